@@ -1,0 +1,60 @@
+"""What can be said of a URL without asking anybody: is it loopback, could Twilio reach it."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+
+def is_loopback_host(host: str) -> bool:
+    """Tell whether a host name or IP literal stands for this machine."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_loopback_url(url: str) -> bool:
+    """Tell whether a URL points to this machine."""
+    try:
+        return is_loopback_host(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+
+
+def is_http_url(url: str) -> bool:
+    """Tell whether a text is an absolute http or https URL with a host and without control characters."""
+    if any(char <= " " or char == "\x7f" for char in url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def why_unreachable(url: str) -> str | None:
+    """Say why Twilio could not reach a URL, or None if nothing speaks against it.
+
+    Twilio refuses a host with an underscore (sheet section 1, ``StatusCallback``) and, from outside, no
+    loopback, private or link-local address can be reached.
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if is_loopback_host(host):
+        return "it is a loopback address"
+    if "_" in host:
+        return "its host name contains an underscore, which Twilio refuses"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None if "." in host else "its host name has no domain"
+    return None if address.is_global else "it is a private address"
+
+
+def without_fragment(url: str) -> str:
+    """Return a URL as it goes over the wire: no fragment, no user information."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()

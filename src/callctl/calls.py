@@ -1,0 +1,237 @@
+"""Call, the REST resource: one leg; its statuses, and Twilio's ways of writing dates and numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+
+class CallStatus(StrEnum):
+    """The statuses Twilio documents. Others are kept as plain text: a new one must not break anything."""
+
+    QUEUED = "queued"
+    INITIATED = "initiated"  # in callbacks only; REST never shows it (sheet section 4)
+    RINGING = "ringing"
+    IN_PROGRESS = "in-progress"
+    COMPLETED = "completed"
+    BUSY = "busy"
+    FAILED = "failed"
+    NO_ANSWER = "no-answer"
+    CANCELED = "canceled"
+
+
+class Direction(StrEnum):
+    """Where a leg came from (OAS, ``direction``)."""
+
+    INBOUND = "inbound"
+    OUTBOUND_API = "outbound-api"
+    OUTBOUND_DIAL = "outbound-dial"
+    TRUNKING_TERMINATING = "trunking-terminating"
+    TRUNKING_ORIGINATING = "trunking-originating"
+
+
+LIVE_STATUSES = frozenset({CallStatus.QUEUED, CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS})
+FINAL_STATUSES = frozenset(
+    {
+        CallStatus.COMPLETED,
+        CallStatus.BUSY,
+        CallStatus.NO_ANSWER,
+        CallStatus.FAILED,
+        CallStatus.CANCELED,
+    }
+)
+# What the Status filter of the list takes: no ``initiated`` (OAS).
+REST_STATUSES = tuple(status for status in CallStatus if status is not CallStatus.INITIATED)
+EVENT_NAMES = ("initiated", "ringing", "answered", "completed")
+
+
+def is_live(status: str) -> bool:
+    """Tell whether a status means that the leg still exists. An unknown status is neither live nor final."""
+    return status in LIVE_STATUSES
+
+
+def is_final(status: str) -> bool:
+    """Tell whether a leg with this status has ended."""
+    return status in FINAL_STATUSES
+
+
+# Twilio's are CA + 32 hex; compatible services use UUIDs and longer forms (sheet section 11).
+_CALL_SID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{15,95}")
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+_SIP = re.compile(r"sips?:[^\s<>\"@]+(@[^\s<>\"@]+)?", re.IGNORECASE)
+_CLIENT = re.compile(r"client:[^\s<>\"]{1,256}", re.IGNORECASE)
+
+
+def is_call_sid(text: str) -> bool:
+    """Tell whether a text could be a whole call SID, of Twilio or of a compatible service."""
+    if text.startswith("CA"):
+        return re.fullmatch(r"CA[0-9a-fA-F]{32}", text) is not None
+    return _CALL_SID.fullmatch(text) is not None and any(char.isdigit() for char in text)
+
+
+def is_e164(text: str) -> bool:
+    """Tell whether a text is a phone number in E.164 form (``+``, country code, at most 15 digits)."""
+    return _E164.fullmatch(text) is not None
+
+
+def is_endpoint(text: str) -> bool:
+    """Tell whether a call can go to this text: E.164, ``sip:user@host`` or ``client:name``."""
+    return any(form.fullmatch(text) for form in (_E164, _SIP, _CLIENT))
+
+
+def parse_date(text: object) -> datetime | None:
+    """Read a date as Twilio or a compatible service writes it; None for what is not one.
+
+    RFC 2822 (``Fri, 18 Oct 2019 17:00:00 +0000``, OAS), ISO 8601, and RFC 2822 with the name of a zone instead of
+    an offset (seen: ``Etc/UTC``), which is taken as UTC.
+    """
+    if not isinstance(text, str) or not text.strip():
+        return None
+    for read in (_parse_iso, parsedate_to_datetime):
+        try:
+            moment = read(text.strip())
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+            return moment.astimezone(UTC)
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+    return None
+
+
+def _parse_iso(text: str) -> datetime:
+    if not text[:4].isdigit() or len(text) < len("2026-01-01"):
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
+
+
+def format_date(moment: datetime | None) -> str | None:
+    """Write a time as callctl's JSON has it: RFC 3339, UTC, with ``Z``; sub-seconds only where there are some."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def parse_int(value: object) -> int | None:
+    """Read a whole number that may come as text (Twilio) or as a number (SignalWire); None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return int(str(value).strip())
+    except ValueError:
+        return None
+
+
+def parse_price(value: object) -> Decimal | None:
+    """Read a price, negative where money was charged; None until Twilio has rated the call."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        price = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return price if price.is_finite() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One leg as the REST API last told it.
+
+    ``duration`` is in seconds, ``queue_time`` in milliseconds, ``price`` negative (OAS). ``resource`` is the whole
+    reply, with the fields that callctl does not know.
+    """
+
+    sid: str
+    status: str
+    direction: str = ""
+    from_: str = ""
+    to: str = ""
+    account_sid: str = ""
+    parent_call_sid: str | None = None
+    date_created: datetime | None = None
+    date_updated: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    duration: int | None = None
+    price: Decimal | None = None
+    price_unit: str | None = None
+    answered_by: str | None = None
+    caller_name: str | None = None
+    forwarded_from: str | None = None
+    queue_time: int | None = None
+    resource: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any]) -> Call:
+        """Read the JSON object of a REST reply; absent and malformed fields become None or empty text.
+
+        Raises:
+            ValueError: There is no ``sid``, so it is no call.
+        """
+        sid = _text(resource, "sid")
+        if not sid:
+            raise ValueError("a call resource without a sid")
+        return cls(
+            sid=sid,
+            status=_text(resource, "status"),
+            direction=_text(resource, "direction"),
+            from_=_text(resource, "from"),
+            to=_text(resource, "to"),
+            account_sid=_text(resource, "account_sid"),
+            parent_call_sid=_text(resource, "parent_call_sid") or None,
+            date_created=parse_date(resource.get("date_created")),
+            date_updated=parse_date(resource.get("date_updated")),
+            start_time=parse_date(resource.get("start_time")),
+            end_time=parse_date(resource.get("end_time")),
+            duration=parse_int(resource.get("duration")),
+            price=parse_price(resource.get("price")),
+            price_unit=_text(resource, "price_unit") or None,
+            answered_by=_text(resource, "answered_by") or None,
+            caller_name=_text(resource, "caller_name") or None,
+            forwarded_from=_text(resource, "forwarded_from") or None,
+            queue_time=parse_int(resource.get("queue_time")),
+            resource=dict(resource),
+        )
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the leg still exists."""
+        return is_live(self.status)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the leg has ended."""
+        return is_final(self.status)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the resource with REST's field names, times in RFC 3339, and numbers for durations and prices."""
+        known: dict[str, Any] = {
+            "sid": self.sid,
+            "parent_call_sid": self.parent_call_sid,
+            "account_sid": self.account_sid or None,
+            "status": self.status,
+            "direction": self.direction or None,
+            "from": self.from_ or None,
+            "to": self.to or None,
+            "date_created": format_date(self.date_created),
+            "date_updated": format_date(self.date_updated),
+            "start_time": format_date(self.start_time),
+            "end_time": format_date(self.end_time),
+            "duration": self.duration,
+            "price": None if self.price is None else float(self.price),
+            "price_unit": self.price_unit,
+            "answered_by": self.answered_by,
+            "caller_name": self.caller_name,
+            "forwarded_from": self.forwarded_from,
+            "queue_time": self.queue_time,
+        }
+        return known | {key: value for key, value in self.resource.items() if key not in known}
+
+
+def _text(resource: Mapping[str, Any], key: str) -> str:
+    value = resource.get(key)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,110 @@
+"""callctl's own errors: what went wrong, and what to do next.
+
+Exit codes are the command line's affair (``cli/exits.py``); nothing here knows of them.
+
+    CallctlError                 something failed; ``message`` says what, ``hint`` what to do next
+    ├── UsageError               the request makes no sense as it was put
+    │   └── SettingsError        a setting is missing or malformed
+    ├── ConditionNotMetError     what was waited for can no longer happen
+    ├── PartlyFailedError        some of many calls were not dealt with
+    ├── WaitTimeoutError         what was waited for did not happen in time
+    ├── StoreError               the event store can't be read or written
+    ├── PortTakenError           the address to listen at is in use
+    ├── NetworkError             no usable answer came back
+    │   └── OutcomeUnknownError  the request was sent, its answer never came: it may have been carried out
+    └── ApiError                 the API answered, and refused
+        ├── AuthenticationError  the credentials were not accepted, or may not do this
+        ├── NotFoundError        there is no such call
+        ├── WrongCallStateError  the call's status does not allow it
+        └── RateLimitedError     too many requests; this one was not processed
+"""
+
+from __future__ import annotations
+
+
+class CallctlError(Exception):
+    """Something failed. Say what in ``message`` and what to do next in ``hint``."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(CallctlError):
+    """The request makes no sense as it was put: a bad number, two options that exclude each other."""
+
+
+class SettingsError(UsageError):
+    """A setting is missing or malformed."""
+
+
+class ConditionNotMetError(CallctlError):
+    """What was waited for can no longer happen, because the call ended another way."""
+
+
+class PartlyFailedError(CallctlError):
+    """Of many calls, some were not dealt with."""
+
+
+class WaitTimeoutError(CallctlError):
+    """What was waited for did not happen in time."""
+
+
+class StoreError(CallctlError):
+    """The event store can't be opened, read or written: a full disk, a lock held too long, no database."""
+
+
+class PortTakenError(CallctlError):
+    """The address to listen at is in use by another process."""
+
+
+class NetworkError(CallctlError):
+    """No usable answer came back: refused, unknown host, time limit, broken connection."""
+
+
+class OutcomeUnknownError(NetworkError):
+    """The request went out and no answer came back, so it may have been carried out."""
+
+
+class ApiError(CallctlError):
+    """The API answered, and refused.
+
+    Attributes:
+        status: The HTTP status.
+        code: The API's own code as text (``"21220"``; compatible services use words too), or None.
+        more_info: The address of the code's documentation, or None.
+        request_id: The reply's ``Twilio-Request-Id``, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        more_info: str | None = None,
+        request_id: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+        self.more_info = more_info
+        self.request_id = request_id
+
+
+class AuthenticationError(ApiError):
+    """The credentials were not accepted (20003), or may not do this (20403, 70051)."""
+
+
+class NotFoundError(ApiError):
+    """There is no such call (20404)."""
+
+
+class WrongCallStateError(ApiError):
+    """The call's status does not allow it (21220)."""
+
+
+class RateLimitedError(ApiError):
+    """Too many requests (429, 20429); Twilio never processed this one."""
