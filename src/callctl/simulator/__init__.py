@@ -1,0 +1,28 @@
+"""Twilio's live calls on loopback: the Calls API, TwiML, `<Dial>` legs and signed callbacks, without account or charge.
+
+It imports nothing else of callctl and is spoken to over HTTP alone, so that no mistake can be right on both sides.
+"""
+
+from callctl.simulator.api import Received
+from callctl.simulator.callbacks import Callback
+from callctl.simulator.controller import Simulator
+from callctl.simulator.far_end import FarEnd, FarEndError
+from callctl.simulator.faults import Faults
+from callctl.simulator.instance import SimulatorError
+from callctl.simulator.readings import READINGS
+from callctl.simulator.settings import DIALECTS, Settings
+from callctl.simulator.web import Reply
+
+__all__ = [
+    "DIALECTS",
+    "READINGS",
+    "Callback",
+    "FarEnd",
+    "FarEndError",
+    "Faults",
+    "Received",
+    "Reply",
+    "Settings",
+    "Simulator",
+    "SimulatorError",
+]

@@ -1,0 +1,237 @@
+"""Twilio's Calls API over HTTP: paths, credentials, forms in and JSON out. The rules are the switch's.
+
+Beside it, under `/simulator`, what the far end is made to do by hand.
+"""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from callctl.simulator import listing, orders, resources
+from callctl.simulator.errors import ApiError
+from callctl.simulator.faults import Chance
+from callctl.simulator.models import API_VERSION, Leg
+from callctl.simulator.settings import Settings
+from callctl.simulator.switch import Switch
+
+MAX_BODY = 64 * 1024  # over it 413 (sheet, section 13.16)
+MAX_PARAMETERS = 1000
+SECRET_NAMES = frozenset({"authorization", "cookie"})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request that the API received, and the status of its answer. Credentials are left out."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    form: Mapping[str, tuple[str, ...]]
+    headers: Mapping[str, str]
+    status: int
+
+
+class Api:
+    """The web application and what it counts."""
+
+    def __init__(self, settings: Settings, switch: Switch, *, chance: Chance, wall: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._switch = switch
+        self._chance = chance
+        self._created = wall()
+        self._running = 0
+        self._count = 0
+        self.received: deque[Received] = deque(maxlen=settings.keep_records)
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application, with every path below the base path."""
+        app = web.Application(middlewares=[self._frame], client_max_size=MAX_BODY)
+        calls = f"{self._settings.base_path}/{API_VERSION}/Accounts/{{account}}"
+        by_hand = f"{self._settings.base_path}/simulator/calls"
+        app.router.add_get(f"{calls}.json", self._account, allow_head=False)
+        app.router.add_post(f"{calls}/Calls.json", self._create)
+        app.router.add_get(f"{calls}/Calls.json", self._list, allow_head=False)
+        app.router.add_get(f"{calls}/Calls/{{sid}}.json", self._fetch, allow_head=False)
+        app.router.add_post(f"{calls}/Calls/{{sid}}.json", self._update)
+        app.router.add_delete(f"{calls}/Calls/{{sid}}.json", self._delete)
+        app.router.add_get(f"{calls}/Calls/{{sid}}/Notifications.json", self._notifications, allow_head=False)
+        app.router.add_post(by_hand, self._incoming)
+        app.router.add_post(f"{by_hand}/{{sid}}/{{deed}}", self._by_hand)
+        return app
+
+    # Around every request
+
+    @web.middleware
+    async def _frame(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count, delay, check and answer a request; whatever goes wrong is answered as Twilio would."""
+        began = time.monotonic()
+        self._running += 1
+        running = self._running
+        try:
+            response = await self._checked(request, handler, running)
+        finally:
+            self._running -= 1
+        self._count += 1
+        response.headers["Twilio-Request-Id"] = "RQ" + self._chance.hexadecimal("RQ", self._count)
+        response.headers["Twilio-Concurrent-Requests"] = str(running)
+        response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
+        response.headers["X-Home-Region"] = "us1"
+        self._record(request, response.status)
+        return response
+
+    async def _checked(self, request: web.Request, handler: Handler, running: int) -> web.StreamResponse:
+        try:
+            self._authenticate(request)
+            if self._settings.concurrency and running > self._settings.concurrency:
+                raise ApiError(20429)  # not processed (ERR 20429)
+            if self._settings.latency:
+                await asyncio.sleep(self._settings.latency)
+            return await handler(request)
+        except ApiError as error:
+            return self._refusal(error)
+        except web.HTTPRequestEntityTooLarge:
+            return self._refusal(ApiError(20001, "the body is too large", status=413))
+        except web.HTTPMethodNotAllowed as error:
+            response = self._refusal(ApiError(20004))
+            response.headers["Allow"] = ",".join(sorted(error.allowed_methods))
+            return response
+        except web.HTTPException as error:
+            if error.status >= 500:
+                raise
+            return self._refusal(ApiError(20404, request.path))
+
+    def _refusal(self, error: ApiError) -> web.Response:
+        status, body = resources.error(error, self._settings.dialect)
+        response = web.json_response(body, status=status)
+        if status == 401:
+            response.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
+        return response
+
+    def _authenticate(self, request: web.Request) -> None:
+        """Let in the account with its token and the API key with its secret; this comes before existence."""
+        scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+        try:
+            pair = base64.b64decode(encoded.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            pair = b""
+        settings = self._settings
+        known = (
+            f"{settings.account_sid}:{settings.auth_token}",
+            f"{settings.api_key}:{settings.api_secret}",
+        )
+        matches = [hmac.compare_digest(pair, each.encode()) for each in known]
+        if scheme.lower() != "basic" or not any(matches):
+            raise ApiError(20003)
+        account = request.match_info.get("account")
+        if account is not None and account != settings.account_sid:
+            raise ApiError(20404, request.path)  # what live Twilio says of another account in the path
+
+    def _record(self, request: web.Request, status: int) -> None:
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in SECRET_NAMES}
+        form = request.get("form", {})
+        self.received.append(Received(request.method, request.path, dict(request.query), form, headers, status))
+
+    async def _form(self, request: web.Request) -> dict[str, tuple[str, ...]]:
+        """Read the body's parameters, repeated ones and empty ones included."""
+        body = await request.read()
+        try:
+            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
+        except ValueError as error:
+            raise ApiError(20001, "the body is no form of reasonable size") from error
+        form: dict[str, tuple[str, ...]] = {}
+        for name, value in pairs:
+            form[name] = (*form.get(name, ()), value)
+        if "\x00" in "".join(form) or any("\x00" in value for _, value in pairs):
+            raise ApiError(20001, "a NUL character")
+        request["form"] = form
+        return form
+
+    def _leg(self, request: web.Request) -> Leg:
+        leg = self._switch.find(request.match_info["sid"])
+        if leg is None:
+            raise ApiError(20404, request.path)
+        return leg
+
+    def _shown(self, leg: Leg) -> resources.Json:
+        return resources.call(leg, self._switch.seen(leg), self._settings)
+
+    # Twilio's operations
+
+    async def _account(self, _request: web.Request) -> web.Response:
+        return web.json_response(resources.account(self._settings, self._created))
+
+    async def _create(self, request: web.Request) -> web.Response:
+        leg = self._switch.place(orders.read_order(await self._form(request)))
+        return web.json_response(self._shown(leg), status=201)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        page = listing.page(
+            self._switch.newest_first,
+            request.query,
+            seen=self._switch.seen,
+            filtered=not self._settings.dialect.ignores_filters,
+        )
+        body = page.envelope(request.path, uri=request.path_qs)
+        body["calls"] = [self._shown(leg) for leg in page.legs]
+        return web.json_response(body)
+
+    async def _fetch(self, request: web.Request) -> web.Response:
+        return web.json_response(self._shown(self._leg(request)))
+
+    async def _update(self, request: web.Request) -> web.Response:
+        leg = self._leg(request)
+        self._switch.update(leg, orders.read_change(await self._form(request)))
+        return web.json_response(resources.call(leg, leg.facts, self._settings))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self._switch.delete(self._leg(request))
+        return web.Response(status=204)
+
+    async def _notifications(self, request: web.Request) -> web.Response:
+        notes = self._leg(request).notifications
+        page = listing.page(list, request.query, seen=self._switch.seen, filtered=False)
+        body = page.envelope(request.path, uri=request.path_qs)
+        shown = [resources.notification(note, self._settings) for note in reversed(notes)]
+        body["notifications"] = shown[: page.size] if page.number == 0 else []
+        body["end"] = max(len(shown[: page.size]) - 1, 0)
+        return web.json_response(body)
+
+    # By hand
+
+    async def _incoming(self, request: web.Request) -> web.Response:
+        _refuse_browsers(request)
+        leg = self._switch.take(orders.read_incoming(await self._form(request)))
+        return web.json_response(self._shown(leg), status=201)
+
+    async def _by_hand(self, request: web.Request) -> web.Response:
+        _refuse_browsers(request)
+        leg = self._leg(request)
+        match request.match_info["deed"]:
+            case "answer":
+                self._switch.far_end_answers(leg)
+            case "hangup":
+                self._switch.far_end_hangs_up(leg)
+            case "digits":
+                form = await self._form(request)
+                self._switch.far_end_presses(leg, orders.read_digits(form))
+            case _:
+                raise ApiError(20404, request.path)
+        return web.json_response(self._shown(leg))
+
+
+def _refuse_browsers(request: web.Request) -> None:
+    """A page that someone has open must not be able to move calls here, whatever credentials the browser holds."""
+    page = any(name in request.headers for name in ("Origin", "Referer", "Sec-Fetch-Site"))
+    if page:
+        raise ApiError(20403, "Requests from a browser page are not accepted here")

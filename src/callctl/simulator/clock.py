@@ -1,0 +1,100 @@
+"""Simulated time: one clock, and the event loop's timers under it.
+
+Everything that lasts in a call (ringing, speech, limits) is counted in simulated seconds from when the simulator began.
+Time stamps and HTTP time limits are not: they stay real, because whoever reads them lives in real time.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Action = Callable[[], None]
+
+
+class Timer(Protocol):
+    """Something that will happen, unless it is cancelled."""
+
+    def cancel(self) -> None:
+        """Make it not happen; harmless when it has happened."""
+
+
+class Clock(Protocol):
+    """What the simulator needs of time."""
+
+    def now(self) -> float:
+        """Return the simulated seconds since the clock began."""
+
+    def later(self, seconds: float, action: Action) -> Timer:
+        """Run an action after so many simulated seconds."""
+
+
+class RealClock:
+    """Simulated time that runs by itself, `speed` times as fast as real time."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._speed = speed
+
+    def now(self) -> float:
+        """Return the simulated seconds since the clock began."""
+        return (self._loop.time() - self._began) * self._speed
+
+    def later(self, seconds: float, action: Action) -> Timer:
+        """Run an action after so many simulated seconds."""
+        return self._loop.call_later(max(seconds, 0.0) / self._speed, action)
+
+
+@dataclass(order=True, slots=True)
+class ManualTimer:
+    """A timer of the clock that is driven by hand; equal times keep the order in which they were set."""
+
+    due: float
+    number: int
+    action: Action | None = field(compare=False)
+
+    def cancel(self) -> None:
+        """Make it not happen; the heap drops the empty entry when its time comes."""
+        self.action = None
+
+
+class ManualClock:
+    """Simulated time that stands still until someone advances it."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._timers: list[ManualTimer] = []
+        self._count = 0
+
+    def now(self) -> float:
+        """Return the simulated seconds since the clock began."""
+        return self._now
+
+    def later(self, seconds: float, action: Action) -> Timer:
+        """Run an action once time has been advanced by so many simulated seconds."""
+        self._count += 1
+        timer = ManualTimer(self._now + max(seconds, 0.0), self._count, action)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    async def advance(self, seconds: float, *, settled: Callable[[], Awaitable[None]]) -> None:
+        """Let simulated seconds pass, timer by timer, waiting after each until the network has settled."""
+        until = self._now + seconds
+        await settled()
+        while self.step(until):
+            await settled()
+        self._now = max(self._now, until)
+
+    def step(self, until: float) -> bool:
+        """Run the next timer that is due by then; tell whether there was one."""
+        while self._timers and self._timers[0].due <= until:
+            timer = heapq.heappop(self._timers)
+            action, timer.action = timer.action, None
+            if action is None:
+                continue
+            self._now = max(self._now, timer.due)
+            action()
+            return True
+        return False

@@ -1,0 +1,190 @@
+"""A simulator that runs: in a thread of its own, for the synchronous SDK, or in the caller's event loop.
+
+Both are ready when entered and gone when left.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from callctl.simulator.api import Received
+from callctl.simulator.callbacks import Callback
+from callctl.simulator.instance import Instance, SimulatorError
+from callctl.simulator.settings import DIALECTS, Settings
+
+READY_SECONDS = 10.0
+STOP_SECONDS = 10.0
+ADVANCE_SECONDS = 120.0  # real time that one advance may take in the thread; a receiver has 15 s for each request
+
+
+def utc_now() -> datetime:
+    """Return the real time."""
+    return datetime.now(UTC)
+
+
+class Simulator:
+    """Twilio's Calls API on a loopback port: `with` runs it in a thread, `async with` in the present event loop.
+
+    Options, all by keyword: account_sid, auth_token, api_key, api_secret, host, port (0: a free one), manual_clock,
+    speed, seed, far_end (address to FarEnd), readings, faults, latency, cps, concurrency, lag, keep_finished,
+    keep_records, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall.
+    Raises ValueError for what makes no sense, and SimulatorError on entering when the port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        manual_clock: bool = False,
+        dialect: str = "twilio",
+        readings: Iterable[str] = (),
+        wall: Callable[[], datetime] = utc_now,
+        **options: Any,
+    ) -> None:
+        if dialect not in DIALECTS:
+            raise ValueError(f"unknown dialect {dialect!r}; known are {', '.join(DIALECTS)}")
+        self.settings = Settings(dialect=DIALECTS[dialect], readings=frozenset(readings), **options)
+        self._place = (host, port)
+        self._manual = manual_clock
+        self._wall = wall
+        self._up: Instance | None = None
+        self._thread: _Thread | None = None
+
+    @property
+    def account_sid(self) -> str:
+        """The account's SID."""
+        return self.settings.account_sid
+
+    @property
+    def auth_token(self) -> str:
+        """The token that API requests need and callbacks are signed with."""
+        return self.settings.auth_token
+
+    @property
+    def api_key(self) -> str:
+        """The SID of the API key."""
+        return self.settings.api_key
+
+    @property
+    def api_secret(self) -> str:
+        """The API key's secret."""
+        return self.settings.api_secret
+
+    @property
+    def url(self) -> str:
+        """The address to use in place of https://api.twilio.com."""
+        return self._running.url
+
+    @property
+    def requests(self) -> tuple[Received, ...]:
+        """The API requests received, the oldest first."""
+        return tuple(self._running.received)
+
+    @property
+    def callbacks(self) -> tuple[Callback, ...]:
+        """The status callbacks fired, in the order in which they were fired."""
+        return tuple(self._running.fired)
+
+    @property
+    def _running(self) -> Instance:
+        if self._up is None:
+            raise SimulatorError("the simulator is not running")
+        return self._up
+
+    def _make(self) -> Instance:
+        host, port = self._place
+        return Instance(self.settings, host=host, port=port, manual=self._manual, wall=self._wall)
+
+    def __enter__(self) -> Self:
+        up = self._make()
+        self._thread = _Thread(up)
+        self._thread.start()
+        self._up = up
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+
+    async def __aenter__(self) -> Self:
+        up = self._make()
+        await up.start()
+        self._up = up
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._running.stop()
+
+    def advance(self, seconds: float) -> None:
+        """Let simulated seconds pass; return when every fetch and callback due has been answered."""
+        if self._thread is None:
+            raise SimulatorError("advance() belongs to `with`; under `async with`, await advance_async()")
+        self._thread.call(self._running.advance(seconds))
+
+    async def advance_async(self, seconds: float) -> None:
+        """Do what advance() does, in the event loop of `async with`."""
+        if self._thread is not None:
+            raise SimulatorError("advance_async() belongs to `async with`; under `with`, call advance()")
+        await self._running.advance(seconds)
+
+
+class _Thread:
+    """An event loop in a thread of its own, with a simulator running in it."""
+
+    def __init__(self, up: Instance) -> None:
+        self._up = up
+        self._ready = threading.Event()
+        self._failure: SimulatorError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="callctl-simulator", daemon=True)
+
+    def start(self) -> None:
+        """Return when it listens; raise SimulatorError when it can't."""
+        self._thread.start()
+        if not self._ready.wait(READY_SECONDS):
+            raise SimulatorError(f"the simulator was not ready within {READY_SECONDS:g} s")
+        if self._failure is not None or not self._up.url:
+            self._thread.join(STOP_SECONDS)
+            raise self._failure or SimulatorError("the simulator could not start")
+
+    def stop(self) -> None:
+        """Stop and return when the thread has ended; raise SimulatorError when it does not."""
+        if self._loop is not None and self._stopping is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has stopped by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(STOP_SECONDS)
+        if self._thread.is_alive():
+            raise SimulatorError(f"the simulator did not stop within {STOP_SECONDS:g} s")
+
+    def call(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in the loop and wait for it."""
+        if self._loop is None:
+            work.close()
+            raise SimulatorError("the simulator is not running")
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(ADVANCE_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        finally:
+            self._ready.set()  # whoever waits learns that it failed
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        try:
+            await self._up.start()
+        except SimulatorError as error:
+            self._failure = error
+            return
+        self._ready.set()
+        try:
+            await self._stopping.wait()
+        finally:
+            await self._up.stop()

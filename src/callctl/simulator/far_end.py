@@ -1,0 +1,134 @@
+"""The far end: what whoever is called does, decided by whom you call.
+
+Numbers of the range +1 202 555 01xx are reserved for fiction, so none of these can be someone's.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+OUTCOMES = ("answers", "busy", "never", "fails", "rejects")
+
+
+class FarEndError(ValueError):
+    """A far-end file says something that can't be; the message names entry and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class FarEnd:
+    """What one address does when it is called; all times in simulated seconds.
+
+    `after` counts from the first ring, `hang_up_after` from the answer, `digits_after` from the start of a <Gather>.
+    """
+
+    outcome: str = "answers"
+    after: float = 2.0
+    hang_up_after: float | None = None
+    voicemail: bool = False
+    digits: str = ""
+    digits_after: float = 1.0
+    sip_code: int = 404
+
+    @property
+    def rings(self) -> bool:
+        """Whether it can be reached at all; an address that fails never rings (inferred)."""
+        return self.outcome != "fails"
+
+
+ANSWERS = FarEnd()
+
+BY_NAME: Mapping[str, FarEnd] = {
+    "answers": ANSWERS,
+    "late": FarEnd(after=20.0),
+    "busy": FarEnd("busy", after=1.0),
+    "no-answer": FarEnd("never"),
+    "not-found": FarEnd("fails", after=0.5, sip_code=404),
+    "hangs-up": FarEnd(hang_up_after=5.0),
+    "voicemail": FarEnd(after=4.0, voicemail=True, hang_up_after=60.0),
+    "digits": FarEnd(digits="1"),
+}
+
+BY_NUMBER: Mapping[str, str] = {f"+1202555010{last}": name for last, name in enumerate(BY_NAME)}
+
+EXPLAINED: Mapping[str, str] = {
+    "answers": "answers after 2 s",
+    "late": "answers after 20 s",
+    "busy": "is busy",
+    "no-answer": "never answers",
+    "not-found": "fails with SIP 404",
+    "hangs-up": "answers and hangs up after 5 s",
+    "voicemail": "voicemail answers after 4 s",
+    "digits": "answers and presses 1 at each <Gather>",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Who does what: the built-in table, and what a file or a test put over it."""
+
+    overrides: Mapping[str, FarEnd]
+
+    def find(self, address: str) -> FarEnd:
+        """Return what an address does: a number, `sip:name@host` or `client:name`; any other as …0100."""
+        for key in (address, _name(address), "default"):
+            if key in self.overrides:
+                return self.overrides[key]
+        name = BY_NUMBER.get(_name(address), _name(address))
+        return BY_NAME.get(name, ANSWERS)
+
+
+def _name(address: str) -> str:
+    """Return the name in an address: `busy` of `sip:busy@example.com` and of `client:busy?x=1`."""
+    for scheme in ("sip:", "sips:", "client:"):
+        if address.lower().startswith(scheme):
+            rest = address[len(scheme) :]
+            return rest.partition("@")[0].partition("?")[0].partition(";")[0]
+    return address
+
+
+def load(path: Path) -> dict[str, FarEnd]:
+    """Read a TOML file: one table per address, keys as FarEnd's fields with hyphens. Raises FarEndError."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FarEndError(f"{path}: {error}") from error
+    return parse(tables)
+
+
+def parse(tables: Mapping[str, object]) -> dict[str, FarEnd]:
+    """Turn tables, one per address, into far ends. Raises FarEndError."""
+    return {address: _far_end(address, table) for address, table in tables.items()}
+
+
+def _far_end(address: str, table: object) -> FarEnd:
+    if not isinstance(table, Mapping):
+        raise FarEndError(f'["{address}"] must be a table')
+    known = {field.name.replace("_", "-"): field.name for field in fields(FarEnd)}
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise FarEndError(f'["{address}"] {unknown[0]}: unknown key; known are {", ".join(known)}')
+    values = {known[key]: _checked(address, key, value) for key, value in table.items()}
+    return FarEnd(**values)  # type: ignore[arg-type]  # each value was checked by its key
+
+
+def _checked(address: str, key: str, value: object) -> object:
+    match key:
+        case "outcome":
+            good = value in OUTCOMES
+            wanted = f"one of {', '.join(OUTCOMES)}"
+        case "digits":
+            good = isinstance(value, str) and set(value) <= set("0123456789*#ABCD")
+            wanted = "digits, * and #"
+        case "voicemail":
+            good = isinstance(value, bool)
+            wanted = "true or false"
+        case "sip-code":
+            good = isinstance(value, int) and 400 <= value <= 699
+            wanted = "a SIP error code, 400 to 699"
+        case _:
+            good = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            wanted = "seconds, 0 or more"
+    if not good:
+        raise FarEndError(f'["{address}"] {key} = {value!r}: expected {wanted}')
+    return value

@@ -1,0 +1,80 @@
+"""The parts of one simulator put together, listening, in the event loop that started them."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from aiohttp import web
+
+from callctl.simulator.api import Api, Received
+from callctl.simulator.callbacks import Callback
+from callctl.simulator.clock import Clock, ManualClock, RealClock
+from callctl.simulator.faults import Chance
+from callctl.simulator.settings import Settings
+from callctl.simulator.switch import Switch
+from callctl.simulator.web import Web
+
+
+class SimulatorError(Exception):
+    """The simulator could not start, or was asked for what it can't do in its present state."""
+
+
+class Instance:
+    """One simulator; its records stay readable after it has stopped."""
+
+    def __init__(self, settings: Settings, *, host: str, port: int, manual: bool, wall: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._host = host
+        self._port = port
+        self._wall = wall
+        self._manual = ManualClock() if manual else None
+        self._web: Web | None = None
+        self._switch: Switch | None = None
+        self._api: Api | None = None
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    @property
+    def received(self) -> tuple[Received, ...]:
+        """The API requests received, the oldest first."""
+        return () if self._api is None else tuple(self._api.received)
+
+    @property
+    def fired(self) -> tuple[Callback, ...]:
+        """The status callbacks fired, the oldest first."""
+        return () if self._switch is None else tuple(self._switch.callbacks.fired)
+
+    async def start(self) -> None:
+        """Listen; raise SimulatorError when the port is taken."""
+        settings = self._settings
+        clock: Clock = self._manual or RealClock(settings.speed)
+        chance = Chance(settings.seed)
+        self._web = Web(auth_token=settings.auth_token, allow_remote=settings.allow_remote)
+        self._switch = Switch(settings, clock=clock, wall=self._wall, network=self._web, chance=chance)
+        self._api = Api(settings, self._switch, chance=chance, wall=self._wall)
+        application = self._api.application()
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self.stop()
+            raise SimulatorError(f"can't listen on {self._host}:{self._port}: {error.strerror}") from error
+        port = self._runner.addresses[0][1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"http://{host}:{port}{settings.base_path}"
+
+    async def stop(self) -> None:
+        """Stop listening and drop what is under way."""
+        if self._switch is not None:
+            self._switch.close()
+        if self._web is not None:
+            await self._web.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def advance(self, seconds: float) -> None:
+        """Let simulated seconds pass and wait for every fetch and callback that was due."""
+        if self._manual is None or self._web is None:
+            raise SimulatorError("advancing needs a simulator that was made with manual_clock=True")
+        await self._manual.advance(seconds, settled=self._web.settled)

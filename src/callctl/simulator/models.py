@@ -1,0 +1,108 @@
+"""What the simulator knows of a call: plain data, without clocks or sockets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+API_VERSION = "2010-04-01"
+FINAL = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+EVENTS = ("initiated", "ringing", "answered", "completed")
+OUTBOUND_API, OUTBOUND_DIAL, INBOUND = "outbound-api", "outbound-dial", "inbound"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who is told about a leg, and of which events."""
+
+    url: str
+    method: str = "POST"
+    events: frozenset[str] = frozenset({"completed"})  # OAS: the default is completed alone
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a document comes from: `twiml` itself, or an address and what to ask when that fails."""
+
+    url: str = ""
+    method: str = "POST"
+    twiml: str | None = None
+    fallback_url: str = ""
+    fallback_method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Answering machine detection: whether TwiML waits for it, and who is told when it does not."""
+
+    mode: str  # Enable or DetectMessageEnd
+    asynchronous: bool = False
+    callback_url: str = ""
+    callback_method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One entry of a call's Notifications: an error ("0") or a warning ("1") with what was asked."""
+
+    sid: str
+    call_sid: str
+    code: int
+    text: str
+    log: str
+    date: datetime
+    url: str = ""
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The part of a leg that changes as it lives; replaced as a whole, so that an old one can still be shown."""
+
+    status: str
+    updated: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    duration: int | None = None
+    answered_by: str | None = None
+    queue_time: int = 0  # milliseconds
+
+
+@dataclass(slots=True, eq=False)
+class Leg:
+    """One call resource. `key` numbers it under its seed: "3" is the third call, "3.1" its first child."""
+
+    sid: str
+    key: str
+    ordinal: int
+    to: str
+    from_: str
+    direction: str
+    created: datetime
+    facts: Facts
+    parent: "Leg | None" = None
+    subscription: Subscription | None = None
+    sequence: int = 0
+    children: int = 0
+    notifications: list[Notification] = field(default_factory=list)
+    past: list[tuple[float, Facts]] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """The REST status, which is never `initiated` (OAS)."""
+        return self.facts.status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the leg has ended."""
+        return self.facts.status in FINAL
+
+    def seen_at(self, moment: float) -> Facts:
+        """Return the facts as they were at a simulated moment; `past` keeps only what someone may still see."""
+        return _latest(self.past, moment) or self.facts
+
+
+def _latest(past: Sequence[tuple[float, Facts]], moment: float) -> Facts | None:
+    for since, facts in reversed(past):
+        if since <= moment:
+            return facts
+    return past[0][1] if past else None

@@ -1,0 +1,18 @@
+"""Where Twilio's behaviour is not settled: the other readings, one of which can be chosen by name."""
+
+from collections.abc import Mapping
+
+CANCEL_SPARES_DIAL_LEGS = "cancel-spares-dial-legs"
+CANCEL_REFUSED_IN_PROGRESS = "cancel-refused-in-progress"
+HANG_UP_TWICE = "hang-up-twice"
+
+READINGS: Mapping[str, str] = {
+    CANCEL_SPARES_DIAL_LEGS: (
+        "Status=canceled has no effect on a leg ringing inside <Dial>, which counts as in-progress; "
+        "otherwise it ends that leg as canceled"
+    ),
+    CANCEL_REFUSED_IN_PROGRESS: (
+        "Status=canceled on an in-progress call answers 400 with 21220; otherwise 200, and nothing changes"
+    ),
+    HANG_UP_TWICE: ("Status=completed on a call that has ended answers 200; otherwise 400 with 21220"),
+}

@@ -1,0 +1,73 @@
+"""How a simulator is set up: everything that the command line and the library can choose."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from callctl.simulator.far_end import FarEnd
+from callctl.simulator.faults import Faults
+from callctl.simulator.readings import READINGS
+
+# Fixed and obviously fake, so that settings for the simulator can be written down and no one takes them for real ones.
+ACCOUNT_SID = "AC" + "0" * 32
+AUTH_TOKEN = "simulated-auth-token"  # noqa: S105
+API_KEY = "SK" + "0" * 32
+API_SECRET = "simulated-api-secret"  # noqa: S105
+KEEP_FINISHED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a service that speaks Twilio's API differs from Twilio (sheet, section 11)."""
+
+    uuid_sids: bool = False
+    string_codes: bool = False
+    refusal_status: int = 400
+    ignores_filters: bool = False
+    number_fields: bool = False  # duration and price as numbers
+    final_callbacks_only: bool = False
+
+
+DIALECTS: Mapping[str, Dialect] = {
+    "twilio": Dialect(),
+    "somleng": Dialect(
+        uuid_sids=True,
+        string_codes=True,
+        refusal_status=422,
+        ignores_filters=True,
+        final_callbacks_only=True,
+    ),
+    "signalwire": Dialect(uuid_sids=True, number_fields=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One simulator's settings. Durations are simulated seconds, but `latency` is real. Raises ValueError."""
+
+    account_sid: str = ACCOUNT_SID
+    auth_token: str = AUTH_TOKEN
+    api_key: str = API_KEY
+    api_secret: str = API_SECRET
+    speed: float = 1.0
+    seed: int | None = None
+    far_end: Mapping[str, FarEnd] = field(default_factory=dict)
+    readings: frozenset[str] = frozenset()
+    faults: Faults = field(default_factory=Faults)
+    latency: float = 0.0
+    cps: float = 0.0
+    concurrency: int = 0
+    lag: float = 0.0
+    keep_finished: int = KEEP_FINISHED
+    keep_records: int = KEEP_FINISHED
+    allow_remote: bool = False
+    base_path: str = ""
+    dialect: Dialect = DIALECTS["twilio"]
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.readings - set(READINGS))
+        if unknown:
+            raise ValueError(f"unknown reading {unknown[0]!r}; known are {', '.join(READINGS)}")
+        if self.speed <= 0:
+            raise ValueError("speed must be above 0")
+        if self.base_path and not self.base_path.startswith("/"):
+            raise ValueError("base_path must begin with /")

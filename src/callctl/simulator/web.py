@@ -1,0 +1,271 @@
+"""Requests that the simulator makes: one at a time to whoever asks, with Twilio's headers, limits and retries.
+
+By default one retry, and only when the connection failed; the fragment of a URL changes that (CONN): `#rc=2&rp=5xx`.
+Nothing but loopback is contacted unless that was allowed, and no name but localhost is even looked up.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from callctl.simulator.signature import sign
+
+MAX_REPLY_BYTES = 256 * 1024
+MAX_HOPS = 5
+AT_ONCE = 400  # open connections; the usual limit of file descriptors is 1024, and the API needs some
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to make: `params` travel as a form or, for GET, in the query; `token` names it across retries."""
+
+    url: str
+    method: str
+    params: Mapping[str, str]
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of it: a status and a body, or why there is none; and in how many attempts."""
+
+    status: int | None
+    body: bytes = b""
+    error: str = ""
+    attempts: int = 1
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was answered with success."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+class Cancel(Protocol):
+    """Stops something under way."""
+
+    def __call__(self) -> object:
+        """Stop it; harmless when it is over."""
+
+
+class Network(Protocol):
+    """What the switch needs of HTTP: ask, and be told."""
+
+    def ask(self, request: Ask, then: Callable[[Reply], None]) -> Cancel:
+        """Make a request; `then` gets what came of it, unless it was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """How patient and how stubborn a request is: seconds, and after what it is repeated (CONN)."""
+
+    connect: float = 5.0
+    read: float = 15.0
+    total: float = 15.0
+    retries: int = 1
+    policy: frozenset[str] = frozenset({"ct"})
+
+    def repeats(self, failure: str) -> bool:
+        """Tell whether a failure (`ct`, `rt`, `4xx`, `5xx`) is one to try again after."""
+        return failure in self.policy or "all" in self.policy
+
+
+_RANGES = {"ct": (100, 10000), "rt": (100, 15000), "tt": (100, 15000), "rc": (0, 5)}
+_POLICIES = frozenset({"4xx", "5xx", "ct", "rt", "all"})
+
+
+def overrides(url: str) -> Overrides:
+    """Read a URL's fragment; what is out of range or not understood leaves the default (inferred)."""
+    given = dict(parse_qsl(urlsplit(url).fragment))
+    values = {key: _within(given.get(key, ""), *limits) for key, limits in _RANGES.items()}
+    usual = Overrides()
+    policy = frozenset(given.get("rp", "").replace(" ", "").split(",")) & _POLICIES
+    return Overrides(
+        connect=usual.connect if values["ct"] is None else values["ct"] / 1000,
+        read=usual.read if values["rt"] is None else values["rt"] / 1000,
+        total=usual.total if values["tt"] is None else values["tt"] / 1000,
+        retries=usual.retries if values["rc"] is None else values["rc"],
+        policy=policy or usual.policy,
+    )
+
+
+def _within(text: str, low: int, high: int) -> int | None:
+    if not (text.isascii() and text.isdigit()) or len(text) > 6:
+        return None
+    return int(text) if low <= int(text) <= high else None
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine by its very name; any other name would have to be looked up."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def wire_url(request: Ask) -> str:
+    """Return the URL as it is requested and signed: no fragment, a path, the parameters of a GET in the query."""
+    parts = urlsplit(request.url)
+    query = parts.query
+    if request.method == "GET" and request.params:
+        query = "&".join(part for part in (query, urlencode(request.params)) if part)
+    whole = urlunsplit(parts._replace(path=parts.path or "/", query=query, fragment=""))
+    return quote(whole, safe="!#$%&'()*+,/:;=?@[]~")  # what a header line can't hold is escaped
+
+
+class LoopbackResolver(AbstractResolver):
+    """Knows localhost and nothing else, so that no name leaves this machine."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the loopback addresses for localhost; raise OSError for any other name."""
+        if not is_loopback(host):
+            raise OSError(f"{host} is not loopback")
+        known = [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)]
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
+            for address, kind in known
+            if family in (kind, socket.AF_UNSPEC)
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class Web:
+    """The network that is there: aiohttp. `settled` waits until nothing is under way."""
+
+    def __init__(self, *, auth_token: str, allow_remote: bool) -> None:
+        self._auth_token = auth_token
+        self._allow_remote = allow_remote
+        resolver = None if allow_remote else LoopbackResolver()
+        connector = aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=5.0)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def ask(self, request: Ask, then: Callable[[Reply], None]) -> Cancel:
+        """Make a request in a task of its own; once cancelled, `then` is not called."""
+        task = asyncio.get_running_loop().create_task(self._deliver(request, then))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task.cancel
+
+    async def settled(self) -> None:
+        """Wait until no request is under way and none has been begun by what came of one."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Give up what is under way and close the connections."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._session.close()
+
+    async def _deliver(self, request: Ask, then: Callable[[Reply], None]) -> None:
+        async with self._turns:
+            reply = await self._request(request)
+        then(reply)
+
+    async def _request(self, request: Ask) -> Reply:
+        rules = overrides(request.url)
+        attempts = 0
+        reply = Reply(None, error="not sent")
+        try:
+            async with asyncio.timeout(rules.total):  # includes the retries (CONN)
+                while attempts <= rules.retries:
+                    attempts += 1
+                    reply, failure = await self._try(request, rules)
+                    if not failure or not rules.repeats(failure):
+                        break
+        except TimeoutError:
+            reply = Reply(None, error=f"no reply within {rules.total:g} s")
+        return Reply(reply.status, reply.body, reply.error, attempts)
+
+    async def _try(self, request: Ask, rules: Overrides) -> tuple[Reply, str]:
+        """Make one attempt, following redirects as GET without the form; return the reply and the kind of failure."""
+        url, method, form = wire_url(request), request.method, dict(request.params)
+        for _ in range(MAX_HOPS):
+            refusal = self._refusal(url)
+            if refusal:
+                return Reply(None, error=refusal), ""
+            try:
+                reply, location = await self._send(url, method, form, request.token, rules)
+            except aiohttp.ServerTimeoutError as error:
+                # aiohttp tells the two time limits apart by class
+                kind = "ct" if isinstance(error, aiohttp.ConnectionTimeoutError) else "rt"
+                return Reply(None, error=str(error) or "timed out"), kind
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+                return Reply(None, error=f"connection failed: {error}"), "ct"
+            except (aiohttp.ClientError, ValueError, UnicodeError) as error:
+                return Reply(None, error=f"request failed: {error}"), ""
+            if not location:
+                return reply, _failure(reply.status or 0)
+            url, method, form = urljoin(url, location), "GET", {}
+        return Reply(None, error=f"redirected more than {MAX_HOPS} times"), ""
+
+    def _refusal(self, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+        except ValueError:
+            return "not a URL"
+        if parts.scheme not in ("http", "https") or not host:
+            return "not an http or https URL"
+        if self._allow_remote or is_loopback(host):
+            return ""
+        return f"{host} is not on this machine, and the simulator was not allowed to contact others (--allow-remote)"
+
+    async def _send(
+        self, url: str, method: str, form: dict[str, str], token: str, rules: Overrides
+    ) -> tuple[Reply, str]:
+        body = form if method == "POST" else {}
+        headers = {
+            "User-Agent": "TwilioProxy/1.1",
+            "Accept": "*/*",
+            "Accept-Encoding": "gzip",
+            "I-Twilio-Idempotency-Token": token,
+            "X-Twilio-Signature": sign(self._auth_token, url, body),
+            "X-Home-Region": "us1",
+        }
+        data = None
+        if method == "POST":
+            data = urlencode(body).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded; charset=UTF-8"
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=rules.connect, sock_read=rules.read)
+        async with self._session.request(
+            method,
+            URL(url, encoded=True),
+            data=data,
+            headers=headers,
+            allow_redirects=False,
+            timeout=limits,
+        ) as response:
+            if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
+                return Reply(response.status), response.headers["Location"]
+            content = await response.content.read(MAX_REPLY_BYTES)
+            while len(content) < MAX_REPLY_BYTES:
+                more = await response.content.read(MAX_REPLY_BYTES - len(content))
+                if not more:
+                    break
+                content += more
+            return Reply(response.status, content), ""
+
+
+def _failure(status: int) -> str:
+    if 400 <= status < 500:
+        return "4xx"
+    return "5xx" if status >= 500 else ""
