@@ -1,0 +1,201 @@
+"""The gateway: the one door to Twilio's REST API. It places, fetches, lists, redirects and ends calls.
+
+It sends through the SDK's client and reads the replies itself, since the SDK's objects lose what callctl tells: the
+zone of dates, the request id, the code of list errors (sheet section 12). Whatever goes wrong comes out as an error
+of ours. What may be sent twice is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlencode
+
+from callctl.calls import Call, is_call_sid, parse_date
+from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
+from callctl.gateway.pages import MAX_PAGE_SIZE, rows
+from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, RedirectRequest
+from callctl.gateway.repeats import Repeats, Wait
+from callctl.gateway.sending import NoReplyError, Sender
+
+if TYPE_CHECKING:
+    from callctl.settings import Settings
+
+__all__ = ["CallQuery", "Gateway", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
+
+_VERSION = "2010-04-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """An error or a warning that Twilio noted for a call (OAS, call notification)."""
+
+    sid: str
+    code: str | None
+    level: str
+    message: str
+    more_info: str | None
+    request_url: str | None
+    date: datetime | None
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any]) -> Notification:
+        """Read the JSON object of a reply. ``log`` is ``0`` for errors and ``1`` for warnings (OAS)."""
+
+        def text(name: str) -> str:
+            value = resource.get(name)
+            return "" if value is None else str(value)
+
+        # Sent as a form within the field; the words are under Msg.
+        words = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
+        return cls(
+            sid=text("sid"),
+            code=text("error_code") or None,
+            level={"0": "error", "1": "warning"}.get(text("log"), text("log")),
+            message=words[0],
+            more_info=text("more_info") or None,
+            request_url=text("request_url") or None,
+            date=parse_date(resource.get("message_date")),
+        )
+
+
+class Gateway:
+    """Twilio's Calls resource for one account at one API address. Safe for use from several threads.
+
+    Every method raises ``SettingsError`` before anything is sent when credentials are missing, ``UsageError`` for a
+    SID that can't be one, ``NetworkError`` when no usable answer came, and ``ApiError`` or one of its kinds when the
+    API refused.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        request_timeout: float = 10.0,
+        sleep: Callable[[float], None],
+        random: Callable[[], float],
+        on_wait: Callable[[Wait], None] | None = None,
+    ) -> None:
+        """Prepare; nothing is sent, and neither twilio nor requests is loaded.
+
+        Args:
+            settings: Account, credentials and API address.
+            request_timeout: The time limit for connecting, and for the whole answer, in seconds.
+            sleep: Waits for some seconds.
+            random: Returns a number from 0 to 1.
+            on_wait: Told of each pause before a request is sent again, in the thread that waits.
+        """
+        self._settings = settings
+        self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_wait=on_wait)
+
+    def place(self, request: PlaceRequest) -> Call:
+        """Place a call. Never sent twice once its body may have gone out.
+
+        Raises:
+            OutcomeUnknownError: No answer came; the call may have been placed.
+        """
+        check = f"it may have been placed all the same: check with `callctl list --live --to {request.to}` first"
+        return self._write(self._url("Calls.json"), request.parameters(), check=check)
+
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        """Give a call in progress other TwiML. Never sent twice: it would restart the survey, or dial again.
+
+        Raises:
+            WrongCallStateError: The call is not in progress (21220).
+            OutcomeUnknownError: No answer came; the call may have been redirected.
+        """
+        check = f"it may have been redirected all the same: check with `callctl show {sid}` first"
+        return self._write(self._call_url(sid), request.parameters(), check=check)
+
+    def hangup(self, sid: str) -> Call:
+        """End a call, whether queued, ringing or in progress."""
+        return self._update(sid, [("Status", "completed")])
+
+    def cancel(self, sid: str) -> Call:
+        """End a call that is queued or ringing; one in progress is left alone (sheet section 3)."""
+        return self._update(sid, [("Status", "canceled")])
+
+    def limit_time(self, sid: str, seconds: int) -> Call:
+        """Limit a call's length, in seconds."""
+        return self._update(sid, [("TimeLimit", str(seconds))])
+
+    def fetch(self, sid: str) -> Call:
+        """Ask for one call. Right after a change the answer may be old (sheet section 2)."""
+        return self._call(self._get(self._call_url(sid)))
+
+    def list(self, query: CallQuery, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
+        """Yield the calls that match, in the order of the API (newest first), asking page by page as they are read.
+
+        What the API sends is checked against the query again, since filters may have been ignored.
+
+        Args:
+            query: Which calls.
+            page_size: How many to ask for at once, at most 1,000.
+            limit: How many to yield, or None for all.
+
+        Raises:
+            NetworkError: The list does not end, or a page is none.
+        """
+        if limit is not None and limit <= 0:
+            return
+        size = max(1, min(page_size, MAX_PAGE_SIZE, limit or MAX_PAGE_SIZE))
+        first = f"{self._url('Calls.json')}?{urlencode([*query.parameters(), ('PageSize', str(size))])}"
+        count = 0
+        for row in rows(self._get, first, key="calls", base=self._settings.api_url):
+            call = Call.from_resource(row)
+            if query.matches(call):
+                yield call
+                count += 1
+                if count == limit:
+                    return
+
+    def notifications(self, sid: str) -> _Notifications:
+        """Ask for the errors and warnings that Twilio noted for a call, newest first as the API has them."""
+        url = self._call_url(sid, "/Notifications.json")
+        found = rows(self._get, url, key="notifications", base=self._settings.api_url)
+        return [Notification.from_resource(row) for row in found]
+
+    def _write(self, url: str, parameters: Parameters, *, check: str) -> Call:
+        """Send what must not be sent twice; ``check`` is the hint for when nobody knows what came of it."""
+        try:
+            return self._call(self._sender.submit(url, parameters, repeats=Repeats.NEVER_PROCESSED).resource())
+        except NoReplyError as error:
+            if not error.sent:
+                raise
+            raise OutcomeUnknownError(error.message, hint=check) from error
+        except NetworkError as error:
+            # Success, in words that can't be read.
+            raise OutcomeUnknownError(error.message, hint=check) from error
+        except ApiError as error:
+            if error.status >= 500:
+                error.hint = check
+            raise
+
+    def _update(self, sid: str, parameters: Parameters) -> Call:
+        return self._call(self._sender.submit(self._call_url(sid), parameters, repeats=Repeats.ALWAYS).resource())
+
+    def _get(self, url: str) -> dict[str, Any]:
+        return self._sender.ask(url).resource()
+
+    def _call(self, resource: Mapping[str, Any]) -> Call:
+        try:
+            return Call.from_resource(resource)
+        except ValueError as error:
+            raise NetworkError(
+                f"{self._sender.host} answered, but not with a call", hint="check the API address (CALLCTL_API_URL)"
+            ) from error
+
+    def _call_url(self, sid: str, rest: str = ".json") -> str:
+        if not is_call_sid(sid):
+            raise UsageError(f"this can't be a call SID: {sid}", hint="it begins with CA and has 34 characters")
+        return self._url(f"Calls/{quote(sid, safe='')}{rest}")
+
+    def _url(self, path: str) -> str:
+        # Asked for first: without an account nothing may go anywhere, least of all to /Accounts/None.
+        account = quote(self._settings.credentials().account_sid, safe="")
+        return f"{self._settings.api_url.rstrip('/')}/{_VERSION}/Accounts/{account}/{path}"
+
+
+_Notifications = list[Notification]  # within the class, ``list`` is the method

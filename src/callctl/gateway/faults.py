@@ -1,0 +1,121 @@
+"""What went wrong when no whole reply came: in words, and whether the request may have reached the server."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from requests import exceptions as rq
+from urllib3 import exceptions as u3
+
+# Whatever the transport may raise. OSError: requests' word for a certificate file that is not there.
+FAULTS = (rq.RequestException, u3.HTTPError, OSError)
+
+# Failures of the TLS handshake, when nothing of the request has been sent. Any other TLS error may come later.
+_HANDSHAKE = frozenset(
+    {
+        "CERTIFICATE_VERIFY_FAILED",
+        "WRONG_VERSION_NUMBER",
+        "UNSUPPORTED_PROTOCOL",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "TLSV1_UNRECOGNIZED_NAME",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why there is no reply.
+
+    Attributes:
+        sentence: What happened, without the library's text, which can hold a proxy's password.
+        sent: Whether the server may have seen the request, and acted on it.
+        passing: Whether trying again could help.
+        hint: What to do about it, if that is known.
+    """
+
+    sentence: str
+    sent: bool
+    passing: bool
+    hint: str | None = None
+
+
+def fault_of(error: Exception, *, url: str, timeout: float) -> Fault:
+    """Say what an exception of the transport means for a request to ``url``."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    chain = list(_chain(error))
+    return _before_sending(chain, host=host, timeout=timeout) or _after_sending(chain, host=host, timeout=timeout)
+
+
+def _before_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault | None:
+    proxy = _has(chain, u3.ProxyError, rq.ProxyError)
+    where = "the proxy" if proxy else host
+    fault: Fault | None = None
+    if _has(chain, socket.gaierror, u3.NameResolutionError):
+        fault = Fault(f"the name of {where} could not be resolved", False, True, _NETWORK)
+    elif _has(chain, ConnectionRefusedError):
+        fault = Fault(f"nothing answers at {where}: the connection was refused", False, True, _proxy_or(proxy, _START))
+    elif _has(chain, u3.ConnectTimeoutError, rq.ConnectTimeout) and not _has(chain, u3.NewConnectionError):
+        fault = Fault(f"no connection to {where} within {timeout:g} s", False, True, _NETWORK)
+    elif _has(chain, u3.NewConnectionError):
+        fault = Fault(f"no connection to {where}", False, True, _NETWORK)
+    elif proxy:
+        fault = Fault(f"the proxy did not let the connection to {host} through", False, False, _PROXY)
+    else:
+        fault = _unsendable(chain, host=host)
+    return fault
+
+
+def _unsendable(chain: list[BaseException], *, host: str) -> Fault | None:
+    tls = next((error for error in chain if isinstance(error, ssl.SSLError)), None)
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        return Fault(f"the certificate of {host} was not accepted: {tls.verify_message}", False, False, _CERTIFICATE)
+    if tls is not None and tls.reason in _HANDSHAKE:
+        return Fault(f"{host} does not speak TLS as it should", False, False, _ADDRESS)
+    if _has(chain, rq.InvalidProxyURL, u3.ProxySchemeUnknown, u3.LocationParseError, rq.InvalidSchema, rq.InvalidURL):
+        return Fault("the API address or a proxy's address is malformed", False, False, _PROXY)
+    first = chain[0]
+    if isinstance(first, (OSError, ValueError)) and not isinstance(first, (rq.RequestException, TimeoutError)):
+        missing = "invalid path" in str(first)  # requests' only sign of a certificate file that is not there
+        return Fault("the certificate file can't be read", False, False, _CERTIFICATE) if missing else None
+    return None
+
+
+def _after_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault:
+    if _has(chain, rq.ReadTimeout, u3.ReadTimeoutError, TimeoutError):
+        return Fault(f"no whole answer from {host} within {timeout:g} s", True, True)
+    if _has(chain, rq.ContentDecodingError, u3.DecodeError):
+        return Fault(f"the answer of {host} could not be decoded", True, True)
+    return Fault(f"the connection to {host} broke before the whole answer came", True, True)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Walk an exception and what it wraps; the libraries wrap in four ways."""
+    pending: list[object] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop()
+        if isinstance(current, BaseException) and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            wrapped = (getattr(current, name, None) for name in ("reason", "original_error", "__cause__"))
+            pending += [*current.args, *wrapped]
+
+
+def _has(chain: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(error, kinds) for error in chain)
+
+
+def _proxy_or(proxy: bool, hint: str) -> str:
+    return _PROXY if proxy else hint
+
+
+_NETWORK = "check the network connection, and the API address (CALLCTL_API_URL, TWILIO_REGION, TWILIO_EDGE)"
+_START = "check the API address (CALLCTL_API_URL); `callctl simulator` starts the simulator"
+_ADDRESS = "check the API address (CALLCTL_API_URL)"
+_PROXY = "check the proxy settings (HTTPS_PROXY, NO_PROXY)"
+_CERTIFICATE = "if a proxy or a server of your own signs its certificates itself, name its CA file in SSL_CERT_FILE"

@@ -1,0 +1,105 @@
+"""Lists that come in pages: followed to their end, each row once, with memory that does not grow with the account."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from callctl.errors import NetworkError
+
+MAX_PAGE_SIZE = 1000  # OAS
+# Pages in a row without a new row, after which the server is taken to send the same for ever. An account that is
+# moving on fast can push one page's rows onto the next, hardly onto three.
+_MAX_STALE = 3
+_REMEMBERED = 3 * MAX_PAGE_SIZE  # rows; how far back a repeated row is recognised
+
+
+def rows(fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, base: str) -> Iterator[Mapping[str, Any]]:
+    """Yield a list's rows page by page, each once.
+
+    A row repeats at the head of a page because new calls have pushed it there from the page before. Hence only the
+    SIDs of the last pages are remembered.
+
+    Args:
+        fetch: What returns the page at a whole URL.
+        first: The first page's URL.
+        key: The envelope's name for the rows.
+        base: The API address, with its path.
+
+    Raises:
+        NetworkError: The list never ends, or a page is none.
+    """
+    recent: deque[str] = deque(maxlen=_REMEMBERED)
+    known: set[str] = set()
+    circle = _Circle(first)
+    url: str | None = first
+    stale = 0
+    while url is not None:
+        page = fetch(url)
+        found = new = 0
+        for row in _rows_of(page, key=key):
+            found += 1
+            sid = row.get("sid")
+            if not isinstance(sid, str) or sid in known:
+                continue
+            if len(recent) == recent.maxlen:
+                known.discard(recent[0])
+            recent.append(sid)
+            known.add(sid)
+            new += 1
+            yield row
+        url = _next(page, current=url, base=base)
+        stale = 0 if new else stale + 1
+        if url is not None and (circle.closes(url) or stale >= _MAX_STALE):
+            raise NetworkError(
+                f"the list does not end: {urlsplit(base).netloc} sends the same page again and again",
+                hint="what was shown may be incomplete; narrow the list down, or ask for fewer with --limit",
+            )
+
+
+class _Circle:
+    """Notices that addresses come round again, remembering one of them (Brent's algorithm)."""
+
+    def __init__(self, first: str) -> None:
+        self._kept = first
+        self._steps = 0
+        self._power = 1
+
+    def closes(self, url: str) -> bool:
+        if url == self._kept:
+            return True
+        self._steps += 1
+        if self._steps == self._power:
+            self._kept, self._steps, self._power = url, 0, self._power * 2
+        return False
+
+
+def _rows_of(page: Mapping[str, Any], *, key: str) -> Iterator[Mapping[str, Any]]:
+    found = page.get(key)
+    if not isinstance(found, list):
+        raise NetworkError(
+            f"the answer to a list holds no {key}", hint="check the API address (CALLCTL_API_URL) and its path"
+        )
+    return (row for row in found if isinstance(row, dict))
+
+
+def _next(page: Mapping[str, Any], *, current: str, base: str) -> str | None:
+    uri = page.get("next_page_uri")
+    if not isinstance(uri, str) or not uri:
+        return None
+    return on_base(uri, current=current, base=base)
+
+
+def on_base(uri: str, *, current: str, base: str) -> str:
+    """Return the whole URL for a page's address as the server wrote it: always on the API address's own host.
+
+    Twilio's are paths from the host; where the API address has a path of its own, compatible services repeat it or
+    leave it out. A host is disregarded: behind a proxy it is the inner one, and the token must not go elsewhere.
+    """
+    parts = urlsplit(urljoin(current, uri))
+    root = urlsplit(base)
+    prefix = root.path.rstrip("/")
+    path = parts.path if not prefix or parts.path.startswith(prefix + "/") else prefix + parts.path
+    return root._replace(path=path, query=parts.query, fragment="").geturl()

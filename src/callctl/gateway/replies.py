@@ -1,0 +1,188 @@
+"""What a reply says: a resource, or an error of whatever shape turned into one of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from callctl.errors import (
+    ApiError,
+    AuthenticationError,
+    NetworkError,
+    NotFoundError,
+    RateLimitedError,
+    WrongCallStateError,
+)
+
+_DOCUMENTATION = "https://www.twilio.com/docs/errors/"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ANSI = re.compile("(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]")
+_MAX_TEXT = 400  # characters of the server's own words
+# Likewise 403 alone is read as "may not do this"; 401 as "not accepted" (sheet section 3, Errors).
+_CREDENTIAL_CODES = frozenset({"20003", "20403", "70051"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply: who answered, HTTP status, headers (names in any case), body."""
+
+    host: str
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the request was carried out. A 3xx is no success: nothing was, and nothing is followed."""
+        return 200 <= self.status < 300
+
+    def resource(self) -> dict[str, Any]:
+        """Return the JSON object of a successful reply.
+
+        Raises:
+            NetworkError: It is something else, so something else than the API answered.
+        """
+        try:
+            value = json.loads(self.text)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            return value
+        raise NetworkError(
+            f"{self.host} answered HTTP {self.status}, but not as the API does ({_shape(self.text)})",
+            hint="check the API address (CALLCTL_API_URL); a proxy or a log-in page may be answering in its place",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The reply's error, whichever of the known shapes it has."""
+
+    text: str | None
+    code: str | None
+    more_info: str | None
+
+
+def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
+    """Turn an unsuccessful reply into an error of ours.
+
+    Args:
+        reply: The reply.
+        clean: What takes secrets out of the server's words.
+    """
+    refusal = _refusal(reply)
+    text = clean(refusal.text) if refusal.text else _sentence(reply)
+    return _kind(reply.status, refusal.code)(
+        text,
+        status=reply.status,
+        code=clean(refusal.code) if refusal.code else None,
+        more_info=clean(refusal.more_info) if refusal.more_info else None,
+        request_id=clean(request_id) if (request_id := reply.headers.get("Twilio-Request-Id")) else None,
+        hint=_hint(reply, refusal.code),
+    )
+
+
+def clean_text(text: str) -> str:
+    """Return foreign words as one line without control characters or escape sequences, at most 400 characters."""
+    line = _CONTROL.sub(" ", _ANSI.sub("", text)).strip()
+    return line if len(line) <= _MAX_TEXT else line[: _MAX_TEXT - 1] + "…"
+
+
+def _kind(status: int, code: str | None) -> type[ApiError]:
+    if status in (401, 403) or code in _CREDENTIAL_CODES:
+        return AuthenticationError
+    if status == 429 or code == "20429":
+        return RateLimitedError
+    if code == "21220":
+        return WrongCallStateError
+    if status == 404 or code == "20404":
+        return NotFoundError
+    return ApiError
+
+
+def _refusal(reply: Reply) -> Refusal:
+    """Read the 2010 API's body, RFC 9457's, or a compatible service's; nothing of HTML but the status."""
+    try:
+        body = json.loads(reply.text)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        return Refusal(None, None, None)
+    code = _word(body.get("code"))
+    words = _first(body, "message", "detail", "title", "error_message")
+    more = _first(body, "more_info", "moreInfo")
+    if more is None and (kind := _first(body, "type")) and kind.startswith("https://"):
+        more = kind
+    if more is None and code and re.fullmatch(r"[1-9][0-9]{4}", code) and "message" in body:
+        more = _DOCUMENTATION + code
+    return Refusal(_with_details(words, body), code, more)
+
+
+def _with_details(words: str | None, body: Mapping[str, Any]) -> str | None:
+    title, detail = _first(body, "title"), _first(body, "detail")
+    if words and title and detail and words == detail:
+        words = f"{title}: {detail}"
+    elif words and detail and words != detail and words != title:
+        words = f"{words.rstrip('.')}: {detail}"
+    errors = body.get("errors")
+    if not isinstance(errors, list):
+        return words
+    told = [_pointed(error) for error in errors[:3] if isinstance(error, dict)]
+    return "; ".join(part for part in (words, *told) if part) or None
+
+
+def _pointed(error: Mapping[str, Any]) -> str:
+    words = _first(error, "detail", "message", "title") or ""
+    pointer = _first(error, "pointer")
+    return f"{words} ({pointer})" if pointer and words else words
+
+
+def _first(body: Mapping[str, Any], *names: str) -> str | None:
+    return next((text for name in names if isinstance(text := body.get(name), str) and text.strip()), None)
+
+
+def _word(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    return str(value).strip() or None
+
+
+def _sentence(reply: Reply) -> str:
+    try:
+        phrase = f" {HTTPStatus(reply.status).phrase}"
+    except ValueError:
+        phrase = ""
+    elsewhere = " and points elsewhere" if 300 <= reply.status < 400 else ""
+    return (
+        f"{reply.host} answered HTTP {reply.status}{phrase}{elsewhere}, without an explanation ({_shape(reply.text)})"
+    )
+
+
+def _shape(text: str) -> str:
+    start = text.lstrip()[:1]
+    if not start:
+        return "an empty body"
+    if start == "<":
+        return "a page or XML instead of JSON"
+    return "JSON of another shape" if start in "{[" else "no JSON"
+
+
+def _hint(reply: Reply, code: str | None) -> str | None:
+    if reply.status == 401 or code == "20003":
+        return (
+            "check that account SID and token or key belong together and to this Region and API address, that the key "
+            "was not deleted, that no blank came along, that the account is active and these are not test credentials"
+        )
+    if reply.status == 403 or code in _CREDENTIAL_CODES:
+        return "the account may be suspended, the key restricted, or these are test credentials, which may only place"
+    if 300 <= reply.status < 400:
+        return "redirections are not followed, since the token would go along: check the API address (CALLCTL_API_URL)"
+    if reply.status == 404 or code == "20404":
+        return "check the SID, the account it belongs to, and the API address; `callctl list` shows the calls"
+    if reply.status == 429:
+        return "too many requests at once; wait a little, or act on fewer calls at a time"
+    return None

@@ -1,0 +1,132 @@
+"""Sending one request until it is answered, as often as it may be sent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from callctl.errors import CallctlError, NetworkError, SettingsError, UsageError
+from callctl.gateway.parameters import Parameters, not_text
+from callctl.gateway.repeats import TRIES, Repeats, Wait, seconds_before
+from callctl.gateway.replies import Reply, clean_text, error_of
+
+if TYPE_CHECKING:
+    from callctl.gateway.transport import Client
+    from callctl.settings import Credentials, Settings
+
+
+class NoReplyError(NetworkError):
+    """No whole reply came. ``sent`` tells whether the server may have seen the request, and acted on it."""
+
+    def __init__(self, message: str, *, sent: bool, hint: str | None) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
+
+
+class Sender:
+    """Sends requests for one account. Safe for use from several threads; nothing is loaded before the first one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        timeout: float,
+        sleep: Callable[[float], None],
+        random: Callable[[], float],
+        on_wait: Callable[[Wait], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._timeout = timeout
+        self._sleep = sleep
+        self._random = random
+        self._on_wait = on_wait
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+        self.host = urlsplit(settings.api_url).netloc
+
+    def ask(self, url: str) -> Reply:
+        """Return the successful reply to a GET. Raises as ``submit``."""
+        return self._perform(lambda client: client.get(url), url=url, repeats=Repeats.ALWAYS)
+
+    def submit(self, url: str, form: Parameters, *, repeats: Repeats) -> Reply:
+        """Return the successful reply to a form.
+
+        Raises:
+            SettingsError: Credentials are missing, or can't be right.
+            UsageError: A value can't be sent.
+            NoReplyError: No whole reply came.
+            ApiError: The API refused.
+        """
+        if (bad := not_text(value for _, value in form)) is not None:
+            raise UsageError(f"a value can't be sent, since it is not text: {bad!r}")
+        return self._perform(lambda client: client.post(url, form), url=url, repeats=repeats)
+
+    def _perform(self, send: Callable[[Client], Reply], *, url: str, repeats: Repeats) -> Reply:
+        client = self._ready_client()
+        attempt = 1
+        while True:
+            headers: Mapping[str, str] | None = None
+            failure: CallctlError
+            try:
+                reply = send(client)
+            except client.faults as error:
+                failure, again = self._unanswered(error, url=url, repeats=repeats)
+            else:
+                if reply.succeeded:
+                    return reply
+                failure, again, headers = self._refused(reply, repeats=repeats)
+            if not again or attempt == TRIES:
+                raise failure
+            self._pause(attempt, failure, headers=headers)
+            attempt += 1
+
+    def _unanswered(self, error: Exception, *, url: str, repeats: Repeats) -> tuple[NoReplyError, bool]:
+        from callctl.gateway.faults import fault_of
+
+        fault = fault_of(error, url=url, timeout=self._timeout)
+        failure = NoReplyError(fault.sentence, sent=fault.sent, hint=fault.hint)
+        # The library's own text is not chained: it can hold the proxy's address with its password.
+        return failure, fault.passing and (repeats is Repeats.ALWAYS or not fault.sent)
+
+    def _refused(self, reply: Reply, *, repeats: Repeats) -> tuple[CallctlError, bool, Mapping[str, str]]:
+        # A 429 was never processed (sheet section 3, 20429). A 5xx may have been.
+        again = reply.status == 429 or (reply.status >= 500 and repeats is Repeats.ALWAYS)
+        return error_of(reply, clean=self._clean), again, reply.headers
+
+    def _pause(self, attempt: int, failure: CallctlError, *, headers: Mapping[str, str] | None) -> None:
+        seconds = seconds_before(attempt, random=self._random(), headers=headers)
+        if self._on_wait is not None:
+            self._on_wait(Wait(seconds=seconds, reason=failure.message, attempt=attempt))
+        self._sleep(seconds)
+
+    def _clean(self, text: str) -> str:
+        credentials = self._settings.credentials()
+        for secret in (credentials.secret, self._settings.signing_token):
+            text = text.replace(secret, "***") if secret else text
+        return clean_text(text)
+
+    def _ready_client(self) -> Client:
+        credentials = self._settings.credentials()
+        _check(credentials)
+        with self._lock:
+            if self._client is None:
+                from callctl.gateway.transport import Client
+
+                self._client = Client(
+                    username=credentials.username,
+                    secret=credentials.secret,
+                    timeout=self._timeout,
+                    loopback=self._settings.is_loopback,
+                )
+            return self._client
+
+
+def _check(credentials: Credentials) -> None:
+    # HTTP Basic can't carry other characters, and no account has them: an unnoticed blank, or quotes of a typesetter.
+    if not all(text.isascii() and text.isprintable() for text in (credentials.username, credentials.secret)):
+        raise SettingsError(
+            "the credentials hold characters that no token has",
+            hint="look for a line break or typographic quotes that came along when they were copied",
+        )
