@@ -7,6 +7,7 @@ from callctl.simulator.api import Received
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.controller import Simulator
 from callctl.simulator.far_end import FarEnd, FarEndError
+from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
 from callctl.simulator.instance import SimulatorError
 from callctl.simulator.readings import READINGS
@@ -25,4 +26,5 @@ __all__ = [
     "Settings",
     "Simulator",
     "SimulatorError",
+    "load_far_ends",
 ]

@@ -25,6 +25,13 @@ from callctl.simulator.switch import Switch
 
 MAX_BODY = 64 * 1024  # over it 413 (sheet, section 13.16)
 MAX_PARAMETERS = 1000
+SURVEY_PATH = "/simulator/survey"
+# A document to send calls to before one has written any: it asks one question, and takes one digit.
+SURVEY = (
+    '<Response><Gather numDigits="1"><Say>How satisfied were you, from one to five?</Say></Gather>'
+    "<Say>Thank you. Goodbye.</Say></Response>"
+)
+SURVEY_THANKS = "<Response><Say>Thank you. Goodbye.</Say></Response>"
 SECRET_NAMES = frozenset({"authorization", "cookie"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -68,6 +75,7 @@ class Api:
         app.router.add_get(f"{calls}/Calls/{{sid}}/Notifications.json", self._notifications, allow_head=False)
         app.router.add_post(by_hand, self._incoming)
         app.router.add_post(f"{by_hand}/{{sid}}/{{deed}}", self._by_hand)
+        app.router.add_route("*", f"{self._settings.base_path}{SURVEY_PATH}", _survey)
         return app
 
     # Around every request
@@ -92,7 +100,8 @@ class Api:
 
     async def _checked(self, request: web.Request, handler: Handler, running: int) -> web.StreamResponse:
         try:
-            self._authenticate(request)
+            if not request.path.endswith(SURVEY_PATH):
+                self._authenticate(request)
             if self._settings.concurrency and running > self._settings.concurrency:
                 raise ApiError(20429)  # not processed (ERR 20429)
             if self._settings.latency:
@@ -228,6 +237,13 @@ class Api:
             case _:
                 raise ApiError(20404, request.path)
         return web.json_response(self._shown(leg))
+
+
+async def _survey(request: web.Request) -> web.Response:
+    """Answer as an application of one's own would: to a Gather's digits with thanks. It needs no credentials."""
+    form = await request.post()
+    document = SURVEY_THANKS if "Digits" in form or "Digits" in request.query else SURVEY
+    return web.Response(text=document, content_type="text/xml")
 
 
 def _refuse_browsers(request: web.Request) -> None:

@@ -1,0 +1,259 @@
+"""``callctl simulator``: Twilio's Calls API on loopback, without account or charge."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callctl.cli import exits, options
+from callctl.cli.runtime import Runtime
+from callctl.errors import CallctlError, PortTakenError, UsageError
+
+if TYPE_CHECKING:
+    from callctl.simulator import Simulator
+
+DEFAULT_PORT = 8766  # beside the listener's 8765
+_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|)")
+
+
+def simulator(
+    ctx: typer.Context,
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Listen on this address.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 for a free one.")
+    ] = DEFAULT_PORT,
+    write_env: Annotated[
+        Path | None, typer.Option("--write-env", metavar="FILE", help="Write the settings to use it to this file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --write-env replace a file.")] = False,
+    account_sid: Annotated[
+        str | None, typer.Option("--account-sid", metavar="SID", help="The account it simulates.")
+    ] = None,
+    auth_token: Annotated[
+        str | None, typer.Option("--auth-token", metavar="TOKEN", help="Its auth token, which signs callbacks.")
+    ] = None,
+    api_key: Annotated[str | None, typer.Option("--api-key", metavar="SID", help="Its API key.")] = None,
+    api_secret: Annotated[str | None, typer.Option("--api-secret", metavar="SECRET", help="The key's secret.")] = None,
+    far_end: Annotated[
+        Path | None, typer.Option("--far-end", metavar="FILE", help="TOML: what other addresses do when called.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="FACTOR", min=0.01, help="Shorten the waits; time stamps stay real.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="NUMBER", help="Make every random choice again, SIDs too.")
+    ] = None,
+    reading: Annotated[
+        list[str] | None,
+        typer.Option("--reading", metavar="NAME", help="Another reading of what Twilio leaves open; may be repeated."),
+    ] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Let callbacks overtake each other.")] = False,
+    duplicate: Annotated[
+        str, typer.Option("--duplicate", metavar="SHARE", help="Send this share of the callbacks twice, as 10%.")
+    ] = "0",
+    drop: Annotated[
+        str, typer.Option("--drop", metavar="SHARE", help="Lose this share of the callbacks, as 5%.")
+    ] = "0",
+    delay: Annotated[
+        str, typer.Option("--delay", metavar="SPAN", help="Delay callbacks by this much, as 2s or 0-3s.")
+    ] = "0",
+    latency: Annotated[
+        str, typer.Option("--latency", metavar="TIME", help="Answer API requests this late, as 100ms.")
+    ] = "0",
+    lag: Annotated[
+        str, typer.Option("--lag", metavar="TIME", help="Show changes in the API this late, as 500ms.")
+    ] = "0",
+    cps: Annotated[
+        float, typer.Option("--cps", metavar="NUMBER", min=0, help="Dial so many calls a second; queue the others.")
+    ] = 0.0,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="NUMBER", min=0, help="Answer 429 to more API requests at once.")
+    ] = 0,
+    keep_finished: Annotated[
+        int, typer.Option("--keep-finished", metavar="NUMBER", min=0, help="Remember so many calls that have ended.")
+    ] = 10_000,
+    dialect: Annotated[
+        str, typer.Option("--dialect", metavar="NAME", help="Answer as twilio, somleng or signalwire do.")
+    ] = "twilio",
+    base_path: Annotated[
+        str, typer.Option("--base-path", metavar="PATH", help="Serve the API below this path, as /api/laml.")
+    ] = "",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Fetch documents from, and send callbacks to, other machines too.")
+    ] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Simulate Twilio's live calls on this machine: no account, no charge, and no call is placed.
+
+    It runs TwiML, makes <Dial> legs, and sends signed status callbacks. What the far end does depends on whom you call:
+
+    +12025550100 answers after 2 s; …0101 after 20 s; …0102 is busy; …0103 never answers; …0104 fails with SIP 404;
+    …0105 answers and hangs up after 5 s; …0106 is a voicemail; …0107 answers and presses 1 at each <Gather>.
+    Any other number does as …0100.
+
+    By name: answers, late, busy, no-answer, not-found, hangs-up, voicemail, digits; as in sip:busy@example.com and
+    client:no-answer.
+
+    Readings: cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice.
+    """
+    import asyncio
+
+    from callctl.simulator import Faults, SimulatorError
+
+    runtime = options.runtime_of(ctx, debug=debug)
+    credentials = {
+        "account_sid": account_sid,
+        "auth_token": auth_token,
+        "api_key": api_key,
+        "api_secret": api_secret,
+    }
+    made = _made(
+        **{name: value for name, value in credentials.items() if value is not None},
+        host=host,
+        port=port,
+        far_end=_far_ends(runtime, far_end),
+        speed=speed,
+        seed=seed,
+        readings=reading or [],
+        faults=Faults(shuffle, _share("--duplicate", duplicate), _share("--drop", drop), _span("--delay", delay)),
+        latency=_seconds("--latency", latency),
+        lag=_seconds("--lag", lag),
+        cps=cps,
+        concurrency=concurrency,
+        keep_finished=keep_finished,
+        dialect=dialect,
+        base_path=base_path.rstrip("/"),
+        allow_remote=allow_remote,
+    )
+    try:
+        asyncio.run(_serve(runtime, made, write_env=write_env, force=force, exposed=host))
+    except SimulatorError as error:
+        hint = "another simulator may be running there; --port chooses another port, 0 a free one"
+        raise PortTakenError(str(error), hint=hint) from error
+    raise typer.Exit(exits.INTERRUPTED)
+
+
+def _made(**chosen: Any) -> Simulator:
+    from callctl.simulator import Simulator
+
+    try:
+        return Simulator(**chosen)
+    except ValueError as error:
+        raise UsageError(str(error), hint="see `callctl simulator --help`") from error
+
+
+async def _serve(runtime: Runtime, made: Simulator, *, write_env: Path | None, force: bool, exposed: str) -> None:
+    import asyncio
+
+    from callctl.cli.signals import stop_on_signals
+
+    stopping = asyncio.Event()
+    with stop_on_signals(stopping.set):
+        async with made as running:
+            settings = settings_to_use(running)
+            if write_env is not None:
+                write_settings(runtime.cwd / write_env, settings, force=force)
+            _introduce(runtime, settings, write_env, exposed=exposed)
+            await stopping.wait()
+
+
+def settings_to_use(running: Simulator) -> dict[str, str]:
+    """Return the settings that make callctl, or any client, use a simulator."""
+    url = running.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    return {
+        "TWILIO_ACCOUNT_SID": running.account_sid,
+        "TWILIO_AUTH_TOKEN": running.auth_token,
+        "TWILIO_API_KEY": running.api_key,
+        "TWILIO_API_SECRET": running.api_secret,
+        "CALLCTL_API_URL": url,
+        "CALLCTL_FROM": "+15005550006",
+        "CALLCTL_URL_SURVEY": f"{url}/simulator/survey",
+    }
+
+
+def _introduce(runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str) -> None:
+    """Print the settings as data and, on stderr, how to use them."""
+    runtime.say("SIMULATED: no calls are placed. The settings to use it:")
+    for line in _lines(settings):
+        runtime.write(line)
+    if write_env is not None:
+        runtime.say(f"In another terminal: callctl watch --env-file {write_env}")
+        runtime.say(f'Then: export CALLCTL_ENV_FILE={write_env}; callctl place +12025550100 --say "Hello"')
+    else:
+        runtime.say("Put them into a file with --write-env .env.simulator, and name it with --env-file.")
+    runtime.say("For Twilio's Python library: client.api.base_url = the value of CALLCTL_API_URL")
+    runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
+    if exposed not in ("127.0.0.1", "::1", "localhost"):
+        runtime.say(f"callctl: it listens on {exposed}: whoever reaches this machine and knows the token can use it")
+
+
+def _lines(settings: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in settings.items()]
+
+
+def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> None:
+    """Write settings to a file that only its owner may read; one that says something else is kept unless forced.
+
+    Raises:
+        UsageError: The file is there and says something else.
+        CallctlError: It can't be written.
+    """
+    text = "\n".join(["# For callctl's simulator; no call is placed with these.", *_lines(settings), ""])
+    try:
+        if not force and path.exists():
+            if path.read_text(encoding="utf-8") == text:
+                return
+            raise UsageError(f"{path} is there already and was kept", hint="--force replaces it")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # 0600 from the start
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise CallctlError(f"can't write {path}: {reason}") from error
+
+
+def _far_ends(runtime: Runtime, path: Path | None) -> Mapping[str, Any]:
+    if path is None:
+        return {}
+    from callctl.simulator import FarEndError, load_far_ends
+
+    try:
+        return load_far_ends(runtime.cwd / path)
+    except FarEndError as error:
+        raise UsageError(str(error), hint="docs/simulator.md shows such a file") from error
+
+
+def _seconds(option: str, text: str) -> float:
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{option} is no duration: {text}", hint="such as 500ms, 2s or 2 (seconds)")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _span(option: str, text: str) -> tuple[float, float]:
+    low, dash, high = text.partition("-")
+    if not dash:
+        return _seconds(option, low), _seconds(option, low)
+    span = _seconds(option, low), _seconds(option, high)
+    if span[0] > span[1]:
+        raise UsageError(f"{option} ends before it begins: {text}", hint="such as 0-3s")
+    return span
+
+
+def _share(option: str, text: str) -> float:
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"{option} is no share: {text}", hint="such as 10%, or 0.1")
+    return share
