@@ -7,6 +7,7 @@ of ours. What may be sent twice is decided here and nowhere else.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["CallQuery", "Gateway", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
 
 _VERSION = "2010-04-01"
+_DEFAULT_PAGE_SIZE = 50  # OAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ class Gateway:
         Raises:
             OutcomeUnknownError: No answer came; the call may have been placed.
         """
-        check = f"it may have been placed all the same: check with `callctl list --live --to {request.to}` first"
-        return self._write(self._url("Calls.json"), request.parameters(), check=check)
+        check = f"before you place it again, look: `callctl list --live --to {shlex.quote(request.to)}`"
+        return self._write(self._url("Calls.json"), request.parameters(), feared="been placed", check=check)
 
     def redirect(self, sid: str, request: RedirectRequest) -> Call:
         """Give a call in progress other TwiML. Never sent twice: it would restart the survey, or dial again.
@@ -106,8 +108,8 @@ class Gateway:
             WrongCallStateError: The call is not in progress (21220).
             OutcomeUnknownError: No answer came; the call may have been redirected.
         """
-        check = f"it may have been redirected all the same: check with `callctl show {sid}` first"
-        return self._write(self._call_url(sid), request.parameters(), check=check)
+        check = f"before you redirect it again, look: `callctl show {sid}`"
+        return self._write(self._call_url(sid), request.parameters(), feared="been redirected", check=check)
 
     def hangup(self, sid: str) -> Call:
         """End a call, whether queued, ringing or in progress."""
@@ -140,7 +142,9 @@ class Gateway:
         """
         if limit is not None and limit <= 0:
             return
-        size = max(1, min(page_size, MAX_PAGE_SIZE, limit or MAX_PAGE_SIZE))
+        # Where a filter may be ignored, pages of the limit's size would be many and small.
+        least = _DEFAULT_PAGE_SIZE if query.parameters() else 1
+        size = max(1, min(page_size, MAX_PAGE_SIZE, max(limit or MAX_PAGE_SIZE, least)))
         first = f"{self._url('Calls.json')}?{urlencode([*query.parameters(), ('PageSize', str(size))])}"
         count = 0
         for row in rows(self._get, first, key="calls", base=self._settings.api_url):
@@ -157,19 +161,18 @@ class Gateway:
         found = rows(self._get, url, key="notifications", base=self._settings.api_url)
         return [Notification.from_resource(row) for row in found]
 
-    def _write(self, url: str, parameters: Parameters, *, check: str) -> Call:
-        """Send what must not be sent twice; ``check`` is the hint for when nobody knows what came of it."""
+    def _write(self, url: str, parameters: Parameters, *, feared: str, check: str) -> Call:
+        """Send what must not be sent twice; ``check`` is the hint for when nobody knows whether it was done."""
         try:
             return self._call(self._sender.submit(url, parameters, repeats=Repeats.NEVER_PROCESSED).resource())
-        except NoReplyError as error:
-            if not error.sent:
-                raise
-            raise OutcomeUnknownError(error.message, hint=check) from error
         except NetworkError as error:
-            # Success, in words that can't be read.
-            raise OutcomeUnknownError(error.message, hint=check) from error
+            # Without ``sent`` it is a success in words that can't be read.
+            if isinstance(error, NoReplyError) and not error.sent:
+                raise
+            raise OutcomeUnknownError(f"{error.message}; the call may have {feared}", hint=check) from error
         except ApiError as error:
             if error.status >= 500:
+                error.message += f"; the call may have {feared}"
                 error.hint = check
             raise
 

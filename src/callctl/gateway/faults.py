@@ -17,7 +17,6 @@ FAULTS = (rq.RequestException, u3.HTTPError, OSError)
 # Failures of the TLS handshake, when nothing of the request has been sent. Any other TLS error may come later.
 _HANDSHAKE = frozenset(
     {
-        "CERTIFICATE_VERIFY_FAILED",
         "WRONG_VERSION_NUMBER",
         "UNSUPPORTED_PROTOCOL",
         "SSLV3_ALERT_HANDSHAKE_FAILURE",
@@ -25,6 +24,8 @@ _HANDSHAKE = frozenset(
         "TLSV1_UNRECOGNIZED_NAME",
     }
 )
+# A file of trusted certificates that is none.
+_UNREADABLE = frozenset({"NO_CERTIFICATE_OR_CRL_FOUND", "BAD_BASE64_DECODE", "PEM_LIB"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,12 @@ def _unsendable(chain: list[BaseException], *, host: str) -> Fault | None:
     tls = next((error for error in chain if isinstance(error, ssl.SSLError)), None)
     if isinstance(tls, ssl.SSLCertVerificationError):
         return Fault(f"the certificate of {host} was not accepted: {tls.verify_message}", False, False, _CERTIFICATE)
+    if tls is not None and tls.reason in _UNREADABLE:
+        return Fault("the certificate file can't be read", False, False, _CERTIFICATE)
     if tls is not None and tls.reason in _HANDSHAKE:
         return Fault(f"{host} does not speak TLS as it should", False, False, _ADDRESS)
     if _has(chain, rq.InvalidProxyURL, u3.ProxySchemeUnknown, u3.LocationParseError, rq.InvalidSchema, rq.InvalidURL):
         return Fault("the API address or a proxy's address is malformed", False, False, _PROXY)
-    first = chain[0]
-    if isinstance(first, (OSError, ValueError)) and not isinstance(first, (rq.RequestException, TimeoutError)):
-        missing = "invalid path" in str(first)  # requests' only sign of a certificate file that is not there
-        return Fault("the certificate file can't be read", False, False, _CERTIFICATE) if missing else None
     return None
 
 

@@ -17,12 +17,13 @@ from callctl.errors import (
     RateLimitedError,
     WrongCallStateError,
 )
+from callctl.gateway import hints
 
 _DOCUMENTATION = "https://www.twilio.com/docs/errors/"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ANSI = re.compile("(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]")
 _MAX_TEXT = 400  # characters of the server's own words
-# Likewise 403 alone is read as "may not do this"; 401 as "not accepted" (sheet section 3, Errors).
+# Not accepted, or accepted but not allowed to do this (sheet section 3, Errors). So are 401 and 403 without a code.
 _CREDENTIAL_CODES = frozenset({"20003", "20403", "70051"})
 
 
@@ -54,7 +55,7 @@ class Reply:
             return value
         raise NetworkError(
             f"{self.host} answered HTTP {self.status}, but not as the API does ({_shape(self.text)})",
-            hint="check the API address (CALLCTL_API_URL); a proxy or a log-in page may be answering in its place",
+            hint=hints.ADDRESS,
         )
 
 
@@ -82,7 +83,7 @@ def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
         code=clean(refusal.code) if refusal.code else None,
         more_info=clean(refusal.more_info) if refusal.more_info else None,
         request_id=clean(request_id) if (request_id := reply.headers.get("Twilio-Request-Id")) else None,
-        hint=_hint(reply, refusal.code),
+        hint=hints.hint_for(status=reply.status, code=refusal.code),
     )
 
 
@@ -169,20 +170,3 @@ def _shape(text: str) -> str:
     if start == "<":
         return "a page or XML instead of JSON"
     return "JSON of another shape" if start in "{[" else "no JSON"
-
-
-def _hint(reply: Reply, code: str | None) -> str | None:
-    if reply.status == 401 or code == "20003":
-        return (
-            "check that account SID and token or key belong together and to this Region and API address, that the key "
-            "was not deleted, that no blank came along, that the account is active and these are not test credentials"
-        )
-    if reply.status == 403 or code in _CREDENTIAL_CODES:
-        return "the account may be suspended, the key restricted, or these are test credentials, which may only place"
-    if 300 <= reply.status < 400:
-        return "redirections are not followed, since the token would go along: check the API address (CALLCTL_API_URL)"
-    if reply.status == 404 or code == "20404":
-        return "check the SID, the account it belongs to, and the API address; `callctl list` shows the calls"
-    if reply.status == 429:
-        return "too many requests at once; wait a little, or act on fewer calls at a time"
-    return None

@@ -119,6 +119,7 @@ class Sender:
                     secret=credentials.secret,
                     timeout=self._timeout,
                     loopback=self._settings.is_loopback,
+                    encrypted=self._settings.api_url.startswith("https:"),
                 )
             return self._client
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
 
 from callctl import __version__
+from callctl.errors import SettingsError
 from callctl.gateway.faults import FAULTS
 from callctl.gateway.replies import Reply
 
@@ -36,9 +38,9 @@ _POOL_SIZE = 64
 class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the library is untyped
     """The SDK's HTTP client with a time limit on whole replies, one pool, and the environment's certificates."""
 
-    def __init__(self, *, timeout: float, loopback: bool) -> None:
+    def __init__(self, *, timeout: float, loopback: bool, encrypted: bool) -> None:
         super().__init__(timeout=timeout)
-        self.session.verify = _certificates(os.environ)
+        self.session.verify = _certificates(os.environ) if encrypted else True
         # A proxy can't reach our loopback; and no .netrc has anything to say there.
         self.session.trust_env = not loopback
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
@@ -91,10 +93,19 @@ def _read(raw: Any, *, deadline: float) -> bytes:
 
 
 def _certificates(environ: Mapping[str, str]) -> str | bool:
+    """Return the file or folder of certificates to trust, or True for the usual ones.
+
+    Raises:
+        SettingsError: A variable names one that is not there.
+    """
     # requests honours the first two by itself, but not where the environment is not to be trusted (a loopback
     # address); the third, which OpenSSL and most tools honour, it ignores.
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-    return next((path for name in names if (path := environ.get(name))), True)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if path := environ.get(name):
+            if Path(path).exists():
+                return path
+            raise SettingsError(f"{name} names a file that is not there: {path}", hint=f"correct or unset {name}")
+    return True
 
 
 class Client:
@@ -105,11 +116,11 @@ class Client:
 
     faults = FAULTS
 
-    def __init__(self, *, username: str, secret: str, timeout: float, loopback: bool) -> None:
+    def __init__(self, *, username: str, secret: str, timeout: float, loopback: bool, encrypted: bool) -> None:
         self._sdk = ClientBase(
             username,
             secret,
-            http_client=TimeLimitedHttpClient(timeout=timeout, loopback=loopback),
+            http_client=TimeLimitedHttpClient(timeout=timeout, loopback=loopback, encrypted=encrypted),
             # Not os.environ, which an empty mapping would mean: an exported region would mangle the address's host
             # (sheet section 8, Hosts). The settings have put region and edge into it.
             environment={"TWILIO_REGION": ""},
