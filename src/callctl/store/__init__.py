@@ -1,0 +1,48 @@
+"""What a watch remembers: the protocol of an event store.
+
+This package's front room is light on purpose; the database itself is in ``callctl.store.sqlite``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from callctl.events import CallEvent
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """What a store knows of one call without reading its events."""
+
+    call_sid: str
+    parent_call_sid: str | None
+    status: str
+    is_final: bool
+    last_event_at: datetime
+
+
+class EventStore(Protocol):
+    """Keeps events, each once, those of one account at one API address."""
+
+    def append(self, event: CallEvent) -> bool:
+        """Keep an event; it is durable when this returns. False if it was there before.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+
+    def submit(self, event: CallEvent) -> Future[bool]:
+        """Do what ``append`` does, without waiting."""
+
+    def replay(self, *, since: datetime | None) -> Iterator[CallEvent]:
+        """Return the events of the families that are not over or were touched since; of all, if None."""
+
+    def call(self, call_sid: str) -> CallRow | None:
+        """Return what is known of one call."""
+
+    def close(self) -> None:
+        """Finish what was submitted and let go of the files."""

@@ -1,0 +1,176 @@
+"""Reading an event store: the queries, and a reader for those who never write, as followers and ``show``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from callctl.events import CallEvent, from_microseconds, microseconds
+from callctl.store import CallRow
+from callctl.store.schema import connect_readonly, explained
+
+# How many events are read at a time, so that no long read keeps the log from being folded back into the file.
+_PAGE = 1000
+
+# The calls that are not over or were touched since, with their parents, and with the children of all of those.
+_RECENT = """
+    WITH touched AS (
+        SELECT id, sid, parent_sid FROM calls WHERE world = :world AND NOT is_final
+        UNION SELECT id, sid, parent_sid FROM calls WHERE world = :world AND last_at >= :since
+    ), heads AS (
+        SELECT sid FROM touched UNION SELECT parent_sid FROM touched WHERE parent_sid IS NOT NULL
+    )
+    SELECT id FROM touched
+    UNION SELECT id FROM calls WHERE world = :world AND sid IN (SELECT sid FROM heads)
+    UNION SELECT id FROM calls WHERE world = :world AND parent_sid IN (SELECT sid FROM heads)
+"""
+_FAMILY = """
+    SELECT id FROM calls WHERE world = :world AND sid IN (:sid, :parent)
+    UNION SELECT id FROM calls WHERE world = :world AND parent_sid IN (:sid, :parent)
+"""
+_ROW = "SELECT sid, parent_sid, status, is_final, last_at FROM calls WHERE world = :world"
+
+
+class Reader:
+    """Reads what a store holds of one world. May be used from several threads, one at a time."""
+
+    def __init__(self, path: Path, *, world: str, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._world = world
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> Reader:
+        """Open a store that is there, for reading only. ``busy_timeout`` is in seconds.
+
+        Raises:
+            StoreError: It is not there, or can't be read.
+        """
+        return cls(path, world=world, connection=connect_readonly(path, busy_timeout=busy_timeout))
+
+    def replay(self, *, since: datetime | None) -> Iterator[CallEvent]:
+        """Return, in their order of arrival, the events of the families that are not over or were touched since.
+
+        With None, of all families. A family comes whole, however old its first events are.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        if since is None:
+            calls = self._rows("SELECT id FROM calls WHERE world = :world")
+        else:
+            calls = self._rows(_RECENT, since=microseconds(since))
+        return self._events_of([int(str(row[0])) for row in calls])
+
+    def family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call, its parent, its siblings and its children, in their order of arrival.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        row = self.call(call_sid)
+        parent = (row and row.parent_call_sid) or call_sid
+        return self._events_of([int(str(found[0])) for found in self._rows(_FAMILY, sid=call_sid, parent=parent)])
+
+    def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
+        """Return the events that came after one, with their ids, at most ``limit``: what a follower asks for.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        rows = self._rows(
+            "SELECT events.id, record FROM events JOIN calls ON calls.id = call_id"
+            " WHERE events.id > :event AND world = :world ORDER BY events.id LIMIT :limit",
+            event=event_id,
+            limit=limit,
+        )
+        return [(int(str(row[0])), _event(row[1])) for row in rows]
+
+    def last_event_id(self) -> int:
+        """Return the id of the newest event of any world, or 0: where a follower begins."""
+        return int(str(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0]))
+
+    def call(self, call_sid: str) -> CallRow | None:
+        """Return what is known of one call.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        rows = self._rows(f"{_ROW} AND sid = :sid", sid=call_sid)
+        return _call_row(rows[0]) if rows else None
+
+    def calls_starting(self, start: str, *, limit: int = 10) -> list[CallRow]:
+        """Return the calls whose SID begins with a text, the latest first.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        rows = self._rows(
+            f"{_ROW} AND sid >= :start AND sid < :end AND substr(sid, 1, length(:start)) = :start"
+            " ORDER BY last_at DESC LIMIT :limit",
+            start=start,
+            end=start + "\U0010ffff",
+            limit=limit,
+        )
+        return [_call_row(row) for row in rows]
+
+    def live_calls(self) -> list[CallRow]:
+        """Return the calls that have not ended, as far as the store was told.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        return [_call_row(row) for row in self._rows(f"{_ROW} AND NOT is_final ORDER BY last_at")]
+
+    def last_placed(self) -> str | None:
+        """Return the SID of the call that was placed last in this world.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        rows = self._rows("SELECT sid FROM placed WHERE world = :world")
+        return str(rows[0][0]) if rows else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _events_of(self, calls: list[int]) -> Iterator[CallEvent]:
+        # CROSS JOIN keeps SQLite from going through all events instead of the index of each call.
+        found = self._rows(
+            "SELECT events.id FROM json_each(:calls) AS wanted CROSS JOIN events ON events.call_id = wanted.value",
+            calls=json.dumps(calls),
+        )
+        ids = sorted(int(str(row[0])) for row in found)
+        for start in range(0, len(ids), _PAGE):
+            rows = self._rows(
+                "SELECT record FROM json_each(:ids) AS wanted CROSS JOIN events ON events.id = wanted.value"
+                " ORDER BY events.id",
+                ids=json.dumps(ids[start : start + _PAGE]),
+            )
+            yield from (_event(row[0]) for row in rows)
+
+    def _rows(self, sql: str, **values: str | int) -> list[tuple[object, ...]]:
+        with self._lock, explained(self._path, "read"):
+            return self._connection.execute(sql, {"world": self._world, **values}).fetchall()
+
+
+def _event(record: object) -> CallEvent:
+    return CallEvent.from_record(json.loads(str(record)))
+
+
+def _call_row(row: tuple[object, ...]) -> CallRow:
+    sid, parent, status, final, last_at = row
+    return CallRow(
+        call_sid=str(sid),
+        parent_call_sid=None if parent is None else str(parent),
+        status=str(status),
+        is_final=bool(final),
+        last_event_at=from_microseconds(int(str(last_at))),
+    )

@@ -1,0 +1,154 @@
+"""The SQLite file: how it is opened, what its tables are, and how old ones are brought up to date."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from callctl.errors import StoreError
+
+# One entry per version, in order; never changed once released. A store's ``user_version`` counts those it has had.
+#
+# ``events`` are found by call, never by key alone: the index on (call, key) grows at its end, where a new call's rows
+# are, while one on random keys would touch a page per event. ``standing`` sorts as CallEvent.order does.
+MIGRATIONS = (
+    """
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        parent_sid TEXT,
+        status TEXT NOT NULL,
+        standing TEXT NOT NULL,
+        is_final INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        UNIQUE (world, sid)
+    );
+    CREATE INDEX calls_by_parent ON calls (world, parent_sid) WHERE parent_sid IS NOT NULL;
+    CREATE INDEX calls_by_time ON calls (world, last_at);
+    CREATE INDEX calls_not_final ON calls (world) WHERE NOT is_final;
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        call_id INTEGER NOT NULL REFERENCES calls (id),
+        key BLOB NOT NULL,
+        record TEXT NOT NULL,
+        UNIQUE (call_id, key)
+    );
+    CREATE TABLE placed (
+        world TEXT PRIMARY KEY,
+        sid TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+@contextmanager
+def explained(path: Path, doing: str) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into StoreError, with what to do about it."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"can't {doing} the event store {path}: {_reason(error)}", hint=_hint(error)) from error
+
+
+def _reason(error: sqlite3.Error | OSError) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _hint(error: sqlite3.Error | OSError) -> str | None:
+    hints = {
+        sqlite3.SQLITE_FULL: "make room on the disk; events are refused until then, so that Twilio may send them again",
+        sqlite3.SQLITE_BUSY: "another program holds the file locked; close it",
+        sqlite3.SQLITE_NOTADB: "the file is no database; move it away, or name another with CALLCTL_STORE",
+        sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away, or name another with CALLCTL_STORE",
+    }
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return "name another file with CALLCTL_STORE" if isinstance(error, OSError) else None
+    return hints.get(code & 0xFF)  # the low byte is the primary code
+
+
+def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+    """Open a store for writing; make it, or bring it up to date, if need be.
+
+    The file is 0600 and a directory made for it 0700. ``busy_timeout`` is in seconds.
+
+    Raises:
+        StoreError: It can't be opened, is no store, or was written by a newer callctl.
+    """
+    with explained(path, "open"):
+        _make_file(path)
+        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+    """Open a store that another process may be writing, for reading only.
+
+    Raises:
+        StoreError: It is not there, can't be opened, is no store, or was written by another version of callctl.
+    """
+    with explained(path, "read"):
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+        try:
+            version = _version(connection)
+        except BaseException:
+            connection.close()
+            raise
+    if version != len(MIGRATIONS):
+        connection.close()
+        raise StoreError(
+            f"the event store {path} has version {version}, not {len(MIGRATIONS)}",
+            hint="`callctl watch` of this version brings an older one up to date",
+        )
+    return connection
+
+
+def _make_file(path: Path) -> None:
+    if not path.parent.is_dir():
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+    # SQLite gives the -wal and -shm files the mode of this one.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        had = _version(connection)  # read again: another process may have been first
+        if had > len(MIGRATIONS):
+            raise StoreError(
+                f"the event store {path} was written by a newer callctl (version {had}, this one knows up to "
+                f"{len(MIGRATIONS)})",
+                hint="update callctl, or name another file with CALLCTL_STORE",
+            )
+        for migration in MIGRATIONS[had:]:
+            # Not executescript: it would commit first, and a migration happens wholly or not at all.
+            for statement in filter(str.strip, migration.split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
