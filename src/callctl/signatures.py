@@ -1,0 +1,228 @@
+"""Whether a request was signed by Twilio (``X-Twilio-Signature``, sheet section 7), and if not, the likely cause.
+
+The signature is computed by Twilio's library, over the URL that Twilio was given and the request's own query; the
+request's Host header is not believed. What the library leaves out, or libraries disagree on, is settled here:
+
+* The fragment is cut off. User information is tried as given and cut off, for Twilio says that it drops it.
+* The port is tried as given, cut off and, where there is none, as the scheme's default, for Twilio is inconsistent.
+* The URL is otherwise taken by the letter: the host's and scheme's upper and lower case, and characters beyond ASCII,
+  count as they were given to Twilio.
+* An apostrophe, ``@`` or ``:`` in the query is tried escaped and not, for Twilio signs it otherwise than it sends it.
+* A JSON body counts only with the ``bodySHA256`` that the signed URL carries; without it the request is refused.
+* A SharedKey (``X-Twilio-Webhooks-Signature-Settings``) is a key as good as the auth token. The algorithm it names is
+  used if the library knows it; without the key, naming another one helps nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+# SignalWire signs alike under a name of its own (sheet section 11).
+SIGNATURE_HEADERS = ("X-Twilio-Signature", "X-SignalWire-Signature")
+SETTINGS_HEADER = "X-Twilio-Webhooks-Signature-Settings"
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """What of a request the signature covers, and how it says it was signed.
+
+    ``target`` is the path and query as they stood in the request line. ``pairs`` is the form of a POST, empty for a
+    GET; ``json_body`` is the body where it is JSON.
+    """
+
+    target: str
+    pairs: Pairs = ()
+    signature: str | None = None
+    settings: str | None = None
+    json_body: bytes | None = None
+
+    @classmethod
+    def read(
+        cls, target: str, headers: Mapping[str, str], *, pairs: Pairs, json_body: bytes | None = None
+    ) -> SignedRequest:
+        """Take the signature from a request's headers."""
+        signature = next((headers[name] for name in SIGNATURE_HEADERS if name in headers), None)
+        return cls(target, pairs, signature, headers.get(SETTINGS_HEADER), json_body)
+
+
+class Verifier:
+    """Knows the URLs that Twilio may have been given for this listener, and the keys that may sign."""
+
+    def __init__(self, urls: Sequence[str], *, keys: Sequence[str], other_keys: Sequence[str] = ()) -> None:
+        """Accept what is signed over one of ``urls`` with one of ``keys``.
+
+        ``other_keys`` never make a request count; they only serve to explain a refusal.
+        """
+        from twilio.request_validator import RequestValidator
+
+        self._urls = list(dict.fromkeys(url.partition("#")[0].partition("?")[0] for url in urls))
+        self._keys = [RequestValidator(key) for key in keys]
+        self._others = [RequestValidator(key) for key in other_keys if key not in keys]
+
+    def is_signed(self, request: SignedRequest) -> bool:
+        """Tell whether a request was signed over one of the URLs with one of the keys."""
+        return any(self._is_signed_over(url, request, self._keys) for url in self._urls)
+
+    def explain(self, request: SignedRequest, *, host: str | None, account_sid: str | None) -> str:
+        """Say the likely cause of a wrong signature in one sentence, by trying what usually goes wrong.
+
+        Args:
+            request: The request that was refused.
+            host: Its Host header. It is tried here alone, where nothing hangs on it.
+            account_sid: The account whose keys these are.
+        """
+        if not request.signature:
+            return "no signature: the request carries no X-Twilio-Signature, so Twilio did not send it"
+        for cause, url in self._variants(request, host):
+            if self._is_signed_over(url, request, self._keys):
+                return f"{cause}: signed over {url}, while this listener expects {self._urls[0]}"
+        if any(self._is_signed_over(url, request, self._others) for url in self._urls):
+            return "other token: signed with a token that is not the one set for signing (CALLCTL_SIGNING_TOKEN)"
+        told = dict(reversed(request.pairs)).get("AccountSid", "")
+        if account_sid and told and told != account_sid:
+            return (
+                "other account: the request names another account than this one's, and a subaccount's callbacks are "
+                "signed with its own token (set CALLCTL_SIGNING_TOKEN)"
+            )
+        return (
+            "unknown: neither the URL in any usual variant nor the token fits; the request is forged, or was signed "
+            "with another token (a rotated one, an API key's secret) or over another URL"
+        )
+
+    def _is_signed_over(self, url: str, request: SignedRequest, keys: Sequence[Any]) -> bool:
+        if not request.signature or not _body_fits(request):
+            return False
+        given = request.signature.encode("utf-8", "surrogateescape")
+        algorithm = _algorithm(request.settings)
+        form = _Form(request.pairs)
+        return any(
+            hmac.compare_digest(key.compute_signature(text, form, algorithm).encode(), given)
+            for text in _spellings(url, request.target)
+            for key in keys
+        )
+
+    def _variants(self, request: SignedRequest, host: str | None) -> Iterator[tuple[str, str]]:
+        path = request.target.partition("?")[0]
+        hosts = [host] if host and _is_host(host) else []
+        for url in self._urls:
+            scheme, _, rest = url.partition("://")
+            netloc, slash, own = rest.partition("/")
+            other = "http" if scheme.lower() == "https" else "https"
+            own = slash + own
+            slashed = own.rstrip("/") if own.endswith("/") else own + "/"
+            yield "wrong scheme", f"{other}://{rest}"
+            yield "trailing slash", f"{scheme}://{netloc}{slashed}"
+            yield "wrong path", f"{scheme}://{netloc}{path}"
+            yield "trailing slash and wrong scheme", f"{other}://{netloc}{slashed}"
+            yield "wrong path and scheme", f"{other}://{netloc}{path}"
+            for seen in hosts:
+                cause = "wrong port" if _hostname(seen) == _hostname(netloc) else "wrong host"
+                for tried in dict.fromkeys((own, path, slashed)):
+                    yield cause, f"{scheme}://{seen}{tried}"
+                    yield f"{cause} and scheme", f"{other}://{seen}{tried}"
+
+
+class Refusals:
+    """The requests that were refused: ``total``, and by cause those that were looked into."""
+
+    def __init__(self, verifier: Verifier, *, account_sid: str | None) -> None:
+        self._verifier = verifier
+        self._account_sid = account_sid
+        self._looked_at: datetime | None = None
+        self.total = 0
+        self.by_cause: Counter[str] = Counter()
+
+    def add(self, request: SignedRequest, *, host: str | None, now: datetime) -> str | None:
+        """Count a refused request; return the explanation when its cause is a new one."""
+        self.total += 1
+        # Finding the cause takes many computations, and anybody can ask for it: once a second is enough.
+        if self._looked_at is not None and timedelta() <= now - self._looked_at < timedelta(seconds=1):
+            return None
+        self._looked_at = now
+        text = self._verifier.explain(request, host=host, account_sid=self._account_sid)
+        cause = text.partition(":")[0]
+        self.by_cause[cause] += 1
+        return text if self.by_cause[cause] == 1 else None
+
+
+class _Form:
+    """A form as the library reads it: names, and for each all its values."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            self._values.setdefault(name, []).append(value)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def getall(self, name: str) -> list[str]:
+        return self._values[name]
+
+
+def _spellings(url: str, target: str) -> Iterator[str]:
+    """Return the texts that Twilio may have signed for a URL, the likeliest first."""
+    mark, query = target.partition("?")[1:]
+    scheme, colon, rest = url.partition("://")
+    netloc, slash, path = rest.partition("/")
+    queries = dict.fromkeys((query, _unescaped(query), query.replace("'", "%27")))
+    seen = set()
+    for place in (netloc, netloc.rpartition("@")[2]):
+        for spelt in (place, _other_port(place, scheme)):
+            for told in queries:
+                text = f"{scheme}{colon}{spelt}{slash}{path}{mark}{told}"
+                if text not in seen and _is_encodable(text):
+                    seen.add(text)
+                    yield text
+
+
+def _unescaped(query: str) -> str:
+    return query.replace("%27", "'").replace("%40", "@").replace("%3A", ":").replace("%3a", ":")
+
+
+def _other_port(netloc: str, scheme: str) -> str:
+    """Return a network location without its port, or with the scheme's default one if it has none."""
+    user, at, place = netloc.rpartition("@")
+    host, colon, port = place.rpartition(":")
+    if colon and port.isdecimal():  # not the last part of a bracketed IPv6 address
+        return f"{user}{at}{host}"
+    return f"{user}{at}{place}:{443 if scheme.lower() == 'https' else 80}"
+
+
+def _body_fits(request: SignedRequest) -> bool:
+    if request.json_body is None:
+        return True
+    told = parse_qs(request.target.partition("?")[2]).get("bodySHA256", [""])[0]
+    return hmac.compare_digest(hashlib.sha256(request.json_body).hexdigest().encode(), told.encode())
+
+
+def _algorithm(settings: str | None) -> str:
+    from twilio.request_validator import HMAC_SHA1, HMAC_SHA256, get_signature_algorithm
+
+    named = str(get_signature_algorithm(settings)).upper()
+    return named if named == HMAC_SHA256 else str(HMAC_SHA1)
+
+
+def _is_encodable(text: str) -> bool:
+    # A request line that is no UTF-8 comes with surrogates; nobody can have signed that.
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _is_host(text: str) -> bool:
+    return all(char.isalnum() or char in ".-:[]_" for char in text) and text.isascii()
+
+
+def _hostname(netloc: str) -> str | None:
+    return urlsplit(f"//{netloc}").hostname
