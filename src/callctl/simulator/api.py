@@ -34,6 +34,7 @@ SURVEY = (
 SURVEY_THANKS = "<Response><Say>Thank you. Goodbye.</Say></Response>"
 SECRET_NAMES = frozenset({"authorization", "cookie"})
 
+Form = Mapping[str, tuple[str, ...]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -44,7 +45,7 @@ class Received:
     method: str
     path: str
     query: Mapping[str, str]
-    form: Mapping[str, tuple[str, ...]]
+    form: Form
     headers: Mapping[str, str]
     status: int
 
@@ -59,6 +60,7 @@ class Api:
         self._created = wall()
         self._running = 0
         self._count = 0
+        self._forms: dict[int, Form] = {}  # of the requests under way
         self.received: deque[Received] = deque(maxlen=settings.keep_records)
 
     def application(self) -> web.Application:
@@ -90,12 +92,13 @@ class Api:
             response = await self._checked(request, handler, running)
         finally:
             self._running -= 1
+            form = self._forms.pop(id(request), {})
         self._count += 1
         response.headers["Twilio-Request-Id"] = "RQ" + self._chance.hexadecimal("RQ", self._count)
         response.headers["Twilio-Concurrent-Requests"] = str(running)
         response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
         response.headers["X-Home-Region"] = "us1"
-        self._record(request, response.status)
+        self._record(request, response.status, form)
         return response
 
     async def _checked(self, request: web.Request, handler: Handler, running: int) -> web.StreamResponse:
@@ -146,12 +149,11 @@ class Api:
         if account is not None and account != settings.account_sid:
             raise ApiError(20404, request.path)  # what live Twilio says of another account in the path
 
-    def _record(self, request: web.Request, status: int) -> None:
+    def _record(self, request: web.Request, status: int, form: Form) -> None:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in SECRET_NAMES}
-        form = request.get("form", {})
         self.received.append(Received(request.method, request.path, dict(request.query), form, headers, status))
 
-    async def _form(self, request: web.Request) -> dict[str, tuple[str, ...]]:
+    async def _form(self, request: web.Request) -> Form:
         """Read the body's parameters, repeated ones and empty ones included."""
         body = await request.read()
         try:
@@ -163,7 +165,7 @@ class Api:
             form[name] = (*form.get(name, ()), value)
         if "\x00" in "".join(form) or any("\x00" in value for _, value in pairs):
             raise ApiError(20001, "a NUL character")
-        request["form"] = form
+        self._forms[id(request)] = form
         return form
 
     def _leg(self, request: web.Request) -> Leg:

@@ -89,6 +89,10 @@ class Simulator:
         """The status callbacks fired, in the order in which they were fired."""
         return tuple(self._running.fired)
 
+    def simulated_seconds(self) -> float:
+        """Return how many simulated seconds have passed since the start."""
+        return self._running.now()
+
     @property
     def _running(self) -> Instance:
         if self._up is None:

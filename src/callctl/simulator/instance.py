@@ -27,6 +27,7 @@ class Instance:
         self._port = port
         self._wall = wall
         self._manual = ManualClock() if manual else None
+        self._clock: Clock | None = self._manual
         self._web: Web | None = None
         self._switch: Switch | None = None
         self._api: Api | None = None
@@ -43,10 +44,15 @@ class Instance:
         """The status callbacks fired, the oldest first."""
         return () if self._switch is None else tuple(self._switch.callbacks.fired)
 
+    def now(self) -> float:
+        """Return the simulated seconds since the start."""
+        return 0.0 if self._clock is None else self._clock.now()
+
     async def start(self) -> None:
         """Listen; raise SimulatorError when the port is taken."""
         settings = self._settings
         clock: Clock = self._manual or RealClock(settings.speed)
+        self._clock = clock
         chance = Chance(settings.seed)
         self._web = Web(auth_token=settings.auth_token, allow_remote=settings.allow_remote)
         self._switch = Switch(settings, clock=clock, wall=self._wall, network=self._web, chance=chance)

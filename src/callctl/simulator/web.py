@@ -5,17 +5,19 @@ Nothing but loopback is contacted unless that was allowed, and no name but local
 """
 
 import asyncio
+import base64
 import ipaddress
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from callctl.simulator.signature import bare as without_user
 from callctl.simulator.signature import sign
 
 MAX_REPLY_BYTES = 256 * 1024
@@ -241,6 +243,9 @@ class Web:
             "X-Twilio-Signature": sign(self._auth_token, url, body),
             "X-Home-Region": "us1",
         }
+        address = urlsplit(url)
+        if address.username is not None:
+            headers["Authorization"] = _basic(address.username, address.password or "")
         data = None
         if method == "POST":
             data = urlencode(body).encode()
@@ -248,7 +253,7 @@ class Web:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=rules.connect, sock_read=rules.read)
         async with self._session.request(
             method,
-            URL(url, encoded=True),
+            URL(without_user(url), encoded=True),
             data=data,
             headers=headers,
             allow_redirects=False,
@@ -263,6 +268,11 @@ class Web:
                     break
                 content += more
             return Reply(response.status, content), ""
+
+
+def _basic(user: str, password: str) -> str:
+    pair = f"{unquote(user)}:{unquote(password)}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 def _failure(status: int) -> str:

@@ -1,0 +1,243 @@
+"""A simulator with a clock driven by hand, and a real HTTP listener that serves its documents and takes its callbacks."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import aiohttp
+import jsonschema
+from aiohttp import web
+from callctl.simulator import Simulator
+from twilio.request_validator import RequestValidator
+
+SHARED = Path(__file__).parents[3] / "shared"
+OPENAPI = SHARED / "twilio-calls-openapi-live.json"
+FROM, ANSWERS, LATE, BUSY, NEVER, FAILS, HANGS_UP, VOICEMAIL, DIGITS = (
+    "+15005550006",
+    *(f"+1202555010{last}" for last in range(8)),
+)
+ALL_EVENTS = ["initiated", "ringing", "answered", "completed"]
+EVENTS_ATTRIBUTE = 'statusCallbackEvent="initiated ringing answered completed"'
+
+Json = dict[str, Any]
+Document = str | Callable[[dict[str, str]], str | web.Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One request that the listener received; `form` holds the query's pairs too."""
+
+    at: float
+    method: str
+    path: str
+    form: dict[str, str]
+    headers: Mapping[str, str]
+    signed: bool
+
+
+@dataclass(slots=True)
+class Listener:
+    """Serves documents by path, and takes whatever is posted to /status."""
+
+    token: str
+    now: Callable[[], float]
+    documents: dict[str, Document] = field(default_factory=dict)
+    heard: list[Heard] = field(default_factory=list)
+    url: str = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        form = dict(parse_qsl((await request.read()).decode(), keep_blank_values=True))
+        validator = RequestValidator(self.token)
+        url = f"{self.url}{request.raw_path}"
+        signature = request.headers.get("X-Twilio-Signature", "")
+        signed = bool(validator.validate(url, form, signature))
+        everything = form | dict(request.query)
+        self.heard.append(Heard(self.now(), request.method, request.path, everything, dict(request.headers), signed))
+        found = self.documents.get(request.path)
+        document = found(everything) if callable(found) else found
+        if isinstance(document, web.Response):
+            return document
+        if document is None:
+            return web.Response(status=204 if request.path.startswith("/status") else 404)
+        return web.Response(text=document, content_type="text/xml")
+
+    def at(self, path: str) -> list[Heard]:
+        return [heard for heard in self.heard if heard.path == path]
+
+
+class World:
+    """What a test does to a simulator and learns from its listener."""
+
+    def __init__(self, sim: Simulator, listener: Listener, session: aiohttp.ClientSession) -> None:
+        self.sim = sim
+        self.listener = listener
+        self.session = session
+        self.headers = basic(sim.account_sid, sim.auth_token)
+
+    @property
+    def account(self) -> str:
+        return f"/2010-04-01/Accounts/{self.sim.account_sid}"
+
+    @property
+    def status(self) -> str:
+        return f"{self.listener.url}/status"
+
+    async def request(
+        self, method: str, path: str, form: Mapping[str, Any] | None = None, **options: Any
+    ) -> tuple[int, Json]:
+        """Send one request; its reply must be as the OpenAPI text says, where that is at hand."""
+        pairs = [
+            (name, value)
+            for name, values in (form or {}).items()
+            for value in (values if isinstance(values, list) else [values])
+        ]
+        data = pairs if method == "POST" else None
+        query = {} if method == "POST" else {"params": pairs}
+        url = path if path.startswith("http") else self.sim.url + path
+        options = {"headers": self.headers} | query | options
+        async with self.session.request(method, url, data=data, **options) as reply:
+            text = await reply.text()
+            assert reply.headers["Twilio-Request-Id"].startswith("RQ")
+            body: Json = json.loads(text) if text else {}
+            check_reply(method, reply.url.path, reply.status, body)
+            return reply.status, body
+
+    async def place(self, to: str = ANSWERS, **params: Any) -> Json:
+        """Place a call that must be accepted; it tells of all its events."""
+        form = {"To": to, "From": FROM, "StatusCallback": self.status, "StatusCallbackEvent": ALL_EVENTS} | params
+        if not {"Url", "Twiml"} & set(form):
+            form["Twiml"] = "<Response><Pause length='600'/></Response>"
+        form = {name: value for name, value in form.items() if value is not None}
+        status, body = await self.request("POST", f"{self.account}/Calls.json", form)
+        assert status == 201, body
+        return body
+
+    async def incoming(self, url: str, *, caller: str = "+12025550199", **params: Any) -> Json:
+        form = {
+            "To": FROM,
+            "From": caller,
+            "Url": url,
+            "StatusCallback": self.status,
+            "StatusCallbackEvent": ALL_EVENTS,
+        }
+        status, body = await self.request("POST", "/simulator/calls", form | params)
+        assert status == 201, body
+        return body
+
+    async def update(self, sid: str, **params: Any) -> tuple[int, Json]:
+        return await self.request("POST", f"{self.account}/Calls/{sid}.json", params)
+
+    async def fetch(self, sid: str) -> Json:
+        status, body = await self.request("GET", f"{self.account}/Calls/{sid}.json")
+        assert status == 200, body
+        return body
+
+    async def calls(self, **query: Any) -> list[Json]:
+        status, body = await self.request("GET", f"{self.account}/Calls.json", query)
+        assert status == 200, body
+        calls: list[Json] = body["calls"]
+        return calls
+
+    async def children(self, sid: str) -> list[Json]:
+        """The child legs, the first made first."""
+        return (await self.calls(ParentCallSid=sid))[::-1]
+
+    async def notes(self, sid: str) -> list[tuple[str, str]]:
+        """Code and log level of each notification, the oldest first."""
+        status, body = await self.request("GET", f"{self.account}/Calls/{sid}/Notifications.json")
+        assert status == 200, body
+        return [(note["error_code"], note["log"]) for note in reversed(body["notifications"])]
+
+    async def by_hand(self, sid: str, deed: str, **form: str) -> tuple[int, Json]:
+        return await self.request("POST", f"/simulator/calls/{sid}/{deed}", form)
+
+    async def advance(self, seconds: float) -> None:
+        await self.sim.advance_async(seconds)
+
+    def told(self, sid: str) -> list[tuple[str, int]]:
+        """The callbacks that the listener received about a leg, by SequenceNumber: status and number."""
+        mine = [heard.form for heard in self.listener.at("/status") if heard.form["CallSid"] == sid]
+        return sorted(((form["CallStatus"], int(form["SequenceNumber"])) for form in mine), key=lambda each: each[1])
+
+    def statuses(self, sid: str) -> list[str]:
+        return [status for status, _ in self.told(sid)]
+
+    def last(self, sid: str) -> dict[str, str]:
+        """The callback about a leg with the highest SequenceNumber."""
+        mine = [heard.form for heard in self.listener.at("/status") if heard.form["CallSid"] == sid]
+        return max(mine, key=lambda form: int(form["SequenceNumber"]))
+
+
+def basic(user: str, secret: str) -> dict[str, str]:
+    """The header of Basic auth."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()}
+
+
+@asynccontextmanager
+async def a_world(**options: Any) -> AsyncIterator[World]:
+    """A simulator whose clock stands still, its listener, and a check that every request it made was signed."""
+    options.setdefault("seed", 1)
+    sim = Simulator(manual_clock=options.pop("manual_clock", True), **options)
+    clock: list[Callable[[], float]] = [lambda: 0.0]
+    listener = Listener(sim.auth_token, lambda: clock[0]())
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", listener.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    listener.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        async with sim, aiohttp.ClientSession() as session:
+            clock[0] = sim.simulated_seconds
+            yield World(sim, listener, session)
+    finally:
+        await runner.cleanup()
+    unsigned = [heard for heard in listener.heard if not heard.signed]
+    assert not unsigned, f"not signed: {unsigned}"
+
+
+@cache
+def _openapi() -> Json:
+    text: Json = json.loads(OPENAPI.read_text())
+    return text
+
+
+def _nullable(schema: Any) -> Any:
+    """OpenAPI 3.0 says `nullable`; JSON Schema knows it as one more type."""
+    if isinstance(schema, list):
+        return [_nullable(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _nullable(value) for key, value in schema.items() if key != "nullable"}
+    if schema.get("nullable") and "type" in made:
+        made["type"] = [made["type"], "null"]
+    return made
+
+
+@cache
+def _validator(path: str, method: str, status: str) -> jsonschema.Draft202012Validator | None:
+    """The validator for a reply; None where the text has no body for it. KeyError where it has no such reply."""
+    content = _openapi()["paths"][path][method]["responses"][status].get("content")
+    if content is None:
+        return None
+    schema = _nullable(content["application/json"]["schema"]) | {"components": _nullable(_openapi()["components"])}
+    return jsonschema.Draft202012Validator(schema)
+
+
+def check_reply(method: str, path: str, status: int, body: Json) -> None:
+    """Check a reply of one of the described operations against Twilio's own description."""
+    names = path.split("/")
+    if not OPENAPI.exists() or names[1] != "2010-04-01" or "Calls" not in path or "Notifications" in path:
+        return
+    template = "/2010-04-01/Accounts/{AccountSid}/Calls" + ("/{Sid}.json" if len(names) == 6 else ".json")
+    if method.lower() not in _openapi()["paths"][template] or status == 413:
+        return
+    validator = _validator(template, method.lower(), str(status))
+    if validator is not None:
+        validator.validate(body)
