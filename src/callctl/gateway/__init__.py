@@ -172,8 +172,7 @@ class Gateway:
             raise OutcomeUnknownError(f"{error.message}; the call may have {feared}", hint=check) from error
         except ApiError as error:
             if error.status >= 500:
-                error.message += f"; the call may have {feared}"
-                error.hint = check
+                error.hint = f"the call may have {feared}; {check}"
             raise
 
     def _update(self, sid: str, parameters: Parameters) -> Call:

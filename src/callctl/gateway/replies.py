@@ -89,7 +89,7 @@ def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
 
 def clean_text(text: str) -> str:
     """Return foreign words as one line without control characters or escape sequences, at most 400 characters."""
-    line = _CONTROL.sub(" ", _ANSI.sub("", text)).strip()
+    line = " ".join(_CONTROL.sub(" ", _ANSI.sub("", text)).split())
     return line if len(line) <= _MAX_TEXT else line[: _MAX_TEXT - 1] + "…"
 
 
