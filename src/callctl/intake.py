@@ -1,4 +1,4 @@
-"""An HTTP server's edge: what one client may cost it in bytes, time and connections."""
+"""The listener's edge: where it is, how a request is read, and what one client may cost."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 
+from callctl.addresses import is_loopback_host
 from callctl.errors import CallctlError, PortTakenError
 from callctl.signatures import SignedRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+_ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 _log = logging.getLogger("callctl.intake")
 _log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal below the table
 
@@ -30,6 +32,38 @@ class Limits:
     body_seconds: float = 10.0
     idle_seconds: float = 60.0
     connections: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener is: bound to ``host`` and ``port``, and known to Twilio as ``public_url``, if at all."""
+
+    host: str
+    port: int
+    path: str
+    public_url: str | None
+
+    @property
+    def url(self) -> str:
+        """The address on this machine, without a path."""
+        host = _ANY_ADDRESS.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def callback_url(self) -> str:
+        """What to give Twilio: the public URL, or the local one where there is none."""
+        return self.public_url or self.url + self.path
+
+    @property
+    def signed_urls(self) -> list[str]:
+        """The URLs over which a callback may be signed: the public one, and the local one for a local simulator."""
+        local = [self.url, *([f"http://localhost:{self.port}"] if is_loopback_host(self.host) else [])]
+        return [*filter(None, [self.public_url]), *(url + self.path for url in local)]
+
+    def is_callback(self, path: str) -> bool:
+        """Tell whether callbacks arrive at a path; a trailing slash too many is left to the signature."""
+        known = (self.path, urlsplit(self.callback_url).path)
+        return path.rstrip("/") in {one.rstrip("/") for one in known}
 
 
 class BodyRefusedError(Exception):
@@ -152,3 +186,8 @@ async def _read_body(request: web.BaseRequest, *, limits: Limits) -> bytes:
     except (OSError, web.RequestPayloadError) as error:
         raise BodyRefusedError(400) from error
     return bytes(body)
+
+
+def not_allowed(methods: str) -> web.Response:
+    """Return the answer to a method that the path does not know."""
+    return web.Response(status=405, headers={"Allow": methods})

@@ -24,6 +24,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from callctl.errors import SettingsError
+
 # SignalWire signs alike under a name of its own (sheet section 11).
 SIGNATURE_HEADERS = ("X-Twilio-Signature", "X-SignalWire-Signature")
 SETTINGS_HEADER = "X-Twilio-Webhooks-Signature-Settings"
@@ -54,31 +56,59 @@ class SignedRequest:
         return cls(target, pairs, signature, headers.get(SETTINGS_HEADER), json_body)
 
 
-class Verifier:
-    """Knows the URLs that Twilio may have been given for this listener, and the keys that may sign."""
+class Gate:
+    """Knows the URLs that Twilio may have been given for this listener, and the keys that may sign.
 
-    def __init__(self, urls: Sequence[str], *, keys: Sequence[str], other_keys: Sequence[str] = ()) -> None:
-        """Accept what is signed over one of ``urls`` with one of ``keys``.
+    ``other_keys`` let nobody in; with ``account_sid``, whose keys these are, they explain refusals. ``causes`` counts
+    the refusals that were looked into.
 
-        ``other_keys`` never make a request count; they only serve to explain a refusal.
-        """
+    Raises:
+        SettingsError: There is no key.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        keys: Sequence[str],
+        other_keys: Sequence[str] = (),
+        account_sid: str | None = None,
+    ) -> None:
         from twilio.request_validator import RequestValidator
 
+        if not keys:
+            raise SettingsError(
+                "nothing to verify callbacks with: an API key can place calls, but does not sign callbacks",
+                hint="set TWILIO_AUTH_TOKEN beside it, or CALLCTL_SIGNING_TOKEN",
+            )
         self._urls = list(dict.fromkeys(url.partition("#")[0].partition("?")[0] for url in urls))
         self._keys = [RequestValidator(key) for key in keys]
         self._others = [RequestValidator(key) for key in other_keys if key not in keys]
+        self._account_sid = account_sid
+        self._looked_at: datetime | None = None
+        self.causes: Counter[str] = Counter()
 
-    def is_signed(self, request: SignedRequest) -> bool:
+    def admits(self, request: SignedRequest) -> bool:
         """Tell whether a request was signed over one of the URLs with one of the keys."""
         return any(self._is_signed_over(url, request, self._keys) for url in self._urls)
 
-    def explain(self, request: SignedRequest, *, host: str | None, account_sid: str | None) -> str:
+    def explain_once(self, request: SignedRequest, *, host: str | None, now: datetime) -> str | None:
+        """Explain a refusal if its cause is a new one; look into one a second at most.
+
+        Finding the cause takes many computations, and anybody may send a request.
+        """
+        if self._looked_at is not None and timedelta() <= now - self._looked_at < timedelta(seconds=1):
+            return None
+        self._looked_at = now
+        text = self.explain(request, host=host)
+        cause = text.partition(":")[0]
+        self.causes[cause] += 1
+        return f"refused a request: {text}" if self.causes[cause] == 1 else None
+
+    def explain(self, request: SignedRequest, *, host: str | None) -> str:
         """Say the likely cause of a wrong signature in one sentence, by trying what usually goes wrong.
 
-        Args:
-            request: The request that was refused.
-            host: Its Host header. It is tried here alone, where nothing hangs on it.
-            account_sid: The account whose keys these are.
+        ``host`` is the request's Host header. It is tried here alone, where nothing hangs on it.
         """
         if not request.signature:
             return "no signature: the request carries no X-Twilio-Signature, so Twilio did not send it"
@@ -88,7 +118,7 @@ class Verifier:
         if any(self._is_signed_over(url, request, self._others) for url in self._urls):
             return "other token: signed with a token that is not the one set for signing (CALLCTL_SIGNING_TOKEN)"
         told = dict(reversed(request.pairs)).get("AccountSid", "")
-        if account_sid and told and told != account_sid:
+        if self._account_sid and told and told != self._account_sid:
             return (
                 "other account: the request names another account than this one's, and a subaccount's callbacks are "
                 "signed with its own token (set CALLCTL_SIGNING_TOKEN)"
@@ -129,29 +159,6 @@ class Verifier:
                 for tried in dict.fromkeys((own, path, slashed)):
                     yield cause, f"{scheme}://{seen}{tried}"
                     yield f"{cause} and scheme", f"{other}://{seen}{tried}"
-
-
-class Refusals:
-    """The requests that were refused: ``total``, and by cause those that were looked into."""
-
-    def __init__(self, verifier: Verifier, *, account_sid: str | None) -> None:
-        self._verifier = verifier
-        self._account_sid = account_sid
-        self._looked_at: datetime | None = None
-        self.total = 0
-        self.by_cause: Counter[str] = Counter()
-
-    def add(self, request: SignedRequest, *, host: str | None, now: datetime) -> str | None:
-        """Count a refused request; return the explanation when its cause is a new one."""
-        self.total += 1
-        # Finding the cause takes many computations, and anybody can ask for it: once a second is enough.
-        if self._looked_at is not None and timedelta() <= now - self._looked_at < timedelta(seconds=1):
-            return None
-        self._looked_at = now
-        text = self._verifier.explain(request, host=host, account_sid=self._account_sid)
-        cause = text.partition(":")[0]
-        self.by_cause[cause] += 1
-        return text if self.by_cause[cause] == 1 else None
 
 
 class _Form:
