@@ -1,0 +1,265 @@
+"""What a Call is: statuses, forms of addresses and SIDs, Twilio's ways of writing dates and numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from callctl.calls import (
+    FINAL_STATUSES,
+    LIVE_STATUSES,
+    REST_STATUSES,
+    Call,
+    CallStatus,
+    format_date,
+    is_call_sid,
+    is_e164,
+    is_endpoint,
+    is_final,
+    is_live,
+    parse_date,
+    parse_int,
+    parse_price,
+)
+
+SHARED = Path(__file__).parents[2] / "shared"
+MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
+SECONDS = st.datetimes(min_value=datetime(1980, 1, 1), max_value=datetime(2100, 1, 1)).map(
+    lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def test_every_status_is_either_live_or_final() -> None:
+    assert frozenset(CallStatus) == LIVE_STATUSES | FINAL_STATUSES
+    assert not LIVE_STATUSES & FINAL_STATUSES
+
+
+def test_an_unknown_status_is_neither() -> None:
+    assert not is_live("paused")
+    assert not is_final("paused")
+    assert is_live("in-progress")
+    assert is_final("no-answer")
+
+
+def test_initiated_is_known_from_callbacks_only() -> None:
+    assert set(CallStatus) - set(REST_STATUSES) == {CallStatus.INITIATED}
+
+
+@pytest.mark.parametrize(
+    "sid",
+    [
+        "CA" + "0" * 32,
+        "CA0123456789abcdefABCDEF0123456789",
+        "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11",
+        "v3:T02llQxIyaRkhfRKxgAP8nY511EhFLizdvdUKJiSw8d6A9BborherQ",
+    ],
+)
+def test_sids_of_twilio_and_of_others(sid: str) -> None:
+    assert is_call_sid(sid)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "CA",
+        "CAxxx",
+        "CA" + "0" * 31,
+        "CA" + "0" * 33,
+        "CA" + "g" * 32,
+        "hello",
+        "a/b/c/d/e/f/g/h/1",
+        "..",
+        "+12025550100",
+        "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11\n",
+        "6f0b1c7e 52b3 4f0e 9d0a",
+        "6f0b1c7e-52b3-4f0e-9d0a?x=1",
+        "1" * 97,
+    ],
+)
+def test_what_can_not_be_a_sid(text: str) -> None:
+    assert not is_call_sid(text)
+
+
+@given(st.text())
+def test_a_sid_has_nothing_that_could_change_a_path(text: str) -> None:
+    if is_call_sid(text):
+        assert not set(text) & set("/?#%\\ \n")
+        assert text not in (".", "..")
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "endpoint"),
+    [
+        ("+12025550100", True, True),
+        ("+123456789012345", True, True),
+        ("+1234567890123456", False, False),
+        ("+02025550100", False, False),
+        ("12025550100", False, False),
+        ("+1202555010\u0660", False, False),
+        ("+12025550100\n", False, False),
+        ("+1 202 555 0100", False, False),
+        ("sip:agent@example.com", False, True),
+        ("SIPS:agent@example.com;transport=tls", False, True),
+        ("sip:", False, False),
+        ("sip:a b@example.com", False, False),
+        ("client:ann", False, True),
+        ("client:" + "x" * 257, False, False),
+        ("client:", False, False),
+        ("ann", False, False),
+    ],
+)
+def test_who_can_be_called(text: str, number: bool, endpoint: bool) -> None:
+    assert is_e164(text) is number
+    assert is_endpoint(text) is endpoint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon, 05 Jan 2026 10:00:00 +0000",
+        "Mon, 05 Jan 2026 15:00:00 +0500",
+        "Mon, 05 Jan 2026 10:00:00 GMT",
+        "Mon, 05 Jan 2026 10:00:00 Etc/UTC",
+        "Mon, 05 Jan 2026 10:00:00 -0000",
+        " Mon, 05 Jan 2026 10:00:00 +0000 ",
+        "2026-01-05T10:00:00Z",
+        "2026-01-05T10:00:00+00:00",
+        "2026-01-05T05:00:00-05:00",
+        "2026-01-05T10:00:00",
+        "2026-01-05 10:00:00",
+    ],
+)
+def test_dates_as_they_are_written(text: str) -> None:
+    assert parse_date(text) == MOMENT
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "  ", 5, True, [], "yesterday", "2026", "Mon, 45 Jan 2026 10:00:00 +0000", "0" * 40]
+)
+def test_what_is_no_date(value: object) -> None:
+    assert parse_date(value) is None
+
+
+@given(SECONDS, st.integers(-23, 23))
+def test_dates_survive_both_ways_of_writing_them(moment: datetime, hours: int) -> None:
+    there = moment.astimezone(timezone(timedelta(hours=hours)))
+    assert parse_date(format_datetime(there)) == moment
+    assert parse_date(there.isoformat()) == moment
+    written = format_date(there)
+    assert written is not None
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", written)
+    assert parse_date(written) == moment
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_is_a_date_in_utc_or_none(text: str) -> None:
+    moment = parse_date(text)
+    assert moment is None or moment.utcoffset() == timedelta(0)
+
+
+def test_absent_dates_stay_absent_and_fractions_are_kept() -> None:
+    assert format_date(None) is None
+    assert format_date(MOMENT.replace(microsecond=250_000)) == "2026-01-05T10:00:00.250000Z"
+
+
+@pytest.mark.parametrize(("value", "number"), [("49", 49), (49, 49), ("0", 0), (" 7 ", 7), ("-1", -1)])
+def test_numbers_as_text_and_as_numbers(value: object, number: int) -> None:
+    assert parse_int(value) == number
+
+
+@pytest.mark.parametrize("value", [None, "", "x", "4.5", 4.5, True, [], {}])
+def test_what_is_no_whole_number(value: object) -> None:
+    assert parse_int(value) is None
+
+
+@pytest.mark.parametrize(("value", "price"), [("-0.03000", "-0.03000"), (-0.004, "-0.004"), ("0", "0"), (0, "0")])
+def test_prices(value: object, price: str) -> None:
+    assert parse_price(value) == Decimal(price)
+
+
+@pytest.mark.parametrize("value", [None, "", "free", "NaN", "Infinity", float("inf"), True, []])
+def test_what_is_no_price(value: object) -> None:
+    assert parse_price(value) is None
+
+
+def live_resource() -> dict[str, Any]:
+    path = SHARED / "samples" / "live_call_resource.json"
+    if not path.exists():
+        pytest.skip("the samples are not part of the checkout")
+    resource: dict[str, Any] = json.loads(path.read_text())
+    return resource
+
+
+def test_a_resource_as_live_twilio_sent_it() -> None:
+    resource = live_resource()
+    call = Call.from_resource(resource)
+    assert (call.sid, call.status, call.direction) == (resource["sid"], "completed", "inbound")
+    assert call.from_ == resource["from"]
+    assert (call.duration, call.queue_time) == (1, 0)
+    assert call.price == Decimal("-0.00400")
+    assert call.start_time == datetime(2026, 6, 9, 14, 51, 33, tzinfo=UTC)
+    assert call.parent_call_sid is None
+    assert call.is_final
+    assert not call.is_live
+
+
+def test_json_has_rests_own_names_and_every_field() -> None:
+    resource = live_resource()
+    told = Call.from_resource(resource).to_json()
+    assert set(told) == set(resource)
+    assert (told["duration"], told["price"], told["queue_time"]) == (1, -0.004, 0)
+    assert told["date_created"] == "2026-06-09T14:51:33Z"
+    assert told["subresource_uris"] == resource["subresource_uris"]
+    json.dumps(told, allow_nan=False)
+
+
+def test_the_dialects_of_compatible_services() -> None:
+    call = Call.from_resource(
+        {
+            "sid": "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11",
+            "status": "paused",
+            "duration": 12,
+            "price": -0.01,
+            "date_created": "2026-01-05T10:00:00Z",
+            "parent_call_sid": "",
+            "to": None,
+        }
+    )
+    assert (call.status, call.duration, call.price) == ("paused", 12, Decimal("-0.01"))
+    assert (call.date_created, call.parent_call_sid, call.to) == (MOMENT, None, "")
+    assert not call.is_live
+    assert not call.is_final
+
+
+@pytest.mark.parametrize("resource", [{}, {"sid": ""}, {"sid": None}, {"sid": 5}])
+def test_without_a_sid_it_is_no_call(resource: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="sid"):
+        Call.from_resource(resource)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["status", "to", "from", "duration", "price", "start_time", "queue_time", "x"]), JSON
+    )
+)
+def test_no_resource_with_a_sid_breaks_anything(resource: dict[str, Any]) -> None:
+    call = Call.from_resource({"sid": "CA" + "0" * 32, **resource})
+    assert call.sid == "CA" + "0" * 32
+    assert set(resource) <= set(call.to_json())
