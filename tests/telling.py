@@ -1,0 +1,74 @@
+"""What is told of calls in tests: forms, events and the samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callctl.events import CallEvent
+
+ACCOUNT = "AC" + "0" * 32
+WORLD = "0123456789abcdef"
+START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
+SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
+
+
+def sid(number: int) -> str:
+    return f"CA{number:032d}"
+
+
+def moment(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def form(
+    call: int,
+    status: str,
+    *,
+    number: int | None = None,
+    at: float | None = None,
+    parent: int | None = None,
+    **more: str,
+) -> dict[str, str]:
+    """Return a callback's form, as Twilio would fill it in, ``at`` seconds after the start of time here."""
+    fields = {
+        "CallSid": sid(call),
+        "AccountSid": ACCOUNT,
+        "From": "+15005550006",
+        "To": "+12025550100",
+        "CallStatus": status,
+        "Direction": "outbound-dial" if parent else "outbound-api",
+        "CallbackSource": "call-progress-events",
+    }
+    optional = {
+        "SequenceNumber": None if number is None else str(number),
+        "Timestamp": None if at is None else format_datetime(moment(at)),
+        "ParentCallSid": None if parent is None else sid(parent),
+    }
+    return fields | {name: value for name, value in optional.items() if value is not None} | more
+
+
+def event(call: int, status: str, *, received: float | None = None, **fields: Any) -> CallEvent:
+    """Return the event of a callback that arrived ``received`` seconds after the start, or when it fired."""
+    arrived = received if received is not None else fields.get("at") or 0
+    return told(form(call, status, **fields), received=arrived)
+
+
+def told(fields: Mapping[str, str], *, received: float = 0, verified: bool = True) -> CallEvent:
+    return CallEvent.from_form(fields.items(), received_at=moment(received), world=WORLD, verified=verified)
+
+
+def samples(name: str) -> list[dict[str, Any]]:
+    """Return the entries of a file of samples; skip the test where the samples are not at hand."""
+    path = SAMPLES / name
+    if not path.is_file():
+        pytest.skip(f"the samples are not at hand: no {name}")
+    text = path.read_text(encoding="utf-8")
+    entries = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
+    return list(entries)
