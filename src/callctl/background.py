@@ -32,7 +32,7 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
         failure: BaseException | None = None
         try:
             result = work()
-        except BaseException as error:  # noqa: BLE001 - handed to the waiter, whatever it is
+        except BaseException as error:  # handed to the waiter, whatever it is
             failure = error
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, failure)

@@ -1,0 +1,97 @@
+"""The Typer application and ``main``: the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from callctl import __version__, errors
+from callctl.cli import demo, exits, hangup, listing, place, redirect, simulator, simulator_call, watch
+from callctl.cli.runtime import Runtime
+
+app = typer.Typer(
+    name="callctl",
+    help="Live call control for Twilio: place, watch, redirect and hang up calls.",
+    epilog="No account yet? `callctl demo` shows it all on this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# In the order in which help shows them: what changes calls, what shows them, what works without an account.
+app.command("place")(place.place)
+app.command("list")(listing.list_calls)
+app.command("redirect")(redirect.redirect)
+app.command("hangup")(hangup.hangup)
+app.command("watch")(watch.watch)
+app.command("simulator")(simulator.simulator)
+app.command("simulator-call")(simulator_call.simulator_call)
+app.command("demo")(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"callctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
+    """Run one command line and return its exit code."""
+    runtime = runtime or Runtime.of_process()
+    try:
+        return _run(argv, runtime)
+    except BrokenPipeError:
+        return _pipe_closed(runtime)
+    except KeyboardInterrupt:
+        runtime.say("callctl: interrupted")
+        return exits.INTERRUPTED
+
+
+def _run(argv: Sequence[str], runtime: Runtime) -> int:
+    try:
+        result = app(list(argv), prog_name="callctl", standalone_mode=False, obj=runtime)
+    except errors.CallctlError as error:
+        if runtime.debug:
+            traceback.print_exc(file=runtime.stderr)
+        code = exits.code_for(error)
+        runtime.complain(error, code=code)
+        return code
+    except typer.Abort as abort:
+        raise KeyboardInterrupt from abort
+    except TyperException as error:
+        return _complain_of_command_line(error, argv, runtime)
+    return result if isinstance(result, int) else exits.DONE
+
+
+def _complain_of_command_line(error: TyperException, argv: Sequence[str], runtime: Runtime) -> int:
+    context = getattr(error, "ctx", None)
+    message = getattr(error, "format_message", lambda: str(error))()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        runtime.say(message)
+        return exits.USAGE
+    runtime.json = "--json" in argv
+    path = context.command_path if context is not None else "callctl"
+    runtime.complain(errors.UsageError(message, hint=f"see `{path} --help`"), code=exits.USAGE)
+    return exits.USAGE
+
+
+def _pipe_closed(runtime: Runtime) -> int:
+    # `callctl list | head`: the reader has seen enough. Python would complain once more while it exits and flushes.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), runtime.stdout.fileno())
+    return exits.DONE

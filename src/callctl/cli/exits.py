@@ -1,0 +1,35 @@
+"""Exit codes: the one place that knows which error ends in which."""
+
+from __future__ import annotations
+
+from callctl import errors
+
+DONE = 0
+FAILURE = 1
+USAGE = 2
+NOT_FOUND = 3
+AUTHENTICATION = 4
+WRONG_CALL_STATE = 5
+NETWORK = 6
+RATE_LIMITED = 7
+NOT_MET = 8
+TIMED_OUT = 9
+INTERRUPTED = 130
+
+# From the special to the general: the first class that fits decides.
+_CODES: tuple[tuple[type[errors.CallctlError], int], ...] = (
+    (errors.UsageError, USAGE),
+    (errors.NotFoundError, NOT_FOUND),
+    (errors.AuthenticationError, AUTHENTICATION),
+    (errors.WrongCallStateError, WRONG_CALL_STATE),
+    (errors.RateLimitedError, RATE_LIMITED),
+    (errors.NetworkError, NETWORK),
+    (errors.ConditionNotMetError, NOT_MET),
+    (errors.PartlyFailedError, NOT_MET),
+    (errors.WaitTimeoutError, TIMED_OUT),
+)
+
+
+def code_for(error: errors.CallctlError) -> int:
+    """Return the exit code for an error of ours; whatever the table does not name is a plain failure."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILURE)

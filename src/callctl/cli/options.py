@@ -1,0 +1,51 @@
+"""Options that several commands share, so that they are spelled and explained alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from callctl.calls import is_call_sid
+from callctl.cli.runtime import Runtime
+from callctl.errors import UsageError
+
+EnvFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--env-file", metavar="FILE", help="Take the settings from this file before the environment."),
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")]
+AccountSid: TypeAlias = Annotated[
+    str | None, typer.Option("--account-sid", metavar="SID", help="Act on this (sub)account.")
+]
+RequestTimeout: TypeAlias = Annotated[
+    float,
+    typer.Option("--request-timeout", metavar="SECONDS", min=0.1, help="Time limit of each request to the API."),
+]
+
+
+def runtime_of(
+    ctx: typer.Context, *, json: bool = False, debug: bool = False, request_timeout: float | None = None
+) -> Runtime:
+    """Return the runtime that ``main`` put into the context, told of the options every command has."""
+    runtime = ctx.obj
+    if not isinstance(runtime, Runtime):
+        raise TypeError("the command line was started without a runtime")
+    runtime.json = json
+    runtime.debug = debug
+    if request_timeout is not None:
+        runtime.request_timeout = request_timeout
+    return runtime
+
+
+def check_sid(text: str) -> str:
+    """Return a call SID if it can be one.
+
+    Raises:
+        UsageError: No service has SIDs of this form.
+    """
+    if is_call_sid(text):
+        return text
+    raise UsageError(f"not a call SID: {text}", hint="Twilio's have CA and 32 hexadecimal digits")

@@ -1,0 +1,174 @@
+"""What a command is given: the streams, the environment, and how to speak on them.
+
+stdout is data, stderr is talk. Nothing here or in the commands reads ``os.environ`` or ``sys.stdout`` by itself, so a
+test runs a whole command with streams and an environment of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from callctl.errors import ApiError, CallctlError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from callctl.gateway import Gateway, Wait
+    from callctl.settings import Settings
+
+
+class Form(Enum):
+    """How data goes to stdout."""
+
+    TABLE = "table"
+    PLAIN = "plain"
+    JSON = "json"
+
+
+@dataclass(slots=True)
+class Runtime:
+    """The process as a command sees it."""
+
+    environ: Mapping[str, str]
+    cwd: Path
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+    json: bool = False
+    debug: bool = False
+    request_timeout: float = 10.0
+    _told: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of_process(cls) -> Runtime:
+        """Return the runtime of this process."""
+        return cls(os.environ, Path.cwd(), sys.stdin, sys.stdout, sys.stderr)
+
+    @property
+    def form(self) -> Form:
+        """JSON if asked for, a table on a terminal, plain lines otherwise."""
+        if self.json:
+            return Form.JSON
+        return Form.TABLE if self.stdout.isatty() else Form.PLAIN
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether there is somebody to answer a question."""
+        return self.stdin.isatty() and self.stdout.isatty() and not self.json
+
+    def console(self) -> Console:
+        """Return a rich console on stdout that takes foreign text as data."""
+        from callctl.views.foreign import plain_console
+
+        return plain_console(self.stdout, environ=self.environ)
+
+    def write(self, line: str) -> None:
+        """Write one line of data, flushed, so that a pipe sees it at once."""
+        self.stdout.write(line + "\n")
+        self.stdout.flush()
+
+    def write_json(self, value: Any) -> None:
+        """Write one JSON value on one line."""
+        self.write(json.dumps(value, ensure_ascii=False))
+
+    def say(self, text: str) -> None:
+        """Write one line of talk to stderr."""
+        from callctl.views.foreign import printable
+
+        self.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
+        self.stderr.flush()
+
+    def say_once(self, text: str) -> None:
+        """Write a line of talk unless it was written before."""
+        if text not in self._told:
+            self._told.add(text)
+            self.say(text)
+
+    def complain(self, error: CallctlError, *, code: int) -> None:
+        """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``."""
+        if self.json:
+            self.stderr.write(json.dumps(_error_record(error, code=code), ensure_ascii=False) + "\n")
+            self.stderr.flush()
+            return
+        self.say(f"callctl: error: {error.message}")
+        if isinstance(error, ApiError):
+            facts = [f"code {error.code}" if error.code else "", f"HTTP {error.status}", error.more_info or ""]
+            request = f"request {error.request_id}" if error.request_id else ""
+            self.say("  " + ", ".join(fact for fact in [*facts, request] if fact))
+        if error.hint:
+            self.say(f"hint: {error.hint}")
+
+    def settings(self, *, env_file: Path | None = None, overrides: Mapping[str, str | None] | None = None) -> Settings:
+        """Resolve the settings and say on stderr what a user must know of them.
+
+        Raises:
+            SettingsError: A file can't be read, or a value is malformed.
+        """
+        from callctl.settings import load
+
+        given = {key: value for key, value in (overrides or {}).items() if value is not None}
+        settings = load(self.environ, cwd=self.cwd, env_file=env_file, overrides=given)
+        if settings.env_file_above:
+            self.say_once(f"callctl: using settings from {settings.env_file_above}")
+        if not settings.is_twilio:
+            self.say_once(f"callctl: the API is {settings.api_url}, not Twilio's")
+        return settings
+
+    def gateway(self, settings: Settings) -> Gateway:
+        """Return the one door to the API. Credentials are checked now, before anything else is done.
+
+        Raises:
+            SettingsError: Credentials are missing.
+        """
+        import random
+        import time
+
+        from callctl.gateway import Gateway
+
+        settings.credentials()
+        return Gateway(
+            settings,
+            request_timeout=self.request_timeout,
+            sleep=time.sleep,
+            random=random.random,
+            on_wait=self._say_wait,
+        )
+
+    def _say_wait(self, wait: Wait) -> None:
+        self.say(f"callctl: {wait.reason}; trying again in {wait.seconds:.1f} s")
+
+
+def _error_record(error: CallctlError, *, code: int) -> dict[str, Any]:
+    record: dict[str, Any] = {"v": 1, "type": "error", "message": error.message, "hint": error.hint, "exit_code": code}
+    if isinstance(error, ApiError):
+        record |= {
+            "status": error.status,
+            "code": error.code,
+            "more_info": error.more_info,
+            "request_id": error.request_id,
+        }
+    return record
+
+
+def read_text(runtime: Runtime, value: str, *, option: str) -> str:
+    """Return an option's text: as it is, from ``@FILE``, or from stdin for ``-``.
+
+    Raises:
+        UsageError: The file can't be read.
+    """
+    if value == "-":
+        return runtime.stdin.read()
+    if not value.startswith("@"):
+        return value
+    try:
+        return (runtime.cwd / value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UsageError(f"can't read {value[1:]} ({option}): {reason}") from error

@@ -1,0 +1,1 @@
+"""What people and programs see: tables, the live table, lines, JSON Lines."""

@@ -1,0 +1,21 @@
+"""What the live table's first line says, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the first line says; the fields fall away from the right when the terminal is narrow."""
+
+    title: str
+    listening: str
+    callback_url: str
+    api_url: str | None
+    accepted: int = 0
+    refused: int = 0
+    duplicates: int = 0
+    failed: int = 0
+    last_callback_at: datetime | None = None

@@ -1,0 +1,44 @@
+"""Events as JSON Lines: one object per event, versioned, each with its type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from callctl.board import Change, Snapshot
+    from callctl.events import CallEvent
+    from callctl.views.header import Header
+
+
+class JsonLinesView:
+    """One JSON object per event on a stream, each flushed; ``extra`` goes into every record."""
+
+    def __init__(self, stream: TextIO, *, extra: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        self._stream = stream
+        self._say = say
+        self._extra = extra
+
+    def ready(self, record: Mapping[str, Any]) -> None:
+        """Write the record that says that the watch listens."""
+        self._write({"v": 1, "type": "ready", **record})
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Write an event, unless it told the board nothing because it had been there."""
+        if change is not None:
+            self._write(event.to_json())
+
+    def note(self, text: str) -> None:
+        """Say it where talk goes, not among the records."""
+        self._say(text)
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        """Do nothing: a stream of events has no picture to draw again."""
+
+    def close(self) -> None:
+        """Do nothing: every record was flushed."""
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps({**record, **self._extra}, ensure_ascii=False) + "\n")
+        self._stream.flush()

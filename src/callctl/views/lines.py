@@ -1,0 +1,59 @@
+"""Events as lines: one per event, tab-separated, for pipes; spaced, for the foot of the live table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from callctl.calls import format_date
+from callctl.views.foreign import printable
+from callctl.views.statuses import glyph
+
+if TYPE_CHECKING:
+    from callctl.board import Change, Snapshot
+    from callctl.events import CallEvent
+    from callctl.views.header import Header
+
+
+def event_fields(event: CallEvent) -> tuple[str, ...]:
+    """Return time, sid, parent, event, status, from, to of one event; ``-`` stands for no parent."""
+    return (
+        format_date(event.timestamp or event.received_at) or "",
+        event.call_sid,
+        event.parent_call_sid or "-",
+        event.event,
+        event.status,
+        event.from_,
+        event.to,
+    )
+
+
+def short_line(event: CallEvent) -> str:
+    """Return one event for the foot of the live table: local time, SID, status, destination."""
+    moment = (event.timestamp or event.received_at).astimezone()
+    return f"{moment:%H:%M:%S}  {event.call_sid}  {glyph(event.status)} {event.status}  {event.to}"
+
+
+class LineView:
+    """One tab-separated line per event on a stream, each flushed."""
+
+    def __init__(self, stream: TextIO, *, say: Callable[[str], None]) -> None:
+        self._stream = stream
+        self._say = say
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Write an event, unless it told the board nothing because it had been there."""
+        if change is None:
+            return
+        self._stream.write("\t".join(printable(field) for field in event_fields(event)) + "\n")
+        self._stream.flush()
+
+    def note(self, text: str) -> None:
+        """Say it where talk goes, not among the events."""
+        self._say(text)
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        """Do nothing: lines have no picture to draw again."""
+
+    def close(self) -> None:
+        """Do nothing: every line was flushed."""

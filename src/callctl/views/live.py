@@ -1,0 +1,64 @@
+"""The live table on a terminal: the alternate screen while it runs, the last frame left behind."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from callctl.views.frame import EVENT_LINES, Frame, draw
+from callctl.views.header import Header
+from callctl.views.lines import short_line
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from callctl.board import Change, Snapshot
+    from callctl.events import CallEvent
+
+# The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
+LAST_FRAME_LINES = 64
+
+
+class LiveView:
+    """Draws the board when told to; it never draws by itself and never asks anybody for data."""
+
+    def __init__(
+        self, console: Console, *, idle: Sequence[str], foot: Sequence[str] = (), now: Callable[[], datetime]
+    ) -> None:
+        from rich.live import Live
+
+        self._console = console
+        self._idle = idle
+        self._foot = foot
+        self._now = now
+        self._recent: deque[str] = deque(maxlen=EVENT_LINES)
+        self._last: Frame | None = None
+        self._live = Live(console=console, screen=True, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Remember an event for the foot of the table."""
+        if change is not None:
+            self._recent.append(short_line(event))
+
+    def note(self, text: str) -> None:
+        """Show a line among the latest events."""
+        self._recent.append(f"{self._now().astimezone():%H:%M:%S}  {text}")
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        """Draw the board as it is now, in the size the terminal has now."""
+        self._last = Frame(header, snapshot, tuple(self._recent), self._idle, self._foot, self._now())
+        self._live.update(self._picture(self._last, height=self._console.height), refresh=True)
+
+    def close(self) -> None:
+        """Give the terminal back and leave the last frame on it, as it was."""
+        self._live.stop()
+        if self._last is not None and self._last.snapshot.families:
+            self._console.print(self._picture(self._last, height=max(self._console.height, LAST_FRAME_LINES)))
+
+    def _picture(self, frame: Frame, *, height: int) -> RenderableType:
+        from rich.console import Group
+
+        return Group(*draw(frame, width=self._console.width, height=height))

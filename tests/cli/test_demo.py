@@ -1,0 +1,75 @@
+"""``callctl demo``: the whole of it, on a pipe and on a terminal."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from processes import OnTerminal, environment
+from running import run
+
+
+def scratch_folders() -> set[str]:
+    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("callctl-demo-")}  # noqa: PTH208
+
+
+def shows(text: str, rows: list[str]) -> bool:
+    return any(text in row for row in rows)
+
+
+def test_on_a_terminal_both_sids_are_whole_at_80_columns_and_it_ends_by_itself(home: Path) -> None:
+    before = scratch_folders()
+    # Settings of a real account, which a demo must not touch.
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "9" * 32, "TWILIO_AUTH_TOKEN": "9" * 32, "CALLCTL_API_URL": "https://x.invalid"}
+    (home / ".env").write_text("TWILIO_ACCOUNT_SID=ACfromfile\n")
+    with OnTerminal("demo", home=home, env=env) as demo:
+        rows = demo.until(lambda rows: "SIMULATED: no calls are placed" in rows[0])
+        rows = demo.until(lambda rows: any(" of CA" in row for row in rows))
+        child = next(row for row in rows if " of CA" in row)
+        sid, _, parent = child.strip().partition(" of ")
+        assert len(sid) == len(parent) == 34
+        assert any(row.strip() == parent for row in rows)
+        for noun in ("→ sip:agent@example.com", "→ client:no-answer", "→ +12025550102"):
+            demo.until(partial(shows, noun))
+        assert demo.ended() == 0
+    shown = demo.raw.decode()
+    assert "--url survey" in shown
+    assert "$ callctl hangup" in shown
+    assert "5 calls and 4 child legs" in shown
+    assert scratch_folders() <= before
+    assert not (home / ".local").exists()
+
+
+def test_on_a_pipe_it_prints_lines(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "callctl", "demo"],
+        cwd=home,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert all(len(row) == 7 for row in rows)
+    assert {row[4] for row in rows} >= {"initiated", "ringing", "in-progress", "completed", "busy", "canceled"}
+    assert any(row[2] != "-" for row in rows)
+    assert "SIMULATED" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_keep_leaves_it_running_for_the_other_commands(home: Path) -> None:
+    with OnTerminal("demo", "--keep", home=home) as demo:
+        rows = demo.until(lambda rows: any("XDG_STATE_HOME=" in row for row in rows))
+        exports = dict(row.split()[1].split("=", 1) for row in rows if row.strip().startswith("export "))
+        env_file = Path(exports["CALLCTL_ENV_FILE"])
+        assert env_file.stat().st_mode & 0o777 == 0o600
+        outcome = run("place", "+12025550100", "--say", "Hello", home=home, env=exports)
+        assert outcome.code == 0, outcome.err
+        assert "running watch" in outcome.err
+        demo.type("\x03")
+        assert demo.ended() == 130
+    assert not env_file.exists()

@@ -1,0 +1,112 @@
+"""``callctl place`` against the simulator."""
+
+import json
+from pathlib import Path
+
+import pytest
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+
+
+def test_on_a_pipe_it_prints_the_sid_alone(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", "--status-callback", "none", env=env_for(simulator))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("CA")
+    assert len(outcome.out) == 35
+
+
+def test_on_a_terminal_it_shows_the_call(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", terminal=True, env=env_for(simulator))
+    assert outcome.code == 0
+    assert "queued" in outcome.out
+    assert "+12025550100" in outcome.out
+
+
+def test_json_has_rests_field_names(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", "--json", env=env_for(simulator))
+    call = json.loads(outcome.out)
+    assert call["status"] == "queued"
+    assert call["from"] == "+15005550006"
+    assert call["parent_call_sid"] is None
+    assert call["date_created"].endswith("Z")
+
+
+def test_without_a_watch_it_says_that_there_are_no_callbacks(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", env=env_for(simulator))
+    assert "no status callbacks: no watch is running" in outcome.err
+    assert "callctl watch" in outcome.err
+
+
+def test_the_public_url_takes_the_watchs_place(callctl: Callctl, simulator: Simulator) -> None:
+    env = {**env_for(simulator), "CALLCTL_PUBLIC_URL": "http://127.0.0.1:9"}
+    outcome = callctl("place", "+12025550100", "--say", "Hello", env=env)
+    assert outcome.code == 0
+    assert "http://127.0.0.1:9/status" in outcome.err
+
+
+def test_twiml_comes_from_a_file_or_from_stdin(callctl: Callctl, simulator: Simulator, home: Path) -> None:
+    (home / "hello.xml").write_text("<Response><Say>Hello</Say></Response>")
+    env = env_for(simulator)
+    assert callctl("place", "+12025550100", "--twiml", "@hello.xml", env=env).code == 0
+    assert callctl("place", "+12025550100", "--twiml", "-", stdin="<Response/>", env=env).code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["place", "2025550100", "--say", "x"], "not a number, SIP address or client: 2025550100"),
+        (["place", "+12025550100"], "nothing tells what the call shall do"),
+        (["place", "+12025550100", "--say", "x", "--url", "survey"], "--url and --say exclude each other"),
+        (["place", "+12025550100", "--url", "surwey"], "no URL is named 'surwey' (known: survey)"),
+        (["place", "+12025550100", "--twiml", "<Response>"], "not well-formed"),
+        (["place", "+12025550100", "--twiml", f"<Response>{' ' * 4000}</Response>"], "4000"),
+        (["place", "+12025550100", "--twiml", "@missing.xml"], "can't read missing.xml"),
+        (["place", "+12025550100", "--dial", "bob"], "not a number, SIP address or client: bob"),
+        (["place", "+12025550100", "--say", "x", "--status-callback", "somewhere"], "neither a URL nor none"),
+        (["place", "+12025550100", "--say", "x", "--from", "ann"], "not a number in E.164 form: ann"),
+    ],
+)
+def test_bad_input_is_one_line_with_a_code(
+    callctl: Callctl, simulator: Simulator, args: list[str], message: str
+) -> None:
+    env = {**env_for(simulator), "CALLCTL_URL_SURVEY": "https://example.com/survey"}
+    outcome = callctl(*args, env=env)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert outcome.out == ""
+    assert simulator.requests == ()
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8000/x", "http://192.168.1.5/x", "https://a_b.example.com/x"])
+def test_addresses_that_twilio_cannot_reach_are_refused(callctl: Callctl, address: str) -> None:
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_FROM": "+15005550006"}
+    outcome = callctl("place", "+12025550100", "--url", address, "--status-callback", "none", env=env)
+    assert outcome.code == 2
+    assert "can't reach" in outcome.err
+
+
+def test_wrong_credentials_exit_4(callctl: Callctl, simulator: Simulator) -> None:
+    env = {**env_for(simulator), "TWILIO_AUTH_TOKEN": "f" * 32}
+    outcome = callctl("place", "+12025550100", "--say", "Hello", env=env)
+    assert outcome.code == 4
+    assert "20003" in outcome.err
+    assert "f" * 32 not in outcome.err
+
+
+def test_missing_credentials_are_named_and_the_demo_offered(callctl: Callctl) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", "--from", "+15005550006")
+    assert outcome.code == 2
+    assert "TWILIO_ACCOUNT_SID" in outcome.err
+    assert "callctl demo" in outcome.err
+
+
+def test_nothing_listening_exits_6(callctl: Callctl) -> None:
+    env = {
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "0" * 32,
+        "CALLCTL_API_URL": "http://127.0.0.1:9",
+        "CALLCTL_FROM": "+15005550006",
+    }
+    outcome = callctl("list", env=env)
+    assert outcome.code == 6

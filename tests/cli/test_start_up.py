@@ -1,0 +1,42 @@
+"""What a command loads before it does anything: start-up is what people feel most."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from callctl import __version__
+
+HEAVY = ("twilio", "aiohttp", "rich", "dotenv", "asyncio", "sqlite3", "requests")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return which of the heavy packages a clean interpreter has loaded after running some code."""
+    probe = f"{code}\nimport sys\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-I", "-c", probe], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    assert loaded_by("import callctl.cli.app, callctl.cli") == set()
+
+
+@pytest.mark.parametrize("code", ["import callctl.gateway", "import callctl.presence"])
+def test_importing_a_room_loads_nothing_heavy(code: str) -> None:
+    assert loaded_by(code) == set()
+
+
+def test_the_version_comes_from_one_place() -> None:
+    shown = subprocess.run([sys.executable, "-m", "callctl", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"callctl {__version__}\n"
+    assert version("callctl") == __version__
+
+
+def test_an_old_python_is_told_so_in_a_sentence() -> None:
+    code = (
+        "import sys; sys.version_info = (3, 9, 18)\n"
+        "try:\n    import callctl\nexcept SystemExit as stopped:\n    print(stopped)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "callctl needs Python 3.11 or later; this is Python 3.9.\n"

@@ -1,0 +1,33 @@
+"""What every test may use: the command line as a function, in a world of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from running import Callctl, run
+
+from callctl.simulator import Simulator
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a home directory that nobody else has."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return home
+
+
+@pytest.fixture
+def callctl(home: Path) -> Callctl:
+    """Return ``callctl ARGS…`` as a function, run through ``main()``."""
+    return partial(run, home=home)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """Return a running simulator on a free port."""
+    with Simulator(port=0) as simulator:
+        yield simulator

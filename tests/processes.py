@@ -1,0 +1,142 @@
+"""callctl as processes of its own: on pipes, and on a pseudo-terminal whose screen can be read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyte
+
+LIMIT = 20.0
+
+
+def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment in which nothing of the developer's own settings counts."""
+    return {"HOME": str(home), "PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8", **(extra or {})}
+
+
+class Piped:
+    """A running callctl with stdout and stderr on pipes."""
+
+    def __init__(self, *args: str, home: Path, env: Mapping[str, str] | None = None) -> None:
+        with (home / f"stderr-{args[0]}").open("w") as talk:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "callctl", *args],
+                cwd=home,
+                env=environment(home, env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=talk,
+            )
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def line(self) -> str:
+        """Return the next line of stdout."""
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        deadline = time.monotonic() + LIMIT
+        while b"\n" not in self._buffer:
+            ready, _, _ = select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
+            chunk = os.read(descriptor, 65536) if ready else b""
+            if not chunk:
+                raise AssertionError(f"no further line; so far {self._buffer!r}")
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode()
+
+    def interrupt(self) -> int:
+        """Send Ctrl-C and return the exit code."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(timeout=LIMIT)
+
+
+class OnTerminal:
+    """A running callctl on a pseudo-terminal."""
+
+    def __init__(
+        self, *args: str, home: Path, env: Mapping[str, str] | None = None, columns: int = 80, lines: int = 24
+    ) -> None:
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self.raw = b""
+        self._pid, self._descriptor = pty.fork()
+        if self._pid == 0:  # the child
+            os.chdir(home)
+            os.execve(sys.executable, [sys.executable, "-m", "callctl", *args], environment(home, env))
+        self.resize(columns, lines)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+        os.close(self._descriptor)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the terminal another size, as a window manager would."""
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self._screen.resize(lines, columns)
+
+    def type(self, text: str) -> None:
+        """Type on the keyboard; ``\\x03`` is Ctrl-C."""
+        os.write(self._descriptor, text.encode())
+
+    @property
+    def rows(self) -> list[str]:
+        """What stands on the screen, line by line."""
+        return [row.rstrip() for row in self._screen.display]
+
+    def until(self, condition: Callable[[list[str]], bool]) -> list[str]:
+        """Read what callctl draws until the screen fulfils a condition; return the screen."""
+        deadline = time.monotonic() + LIMIT
+        while not condition(self.rows):
+            if not self._read(max(0.0, deadline - time.monotonic())):
+                raise AssertionError("the screen never came to that; it shows:\n" + "\n".join(self.rows))
+        return self.rows
+
+    def ended(self) -> int:
+        """Read to the end and return the exit code."""
+        deadline = time.monotonic() + LIMIT
+        while self._read(max(0.0, deadline - time.monotonic())):
+            pass
+        _, status = os.waitpid(self._pid, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self, timeout: float) -> bool:
+        ready, _, _ = select.select([self._descriptor], [], [], timeout)
+        try:
+            chunk = os.read(self._descriptor, 65536) if ready else b""
+        except OSError:  # the other end is closed: Linux says EIO
+            chunk = b""
+        self.raw += chunk
+        self._stream.feed(chunk)
+        return bool(chunk)

@@ -1,0 +1,68 @@
+"""Runs the command line in this process, with streams and an environment made for the test."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from callctl.cli.app import main
+from callctl.cli.runtime import Runtime
+from callctl.simulator import Simulator
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+class Callctl(Protocol):
+    """Runs one command line in a home directory of the test's own."""
+
+    def __call__(
+        self,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        terminal: bool = False,
+        columns: int = 100,
+        cwd: Path | None = None,
+    ) -> Outcome: ...
+
+
+def run(
+    *args: str,
+    home: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    terminal: bool = False,
+    columns: int = 100,
+    cwd: Path | None = None,
+) -> Outcome:
+    """Run one command line and return its exit code and what it wrote."""
+    stream = Terminal if terminal else io.StringIO
+    out, err = stream(), io.StringIO()
+    environ = {"HOME": str(home), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
+    code = main(args, runtime=Runtime(environ, cwd or home, io.StringIO(stdin), out, err))
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def env_for(simulator: Simulator) -> dict[str, str]:
+    """Return the environment in which callctl uses this simulator."""
+    return {
+        "TWILIO_ACCOUNT_SID": simulator.account_sid,
+        "TWILIO_AUTH_TOKEN": simulator.auth_token,
+        "CALLCTL_API_URL": simulator.url,
+        "CALLCTL_FROM": "+15005550006",
+    }

@@ -1,0 +1,107 @@
+"""The live table's picture: golden frames at several sizes, and what must hold at every size."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from legs import BUSY_CHILD, PARENT, SIP_CHILD, START, board_of, callback, family
+
+from callctl.board import Board
+from callctl.views.frame import Frame, draw
+from callctl.views.header import Header
+from callctl.views.lines import short_line
+
+HEADER = Header(
+    title="watch",
+    listening="127.0.0.1:8765",
+    callback_url="https://example.ngrok.app/status",
+    api_url=None,
+    accepted=7,
+    refused=3,
+    duplicates=1,
+    last_callback_at=START + timedelta(seconds=42),
+)
+
+
+def frame_of(board: Board, *, recent: tuple[str, ...] = (), header: Header = HEADER) -> Frame:
+    return Frame(header, board.snapshot(), recent, ("No calls yet.",), (), START + timedelta(seconds=44))
+
+
+def text_of(frame: Frame, *, width: int, height: int) -> str:
+    return "\n".join(line.plain.rstrip() for line in draw(frame, width=width, height=height))
+
+
+def test_two_lines_a_leg_below_140_columns() -> None:
+    assert (
+        text_of(frame_of(board_of(family())), width=80, height=24)
+        == f"""\
+ watch  7 ok  3 refused  1 twice  127.0.0.1:8765
+ ● in-progress 00:41    +15005550006 → +12025550100
+   {PARENT}
+ └ ◔ ringing 00:12      → sip:agent@example.com
+   {SIP_CHILD} of {PARENT}
+ └ ○ busy ended         → client:ann  (SIP 486)
+   {BUSY_CHILD} of {PARENT}"""
+    )
+
+
+def test_one_line_a_leg_from_140_columns_on() -> None:
+    shown = text_of(frame_of(board_of(family())), width=160, height=24)
+    assert (
+        shown
+        == f"""\
+ watch  7 ok  3 refused  1 twice  127.0.0.1:8765  https://example.ngrok.app/status  last callback 2 s ago
+ CALL SID                             PARENT CALL SID                      STATUS          FOR  FROM → TO
+ {PARENT}   -                                    ● in-progress 00:41  +15005550006 → +12025550100
+ └ {SIP_CHILD} {PARENT}   ◔ ringing     00:12  +15005550006 → sip:agent@example.com
+ └ {BUSY_CHILD} {PARENT}   ○ busy        ended  +15005550006 → client:ann  (SIP 486)"""
+    )
+
+
+def test_the_latest_events_stand_below_while_there_is_room() -> None:
+    recent = tuple(short_line(event) for event in family())
+    board = board_of(family())
+    assert short_line(family()[-1]) in text_of(frame_of(board, recent=recent), width=80, height=24)
+    assert BUSY_CHILD in text_of(frame_of(board, recent=recent), width=80, height=10)
+
+
+def test_no_calls_shows_what_to_do() -> None:
+    assert "No calls yet." in text_of(frame_of(Board()), width=80, height=24)
+
+
+def test_another_api_address_is_in_the_header() -> None:
+    header = Header(title="watch", listening="x", callback_url="", api_url="http://127.0.0.1:8080")
+    assert "API http://127.0.0.1:8080" in text_of(frame_of(Board(), header=header), width=80, height=5)
+
+
+def test_hidden_legs_are_counted() -> None:
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(50)]
+    lines = text_of(frame_of(board_of(calls)), width=80, height=24).splitlines()
+    shown = sum(line.strip().startswith("CA") for line in lines)
+    assert f"… {50 - shown} more legs: make the window higher" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b[2J\x1b[31mred", "a\u202eb", "[bold]x[/bold]", ":smile:", "two\nlines", "\x9b2J"]
+)
+def test_foreign_text_neither_paints_nor_moves(hostile: str) -> None:
+    event = callback(PARENT, "ringing", second=1, sequence=0, to=hostile)
+    lines = draw(frame_of(board_of([event]), recent=(short_line(event),)), width=80, height=24)
+    for line in lines:
+        assert not set("\x1b\x9b\n\r\u202e") & set(line.plain)
+
+
+@given(width=st.integers(1, 200), height=st.integers(1, 60), legs=st.integers(0, 40))
+def test_a_frame_never_exceeds_the_terminal(width: int, height: int, legs: int) -> None:
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(legs)]
+    lines = draw(frame_of(board_of(calls), recent=("an event",) * 9), width=width, height=height)
+    assert len(lines) <= height
+    assert all(line.cell_len <= width for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 100, 139, 140, 200])
+def test_sids_are_whole_and_on_one_line(width: int) -> None:
+    lines = text_of(frame_of(board_of(family())), width=width, height=24).splitlines()
+    assert any(SIP_CHILD in line and PARENT in line for line in lines)
+    assert any(BUSY_CHILD in line and PARENT in line for line in lines)
