@@ -163,6 +163,11 @@ class Line:
         self._runner.stop()
 
     @property
+    def dial_under_way(self) -> DialSession | None:
+        """The Dial that the leg runs, until its last leg has ended or left."""
+        return self._dial
+
+    @property
     def duration(self) -> int:
         """Whole simulated seconds since the answer."""
         if self.leg.facts.duration is not None:

@@ -69,5 +69,8 @@ class Settings:
             raise ValueError(f"unknown reading {unknown[0]!r}; known are {', '.join(READINGS)}")
         if self.speed <= 0:
             raise ValueError("speed must be above 0")
+        amounts = (self.latency, self.lag, self.cps, self.concurrency, self.keep_finished, self.keep_records)
+        if min(amounts) < 0:
+            raise ValueError("latency, lag, cps, concurrency and what is kept must be 0 or more")
         if self.base_path and not self.base_path.startswith("/"):
             raise ValueError("base_path must begin with /")

@@ -115,6 +115,10 @@ class Switch:
         """Return the leg with this SID."""
         return self._legs.get(sid)
 
+    def line(self, sid: str) -> Line | None:
+        """Return the live leg with this SID in operation."""
+        return self._lines.get(sid)
+
     def newest_first(self) -> Iterator[Leg]:
         """Yield every leg, the newest first."""
         return reversed(self._legs.values())
