@@ -1,0 +1,84 @@
+"""What stands around a listener in tests: who signs, who keeps, who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from telling import START
+from twilio.request_validator import RequestValidator
+
+from callctl.errors import StoreError
+from callctl.events import CallEvent
+from callctl.listener import Listener
+from callctl.store.sqlite import SqliteStore
+
+TOKEN = "12345"
+PUBLIC = "https://example.com/status"
+
+
+def sign(url: str, form: Mapping[str, str] | None = None, *, token: str = TOKEN) -> dict[str, str]:
+    """Return the header that Twilio would send, by its own library."""
+    return {"X-Twilio-Signature": RequestValidator(token).compute_signature(url, dict(form or {}))}
+
+
+class FailingStore:
+    """A store that can't keep anything while ``fails`` is set, and else is the real one."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self.fails = True
+
+    def submit(self, event: CallEvent) -> Future[bool]:
+        if not self.fails:
+            return self._store.submit(event)
+        failed: Future[bool] = Future()
+        failed.set_exception(StoreError("can't write to the event store: database or disk is full"))
+        return failed
+
+
+@dataclass
+class Heard:
+    """What a listener told of."""
+
+    events: list[tuple[CallEvent, bool]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    looks: int = 0
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, event: CallEvent, is_new: bool) -> None:
+        self.events.append((event, is_new))
+        self._arrived.set()
+
+    def now(self) -> datetime:
+        """Tell the time of a clock that goes two seconds a look, so that each refusal is looked into."""
+        self.looks += 1
+        return START + timedelta(seconds=2 * self.looks)
+
+    async def of(self, number: int) -> list[CallEvent]:
+        """Return the events once there are so many; they are told of after their answer."""
+        async with asyncio.timeout(10):
+            while len(self.events) < number:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return [event for event, _ in self.events]
+
+
+Start = Callable[..., Awaitable[Listener]]
+
+
+async def raw(listener: Listener, request: bytes) -> bytes:
+    """Send bytes as they are and return all that comes back until the listener hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    try:
+        writer.write(request)
+        await writer.drain()
+        async with asyncio.timeout(20):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from telling import START, samples
+from twilio.request_validator import RequestValidator
+
+from callctl.signatures import Gate, SignedRequest
+
+# Where the libraries differ, what is done here (the reasons stand in the module's docstring).
+OWN_CHOICES = {
+    "apostrophe in query": True,
+    "JSON body but no bodySHA256": False,
+    "non-ASCII URL unescaped": True,
+    "C#: host mixed case": True,
+    "C#: host mixed case with port": True,
+    "C#: host mixed case http": True,
+    "C#: credentials http mixed-case host": True,
+    "C#: upper-case scheme": True,
+    "C#: mixed-case credentials": True,
+    "C#: mixed-case host with the lower-case host signature is rejected": False,
+    "C#: mixed-case host with port with the lower-case host signature is rejected": False,
+    "node pair: signed https://example.com/path?test=param'WithQuote seen "
+    "https://example.com/path?test=param%27WithQuote": True,
+    "node pair: signed https://example.com/path?test=param%27WithQuote seen "
+    "https://example.com/path?test=param'WithQuote": True,
+    "shared key HMAC_SHA256 form": True,
+    "shared key HMAC_SHA256 empty params": True,
+    "shared key HMAC_SHA256 http port": True,
+}
+
+
+def admits(vector: dict[str, Any]) -> bool:
+    url = vector["url"]
+    rest = url.partition("://")[2]
+    mark, query = rest.partition("?")[1:]
+    body = vector["body"]
+    is_form = body is not None and vector.get("content_type") == "application/x-www-form-urlencoded"
+    request = SignedRequest(
+        "/" + rest.partition("/")[2].partition("?")[0] + mark + query,
+        pairs=parse_qsl(body, keep_blank_values=True) if is_form else _pairs(vector["params"] or {}),
+        signature=vector["signature"],
+        settings=vector.get("headers", {}).get("X-Twilio-Webhooks-Signature-Settings"),
+        json_body=None if body is None or is_form else body.encode(),
+    )
+    return Gate([url], keys=[vector["token"]]).admits(request)
+
+
+def _pairs(params: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name, one or "") for name, value in params.items() for one in (value if isinstance(value, list) else [value])
+    ]
+
+
+def test_what_the_libraries_agree_on_is_held() -> None:
+    agreed = [vector for vector in samples("signature_vectors.json") if vector.get("all_agree")]
+    assert len(agreed) == 73
+    wrong = [vector["name"] for vector in agreed if admits(vector) is not vector["valid"]]
+    assert wrong == []
+
+
+def test_where_they_differ_the_choice_is_ours() -> None:
+    others = [vector for vector in samples("signature_vectors.json") if not vector.get("all_agree")]
+    assert {vector["name"]: admits(vector) for vector in others} == OWN_CHOICES
+
+
+FORM = (("CallSid", "CA1"), ("Blank", ""))
+
+
+def signed(url: str, given: str) -> bool:
+    """Tell whether what was signed over one URL is admitted by who was given the other."""
+    target = "/" + url.partition("://")[2].partition("/")[2]
+    signature = RequestValidator("t").compute_signature(url, dict(FORM))
+    return Gate([given], keys=["t"]).admits(SignedRequest(target, FORM, signature))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://example.com/status",
+        "https://example.com/status#rc=2&rp=all",
+        "https://user:word@example.com/status",
+        "https://user:word@example.com:443/status#rc=2",
+        "https://example.com:8443/status",
+        "https://example.com/status?a=b#rc=2",
+    ],
+)
+def test_the_url_is_given_to_twilio_in_many_ways_and_signed_in_one(given: str) -> None:
+    assert signed("https://example.com/status", given)
+
+
+def test_an_ipv6_address_keeps_its_colons() -> None:
+    assert signed("http://[::1]:8765/status", "http://[::1]:8765/status")
+    assert signed("http://[::1]/status", "http://[::1]:8765/status")
+    assert signed("http://[::1]:80/status", "http://[::1]/status")
+    assert not signed("http://[::1]:81/status", "http://[::1]/status")
+
+
+@pytest.mark.parametrize("settings", ["algorithm=none", "algorithm=,", "algorithm=HMAC_SHA256", "key=\xff", ""])
+def test_naming_an_algorithm_gains_nothing(settings: str) -> None:
+    gate = Gate(["https://example.com/status"], keys=["t"])
+    guesses = ["", "x", RequestValidator("").compute_signature("https://example.com/status", dict(FORM))]
+    assert not any(gate.admits(SignedRequest("/status", FORM, guess, settings)) for guess in guesses)
+
+
+def test_a_cause_is_looked_into_once_a_second_at_most() -> None:
+    gate = Gate(["https://example.com/status"], keys=["t"])
+    request = SignedRequest("/status", signature="x")
+    moments = [0.0, 0.1, 0.9, 1.0, 1.5, 2.5]
+    texts = [gate.explain_once(request, host=None, now=START + timedelta(seconds=at)) for at in moments]
+    assert [text is not None for text in texts] == [True, False, False, False, False, False]
+    assert gate.causes == {"unknown": 3}
+
+
+def test_a_clock_set_back_does_not_silence_the_explanations() -> None:
+    gate = Gate(["https://example.com/status"], keys=["t"])
+    gate.explain_once(SignedRequest("/status", signature="x"), host=None, now=START)
+    text = gate.explain_once(SignedRequest("/status"), host=None, now=START - timedelta(hours=1))
+    assert text is not None
+    assert "no signature" in text

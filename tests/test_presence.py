@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from callctl.errors import CallctlError
+from callctl.presence import WatchRecord, announce, ask_health, find, withdraw
+from callctl.settings import Settings
+
+ACCOUNT = "AC" + "0" * 32
+
+
+@dataclass
+class Watch:
+    """Answers /healthz as a watch does."""
+
+    url: str
+    answer: bytes
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answering.answer)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        answering = Watch(f"http://127.0.0.1:{server.server_port}/healthz", b'{"nonce": "n1"}')
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield answering
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Settings:
+    return Settings(account_sid=ACCOUNT, api_url="http://127.0.0.1:9999", state_dir=tmp_path / "state" / "callctl")
+
+
+@pytest.fixture
+def record(watch: Watch, here: Settings) -> WatchRecord:
+    return WatchRecord(
+        callback_url="http://127.0.0.1:8765/status",
+        health_url=watch.url,
+        account_sid=ACCOUNT,
+        api_url=here.api_url,
+        pid=1,
+        nonce="n1",
+        version="0",
+    )
+
+
+def test_a_running_watch_is_found(here: Settings, record: WatchRecord) -> None:
+    assert find(here) is None
+    announce(here.state_dir, here.world, record)
+    assert find(here) == record
+
+
+def test_the_record_is_the_owners_alone(here: Settings, record: WatchRecord) -> None:
+    path = announce(here.state_dir, here.world, record)
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, here.state_dir)]
+    assert modes == [0o600, 0o700, 0o700]
+    assert [one.name for one in path.parent.iterdir()] == [f"{here.world}.json"]  # nothing unfinished is left
+
+
+def test_a_watch_that_answers_otherwise_or_not_at_all_is_none(
+    here: Settings, record: WatchRecord, watch: Watch
+) -> None:
+    announce(here.state_dir, here.world, record)
+    for answer in (b'{"nonce": "n2"}', b"[]", b"\xff", b""):
+        watch.answer = answer
+        assert find(here) is None
+    announce(here.state_dir, here.world, replace(record, health_url="http://127.0.0.1:1/healthz"))
+    assert find(here) is None
+
+
+def test_a_watch_of_another_account_or_address_is_none(here: Settings, record: WatchRecord) -> None:
+    for other in (replace(record, account_sid="AC1"), replace(record, api_url="https://api.twilio.com")):
+        announce(here.state_dir, here.world, other)
+        assert find(here) is None
+
+
+def test_a_loopback_callback_counts_only_for_a_loopback_api(here: Settings, record: WatchRecord) -> None:
+    twilio = replace(here, api_url="https://api.twilio.com")
+    local = replace(record, api_url=twilio.api_url)
+    announce(twilio.state_dir, twilio.world, local)
+    assert find(twilio) is None
+    public = replace(local, callback_url="https://example.com/status")
+    announce(twilio.state_dir, twilio.world, public)
+    assert find(twilio) == public
+
+
+def test_only_the_own_record_is_withdrawn(here: Settings, record: WatchRecord) -> None:
+    path = announce(here.state_dir, here.world, record)
+    withdraw(here.state_dir, here.world, "another nonce")
+    assert path.exists()
+    withdraw(here.state_dir, here.world, "n1")
+    assert not path.exists()
+    withdraw(here.state_dir, here.world, "n1")  # again is no harm
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"nonce": 3}', "\x00", "{" * 10_000])
+def test_a_broken_record_is_none(here: Settings, record: WatchRecord, text: str) -> None:
+    path = announce(here.state_dir, here.world, record)
+    path.write_text(text)
+    assert find(here) is None
+    withdraw(here.state_dir, here.world, "n1")
+
+
+def test_a_record_with_fields_of_the_wrong_kind_is_none(here: Settings, record: WatchRecord) -> None:
+    path = announce(here.state_dir, here.world, record)
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"callback_url": 5}))
+    assert find(here) is None
+    path.write_text(json.dumps(fields | {"a_field_of_a_later_version": 5}))
+    assert find(here) == record
+
+
+def test_proxies_are_passed_by(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert ask_health(watch.url) == {"nonce": "n1"}
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "http://", "http://127.0.0.1:99999/", "http://[::1/"])
+def test_a_health_url_that_is_none_is_no_watch(url: str) -> None:
+    assert ask_health(url, timeout=1) is None
+
+
+def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path, here: Settings, record: WatchRecord) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(CallctlError, match="can't write the record"):
+        announce(blocked / "callctl", here.world, record)
+
+
+def test_it_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, callctl.presence\n"
+        "print([name for name in ('asyncio', 'aiohttp', 'sqlite3', 'http.client', 'requests') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout == "[]\n"
