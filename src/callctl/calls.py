@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -85,22 +86,41 @@ def is_endpoint(text: str) -> bool:
     return any(form.fullmatch(text) for form in (_E164, _SIP, _CLIENT))
 
 
+# Twilio's own form. A list holds four to a call, and the general parser takes seven times as long.
+_TWILIO_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) \+0000", re.ASCII)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
 def parse_date(text: object) -> datetime | None:
     """Read a date as Twilio or a compatible service writes it; None for what is not one.
 
     RFC 2822 (``Fri, 18 Oct 2019 17:00:00 +0000``, OAS), ISO 8601, and RFC 2822 with the name of a zone instead of
     an offset (seen: ``Etc/UTC``), which is taken as UTC.
     """
-    if not isinstance(text, str) or not text.strip():
+    return _read_date(text.strip()) if isinstance(text, str) else None
+
+
+# A call's dates come in pairs (created and started, ended and updated), and a list has twenty thousand of them.
+@lru_cache(maxsize=64)
+def _read_date(text: str) -> datetime | None:
+    if not text:
         return None
-    for read in (_parse_iso, parsedate_to_datetime):
+    for read in (_parse_twilio, _parse_iso, parsedate_to_datetime):
         try:
-            moment = read(text.strip())
+            moment = read(text)
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
             return moment.astimezone(UTC)
         except (ValueError, TypeError, OverflowError, IndexError):
             continue
     return None
+
+
+def _parse_twilio(text: str) -> datetime:
+    found = _TWILIO_DATE.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    day, month, year, hour, minute, second = found.groups()
+    return datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
 
 
 def _parse_iso(text: str) -> datetime:
@@ -113,7 +133,7 @@ def format_date(moment: datetime | None) -> str | None:
     """Write a time as callctl's JSON has it: RFC 3339, UTC, with ``Z``; sub-seconds only where there are some."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat().removesuffix("+00:00") + "Z"
 
 
 def parse_int(value: object) -> int | None:
