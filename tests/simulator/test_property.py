@@ -90,10 +90,12 @@ verbs = st.one_of(
     st.builds(element, st.just("Redirect"), st.just({}), link),
     st.sampled_from(["<Hangup/>", "<Reject/>", '<Reject reason="busy"/>', "<Record/>"]),
 )
-documents = st.lists(verbs, max_size=4).map(lambda inside: f"<Response>{''.join(inside)}</Response>")
+documents = st.one_of(st.lists(verbs, max_size=4), st.tuples(dials, verbs)).map(
+    lambda inside: f"<Response>{''.join(inside)}</Response>"
+)
 far_ends = st.builds(
     FarEnd,
-    outcome=st.sampled_from([*OUTCOMES, "answers", "answers"]),
+    outcome=st.sampled_from([*OUTCOMES, *["answers"] * 5]),
     after=st.integers(0, 9).map(float),
     hang_up_after=st.none() | st.integers(0, 15).map(float),
     voicemail=st.booleans(),
@@ -200,7 +202,7 @@ def check_leg(leg: Leg, told: list[Mapping[str, str]]) -> None:
     assert told[-1].get("ParentCallSid", "") == (leg.parent.sid if leg.parent else "")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(
     pages=st.fixed_dictionaries(dict.fromkeys(PAGES[:3], documents)),
     ends=st.fixed_dictionaries(dict.fromkeys(ADDRESSES[:4], far_ends)),

@@ -89,6 +89,9 @@ class Switch:
         """Take an incoming call: it rings here, and its document decides whether it is answered."""
         line = self._make(order, INBOUND, "ringing")
         line.change(started=self._wall())
+        # A document may leave it ringing; its caller waits as long as a call may last, so that none rings for ever.
+        waits = order.time_limit or CALL_SECONDS
+        line.later(waits, lambda: line.end("canceled", sip=TIMED_OUT))
         line.run()
         return line.leg
 
