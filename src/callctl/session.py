@@ -18,8 +18,9 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from callctl import __version__, presence
+from callctl.actions import ActionEvent
 from callctl.board import Board, Change, Snapshot
-from callctl.errors import PortTakenError
+from callctl.errors import PortTakenError, StoreError
 from callctl.events import CallEvent
 from callctl.listener import Listener
 from callctl.settings import Settings
@@ -38,6 +39,9 @@ class View(Protocol):
 
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Take notice of one event and of what it changed on the board, if anything."""
+
+    def action(self, action: ActionEvent) -> None:
+        """Take notice of what a command or a rule asked of a call, and of the answer."""
 
     def note(self, text: str) -> None:
         """Tell something that is no event."""
@@ -100,6 +104,7 @@ class Session:
         self._listener: Listener | None = None
         self._view: View | None = None
         self._drawn: Header | None = None
+        self._last_action = 0
 
     async def start_up(self) -> Ready:
         """Open the store, listen, leave the record for ``place``, and replay what the store knows.
@@ -112,6 +117,7 @@ class Session:
         await self._listen(self._listener)
         ready = self._ready(self._listener)
         presence.announce(self._settings.state_dir, self._settings.world, self._record(ready, self._listener))
+        self._last_action = self._store.reader.last_action_id()
         for event in self._store.replay(since=self._now() - self._plan.since):
             self._board.apply(event)
         return ready
@@ -199,7 +205,10 @@ class Session:
 
     def _show_news(self, view: View) -> None:
         """Tell the view what came, and have it draw if there is anything new to see."""
-        news = bool(self._queue or self._troubles)
+        actions = self._new_actions()
+        news = bool(self._queue or self._troubles or actions)
+        for action in actions:
+            view.action(action)
         while self._troubles:
             view.note(self._troubles.popleft())
         while self._queue:
@@ -207,6 +216,17 @@ class Session:
             view.event(event, self._board.apply(event))
         if news or self._board.snapshot().live or self.header() != self._drawn:
             self._draw(view)
+
+    def _new_actions(self) -> list[ActionEvent]:
+        """Return what commands have asked of calls since the last look; they write it to the store."""
+        if self._store is None:
+            return []
+        try:
+            found = self._store.reader.actions_after(self._last_action)
+        except StoreError:
+            return []  # told when the next event can't be kept; a watch that can't read goes on listening
+        self._last_action = found[-1][0] if found else self._last_action
+        return [action for _, action in found]
 
     def _draw(self, view: View) -> None:
         self._drawn = self.header()

@@ -69,8 +69,10 @@ def test_the_live_table_shows_parent_and_child_whole_at_80_columns(
         rows = watch.until(lambda rows: sum("in-progress" in row and "→" in row for row in rows) == 2)
         assert f"   {sid}" in rows
         callctl("redirect", sid, "--say", "Goodbye. " * 40, env=env)
+        watch.until(lambda rows: any(f"{sid}  ▸ redirect: to other TwiML" in row for row in rows))
         watch.until(lambda rows: any("completed ended" in row and "sip:" in row for row in rows))
         callctl("hangup", sid, env=env)
+        watch.until(lambda rows: any(f"{sid}  ▸ hangup" in row for row in rows))
         watch.until(lambda rows: any("completed ended" in row and "+12025550100" in row for row in rows))
 
 

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from callctl.calls import Call
+from callctl.calls import Call, CallStatus
 from callctl.cli import exits, options
-from callctl.cli.outcomes import show_changed
+from callctl.cli.outcomes import remember, show_changed
 from callctl.cli.runtime import Runtime
 from callctl.errors import ApiError, CallctlError, NetworkError, PartlyFailedError, WrongCallStateError
 from callctl.gateway import Gateway
+from callctl.settings import Settings
 
 
 def hangup(
@@ -29,14 +30,14 @@ def hangup(
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     gateway = runtime.gateway(settings)
     if len(sids) == 1:
-        _end(runtime, gateway, sids[0])
+        _end(runtime, settings, gateway, sids[0])
         return
-    failed = [sid for sid in sids if not _try_to_end(runtime, gateway, sid)]
+    failed = [sid for sid in sids if not _try_to_end(runtime, settings, gateway, sid)]
     if failed:
         raise PartlyFailedError(f"{len(failed)} of {len(sids)} calls were not ended: {', '.join(failed)}")
 
 
-def _end(runtime: Runtime, gateway: Gateway, sid: str) -> None:
+def _end(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> None:
     try:
         call = gateway.hangup(sid)
     except WrongCallStateError:
@@ -45,6 +46,8 @@ def _end(runtime: Runtime, gateway: Gateway, sid: str) -> None:
             raise
         show_changed(runtime, call, action="hangup", told=f"already over: {sid} is {call.status}")
         return
+    request = [("Status", str(CallStatus.COMPLETED))]
+    remember(runtime, settings, call, action="hangup", request=request, outcome=f"the API says {call.status}")
     show_changed(runtime, call, action="hangup", told=_told(call))
 
 
@@ -54,9 +57,9 @@ def _told(call: Call) -> str:
     return f"ended: {call.sid} is {call.status}"
 
 
-def _try_to_end(runtime: Runtime, gateway: Gateway, sid: str) -> bool:
+def _try_to_end(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> bool:
     try:
-        _end(runtime, gateway, sid)
+        _end(runtime, settings, gateway, sid)
     except (ApiError, NetworkError) as error:
         told = CallctlError(f"{sid}: {error.message}", hint=error.hint)
         runtime.complain(told, code=exits.code_for(error))

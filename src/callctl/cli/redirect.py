@@ -8,7 +8,7 @@ import typer
 
 from callctl.cli import instructions, options
 from callctl.cli.callbacks import find_callback
-from callctl.cli.outcomes import show_changed
+from callctl.cli.outcomes import remember, show_changed
 
 
 def redirect(
@@ -36,5 +36,8 @@ def redirect(
     orders = instructions.read_instructions(
         runtime, settings, url=url, twiml=twiml, say=say, dial=dial, method=method, callback=callback
     )
-    changed = gateway.redirect(call, RedirectRequest(url=orders.url, method=orders.method, twiml=orders.twiml))
-    show_changed(runtime, changed, action="redirect", told=f"redirected: {changed.sid} is {changed.status}")
+    request = RedirectRequest(url=orders.url, method=orders.method, twiml=orders.twiml)
+    changed = gateway.redirect(call, request)
+    where = f"to {url}" if url else "to other TwiML"
+    remember(runtime, settings, changed, action="redirect", request=request.parameters(), outcome=where)
+    show_changed(runtime, changed, action="redirect", told=f"redirected {where}: {changed.sid} is {changed.status}")

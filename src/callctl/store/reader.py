@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from callctl.actions import ActionEvent
 from callctl.events import CallEvent, from_microseconds, microseconds
 from callctl.store import CallRow
 from callctl.store.schema import connect_readonly, explained
@@ -95,6 +96,32 @@ class Reader:
         """Return the id of the newest event of any world, or 0: where a follower begins."""
         return int(str(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0]))
 
+    def actions_after(self, action_id: int, *, limit: int = _PAGE) -> list[tuple[int, ActionEvent]]:
+        """Return what was asked of calls after one action, with their ids, at most ``limit``.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        rows = self._rows(
+            "SELECT id, record FROM actions WHERE id > :action AND world = :world ORDER BY id LIMIT :limit",
+            action=action_id,
+            limit=limit,
+        )
+        return [(int(str(row[0])), _action(row[1])) for row in rows]
+
+    def last_action_id(self) -> int:
+        """Return the id of the newest action of any world, or 0."""
+        return int(str(self._rows("SELECT coalesce(max(id), 0) FROM actions")[0][0]))
+
+    def actions(self, call_sid: str) -> list[ActionEvent]:
+        """Return what was asked of one call, the first request first.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        rows = self._rows("SELECT record FROM actions WHERE world = :world AND sid = :sid ORDER BY id", sid=call_sid)
+        return [_action(row[0]) for row in rows]
+
     def call(self, call_sid: str) -> CallRow | None:
         """Return what is known of one call.
 
@@ -174,3 +201,7 @@ def _call_row(row: tuple[object, ...]) -> CallRow:
         is_final=bool(final),
         last_event_at=from_microseconds(int(str(last_at))),
     )
+
+
+def _action(record: object) -> ActionEvent:
+    return ActionEvent.from_record(json.loads(str(record)))

@@ -42,6 +42,15 @@ MIGRATIONS = (
         sid TEXT NOT NULL,
         at INTEGER NOT NULL
     ) WITHOUT ROWID;
+    CREATE TABLE actions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        record TEXT NOT NULL
+    );
+    CREATE INDEX actions_by_call ON actions (world, sid);
+    CREATE INDEX actions_by_time ON actions (world, at);
     """,
 )
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from callctl.actions import ActionEvent
 from callctl.errors import StoreError
 from callctl.events import CallEvent, microseconds
 from callctl.store import CallRow
@@ -149,6 +150,18 @@ class SqliteStore:
         """
         return self._reader.last_placed()
 
+    def record_action(self, action: ActionEvent) -> None:
+        """Keep what was asked of a call; it is durable when this returns.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        with self._lock, explained(self._path, "write to"):
+            self._connection.execute(
+                "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)",
+                (self._world, action.call_sid, microseconds(action.at), json.dumps(action.to_record())),
+            )
+
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls of which nothing was told since, with their events; return how many.
 
@@ -163,6 +176,9 @@ class SqliteStore:
             rows = self._connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
             self._connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
             self._connection.executemany("DELETE FROM calls WHERE id = ?", rows)
+            self._connection.execute(
+                "DELETE FROM actions WHERE world = ? AND at < ?", (self._world, microseconds(moment))
+            )
         return len(rows)
 
     def close(self, *, timeout: float = 5.0) -> None:

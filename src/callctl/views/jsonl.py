@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
     from callctl.events import CallEvent
     from callctl.views.header import Header
@@ -28,6 +29,10 @@ class JsonLinesView:
         """Write an event, unless it told the board nothing because it had been there."""
         if change is not None:
             self._write(event.to_json())
+
+    def action(self, action: ActionEvent) -> None:
+        """Write what was asked of a call."""
+        self._write(action.to_json())
 
     def note(self, text: str) -> None:
         """Say it where talk goes, not among the records."""

@@ -10,6 +10,7 @@ from callctl.views.foreign import printable
 from callctl.views.statuses import glyph
 
 if TYPE_CHECKING:
+    from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
     from callctl.events import CallEvent
     from callctl.views.header import Header
@@ -34,6 +35,11 @@ def short_line(event: CallEvent) -> str:
     return f"{moment:%H:%M:%S}  {event.call_sid}  {glyph(event.status)} {event.status}  {event.to}"
 
 
+def action_line(action: ActionEvent) -> str:
+    """Return what was asked of a call, and the answer, as one line with a local time."""
+    return f"{action.at.astimezone():%H:%M:%S}  {action.call_sid}  ▸ {action.action}: {action.outcome}"
+
+
 class LineView:
     """One tab-separated line per event on a stream, each flushed."""
 
@@ -47,6 +53,10 @@ class LineView:
             return
         self._stream.write("\t".join(printable(field) for field in event_fields(event)) + "\n")
         self._stream.flush()
+
+    def action(self, action: ActionEvent) -> None:
+        """Say what was asked of a call; the lines on stdout are events alone."""
+        self._say(action_line(action))
 
     def note(self, text: str) -> None:
         """Say it where talk goes, not among the events."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from callctl.views.frame import EVENT_LINES, Frame, draw
 from callctl.views.header import Header
-from callctl.views.lines import short_line
+from callctl.views.lines import action_line, short_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
     from callctl.events import CallEvent
 
@@ -42,6 +43,10 @@ class LiveView:
         """Remember an event for the foot of the table."""
         if change is not None:
             self._recent.append(short_line(event))
+
+    def action(self, action: ActionEvent) -> None:
+        """Show what was asked of a call among the latest events."""
+        self._recent.append(action_line(action))
 
     def note(self, text: str) -> None:
         """Show a line among the latest events."""

@@ -1,0 +1,64 @@
+"""ActionEvent: what was asked of a live call, by a command or a rule, and what the API said to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from callctl.calls import format_date, parse_date
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEvent:
+    """One change that was asked of one leg.
+
+    ``action`` is redirect, hangup or cancel; ``request`` the form that was sent; ``outcome`` what came of it, as a
+    sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the rule that
+    asked; None stands for a command.
+    """
+
+    at: datetime
+    call_sid: str
+    action: str
+    request: tuple[tuple[str, str], ...]
+    outcome: str
+    status: str | None = None
+    rule: str | None = None
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ActionEvent:
+        """Read back what :meth:`to_record` gave.
+
+        Raises:
+            ValueError: It is no record of an action.
+        """
+        at = parse_date(record.get("at"))
+        if at is None:
+            raise ValueError("not the record of an action")
+        return cls(
+            at=at,
+            call_sid=str(record.get("call_sid", "")),
+            action=str(record.get("action", "")),
+            request=tuple((str(name), str(value)) for name, value in record.get("request", ())),
+            outcome=str(record.get("outcome", "")),
+            status=record.get("status"),
+            rule=record.get("rule"),
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what a store keeps: JSON values only."""
+        return {
+            "at": format_date(self.at),
+            "call_sid": self.call_sid,
+            "action": self.action,
+            "request": self.request,
+            "outcome": self.outcome,
+            "status": self.status,
+            "rule": self.rule,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``watch --json`` writes."""
+        return {"v": 1, "type": "action", **self.to_record(), "request": dict(self.request)}
