@@ -162,7 +162,7 @@ def test_a_page_that_is_none(door: MakeDoor, body: object, words: str) -> None:
 
 
 def test_rows_that_are_none_are_left_out(door: MakeDoor) -> None:
-    at = door(reply(200, {"calls": [7, None, {}, {"sid": 5}, call(sid(1))]}))
+    at = door(reply(200, {"calls": [7, None, {}, {"sid": 5}, {"sid": ""}, call(sid(1))]}))
     assert sids(at.gateway.list(ALL, limit=None)) == [sid(1)]
 
 

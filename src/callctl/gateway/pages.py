@@ -42,7 +42,7 @@ def rows(fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, bas
         for row in _rows_of(page, key=key):
             found += 1
             sid = row.get("sid")
-            if not isinstance(sid, str) or sid in known:
+            if not isinstance(sid, str) or not sid or sid in known:
                 continue
             if len(recent) == recent.maxlen:
                 known.discard(recent[0])
