@@ -163,7 +163,8 @@ def load(
     Raises:
         SettingsError: A named file can't be read, or a value is malformed.
     """
-    named = env_file or (Path(path) if (path := environ.get("CALLCTL_ENV_FILE")) else None)
+    given = env_file or environ.get("CALLCTL_ENV_FILE")
+    named = cwd / Path(given).expanduser() if given else None
     found = _find_env_file(cwd)
     layers = [
         *([(str(named), _read_env_file(named))] if named else []),

@@ -1,0 +1,91 @@
+"""The README can't go stale: what it tells people to type is typed here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import OnTerminal
+from running import run
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    match = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert match, f"no section {title}"
+    return match[1]
+
+
+def blocks(text: str) -> list[list[str]]:
+    return [block.strip().splitlines() for block in re.findall(r"^ *```sh\n(.*?)```", text, re.MULTILINE | re.DOTALL)]
+
+
+def words(line: str) -> list[str]:
+    name, *args = shlex.split(line)
+    assert name == "callctl"
+    return args
+
+
+@pytest.fixture
+def terminals(home: Path) -> Iterator[tuple[OnTerminal, OnTerminal]]:
+    """Return the first two of the three terminals, as the README starts them."""
+    first, second, _ = blocks(section("Three terminals, no account"))
+    # Free ports, since something else may run on this machine; nothing else differs.
+    with OnTerminal(*words(first[0]), "--port", "0", home=home, columns=100) as simulator:
+        simulator.until(lambda rows: any("Ctrl-C" in row for row in rows))
+        with OnTerminal(*words(second[0]), "--port", "0", home=home) as watch:
+            watch.until(lambda rows: any("No calls yet" in row for row in rows))
+            yield simulator, watch
+
+
+def test_three_terminals(terminals: tuple[OnTerminal, OnTerminal], home: Path) -> None:
+    _, watch = terminals
+    lines = blocks(section("Three terminals, no account"))[2]
+    export, *commands = lines
+    env = dict([export.removeprefix("export ").split("=", 1)])
+    placed: list[str] = []
+    for line in commands:
+        args = [placed[0] if word == "CAxxx" else word for word in words(line)]
+        if "redirect" in args:
+            watch.until(lambda rows: any("in-progress" in row for row in rows))
+        outcome = run(*args, home=home, env=env)
+        assert outcome.code == 0, f"{line}: {outcome.err}"
+        if args[0] == "place":
+            placed.append(outcome.out.strip())
+    assert len(placed) == 2
+    watch.until(lambda rows: any(f"{placed[0]}  ▸ hangup" in row for row in rows))
+    watch.until(lambda rows: any(f" of {placed[1]}" in row for row in rows))
+
+
+def test_every_named_command_has_a_help_page(home: Path) -> None:
+    for command in re.findall(r"`callctl ([a-z-]+)", section("Commands")):
+        assert run(command, "--help", home=home).code == 0, command
+
+
+def test_the_settings_of_the_first_steps_are_settings(home: Path) -> None:
+    from callctl.settings import load
+
+    settings_block = blocks(section("First steps with a real account"))[0]
+    (home / ".env").write_text("\n".join(line.strip() for line in settings_block))
+    settings = load({"HOME": str(home)}, cwd=home)
+    assert settings.credentials().account_sid == "AC" + "0" * 32
+    assert settings.named_url("survey").url == "https://example.com/survey.xml"
+
+
+def test_the_example_settings_load(home: Path) -> None:
+    from callctl.settings import load
+
+    example = re.sub(r"(?m)^(TWILIO_AUTH_TOKEN=)$", r"\1x", (ROOT / ".env.example").read_text())
+    (home / ".env").write_text(example)
+    assert load({"HOME": str(home)}, cwd=home).credentials().username == "AC" + "0" * 32
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    commands = [line for block in blocks(README) for line in block if "pytest" in line and "venv" in line]
+    assert commands[0].startswith("python3 -m venv .venv && ")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
