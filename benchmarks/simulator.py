@@ -1,9 +1,9 @@
 """How much the simulator takes, and how late its events are: `python benchmarks/simulator.py`.
 
-Calls are placed evenly, each living 60 seconds with two child legs, so that `--calls` are in flight; all legs tell all events
-to a receiver in another process. The simulator runs in a third. What is printed was measured from outside: processor time
-of the simulator's process, and for each callback the time from when it was due (counted from just before the call was
-placed) to its arrival, which includes both ways over HTTP.
+Calls are placed evenly, each living 60 seconds with two child legs, so that `--calls` are in flight; all legs tell all
+events to a receiver in another process. The simulator runs in a third. What is printed was measured from outside:
+processor time of the simulator's process, and for each callback the time from when it was due (counted from just before
+the call was placed) to its arrival, which includes both ways over HTTP.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from callctl.simulator import Simulator
 LIFE = 60.0  # seconds
 WINNER, LOSER = "+12025550100", "+12025550101"
 EVENTS = "initiated ringing answered completed"
-# When each event of a call is due, in seconds from its request: dialled after 0.1, rings 0.2 later, answered 2 later; then
-# the Dial does the same, the loser is canceled at the answer, and the conversation ends 50 seconds after it.
+# When each event of a call is due, in seconds from its request: dialled after 0.1, rings 0.2 later, answered 2 later;
+# then the Dial does the same, the loser is canceled at the answer, and the conversation ends 50 seconds after it.
 DUE = {
     ("parent", "initiated"): 0.1,
     ("parent", "ringing"): 0.3,
@@ -116,6 +116,12 @@ def lateness(arrivals: list[Arrival], placed: dict[str, float]) -> list[float]:
     return sorted(when - placed[sid] - DUE[leg, status] for sid, leg, status, when in arrivals if sid in placed)
 
 
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def share(values: list[float], part: float) -> float:
     """Return the value below which this part of the values lies."""
     return values[min(int(len(values) * part), len(values) - 1)]
@@ -149,11 +155,11 @@ def measure(calls: int, seconds: float) -> bool:
         process.join(10)
     late = lateness(arrivals, placer.placed)
     expected = len(placer.placed) * len(DUE)
-    print(f"calls in flight      {calls}, {len(placer.placed)} placed at {rate:.1f} a second")  # noqa: T201
-    print(f"callbacks            {len(arrivals)} of {expected}, {rate * len(DUE):.0f} a second")  # noqa: T201
-    print(f"processor            {used / window:.2f} of one core over {window:.0f} s")  # noqa: T201
+    say(f"calls in flight      {calls}, {len(placer.placed)} placed at {rate:.1f} a second")
+    say(f"callbacks            {len(arrivals)} of {expected}, {rate * len(DUE):.0f} a second")
+    say(f"processor            {used / window:.2f} of one core over {window:.0f} s")
     told = ", ".join(f"{name} {share(late, part) * 1000:.0f} ms" for name, part in (("50 %", 0.5), ("99 %", 0.99)))
-    print(f"events arrive after  {told}, the last {late[-1] * 1000:.0f} ms")  # noqa: T201
+    say(f"events arrive after  {told}, the last {late[-1] * 1000:.0f} ms")
     return used / window < 1 and share(late, 0.99) < 0.25 and len(arrivals) == expected
 
 
