@@ -219,6 +219,14 @@ class TestNotifications:
         assert (note["call_sid"], note["error_code"], note["request_url"]) == (call["sid"], "11200", url)
         assert "answered 404" in note["message_text"]
 
+    async def test_many_come_in_pages(self, world: World) -> None:
+        call = await world.place(Twiml=f"<Response>{'<Record/>' * 60}</Response>")
+        await world.advance(5)
+        _, page = await world.request("GET", f"{world.account}/Calls/{call['sid']}/Notifications.json")
+        _, rest = await world.request("GET", page["next_page_uri"])
+        sids = [note["sid"] for each in (page, rest) for note in each["notifications"]]
+        assert (len(page["notifications"]), len(set(sids)), rest["next_page_uri"]) == (50, 60, None)
+
     async def test_of_an_unknown_call(self, world: World) -> None:
         status, body = await world.request("GET", f"{world.account}/Calls/CA0/Notifications.json")
         assert (status, body["code"]) == (404, 20404)

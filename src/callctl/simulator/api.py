@@ -187,14 +187,16 @@ class Api:
         return web.json_response(self._shown(leg), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
-        page = listing.page(
-            self._switch.newest_first,
-            request.query,
-            seen=self._switch.seen,
-            filtered=not self._settings.dialect.ignores_filters,
-        )
+        ignored = self._settings.dialect.ignores_filters
+        checks = [] if ignored else listing.filters(request.query)
+
+        def matches(leg: Leg) -> bool:
+            facts = self._switch.seen(leg)
+            return all(check(leg, facts) for check in checks)
+
+        page = listing.page(self._switch.newest_first, request.query, matches=matches)
         body = page.envelope(request.path, uri=request.path_qs)
-        body["calls"] = [self._shown(leg) for leg in page.legs]
+        body["calls"] = [self._shown(leg) for leg in page.items]
         return web.json_response(body)
 
     async def _fetch(self, request: web.Request) -> web.Response:
@@ -211,11 +213,9 @@ class Api:
 
     async def _notifications(self, request: web.Request) -> web.Response:
         notes = self._leg(request).notifications
-        page = listing.page(list, request.query, seen=self._switch.seen, filtered=False)
+        page = listing.page(lambda: reversed(notes), request.query, matches=lambda _: True)
         body = page.envelope(request.path, uri=request.path_qs)
-        shown = [resources.notification(note, self._settings) for note in reversed(notes)]
-        body["notifications"] = shown[: page.size] if page.number == 0 else []
-        body["end"] = max(len(shown[: page.size]) - 1, 0)
+        body["notifications"] = [resources.notification(note, self._settings) for note in page.items]
         return web.json_response(body)
 
     # By hand

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from callctl.simulator import numbers, twiml
 from callctl.simulator.models import EVENTS, Detection, Source, Subscription
-from callctl.simulator.script import DialResult, Over, Wait, absolute, ask, dial_form
+from callctl.simulator.script import absolute, ask, dial_form
+from callctl.simulator.steps import DialResult, Over, Wait
 
 if TYPE_CHECKING:  # a leg runs a Dial, and a Dial is made of legs
     from callctl.simulator.line import Line

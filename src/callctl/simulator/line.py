@@ -1,55 +1,24 @@
 """One leg in operation: it rings, is answered, runs a document, listens for digits, and ends once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
-from typing import Protocol
+from dataclasses import replace
 
-from callctl.simulator import parameters, script
-from callctl.simulator.callbacks import Callbacks
-from callctl.simulator.clock import Clock, Timer
+from callctl.simulator import parameters, script, steps
+from callctl.simulator.clock import Timer
 from callctl.simulator.dial import DialSession
+from callctl.simulator.exchange import Exchange
 from callctl.simulator.far_end import FarEnd
-from callctl.simulator.models import Detection, Facts, Leg, Source, Subscription
-from callctl.simulator.web import Network, Reply
+from callctl.simulator.keypad import Keypad
+from callctl.simulator.models import Detection, Leg, Source
+from callctl.simulator.web import Reply
 
 Stop = Callable[[], object]
 
 RINGS_AFTER = 0.2  # from dialling to the first ring (inferred)
 FETCH_SECONDS = 0.1  # what fetching a document costs at least, so that no loop of documents takes no time
-KEY_SECONDS = 0.25  # between two digits that the far end presses
 CALL_SECONDS = 14400.0  # a call without TimeLimit ends after four hours
 DETECTION_SECONDS = {"Enable": 2.0, "DetectMessageEnd": 5.0}
 ANSWERED, BUSY_HERE, TIMED_OUT, DECLINED, FAILED_TO_RUN = 200, 486, 487, 603, 500
-
-
-class Switchboard(Protocol):
-    """What a leg needs of the switch that it is part of."""
-
-    def make_child(self, parent: "Line", *, to: str, caller: str, subscription: Subscription | None) -> "Line":
-        """Return a new leg, not yet dialled, that belongs to another."""
-
-    def note(self, leg: Leg, code: int, text: str, *, url: str = "", method: str = "") -> None:
-        """Add to the notifications of a leg."""
-
-    def remember(self, leg: Leg, facts: Facts) -> None:
-        """Replace the facts of a leg."""
-
-    def ended(self, line: "Line") -> None:
-        """Learn that a leg has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What all legs share."""
-
-    account_sid: str
-    clock: Clock
-    wall: Callable[[], datetime]
-    network: Network
-    callbacks: Callbacks
-    switch: Switchboard
 
 
 class Line:
@@ -75,11 +44,10 @@ class Line:
         self._source = source
         self._time_limit = time_limit
         self._answered_at: float | None = None
-        self._runner = script.Runner(self)
+        self._runner = steps.Runner(self)
         self._timers: list[Timer] = []
         self._limit: Timer | None = None
-        self._presses: list[Timer] = []
-        self._listener: Callable[[object], None] | None = None
+        self._keypad = Keypad(exchange.clock)
 
     # The life of the leg
 
@@ -134,7 +102,7 @@ class Line:
         if session is not None:
             session.child_left(self)
 
-    def whisper(self, source: Source, done: Callable[[script.Over], None]) -> None:
+    def whisper(self, source: Source, done: Callable[[steps.Over], None]) -> None:
         """Run a document for this leg alone, before it is connected."""
         self._runner.start(script.play(self, source, may_dial=False), done)
 
@@ -190,10 +158,7 @@ class Line:
     def press(self, digits: str) -> None:
         """The far end presses keys: heard by a Gather, or a star that ends a Dial; otherwise lost."""
         for digit in digits:
-            listener, self._listener = self._listener, None
-            if listener is not None:
-                listener(digit)
-            elif digit == "*" and self._dial is not None:
+            if not self._keypad.press(digit) and digit == "*" and self._dial is not None:
                 self._dial.star()
 
     # What a script sees and touches
@@ -213,33 +178,29 @@ class Line:
 
     def prompt(self) -> None:
         """Let the far end know that digits are listened for."""
-        self._forget_presses()
-        for index, digit in enumerate(self.far_end.digits):
-            delay = self.far_end.digits_after + index * KEY_SECONDS
-            press = partial(self.press, digit)
-            self._presses.append(self.exchange.clock.later(delay, press))
+        self._keypad.prompt(self.far_end, self.press)
 
     def begin(self, step: object, resume: Callable[[object], None]) -> Stop:
         """Begin a step of the script; return how to drop it."""
         match step:
-            case script.Wait(seconds):
+            case steps.Wait(seconds):
                 return self._wait(seconds, resume)
-            case script.Fetch():
+            case steps.Fetch():
                 return self._fetch(step, resume)
-            case script.Listen(seconds):
-                return self._listen(seconds, resume)
-            case script.Ring():
+            case steps.Listen(seconds):
+                return self._keypad.listen(seconds, resume)
+            case steps.Ring():
                 return self._start_dial(step, resume)
         raise TypeError(f"not a step: {step!r}")
 
     def _wait(self, seconds: float | None, resume: Callable[[object], None]) -> Stop:
-        self._forget_presses()
+        self._keypad.quiet()
         if seconds is None:
             return lambda: None
         return self.exchange.clock.later(seconds, lambda: resume(None)).cancel
 
-    def _fetch(self, step: script.Fetch, resume: Callable[[object], None]) -> Stop:
-        self._forget_presses()
+    def _fetch(self, step: steps.Fetch, resume: Callable[[object], None]) -> Stop:
+        self._keypad.quiet()
         earliest = self.exchange.clock.now() + FETCH_SECONDS
         stop: Callable[[], object]
 
@@ -251,37 +212,17 @@ class Line:
         stop = self.exchange.network.ask(step.request, answered)
         return lambda: stop()
 
-    def _listen(self, seconds: float | None, resume: Callable[[object], None]) -> Stop:
-        timer: Timer | None = None
-
-        def heard(digit: object) -> None:
-            self._listener = None
-            if timer is not None:
-                timer.cancel()
-            resume(digit)
-
-        if seconds is not None:
-            timer = self.exchange.clock.later(seconds, lambda: heard(None))
-        self._listener = heard
-
-        def stop() -> None:
-            self._listener = None
-            if timer is not None:
-                timer.cancel()
-
-        return stop
-
-    def _start_dial(self, step: script.Ring, resume: Callable[[object], None]) -> Stop:
-        def over(result: script.DialResult) -> None:
+    def _start_dial(self, step: steps.Ring, resume: Callable[[object], None]) -> Stop:
+        def over(result: steps.DialResult) -> None:
             self._dial = None
             resume(result)
 
-        self._forget_presses()
+        self._keypad.quiet()
         self._dial = DialSession(self, step.dial, step.base, over)
         self._dial.start()
         return lambda: None  # what tears a Dial down is a redirect or the end, each in its own way
 
-    async def _redirected(self, source: Source) -> script.Over:
+    async def _redirected(self, source: Source) -> steps.Over:
         if self._dial is not None:
             await self._dial.tear_down()
             self._dial = None
@@ -289,14 +230,14 @@ class Line:
 
     # Inside
 
-    async def _opening(self) -> script.Over:
+    async def _opening(self) -> steps.Over:
         """Detect who answered, where TwiML waits for that, and run the leg's document."""
         detection = self.detection
         if detection is not None and self.is_answered:
             if detection.asynchronous:
                 self.later(self._detection_seconds, self._tell_detection)
             else:
-                await script.Wait(self._detection_seconds)
+                await steps.Wait(self._detection_seconds)
                 self._detected()
         return await script.play(self, self._source)
 
@@ -331,12 +272,12 @@ class Line:
         }
         self.exchange.callbacks.tell(self.leg, detection.callback_url, detection.callback_method, form)
 
-    def _finished(self, over: script.Over) -> None:
+    def _finished(self, over: steps.Over) -> None:
         if self.is_answered:
             self.end("completed")  # whatever became of the document, the call was connected (inferred)
-        elif over is script.Over.BUSY:
+        elif over is steps.Over.BUSY:
             self.end("busy", sip=BUSY_HERE)
-        elif over is script.Over.REJECTED:
+        elif over is steps.Over.REJECTED:
             self.end("no-answer", sip=DECLINED)
         else:
             self.end("failed", sip=FAILED_TO_RUN)
@@ -352,13 +293,8 @@ class Line:
         self._timers.append(timer)
         return timer
 
-    def _forget_presses(self) -> None:
-        for timer in self._presses:
-            timer.cancel()
-        self._presses.clear()
-
     def _cancel_timers(self) -> None:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        self._forget_presses()
+        self._keypad.quiet()

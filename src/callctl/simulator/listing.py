@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from callctl.simulator.errors import ApiError
@@ -17,14 +18,24 @@ DEFAULT_SIZE, MAX_SIZE = 50, 1000  # OAS
 MAX_PAGE = 10**9
 
 Query = Mapping[str, str]
-Seen = Callable[[Leg], Facts]
+
+
+class Numbered(Protocol):
+    """Something that came before or after others of its kind."""
+
+    @property
+    def ordinal(self) -> int:
+        """Its place in the order of coming."""
+
+
+T = TypeVar("T", bound=Numbered)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """One page: its legs, and the query strings of the pages around it (None where there is none)."""
+class Page(Generic[T]):
+    """One page: its items, and the query strings of the pages around it (None where there is none)."""
 
-    legs: tuple[Leg, ...]
+    items: tuple[T, ...]
     number: int
     size: int
     first: str
@@ -42,22 +53,16 @@ class Page:
             "page": self.number,
             "page_size": self.size,
             "start": start,
-            "end": start + max(len(self.legs) - 1, 0),
+            "end": start + max(len(self.items) - 1, 0),
         }
 
 
-def page(legs: Callable[[], Iterable[Leg]], query: Query, *, seen: Seen, filtered: bool) -> Page:
-    """Return a page of legs given newest first. `Page` is only the client's own count (OAS): the token decides."""
-    wanted = _filters(query) if filtered else []
+def page(newest_first: Callable[[], Iterable[T]], query: Query, *, matches: Callable[[T], bool]) -> Page[T]:
+    """Return a page of what matches. `Page` is only the client's own count (OAS): the token decides."""
     size = min(_whole(query, "PageSize", DEFAULT_SIZE, least=1), MAX_SIZE)
     number = min(_whole(query, "Page", 0, least=0), MAX_PAGE)
     below = _below(query.get("PageToken", ""))
-
-    def matches(leg: Leg) -> bool:
-        facts = seen(leg)
-        return all(check(leg, facts) for check in wanted)
-
-    shown = (leg for leg in legs() if (below is None or leg.ordinal < below) and matches(leg))
+    shown = (item for item in newest_first() if (below is None or item.ordinal < below) and matches(item))
     found = list(islice(shown, size + 1))
     here = tuple(found[:size])
     following = here[-1].ordinal if len(found) > size else None
@@ -65,9 +70,9 @@ def page(legs: Callable[[], Iterable[Leg]], query: Query, *, seen: Seen, filtere
     kept["PageSize"] = str(size)
     previous = None
     if number and below is not None:
-        previous = _link(kept, number - 1, _before(legs, below, size, matches))
+        previous = _link(kept, number - 1, _before(newest_first, below, size, matches))
     return Page(
-        legs=here,
+        items=here,
         number=number,
         size=size,
         first=_link(kept, 0, None),
@@ -76,9 +81,9 @@ def page(legs: Callable[[], Iterable[Leg]], query: Query, *, seen: Seen, filtere
     )
 
 
-def _before(legs: Callable[[], Iterable[Leg]], below: int, size: int, matches: Callable[[Leg], bool]) -> int | None:
+def _before(newest_first: Callable[[], Iterable[T]], below: int, size: int, matches: Callable[[T], bool]) -> int | None:
     """Return below which ordinal the page before this one begins; None for the very first."""
-    newer = [leg.ordinal for leg in legs() if leg.ordinal >= below and matches(leg)]
+    newer = [item.ordinal for item in newest_first() if item.ordinal >= below and matches(item)]
     return newer[-size] + 1 if len(newer) > size else None
 
 
@@ -103,7 +108,7 @@ def _below(token: str) -> int | None:
 Check = Callable[[Leg, Facts], bool]
 
 
-def _filters(query: Query) -> list[Check]:
+def filters(query: Query) -> list[Check]:
     """Return the checks a query asks for; a filter with another name is none, and is ignored, as Twilio does."""
     checks: list[Check] = []
     if query.get("To"):

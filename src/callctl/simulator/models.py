@@ -45,6 +45,7 @@ class Notification:
     """One entry of a call's Notifications: an error ("0") or a warning ("1") with what was asked."""
 
     sid: str
+    ordinal: int
     call_sid: str
     code: int
     text: str

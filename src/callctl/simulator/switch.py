@@ -9,9 +9,10 @@ from callctl.simulator import readings
 from callctl.simulator.callbacks import Callback, Callbacks
 from callctl.simulator.clock import Clock
 from callctl.simulator.errors import ApiError
+from callctl.simulator.exchange import Exchange
 from callctl.simulator.far_end import Directory
 from callctl.simulator.faults import Chance
-from callctl.simulator.line import CALL_SECONDS, DECLINED, TIMED_OUT, Exchange, Line
+from callctl.simulator.line import CALL_SECONDS, DECLINED, TIMED_OUT, Line
 from callctl.simulator.models import (
     INBOUND,
     OUTBOUND_API,
@@ -175,6 +176,7 @@ class Switch:
         leg.notifications.append(
             Notification(
                 sid=self._sid("NO", leg.key, number),
+                ordinal=number,
                 call_sid=leg.sid,
                 code=code,
                 text=text,

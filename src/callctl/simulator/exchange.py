@@ -1,0 +1,42 @@
+"""What all legs share, and what a leg needs of the switch that it is part of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from callctl.simulator.callbacks import Callbacks
+from callctl.simulator.clock import Clock
+from callctl.simulator.models import Facts, Leg, Subscription
+from callctl.simulator.web import Network
+
+if TYPE_CHECKING:  # the switch makes lines, and lines ask the switch for more
+    from callctl.simulator.line import Line
+
+
+class Switchboard(Protocol):
+    """What a leg needs of the switch that it is part of."""
+
+    def make_child(self, parent: "Line", *, to: str, caller: str, subscription: Subscription | None) -> "Line":
+        """Return a new leg, not yet dialled, that belongs to another."""
+
+    def note(self, leg: Leg, code: int, text: str, *, url: str = "", method: str = "") -> None:
+        """Add to the notifications of a leg."""
+
+    def remember(self, leg: Leg, facts: Facts) -> None:
+        """Replace the facts of a leg."""
+
+    def ended(self, line: "Line") -> None:
+        """Learn that a leg has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What all legs share."""
+
+    account_sid: str
+    clock: Clock
+    wall: Callable[[], datetime]
+    network: Network
+    callbacks: Callbacks
+    switch: Switchboard
