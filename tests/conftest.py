@@ -7,9 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from running import Callctl, run
 
 from callctl.simulator import Simulator
+
+# No deadline: how long an example takes says nothing on a busy machine, and no test here asserts a duration.
+settings.register_profile("callctl", deadline=None)
+settings.load_profile("callctl")
 
 
 @pytest.fixture
