@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -32,12 +31,10 @@ class FailingStore:
         self._store = store
         self.fails = True
 
-    def submit(self, event: CallEvent) -> Future[bool]:
-        if not self.fails:
-            return self._store.submit(event)
-        failed: Future[bool] = Future()
-        failed.set_exception(StoreError("can't write to the event store: database or disk is full"))
-        return failed
+    async def append_async(self, event: CallEvent) -> bool:
+        if self.fails:
+            raise StoreError("can't write to the event store: database or disk is full")
+        return await self._store.append_async(event)
 
 
 @dataclass

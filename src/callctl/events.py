@@ -56,6 +56,7 @@ _FINAL_WEIGHTS: dict[str, int] = {
     CallStatus.COMPLETED: 5,
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class NotACallEventError(ValueError):
@@ -229,7 +230,7 @@ def _form_and_key(pairs: Iterable[tuple[str, str]], *, world: str) -> tuple[Form
 
 def _key(form: Form, world: str) -> str:
     # The sorted form, because some senders number nothing or everything 0; as JSON, so that no two forms run together.
-    text = json.dumps([world, sorted(form)], ensure_ascii=False, separators=(",", ":"))
+    text = _encode([world, sorted(form)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

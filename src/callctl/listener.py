@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -28,8 +27,8 @@ _NOT_FOR_TWIML = "this URL is for status callbacks; it has no TwiML to give\n"
 class Store(Protocol):
     """Keeps events."""
 
-    def submit(self, event: CallEvent) -> Future[bool]:
-        """Settle the future once the event is durable: False if it was there before, StoreError if that fails."""
+    async def append_async(self, event: CallEvent) -> bool:
+        """Return once the event is durable: False if it was there before. Raise StoreError if that fails."""
 
 
 class Listener:
@@ -129,7 +128,7 @@ class Listener:
 
     async def _keep(self, event: CallEvent) -> web.Response:
         try:
-            is_new = await asyncio.wrap_future(self._store.submit(event))
+            is_new = await self._store.append_async(event)
         except StoreError as error:
             self.failed += 1
             if self._store_works and self._on_trouble is not None:

@@ -182,10 +182,12 @@ class _Form:
 def _spellings(url: str, target: str) -> Iterator[str]:
     """Return the texts that Twilio may have signed for a URL, the likeliest first."""
     mark, query = target.partition("?")[1:]
+    if _is_encodable(url + query):
+        yield url + mark + query
     scheme, colon, rest = url.partition("://")
     netloc, slash, path = rest.partition("/")
     queries = dict.fromkeys((query, _unescaped(query), query.replace("'", "%27")))
-    seen = set()
+    seen = {url + mark + query}
     for place in (netloc, netloc.rpartition("@")[2]):
         for spelt in (place, _other_port(place, scheme)):
             for told in queries:
@@ -218,13 +220,19 @@ def _body_fits(request: SignedRequest) -> bool:
 def _algorithm(settings: str | None) -> str:
     from twilio.request_validator import HMAC_SHA1, HMAC_SHA256, get_signature_algorithm
 
+    if settings is None:
+        return str(HMAC_SHA1)
     named = str(get_signature_algorithm(settings)).upper()
     return named if named == HMAC_SHA256 else str(HMAC_SHA1)
 
 
 def _is_encodable(text: str) -> bool:
     # A request line that is no UTF-8 comes with surrogates; nobody can have signed that.
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_host(text: str) -> bool:

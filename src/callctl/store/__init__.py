@@ -6,7 +6,6 @@ This package's front room is light on purpose; the database itself is in ``callc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -35,8 +34,12 @@ class EventStore(Protocol):
             StoreError: It could not be kept.
         """
 
-    def submit(self, event: CallEvent) -> Future[bool]:
-        """Do what ``append`` does, without waiting."""
+    async def append_async(self, event: CallEvent) -> bool:
+        """Do what ``append`` does, without blocking the event loop.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
 
     def replay(self, *, since: datetime | None) -> Iterator[CallEvent]:
         """Return the events of the families that are not over or were touched since; of all, if None."""

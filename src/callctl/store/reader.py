@@ -12,7 +12,7 @@ from pathlib import Path
 from callctl.actions import ActionEvent
 from callctl.events import CallEvent, from_microseconds, microseconds
 from callctl.store import CallRow
-from callctl.store.schema import connect_readonly, explained
+from callctl.store.schema import connect_readonly, explained, plain
 
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
 _PAGE = 1000
@@ -76,7 +76,9 @@ class Reader:
         """
         row = self.call(call_sid)
         parent = (row and row.parent_call_sid) or call_sid
-        return self._events_of([int(str(found[0])) for found in self._rows(_FAMILY, sid=call_sid, parent=parent)])
+        return self._events_of(
+            [int(str(found[0])) for found in self._rows(_FAMILY, sid=plain(call_sid), parent=plain(parent))]
+        )
 
     def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
         """Return the events that came after one, with their ids, at most ``limit``: what a follower asks for.
@@ -128,7 +130,7 @@ class Reader:
         Raises:
             StoreError: The store can't be read.
         """
-        rows = self._rows(f"{_ROW} AND sid = :sid", sid=call_sid)
+        rows = self._rows(f"{_ROW} AND sid = :sid", sid=plain(call_sid))
         return _call_row(rows[0]) if rows else None
 
     def calls_starting(self, start: str, *, limit: int = 10) -> list[CallRow]:

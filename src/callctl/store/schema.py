@@ -33,7 +33,7 @@ MIGRATIONS = (
     CREATE TABLE events (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         call_id INTEGER NOT NULL REFERENCES calls (id),
-        key BLOB NOT NULL,
+        key TEXT NOT NULL,
         record TEXT NOT NULL,
         UNIQUE (call_id, key)
     );
@@ -53,6 +53,16 @@ MIGRATIONS = (
     CREATE INDEX actions_by_time ON actions (world, at);
     """,
 )
+
+
+def short_key(key: str) -> str:
+    """Return the part of an event's key that is stored beside it: 128 of its 256 bits are plenty for one call."""
+    return key[:32]
+
+
+def plain(text: str) -> str:
+    """Return a text as a column holds it: SQLite's JSON functions stop at a NUL, which no real SID contains."""
+    return text.replace("\0", "\ufffd")
 
 
 @contextmanager

@@ -1,20 +1,14 @@
-"""The event store in SQLite. One thread writes; whoever waits at the same time shares one commit.
-
-A commit costs a write to the disk, whatever it holds, so events that come together are committed together. Each is
-answered for only after its commit.
-"""
+"""The event store in SQLite: one file for all worlds, one connection that writes and one that reads."""
 
 from __future__ import annotations
 
 import json
-import queue
-import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from callctl.actions import ActionEvent
 from callctl.errors import StoreError
@@ -22,31 +16,10 @@ from callctl.events import CallEvent, microseconds
 from callctl.store import CallRow
 from callctl.store.reader import Reader
 from callctl.store.schema import connect, connect_readonly, explained
+from callctl.store.writer import GroupWriter
 
-# So many events at most share a commit: enough to make its cost small, few enough to stay quick.
-_GROUP = 256
-
-_UPSERT_CALL = """
-    INSERT INTO calls (world, sid, parent_sid, status, standing, is_final, last_at)
-    VALUES (:world, :sid, :parent, :status, :standing, :is_final, :at)
-    ON CONFLICT (world, sid) DO UPDATE SET
-        parent_sid = coalesce(parent_sid, excluded.parent_sid),
-        status = CASE WHEN excluded.standing > standing THEN excluded.status ELSE status END,
-        is_final = is_final OR excluded.is_final,
-        last_at = max(last_at, excluded.last_at),
-        standing = max(standing, excluded.standing)
-    RETURNING id
-"""
-_INSERT_EVENT = "INSERT INTO events (call_id, key, record) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-
-
-class _Entry(NamedTuple):
-    """An event made ready to be written, and the one who waits for it."""
-
-    call: dict[str, str | int | None]
-    key: bytes
-    record: str
-    done: Future[bool]
+if TYPE_CHECKING:
+    import asyncio
 
 
 class SqliteStore:
@@ -73,10 +46,7 @@ class SqliteStore:
             self._connection.close()
             raise
         self._reader = Reader(path, world=world, connection=reading)
-        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._gate = threading.Lock()  # of what follows
-        self._writer: threading.Thread | None = None
-        self._closed = False
+        self._writer = GroupWriter(self._connection, self._lock, path=path, world=world)
 
     def append(self, event: CallEvent) -> bool:
         """Keep an event; it is durable when this returns. False if it was there before.
@@ -87,18 +57,27 @@ class SqliteStore:
         return self.submit(event).result()
 
     def submit(self, event: CallEvent) -> Future[bool]:
-        """Do what ``append`` does, without waiting; the future is settled in the writer's thread."""
-        entry = _entry(event, world=self._world)
-        with self._gate:
-            if self._closed:
-                entry.done.set_exception(StoreError(f"the event store {self._path} is closed"))
-                return entry.done
-            if self._writer is None:
-                # A daemon, so that a stuck disk can't keep the program from ending.
-                self._writer = threading.Thread(target=self._write, name="callctl-store", daemon=True)
-                self._writer.start()
-            self._queue.put(entry)
-        return entry.done
+        """Do what ``append`` does, without waiting; the future is settled in the writer's thread.
+
+        Raises:
+            StoreError: The store is closed.
+        """
+        waiting: Future[bool] = Future()
+        waiting.set_running_or_notify_cancel()  # who gives up waiting does not take the event back
+        self._writer.put(event, waiting)
+        return waiting
+
+    async def append_async(self, event: CallEvent) -> bool:
+        """Do what ``append`` does, in an event loop. All that share a commit are woken at once.
+
+        Raises:
+            StoreError: As for ``append``.
+        """
+        import asyncio
+
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._writer.put(event, waiting)
+        return await waiting
 
     def replay(self, *, since: datetime | None) -> Iterator[CallEvent]:
         """Return, in their order of arrival, the events of the families that are not over or were touched since.
@@ -183,80 +162,8 @@ class SqliteStore:
 
     def close(self, *, timeout: float = 5.0) -> None:
         """Write what was submitted and let go of the files; wait ``timeout`` seconds at most."""
-        with self._gate:
-            self._closed = True
-            writer = self._writer
-            self._queue.put(None)
-        if writer is not None:
-            writer.join(timeout)
+        done = self._writer.close(timeout=timeout)
         self._reader.close()
-        if writer is None or not writer.is_alive():
+        if done:
             with self._lock:
                 self._connection.close()
-
-    def _write(self) -> None:
-        more = True
-        while more:
-            entries, more = self._group()
-            if entries:
-                self._settle(entries)
-
-    def _group(self) -> tuple[list[_Entry], bool]:
-        """Wait for an entry, and take along those that are there already."""
-        entries: list[_Entry] = []
-        entry = self._queue.get()
-        while entry is not None:
-            entries.append(entry)
-            if len(entries) == _GROUP:
-                return entries, True
-            try:
-                entry = self._queue.get_nowait()
-            except queue.Empty:
-                return entries, True
-        return entries, False
-
-    def _settle(self, entries: Sequence[_Entry]) -> None:
-        try:
-            with explained(self._path, "write to"):
-                outcomes = self._commit(entries)
-        except StoreError as error:
-            for entry in entries:
-                # One exception each: a shared one would gather the tracebacks of all who raise it.
-                entry.done.set_exception(StoreError(error.message, hint=error.hint))
-            return
-        for entry, is_new in zip(entries, outcomes, strict=True):
-            entry.done.set_result(is_new)
-
-    def _commit(self, entries: Sequence[_Entry]) -> list[bool]:
-        with self._lock:
-            connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                outcomes = [_insert(connection, entry) for entry in entries]
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # a full disk may have ended it already
-                    connection.execute("ROLLBACK")
-                raise
-            return outcomes
-
-
-def _entry(event: CallEvent, *, world: str) -> _Entry:
-    call: dict[str, str | int | None] = {
-        "world": world,
-        "sid": event.call_sid,
-        "parent": event.parent_call_sid,
-        "status": event.status,
-        "standing": event.order,
-        "is_final": int(event.is_final),
-        "at": microseconds(event.received_at),
-    }
-    record = json.dumps(event.to_record(), ensure_ascii=False, separators=(",", ":"))
-    done: Future[bool] = Future()
-    done.set_running_or_notify_cancel()  # who gives up waiting must not take the event back
-    return _Entry(call, bytes.fromhex(event.key), record, done)
-
-
-def _insert(connection: sqlite3.Connection, entry: _Entry) -> bool:
-    call_id = connection.execute(_UPSERT_CALL, entry.call).fetchone()[0]
-    return connection.execute(_INSERT_EVENT, (call_id, entry.key, entry.record)).rowcount == 1
