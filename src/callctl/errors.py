@@ -5,6 +5,7 @@ Exit codes are the command line's affair (``cli/exits.py``); nothing here knows 
     CallctlError                 something failed; ``message`` says what, ``hint`` what to do next
     ├── UsageError               the request makes no sense as it was put
     │   └── SettingsError        a setting is missing or malformed
+    ├── UnknownCallError         nothing known here is the call that was meant
     ├── ConditionNotMetError     what was waited for can no longer happen
     ├── PartlyFailedError        some of many calls were not dealt with
     ├── WaitTimeoutError         what was waited for did not happen in time
@@ -37,6 +38,10 @@ class UsageError(CallctlError):
 
 class SettingsError(UsageError):
     """A setting is missing or malformed."""
+
+
+class UnknownCallError(CallctlError):
+    """Nothing known here is the call that was meant: no call begins with this, or none was placed yet."""
 
 
 class ConditionNotMetError(CallctlError):

@@ -20,6 +20,7 @@ INTERRUPTED = 130
 _CODES: tuple[tuple[type[errors.CallctlError], int], ...] = (
     (errors.UsageError, USAGE),
     (errors.NotFoundError, NOT_FOUND),
+    (errors.UnknownCallError, NOT_FOUND),
     (errors.AuthenticationError, AUTHENTICATION),
     (errors.WrongCallStateError, WRONG_CALL_STATE),
     (errors.RateLimitedError, RATE_LIMITED),

@@ -1,0 +1,185 @@
+"""Which calls are meant: the filters that ``list`` and ``hangup --all`` share, asked of the API and checked again here.
+
+Repeated statuses are alternatives; everything else must hold together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
+
+import typer
+
+from callctl.calls import REST_STATUSES, Call, CallStatus
+from callctl.cli.options import check_sid
+from callctl.cli.times import read_duration, read_end, read_start
+from callctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from callctl.gateway import CallQuery
+
+# The furthest along first: of a call that moves on between two requests, the later status is shown.
+LIVE = (CallStatus.IN_PROGRESS, CallStatus.RINGING, CallStatus.QUEUED)
+_MAX_PAGE_SIZE = 1000  # OAS
+
+Live: TypeAlias = Annotated[bool, typer.Option("--live", help="Only calls that are queued, ringing or in progress.")]
+Status: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status", metavar="STATUS", help=f"Only calls with it; repeat for several: {', '.join(REST_STATUSES)}."
+    ),
+]
+To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="TO", help="Only calls to exactly this.")]
+From: TypeAlias = Annotated[str | None, typer.Option("--from", metavar="FROM", help="Only calls from exactly this.")]
+Parent: TypeAlias = Annotated[
+    str | None, typer.Option("--parent", metavar="SID", help="Only the child legs of this call.")
+]
+Since: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--since", metavar="WHEN", help="Only calls started since: 2h, 2026-01-05, 2026-01-05T14:00Z."),
+]
+Until: TypeAlias = Annotated[
+    str | None, typer.Option("--until", metavar="WHEN", help="Only calls started before; a date means the end of it.")
+]
+OlderThan: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--older-than", metavar="DURATION", help="Only calls created longer ago than this: 90s, 5m."),
+]
+
+
+class Lister(Protocol):
+    """What finding calls needs of the gateway."""
+
+    def list(self, query: CallQuery, *, page_size: int = ..., limit: int | None) -> Iterator[Call]:
+        """Yield the calls that match, newest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which calls are meant. No statuses: any. The times are aware; ``created_before`` is about date_created."""
+
+    statuses: tuple[str, ...] = ()
+    to: str | None = None
+    from_: str | None = None
+    parent: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    created_before: datetime | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing narrows the calls down."""
+        return self == Filters()
+
+    def queries(self) -> list[CallQuery]:
+        """Return what to ask the API for, side by side; together the answers hold all that match.
+
+        The API takes one status at a time. Calls still queued have no start time, so that a filter by it would lose
+        them: they are asked for without, and judged by their date_created.
+        """
+        timed = self.since is not None or self.until is not None
+        statuses: tuple[str | None, ...] = self.statuses or ((None, CallStatus.QUEUED) if timed else (None,))
+        return [self._query(status) for status in statuses]
+
+    def _query(self, status: str | None) -> CallQuery:
+        from callctl.gateway import CallQuery
+
+        timed = status != CallStatus.QUEUED
+        return CallQuery(
+            to=self.to,
+            from_=self.from_,
+            parent_call_sid=self.parent,
+            status=status,
+            start_time_after=self.since if timed else None,
+            start_time_before=self.until if timed else None,
+        )
+
+    def matches(self, call: Call) -> bool:
+        """Tell whether a call is meant, whatever the API made of the queries."""
+        from callctl.gateway import CallQuery
+
+        everything = CallQuery(
+            to=self.to,
+            from_=self.from_,
+            parent_call_sid=self.parent,
+            start_time_after=self.since,
+            start_time_before=self.until,
+        )
+        return (
+            (not self.statuses or call.status in self.statuses)
+            and everything.matches(call)
+            and (self.created_before is None or _created(call, self.created_before))
+        )
+
+
+def _created(call: Call, before: datetime) -> bool:
+    # Without a date of its own a call is not known to be old, so it is not taken for it.
+    return call.date_created is not None and call.date_created < before
+
+
+def read_filters(
+    *,
+    live: bool = False,
+    status: Sequence[str] | None = None,
+    to: str | None = None,
+    from_: str | None = None,
+    parent: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    older_than: str | None = None,
+    now: datetime,
+) -> Filters:
+    """Turn the options into filters.
+
+    Raises:
+        UsageError: A value makes no sense, or no call can match.
+    """
+    ago = None if older_than is None else read_duration(older_than, option="--older-than")
+    filters = Filters(
+        statuses=_statuses(live, status or ()),
+        to=to,
+        from_=from_,
+        parent=None if parent is None else check_sid(parent),
+        since=None if since is None else read_start(since, now=now, option="--since"),
+        until=None if until is None else read_end(until, now=now, option="--until"),
+        created_before=None if ago is None else now - timedelta(seconds=ago),
+    )
+    if filters.since and filters.until and filters.since >= filters.until:
+        raise UsageError("no call can match: --until is not after --since")
+    return filters
+
+
+def _statuses(live: bool, given: Iterable[str]) -> tuple[str, ...]:
+    named = [word for text in given for word in text.split(",") if word]
+    unknown = [word for word in named if word not in REST_STATUSES]
+    if unknown:
+        raise UsageError(f"no such status: {unknown[0]}", hint=f"one of {', '.join(REST_STATUSES)}")
+    if not live:
+        # In the order of LIVE, for its reason.
+        return tuple(status for status in (*LIVE, *REST_STATUSES[3:]) if status in named)
+    both = tuple(str(status) for status in LIVE if not named or status in named)
+    if not both:
+        raise UsageError(f"no call can match: --live, and --status {named[0]}")
+    return both
+
+
+def find_calls(gateway: Lister, filters: Filters, *, limit: int | None) -> Iterator[Call]:
+    """Yield the calls that match, newest first, each once, asking page by page as they are read.
+
+    Several queries are begun side by side. Memory does not grow with the number of calls.
+    """
+    from callctl.cli.merging import newest_first
+
+    # With a check that the API can't do, most of a small page could be thrown away.
+    size = _MAX_PAGE_SIZE if limit is None or filters.created_before else limit
+    found = [gateway.list(query, page_size=size, limit=None) for query in filters.queries()]
+    calls = newest_first(found) if len(found) > 1 else found[0]
+    return islice((call for call in calls if filters.matches(call)), limit)
+
+
+def local_now() -> datetime:
+    """Return the present, in UTC: what ``--since`` and ``--older-than`` count from."""
+    return datetime.now(UTC)

@@ -1,0 +1,69 @@
+"""Durations and times as people write them on a command line."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, time, timedelta
+
+from callctl.errors import UsageError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)"
+_DURATION = re.compile(rf"(?:{_PART})+")
+_BARE = re.compile(r"\d+(?:\.\d+)?")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_LONGEST = 100 * 365 * 86400.0  # seconds; what is longer leaves the calendar
+
+
+def read_duration(text: str, *, option: str) -> float:
+    """Return a duration in seconds: ``90``, ``500ms``, ``45s``, ``1h30m``, ``2d``. A bare number is seconds.
+
+    Raises:
+        UsageError: It is none.
+    """
+    word = text.strip().lower()
+    if _BARE.fullmatch(word):
+        seconds = float(word)
+    elif _DURATION.fullmatch(word):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, word))
+    else:
+        raise UsageError(f"{option} is no duration: {text}", hint="such as 500ms, 45s, 10m, 1h30m, 2d or 45 (seconds)")
+    if seconds > _LONGEST:
+        raise UsageError(f"{option} is too long: {text}", hint="a century at most")
+    return seconds
+
+
+def read_start(text: str, *, now: datetime, option: str) -> datetime:
+    """Return the moment that begins a span: so long ago (``2h``), a date (its first moment), or an ISO time.
+
+    Dates, and times without a zone, are local.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    return _moment(text, now=now, option=option, day=timedelta())
+
+
+def read_end(text: str, *, now: datetime, option: str) -> datetime:
+    """Return the moment that ends a span; as ``read_start``, but of a date the end, so that the day belongs to it.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    return _moment(text, now=now, option=option, day=timedelta(days=1))
+
+
+def _moment(text: str, *, now: datetime, option: str, day: timedelta) -> datetime:
+    word = text.strip()
+    try:
+        if _DATE.fullmatch(word):
+            # The day's ends are found before the zone is put on them: a day has 23 or 25 hours now and then.
+            return (datetime.combine(datetime.fromisoformat(word), time()) + day).astimezone(now.tzinfo)
+        if len(word) > len("2026-01-01") and word[:4].isdigit() and word[4] in "-01":
+            return datetime.fromisoformat(word).astimezone(now.tzinfo)
+        return now - timedelta(seconds=read_duration(word, option=option))
+    except (ValueError, OverflowError, UsageError) as error:
+        raise UsageError(
+            f"{option} is neither a duration nor a time: {text}",
+            hint="such as 2h (so long ago), 2026-01-05, 2026-01-05T14:00 (local) or 2026-01-05T14:00Z",
+        ) from error
