@@ -123,6 +123,10 @@ class Switch:
         """Return the live leg with this SID in operation."""
         return self._lines.get(sid)
 
+    def live(self) -> Iterator[Line]:
+        """Yield every leg in operation, the oldest first."""
+        return iter(tuple(self._lines.values()))
+
     def newest_first(self) -> Iterator[Leg]:
         """Yield every leg, the newest first."""
         return reversed(self._legs.values())
