@@ -31,7 +31,8 @@ class Piped:
     """A running callctl with stdout and stderr on pipes."""
 
     def __init__(self, *args: str, home: Path, env: Mapping[str, str] | None = None) -> None:
-        with (home / f"stderr-{args[0]}").open("w") as talk:
+        self._talk = home / f"stderr-{args[0]}"
+        with self._talk.open("w") as talk:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "callctl", *args],
                 cwd=home,
@@ -66,6 +67,14 @@ class Piped:
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode()
+
+    def until_said(self, text: str) -> None:
+        """Wait until something was said on stderr."""
+        deadline = time.monotonic() + LIMIT
+        while text not in (said := self._talk.read_text()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"it never said {text!r}, only: {said}")
+            time.sleep(0.02)
 
     def interrupt(self) -> int:
         """Send Ctrl-C and return the exit code."""

@@ -193,7 +193,7 @@ class CallEvent:
     @property
     def rank(self) -> int:
         """How far along a call's life the status is; 0 for one that nobody knows."""
-        return _RANKS.get(self.status, 0)
+        return rank_of(self.status)
 
     @property
     def order(self) -> str:
@@ -278,6 +278,11 @@ def _is_twiml_request(fields: Mapping[str, str], status: str) -> bool:
     if "ApiVersion" not in fields or "Direction" not in fields:
         return False
     return not is_final(status) or "DialCallStatus" in fields
+
+
+def rank_of(status: str) -> int:
+    """Return how far along a call's life a status is; 0 for one that nobody knows."""
+    return _RANKS.get(status, 0)
 
 
 def event_name(status: str) -> str:

@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 
 from callctl import __version__, presence
 from callctl.actions import ActionEvent
+from callctl.background import in_daemon_thread
 from callctl.board import Board, Change, Snapshot
-from callctl.errors import PortTakenError, StoreError
+from callctl.errors import CallctlError, PortTakenError, StoreError
 from callctl.events import CallEvent
 from callctl.listener import Listener
+from callctl.poller import Poller, Source
 from callctl.settings import Settings
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
@@ -30,6 +32,8 @@ from callctl.views.header import Header
 # Four frames a second at most; one a second while a clock in the table counts.
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
+# Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
+POLL_INTERVAL = 30.0
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
 
@@ -90,8 +94,12 @@ class Ready:
 class Session:
     """One watch, from start-up to shut-down."""
 
-    def __init__(self, settings: Settings, plan: Plan, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, settings: Settings, plan: Plan, *, now: Callable[[], datetime], source: Source | None = None
+    ) -> None:
+        """Prepare; nothing is opened yet. ``source`` is asked for calls that send no callbacks; None asks nobody."""
         self._settings = settings
+        self._poller = Poller(source, world=settings.world, now=now) if source else None
         self._plan = plan
         self._now = now
         self._nonce = secrets.token_hex(16)
@@ -184,15 +192,41 @@ class Session:
         """Show events as they come until ``stop`` is called."""
         self._view = view
         self._draw(view)
-        while not self._stopping:
-            await self._next_frame()
-            self._show_news(view)
+        polling = asyncio.create_task(self._poll())
+        try:
+            while not self._stopping:
+                await self._next_frame()
+                self._show_news(view)
+        finally:
+            polling.cancel()
         self._draw(view)
 
     def stop(self) -> None:
         """Let ``run`` return; may be called more than once."""
         self._stopping = True
         self._wake.set()
+
+    async def _poll(self) -> None:
+        """Ask REST now and then for what no callback told, until cancelled. An API that fails is told of once."""
+        told: set[str] = set()
+        while self._poller is not None:
+            try:
+                for event in await in_daemon_thread(self._poll_round(self._poller)):
+                    await self._keep(event)
+                told.clear()
+            except CallctlError as error:
+                if error.message not in told:
+                    told.add(error.message)
+                    self._take_trouble(f"can't compare with REST: {error.message}")
+            await asyncio.sleep(POLL_INTERVAL)
+
+    def _poll_round(self, poller: Poller) -> Callable[[], list[CallEvent]]:
+        snapshot = self._board.snapshot()
+        return lambda: list(poller.round(snapshot))
+
+    async def _keep(self, event: CallEvent) -> None:
+        if self._store is not None:
+            self._take(event, await asyncio.wrap_future(self._store.submit(event)))
 
     async def _next_frame(self) -> None:
         """Return when something happened or a second went by, but not before the shortest frame is over."""

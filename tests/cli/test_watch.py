@@ -31,7 +31,7 @@ def place(callctl: Callctl, env: dict[str, str], *args: str) -> str:
 
 def test_events_arrive_as_json_with_both_sids(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
-    with Piped("watch", "--port", "0", "--json", home=home, env=env) as watch:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
         ready = json.loads(watch.line())
         assert ready["type"] == "ready"
         assert ready["api_url"] == simulator.url
@@ -47,7 +47,7 @@ def test_events_arrive_as_json_with_both_sids(callctl: Callctl, home: Path, simu
 
 def test_a_forged_callback_is_refused_and_only_counted(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
-    with OnTerminal("watch", "--port", "0", home=home, env=env) as watch:
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
         rows = watch.until(lambda rows: any("StatusCallback=" in row for row in rows))
         url = next(row for row in rows if "StatusCallback=" in row).partition("=")[2]
         forged = f"CallSid=CA{'6' * 32}&CallStatus=ringing".encode()
@@ -62,7 +62,7 @@ def test_the_live_table_shows_parent_and_child_whole_at_80_columns(
     callctl: Callctl, home: Path, simulator: Simulator
 ) -> None:
     env = env_for(simulator)
-    with OnTerminal("watch", "--port", "0", home=home, env=env) as watch:
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
         watch.until(lambda rows: any("No calls yet" in row for row in rows))
         sid = place(callctl, env, "+12025550100", "--dial", "sip:agent@example.com")
         watch.until(lambda rows: any(row.endswith(f" of {sid}") for row in rows))
@@ -80,7 +80,7 @@ def test_the_table_follows_the_windows_size_and_gives_the_terminal_back(
     callctl: Callctl, home: Path, simulator: Simulator
 ) -> None:
     env = env_for(simulator)
-    with OnTerminal("watch", "--port", "0", home=home, env=env) as watch:
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
         watch.until(lambda rows: any("No calls yet" in row for row in rows))
         place(callctl, env, "+12025550103", "--say", "Hello")
         watch.until(lambda rows: any("ringing" in row and "→" in row for row in rows))
@@ -99,20 +99,20 @@ def test_a_restarted_watch_shows_what_the_stopped_one_showed(
     callctl: Callctl, home: Path, simulator: Simulator
 ) -> None:
     env = env_for(simulator)
-    with OnTerminal("watch", "--port", "0", home=home, env=env) as watch:
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
         watch.until(lambda rows: any("No calls yet" in row for row in rows))
         sid = place(callctl, env, "+12025550102", "--say", "Hello")
         watch.until(lambda rows: any("busy ended" in row for row in rows))
         watch.type("\x03")
         watch.ended()
-    with OnTerminal("watch", "--port", "0", home=home, env=env) as watch:
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
         rows = watch.until(lambda rows: any("busy ended" in row for row in rows))
         assert any(sid in row for row in rows)
 
 
 def test_after_a_watch_has_stopped_place_finds_none(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
-    with Piped("watch", "--port", "0", "--json", home=home, env=env) as watch:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
         watch.line()
         assert watch.interrupt() == 130
     assert "no watch is running" in callctl("place", "+12025550100", "--say", "Hello", env=env).err
@@ -121,14 +121,14 @@ def test_after_a_watch_has_stopped_place_finds_none(callctl: Callctl, home: Path
 def test_a_watch_of_another_account_is_not_found(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
     other = {**env, "TWILIO_ACCOUNT_SID": "AC" + "1" * 32}
-    with Piped("watch", "--port", "0", "--json", home=home, env=other) as watch:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=other) as watch:
         watch.line()
         assert "no watch is running" in callctl("place", "+12025550100", "--say", "Hello", env=env).err
 
 
 def test_a_taken_port_names_who_has_it(home: Path, callctl: Callctl, simulator: Simulator) -> None:
     env = env_for(simulator)
-    with Piped("watch", "--port", "0", "--json", home=home, env=env) as watch:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
         port = json.loads(watch.line())["port"]
         outcome = callctl("watch", "--port", str(port), env=env)
         assert outcome.code == 1
@@ -157,10 +157,19 @@ def test_without_a_token_nothing_could_be_verified(callctl: Callctl, env: dict[s
 
 def test_lines_on_a_pipe_are_tab_separated(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
-    with Piped("watch", "--port", "0", home=home, env=env) as watch:
-        for _ in range(200):
-            outcome = callctl("place", "+12025550102", "--say", "Hello", env=env)
-            if "running watch" in outcome.err:
-                break
+    with Piped("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
+        watch.until_said("listening on")
+        sid = place(callctl, env, "+12025550102", "--say", "Hello")
         fields = watch.line().split("\t")
-        assert fields[1:5] == [outcome.out.strip(), "-", "initiated", "initiated"]
+        assert fields[1:5] == [sid, "-", "initiated", "initiated"]
+
+
+def test_a_call_that_sends_no_callbacks_is_found_by_polling(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    sid = callctl("place", "+12025550103", "--say", "Hello", env=env).out.strip()
+    with Piped("watch", "--port", "0", "--json", home=home, env=env) as watch:
+        assert json.loads(watch.line())["type"] == "ready"
+        event = json.loads(watch.line())
+        assert (event["source"], event["call_sid"]) == ("polled", sid)
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home / "..", env=env) as watch:
+        watch.until(lambda rows: any("No calls yet" in row for row in rows))

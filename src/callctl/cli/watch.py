@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callctl.addresses import is_http_url
-from callctl.calls import EVENT_NAMES
+from callctl.calls import EVENT_NAMES, Call, CallStatus
 from callctl.cli import exits, options
 from callctl.cli.callbacks import STATUS_PATH, with_status_path
 from callctl.cli.runtime import Form, Runtime
 from callctl.errors import SettingsError, UsageError
+from callctl.gateway import CallQuery, Gateway
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ def watch(
             "--public-url", metavar="URL", help="Where Twilio reaches this listener; else CALLCTL_PUBLIC_URL."
         ),
     ] = None,
+    no_poll: Annotated[
+        bool, typer.Option("--no-poll", help="Show callbacks only; don't ask REST for calls that send none.")
+    ] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     json: options.Json = False,
@@ -51,7 +57,8 @@ def watch(
         path=STATUS_PATH,
         public_url=_public(settings, public_url),
     )
-    asyncio.run(_watch(runtime, settings, plan))
+    source = None if no_poll else LiveCalls(runtime.gateway(settings))
+    asyncio.run(_watch(runtime, settings, plan, source=source))
     raise typer.Exit(exits.INTERRUPTED)
 
 
@@ -78,12 +85,28 @@ def _public(settings: Settings, given: str | None) -> str | None:
     return with_status_path(url)
 
 
-async def _watch(runtime: Runtime, settings: Settings, plan: Plan) -> None:
+@dataclass(frozen=True, slots=True)
+class LiveCalls:
+    """What the poller asks: the gateway, for the live calls of each status."""
+
+    gateway: Gateway
+
+    def live(self) -> Iterator[Call]:
+        """Yield the calls that REST lists as queued, ringing or in progress: a request, or more, for each."""
+        for status in (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS):
+            yield from self.gateway.list(CallQuery(status=status), limit=None)
+
+    def fetch(self, sid: str) -> Call:
+        """Return one call."""
+        return self.gateway.fetch(sid)
+
+
+async def _watch(runtime: Runtime, settings: Settings, plan: Plan, *, source: LiveCalls | None) -> None:
     """Run one watch until Ctrl-C or SIGTERM."""
     from callctl.cli.signals import stop_on_signals
     from callctl.session import Session
 
-    session = Session(settings, plan, now=lambda: datetime.now(UTC))
+    session = Session(settings, plan, now=lambda: datetime.now(UTC), source=source)
     try:
         ready = await session.start_up()
         with stop_on_signals(session.stop):

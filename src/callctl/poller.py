@@ -1,0 +1,85 @@
+"""The poller: asks REST for what no callback told. It finds; the session stores and shows.
+
+Callbacks come only from calls that were asked for them, and some get lost. So now and then the live calls that REST
+lists are compared with the board: a call that is not there is ``polled``; a leg that the board believes alive but REST
+no longer lists is fetched, and if it has ended, its end was ``missed``. Absence from a list alone ends nothing: lists
+and fetches are eventually consistent (sheet section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from callctl.board import Leg, Snapshot
+from callctl.calls import Call
+from callctl.errors import NotFoundError
+from callctl.events import MISSED, POLLED, CallEvent, rank_of
+
+# A callback that is on its way tells more than a poll; only what is older than this is worth a poll's word.
+SETTLED = timedelta(seconds=10)
+# One round asks for at most so many legs one by one; the others wait for the next.
+FETCHES = 20
+
+
+class Source(Protocol):
+    """What the poller asks."""
+
+    def live(self) -> Iterable[Call]:
+        """Return the calls that REST lists as queued, ringing or in progress."""
+
+    def fetch(self, sid: str) -> Call:
+        """Return one call."""
+
+
+class Poller:
+    """Compares REST with the board, round by round. Its requests block: call it in a thread of its own."""
+
+    def __init__(self, source: Source, *, world: str, now: Callable[[], datetime]) -> None:
+        self._source = source
+        self._world = world
+        self._now = now
+        self._gone: set[str] = set()  # legs that REST knows nothing of: asking again would tell nothing
+
+    def round(self, snapshot: Snapshot) -> Iterator[CallEvent]:
+        """Yield what REST knows and the board does not: 3 requests for the lists and one for each leg gone from them.
+
+        Raises:
+            CallctlError: The API could not be asked.
+        """
+        listed = set()
+        for call in self._source.live():
+            listed.add(call.sid)
+            if self._tells_more(call, snapshot.leg(call.sid)):
+                yield self._event(call, kind=POLLED)
+        for leg in self._unlisted(snapshot, listed):
+            yield from self._end_of(leg)
+
+    def _tells_more(self, call: Call, leg: Leg | None) -> bool:
+        if leg is None:
+            return True
+        is_news = rank_of(call.status) > rank_of(leg.status) and not leg.is_final
+        return is_news and self._now() - leg.last_event_at > SETTLED
+
+    def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
+        now = self._now()
+        legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)
+        suspects = [
+            leg
+            for leg in legs
+            if leg.call_sid not in listed and leg.call_sid not in self._gone and now - leg.last_event_at > SETTLED
+        ]
+        return sorted(suspects, key=lambda leg: leg.last_event_at)[:FETCHES]
+
+    def _end_of(self, leg: Leg) -> Iterator[CallEvent]:
+        try:
+            call = self._source.fetch(leg.call_sid)
+        except NotFoundError:
+            self._gone.add(leg.call_sid)
+            return
+        if call.is_final:
+            yield self._event(call, kind=MISSED)
+
+    def _event(self, call: Call, *, kind: str) -> CallEvent:
+        return CallEvent.from_call(call, received_at=self._now(), world=self._world, kind=kind)

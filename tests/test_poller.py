@@ -1,0 +1,91 @@
+"""The poller finds what no callback told, and never takes absence for an end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from legs import PARENT, START, board_of, callback, family
+
+from callctl.calls import Call
+from callctl.errors import NotFoundError
+from callctl.events import MISSED, POLLED
+from callctl.poller import FETCHES, Poller
+
+LATER = START + timedelta(minutes=5)
+
+
+@dataclass
+class Rest:
+    """What REST would answer; remembers which legs it was asked for one by one."""
+
+    calls: dict[str, Call] = field(default_factory=dict)
+    listed: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+
+    def live(self) -> Iterable[Call]:
+        return [self.calls[sid] for sid in self.listed]
+
+    def fetch(self, sid: str) -> Call:
+        self.fetched.append(sid)
+        if sid not in self.calls:
+            raise NotFoundError("not there", status=404)
+        return self.calls[sid]
+
+
+def poller(rest: Rest, *, now: datetime = LATER) -> Poller:
+    return Poller(rest, world="test", now=lambda: now)
+
+
+def test_a_call_without_callbacks_is_polled() -> None:
+    rest = Rest({PARENT: Call(PARENT, "ringing", to="+12025550100")}, [PARENT])
+    (event,) = poller(rest).round(board_of([]).snapshot())
+    assert (event.kind, event.call_sid, event.status) == (POLLED, PARENT, "ringing")
+
+
+def test_what_callbacks_told_already_is_not_told_again() -> None:
+    events = family()
+    legs = {event.call_sid: Call(event.call_sid, event.status) for event in events}
+    rest = Rest(legs, list(legs))
+    assert list(poller(rest).round(board_of(events).snapshot())) == []
+    assert rest.fetched == []
+
+
+def test_a_callback_gets_its_time_before_a_poll_has_its_word() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "in-progress")}, [PARENT])
+    assert list(poller(rest, now=START + timedelta(seconds=5)).round(board.snapshot())) == []
+    (event,) = poller(rest).round(board.snapshot())
+    assert event.status == "in-progress"
+
+
+def test_a_leg_gone_from_the_list_is_fetched_and_its_end_was_missed() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "completed", duration=7)})
+    (event,) = poller(rest).round(board.snapshot())
+    assert (event.kind, event.status, event.duration) == (MISSED, "completed", 7)
+    board.apply(event)
+    assert board.snapshot().live == 0
+    assert list(poller(rest).round(board.snapshot())) == []
+
+
+def test_absence_from_the_list_alone_ends_nothing() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "ringing")})
+    assert list(poller(rest).round(board.snapshot())) == []
+    assert rest.fetched == [PARENT]
+
+
+def test_a_leg_that_rest_does_not_know_is_asked_for_once() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest()
+    asking = poller(rest)
+    assert list(asking.round(board.snapshot())) == []
+    assert list(asking.round(board.snapshot())) == []
+    assert rest.fetched == [PARENT]
+
+
+def test_a_round_asks_for_a_bounded_number_of_legs() -> None:
+    board = board_of([callback(f"CA{number:032}", "ringing", second=0, sequence=0) for number in range(100)])
+    rest = Rest({f"CA{number:032}": Call(f"CA{number:032}", "ringing") for number in range(100)})
+    assert list(poller(rest).round(board.snapshot())) == []
+    assert len(rest.fetched) == FETCHES
