@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from legs import BUSY_CHILD, PARENT, SIP_CHILD, START, board_of, callback, family
+from rich.text import Text
 
 from callctl.board import Board
+from callctl.calls import Call
+from callctl.events import CallEvent
+from callctl.views import rows
 from callctl.views.frame import Frame, draw
 from callctl.views.header import Header
 from callctl.views.lines import short_line
@@ -52,10 +56,10 @@ def test_one_line_a_leg_from_140_columns_on() -> None:
         shown
         == f"""\
  watch  7 ok  3 refused  1 twice  127.0.0.1:8765  https://example.ngrok.app/status  last callback 2 s ago
- CALL SID                             PARENT CALL SID                      STATUS          FOR  FROM → TO
- {PARENT}   -                                    ● in-progress 00:41  +15005550006 → +12025550100
- └ {SIP_CHILD} {PARENT}   ◔ ringing     00:12  +15005550006 → sip:agent@example.com
- └ {BUSY_CHILD} {PARENT}   ○ busy        ended  +15005550006 → client:ann  (SIP 486)"""
+ CALL SID                             PARENT CALL SID                     STATUS          FOR  FROM → TO
+ {PARENT}   -                                   ● in-progress 00:41  +15005550006 → +12025550100
+ └ {SIP_CHILD} {PARENT}  ◔ ringing     00:12  +15005550006 → sip:agent@example.com
+ └ {BUSY_CHILD} {PARENT}  ○ busy        ended  +15005550006 → client:ann  (SIP 486)"""
     )
 
 
@@ -105,3 +109,42 @@ def test_sids_are_whole_and_on_one_line(width: int) -> None:
     lines = text_of(frame_of(board_of(family())), width=width, height=24).splitlines()
     assert any(SIP_CHILD in line and PARENT in line for line in lines)
     assert any(BUSY_CHILD in line and PARENT in line for line in lines)
+
+
+def test_with_still_more_room_ring_time_talk_time_and_direction_show() -> None:
+    shown = text_of(frame_of(board_of(family())), width=180, height=24).splitlines()
+    assert "FOR  RING   TALK  DIRECTION      FROM → TO" in shown[1]
+    assert "● in-progress 00:41 00:02  00:41  outbound-api " in shown[2]
+    assert "◔ ringing     00:12 00:12         outbound-dial" in shown[3]
+
+
+def test_a_family_that_ended_a_while_ago_folds_into_one_line() -> None:
+    ended = [
+        callback(SIP_CHILD, "completed", second=40, sequence=3, parent=PARENT, to="sip:agent@example.com"),
+        callback(PARENT, "completed", second=41, sequence=3, extra={"CallDuration": "38"}),
+    ]
+    board = board_of(family() + ended)
+    before, after = (START + timedelta(seconds=seconds) for seconds in (60, 200))
+    lines = [draw(Frame(HEADER, board.snapshot(), (), (), (), now), width=80, height=24) for now in (before, after)]
+    assert len(lines[0]) == 7
+    (folded,) = lines[1][1:]
+    assert folded.plain == f" ✓ {PARENT} completed +2  +15005550006 → +12025550100…"
+
+
+def test_who_told_of_a_leg_shows_where_it_was_no_callback() -> None:
+    polled = CallEvent.from_call(Call(PARENT, "ringing"), received_at=START, world="test")
+    assert "(polled)" in text_of(frame_of(board_of([polled])), width=80, height=24)
+
+
+def test_only_what_is_visible_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    real = rows.text
+
+    def text(content: str = "", look: str = "") -> Text:
+        drawn.append(content)
+        return real(content, look)
+
+    monkeypatch.setattr(rows, "text", text)
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(5000)]
+    draw(frame_of(board_of(calls)), width=80, height=24)
+    assert len(drawn) < 100

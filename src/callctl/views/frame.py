@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from callctl.views.foreign import printable
 from callctl.views.header import Header
-from callctl.views.statuses import glyph, style
-from callctl.views.tables import WIDE, clock
+from callctl.views.rows import WIDE, Row, columns, family_rows, text
+from callctl.views.tables import clock
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from callctl.board import Family, Leg, Snapshot
+    from callctl.board import Snapshot
 
-# The longest status Twilio documents, "in-progress", with its glyph and a space.
-STATUS_WIDTH = 13
-SID_WIDTH = 34
 EVENT_LINES = 5
 FEWEST_EVENT_LINES = 2
 
@@ -62,14 +58,8 @@ def _tail(frame: Frame, *, width: int, height: int) -> list[Text]:
     return tail if len(tail) <= height // 3 else []
 
 
-def _text(content: str = "", look: str = "") -> Text:
-    from rich.text import Text
-
-    return Text(content, style=look, no_wrap=True, overflow="ellipsis")
-
-
 def _header(header: Header, *, width: int, now: datetime) -> Text:
-    line = _text(f" {printable(header.title)}", "bold reverse")
+    line = text(f" {printable(header.title)}", "bold reverse")
     for part in _header_parts(header, now=now):
         if line.cell_len + 2 + len(part) > width:
             break
@@ -97,87 +87,35 @@ def _ago(seconds: float) -> str:
 
 
 def _block(lines: Sequence[str], *, look: str = "") -> list[Text]:
-    return [_text(), *(_text(f" {printable(line)}", look) for line in lines)] if lines else []
+    return [text(), *(text(f" {printable(line)}", look) for line in lines)] if lines else []
 
 
 def _table(frame: Frame, *, width: int, room: int) -> list[Text]:
-    wide = width >= WIDE
-    rows = _rows(frame.snapshot, now=frame.now, wide=wide)
-    head = [_columns()] if wide else []
-    per_leg = 1 if wide else 2
-    legs = frame.snapshot.live + frame.snapshot.ended
-    space = max(0, room - len(head)) // per_leg
-    if legs > space:
-        space = max(0, room - len(head) - 1) // per_leg
-    body = [line for row in islice(rows, space) for line in row]
-    hidden = legs - min(legs, space)
-    more = (
-        [_text(f" … {hidden} more {'leg' if hidden == 1 else 'legs'}: make the window higher", "dim")] if hidden else []
-    )
-    return head + body + more
+    """Return the legs that fit, and how many do not: only what is visible is drawn, however many legs there are."""
+    head = [columns(width=width)] if width >= WIDE else []
+    drawn, is_all = _fill(_rows(frame, width=width), room=room - len(head))
+    if not is_all:
+        drawn, _ = _fill(_rows(frame, width=width), room=room - len(head) - 1)
+    hidden = frame.snapshot.live + frame.snapshot.ended - sum(row.legs for row in drawn)
+    body = [line for row in drawn for line in row.lines]
+    more = f" … {hidden} more {'leg' if hidden == 1 else 'legs'}: make the window higher"
+    return [*head, *body, *([text(more, "dim")] if hidden else [])]
 
 
-def _columns() -> Text:
-    sid = "CALL SID".ljust(SID_WIDTH + 2)
-    parent = "PARENT CALL SID".ljust(SID_WIDTH + 2)
-    return _text(f" {sid} {parent} {'STATUS'.ljust(STATUS_WIDTH)}   FOR  FROM → TO", "bold")
+def _fill(rows: Iterator[Row], *, room: int) -> tuple[list[Row], bool]:
+    """Take rows while they fit; tell whether these were all."""
+    taken: list[Row] = []
+    for row in rows:
+        room -= len(row.lines)
+        if room < 0:
+            return taken, False
+        taken.append(row)
+    return taken, True
 
 
-def _rows(snapshot: Snapshot, *, now: datetime, wide: bool) -> Iterator[list[Text]]:
-    """Yield the lines of each leg: families with a live leg first, the newest first among them."""
+def _rows(frame: Frame, *, width: int) -> Iterator[Row]:
+    """Yield the rows of each family: those with a live leg first, the newest first among them."""
     for live in (True, False):
-        for family in snapshot.families:
+        for family in frame.snapshot.families:
             if family.is_live is live:
-                yield from _family_rows(family, now=now, wide=wide)
-
-
-def _family_rows(family: Family, *, now: datetime, wide: bool) -> Iterator[list[Text]]:
-    row = _wide_row if wide else _narrow_row
-    if family.parent is not None:
-        yield row(family.parent, now=now)
-    for child in family.children:
-        yield row(child, now=now)
-
-
-def _branch(leg: Leg) -> str:
-    return "└ " if leg.parent_call_sid else ""
-
-
-def _wide_row(leg: Leg, *, now: datetime) -> list[Text]:
-    line = _text(f" {(_branch(leg) + printable(leg.call_sid)).ljust(SID_WIDTH + 2)} ")
-    line.append(f"{printable(leg.parent_call_sid or '-').ljust(SID_WIDTH + 2)} ")
-    line.append(f"{glyph(leg.status)} {printable(leg.status)}".ljust(STATUS_WIDTH), style=style(leg.status))
-    line.append(f" {_elapsed(leg, now=now):>5}  {_ends(leg)}{_outcome(leg)}")
-    return [line]
-
-
-def _narrow_row(leg: Leg, *, now: datetime) -> list[Text]:
-    branch = _branch(leg)
-    first = _text(f" {branch}")
-    status = f"{glyph(leg.status)} {printable(leg.status)} {_elapsed(leg, now=now)}"
-    first.append(status, style=style(leg.status))
-    first.pad_right(max(1, 24 - first.cell_len))
-    first.append((f"→ {printable(leg.to)}" if branch else _ends(leg)) + _outcome(leg))
-    of = f" of {printable(leg.parent_call_sid)}" if leg.parent_call_sid else ""
-    return [first, _text(f"   {printable(leg.call_sid)}{of}")]
-
-
-def _ends(leg: Leg) -> str:
-    return f"{printable(leg.from_)} → {printable(leg.to)}"
-
-
-def _outcome(leg: Leg) -> str:
-    facts = []
-    if leg.is_final and leg.duration:
-        facts.append(clock(leg.duration))
-    if leg.is_final and leg.sip_response_code not in (None, "200"):
-        facts.append(f"SIP {printable(leg.sip_response_code or '')}")
-    if leg.answered_by:
-        facts.append(printable(leg.answered_by))
-    return f"  ({', '.join(facts)})" if facts else ""
-
-
-def _elapsed(leg: Leg, *, now: datetime) -> str:
-    if leg.is_final:
-        return "ended"
-    return clock((now - leg.status_since).total_seconds())
+                yield from family_rows(family, now=frame.now, width=width)

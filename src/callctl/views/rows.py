@@ -1,0 +1,134 @@
+"""The rows of the live table: a leg in one line or two, a family that ended a while ago in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from callctl.events import CALLBACK
+from callctl.views.foreign import printable
+from callctl.views.statuses import glyph, style
+from callctl.views.tables import WIDE, clock
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from callctl.board import Family, Leg
+
+__all__ = ["WIDE", "Row", "columns", "family_rows", "text"]
+
+# From this width on there is room for ring time, talk time and direction as well.
+WIDEST = 170
+# An ended family stays unfolded for so long, so that one can see how it ended and copy its SIDs.
+UNFOLDED = timedelta(seconds=60)
+# The longest status Twilio documents, "in-progress", with its glyph and a space.
+STATUS_WIDTH = 13
+SID_WIDTH = 34
+DIRECTION_WIDTH = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Lines that stay together, and how many legs they stand for."""
+
+    lines: list[Text]
+    legs: int = 1
+
+
+def text(content: str = "", look: str = "") -> Text:
+    """Return one line that is cut rather than wrapped."""
+    from rich.text import Text
+
+    return Text(content, style=look, no_wrap=True, overflow="ellipsis")
+
+
+def columns(*, width: int) -> Text:
+    """Return the heading of the one-line layout."""
+    sid, parent = "CALL SID".ljust(SID_WIDTH + 2), "PARENT CALL SID".ljust(SID_WIDTH)
+    lesser = f"  RING   TALK  {'DIRECTION'.ljust(DIRECTION_WIDTH)}" if width >= WIDEST else ""
+    return text(f" {sid} {parent}  {'STATUS'.ljust(STATUS_WIDTH)}   FOR{lesser}  FROM → TO", "bold")
+
+
+def family_rows(family: Family, *, now: datetime, width: int) -> Iterator[Row]:
+    """Yield a family's rows: its legs, the parent first, or one row if all ended a while ago."""
+    if not family.is_live and now - family.last_event_at > UNFOLDED:
+        yield _folded(family)
+        return
+    for leg in family.legs:
+        yield Row(_wide(leg, now=now, width=width) if width >= WIDE else _narrow(leg, now=now))
+
+
+def _folded(family: Family) -> Row:
+    leg = family.parent or family.children[0]
+    line = text(f" {glyph(leg.status)} {printable(leg.call_sid)} {printable(leg.status)}", "dim")
+    others = len(family.legs) - 1
+    line.append(f" +{others}" if others else "")  # as many child legs
+    line.append(f"  {_ends(leg)}{_facts(leg)}")
+    return Row([line], legs=len(family.legs))
+
+
+def _branch(leg: Leg) -> str:
+    return "└ " if leg.parent_call_sid else ""
+
+
+def _wide(leg: Leg, *, now: datetime, width: int) -> list[Text]:
+    line = text(f" {(_branch(leg) + printable(leg.call_sid)).ljust(SID_WIDTH + 2)} ")
+    line.append(f"{printable(leg.parent_call_sid or '-').ljust(SID_WIDTH)}  ")
+    line.append(f"{glyph(leg.status)} {printable(leg.status)}".ljust(STATUS_WIDTH), style=style(leg.status))
+    line.append(f" {_elapsed(leg, now=now):>5}")
+    if width >= WIDEST:
+        direction = printable(leg.direction).ljust(DIRECTION_WIDTH)
+        line.append(f" {_ring_time(leg, now=now):>5}  {_talk_time(leg, now=now):>5}  {direction}")
+    line.append(f"  {_ends(leg)}{_facts(leg)}")
+    return [line]
+
+
+def _narrow(leg: Leg, *, now: datetime) -> list[Text]:
+    branch = _branch(leg)
+    first = text(f" {branch}")
+    status = f"{glyph(leg.status)} {printable(leg.status)} {_elapsed(leg, now=now)}"
+    first.append(status, style=style(leg.status))
+    first.pad_right(max(1, 24 - first.cell_len))
+    first.append((f"→ {printable(leg.to)}" if branch else _ends(leg)) + _facts(leg))
+    of = f" of {printable(leg.parent_call_sid)}" if leg.parent_call_sid else ""
+    return [first, text(f"   {printable(leg.call_sid)}{of}")]
+
+
+def _ends(leg: Leg) -> str:
+    return f"{printable(leg.from_)} → {printable(leg.to)}"
+
+
+def _facts(leg: Leg) -> str:
+    """Return how a leg ended, who answered, and what is not as usual about who told of it."""
+    facts = []
+    if leg.is_final and leg.duration:
+        facts.append(clock(leg.duration))
+    if leg.is_final and leg.sip_response_code not in (None, "200"):
+        facts.append(f"SIP {printable(leg.sip_response_code or '')}")
+    if leg.answered_by:
+        facts.append(printable(leg.answered_by))
+    if leg.source != CALLBACK:
+        facts.append(leg.source)
+    if not leg.verified:
+        facts.append("unverified")
+    return f"  ({', '.join(facts)})" if facts else ""
+
+
+def _elapsed(leg: Leg, *, now: datetime) -> str:
+    if leg.is_final:
+        return "ended"
+    return clock((now - leg.status_since).total_seconds())
+
+
+def _ring_time(leg: Leg, *, now: datetime) -> str:
+    if leg.ringing_at is None:
+        return ""
+    return clock(((leg.answered_at or leg.ended_at or now) - leg.ringing_at).total_seconds())
+
+
+def _talk_time(leg: Leg, *, now: datetime) -> str:
+    if leg.answered_at is None:
+        return ""
+    return clock(((leg.ended_at or now) - leg.answered_at).total_seconds())
