@@ -6,6 +6,7 @@ Exit codes are the command line's affair (``cli/exits.py``); nothing here knows 
     ├── UsageError               the request makes no sense as it was put
     │   └── SettingsError        a setting is missing or malformed
     ├── UnknownCallError         nothing known here is the call that was meant
+    ├── NotEndedError            the call is in progress, and only a ringing one was to be ended
     ├── ConditionNotMetError     what was waited for can no longer happen
     ├── PartlyFailedError        some of many calls were not dealt with
     ├── WaitTimeoutError         what was waited for did not happen in time
@@ -42,6 +43,10 @@ class SettingsError(UsageError):
 
 class UnknownCallError(CallctlError):
     """Nothing known here is the call that was meant: no call begins with this, or none was placed yet."""
+
+
+class NotEndedError(CallctlError):
+    """The call is in progress, and only one that still rings was to be ended."""
 
 
 class ConditionNotMetError(CallctlError):

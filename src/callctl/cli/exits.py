@@ -23,6 +23,7 @@ _CODES: tuple[tuple[type[errors.CallctlError], int], ...] = (
     (errors.UnknownCallError, NOT_FOUND),
     (errors.AuthenticationError, AUTHENTICATION),
     (errors.WrongCallStateError, WRONG_CALL_STATE),
+    (errors.NotEndedError, WRONG_CALL_STATE),
     (errors.RateLimitedError, RATE_LIMITED),
     (errors.NetworkError, NETWORK),
     (errors.ConditionNotMetError, NOT_MET),
