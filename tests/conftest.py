@@ -32,7 +32,7 @@ def callctl(home: Path) -> Callctl:
 
 
 @pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    """Return a running simulator on a free port."""
-    with Simulator(port=0) as simulator:
+def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """Return a running simulator on a free port; a test may choose the readings of Twilio's text it goes by."""
+    with Simulator(port=0, readings=getattr(request, "param", ())) as simulator:
         yield simulator

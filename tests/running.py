@@ -10,7 +10,10 @@ from typing import Protocol
 
 from callctl.cli.app import main
 from callctl.cli.runtime import Runtime
-from callctl.simulator import Simulator
+from callctl.simulator import READINGS, Simulator
+
+# For tests of what changes calls: where Twilio's text is open, callctl must hold under each way of reading it.
+EACH_READING = [(), *((name,) for name in READINGS)]
 
 
 class Terminal(io.StringIO):
