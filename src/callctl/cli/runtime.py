@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -44,7 +45,9 @@ class Runtime:
     json: bool = False
     debug: bool = False
     request_timeout: float = 10.0
+    make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
     _told: set[str] = field(default_factory=set)
+    _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
 
     @classmethod
     def of_process(cls) -> Runtime:
@@ -71,8 +74,11 @@ class Runtime:
 
     def write(self, line: str) -> None:
         """Write one line of data, flushed, so that a pipe sees it at once."""
-        self.stdout.write(line + "\n")
-        self.stdout.flush()
+        with self._speaking:
+            if self.make_room is not None:
+                self.make_room()
+            self.stdout.write(line + "\n")
+            self.stdout.flush()
 
     def write_json(self, value: Any) -> None:
         """Write one JSON value on one line."""
@@ -82,8 +88,11 @@ class Runtime:
         """Write one line of talk to stderr."""
         from callctl.views.foreign import printable
 
-        self.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
-        self.stderr.flush()
+        with self._speaking:
+            if self.make_room is not None:
+                self.make_room()
+            self.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
+            self.stderr.flush()
 
     def say_once(self, text: str) -> None:
         """Write a line of talk unless it was written before."""
