@@ -1,0 +1,161 @@
+"""``callctl wait``: block until a call gets there; the exit code tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callctl.cli import options
+from callctl.cli.runtime import Form, Runtime
+from callctl.cli.selecting import one_call, open_store
+from callctl.cli.times import read_duration
+from callctl.errors import CallctlError, StoreError
+from callctl.settings import Settings
+
+if TYPE_CHECKING:
+    from callctl.gateway import Gateway
+    from callctl.operations.waiting import Goal, Waited, Waiter
+    from callctl.store.reader import Reader
+
+# How long a watch that answered is believed to be running, in seconds: asking it is a request on loopback.
+_BELIEVED = 5.0
+
+
+def wait(
+    ctx: typer.Context,
+    call: Annotated[str, typer.Argument(metavar="CALL", help="The call: its SID, a start of it, or @last.")],
+    goal: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            metavar="STATUS",
+            help="ringing, in-progress (or answered), ended, or one end: completed, busy, no-answer, failed, canceled.",
+        ),
+    ],
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="DURATION", help="Give up after this long, with exit code 9; else never."),
+    ] = None,
+    env_file: options.EnvFile = None,
+    account_sid: options.AccountSid = None,
+    request_timeout: options.RequestTimeout = 10.0,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Wait until a call gets to a status. A status already passed counts; completed means that end alone.
+
+    Exit code 0: it got there. 8: it ended another way. 9: it did not get there in time.
+    """
+    from callctl.operations.waiting import Goal
+
+    runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    wanted = Goal.read(goal, option="--for")
+    limit = None if timeout is None else read_duration(timeout, option="--timeout")
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    gateway = runtime.gateway(settings)
+    sid = one_call(runtime, settings, gateway, call)
+    started = time.monotonic()
+    with WatchedStore(runtime, settings) as told:
+        waiter = waiter_for(runtime, gateway, sid, told=told, placed=False)
+        try:
+            waiter.until(wanted, limit=limit)
+        except CallctlError:
+            _show(runtime, waiter.last, wanted, seconds=time.monotonic() - started)
+            raise
+    _show(runtime, waiter.last, wanted, seconds=time.monotonic() - started)
+
+
+def waiter_for(runtime: Runtime, gateway: Gateway, sid: str, *, told: WatchedStore, placed: bool) -> Waiter:
+    """Return what waits for a call and says each new status on stderr; ``placed``: REST may not know it yet."""
+    from callctl.operations.waiting import Waiter
+
+    return Waiter(
+        sid,
+        asked=gateway,
+        told=told,
+        sleep=time.sleep,
+        now=time.monotonic,
+        on_status=lambda status: runtime.say(f"callctl: {sid} is {status}"),
+        missing_for=_BELIEVED if placed else 0.0,
+    )
+
+
+class WatchedStore:
+    """What callbacks told a running watch, read from the store that it writes. A store that can't be read is told of.
+
+    The watch must run for the same account at the same API address. It is asked now and then whether it is there.
+    """
+
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+        self._runtime = runtime
+        self._settings = settings
+        self._reader: Reader | None = None
+        self._ask_again = float("-inf")
+        self._is_running = False
+
+    def __enter__(self) -> WatchedStore:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def statuses(self, sid: str) -> Sequence[str]:
+        """Return the statuses that callbacks told of a call, the present one last; none while no watch is running."""
+        from callctl.events import CALLBACK
+
+        if not self._has_watch():
+            return ()
+        try:
+            reader = self._open()
+            row = reader.call(sid) if reader else None
+            if reader is None or row is None:
+                return ()
+            events = [event for event in reader.family(sid) if event.call_sid == sid]
+        except StoreError as error:
+            self._runtime.say_once(f"callctl: {error.message}")
+            return ()
+        if not any(event.kind == CALLBACK for event in events):
+            return ()
+        return [*(event.status for event in events if event.status != row.status), row.status]
+
+    def _open(self) -> Reader | None:
+        if self._reader is None:
+            self._reader = open_store(self._runtime, self._settings)
+        return self._reader
+
+    def _has_watch(self) -> bool:
+        from callctl.presence import find
+
+        if time.monotonic() >= self._ask_again:
+            self._is_running = find(self._settings) is not None
+            self._ask_again = time.monotonic() + _BELIEVED
+        return self._is_running
+
+
+def _show(runtime: Runtime, last: Waited | None, goal: Goal, *, seconds: float) -> None:
+    """Write how the call stands: a sentence on a terminal, SID and status on a pipe, or one JSON object."""
+    from callctl.views.foreign import printable
+
+    if last is None:
+        return
+    sid, status = printable(last.sid), printable(last.status)
+    if runtime.form is Form.JSON:
+        runtime.write_json(
+            {
+                "v": 1,
+                "type": "wait",
+                "call_sid": last.sid,
+                "for": goal.name,
+                "status": last.status,
+                "source": last.source,
+                "seconds": round(seconds, 1),
+            }
+        )
+    elif runtime.form is Form.PLAIN:
+        runtime.write(f"{sid}\t{status}")
+    else:
+        runtime.write(f"{sid} is {status}")

@@ -1,0 +1,206 @@
+"""Waiting until a call gets somewhere: by what its callbacks told a running watch, else by asking REST.
+
+Callbacks are quicker and cost nothing, and REST is eventually consistent (sheet section 2). So as long as they tell of
+the call, REST is only asked after a long silence: by default Twilio doesn't repeat a lost callback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from callctl.calls import FINAL_STATUSES, Call, CallStatus
+from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
+from callctl.events import rank_of
+
+FIRST_GAP = 0.5  # seconds between two questions to REST; each is half as long again as the one before
+LONGEST_GAP = 5.0
+# Seconds without news after which REST is asked although callbacks told of the call.
+SILENCE = 30.0
+# How often the store is looked into: it is a local file, and a watch writes to it before it answers a callback.
+LOOK = 0.1
+
+ENDED = "ended"
+GOALS = (CallStatus.RINGING.value, CallStatus.IN_PROGRESS.value, ENDED, *sorted(FINAL_STATUSES))
+_OTHER_WORDS = {"answered": CallStatus.IN_PROGRESS.value}
+# The statuses by which a step is known to be behind the call. Who was busy or did not answer was rung; a call that
+# failed or was canceled may never have been.
+_PASSED: dict[str, frozenset[str]] = {
+    CallStatus.RINGING: frozenset(
+        {
+            CallStatus.RINGING,
+            CallStatus.IN_PROGRESS,
+            CallStatus.COMPLETED,
+            CallStatus.BUSY,
+            CallStatus.NO_ANSWER,
+        }
+    ),
+    CallStatus.IN_PROGRESS: frozenset({CallStatus.IN_PROGRESS, CallStatus.COMPLETED}),
+    ENDED: FINAL_STATUSES,
+}
+
+
+class Asked(Protocol):
+    """Asks the API for one call."""
+
+    def fetch(self, sid: str) -> Call:
+        """Return the call as REST shows it; raise NotFoundError if there is none."""
+
+
+class Told(Protocol):
+    """Knows what callbacks told."""
+
+    def statuses(self, sid: str) -> Sequence[str]:
+        """Return the statuses that callbacks told of a call, the present one last.
+
+        Empty while no watch is running, or when none of them came from a callback.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is waited for: ``name`` as Twilio spells it (or ``ended``), and the statuses that fulfil it."""
+
+    name: str
+    fulfilled_by: frozenset[str]
+
+    @classmethod
+    def read(cls, text: str, *, option: str) -> Goal:
+        """Return the goal that a word stands for; ``answered`` is another word for ``in-progress``.
+
+        Raises:
+            UsageError: No call ever gets there.
+        """
+        word = text.strip().lower()
+        name = _OTHER_WORDS.get(word, word)
+        if name not in GOALS:
+            raise UsageError(f"{option}: a call never is {text}", hint=f"one of {', '.join([*_OTHER_WORDS, *GOALS])}")
+        return cls(name, _PASSED.get(name, frozenset({name})))
+
+    def is_met(self, statuses: Iterable[str]) -> bool:
+        """Tell whether a call that went through some statuses has got there; one already passed counts."""
+        return any(status in self.fulfilled_by for status in statuses)
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """How a call stood when the waiting was over.
+
+    ``source`` says who told it: ``callbacks`` or ``rest``. ``call`` is what REST last showed, if it was asked.
+    """
+
+    sid: str
+    status: str
+    source: str
+    call: Call | None = None
+
+
+class Waiter:
+    """Follows one call until a goal is met, or can't be any more. ``last`` is how it stood when last heard of."""
+
+    def __init__(
+        self,
+        sid: str,
+        *,
+        asked: Asked,
+        told: Told,
+        sleep: Callable[[float], None],
+        now: Callable[[], float],
+        on_status: Callable[[str], None],
+        missing_for: float = 0.0,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            sid: The call.
+            asked: The API.
+            told: What callbacks told.
+            sleep: Waits for some seconds.
+            now: Seconds on a clock that never goes back.
+            on_status: Told of each status when it is first seen.
+            missing_for: For how many seconds REST may not know the call: it was placed just now.
+        """
+        self._sid = sid
+        self._asked, self._told = asked, told
+        self._sleep, self._now = sleep, now
+        self._on_status = on_status
+        self._missing_until = now() + missing_for
+        self._gap = FIRST_GAP
+        self._ask_at = now()
+        self._heard: Sequence[str] = ()
+        self._shown: list[str] = []
+        self.last: Waited | None = None
+
+    def until(self, goal: Goal, *, limit: float | None) -> Waited:
+        """Return when the goal is met.
+
+        Args:
+            goal: What is waited for.
+            limit: For how many seconds at most, or None for as long as it takes.
+
+        Raises:
+            ConditionNotMetError: The call ended another way.
+            WaitTimeoutError: The limit is over.
+            ApiError: The API refused to tell; NetworkError: it could not be asked.
+        """
+        deadline = None if limit is None else self._now() + limit
+        while True:
+            self._look()
+            if self.last is not None:
+                if goal.is_met([*self._heard, *self._shown]):
+                    return self.last
+                if self.last.status in FINAL_STATUSES:
+                    raise ConditionNotMetError(_ended(self.last, goal))
+            left = LOOK if deadline is None else deadline - self._now()
+            if left <= 0:
+                raise WaitTimeoutError(
+                    f"{self._sid} is not {goal.name} after {limit:g} s{self._standing()}",
+                    hint=f"it goes on: `callctl show {self._sid}` looks at it, `callctl hangup {self._sid}` ends it",
+                )
+            self._sleep(min(LOOK, left))
+
+    def _look(self) -> None:
+        """Take notice of what callbacks told, and of what REST shows if it is time to ask."""
+        heard = self._told.statuses(self._sid)
+        if heard and heard != self._heard:
+            self._ask_at = self._now() + SILENCE
+        elif self._heard and not heard:  # the watch has gone: there will be no more news from it
+            self._ask_at = self._now()
+        self._heard = heard
+        if heard:
+            self._note(heard[-1], source="callbacks")
+        if self._now() >= self._ask_at and not self._is_over():
+            self._ask()
+
+    def _ask(self) -> None:
+        try:
+            call = self._asked.fetch(self._sid)
+        except NotFoundError:
+            if self._now() >= self._missing_until:
+                raise
+        else:
+            self._shown = list(dict.fromkeys([*self._shown, call.status]))
+            self._note(call.status, source="rest", call=call)
+        self._ask_at = self._now() + (SILENCE if self._heard else self._gap)
+        self._gap = min(self._gap * 1.5, LONGEST_GAP)
+
+    def _note(self, status: str, *, source: str, call: Call | None = None) -> None:
+        """Believe a status unless a later one is known: callbacks overtake each other, and REST lags."""
+        before = self.last
+        if before is not None and (
+            before.status == status or rank_of(status) < rank_of(before.status) or before.status in FINAL_STATUSES
+        ):
+            return
+        self.last = Waited(self._sid, status, source, call)
+        self._on_status(status)
+
+    def _is_over(self) -> bool:
+        return self.last is not None and self.last.status in FINAL_STATUSES
+
+    def _standing(self) -> str:
+        return "" if self.last is None else f": it is {self.last.status}"
+
+
+def _ended(last: Waited, goal: Goal) -> str:
+    return f"{last.sid} did not get to {goal.name}: it ended {last.status}"
