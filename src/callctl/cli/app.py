@@ -12,27 +12,20 @@ import typer
 from typer.exceptions import TyperException
 
 from callctl import __version__, errors
-from callctl.cli import demo, exits, hangup, listing, place, redirect, simulator, simulator_call, watch
+from callctl.cli import exits
+from callctl.cli.lazy import LazyGroup
 from callctl.cli.runtime import Runtime
 
+# The commands are in cli/lazy.py, which loads each when it is called.
 app = typer.Typer(
     name="callctl",
+    cls=LazyGroup,
     help="Live call control for Twilio: place, watch, redirect and hang up calls.",
     epilog="No account yet? `callctl demo` shows it all on this machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# In the order in which help shows them: what changes calls, what shows them, what works without an account.
-app.command("place")(place.place)
-app.command("list")(listing.list_calls)
-app.command("redirect")(redirect.redirect)
-app.command("hangup")(hangup.hangup)
-app.command("watch")(watch.watch)
-app.command("simulator")(simulator.simulator)
-app.command("simulator-call")(simulator_call.simulator_call)
-app.command("demo")(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:

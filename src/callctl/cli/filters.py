@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
 import typer
 
 from callctl.calls import REST_STATUSES, Call, CallStatus
+from callctl.cli import completing
 from callctl.cli.options import check_sid
 from callctl.cli.times import read_duration, read_end, read_start
 from callctl.errors import UsageError
@@ -35,7 +36,13 @@ Status: TypeAlias = Annotated[
 To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="TO", help="Only calls to exactly this.")]
 From: TypeAlias = Annotated[str | None, typer.Option("--from", metavar="FROM", help="Only calls from exactly this.")]
 Parent: TypeAlias = Annotated[
-    str | None, typer.Option("--parent", metavar="SID", help="Only the child legs of this call.")
+    str | None,
+    typer.Option(
+        "--parent",
+        metavar="SID",
+        help="Only the child legs of this call.",
+        autocompletion=completing.call_sids,
+    ),
 ]
 Since: TypeAlias = Annotated[
     str | None,

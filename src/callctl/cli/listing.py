@@ -2,55 +2,142 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Annotated
+import json as jsonlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Annotated, Any
 
 import typer
 
-from callctl.calls import REST_STATUSES
-from callctl.cli import options
-from callctl.cli.runtime import Form
+from callctl.calls import Call
+from callctl.cli import filters, options
+from callctl.cli.progress import Progress
+from callctl.cli.runtime import Form, Runtime
 from callctl.errors import UsageError
+from callctl.settings import Settings
+
+DEFAULT_LIMIT = 50
+# How many calls are written at a time: a whole page, as soon as it is there.
+_CHUNK = 1000
 
 
 def list_calls(
     ctx: typer.Context,
-    status: Annotated[
-        str | None, typer.Option("--status", metavar="STATUS", help=f"Only calls with it: {', '.join(REST_STATUSES)}.")
+    live: filters.Live = False,
+    status: filters.Status = None,
+    to: filters.To = None,
+    from_: filters.From = None,
+    parent: filters.Parent = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    older_than: filters.OlderThan = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help=f"Show at most N calls; else {DEFAULT_LIMIT}.")
     ] = None,
-    parent: Annotated[
-        str | None, typer.Option("--parent", metavar="SID", help="Only the child legs of this call.")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Show at most N calls.")] = 50,
+    all_: Annotated[bool, typer.Option("--all", help="Show all calls that match, however many.")] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="Group child legs under their parent.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write SIDs only, for pipes.")] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = 10.0,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """List calls, newest first."""
-    from callctl.gateway import CallQuery
+    """List calls, newest first.
 
+    Repeated --status are alternatives; everything else must hold together. --since, --until: when the call was
+    started; of calls that are still queued, when they were created. Times without a zone are local.
+    """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
-    if status is not None and status not in REST_STATUSES:
-        raise UsageError(f"no such status: {status}", hint=f"one of {', '.join(REST_STATUSES)}")
-    if parent is not None:
-        options.check_sid(parent)
+    if limit is not None and all_:
+        raise UsageError("--limit and --all exclude each other")
+    if quiet and json:
+        raise UsageError("--quiet and --json exclude each other")
+    chosen = filters.read_filters(
+        live=live,
+        status=status,
+        to=to,
+        from_=from_,
+        parent=parent,
+        since=since,
+        until=until,
+        older_than=older_than,
+        now=filters.local_now(),
+    )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    gateway = runtime.gateway(settings)
-    found = gateway.list(CallQuery(status=status, parent_call_sid=parent), limit=limit + 1)
-    calls = list(islice(found, limit + 1))
-    from callctl.views.tables import plain_line, print_calls
+    most = None if all_ else limit or DEFAULT_LIMIT
+    # One more than is shown tells whether there are more.
+    found = filters.find_calls(runtime.gateway(settings), chosen, limit=None if most is None else most + 1)
+    with Progress(runtime, lambda count: f"reading the list, {count:,} calls so far") as progress:
+        write = _write_tree if tree else _write
+        write(runtime, islice(found, most), form=_Form.of(runtime, settings, quiet=quiet), progress=progress)
+        more = next(found, None) is not None
+    if not progress.count and runtime.form is not Form.JSON:
+        runtime.say("callctl: no calls" if chosen.is_empty else "callctl: no calls match")
+    if more:
+        runtime.say(f"callctl: there are more than {most} calls; --limit N shows more, --all shows all")
 
-    shown = calls[:limit]
-    if runtime.form is Form.JSON:
-        runtime.write_json([call.to_json() for call in shown])
-    elif runtime.form is Form.PLAIN:
-        for call in shown:
-            runtime.write(plain_line(call))
-    elif shown:
-        print_calls(runtime.console(), shown)
-    else:
-        runtime.say("callctl: no calls")
-    if len(calls) > limit:
-        runtime.say(f"callctl: there are more than {limit} calls; --limit N shows more")
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How calls are written: as a table, or as lines, or as an array of JSON objects with ``extra`` in each."""
+
+    form: Form
+    line: Callable[[Call], str]
+    extra: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool) -> _Form:
+        from callctl.views.foreign import printable
+        from callctl.views.tables import plain_line
+
+        if quiet:
+            return cls(Form.PLAIN, lambda call: printable(call.sid), {})
+        return cls(runtime.form, plain_line, {} if settings.is_twilio else {"api_url": settings.api_url})
+
+
+def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
+    """Write calls as they come, page by page."""
+    counted = progress.counted(calls)
+    if form.form is Form.JSON:
+        _write_array(runtime, ({**call.to_json(), **form.extra} for call in counted))
+    elif form.form is Form.PLAIN:
+        _write_lines(runtime, map(form.line, counted))
+    elif (first := next(counted, None)) is not None:
+        from callctl.views.tables import print_calls
+
+        progress.finish()  # from here on, the rows tell how far it is
+        print_calls(runtime.console(), chain([first], counted))
+
+
+def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
+    """Write calls family by family. A parent may come last, so all must be there before the first is written."""
+    from callctl.views import tree
+    from callctl.views.tables import print_rows
+
+    grouped = tree.families(progress.counted(calls))
+    progress.finish()
+    if form.form is Form.JSON:
+        _write_array(runtime, (tree.to_json(family, extra=form.extra) for family in grouped))
+    elif form.form is Form.PLAIN:
+        _write_lines(runtime, map(form.line, tree.members(grouped)))
+    elif grouped:
+        print_rows(runtime.console(), tree.rows(grouped))
+
+
+def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:
+    while chunk := list(islice(lines, _CHUNK)):
+        runtime.write("\n".join(chunk))
+
+
+def _write_array(runtime: Runtime, values: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON array piece by piece, one object to a line."""
+    lines = map(jsonlib.JSONEncoder(ensure_ascii=False).encode, values)
+    # Nothing is written before the first page is there: an error leaves stdout empty.
+    opening = "["
+    while chunk := list(islice(lines, _CHUNK)):
+        runtime.stdout.write(opening + ",\n ".join(chunk))
+        runtime.stdout.flush()
+        opening = ",\n "
+    runtime.write("[]" if opening == "[" else "]")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import TypeVar
 
 from callctl.calls import Call
-
-T = TypeVar("T")
+from callctl.cli.concurrent import side_by_side
 
 _NEWEST = datetime.max.replace(tzinfo=UTC)
 # A call that is in two lists was in both within moments, so both have it in the same place.
@@ -42,32 +39,3 @@ def _first(calls: Iterator[Call]) -> Callable[[], list[Call]]:
 
 def _age(call: Call) -> datetime:
     return call.date_created or call.start_time or _NEWEST
-
-
-def side_by_side(works: Sequence[Callable[[], T]]) -> list[T]:
-    """Do several things at once and return what they return, in their order.
-
-    In daemon threads: those of an executor are waited for when the interpreter exits, so that Ctrl-C would wait for a
-    slow answer.
-
-    Raises:
-        Exception: The first that any of them raised, in their order.
-    """
-    done: list[T | None] = [None] * len(works)
-    failed: list[Exception | None] = [None] * len(works)
-
-    def run(place: int) -> None:
-        try:
-            done[place] = works[place]()
-        except Exception as error:  # raised again in the thread that asked
-            failed[place] = error
-
-    threads = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(len(works))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for error in failed:
-        if error is not None:
-            raise error
-    return done  # type: ignore[return-value]  # whatever has not failed is done

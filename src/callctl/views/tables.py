@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from callctl.calls import Call, format_date
@@ -12,11 +14,26 @@ from callctl.views.statuses import glyph, style
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-# From this width on, a row has room for every fact beside two whole SIDs.
+# From this width on, a row of the live table has room for every fact beside two whole SIDs.
 WIDE = 140
+BRANCH = "└ "
+# How many calls decide how wide the columns are; those after them are printed as they come.
+_SAMPLE = 200
+_GAP = "  "
+# Cells; below it, an address says too little to be shown.
+_LEAST_END = 9
+_MOST_END = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: a call; or, for a parent that is not among the calls, its SID alone. ``depth`` 1 is a child leg."""
+
+    sid: str
+    call: Call | None
+    depth: int = 0
 
 
 def plain_line(call: Call) -> str:
@@ -35,53 +52,112 @@ def plain_line(call: Call) -> str:
 
 
 def print_calls(console: Console, calls: Iterable[Call]) -> None:
-    """Draw calls as a table that fits the console; SIDs stay whole and on one line."""
-    wide = console.width >= WIDE
-    table = _table(wide=wide)
-    for call in calls:
-        (_add_wide if wide else _add_narrow)(table, call)
-    console.print(table)
+    """Draw calls as a table that fits the console, as they come; SIDs stay whole and on one line."""
+    print_rows(console, (Row(call.sid, call) for call in calls))
 
 
-def _table(*, wide: bool) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
-    table.add_column("CALL SID", no_wrap=True, min_width=34)
-    table.add_column("STATUS", no_wrap=True)
-    if wide:
-        table.add_column("DIRECTION", no_wrap=True)
-    table.add_column("FROM", no_wrap=True, overflow="ellipsis")
-    table.add_column("TO", no_wrap=True, overflow="ellipsis")
-    if wide:
-        table.add_column("START", no_wrap=True)
-        table.add_column("FOR", no_wrap=True, justify="right")
-        table.add_column("PARENT CALL SID", no_wrap=True, min_width=34)
-    return table
+def print_rows(console: Console, rows: Iterable[Row]) -> None:
+    """Draw rows as they come. The first of them decide the columns; what does not fit later is cut with ``…``."""
+    later = iter(rows)
+    sample = list(islice(later, _SAMPLE))
+    columns = _fitting(sample, width=console.width)
+    for line in chain([_head(columns)], (_line(row, columns) for row in chain(sample, later))):
+        console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
 
 
-def _add_wide(table: Table, call: Call) -> None:
-    table.add_row(
-        printable(call.sid),
-        _status(call.status),
-        printable(call.direction),
-        printable(call.from_),
-        printable(call.to),
-        local_time(call.start_time),
-        "" if call.duration is None else clock(call.duration),
-        printable(call.parent_call_sid or "-"),
-    )
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: str
+    value: Callable[[Row], str]
+    width: int = 0
+
+    def fitted(self, sample: Sequence[Row], *, most: int | None = None) -> _Column:
+        from rich.cells import cell_len
+
+        widest = max((cell_len(self.value(row)) for row in sample), default=0)
+        width = max(len(self.title), widest)
+        return _Column(self.title, self.value, width if most is None else min(width, most))
 
 
-def _add_narrow(table: Table, call: Call) -> None:
-    table.add_row(printable(call.sid), _status(call.status), printable(call.from_), printable(call.to))
+def _of(read: Callable[[Call], str]) -> Callable[[Row], str]:
+    return lambda row: "" if row.call is None else printable(read(row.call))
 
 
-def _status(status: str) -> Text:
+_SID = _Column("CALL SID", lambda row: BRANCH * bool(row.depth) + printable(row.sid))
+_STATUS = _Column("STATUS", lambda row: "not listed" if row.call is None else shown_status(row.call.status))
+_DIRECTION = _Column("DIRECTION", _of(lambda call: call.direction))
+_FROM = _Column("FROM", _of(lambda call: call.from_))
+_TO = _Column("TO", _of(lambda call: call.to))
+_START = _Column("START", _of(lambda call: local_time(call.start_time)))
+_DURATION = _Column("DURATION", _of(lambda call: "" if call.duration is None else clock(call.duration)))
+_PARENT = _Column("PARENT CALL SID", _of(lambda call: call.parent_call_sid or "-"))
+_IN_ORDER = (_SID, _STATUS, _DIRECTION, _FROM, _TO, _START, _DURATION, _PARENT)
+# What is left out in a narrow terminal, the last first; `show` tells it.
+_LESSER = (_DURATION, _START, _PARENT, _DIRECTION)
+
+
+def _fitting(sample: Sequence[Row], *, width: int) -> list[_Column]:
+    """Return the columns that fit, in their order. SID and status always do, the ends of the call if they can."""
+    kept = {column.title: column.fitted(sample) for column in (_SID, _STATUS)}
+    room = width - sum(column.width + len(_GAP) for column in kept.values())
+    for column in _ends(sample, room=room):
+        kept[column.title] = column
+        room -= column.width + len(_GAP)
+    for lesser in _LESSER:
+        column = lesser.fitted(sample)
+        if column.width > room:
+            break
+        kept[column.title] = column
+        room -= column.width + len(_GAP)
+    return [kept[column.title] for column in _IN_ORDER if column.title in kept]
+
+
+def _ends(sample: Sequence[Row], *, room: int) -> list[_Column]:
+    from_, to = _FROM.fitted(sample, most=_MOST_END), _TO.fitted(sample, most=_MOST_END)
+    both = room - len(_GAP)
+    if both < 2 * _LEAST_END:
+        return [_narrowed(to, room)] if room >= _LEAST_END else []
+    if from_.width + to.width <= both:
+        return [from_, to]
+    # Half for each, and what the one does not need for the other.
+    left = max(both // 2, both - to.width)
+    from_ = _narrowed(from_, left)
+    return [from_, _narrowed(to, both - from_.width)]
+
+
+def _narrowed(column: _Column, width: int) -> _Column:
+    return _Column(column.title, column.value, min(column.width, width))
+
+
+def _head(columns: Sequence[_Column]) -> Text:
     from rich.text import Text
 
-    return Text(f"{glyph(status)} {printable(status)}", style=style(status))
+    return Text(_GAP.join(column.title.ljust(column.width) for column in columns).rstrip(), style="bold")
+
+
+def _line(row: Row, columns: Sequence[_Column]) -> Text:
+    from rich.text import Text
+
+    line = Text()
+    for column in columns:
+        if line:
+            line.append(_GAP)
+        cell = Text(column.value(row), style=_look(row) if column.title == _STATUS.title else "")
+        if column.title != _SID.title:
+            cell.truncate(column.width, overflow="ellipsis")
+        cell.pad_right(max(0, column.width - cell.cell_len))
+        line.append_text(cell)
+    line.rstrip()
+    return line
+
+
+def _look(row: Row) -> str:
+    return "dim" if row.call is None else style(row.call.status)
+
+
+def shown_status(status: str) -> str:
+    """Return a status as people see it: glyph and word."""
+    return f"{glyph(status)} {printable(status)}"
 
 
 def local_time(moment: datetime | None) -> str:

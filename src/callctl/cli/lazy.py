@@ -1,0 +1,66 @@
+"""Commands that are loaded when they are called, so that none waits for the modules of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: its name, where its function is (``module:function`` under ``callctl.cli``), what it does."""
+
+    name: str
+    place: str
+    summary: str
+
+
+# In the order in which help shows them: what changes calls, what shows them, what works without an account.
+CATALOGUE = (
+    Entry("place", "place:place", "Place a call. On a pipe it prints the call's SID alone."),
+    Entry("list", "listing:list_calls", "List calls, newest first."),
+    Entry("show", "show:show", "Show one call, its legs, its timeline, and what went wrong."),
+    Entry("redirect", "redirect:redirect", "Give calls in progress other TwiML, such as a survey."),
+    Entry("hangup", "hangup:hangup", "End calls, whether queued, ringing or in progress."),
+    Entry("wait", "wait:wait", "Block until a call gets to a status; the exit code tells whether it did."),
+    Entry("watch", "watch:watch", "Listen for status callbacks and show the live calls as a table of legs."),
+    Entry("simulator", "simulator:simulator", "Play Twilio's Calls API on this machine: no account, no charge."),
+    Entry("simulator-call", "simulator_call:simulator_call", "Let a call come in at the simulator."),
+    Entry("demo", "demo:demo", "Show live call control on this machine, in about 20 seconds."),
+)
+
+
+def load(entry: Entry) -> Any:
+    """Return a command's function."""
+    module, _, function = entry.place.partition(":")
+    return getattr(import_module(f"callctl.cli.{module}"), function)
+
+
+class LazyCommand(TyperCommand):
+    """Stands for a command in the overview, and gives way to it as soon as it is called or completed."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(entry.name, help=entry.summary)
+        self._entry = entry
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Load the command and let it read its arguments."""
+        return self._real().make_context(info_name, args, parent=parent, **extra)
+
+    def _real(self) -> Any:
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(self._entry.name)(load(self._entry))
+        return typer.main.get_command(alone)
+
+
+class LazyGroup(TyperGroup):
+    """The group of all commands in the catalogue."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for entry in CATALOGUE:
+            self.add_command(LazyCommand(entry), entry.name)

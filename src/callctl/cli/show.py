@@ -1,0 +1,120 @@
+"""``callctl show``: one call, its legs, the timeline that callbacks told, and what went wrong."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callctl.calls import Call
+from callctl.cli import completing, options
+from callctl.cli.concurrent import begin
+from callctl.cli.runtime import Form, Runtime
+from callctl.cli.selecting import one_call, open_store
+from callctl.errors import ApiError, AuthenticationError, NotFoundError, RateLimitedError, StoreError
+from callctl.settings import Settings
+
+if TYPE_CHECKING:
+    from callctl.actions import ActionEvent
+    from callctl.events import CallEvent
+    from callctl.gateway import Gateway, Notification
+    from callctl.views.page import Page
+
+# A Dial rings ten at once (sheet section 6); a call that dials on and on has more.
+MOST_CHILDREN = 1000
+
+
+def show(
+    ctx: typer.Context,
+    call: Annotated[
+        str,
+        typer.Argument(
+            metavar="CALL",
+            help="The call's SID, a start of it (8 characters or more), or @last.",
+            autocompletion=completing.call_sids,
+        ),
+    ],
+    env_file: options.EnvFile = None,
+    account_sid: options.AccountSid = None,
+    request_timeout: options.RequestTimeout = 10.0,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show one call: its parent and child legs, cost and duration, its timeline, and its errors and warnings.
+
+    The timeline is what status callbacks told a watch on this machine; the rest is what the API says now.
+    """
+    runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    gateway = runtime.gateway(settings)
+    page = _page(runtime, settings, gateway, one_call(runtime, settings, gateway, call))
+    from callctl.views.page import plain_lines, print_page, to_json
+
+    if runtime.form is Form.JSON:
+        runtime.write_json(to_json(page))
+    elif runtime.form is Form.PLAIN:
+        runtime.write("\n".join(plain_lines(page)))
+    else:
+        print_page(runtime.console(), page)
+
+
+def _page(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> Page:
+    from callctl.gateway import CallQuery
+    from callctl.views.page import Page
+    from callctl.views.timeline import in_order
+
+    answers = (
+        begin(lambda: gateway.fetch(sid)),
+        begin(lambda: list(gateway.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN))),
+        begin(lambda: _notifications(gateway, sid)),
+    )
+    call = answers[0]()
+    parent = _parent(runtime, gateway, call)
+    children, notes = answers[1](), answers[2]()
+    if isinstance(notes, ApiError):
+        runtime.say(f"callctl: this API tells no errors and warnings of calls (HTTP {notes.status})")
+    events, actions = _told(runtime, settings, sid)
+    return Page(
+        call=call,
+        parent=parent,
+        children=children[::-1],
+        told=in_order(events, actions),
+        notes=None if isinstance(notes, ApiError) else notes,
+        api_url=None if settings.is_twilio else settings.api_url,
+    )
+
+
+def _parent(runtime: Runtime, gateway: Gateway, call: Call) -> Call | None:
+    if call.parent_call_sid is None or call.parent_call_sid == call.sid:
+        return None
+    try:
+        return gateway.fetch(call.parent_call_sid)
+    except NotFoundError:
+        runtime.say(f"callctl: the parent call {call.parent_call_sid} is not there any more")
+        return None
+
+
+def _notifications(gateway: Gateway, sid: str) -> list[Notification] | ApiError:
+    """Return what Twilio noted, or why a service that keeps no such list refused: the rest can be shown without."""
+    try:
+        return gateway.notifications(sid)
+    except (AuthenticationError, RateLimitedError):
+        raise
+    except ApiError as error:
+        return error
+
+
+def _told(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
+    """Return what the local store holds of the call and its family; what can't be read is said, and left out."""
+    reader = open_store(runtime, settings)
+    if reader is None:
+        return [], []
+    try:
+        with closing(reader):
+            events = list(reader.family(sid))
+            legs = dict.fromkeys([sid, *(event.call_sid for event in events)])
+            return events, [action for leg in legs for action in reader.actions(leg)]
+    except StoreError as error:
+        runtime.say(f"callctl: {error.message}")
+        return [], []

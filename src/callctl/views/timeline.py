@@ -1,0 +1,69 @@
+"""The timeline of a call and its legs, as callbacks told it, with what was asked of them in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from callctl.actions import ActionEvent
+from callctl.events import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.views.foreign import printable
+from callctl.views.statuses import glyph
+from callctl.views.tables import BRANCH, clock
+
+_SOURCES = {CALLBACK: "", POLLED: "found by polling", MISSED: "no callback told it"}
+_STATUS_WIDTH = 13
+
+
+def in_order(events: Iterable[CallEvent], actions: Iterable[ActionEvent]) -> list[CallEvent | ActionEvent]:
+    """Return both by the time at which they happened; what happened in one second, as it arrived."""
+    return sorted([*events, *actions], key=_key)
+
+
+def _key(item: CallEvent | ActionEvent) -> tuple[datetime, datetime]:
+    moment, arrival = (item.at, item.at) if isinstance(item, ActionEvent) else (item.moment, item.received_at)
+    return moment.replace(microsecond=0), arrival  # Twilio's time stamps have no fractions
+
+
+def lines(told: Sequence[CallEvent | ActionEvent], *, own: str) -> Iterator[str]:
+    """Yield one line each: local time, time since the first, what happened, and to which leg if not to ``own``."""
+    begin = _key(told[0])[0] if told else None
+    legs = _names(told)
+    for item in told:
+        moment = _key(item)[0]
+        after = "" if begin is None else f"+{clock((moment - begin).total_seconds())}"
+        leg = "" if item.call_sid == own else legs.get(item.call_sid, item.call_sid)
+        what = _asked(item, leg=leg) if isinstance(item, ActionEvent) else _happened(item, leg=leg)
+        yield f"  {moment.astimezone():%H:%M:%S}  {after:>8}  {what}".rstrip()
+
+
+def _names(told: Iterable[CallEvent | ActionEvent]) -> dict[str, str]:
+    """Name each leg by whom it calls, and by its SID where that would not tell two of them apart."""
+    told_of = {item.call_sid: item for item in told if isinstance(item, CallEvent)}
+    called = Counter(event.to for event in told_of.values())
+    return {
+        sid: (BRANCH if event.parent_call_sid else "parent ") + (event.to if called[event.to] == 1 else sid)
+        for sid, event in told_of.items()
+    }
+
+
+def _asked(action: ActionEvent, *, leg: str) -> str:
+    by = f", by rule {action.rule}" if action.rule else ""
+    return printable("  ".join(part for part in (f"▸ {action.action}: {action.outcome}{by}", leg) if part))
+
+
+def _happened(event: CallEvent, *, leg: str) -> str:
+    status = f"{glyph(event.status)} {event.status}".ljust(_STATUS_WIDTH)
+    facts = ", ".join(fact for fact in _facts(event) if fact)
+    return printable("  ".join(part for part in (status, leg, f"({facts})" if facts else "") if part))
+
+
+def _facts(event: CallEvent) -> Iterator[str]:
+    if event.is_final and event.duration:
+        yield clock(event.duration)
+    if event.is_final and event.sip_response_code not in (None, "200"):
+        yield f"SIP {event.sip_response_code}"
+    yield event.answered_by or ""
+    yield _SOURCES.get(event.kind, event.kind)
+    yield "" if event.verified else "not verified"
