@@ -11,13 +11,17 @@ from callctl.errors import UsageError
 from callctl.settings import Settings
 
 STATUS_PATH = "/status"
+# How Twilio shall deliver to a watch (sheet section 5, Transport): try again, three times, also when the watch answers
+# with a 5xx or not at all, as while it is restarted; a local listener is quick to connect to and to answer, so give up
+# each try early. Twilio takes 15 seconds for all of it at most.
+RETRIES = "rc=3&rp=5xx,ct,rt&ct=2000&rt=3000"
 
 
 def find_callback(runtime: Runtime, settings: Settings, given: str | None) -> str | None:
     """Return the callback URL for a call, or None for none, having said on stderr what was chosen and why.
 
-    ``given`` (a URL or ``none``) goes first, then a running watch of the same account and API address that
-    answers, then ``CALLCTL_PUBLIC_URL``.
+    ``given`` (a URL or ``none``) goes first, and as it was given; then a running watch of the same account and API
+    address that answers, then ``CALLCTL_PUBLIC_URL``, these two with what makes Twilio try again.
 
     Raises:
         UsageError: The URL that was asked for can't work.
@@ -43,7 +47,7 @@ def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
     if record is None:
         return None
     runtime.say(f"callctl: status callbacks go to the running watch, {record.callback_url}")
-    return record.callback_url
+    return with_retries(settings, record.callback_url)
 
 
 def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
@@ -56,10 +60,19 @@ def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
     callback = with_status_path(settings.public_url)
     check_reachable(settings, callback, what="CALLCTL_PUBLIC_URL")
     runtime.say(f"callctl: no watch is running; status callbacks go to CALLCTL_PUBLIC_URL, {callback}")
-    return callback
+    return with_retries(settings, callback)
 
 
 def with_status_path(url: str) -> str:
     """Return a public URL with ``/status`` appended if it has no path of its own."""
     parts = urlsplit(url)
     return parts._replace(path=STATUS_PATH).geturl() if parts.path in ("", "/") else url
+
+
+def with_retries(settings: Settings, url: str) -> str:
+    """Return a callback URL of callctl's own with the fragment that makes Twilio try again.
+
+    A fragment that is there is left alone. Another service would not understand it, and might sign it.
+    """
+    understood = settings.is_twilio or settings.is_loopback
+    return f"{url}#{RETRIES}" if understood and not urlsplit(url).fragment else url
