@@ -42,7 +42,7 @@ def test_hang_up_ends_a_call_in_progress(callctl: Callctl, env: Env, place: Plac
     sid = place()
     until(callctl, env, sid, "in-progress")
     outcome = callctl("hangup", sid, env=env)
-    assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\n")
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\tended\n")
 
 
 def test_hanging_up_again_is_no_error_and_says_so(callctl: Callctl, env: Env, place: Place) -> None:
@@ -79,7 +79,7 @@ def test_redirect_gives_a_call_other_twiml(callctl: Callctl, env: Env, place: Pl
     sid = place()
     until(callctl, env, sid, "in-progress")
     outcome = callctl("redirect", sid, "--say", "Goodbye", env=env)
-    assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\n")
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\tredirected\n")
     until(callctl, env, sid, "completed")
 
 

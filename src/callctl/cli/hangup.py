@@ -1,67 +1,224 @@
-"""``callctl hangup``: end calls."""
+"""``callctl hangup``: end calls, one, several, or all that match."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.calls import Call, CallStatus
-from callctl.cli import exits, options
-from callctl.cli.outcomes import remember, show_changed
-from callctl.cli.runtime import Runtime
-from callctl.errors import ApiError, CallctlError, NetworkError, PartlyFailedError, WrongCallStateError
-from callctl.gateway import Gateway
-from callctl.settings import Settings
+from callctl.calls import CallStatus
+from callctl.cli import filters, options
+from callctl.cli.memory import Memory
+from callctl.cli.outcomes import Outcome, show_alone
+from callctl.cli.runtime import Form, Runtime
+from callctl.cli.selecting import calls_to_change
+from callctl.cli.times import read_duration
+from callctl.errors import NotEndedError, UsageError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from callctl.gateway import Gateway
+    from callctl.operations.ending import Ending
+
+PARALLEL = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How calls are to be ended; ``wait`` is in seconds."""
+
+    only_ringing: bool
+    wait: float | None
+
+    @property
+    def action(self) -> str:
+        """What it is called in records."""
+        return "cancel" if self.only_ringing else "hangup"
+
+    @property
+    def request(self) -> tuple[tuple[str, str], ...]:
+        """The form that is sent."""
+        return (("Status", "canceled" if self.only_ringing else "completed"),)
 
 
 def hangup(
     ctx: typer.Context,
-    calls: Annotated[list[str], typer.Argument(metavar="CALL...", help="SIDs of the calls to end.")],
+    calls: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CALL]...", help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin."),
+    ] = None,
+    only_ringing: Annotated[
+        bool, typer.Option("--only-ringing", help="Leave a call alone that was answered meanwhile.")
+    ] = False,
+    family: Annotated[bool, typer.Option("--family", help="End the parent leg and all its children as well.")] = False,
+    wait: Annotated[
+        str | None, typer.Option("--wait", metavar="DURATION", help="Wait so long for the end, such as 5s.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="End all live calls, or those that match the filters.")] = False,
+    live: filters.Live = False,
+    status: filters.Status = None,
+    to: filters.To = None,
+    from_: filters.From = None,
+    parent: filters.Parent = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    older_than: filters.OlderThan = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask; needs --max without a terminal.")] = False,
+    max_: Annotated[
+        int | None, typer.Option("--max", metavar="N", min=1, help="With more matches than this, end nothing.")
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option("--parallel", metavar="N", min=1, max=64, help="So many requests at once.")
+    ] = PARALLEL,
+    until_none: Annotated[
+        str | None,
+        typer.Option(
+            "--until-none",
+            metavar="DURATION",
+            help="Repeat so long until no call matches. This does not stop the application that places them.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be ended, and send nothing.")] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = 10.0,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """End calls, whether they are queued, ringing or in progress."""
+    """End calls, whether queued, ringing or in progress.
+
+    A call that is over already is no error. Calls named here are never asked about; --all shows what matches and asks
+    for their number, or takes --yes and --max N. Ending a child leg does not end its parent: --family ends both.
+    """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
-    sids = list(dict.fromkeys(options.check_sid(sid) for sid in calls))
+    manner = Manner(only_ringing, None if wait is None else read_duration(wait, option="--wait"))
+    chosen = filters.read_filters(
+        live=live or all_,
+        status=status,
+        to=to,
+        from_=from_,
+        parent=parent,
+        since=since,
+        until=until,
+        older_than=older_than,
+        now=datetime.now().astimezone(),
+    )
+    repeat = None if until_none is None else read_duration(until_none, option="--until-none")
+    _check(calls, all_=all_, chosen=chosen, family=family, repeat=repeat)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     gateway = runtime.gateway(settings)
-    if len(sids) == 1:
-        _end(runtime, settings, gateway, sids[0])
+    with Memory(runtime, settings) as memory:
+        if not all_:
+            sids = calls_to_change(runtime, settings, gateway, calls or [])
+            if len(sids) == 1 and not family and not dry_run:
+                _end_alone(runtime, gateway, memory, sids[0], manner=manner)
+                return
+        from callctl.cli.hangup_many import Many
+
+        many = Many(runtime, gateway, memory, manner=manner, parallel=parallel, dry_run=dry_run, yes=yes, limit=max_)
+        if all_:
+            many.end_matching(chosen, repeat=repeat)
+        else:
+            many.end_named(sids, family=family, on_stdin="-" in (calls or []))
+
+
+def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, family: bool, repeat: float | None) -> None:
+    if all_ and calls:
+        raise UsageError("--all ends the calls that match, and some are named as well", hint="give one or the other")
+    if all_ and family:
+        raise UsageError(
+            "--family goes with calls that are named, not with --all", hint="--all ends every leg that matches"
+        )
+    if all_:
         return
-    failed = [sid for sid in sids if not _try_to_end(runtime, settings, gateway, sid)]
-    if failed:
-        raise PartlyFailedError(f"{len(failed)} of {len(sids)} calls were not ended: {', '.join(failed)}")
+    if not calls:
+        raise UsageError("no call was named", hint="give SIDs, @last or - (SIDs on stdin), or --all with filters")
+    if not chosen.is_empty:
+        raise UsageError("the filters go with --all, not with calls that are named")
+    if repeat is not None:
+        raise UsageError("--until-none goes with --all")
 
 
-def _end(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> None:
-    try:
-        call = gateway.hangup(sid)
-    except WrongCallStateError:
-        call = gateway.fetch(sid)
-        if call.is_live:
-            raise
-        show_changed(runtime, call, action="hangup", told=f"already over: {sid} is {call.status}")
-        return
-    request = [("Status", str(CallStatus.COMPLETED))]
-    remember(runtime, settings, call, action="hangup", request=request, outcome=f"the API says {call.status}")
-    show_changed(runtime, call, action="hangup", told=_told(call))
+def ender(gateway: Gateway, manner: Manner) -> Callable[[str], Ending]:
+    """Return what ends one call, and waits for the end if that was asked for."""
+    from callctl.operations import ending
+
+    def end(sid: str) -> Ending:
+        if manner.only_ringing:
+            ended = ending.cancel(gateway, sid)
+        else:
+            ended = ending.hang_up(gateway, sid, sleep=time.sleep, monotonic=time.monotonic)
+        if manner.wait is None:
+            return ended
+        return ending.see_ended(gateway, ended, limit=manner.wait, sleep=time.sleep, monotonic=time.monotonic)
+
+    return end
 
 
-def _told(call: Call) -> str:
-    if call.is_live:
-        return f"hang-up accepted: {call.sid} is still {call.status}"
-    return f"ended: {call.sid} is {call.status}"
+def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, manner: Manner) -> None:
+    ended = ender(gateway, manner)(sid)
+    told = outcome_of(ended, memory, sid=sid, manner=manner)
+    if asked_for(told):
+        memory.note([told.to_event(datetime.now(UTC))])
+    problem = _problem(ended, manner)
+    if problem is None or runtime.form is not Form.TABLE:
+        show_alone(runtime, told)
+    parent = ended.call.parent_call_sid
+    if parent is not None and told.result in ("ended", "accepted"):
+        runtime.say(
+            f"callctl: its parent {parent} goes on with the Dial's action, else with its next verb, else it hangs up\n"
+            f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once"
+        )
+    if problem is not None:
+        raise problem
 
 
-def _try_to_end(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> bool:
-    try:
-        _end(runtime, settings, gateway, sid)
-    except (ApiError, NetworkError) as error:
-        told = CallctlError(f"{sid}: {error.message}", hint=error.hint)
-        runtime.complain(told, code=exits.code_for(error))
-        return False
-    return True
+def _problem(ended: Ending, manner: Manner) -> NotEndedError | WaitTimeoutError | None:
+    call = ended.call
+    if ended.result == "not-ended":
+        return NotEndedError(
+            f"not ended: {call.sid} is in progress", hint=f"`callctl hangup {call.sid}` ends it all the same"
+        )
+    if ended.result == "accepted" and manner.wait is not None:
+        return WaitTimeoutError(
+            f"the hang-up of {call.sid} was accepted, but after {manner.wait:g} s it is still {call.status}",
+            hint=f"`callctl show {call.sid}` tells what becomes of it",
+        )
+    return None
+
+
+def asked_for(told: Outcome) -> bool:
+    """Tell whether something was asked of the call that may have changed it."""
+    return told.result in ("ended", "accepted")
+
+
+def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Outcome:
+    """Return what came of it in words; how long the call had been ringing only if callbacks told that."""
+    call = ended.call
+    match ended.result:
+        case "ended":
+            before = _before(memory, sid, call.status)
+            sentence, noted = f"ended: {sid} is {call.status}{before}", f"{call.status}{before}"
+        case "accepted":
+            sentence, noted = f"hang-up accepted: {sid} is still {call.status}", f"accepted, still {call.status}"
+        case "already-over":
+            sentence, noted = f"already over: {sid} is {call.status}", ""
+        case _:
+            sentence, noted = f"not ended: {sid} is in progress", ""
+    return Outcome(manner.action, sid, str(ended.result), sentence, manner.request, noted, call)
+
+
+def _before(memory: Memory, sid: str, status: str) -> str:
+    leg = memory.leg(sid)
+    if leg is None:
+        return ""
+    from callctl.operations.told import seconds_before_end
+
+    known = seconds_before_end(leg, status, now=datetime.now(UTC))
+    if known is None:
+        return ""
+    was = "in progress" if known[0] == CallStatus.IN_PROGRESS else known[0]
+    return f", was {was} for {known[1]:.0f} s"

@@ -1,43 +1,106 @@
-"""How a command tells what a call is like after it was changed."""
+"""How commands tell what came of asking that a call be changed: a sentence, a row, or an object, one per call."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from callctl.actions import ActionEvent
 from callctl.calls import Call
-from callctl.cli.runtime import Form, Runtime
-from callctl.errors import StoreError
-from callctl.settings import Settings
+from callctl.cli import exits
+from callctl.cli.runtime import Form, Runtime, error_record
+from callctl.errors import CallctlError
 from callctl.views.foreign import printable
 
+FAILED = "failed"
+DRY_RUN = "dry-run"
+_NAMED = 5  # calls that a summary names one by one
 
-def show_changed(runtime: Runtime, call: Call, *, action: str, told: str) -> None:
-    """Write one changed call: a sentence on a terminal, SID and status on a pipe, or one JSON object on a line."""
-    if runtime.form is Form.JSON:
-        runtime.write_json({"v": 1, "type": "action", "action": action, "outcome": told, "call": call.to_json()})
-    elif runtime.form is Form.PLAIN:
-        runtime.write(f"{printable(call.sid)}\t{printable(call.status)}")
-        runtime.say(f"callctl: {told}")
-    else:
-        runtime.write(printable(told))
+Request = tuple[tuple[str, str], ...]
 
 
-def remember(
-    runtime: Runtime, settings: Settings, call: Call, *, action: str, request: list[tuple[str, str]], outcome: str
-) -> None:
-    """Keep what was asked of a call in the store, where a running watch and ``show`` find it.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one request.
 
-    It has been done by now, so a store that can't be written is told of and is no failure.
+    ``action`` is hangup, cancel or redirect; ``result`` one word; ``sentence`` the same for people, and ``noted`` for
+    the store, where the SID stands beside it; ``call`` what the API told last; ``more`` what else belongs into the JSON
+    object.
     """
-    from callctl.store.sqlite import SqliteStore
 
-    event = ActionEvent(datetime.now(UTC), call.sid, action, tuple(request), outcome, call.status)
-    try:
-        store = SqliteStore(settings.store, world=settings.world)
-        try:
-            store.record_action(event)
-        finally:
-            store.close()
-    except StoreError as error:
-        runtime.say(f"callctl: done, but not written down: {error.message}")
+    action: str
+    sid: str
+    result: str
+    sentence: str
+    request: Request
+    noted: str = ""
+    call: Call | None = None
+    error: CallctlError | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The status the API told last, or nothing."""
+        return "" if self.call is None else self.call.status
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``--json`` writes on one line."""
+        record = {
+            "v": 1,
+            "type": "action",
+            "action": self.action,
+            "call_sid": self.sid,
+            "result": self.result,
+            "outcome": self.sentence,
+            "request": dict(self.request),
+            "call": None if self.call is None else self.call.to_json(),
+        }
+        if self.error is not None:
+            record["error"] = error_record(self.error, code=exits.code_for(self.error))
+        return record | dict(self.more)
+
+    def to_event(self, at: datetime) -> ActionEvent:
+        """Return what the store keeps of it."""
+        return ActionEvent(at, self.sid, self.action, self.request, self.noted, self.status or None)
+
+
+def failure(action: str, sid: str, *, request: Request, error: CallctlError) -> Outcome:
+    """Return the outcome of a request that was refused or not answered."""
+    return Outcome(action, sid, FAILED, error.message, request, error=error)
+
+
+def show_alone(runtime: Runtime, outcome: Outcome) -> None:
+    """Write the outcome for the only call: on a pipe a row, and the sentence beside it on stderr."""
+    if runtime.form is Form.TABLE:
+        runtime.write(printable(outcome.sentence))
+        return
+    show_among_others(runtime, outcome)
+    if runtime.form is Form.PLAIN:
+        runtime.say(f"callctl: {outcome.sentence}")
+
+
+def show_among_others(runtime: Runtime, outcome: Outcome) -> None:
+    """Write the outcome for one of several calls; a failure also goes to stderr, with its reason."""
+    if runtime.form is Form.JSON:
+        runtime.write_json(outcome.to_json())
+        return
+    if outcome.error is not None:
+        told = CallctlError(f"{outcome.sid}: {outcome.error.message}", hint=outcome.error.hint)
+        runtime.complain(told, code=exits.code_for(outcome.error))
+    if runtime.form is Form.PLAIN:
+        runtime.write("\t".join(printable(text) for text in (outcome.sid, outcome.status, outcome.result)))
+    elif outcome.error is None:
+        runtime.write(printable(outcome.sentence))
+
+
+def some(sids: Sequence[str]) -> str:
+    """Name a few calls, and say how many more there are."""
+    more = f" and {len(sids) - _NAMED} more" if len(sids) > _NAMED else ""
+    return ", ".join(sids[:_NAMED]) + more
+
+
+def calls(count: int) -> str:
+    """Return a number of calls in words."""
+    return "1 call" if count == 1 else f"{count} calls"

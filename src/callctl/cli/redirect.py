@@ -1,43 +1,111 @@
-"""``callctl redirect``: other TwiML for a live call."""
+"""``callctl redirect``: other TwiML for live calls."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from callctl.cli import instructions, options
 from callctl.cli.callbacks import find_callback
-from callctl.cli.outcomes import remember, show_changed
+from callctl.cli.selecting import calls_to_change
+from callctl.errors import UsageError
+
+_SHOWN = 60  # characters of a document, in the command for the other leg
 
 
 def redirect(
     ctx: typer.Context,
-    call: Annotated[str, typer.Argument(metavar="CALL", help="The call's SID.")],
+    calls: Annotated[
+        list[str],
+        typer.Argument(metavar="CALL...", help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin."),
+    ],
     url: instructions.Url = None,
     twiml: instructions.Twiml = None,
     say: instructions.Say = None,
     dial: instructions.Dial = None,
     method: instructions.Method = None,
+    fallback_url: instructions.FallbackUrl = None,
+    add_callbacks: instructions.AddCallbacks = False,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="parent|children", help="Redirect the other legs of the call that is named."),
+    ] = None,
+    when: Annotated[
+        str | None, typer.Option("--when", metavar="answered", help="Wait until the call is in progress.")
+    ] = None,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = 10.0,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Give a call that is in progress other TwiML, for example: callctl redirect CAxxx --url survey."""
-    from callctl.gateway import RedirectRequest
+    """Give calls in progress other TwiML, for example: callctl redirect CAxxx --url survey.
 
+    Of a parent leg inside <Dial>, the child drops, and the Dial's action is asked as well. When a child leg is
+    redirected, its parent goes on with the Dial's action, else with its next verb, else it hangs up. Which it is, is
+    said before it is done. No Status is ever sent with it: Twilio leaves open which of the two would count, so that
+    a call might be ended instead; `callctl hangup` ends calls.
+    """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
-    options.check_sid(call)
+    if on not in (None, "parent", "children"):
+        raise UsageError(f"--on is parent or children, not {on}")
+    if when not in (None, "answered"):
+        raise UsageError(f"--when is answered, not {when}")
+    if twiml == "-" and "-" in calls:
+        raise UsageError(
+            "stdin can't hold both the SIDs and the TwiML", hint="put the TwiML into a file: --twiml @FILE"
+        )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     gateway = runtime.gateway(settings)
-    callback = find_callback(runtime, settings, None) if dial else None
+    callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
     orders = instructions.read_instructions(
-        runtime, settings, url=url, twiml=twiml, say=say, dial=dial, method=method, callback=callback
+        runtime,
+        settings,
+        url=url,
+        twiml=twiml,
+        say=say,
+        dial=dial,
+        method=method,
+        callback=callback,
+        add_callbacks=add_callbacks,
     )
-    request = RedirectRequest(url=orders.url, method=orders.method, twiml=orders.twiml)
-    changed = gateway.redirect(call, request)
-    where = f"to {url}" if url else "to other TwiML"
-    remember(runtime, settings, changed, action="redirect", request=request.parameters(), outcome=where)
-    show_changed(runtime, changed, action="redirect", told=f"redirected {where}: {changed.sid} is {changed.status}")
+    fallback = instructions.read_fallback(settings, fallback_url)
+
+    from callctl.cli.memory import Memory
+    from callctl.cli.redirecting import Redirecting
+    from callctl.gateway import RedirectRequest
+
+    request = RedirectRequest(
+        url=orders.url,
+        method=orders.method,
+        twiml=orders.twiml,
+        fallback_url=fallback.url or None,
+        fallback_method=fallback.method,
+    )
+    sids = calls_to_change(runtime, settings, gateway, calls)
+    given = {"--url": url, "--twiml": twiml, "--say": say}
+    with Memory(runtime, settings) as memory:
+        work = Redirecting(
+            runtime,
+            settings,
+            gateway,
+            memory,
+            request=request,
+            where=url or "other TwiML",
+            again=_again(given, dial=dial or (), add_callbacks=add_callbacks),
+        )
+        work.redirect(work.others(sids, on=on) if on else sids, when_answered=when is not None)
+
+
+def _again(given: Mapping[str, str | None], *, dial: Sequence[str], add_callbacks: bool) -> str:
+    """Return the options once more, for the command that redirects the other leg."""
+    pairs = [*given.items(), *(("--dial", destination) for destination in dial)]
+    words = [word for option, value in pairs if value for word in (option, _short(value))]
+    return shlex.join([*words, "--add-callbacks"] if add_callbacks else words)
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"

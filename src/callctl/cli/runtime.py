@@ -103,7 +103,7 @@ class Runtime:
     def complain(self, error: CallctlError, *, code: int) -> None:
         """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``."""
         if self.json:
-            self.stderr.write(json.dumps(_error_record(error, code=code), ensure_ascii=False) + "\n")
+            self.stderr.write(json.dumps(error_record(error, code=code), ensure_ascii=False) + "\n")
             self.stderr.flush()
             return
         self.say(f"callctl: error: {error.message}")
@@ -154,7 +154,8 @@ class Runtime:
         self.say(f"callctl: {wait.reason}; trying again in {wait.seconds:.1f} s")
 
 
-def _error_record(error: CallctlError, *, code: int) -> dict[str, Any]:
+def error_record(error: CallctlError, *, code: int) -> dict[str, Any]:
+    """Return an error as the object that ``--json`` writes."""
     record: dict[str, Any] = {"v": 1, "type": "error", "message": error.message, "hint": error.hint, "exit_code": code}
     if isinstance(error, ApiError):
         record |= {

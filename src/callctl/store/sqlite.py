@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
@@ -135,11 +135,21 @@ class SqliteStore:
         Raises:
             StoreError: It could not be kept.
         """
-        with self._lock, explained(self._path, "write to"):
-            self._connection.execute(
-                "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)",
-                (self._world, action.call_sid, microseconds(action.at), json.dumps(action.to_record())),
-            )
+        self.record_actions([action])
+
+    def record_actions(self, actions: Iterable[ActionEvent]) -> None:
+        """Keep what was asked of several calls, all with one write to the disk, or none of it.
+
+        Raises:
+            StoreError: They could not be kept.
+        """
+        rows = [
+            (self._world, action.call_sid, microseconds(action.at), json.dumps(action.to_record()))
+            for action in actions
+        ]
+        with self._lock, explained(self._path, "write to"), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)", rows)
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls of which nothing was told since, with their events; return how many.

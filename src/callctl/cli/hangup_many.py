@@ -1,0 +1,275 @@
+"""Ending many calls: which, after asking, several at once, and told one by one."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from callctl.calls import Call, CallStatus
+from callctl.cli.filters import Filters, find_calls
+from callctl.cli.hangup import Manner, asked_for, ender, outcome_of
+from callctl.cli.memory import Memory
+from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, calls, failure, show_among_others, some
+from callctl.cli.progress import Progress
+from callctl.cli.runtime import Form, Runtime
+from callctl.errors import CallctlError, PartlyFailedError, UsageError, WaitTimeoutError
+from callctl.operations.many import Done, Failed, for_each
+from callctl.operations.relatives import family_of
+
+if TYPE_CHECKING:
+    from callctl.gateway import Gateway
+    from callctl.operations.ending import Ending
+
+_BAR = 20  # characters
+_PAUSE = 1.0  # seconds between two rounds
+# Queued calls first, or they would ring meanwhile; an answered one is already being paid for.
+_ORDER = (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
+
+
+class Many:
+    """One command's hang-up of many calls."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        gateway: Gateway,
+        memory: Memory,
+        *,
+        manner: Manner,
+        parallel: int,
+        dry_run: bool,
+        yes: bool,
+        limit: int | None,
+    ) -> None:
+        self._runtime = runtime
+        self._gateway = gateway
+        self._memory = memory
+        self._manner = manner
+        self._parallel = parallel
+        self._dry_run = dry_run
+        self._yes = yes
+        self._limit = limit
+        self._outcomes: dict[str, Outcome] = {}
+
+    def end_named(self, sids: Sequence[str], *, family: bool, on_stdin: bool) -> None:
+        """End the calls that were named; ``family`` adds the other legs of each.
+
+        Raises:
+            UsageError: Many came on stdin, and nothing says that they are all meant.
+            PartlyFailedError: Some were not ended.
+        """
+        if on_stdin and len(sids) > 1 and not self._dry_run:
+            self._check_confirmed(len(sids), source="on stdin")
+        waves: list[list[str]] = [list(sids)]
+        if family:
+            families = [family_of(self._gateway, sid) for sid in sids]
+            heads = list(dict.fromkeys(members[0] for members in families))
+            rest = dict.fromkeys(chain.from_iterable(members[1:] for members in families))
+            waves = [heads, [sid for sid in rest if sid not in heads]]
+        if self._dry_run:
+            self._show_dry([(sid, None) for sid in chain.from_iterable(waves)])
+            return
+        self._end(waves)
+        self._sum_up()
+
+    def end_matching(self, chosen: Filters, *, repeat: float | None) -> None:
+        """End the live calls that match, after asking; with ``repeat`` again for so many seconds, until none does.
+
+        Raises:
+            UsageError: More match than --max allows, or nobody can be asked and the flags for that case are missing.
+            PartlyFailedError: Some were not ended.
+            WaitTimeoutError: New ones came as fast as they were ended.
+        """
+        if self._manner.only_ringing:
+            chosen = _only_ringing(chosen)
+        if not self._dry_run:
+            self._check_flags()
+        deadline = None if repeat is None else time.monotonic() + repeat
+        matching = self._matching(chosen)
+        if not matching:
+            self._runtime.say("callctl: no live call matches")
+            return
+        if self._dry_run:
+            self._show_dry([(call.sid, call) for call in matching])
+            return
+        self._confirm(matching)
+        if deadline is not None:
+            self._runtime.say(
+                "callctl: repeating until no call matches; this does not stop the application that places them"
+            )
+        self._end(_waves(matching))
+        self._sum_up(() if deadline is None else self._repeat(chosen, deadline=deadline))
+
+    def _matching(self, chosen: Filters) -> list[Call]:
+        found = find_calls(self._gateway, chosen, limit=None)
+        with Progress(self._runtime, lambda count: f"{calls(count)} found") as progress:
+            # One more than are allowed is enough to know.
+            enough = None if self._limit is None or self._dry_run else self._limit + 1
+            matching = list(islice(progress.counted(found), enough))
+        if enough is not None and len(matching) == enough:
+            raise UsageError(
+                f"more calls match than --max {self._limit}: nothing was ended", hint="look at them with --dry-run"
+            )
+        matching.sort(key=_urgency)
+        return matching
+
+    # Asking
+
+    def _check_flags(self) -> None:
+        if self._runtime.may_ask or (self._yes and self._limit is not None):
+            return
+        raise UsageError(
+            "there is no terminal to ask at, and --all may end many calls",
+            hint="give --yes and --max N: with more than N matches nothing is ended; --dry-run shows what matches",
+        )
+
+    def _check_confirmed(self, count: int, *, source: str) -> None:
+        if not self._yes or self._limit is None:
+            raise UsageError(
+                f"{calls(count)} {source}, and nobody can be asked whether they are meant",
+                hint="give --yes and --max N: with more than N nothing is ended",
+            )
+        if count > self._limit:
+            raise UsageError(f"{calls(count)} {source}, more than --max {self._limit}: nothing was ended")
+
+    def _confirm(self, matching: Sequence[Call]) -> None:
+        if self._yes:
+            return
+        from callctl.views.tables import print_calls
+
+        runtime = self._runtime
+        print_calls(runtime.console(), matching)
+        count = len(matching)
+        runtime.stderr.write(f"Type {count} to end {'this call' if count == 1 else f'these {count} calls'}: ")
+        runtime.stderr.flush()
+        if runtime.stdin.readline().strip() != str(count):
+            raise CallctlError("not confirmed: nothing was ended")
+
+    # Ending
+
+    def _end(self, waves: Iterable[Sequence[str]]) -> None:
+        end = ender(self._gateway, self._manner)
+        sids = [list(wave) for wave in waves if wave]
+        total = sum(len(wave) for wave in sids)
+        done = 0
+        with Progress(self._runtime, lambda count: _bar(count, total)) as progress:
+            try:
+                for wave in sids:
+                    for group in for_each(wave, end, parallel=self._parallel):
+                        progress.count = done = done + len(group)
+                        self._take([self._told(result) for result in group])
+            except KeyboardInterrupt:
+                self._runtime.say(f"callctl: stopped after {done} of {calls(total)}; some more may have been ended")
+                raise
+
+    def _told(self, result: Done[Ending] | Failed) -> Outcome:
+        if isinstance(result, Failed):
+            return failure(self._manner.action, result.sid, request=self._manner.request, error=result.error)
+        return outcome_of(result.value, self._memory, sid=result.sid, manner=self._manner)
+
+    def _take(self, told: Sequence[Outcome]) -> None:
+        """Show and write down what is new; of a call that had been dealt with, only what came out differently."""
+        news = [one for one in told if self._is_news(one)]
+        self._outcomes.update((one.sid, one) for one in told)
+        for one in news:
+            show_among_others(self._runtime, one)
+        asked = [one.to_event(datetime.now(UTC)) for one in news if asked_for(one)]
+        if asked:
+            self._memory.note(asked)
+
+    def _is_news(self, told: Outcome) -> bool:
+        before = self._outcomes.get(told.sid)
+        return before is None or before.result != told.result
+
+    def _repeat(self, chosen: Filters, *, deadline: float) -> list[str]:
+        """End what matches again and again; return what still matches when the time is over."""
+        while True:
+            time.sleep(_PAUSE)
+            # What has ended may be listed as live for a while (sheet section 2).
+            over = {sid for sid, told in self._outcomes.items() if told.result in ("ended", "already-over")}
+            found = [call for call in find_calls(self._gateway, chosen, limit=None) if call.sid not in over]
+            if not found or time.monotonic() >= deadline:
+                return [call.sid for call in found]
+            fresh = {call.sid for call in found} - self._outcomes.keys()
+            if self._limit is not None and len(self._outcomes) + len(fresh) > self._limit:
+                self._runtime.say(f"callctl: with those that match now it would be more than --max {self._limit}")
+                return [call.sid for call in found]
+            self._end(_waves(sorted(found, key=_urgency)))
+
+    # Telling
+
+    def _show_dry(self, found: Sequence[tuple[str, Call | None]]) -> None:
+        known = [call for _, call in found if call is not None]
+        if self._runtime.form is Form.TABLE and known:
+            from callctl.views.tables import print_calls
+
+            print_calls(self._runtime.console(), known)
+        else:
+            for sid, call in found:
+                sentence = f"would be ended: {sid}"
+                told = Outcome(self._manner.action, sid, DRY_RUN, sentence, self._manner.request, call=call)
+                show_among_others(self._runtime, told)
+        form = "&".join("=".join(pair) for pair in self._manner.request)
+        self._runtime.say(f"callctl: nothing was sent; without --dry-run, {calls(len(found))} would get {form}")
+
+    def _sum_up(self, left: Sequence[str] = ()) -> None:
+        """Say how it went.
+
+        Raises:
+            WaitTimeoutError: Some calls still match.
+            PartlyFailedError: Some were not ended; if there was only one, its own error instead.
+        """
+        outcomes = list(self._outcomes.values())
+        counts = Counter(told.result.replace("-", " ") for told in outcomes)
+        if len(outcomes) > 1:
+            how = ", ".join(f"{count} {result}" for result, count in counts.items())
+            self._runtime.say(f"callctl: {calls(len(outcomes))}: {how}")
+        if left:
+            raise WaitTimeoutError(
+                f"{calls(len(left))} still match: {some(left)}",
+                hint="an application may be placing them as fast as they are ended: stop it there",
+            )
+        missed = [told for told in outcomes if self._is_missed(told)]
+        if len(outcomes) == 1 and missed and missed[0].error is not None:
+            raise missed[0].error
+        if missed:
+            raise PartlyFailedError(
+                f"{len(missed)} of {calls(len(outcomes))} not ended: {some([told.sid for told in missed])}",
+                hint="`callctl list --live` shows what is left",
+            )
+
+    def _is_missed(self, told: Outcome) -> bool:
+        waited = self._manner.wait is not None
+        return told.result in (FAILED, "not-ended") or (waited and told.result == "accepted")
+
+
+def _only_ringing(chosen: Filters) -> Filters:
+    """Leave calls in progress out, which need no request then.
+
+    Raises:
+        UsageError: Nothing else was asked for.
+    """
+    statuses = tuple(status for status in chosen.statuses if status != CallStatus.IN_PROGRESS)
+    if not statuses:
+        raise UsageError("no call can match: --only-ringing leaves calls in progress alone")
+    return replace(chosen, statuses=statuses)
+
+
+def _waves(matching: Sequence[Call]) -> list[list[str]]:
+    """Return the parents, then the children: a parent that lost its child first would go on with its next verb."""
+    parents = [call.sid for call in matching if call.parent_call_sid is None]
+    return [parents, [call.sid for call in matching if call.parent_call_sid is not None]]
+
+
+def _urgency(call: Call) -> int:
+    return _ORDER.index(call.status) if call.status in _ORDER else len(_ORDER)
+
+
+def _bar(count: int, total: int) -> str:
+    filled = _BAR * count // max(total, 1)
+    return f"[{'#' * filled}{'.' * (_BAR - filled)}] {count} of {calls(total)}"

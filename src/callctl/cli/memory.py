@@ -1,0 +1,67 @@
+"""The local store, as commands that change calls use it: what callbacks told, and what was asked of a call.
+
+It is a help and no more: one that can't be read or written is told of once, and nothing fails for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from callctl.cli.runtime import Runtime
+from callctl.cli.selecting import open_store
+from callctl.errors import StoreError
+
+if TYPE_CHECKING:
+    from callctl.actions import ActionEvent
+    from callctl.board import Leg
+    from callctl.settings import Settings
+    from callctl.store.reader import Reader
+    from callctl.store.sqlite import SqliteStore
+
+
+class Memory:
+    """Opened when it is first needed, closed at the end of the block. Legs may be asked for in several threads."""
+
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+        self._runtime = runtime
+        self._settings = settings
+        self._reader: Reader | None = None
+        self._store: SqliteStore | None = None
+
+    def __enter__(self) -> Self:
+        self._reader = open_store(self._runtime, self._settings)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for opened in (self._reader, self._store):
+            if opened is not None:
+                opened.close()
+
+    def leg(self, sid: str) -> Leg | None:
+        """Return a leg as callbacks told it, or None if they did not."""
+        if self._reader is None:
+            return None
+        try:
+            if self._reader.call(sid) is None:
+                return None
+            from callctl.operations.told import leg_of
+
+            return leg_of(self._reader, sid)
+        except StoreError as error:
+            self._runtime.say_once(f"callctl: {error.message}")
+            return None
+
+    def note(self, actions: Iterable[ActionEvent]) -> None:
+        """Write down what was asked of calls, where a running watch and ``show`` find it."""
+        from callctl.store.sqlite import SqliteStore
+
+        try:
+            if self._store is None:
+                self._store = SqliteStore(self._settings.store, world=self._settings.world)
+            self._store.record_actions(actions)
+        except StoreError as error:
+            self._runtime.say_once(f"callctl: done, but not written down: {error.message}")

@@ -1,0 +1,161 @@
+"""Redirecting a call: what that does to its other leg, and what to say when it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from callctl.board import Leg
+from callctl.calls import Call, CallStatus, Direction
+from callctl.errors import CallctlError, WrongCallStateError
+from callctl.gateway import RedirectRequest
+from callctl.operations.pauses import until
+from callctl.operations.relatives import Relatives
+
+# How long REST may refuse a call that callbacks say is in progress, in seconds.
+LAG = 2.0
+
+
+class Door(Protocol):
+    """What redirecting needs of the gateway."""
+
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        """Give a call other TwiML."""
+
+    def fetch(self, sid: str) -> Call:
+        """Ask for a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLeg:
+    """What a redirect does to the other leg of a ``<Dial>``.
+
+    ``relation`` is what that leg is to the redirected one: child or parent.
+    """
+
+    sid: str
+    relation: str
+    effect: str
+
+
+def foresee(relatives: Relatives) -> list[OtherLeg]:
+    """Return what happens to the other legs when a call is redirected (sheet section 3)."""
+    if relatives.children:
+        return [
+            OtherLeg(child.sid, "child", f"{_doing(child)}: drops, and the Dial's action is asked as well")
+            for child in relatives.children
+        ]
+    if relatives.parent_sid is not None:
+        return [
+            OtherLeg(
+                relatives.parent_sid,
+                "parent",
+                "goes on with the Dial's action, else with its next verb, else hangs up",
+            )
+        ]
+    return []
+
+
+def whose_phone(call: Call) -> str:
+    """Say whose phone a leg is, from its direction."""
+    match call.direction:
+        case Direction.INBOUND:
+            return f"the phone of the caller, {call.from_ or 'unknown'}"
+        case Direction.OUTBOUND_DIAL:
+            return f"the phone that <Dial> called, {call.to or 'unknown'} ({call.direction})"
+        case _:
+            return f"the phone that was called, {call.to or 'unknown'} ({call.direction or 'direction unknown'})"
+
+
+def _doing(call: Call) -> str:
+    verb = {CallStatus.IN_PROGRESS.value: "talking to", CallStatus.RINGING.value: "ringing"}.get(call.status)
+    return f"{verb} {call.to}" if verb else f"{call.status}, to {call.to}"
+
+
+def redirect(
+    door: Door,
+    sid: str,
+    request: RedirectRequest,
+    *,
+    told: Callable[[], Leg | None],
+    sleep: Callable[[float], None],
+    monotonic: Callable[[], float],
+    now: Callable[[], datetime],
+) -> Call:
+    """Redirect a call; while callbacks say that it is in progress and REST does not yet, try for up to two seconds.
+
+    A refused redirect was not carried out, so that it may be sent again.
+
+    Args:
+        door: The gateway.
+        sid: The call.
+        request: What it shall run.
+        told: Returns what callbacks told of the call, or None.
+        sleep: Waits for some seconds.
+        monotonic: A clock that only goes on, in seconds.
+        now: The time of day.
+
+    Raises:
+        WrongCallStateError: It was refused; the message says what the call does now, the hint what would work.
+        OutcomeUnknownError: No answer came; the call may have been redirected.
+    """
+
+    def attempt() -> Call | WrongCallStateError:
+        try:
+            return door.redirect(sid, request)
+        except WrongCallStateError as error:
+            return error
+
+    def will_do(answer: Call | WrongCallStateError) -> bool:
+        if isinstance(answer, Call):
+            return True
+        leg = told()
+        return leg is None or leg.status != CallStatus.IN_PROGRESS
+
+    answer = until(attempt, done=will_do, limit=LAG, sleep=sleep, monotonic=monotonic)
+    if isinstance(answer, Call):
+        return answer
+    try:
+        call = door.fetch(sid)
+    except CallctlError:
+        raise answer from None  # the refusal is what counts
+    raise refused(answer, call, leg=told(), now=now())
+
+
+def refused(error: WrongCallStateError, call: Call, *, leg: Leg | None, now: datetime) -> WrongCallStateError:
+    """Return the refusal with what the call does now, since when if callbacks told, and the command that would work."""
+    # What callbacks told is ahead of REST where the two differ.
+    ahead = leg is not None and (leg.is_final or not call.is_final) and leg.status != CallStatus.INITIATED
+    status = leg.status if leg is not None and ahead else call.status
+    told = WrongCallStateError(
+        f"{call.sid} can't be redirected: it is {status}{_since(leg, status, now=now)}",
+        status=error.status,
+        code=error.code,
+        more_info=error.more_info,
+        request_id=error.request_id,
+        hint=_what_works(call, status),
+    )
+    told.__cause__ = error
+    return told
+
+
+def _since(leg: Leg | None, status: str, *, now: datetime) -> str:
+    if leg is None or leg.status != status:
+        return ""
+    seconds = (now - leg.status_since).total_seconds()
+    return f" since {leg.status_since.astimezone():%H:%M:%S} ({max(0, round(seconds))} s ago)"
+
+
+def _what_works(call: Call, status: str) -> str:
+    if status in (CallStatus.QUEUED, CallStatus.INITIATED, CallStatus.RINGING):
+        return (
+            f"only a call in progress can be: add `--when answered` to wait for that, "
+            f"or end it with `callctl hangup {call.sid}`"
+        )
+    if status == CallStatus.IN_PROGRESS:
+        return f"it has just been answered: try again, or end it with `callctl hangup {call.sid}`"
+    if call.parent_call_sid is not None:
+        return f"it is over; its parent may not be: `callctl show {call.parent_call_sid}`"
+    return "it is over; `callctl list --live` shows the calls that can be redirected"

@@ -1,0 +1,51 @@
+"""What status callbacks told of calls, as far as the local store has it: often more recent than what REST shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol
+
+from callctl.board import Board, Leg
+from callctl.calls import CallStatus
+from callctl.events import CallEvent
+
+
+class Memory(Protocol):
+    """What is needed of the store."""
+
+    def family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call and its relatives."""
+
+
+def leg_of(memory: Memory | None, sid: str) -> Leg | None:
+    """Return a leg as callbacks told it, or None if nobody told of it.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    if memory is None:
+        return None
+    board = Board()
+    for event in memory.family(sid):
+        board.apply(event)
+    return board.snapshot().leg(sid)
+
+
+def seconds_before_end(leg: Leg, status: str, *, now: datetime) -> tuple[str, float] | None:
+    """Return what a call did until it was ended, and for how many seconds; None if that is not known for certain.
+
+    Args:
+        leg: What callbacks told of it.
+        status: The status it ended with: ``completed`` if it was answered, ``canceled`` if it was not.
+        now: When it was ended, unless a callback told.
+    """
+    if status == CallStatus.COMPLETED:
+        was, since = CallStatus.IN_PROGRESS, leg.answered_at
+    elif status == CallStatus.CANCELED and leg.answered_at is None:
+        was, since = CallStatus.RINGING, leg.ringing_at
+    else:
+        return None
+    if since is None:
+        return None
+    return was, max(0.0, ((leg.ended_at or now) - since).total_seconds())
