@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def test_the_record_is_the_owners_alone(here: Settings, record: WatchRecord) -> 
     path = announce(here.state_dir, here.world, record)
     modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, here.state_dir)]
     assert modes == [0o600, 0o700, 0o700]
-    assert [one.name for one in path.parent.iterdir()] == [f"{here.world}.json"]  # nothing unfinished is left
+    assert [one.name for one in path.parent.iterdir()] == [f"{here.world}-n1.json"]  # nothing unfinished is left
 
 
 def test_a_watch_that_answers_otherwise_or_not_at_all_is_none(
@@ -112,6 +113,43 @@ def test_only_the_own_record_is_withdrawn(here: Settings, record: WatchRecord) -
     withdraw(here.state_dir, here.world, "n1")
     assert not path.exists()
     withdraw(here.state_dir, here.world, "n1")  # again is no harm
+
+
+def test_a_watch_that_was_there_first_is_found_when_the_second_has_gone(here: Settings, record: WatchRecord) -> None:
+    announce(here.state_dir, here.world, record)
+    second = replace(record, nonce="n2", health_url="http://127.0.0.1:1/healthz")
+    announce(here.state_dir, here.world, second)
+    assert find(here) == record
+    withdraw(here.state_dir, here.world, "n2")
+    assert find(here) == record
+
+
+def test_what_a_killed_watch_left_behind_is_cleared_away(here: Settings, record: WatchRecord) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = replace(record, health_url="http://127.0.0.1:1/healthz", pid=dead.pid)
+    path = announce(here.state_dir, here.world, left)
+    assert find(here) is None
+    assert not path.exists()
+
+
+def test_an_answer_that_drips_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while not stop.wait(0.01):
+                    connection.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            assert ask_health(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.2) is None
+        finally:
+            stop.set()
+            dripping.join()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"nonce": 3}', "\x00", "{" * 10_000])

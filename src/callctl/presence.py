@@ -1,4 +1,4 @@
-"""The record by which ``place`` finds a running watch.
+"""The records by which ``place`` finds a running watch, one for each watch.
 
 A record may be left behind by a watch that was killed, so it is only believed if the watch answers with its nonce.
 This is on the way of every ``place``, hence no asyncio here, and http.client only when there is a record to check.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +36,13 @@ class WatchRecord:
     pid: int
     nonce: str
     version: str
+
+    @property
+    def port(self) -> int | None:
+        """The port at which it listens on this machine."""
+        with suppress(ValueError):
+            return urlsplit(self.health_url).port
+        return None
 
 
 class World(Protocol):
@@ -66,7 +75,7 @@ def announce(state_dir: Path, world: str, record: WatchRecord) -> Path:
     Raises:
         CallctlError: It can't be written.
     """
-    path = _path(state_dir, world)
+    path = _path(state_dir, world, record.nonce)
     try:
         state_dir.parent.mkdir(parents=True, exist_ok=True)
         for folder in (state_dir, path.parent):
@@ -85,24 +94,31 @@ def announce(state_dir: Path, world: str, record: WatchRecord) -> Path:
 
 
 def withdraw(state_dir: Path, world: str, nonce: str) -> None:
-    """Take the record away, if it is still this watch's own: another may have been started since."""
-    record = _read(_path(state_dir, world))
-    if record is not None and record.nonce == nonce:
-        with suppress(OSError):
-            _path(state_dir, world).unlink()
+    """Take this watch's record away; those of others stay."""
+    with suppress(OSError):
+        _path(state_dir, world, nonce).unlink()
 
 
 def find(world: World) -> WatchRecord | None:
-    """Return the record of a watch that runs for this account and API address and answers, or None.
+    """Return the record of the newest watch that runs for this account and API address and answers, or None.
 
     One whose callback URL is on loopback counts only if the API is on loopback too: Twilio could not reach it.
     """
-    record = _read(_path(world.state_dir, world.world))
-    if record is None or record.account_sid != world.account_sid or record.api_url != world.api_url:
-        return None
-    if is_loopback_url(record.callback_url) and not world.is_loopback:
-        return None
-    return record if is_alive(record) else None
+    reachable = (record for record in running(world) if world.is_loopback or not is_loopback_url(record.callback_url))
+    return next(reachable, None)
+
+
+def running(world: World) -> Iterator[WatchRecord]:
+    """Yield the records of the watches that run for this account and API address and answer, the newest first."""
+    for path in _paths(world.state_dir, world.world):
+        record = _read(path)
+        if record is None or record.account_sid != world.account_sid or record.api_url != world.api_url:
+            continue
+        if is_alive(record):
+            yield record
+        elif not _exists(record.pid):
+            with suppress(OSError):
+                path.unlink()  # left behind by a watch that was killed
 
 
 def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
@@ -112,7 +128,16 @@ def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
 
 
 def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
-    """Return what a watch says at its health URL, or None if none answers. Proxies are passed by."""
+    """Return what a watch says at its health URL, or None if none answers in time. Proxies are passed by."""
+    answers: list[dict[str, object] | None] = []
+    # In a thread, for the limit is on the whole answer, and http.client's is on each wait within it.
+    asking = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)
+    asking.start()
+    asking.join(timeout)
+    return answers[0] if answers else None
+
+
+def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
     from http.client import HTTPConnection, HTTPException
 
     try:
@@ -130,8 +155,27 @@ def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] 
     return answer if isinstance(answer, dict) else None
 
 
-def _path(state_dir: Path, world: str) -> Path:
-    return state_dir / "watch" / f"{world}.json"
+def _exists(pid: object) -> bool:
+    """Tell whether a process is there; in doubt it is."""
+    try:
+        os.kill(pid if isinstance(pid, int) and pid > 0 else os.getpid(), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _path(state_dir: Path, world: str, nonce: str) -> Path:
+    return state_dir / "watch" / f"{world}-{nonce}.json"
+
+
+def _paths(state_dir: Path, world: str) -> list[Path]:
+    dated = []
+    for path in (state_dir / "watch").glob(f"{world}-*.json"):
+        with suppress(OSError):
+            dated.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def _read(path: Path) -> WatchRecord | None:

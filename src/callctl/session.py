@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from callctl import __version__, presence
 from callctl.actions import ActionEvent
@@ -29,7 +28,7 @@ from callctl.settings import Settings
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
 
-# Four frames a second at most; one a second while a clock in the table counts.
+# Four frames a second at most; one a second while a clock in the picture counts.
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
 # Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
@@ -52,6 +51,9 @@ class View(Protocol):
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Show the board as it is now."""
+
+    def is_stale(self) -> bool:
+        """Tell whether what is shown no longer fits, for example because the terminal has another size."""
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
@@ -134,8 +136,9 @@ class Session:
         try:
             await listener.start()
         except PortTakenError as error:
-            running = presence.find(self._settings)
-            if running is None or urlsplit(running.health_url).port != self._plan.port:
+            there = (record for record in presence.running(self._settings) if record.port == self._plan.port)
+            running = next(there, None)
+            if running is None:
                 raise
             raise PortTakenError(
                 f"the port {self._plan.port} is taken by a watch of the same account (process {running.pid})",
@@ -228,6 +231,10 @@ class Session:
         if self._store is not None:
             self._take(event, await asyncio.wrap_future(self._store.submit(event)))
 
+    def note(self, text: str) -> None:
+        """Have the view tell something that is no event."""
+        self._take_trouble(text)
+
     async def _next_frame(self) -> None:
         """Return when something happened or a second went by, but not before the shortest frame is over."""
         with contextlib.suppress(TimeoutError):
@@ -248,8 +255,13 @@ class Session:
         while self._queue:
             event = self._queue.popleft()
             view.event(event, self._board.apply(event))
-        if news or self._board.snapshot().live or self.header() != self._drawn:
+        if news or self._is_aging() or self.header() != self._drawn or view.is_stale():
             self._draw(view)
+
+    def _is_aging(self) -> bool:
+        """Whether the picture tells of times that go on: of live legs, or since the last callback."""
+        header = self._drawn
+        return self._board.snapshot().live > 0 or (header is not None and header.last_callback_at is not None)
 
     def _new_actions(self) -> list[ActionEvent]:
         """Return what commands have asked of calls since the last look; they write it to the store."""

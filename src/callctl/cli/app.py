@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import traceback
 from collections.abc import Sequence
 from typing import Annotated
@@ -15,6 +13,7 @@ from callctl import __version__, errors
 from callctl.cli import exits
 from callctl.cli.lazy import LazyGroup
 from callctl.cli.runtime import Runtime
+from callctl.cli.streams import OutputError, ReaderGoneError, give_up_on
 
 # The commands are in cli/lazy.py, which loads each when it is called.
 app = typer.Typer(
@@ -48,8 +47,9 @@ def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
     runtime = runtime or Runtime.of_process()
     try:
         return _run(argv, runtime)
-    except BrokenPipeError:
-        return _pipe_closed(runtime)
+    except ReaderGoneError:
+        give_up_on(runtime.stdout)  # `callctl list | head`: the reader has seen enough
+        return exits.DONE
     except KeyboardInterrupt:
         runtime.say("callctl: interrupted")
         return exits.INTERRUPTED
@@ -59,6 +59,8 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
     try:
         result = app(list(argv), prog_name="callctl", standalone_mode=False, obj=runtime)
     except errors.CallctlError as error:
+        if isinstance(error, OutputError):
+            give_up_on(runtime.stdout)
         if runtime.debug:
             traceback.print_exc(file=runtime.stderr)
         code = exits.code_for(error)
@@ -68,6 +70,7 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
         raise KeyboardInterrupt from abort
     except TyperException as error:
         return _complain_of_command_line(error, argv, runtime)
+    runtime.stdout.flush()  # now, while a full disk can still be told of
     return result if isinstance(result, int) else exits.DONE
 
 
@@ -81,10 +84,3 @@ def _complain_of_command_line(error: TyperException, argv: Sequence[str], runtim
     path = context.command_path if context is not None else "callctl"
     runtime.complain(errors.UsageError(message, hint=f"see `{path} --help`"), code=exits.USAGE)
     return exits.USAGE
-
-
-def _pipe_closed(runtime: Runtime) -> int:
-    # `callctl list | head`: the reader has seen enough. Python would complain once more while it exits and flushes.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), runtime.stdout.fileno())
-    return exits.DONE

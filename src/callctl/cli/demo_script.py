@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from callctl.background import in_daemon_thread
 from callctl.calls import EVENT_NAMES, CallStatus
+from callctl.errors import CallctlError
 from callctl.gateway import Gateway, PlaceRequest, RedirectRequest
 from callctl.settings import Settings
 from callctl.twiml import dial, say
@@ -43,10 +44,13 @@ class Script:
             self.busy,
             self.hung_up_by_command,
         )
-        async with asyncio.TaskGroup() as group:
-            for scene in scenes:
-                group.create_task(scene())
-                await asyncio.sleep(1.0)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for scene in scenes:
+                    group.create_task(scene())
+                    await asyncio.sleep(1.0)
+        except* CallctlError as failed:
+            raise failed.exceptions[0] from None  # the others were stopped by the first
         await self._until(lambda: self.board().live == 0)
 
     async def three_legs_of_a_dial(self) -> None:
@@ -100,9 +104,14 @@ class Script:
         await in_daemon_thread(lambda: self.gateway.hangup(sid))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(LONGEST_WAIT):
-            while not condition():  # noqa: ASYNC110 - looks at the board as a person would, now and then
-                await asyncio.sleep(LOOK_AGAIN)
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                while not condition():  # noqa: ASYNC110 - looks at the board as a person would, now and then
+                    await asyncio.sleep(LOOK_AGAIN)
+        except TimeoutError as error:
+            raise CallctlError(
+                "the demo came to a standstill", hint="this machine may be busy; try it again"
+            ) from error
 
     def _in(self, sid: str, status: str) -> bool:
         leg = self.board().leg(sid)

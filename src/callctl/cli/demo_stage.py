@@ -46,7 +46,7 @@ async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
             foot = _keep_guide(folder, settings) if keep else []
             view = _open_view(runtime, foot=foot)
             with stop_on_signals(session.stop):
-                script = Script(runtime.gateway(settings), settings, ready.callback_url, session.snapshot, view.note)
+                script = Script(runtime.gateway(settings), settings, ready.callback_url, session.snapshot, session.note)
                 finished = await _play_beside(session, view, script, keep=keep)
         finally:
             await session.shut_down()
@@ -77,7 +77,7 @@ async def _play_beside(session: Session, view: View, script: Script, *, keep: bo
         await watching
         return False
     if keep and playing.exception() is None:
-        view.note("the script is over; the simulator and the listener stay until Ctrl-C")
+        session.note("The script is over; simulator and listener stay until Ctrl-C.")
     else:
         session.stop()
     await watching
@@ -112,7 +112,7 @@ def _keep_guide(folder: Path, settings: Settings) -> list[str]:
         "In another terminal, for the other commands to use this demo:",
         f"  export CALLCTL_ENV_FILE={env_file}",
         f"  export XDG_STATE_HOME={folder}",
-        '  callctl place +12025550100 --say "Hello"; callctl list',
+        "  callctl list; callctl redirect CAxxx --url survey; callctl hangup CAxxx",
     ]
 
 
@@ -142,17 +142,22 @@ async def _survey() -> AsyncIterator[str]:
 def _summarise(runtime: Runtime, snapshot: Snapshot, *, accepted: int) -> None:
     """Say what the demo showed and where to go from here."""
     legs = [leg for family in snapshot.families for leg in family.legs]
-    counts = Counter(leg.status for leg in legs)
-    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     children = sum(1 for leg in legs if leg.parent_call_sid)
-    for line in (
-        "",
-        f"Simulated: {len(legs) - children} calls and {children} child legs, {accepted} signed status callbacks:",
-        f"  {told}.",
-        "Next: `callctl demo --keep` to try the other commands on it,",
-        "  `callctl simulator --help` to run your own TwiML, the README for a real account.",
-    ):
-        runtime.say(line)
+    runtime.say("")
+    if legs:
+        counts = sorted(Counter(leg.status for leg in legs).items())
+        told = ", ".join(f"{count} {status}" for status, count in counts)
+        runtime.say(
+            f"Simulated: {_count(len(legs) - children, 'call')} and {_count(children, 'child leg')}, "
+            f"{_count(accepted, 'signed status callback')}:"
+        )
+        runtime.say(f"  {told}.")
+    runtime.say("Next: `callctl simulator --help` to run your own TwiML,")
+    runtime.say("  `callctl demo --keep` to try the other commands, the README for a real account.")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _now() -> datetime:

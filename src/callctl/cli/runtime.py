@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from callctl.cli.streams import guarded, nowhere
 from callctl.errors import ApiError, CallctlError, UsageError
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ class Runtime:
 
     @classmethod
     def of_process(cls) -> Runtime:
-        """Return the runtime of this process."""
-        return cls(os.environ, Path.cwd(), sys.stdin, sys.stdout, sys.stderr)
+        """Return the runtime of this process. Its stdout is guarded for Typer's own output as well."""
+        sys.stdout = guarded(sys.stdout)
+        return cls(os.environ, Path.cwd(), sys.stdin or nowhere(), sys.stdout, sys.stderr or nowhere())
 
     @property
     def form(self) -> Form:

@@ -25,10 +25,9 @@ class JsonLinesView:
         """Write the record that says that the watch listens."""
         self._write({"v": 1, "type": "ready", **record})
 
-    def event(self, event: CallEvent, change: Change | None) -> None:
-        """Write an event, unless it told the board nothing because it had been there."""
-        if change is not None:
-            self._write(event.to_json())
+    def event(self, event: CallEvent, _change: Change | None) -> None:
+        """Write an event; the session passes each one on once."""
+        self._write(event.to_json())
 
     def action(self, action: ActionEvent) -> None:
         """Write what was asked of a call."""
@@ -40,6 +39,10 @@ class JsonLinesView:
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Do nothing: a stream of events has no picture to draw again."""
+
+    def is_stale(self) -> bool:
+        """Return False: what was written stays as it is."""
+        return False
 
     def close(self) -> None:
         """Do nothing: every record was flushed."""

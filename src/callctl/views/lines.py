@@ -47,10 +47,8 @@ class LineView:
         self._stream = stream
         self._say = say
 
-    def event(self, event: CallEvent, change: Change | None) -> None:
-        """Write an event, unless it told the board nothing because it had been there."""
-        if change is None:
-            return
+    def event(self, event: CallEvent, _change: Change | None) -> None:
+        """Write an event; the session passes each one on once."""
         self._stream.write("\t".join(printable(field) for field in event_fields(event)) + "\n")
         self._stream.flush()
 
@@ -64,6 +62,10 @@ class LineView:
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Do nothing: lines have no picture to draw again."""
+
+    def is_stale(self) -> bool:
+        """Return False: what was written stays as it is."""
+        return False
 
     def close(self) -> None:
         """Do nothing: every line was flushed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from callctl.views.header import Header
 from callctl.views.lines import action_line, short_line
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleDimensions, RenderableType
 
     from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
@@ -36,13 +37,13 @@ class LiveView:
         self._now = now
         self._recent: deque[str] = deque(maxlen=EVENT_LINES)
         self._last: Frame | None = None
+        self._drawn_at: ConsoleDimensions | None = None
         self._live = Live(console=console, screen=True, auto_refresh=False, transient=True)
         self._live.start()
 
-    def event(self, event: CallEvent, change: Change | None) -> None:
+    def event(self, event: CallEvent, _change: Change | None) -> None:
         """Remember an event for the foot of the table."""
-        if change is not None:
-            self._recent.append(short_line(event))
+        self._recent.append(short_line(event))
 
     def action(self, action: ActionEvent) -> None:
         """Show what was asked of a call among the latest events."""
@@ -55,13 +56,20 @@ class LiveView:
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
         self._last = Frame(header, snapshot, tuple(self._recent), self._idle, self._foot, self._now())
+        self._drawn_at = self._console.size
         self._live.update(self._picture(self._last, height=self._console.height), refresh=True)
+
+    def is_stale(self) -> bool:
+        """Tell whether the terminal has another size than the picture on it."""
+        return self._console.size != self._drawn_at
 
     def close(self) -> None:
         """Give the terminal back and leave the last frame on it, as it was."""
         self._live.stop()
         if self._last is not None and self._last.snapshot.families:
-            self._console.print(self._picture(self._last, height=max(self._console.height, LAST_FRAME_LINES)))
+            self._console.print(
+                self._picture(replace(self._last, foot=()), height=max(self._console.height, LAST_FRAME_LINES))
+            )
 
     def _picture(self, frame: Frame, *, height: int) -> RenderableType:
         from rich.console import Group

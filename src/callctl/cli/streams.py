@@ -1,0 +1,67 @@
+"""stdout and stderr, so that what can go wrong with them is told like everything else.
+
+A closed pipe must not come out as an OSError: Typer takes that for its own affair and exits 1, while a reader that has
+seen enough (`| head`) is no failure. A full disk, on the other hand, is one, and may not pass for success.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, TextIO, cast
+
+from callctl.errors import CallctlError
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads any more. Not an OSError, on purpose."""
+
+
+class OutputError(CallctlError):
+    """stdout can't be written."""
+
+
+class _Guarded:
+    """A stream whose write and flush raise errors of ours."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with _told():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with _told():
+            self._stream.flush()
+
+
+@contextlib.contextmanager
+def _told() -> Any:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+    except OSError as error:
+        raise OutputError(
+            f"can't write to stdout: {error.strerror}", hint="see where stdout goes: a full disk, a closed terminal"
+        ) from error
+
+
+def guarded(stream: TextIO | None) -> TextIO:
+    """Return the stream with errors of ours; one that was closed from the start swallows what it is given."""
+    return cast(TextIO, _Guarded(stream if stream is not None else nowhere()))
+
+
+def nowhere() -> TextIO:
+    """Return a stream that swallows what it is given and has nothing to read."""
+    return open(os.devnull, "r+", encoding="utf-8")  # noqa: PTH123 - it lives as long as the process
+
+
+def give_up_on(stream: TextIO) -> None:
+    """Send what is still buffered nowhere: the interpreter flushes once more at exit, and would complain again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

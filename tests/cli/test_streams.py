@@ -1,0 +1,81 @@
+"""stdout that is closed, full or not there, with real processes: no traceback, and an exit code that is true."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import environment
+from running import env_for
+
+from callctl.simulator import Simulator
+
+CALLCTL = [sys.executable, "-m", "callctl"]
+LISTING = ["list", "--json"]
+
+
+@pytest.fixture
+def env(home: Path, simulator: Simulator) -> dict[str, str]:
+    return environment(home, env_for(simulator))
+
+
+@pytest.mark.parametrize("args", [LISTING, ["--help"], ["--version"], ["list", "--help"]])
+def test_a_reader_that_has_gone_is_no_failure(args: list[str], env: dict[str, str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run([*CALLCTL, *args], env=env, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("args", [LISTING, ["--help"], ["--version"]])
+def test_a_full_disk_is_a_failure_in_a_sentence(args: list[str], env: dict[str, str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*CALLCTL, *args], env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "can't write to stdout: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_call_that_was_placed_is_named_even_if_stdout_is_full(env: dict[str, str], simulator: Simulator) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*CALLCTL, "place", "+12025550103", "--say", "Hello"],
+            env=env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    (sent,) = [request for request in simulator.requests if request.method == "POST"]
+    assert sent.status == 201
+    assert "placed CA" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_streams_that_are_closed_from_the_start(closed: str, env: dict[str, str]) -> None:
+    command = f"{sys.executable} -m callctl list --json {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.count("Traceback") == 0
+
+
+def test_a_fault_of_callctls_own_is_a_sentence_without_debug(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import callctl.settings\n"
+        "def broken(*args, **options): raise RuntimeError('a fault')\n"
+        "callctl.settings.load = broken\n"
+    )
+    env = {**env, "PYTHONPATH": str(tmp_path)}
+    plain = subprocess.run([*CALLCTL, "list"], env=env, capture_output=True, text=True, check=False)
+    assert plain.returncode == 1
+    assert plain.stderr.startswith("callctl: error: unexpected RuntimeError: a fault\nhint: ")
+    told = subprocess.run([*CALLCTL, "list", "--debug"], env=env, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert "Traceback" in told.stderr
