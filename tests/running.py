@@ -41,6 +41,7 @@ class Callctl(Protocol):
         terminal: bool = False,
         columns: int = 100,
         cwd: Path | None = None,
+        keyboard: bool = False,
     ) -> Outcome: ...
 
 
@@ -52,12 +53,13 @@ def run(
     terminal: bool = False,
     columns: int = 100,
     cwd: Path | None = None,
+    keyboard: bool = False,
 ) -> Outcome:
-    """Run one command line and return its exit code and what it wrote."""
+    """Run one command line and return its exit code and what it wrote; with ``keyboard``, stdin is a terminal too."""
     stream = Terminal if terminal else io.StringIO
     out, err = stream(), io.StringIO()
     environ = {"HOME": str(home), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
-    code = main(args, runtime=Runtime(environ, cwd or home, io.StringIO(stdin), out, err))
+    code = main(args, runtime=Runtime(environ, cwd or home, (Terminal if keyboard else io.StringIO)(stdin), out, err))
     return Outcome(code, out.getvalue(), err.getvalue())
 
 

@@ -13,7 +13,7 @@ import typer
 from callctl.calls import CallStatus
 from callctl.cli import filters, options
 from callctl.cli.memory import Memory
-from callctl.cli.outcomes import Outcome, show_alone
+from callctl.cli.outcomes import Outcome, show_alone, show_among_others
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.selecting import calls_to_change
 from callctl.cli.times import read_duration
@@ -164,13 +164,17 @@ def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, 
     if asked_for(told):
         memory.note([told.to_event(datetime.now(UTC))])
     problem = _problem(ended, manner)
-    if problem is None or runtime.form is not Form.TABLE:
+    if problem is None:
         show_alone(runtime, told)
+    elif runtime.form is not Form.TABLE:
+        show_among_others(runtime, told)  # the sentence comes with the error
     parent = ended.call.parent_call_sid
-    if parent is not None and told.result in ("ended", "accepted"):
+    if parent is not None and asked_for(told):
+        # A leg that nobody answered may be one of several that the Dial rings.
+        unless = "" if ended.call.status == CallStatus.COMPLETED else ", unless the Dial still rings another leg"
         runtime.say(
-            f"callctl: its parent {parent} goes on with the Dial's action, else with its next verb, else it hangs up\n"
-            f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once"
+            f"callctl: its parent {parent} goes on with the Dial's action, else with its next verb, else hangs up"
+            f"{unless}\nhint: `callctl hangup {parent}` ends it as well; --family ends both at once"
         )
     if problem is not None:
         raise problem

@@ -99,6 +99,7 @@ class Redirecting:
             self._gateway,
             sid,
             self._request,
+            command=self._command(sid),
             told=lambda: self._memory.leg(sid),
             sleep=time.sleep,
             monotonic=time.monotonic,
@@ -131,8 +132,11 @@ class Redirecting:
     def _foretell(self, call: Call, foreseen: Sequence[redirecting.OtherLeg]) -> None:
         lines = [f"callctl: {call.sid} is {redirecting.whose_phone(call)}"]
         lines += [f"callctl: its {other.relation} leg {other.sid}: {other.effect}" for other in foreseen]
-        lines += [f"hint: for the other leg: callctl redirect {other.sid} {self._again}" for other in foreseen]
+        lines += [f"hint: for the other leg: {self._command(other.sid)}" for other in foreseen]
         self._runtime.say("\n".join(lines))
+
+    def _command(self, sid: str) -> str:
+        return f"callctl redirect {sid} {self._again}"
 
     # Several
 

@@ -79,6 +79,7 @@ def redirect(
     sid: str,
     request: RedirectRequest,
     *,
+    command: str,
     told: Callable[[], Leg | None],
     sleep: Callable[[float], None],
     monotonic: Callable[[], float],
@@ -92,6 +93,7 @@ def redirect(
         door: The gateway.
         sid: The call.
         request: What it shall run.
+        command: The command line that asked for it, for the hint.
         told: Returns what callbacks told of the call, or None.
         sleep: Waits for some seconds.
         monotonic: A clock that only goes on, in seconds.
@@ -121,10 +123,12 @@ def redirect(
         call = door.fetch(sid)
     except CallctlError:
         raise answer from None  # the refusal is what counts
-    raise refused(answer, call, leg=told(), now=now())
+    raise refused(answer, call, command=command, leg=told(), now=now())
 
 
-def refused(error: WrongCallStateError, call: Call, *, leg: Leg | None, now: datetime) -> WrongCallStateError:
+def refused(
+    error: WrongCallStateError, call: Call, *, command: str, leg: Leg | None, now: datetime
+) -> WrongCallStateError:
     """Return the refusal with what the call does now, since when if callbacks told, and the command that would work."""
     # What callbacks told is ahead of REST where the two differ.
     ahead = leg is not None and (leg.is_final or not call.is_final) and leg.status != CallStatus.INITIATED
@@ -135,7 +139,7 @@ def refused(error: WrongCallStateError, call: Call, *, leg: Leg | None, now: dat
         code=error.code,
         more_info=error.more_info,
         request_id=error.request_id,
-        hint=_what_works(call, status),
+        hint=_what_works(call, status, command=command),
     )
     told.__cause__ = error
     return told
@@ -148,14 +152,11 @@ def _since(leg: Leg | None, status: str, *, now: datetime) -> str:
     return f" since {leg.status_since.astimezone():%H:%M:%S} ({max(0, round(seconds))} s ago)"
 
 
-def _what_works(call: Call, status: str) -> str:
+def _what_works(call: Call, status: str, *, command: str) -> str:
     if status in (CallStatus.QUEUED, CallStatus.INITIATED, CallStatus.RINGING):
-        return (
-            f"only a call in progress can be: add `--when answered` to wait for that, "
-            f"or end it with `callctl hangup {call.sid}`"
-        )
+        return f"`{command} --when answered` waits until it can be; `callctl hangup {call.sid}` ends it"
     if status == CallStatus.IN_PROGRESS:
-        return f"it has just been answered: try again, or end it with `callctl hangup {call.sid}`"
+        return f"it may just have been answered: try again; `callctl hangup {call.sid}` ends it"
     if call.parent_call_sid is not None:
-        return f"it is over; its parent may not be: `callctl show {call.parent_call_sid}`"
+        return f"its parent may not be over: `callctl show {call.parent_call_sid}`"
     return "it is over; `callctl list --live` shows the calls that can be redirected"
