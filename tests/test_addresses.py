@@ -108,6 +108,9 @@ def test_what_twilio_may_reach(url: str) -> None:
         ("http://169.254.1.1/", "private"),
         ("http://[fe80::1]/", "private"),
         ("http://0.0.0.0/", "private"),
+        ("http://127.1/", "unusual spelling"),
+        ("http://0x7f.1/", "unusual spelling"),
+        ("http://2130706433/", "unusual spelling"),
         ("http://intranet/", "no domain"),
     ],
 )

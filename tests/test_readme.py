@@ -50,15 +50,15 @@ def test_three_terminals(terminals: tuple[OnTerminal, OnTerminal], home: Path) -
     env = dict([export.removeprefix("export ").split("=", 1)])
     placed: list[str] = []
     for line in commands:
-        args = [placed[0] if word == "CAxxx" else word for word in words(line)]
+        args = [placed[1] if word == "CAxxx" else word for word in words(line)]
         if "redirect" in args:
-            watch.until(lambda rows: any("in-progress" in row for row in rows))
+            watch.until(lambda rows: any("in-progress" in row and "→ sip:" in row for row in rows))
         outcome = run(*args, home=home, env=env)
         assert outcome.code == 0, f"{line}: {outcome.err}"
         if args[0] == "place":
             placed.append(outcome.out.strip())
     assert len(placed) == 2
-    watch.until(lambda rows: any(f"{placed[0]}  ▸ hangup" in row for row in rows))
+    watch.until(lambda rows: any(f"{placed[1]}  ▸ hangup" in row for row in rows))
     watch.until(lambda rows: any(f" of {placed[1]}" in row for row in rows))
 
 

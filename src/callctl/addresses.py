@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 
@@ -50,6 +51,8 @@ def why_unreachable(url: str) -> str | None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
+        if re.fullmatch(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+))*", host):
+            return "its host is an IP address in an unusual spelling"  # 127.1 and 0x7f.1 are loopback to many programs
         return None if "." in host else "its host name has no domain"
     return None if address.is_global else "it is a private address"
 

@@ -117,19 +117,20 @@ class Session:
         self._last_action = 0
 
     async def start_up(self) -> Ready:
-        """Open the store, listen, leave the record for ``place``, and replay what the store knows.
+        """Open the store and replay what it knows, listen, and leave the record for ``place``.
 
         Raises:
             CallctlError: The store can't be opened, or the port is taken.
         """
         self._store = SqliteStore(self._settings.store, world=self._settings.world)
+        # Before it listens: what came in meanwhile would be told twice, or keep callbacks waiting.
+        self._last_action = self._store.reader.last_action_id()
+        for event in self._store.replay(since=self._now() - self._plan.since):
+            self._board.apply(event)
         self._listener = self._make_listener(self._store)
         await self._listen(self._listener)
         ready = self._ready(self._listener)
         presence.announce(self._settings.state_dir, self._settings.world, self._record(ready, self._listener))
-        self._last_action = self._store.reader.last_action_id()
-        for event in self._store.replay(since=self._now() - self._plan.since):
-            self._board.apply(event)
         return ready
 
     async def _listen(self, listener: Listener) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -50,8 +51,10 @@ class LiveView:
         self._recent.append(action_line(action))
 
     def note(self, text: str) -> None:
-        """Show a line among the latest events."""
-        self._recent.append(f"{self._now().astimezone():%H:%M:%S}  {text}")
+        """Show a sentence among the latest events, on as many lines as it needs."""
+        first, *rest = textwrap.wrap(text, width=max(20, self._console.width - 12)) or [""]
+        self._recent.append(f"{self._now().astimezone():%H:%M:%S}  {first}")
+        self._recent.extend(f"          {line}" for line in rest)
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
