@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -31,7 +31,9 @@ class Failed:
     error: CallctlError
 
 
-def for_each(sids: Sequence[str], work: Callable[[str], T], *, parallel: int) -> Iterator[list[Done[T] | Failed]]:
+def for_each(
+    sids: Sequence[str], work: Callable[[str], T], *, parallel: int
+) -> Generator[list[Done[T] | Failed], None, None]:
     """Do the work for every call, up to ``parallel`` at once and begun in their order; yield results as they come.
 
     Those that are there together come together, so that they can be written down together. When the API has too many

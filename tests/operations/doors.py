@@ -1,0 +1,76 @@
+"""A gateway that answers as it is told, and time that passes only when somebody sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from callctl.calls import Call
+from callctl.errors import CallctlError, WrongCallStateError
+from callctl.gateway import CallQuery, RedirectRequest
+
+SID = "CA" + "1" * 32
+PARENT = "CA" + "2" * 32
+
+Answer = Call | CallctlError
+Answers = list[Answer]  # within the class, ``list`` is the method
+
+
+def call(status: str, sid: str = SID, **fields: Any) -> Call:
+    return Call(sid, status, **fields)
+
+
+def wrong_state() -> WrongCallStateError:
+    return WrongCallStateError("Call is not in-progress.", status=400, code="21220")
+
+
+@dataclass
+class Time:
+    """A clock that only sleeping moves."""
+
+    now: float = 0.0
+    slept: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
+class Door:
+    """Gives its answers in their order, the last one for ever; notes what was asked."""
+
+    hangups: list[Answer] = field(default_factory=list)
+    cancels: list[Answer] = field(default_factory=list)
+    fetches: list[Answer] = field(default_factory=list)
+    redirects: list[Answer] = field(default_factory=list)
+    listed: list[Call] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def hangup(self, _sid: str) -> Call:
+        return self._answer("hangup", self.hangups)
+
+    def cancel(self, _sid: str) -> Call:
+        return self._answer("cancel", self.cancels)
+
+    def fetch(self, _sid: str) -> Call:
+        return self._answer("fetch", self.fetches)
+
+    def redirect(self, _sid: str, _request: RedirectRequest) -> Call:
+        return self._answer("redirect", self.redirects)
+
+    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+        self.asked.append("list")
+        found = [call for call in self.listed if query.matches(call)]
+        return iter(found[: min(page_size, limit or page_size)])
+
+    def _answer(self, name: str, answers: Answers) -> Call:
+        self.asked.append(name)
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Call):
+            return answer
+        raise answer

@@ -1,0 +1,137 @@
+"""Work on many calls at once: every call once, none lost, fewer at a time when the API has too many."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from callctl.errors import AuthenticationError, CallctlError, NetworkError, RateLimitedError
+from callctl.operations.many import Done, Failed, beside, for_each
+
+SIDS = [f"CA{number:032d}" for number in range(40)]
+
+
+def results(work: Callable[[str], str], *, parallel: int = 8) -> list[Done[str] | Failed]:
+    return [result for group in for_each(SIDS, work, parallel=parallel) for result in group]
+
+
+def refused(kind: type[RateLimitedError] | type[AuthenticationError]) -> CallctlError:
+    return kind("no", status=429)
+
+
+@pytest.mark.parametrize("parallel", [1, 3, 64])
+def test_every_call_gets_one_result(parallel: int) -> None:
+    assert sorted(result.sid for result in results(str.lower, parallel=parallel)) == SIDS
+
+
+def test_one_at_a_time_keeps_the_order() -> None:
+    assert [result.sid for result in results(str.lower, parallel=1)] == SIDS
+
+
+def test_no_call_is_no_work() -> None:
+    assert list(for_each([], str.lower, parallel=3)) == []
+
+
+def test_so_many_run_at_once_and_no_more() -> None:
+    meeting = threading.Barrier(4)
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(sid: str) -> str:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        meeting.wait(10)  # passes only when four are here together
+        with lock:
+            running -= 1
+        return sid
+
+    assert len(results(work, parallel=4)) == len(SIDS)
+    assert most == 4
+
+
+def test_a_failure_is_a_result_among_others() -> None:
+    def work(sid: str) -> str:
+        if sid == SIDS[7]:
+            raise NetworkError("gone")
+        return sid
+
+    found = results(work)
+    assert [result.sid for result in found if isinstance(result, Failed)] == [SIDS[7]]
+    assert len(found) == len(SIDS)
+
+
+def test_too_many_at_once_are_tried_again_with_fewer() -> None:
+    running, lock = 0, threading.Lock()
+
+    def work(sid: str) -> str:
+        nonlocal running
+        with lock:
+            running += 1
+            crowded = running > 2
+        try:
+            if crowded:
+                raise refused(RateLimitedError)
+            threading.Event().wait(0.002)  # lets others come meanwhile
+            return sid
+        finally:
+            with lock:
+                running -= 1
+
+    found = results(work, parallel=16)
+    assert sorted(result.sid for result in found if isinstance(result, Done)) == SIDS
+
+
+def test_what_is_refused_even_alone_has_failed() -> None:
+    def work(_sid: str) -> str:
+        raise refused(RateLimitedError)
+
+    found = results(work)
+    assert sorted(result.sid for result in found if isinstance(result, Failed)) == SIDS
+
+
+def test_wrong_credentials_end_it_after_what_was_done() -> None:
+    asked: list[str] = []
+
+    def work(sid: str) -> str:
+        asked.append(sid)
+        if len(asked) == 3:
+            raise refused(AuthenticationError)
+        return sid
+
+    found = []
+    with pytest.raises(AuthenticationError):
+        for group in for_each(SIDS, work, parallel=1):
+            found += group
+    assert [result.sid for result in found] == SIDS[:2]
+    assert asked == SIDS[:3]
+
+
+def test_a_mistake_of_ours_is_not_swallowed() -> None:
+    def work(_sid: str) -> str:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        results(work)
+
+
+def test_nothing_further_is_begun_when_nobody_reads_on() -> None:
+    begun: list[str] = []
+    go_on = threading.Semaphore(1)
+
+    def work(sid: str) -> str:
+        go_on.acquire()
+        begun.append(sid)
+        return sid
+
+    groups = for_each(SIDS, work, parallel=1)
+    next(groups)
+    groups.close()
+    go_on.release(len(SIDS))
+    assert len(begun) <= 2  # the one that was read, and the one that was under way
+
+
+def test_beside_hands_on_what_came_and_what_went_wrong() -> None:
+    assert beside(lambda: 7).result() == 7
+    with pytest.raises(KeyError):
+        beside(lambda: dict[str, str]()["x"]).result()
