@@ -172,11 +172,46 @@ class TestOverrides:
         (heard,) = world.listener.at("/status/new")
         assert (heard.method, heard.form) == ("GET", {})
 
+    async def test_307_keeps_method_and_form(self, world: World) -> None:
+        world.listener.documents["/status/moved"] = lambda _: web.Response(
+            status=307, headers={"Location": "/status/new"}
+        )
+        await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
+        await world.advance(5)
+        (heard,) = world.listener.at("/status/new")
+        assert (heard.method, heard.form["CallStatus"]) == ("POST", "busy")
+
+    async def test_a_redirect_may_name_what_must_be_escaped(self, world: World) -> None:
+        world.listener.documents["/status/moved"] = lambda _: web.Response(
+            status=302, headers={"Location": "/status/a b\u00e9?c=d e#f"}
+        )
+        await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
+        await world.advance(5)
+        (heard,) = world.listener.at("/status/a b\u00e9")
+        assert heard.form == {"c": "d e"}
+
+    async def test_a_redirect_to_what_is_no_url_fails_the_document(self, world: World) -> None:
+        world.listener.documents["/moved"] = lambda _: web.Response(status=302, headers={"Location": "http://["})
+        call = await world.place(Url=f"{world.listener.url}/moved")
+        await world.advance(5)
+        assert await world.notes(call["sid"]) == [("11200", "0")]
+        assert (await world.fetch(call["sid"]))["status"] == "completed"
+
 
 class TestLoopbackOnly:
     @pytest.mark.parametrize(
         "url",
-        ["http://192.0.2.1/", "http://example.com/", "http://0.0.0.0/", "http://[2001:db8::1]/", "http://2130706433/"],
+        [
+            "http://192.0.2.1/",
+            "http://example.com/",
+            "http://localhost.example.com/",
+            "http://127.0.0.1@192.0.2.1/",
+            "http://0.0.0.0/",
+            "http://[2001:db8::1]/",
+            "http://[::ffff:192.0.2.1]/",
+            "http://[::1%25eth0]/",
+            "http://2130706433/",
+        ],
     )
     async def test_nothing_else_is_contacted(self, world: World, url: str) -> None:
         await world.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
@@ -194,8 +229,9 @@ class TestLoopbackOnly:
         (fired,) = world.sim.callbacks
         assert "192.0.2.1" in fired.replies[0].error
 
-    async def test_localhost_by_name(self, world: World) -> None:
-        url = world.status.replace("127.0.0.1", "localhost")
+    @pytest.mark.parametrize("name", ["localhost", "LOCALHOST", "app.localhost"])
+    async def test_localhost_by_name(self, world: World, name: str) -> None:
+        url = world.status.replace("127.0.0.1", name)
         await world.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
         await world.advance(5)
         (fired,) = world.sim.callbacks

@@ -9,7 +9,7 @@ import base64
 import ipaddress
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -22,6 +22,9 @@ from callctl.simulator.signature import sign
 
 MAX_REPLY_BYTES = 256 * 1024
 MAX_HOPS = 5
+# As a browser would: these ask again with method and form, the others by GET and without it.
+REPEATED_AS_IT_WAS = frozenset({307, 308})
+REDIRECTED = frozenset({301, 302, 303}) | REPEATED_AS_IT_WAS
 AT_ONCE = 400  # open connections; the usual limit of file descriptors is 1024, and the API needs some
 
 
@@ -41,6 +44,7 @@ class Reply:
 
     status: int | None
     body: bytes = b""
+    content_type: str = ""  # without its parameters, in lower case
     error: str = ""
     attempts: int = 1
 
@@ -106,20 +110,24 @@ def _within(text: str, low: int, high: int) -> int | None:
 
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine by its very name; any other name would have to be looked up."""
-    if host == "localhost" or host.endswith(".localhost"):
+    name = host.lower()
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name).is_loopback and "%" not in name  # a zone makes it a name to look up
     except ValueError:
         return False
 
 
 def wire_url(request: Ask) -> str:
     """Return the URL as it is requested and signed: no fragment, a path, the parameters of a GET in the query."""
-    parts = urlsplit(request.url)
-    query = parts.query
-    if request.method == "GET" and request.params:
-        query = "&".join(part for part in (query, urlencode(request.params)) if part)
+    params = urlencode(request.params) if request.method == "GET" else ""
+    return _escaped(request.url, params)
+
+
+def _escaped(url: str, params: str = "") -> str:
+    parts = urlsplit(url)
+    query = "&".join(part for part in (parts.query, params) if part)
     whole = urlunsplit(parts._replace(path=parts.path or "/", query=query, fragment=""))
     return quote(whole, safe="!#$%&'()*+,/:;=?@[]~")  # what a header line can't hold is escaped
 
@@ -183,10 +191,10 @@ class Web:
         then(reply)
 
     async def _request(self, request: Ask) -> Reply:
-        rules = overrides(request.url)
         attempts = 0
         reply = Reply(None, error="not sent")
         try:
+            rules = overrides(request.url)
             async with asyncio.timeout(rules.total):  # includes the retries (CONN)
                 while attempts <= rules.retries:
                     attempts += 1
@@ -195,10 +203,12 @@ class Web:
                         break
         except TimeoutError:
             reply = Reply(None, error=f"no reply within {rules.total:g} s")
-        return Reply(reply.status, reply.body, reply.error, attempts)
+        except ValueError as error:  # what was given, or redirected to, can't even be taken apart
+            reply = Reply(None, error=f"not a URL: {error}")
+        return replace(reply, attempts=attempts)
 
     async def _try(self, request: Ask, rules: Overrides) -> tuple[Reply, str]:
-        """Make one attempt, following redirects as GET without the form; return the reply and the kind of failure."""
+        """Make one attempt, following redirects; return the reply and the kind of failure."""
         url, method, form = wire_url(request), request.method, dict(request.params)
         for _ in range(MAX_HOPS):
             refusal = self._refusal(url)
@@ -216,7 +226,9 @@ class Web:
                 return Reply(None, error=f"request failed: {error}"), ""
             if not location:
                 return reply, _failure(reply.status or 0)
-            url, method, form = urljoin(url, location), "GET", {}
+            url = _escaped(urljoin(url, location))
+            if reply.status not in REPEATED_AS_IT_WAS:
+                method, form = "GET", {}
         return Reply(None, error=f"redirected more than {MAX_HOPS} times"), ""
 
     def _refusal(self, url: str) -> str:
@@ -259,7 +271,7 @@ class Web:
             allow_redirects=False,
             timeout=limits,
         ) as response:
-            if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
+            if response.status in REDIRECTED and "Location" in response.headers:
                 return Reply(response.status), response.headers["Location"]
             content = await response.content.read(MAX_REPLY_BYTES)
             while len(content) < MAX_REPLY_BYTES:
@@ -267,7 +279,8 @@ class Web:
                 if not more:
                     break
                 content += more
-            return Reply(response.status, content), ""
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return Reply(response.status, content, kind), ""
 
 
 def _basic(user: str, password: str) -> str:
