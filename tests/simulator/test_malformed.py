@@ -33,6 +33,7 @@ BROKEN = [
     OUTSIDE,
     "<Response>" + "<Say>" * (MAX_DEPTH + 1) + "</Say>" * (MAX_DEPTH + 1) + "</Response>",
     "<Response>&undefined;</Response>",
+    '\n<?xml version="1.0"?><Response/>',
     "{}",
 ]
 
@@ -127,7 +128,7 @@ async def test_a_twiml_parameter_that_is_none(world: World, document: str) -> No
 @pytest.mark.parametrize("body", [BOMB.encode(), OUTSIDE.encode(), bytes(range(256)) * 100, b"x" * 5_000_000])
 async def test_a_fetched_document_that_is_none(world: World, body: bytes) -> None:
     sid = await a_running_call(world)
-    world.listener.documents["/junk"] = lambda _: web.Response(body=body)
+    world.listener.documents["/junk"] = lambda _: web.Response(body=body, content_type="text/xml")
     call = await world.place(ANSWERS, Url=f"{world.listener.url}/junk")
     began = time.process_time()
     await world.advance(5)
@@ -161,7 +162,7 @@ async def test_what_is_no_http(world: World, junk: bytes) -> None:
 
 async def test_a_reply_that_never_ends_is_given_up(world: World) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers={"Content-Type": "text/xml"})
         await response.prepare(request)
         with suppress(ConnectionError):
             while True:

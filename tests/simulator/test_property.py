@@ -127,7 +127,7 @@ class Network:
             self.told[request.params["CallSid"]].append(request.params)
             return self.clock.later(0.0, lambda: then(Reply(204))).cancel
         page = self.pages.get(path)
-        reply = Reply(404) if page is None else Reply(200, page.encode())
+        reply = Reply(404) if page is None else Reply(200, page.encode(), "text/xml")
         return self.clock.later(0.1, lambda: then(reply)).cancel
 
 

@@ -118,6 +118,29 @@ async def test_a_document_that_fails_is_noted_once(
         assert (asked.form["ErrorCode"], asked.form["ErrorUrl"]) == (code, f"{url}/doc")
 
 
+@pytest.mark.parametrize(
+    ("kind", "seconds", "notes"),
+    [
+        ("text/xml; charset=utf-8", "9", []),
+        ("application/xml", "9", []),
+        ("Text/HTML", "9", []),
+        ("text/plain", "4", []),  # what is in it is read out
+        ("audio/mpeg", "2", []),
+        ("application/json", "0", [("12300", "0")]),
+        ("", "0", [("12300", "0")]),
+    ],
+)
+async def test_the_content_type_decides_what_a_reply_is(
+    world: World, kind: str, seconds: str, notes: list[tuple[str, str]]
+) -> None:
+    body = b"<Response><Pause length='9'/><!-- of 65 characters --></Response>"
+    world.listener.documents["/doc"] = lambda _: web.Response(body=body, headers={"Content-Type": kind})
+    call = await world.place(Url=f"{world.listener.url}/doc")
+    await world.advance(30)
+    assert await duration(world, call["sid"]) == seconds
+    assert await world.notes(call["sid"]) == notes
+
+
 async def test_an_incoming_call_whose_document_fails_fails(world: World) -> None:
     call = await world.incoming(f"{world.listener.url}/nothing")
     await world.advance(1)

@@ -81,7 +81,7 @@ def read(document: str | bytes) -> Element:
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.EntityDeclHandler = _refuse_doctype
     try:
-        parser.Parse(data.strip(), True)
+        parser.Parse(data, True)  # white space before a declaration is an error for Twilio too (ERR 12100)
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise MarkupError(str(error)) from error
     if builder.root is None:

@@ -14,7 +14,7 @@ from callctl.simulator.models import Source
 from callctl.simulator.steps import DialResult, Fetch, Listen, Over, Ring, Wait
 from callctl.simulator.web import Ask, Reply
 
-HTTP_FAILURE, PARSE_FAILURE, STRANGE_VERB = 11200, 12100, 12200
+HTTP_FAILURE, STRANGE_VERB = 11200, 12200
 
 
 class Line(Protocol):
@@ -92,18 +92,18 @@ async def _load(line: Line, turn: Turn) -> Page | None:
 
 async def _load_one(line: Line, source: Source, extra: dict[str, str]) -> tuple[Page | None, int, str]:
     """Return the document, or the code of why there is none; each failure is noted once."""
-    if source.twiml is not None and not source.url:
-        body: str | bytes = source.twiml
-    else:
-        reply = await ask(line, source.url, source.method, extra)
-        if not reply.ok:
-            return None, HTTP_FAILURE, source.url
-        body = reply.body
     try:
-        return Page(twiml.parse(body), source.url, source.method), 0, ""
+        if source.twiml is not None and not source.url:
+            verbs = twiml.parse(source.twiml)
+        else:
+            reply = await ask(line, source.url, source.method, extra)
+            if not reply.ok:
+                return None, HTTP_FAILURE, source.url
+            verbs = twiml.parse_reply(reply.body, reply.content_type)
     except twiml.TwimlError as error:
-        line.notify(PARSE_FAILURE, str(error), url=source.url, method=source.method)
-        return None, PARSE_FAILURE, source.url
+        line.notify(error.code, str(error), url=source.url, method=source.method)
+        return None, error.code, source.url
+    return Page(verbs, source.url, source.method), 0, ""
 
 
 async def _run(line: Line, page: Page, source: Source, *, may_dial: bool) -> Turn | Over:

@@ -18,8 +18,18 @@ SPOKEN = ("Say", "Play", "Pause")
 DIALLED = ("Number", "Sip", "Client")
 
 
+# What Twilio takes for a document; it plays sounds, reads plain text out, and hangs up after either (its page "Your
+# response" and ERR 12300).
+DOCUMENT_TYPES = frozenset({"text/xml", "application/xml", "text/html"})
+PARSE_FAILURE, STRANGE_TYPE = 12100, 12300
+
+
 class TwimlError(ValueError):
-    """The document can't be run: 12100 (ERR 12100)."""
+    """The document can't be run; `code` is Twilio's for why."""
+
+    def __init__(self, text: str, *, code: int = PARSE_FAILURE) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,21 @@ def parse(document: str | bytes) -> tuple[Verb, ...]:
     if root.name != "Response":
         raise TwimlError(f"Document parse failure: the root is <{root.name}>, not <Response>")
     return tuple(_verb(element) for element in root.children)
+
+
+def parse_reply(body: bytes, content_type: str) -> tuple[Verb, ...]:
+    """Return the verbs that an address answered with; raise TwimlError when they can't be had from it."""
+    if content_type in DOCUMENT_TYPES or not body:
+        return parse(body)
+    if content_type.startswith("audio/"):
+        return (Sound("Play", PLAY_SECONDS),)
+    if content_type == "text/plain":
+        return (_said(body.decode(errors="replace").strip()),)
+    raise TwimlError(f"Invalid Content-Type: {content_type or 'none'}", code=STRANGE_TYPE)
+
+
+def _said(text: str) -> Sound:
+    return Sound("Say", len(text) * SAY_SECONDS_PER_CHARACTER)
 
 
 def _verb(element: Element) -> Verb:
