@@ -1,0 +1,19 @@
+"""Fixtures of the command line's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli.world import World
+from running import Callctl
+
+from callctl.simulator import Simulator
+
+
+@pytest.fixture
+def world(callctl: Callctl, home: Path) -> Iterator[World]:
+    """Return a simulator whose time passes only on demand, and callctl set up for it."""
+    with Simulator(port=0, seed=1, manual_clock=True) as simulator:
+        yield World(simulator, callctl, home)

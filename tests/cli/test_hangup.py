@@ -1,0 +1,288 @@
+"""``hangup`` of calls that are named."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
+from gateway.scripted import Server, call, reply
+from running import Callctl
+
+from callctl.simulator import Simulator
+
+COLOURS = {"NO_COLOR": "1"}
+
+
+def test_one_request_ends_a_call(world: World) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("hangup", sid)
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\tended\n")
+    assert talk(outcome) == f"callctl: ended: {sid} is completed\n"
+    assert [dict(one.form) for one in world.sent()] == [{"Status": ("completed",)}]
+    assert world.sent("GET") == []
+
+
+@pytest.mark.parametrize("after", [0.0, 3.0])
+def test_queued_and_ringing_calls_end_as_well(world: World, after: float) -> None:
+    sid = world.place(NEVER, after=after)
+    assert world.callctl("hangup", sid).out == f"{sid}\tcanceled\tended\n"
+
+
+@pytest.mark.parametrize("env", [{}, COLOURS])
+def test_on_a_terminal_it_is_a_sentence(world: World, env: dict[str, str]) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("hangup", sid, terminal=True, env=env)
+    assert (outcome.code, outcome.out, talk(outcome)) == (0, f"ended: {sid} is completed\n", "")
+
+
+def test_json_is_one_object(world: World) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("hangup", sid, "--json")
+    record = json.loads(outcome.out)
+    resource = record.pop("call")
+    assert record == {
+        "v": 1,
+        "type": "action",
+        "action": "hangup",
+        "call_sid": sid,
+        "result": "ended",
+        "outcome": f"ended: {sid} is completed",
+        "request": {"Status": "completed"},
+    }
+    assert (resource["sid"], resource["status"], resource["parent_call_sid"]) == (sid, "completed", None)
+    assert talk(outcome) == ""
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_call_that_is_over_is_no_error(world: World, form: tuple[str, ...]) -> None:
+    sid = world.place(BUSY, after=5)
+    outcome = world.callctl("hangup", sid, *form)
+    assert outcome.code == 0
+    if form:
+        assert json.loads(outcome.out)["result"] == "already-over"
+    else:
+        assert outcome.out == f"{sid}\tbusy\talready-over\n"
+        assert talk(outcome) == f"callctl: already over: {sid} is busy\n"
+
+
+def test_it_says_how_long_it_rang_when_callbacks_told(world: World) -> None:
+    sid = world.place(NEVER, after=3)
+    world.tell(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
+    said = talk(world.callctl("hangup", sid))
+    assert said.startswith(f"callctl: ended: {sid} is canceled, was ringing for 360")
+    assert said.endswith(" s\n")
+
+
+def test_it_says_how_long_the_call_lasted_when_callbacks_told(world: World) -> None:
+    sid = world.place(after=4)
+    world.tell(sid, "in-progress", at=datetime.now(UTC) - timedelta(seconds=3600))
+    assert f"ended: {sid} is completed, was in progress for 360" in talk(world.callctl("hangup", sid))
+
+
+def test_what_was_asked_is_written_down(world: World) -> None:
+    sid = world.place(after=4)
+    world.callctl("hangup", sid)
+    shown = world.callctl("show", sid).out
+    assert "hangup" in shown
+    assert "completed" in shown
+
+
+def test_a_store_that_cannot_be_written_is_told_of_and_no_failure(world: World) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("hangup", sid, env={"CALLCTL_STORE": str(world.home)})
+    assert outcome.code == 0
+    assert "done, but not written down" in talk(outcome)
+
+
+def test_of_a_child_it_says_what_the_parent_does(world: World) -> None:
+    parent, child = world.dialled()
+    outcome = world.callctl("hangup", child)
+    assert outcome.code == 0
+    assert talk(outcome) == (
+        f"callctl: ended: {child} is completed\n"
+        f"callctl: its parent {parent} goes on with the Dial's action, else with its next verb, else hangs up\n"
+        f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once\n"
+    )
+
+
+@pytest.mark.parametrize("named", ["parent", "child"])
+def test_family_ends_all_legs_the_parent_first(world: World, named: str) -> None:
+    parent, child = world.dialled()
+    outcome = world.callctl("hangup", parent if named == "parent" else child, "--family")
+    assert outcome.code == 0
+    assert [line.split("\t")[0] for line in outcome.out.splitlines()] == [parent, child]
+    assert [one.path.rpartition("/")[2] for one in world.sent()] == [f"{parent}.json", f"{child}.json"]
+    assert {world.status(parent), world.status(child)} == {"completed"}
+
+
+# --only-ringing
+
+
+def test_only_ringing_sends_canceled(world: World) -> None:
+    sid = world.place(NEVER, after=3)
+    outcome = world.callctl("hangup", sid, "--only-ringing", "--json")
+    assert outcome.code == 0
+    record = json.loads(outcome.out)
+    assert (record["action"], record["result"], record["request"]) == ("cancel", "ended", {"Status": "canceled"})
+    assert [dict(one.form) for one in world.sent()] == [{"Status": ("canceled",)}]
+    assert world.sent("GET") == []
+
+
+def test_only_ringing_leaves_an_answered_call_alone(world: World) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("hangup", sid, "--only-ringing")
+    assert (outcome.code, outcome.out) == (5, f"{sid}\tin-progress\tnot-ended\n")
+    assert talk(outcome) == (
+        f"callctl: error: not ended: {sid} is in progress\nhint: `callctl hangup {sid}` ends it all the same\n"
+    )
+    assert len(world.sent("GET")) == 1
+    assert world.status(sid) == "in-progress"
+
+
+def test_only_ringing_where_the_api_refuses_it(callctl: Callctl, world: World) -> None:
+    with Simulator(port=0, manual_clock=True, readings=["cancel-refused-in-progress"]) as simulator:
+        other = World(simulator, callctl, world.home)
+        sid = other.place(after=4)
+        outcome = other.callctl("hangup", sid, "--only-ringing", terminal=True)
+        assert (outcome.code, outcome.out) == (5, "")
+        assert f"not ended: {sid} is in progress" in outcome.err
+
+
+# --wait
+
+
+def scripted(callctl: Callctl, server: Server, *args: str) -> tuple[int, str, str]:
+    env = {
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "fake-token",
+        "CALLCTL_API_URL": server.url,
+    }
+    outcome = callctl("hangup", *args, env=env)
+    return outcome.code, outcome.out, talk(outcome)
+
+
+def test_what_is_accepted_is_said_to_be_accepted(callctl: Callctl) -> None:
+    sid = "CA" + "1" * 32
+    with Server(reply(200, call(status="ringing"))) as server:
+        assert scripted(callctl, server, sid) == (
+            0,
+            f"{sid}\tringing\taccepted\n",
+            f"callctl: hang-up accepted: {sid} is still ringing\n",
+        )
+
+
+def test_wait_polls_until_the_call_has_ended(callctl: Callctl) -> None:
+    sid = "CA" + "1" * 32
+    turns = [reply(200, call(status=status)) for status in ("ringing", "ringing", "canceled")]
+    with Server(*turns) as server:
+        code, out, _ = scripted(callctl, server, sid, "--wait", "5s")
+        assert (code, out) == (0, f"{sid}\tcanceled\tended\n")
+        assert [asked.method for asked in server.asked] == ["POST", "GET", "GET"]
+
+
+def test_wait_gives_up_with_exit_9(callctl: Callctl) -> None:
+    sid = "CA" + "1" * 32
+    with Server(reply(200, call(status="ringing"))) as server:
+        code, out, said = scripted(callctl, server, sid, "--wait", "50ms")
+        assert (code, out) == (9, f"{sid}\tringing\taccepted\n")
+        assert f"the hang-up of {sid} was accepted, but after 0.05 s it is still ringing" in said
+
+
+def test_waiting_in_vain_for_one_of_several_is_a_part_that_failed(callctl: Callctl) -> None:
+    first, second = "CA" + "1" * 32, "CA" + "2" * 32
+    with Server(reply(200, call(status="ringing"))) as server:
+        assert scripted(callctl, server, first, second, "--wait", "50ms")[0] == 8
+
+
+# Several
+
+
+def test_several_get_one_result_each(world: World) -> None:
+    first, second = world.place(NEVER), world.place(NEVER)
+    outcome = world.callctl("hangup", first, UNKNOWN, second, first)
+    assert outcome.code == 8
+    assert sorted(outcome.out.splitlines()) == sorted(
+        [f"{first}\tcanceled\tended", f"{second}\tcanceled\tended", f"{UNKNOWN}\t\tfailed"]
+    )
+    said = talk(outcome)
+    assert f"callctl: error: {UNKNOWN}: " in said
+    assert "callctl: 3 calls: " in said
+    assert f"1 of 3 calls not ended: {UNKNOWN}" in said
+
+
+def test_several_as_json_lines(world: World) -> None:
+    sid = world.place(NEVER)
+    outcome = world.callctl("hangup", sid, UNKNOWN, "--json")
+    records = {record["call_sid"]: record for record in map(json.loads, outcome.out.splitlines())}
+    assert records[sid]["result"] == "ended"
+    assert records[UNKNOWN]["result"] == "failed"
+    assert records[UNKNOWN]["call"] is None
+    assert records[UNKNOWN]["error"]["exit_code"] == 3
+    assert records[UNKNOWN]["error"]["code"] == "20404"
+
+
+def test_arguments_are_never_asked_about(world: World) -> None:
+    sids = [world.place(NEVER), world.place(NEVER)]
+    outcome = world.callctl("hangup", *sids, terminal=True, keyboard=True)
+    assert outcome.code == 0
+    assert sorted(outcome.out.splitlines()) == sorted(f"ended: {sid} is canceled" for sid in sids)
+    assert talk(outcome) == "callctl: 2 calls: 2 ended\n"
+
+
+def test_wrong_credentials_for_several_are_one_error(world: World) -> None:
+    outcome = world.callctl("hangup", UNKNOWN, "CA" + "1" * 32, env={"TWILIO_AUTH_TOKEN": "wrong"})
+    assert outcome.code == 4
+    assert outcome.err.count("callctl: error:") == 1
+
+
+def test_the_only_one_of_a_family_keeps_its_own_exit_code(world: World) -> None:
+    assert world.callctl("hangup", UNKNOWN, "--family").code == 3
+
+
+def test_too_many_requests_at_once_are_no_failure(callctl: Callctl, world: World) -> None:
+    with Simulator(port=0, concurrency=2, latency=0.01) as simulator:
+        other = World(simulator, callctl, world.home)
+        sids = []
+        for _ in range(12):
+            sids.append(other.callctl("place", NEVER, "--say", "x", "--status-callback", "none").out.strip())
+        outcome = other.callctl("hangup", *sids)
+        assert outcome.code == 0, outcome.err
+        assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted(sids)
+
+
+def test_dry_run_of_named_calls_sends_nothing(world: World) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("hangup", sid, "--dry-run", "--only-ringing")
+    assert (outcome.code, outcome.out) == (0, f"{sid}\t\tdry-run\n")
+    assert talk(outcome) == "callctl: nothing was sent; without --dry-run, 1 call would get Status=canceled\n"
+    assert world.sent() == []
+    assert world.callctl("hangup", sid, "--dry-run", terminal=True).out == f"would be ended: {sid}\n"
+
+
+def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(world: World) -> None:
+    sid = world.place(ANSWERS, after=4)
+    outcome = world.callctl("hangup", sid[:12])
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\tended\n")
+    assert talk(outcome).startswith(f"callctl: {sid[:12]} is {sid}, ")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "no call was named"),
+        ([UNKNOWN, "--all"], "--all ends the calls that match, and some are named as well"),
+        ([UNKNOWN, "--status", "queued"], "the filters go with --all"),
+        ([UNKNOWN, "--until-none", "5s"], "--until-none goes with --all"),
+        (["--all", "--family"], "--family goes with calls that are named"),
+        (["--all", "--status", "completed"], "no call can match: --live, and --status completed"),
+        (["--all", "--yes", "--max", "1", "--only-ringing", "--status", "in-progress"], "no call can match"),
+        ([UNKNOWN, "--wait", "soon"], "--wait is no duration: soon"),
+        ([UNKNOWN, "--parallel", "0"], "--parallel"),
+        (["CAxxx"], "not a call SID: CAxxx"),
+    ],
+)
+def test_what_makes_no_sense_exits_2_and_sends_nothing(world: World, args: list[str], message: str) -> None:
+    outcome = world.callctl("hangup", *args)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert world.simulator.requests == ()

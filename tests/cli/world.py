@@ -1,0 +1,84 @@
+"""A simulator whose time passes only on demand, and calls placed in it: what the tests of changing commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+from running import Callctl, Outcome, env_for
+
+from callctl.events import CallEvent
+from callctl.settings import load
+from callctl.simulator import Received, Simulator
+from callctl.store.sqlite import SqliteStore
+
+UNKNOWN = "CA" + "0" * 32
+ANSWERS, NEVER, BUSY = "+12025550100", "+12025550103", "+12025550102"
+LONG = "A sentence that takes a good while to say. " * 30
+
+
+@dataclass
+class World:
+    """One simulator, and callctl set up for it."""
+
+    simulator: Simulator
+    run: Callctl
+    home: Path
+
+    def callctl(self, *args: str, env: Mapping[str, str] | None = None, **more: Any) -> Outcome:
+        return self.run(
+            *args, env={**env_for(self.simulator), "CALLCTL_URL_SURVEY": self.survey, **(env or {})}, **more
+        )
+
+    @property
+    def survey(self) -> str:
+        return f"{self.simulator.url}/simulator/survey"
+
+    def place(self, to: str = ANSWERS, *what: str, after: float = 0.0) -> str:
+        """Place a call, let simulated seconds pass, and return its SID."""
+        orders = what or ("--say", LONG)
+        sid = self.callctl("place", to, *orders, "--status-callback", "none").out.strip()
+        self.simulator.advance(after)
+        return sid
+
+    def dialled(self, *, after: float = 5.0) -> tuple[str, str]:
+        """Place a call that dials a client; return the SIDs of parent and child."""
+        parent = self.place(ANSWERS, "--dial", "client:ann", after=after)
+        return parent, self.callctl("list", "--parent", parent, "-q").out.strip()
+
+    def status(self, sid: str) -> str:
+        calls = json.loads(self.callctl("list", "--json").out)
+        return next(str(call["status"]) for call in calls if call["sid"] == sid)
+
+    def sent(self, method: str = "POST") -> list[Received]:
+        """Return the requests that would change a call, or with ``GET`` those that asked."""
+        return [one for one in self.simulator.requests if one.method == method and "/Calls/" in one.path]
+
+    def tell(self, sid: str, status: str, *, at: datetime, number: int = 0) -> None:
+        """Put a callback's event into the local store, as a watch would."""
+        fields = {
+            "CallSid": sid,
+            "AccountSid": self.simulator.account_sid,
+            "CallStatus": status,
+            "Direction": "outbound-api",
+            "CallbackSource": "call-progress-events",
+            "SequenceNumber": str(number),
+            "Timestamp": format_datetime(at),
+        }
+        environ = {"HOME": str(self.home), **env_for(self.simulator)}
+        settings = load(environ, cwd=self.home)
+        settings.store.parent.mkdir(parents=True, exist_ok=True)
+        store = SqliteStore(settings.store, world=settings.world)
+        store.append(CallEvent.from_form(fields.items(), received_at=at, world=settings.world, verified=True))
+        store.close()
+
+
+def talk(outcome: Outcome) -> str:
+    """Return what was said on stderr, without the word on whose API it is."""
+    lines = outcome.err.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("callctl: the API is"))
