@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -65,6 +66,9 @@ def test_it_prints_its_settings_serves_and_ends_on_ctrl_c(tmp_path: Path) -> Non
         reply = requests.get(f"{url}/2010-04-01/Accounts/{account}/Calls.json", auth=pair, timeout=PATIENCE)
         assert reply.json()["calls"] == []
         assert "<Response>" in requests.post(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).text
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=PATIENCE) as junk:
+            junk.sendall(b"GET /\xff HTTP/1.1\r\n\r\n")
+            assert b" 400 " in junk.recv(1000)
 
         given = ("--to", "+12025550199", "--from", "+12025550105", "--url", "survey", "--env-file", str(path))
         run(simulator_call, *given, cwd=tmp_path)

@@ -160,9 +160,12 @@ class TestByHand:
         call = await world.place(NEVER)
         await world.advance(1)
         headers = world.headers | {header: "http://127.0.0.1:8000"}
-        for path in (f"/simulator/calls/{call['sid']}/answer", "/simulator/calls"):
-            status, body = await world.request("POST", path, {"To": "1"}, headers=headers)
-            assert (status, body["code"]) == (403, 20403)
+        by_hand = (f"/simulator/calls/{call['sid']}/answer", "/simulator/calls")
+        for path in (*by_hand, f"{world.account}/Calls.json", f"{world.account}/Calls/{call['sid']}.json"):
+            async with world.session.post(world.sim.url + path, data={"Status": "completed"}, headers=headers) as reply:
+                assert (reply.status, (await reply.json())["code"]) == (403, 20403)
+        status, _ = await world.request("GET", f"{world.account}/Calls/{call['sid']}.json", headers=headers)
+        assert status == 200  # no page can read the answer: nothing here allows it to
         assert (await world.fetch(call["sid"]))["status"] == "ringing"
 
     async def test_credentials_are_needed(self, world: World) -> None:

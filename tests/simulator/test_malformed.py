@@ -114,6 +114,25 @@ async def test_ten_thousand_parameters(world: World) -> None:
     await goes_on(world, sid)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Encoding": "gzip"},
+        {"Content-Type": "multipart/form-data"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/x-www-form-urlencoded; charset=no-such"},
+    ],
+)
+async def test_a_body_that_is_not_what_its_headers_say(world: World, headers: dict[str, str]) -> None:
+    sid = await a_running_call(world)
+    for path in (f"{world.account}/Calls.json", "/simulator/survey"):
+        url = world.sim.url + path
+        async with world.session.post(url, data=b"\xff=junk", headers=world.headers | headers) as reply:
+            assert reply.status == 400
+            assert (await reply.json())["code"] == 20001
+    await goes_on(world, sid)
+
+
 @pytest.mark.parametrize("document", [BOMB, OUTSIDE, "<Response><Say>", "\x01\x02"])
 async def test_a_twiml_parameter_that_is_none(world: World, document: str) -> None:
     sid = await a_running_call(world)

@@ -32,6 +32,7 @@ SURVEY = (
     "<Say>Thank you. Goodbye.</Say></Response>"
 )
 SURVEY_THANKS = "<Response><Say>Thank you. Goodbye.</Say></Response>"
+READING = frozenset({"GET", "HEAD"})
 SECRET_NAMES = frozenset({"authorization", "cookie"})
 
 Form = Mapping[str, tuple[str, ...]]
@@ -58,6 +59,7 @@ class Api:
         self._switch = switch
         self._chance = chance
         self._created = wall()
+        self._survey_path = f"{settings.base_path}{SURVEY_PATH}"
         self._running = 0
         self._count = 0
         self._forms: dict[int, Form] = {}  # of the requests under way
@@ -77,7 +79,7 @@ class Api:
         app.router.add_get(f"{calls}/Calls/{{sid}}/Notifications.json", self._notifications, allow_head=False)
         app.router.add_post(by_hand, self._incoming)
         app.router.add_post(f"{by_hand}/{{sid}}/{{deed}}", self._by_hand)
-        app.router.add_route("*", f"{self._settings.base_path}{SURVEY_PATH}", _survey)
+        app.router.add_route("*", self._survey_path, self._survey)
         return app
 
     # Around every request
@@ -103,8 +105,9 @@ class Api:
 
     async def _checked(self, request: web.Request, handler: Handler, running: int) -> web.StreamResponse:
         try:
-            if not request.path.endswith(SURVEY_PATH):
+            if request.path != self._survey_path:
                 self._authenticate(request)
+                _refuse_browsers(request)
             if self._settings.concurrency and running > self._settings.concurrency:
                 raise ApiError(20429)  # not processed (ERR 20429)
             if self._settings.latency:
@@ -114,6 +117,10 @@ class Api:
             return self._refusal(error)
         except web.HTTPRequestEntityTooLarge:
             return self._refusal(ApiError(20001, "the body is too large", status=413))
+        except web.RequestPayloadError:
+            response = self._refusal(ApiError(20001, "the body is not encoded as its headers say"))
+            response.force_close()  # what follows on this connection can't be read either
+            return response
         except web.HTTPMethodNotAllowed as error:
             response = self._refusal(ApiError(20004))
             response.headers["Allow"] = ",".join(sorted(error.allowed_methods))
@@ -221,12 +228,10 @@ class Api:
     # By hand
 
     async def _incoming(self, request: web.Request) -> web.Response:
-        _refuse_browsers(request)
         leg = self._switch.take(orders.read_incoming(await self._form(request)))
         return web.json_response(self._shown(leg), status=201)
 
     async def _by_hand(self, request: web.Request) -> web.Response:
-        _refuse_browsers(request)
         leg = self._leg(request)
         match request.match_info["deed"]:
             case "answer":
@@ -240,16 +245,17 @@ class Api:
                 raise ApiError(20404, request.path)
         return web.json_response(self._shown(leg))
 
-
-async def _survey(request: web.Request) -> web.Response:
-    """Answer as an application of one's own would: to a Gather's digits with thanks. It needs no credentials."""
-    form = await request.post()
-    document = SURVEY_THANKS if "Digits" in form or "Digits" in request.query else SURVEY
-    return web.Response(text=document, content_type="text/xml")
+    async def _survey(self, request: web.Request) -> web.Response:
+        """Answer as an application of one's own would: to a Gather's digits with thanks. It needs no credentials."""
+        form = await self._form(request)
+        document = SURVEY_THANKS if "Digits" in form or "Digits" in request.query else SURVEY
+        return web.Response(text=document, content_type="text/xml")
 
 
 def _refuse_browsers(request: web.Request) -> None:
-    """A page that someone has open must not be able to move calls here, whatever credentials the browser holds."""
+    """Let no page that someone has open place or move calls here: the usual credentials are known to every page."""
+    if request.method in READING:
+        return
     page = any(name in request.headers for name in ("Origin", "Referer", "Sec-Fetch-Site"))
     if page:
         raise ApiError(20403, "Requests from a browser page are not accepted here")

@@ -1,5 +1,6 @@
 """The parts of one simulator put together, listening, in the event loop that started them."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -12,6 +13,9 @@ from callctl.simulator.faults import Chance
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch import Switch
 from callctl.simulator.web import Web
+
+_log = logging.getLogger("callctl.simulator")
+_log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal what no HTTP client says
 
 
 class SimulatorError(Exception):
@@ -58,7 +62,9 @@ class Instance:
         self._switch = Switch(settings, clock=clock, wall=self._wall, network=self._web, chance=chance)
         self._api = Api(settings, self._switch, chance=chance, wall=self._wall)
         application = self._api.application()
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5, handle_signals=False)
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_log, shutdown_timeout=0.5, handle_signals=False
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         try:
