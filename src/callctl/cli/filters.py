@@ -183,6 +183,8 @@ def find_calls(gateway: Lister, filters: Filters, *, limit: int | None) -> Itera
     # With a check that the API can't do, most of a small page could be thrown away.
     size = _MAX_PAGE_SIZE if limit is None or filters.created_before else limit
     found = [gateway.list(query, page_size=size, limit=None) for query in filters.queries()]
+    if len(found) == 1 and filters.created_before is None:
+        return islice(found[0], limit)  # the gateway has checked it all
     calls = newest_first(found) if len(found) > 1 else found[0]
     return islice((call for call in calls if filters.matches(call)), limit)
 

@@ -9,6 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from callctl.cli.values import pass_plain_values
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -53,8 +55,13 @@ class LazyCommand(TyperCommand):
 
     def _real(self) -> Any:
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(self._entry.name)(load(self._entry))
+        alone.command(self._entry.name, cls=_Command)(load(self._entry))
         return typer.main.get_command(alone)
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> Any:
+        return pass_plain_values(super().get_params(ctx))
 
 
 class LazyGroup(TyperGroup):
@@ -64,3 +71,7 @@ class LazyGroup(TyperGroup):
         super().__init__(**attributes)
         for entry in CATALOGUE:
             self.add_command(LazyCommand(entry), entry.name)
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the group's own options."""
+        return pass_plain_values(super().get_params(ctx))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Annotated, Any
@@ -85,7 +85,7 @@ class _Form:
 
     form: Form
     line: Callable[[Call], str]
-    extra: Mapping[str, Any]
+    extra: dict[str, Any]
 
     @classmethod
     def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool) -> _Form:
@@ -101,7 +101,7 @@ def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Pr
     """Write calls as they come, page by page."""
     counted = progress.counted(calls)
     if form.form is Form.JSON:
-        _write_array(runtime, ({**call.to_json(), **form.extra} for call in counted))
+        _write_array(runtime, (call.to_json() | form.extra for call in counted))
     elif form.form is Form.PLAIN:
         _write_lines(runtime, map(form.line, counted))
     elif (first := next(counted, None)) is not None:
@@ -131,13 +131,14 @@ def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:
         runtime.write("\n".join(chunk))
 
 
-def _write_array(runtime: Runtime, values: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON array piece by piece, one object to a line."""
-    lines = map(jsonlib.JSONEncoder(ensure_ascii=False).encode, values)
+def _write_array(runtime: Runtime, values: Iterator[Mapping[str, Any]]) -> None:
+    """Write a JSON array piece by piece."""
+    # Encoded by the page: what encodes one object alone costs as much to set up as the object itself.
+    encode = jsonlib.JSONEncoder(ensure_ascii=False).encode
     # Nothing is written before the first page is there: an error leaves stdout empty.
     opening = "["
-    while chunk := list(islice(lines, _CHUNK)):
-        runtime.stdout.write(opening + ",\n ".join(chunk))
+    while chunk := list(islice(values, _CHUNK)):
+        runtime.stdout.write(opening + encode(chunk)[1:-1])
         runtime.stdout.flush()
         opening = ",\n "
     runtime.write("[]" if opening == "[" else "]")

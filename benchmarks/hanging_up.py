@@ -1,0 +1,64 @@
+"""One hang-up, and two hundred, held against a script of five lines with Twilio's library."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from measuring import Cost, Ratio, in_turns, run
+from stub import ACCOUNT, TOKEN, server, sid
+
+SCRIPT = """
+import os, sys
+from twilio.rest import Client
+client = Client(os.environ["TWILIO_ACCOUNT_SID"], os.environ["TWILIO_AUTH_TOKEN"])
+client.api.base_url = os.environ["CALLCTL_API_URL"]
+for sid in sys.argv[1:]: print(sid, client.calls(sid).update(status="completed").status)
+"""
+MANY = 200
+LATENCY = 0.1  # seconds
+
+
+def environment(url: str, *, home: str) -> dict[str, str]:
+    """Return an environment in which both use the server, and nothing of the developer's own settings counts."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": home,
+        "TWILIO_ACCOUNT_SID": ACCOUNT,
+        "TWILIO_AUTH_TOKEN": TOKEN,
+        "CALLCTL_API_URL": url,
+    }
+
+
+def measure(*, rounds: int = 10) -> list[Ratio]:
+    """Measure one hang-up at once, and many at a server that takes its time."""
+    with tempfile.TemporaryDirectory() as home:
+        script = Path(home) / "script.py"
+        script.write_text(SCRIPT)
+        with server(total=1, status="in-progress") as url:
+            ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
+            one = in_turns(partial(ours, [sid(1)]), partial(theirs, [sid(1)]), rounds=rounds)
+        with server(total=MANY, status="in-progress", latency=LATENCY) as url:
+            sids = [sid(number) for number in range(1, MANY + 1)]
+            ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
+            loop = theirs(sids)
+            named = min((ours(sids) for _ in range(3)), key=lambda cost: cost.seconds)
+            everything = ["--all", "--live", "--yes", "--max", str(MANY)]
+            found = min((ours(everything) for _ in range(3)), key=lambda cost: cost.seconds)
+    named_what = f"{MANY} hang-ups at {LATENCY:g} s, named: how many times as fast"
+    found_what = f"{MANY} hang-ups at {LATENCY:g} s, --all: how many times as fast"
+    return [
+        Ratio("one hang-up, to the library's", one[0].seconds, one[1].seconds, "s", 1.3),
+        Ratio(named_what, named.seconds, loop.seconds, "s", 12, at_least=True),
+        Ratio(found_what, found.seconds, loop.seconds, "s", 10, at_least=True),
+    ]
+
+
+def _commands(script: Path) -> tuple[list[str], list[str]]:
+    return [sys.executable, "-m", "callctl", "hangup"], [sys.executable, str(script)]
+
+
+def _run(env: dict[str, str], command: Sequence[str], arguments: Sequence[str]) -> Cost:
+    return run([*command, *arguments], env=env)
