@@ -1,5 +1,7 @@
 """TwiML: documents read, fetched and run; what is wrong with them noted once; verbs in order."""
 
+import uuid
+
 import pytest
 from aiohttp import web
 from simulator.world import ANSWERS, DIGITS, FROM, World
@@ -74,6 +76,15 @@ async def test_the_request_for_twiml_carries_what_twilio_sends(world: World) -> 
     assert expected.items() <= asked.form.items()
     assert not {"Timestamp", "SequenceNumber", "CallbackSource", "ParentCallSid"} & set(asked.form)
     assert asked.headers["User-Agent"] == "TwilioProxy/1.1"
+
+
+async def test_every_request_for_twiml_has_a_token_of_its_own(world: World) -> None:
+    world.listener.documents["/doc"] = "<Response><Redirect/></Response>"
+    await world.place(Url=f"{world.listener.url}/doc")
+    await world.advance(3)
+    tokens = [heard.headers["I-Twilio-Idempotency-Token"] for heard in world.listener.at("/doc")]
+    assert len(tokens) > 1
+    assert len(set(tokens)) == len(tokens) == len([uuid.UUID(token) for token in tokens])
 
 
 async def test_it_is_asked_by_get_where_the_request_says_so(world: World) -> None:

@@ -86,8 +86,11 @@ class Callbacks:
 
     def tell(self, leg: Leg, url: str, method: str, form: dict[str, str]) -> None:
         """Send something about a leg that is no progress event, such as what detected its answer."""
-        token = self._chance.hexadecimal(leg.key, url, "token")
-        self._network.ask(Ask(url, method, form, token), lambda _: None)
+        self._network.ask(Ask(url, method, form, self.token(leg, url)), lambda _: None)
+
+    def token(self, leg: Leg, what: str) -> str:
+        """Return what names one request about a leg, however often it is sent."""
+        return self._chance.uuid(leg.key, what, "token")
 
     def _dispatch(self, leg: Leg, event: str, subscription: Subscription, form: dict[str, str]) -> None:
         fate = self._chance.fate(self._faults, leg.key, event)
@@ -101,9 +104,7 @@ class Callbacks:
             dropped=fate.copies == 0,
         )
         self.fired.append(callback)
-        digits = self._chance.hexadecimal(leg.key, event, "token")
-        token = "-".join([digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]])
-        request = Ask(subscription.url, subscription.method, form, token)
+        request = Ask(subscription.url, subscription.method, form, self.token(leg, event))
 
         def send(wait: float) -> None:
             for _ in range(fate.copies):

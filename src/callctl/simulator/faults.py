@@ -6,6 +6,7 @@ calls meet the same faults again, however their requests interleave.
 
 import hashlib
 import random
+import uuid
 from dataclasses import dataclass
 
 
@@ -38,6 +39,10 @@ class Chance:
         """Return 32 hexadecimal digits for a key."""
         text = ":".join([self._seed, *map(str, key)])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def uuid(self, *key: object) -> str:
+        """Return the same digits in the form of a UUID."""
+        return str(uuid.UUID(self.hexadecimal(*key)))
 
     def number(self, *key: object) -> float:
         """Return a number from 0 up to 1 for a key."""

@@ -44,6 +44,7 @@ class Line:
         self._source = source
         self._time_limit = time_limit
         self._answered_at: float | None = None
+        self._fetches = 0
         self._runner = steps.Runner(self)
         self._timers: list[Timer] = []
         self._limit: Timer | None = None
@@ -209,7 +210,9 @@ class Line:
             left = earliest - self.exchange.clock.now()
             stop = self.exchange.clock.later(left, lambda: resume(reply)).cancel
 
-        stop = self.exchange.network.ask(step.request, answered)
+        self._fetches += 1
+        token = self.exchange.callbacks.token(self.leg, f"document {self._fetches}")
+        stop = self.exchange.network.ask(replace(step.request, token=token), answered)
         return lambda: stop()
 
     def _start_dial(self, step: steps.Ring, resume: Callable[[object], None]) -> Stop:

@@ -257,10 +257,9 @@ class Switch:
         return leg
 
     def _sid(self, prefix: str, *key: object) -> str:
-        digits = self._chance.hexadecimal(prefix, *key)
         if self._settings.dialect.uuid_sids:
-            return "-".join([digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]])
-        return prefix + digits
+            return self._chance.uuid(prefix, *key)
+        return prefix + self._chance.hexadecimal(prefix, *key)
 
     def _complete(self, leg: Leg) -> None:
         if leg.is_final:
