@@ -1,16 +1,25 @@
-"""``callctl place``: place a call."""
+"""``callctl place``: place a call; then wait for it, or watch it, or only show what would be sent."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.calls import EVENT_NAMES, Call, is_e164
-from callctl.cli import instructions, options
+from callctl.cli import instructions, options, ordering
 from callctl.cli.callbacks import find_callback
 from callctl.cli.runtime import Form, Runtime
-from callctl.errors import UsageError
+from callctl.cli.streams import OutputError, ReaderGoneError
+from callctl.errors import CallctlError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from callctl.calls import Call
+    from callctl.gateway import Gateway, PlaceRequest
+    from callctl.operations.waiting import Goal
+    from callctl.settings import Settings
+
+_WAITS = ("answered", "ended")
 
 
 def place(
@@ -23,63 +32,177 @@ def place(
     twiml: instructions.Twiml = None,
     say: instructions.Say = None,
     dial: instructions.Dial = None,
+    then: instructions.Then = None,
+    sequential: instructions.Sequential = False,
+    dial_timeout: instructions.DialTimeout = None,
+    caller_id: instructions.CallerId = None,
     method: instructions.Method = None,
-    status_callback: Annotated[
+    fallback_url: instructions.FallbackUrl = None,
+    timeout: ordering.Timeout = None,
+    time_limit: ordering.TimeLimit = None,
+    send_digits: ordering.SendDigits = None,
+    record: ordering.Record = False,
+    machine_detection: ordering.MachineDetection = None,
+    status_callback: ordering.StatusCallback = None,
+    event: ordering.Event = None,
+    add_callbacks: instructions.AddCallbacks = False,
+    wait: Annotated[
         str | None,
         typer.Option(
-            "--status-callback",
-            metavar="URL|none",
-            help="Where status callbacks go; else to the running watch, else to CALLCTL_PUBLIC_URL.",
+            "--wait",
+            metavar="answered|ended",
+            help="Block until then. Exit code 8 if it ended without an answer.",
         ),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show this call and its legs live until all have ended.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the request and the TwiML, secrets masked; send nothing.")
+    ] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = 10.0,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Place a call. On a pipe it prints the call's SID alone."""
+    """Place a call. On a pipe it prints the call's SID alone.
+
+    With --dial, --then is where the call goes when the conversation is over: the right way to a survey. Twilio asks
+    that URL with every DialCallStatus, busy and no-answer included; the README shows TwiML that surveys on completed
+    only.
+    """
     from callctl.gateway import PlaceRequest
 
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     instructions.check_endpoint(to, what="TO")
+    goal = _goal(wait, watch=watch)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    caller = _caller(from_ or settings.from_, to=to)
+    events = ordering.read_events(event, status_callback=status_callback)
+    caller = ordering.read_caller(from_ or settings.from_, to=to)
+    limits = ordering.read_limits(timeout=timeout, time_limit=time_limit)
+    digits = ordering.read_digits(send_digits)
+    detection = ordering.read_detection(machine_detection, send_digits=digits)
     gateway = runtime.gateway(settings)
-    callback = find_callback(runtime, settings, status_callback)
-    orders = instructions.read_instructions(
-        runtime, settings, url=url, twiml=twiml, say=say, dial=dial, method=method, callback=callback
-    )
-    call = gateway.place(
-        PlaceRequest(
+    fallback = instructions.read_fallback(settings, fallback_url)
+
+    def request_to(callback: str | None) -> PlaceRequest:
+        orders = instructions.read_instructions(
+            runtime,
+            settings,
+            url=url,
+            twiml=twiml,
+            say=say,
+            dial=dial,
+            method=method,
+            callback=callback,
+            add_callbacks=add_callbacks,
+            dialing=instructions.DialOptions(then, dial_timeout, caller_id, sequential, events),
+        )
+        return PlaceRequest(
             to=to,
             from_=caller,
             url=orders.url,
             method=orders.method,
             twiml=orders.twiml,
+            fallback_url=fallback.url or None,
+            fallback_method=fallback.method,
             status_callback=callback,
-            status_callback_events=EVENT_NAMES if callback else (),
+            status_callback_events=events if callback else (),
+            timeout=limits.ringing,
+            time_limit=limits.length,
+            send_digits=digits,
+            record=record or None,
+            machine_detection=detection,
         )
-    )
+
+    if watch and not dry_run:
+        from callctl.cli.following import place_and_watch
+
+        place_and_watch(runtime, settings, gateway, given=status_callback, request_to=request_to)
+        return
+    request = request_to(find_callback(runtime, settings, status_callback))
+    if dry_run:
+        from callctl.cli.rehearsal import show_request
+
+        show_request(runtime, settings, gateway.calls_url, request)
+        return
+    call = gateway.place(request)
+    remember_placed(runtime, settings, call)
+    if goal is None:
+        _show(runtime, call)
+    else:
+        _wait(runtime, settings, gateway, call, goal=goal)
+
+
+def _goal(wait: str | None, *, watch: bool) -> Goal | None:
+    if wait is None:
+        return None
+    if watch:
+        raise UsageError("--wait and --watch exclude each other", hint="--watch stays until all legs have ended")
+    if wait not in _WAITS:
+        raise UsageError(f"--wait is answered or ended, not {wait}", hint="`callctl wait` knows more")
+    from callctl.operations.waiting import Goal
+
+    return Goal.read(wait, option="--wait")
+
+
+def remember_placed(runtime: Runtime, settings: Settings, call: Call) -> None:
+    """Note the call for ``@last``. It is placed by now, so a store that can't be written is told of, no failure."""
+    from callctl.store.sqlite import SqliteStore
+
+    try:
+        store = SqliteStore(settings.store, world=settings.world)
+        try:
+            store.remember_placed(call.sid, at=datetime.now(UTC))
+        finally:
+            store.close()
+    except StoreError as error:
+        runtime.say(f"callctl: placed, but @last will not stand for it: {error.message}")
+
+
+def _wait(runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, *, goal: Goal) -> None:
+    """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
+    from callctl.cli.wait import WatchedStore, waiter_for
+
+    if runtime.form is not Form.JSON:
+        _show(runtime, call)
+    with WatchedStore(runtime, settings) as told:
+        waiter = waiter_for(runtime, gateway, call.sid, told=told, placed=True)
+        try:
+            waiter.until(goal, limit=None)
+        except KeyboardInterrupt:
+            runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
+            raise
+        finally:
+            if runtime.form is Form.JSON:
+                _show_latest(runtime, gateway, call)
+
+
+def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
+    try:
+        call = gateway.fetch(call.sid)
+    except CallctlError as error:
+        runtime.say(f"callctl: shown as it was placed: {error.message}")
     _show(runtime, call)
 
 
-def _caller(from_: str | None, *, to: str) -> str:
-    if not from_:
-        raise UsageError("no caller: nothing says whose number calls", hint="give --from NUMBER or set CALLCTL_FROM")
-    # From must be a phone number when To is one (OAS).
-    if is_e164(to) and not is_e164(from_):
-        raise UsageError(
-            f"--from is not a number in E.164 form: {from_}", hint="calling a number needs one, such as +15005550006"
-        )
-    return from_
-
-
 def _show(runtime: Runtime, call: Call) -> None:
+    try:
+        _write(runtime, call)
+        runtime.stdout.flush()
+    except (OutputError, ReaderGoneError):
+        runtime.say(f"callctl: placed {call.sid}")  # nobody can hang up what has no name
+        raise
+
+
+def _write(runtime: Runtime, call: Call) -> None:
     if runtime.form is Form.JSON:
         runtime.write_json(call.to_json())
     elif runtime.form is Form.PLAIN:
-        runtime.write(call.sid)
+        from callctl.views.foreign import printable
+
+        runtime.write(printable(call.sid))
     else:
         from callctl.views.tables import print_calls
 

@@ -92,6 +92,11 @@ class Gateway:
         self._settings = settings
         self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_wait=on_wait)
 
+    @property
+    def calls_url(self) -> str:
+        """The address to which the request to place a call goes; raise SettingsError without an account."""
+        return self._url("Calls.json")
+
     def place(self, request: PlaceRequest) -> Call:
         """Place a call. Never sent twice once its body may have gone out.
 
@@ -99,7 +104,7 @@ class Gateway:
             OutcomeUnknownError: No answer came; the call may have been placed.
         """
         check = f"before you place it again, look: `callctl list --live --to {shlex.quote(request.to)}`"
-        return self._write(self._url("Calls.json"), request.parameters(), feared="been placed", check=check)
+        return self._write(self.calls_url, request.parameters(), feared="been placed", check=check)
 
     def redirect(self, sid: str, request: RedirectRequest) -> Call:
         """Give a call in progress other TwiML. Never sent twice: it would restart the survey, or dial again.

@@ -1,0 +1,217 @@
+"""``place --watch``: the live view of one call and its legs, beside a running watch or with a listener of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from callctl import presence
+from callctl.cli.callbacks import STATUS_PATH, find_callback, with_retries, with_status_path
+from callctl.cli.instructions import check_reachable
+from callctl.cli.runtime import Form, Runtime
+from callctl.cli.signals import stop_on_signals
+from callctl.operations.following import Follower
+from callctl.store.sqlite import SqliteStore
+from callctl.views.header import Header
+
+if TYPE_CHECKING:
+    from callctl.actions import ActionEvent
+    from callctl.board import Change, Snapshot
+    from callctl.calls import Call
+    from callctl.events import CallEvent
+    from callctl.gateway import Gateway, PlaceRequest
+    from callctl.listener import Listener
+    from callctl.session import View
+    from callctl.settings import Settings
+
+TITLE = "place"
+
+
+def place_and_watch(
+    runtime: Runtime,
+    settings: Settings,
+    gateway: Gateway,
+    *,
+    given: str | None,
+    request_to: Callable[[str | None], PlaceRequest],
+) -> None:
+    """Place a call and show it and its legs until all have ended.
+
+    Args:
+        runtime: The process.
+        settings: The settings.
+        gateway: Places the call.
+        given: What ``--status-callback`` says.
+        request_to: Returns the request whose callbacks go to a URL.
+
+    Raises:
+        CallctlError: The call could not be placed, or nothing could be set up to follow it.
+        KeyboardInterrupt: Ctrl-C; the call goes on.
+    """
+    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, gateway, given=given, request_to=request_to))
+    live = [leg.call_sid for leg in snapshot.legs.values() if not leg.is_final]
+    if live:
+        runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
+        raise KeyboardInterrupt
+    legs = ", ".join(f"{leg.call_sid} {leg.status}" for family in snapshot.families for leg in family.legs)
+    runtime.say(f"callctl: all have ended: {legs}")
+
+
+async def _place_and_watch(
+    runtime: Runtime,
+    settings: Settings,
+    gateway: Gateway,
+    *,
+    given: str | None,
+    request_to: Callable[[str | None], PlaceRequest],
+) -> tuple[Call, Snapshot]:
+    from callctl.background import in_daemon_thread
+    from callctl.cli.place import remember_placed
+
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(closing(SqliteStore(settings.store, world=settings.world)))
+        told = await _find_or_listen(runtime, settings, store, stack, given=given)
+        request = request_to(told.callback)
+        call = await in_daemon_thread(lambda: gateway.place(request))
+        remember_placed(runtime, settings, call)
+        with _open_shown(runtime, settings, told, call) as shown:
+            follower = Follower(
+                call, world=settings.world, memory=store.reader, asked=Family(gateway), shown=shown, now=_now
+            )
+            with stop_on_signals(follower.stop):
+                return call, await follower.run()
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Where the call's callbacks go, and how the table's header says it."""
+
+    callback: str | None
+    header: str
+
+
+async def _find_or_listen(
+    runtime: Runtime, settings: Settings, store: SqliteStore, stack: AsyncExitStack, *, given: str | None
+) -> Telling:
+    """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
+    if given is not None:
+        return Telling(find_callback(runtime, settings, given), "asking REST")
+    if presence.find(settings) is not None:
+        return Telling(find_callback(runtime, settings, None), "beside the running watch")
+    if not settings.signing_keys or not (settings.public_url or settings.is_loopback):
+        runtime.say(
+            "callctl: no status callbacks: no watch is running, and none can be heard here; asking REST instead\n"
+            "hint: CALLCTL_PUBLIC_URL says where Twilio reaches this machine, TWILIO_AUTH_TOKEN verifies callbacks"
+        )
+        return Telling(None, "asking REST")
+    listener = _listener(settings, store)
+    stack.push_async_callback(listener.stop)
+    await listener.start()
+    check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
+    runtime.say(f"callctl: status callbacks go to this command, {listener.callback_url}")
+    return Telling(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}")
+
+
+def _listener(settings: Settings, store: SqliteStore) -> Listener:
+    """Return a listener like a watch's; it is not announced, for it goes away with this call."""
+    from callctl.listener import Listener
+
+    def leave_to_the_store(_event: CallEvent, _is_new: bool) -> None:
+        """Do nothing: the follower reads the store."""
+
+    return Listener(
+        host="127.0.0.1",
+        # A tunnel leads to the port that is set; without one, any port will do.
+        port=settings.port if settings.public_url else 0,
+        path=STATUS_PATH,
+        public_url=with_status_path(settings.public_url) if settings.public_url else None,
+        keys=settings.signing_keys,
+        world=settings.world,
+        store=store,
+        on_event=leave_to_the_store,
+        nonce=secrets.token_hex(16),
+        now=_now,
+        account_sid=settings.account_sid,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the follower asks: the gateway, for the call and its child legs."""
+
+    gateway: Gateway
+
+    def fetch(self, sid: str) -> Call:
+        """Return the call."""
+        return self.gateway.fetch(sid)
+
+    def children(self, sid: str) -> Iterator[Call]:
+        """Yield its child legs as REST lists them."""
+        from callctl.gateway import CallQuery
+
+        yield from self.gateway.list(CallQuery(parent_call_sid=sid), limit=None)
+
+
+@contextmanager
+def _open_shown(runtime: Runtime, settings: Settings, told: Telling, call: Call) -> Iterator[OnView]:
+    """Open the view that suits stdout; it gives the terminal back when the block is left."""
+    view = _view(runtime, settings, call)
+    api_url = None if settings.is_twilio else settings.api_url
+    try:
+        yield OnView(view, Header(TITLE, told.header, (told.callback or "").partition("#")[0], api_url))
+    finally:
+        view.close()
+
+
+def _view(runtime: Runtime, settings: Settings, call: Call) -> View:
+    if runtime.form is Form.JSON:
+        from callctl.views.jsonl import JsonLinesView
+
+        extra = {} if settings.is_twilio else {"api_url": settings.api_url}
+        runtime.write_json({"v": 1, "type": "placed", "call": call.to_json(), **extra})
+        return JsonLinesView(runtime.stdout, extra=extra, say=runtime.say)
+    if runtime.form is Form.PLAIN:
+        from callctl.views.lines import LineView
+
+        return LineView(runtime.stdout, say=runtime.say)
+    from callctl.views.live import LiveView
+
+    return LiveView(runtime.console(), idle=[], now=_now)
+
+
+class OnView:
+    """Shows what the follower finds on a session's view, whose header counts the callbacks."""
+
+    def __init__(self, view: View, header: Header) -> None:
+        self._view = view
+        self._header = header
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Count it and pass it on."""
+        from callctl.events import CALLBACK
+
+        if event.kind == CALLBACK:
+            latest = max(self._header.last_callback_at or event.received_at, event.received_at)
+            self._header = replace(self._header, accepted=self._header.accepted + 1, last_callback_at=latest)
+        self._view.event(event, change)
+
+    def action(self, action: ActionEvent) -> None:
+        """Pass it on."""
+        self._view.action(action)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._view.note(text)
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Draw the legs, with the header as it is now."""
+        self._view.refresh(snapshot, self._header)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,141 @@
+"""What the request to place a call says beside its instructions: who calls, for how long, and who is told of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+import typer
+
+from callctl.calls import EVENT_NAMES, is_e164
+from callctl.cli.instructions import read_ring_limit, read_seconds
+from callctl.errors import UsageError
+
+Timeout: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--timeout",
+        metavar="DURATION",
+        help="Twilio's own ring limit: how long TO may ring; 60 s unless told, at most 10 min.",
+    ),
+]
+TimeLimit: TypeAlias = Annotated[
+    str | None, typer.Option("--time-limit", metavar="DURATION", help="Twilio ends the call after this long.")
+]
+SendDigits: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--send-digits", metavar="DIGITS", help="Keys to press once it is answered: 0-9 A-D # *, w waits 0.5 s."
+    ),
+]
+Record: TypeAlias = Annotated[bool, typer.Option("--record", help="Record the call.")]
+MachineDetection: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--machine-detection",
+        metavar="Enable|DetectMessageEnd",
+        help="Have Twilio tell a person from an answering machine.",
+    ),
+]
+StatusCallback: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--status-callback",
+        metavar="URL|none",
+        help="Where status callbacks go; else to the running watch, else to CALLCTL_PUBLIC_URL.",
+    ),
+]
+Event: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--event",
+        metavar="NAME",
+        help=f"What to be told of; repeat, or separate by commas: {', '.join(EVENT_NAMES)}. All unless told.",
+    ),
+]
+
+_DIGITS = re.compile(r"[0-9A-Da-d#*wW]{1,32}")  # OAS, SendDigits
+_DETECTIONS = ("Enable", "DetectMessageEnd")  # OAS
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long the call may ring and how long it may last, in seconds; None leaves it to Twilio."""
+
+    ringing: int | None
+    length: int | None
+
+
+def read_limits(*, timeout: str | None, time_limit: str | None) -> Limits:
+    """Read the two limits.
+
+    Raises:
+        UsageError: One is no duration, or none that Twilio takes.
+    """
+    return Limits(read_ring_limit(timeout, option="--timeout"), read_seconds(time_limit, option="--time-limit"))
+
+
+def read_caller(from_: str | None, *, to: str) -> str:
+    """Return whose number calls.
+
+    Raises:
+        UsageError: Nothing says it, or a number would be called by something else, which the API refuses (OAS).
+    """
+    if not from_:
+        raise UsageError("no caller: nothing says whose number calls", hint="give --from NUMBER or set CALLCTL_FROM")
+    if is_e164(to) and not is_e164(from_):
+        raise UsageError(
+            f"--from is not a number in E.164 form: {from_}", hint="calling a number needs one, such as +15005550006"
+        )
+    return from_
+
+
+def read_events(given: Sequence[str] | None, *, status_callback: str | None) -> tuple[str, ...]:
+    """Return the events to be told of, in the order of a call's life: all four unless told.
+
+    Raises:
+        UsageError: One is unknown: Twilio would place the call and send no callbacks at all (21626). Or nobody is to
+            be told.
+    """
+    if given is None:
+        return EVENT_NAMES
+    named = [word.strip().lower() for text in given for word in text.split(",") if word.strip()]
+    unknown = next((word for word in named if word not in EVENT_NAMES), None)
+    if unknown is not None or not named:
+        what = "--event names no event" if unknown is None else f"no such event: {unknown}"
+        raise UsageError(what, hint=f"the events are {', '.join(EVENT_NAMES)}")
+    if status_callback is not None and status_callback.lower() == "none":
+        raise UsageError("--event and --status-callback none exclude each other")
+    return tuple(event for event in EVENT_NAMES if event in named)
+
+
+def read_digits(text: str | None) -> str | None:
+    """Return the keys to press.
+
+    Raises:
+        UsageError: They are none, or too many.
+    """
+    if text is None or _DIGITS.fullmatch(text):
+        return text
+    raise UsageError(f"--send-digits: not keys to press: {text}", hint="at most 32 of 0-9 A-D # *, w for half a second")
+
+
+def read_detection(text: str | None, *, send_digits: str | None) -> str | None:
+    """Return the mode of machine detection in Twilio's spelling.
+
+    Raises:
+        UsageError: There is no such mode, or digits are sent, by which Twilio would silently turn it off (OAS).
+    """
+    if text is None:
+        return None
+    mode = next((mode for mode in _DETECTIONS if mode.lower() == text.lower()), None)
+    if mode is None:
+        raise UsageError(f"--machine-detection is {' or '.join(_DETECTIONS)}, not {text}")
+    if send_digits is not None:
+        raise UsageError(
+            "--machine-detection and --send-digits exclude each other",
+            hint="Twilio detects nothing when digits are sent",
+        )
+    return mode
