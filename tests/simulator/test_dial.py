@@ -202,6 +202,27 @@ async def test_a_whisper_may_decline(world: World) -> None:
     assert action(world)["DialBridged"] == "false"
 
 
+async def test_a_whisper_that_can_not_be_had_ends_the_callee(world: World) -> None:
+    for address, told in (("/missing", "11200"), ("ftp://127.0.0.1/", "11200")):
+        call = await dials(world, noun(world, ANSWERS, url=address), then="<Pause length='50'/>")
+        await world.advance(6)
+        (child,) = await world.children(call["sid"])
+        assert world.statuses(child["sid"]) == ["initiated", "ringing", "in-progress", "completed"]
+        assert told in [code for code, _ in await world.notes(call["sid"]) + await world.notes(child["sid"])]
+        assert (await world.fetch(call["sid"]))["status"] == "in-progress"
+
+
+async def test_a_status_callback_that_is_no_url_is_noted(world: World) -> None:
+    for document in (
+        f'<Response><Dial><Number statusCallback="/status">{ANSWERS}</Number></Dial></Response>',
+        f'<Response><Dial><Number statusCallback="http://[">{ANSWERS}</Number></Dial></Response>',
+    ):
+        call = await world.place(Twiml=document)
+        await world.advance(6)
+        assert await world.notes(call["sid"]) == [("11200", "0")]
+        assert [leg["status"] for leg in await world.children(call["sid"])] == ["in-progress"]
+
+
 async def test_a_whisper_may_ask_for_a_digit_and_not_dial(world: World) -> None:
     world.listener.documents |= {
         "/whisper": '<Response><Dial>+12025550100</Dial><Gather numDigits="1" action="/accept"/><Hangup/></Response>',

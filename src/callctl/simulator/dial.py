@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from callctl.simulator import numbers, twiml
 from callctl.simulator.models import EVENTS, Detection, Source, Subscription
-from callctl.simulator.script import absolute, ask, dial_form
+from callctl.simulator.script import HTTP_FAILURE, absolute, ask, dial_form
 from callctl.simulator.steps import DialResult, Over, Wait
 
 if TYPE_CHECKING:  # a leg runs a Dial, and a Dial is made of legs
@@ -129,7 +129,7 @@ class DialSession:
         child.dial(timeout=self._dial.timeout)
 
     def _subscription(self, target: twiml.Target) -> Subscription | None:
-        url = absolute(self._base, target.callback_url) if target.callback_url else ""
+        url = self._link(target.callback_url, "statusCallback")
         if not url:
             return None
         strange = [event for event in target.callback_events if event not in EVENTS]
@@ -142,11 +142,20 @@ class DialSession:
         self.child_answered(child)
         if child.detection is not None:
             child.detect()
-        url = absolute(self._base, target.whisper_url) if target.whisper_url else ""
+        url = self._link(target.whisper_url, "url")
         if url:
             child.whisper(Source(url, target.whisper_method), lambda over: self._heard(child, over))
+        elif target.whisper_url:
+            self._heard(child, Over.FAILED)
         else:
             self._bridge()
+
+    def _link(self, url: str, attribute: str) -> str:
+        """Return a noun's address as seen from the document; empty, and noted, when it is none that can be asked."""
+        link = absolute(self._base, url) if url else ""
+        if url and not link:
+            self._parent.notify(HTTP_FAILURE, f"HTTP retrieval failure: {attribute} {url!r} is no http or https URL")
+        return link
 
     def _heard(self, child: "Line", over: Over) -> None:
         """The whisper is over: it connects the callee unless it hung up or could not be had (the latter inferred)."""
