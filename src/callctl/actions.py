@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from callctl.calls import format_date, parse_date
+
+DONE: Final = "done"
+LATE: Final = "too-late"  # the call got there first: an ordinary outcome
+NOT_ENDED: Final = "not-ended"  # Twilio took the request, and the leg rings on
+REFUSED: Final = "refused"
+UNKNOWN: Final = "unknown"  # the request went out, or may have; no answer was recorded
+DECLINED: Final = "declined"  # nothing was sent, for a reason that the outcome tells
+REHEARSED: Final = "dry-run"
 
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
     """One change that was asked of one leg.
 
-    ``action`` is redirect, hangup or cancel; ``request`` the form that was sent; ``outcome`` what came of it, as a
-    sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the rule that
-    asked; None stands for a command.
+    ``action`` is redirect, hangup, cancel or limit; ``request`` the form that was sent; ``outcome`` what came of it,
+    as a sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the rule
+    that asked; None stands for a command. ``about`` is the leg that the rule looked at, if not the one that was
+    changed, ``result`` one of the words above, and ``code`` the API's code where it refused.
     """
 
     at: datetime
@@ -26,6 +35,14 @@ class ActionEvent:
     outcome: str
     status: str | None = None
     rule: str | None = None
+    about: str | None = None
+    result: str = DONE
+    code: str | None = None
+
+    @property
+    def may_have_changed_it(self) -> bool:
+        """Whether the leg was ended or given other TwiML by this, or may have been."""
+        return self.action in ("redirect", "hangup", "cancel") and self.result in (DONE, UNKNOWN)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ActionEvent:
@@ -45,6 +62,9 @@ class ActionEvent:
             outcome=str(record.get("outcome", "")),
             status=record.get("status"),
             rule=record.get("rule"),
+            about=record.get("about"),
+            result=str(record.get("result", DONE)),
+            code=record.get("code"),
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -57,6 +77,9 @@ class ActionEvent:
             "outcome": self.outcome,
             "status": self.status,
             "rule": self.rule,
+            "about": self.about,
+            "result": self.result,
+            "code": self.code,
         }
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a watch remembers: the protocol of an event store.
+"""What a watch remembers: the protocol of an event store, and what is kept in it.
 
 This package's front room is light on purpose; the database itself is in ``callctl.store.sqlite``.
 """
@@ -22,6 +22,16 @@ class CallRow:
     status: str
     is_final: bool
     last_event_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClaim:
+    """A claim whose answer was never recorded: the rule, the leg it acts on, the leg it looked at, and what it did."""
+
+    rule: str
+    call_sid: str
+    about: str
+    action: str
 
 
 class EventStore(Protocol):

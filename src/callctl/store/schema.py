@@ -52,6 +52,27 @@ MIGRATIONS = (
     CREATE INDEX actions_by_call ON actions (world, sid);
     CREATE INDEX actions_by_time ON actions (world, at);
     """,
+    # What rules have done, once per rule and leg: ``lease`` is until when whoever claimed it is at work, in
+    # microseconds since 1970, and 0 once the answer is recorded.
+    """
+    CREATE TABLE claims (
+        world TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        about TEXT NOT NULL,
+        action TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        lease INTEGER NOT NULL,
+        PRIMARY KEY (world, rule, sid)
+    ) WITHOUT ROWID;
+    CREATE INDEX claims_open ON claims (world, lease) WHERE lease > 0;
+    CREATE TABLE placed_calls (
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (world, sid)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -120,6 +120,11 @@ class SqliteStore:
                 " ON CONFLICT (world) DO UPDATE SET sid = excluded.sid, at = excluded.at",
                 (self._world, call_sid, microseconds(at)),
             )
+            # Rules may touch what callctl placed, also when no callback ever tells of it.
+            self._connection.execute(
+                "INSERT INTO placed_calls (world, sid, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (self._world, call_sid, microseconds(at)),
+            )
 
     def last_placed(self) -> str | None:
         """Return the SID that was remembered last in this world.
@@ -165,9 +170,11 @@ class SqliteStore:
             rows = self._connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
             self._connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
             self._connection.executemany("DELETE FROM calls WHERE id = ?", rows)
-            self._connection.execute(
-                "DELETE FROM actions WHERE world = ? AND at < ?", (self._world, microseconds(moment))
-            )
+            for table in ("actions", "claims", "placed_calls"):
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE world = ? AND at < ?",
+                    (self._world, microseconds(moment)),
+                )
         return len(rows)
 
     def close(self, *, timeout: float = 5.0) -> None:

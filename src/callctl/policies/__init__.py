@@ -1,0 +1,27 @@
+"""Policies: they look at the board and the time, and propose. Nothing here waits, asks or acts.
+
+A flag of ``watch`` and an entry of a rules file become the same thing, a :class:`Rule`; one engine decides for all.
+"""
+
+from __future__ import annotations
+
+from callctl.policies.brake import Brake, Turn
+from callctl.policies.engine import Action, Declined, Engine, Scope
+from callctl.policies.rule import Cancel, Deed, Hangup, Limit, On, Redirect, Rule, When
+
+__all__ = [
+    "Action",
+    "Brake",
+    "Cancel",
+    "Declined",
+    "Deed",
+    "Engine",
+    "Hangup",
+    "Limit",
+    "On",
+    "Redirect",
+    "Rule",
+    "Scope",
+    "Turn",
+    "When",
+]

@@ -1,0 +1,237 @@
+"""The engine: which rules hold now, for which legs, and what they ask for.
+
+It is told of each change and asked what is due; the time is always an argument. What it returns depends on nothing
+else, so a test plays hours in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from callctl.board import Change, Family, Leg, Snapshot
+from callctl.events import MISSED, POLLED, CallEvent
+from callctl.policies.rule import Deed, On, Rule
+from callctl.policies.sightings import Sightings
+
+# What happened longer ago is old news: a callback that was held up, or one that somebody sends again.
+FRESH = timedelta(seconds=15)
+# A Timestamp has whole seconds, rounded down, so a leg may be a second younger than it says.
+RESOLUTION = timedelta(seconds=1)
+
+
+class Scope(Enum):
+    """Whose calls rules may touch."""
+
+    OWN = "families told of by a verified callback, or placed by callctl"
+    ALL = "all that the account shows"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a rule asks for.
+
+    ``call_sid`` is the leg to act on, ``about`` the leg that the rule looked at, ``family`` the SID of the family's
+    parent leg. ``look_first``: the call is to be fetched before, since time went by or a poll told of it. ``is_own``:
+    a verified callback told of the family; else callctl must have placed it.
+    """
+
+    rule: Rule
+    call_sid: str
+    about: str
+    family: str
+    look_first: bool
+    is_own: bool
+
+    @property
+    def deed(self) -> Deed:
+        """What is to be done."""
+        return self.rule.then
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What happens once: a rule for a leg."""
+        return self.rule.name, self.call_sid
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """What a rule would have asked for, and why it does not; the fields as those of :class:`Action`."""
+
+    rule: Rule
+    call_sid: str
+    about: str
+    family: str
+    is_own: bool
+    reason: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is told once: a rule for a leg."""
+        return self.rule.name, self.call_sid
+
+
+@dataclass(frozen=True, slots=True)
+class _Settling:
+    """An end that took place; what follows is decided at ``until``."""
+
+    rule: Rule
+    about: str
+    until: datetime
+    was_told_by_poll: bool
+
+
+class Engine:
+    """Decides for a list of rules. Not for several threads."""
+
+    def __init__(self, rules: Sequence[Rule], *, scope: Scope = Scope.OWN) -> None:
+        """Begin with nothing heard. Names of rules must differ."""
+        self._rules = {rule.name: rule for rule in rules}
+        self._scope = scope
+        self._sightings = Sightings()
+        self._waiting: dict[tuple[str, str], Rule] = {}  # by rule and leg: a leg that may become old enough
+        self._settling: list[_Settling] = []
+
+    @property
+    def skew(self) -> timedelta:
+        """How far this machine's clock seems to be ahead."""
+        return self._sightings.skew
+
+    def recall(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action]:
+        """Take in what the store knew from before; only what is still fresh asks for anything."""
+        return [found for found in self.hear(change, snapshot, now=now) if isinstance(found, Action)]
+
+    def hear(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
+        """Take in a change; return what it asks for at once. ``snapshot`` is the board after it."""
+        self._sightings.take(change.event)
+        found: list[Action | Declined] = []
+        for rule in self._rules.values():
+            if rule.when.lasting is not None:
+                self._wait(rule, change.after)
+            elif rule.when.fits(change.after) and not (change.before and rule.when.fits(change.before)):
+                found += self._begun(rule, change, snapshot, now=now)
+        return found
+
+    def _wait(self, rule: Rule, leg: Leg) -> None:
+        if rule.when.fits(leg):
+            self._waiting[rule.name, leg.call_sid] = rule
+        else:
+            self._waiting.pop((rule.name, leg.call_sid), None)
+
+    def _begun(self, rule: Rule, change: Change, snapshot: Snapshot, *, now: datetime) -> Iterator[Action | Declined]:
+        leg, age = change.after, self._sightings.age(change.event, now=now)
+        if age > FRESH:
+            if self._may_touch(snapshot, leg):
+                reason = f"too old: it happened {age.total_seconds():.0f} s ago"
+                yield self._declined(rule, leg, leg.call_sid, snapshot, reason)
+        elif rule.settle:
+            self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, _is_polled(change.event)))
+        else:
+            yield from self._decide(rule, leg, snapshot, look_first=_is_polled(change.event))
+
+    def due(self, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
+        """Return what time has brought about. Each is returned once, unless its leg changes again."""
+        found: list[Action | Declined] = []
+        for key, rule in list(self._waiting.items()):
+            leg = snapshot.leg(key[1])
+            if leg is None or not rule.when.fits(leg):
+                del self._waiting[key]
+            elif self._is_old_enough(rule, leg, now=now):
+                del self._waiting[key]
+                found += self._decide(rule, leg, snapshot, look_first=True)
+        settled = [one for one in self._settling if one.until <= now]
+        self._settling = [one for one in self._settling if one.until > now]
+        for one in settled:
+            leg = snapshot.leg(one.about)
+            if leg is not None:
+                found += self._decide(one.rule, leg, snapshot, look_first=True)
+        return found
+
+    def _is_old_enough(self, rule: Rule, leg: Leg, *, now: datetime) -> bool:
+        lasting = rule.when.lasting or timedelta()
+        return self._sightings.since(leg) + lasting + RESOLUTION <= now
+
+    def applies(self, action: Action, snapshot: Snapshot) -> bool:
+        """Tell whether what a rule asked for is still asked for, as far as the board knows."""
+        leg, target = snapshot.leg(action.about), snapshot.leg(action.call_sid)
+        return (
+            leg is not None
+            and action.rule.when.fits(leg)
+            and (target is None or target.status in action.rule.target_statuses)
+            and not (action.rule.follows_dial and _others_alive(_family(snapshot, leg), leg))
+            and self._may_touch(snapshot, leg)
+        )
+
+    def again(self, rule_name: str, call_sid: str, *, about: str, snapshot: Snapshot) -> Action | None:
+        """Return once more what a rule asked for before a crash; None if it no longer asks for it."""
+        rule, leg = self._rules.get(rule_name), snapshot.leg(about)
+        if rule is None or leg is None:
+            return None
+        action = self._action(rule, leg, call_sid, snapshot, look_first=True)
+        return action if self.applies(action, snapshot) else None
+
+    def forget(self, call_sid: str) -> None:
+        """Drop what is known of a leg."""
+        self._sightings.forget(call_sid)
+        for name in self._rules:
+            self._waiting.pop((name, call_sid), None)
+
+    def _decide(self, rule: Rule, leg: Leg, snapshot: Snapshot, *, look_first: bool) -> Iterator[Action | Declined]:
+        if not self._may_touch(snapshot, leg):
+            return
+        if rule.follows_dial and _others_alive(_family(snapshot, leg), leg):
+            return  # the end of that leg is looked at in its turn
+        for sid in _targets(rule, leg, snapshot):
+            target = snapshot.leg(sid)
+            if target is not None and target.is_final:
+                yield self._declined(rule, leg, sid, snapshot, f"it has ended already: {target.status}")
+            elif target is None or target.status in rule.target_statuses or look_first:
+                yield self._action(rule, leg, sid, snapshot, look_first=look_first or target is None)
+
+    def _action(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, *, look_first: bool) -> Action:
+        family = _family(snapshot, leg)
+        return Action(rule, sid, leg.call_sid, family.sid, look_first, is_own=self._is_own(family))
+
+    def _declined(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, reason: str) -> Declined:
+        family = _family(snapshot, leg)
+        return Declined(rule, sid, leg.call_sid, family.sid, self._is_own(family), reason)
+
+    def _may_touch(self, snapshot: Snapshot, leg: Leg) -> bool:
+        # A forged event could make anybody's leg the parent of another: one is enough to leave the family alone.
+        return all(member.verified for member in _family(snapshot, leg).legs)
+
+    def _is_own(self, family: Family) -> bool:
+        return self._scope is Scope.ALL or any(self._sightings.has_callback(leg.call_sid) for leg in family.legs)
+
+
+def _is_polled(event: CallEvent) -> bool:
+    return event.kind in (POLLED, MISSED)
+
+
+def _family(snapshot: Snapshot, leg: Leg) -> Family:
+    """Return the family of a leg: that of the leg to which parent by parent leads."""
+    root, path = leg, {leg.call_sid}
+    while root.parent_call_sid and root.parent_call_sid not in path:
+        path.add(root.parent_call_sid)
+        parent = snapshot.leg(root.parent_call_sid)
+        if parent is None:
+            break
+        root = parent
+    wanted = path if root.parent_call_sid else {root.call_sid}
+    found = next((family for family in snapshot.families if family.sid in wanted), None)
+    return found or Family(leg.call_sid, leg, ())
+
+
+def _others_alive(family: Family, leg: Leg) -> bool:
+    return any(other.is_live for other in family.children if other.call_sid != leg.call_sid)
+
+
+def _targets(rule: Rule, leg: Leg, snapshot: Snapshot) -> list[str]:
+    if rule.on is On.THIS:
+        return [leg.call_sid]
+    if rule.on is On.PARENT:
+        return [leg.parent_call_sid] if leg.parent_call_sid else []
+    children = _family(snapshot, leg).children
+    return [child.call_sid for child in children if child.parent_call_sid == leg.call_sid and child.is_live]

@@ -1,0 +1,106 @@
+"""What rules need to know of each leg beside the board: whose clock told what, and who told it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from callctl.board import Leg
+from callctl.calls import CallStatus
+from callctl.events import CALLBACK, MISSED, POLLED, CallEvent
+
+
+@dataclass(slots=True)
+class Sight:
+    """What was heard of one leg.
+
+    ``first_at`` is when it was first heard of, by this machine's clock; ``told`` the Timestamp of each status, by
+    Twilio's clock, and ``seen`` its arrival; ``began`` when REST says that the leg began. The earliest counts, so
+    that the order of arrival does not matter.
+    """
+
+    first_at: datetime
+    told: dict[str, datetime] = field(default_factory=dict)
+    seen: dict[str, datetime] = field(default_factory=dict)
+    began: datetime | None = None
+    has_callback: bool = False
+
+    def take(self, event: CallEvent) -> None:
+        """Take in an event of this leg."""
+        self.first_at = min(self.first_at, event.received_at)
+        self.seen[event.status] = min(self.seen.get(event.status, event.received_at), event.received_at)
+        if event.kind == CALLBACK:
+            self.has_callback = self.has_callback or event.verified
+            if event.timestamp is not None:
+                self.told[event.status] = min(self.told.get(event.status, event.timestamp), event.timestamp)
+        elif event.kind == POLLED and event.timestamp is not None:
+            self.began = min(self.began or event.timestamp, event.timestamp)
+
+
+class Sightings:
+    """A fold over events, beside the board."""
+
+    def __init__(self) -> None:
+        self._sights: dict[str, Sight] = {}
+        self._least_delay: timedelta | None = None
+
+    def take(self, event: CallEvent) -> None:
+        """Take in an event."""
+        sight = self._sights.get(event.call_sid)
+        if sight is None:
+            sight = self._sights[event.call_sid] = Sight(event.received_at)
+        sight.take(event)
+        if event.kind == CALLBACK and event.verified and event.timestamp is not None:
+            delay = event.received_at - event.timestamp
+            self._least_delay = delay if self._least_delay is None else min(delay, self._least_delay)
+
+    def forget(self, call_sid: str) -> None:
+        """Drop a leg."""
+        self._sights.pop(call_sid, None)
+
+    @property
+    def skew(self) -> timedelta:
+        """How far this machine's clock is ahead of Twilio's: nothing arrives before it is sent.
+
+        Too much by the shortest way of a callback, and by part of the second to which a Timestamp is rounded down:
+        that makes ages younger, so that a rule acts late rather than early.
+        """
+        return self._least_delay or timedelta()
+
+    def has_callback(self, call_sid: str) -> bool:
+        """Tell whether a verified callback told of a leg."""
+        sight = self._sights.get(call_sid)
+        return sight is not None and sight.has_callback
+
+    def since(self, leg: Leg) -> datetime:
+        """Return since when, by this machine's clock, a live leg has had its status.
+
+        A ringing leg counts from ringing's own Timestamp, else from initiated's, else from first sight: ringing may
+        never come (sheet section 4). A leg in progress counts from its answer; where no callback told that, from
+        what REST calls its start, the ringing included.
+        """
+        sight = self._sights.get(leg.call_sid)
+        if sight is None:
+            return leg.first_at
+        told = next((sight.told[status] for status in _counted_from(leg.status) if status in sight.told), None)
+        if told is None and leg.status == CallStatus.IN_PROGRESS:
+            told = sight.began
+        if told is not None:
+            return told + self.skew
+        return sight.seen.get(leg.status, sight.first_at) if leg.status == CallStatus.IN_PROGRESS else sight.first_at
+
+    def age(self, event: CallEvent, *, now: datetime) -> timedelta:
+        """Return how long ago an event happened, by its own Timestamp.
+
+        A poll tells how things stand now. Only a clock that is behind is corrected: the smallest delay of a few
+        callbacks may itself be long, and must not make old news fresh.
+        """
+        if event.kind not in (CALLBACK, MISSED) or event.timestamp is None:
+            return now - event.received_at
+        return now - event.timestamp - min(self.skew, timedelta())
+
+
+def _counted_from(status: str) -> tuple[str, ...]:
+    if status == CallStatus.RINGING:
+        return CallStatus.RINGING.value, CallStatus.INITIATED.value
+    return (status,)

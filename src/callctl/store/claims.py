@@ -1,0 +1,178 @@
+"""Claims: what a rule may do once per leg, kept in the store, so that restarts and other watches know of it.
+
+A claim is committed before the request goes out. It stays open until the answer is recorded, in the same commit; one
+whose lease is over belonged to a watch that crashed, and may be taken over.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from callctl.actions import ActionEvent
+from callctl.events import microseconds
+from callctl.store import OpenClaim
+from callctl.store.schema import connect, explained
+
+_MINE = "world = :world AND rule = :rule AND sid = :sid"
+
+
+class _Run(Protocol):
+    """Runs one statement about a claim; tells whether it changed a row."""
+
+    def __call__(self, sql: str, claim: OpenClaim, **times: int) -> bool: ...
+
+
+class SqliteClaims:
+    """The claims of one world. Safe to use from several threads; each call commits before it returns."""
+
+    def __init__(self, path: Path, *, world: str, busy_timeout: float = 5.0) -> None:
+        """Open the store at ``path``. ``busy_timeout`` is in seconds.
+
+        Raises:
+            StoreError: It can't be opened.
+        """
+        self._path = path
+        self._world = world
+        self._connection = connect(path, busy_timeout=busy_timeout)
+        self._lock = threading.Lock()
+
+    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
+        """Claim a rule's deed for a leg, with a lease until a time; False if it was claimed before.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        with self._writing() as run:
+            return run(
+                "INSERT INTO claims (world, rule, sid, about, action, at, lease) VALUES"
+                " (:world, :rule, :sid, :about, :action, :at, :lease) ON CONFLICT DO NOTHING",
+                claim,
+                at=microseconds(now),
+                lease=microseconds(until),
+            )
+
+    def renew(self, claim: OpenClaim, *, until: datetime) -> None:
+        """Hold an open claim for longer.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        with self._writing() as run:
+            run(f"UPDATE claims SET lease = :lease WHERE {_MINE} AND lease > 0", claim, lease=microseconds(until))
+
+    def take_over(self, claim: OpenClaim, *, until: datetime, now: datetime) -> bool:
+        """Take a claim whose lease is over; False if somebody else has it by now, or it is settled.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        with self._writing() as run:
+            return run(
+                f"UPDATE claims SET lease = :lease WHERE {_MINE} AND lease BETWEEN 1 AND :now",
+                claim,
+                lease=microseconds(until),
+                now=microseconds(now),
+            )
+
+    def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
+        """Close a claim and keep what came of it, both or neither.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        with self._writing() as run:
+            # A lease of 0 stands for a settled claim: the same two columns find open ones.
+            run(f"UPDATE claims SET lease = 0 WHERE {_MINE}", claim)
+            self._connection.execute(
+                "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)",
+                (self._world, event.call_sid, microseconds(event.at), json.dumps(event.to_record())),
+            )
+
+    def release(self, claim: OpenClaim) -> None:
+        """Give a claim back, because nothing was sent and the rule no longer asks for it.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        with self._writing() as run:
+            run(f"DELETE FROM claims WHERE {_MINE}", claim)
+
+    def left_open(self, *, now: datetime) -> list[OpenClaim]:
+        """Return the claims whose lease is over and whose answer nobody recorded.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        with self._lock, explained(self._path, "read"):
+            rows = self._connection.execute(
+                "SELECT rule, sid, about, action FROM claims WHERE world = ? AND lease BETWEEN 1 AND ?",
+                (self._world, microseconds(now)),
+            ).fetchall()
+        return [OpenClaim(*map(str, row)) for row in rows]
+
+    def claimed(self) -> set[tuple[str, str]]:
+        """Return rule and leg of all claims.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        with self._lock, explained(self._path, "read"):
+            rows = self._connection.execute("SELECT rule, sid FROM claims WHERE world = ?", (self._world,)).fetchall()
+        return {(str(rule), str(sid)) for rule, sid in rows}
+
+    def asked_of(self, call_sid: str) -> list[ActionEvent]:
+        """Return what commands and rules have asked of a leg.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        with self._lock, explained(self._path, "read"):
+            rows = self._connection.execute(
+                "SELECT record FROM actions WHERE world = ? AND sid = ? ORDER BY id", (self._world, call_sid)
+            ).fetchall()
+        return [ActionEvent.from_record(json.loads(row[0])) for row in rows]
+
+    def was_placed(self, call_sid: str) -> bool:
+        """Tell whether callctl placed a call.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        with self._lock, explained(self._path, "read"):
+            return bool(
+                self._connection.execute(
+                    "SELECT EXISTS (SELECT 1 FROM placed_calls WHERE world = :world AND sid = :sid)"
+                    " OR EXISTS (SELECT 1 FROM placed WHERE world = :world AND sid = :sid)",
+                    {"world": self._world, "sid": call_sid},
+                ).fetchone()[0]
+            )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[_Run]:
+        """Run statements in one transaction; each tells whether it changed a row."""
+
+        def run(sql: str, claim: OpenClaim, **times: int) -> bool:
+            names = {"world": self._world, "rule": claim.rule, "sid": claim.call_sid}
+            columns = {"about": claim.about, "action": claim.action}
+            return self._connection.execute(sql, {**names, **columns, **times}).rowcount > 0
+
+        with self._lock, explained(self._path, "write to"):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield run
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk may have ended it already
+                    self._connection.execute("ROLLBACK")
+                raise

@@ -1,0 +1,69 @@
+"""A play for rules: callbacks are told and time goes by, hours of it in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from telling import WORLD, event, moment, sid
+
+from callctl.board import Board
+from callctl.calls import Call
+from callctl.events import CallEvent
+from callctl.policies import Action, Declined, Engine, Rule, Scope
+
+
+class Play:
+    """An engine on a board, with a clock that is turned by hand; ``found`` is all that it asked for, and when."""
+
+    def __init__(self, *rules: Rule, scope: Scope = Scope.OWN) -> None:
+        self.board = Board()
+        self.engine = Engine(rules, scope=scope)
+        self.seconds = 0.0
+        self.found: list[tuple[float, Action | Declined]] = []
+
+    def tell(self, call: int, status: str, *, at: float | None = None, **fields: Any) -> None:
+        """Tell of a callback that fired ``at`` (now, unless told) and arrives now."""
+        fired = self.seconds if at is None else at
+        self.take(event(call, status, received=self.seconds, at=fired, **fields))
+
+    def take(self, told: CallEvent) -> None:
+        change = self.board.apply(told)
+        if change is not None:
+            self._note(self.engine.hear(change, self.board.snapshot(), now=moment(self.seconds)))
+
+    def poll(self, call: int, status: str, *, began: float, parent: int | None = None, **more: str) -> None:
+        """Tell of a call that REST lists now."""
+        resource = {
+            "sid": sid(call),
+            "status": status,
+            "direction": "outbound-dial" if parent else "outbound-api",
+            "start_time": moment(began).isoformat(),
+            "parent_call_sid": sid(parent) if parent else None,
+        }
+        told = Call.from_resource(resource | more)
+        self.take(CallEvent.from_call(told, received_at=moment(self.seconds), world=WORLD))
+
+    def wait(self, seconds: float, *, step: float = 1.0) -> None:
+        """Let time go by, asking at each step what is due."""
+        end = self.seconds + seconds
+        while self.seconds < end:
+            self.seconds = min(end, self.seconds + step)
+            self._note(self.engine.due(self.board.snapshot(), now=moment(self.seconds)))
+
+    def _note(self, found: Sequence[Action | Declined]) -> None:
+        self.found += [(self.seconds, one) for one in found]
+
+    @property
+    def actions(self) -> list[tuple[float, str, str]]:
+        """When, what, and to which leg."""
+        return [(at, one.deed.action, one.call_sid) for at, one in self.found if isinstance(one, Action)]
+
+    @property
+    def declined(self) -> list[str]:
+        return [one.reason for _, one in self.found if isinstance(one, Declined)]
+
+
+def seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)

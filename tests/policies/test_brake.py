@@ -1,0 +1,29 @@
+from telling import moment
+
+from callctl.policies import Brake, Turn
+
+
+def turns(brake: Brake, *, every: float, count: int) -> list[Turn]:
+    return [brake.turn(moment(number * every)) for number in range(count)]
+
+
+def test_ten_in_a_second_go_and_more_wait_their_turn() -> None:
+    brake = Brake()
+    assert turns(brake, every=0, count=12) == [Turn.GO] * 10 + [Turn.WAIT] * 2
+    assert brake.turn(moment(0.999)) is Turn.WAIT
+    assert brake.turn(moment(1.0)) is Turn.GO
+
+
+def test_after_a_hundred_in_a_minute_nothing_goes_for_good() -> None:
+    brake = Brake()
+    assert turns(brake, every=0.5, count=101) == [Turn.GO] * 100 + [Turn.STOP]
+    assert brake.turn(moment(86400)) is Turn.STOP
+    assert brake.is_pulled
+
+
+def test_a_hundred_in_more_than_a_minute_are_fine() -> None:
+    assert set(turns(Brake(), every=0.61, count=2000)) == {Turn.GO}
+
+
+def test_the_limit_may_be_chosen() -> None:
+    assert turns(Brake(per_minute=2), every=1, count=3) == [Turn.GO, Turn.GO, Turn.STOP]

@@ -1,0 +1,110 @@
+"""Claims: once per rule and leg, across restarts and among watches that share a store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from telling import WORLD, moment, sid
+
+from callctl.actions import ActionEvent
+from callctl.errors import StoreError
+from callctl.store import OpenClaim
+from callctl.store.claims import SqliteClaims
+from callctl.store.sqlite import SqliteStore
+
+CLAIM = OpenClaim("after-dial", sid(1), sid(2), "redirect")
+EVENT = ActionEvent(moment(5), sid(1), "redirect", (("Url", "https://example.com/"),), "redirected", rule="after-dial")
+LEASE = moment(60)
+
+
+@pytest.fixture
+def claims(path: Path) -> Iterator[SqliteClaims]:
+    claims = SqliteClaims(path, world=WORLD)
+    yield claims
+    claims.close()
+
+
+def test_a_claim_is_given_once_also_to_another_watch(claims: SqliteClaims, path: Path) -> None:
+    assert claims.claim(CLAIM, now=moment(0), until=LEASE)
+    other = SqliteClaims(path, world=WORLD)
+    assert not other.claim(CLAIM, now=moment(0), until=LEASE)
+    assert other.claimed() == {("after-dial", sid(1))}
+    other.close()
+
+
+def test_of_many_who_claim_at_once_one_gets_it(path: Path) -> None:
+    got: list[bool] = []
+
+    def claim() -> None:
+        mine = SqliteClaims(path, world=WORLD)
+        got.append(mine.claim(CLAIM, now=moment(0), until=LEASE))
+        mine.close()
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == [False] * 7 + [True]
+
+
+def test_worlds_are_kept_apart(claims: SqliteClaims, path: Path) -> None:
+    assert claims.claim(CLAIM, now=moment(0), until=LEASE)
+    other = SqliteClaims(path, world="other")
+    assert other.claim(CLAIM, now=moment(0), until=LEASE)
+    other.close()
+
+
+def test_an_open_claim_may_be_taken_over_once_its_lease_is_over(claims: SqliteClaims) -> None:
+    claims.claim(CLAIM, now=moment(0), until=LEASE)
+    assert claims.left_open(now=moment(59)) == []
+    claims.renew(CLAIM, until=moment(90))
+    assert claims.left_open(now=moment(89)) == []
+    assert claims.left_open(now=moment(90)) == [CLAIM]
+    assert claims.take_over(CLAIM, until=moment(200), now=moment(90))
+    assert not claims.take_over(CLAIM, until=moment(200), now=moment(90))
+
+
+def test_a_settled_claim_stays_and_what_came_of_it_is_kept(claims: SqliteClaims, path: Path) -> None:
+    claims.claim(CLAIM, now=moment(0), until=LEASE)
+    claims.settle(CLAIM, EVENT)
+    assert claims.left_open(now=moment(10**6)) == []
+    claims.renew(CLAIM, until=LEASE)
+    assert claims.left_open(now=moment(10**6)) == []
+    assert not claims.claim(CLAIM, now=moment(0), until=LEASE)
+    assert claims.asked_of(sid(1)) == [EVENT]
+    store = SqliteStore(path, world=WORLD)
+    assert store.reader.actions(sid(1)) == [EVENT]
+    store.close()
+
+
+def test_a_claim_given_back_is_free(claims: SqliteClaims) -> None:
+    claims.claim(CLAIM, now=moment(0), until=LEASE)
+    claims.release(CLAIM)
+    assert claims.claim(CLAIM, now=moment(0), until=LEASE)
+
+
+def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(
+    claims: SqliteClaims, store: SqliteStore
+) -> None:
+    store.remember_placed(sid(1), at=moment(0))
+    store.remember_placed(sid(2), at=moment(9))
+    claims.claim(CLAIM, now=moment(0), until=LEASE)
+    assert [claims.was_placed(sid(number)) for number in (1, 2, 3)] == [True, True, False]
+    store.delete_older_than(moment(5))
+    assert not claims.was_placed(sid(1))
+    assert claims.was_placed(sid(2))
+    assert claims.claimed() == set()
+
+
+def test_a_claim_that_can_not_be_kept_is_an_error(path: Path) -> None:
+    blocker = SqliteClaims(path, world=WORLD)
+    blocked = SqliteClaims(path, world=WORLD, busy_timeout=0.05)
+    with blocker._writing(), pytest.raises(StoreError, match="locked"):
+        blocked.claim(CLAIM, now=moment(0), until=moment(0) + timedelta(seconds=1))
+    blocker.close()
+    blocked.close()
