@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, SHARED, World, a_world
+from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, SHARED, World, a_world, served
 
 from callctl.simulator import Faults
 from callctl.simulator.faults import Chance
@@ -151,17 +151,30 @@ class TestOverrides:
             await asyncio.sleep(0.5)
             return web.Response()
 
-        app = web.Application()
-        app.router.add_post("/slow", slow)
-        runner = web.AppRunner(app, shutdown_timeout=0)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/slow#{fragment}"
-        await world.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
-        await world.advance(5)
+        async with served(slow) as url:
+            await world.place(BUSY, StatusCallback=f"{url}/slow#{fragment}", StatusCallbackEvent=None)
+            await world.advance(5)
         (fired,) = world.sim.callbacks
         assert (fired.replies[0].status, len(began)) == (None, attempts)
-        await runner.cleanup()
+
+    async def test_a_slow_document_is_given_up_too(self, world: World) -> None:
+        async def slow(_: web.Request) -> web.Response:
+            await asyncio.sleep(30)
+            return web.Response()
+
+        world.listener.documents["/spare"] = "<Response><Pause length='20'/></Response>"
+        async with served(slow) as url:
+            spare = f"{world.listener.url}/spare"
+            call = await world.place(Url=f"{url}/slow#tt=150", FallbackUrl=spare)
+            await world.advance(5)
+        assert await world.notes(call["sid"]) == [("11200", "0")]
+        (asked,) = world.listener.at("/spare")
+        assert asked.form["ErrorCode"] == "11200"
+
+    def test_fifteen_seconds_are_all_there_is(self) -> None:
+        usual = overrides("http://127.0.0.1/")
+        assert (usual.connect, usual.read, usual.total, usual.retries) == (5.0, 15.0, 15.0, 1)
+        assert usual.policy == {"ct"}
 
     async def test_a_redirect_is_followed_as_get_and_loses_the_form(self, world: World) -> None:
         world.listener.documents["/status/moved"] = lambda _: web.Response(
@@ -329,12 +342,7 @@ async def test_a_callback_does_not_hold_up_the_api(world: World) -> None:
         seen.append(call["status"])
         return web.Response()
 
-    app = web.Application()
-    app.router.add_post("/", asking)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    await world.place(BUSY, StatusCallback=f"http://127.0.0.1:{runner.addresses[0][1]}/")
-    await world.advance(5)
-    await runner.cleanup()
+    async with served(asking) as url:
+        await world.place(BUSY, StatusCallback=url)
+        await world.advance(5)
     assert seen == ["queued", "ringing", "busy"]

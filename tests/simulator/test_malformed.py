@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from aiohttp import web
-from simulator.world import ANSWERS, FROM, World
+from simulator.world import ANSWERS, FROM, World, served
 
 from callctl.simulator import twiml
 from callctl.simulator.markup import MAX_DEPTH, MarkupError, read
@@ -188,14 +188,9 @@ async def test_a_reply_that_never_ends_is_given_up(world: World) -> None:
                 await response.write(b"<Response>" * 1000)
         return response
 
-    app = web.Application()
-    app.router.add_post("/", endless)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
     sid = await a_running_call(world)
-    call = await world.place(ANSWERS, Url=f"http://127.0.0.1:{runner.addresses[0][1]}/")
-    await world.advance(5)
+    async with served(endless) as url:
+        call = await world.place(ANSWERS, Url=url)
+        await world.advance(5)
     assert await world.notes(call["sid"]) == [("12100", "0")]
     await goes_on(world, sid)
-    await runner.cleanup()

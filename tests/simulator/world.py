@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -182,24 +182,29 @@ def basic(user: str, secret: str) -> dict[str, str]:
 
 
 @asynccontextmanager
+async def served(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Serve every path of a free port by a handler of one's own; give the address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)  # 0 would be none
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def a_world(**options: Any) -> AsyncIterator[World]:
     """A simulator whose clock stands still, its listener, and a check that every request it made was signed."""
     options.setdefault("seed", 1)
     sim = Simulator(manual_clock=options.pop("manual_clock", True), **options)
     clock: list[Callable[[], float]] = [lambda: 0.0]
     listener = Listener(sim.auth_token, lambda: clock[0]())
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", listener.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    listener.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        async with sim, aiohttp.ClientSession() as session:
-            clock[0] = sim.simulated_seconds
-            yield World(sim, listener, session)
-    finally:
-        await runner.cleanup()
+    async with served(listener.handle) as listener.url, sim, aiohttp.ClientSession() as session:
+        clock[0] = sim.simulated_seconds
+        yield World(sim, listener, session)
     unsigned = [heard for heard in listener.heard if not heard.signed]
     assert not unsigned, f"not signed: {unsigned}"
 
