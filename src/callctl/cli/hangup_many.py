@@ -193,7 +193,10 @@ class Many:
             # What has ended may be listed as live for a while (sheet section 2).
             over = {sid for sid, told in self._outcomes.items() if told.result in ("ended", "already-over")}
             found = [call for call in find_calls(self._gateway, chosen, limit=None) if call.sid not in over]
-            if not found or time.monotonic() >= deadline:
+            if not found:
+                self._runtime.say("callctl: no call matches any more")
+                return []
+            if time.monotonic() >= deadline:
                 return [call.sid for call in found]
             fresh = {call.sid for call in found} - self._outcomes.keys()
             if self._limit is not None and len(self._outcomes) + len(fresh) > self._limit:
@@ -231,7 +234,7 @@ class Many:
             self._runtime.say(f"callctl: {calls(len(outcomes))}: {how}")
         if left:
             raise WaitTimeoutError(
-                f"{calls(len(left))} still match: {some(left)}",
+                f"{calls(len(left))} still {'matches' if len(left) == 1 else 'match'}: {some(left)}",
                 hint="an application may be placing them as fast as they are ended: stop it there",
             )
         missed = [told for told in outcomes if self._is_missed(told)]

@@ -1,0 +1,282 @@
+"""``hangup --all`` and SIDs on stdin: which calls, after asking, in which order."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from cli.world import ANSWERS, BUSY, NEVER, World, talk
+from gateway.scripted import Asked, Server, Turn, call, reply
+from processes import OnTerminal, Piped
+from running import Callctl, Outcome, env_for
+
+from callctl.simulator import Simulator
+
+AGREED = ("--yes", "--max", "10")
+
+
+def ended(world: World) -> list[str]:
+    """Return the SIDs that a hang-up was sent for, in the order of arrival."""
+    return [one.path.rpartition("/")[2].removesuffix(".json") for one in world.sent()]
+
+
+def test_all_ends_what_is_live_and_nothing_else(world: World) -> None:
+    over = world.place(BUSY, after=5)
+    queued, talking = world.place(NEVER), world.place(ANSWERS)
+    outcome = world.callctl("hangup", "--all", *AGREED)
+    assert outcome.code == 0
+    assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted([queued, talking])
+    assert talk(outcome) == "callctl: 2 calls: 2 ended\n"
+    assert over not in ended(world)
+
+
+def test_parents_go_before_children_and_queued_calls_before_ringing_ones(world: World) -> None:
+    parent, child = world.dialled()
+    ringing = world.place(NEVER, after=3)
+    queued = world.place(NEVER)
+    assert world.status(queued) == "queued"
+    outcome = world.callctl("hangup", "--all", *AGREED, "--parallel", "1")
+    assert outcome.code == 0
+    assert ended(world) == [queued, ringing, parent, child]
+
+
+@pytest.mark.parametrize(
+    ("filters", "which"),
+    [
+        (("--to", NEVER), [0, 1]),
+        (("--from", "+15005550006"), [0, 1, 2]),
+        (("--status", "ringing"), [0, 1]),
+        (("--status", "ringing", "--status", "in-progress"), [0, 1, 2]),
+        (("--live",), [0, 1, 2]),
+        (("--older-than", "1h"), []),
+        (("--since", "1h"), [0, 1, 2]),
+        (("--until", "2020-01-01"), []),
+    ],
+)
+def test_the_filters_are_those_of_list(world: World, filters: tuple[str, ...], which: list[int]) -> None:
+    sids = [world.place(NEVER), world.place(NEVER), world.place(ANSWERS)]
+    world.simulator.advance(4)
+    outcome = world.callctl("hangup", "--all", *filters, *AGREED)
+    assert outcome.code == 0
+    assert sorted(ended(world)) == sorted(sids[number] for number in which)
+
+
+def test_children_of_one_parent(world: World) -> None:
+    parent, child = world.dialled()
+    assert world.callctl("hangup", "--all", "--parent", parent, *AGREED).code == 0
+    assert ended(world) == [child]
+
+
+def test_a_server_that_ignores_filters_loses_no_other_call(callctl: Callctl, home: Path) -> None:
+    with Simulator(port=0, manual_clock=True, dialect="somleng", base_path="/api/laml") as simulator:
+        world = World(simulator, callctl, home)
+        other, meant = world.place(ANSWERS), world.place(NEVER)
+        simulator.advance(4)
+        outcome = world.callctl("hangup", "--all", "--to", NEVER, *AGREED)
+        assert outcome.code == 0, outcome.err
+        assert ended(world) == [meant]
+        assert world.status(other) == "in-progress"
+
+
+def test_only_ringing_does_not_ask_for_calls_in_progress(world: World) -> None:
+    talking, ringing = world.place(ANSWERS), world.place(NEVER)
+    world.simulator.advance(4)
+    outcome = world.callctl("hangup", "--all", "--only-ringing", *AGREED)
+    assert (outcome.code, outcome.out) == (0, f"{ringing}\tcanceled\tended\n")
+    assert world.status(talking) == "in-progress"
+
+
+def test_the_limit_of_list_does_not_apply(world: World) -> None:
+    for _ in range(60):
+        world.place(NEVER)
+    outcome = world.callctl("hangup", "--all", "--yes", "--max", "60")
+    assert (outcome.code, outcome.out.count("\n")) == (0, 60)
+
+
+def test_when_no_call_matches_nothing_is_asked(world: World) -> None:
+    for more in (AGREED, ("--dry-run",)):
+        outcome = world.callctl("hangup", "--all", *more)
+        assert (outcome.code, outcome.out, talk(outcome)) == (0, "", "callctl: no live call matches\n")
+
+
+# Asking
+
+
+@pytest.mark.parametrize("flags", [(), ("--yes",), ("--max", "5")])
+def test_without_a_terminal_yes_and_max_are_needed(world: World, flags: tuple[str, ...]) -> None:
+    world.place(NEVER)
+    before = len(world.simulator.requests)
+    outcome = world.callctl("hangup", "--all", *flags)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "give --yes and --max N" in outcome.err
+    assert len(world.simulator.requests) == before
+
+
+@pytest.mark.parametrize("source", ["--all", "-"])
+def test_with_more_matches_than_max_nothing_is_ended(world: World, source: str) -> None:
+    sids = [world.place(NEVER) for _ in range(3)]
+    outcome = world.callctl("hangup", source, "--yes", "--max", "2", stdin="\n".join(sids))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "more" in outcome.err
+    assert "nothing was ended" in outcome.err
+    assert ended(world) == []
+
+
+def test_at_a_terminal_the_table_is_shown_and_the_number_asked_for(world: World) -> None:
+    sids = [world.place(NEVER), world.place(ANSWERS)]
+    outcome = world.callctl("hangup", "--all", terminal=True, keyboard=True, stdin="2\n", env={"NO_COLOR": "1"})
+    assert outcome.code == 0
+    table, results = outcome.out.splitlines()[:-2], outcome.out.splitlines()[-2:]
+    assert "CALL SID" in table[0]
+    assert all(any(sid in row for row in table) for sid in sids)
+    assert sorted(results) == sorted(f"ended: {sid} is canceled" for sid in sids)
+    assert talk(outcome) == "Type 2 to end these 2 calls: callctl: 2 calls: 2 ended\n"
+
+
+@pytest.mark.parametrize("answer", ["", "\n", "1\n", "y\n", "yes\n", "22\n"])
+def test_any_other_answer_ends_nothing(world: World, answer: str) -> None:
+    for _ in range(2):
+        world.place(NEVER)
+    outcome = world.callctl("hangup", "--all", terminal=True, keyboard=True, stdin=answer)
+    assert outcome.code == 1
+    assert "not confirmed: nothing was ended" in outcome.err
+    assert ended(world) == []
+
+
+def test_yes_at_a_terminal_does_not_ask(world: World) -> None:
+    sid = world.place(NEVER)
+    outcome = world.callctl("hangup", "--all", "--yes", terminal=True, keyboard=True)
+    assert (outcome.code, outcome.out) == (0, f"ended: {sid} is canceled\n")
+
+
+def test_json_at_a_terminal_is_for_programs_and_not_asked(world: World) -> None:
+    world.place(NEVER)
+    outcome = world.callctl("hangup", "--all", "--json", terminal=True, keyboard=True)
+    assert outcome.code == 2
+
+
+def test_on_a_real_terminal(home: Path) -> None:
+    with Simulator(port=0, seed=1) as simulator:
+        world = World(simulator, lambda *args, **more: pytest.fail(f"not run here: {args} {more}"), home)
+        with Piped("place", NEVER, "--say", "x", home=home, env=env_for(simulator)) as placing:
+            sid = placing.line()
+        with OnTerminal("hangup", "--all", home=home, env=env_for(simulator), columns=80) as terminal:
+            rows = terminal.until(lambda rows: any("Type 1 to end this call:" in row for row in rows))
+            assert any(sid in row for row in rows)
+            terminal.type("1\n")
+            assert terminal.ended() == 0
+            assert any(f"ended: {sid} is canceled" in row for row in terminal.rows)
+        assert ended(world) == [sid]
+
+
+# SIDs on stdin
+
+
+def test_what_list_prints_can_be_piped_in(world: World) -> None:
+    sids = [world.place(NEVER), world.place(ANSWERS)]
+    for listed in (("list", "-q"), ("list",)):
+        outcome = world.callctl("hangup", "-", *AGREED, stdin=world.callctl(*listed).out)
+        assert outcome.code == 0
+        assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted(sids)
+
+
+def test_many_on_stdin_need_the_flags_and_one_does_not(world: World) -> None:
+    sids = [world.place(NEVER), world.place(NEVER)]
+    outcome = world.callctl("hangup", "-", stdin="\n".join(sids))
+    assert outcome.code == 2
+    assert "2 calls on stdin, and nobody can be asked whether they are meant" in outcome.err
+    assert world.callctl("hangup", "-", stdin=sids[0]).out == f"{sids[0]}\tcanceled\tended\n"
+
+
+# Dry run
+
+
+def test_dry_run_shows_what_matches_and_ends_nothing(world: World) -> None:
+    sids = [world.place(NEVER), world.place(NEVER)]
+    plain = world.callctl("hangup", "--all", "--dry-run", "--max", "1")
+    assert plain.code == 0
+    assert sorted(plain.out.splitlines()) == sorted(f"{sid}\tqueued\tdry-run" for sid in sids)
+    assert talk(plain) == "callctl: nothing was sent; without --dry-run, 2 calls would get Status=completed\n"
+    table = world.callctl("hangup", "--all", "--dry-run", terminal=True).out
+    assert all(sid in table for sid in sids)
+    records = [json.loads(line) for line in world.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()]
+    assert {(record["result"], record["call"]["status"]) for record in records} == {("dry-run", "queued")}
+    assert ended(world) == []
+
+
+# --until-none
+
+
+class Rounds(Server):
+    """Lists other live calls in each round, and answers every hang-up in one way."""
+
+    def __init__(self, *rounds: list[dict[str, object]], answer: str) -> None:
+        super().__init__(reply(200, call(status=answer)))
+        self._rounds = list(rounds)
+
+    def take(self, asked: Asked) -> Turn:
+        turn = super().take(asked)
+        if asked.method == "POST":
+            return turn
+        # Each round asks once for each status; those that ring are asked for once.
+        found: list[dict[str, object]] = []
+        if ("Status", "ringing") in asked.query:
+            found = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
+        return reply(200, {"calls": found, "next_page_uri": None})
+
+    def run(self, callctl: Callctl, *args: str) -> Outcome:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": self.url}
+        return callctl("hangup", "--all", *args, env=env)
+
+    @property
+    def ended(self) -> list[str]:
+        return [one.path.rpartition("/")[2].removesuffix(".json") for one in self.asked if one.method == "POST"]
+
+
+def rings(number: int) -> dict[str, object]:
+    return call(f"CA{number:032d}", status="ringing")
+
+
+def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:
+    # In the second round REST still shows the first call, since it lags behind.
+    with Rounds([rings(1)], [rings(1), rings(2)], [], answer="canceled") as server:
+        outcome = server.run(callctl, *AGREED, "--until-none", "60s")
+        assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
+    assert outcome.code == 0
+    assert outcome.out == f"CA{1:032d}\tcanceled\tended\nCA{2:032d}\tcanceled\tended\n"
+    assert talk(outcome) == (
+        "callctl: repeating until no call matches; this does not stop the application that places them\n"
+        "callctl: no call matches any more\n"
+        "callctl: 2 calls: 2 ended\n"
+    )
+
+
+def test_until_none_gives_up_with_exit_9_and_tells_each_result_once(callctl: Callctl) -> None:
+    with Rounds([rings(1)], answer="ringing") as server:
+        outcome = server.run(callctl, *AGREED, "--until-none", "1500ms")
+        assert set(server.ended) == {f"CA{1:032d}"}
+    assert (outcome.code, outcome.out) == (9, f"CA{1:032d}\tringing\taccepted\n")
+    assert f"callctl: error: 1 call still matches: CA{1:032d}\nhint: an application may be placing" in outcome.err
+
+
+def test_until_none_stays_within_max(callctl: Callctl) -> None:
+    with Rounds([rings(1)], [rings(2), rings(3)], answer="canceled") as server:
+        outcome = server.run(callctl, "--yes", "--max", "2", "--until-none", "60s")
+        assert server.ended == [f"CA{1:032d}"]
+    assert outcome.code == 9
+    assert "with those that match now it would be more than --max 2" in outcome.err
+
+
+# Interrupted
+
+
+def test_ctrl_c_stops_at_once_and_says_how_far_it_was(home: Path) -> None:
+    with Simulator(port=0, latency=0.3) as simulator:
+        env = env_for(simulator)
+        sids = [f"CA{number:032d}" for number in range(200)]
+        with Piped("hangup", *sids, "--parallel", "2", home=home, env=env) as hanging:
+            hanging.line()
+            assert hanging.interrupt() == 128 + signal.SIGINT
+        said = (home / "stderr-hangup").read_text()
+        assert "of 200 calls; some more may have been ended" in said
+        assert len(simulator.requests) < 200
