@@ -296,6 +296,20 @@ def test_the_state_directory_follows_xdg(tmp_path: Path) -> None:
 # --- credentials
 
 
+def test_a_subaccount_is_opened_with_the_main_accounts_token_which_does_not_sign_for_it(tmp_path: Path) -> None:
+    sub = "AC" + "1" * 32
+    env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "fake-token"}
+    settings = load(env, cwd=tmp_path, overrides={"TWILIO_ACCOUNT_SID": sub})
+    assert settings.credentials() == Credentials(sub, ACCOUNT, "fake-token")
+    assert settings.signing_keys == ()
+    signing = load({**env, "CALLCTL_SIGNING_TOKEN": "fake-sub"}, cwd=tmp_path, overrides={"TWILIO_ACCOUNT_SID": sub})
+    assert signing.signing_keys == ("fake-sub",)
+    same = load(env, cwd=tmp_path, overrides={"TWILIO_ACCOUNT_SID": ACCOUNT})
+    assert (same.credentials(), same.signing_keys) == (Credentials(ACCOUNT, ACCOUNT, "fake-token"), ("fake-token",))
+    bare = load({"TWILIO_AUTH_TOKEN": "fake-token"}, cwd=tmp_path, overrides={"TWILIO_ACCOUNT_SID": sub})
+    assert bare.credentials() == Credentials(sub, sub, "fake-token")
+
+
 def test_a_key_is_preferred_to_the_token_and_the_token_signs() -> None:
     settings = Settings(account_sid=ACCOUNT, auth_token="fake-token", api_key=KEY, api_secret="fake-secret")
     assert settings.credentials() == Credentials(ACCOUNT, KEY, "fake-secret")

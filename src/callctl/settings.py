@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -57,6 +57,8 @@ class Settings:
     """All settings, resolved. ``sources`` says where each came from, by variable name."""
 
     account_sid: str | None = None
+    # Whose the auth token is, where the account acted on is a subaccount: a token of the main account opens it too.
+    token_account_sid: str | None = None
     auth_token: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     api_secret: str | None = field(default=None, repr=False)
@@ -92,8 +94,12 @@ class Settings:
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
-        """The tokens that may sign callbacks. An API key's secret can't (sheet section 7)."""
-        return tuple(token for token in (self.signing_token or self.auth_token,) if token)
+        """The tokens that may sign callbacks. An API key's secret can't (sheet section 7).
+
+        Nor can the main account's token for a subaccount: its callbacks are signed with its own.
+        """
+        own = self.auth_token if self.token_account_sid in (None, self.account_sid) else None
+        return tuple(token for token in (self.signing_token or own,) if token)
 
     def credentials(self) -> Credentials:
         """Return what requests are signed in with: an API key if there is one, else the auth token.
@@ -104,7 +110,7 @@ class Settings:
         if self.account_sid and self.api_key and self.api_secret:
             return Credentials(self.account_sid, self.api_key, self.api_secret)
         if self.account_sid and self.auth_token and not self.api_key:
-            return Credentials(self.account_sid, self.account_sid, self.auth_token)
+            return Credentials(self.account_sid, self.token_account_sid or self.account_sid, self.auth_token)
         raise SettingsError(
             f"missing credentials: {' and '.join(self._missing())}",
             hint="set them in the environment or a .env file (see .env.example), "
@@ -172,10 +178,13 @@ def load(
         *([(str(found), _read_env_file(found))] if found else []),
     ]
     values, sources = _merge(layers)
+    token_account_sid = _account_sid(values.get("TWILIO_ACCOUNT_SID"))
     for key, value in (overrides or {}).items():
         values[key], sources[key] = value, "flag"
     above = found if found and found.parent != cwd.resolve() and _used(found, sources) else None
-    return _build(values, sources, environ=environ, env_file_above=above)
+    settings = _build(values, sources, environ=environ, env_file_above=above)
+    is_owner = token_account_sid in (None, settings.account_sid)
+    return settings if is_owner else replace(settings, token_account_sid=token_account_sid)
 
 
 def _used(path: Path, sources: Mapping[str, str]) -> bool:

@@ -63,9 +63,9 @@ def wait(
         try:
             waiter.until(wanted, limit=limit)
         except CallctlError:
-            _show(runtime, waiter.last, wanted, seconds=time.monotonic() - started)
+            _show(runtime, waiter.last, wanted, reached=False, seconds=time.monotonic() - started)
             raise
-    _show(runtime, waiter.last, wanted, seconds=time.monotonic() - started)
+    _show(runtime, waiter.last, wanted, reached=True, seconds=time.monotonic() - started)
 
 
 def waiter_for(runtime: Runtime, gateway: Gateway, sid: str, *, told: WatchedStore, placed: bool) -> Waiter:
@@ -136,7 +136,7 @@ class WatchedStore:
         return self._is_running
 
 
-def _show(runtime: Runtime, last: Waited | None, goal: Goal, *, seconds: float) -> None:
+def _show(runtime: Runtime, last: Waited | None, goal: Goal, *, reached: bool, seconds: float) -> None:
     """Write how the call stands: a sentence on a terminal, SID and status on a pipe, or one JSON object."""
     from callctl.views.foreign import printable
 
@@ -150,6 +150,7 @@ def _show(runtime: Runtime, last: Waited | None, goal: Goal, *, seconds: float) 
                 "type": "wait",
                 "call_sid": last.sid,
                 "for": goal.name,
+                "reached": reached,
                 "status": last.status,
                 "source": last.source,
                 "seconds": round(seconds, 1),
