@@ -1,6 +1,7 @@
 """`callctl simulator` and `callctl simulator-call`, as processes of their own."""
 
 import os
+import resource
 import signal
 import socket
 import stat
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,23 @@ def test_credentials_can_be_chosen(tmp_path: Path) -> None:
         assert tuple(settings[name] for name in names) == chosen[1::2]
 
 
+def test_many_connections_leave_room_for_more(tmp_path: Path) -> None:
+    few = 256
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))  # what the command starts with
+    try:
+        with started(tmp_path) as (process, settings), ExitStack() as open_ones:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            port = int(settings["CALLCTL_API_URL"].rpartition(":")[2])
+            for _ in range(2 * few):
+                open_ones.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            assert requests.get(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).ok
+            process.send_signal(signal.SIGINT)
+            assert "Traceback" not in process.communicate(timeout=PATIENCE)[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_port_that_is_taken_ends_in_one_line(tmp_path: Path) -> None:
     with started(tmp_path) as (_, settings):
         port = settings["CALLCTL_API_URL"].rpartition(":")[2]
@@ -117,6 +135,7 @@ def test_a_port_that_is_taken_ends_in_one_line(tmp_path: Path) -> None:
         ["--latency", "soon"],
         ["--dialect", "other"],
         ["--base-path", "api"],
+        ["--speed", "inf"],
         ["--far-end", "none.toml"],
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from callctl.simulator import Simulator
 
 DEFAULT_PORT = 8766  # beside the listener's 8765
+MANY_FILES = 8192
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|)")
 
@@ -108,6 +110,7 @@ def simulator(
     from callctl.simulator import Faults, SimulatorError
 
     runtime = options.runtime_of(ctx, debug=debug)
+    _allow_many_files()
     credentials = {
         "account_sid": account_sid,
         "auth_token": auth_token,
@@ -128,6 +131,7 @@ def simulator(
         cps=cps,
         concurrency=concurrency,
         keep_finished=keep_finished,
+        keep_records=0,  # they are for tests; here nobody reads them
         dialect=dialect,
         base_path=base_path.rstrip("/"),
         allow_remote=allow_remote,
@@ -138,6 +142,17 @@ def simulator(
         hint = "another simulator may be running there; --port chooses another port, 0 a free one"
         raise PortTakenError(str(error), hint=hint) from error
     raise typer.Exit(exits.INTERRUPTED)
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files: 256 on macOS and 1024 on Linux are used up by a load test's connections."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _made(**chosen: Any) -> Simulator:

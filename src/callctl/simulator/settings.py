@@ -1,5 +1,6 @@
 """How a simulator is set up: everything that the command line and the library can choose."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -67,8 +68,8 @@ class Settings:
         unknown = sorted(self.readings - set(READINGS))
         if unknown:
             raise ValueError(f"unknown reading {unknown[0]!r}; known are {', '.join(READINGS)}")
-        if self.speed <= 0:
-            raise ValueError("speed must be above 0")
+        if not 0 < self.speed < math.inf:
+            raise ValueError("speed must be above 0, and a number")
         amounts = (self.latency, self.lag, self.cps, self.concurrency, self.keep_finished, self.keep_records)
         if min(amounts) < 0:
             raise ValueError("latency, lag, cps, concurrency and what is kept must be 0 or more")
