@@ -59,7 +59,7 @@ class World:
         """Return the requests that would change a call, or with ``GET`` those that asked."""
         return [one for one in self.simulator.requests if one.method == method and "/Calls/" in one.path]
 
-    def tell(self, sid: str, status: str, *, at: datetime, number: int = 0) -> None:
+    def tell(self, sid: str, status: str, *, at: datetime, env: Mapping[str, str] | None = None) -> None:
         """Put a callback's event into the local store, as a watch would."""
         fields = {
             "CallSid": sid,
@@ -67,10 +67,10 @@ class World:
             "CallStatus": status,
             "Direction": "outbound-api",
             "CallbackSource": "call-progress-events",
-            "SequenceNumber": str(number),
+            "SequenceNumber": "0",
             "Timestamp": format_datetime(at),
         }
-        environ = {"HOME": str(self.home), **env_for(self.simulator)}
+        environ = {"HOME": str(self.home), **env_for(self.simulator), **(env or {})}
         settings = load(environ, cwd=self.home)
         settings.store.parent.mkdir(parents=True, exist_ok=True)
         store = SqliteStore(settings.store, world=settings.world)

@@ -90,8 +90,11 @@ def hangup(
 ) -> None:
     """End calls, whether queued, ringing or in progress.
 
-    A call that is over already is no error. Calls named here are never asked about; --all shows what matches and asks
-    for their number, or takes --yes and --max N. Ending a child leg does not end its parent: --family ends both.
+    A call that is over already is no error. Ending a child leg does not end
+    its parent: --family ends both.
+
+    Calls named here are never asked about. --all shows what matches and asks
+    for the number of calls; without a terminal it takes --yes and --max N.
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     manner = Manner(only_ringing, None if wait is None else read_duration(wait, option="--wait"))

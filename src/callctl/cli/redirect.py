@@ -44,10 +44,12 @@ def redirect(
 ) -> None:
     """Give calls in progress other TwiML, for example: callctl redirect CAxxx --url survey.
 
-    Of a parent leg inside <Dial>, the child drops, and the Dial's action is asked as well. When a child leg is
-    redirected, its parent goes on with the Dial's action, else with its next verb, else it hangs up. Which it is, is
-    said before it is done. No Status is ever sent with it: Twilio leaves open which of the two would count, so that
-    a call might be ended instead; `callctl hangup` ends calls.
+    Of a parent leg inside <Dial>, the child drops, and the Dial's action is
+    asked as well. Of a child leg, the parent goes on with the Dial's action,
+    else with its next verb, else it hangs up. It is said before it is done.
+
+    No Status is ever sent with it: Twilio leaves open which of the two would
+    count, so the call might be ended instead. `callctl hangup` ends calls.
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     if on not in (None, "parent", "children"):
