@@ -1,0 +1,148 @@
+"""``callctl wait`` against the simulator, by polling and by what a running watch hears."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli.world import talk
+from processes import Piped
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+
+ANSWERS, LATE, BUSY, NEVER, HANGS_UP = (f"+1202555010{last}" for last in (0, 1, 2, 3, 5))
+
+
+@pytest.fixture
+def quick() -> Iterator[Simulator]:
+    """Return a simulator in which a minute takes three seconds."""
+    with Simulator(port=0, speed=20) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def env(quick: Simulator) -> dict[str, str]:
+    return env_for(quick)
+
+
+def place(callctl: Callctl, env: dict[str, str], to: str, *more: str) -> str:
+    outcome = callctl("place", to, "--say", "Hello. " * 400, *more, env=env)
+    assert outcome.code == 0, outcome.err
+    return outcome.out.strip()
+
+
+def test_it_got_there(callctl: Callctl, env: dict[str, str]) -> None:
+    sid = place(callctl, env, ANSWERS)
+    outcome = callctl("wait", sid, "--for", "answered", env=env)
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\n")
+    assert f"callctl: {sid} is in-progress" in outcome.err
+
+
+def test_it_ended_otherwise_and_how(callctl: Callctl, env: dict[str, str]) -> None:
+    sid = place(callctl, env, BUSY)
+    outcome = callctl("wait", sid, "--for", "answered", env=env)
+    assert (outcome.code, outcome.out) == (8, f"{sid}\tbusy\n")
+    assert f"{sid} did not get to in-progress: it ended busy" in outcome.err
+
+
+@pytest.mark.parametrize(("goal", "code"), [("ended", 0), ("busy", 0), ("ringing", 0), ("completed", 8), ("failed", 8)])
+def test_one_end_is_not_another(callctl: Callctl, env: dict[str, str], goal: str, code: int) -> None:
+    sid = place(callctl, env, BUSY)
+    assert callctl("wait", sid, "--for", "ended", env=env).code == 0
+    assert callctl("wait", sid, "--for", goal, env=env).code == code
+
+
+def test_it_did_not_get_there_in_time(callctl: Callctl, env: dict[str, str]) -> None:
+    sid = place(callctl, env, ANSWERS)
+    assert callctl("wait", sid, "--for", "answered", env=env).code == 0
+    outcome = callctl("wait", sid, "--for", "ended", "--timeout", "300ms", env=env)
+    assert (outcome.code, outcome.out) == (9, f"{sid}\tin-progress\n")
+    assert "not ended after 0.3 s: it is in-progress" in outcome.err
+    assert f"callctl hangup {sid}" in outcome.err
+
+
+def test_last_stands_for_the_call_placed_last(callctl: Callctl, env: dict[str, str]) -> None:
+    place(callctl, env, NEVER)
+    sid = place(callctl, env, BUSY)
+    assert callctl("wait", "@last", "--for", "busy", env=env).out == f"{sid}\tbusy\n"
+
+
+def test_what_can_be_no_goal_or_no_duration_is_refused(callctl: Callctl, env: dict[str, str]) -> None:
+    sid = "CA" + "0" * 32
+    for more, message in (
+        (["--for", "queued"], "a call never is queued"),
+        (["--for", "ended", "--timeout", "soon"], "--timeout is no duration: soon"),
+    ):
+        outcome = callctl("wait", sid, *more, env=env)
+        assert outcome.code == 2
+        assert message in outcome.err
+    assert callctl("wait", sid, env=env).code == 2
+    assert callctl("wait", sid, "--for", "ended", env=env).code == 3
+
+
+@pytest.mark.parametrize("form", ["terminal", "no-color", "pipe", "json"])
+def test_what_it_writes(callctl: Callctl, env: dict[str, str], form: str) -> None:
+    sid = place(callctl, env, BUSY)
+    callctl("wait", sid, "--for", "ended", env=env)
+    more = {"NO_COLOR": "1"} if form == "no-color" else {}
+    args = ["--json"] if form == "json" else []
+    outcome = callctl(
+        "wait", sid, "--for", "ended", *args, env={**env, **more}, terminal=form in ("terminal", "no-color")
+    )
+    assert outcome.code == 0
+    assert talk(outcome) == f"callctl: {sid} is busy\n"
+    if form == "json":
+        record = json.loads(outcome.out)
+        assert record.pop("seconds") >= 0
+        assert record == {
+            "v": 1,
+            "type": "wait",
+            "call_sid": sid,
+            "for": "ended",
+            "reached": True,
+            "status": "busy",
+            "source": "rest",
+        }
+    else:
+        assert outcome.out == (f"{sid}\tbusy\n" if form == "pipe" else f"{sid} is busy\n")
+
+
+def test_json_tells_of_a_failure_on_both_streams(callctl: Callctl, env: dict[str, str]) -> None:
+    sid = place(callctl, env, BUSY)
+    outcome = callctl("wait", sid, "--for", "answered", "--json", env=env)
+    assert outcome.code == 8
+    assert json.loads(outcome.out)["reached"] is False
+    assert json.loads(outcome.err.splitlines()[-1])["exit_code"] == 8
+
+
+def test_while_a_watch_hears_the_call_rest_is_not_asked(
+    callctl: Callctl, home: Path, env: dict[str, str], quick: Simulator
+) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        watch.line()
+        sid = place(callctl, env, HANGS_UP)
+        while json.loads(watch.line())["event"] != "ringing":
+            pass
+        asked = len(quick.requests)
+        outcome = callctl("wait", sid, "--for", "ended", "--json", env=env)
+        assert outcome.code == 0, outcome.err
+        assert json.loads(outcome.out)["source"] == "callbacks"
+        assert len(quick.requests) == asked
+
+
+def test_callbacks_that_another_watch_heard_do_not_count_once_it_has_gone(
+    callctl: Callctl, home: Path, env: dict[str, str], quick: Simulator
+) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        watch.line()
+        sid = place(callctl, env, ANSWERS)
+        while json.loads(watch.line())["event"] != "answered":
+            pass
+        assert watch.interrupt() == 130
+    asked = len(quick.requests)
+    outcome = callctl("wait", sid, "--for", "answered", "--json", env=env)
+    assert json.loads(outcome.out)["source"] == "rest"
+    assert len(quick.requests) == asked + 1
