@@ -6,7 +6,7 @@ import json as jsonlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -14,12 +14,15 @@ from callctl.calls import Call
 from callctl.cli import filters, options
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
-from callctl.errors import UsageError
+from callctl.errors import CallctlError, UsageError
 from callctl.settings import Settings
 
+T = TypeVar("T")
+
 DEFAULT_LIMIT = 50
-# How many calls are written at a time: a whole page, as soon as it is there.
-_CHUNK = 1000
+# How many calls are written at a time. A whole page at once would be megabytes to be moved about several times; one at
+# a time would set up the encoder for each.
+_CHUNK = 50
 
 
 def list_calls(
@@ -127,18 +130,34 @@ def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progres
 
 
 def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:
-    while chunk := list(islice(lines, _CHUNK)):
-        runtime.write("\n".join(chunk))
+    for piece in _pieces(lines):
+        runtime.write("\n".join(piece))
 
 
 def _write_array(runtime: Runtime, values: Iterator[Mapping[str, Any]]) -> None:
-    """Write a JSON array piece by piece."""
-    # Encoded by the page: what encodes one object alone costs as much to set up as the object itself.
+    """Write a JSON array piece by piece. After an error it stays open, so that nobody takes it for the whole."""
     encode = jsonlib.JSONEncoder(ensure_ascii=False).encode
-    # Nothing is written before the first page is there: an error leaves stdout empty.
+    # Nothing is written before the first calls are there: an error at once leaves stdout empty.
     opening = "["
-    while chunk := list(islice(values, _CHUNK)):
-        runtime.stdout.write(opening + encode(chunk)[1:-1])
+    for piece in _pieces(values):
+        runtime.stdout.write(opening + encode(piece)[1:-1])
         runtime.stdout.flush()
         opening = ",\n "
     runtime.write("[]" if opening == "[" else "]")
+
+
+def _pieces(items: Iterator[T]) -> Iterator[list[T]]:
+    """Yield the items some at a time; of a list that breaks off, those before the break as well."""
+    piece: list[T] = []
+    try:
+        for item in items:
+            piece.append(item)
+            if len(piece) == _CHUNK:
+                yield piece
+                piece = []
+    except CallctlError:
+        if piece:
+            yield piece
+        raise
+    if piece:
+        yield piece

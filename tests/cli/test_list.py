@@ -1,0 +1,308 @@
+"""``callctl list`` against the simulator: filters, forms, streams."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from cli.still import Still, standing_still
+from gateway.scripted import Handler, Server, call, reply
+from running import Callctl, env_for
+
+from callctl.cli.progress import AFTER
+from callctl.simulator import Simulator
+
+BUSY, ANSWERS, RINGS = "+12025550102", "+12025550100", "+12025550103"
+
+
+@pytest.fixture
+def still(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    with standing_still(callctl) as still:
+        yield still
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def calls(still: Still) -> dict[str, str]:
+    """One call of each kind, the busy one an hour older, the queued one placed last."""
+    busy = still.place(BUSY)
+    still.simulator.advance(5)
+    still.later(hours=1)
+    parent = still.place(ANSWERS, "--dial", "client:no-answer", "--dial", "sip:agent@example.com")
+    still.simulator.advance(5)
+    ringing = still.place(RINGS)
+    still.simulator.advance(1)
+    queued = still.place(ANSWERS)
+    children = still.sids("--parent", parent)
+    return {
+        "busy": busy,
+        "parent": parent,
+        "ringing": ringing,
+        "queued": queued,
+        "agent": children[0],
+        "ann": children[1],
+    }
+
+
+def test_live_is_queued_ringing_and_in_progress_asked_side_by_side(still: Still, calls: dict[str, str]) -> None:
+    before = len(still.simulator.requests)
+    assert set(still.sids("--live")) == set(calls.values()) - {calls["busy"], calls["ann"]}
+    asked = [request.query["Status"] for request in still.simulator.requests[before:]]
+    assert sorted(asked) == ["in-progress", "queued", "ringing"]
+
+
+def test_repeated_statuses_are_alternatives(still: Still, calls: dict[str, str]) -> None:
+    assert set(still.sids("--status", "busy", "--status", "queued")) == {calls["busy"], calls["queued"]}
+    assert set(still.sids("--status", "busy,queued")) == {calls["busy"], calls["queued"]}
+
+
+def test_everything_else_must_hold_together(still: Still, calls: dict[str, str]) -> None:
+    assert still.sids("--live", "--to", RINGS) == [calls["ringing"]]
+    assert still.sids("--status", "ringing", "--to", ANSWERS) == []
+    assert still.sids("--to", "+1202555010") == []
+    assert set(still.sids("--from", "+15005550006")) == set(calls.values())
+    assert still.sids("--from", "+15005550001") == []
+    assert set(still.sids("--parent", calls["parent"], "--live")) == {calls["agent"]}
+
+
+def test_since_and_until_take_dates_and_times_with_zones(still: Still, calls: dict[str, str]) -> None:
+    assert still.sids("--until", "2026-01-05T12:30Z") == [calls["busy"]]
+    assert calls["busy"] not in still.sids("--since", "2026-01-05T14:30+02:00")
+    assert set(still.sids("--since", "2026-01-05", "--until", "2026-01-05")) == set(calls.values())
+    assert still.sids("--since", "2026-01-06") == []
+    sent = [request.query for request in still.simulator.requests if "StartTime>" in request.query]
+    assert sent[0]["StartTime>"] == "2026-01-05T12:30:00Z"
+
+
+def test_calls_still_queued_are_kept_by_their_creation(still: Still, calls: dict[str, str]) -> None:
+    assert calls["queued"] in still.sids("--since", "2026-01-05T12:30Z")
+    assert calls["queued"] not in still.sids("--until", "2026-01-05T12:30Z")
+
+
+def test_older_than_counts_from_the_creation(callctl: Callctl) -> None:
+    with Simulator(port=0, manual_clock=True) as simulator:
+        env = env_for(simulator)
+        sid = callctl("place", RINGS, "--say", "x", "--status-callback", "none", env=env).out.strip()
+        assert callctl("list", "-q", "--older-than", "1h", env=env).out == ""
+        assert callctl("list", "-q", "--older-than", "0s", "--live", env=env).out in ("", f"{sid}\n")
+    with standing_still(callctl) as still:
+        sid = still.place(RINGS)  # in January 2026
+        assert still.sids("--older-than", "1d") == [sid]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--status", "initiated"], "no such status: initiated"),
+        (["--live", "--status", "busy"], "no call can match"),
+        (["--since", "yesterday"], "--since is neither a duration nor a time: yesterday"),
+        (["--since", "2026-02-30"], "--since is neither"),
+        (["--since", "1h", "--until", "2h"], "--until is not after --since"),
+        (["--older-than", "old"], "--older-than is no duration: old"),
+        (["--limit", "0"], "--limit"),
+        (["--limit", "5", "--all"], "--limit and --all exclude each other"),
+        (["-q", "--json"], "--quiet and --json exclude each other"),
+        (["--parent", "CAxxx"], "not a call SID: CAxxx"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_asked(still: Still, args: list[str], message: str) -> None:
+    outcome = still("list", *args)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert still.simulator.requests == ()
+
+
+def test_it_says_when_there_are_more_than_it_shows(still: Still, calls: dict[str, str]) -> None:
+    outcome = still("list", "--limit", "2")
+    assert outcome.out.count("\n") == 2
+    assert "there are more than 2 calls; --limit N shows more, --all shows all" in outcome.err
+    assert "more than" not in still("list", "--limit", str(len(calls))).err
+    assert len(still.sids("--all")) == len(calls)
+
+
+def test_fifty_are_shown_unless_told_otherwise(still: Still) -> None:
+    for _ in range(52):
+        still.place(RINGS)
+    assert len(still.sids()) == 50
+    assert len(still.sids("--all")) == 52
+    assert still.simulator.requests[-1].query["PageSize"] == "1000"
+
+
+TABLE = """\
+CALL SID                            STATUS         FROM          TO
+{queued}  ◌ queued       +15005550006  +12025550100
+{ringing}  ◔ ringing      +15005550006  +12025550103
+{agent}  ● in-progress  +15005550006  sip:agent@exam…
+{ann}  ○ canceled     +15005550006  client:no-answ…
+{parent}  ● in-progress  +15005550006  +12025550100
+{busy}  ○ busy         +15005550006  +12025550102
+"""
+WIDE = """\
+CALL SID                              STATUS         DIRECTION      FROM          TO                     START                DURATION  PARENT CALL SID
+{queued}    ◌ queued       outbound-api   +15005550006  +12025550100                                          -
+{ringing}    ◔ ringing      outbound-api   +15005550006  +12025550103           2026-01-05 13:00:00            -
+{parent}    ● in-progress  outbound-api   +15005550006  +12025550100           2026-01-05 13:00:00            -
+└ {ann}  ○ canceled     outbound-dial  +15005550006  client:no-answer       2026-01-05 13:00:00            {parent}
+└ {agent}  ● in-progress  outbound-dial  +15005550006  sip:agent@example.com  2026-01-05 13:00:00            {parent}
+{busy}    ○ busy         outbound-api   +15005550006  +12025550102           2026-01-05 12:00:00            -
+"""  # noqa: E501
+PLAIN = """\
+{queued}\tqueued\toutbound-api\t+15005550006\t+12025550100\t\t\t
+{ringing}\tringing\toutbound-api\t+15005550006\t+12025550103\t2026-01-05T13:00:00Z\t\t
+{agent}\tin-progress\toutbound-dial\t+15005550006\tsip:agent@example.com\t2026-01-05T13:00:00Z\t\t{parent}
+{ann}\tcanceled\toutbound-dial\t+15005550006\tclient:no-answer\t2026-01-05T13:00:00Z\t\t{parent}
+{parent}\tin-progress\toutbound-api\t+15005550006\t+12025550100\t2026-01-05T13:00:00Z\t\t
+{busy}\tbusy\toutbound-api\t+15005550006\t+12025550102\t2026-01-05T12:00:00Z\t\t
+"""
+
+
+def plain(text: str) -> str:
+    """Return what a terminal shows, without its looks."""
+    return re.sub("\x1b\\[[0-9;]*m", "", text)
+
+
+def test_golden_on_a_terminal(still: Still, calls: dict[str, str]) -> None:
+    outcome = still("list", terminal=True, columns=80)
+    assert plain(outcome.out) == TABLE.format(**calls)
+    assert f"{calls['ringing']}  \x1b[33m◔ ringing    \x1b[0m  +15005550006" in outcome.out
+    assert max(len(line) for line in plain(outcome.out).splitlines()) <= 80
+
+
+def test_golden_without_colour(still: Still, calls: dict[str, str]) -> None:
+    outcome = still("list", terminal=True, columns=80, env={"NO_COLOR": "1"})
+    assert plain(outcome.out) == TABLE.format(**calls)
+    assert re.search("\x1b\\[(?![012]?m)", outcome.out) is None  # bold and dim are no colours
+
+
+def test_golden_tree_with_room_for_everything(still: Still, calls: dict[str, str]) -> None:
+    assert plain(still("list", "--tree", terminal=True, columns=170).out) == WIDE.format(**calls)
+
+
+def test_golden_on_a_pipe(still: Still, calls: dict[str, str]) -> None:
+    assert still("list").out == PLAIN.format(**calls)
+
+
+def test_golden_json(still: Still, calls: dict[str, str]) -> None:
+    found = json.loads(still("list", "--json").out)
+    assert [call["sid"] for call in found] == [line.split("\t")[0] for line in PLAIN.format(**calls).splitlines()]
+    busy = found[-1]
+    assert {name: busy[name] for name in ("status", "date_created", "start_time", "duration", "parent_call_sid")} == {
+        "status": "busy",
+        "date_created": "2026-01-05T12:00:00Z",
+        "start_time": "2026-01-05T12:00:00Z",
+        "duration": None,
+        "parent_call_sid": None,
+    }
+    assert busy["api_url"] == still.simulator.url
+    assert found[2]["parent_call_sid"] == calls["parent"]
+    assert {"subresource_uris", "uri", "queue_time", "price_unit"} <= busy.keys()
+
+
+def test_an_empty_list_in_every_form(still: Still) -> None:
+    assert still("list", "--json").out == "[]\n"
+    assert still("list", "--tree", "--json").out == "[]\n"
+    for terminal in (True, False):
+        outcome = still("list", terminal=terminal)
+        assert (outcome.code, outcome.out) == (0, "")
+        assert "callctl: no calls\n" in outcome.err
+    assert "no calls match" in still("list", "--live").err
+
+
+def test_tree_json_nests_the_children(still: Still, calls: dict[str, str]) -> None:
+    found = json.loads(still("list", "--tree", "--json").out)
+    assert [call["sid"] for call in found] == [calls[name] for name in ("queued", "ringing", "parent", "busy")]
+    assert [child["sid"] for child in found[2]["children"]] == [calls["ann"], calls["agent"]]
+    assert found[0]["children"] == []
+
+
+def test_tree_names_a_parent_that_the_filters_left_out(still: Still, calls: dict[str, str]) -> None:
+    outcome = still("list", "--tree", "--parent", calls["parent"], terminal=True, columns=80)
+    assert plain(outcome.out).splitlines()[1] == f"{calls['parent']}    not listed"
+    assert still.sids("--tree", "--parent", calls["parent"]) == [calls["ann"], calls["agent"]]
+
+
+def test_filters_that_the_server_ignores_are_kept_here(callctl: Callctl) -> None:
+    with standing_still(callctl, dialect="somleng", base_path="/api/laml") as still:
+        busy = still.place(BUSY)
+        still.simulator.advance(5)
+        ringing = still.place(RINGS)
+        still.simulator.advance(1)
+        assert still.sids("--status", "busy") == [busy]
+        assert still.sids("--live") == [ringing]
+        assert still.sids("--live", "--to", BUSY) == []
+        assert still.sids("--parent", ringing) == []
+        assert still.sids("--until", "2026-01-05T11:00Z") == []
+
+
+def test_a_page_that_comes_for_ever_is_noticed(callctl: Callctl) -> None:
+    page = {"calls": [call()], "next_page_uri": "/2010-04-01/Accounts/AC/Calls.json?Page=1"}
+    with Server(reply(200, page)) as server:
+        outcome = callctl("list", "--all", "-q", env=env_of(server))
+    assert (outcome.code, outcome.out) == (6, f"{call()['sid']}\n")
+    assert "the list does not end" in outcome.err
+
+
+def test_an_error_before_the_first_page_leaves_stdout_empty(callctl: Callctl) -> None:
+    with Server(reply(401, {"code": 20003, "message": "Authenticate", "status": 401})) as server:
+        for form in (["--json"], ["-q"], ["--live", "--json"]):
+            outcome = callctl("list", *form, env=env_of(server))
+            assert (outcome.code, outcome.out) == (4, "")
+
+
+def test_a_call_that_moves_on_between_two_requests_is_shown_once_as_it_is_now(callctl: Callctl) -> None:
+    def turn(handler: Handler) -> None:
+        status = dict(parse_qsl(urlsplit(handler.path).query))["Status"]
+        reply(200, {"calls": [call(status=status)]})(handler)
+
+    with Server(turn) as server:
+        outcome = callctl("list", "--live", env=env_of(server))
+    assert [line.split("\t")[1] for line in outcome.out.splitlines()] == ["in-progress"]
+
+
+def test_several_lists_come_as_one_the_newest_first(callctl: Callctl) -> None:
+    ages = {"queued": "14:00:00", "ringing": "15:00:00", "in-progress": "13:00:00"}
+
+    def turn(handler: Handler) -> None:
+        status = dict(parse_qsl(urlsplit(handler.path).query))["Status"]
+        date = f"Mon, 05 Jan 2026 {ages[status]} +0000"
+        reply(200, {"calls": [call(f"CA{ages[status][:2]}" + "1" * 30, status=status, date_created=date)]})(handler)
+
+    with Server(turn) as server:
+        outcome = callctl("list", "--live", env=env_of(server))
+    assert [line.split("\t")[1] for line in outcome.out.splitlines()] == ["ringing", "queued", "in-progress"]
+
+
+def test_a_slow_list_says_how_far_it_is(callctl: Callctl) -> None:
+    first = {"calls": [call()], "next_page_uri": "/2010-04-01/Accounts/AC/Calls.json?Page=1"}
+
+    def slow(handler: Handler) -> None:
+        handler.server.released.wait(AFTER + 0.5)
+        reply(200, {"calls": [call("CA" + "2" * 32)]})(handler)
+
+    with Server(reply(200, first), slow) as server:
+        outcome = callctl("list", "--all", "-q", env=env_of(server))
+    assert outcome.out.count("\n") == 2
+    assert "callctl: reading the list, 1 calls so far\n" in outcome.err
+
+
+def test_foreign_text_cannot_paint(callctl: Callctl) -> None:
+    evil = call(to="client:\x1b[2Jann\u202e", **{"from": "a\tb\nc"})
+    with Server(reply(200, {"calls": [evil]})) as server:
+        for terminal in (True, False):
+            outcome = callctl("list", terminal=terminal, env={**env_of(server), "NO_COLOR": "1"})
+            assert "\x1b[2J" not in outcome.out
+            assert "\u202e" not in outcome.out
+            assert len(outcome.out.splitlines()) == 1 + terminal
+
+
+def env_of(server: Server) -> dict[str, str]:
+    return {
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "0" * 32,
+        "CALLCTL_API_URL": server.url,
+    }
