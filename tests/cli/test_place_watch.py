@@ -1,0 +1,226 @@
+"""``callctl place --watch``: one call and its legs, on a terminal, a pipe and as JSON; and the follower by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from processes import OnTerminal, Piped
+from running import Callctl, env_for
+
+from callctl.actions import ActionEvent
+from callctl.board import Change, Snapshot
+from callctl.calls import Call
+from callctl.errors import NetworkError, NotFoundError, StoreError
+from callctl.events import CallEvent
+from callctl.operations.following import Follower
+from callctl.simulator import Simulator
+
+TO = "+12025550100"
+DIALS = ("--dial", "client:hangs-up")
+SILENT = "<Response><Dial><Client>hangs-up</Client></Dial></Response>"
+
+
+@pytest.fixture
+def quick() -> Iterator[Simulator]:
+    """Return a simulator in which 20 seconds take two."""
+    with Simulator(port=0, speed=10) as simulator:
+        yield simulator
+
+
+def test_on_a_terminal_it_shows_both_legs_until_they_have_ended(home: Path, quick: Simulator) -> None:
+    env = env_for(quick)
+    with OnTerminal("place", TO, "--dial", "client:hangs-up", "--watch", home=home, env=env) as place:
+        rows = place.until(lambda rows: any(" of CA" in row for row in rows))
+        child, _, parent = next(row for row in rows if " of CA" in row).strip().partition(" of ")
+        assert len(child) == len(parent) == 34
+        assert rows[0].startswith(" place")
+        assert place.ended() == 0
+        left = "\n".join(place.rows)
+    assert f"{child} of {parent}" in left
+    assert "all have ended" in left
+    assert b"\x1b[?1049h" in place.raw
+    assert place.raw.rindex(b"\x1b[?1049l") > place.raw.rindex(b"\x1b[?1049h")
+    assert place.raw.rindex(b"\x1b[?25h") > place.raw.rindex(b"\x1b[?25l")
+
+
+def test_ctrl_c_leaves_the_call_alone_and_says_how_to_end_it(home: Path, quick: Simulator) -> None:
+    with OnTerminal("place", "+12025550103", "--say", "Hello", "--watch", home=home, env=env_for(quick)) as place:
+        place.until(lambda rows: any("ringing" in row and "→" in row for row in rows))
+        place.type("\x03")
+        assert place.ended() == 130
+        left = "\n".join(place.rows)
+    assert "the call goes on: `callctl hangup CA" in left
+    assert not [one for one in quick.requests if one.form.get("Status")]
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_on_a_pipe_it_writes_a_line_per_event(callctl: Callctl, quick: Simulator, env: dict[str, str]) -> None:
+    outcome = callctl("place", TO, *DIALS, "--watch", env={**env_for(quick), **env})
+    assert outcome.code == 0, outcome.err
+    rows = [line.split("\t") for line in outcome.out.splitlines()]
+    parent = rows[0][1]
+    assert all(len(row) == 7 for row in rows)
+    # A step may be told twice: REST may show it before its callback is there.
+    told = list(dict.fromkeys(row[4] for row in rows if row[1] == parent))
+    assert told == ["queued", "initiated", "ringing", "in-progress", "completed"]
+    children = [row for row in rows if row[2] == parent]
+    assert children[-1][4] == "completed"
+    assert {row[4] for row in children} >= {"in-progress", "completed"}
+    assert f"all have ended: {parent} completed, {children[0][1]} completed" in outcome.err
+    assert "\x1b" not in outcome.out + outcome.err
+
+
+def test_json_lines_begin_with_the_call(callctl: Callctl, quick: Simulator) -> None:
+    outcome = callctl("place", "+12025550102", "--say", "Hello", "--watch", "--json", env=env_for(quick))
+    assert outcome.code == 0
+    placed, *events = [json.loads(line) for line in outcome.out.splitlines()]
+    assert (placed["v"], placed["type"], placed["api_url"]) == (1, "placed", quick.url)
+    assert {event["call_sid"] for event in events} == {placed["call"]["sid"]}
+    assert events[-1]["status"] == "busy"
+    assert {event["api_url"] for event in events} == {quick.url}
+
+
+def test_legs_without_callbacks_are_found_by_asking(callctl: Callctl, quick: Simulator) -> None:
+    outcome = callctl(
+        *("place", TO, "--twiml", SILENT, "--status-callback", "none", "--watch", "--json"), env=env_for(quick)
+    )
+    assert outcome.code == 0, outcome.err
+    placed, *events = [json.loads(line) for line in outcome.out.splitlines()]
+    assert {event["source"] for event in events} == {"polled"}
+    children = [event for event in events if event["parent_call_sid"] == placed["call"]["sid"]]
+    assert children[-1]["status"] == "completed"
+
+
+def test_beside_a_running_watch_the_callbacks_go_there(callctl: Callctl, home: Path, quick: Simulator) -> None:
+    env = env_for(quick)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        heard = json.loads(watch.line())["callback_url"]
+        outcome = callctl("place", "+12025550102", "--say", "Hello", "--watch", "--json", env=env)
+        assert outcome.code == 0
+        assert f"status callbacks go to the running watch, {heard}" in outcome.err
+        sources = {json.loads(line).get("source") for line in outcome.out.splitlines()[1:]}
+        assert "callback" in sources
+        assert json.loads(watch.line())["event"] == "initiated"
+
+
+def test_where_no_callback_can_come_it_says_so(callctl: Callctl, quick: Simulator) -> None:
+    env = env_for(quick) | {"TWILIO_API_KEY": quick.api_key, "TWILIO_API_SECRET": quick.api_secret}
+    del env["TWILIO_AUTH_TOKEN"]
+    outcome = callctl("place", "+12025550102", "--say", "Hello", "--watch", env=env)
+    assert outcome.code == 0
+    assert "none can be heard here; asking REST instead" in outcome.err
+    assert outcome.out.splitlines()[-1].split("\t")[4] == "busy"
+
+
+def test_a_taken_port_is_told_before_a_call_is_placed(callctl: Callctl, quick: Simulator) -> None:
+    taken = quick.url.rpartition(":")[2]
+    env = {**env_for(quick), "CALLCTL_PUBLIC_URL": "http://127.0.0.1:9", "CALLCTL_PORT": taken}
+    outcome = callctl("place", TO, "--say", "Hello", "--watch", env=env)
+    assert outcome.code == 1
+    assert quick.requests == ()
+
+
+def test_what_cannot_be_placed_is_an_error_like_any_other(callctl: Callctl, quick: Simulator) -> None:
+    outcome = callctl("place", "+15005550003", "--say", "Hello", "--watch", "--json", env=env_for(quick))
+    assert (outcome.code, outcome.out) == (1, "")
+    assert json.loads(outcome.err.splitlines()[-1])["code"] == "21215"
+
+
+# --- the follower
+
+
+PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
+
+
+class Stage:
+    """A store, an API and a view in one: what each says is decided by the test."""
+
+    def __init__(self, rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> None:
+        self._rounds = rounds
+        self._broken_store = broken_store
+        self._calls: list[Call] = []
+        self.shown: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+        self.drawn: list[Snapshot] = []
+
+    def fetch(self, _sid: str) -> Call:
+        answer = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
+        if isinstance(answer, Exception):
+            raise answer
+        self._calls = answer
+        return answer[0]
+
+    def children(self, _sid: str) -> list[Call]:
+        return self._calls[1:]
+
+    def family(self, _sid: str) -> Iterator[CallEvent]:
+        if self._broken_store:
+            raise StoreError("the store can't be read")
+        return iter(())
+
+    def actions(self, _sid: str) -> list[ActionEvent]:
+        return []
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        assert change is not None
+        self.shown.append((event.call_sid, event.status))
+
+    def action(self, action: ActionEvent) -> None:
+        raise AssertionError(action)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        self.drawn.append(snapshot)
+
+
+def parent(status: str) -> Call:
+    return Call(PARENT, status)
+
+
+def child(status: str) -> Call:
+    return Call(CHILD, status, parent_call_sid=PARENT)
+
+
+def follow(
+    rounds: list[list[Call] | Exception],
+    *,
+    broken_store: bool = False,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> tuple[Stage, Snapshot]:
+    stage = Stage(rounds, broken_store=broken_store)
+
+    async def run() -> Snapshot:
+        return await Follower(parent("queued"), world="w", memory=stage, asked=stage, shown=stage, now=now).run()
+
+    return stage, asyncio.run(run())
+
+
+def test_it_ends_only_when_the_last_leg_has_ended() -> None:
+    stage, last = follow([[parent("completed"), child("in-progress")], [parent("completed"), child("completed")]])
+    assert [status for sid, status in stage.shown if sid == CHILD] == ["in-progress", "completed"]
+    assert (last.live, last.ended) == (0, 2)
+    assert stage.drawn[-1].ended == 2
+
+
+def test_trouble_with_the_api_is_told_once_and_outlived() -> None:
+    trouble = NetworkError("nothing answers")
+    stage, last = follow([trouble, trouble, [parent("busy")]])
+    assert stage.notes == ["can't ask REST: nothing answers"]
+    assert last.ended == 1
+
+
+def test_a_call_that_rest_does_not_know_yet_is_no_trouble() -> None:
+    stage, _ = follow([NotFoundError("no such call", status=404), [parent("busy")]])
+    assert stage.notes == []
+
+
+def test_a_store_that_cannot_be_read_leaves_asking() -> None:
+    _, last = follow([[parent("busy")]], broken_store=True)
+    assert last.ended == 1
