@@ -1,12 +1,15 @@
 """``hangup`` of calls that are named."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
 from gateway.scripted import Server, call, reply
-from running import Callctl
+from processes import environment
+from running import Callctl, env_for
 
 from callctl.simulator import Simulator
 
@@ -20,6 +23,20 @@ def test_one_request_ends_a_call(world: World) -> None:
     assert talk(outcome) == f"callctl: ended: {sid} is completed\n"
     assert [dict(one.form) for one in world.sent()] == [{"Status": ("completed",)}]
     assert world.sent("GET") == []
+
+
+def test_it_loads_no_event_loop(world: World) -> None:
+    # A hang-up is an emergency brake; asyncio and aiohttp would take longer to load than the request takes.
+    sid = world.place(after=4)
+    world.tell(sid, "in-progress", at=datetime.now(UTC))  # so that the store has something to say as well
+    probe = (
+        "import sys; from callctl.cli.app import main\n"
+        f"code = main(['hangup', '{sid}'])\n"
+        "print(code, [name for name in ('asyncio', 'aiohttp', 'rich') if name in sys.modules])"
+    )
+    env = environment(world.home, env_for(world.simulator))
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout == f"{sid}\tcompleted\tended\n0 []\n"
 
 
 @pytest.mark.parametrize("after", [0.0, 3.0])

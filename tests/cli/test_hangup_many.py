@@ -169,6 +169,17 @@ def test_on_a_real_terminal(home: Path) -> None:
         assert ended(world) == [sid]
 
 
+def test_a_bar_says_how_far_it_is_and_is_gone_at_the_end(home: Path) -> None:
+    with Simulator(port=0, latency=0.4) as simulator:
+        sids = [f"CA{number:032d}" for number in range(6)]
+        args = ("hangup", *sids, "--parallel", "1")
+        with OnTerminal(*args, home=home, env=env_for(simulator), columns=80, lines=40) as terminal:
+            terminal.until(lambda rows: any(row.startswith("callctl: [######") for row in rows))
+            assert terminal.ended() == 8
+            assert not any("[###" in row for row in terminal.rows)
+            assert sum("20404" in row or "not found" in row for row in terminal.rows) >= 1
+
+
 # SIDs on stdin
 
 

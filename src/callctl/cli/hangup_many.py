@@ -163,6 +163,7 @@ class Many:
                     for group in for_each(wave, end, parallel=self._parallel):
                         progress.count = done = done + len(group)
                         self._take([self._told(result) for result in group])
+                        progress.draw_again()
             except KeyboardInterrupt:
                 self._runtime.say(f"callctl: stopped after {done} of {calls(total)}; some more may have been ended")
                 raise

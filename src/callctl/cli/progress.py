@@ -28,6 +28,7 @@ class Progress:
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._drawn = False
+        self._begun = False  # the second of silence is over
         self._thread = threading.Thread(target=self._run, daemon=True, name="callctl-progress")
 
     def __enter__(self) -> Self:
@@ -52,6 +53,12 @@ class Progress:
         with self._lock:
             self._erase()
 
+    def draw_again(self) -> None:
+        """Put the line back, where it was there before something else was written."""
+        with self._lock:
+            if self._terminal and self._begun and not self._done.is_set():
+                self._draw()
+
     def counted(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items, counting them."""
         for item in items:
@@ -70,6 +77,7 @@ class Progress:
         if not self._terminal:
             self._runtime.say(f"callctl: {self._told(self.count)}")
             return
+        self._begun = True
         self._runtime.stderr.write(f"{_ERASE}callctl: {self._told(self.count)}")
         self._runtime.stderr.flush()
         self._drawn = True
