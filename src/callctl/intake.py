@@ -7,18 +7,20 @@ import errno
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote_plus
 
 from aiohttp import web
 
-from callctl.addresses import is_loopback_host
 from callctl.errors import CallctlError, PortTakenError
+from callctl.received import Received
 from callctl.signatures import SignedRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-_ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+_MOST_FIELDS = 2000  # Twilio sends about thirty
+_SHORT = 64
 _log = logging.getLogger("callctl.intake")
 _log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal below the table
 
@@ -34,44 +36,18 @@ class Limits:
     connections: int = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a listener is: bound to ``host`` and ``port``, and known to Twilio as ``public_url``, if at all."""
-
-    host: str
-    port: int
-    path: str
-    public_url: str | None
-
-    @property
-    def url(self) -> str:
-        """The address on this machine, without a path."""
-        host = _ANY_ADDRESS.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    @property
-    def callback_url(self) -> str:
-        """What to give Twilio: the public URL, or the local one where there is none."""
-        return self.public_url or self.url + self.path
-
-    @property
-    def signed_urls(self) -> list[str]:
-        """The URLs over which a callback may be signed: the public one, and the local one for a local simulator."""
-        local = [self.url, *([f"http://localhost:{self.port}"] if is_loopback_host(self.host) else [])]
-        return [*filter(None, [self.public_url]), *(url + self.path for url in local)]
-
-    def is_callback(self, path: str) -> bool:
-        """Tell whether callbacks arrive at a path; a trailing slash too many is left to the signature."""
-        known = (self.path, urlsplit(self.callback_url).path)
-        return path.rstrip("/") in {one.rstrip("/") for one in known}
-
-
 class BodyRefusedError(Exception):
     """A body that is too long (413), too slow (408) or broken (400)."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"body refused: {status}")
         self.status = status
+
+    def answer(self) -> web.Response:
+        """Return what the client is told, after which the connection is of no more use."""
+        response = web.Response(status=self.status)
+        response.force_close()
+        return response
 
 
 class BoundedServer(web.Server):
@@ -148,27 +124,54 @@ def target_of(request: web.BaseRequest) -> str:
     return target if target.startswith("/") else "/" + target.partition("://")[2].partition("/")[2]
 
 
-async def read_form(request: web.BaseRequest, *, limits: Limits) -> tuple[list[tuple[str, str]], SignedRequest]:
-    """Read the form of a POST or GET, blanks included, and what of the request is signed.
+def path_of(request: web.BaseRequest) -> str:
+    """Return the path as it stood in the request line."""
+    return target_of(request).partition("?")[0]
+
+
+async def receive(request: web.BaseRequest, *, limits: Limits) -> Received:
+    """Read a POST or GET: its form, what of it is signed, and what it takes to pass it on unchanged.
 
     Raises:
         BodyRefusedError: The body or the form is too long, comes too slowly, or breaks off.
     """
     body = await _read_body(request, limits=limits)
     target = target_of(request)
+    is_json = request.method != "GET" and request.content_type == "application/json"
     if request.method == "GET":
-        return _pairs(target.partition("?")[2]), SignedRequest.read(target, request.headers, pairs=())
-    if request.content_type == "application/json":
-        return [], SignedRequest.read(target, request.headers, pairs=(), json_body=body)
-    pairs = _pairs(body.decode("utf-8", "replace"))
-    return pairs, SignedRequest.read(target, request.headers, pairs=pairs)
+        pairs = _pairs(target.partition("?")[2])
+    else:
+        pairs = [] if is_json else _pairs(body.decode("utf-8", "replace"))
+    signed = SignedRequest.read(
+        target,
+        request.headers,
+        pairs=() if request.method == "GET" else pairs,
+        json_body=body if is_json else None,
+    )
+    headers = tuple(request.headers.items())
+    return Received(request.method, target, headers, body, tuple(pairs), signed, request.headers.get("Host"))
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    try:
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=2000)
-    except ValueError as error:
-        raise BodyRefusedError(400) from error
+    """Do what ``parse_qsl`` does, blanks kept, in a quarter of the time: few parts have anything to unescape."""
+    if text.count("&") >= _MOST_FIELDS:
+        raise BodyRefusedError(400)
+    pairs = []
+    for part in text.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            if "%" in part or "+" in part:
+                name, value = _unescaped(name), _unescaped(value)
+            pairs.append((name, value))
+    return pairs
+
+
+def _unescaped(text: str) -> str:
+    return _unescaped_short(text) if len(text) <= _SHORT else unquote_plus(text)
+
+
+# Numbers and times come again and again. Short ones only, so that nobody can fill the memory.
+_unescaped_short = lru_cache(maxsize=1024)(unquote_plus)
 
 
 async def _read_body(request: web.BaseRequest, *, limits: Limits) -> bytes:
@@ -176,15 +179,18 @@ async def _read_body(request: web.BaseRequest, *, limits: Limits) -> bytes:
         raise BodyRefusedError(413)
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.body_seconds):
-            while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > limits.body_bytes:
-                    raise BodyRefusedError(413)
+        if request.content.is_eof():  # it came with its header, as nearly all do: no time limit need be set
+            body += request.content.read_nowait()
+        else:
+            async with asyncio.timeout(limits.body_seconds):
+                while len(body) <= limits.body_bytes and (chunk := await request.content.readany()):
+                    body += chunk
     except TimeoutError as error:
         raise BodyRefusedError(408) from error
     except (OSError, web.RequestPayloadError) as error:
         raise BodyRefusedError(400) from error
+    if len(body) > limits.body_bytes:
+        raise BodyRefusedError(413)
     return bytes(body)
 
 

@@ -15,13 +15,13 @@ from typing import Protocol
 from aiohttp import web
 
 from callctl import __version__
+from callctl.endpoint import Address, gates
 from callctl.errors import StoreError
 from callctl.events import TWIML_REQUEST, CallEvent, NotACallEventError
-from callctl.intake import Address, BodyRefusedError, Limits, not_allowed, read_form, serve, target_of
-from callctl.signatures import Gate
+from callctl.intake import BodyRefusedError, Limits, not_allowed, path_of, receive, serve
+from callctl.received import Behind, NothingBehind, Received
 
 _HEALTH_PATH = "/healthz"
-_NOT_FOR_TWIML = "this URL is for status callbacks; it has no TwiML to give\n"
 
 
 class Store(Protocol):
@@ -39,7 +39,7 @@ class Listener:
     of each stored event after its answer, and whether it is new; ``on_trouble``, once per cause, why requests are
     refused or can't be stored. Neither may be slow.
 
-    The counters may be read at any time, the URLs and the port once it has started.
+    The counters may be read at any time, the URLs and the port once it has started. ``health`` is what /healthz says.
 
     Raises:
         SettingsError: ``keys`` is empty.
@@ -60,33 +60,34 @@ class Listener:
         now: Callable[[], datetime],
         account_sid: str | None = None,
         other_keys: Sequence[str] = (),
-        on_trouble: Callable[[str], None] | None = None,
+        documents: Sequence[str] = (),
+        behind: Behind | None = None,
+        on_trouble: Callable[[str], None] = lambda _text: None,
         limits: Limits | None = None,
     ) -> None:
         self._keys, self._other_keys, self._account_sid = keys, other_keys, account_sid
         self._world, self._store, self._now, self._limits = world, store, now, limits or Limits()
-        self._on_event, self._on_trouble = on_event, on_trouble
-        self._health = {"status": "ok", "nonce": nonce, "version": __version__}
-        self._gate: Gate | None = None
+        self._behind, self._on_event, self._on_trouble = behind or NothingBehind(), on_event, on_trouble
+        self.health: dict[str, object] = {"status": "ok", "nonce": nonce, "version": __version__}
         self._runner: web.ServerRunner | None = None
         self._store_works = True
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = 0
         self.last_callback_at: datetime | None = None
-        self._is_at(Address(host, port, path, public_url))
+        self.is_at(Address(host, port, path, public_url, tuple(documents)))
 
-    def _is_at(self, address: Address) -> None:
-        self._address, self.port, self.url = address, address.port, address.url
+    def is_at(self, address: Address) -> None:
+        """Take requests that are signed over an address: that of a tunnel, say, which is known only once it runs."""
+        self.address, self.port, self.url = address, address.port, address.url
         self.callback_url, self.health_url = address.callback_url, address.url + _HEALTH_PATH
-        if self._keys is not None:
-            self._gate = Gate(
-                address.signed_urls, keys=self._keys, other_keys=self._other_keys, account_sid=self._account_sid
-            )
+        self.health["callback_url"] = address.callback_url
+        self._places = address.places
+        self._gates = gates(address, keys=self._keys, other_keys=self._other_keys, account_sid=self._account_sid)
 
     async def start(self) -> None:
         """Listen; raise PortTakenError, or CallctlError if the address can't be bound for another reason."""
-        at = self._address
+        at = self.address
         self._runner, port = await serve(self._answer, host=at.host, port=at.port, limits=self._limits)
-        self._is_at(replace(at, port=port))
+        self.is_at(replace(at, port=port))
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -95,52 +96,54 @@ class Listener:
             self._runner = None
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        path = target_of(request).partition("?")[0]
+        path = path_of(request)
         if path == _HEALTH_PATH:
-            return web.json_response(self._health) if request.method == "GET" else not_allowed("GET")
-        if not self._address.is_callback(path):
+            return web.json_response(self.health) if request.method == "GET" else not_allowed("GET")
+        place = self._places.get(path.rstrip("/"))  # a trailing slash too many is left to the signature
+        if place is None:
             return web.Response(status=404)
         if request.method not in ("GET", "POST"):
             return not_allowed("GET, POST")
         try:
-            return await self._take(request)
+            return await self._take(place, await receive(request, limits=self._limits))
         except BodyRefusedError as error:
-            response = web.Response(status=error.status)
-            response.force_close()
-            return response
+            return error.answer()
 
-    async def _take(self, request: web.BaseRequest) -> web.Response:
-        pairs, signed = await read_form(request, limits=self._limits)
-        received_at = self._now()
-        if self._gate is not None and not self._gate.admits(signed):
+    async def _take(self, place: str, received: Received) -> web.Response:
+        at, gate = self._now(), self._gates.get(place)
+        if gate is not None and not gate.admits(received.signed):
             self.refused += 1
-            text = self._gate.explain_once(signed, host=request.headers.get("Host"), now=received_at)
-            if text is not None and self._on_trouble is not None:
+            if text := gate.explain_once(received.signed, host=received.host, now=at):
                 self._on_trouble(text)
             return web.Response(status=403)
-        verified = self._gate is not None
+        if received.is_probe:
+            return web.json_response(self.health)
         try:
-            event = CallEvent.from_form(pairs, received_at=received_at, world=self._world, verified=verified)
+            event = CallEvent.from_form(received.pairs, received_at=at, world=self._world, verified=gate is not None)
         except NotACallEventError:
             self.ignored += 1  # a conference's or a recording's callback, say: in order, but nothing to show
+            self._behind.passed(received)
             return web.Response(status=204)
-        return await self._keep(event)
+        return await self._keep(event, place, received)
 
-    async def _keep(self, event: CallEvent) -> web.Response:
+    async def _keep(self, event: CallEvent, place: str, received: Received) -> web.Response:
         try:
             is_new = await self._store.append_async(event)
         except StoreError as error:
             self.failed += 1
-            if self._store_works and self._on_trouble is not None:
+            if self._store_works:
                 self._on_trouble(f"{error.message}; callbacks are answered with 500")
             self._store_works = False
-            return web.Response(status=500)
+            if place == self.address.path:
+                return web.Response(status=500)
+            return await self._behind.twiml(place, received)  # the call goes on, told of or not
         self._store_works = True
         self.accepted += is_new
         self.duplicates += not is_new
         self.last_callback_at = event.received_at
         # Called once this task, which goes on to write the answer, has let go.
         asyncio.get_running_loop().call_soon(self._on_event, event, is_new)
-        if event.kind == TWIML_REQUEST:
-            return web.Response(status=404, text=_NOT_FOR_TWIML)
+        if event.kind == TWIML_REQUEST or place != self.address.path:
+            return await self._behind.twiml(place, received)
+        self._behind.passed(received)
         return web.Response(status=204)

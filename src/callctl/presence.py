@@ -36,6 +36,7 @@ class WatchRecord:
     pid: int
     nonce: str
     version: str
+    store: str = ""
 
     @property
     def port(self) -> int | None:
@@ -183,8 +184,11 @@ def _read(path: Path) -> WatchRecord | None:
         if path.stat().st_size > _LONGEST_RECORD:
             return None
         fields = json.loads(path.read_text(encoding="utf-8"))
-        record = WatchRecord(**{name: fields[name] for name in WatchRecord.__slots__})
+        # A record that an older callctl left names no store.
+        record = WatchRecord(
+            **{name: fields[name] for name in WatchRecord.__slots__ if name != "store" or name in fields}
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    texts = (record.callback_url, record.health_url, record.account_sid, record.api_url, record.nonce, record.version)
+    texts = (getattr(record, name) for name in WatchRecord.__slots__ if name != "pid")
     return record if all(isinstance(text, str) for text in texts) and record.nonce else None

@@ -30,6 +30,8 @@ from callctl.errors import SettingsError
 SIGNATURE_HEADERS = ("X-Twilio-Signature", "X-SignalWire-Signature")
 SETTINGS_HEADER = "X-Twilio-Webhooks-Signature-Settings"
 
+_USUAL_ALGORITHM = "HMAC_SHA1"  # as the library names it
+
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -54,6 +56,13 @@ class SignedRequest:
         """Take the signature from a request's headers."""
         signature = next((headers[name] for name in SIGNATURE_HEADERS if name in headers), None)
         return cls(target, pairs, signature, headers.get(SETTINGS_HEADER), json_body)
+
+
+def signature_of(url: str, pairs: Pairs, *, key: str) -> str:
+    """Sign a POST as Twilio does, over the URL without its fragment."""
+    from twilio.request_validator import RequestValidator
+
+    return str(RequestValidator(key).compute_signature(url.partition("#")[0], _Form(pairs)))
 
 
 class Gate:
@@ -161,22 +170,17 @@ class Gate:
                     yield f"{cause} and scheme", f"{other}://{seen}{tried}"
 
 
-class _Form:
+class _Form(dict[str, list[str]]):
     """A form as the library reads it: names, and for each all its values."""
 
+    getall = dict.__getitem__
+
     def __init__(self, pairs: Pairs) -> None:
-        self._values: dict[str, list[str]] = {}
-        for name, value in pairs:
-            self._values.setdefault(name, []).append(value)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def getall(self, name: str) -> list[str]:
-        return self._values[name]
+        super().__init__({name: [value] for name, value in pairs})
+        if len(self) < len(pairs):  # a name came twice
+            self.clear()
+            for name, value in pairs:
+                self.setdefault(name, []).append(value)
 
 
 def _spellings(url: str, target: str) -> Iterator[str]:
@@ -218,10 +222,10 @@ def _body_fits(request: SignedRequest) -> bool:
 
 
 def _algorithm(settings: str | None) -> str:
+    if settings is None:
+        return _USUAL_ALGORITHM
     from twilio.request_validator import HMAC_SHA1, HMAC_SHA256, get_signature_algorithm
 
-    if settings is None:
-        return str(HMAC_SHA1)
     named = str(get_signature_algorithm(settings)).upper()
     return named if named == HMAC_SHA256 else str(HMAC_SHA1)
 

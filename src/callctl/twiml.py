@@ -118,6 +118,15 @@ def check(text: str) -> None:
             f"the TwiML is too long: {len(text)} characters, and Twilio takes at most {MAX_LENGTH}",
             hint="serve it from a URL, and give that with --url",
         )
+    check_document(text)
+
+
+def check_document(text: str) -> None:
+    """Make sure that Twilio can take a document from a URL, where it may be longer than a parameter.
+
+    Raises:
+        UsageError: It is not well-formed, declares a document type, or its root is not Response.
+    """
     root = _root_name(text)
     if root != "Response":
         raise UsageError(

@@ -2,78 +2,196 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.addresses import is_http_url
-from callctl.calls import EVENT_NAMES, Call, CallStatus
+from callctl.addresses import is_http_url, is_loopback_host, is_loopback_url
+from callctl.calls import Call, CallStatus
 from callctl.cli import exits, options
 from callctl.cli.callbacks import STATUS_PATH, with_status_path
-from callctl.cli.runtime import Form, Runtime
+from callctl.cli.greeting import open_view
+from callctl.cli.runtime import Runtime
+from callctl.cli.times import read_duration
 from callctl.errors import SettingsError, UsageError
 from callctl.gateway import CallQuery, Gateway
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
-    from callctl.session import Plan, Ready, View
+    from callctl.session import Follower, Plan, Session
+
+LISTEN, SHOW, KEEP, ACT = "Listen", "Show", "Keep", "Act"
 
 
 def watch(
     ctx: typer.Context,
-    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Listen on this address.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help="Listen on this address.", rich_help_panel=LISTEN)
+    ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; else 8765.")
+        int | None,
+        typer.Option(
+            "--port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Listen on this port, 0 for any; else CALLCTL_PORT or 8765.",
+            rich_help_panel=LISTEN,
+        ),
     ] = None,
     public_url: Annotated[
         str | None,
         typer.Option(
-            "--public-url", metavar="URL", help="Where Twilio reaches this listener; else CALLCTL_PUBLIC_URL."
+            "--public-url",
+            metavar="URL",
+            help="Where Twilio reaches this listener; else CALLCTL_PUBLIC_URL.",
+            rich_help_panel=LISTEN,
         ),
     ] = None,
-    no_poll: Annotated[
-        bool, typer.Option("--no-poll", help="Show callbacks only; don't ask REST for calls that send none.")
+    tunnel: Annotated[
+        str | None,
+        typer.Option(
+            "--tunnel",
+            metavar="COMMAND",
+            help="Run this tunnel and take the address it prints: cloudflared, ngrok, or a command with {port}.",
+            rich_help_panel=LISTEN,
+        ),
+    ] = None,
+    unverified: Annotated[
+        bool,
+        typer.Option(
+            "--unverified", help="Believe callbacks without a signature; each is marked.", rich_help_panel=LISTEN
+        ),
     ] = False,
+    accept_forgeries: Annotated[
+        bool,
+        typer.Option(
+            "--accept-forgeries",
+            help="Allow --unverified where others can reach this listener.",
+            rich_help_panel=LISTEN,
+        ),
+    ] = False,
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since", metavar="DURATION", help="Begin with the calls touched so long ago.", rich_help_panel=SHOW
+        ),
+    ] = "1h",
+    no_poll: Annotated[
+        bool,
+        typer.Option(
+            "--no-poll",
+            help="Show callbacks only; don't ask REST for calls that send none.",
+            rich_help_panel=SHOW,
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.", rich_help_panel=SHOW)] = False,
+    keep_days: Annotated[
+        int,
+        typer.Option(
+            "--keep-days",
+            metavar="DAYS",
+            min=0,
+            max=36500,
+            help="Delete events older than this; 0 keeps nothing beyond the run.",
+            rich_help_panel=KEEP,
+        ),
+    ] = 30,
+    serve: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--serve", metavar="NAME=FILE", help="Give Twilio this TwiML at /twiml/NAME; repeat.", rich_help_panel=ACT
+        ),
+    ] = None,
+    forward_to: Annotated[
+        str | None,
+        typer.Option(
+            "--forward-to",
+            metavar="URL",
+            help="Pass each verified request on to an application, unchanged.",
+            rich_help_panel=ACT,
+        ),
+    ] = None,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
-    json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Listen for status callbacks and show the live calls as a table of legs."""
     import asyncio
 
+    from callctl.documents import Documents
     from callctl.session import Plan
 
     runtime = options.runtime_of(ctx, json=json, debug=debug)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    _check_keys(settings)
+    _check_keys(settings, unverified=unverified)
     plan = Plan(
         host=host,
         port=settings.port if port is None else port,
         path=STATUS_PATH,
         public_url=_public(settings, public_url),
+        tunnel=tunnel,
+        unverified=unverified,
+        forgeries_accepted=accept_forgeries,
+        documents=Documents.read_options(serve or [], folder=runtime.cwd),
+        forward_to=forward_to,
+        since=timedelta(seconds=read_duration(since, option="--since")),
+        keep_days=keep_days,
     )
+    _check_exposure(plan)
+    _check_forwarding(plan)
     source = None if no_poll else LiveCalls(runtime.gateway(settings))
     asyncio.run(_watch(runtime, settings, plan, source=source))
     raise typer.Exit(exits.INTERRUPTED)
 
 
-def _check_keys(settings: Settings) -> None:
+def _check_keys(settings: Settings, *, unverified: bool) -> None:
     if settings.account_sid is None:
         raise SettingsError(
             "missing credentials: TWILIO_ACCOUNT_SID",
             hint="set it in the environment or a .env file, or try `callctl demo`, which needs no account",
         )
-    if not settings.signing_keys:
+    if not settings.signing_keys and not unverified:
         raise SettingsError(
             "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified",
             hint="Twilio signs callbacks with the auth token, never with an API key: "
             "set TWILIO_AUTH_TOKEN, or CALLCTL_SIGNING_TOKEN beside an API key",
         )
+
+
+def _check_exposure(plan: Plan) -> None:
+    """Refuse to believe unsigned callbacks where anybody could send them, unless that was asked for by name."""
+    if plan.forgeries_accepted and not plan.unverified:
+        raise UsageError("--accept-forgeries goes with --unverified")
+    if not plan.unverified:
+        return
+    if plan.forward_to is not None:
+        raise UsageError("--unverified and --forward-to exclude each other: only verified requests are passed on")
+    exposed = {
+        "a public URL": plan.public_url is not None and not is_loopback_url(plan.public_url),
+        "a tunnel": plan.tunnel is not None,
+        f"--host {plan.host}": not is_loopback_host(plan.host),
+    }
+    named = [what for what, is_so in exposed.items() if is_so]
+    if named and not plan.forgeries_accepted:
+        raise UsageError(
+            f"--unverified with {named[0]}: anybody could send callbacks",
+            hint="drop --unverified, or give --accept-forgeries as well if you mean it",
+        )
+
+
+def _check_forwarding(plan: Plan) -> None:
+    from urllib.parse import urlsplit
+
+    if plan.forward_to is None:
+        return
+    if not is_http_url(plan.forward_to):
+        raise UsageError(f"--forward-to is not an http or https address: {plan.forward_to}")
+    if is_loopback_url(plan.forward_to) and urlsplit(plan.forward_to).port == plan.port:
+        raise UsageError(f"--forward-to leads back to this watch: {plan.forward_to}")
 
 
 def _public(settings: Settings, given: str | None) -> str | None:
@@ -102,50 +220,33 @@ class LiveCalls:
 
 
 async def _watch(runtime: Runtime, settings: Settings, plan: Plan, *, source: LiveCalls | None) -> None:
-    """Run one watch until Ctrl-C or SIGTERM."""
-    from callctl.cli.signals import stop_on_signals
-    from callctl.session import Session
+    """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that."""
+    from callctl.session import Follower, PortHeldError, Session
 
-    session = Session(settings, plan, now=lambda: datetime.now(UTC), source=source)
+    if plan.tunnel is not None:
+        runtime.say(f"callctl: starting the tunnel: {plan.tunnel}")
     try:
-        ready = await session.start_up()
-        with stop_on_signals(session.stop):
-            await session.run(open_view(runtime, ready))
-    finally:
-        await session.shut_down()
+        await _show(runtime, Session(settings, plan, now=_now, source=source))
+    except PortHeldError as error:
+        if plan.acts:
+            raise
+        await _show(runtime, Follower(settings, plan, error.record, now=_now))
 
 
-def open_view(runtime: Runtime, ready: Ready) -> View:
-    """Say on stderr how to point Twilio here, and return the view that suits stdout."""
-    from callctl.views.jsonl import JsonLinesView
-    from callctl.views.lines import LineView
+async def _show(runtime: Runtime, session: Session | Follower) -> None:
+    """Start, run and shut down, whatever happens in between."""
+    import asyncio
 
-    guide = paste_guide(ready)
-    runtime.say(f"callctl: listening on {ready.host}:{ready.port}")
-    for line in guide:
-        runtime.say(line)
-    if runtime.form is Form.JSON:
-        lines = JsonLinesView(
-            runtime.stdout, extra={} if ready.is_twilio else {"api_url": ready.api_url}, say=runtime.say
-        )
-        lines.ready(ready.to_json())
-        return lines
-    if runtime.form is Form.PLAIN:
-        return LineView(runtime.stdout, say=runtime.say)
-    from callctl.views.live import LiveView
+    from callctl.cli.signals import stop_on_signals
 
-    return LiveView(runtime.console(), idle=["No calls yet.", "", *guide], now=lambda: datetime.now(UTC))
+    with stop_on_signals(session.stop):
+        try:
+            await session.run(open_view(runtime, await session.start_up()))
+        except asyncio.CancelledError:
+            pass  # stopped while it was starting
+        finally:
+            await session.shut_down()
 
 
-def paste_guide(ready: Ready) -> list[str]:
-    """Return what to paste elsewhere so that calls report here; each line short enough for 80 columns."""
-    from callctl.twiml import noun_attributes
-
-    return [
-        "Calls that `callctl place` places report here by themselves.",
-        "For calls placed by your own code, the REST parameters:",
-        f"  StatusCallback={ready.callback_url}",
-        *(f"  StatusCallbackEvent={event}" for event in EVENT_NAMES),
-        "For <Number>, <Sip> and <Client> inside <Dial>, the attributes:",
-        *(f"  {attribute}" for attribute in re.findall(r'\w+="[^"]*"', noun_attributes(ready.callback_url))),
-    ]
+def _now() -> datetime:
+    return datetime.now(UTC)

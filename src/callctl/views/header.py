@@ -8,7 +8,11 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first line says; the fields fall away from the right when the terminal is narrow."""
+    """What the first line says; the fields fall away from the right when the terminal is narrow.
+
+    ``round_trip`` is that of the last self-test through the callback URL, in seconds; ``deaf`` says why nothing can
+    arrive, if so, and is to be seen at any width. ``unverified`` is true where anybody's events are believed.
+    """
 
     title: str
     listening: str
@@ -19,3 +23,6 @@ class Header:
     duplicates: int = 0
     failed: int = 0
     last_callback_at: datetime | None = None
+    round_trip: float | None = None
+    deaf: str | None = None
+    unverified: bool = False

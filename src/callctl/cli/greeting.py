@@ -1,0 +1,71 @@
+"""What a watch says when it starts: where it listens, how calls come to report there, and the view it goes on with."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from callctl.calls import EVENT_NAMES
+from callctl.cli.runtime import Form, Runtime
+
+if TYPE_CHECKING:
+    from callctl.session import Ready, View
+
+
+def open_view(runtime: Runtime, ready: Ready) -> View:
+    """Say on stderr how to point Twilio here, and return the view that suits stdout."""
+    from callctl.views.jsonl import JsonLinesView
+    from callctl.views.lines import LineView
+
+    guide = _follow_guide(ready) if ready.follows else [*_reach_guide(ready), *paste_guide(ready)]
+    runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
+    for line in guide:
+        runtime.say(line)
+    if runtime.form is Form.JSON:
+        lines = JsonLinesView(
+            runtime.stdout, extra={} if ready.is_twilio else {"api_url": ready.api_url}, say=runtime.say
+        )
+        lines.ready(ready.to_json())
+        return lines
+    if runtime.form is Form.PLAIN:
+        return LineView(runtime.stdout, say=runtime.say)
+    from callctl.views.live import LiveView
+
+    return LiveView(runtime.console(), idle=["No calls yet.", "", *guide], now=lambda: datetime.now(UTC))
+
+
+def _follow_guide(ready: Ready) -> list[str]:
+    return [
+        f"A watch of this account holds the port {ready.port} (process {ready.follows}).",
+        "This one shows what that one stores: it only reads, and no rules run here.",
+    ]
+
+
+def _reach_guide(ready: Ready) -> list[str]:
+    """Return the three ways to a public address where there is none that the API can reach."""
+    if ready.is_reachable:
+        return []
+    return [
+        "Twilio can't reach this listener. Three ways to change that:",
+        "  callctl watch --tunnel cloudflared        (or ngrok, or any command with {port})",
+        f"  ngrok http {ready.port}, then callctl watch      (a running ngrok agent is found)",
+        "  callctl watch --public-url https://…      (any other way to this port)",
+        "",
+    ]
+
+
+def paste_guide(ready: Ready) -> list[str]:
+    """Return what to paste elsewhere so that calls report here; each line short enough for 80 columns."""
+    from callctl.twiml import noun_attributes
+
+    served = [f"  {name}: {url}" for name, url in ready.documents.items()]
+    return [
+        *(["Served as TwiML, for `place --url` and a number's voice URL:", *served] if served else []),
+        "Calls that `callctl place` places report here by themselves.",
+        "For calls placed by your own code, the REST parameters:",
+        f"  StatusCallback={ready.callback_url}",
+        *(f"  StatusCallbackEvent={event}" for event in EVENT_NAMES),
+        "For <Number>, <Sip> and <Client> inside <Dial>, the attributes:",
+        *(f"  {attribute}" for attribute in re.findall(r'\w+="[^"]*"', noun_attributes(ready.callback_url))),
+    ]

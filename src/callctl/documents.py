@@ -1,0 +1,66 @@
+"""TwiML documents that a watch serves from files, each under a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from callctl.errors import UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# Twilio takes documents of 64 kB at most.
+_LONGEST = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Names and the files they stand for. A file is read anew for each request, so that it can be edited meanwhile."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def read_options(cls, options: Sequence[str], *, folder: Path) -> Documents:
+        """Read ``NAME=FILE`` options; files are relative to ``folder``.
+
+        Raises:
+            UsageError: An option is malformed, or a file is no TwiML.
+        """
+        files: dict[str, Path] = {}
+        for option in options:
+            name, equals, file = option.partition("=")
+            if not equals or not file or not _NAME.fullmatch(name):
+                raise UsageError(f"--serve is not NAME=FILE: {option}", hint="such as --serve survey=survey.xml")
+            if name in files:
+                raise UsageError(f"--serve names {name} twice")
+            files[name] = folder / Path(file).expanduser()
+        found = cls(files)
+        for name in files:
+            found.text(name)
+        return found
+
+    def text(self, name: str) -> str:
+        """Return a document.
+
+        Raises:
+            KeyError: None has this name.
+            UsageError: The file can't be read or is no TwiML.
+        """
+        from callctl.twiml import check_document
+
+        path = self.files[name]
+        try:
+            if not path.is_file():
+                raise UsageError(f"can't read {path} (--serve {name}): no such file")
+            if path.stat().st_size > _LONGEST:
+                raise UsageError(f"can't serve {path} (--serve {name}): longer than 64 kB, which Twilio does not take")
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text file"
+            raise UsageError(f"can't read {path} (--serve {name}): {reason}") from error
+        try:
+            check_document(text)
+        except UsageError as error:
+            raise UsageError(f"{path} (--serve {name}): {error.message}", hint=error.hint) from error
+        return text

@@ -1,0 +1,159 @@
+"""Verified requests passed on to a local application, unchanged: the signature, the headers, the form.
+
+Status callbacks are passed on after they are acknowledged, so that a slow application delays nothing. A request for
+TwiML is passed on before, for its answer is what Twilio waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from callctl.received import Received
+
+# Twilio gives up after 15 s (sheet section 5).
+LIMIT = 15.0
+# So many requests at once, and so many that wait; what comes beyond is dropped and told of.
+AT_ONCE = 8
+WAITING = 1000
+_LONGEST = 65536  # bytes of an answer with TwiML
+
+# What belongs to one connection and not to the request (RFC 9110, section 7.6.1), and what is counted anew.
+_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "content-length", "expect",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the application said: ``seconds`` it took, and its status, or why there is none."""
+
+    seconds: float
+    status: int | None = None
+    failure: str | None = None
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """Status and time in a few words."""
+        return f"{self.status if self.failure is None else self.failure} in {self.seconds * 1000:.0f} ms"
+
+
+class Forwarder:
+    """Passes requests on to one URL, whose path and query stand in place of those here.
+
+    ``told`` hears of each answer, and what was dropped; it may not be slow. ``clock`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        told: Callable[[Received, Answer], None],
+        dropped: Callable[[], None],
+        clock: Callable[[], float],
+        limit: float = LIMIT,
+    ) -> None:
+        self._url = URL(url)
+        self._told, self._dropped, self._clock, self._limit = told, dropped, clock, limit
+        self._queue: asyncio.Queue[Received] = asyncio.Queue(WAITING)
+        self._workers: list[asyncio.Task[None]] = []
+        self._http: aiohttp.ClientSession | None = None
+
+    def start(self) -> None:
+        """Begin to pass on what is put in; call it in the event loop."""
+        self._http = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._limit), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self._workers = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
+
+    async def stop(self) -> None:
+        """Stop at once; what still waits is not passed on."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._http is not None:
+            await self._http.close()
+
+    def put(self, received: Received) -> None:
+        """Take a request to be passed on; return at once."""
+        try:
+            self._queue.put_nowait(received)
+        except asyncio.QueueFull:
+            self._dropped()
+
+    async def _work(self) -> None:
+        while True:
+            await self.ask(await self._queue.get())
+
+    async def ask(self, received: Received) -> Answer:
+        """Pass a request on and return the application's answer; it is told of as well."""
+        answer = await self._ask(received)
+        self._told(received, answer)
+        return answer
+
+    async def _ask(self, received: Received) -> Answer:
+        if self._http is None:
+            raise RuntimeError("the forwarder has not started")
+        began = self._clock()
+        try:
+            async with self._http.request(
+                received.method,
+                self._target(received),
+                data=received.body or None,
+                headers=_headers(received),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+                allow_redirects=False,
+            ) as reply:
+                body = await _read(reply)
+                if len(body) > _LONGEST:
+                    return Answer(self._clock() - began, failure="an answer longer than Twilio takes (64 kB)")
+                return Answer(self._clock() - began, reply.status, None, body, dict(reply.headers))
+        except TimeoutError:
+            return Answer(self._clock() - began, failure="no answer")
+        except aiohttp.ClientError as error:
+            return Answer(self._clock() - began, failure=_why(error))
+
+    def _target(self, received: Received) -> URL:
+        query = received.target.partition("?")[2]
+        if not query:
+            return self._url
+        own = self._url.raw_query_string
+        text = str(self._url.with_query(None).with_fragment(None))
+        return URL(f"{text}?{own}&{query}" if own else f"{text}?{query}", encoded=True)
+
+
+async def _read(reply: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in reply.content.iter_any():
+        body += chunk
+        if len(body) > _LONGEST:
+            reply.close()
+            break
+    return bytes(body[: _LONGEST + 1])
+
+
+def _headers(received: Received) -> CIMultiDict[str]:
+    named = {
+        word.strip().lower()
+        for name, value in received.headers
+        if name.lower() == "connection"
+        for word in value.split(",")
+    }
+    kept = [(name, value) for name, value in received.headers if name.lower() not in _HOP | named]
+    return CIMultiDict(kept)
+
+
+def _why(error: aiohttp.ClientError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"can't connect ({error.os_error.strerror or error.os_error})"
+    return f"no usable answer ({type(error).__name__})"

@@ -1,0 +1,9 @@
+"""One watch, from start-up to shut-down: one that listens, or one that follows another's store."""
+
+from __future__ import annotations
+
+from callctl.session.following import Follower
+from callctl.session.plan import Plan, PortHeldError, Ready, View
+from callctl.session.watching import Session
+
+__all__ = ["Follower", "Plan", "PortHeldError", "Ready", "Session", "View"]

@@ -1,0 +1,84 @@
+"""What stands behind the listener: the documents it serves, and the application that requests are passed on to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+
+from callctl.documents import Documents
+from callctl.endpoint import DOCUMENTS
+from callctl.errors import UsageError
+from callctl.forward import Answer, Forwarder
+from callctl.received import NOT_FOR_TWIML, Received
+
+# Headers of an application's answer that mean something to Twilio; the rest belongs to its connection to us.
+_ANSWER_HEADERS = ("content-type", "content-encoding", "location", "cache-control", "set-cookie")
+
+
+class BehindWatch:
+    """Serves documents, passes on to an application, and says in ``note`` what became of it."""
+
+    def __init__(self, documents: Documents, forward_to: str | None, *, note: Callable[[str], None]) -> None:
+        self._documents, self._note = documents, note
+        self._forward_to = forward_to
+        self._forwarder: Forwarder | None = None
+        self._told: set[str] = set()
+        self._dropped = 0
+
+    def start(self) -> None:
+        """Begin; call it in the event loop."""
+        if self._forward_to is not None:
+            self._forwarder = Forwarder(self._forward_to, told=self._tell, dropped=self._drop, clock=time.perf_counter)
+            self._forwarder.start()
+
+    async def stop(self) -> None:
+        """Stop at once."""
+        if self._forwarder is not None:
+            await self._forwarder.stop()
+
+    def passed(self, received: Received) -> None:
+        """Pass on what was acknowledged."""
+        if self._forwarder is not None:
+            self._forwarder.put(received)
+
+    async def twiml(self, place: str, received: Received) -> web.Response:
+        """Answer with the document at this path, else with what the application says."""
+        if place.startswith(DOCUMENTS):
+            self.passed(received)
+            return self._document(place.removeprefix(DOCUMENTS))
+        if self._forwarder is not None:
+            return _response(await self._forwarder.ask(received))
+        self._once("a request for TwiML was answered with 404: this URL is for status callbacks; give --serve")
+        return web.Response(status=404, text=NOT_FOR_TWIML)
+
+    def _document(self, name: str) -> web.Response:
+        try:
+            text = self._documents.text(name)
+        except UsageError as error:
+            self._note(f"a request for TwiML was answered with 500: {error.message}")
+            return web.Response(status=500)
+        return web.Response(text=text, content_type="text/xml", charset="utf-8")
+
+    def _once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._note(text)
+
+    def _tell(self, received: Received, answer: Answer) -> None:
+        fields = dict(reversed(received.pairs))
+        call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
+        self._note(f"→ {self._forward_to}  {answer.text}  {call}".rstrip())
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        if self._dropped & (self._dropped - 1) == 0:  # the first, second, fourth, eighth …
+            self._note(f"{self._forward_to} is too slow: {self._dropped} requests were not passed on")
+
+
+def _response(answer: Answer) -> web.Response:
+    if answer.status is None:
+        return web.Response(status=502)
+    headers = {name: value for name, value in answer.headers.items() if name.lower() in _ANSWER_HEADERS}
+    return web.Response(status=answer.status, body=answer.body, headers=headers)

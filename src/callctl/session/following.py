@@ -1,0 +1,147 @@
+"""Another watch's store, read only: what a second ``callctl watch`` shows while the first one holds the port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from callctl import presence
+from callctl.actions import ActionEvent
+from callctl.background import in_daemon_thread
+from callctl.errors import StoreError
+from callctl.events import CallEvent
+from callctl.session.picture import Picture
+from callctl.session.plan import Plan, Ready, View
+from callctl.settings import Settings
+from callctl.store.reader import Reader
+from callctl.views.header import Header
+
+# Seconds between two looks into the store, and between two questions whether the other watch is still there.
+LOOK_INTERVAL = 0.25
+HEALTH_INTERVAL = 5.0
+
+
+class Follower:
+    """Shows what another watch of the same account and API address stores. It neither listens nor writes nor acts."""
+
+    def __init__(
+        self, settings: Settings, plan: Plan, record: presence.WatchRecord, *, now: Callable[[], datetime]
+    ) -> None:
+        """Prepare; nothing is opened yet. ``record`` is that of the watch that listens."""
+        self._settings, self._plan, self._record, self._now = settings, plan, record, now
+        self._picture = Picture(header=self.header, look=self._new_actions)
+        self._reader: Reader | None = None
+        self._view: View | None = None
+        self._last_event = self._last_action = 0
+        self._shown = 0
+        self._last_at: datetime | None = None
+        self._trouble: str | None = None
+        self._gone = False
+
+    async def start_up(self) -> Ready:
+        """Open the other watch's store and read what it has shown so far.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        path = Path(self._record.store) if self._record.store else self._settings.store
+        self._reader = reader = Reader.open(path, world=self._settings.world)
+        self._last_event, self._last_action = reader.last_event_id(), reader.last_action_id()
+        for event in reader.replay(since=self._now() - self._plan.since):
+            self._picture.board.apply(event)
+        where = urlsplit(self._record.health_url)
+        return Ready(
+            host=where.hostname or "",
+            port=where.port or 0,
+            callback_url=self._record.callback_url,
+            api_url=self._record.api_url,
+            account_sid=self._record.account_sid,
+            is_twilio=self._settings.is_twilio,
+            follows=self._record.pid,
+        )
+
+    async def run(self, view: View) -> None:
+        """Show events as they are stored until ``stop`` is called."""
+        self._view = view
+        beside = [asyncio.create_task(work) for work in (self._read(), self._look_after())]
+        try:
+            await self._picture.run(view)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Let ``run`` return; may be called more than once."""
+        self._picture.stop()
+
+    async def _read(self) -> None:
+        while self._reader is not None:
+            try:
+                found = self._reader.after(self._last_event)
+                self._say_trouble(None)
+            except StoreError as error:
+                found = []
+                self._say_trouble(error.message)
+            for number, event in found:
+                self._last_event = number
+                self._take(event)
+            await asyncio.sleep(0 if found else LOOK_INTERVAL)
+
+    def _take(self, event: CallEvent) -> None:
+        self._shown += 1
+        self._last_at = event.received_at
+        self._picture.event(event)
+
+    async def _look_after(self) -> None:
+        """Tell when the other watch is gone: then nothing new can come."""
+        was_there = True
+        while True:
+            is_there = await in_daemon_thread(lambda: presence.is_alive(self._record))
+            if not is_there and was_there:
+                self._picture.note(
+                    f"the watch that listens (process {self._record.pid}) is gone; "
+                    "start `callctl watch` again to listen"
+                )
+            was_there = is_there
+            self._gone = not is_there
+            await asyncio.sleep(HEALTH_INTERVAL)
+
+    def _say_trouble(self, text: str | None) -> None:
+        if text is not None and text != self._trouble:
+            self._picture.note(text)
+        self._trouble = text
+
+    def _new_actions(self) -> list[ActionEvent]:
+        if self._reader is None:
+            return []
+        try:
+            found = self._reader.actions_after(self._last_action)
+        except StoreError:
+            return []
+        self._last_action = found[-1][0] if found else self._last_action
+        return [action for _, action in found]
+
+    def header(self) -> Header:
+        """Return what the first line of the table says now."""
+        return Header(
+            title=f"following process {self._record.pid}",
+            listening=urlsplit(self._record.health_url).netloc,
+            callback_url=self._record.callback_url,
+            api_url=None if self._settings.is_twilio else self._settings.api_url,
+            accepted=self._shown,
+            last_callback_at=self._last_at,
+            deaf="the watch that listens is gone" if self._gone else self._trouble,
+        )
+
+    async def shut_down(self) -> None:
+        """Close the view and the store."""
+        with contextlib.ExitStack() as stack:
+            if self._reader is not None:
+                stack.callback(self._reader.close)
+            if self._view is not None:
+                stack.callback(self._view.close)

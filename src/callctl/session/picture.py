@@ -1,0 +1,89 @@
+"""What the view is told and when: news at once, but four frames a second at most, one a second while a clock counts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from callctl.actions import ActionEvent
+from callctl.board import Board
+from callctl.events import CallEvent
+from callctl.session.plan import View
+from callctl.views.header import Header
+
+SHORTEST_FRAME = 0.25
+COUNTING_FRAME = 1.0
+
+
+class Picture:
+    """The board and what is to be told of it. ``look`` is called before each frame and brings actions and more news."""
+
+    def __init__(self, *, header: Callable[[], Header], look: Callable[[], Sequence[ActionEvent]]) -> None:
+        self.board = Board()
+        self._header, self._look = header, look
+        self._queue: deque[CallEvent] = deque()
+        self._notes: deque[str] = deque()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._drawn: Header | None = None
+
+    def event(self, event: CallEvent) -> None:
+        """Take an event for the board; it is told of with the next frame."""
+        self._queue.append(event)
+        self._wake.set()
+
+    def note(self, text: str) -> None:
+        """Take a line that is no event."""
+        self._notes.append(text)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Have the next frame come soon."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Let ``run`` return; may be called more than once."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self, view: View) -> None:
+        """Show news as they come until ``stop`` is called."""
+        self._draw(view)
+        while not self._stopping:
+            await self._next_frame()
+            self._show_news(view)
+        self._draw(view)
+
+    async def _next_frame(self) -> None:
+        """Return when something happened or a second went by, but not before the shortest frame is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COUNTING_FRAME - SHORTEST_FRAME):
+                await self._wake.wait()
+        if not self._stopping:
+            self._wake.clear()
+            await asyncio.sleep(SHORTEST_FRAME)
+
+    def _show_news(self, view: View) -> None:
+        """Tell the view what came, and have it draw if there is anything new to see."""
+        actions = self._look()
+        news = bool(self._queue or self._notes or actions)
+        for action in actions:
+            view.action(action)
+        while self._notes:
+            view.note(self._notes.popleft())
+        while self._queue:
+            event = self._queue.popleft()
+            view.event(event, self.board.apply(event))
+        if news or self._is_aging() or self._header() != self._drawn or view.is_stale():
+            self._draw(view)
+
+    def _is_aging(self) -> bool:
+        """Whether the picture tells of times that go on: of live legs, or since the last callback."""
+        header = self._drawn
+        return self.board.snapshot().live > 0 or (header is not None and header.last_callback_at is not None)
+
+    def _draw(self, view: View) -> None:
+        self._drawn = self._header()
+        view.refresh(self.board.snapshot(), self._drawn)

@@ -1,0 +1,110 @@
+"""What a watch is asked to do, what it says of itself, and what it shows itself on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from callctl.actions import ActionEvent
+from callctl.board import Change, Snapshot
+from callctl.documents import Documents
+from callctl.errors import PortTakenError
+from callctl.events import CallEvent
+from callctl.presence import WatchRecord
+from callctl.tunnel import NGROK_AGENT
+from callctl.views.header import Header
+
+
+class View(Protocol):
+    """What a session shows itself on."""
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Take notice of one event and of what it changed on the board, if anything."""
+
+    def action(self, action: ActionEvent) -> None:
+        """Take notice of what a command or a rule asked of a call, and of the answer."""
+
+    def note(self, text: str) -> None:
+        """Tell something that is no event."""
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        """Show the board as it is now."""
+
+    def is_stale(self) -> bool:
+        """Tell whether what is shown no longer fits, for example because the terminal has another size."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a watch is asked to do.
+
+    ``public_url`` is where Twilio reaches it, path included; ``tunnel`` the command that brings it there; ``agent``
+    the local API of an ngrok agent that may run. With ``unverified`` anybody's callbacks are believed, and through a
+    public address only if ``forgeries_accepted``. ``since`` is how far back a start looks, ``keep_days`` how many days
+    of events the store keeps, 0 for none beyond the run.
+    """
+
+    host: str
+    port: int
+    path: str = "/status"
+    public_url: str | None = None
+    tunnel: str | None = None
+    agent: str = NGROK_AGENT
+    unverified: bool = False
+    forgeries_accepted: bool = False
+    documents: Documents = field(default_factory=Documents)
+    forward_to: str | None = None
+    title: str = "watch"
+    since: timedelta = timedelta(hours=1)
+    keep_days: int = 30
+
+    @property
+    def acts(self) -> bool:
+        """Whether it asks for more than to show what is told."""
+        return bool(self.tunnel or self.documents.files or self.forward_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where a watch listens, as data. ``documents`` are the URLs of what it serves; ``follows`` names the process whose
+    store it reads, where it does not listen itself.
+    """
+
+    host: str
+    port: int
+    callback_url: str
+    api_url: str
+    account_sid: str
+    is_twilio: bool
+    is_reachable: bool = True
+    documents: Mapping[str, str] = field(default_factory=dict)
+    follows: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the ``ready`` record."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "callback_url": self.callback_url,
+            "api_url": self.api_url,
+            "account_sid": self.account_sid,
+            "documents": dict(self.documents),
+            "follows": self.follows,
+        }
+
+
+class PortHeldError(PortTakenError):
+    """The port is held by a watch of the same account and API address, whose ``record`` this is."""
+
+    def __init__(self, record: WatchRecord, *, port: int) -> None:
+        super().__init__(
+            f"the port {port} is taken by a watch of the same account (process {record.pid}), which can only be "
+            "followed: no --serve, --tunnel or --forward-to",
+            hint="stop that one first, or start another with --port",
+        )
+        self.record = record

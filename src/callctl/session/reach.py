@@ -1,0 +1,136 @@
+"""The way from Twilio to the listener: opened at the start, tested now and then, closed in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from callctl.addresses import is_loopback_url
+from callctl.errors import UsageError
+from callctl.listener import Listener
+from callctl.probe import Outcome, probe
+from callctl.session.plan import Plan
+from callctl.tunnel import Tunnel, find_agent
+
+# Seconds from one self-test to the next: after one that succeeded, and after one that failed.
+PROBE_INTERVAL = 180.0
+PROBE_AGAIN = 5.0
+# A tunnel may tell its address before it works, so one failure alone is shown in the header and not told.
+FAILURES_TOLD = 2
+
+
+class Reach:
+    """Opens a tunnel, or finds one, and sees that requests through it arrive.
+
+    ``api_is_local`` tells that the API runs on this machine and so reaches loopback addresses. ``keys`` sign the
+    self-test; None where nothing is verified. ``note`` is told what goes wrong.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        listener: Listener,
+        *,
+        api_is_local: bool,
+        keys: Sequence[str] | None,
+        nonce: str,
+        note: Callable[[str], None],
+    ) -> None:
+        self._plan, self._listener, self._api_is_local = plan, listener, api_is_local
+        self._keys, self._nonce, self._note = keys, nonce, note
+        self._tunnel: Tunnel | None = None
+        self._tunnel_ended: str | None = None
+        self._failures = 0
+        self._last: Outcome | None = None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether there is an address that the API can reach."""
+        return self._api_is_local or not is_loopback_url(self._listener.callback_url)
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds that the last self-test took, if it succeeded."""
+        return self._last.round_trip if self._last is not None else None
+
+    @property
+    def deaf(self) -> str | None:
+        """Why no callback can arrive, as far as is known."""
+        if self._tunnel_ended:
+            return self._tunnel_ended
+        if not self.is_reachable:
+            return "Twilio can't reach a loopback address"
+        return self._last.failure if self._last is not None else None
+
+    async def open(self) -> None:
+        """Run the tunnel, or look for an ngrok agent's, and have the listener take requests signed over its address.
+
+        Raises:
+            CallctlError: The tunnel does not come up.
+            UsageError: A tunnel leads to a listener that verifies nothing.
+        """
+        url = await self._public_address(self._listener.port)
+        if url is not None:
+            self._listener.is_at(replace(self._listener.address, public_url=_with_path(url, self._plan.path)))
+
+    async def _public_address(self, port: int) -> str | None:
+        plan = self._plan
+        if plan.tunnel is not None and plan.public_url is not None:
+            self._tunnel = await Tunnel.start(plan.tunnel, port=port)
+            return None
+        if plan.tunnel is not None:
+            self._tunnel, url = await Tunnel.start_and_find(plan.tunnel, port=port)
+            return url
+        if plan.public_url is not None or (self._api_is_local and not plan.unverified):
+            return None
+        found = await find_agent(port, agent=plan.agent)
+        if found is not None and plan.unverified and not plan.forgeries_accepted:
+            raise UsageError(
+                f"--unverified: an ngrok agent leads from {found} to this port, so anybody could send callbacks",
+                hint="stop it, listen at another --port, or give --accept-forgeries as well if you mean it",
+            )
+        return found
+
+    async def run(self) -> None:
+        """Watch the tunnel and repeat the self-test until cancelled."""
+        await asyncio.gather(self._watch_tunnel(), self._keep_probing())
+
+    async def _watch_tunnel(self) -> None:
+        if self._tunnel is None:
+            return
+        code = await self._tunnel.ended()
+        said = f": {self._tunnel.last_words}" if self._tunnel.last_words else ""
+        self._tunnel_ended = f"the tunnel has ended (code {code})"
+        self._note(f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}")
+
+    async def _keep_probing(self) -> None:
+        while self.is_reachable:
+            await self._probe_once()
+            await asyncio.sleep(PROBE_AGAIN if self._failures else PROBE_INTERVAL)
+
+    async def _probe_once(self) -> None:
+        url = self._listener.callback_url
+        outcome = await probe(url, keys=self._keys, nonce=self._nonce, clock=time.perf_counter)
+        self._last = outcome
+        self._listener.health["reachable"] = outcome.failure is None
+        if outcome.failure is None:
+            if self._failures >= FAILURES_TOLD:
+                self._note(f"the self-test through {url} arrives again")
+            self._failures = 0
+            return
+        self._failures += 1
+        if self._failures == FAILURES_TOLD:
+            self._note(f"the self-test through {url} fails: {outcome.failure}; callbacks would not arrive either")
+
+    async def close(self) -> None:
+        """End the tunnel that was started."""
+        if self._tunnel is not None:
+            await self._tunnel.stop()
+
+
+def _with_path(url: str, path: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(path=path).geturl() if parts.path in ("", "/") else url

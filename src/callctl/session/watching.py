@@ -1,0 +1,262 @@
+"""One watch: start up, run, shut down. It joins the listener, the store, the board and a view.
+
+Events go one way: the listener stores them and answers, and only then are they queued here for the board. The view
+is told of each event and of the board as it then is; it draws, and asks nobody for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from callctl import __version__, presence
+from callctl.actions import ActionEvent
+from callctl.background import in_daemon_thread
+from callctl.board import Snapshot
+from callctl.errors import CallctlError, PortTakenError, StoreError
+from callctl.events import CallEvent
+from callctl.listener import Listener
+from callctl.poller import Poller, Source
+from callctl.session.behind import BehindWatch
+from callctl.session.picture import Picture
+from callctl.session.plan import Plan, PortHeldError, Ready, View
+from callctl.session.reach import Reach
+from callctl.session.retention import Retention
+from callctl.settings import Settings
+from callctl.store.sqlite import SqliteStore
+from callctl.views.header import Header
+
+# Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
+POLL_INTERVAL = 30.0
+# Ctrl-C tidies up within a second.
+SHUT_DOWN_LIMIT = 0.9
+
+
+class Session:
+    """One watch, from start-up to shut-down."""
+
+    def __init__(
+        self, settings: Settings, plan: Plan, *, now: Callable[[], datetime], source: Source | None = None
+    ) -> None:
+        """Prepare; nothing is opened yet. ``source`` is asked for calls that send no callbacks; None asks nobody."""
+        self._settings, self._plan, self._now = settings, plan, now
+        self._poller = Poller(source, world=settings.world, now=now) if source else None
+        self._keys = None if plan.unverified else settings.signing_keys
+        self._nonce = secrets.token_hex(16)
+        self._picture = Picture(header=self.header, look=self._new_actions)
+        self._behind = BehindWatch(plan.documents, plan.forward_to, note=self._picture.note)
+        self._starting: asyncio.Task[object] | None = None
+        self._store: SqliteStore | None = None
+        self._listener: Listener | None = None
+        self._reach: Reach | None = None
+        self._retention: Retention | None = None
+        self._view: View | None = None
+        self._last_action = 0
+
+    async def start_up(self) -> Ready:
+        """Open the store and replay what it knows, listen, open the way from Twilio, leave the record for ``place``.
+
+        Raises:
+            PortHeldError: The port is held by a watch that can be followed.
+            CallctlError: The store can't be opened, the port is taken, the tunnel does not come up.
+        """
+        self._starting = asyncio.current_task()
+        self._store = SqliteStore(self._settings.store, world=self._settings.world)
+        # Before it listens: what came in meanwhile would be told twice, or keep callbacks waiting.
+        self._replay(self._store)
+        listener = self._make_listener(self._store)
+        await self._listen(listener)
+        self._listener = listener
+        self._behind.start()
+        self._reach = self._make_reach(listener)
+        await self._reach.open()
+        ready = self._ready(listener, self._reach)
+        presence.announce(self._settings.state_dir, self._settings.world, self._record(ready, listener))
+        self._retention = self._make_retention(self._store)
+        self._starting = None
+        return ready
+
+    def _replay(self, store: SqliteStore) -> None:
+        self._last_action = store.reader.last_action_id()
+        for event in store.replay(since=self._now() - self._plan.since):
+            self._picture.board.apply(event)
+
+    def _make_retention(self, store: SqliteStore) -> Retention:
+        days, since = self._plan.keep_days, self._plan.since
+        return Retention(store, self._picture.board, days=days, since=since, now=self._now)
+
+    async def _listen(self, listener: Listener) -> None:
+        try:
+            await listener.start()
+        except PortTakenError as error:
+            for running in presence.running(self._settings):
+                if running.port == self._plan.port:
+                    raise PortHeldError(running, port=self._plan.port) from error
+            raise
+
+    def _make_listener(self, store: SqliteStore) -> Listener:
+        return Listener(
+            host=self._plan.host,
+            port=self._plan.port,
+            path=self._plan.path,
+            public_url=self._plan.public_url,
+            keys=self._keys,
+            other_keys=tuple(filter(None, (self._settings.auth_token,))),
+            world=self._settings.world,
+            store=store,
+            on_event=self._take,
+            nonce=self._nonce,
+            now=self._now,
+            account_sid=self._settings.account_sid,
+            documents=tuple(self._plan.documents.files),
+            behind=self._behind,
+            on_trouble=self._picture.note,
+        )
+
+    def _make_reach(self, listener: Listener) -> Reach:
+        return Reach(
+            self._plan,
+            listener,
+            api_is_local=self._settings.is_loopback,
+            keys=self._keys,
+            nonce=self._nonce,
+            note=self._picture.note,
+        )
+
+    def _take(self, event: CallEvent, is_new: bool) -> None:
+        if is_new:
+            self._picture.event(event)
+        else:
+            self._picture.wake()
+
+    def _ready(self, listener: Listener, reach: Reach) -> Ready:
+        return Ready(
+            host=self._plan.host,
+            port=listener.port,
+            callback_url=listener.callback_url,
+            api_url=self._settings.api_url,
+            account_sid=self._settings.account_sid or "",
+            is_twilio=self._settings.is_twilio,
+            is_reachable=reach.is_reachable,
+            documents={name: listener.address.document_url(name) for name in self._plan.documents.files},
+        )
+
+    def _record(self, ready: Ready, listener: Listener) -> presence.WatchRecord:
+        return presence.WatchRecord(
+            callback_url=ready.callback_url,
+            health_url=listener.health_url,
+            account_sid=ready.account_sid,
+            api_url=ready.api_url,
+            pid=os.getpid(),
+            nonce=self._nonce,
+            version=__version__,
+            store=str(self._settings.store.absolute()),
+        )
+
+    async def run(self, view: View) -> None:
+        """Show events as they come until ``stop`` is called."""
+        self._view = view
+        beside = [asyncio.create_task(self._poll())]
+        if self._reach is not None:
+            beside.append(asyncio.create_task(self._reach.run()))
+        if self._retention is not None:
+            beside.append(asyncio.create_task(self._retention.run(self._picture.note)))
+        try:
+            await self._picture.run(view)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Let ``run`` return, or give up starting; may be called more than once."""
+        if self._starting is not None:
+            self._starting.cancel()
+        self._picture.stop()
+
+    async def _poll(self) -> None:
+        """Ask REST now and then for what no callback told, until cancelled. An API that fails is told of once."""
+        told: set[str] = set()
+        while self._poller is not None:
+            try:
+                for event in await in_daemon_thread(self._poll_round(self._poller)):
+                    await self._keep(event)
+                told.clear()
+            except CallctlError as error:
+                if error.message not in told:
+                    told.add(error.message)
+                    self._picture.note(f"can't compare with REST: {error.message}")
+            await asyncio.sleep(POLL_INTERVAL)
+
+    def _poll_round(self, poller: Poller) -> Callable[[], list[CallEvent]]:
+        snapshot = self.snapshot()
+        return lambda: list(poller.round(snapshot))
+
+    async def _keep(self, event: CallEvent) -> None:
+        if self._store is not None:
+            self._take(event, await self._store.append_async(event))
+
+    def _new_actions(self) -> list[ActionEvent]:
+        """Return what commands have asked of calls since the last look; they write it to the store."""
+        if self._store is None:
+            return []
+        try:
+            found = self._store.reader.actions_after(self._last_action)
+        except StoreError:
+            return []  # told when the next event can't be kept; a watch that can't read goes on listening
+        self._last_action = found[-1][0] if found else self._last_action
+        return [action for _, action in found]
+
+    def header(self) -> Header:
+        """Return what the first line of the table says now."""
+        listener, reach = self._listener, self._reach
+        if listener is None or reach is None:
+            raise RuntimeError("the session has not started")
+        return Header(
+            title=self._plan.title,
+            listening=f"{self._plan.host}:{listener.port}",
+            callback_url=listener.callback_url,
+            api_url=None if self._settings.is_twilio else self._settings.api_url,
+            accepted=listener.accepted,
+            refused=listener.refused,
+            duplicates=listener.duplicates,
+            failed=listener.failed,
+            last_callback_at=listener.last_callback_at,
+            round_trip=reach.round_trip,
+            deaf=reach.deaf,
+            unverified=self._plan.unverified,
+        )
+
+    def note(self, text: str) -> None:
+        """Have the view tell something that is no event."""
+        self._picture.note(text)
+
+    def snapshot(self) -> Snapshot:
+        """Return the board as it is now."""
+        return self._picture.board.snapshot()
+
+    async def shut_down(self) -> None:
+        """Withdraw the record, stop listening, close the view and the store; each step even if one before fails."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self._store is not None:
+                stack.callback(self._store.close)
+            if self._retention is not None:
+                stack.callback(self._retention.end)
+            if self._view is not None:
+                stack.callback(self._view.close)
+            stack.push_async_callback(self._behind.stop)
+            if self._reach is not None:
+                stack.push_async_callback(_in_time, self._reach.close)
+            if self._listener is not None:
+                stack.push_async_callback(_in_time, self._listener.stop)
+                stack.callback(presence.withdraw, self._settings.state_dir, self._settings.world, self._nonce)
+
+
+async def _in_time(step: Callable[[], Awaitable[None]]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SHUT_DOWN_LIMIT):
+            await step()
