@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 from callctl.calls import Call, CallStatus, format_date, is_final, parse_date, parse_int
@@ -211,7 +212,8 @@ class CallEvent:
 
 def microseconds(moment: datetime) -> int:
     """Return a time as whole microseconds since 1970, exactly."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_microseconds(value: int) -> datetime:
@@ -220,7 +222,7 @@ def from_microseconds(value: int) -> datetime:
 
 
 def _form_and_key(pairs: Iterable[tuple[str, str]], *, world: str) -> tuple[Form, str]:
-    form = tuple((name, value) for name, value in pairs)
+    form = tuple(pairs)
     try:
         return form, _key(form, world)
     except UnicodeEncodeError:  # a lone surrogate, which JSON may hold and no database or terminal takes
@@ -229,8 +231,11 @@ def _form_and_key(pairs: Iterable[tuple[str, str]], *, world: str) -> tuple[Form
 
 
 def _key(form: Form, world: str) -> str:
-    # The sorted form, because some senders number nothing or everything 0; as JSON, so that no two forms run together.
-    text = _encode([world, sorted(form)])
+    # The sorted form, because some senders number nothing or everything 0.
+    ordered = sorted(form)
+    text = "\0".join((world, *chain.from_iterable(ordered)))
+    if text.count("\0") != 2 * len(form):  # a NUL within: as JSON, so that no two forms run together
+        text = "\0" + _encode([world, ordered])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from callctl.board.legs import Leg
@@ -14,22 +14,20 @@ class Family:
     """A parent leg and its child legs, in order of appearance.
 
     ``sid`` is the parent leg's; ``parent`` is None until something is told of that leg itself. A child's own children
-    belong to the same family.
+    belong to the same family. ``legs`` are all of them, the parent first; ``is_live`` tells whether any still exists.
     """
 
     sid: str
     parent: Leg | None
     children: tuple[Leg, ...]
+    # Worked out once: a frame asks every family whether it is live, and there may be ten thousand.
+    legs: tuple[Leg, ...] = field(init=False, repr=False, compare=False)
+    is_live: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def legs(self) -> tuple[Leg, ...]:
-        """All legs, the parent first."""
-        return self.children if self.parent is None else (self.parent, *self.children)
-
-    @property
-    def is_live(self) -> bool:
-        """Whether any leg still exists."""
-        return any(leg.is_live for leg in self.legs)
+    def __post_init__(self) -> None:
+        legs = self.children if self.parent is None else (self.parent, *self.children)
+        object.__setattr__(self, "legs", legs)
+        object.__setattr__(self, "is_live", any(leg.is_live for leg in legs))
 
     @property
     def first_at(self) -> datetime:

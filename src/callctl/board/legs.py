@@ -6,8 +6,10 @@ idempotent and does not depend on the order of arrival, so neither does the leg.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from callctl.calls import CallStatus, is_final
@@ -34,6 +36,7 @@ _FACTS = (
     "answered_by",
     "caller_name",
 )
+_facts_of = attrgetter(*_FACTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Fold:
         self._winner = _Standing.of(event)
         self._facts: dict[str, tuple[str, Any]] = {}
         self._steps: dict[str, tuple[int, datetime]] = {}
-        self._keys: list[int] = []
+        self._keys = array("Q")  # eight bytes each: there may be ten thousand legs
         self._first_at = event.moment
         self._last_at = event.received_at
         self._verified = True
@@ -107,24 +110,26 @@ class Fold:
     def is_late(self, event: CallEvent) -> bool:
         """Tell whether a callback comes after one that tells a later step."""
         # Polls and requests for TwiML tell how things stand, not what has just happened: they can't be late.
-        if event.kind != CALLBACK or not event.rank:
+        rank = event.rank
+        if event.kind != CALLBACK or not rank:
             return False
-        return event.rank < self._winner.rank or (event.is_final and event.order < self._winner.order)
+        return rank < self._winner.rank or (event.is_final and event.order < self._winner.order)
 
     def absorb(self, event: CallEvent) -> None:
         """Take in an event."""
         standing = _Standing.of(event)
         if standing.order > self._winner.order:
             self._winner = standing
-        for name in _FACTS:
-            value = getattr(event, name)
+        facts, order = self._facts, standing.order
+        for name, value in zip(_FACTS, _facts_of(event), strict=True):
             if value is not None and value != "":
-                held = self._facts.get(name)
-                if held is None or standing.order > held[0]:
-                    self._facts[name] = (standing.order, value)
+                held = facts.get(name)
+                if held is None or order > held[0]:
+                    facts[name] = (order, value)
         self._absorb_times(event)
         self._verified = self._verified and event.verified
-        self._keys = [*self._keys[1 - _KEYS_PER_LEG :], _short(event.key)]
+        self._keys.append(_short(event.key))
+        del self._keys[:-_KEYS_PER_LEG]
 
     def _absorb_times(self, event: CallEvent) -> None:
         self._first_at = min(self._first_at, event.moment)

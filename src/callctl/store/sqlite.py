@@ -76,7 +76,7 @@ class SqliteStore:
         import asyncio
 
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._writer.put(event, waiting)
+        self._writer.put_in_loop(event, waiting)
         return await waiting
 
     def replay(self, *, since: datetime | None) -> Iterator[CallEvent]:

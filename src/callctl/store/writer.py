@@ -1,7 +1,8 @@
 """The thread that writes events: whoever waits at the same time shares one commit.
 
 A commit costs a write to the disk, whatever it holds, so events that come together are committed together. Each is
-answered for only after its commit.
+answered for only after its commit. What an event loop takes in during one turn is handed over at its end, for waking
+another thread costs more than writing a row.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,13 +27,15 @@ if TYPE_CHECKING:
 
 # So many events at most share a commit: enough to make its cost small, few enough to stay quick.
 _GROUP = 256
+# So many rows at most go to SQLite in one statement; eight values each, of the 999 that old builds of it allow.
+_CHUNK = 64
 
-# A group goes to SQLite as one JSON text in three statements, not row by row: each step of a statement gives up
-# Python's lock and must win it back from the busy event loop.
+# Rows go to SQLite many at a time: each step of a statement gives up Python's lock and must win it back from the busy
+# event loop. A statement has room for 1, 4, 16 or 64 rows; those without a SID are filling.
 _UPSERT_CALLS = """
     INSERT INTO calls (world, sid, parent_sid, status, standing, is_final, last_at)
-    SELECT :world, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
-    FROM json_each(:rows) WHERE true
+    SELECT ?1, column1, column2, column3, column4, column5, column6
+    FROM (VALUES {rows}) WHERE column1 IS NOT NULL
     ON CONFLICT (world, sid) DO UPDATE SET
         parent_sid = coalesce(parent_sid, excluded.parent_sid),
         status = CASE WHEN excluded.standing > standing THEN excluded.status ELSE status END,
@@ -39,14 +43,19 @@ _UPSERT_CALLS = """
         last_at = max(last_at, excluded.last_at),
         standing = max(standing, excluded.standing)
 """
+# CROSS JOIN keeps the order of the rows: ids rise in the order of arrival.
 _INSERT_EVENTS = """
     INSERT INTO events (call_id, key, record)
-    SELECT calls.id, value ->> 6, value ->> 7
-    FROM json_each(:rows) AS told CROSS JOIN calls ON calls.world = :world AND calls.sid = told.value ->> 0
-    WHERE true ORDER BY told.key
+    SELECT calls.id, told.column2, told.column3
+    FROM (VALUES {rows}) AS told CROSS JOIN calls ON calls.world = ?1 AND calls.sid = told.column1
+    WHERE true
     ON CONFLICT DO NOTHING
 """
-_NEW_KEYS = "SELECT json_group_array(key) FROM events WHERE id > :last"
+_LAST_KEYS = "SELECT json_group_array(key) FROM (SELECT key FROM events ORDER BY id DESC LIMIT ?)"
+
+_Call = tuple[str, str | None, str, str, int, int]
+_NO_CALL = (None,) * 6
+_NO_EVENT = (None,) * 3
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -54,8 +63,9 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 class _Entry(NamedTuple):
     """An event made ready to be written, and the future of the one who waits for it."""
 
-    row: list[str | int | None]
+    call: _Call
     key: str
+    record: str
     waiting: Future[bool] | asyncio.Future[bool]
 
 
@@ -68,12 +78,14 @@ class GroupWriter:
         self._lock = lock
         self._path = path
         self._world = world
-        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
         self._gate = threading.Lock()  # of what follows
+        self._gathered: list[_Entry] = []
+        self._turn_of: asyncio.AbstractEventLoop | None = None  # at the end of whose turn they are handed over
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def put(self, event: CallEvent, waiting: Future[bool] | asyncio.Future[bool]) -> None:
+    def put(self, event: CallEvent, waiting: Future[bool]) -> None:
         """Hand an event over; ``waiting`` is settled after its commit, or with StoreError.
 
         Raises:
@@ -81,44 +93,69 @@ class GroupWriter:
         """
         entry = _entry(event, waiting)
         with self._gate:
-            if self._closed:
-                raise StoreError(f"the event store {self._path} is closed")
-            if self._thread is None:
-                # A daemon, so that a stuck disk can't keep the program from ending.
-                self._thread = threading.Thread(target=self._write, name="callctl-store", daemon=True)
-                self._thread.start()
-            self._queue.put(entry)
+            self._gather(entry)
+            self._hand_over()
+
+    def put_in_loop(self, event: CallEvent, waiting: asyncio.Future[bool]) -> None:
+        """Do what ``put`` does for one who waits in an event loop: it is handed over at the end of the loop's turn.
+
+        Raises:
+            StoreError: The writer is closed.
+        """
+        entry, loop = _entry(event, waiting), waiting.get_loop()
+        with self._gate:
+            self._gather(entry)
+            if self._turn_of is not loop:
+                self._turn_of = loop
+                loop.call_soon(self._end_turn)
 
     def close(self, *, timeout: float) -> bool:
         """Take in no more, and write what is there; False if that was not done in ``timeout`` seconds."""
         with self._gate:
             self._closed = True
             thread = self._thread
+            self._hand_over()
             self._queue.put(None)
         if thread is None:
             return True
         thread.join(timeout)
         return not thread.is_alive()
 
+    def _gather(self, entry: _Entry) -> None:
+        if self._closed:
+            raise StoreError(f"the event store {self._path} is closed")
+        if self._thread is None:
+            # A daemon, so that a stuck disk can't keep the program from ending.
+            self._thread = threading.Thread(target=self._write, name="callctl-store", daemon=True)
+            self._thread.start()
+        self._gathered.append(entry)
+
+    def _end_turn(self) -> None:
+        with self._gate:
+            self._turn_of = None
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
+
     def _write(self) -> None:
         more = True
         while more:
             entries, more = self._group()
-            if entries:
-                self._settle(entries)
+            for start in range(0, len(entries), _GROUP):
+                self._settle(entries[start : start + _GROUP])
 
     def _group(self) -> tuple[list[_Entry], bool]:
-        """Wait for an entry, and take along those that are there already."""
+        """Wait for entries, and take along those that are there already."""
         entries: list[_Entry] = []
-        entry = self._queue.get()
-        while entry is not None:
-            entries.append(entry)
-            if len(entries) == _GROUP:
+        handed = self._queue.get()
+        while handed is not None:
+            entries += handed
+            if len(entries) >= _GROUP or self._queue.empty():
                 return entries, True
-            try:
-                entry = self._queue.get_nowait()
-            except queue.Empty:
-                return entries, True
+            handed = self._queue.get()
         return entries, False
 
     def _settle(self, entries: Sequence[_Entry]) -> None:
@@ -131,36 +168,69 @@ class GroupWriter:
         _tell([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
 
     def _commit(self, entries: Sequence[_Entry]) -> list[bool]:
-        values = {"world": self._world, "rows": _encode([entry.row for entry in entries])}
+        outcomes: list[bool] = []
         with self._lock:
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
             try:
-                (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
-                connection.execute(_UPSERT_CALLS, values)
-                connection.execute(_INSERT_EVENTS, values)
-                (keys,) = connection.execute(_NEW_KEYS, {"last": last}).fetchone()
+                for start in range(0, len(entries), _CHUNK):
+                    outcomes += self._insert(entries[start : start + _CHUNK])
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:  # a full disk may have ended it already
                     connection.execute("ROLLBACK")
                 raise
+        return outcomes
+
+    def _insert(self, entries: Sequence[_Entry]) -> list[bool]:
+        """Write rows; tell of each event whether it was new."""
+        upsert, insert, room = _statements(len(entries))
+        values: list[object] = [self._world]
+        for entry in entries:
+            values += entry.call
+        values += _NO_CALL * (room - len(entries))
+        self._connection.execute(upsert, values)
+        values = [self._world]
+        for call, key, record, _ in entries:
+            values += (call[0], key, record)
+        values += _NO_EVENT * (room - len(entries))
+        inserted = self._connection.execute(insert, values).rowcount
+        if inserted == len(entries):
+            return [True] * inserted
+        (keys,) = self._connection.execute(_LAST_KEYS, (inserted,)).fetchone()
         return _first_of_each(entries, set(json.loads(keys)))
 
 
+def _statements(count: int) -> tuple[str, str, int]:
+    """Return the statements for ``count`` rows, and for how many they have room."""
+    room = 1
+    while room < count:
+        room *= 4
+    return *_written(room), room
+
+
+@cache
+def _written(room: int) -> tuple[str, str]:
+    def rows(width: int) -> str:
+        # The first value is the world, wherever it stands.
+        return ",".join(
+            f"({','.join(f'?{2 + row * width + column}' for column in range(width))})" for row in range(room)
+        )
+
+    return _UPSERT_CALLS.format(rows=rows(6)), _INSERT_EVENTS.format(rows=rows(3))
+
+
 def _entry(event: CallEvent, waiting: Future[bool] | asyncio.Future[bool]) -> _Entry:
-    key = short_key(event.key)
-    row: list[str | int | None] = [
+    parent = event.parent_call_sid
+    call = (
         plain(event.call_sid),
-        None if event.parent_call_sid is None else plain(event.parent_call_sid),
+        None if parent is None else plain(parent),
         plain(event.status),
         event.order,
         int(event.is_final),
         microseconds(event.received_at),
-        key,
-        _encode(event.to_record()),
-    ]
-    return _Entry(row, key, waiting)
+    )
+    return _Entry(call, short_key(event.key), _encode(event.to_record()), waiting)
 
 
 def _first_of_each(entries: Sequence[_Entry], new: set[str]) -> list[bool]:
