@@ -1,0 +1,241 @@
+"""``callctl show`` against the simulator, with a store that a watch might have left."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cli.still import NOON, Still, standing_still
+from gateway.scripted import Handler, Server, call, reply
+from running import Callctl, env_for
+
+from callctl.actions import ActionEvent
+from callctl.events import CallEvent
+from callctl.settings import load
+from callctl.store.sqlite import SqliteStore
+
+ANSWERS = "+12025550100"
+ACCOUNT = "AC" + "0" * 32
+
+
+@pytest.fixture
+def still(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    with standing_still(callctl) as still:
+        yield still
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def family(still: Still) -> tuple[str, str]:
+    """Return a parent that talks to an agent, and the agent's leg."""
+    parent = still.place(ANSWERS, "--dial", "sip:agent@example.com")
+    still.simulator.advance(5)
+    return parent, still.sids("--parent", parent)[0]
+
+
+@pytest.fixture
+def store(still: Still, home: Path) -> Iterator[SqliteStore]:
+    settings = load({"HOME": str(home), **env_for(still.simulator)}, cwd=home)
+    store = SqliteStore(settings.store, world=settings.world)
+    yield store
+    store.close()
+
+
+def tell(store: SqliteStore, sid: str, status: str, *, seconds: int, **fields: str) -> None:
+    moment = NOON + timedelta(seconds=seconds)
+    form = {
+        "CallSid": sid,
+        "CallStatus": status,
+        "From": "+15005550006",
+        "To": ANSWERS,
+        "Timestamp": moment.strftime("%a, %d %b %Y %H:%M:%S +0000"),
+        **fields,
+    }
+    arrived = moment + timedelta(milliseconds=84)
+    store.append(CallEvent.from_form(form.items(), received_at=arrived, world="w", verified=True))
+
+
+@pytest.fixture
+def told(store: SqliteStore, family: tuple[str, str]) -> tuple[str, str]:
+    """Return the family, of which the store knows some events and a redirect."""
+    parent, child = family
+    tell(store, parent, "ringing", seconds=1)
+    tell(store, parent, "in-progress", seconds=3, AnsweredBy="human")
+    tell(store, child, "ringing", seconds=4, ParentCallSid=parent, To="sip:agent@example.com")
+    tell(store, child, "busy", seconds=9, ParentCallSid=parent, To="sip:agent@example.com", SipResponseCode="486")
+    store.record_action(
+        ActionEvent(NOON + timedelta(seconds=7), parent, "redirect", (("Url", "https://example.com"),), "to survey")
+    )
+    return parent, child
+
+
+PAGE = """\
+{parent}  ● in-progress
+  direction     outbound-api
+  from          +15005550006
+  to            +12025550100
+  created       2026-01-05 12:00:00
+  started       2026-01-05 12:00:00
+  account       AC00000000000000000000000000000000
+  API           {url}
+
+LEGS
+CALL SID                              STATUS         FROM          TO
+{parent}    ● in-progress  +15005550006  +12025550100
+└ {child}  ● in-progress  +15005550006  sip:agent@ex…
+
+TIMELINE
+  12:00:01    +00:00  ◔ ringing
+  12:00:03    +00:02  ● in-progress  (human)
+  12:00:04    +00:03  ◔ ringing      └ sip:agent@example.com
+  12:00:07    +00:06  ▸ redirect: to survey
+  12:00:09    +00:08  ○ busy         └ sip:agent@example.com  (SIP 486)
+"""
+PLAIN = """\
+call\t{parent}\tin-progress\toutbound-api\t+15005550006\t+12025550100\t2026-01-05T12:00:00Z\t\t
+child\t{child}\tin-progress\toutbound-dial\t+15005550006\tsip:agent@example.com\t2026-01-05T12:00:00Z\t\t{parent}
+event\t2026-01-05T12:00:01Z\t{parent}\t-\tringing\tringing\t+15005550006\t+12025550100
+event\t2026-01-05T12:00:03Z\t{parent}\t-\tanswered\tin-progress\t+15005550006\t+12025550100
+event\t2026-01-05T12:00:04Z\t{child}\t{parent}\tringing\tringing\t+15005550006\tsip:agent@example.com
+action\t2026-01-05T12:00:07Z\t{parent}\tredirect\tto survey
+event\t2026-01-05T12:00:09Z\t{child}\t{parent}\tcompleted\tbusy\t+15005550006\tsip:agent@example.com
+"""
+
+
+def plain(text: str) -> str:
+    return re.sub("\x1b\\[[0-9;]*m", "", text)
+
+
+def test_golden_on_a_terminal(still: Still, told: tuple[str, str]) -> None:
+    outcome = still("show", told[0], terminal=True, columns=80)
+    assert plain(outcome.out) == PAGE.format(parent=told[0], child=told[1], url=still.simulator.url)
+    assert outcome.out.startswith(f"\x1b[32m{told[0]}  ● in-progress\x1b[0m\n")
+
+
+def test_golden_without_colour(still: Still, told: tuple[str, str]) -> None:
+    outcome = still("show", told[0], terminal=True, columns=80, env={"NO_COLOR": "1"})
+    assert plain(outcome.out) == PAGE.format(parent=told[0], child=told[1], url=still.simulator.url)
+    assert re.search("\x1b\\[(?![012]?m)", outcome.out) is None
+
+
+def test_golden_on_a_pipe(still: Still, told: tuple[str, str]) -> None:
+    assert still("show", told[0]).out == PLAIN.format(parent=told[0], child=told[1])
+
+
+def test_golden_json(still: Still, told: tuple[str, str]) -> None:
+    parent, child = told
+    found = json.loads(still("show", parent, "--json").out)
+    assert (found["sid"], found["status"], found["parent"]) == (parent, "in-progress", None)
+    assert found["api_url"] == still.simulator.url
+    assert [leg["sid"] for leg in found["children"]] == [child]
+    assert [(item["type"], item["call_sid"], item["status"]) for item in found["timeline"]] == [
+        ("event", parent, "ringing"),
+        ("event", parent, "in-progress"),
+        ("event", child, "ringing"),
+        ("action", parent, None),
+        ("event", child, "busy"),
+    ]
+    assert found["notifications"] == []
+
+
+def test_of_a_child_it_shows_the_parent(still: Still, told: tuple[str, str]) -> None:
+    parent, child = told
+    found = json.loads(still("show", child, "--json").out)
+    assert found["parent"]["sid"] == parent
+    assert found["children"] == []
+    shown = plain(still("show", child, terminal=True, columns=160).out)
+    assert f"  parent call   {parent}\n" in shown
+    assert f"└ {child}" in shown
+    assert "● in-progress  parent +12025550100  (human)" in shown
+
+
+def test_without_a_store_it_says_that_nothing_was_recorded(still: Still, family: tuple[str, str]) -> None:
+    outcome = still("show", family[0], terminal=True, columns=100)
+    assert "No callback of this call was recorded here." in outcome.out
+    assert json.loads(still("show", family[0], "--json").out)["timeline"] == []
+
+
+def test_a_store_that_cannot_be_read_is_told_and_the_rest_shown(
+    still: Still, family: tuple[str, str], home: Path
+) -> None:
+    broken = home / "events.db"
+    broken.write_text("this is no database, however long it is " * 100)
+    outcome = still("show", family[0], env={"CALLCTL_STORE": str(broken)})
+    assert outcome.code == 0
+    assert outcome.out.startswith(f"call\t{family[0]}")
+    assert f"the event store {broken}" in outcome.err
+
+
+def test_errors_and_warnings_come_with_links(still: Still) -> None:
+    sid = still.place(ANSWERS, "--url", f"{still.simulator.url}/nowhere")
+    still.simulator.advance(20)
+    note = json.loads(still("show", sid, "--json").out)["notifications"][0]
+    assert (note["level"], note["error_code"]) == ("error", "11200")
+    assert note["more_info"].startswith("https://")
+    shown = still("show", sid, terminal=True, columns=160).out
+    assert "error  11200" in shown
+    assert note["more_info"] in shown
+    assert f"asked for {still.simulator.url}/nowhere" in shown
+    assert "\terror\t11200\t" in still("show", sid).out
+
+
+def page_of(callctl: Callctl, parent: dict[str, object], child: dict[str, object], *, notes: int = 200) -> str:
+    """Return what is shown of a call with one child, from a server that says exactly this."""
+
+    def turn(handler: Handler) -> None:
+        if "Notifications" in handler.path:
+            reply(notes, {"notifications": []} if notes == 200 else b"")(handler)
+        elif "Calls.json" in handler.path:
+            reply(200, {"calls": [child]})(handler)
+        else:
+            reply(200, parent)(handler)
+
+    with Server(turn) as server:
+        env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        outcome = callctl("show", str(parent["sid"]), terminal=True, columns=100, env=env)
+    assert outcome.code == 0, outcome.err
+    return plain(outcome.out) + outcome.err
+
+
+def test_cost_is_told_with_that_of_the_legs(callctl: Callctl) -> None:
+    over = {"status": "completed", "duration": "41", "price_unit": "USD"}
+    parent = call("CA" + "1" * 32, price="-0.01300", **over)
+    child = call("CA" + "2" * 32, price="-0.00850", parent_call_sid="CA" + "1" * 32, **over)
+    shown = page_of(callctl, parent, child)
+    assert "  duration      00:41\n" in shown
+    assert "  cost          0.01300 USD; with its child legs 0.02150 USD\n" in shown
+    assert "1 not rated yet" in page_of(callctl, parent, {**child, "price": None})
+    unrated = page_of(callctl, {**parent, "price": None}, child)
+    assert "  cost          not rated yet; with its child legs 0.00850 USD, 1 not rated yet\n" in unrated
+
+
+def test_a_service_without_notifications_costs_only_those(callctl: Callctl) -> None:
+    parent = call("CA" + "1" * 32, status="completed")
+    child = call("CA" + "2" * 32, parent_call_sid="CA" + "1" * 32)
+    shown = page_of(callctl, parent, child, notes=404)
+    assert "tells no errors and warnings of calls (HTTP 404)" in shown
+
+
+def test_an_unknown_call_exits_3_with_one_error(still: Still) -> None:
+    outcome = still("show", "CA" + "0" * 32)
+    assert (outcome.code, outcome.out) == (3, "")
+    assert "20404" in outcome.err
+    assert "errors and warnings" not in outcome.err
+
+
+def test_what_a_watch_heard_is_shown(still: Still, told: tuple[str, str], store: SqliteStore) -> None:
+    now = datetime(2026, 1, 5, 12, 1, tzinfo=UTC)
+    event = CallEvent.from_form(
+        [("CallSid", told[0]), ("CallStatus", "completed"), ("CallDuration", "62")],
+        received_at=now,
+        world="w",
+        verified=False,
+    )
+    store.append(event)
+    assert "✓ completed    (01:02, not verified)" in still("show", told[0], terminal=True, columns=100).out
