@@ -1,0 +1,188 @@
+"""Every error to its exit code and its words: what servers say and don't say, and each kind of error of ours."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+from gateway.scripted import Server, Turn, call, cut, drop, hang, reply
+from running import Callctl, Outcome, run
+
+from callctl import errors
+from callctl.cli import exits
+
+SID = "CA" + "1" * 32
+ENV = {
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "TWILIO_AUTH_TOKEN": "fake-token",
+    "CALLCTL_FROM": "+15005550006",
+}
+PLACE = ("place", "+12025550100", "--say", "Hello", "--status-callback", "none", "--request-timeout", "0.5")
+WAIT = ("wait", SID, "--for", "ended", "--timeout", "100ms", "--request-timeout", "0.5")
+REDIRECT = ("redirect", SID, "--say", "Hello", "--request-timeout", "0.5")
+HANGUP = ("hangup", SID, "--request-timeout", "0.5")
+LIST = ("list", "--request-timeout", "0.5")
+
+
+def error(status: int, code: int | str, message: str) -> Turn:
+    """Answer as the 2010 API refuses."""
+    body = {
+        "code": code,
+        "message": message,
+        "more_info": f"https://www.twilio.com/docs/errors/{code}",
+        "status": status,
+    }
+    return reply(status, body, Twilio_Request_Id="RQ" + "0" * 32)
+
+
+def ask(home: Path, server: Server, args: tuple[str, ...], *more: str) -> Outcome:
+    return run(*args, *more, home=home, env={**ENV, "CALLCTL_API_URL": server.url})
+
+
+# What the server does, the command, its exit code, what is said, and a part of what to do next.
+TABLE = [
+    pytest.param(error(401, 20003, "Authenticate"), PLACE, 4, "Authenticate", "belong together", id="credentials"),
+    pytest.param(error(403, 20403, "Forbidden"), LIST, 4, "Forbidden", "suspended", id="permission"),
+    pytest.param(error(403, 70051, "No permission"), HANGUP, 4, "No permission", "restricted", id="restricted key"),
+    pytest.param(
+        error(404, 20404, f"The requested resource /Calls/{SID}.json was not found"),
+        WAIT,
+        3,
+        "was not found",
+        "check the SID",
+        id="not found",
+    ),
+    pytest.param(
+        error(429, 20429, "Too Many Requests"), LIST, 7, "Too Many Requests", "wait a little", id="rate limit"
+    ),
+    pytest.param(error(400, 21211, "Invalid 'To'"), PLACE, 1, "Invalid 'To'", "E.164", id="bad number"),
+    pytest.param(error(400, 21219, "Unverified"), PLACE, 1, "Unverified", "trial account", id="trial"),
+    pytest.param(error(400, 10004, "Limit"), PLACE, 1, "Limit", "concurrent calls", id="concurrent calls"),
+    pytest.param(error(422, "21210", "From"), PLACE, 1, "From", "--from must be a number", id="code as text"),
+    pytest.param(error(400, "call_refused", "Refused"), PLACE, 1, "Refused", "", id="code as a word"),
+    pytest.param(
+        reply(
+            400,
+            {"type": "https://example.com/e", "title": "Bad", "detail": "Url is no URL", "status": 400, "code": 21205},
+            Content_Type="application/problem+json",
+        ),
+        PLACE,
+        1,
+        "Url is no URL",
+        "absolute http or https URL",
+        id="problem+json",
+    ),
+    pytest.param(
+        reply(502, b"<html>Bad gateway</html>"), PLACE, 1, "answered HTTP 502", "may have been placed", id="a page"
+    ),
+    pytest.param(reply(500, b""), PLACE, 1, "answered HTTP 500", "may have been placed", id="an empty body"),
+    pytest.param(
+        reply(302, b"", Location="https://example.com/"), PLACE, 1, "HTTP 302", "not followed", id="elsewhere"
+    ),
+    pytest.param(
+        reply(201, b"<xml/>"), PLACE, 6, "may have been placed", "before you place it again", id="XML as a success"
+    ),
+    pytest.param(reply(200, {"no": "sid"}), WAIT, 6, "not with a call", "API address", id="no call"),
+    pytest.param(hang(), PLACE, 6, "no whole answer", "callctl list --live", id="no answer to a create"),
+    pytest.param(drop(), REDIRECT, 6, "may have been redirected", f"callctl show {SID}", id="broken redirect"),
+    pytest.param(cut(b'{"sid"'), PLACE, 6, "broke before", "callctl list --live", id="a broken answer"),
+    pytest.param(reply(200, call(SID, status="ringing")), WAIT, 9, "it is ringing", "callctl hangup", id="timed out"),
+    pytest.param(
+        reply(200, call(SID, status="busy")),
+        ("wait", SID, "--for", "answered"),
+        8,
+        "it ended busy",
+        "",
+        id="ended otherwise",
+    ),
+]
+
+
+@pytest.mark.parametrize(("turn", "args", "code", "said", "hint"), TABLE)
+def test_what_a_server_does(home: Path, turn: Turn, args: tuple[str, ...], code: int, said: str, hint: str) -> None:
+    with Server(turn) as server:
+        outcome = ask(home, server, args)
+    told = outcome.err.splitlines()
+    sentence = next(line for line in told if line.startswith("callctl: error: "))
+    assert outcome.code == code
+    assert said in sentence
+    assert [hint in line for line in told if line.startswith("hint: ")] == ([True] if hint else [])
+    assert "Traceback" not in outcome.err
+    assert "fake-token" not in outcome.err + outcome.out
+    assert "\x1b" not in outcome.err
+
+
+@pytest.mark.parametrize(("turn", "args", "code", "said", "hint"), TABLE)
+def test_the_same_as_json(home: Path, turn: Turn, args: tuple[str, ...], code: int, said: str, hint: str) -> None:
+    with Server(turn) as server:
+        outcome = ask(home, server, args, "--json")
+    record = json.loads(outcome.err.splitlines()[-1])
+    assert outcome.code == record["exit_code"] == code
+    assert (record["v"], record["type"]) == (1, "error")
+    assert said in record["message"]
+    assert hint in (record["hint"] or "")
+
+
+def test_the_code_its_documentation_and_the_request_are_told(home: Path) -> None:
+    with Server(error(400, 21219, "Unverified")) as server:
+        outcome = ask(home, server, PLACE)
+    assert f"  code 21219, HTTP 400, https://www.twilio.com/docs/errors/21219, request RQ{'0' * 32}\n" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "code", "said"),
+    [
+        (("list",), {}, 2, "missing credentials: TWILIO_ACCOUNT_SID"),
+        (("list", "--env-file", "missing"), {}, 2, "can't read the settings file"),
+        (("list",), {"CALLCTL_API_URL": "https://example.com", "TWILIO_EDGE": "dublin"}, 2, "can't be combined"),
+        (("list", "--account-sid", "../x"), ENV, 2, "TWILIO_ACCOUNT_SID is malformed"),
+        (("list", "--nonsense"), ENV, 2, "No such option: --nonsense"),
+        (("nonsense",), ENV, 2, "No such command 'nonsense'"),
+        (("place",), ENV, 2, "Missing argument 'TO'"),
+        (("wait", SID), ENV, 2, "Missing option '--for'"),
+        (("wait", "@last", "--for", "ended"), ENV, 3, "@last stands for no call"),
+        (("list",), {**ENV, "CALLCTL_API_URL": "http://127.0.0.1:9"}, 6, "the connection was refused"),
+        (
+            (*PLACE, "--dry-run"),
+            {**ENV, "CALLCTL_API_URL": "http://example.com"},
+            2,
+            "CALLCTL_API_URL is plain http",
+        ),
+    ],
+)
+def test_what_goes_wrong_before_a_server_answers(
+    callctl: Callctl, args: tuple[str, ...], env: dict[str, str], code: int, said: str
+) -> None:
+    outcome = callctl(*args, env=env)
+    assert outcome.code == code
+    assert said in outcome.err
+
+
+CODES: dict[type[errors.CallctlError], int] = {
+    errors.CallctlError: 1,
+    errors.UsageError: 2,
+    errors.SettingsError: 2,
+    errors.UnknownCallError: 3,
+    errors.NotEndedError: 5,
+    errors.ConditionNotMetError: 8,
+    errors.PartlyFailedError: 8,
+    errors.WaitTimeoutError: 9,
+    errors.StoreError: 1,
+    errors.PortTakenError: 1,
+    errors.NetworkError: 6,
+    errors.OutcomeUnknownError: 6,
+    errors.ApiError: 1,
+    errors.AuthenticationError: 4,
+    errors.NotFoundError: 3,
+    errors.WrongCallStateError: 5,
+    errors.RateLimitedError: 7,
+}
+
+
+def test_every_kind_of_error_has_its_exit_code() -> None:
+    assert {kind for _, kind in inspect.getmembers(errors, inspect.isclass)} == set(CODES)
+    for kind, code in CODES.items():
+        failure = kind("x", status=400) if issubclass(kind, errors.ApiError) else kind("x")
+        assert exits.code_for(failure) == code, kind
