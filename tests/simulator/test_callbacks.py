@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, SHARED, World, a_world, served
 
-from callctl.simulator import Faults
+from callctl.simulator import Faults, Reply
+from callctl.simulator import web as simulator_web
 from callctl.simulator.faults import Chance
 from callctl.simulator.signature import bare, sign
 from callctl.simulator.web import Ask, Overrides, overrides, wire_url
@@ -330,6 +331,31 @@ class TestFaults:
                 sids.append((await world.place())["sid"])
         assert sids[0] == sids[1]
         assert len(set(sids)) == 4
+
+
+async def test_callbacks_that_hang_hold_up_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator_web, "CALLBACKS_AT_ONCE", 2)
+    asked = asyncio.Event()
+
+    async def hanging(_: web.Request) -> web.Response:
+        await asked.wait()
+        return web.Response()
+
+    def document(_: dict[str, str]) -> str:
+        asked.set()
+        return "<Response/>"
+
+    async with a_world(manual_clock=False, speed=50) as world, served(hanging) as url:
+        world.listener.documents["/doc"] = document
+        for _ in range(4):
+            await world.place(BUSY, StatusCallback=url)
+        await world.place(ANSWERS, Url=f"{world.listener.url}/doc", StatusCallback=None)
+        replies: list[Reply] = []
+        async with asyncio.timeout(40):
+            while len(replies) < 4 * 3:
+                await asyncio.sleep(0.01)
+                replies = [reply for each in world.sim.callbacks for reply in each.replies]
+        assert {reply.status for reply in replies} == {200}  # None would be one that was given up
 
 
 async def test_a_callback_does_not_hold_up_the_api(world: World) -> None:

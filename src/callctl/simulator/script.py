@@ -73,7 +73,7 @@ async def play(line: Line, source: Source, *, may_dial: bool = True) -> Over:
 
 async def ask(line: Line, url: str, method: str, extra: dict[str, str]) -> Reply:
     """Ask an address about the leg; note it when that fails."""
-    reply = await Fetch(Ask(url, method, line.parameters() | extra))
+    reply = await Fetch(Ask(url, method, line.parameters() | extra, awaited=True))
     if not reply.ok:
         why = reply.error or f"answered {reply.status}"
         line.notify(HTTP_FAILURE, f"HTTP retrieval failure: {why}", url=url, method=method)

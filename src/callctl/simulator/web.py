@@ -25,17 +25,23 @@ MAX_HOPS = 5
 # As a browser would: these ask again with method and form, the others by GET and without it.
 REPEATED_AS_IT_WAS = frozenset({307, 308})
 REDIRECTED = frozenset({301, 302, 303}) | REPEATED_AS_IT_WAS
-AT_ONCE = 400  # open connections; the usual limit of file descriptors is 1024, and the API needs some
+# Open connections; the usual limit of file descriptors is 1024, and the API needs some. Documents have their own, so
+# that no call waits for its next verb because someone's callback handler hangs.
+CALLBACKS_AT_ONCE, DOCUMENTS_AT_ONCE = 300, 100
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request to make: `params` travel as a form or, for GET, in the query; `token` names it across retries."""
+    """One request to make: `params` travel as a form or, for GET, in the query; `token` names it across retries.
+
+    `awaited` tells that a call waits for what comes of it.
+    """
 
     url: str
     method: str
     params: Mapping[str, str]
     token: str = ""
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,8 @@ class Web:
         resolver = None if allow_remote else LoopbackResolver()
         connector = aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=5.0)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._callback_turns = asyncio.Semaphore(CALLBACKS_AT_ONCE)
+        self._document_turns = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask(self, request: Ask, then: Callable[[Reply], None]) -> Cancel:
@@ -186,7 +193,7 @@ class Web:
         await self._session.close()
 
     async def _deliver(self, request: Ask, then: Callable[[Reply], None]) -> None:
-        async with self._turns:
+        async with self._document_turns if request.awaited else self._callback_turns:
             reply = await self._request(request)
         then(reply)
 
