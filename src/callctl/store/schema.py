@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
@@ -74,6 +75,8 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
 )
+
+_making = threading.Lock()  # between making a file and closing it nobody else of this process may have it open
 
 
 def short_key(key: str) -> str:
@@ -157,13 +160,20 @@ def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 
 
 def _make_file(path: Path) -> None:
-    if not path.parent.is_dir():
-        path.parent.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-    # SQLite gives the -wal and -shm files the mode of this one.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+    """Make the file if it is not there, for its owner only.
+
+    One that is there must not be opened: closing it would drop the locks that SQLite holds for other connections of
+    this process (POSIX), and another process would then take the log away from under them.
+    """
+    with _making:
+        if not path.parent.is_dir():
+            path.parent.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        # SQLite gives the -wal and -shm files the mode of this one.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 def _version(connection: sqlite3.Connection) -> int:
