@@ -1,0 +1,181 @@
+"""What joins the rules to a watch: it is told of changes, and sets threads to work on what the rules ask for.
+
+``look`` never waits: it decides, passes the brake, and leaves the rest to threads. So nothing here keeps a callback
+waiting for its answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from callctl.actions import ActionEvent
+from callctl.board import Change, Snapshot
+from callctl.errors import CallctlError, StoreError
+from callctl.operations.acting.needs import Claims
+from callctl.policies import Action, Brake, Declined, Engine, Turn
+from callctl.store import OpenClaim
+
+# How often to look for claims that a crashed watch left open.
+RECOVER_EVERY = timedelta(seconds=15)
+
+Start = Callable[[Callable[[], None]], None]
+
+
+class Performer(Protocol):
+    """Who does what rules ask for, or only says so. Called in threads."""
+
+    def perform(self, action: Action) -> ActionEvent | None:
+        """Do it; None if there is nothing to tell."""
+
+    def decline(self, declined: Declined) -> ActionEvent | None:
+        """Tell why it is not done."""
+
+    def recover(self, claim: OpenClaim, action: Action | None, /) -> ActionEvent | None:
+        """Deal with what a crash left."""
+
+
+class Acting:
+    """The rules of one watch at work. ``begin`` and ``look`` belong to one thread; ``news`` to any."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        make_performer: Callable[[Callable[[Action], bool]], Performer],
+        claims: Claims,
+        brake: Brake,
+        now: Callable[[], datetime],
+        start: Start,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            engine: What decides.
+            make_performer: Makes what acts; it is given the question whether a rule still asks for an action.
+            claims: What was done before.
+            brake: What keeps a rule from going wild.
+            now: The time.
+            start: Runs work beside this, in a thread of its own.
+        """
+        self._engine = engine
+        self._performer = make_performer(self._applies)
+        self._claims = claims
+        self._brake = brake
+        self._now = now
+        self._start = start
+        self._snapshot = Snapshot()
+        self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
+        self._queue: deque[Action | Declined] = deque()
+        self._known: set[tuple[str, str]] = set()
+        self._news: deque[ActionEvent | str] = deque()
+        self._recovered_at: datetime | None = None
+
+    def begin(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
+        """Take in what the store knew, and what was done already.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        self._known = self._claims.claimed()
+        self._snapshot = snapshot
+        for change in changes:
+            self._queue += self._engine.recall(change, snapshot, now=self._now())
+
+    def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
+        """Take in what happened; begin what is to be done now. Returns at once."""
+        now = self._now()
+        with self._lock:
+            self._snapshot = snapshot
+            for change in changes:
+                self._queue += self._engine.hear(change, snapshot, now=now)
+            self._queue += self._engine.due(snapshot, now=now)
+        self._pass_on(now)
+        if not self._brake.is_pulled and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
+            self._recovered_at = now
+            self._start(self._recover)
+
+    def news(self) -> list[ActionEvent | str]:
+        """Return what was done, or could not be, since the last call."""
+        found = []
+        while self._news:
+            found.append(self._news.popleft())
+        return found
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the brake was pulled: nothing is done any more until the watch is restarted."""
+        return self._brake.is_pulled
+
+    def _pass_on(self, now: datetime) -> None:
+        """Set to work on what waits, as far as the brake lets it."""
+        while self._queue and not self._brake.is_pulled:
+            asked = self._queue[0]
+            if not self._is_wanted(asked):
+                self._queue.popleft()
+                continue
+            if isinstance(asked, Action) and (turn := self._brake.turn(now)) is not Turn.GO:
+                if turn is Turn.STOP:
+                    self._say_stopped()
+                return
+            self._queue.popleft()
+            self._known.add(asked.key)
+            self._begin_work(asked)
+
+    def _say_stopped(self) -> None:
+        self._queue.clear()
+        self._news.append(
+            f"the rules have stopped: {self._brake.per_minute} actions in a minute (--max-actions). "
+            "The watch goes on; restart it to let them act again"
+        )
+
+    def _is_wanted(self, asked: Action | Declined) -> bool:
+        if asked.key in self._known:
+            return False
+        if isinstance(asked, Action) and not self._applies(asked):
+            return False
+        try:
+            return asked.is_own or self._claims.was_placed(asked.family)
+        except StoreError as error:
+            self._news.append(f"a rule could not act: {error.message}")
+            return False
+
+    def _begin_work(self, asked: Action | Declined) -> None:
+        perform, decline = self._performer.perform, self._performer.decline
+        work = (lambda: perform(asked)) if isinstance(asked, Action) else (lambda: decline(asked))
+        self._start(lambda: self._tell(work))
+
+    def _tell(self, work: Callable[[], ActionEvent | None]) -> None:
+        try:
+            event = work()
+        except CallctlError as error:
+            self._news.append(f"a rule could not act: {error.message}")
+            return
+        if event is not None:
+            self._news.append(event)
+
+    def _recover(self) -> None:
+        try:
+            claims = self._claims.left_open(now=self._now())
+        except StoreError as error:
+            self._news.append(f"can't look for what a crash left: {error.message}")
+            return
+        for claim in claims:
+            self._start(lambda claim=claim: self._recover_one(claim))  # type: ignore[misc] # the default binds the claim
+
+    def _recover_one(self, claim: OpenClaim) -> None:
+        with self._lock:
+            action = self._engine.again(claim.rule, claim.call_sid, about=claim.about, snapshot=self._snapshot)
+        self._tell(lambda: self._performer.recover(claim, action))
+
+    def _applies(self, action: Action) -> bool:
+        with self._lock:
+            return self._engine.applies(action, self._snapshot)
+
+
+def in_daemon_thread(work: Callable[[], None]) -> None:
+    """Run work in a thread that the program's end does not wait for."""
+    threading.Thread(target=work, daemon=True, name="callctl-rule").start()

@@ -1,0 +1,146 @@
+"""The executor: one action from the look to the record, repeated while the rule still asks for it.
+
+The order is what keeps it honest: look, claim (committed), send, record (in the commit that closes the claim). A crash
+between two of these leaves either nothing, or an open claim that the next watch finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from callctl.actions import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
+from callctl.errors import (
+    ApiError,
+    CallctlError,
+    NetworkError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    StoreError,
+    WrongCallStateError,
+)
+from callctl.operations.acting.deeds import Sleep, carry_out
+from callctl.operations.acting.looking import why_not
+from callctl.operations.acting.needs import Claims, Door, Found, claim_of
+from callctl.policies import Action, Declined, Deed, Redirect
+from callctl.store import OpenClaim
+
+# Longer than one request with all its repetitions may take; renewed before each further one.
+LEASE = timedelta(seconds=90)
+FIRST_PAUSE = 1.0  # seconds, doubled each time; the gateway has repeated it five times by then
+LONGEST_PAUSE = 30.0  # seconds
+
+Applies = Callable[[Action], bool]
+
+
+class Executor:
+    """Does what rules ask for. Blocks: call it in a thread of its own. Safe for several at once."""
+
+    def __init__(
+        self, door: Door, claims: Claims, *, now: Callable[[], datetime], sleep: Sleep, applies: Applies
+    ) -> None:
+        """Prepare. ``applies`` tells whether a rule still asks for an action, as far as the board knows."""
+        self._door = door
+        self._claims = claims
+        self._now = now
+        self._sleep = sleep
+        self._applies = applies
+
+    def perform(self, action: Action) -> ActionEvent | None:
+        """Do an action; return what came of it, or None if it was done before or is no longer asked for.
+
+        Raises:
+            StoreError: The claim could not be kept, so nothing was sent; or what came of it could not be.
+        """
+        claim = claim_of(action)
+        found = self._look(action)
+        if isinstance(found, _GivenUp) or not self._claim(claim):
+            return None
+        return self._settle(claim, action.deed, found or self._send(action, claim))
+
+    def decline(self, declined: Declined) -> ActionEvent | None:
+        """Write down why a rule asks for nothing; None if that was written down before."""
+        deed = declined.rule.then
+        claim = OpenClaim(declined.rule.name, declined.call_sid, declined.about, deed.action)
+        if not self._claim(claim):
+            return None
+        return self._settle(claim, deed, Found(DECLINED, declined.reason))
+
+    def recover(self, claim: OpenClaim, action: Action | None) -> ActionEvent | None:
+        """Deal with a claim that a crash left open; ``action`` is what the rule asks for now, if it still does.
+
+        What ends a call is sent again, for twice ends it once. A redirect is not: it may have been carried out.
+        """
+        now = self._now()
+        if not self._claims.take_over(claim, until=now + LEASE, now=now):
+            return None
+        if action is None or isinstance(action.deed, Redirect):
+            what = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
+            words = f"outcome unknown: callctl stopped before the answer was recorded; {what}"
+            return self._settle(claim, action.deed if action else None, Found(UNKNOWN, words))
+        found = self._look(action)
+        if isinstance(found, _GivenUp):
+            return self._settle(claim, action.deed, _NO_LONGER)
+        return self._settle(claim, action.deed, found or self._send(action, claim))
+
+    def _claim(self, claim: OpenClaim) -> bool:
+        now = self._now()
+        return self._claims.claim(claim, now=now, until=now + LEASE)
+
+    def _settle(self, claim: OpenClaim, deed: Deed | None, found: Found) -> ActionEvent:
+        event = found.event(claim, deed, at=self._now())
+        self._claims.settle(claim, event)
+        return event
+
+    def _send(self, action: Action, claim: OpenClaim) -> Found:
+        def once() -> Found:
+            self._claims.renew(claim, until=self._now() + LEASE)
+            return carry_out(self._door, action.call_sid, action.deed, sleep=self._sleep)
+
+        found = self._patiently(action, once, once_only=isinstance(action.deed, Redirect))
+        return _NO_LONGER if found is None or isinstance(found, _GivenUp) else found
+
+    def _look(self, action: Action) -> Found | _GivenUp | None:
+        return self._patiently(action, lambda: why_not(self._door, self._claims, action), once_only=False)
+
+    def _patiently(
+        self, action: Action, work: Callable[[], Found | None], *, once_only: bool
+    ) -> Found | _GivenUp | None:
+        """Work until there is an answer, with growing pauses, as long as the rule asks for it."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return work()
+            except StoreError:
+                raise
+            except CallctlError as error:
+                found = _meaning(error, once_only=once_only)
+            if found is not None:
+                return found
+            self._sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            if not self._applies(action):
+                return _GivenUp()
+
+
+class _GivenUp:
+    """The rule no longer asks for it."""
+
+
+_NO_LONGER = Found(DECLINED, "the rule no longer asked for it when it could be sent")
+
+
+def _meaning(error: CallctlError, *, once_only: bool) -> Found | None:
+    """Return what a failure means for good, or None if the request may be sent again."""
+    if isinstance(error, WrongCallStateError):
+        words = f"the call got there first: it is not in a state for this ({error.code or error.status})"
+        return Found(LATE, words, code=error.code)
+    if isinstance(error, OutcomeUnknownError):
+        return Found(UNKNOWN, f"outcome unknown: {error.message}")
+    # Refused connections, unknown hosts and 429 were never processed (sheet section 3, 20429).
+    if isinstance(error, RateLimitedError | NetworkError):
+        return None
+    if isinstance(error, ApiError) and error.status >= 500:
+        return Found(UNKNOWN, f"outcome unknown: {error.message}", code=error.code) if once_only else None
+    code = error.code if isinstance(error, ApiError) else None
+    return Found(REFUSED, f"refused: {error.message}", code=code)

@@ -1,0 +1,96 @@
+"""What acting needs of the gateway and of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from callctl.actions import ActionEvent
+from callctl.calls import Call
+from callctl.policies import Action, Deed
+from callctl.store import OpenClaim
+
+
+class Door(Protocol):
+    """What can be asked of Twilio. Everything raises CallctlError."""
+
+    def fetch(self, sid: str) -> Call:
+        """Return a call; right after a change the answer may be old."""
+
+    def live_children(self, sid: str) -> Iterable[Call]:
+        """Return the child legs of a call that have not ended."""
+
+    def cancel(self, sid: str) -> Call:
+        """Ask that a call be ended unless it was answered."""
+
+    def hangup(self, sid: str) -> Call:
+        """Ask that a call be ended."""
+
+    def redirect_to(self, sid: str, *, url: str, method: str | None) -> Call:
+        """Give a call in progress other TwiML."""
+
+    def limit_time(self, sid: str, seconds: int) -> Call:
+        """Limit a call's length."""
+
+
+class Claims(Protocol):
+    """What happened once per rule and leg. Each call is committed when it returns; all raise StoreError."""
+
+    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
+        """Claim; False if it was claimed before."""
+
+    def renew(self, claim: OpenClaim, *, until: datetime) -> None:
+        """Hold a claim for longer."""
+
+    def take_over(self, claim: OpenClaim, *, until: datetime, now: datetime) -> bool:
+        """Take a claim that was left open; False if somebody else has it."""
+
+    def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
+        """Close a claim and keep what came of it."""
+
+    def release(self, claim: OpenClaim) -> None:
+        """Give a claim back: nothing was sent."""
+
+    def left_open(self, *, now: datetime) -> list[OpenClaim]:
+        """Return the claims of watches that crashed."""
+
+    def claimed(self) -> set[tuple[str, str]]:
+        """Return rule and leg of all claims."""
+
+    def asked_of(self, call_sid: str) -> list[ActionEvent]:
+        """Return what was asked of a leg."""
+
+    def was_placed(self, call_sid: str) -> bool:
+        """Tell whether callctl placed a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of an action: a word of ``callctl.actions``, the same for people, and what the API answered."""
+
+    result: str
+    outcome: str
+    status: str | None = None
+    code: str | None = None
+
+    def event(self, claim: OpenClaim, deed: Deed | None, *, at: datetime) -> ActionEvent:
+        """Return it as what the store keeps; without a deed where nobody knows any more what was sent."""
+        return ActionEvent(
+            at,
+            claim.call_sid,
+            claim.action,
+            () if deed is None else deed.request(),
+            self.outcome,
+            self.status,
+            claim.rule,
+            claim.about if claim.about != claim.call_sid else None,
+            self.result,
+            self.code,
+        )
+
+
+def claim_of(action: Action) -> OpenClaim:
+    """Return what is claimed for an action."""
+    return OpenClaim(action.rule.name, action.call_sid, action.about, action.deed.action)

@@ -1,0 +1,47 @@
+"""The rehearsal: what the rules would do, told and not done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from callctl.actions import REHEARSED, ActionEvent
+from callctl.errors import CallctlError
+from callctl.operations.acting.looking import why_not
+from callctl.operations.acting.needs import Claims, Door, Found, claim_of
+from callctl.policies import Action, Declined, Redirect
+from callctl.store import OpenClaim
+
+
+class Rehearsal:
+    """Takes the executor's place under ``--dry-run``: it looks, and neither claims, nor sends, nor writes down."""
+
+    def __init__(self, door: Door, claims: Claims, *, now: Callable[[], datetime]) -> None:
+        """Prepare."""
+        self._door = door
+        self._claims = claims
+        self._now = now
+
+    def perform(self, action: Action) -> ActionEvent | None:
+        """Return what would be done, or why it would not."""
+        try:
+            reason = why_not(self._door, self._claims, action)
+        except CallctlError as error:
+            return self._event(claim_of(action), action, f"would look first, but can't: {error.message}")
+        if reason is not None:
+            return self._event(claim_of(action), action, f"would not be done: {reason.outcome}")
+        deed = action.deed
+        to = f" to {deed.name}" if isinstance(deed, Redirect) else ""
+        return self._event(claim_of(action), action, f"would {deed.action}{to}")
+
+    def decline(self, declined: Declined) -> ActionEvent | None:
+        """Return why nothing would be done."""
+        claim = OpenClaim(declined.rule.name, declined.call_sid, declined.about, declined.rule.then.action)
+        return self._event(claim, declined, f"would not be done: {declined.reason}")
+
+    def recover(self, _claim: OpenClaim, _action: Action | None, /) -> ActionEvent | None:
+        """Leave what a crash left to a watch that acts."""
+        return None
+
+    def _event(self, claim: OpenClaim, asked: Action | Declined, words: str) -> ActionEvent:
+        return Found(REHEARSED, f"dry run: {words}").event(claim, asked.rule.then, at=self._now())

@@ -1,0 +1,97 @@
+"""``--after-dial`` with the documents that people write, and with somebody else at the same calls."""
+
+from __future__ import annotations
+
+import pytest
+from playing import seconds
+from running import EACH_READING
+from staging import Stage, now
+
+from callctl.actions import DECLINED, DONE, ActionEvent
+from callctl.policies import Redirect
+from callctl.policies.flags import after_dial
+from callctl.store.sqlite import SqliteStore
+
+PAUSE = "<Pause length='3600'/>"
+
+
+def survey(stage: Stage) -> Stage:
+    stage.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
+    return stage.act(after_dial(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(0.3)))
+
+
+def dial(stage: Stage, *, attributes: str = "", after: str = "", who: str = "", noun: str = "") -> str:
+    inner = noun or stage.noun("Sip", who or "sip:hangs-up@example.com")
+    return stage.place(twiml=f"<Response><Dial {attributes}>{inner}</Dial>{after}</Response>")
+
+
+@pytest.mark.parametrize("stage", EACH_READING, indirect=True)
+def test_each_document_gets_what_it_allows(stage: Stage) -> None:
+    survey(stage)
+    site = stage.site
+    site.documents["/thanks"] = f"<Response>{PAUSE}</Response>"
+    second = stage.noun("Client", "answers")
+    # A callee who declines is asked first, in a document of his own.
+    site.documents["/whisper"] = "<Response><Hangup/></Response>"
+    keeps = dial(stage, after=PAUSE)
+    keeps_by_action = dial(stage, attributes=f"action='{site.url}/thanks'")
+    ends = dial(stage)
+    dials_again = dial(stage, after=f"<Dial>{second}</Dial>{PAUSE}")
+    nobody = dial(stage, who="sip:busy@example.com", after=PAUSE)
+    declined = dial(stage, noun=stage.noun("Number", "+12025550100", url=f"{site.url}/whisper"), after=PAUSE)
+    stage.until(lambda: {event.call_sid for event in stage.events} >= {keeps, keeps_by_action, ends, declined})
+    stage.settle(0.5)
+    told = {event.call_sid: event for event in stage.events}
+    assert told[keeps].result == told[keeps_by_action].result == DONE
+    assert (told[ends].result, told[ends].outcome) == (DECLINED, "it has ended already: completed")
+    assert told[declined].result == DONE  # it was answered: a whisper that declines can't be told apart
+    assert dials_again not in told
+    assert nobody not in told
+    assert sorted(stage.sent("Url", f"{site.url}/survey")) == sorted([keeps, keeps_by_action, declined])
+    assert site.asked.count("/survey") == 3
+
+
+def test_a_survey_that_itself_dials_is_not_repeated(stage: Stage) -> None:
+    survey(stage)
+    again = stage.noun("Sip", "sip:hangs-up@example.com")
+    stage.site.documents["/survey"] = f"<Response><Dial>{again}</Dial>{PAUSE}</Response>"
+    parent = dial(stage, after=PAUSE)
+    stage.until(lambda: sum(leg.is_final for leg in stage.legs_under(parent)) == 2)
+    stage.settle(0.5)
+    assert stage.sent("Url", f"{stage.site.url}/survey") == [parent]
+
+
+def test_after_a_redirect_by_hand_nothing_is_done(stage: Stage) -> None:
+    survey(stage)
+    by_hand = dial(stage, who="sip:answers@example.com", after=PAUSE)
+    stage.until(lambda: any(leg.status == "in-progress" for leg in stage.legs_under(by_hand)))
+    request = (("Twiml", f"<Response>{PAUSE}</Response>"),)
+    stage.redirect_by_hand(by_hand, request[0][1])
+    store = SqliteStore(stage.home / "events.db", world="stage")
+    store.record_action(ActionEvent(now(), by_hand, "redirect", request, "to other TwiML", "in-progress"))
+    store.close()
+    stage.until(lambda: bool(stage.events))
+    (event,) = stage.events
+    assert (event.result, event.call_sid) == (DECLINED, by_hand)
+    assert event.outcome == "callctl itself changed it before (redirect)"
+    assert not stage.sent("Url", f"{stage.site.url}/survey")
+
+
+def test_a_live_leg_that_tells_nothing_is_found_by_asking(stage: Stage) -> None:
+    """The second Dial has no status callbacks, so the board knows nothing of its leg."""
+    survey(stage)
+    parent = dial(stage, after=f"<Dial><Sip>sip:answers@example.com</Sip></Dial>{PAUSE}")
+    stage.until(lambda: bool(stage.events))
+    (event,) = stage.events
+    assert (event.call_sid, event.result, event.outcome) == (parent, DECLINED, "it has another live leg")
+
+
+@pytest.mark.parametrize("faults", [{"shuffle": True}, {"duplicate": 1.0}], ids=str)
+def test_shuffled_and_doubled_callbacks_change_nothing(stage: Stage, faults: dict[str, float]) -> None:
+    survey(stage)
+    parent = dial(stage, after=PAUSE)
+    stage.until_of_rest(stage.child_of_rest(parent), "completed")
+    stage.mix(shuffle="shuffle" in faults, copies=2 if "duplicate" in faults else 1)
+    stage.until(lambda: bool(stage.events))
+    stage.settle(0.5)
+    assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]

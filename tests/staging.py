@@ -1,0 +1,234 @@
+"""Rules at work against a real simulator: callbacks arrive over HTTP, and so do the requests that the rules send."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+from running import env_for
+
+from callctl.actions import ActionEvent
+from callctl.board import Board, Change, Leg
+from callctl.calls import Call
+from callctl.events import CallEvent
+from callctl.gateway import CallQuery, Gateway, PlaceRequest, RedirectRequest
+from callctl.operations.acting.acting import Acting, in_daemon_thread
+from callctl.operations.acting.doorway import Doorway
+from callctl.operations.acting.executor import Executor
+from callctl.policies import Brake, Engine, Rule, Scope
+from callctl.settings import load
+from callctl.simulator import Simulator
+from callctl.store.claims import SqliteClaims
+
+EVENTS = ("initiated", "ringing", "answered", "completed")
+ALL_EVENTS = "initiated ringing answered completed"
+LIMIT = 20.0  # seconds that anything may take
+WORLD = "stage"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def gateway_for(simulator: Simulator, home: Path) -> Gateway:
+    settings = load({**env_for(simulator), "HOME": str(home)}, cwd=home)
+    return Gateway(settings, sleep=time.sleep, random=random.random)
+
+
+class Site:
+    """A web site on loopback: takes status callbacks, and serves documents by path."""
+
+    def __init__(self) -> None:
+        self.forms: queue.SimpleQueue[list[tuple[str, str]]] = queue.SimpleQueue()
+        self.asked: list[str] = []
+        self.documents: dict[str, str] = {}
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+                if self.path == "/status":
+                    site.forms.put(parse_qsl(body, keep_blank_values=True))
+                    self.send_response(204)
+                    self.end_headers()
+                    return
+                site.asked.append(self.path)
+                document = site.documents.get(self.path, "<Response/>").encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/xml")
+                self.send_header("Content-Length", str(len(document)))
+                self.end_headers()
+                self.wfile.write(document)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 256  # callbacks come in bursts
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True, kwargs={"poll_interval": 0.05}).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Stage:
+    """A simulator, a site, and rules that act on what the site is told."""
+
+    def __init__(self, simulator: Simulator, site: Site, home: Path) -> None:
+        self.simulator = simulator
+        self.site = site
+        self.home = home
+        self.gateway = gateway_for(simulator, home)
+        self.board = Board()
+        self.claims = SqliteClaims(home / "events.db", world=WORLD)
+        self.acting: Acting | None = None
+        self._lost: Callable[[dict[str, str]], bool] = lambda _: False
+        self.events: list[ActionEvent] = []
+        self.notes: list[str] = []
+
+    def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: Brake | None = None) -> Self:
+        """Set rules to work."""
+        door = Doorway(self.gateway)
+        self.acting = Acting(
+            Engine(rules, scope=scope),
+            make_performer=lambda applies: Executor(door, self.claims, now=now, sleep=time.sleep, applies=applies),
+            claims=self.claims,
+            brake=brake or Brake(),
+            now=now,
+            start=in_daemon_thread,
+        )
+        self.acting.begin([], self.board.snapshot())
+        return self
+
+    def place(self, to: str = "+12025550100", *, twiml: str | None = None, callbacks: bool = True) -> str:
+        request = PlaceRequest(
+            to=to,
+            from_="+15005550006",
+            twiml=twiml or "<Response><Pause length='600'/></Response>",
+            status_callback=f"{self.site.url}/status" if callbacks else None,
+            status_callback_events=EVENTS if callbacks else (),
+        )
+        return self.gateway.place(request).sid
+
+    def noun(self, name: str, address: str, **attributes: str) -> str:
+        """Return a noun of Dial that tells of its leg."""
+        more = "".join(f" {key}='{value}'" for key, value in attributes.items())
+        told = f"statusCallback='{self.site.url}/status' statusCallbackEvent='{ALL_EVENTS}'"
+        return f"<{name} {told}{more}>{address}</{name}>"
+
+    def children(self, parent: str) -> list[Call]:
+        return list(self.gateway.list(CallQuery(parent_call_sid=parent), limit=None))
+
+    def look(self) -> Sequence[Change]:
+        """Take in what arrived, and let the rules look."""
+        changes = []
+        while not self.site.forms.empty():
+            form = self.site.forms.get()
+            if self._lost(dict(form)):
+                continue
+            event = CallEvent.from_form(form, received_at=now(), world=WORLD, verified=True)
+            change = self.board.apply(event)
+            if change is not None:
+                changes.append(change)
+        if self.acting is not None:
+            self.acting.look(changes, self.board.snapshot())
+            for one in self.acting.news():
+                if isinstance(one, ActionEvent):
+                    self.events.append(one)
+                else:
+                    self.notes.append(one)
+        return changes
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Go on until a condition holds."""
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < deadline, f"never so; actions {self.events}, notes {self.notes}"
+            self.look()
+            time.sleep(0.02)
+
+    def until_of_rest(self, sid: str, status: str) -> None:
+        """Wait until REST shows a status, without taking in what arrives meanwhile."""
+        deadline = time.monotonic() + LIMIT
+        while self.gateway.fetch(sid).status != status:
+            assert time.monotonic() < deadline, f"{sid} never was {status}"
+            time.sleep(0.02)
+
+    def lose(self, chosen: Callable[[dict[str, str]], bool]) -> None:
+        """Lose some of the callbacks that arrive."""
+        self._lost = chosen
+
+    def sent(self, name: str, value: str) -> list[str]:
+        """Return the calls of which this was asked."""
+        asked = (one for one in self.simulator.requests if value in one.form.get(name, ()))
+        return [one.path.rpartition("/")[2].removesuffix(".json") for one in asked]
+
+    def settle(self, seconds: float) -> None:
+        """Go on for a while, to see that nothing more is done."""
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() >= end)
+
+    def legs_under(self, parent: str) -> Sequence[Leg]:
+        """Return the child legs that callbacks told of."""
+        return [leg for leg in self.board.snapshot().legs.values() if leg.parent_call_sid == parent]
+
+    def redirect_by_hand(self, sid: str, twiml: str) -> None:
+        """Do what ``callctl redirect`` does, at the same time as the rules."""
+        self.gateway.redirect(sid, RedirectRequest(twiml=twiml))
+
+    def child_of_rest(self, parent: str) -> str:
+        """Wait for a child leg in REST, without taking in what arrives meanwhile."""
+        deadline = time.monotonic() + LIMIT
+        while not (children := self.children(parent)):
+            assert time.monotonic() < deadline, f"{parent} never had a child"
+            time.sleep(0.02)
+        return children[0].sid
+
+    def mix(self, *, shuffle: bool, copies: int) -> None:
+        """Shuffle or multiply what has arrived and was not taken in."""
+        forms = []
+        while not self.site.forms.empty():
+            forms.append(self.site.forms.get())
+        forms *= copies
+        if shuffle:
+            random.Random(1).shuffle(forms)
+        for form in forms:
+            self.site.forms.put(form)
+
+    def status(self, sid: str) -> str:
+        """Return what callbacks told of a leg."""
+        leg = self.board.snapshot().leg(sid)
+        return leg.status if leg else ""
+
+    def only_child(self, parent: str) -> str:
+        """Return the SID of the child leg, as callbacks tell it."""
+        (family,) = [family for family in self.board.snapshot().families if family.sid == parent]
+        (child,) = family.children
+        return child.call_sid
+
+
+@contextmanager
+def a_stage(home: Path, **options: Any) -> Iterator[Stage]:
+    """Return a stage with a simulator twenty times as fast as life; options are the simulator's."""
+    site = Site()
+    with Simulator(**({"speed": 20.0, "seed": 1} | options)) as simulator:
+        stage = Stage(simulator, site, home)
+        try:
+            yield stage
+        finally:
+            stage.claims.close()
+            site.close()
