@@ -1,13 +1,16 @@
 """``hangup --all`` and SIDs on stdin: which calls, after asking, in which order."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from cli.world import ANSWERS, BUSY, NEVER, World, talk
 from gateway.scripted import Asked, Server, Turn, call, reply
-from processes import OnTerminal, Piped
+from processes import OnTerminal, Piped, environment
 from running import Callctl, Outcome, env_for
 
 from callctl.simulator import Simulator
@@ -276,6 +279,24 @@ def test_until_none_stays_within_max(callctl: Callctl) -> None:
         assert server.ended == [f"CA{1:032d}"]
     assert outcome.code == 9
     assert "with those that match now it would be more than --max 2" in outcome.err
+
+
+# Nobody reads
+
+
+@pytest.mark.parametrize("command", [("hangup",), ("redirect", "--url", "survey")])
+def test_a_reader_that_has_seen_enough_stops_nothing(home: Path, command: tuple[str, ...]) -> None:
+    with Simulator(port=0) as simulator:
+        sids = [f"CA{number:032d}" for number in range(30)]
+        env = environment(home, {**env_for(simulator), "CALLCTL_URL_SURVEY": f"{simulator.url}/simulator/survey"})
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as pipe:
+            args = [sys.executable, "-m", "callctl", command[0], *sids, *command[1:]]
+            done = subprocess.run(args, env=env, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 8  # none of them is there
+        assert "Traceback" not in done.stderr
+        assert len({one.path for one in simulator.requests if "/Calls/" in one.path}) == 30
 
 
 # Interrupted

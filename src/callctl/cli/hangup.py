@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callctl.calls import CallStatus
-from callctl.cli import filters, options
+from callctl.cli import completing, filters, options
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import Outcome, show_alone, show_among_others
 from callctl.cli.runtime import Form, Runtime
@@ -48,7 +48,11 @@ def hangup(
     ctx: typer.Context,
     calls: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CALL]...", help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin."),
+        typer.Argument(
+            metavar="[CALL]...",
+            autocompletion=completing.call_sids,
+            help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin.",
+        ),
     ] = None,
     only_ringing: Annotated[
         bool, typer.Option("--only-ringing", help="Leave a call alone that was answered meanwhile.")
@@ -119,9 +123,11 @@ def hangup(
             if len(sids) == 1 and not family and not dry_run:
                 _end_alone(runtime, gateway, memory, sids[0], manner=manner)
                 return
+        from callctl.cli.confirming import Consent
         from callctl.cli.hangup_many import Many
 
-        many = Many(runtime, gateway, memory, manner=manner, parallel=parallel, dry_run=dry_run, yes=yes, limit=max_)
+        consent = Consent(yes, max_)
+        many = Many(runtime, gateway, memory, manner=manner, parallel=parallel, dry_run=dry_run, consent=consent)
         if all_:
             many.end_matching(chosen, repeat=repeat)
         else:

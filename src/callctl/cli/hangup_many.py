@@ -11,13 +11,14 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from callctl.calls import Call, CallStatus
+from callctl.cli.confirming import Consent
 from callctl.cli.filters import Filters, find_calls
 from callctl.cli.hangup import Manner, asked_for, ender, outcome_of
 from callctl.cli.memory import Memory
-from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, calls, failure, show_among_others, some
+from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, Teller, calls, failure, show_among_others, some
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
-from callctl.errors import CallctlError, PartlyFailedError, UsageError, WaitTimeoutError
+from callctl.errors import PartlyFailedError, UsageError, WaitTimeoutError
 from callctl.operations.many import Done, Failed, for_each
 from callctl.operations.relatives import family_of
 
@@ -43,8 +44,7 @@ class Many:
         manner: Manner,
         parallel: int,
         dry_run: bool,
-        yes: bool,
-        limit: int | None,
+        consent: Consent,
     ) -> None:
         self._runtime = runtime
         self._gateway = gateway
@@ -52,8 +52,8 @@ class Many:
         self._manner = manner
         self._parallel = parallel
         self._dry_run = dry_run
-        self._yes = yes
-        self._limit = limit
+        self._consent = consent
+        self._teller = Teller(runtime)
         self._outcomes: dict[str, Outcome] = {}
 
     def end_named(self, sids: Sequence[str], *, family: bool, on_stdin: bool) -> None:
@@ -64,7 +64,7 @@ class Many:
             PartlyFailedError: Some were not ended.
         """
         if on_stdin and len(sids) > 1 and not self._dry_run:
-            self._check_confirmed(len(sids), source="on stdin")
+            self._consent.check_stdin(len(sids))
         waves: list[list[str]] = [list(sids)]
         if family:
             families = [family_of(self._gateway, sid) for sid in sids]
@@ -88,8 +88,7 @@ class Many:
         if self._manner.only_ringing:
             chosen = _only_ringing(chosen)
         if not self._dry_run:
-            self._check_flags()
-        deadline = None if repeat is None else time.monotonic() + repeat
+            self._consent.check_flags(self._runtime)
         matching = self._matching(chosen)
         if not matching:
             self._runtime.say("callctl: no live call matches")
@@ -97,7 +96,8 @@ class Many:
         if self._dry_run:
             self._show_dry([(call.sid, call) for call in matching])
             return
-        self._confirm(matching)
+        self._consent.ask(self._runtime, matching)
+        deadline = None if repeat is None else time.monotonic() + repeat
         if deadline is not None:
             self._runtime.say(
                 "callctl: repeating until no call matches; this does not stop the application that places them"
@@ -109,46 +109,15 @@ class Many:
         found = find_calls(self._gateway, chosen, limit=None)
         with Progress(self._runtime, lambda count: f"{calls(count)} found") as progress:
             # One more than are allowed is enough to know.
-            enough = None if self._limit is None or self._dry_run else self._limit + 1
+            enough = None if self._consent.limit is None or self._dry_run else self._consent.limit + 1
             matching = list(islice(progress.counted(found), enough))
         if enough is not None and len(matching) == enough:
             raise UsageError(
-                f"more calls match than --max {self._limit}: nothing was ended", hint="look at them with --dry-run"
+                f"more calls match than --max {self._consent.limit}: nothing was ended",
+                hint="look at them with --dry-run",
             )
         matching.sort(key=_urgency)
         return matching
-
-    # Asking
-
-    def _check_flags(self) -> None:
-        if self._runtime.may_ask or (self._yes and self._limit is not None):
-            return
-        raise UsageError(
-            "there is no terminal to ask at, and --all may end many calls",
-            hint="give --yes and --max N: with more than N matches nothing is ended; --dry-run shows what matches",
-        )
-
-    def _check_confirmed(self, count: int, *, source: str) -> None:
-        if not self._yes or self._limit is None:
-            raise UsageError(
-                f"{calls(count)} {source}, and nobody can be asked whether they are meant",
-                hint="give --yes and --max N: with more than N nothing is ended",
-            )
-        if count > self._limit:
-            raise UsageError(f"{calls(count)} {source}, more than --max {self._limit}: nothing was ended")
-
-    def _confirm(self, matching: Sequence[Call]) -> None:
-        if self._yes:
-            return
-        from callctl.views.tables import print_calls
-
-        runtime = self._runtime
-        print_calls(runtime.console(), matching)
-        count = len(matching)
-        runtime.stderr.write(f"Type {count} to end {'this call' if count == 1 else f'these {count} calls'}: ")
-        runtime.stderr.flush()
-        if runtime.stdin.readline().strip() != str(count):
-            raise CallctlError("not confirmed: nothing was ended")
 
     # Ending
 
@@ -178,7 +147,7 @@ class Many:
         news = [one for one in told if self._is_news(one)]
         self._outcomes.update((one.sid, one) for one in told)
         for one in news:
-            show_among_others(self._runtime, one)
+            self._teller.tell(one)
         asked = [one.to_event(datetime.now(UTC)) for one in news if asked_for(one)]
         if asked:
             self._memory.note(asked)
@@ -200,8 +169,10 @@ class Many:
             if time.monotonic() >= deadline:
                 return [call.sid for call in found]
             fresh = {call.sid for call in found} - self._outcomes.keys()
-            if self._limit is not None and len(self._outcomes) + len(fresh) > self._limit:
-                self._runtime.say(f"callctl: with those that match now it would be more than --max {self._limit}")
+            if self._consent.limit is not None and len(self._outcomes) + len(fresh) > self._consent.limit:
+                self._runtime.say(
+                    f"callctl: with those that match now it would be more than --max {self._consent.limit}"
+                )
                 return [call.sid for call in found]
             self._end(_waves(sorted(found, key=_urgency)))
 
@@ -246,6 +217,7 @@ class Many:
                 f"{len(missed)} of {calls(len(outcomes))} not ended: {some([told.sid for told in missed])}",
                 hint="`callctl list --live` shows what is left",
             )
+        self._teller.finish()
 
     def _is_missed(self, told: Outcome) -> bool:
         waited = self._manner.wait is not None

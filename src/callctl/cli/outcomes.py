@@ -11,6 +11,7 @@ from callctl.actions import ActionEvent
 from callctl.calls import Call
 from callctl.cli import exits
 from callctl.cli.runtime import Form, Runtime, error_record
+from callctl.cli.streams import OutputError, ReaderGoneError, give_up_on
 from callctl.errors import CallctlError
 from callctl.views.foreign import printable
 
@@ -93,6 +94,29 @@ def show_among_others(runtime: Runtime, outcome: Outcome) -> None:
         runtime.write("\t".join(printable(text) for text in (outcome.sid, outcome.status, outcome.result)))
     elif outcome.error is None:
         runtime.write(printable(outcome.sentence))
+
+
+class Teller:
+    """Tells outcomes of several calls. When stdout can't be written any more, the calls are dealt with all the same."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._fault: OutputError | ReaderGoneError | None = None
+
+    def tell(self, outcome: Outcome) -> None:
+        """Write one outcome."""
+        if self._fault is not None:
+            return
+        try:
+            show_among_others(self._runtime, outcome)
+        except (OutputError, ReaderGoneError) as error:
+            self._fault = error  # a reader like `head` must not stop a hang-up half-way
+            give_up_on(self._runtime.stdout)
+
+    def finish(self) -> None:
+        """Raise what went wrong with stdout, now that the calls are dealt with."""
+        if self._fault is not None:
+            raise self._fault
 
 
 def some(sids: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from callctl.calls import Call
 from callctl.cli.memory import Memory
-from callctl.cli.outcomes import Outcome, calls, failure, show_alone, show_among_others, some
+from callctl.cli.outcomes import Outcome, Teller, calls, failure, show_alone, some
 from callctl.cli.runtime import Runtime
 from callctl.errors import ApiError, NetworkError, NotFoundError, PartlyFailedError
 from callctl.operations import redirecting
@@ -45,6 +45,7 @@ class Redirecting:
         self._request = request
         self._where = where
         self._again = again
+        self._teller = Teller(runtime)
         self._relatives: dict[str, Relatives | None] = {}
 
     def others(self, sids: Sequence[str], *, on: str) -> list[str]:
@@ -76,6 +77,7 @@ class Redirecting:
                 failed += self._take(group)
         if failed:
             raise PartlyFailedError(f"{len(failed)} of {calls(len(sids))} not redirected: {some(failed)}")
+        self._teller.finish()
 
     # One call
 
@@ -167,10 +169,10 @@ class Redirecting:
         done = [result.value for result in group if isinstance(result, Done)]
         failed = [result for result in group if isinstance(result, Failed)]
         for told in done:
-            show_among_others(self._runtime, told)
+            self._teller.tell(told)
         for result in failed:
             request = tuple(self._request.parameters())
-            show_among_others(self._runtime, failure("redirect", result.sid, request=request, error=result.error))
+            self._teller.tell(failure("redirect", result.sid, request=request, error=result.error))
         if done:
             self._memory.note([told.to_event(datetime.now(UTC)) for told in done])
         return [result.sid for result in failed]

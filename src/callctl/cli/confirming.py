@@ -1,0 +1,63 @@
+"""Asking before many calls are changed, and the flags that stand for an answer where nobody can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from callctl.calls import Call
+from callctl.cli.outcomes import calls
+from callctl.cli.runtime import Runtime
+from callctl.errors import CallctlError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What was agreed to on the command line: ``--yes``, and ``--max`` as ``limit``."""
+
+    yes: bool
+    limit: int | None
+
+    def check_flags(self, runtime: Runtime) -> None:
+        """Make sure, before anything is asked for, that there is a way to agree.
+
+        Raises:
+            UsageError: Nobody can be asked, and a flag is missing.
+        """
+        if runtime.may_ask or (self.yes and self.limit is not None):
+            return
+        raise UsageError(
+            "there is no terminal to ask at, and --all may end many calls",
+            hint="give --yes and --max N: with more than N matches nothing is ended; --dry-run shows what matches",
+        )
+
+    def check_stdin(self, count: int) -> None:
+        """Make sure that calls named on stdin are all meant: a list may have come from anywhere.
+
+        Raises:
+            UsageError: A flag is missing, or there are more than was agreed to.
+        """
+        if not self.yes or self.limit is None:
+            raise UsageError(
+                f"{calls(count)} on stdin, and nobody can be asked whether they are meant",
+                hint="give --yes and --max N: with more than N nothing is ended",
+            )
+        if count > self.limit:
+            raise UsageError(f"{calls(count)} on stdin, more than --max {self.limit}: nothing was ended")
+
+    def ask(self, runtime: Runtime, matching: Sequence[Call]) -> None:
+        """Show the calls and have their number typed, unless ``--yes`` was given.
+
+        Raises:
+            CallctlError: Something else was typed.
+        """
+        if self.yes:
+            return
+        from callctl.views.tables import print_calls
+
+        print_calls(runtime.console(), matching)
+        count = len(matching)
+        runtime.stderr.write(f"Type {count} to end {'this call' if count == 1 else f'these {count} calls'}: ")
+        runtime.stderr.flush()
+        if runtime.stdin.readline().strip() != str(count):
+            raise CallctlError("not confirmed: nothing was ended")
