@@ -225,6 +225,8 @@ def test_help_names_twilios_ring_limits_and_warns_of_the_survey(
     assert "Twilio's own ring limit" in words
     assert "Twilio's ring limit for the destinations" in words
     assert "every DialCallStatus, busy and no-answer included" in words
+    assert "To DialCallStatus=completed: <Response><Gather" in words
+    assert "To any other: <Response><Hangup/></Response>" in words
 
 
 # --- the dry run
