@@ -32,7 +32,14 @@ def callctl(home: Path) -> Callctl:
 
 
 @pytest.fixture
-def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
-    """Return a running simulator on a free port; a test may choose the readings of Twilio's text it goes by."""
-    with Simulator(port=0, readings=getattr(request, "param", ())) as simulator:
+def simulator() -> Iterator[Simulator]:
+    """Return a running simulator on a free port, in real time."""
+    with Simulator(port=0) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def hasty(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """Return a simulator whose calls live five times as fast, by the readings of Twilio's text that the test names."""
+    with Simulator(port=0, speed=5, readings=getattr(request, "param", ())) as simulator:
         yield simulator

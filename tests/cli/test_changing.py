@@ -5,24 +5,25 @@ import time
 from collections.abc import Callable
 
 import pytest
-from running import Callctl, env_for
+from running import EACH_READING, Callctl, env_for
 
 from callctl.simulator import Simulator
 
 Env = dict[str, str]
 Place = Callable[..., str]
+pytestmark = pytest.mark.parametrize("hasty", EACH_READING, indirect=True, ids="+".join)
 UNKNOWN = "CA" + "0" * 32
 
 
 @pytest.fixture
-def env(simulator: Simulator) -> Env:
-    return env_for(simulator)
+def env(hasty: Simulator) -> Env:
+    return env_for(hasty)
 
 
 @pytest.fixture
 def place(callctl: Callctl, env: Env) -> Place:
     def place(to: str = "+12025550100", *args: str) -> str:
-        what = args or ("--say", "A sentence that takes a good while to say. " * 10)
+        what = args or ("--say", "A sentence that takes a good while to say. " * 50)
         return callctl("place", to, *what, "--status-callback", "none", env=env).out.strip()
 
     return place
@@ -91,12 +92,12 @@ def test_redirecting_a_call_that_is_over_exits_5(callctl: Callctl, env: Env, pla
     assert "21220" in outcome.err
 
 
-def test_the_named_url_brings_its_method(callctl: Callctl, env: Env, place: Place, simulator: Simulator) -> None:
+def test_the_named_url_brings_its_method(callctl: Callctl, env: Env, place: Place, hasty: Simulator) -> None:
     sid = place()
     until(callctl, env, sid, "in-progress")
-    named = {**env, "CALLCTL_URL_AFTER_HOURS": f"GET {simulator.url}/nothing"}
+    named = {**env, "CALLCTL_URL_AFTER_HOURS": f"GET {hasty.url}/nothing"}
     assert callctl("redirect", sid, "--url", "after-hours", env=named).code == 0
-    sent = next(request for request in reversed(simulator.requests) if "Url" in request.form)
+    sent = next(request for request in reversed(hasty.requests) if "Url" in request.form)
     assert sent.form["Method"] == ("GET",)
 
 
