@@ -354,3 +354,16 @@ def test_what_makes_no_sense_exits_2_and_sends_nothing(world: World, args: list[
     assert outcome.code == 2
     assert message in outcome.err
     assert world.simulator.requests == ()
+
+
+def test_a_service_with_uuids_and_codes_as_words(callctl: Callctl, world: World) -> None:
+    with Simulator(port=0, manual_clock=True, dialect="somleng", base_path="/api/laml") as simulator:
+        other = World(simulator, callctl, world.home)
+        sid = other.place(after=4)
+        assert other.callctl("redirect", sid, "--url", "survey").out == f"{sid}\tin-progress\tredirected\n"
+        ringing = other.place(NEVER, after=3)
+        refused = other.callctl("redirect", ringing, "--url", "survey")
+        assert refused.code == 5
+        assert f"{ringing} can't be redirected: it is ringing" in refused.err
+        assert other.callctl("hangup", ringing).out == f"{ringing}\tcanceled\tended\n"
+        assert other.callctl("hangup", ringing).out == f"{ringing}\tcanceled\talready-over\n"
