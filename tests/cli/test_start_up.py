@@ -7,19 +7,31 @@ from importlib.metadata import version
 import pytest
 
 from callctl import __version__
+from callctl.cli.lazy import CATALOGUE, Entry
 
-HEAVY = ("twilio", "aiohttp", "rich", "dotenv", "asyncio", "sqlite3", "requests")
+HEAVY = ("twilio", "aiohttp", "rich", "dotenv", "asyncio", "sqlite3", "requests", "pydantic")
 
 
 def loaded_by(code: str) -> set[str]:
     """Return which of the heavy packages a clean interpreter has loaded after running some code."""
     probe = f"{code}\nimport sys\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-I", "-c", probe], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
     assert loaded_by("import callctl.cli.app, callctl.cli") == set()
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+def test_no_command_loads_anything_heavy_before_it_is_called(entry: Entry) -> None:
+    assert loaded_by(f"import callctl.cli.{entry.place.partition(':')[0]}") == set()
+
+
+@pytest.mark.parametrize("args", [["hangup", "CA" + "0" * 32], ["list"], ["--version"]])
+def test_texts_are_read_without_pydantic(args: list[str]) -> None:
+    code = f"import os\nos.environ.clear()\nfrom callctl.cli.app import main\nmain({args!r})"
+    assert loaded_by(code).isdisjoint({"pydantic", "asyncio", "aiohttp", "twilio"})
 
 
 @pytest.mark.parametrize("code", ["import callctl.gateway", "import callctl.presence"])

@@ -29,6 +29,15 @@ _EVENT_HELP = {
 }
 
 
+_GOALS = {
+    "ringing": "the far end rings",
+    "in-progress": "the call was answered",
+    "answered": "another word for in-progress",
+    "ended": "the call is over, in whatever way",
+}
+_ENDS = ("completed", "busy", "no-answer", "failed", "canceled")
+
+
 def call_sids(ctx: typer.Context, incomplete: str) -> Offer:
     """Offer ``@last``, and the calls that have not ended as far as the local store was told."""
     found = [("@last", "the call placed last")] if incomplete.startswith("@") else []
@@ -55,6 +64,11 @@ def event_names(incomplete: str) -> Offer:
 def statuses(incomplete: str) -> Offer:
     """Offer the statuses that the list can be filtered by."""
     return _beginning(((str(status), "") for status in REST_STATUSES), incomplete)
+
+
+def goals(incomplete: str) -> Offer:
+    """Offer what can be waited for."""
+    return _beginning([*_GOALS.items(), *((status, "this end and no other") for status in _ENDS)], incomplete)
 
 
 def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:

@@ -30,7 +30,10 @@ Live: TypeAlias = Annotated[bool, typer.Option("--live", help="Only calls that a
 Status: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--status", metavar="STATUS", help=f"Only calls with it; repeat for several: {', '.join(REST_STATUSES)}."
+        "--status",
+        metavar="STATUS",
+        autocompletion=completing.statuses,
+        help=f"Only calls with it; repeat for several: {', '.join(REST_STATUSES)}.",
     ),
 ]
 To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="TO", help="Only calls to exactly this.")]

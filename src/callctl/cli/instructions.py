@@ -11,6 +11,7 @@ import typer
 
 from callctl.addresses import why_unreachable
 from callctl.calls import EVENT_NAMES, is_e164, is_endpoint
+from callctl.cli import completing
 from callctl.cli.runtime import Runtime, read_text
 from callctl.cli.times import read_duration
 from callctl.errors import UsageError
@@ -18,7 +19,12 @@ from callctl.settings import NamedUrl, Settings
 
 Url: TypeAlias = Annotated[
     str | None,
-    typer.Option("--url", metavar="NAME|URL", help="TwiML from this URL; NAME stands for CALLCTL_URL_<NAME>."),
+    typer.Option(
+        "--url",
+        metavar="NAME|URL",
+        autocompletion=completing.url_names,
+        help="TwiML from this URL; NAME stands for CALLCTL_URL_<NAME>.",
+    ),
 ]
 Twiml: TypeAlias = Annotated[
     str | None, typer.Option("--twiml", metavar="XML|@FILE|-", help="This TwiML, at most 4,000 characters.")
@@ -37,7 +43,12 @@ Method: TypeAlias = Annotated[
 ]
 FallbackUrl: TypeAlias = Annotated[
     str | None,
-    typer.Option("--fallback-url", metavar="NAME|URL", help="TwiML from here if --url can't be fetched or run."),
+    typer.Option(
+        "--fallback-url",
+        metavar="NAME|URL",
+        autocompletion=completing.url_names,
+        help="TwiML from here if --url can't be fetched or run.",
+    ),
 ]
 AddCallbacks: TypeAlias = Annotated[
     bool,
@@ -48,6 +59,7 @@ Then: TypeAlias = Annotated[
     typer.Option(
         "--then",
         metavar="NAME|URL",
+        autocompletion=completing.url_names,
         help="With --dial: where the call goes when the Dial is over. Twilio asks it with every DialCallStatus, busy "
         "and no-answer included, so a survey must look for completed.",
     ),

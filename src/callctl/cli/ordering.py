@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from callctl.calls import EVENT_NAMES, is_e164
+from callctl.cli import completing
 from callctl.cli.instructions import read_ring_limit, read_seconds
 from callctl.errors import UsageError
 
@@ -52,6 +53,7 @@ Event: TypeAlias = Annotated[
     typer.Option(
         "--event",
         metavar="NAME",
+        autocompletion=completing.event_names,
         help=f"What to be told of; repeat, or separate by commas: {', '.join(EVENT_NAMES)}. All unless told.",
     ),
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from callctl.cli import instructions, options
+from callctl.cli import completing, instructions, options
 from callctl.cli.callbacks import find_callback
 from callctl.cli.selecting import calls_to_change
 from callctl.errors import UsageError
@@ -20,7 +20,11 @@ def redirect(
     ctx: typer.Context,
     calls: Annotated[
         list[str],
-        typer.Argument(metavar="CALL...", help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin."),
+        typer.Argument(
+            metavar="CALL...",
+            autocompletion=completing.call_sids,
+            help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin.",
+        ),
     ],
     url: instructions.Url = None,
     twiml: instructions.Twiml = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.cli import options
+from callctl.cli import completing, options
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.selecting import one_call, open_store
 from callctl.cli.times import read_duration
@@ -26,12 +26,18 @@ _BELIEVED = 5.0
 
 def wait(
     ctx: typer.Context,
-    call: Annotated[str, typer.Argument(metavar="CALL", help="The call: its SID, a start of it, or @last.")],
+    call: Annotated[
+        str,
+        typer.Argument(
+            metavar="CALL", autocompletion=completing.call_sids, help="The call: its SID, a start of it, or @last."
+        ),
+    ],
     goal: Annotated[
         str,
         typer.Option(
             "--for",
             metavar="STATUS",
+            autocompletion=completing.goals,
             help="ringing, in-progress (or answered), ended, or one end: completed, busy, no-answer, failed, canceled.",
         ),
     ],

@@ -1,0 +1,65 @@
+"""The application as a whole: the catalogue of commands, and how their options are read."""
+
+from pathlib import Path
+
+import pytest
+from cli.still import standing_still
+from running import Callctl
+
+from callctl.cli.lazy import CATALOGUE, load
+
+NAMES = [entry.name for entry in CATALOGUE]
+
+
+def test_every_command_is_there_and_said_in_one_line(callctl: Callctl, capsys: pytest.CaptureFixture[str]) -> None:
+    assert callctl("--help").code == 0
+    shown = capsys.readouterr().out
+    for entry in CATALOGUE:
+        assert callable(load(entry))
+        assert entry.summary.endswith(".")
+        assert len(entry.summary) <= 75
+        assert f" {entry.name} " in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str], callctl: Callctl) -> None:
+    for flag in ("--help", "-h"):
+        outcome = callctl(name, flag)
+        assert outcome.code == 0
+        assert f"Usage: callctl {name}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_or_option_is_refused_with_the_right_hint(callctl: Callctl) -> None:
+    outcome = callctl("lst")
+    assert outcome.code == 2
+    assert "No such command 'lst'" in outcome.err
+    outcome = callctl("list", "--lve")
+    assert outcome.code == 2
+    assert "hint: see `callctl list --help`" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["list", "--limit", "many"], "Invalid value for '--limit'"),
+        (["list", "--limit", "0"], "greater than or equal to 1"),
+        (["list", "--request-timeout", "0"], "Invalid value for '--request-timeout'"),
+        (["list", "--limit"], "requires an argument"),
+        (["show"], "Missing argument 'CALL'"),
+    ],
+)
+def test_values_that_need_reading_are_still_read(callctl: Callctl, args: list[str], message: str) -> None:
+    outcome = callctl(*args)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+
+
+def test_values_of_every_kind_arrive(callctl: Callctl, home: Path) -> None:
+    with standing_still(callctl) as still:
+        sid = still.place("+12025550103", "--say", "x")
+        (home / "file.env").write_text("CALLCTL_FROM=+15005550006\n")
+        outcome = still(
+            "list", "--limit", "1", "--status", "queued", "--status", "busy", "--request-timeout", "2.5",
+            "--env-file", "file.env", "--quiet",
+        )  # fmt: skip
+    assert outcome.out == f"{sid}\n"

@@ -1,0 +1,108 @@
+"""What the shell offers after Tab, asked the way shells ask."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from processes import environment
+
+from callctl.events import CallEvent
+from callctl.settings import load
+from callctl.store.sqlite import SqliteStore
+
+ACCOUNT = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32}
+LIVE, OVER = "CA" + "1" * 32, "CA" + "2" * 32
+
+
+def offered(line: str, home: Path, env: Mapping[str, str] | None = None) -> list[str]:
+    """Return what fish is offered for a command line, without the explanations."""
+    asked = {
+        "_CALLCTL_COMPLETE": "complete_fish",
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "callctl"],
+        cwd=home,
+        env={**environment(home), **asked, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stderr == ""
+    return [row.split("\t")[0] for row in done.stdout.splitlines() if row]
+
+
+@pytest.fixture
+def known(home: Path) -> Path:
+    """Let the store know a live call and one that is over."""
+    settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
+    store = SqliteStore(settings.store, world=settings.world)
+    for sid, status in ((LIVE, "ringing"), (OVER, "busy")):
+        form = [("CallSid", sid), ("CallStatus", status)]
+        now = datetime(2026, 1, 5, tzinfo=UTC)
+        store.append(CallEvent.from_form(form, received_at=now, world=settings.world, verified=True))
+    store.close()
+    return home
+
+
+def test_commands_and_options(home: Path) -> None:
+    assert offered("callctl re", home) == ["redirect"]
+    assert "--older-than" in offered("callctl list --o", home)
+
+
+@pytest.mark.parametrize("command", ["show", "redirect", "hangup", "wait", "list --parent"])
+def test_sids_of_live_calls_that_are_known_here(known: Path, command: str) -> None:
+    assert offered(f"callctl {command} CA", known, ACCOUNT) == [LIVE]
+    assert offered(f"callctl {command} @", known, ACCOUNT) == ["@last"]
+    assert offered(f"callctl {command} CA", known, {**ACCOUNT, "TWILIO_ACCOUNT_SID": "AC" + "1" * 32}) == []
+
+
+def test_the_settings_file_on_the_line_counts(known: Path) -> None:
+    (known / "other.env").write_text("\n".join(f"{name}={value}" for name, value in ACCOUNT.items()))
+    assert offered("callctl show --env-file other.env CA", known) == [LIVE]
+    assert offered("callctl show --env-file missing.env CA", known) == []
+
+
+@pytest.mark.parametrize("command", ["place +12025550100 --url", "redirect CAx --url", "place +12025550100 --then"])
+def test_names_of_urls(home: Path, command: str) -> None:
+    env = {"CALLCTL_URL_SURVEY": "https://example.com/survey", "CALLCTL_URL_AFTER_HOURS": "https://example.com/late"}
+    assert offered(f"callctl {command} ", home, env) == ["after-hours", "survey"]
+    assert offered(f"callctl {command} s", home, env) == ["survey"]
+
+
+def test_names_of_events_also_after_a_comma(home: Path) -> None:
+    place = "callctl place +12025550100 --event"
+    assert offered(f"{place} a", home) == ["answered"]
+    assert offered(f"{place} ringing,c", home) == ["ringing,completed"]
+
+
+def test_statuses_and_what_can_be_waited_for(home: Path) -> None:
+    assert offered("callctl list --status b", home) == ["busy"]
+    assert offered("callctl hangup --status q", home) == ["queued"]
+    assert offered("callctl wait CAx --for a", home) == ["answered"]
+
+
+def test_a_broken_store_or_file_offers_nothing_and_says_nothing(home: Path) -> None:
+    broken = home / "events.db"
+    broken.write_text("no database " * 1000)
+    assert offered("callctl show CA", home, {**ACCOUNT, "CALLCTL_STORE": os.fspath(broken)}) == []
+    assert offered("callctl show CA", home, {"CALLCTL_PORT": "none"}) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(home: Path, shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "callctl", "--show-completion", shell],
+        env={**environment(home), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert "_CALLCTL_COMPLETE" in done.stdout

@@ -1,0 +1,69 @@
+"""Durations and times as people write them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callctl.cli.times import read_duration, read_end, read_start
+from callctl.errors import UsageError
+
+NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("0", 0),
+        ("1.5", 1.5),
+        ("500ms", 0.5),
+        ("45s", 45),
+        ("5m", 300),
+        ("5min", 300),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1d", 86400),
+        ("1w", 604800),
+        (" 2H ", 7200),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert read_duration(text, option="--x") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "-5s", "5 apples", "1h-30m", "nan", "inf", "1e9", "999999999h"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UsageError, match="--x is"):
+        read_duration(text, option="--x")
+
+
+def test_times_and_so_long_ago() -> None:
+    assert read_start("2h", now=NOW, option="--since") == NOW - timedelta(hours=2)
+    assert read_start("2026-01-05T14:00Z", now=NOW, option="--since") == datetime(2026, 1, 5, 14, tzinfo=UTC)
+    assert read_start("2026-01-05 14:00+02:00", now=NOW, option="--since") == datetime(2026, 1, 5, 12, tzinfo=UTC)
+    assert read_start("20260105T140000Z", now=NOW, option="--since") == datetime(2026, 1, 5, 14, tzinfo=UTC)
+
+
+def test_a_date_is_local_and_its_day_belongs_to_the_span() -> None:
+    midnight = datetime(2026, 1, 5).astimezone()
+    assert read_start("2026-01-05", now=NOW, option="--since") == midnight
+    assert read_end("2026-01-05", now=NOW, option="--until") == datetime(2026, 1, 6).astimezone()
+    assert read_end("2026-01-05T10:00", now=NOW, option="--until") == datetime(2026, 1, 5, 10).astimezone()
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "2026-01-05T25:00", "9999-12-31T23:59-14:00", "yesterday", ""])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(UsageError, match="--until is neither a duration nor a time"):
+        read_end(text, now=NOW, option="--until")
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for read in (read_start, read_end):
+        try:
+            moment = read(text, now=NOW, option="--since")
+        except UsageError:
+            continue
+        assert moment.tzinfo is not None
