@@ -124,6 +124,19 @@ class Stage:
         )
         return self.gateway.place(request).sid
 
+    def place_in_turn(self, to: str) -> str:
+        """Place a call, and let the rules look in between."""
+        sid = self.place(to)
+        self.look()
+        return sid
+
+    def poll(self, sid: str) -> None:
+        """Tell the rules what REST shows of a call, as a poll does."""
+        event = CallEvent.from_call(self.gateway.fetch(sid), received_at=now(), world=WORLD)
+        change = self.board.apply(event)
+        if change is not None and self.acting is not None:
+            self.acting.look([change], self.board.snapshot())
+
     def noun(self, name: str, address: str, **attributes: str) -> str:
         """Return a noun of Dial that tells of its leg."""
         more = "".join(f" {key}='{value}'" for key, value in attributes.items())

@@ -1,0 +1,85 @@
+"""Rules at work as a whole: whose calls, the brake, and answers at the very limit."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from pathlib import Path
+
+from playing import seconds
+from staging import Stage, a_stage, now
+
+from callctl.actions import DONE, LATE, REFUSED
+from callctl.policies import Brake, Cancel, Hangup, Rule, Scope, When
+from callctl.policies.flags import max_duration, ring_limit
+from callctl.simulator.far_end import FarEnd
+from callctl.store.sqlite import SqliteStore
+
+RING = ring_limit(seconds(0), cancel=Cancel())
+
+
+def test_a_call_of_somebody_else_is_left_alone_and_one_that_callctl_placed_is_not(stage: Stage) -> None:
+    store = SqliteStore(stage.home / "events.db", world="stage")
+    for scope, placed in ((Scope.OWN, False), (Scope.OWN, True), (Scope.ALL, False)):
+        stage.act(RING, scope=scope)
+        sid = stage.place("+12025550103", callbacks=False)
+        if placed:
+            store.remember_placed(sid, at=now())
+        stage.until_of_rest(sid, "ringing")
+        stage.poll(sid)
+        stage.settle(1.5)
+        acted = placed or scope is Scope.ALL
+        assert stage.gateway.fetch(sid).status == ("canceled" if acted else "ringing")
+        assert bool([event for event in stage.events if event.call_sid == sid]) == acted
+    store.close()
+
+
+def test_the_brake_is_told_of_and_the_watching_goes_on(stage: Stage) -> None:
+    answered = When(statuses=frozenset({"in-progress"}))
+    stage.act(Rule(name="end-all", when=answered, then=Hangup()), brake=Brake(per_minute=3))
+    sids = [stage.place() for _ in range(5)]
+    stage.until(lambda: bool(stage.notes) and len(stage.events) == 3)
+    assert stage.notes[0].startswith("the rules have stopped: 3 actions in a minute (--max-actions)")
+    stage.until(lambda: sum(stage.status(sid) == "in-progress" for sid in sids) == 2)
+    assert len(stage.notes) == 1
+    assert len(stage.sent("Status", "completed")) == 3
+    late = stage.place()
+    stage.until(lambda: stage.status(late) == "in-progress")
+    assert len(stage.events) == 3
+
+
+def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: Stage) -> None:
+    """The simulator reads Twilio's text so that TimeLimit alone is refused (21218)."""
+    limit, hangup = max_duration(timedelta(seconds=1))
+    stage.act(
+        limit, Rule(name=hangup.name, when=When(statuses=hangup.when.statuses, lasting=seconds(1)), then=Hangup())
+    )
+    sid = stage.place()
+    stage.until(lambda: stage.status(sid) == "completed")
+    stage.until(lambda: len(stage.events) == 2)
+    told = {event.action: event for event in stage.events}
+    assert (told["limit"].result, told["limit"].code) == (REFUSED, "21218")
+    assert told["limit"].request == (("TimeLimit", "1"),)
+    assert told["hangup"].result == DONE
+
+
+def test_answers_at_the_very_limit_are_never_cut(tmp_path: Path) -> None:
+    """A thousand calls, answered about when the limit is over: what is ended was not answered."""
+    chance = random.Random(7)
+    numbers = [f"+1202555{number:04d}" for number in range(1000)]
+    # Ringing begins 20 ms after the call; the limit, rounded up by the resolution of a Timestamp, is a second.
+    far_end = {number: FarEnd(after=20 * chance.uniform(0.7, 1.6)) for number in numbers}
+    with a_stage(tmp_path, far_end=far_end) as stage:
+        stage.act(RING, brake=Brake(per_second=10**6, per_minute=10**6))
+        sids = [stage.place_in_turn(number) for number in numbers]
+        stage.until(lambda: all(stage.status(sid) in ("in-progress", "canceled") for sid in sids))
+        stage.settle(1.0)
+        answered = {heard.params["CallSid"] for heard in stage.simulator.callbacks if heard.event == "answered"}
+        canceled = {sid for sid in sids if stage.status(sid) == "canceled"}
+        assert answered | canceled == set(sids)
+        assert not answered & canceled
+        assert {stage.gateway.fetch(sid).status for sid in list(answered)[:100]} <= {"in-progress"}
+        assert answered
+        assert canceled
+        assert {event.result for event in stage.events} <= {DONE, LATE}
+        assert stage.sent("Status", "completed") == []

@@ -1,0 +1,191 @@
+"""What failures mean: what is repeated and for how long, and what is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from telling import WORLD, moment, sid
+
+from callctl.actions import DECLINED, DONE, LATE, REFUSED, UNKNOWN
+from callctl.calls import Call
+from callctl.errors import (
+    ApiError,
+    AuthenticationError,
+    CallctlError,
+    NetworkError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    StoreError,
+    WrongCallStateError,
+)
+from callctl.operations.acting.executor import LEASE, Executor
+from callctl.operations.acting.rehearsal import Rehearsal
+from callctl.policies import Action, Deed, Hangup, Limit, Redirect, Rule, When
+from callctl.store import OpenClaim
+from callctl.store.claims import SqliteClaims
+
+BUSY = RateLimitedError("too many requests", status=429, code="20429")
+REFUSED_CONNECTION = NetworkError("connection refused")
+BROKEN = ApiError("it broke", status=503)
+SURVEY = Redirect("survey", "https://example.com/survey")
+
+
+@dataclass
+class Script:
+    """A door that fails as it is told to, then does what is asked."""
+
+    failures: list[CallctlError] = field(default_factory=list)
+    status: str = "in-progress"
+    sent: list[str] = field(default_factory=list)
+
+    def fetch(self, sid: str) -> Call:
+        return Call(sid=sid, status=self.status)
+
+    def live_children(self, _sid: str) -> list[Call]:
+        return []
+
+    def _answer(self, what: str, sid: str) -> Call:
+        self.sent.append(what)
+        if self.failures:
+            raise self.failures.pop(0)
+        return Call(sid=sid, status=self.status)
+
+    def cancel(self, sid: str) -> Call:
+        return self._answer("cancel", sid)
+
+    def hangup(self, sid: str) -> Call:
+        return self._answer("hangup", sid)
+
+    def redirect_to(self, sid: str, *, url: str, method: str | None) -> Call:
+        return self._answer(f"redirect {url} {method}", sid)
+
+    def limit_time(self, sid: str, seconds: int) -> Call:
+        return self._answer(f"limit {seconds}", sid)
+
+
+@pytest.fixture
+def claims(tmp_path: Path) -> Iterator[SqliteClaims]:
+    claims = SqliteClaims(tmp_path / "events.db", world=WORLD)
+    yield claims
+    claims.close()
+
+
+def action(deed: Deed) -> Action:
+    rule = Rule(name="mine", when=When(statuses=frozenset({"in-progress"})), then=deed)
+    return Action(rule, sid(1), sid(1), sid(1), look_first=False, is_own=True)
+
+
+def executor(door: Script, claims: SqliteClaims, *, pauses: list[float], applies: int = 10**6) -> Executor:
+    """Return an executor whose rule applies for so many questions."""
+    left = iter(range(applies))
+    return Executor(
+        door, claims, now=lambda: moment(0), sleep=pauses.append, applies=lambda _: next(left, None) is not None
+    )
+
+
+@pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION], ids=["429", "refused"])
+@pytest.mark.parametrize("deed", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
+def test_what_was_never_processed_is_repeated_with_growing_pauses(
+    claims: SqliteClaims, failure: CallctlError, deed: Deed
+) -> None:
+    door, pauses = Script([failure] * 7), list[float]()
+    event = executor(door, claims, pauses=pauses).perform(action(deed))
+    assert event is not None
+    assert event.result == DONE
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert len(door.sent) == 8
+
+
+def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteClaims) -> None:
+    door = Script([BUSY] * 99)
+    event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))
+    assert event is not None
+    assert (event.result, len(door.sent)) == (DECLINED, 3)
+
+
+def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: SqliteClaims) -> None:
+    door = Script([BROKEN])
+    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    assert event is not None
+    assert (event.result, door.sent) == (DONE, ["hangup", "hangup"])
+
+
+@pytest.mark.parametrize("failure", [BROKEN, OutcomeUnknownError("no answer came")])
+def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: SqliteClaims, failure: CallctlError) -> None:
+    door = Script([failure])
+    event = executor(door, claims, pauses=[]).perform(action(SURVEY))
+    assert event is not None
+    assert (event.result, len(door.sent)) == (UNKNOWN, 1)
+    assert event.outcome.startswith("outcome unknown")
+    assert event.may_have_changed_it
+
+
+def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: SqliteClaims) -> None:
+    door = Script([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
+    event = executor(door, claims, pauses=[]).perform(action(SURVEY))
+    assert event is not None
+    assert (event.result, event.code) == (LATE, "21220")
+    assert "the call got there first" in event.outcome
+    assert not event.may_have_changed_it
+
+
+def test_a_refusal_is_told_with_its_code(claims: SqliteClaims) -> None:
+    for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
+        claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
+        event = executor(Script([failure]), claims, pauses=[]).perform(action(Limit(60)))
+        assert event is not None
+        assert (event.result, event.code) == (REFUSED, failure.code)
+
+
+def test_it_is_done_once_also_by_another_watch(claims: SqliteClaims) -> None:
+    first, second = Script(), Script()
+    assert executor(first, claims, pauses=[]).perform(action(SURVEY)) is not None
+    assert executor(second, claims, pauses=[]).perform(action(SURVEY)) is None
+    assert (len(first.sent), second.sent) == (1, [])
+
+
+def test_without_a_claim_nothing_is_sent(claims: SqliteClaims) -> None:
+    door = Script()
+    claims.close()
+    with pytest.raises(StoreError):
+        executor(door, claims, pauses=[]).perform(action(Hangup()))
+    assert door.sent == []
+
+
+def left_open(claims: SqliteClaims, deed: Deed) -> OpenClaim:
+    claim = OpenClaim("mine", sid(1), sid(1), deed.action)
+    claims.claim(claim, now=moment(0) - 2 * LEASE, until=moment(0) - timedelta(seconds=1))
+    return claim
+
+
+def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown(claims: SqliteClaims) -> None:
+    for deed, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
+        claim, door = left_open(claims, deed), Script()
+        event = executor(door, claims, pauses=[]).recover(claim, action(deed))
+        assert event is not None
+        assert (door.sent, event.result) == (sent, result)
+        assert executor(door, claims, pauses=[]).recover(claim, action(deed)) is None
+        claims.release(claim)
+
+
+def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: SqliteClaims) -> None:
+    door = Script()
+    event = executor(door, claims, pauses=[]).recover(left_open(claims, Hangup()), None)
+    assert event is not None
+    assert (door.sent, event.result) == ([], UNKNOWN)
+    assert "the rule no longer asks for it" in event.outcome
+
+
+def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: SqliteClaims) -> None:
+    door = Script()
+    event = Rehearsal(door, claims, now=lambda: moment(0)).perform(action(SURVEY))
+    assert event is not None
+    assert (event.outcome, event.result) == ("dry run: would redirect to survey", "dry-run")
+    assert event.request == (("Url", "https://example.com/survey"),)
+    assert door.sent == []
+    assert claims.claimed() == set()
+    assert claims.asked_of(sid(1)) == []
