@@ -334,3 +334,46 @@ def test_on_a_terminal_the_table_comes_before_the_waiting(quick: World) -> None:
     assert outcome.code == 0
     assert "queued" in outcome.out
     assert "is busy" in talk(outcome)
+
+
+# --- what it writes
+
+HEAD = "\x1b[1mCALL SID                            STATUS    FROM          TO\x1b[0m\n"
+GOLDEN = {
+    "terminal": HEAD + "{sid}  \x1b[36m◌ queued\x1b[0m  +15005550006  +12025550103\n",
+    "no-color": HEAD + "{sid}  ◌ queued  +15005550006  +12025550103\n",
+    "pipe": "{sid}\n",
+}
+
+
+@pytest.mark.parametrize("form", [*GOLDEN, "json"])
+def test_what_it_writes(world: World, form: str) -> None:
+    outcome = world.callctl(
+        *("place", TO, *SAY, "--status-callback", "none", *(["--json"] if form == "json" else [])),
+        env={"NO_COLOR": "1"} if form == "no-color" else {},
+        terminal=form in ("terminal", "no-color"),
+        columns=80,
+    )
+    sid = world.callctl("list", "-q").out.strip()
+    assert talk(outcome) == ""
+    if form != "json":
+        assert outcome.out == GOLDEN[form].format(sid=sid)
+        return
+    call = json.loads(outcome.out)
+    assert outcome.out.count("\n") == 1
+    assert (
+        call.items()
+        >= {
+            "sid": sid,
+            "parent_call_sid": None,
+            "account_sid": world.simulator.account_sid,
+            "status": "queued",
+            "direction": "outbound-api",
+            "from": "+15005550006",
+            "to": TO,
+            "start_time": None,
+            "duration": None,
+            "price": None,
+            "queue_time": 0,
+        }.items()
+    )

@@ -71,7 +71,7 @@ def test_on_a_pipe_it_writes_a_line_per_event(callctl: Callctl, quick: Simulator
     children = [row for row in rows if row[2] == parent]
     assert children[-1][4] == "completed"
     assert {row[4] for row in children} >= {"in-progress", "completed"}
-    assert f"all have ended: {parent} completed, {children[0][1]} completed" in outcome.err
+    assert f"callctl: all have ended\n  {parent} completed\n  {children[0][1]} completed\n" in outcome.err
     assert "\x1b" not in outcome.out + outcome.err
 
 

@@ -58,8 +58,10 @@ def place_and_watch(
     if live:
         runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
         raise KeyboardInterrupt
-    legs = ", ".join(f"{leg.call_sid} {leg.status}" for family in snapshot.families for leg in family.legs)
-    runtime.say(f"callctl: all have ended: {legs}")
+    legs = [leg for family in snapshot.families for leg in family.legs]
+    # On a terminal the last picture has just been left behind, with every leg in it.
+    told = [] if runtime.form is Form.TABLE else [f"  {leg.call_sid} {leg.status}" for leg in legs]
+    runtime.say("\n".join([f"callctl: {'all have' if len(legs) > 1 else 'it has'} ended", *told]))
 
 
 async def _place_and_watch(
