@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -302,6 +303,15 @@ def test_a_reader_that_has_seen_enough_stops_nothing(home: Path, command: tuple[
 # Interrupted
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let what is started here be interrupted, also where the tests themselves run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_at_once_and_says_how_far_it_was(home: Path) -> None:
     with Simulator(port=0, latency=0.3) as simulator:
         env = env_for(simulator)
