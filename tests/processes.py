@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -15,9 +16,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyte
+
+from callctl.presence import ask_health
 
 LIMIT = 20.0
 
@@ -68,13 +71,27 @@ class Piped:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode()
 
-    def until_said(self, text: str) -> None:
-        """Wait until something was said on stderr."""
+    def record(self) -> dict[str, Any]:
+        """Return the next line of stdout, which is JSON, as an object."""
+        return dict(json.loads(self.line()))
+
+    def until_health(self, url: str, condition: Callable[[Mapping[str, object]], bool]) -> Mapping[str, object]:
+        """Ask a watch's health URL until what it says fulfils a condition; return that."""
+        deadline = time.monotonic() + LIMIT
+        while not condition(health := ask_health(url) or {}):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"it never said so, only: {health}")
+            time.sleep(0.02)
+        return health
+
+    def until_said(self, text: str) -> str:
+        """Wait until something was said on stderr; return all that was said."""
         deadline = time.monotonic() + LIMIT
         while text not in (said := self._talk.read_text()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"it never said {text!r}, only: {said}")
             time.sleep(0.02)
+        return said
 
     def interrupt(self) -> int:
         """Send Ctrl-C and return the exit code."""

@@ -22,7 +22,7 @@ from callctl.views.header import Header
 
 # Seconds between two looks into the store, and between two questions whether the other watch is still there.
 LOOK_INTERVAL = 0.25
-HEALTH_INTERVAL = 5.0
+HEALTH_INTERVAL = 2.0
 
 
 class Follower:
@@ -58,6 +58,7 @@ class Follower:
             host=where.hostname or "",
             port=where.port or 0,
             callback_url=self._record.callback_url,
+            health_url=self._record.health_url,
             api_url=self._record.api_url,
             account_sid=self._record.account_sid,
             is_twilio=self._settings.is_twilio,

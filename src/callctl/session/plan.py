@@ -78,6 +78,7 @@ class Ready:
     host: str
     port: int
     callback_url: str
+    health_url: str
     api_url: str
     account_sid: str
     is_twilio: bool
@@ -91,6 +92,7 @@ class Ready:
             "host": self.host,
             "port": self.port,
             "callback_url": self.callback_url,
+            "health_url": self.health_url,
             "api_url": self.api_url,
             "account_sid": self.account_sid,
             "documents": dict(self.documents),

@@ -46,7 +46,7 @@ class Session:
         self._settings, self._plan, self._now = settings, plan, now
         self._poller = Poller(source, world=settings.world, now=now) if source else None
         self._keys = None if plan.unverified else settings.signing_keys
-        self._nonce = secrets.token_hex(16)
+        self.nonce = secrets.token_hex(16)
         self._picture = Picture(header=self.header, look=self._new_actions)
         self._behind = BehindWatch(plan.documents, plan.forward_to, note=self._picture.note)
         self._starting: asyncio.Task[object] | None = None
@@ -65,6 +65,13 @@ class Session:
             CallctlError: The store can't be opened, the port is taken, the tunnel does not come up.
         """
         self._starting = asyncio.current_task()
+        try:
+            return await self._start_up()
+        finally:
+            self._starting = None
+
+    async def _start_up(self) -> Ready:
+        self._yield_to_holder()  # before the store is opened: who follows writes nothing
         self._store = SqliteStore(self._settings.store, world=self._settings.world)
         # Before it listens: what came in meanwhile would be told twice, or keep callbacks waiting.
         self._replay(self._store)
@@ -75,9 +82,8 @@ class Session:
         self._reach = self._make_reach(listener)
         await self._reach.open()
         ready = self._ready(listener, self._reach)
-        presence.announce(self._settings.state_dir, self._settings.world, self._record(ready, listener))
+        presence.announce(self._settings.state_dir, self._settings.world, self._record(ready))
         self._retention = self._make_retention(self._store)
-        self._starting = None
         return ready
 
     def _replay(self, store: SqliteStore) -> None:
@@ -92,11 +98,14 @@ class Session:
     async def _listen(self, listener: Listener) -> None:
         try:
             await listener.start()
-        except PortTakenError as error:
-            for running in presence.running(self._settings):
-                if running.port == self._plan.port:
-                    raise PortHeldError(running, port=self._plan.port) from error
+        except PortTakenError:
+            self._yield_to_holder()
             raise
+
+    def _yield_to_holder(self) -> None:
+        for running in presence.running(self._settings):
+            if running.port == self._plan.port:
+                raise PortHeldError(running, port=self._plan.port)
 
     def _make_listener(self, store: SqliteStore) -> Listener:
         return Listener(
@@ -109,7 +118,7 @@ class Session:
             world=self._settings.world,
             store=store,
             on_event=self._take,
-            nonce=self._nonce,
+            nonce=self.nonce,
             now=self._now,
             account_sid=self._settings.account_sid,
             documents=tuple(self._plan.documents.files),
@@ -123,7 +132,7 @@ class Session:
             listener,
             api_is_local=self._settings.is_loopback,
             keys=self._keys,
-            nonce=self._nonce,
+            nonce=self.nonce,
             note=self._picture.note,
         )
 
@@ -138,6 +147,7 @@ class Session:
             host=self._plan.host,
             port=listener.port,
             callback_url=listener.callback_url,
+            health_url=listener.health_url,
             api_url=self._settings.api_url,
             account_sid=self._settings.account_sid or "",
             is_twilio=self._settings.is_twilio,
@@ -145,14 +155,14 @@ class Session:
             documents={name: listener.address.document_url(name) for name in self._plan.documents.files},
         )
 
-    def _record(self, ready: Ready, listener: Listener) -> presence.WatchRecord:
+    def _record(self, ready: Ready) -> presence.WatchRecord:
         return presence.WatchRecord(
             callback_url=ready.callback_url,
-            health_url=listener.health_url,
+            health_url=ready.health_url,
             account_sid=ready.account_sid,
             api_url=ready.api_url,
             pid=os.getpid(),
-            nonce=self._nonce,
+            nonce=self.nonce,
             version=__version__,
             store=str(self._settings.store.absolute()),
         )
@@ -253,7 +263,7 @@ class Session:
                 stack.push_async_callback(_in_time, self._reach.close)
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop)
-                stack.callback(presence.withdraw, self._settings.state_dir, self._settings.world, self._nonce)
+                stack.callback(presence.withdraw, self._settings.state_dir, self._settings.world, self.nonce)
 
 
 async def _in_time(step: Callable[[], Awaitable[None]]) -> None:

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from callctl.events import CallEvent
     from callctl.views.header import Header
 
+UNVERIFIED = "unverified"
+
 
 def event_fields(event: CallEvent) -> tuple[str, ...]:
-    """Return time, sid, parent, event, status, from, to of one event; ``-`` stands for no parent."""
-    return (
+    """Return time, sid, parent, event, status, from, to of one event; ``-`` stands for no parent.
+
+    An eighth field, ``unverified``, is there only where nobody vouches for the event.
+    """
+    fields = (
         format_date(event.timestamp or event.received_at) or "",
         event.call_sid,
         event.parent_call_sid or "-",
@@ -27,12 +32,14 @@ def event_fields(event: CallEvent) -> tuple[str, ...]:
         event.from_,
         event.to,
     )
+    return fields if event.verified else (*fields, UNVERIFIED)
 
 
 def short_line(event: CallEvent) -> str:
     """Return one event for the foot of the live table: local time, SID, status, destination."""
     moment = (event.timestamp or event.received_at).astimezone()
-    return f"{moment:%H:%M:%S}  {event.call_sid}  {glyph(event.status)} {event.status}  {event.to}"
+    mark = "" if event.verified else f"  {UNVERIFIED}"
+    return f"{moment:%H:%M:%S}  {event.call_sid}  {glyph(event.status)} {event.status}  {event.to}{mark}"
 
 
 def action_line(action: ActionEvent) -> str:

@@ -1,0 +1,215 @@
+"""What ``callctl watch`` says of how it is reached, whom it believes, and whom it follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import OnTerminal, Piped
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+
+ACCOUNT = "AC" + "0" * 32
+TWILIO = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "0" * 32}
+WATCH = ("watch", "--port", "0", "--no-poll")
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """Return a simulator whose calls are over soon."""
+    with Simulator(port=0, speed=20) as simulator:
+        yield simulator
+
+
+def place(callctl: Callctl, env: dict[str, str], *args: str) -> str:
+    outcome = callctl("place", "+12025550100", *(args or ("--say", "Hello")), env=env)
+    assert outcome.code == 0, outcome.err
+    return outcome.out.strip()
+
+
+def test_help_groups_the_options(callctl: Callctl, capsys: pytest.CaptureFixture[str]) -> None:
+    assert callctl("watch", "--help").code == 0
+    text = capsys.readouterr().out
+    panels = ["Listen", "Show", "Keep", "Act"]
+    places = [text.index(f"╭─ {panel} ") for panel in panels]
+    assert places == sorted(places)
+    for panel, options in (
+        ("Listen", ("--host", "--port", "--public-url", "--tunnel", "--unverified", "--accept-forgeries")),
+        ("Show", ("--since", "--no-poll", "--json")),
+        ("Keep", ("--keep-days",)),
+        ("Act", ("--serve", "--forward-to")),
+    ):
+        start = text.index(f"╭─ {panel} ")
+        part = text[start : text.index("╰", start)]
+        assert [option for option in options if option not in part] == []
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--accept-forgeries",), "goes with --unverified"),
+        (("--unverified", "--public-url", "https://example.com"), "--unverified with a public URL"),
+        (("--unverified", "--tunnel", "cloudflared"), "--unverified with a tunnel"),
+        (("--unverified", "--host", "192.0.2.1"), "--unverified with --host 192.0.2.1"),
+        (("--unverified", "--forward-to", "http://localhost:3000"), "exclude each other"),
+        (
+            ("--unverified", "--accept-forgeries", "--host", "192.0.2.1", "--forward-to", "http://localhost:3000"),
+            "exclude each other",
+        ),
+        (("--forward-to", "localhost:3000"), "not an http or https address"),
+        (("--forward-to", "http://localhost:8765/status", "--port", "8765"), "leads back to this watch"),
+        (("--serve", "survey"), "--serve is not NAME=FILE"),
+        (("--serve", "a/b=survey.xml"), "--serve is not NAME=FILE"),
+        (("--serve", "survey=nowhere.xml"), "no such file"),
+        (("--serve", "bad=bad.xml"), "not well-formed"),
+        (("--serve", "one=good.xml", "--serve", "one=good.xml"), "names one twice"),
+        (("--since", "soon"), "--since is no duration"),
+        (("--keep-days", "-1"), "--keep-days"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(callctl: Callctl, home: Path, args: tuple[str, ...], told: str) -> None:
+    (home / "bad.xml").write_text("<Response>")
+    (home / "good.xml").write_text("<Response/>")
+    outcome = callctl("watch", "--port", "0", "--no-poll", *args, env=TWILIO)
+    assert outcome.code == 2
+    assert told in outcome.err.replace("\n", " ")
+    assert outcome.out == ""
+
+
+def test_unverified_events_are_taken_in_and_marked(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    forger = {**env, "CALLCTL_SIGNING_TOKEN": "another token than the simulator's"}
+    with Piped(*WATCH, "--unverified", home=home, env=forger) as watch:
+        watch.until_said("listening on")
+        sid = place(callctl, env)
+        assert watch.line().split("\t")[1:] == [
+            sid,
+            "-",
+            "initiated",
+            "initiated",
+            "+15005550006",
+            "+12025550100",
+            "unverified",
+        ]
+    with Piped(*WATCH, "--unverified", "--json", home=home, env=forger) as watch:
+        watch.line()
+        place(callctl, env)
+        assert json.loads(watch.line())["verified"] is False
+    with OnTerminal(*WATCH, "--unverified", home=home, env=forger, columns=160) as terminal:
+        terminal.until(lambda rows: any("unverified" in row and sid in row for row in rows))
+
+
+def test_without_a_public_address_it_tells_three_ways(home: Path) -> None:
+    with Piped(*WATCH, "--json", home=home, env=TWILIO) as watch:
+        ready = watch.record()
+        said = watch.until_said("For <Number>")
+        for way in ("--tunnel cloudflared", f"ngrok http {ready['port']}", "--public-url"):
+            assert way in said
+        assert ready["callback_url"] == f"http://127.0.0.1:{ready['port']}/status"
+
+
+def test_readiness_is_data(home: Path, simulator: Simulator) -> None:
+    (home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
+    with Piped(*WATCH, "--json", "--serve", "survey=survey.xml", home=home, env=env_for(simulator)) as watch:
+        ready = watch.record()
+        base = f"http://127.0.0.1:{ready['port']}"
+        health = watch.until_health(str(ready["health_url"]), lambda health: "reachable" in health)
+        assert ready == {
+            "v": 1,
+            "type": "ready",
+            "host": "127.0.0.1",
+            "port": ready["port"],
+            "callback_url": f"{base}/status",
+            "health_url": f"{base}/healthz",
+            "api_url": simulator.url,
+            "account_sid": simulator.account_sid,
+            "documents": {"survey": f"{base}/twiml/survey"},
+            "follows": None,
+        }
+        assert (health["status"], health["callback_url"], health["reachable"]) == ("ok", f"{base}/status", True)
+
+
+def test_a_call_is_placed_with_the_twiml_that_the_watch_serves(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env = env_for(simulator)
+    (home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
+    with Piped(*WATCH, "--json", "--serve", "survey=survey.xml", home=home, env=env) as watch:
+        url = watch.record()["documents"]["survey"]
+        sid = place(callctl, env, "--url", url)
+        events: list[dict[str, Any]] = []
+        while not events or events[-1]["status"] != "completed":
+            events.append(watch.record())
+        requests = [event for event in events if event["source"] == "twiml-request"]
+        assert [(event["call_sid"], event["event"], event["verified"]) for event in requests] == [
+            (sid, "twiml-request", True)
+        ]
+
+
+def test_a_second_watch_follows_the_first_ones_store(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Piped(*WATCH, "--json", home=home, env=env) as first:
+        port = str(first.record()["port"])
+        before = place(callctl, env)
+        while json.loads(first.line())["status"] != "completed":
+            pass
+        args = ("watch", "--port", port, "--no-poll")
+        with OnTerminal(*args, home=home, env=env) as second:
+            rows = second.until(lambda rows: any(before in row for row in rows))
+            assert "following process" in rows[0]
+            sid = place(callctl, env)
+            second.until(lambda rows: any(sid in row for row in rows))
+            second.type("\x03")
+            assert second.ended() == 130
+        with Piped(*args, "--json", home=home, env={**env, "CALLCTL_STORE": str(home / "other.db")}) as third:
+            ready = third.record()
+            assert (ready["port"], ready["follows"] > 0) == (int(port), True)
+            sid = place(callctl, env)
+            assert third.record()["call_sid"] == sid
+            assert "only reads, and no rules run here" in third.until_said("only reads")
+            assert first.interrupt() == 130
+            third.until_said("is gone")
+            assert third.interrupt() == 130
+    assert not (home / "other.db").exists()
+
+
+def test_a_follower_neither_serves_nor_forwards(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    (home / "survey.xml").write_text("<Response/>")
+    with Piped(*WATCH, "--json", home=home, env=env) as first:
+        port = str(first.record()["port"])
+        outcome = callctl("watch", "--port", port, "--no-poll", "--serve", "survey=survey.xml", env=env)
+        assert outcome.code == 1
+        assert "can only be followed" in outcome.err
+        assert "--port" in outcome.err
+        other = {**env, "TWILIO_ACCOUNT_SID": "AC" + "1" * 32}
+        outcome = callctl("watch", "--port", port, "--no-poll", env=other)
+        assert (outcome.code, "--port" in outcome.err) == (1, True)
+
+
+def test_a_tunnel_that_can_not_be_run_is_an_error(callctl: Callctl) -> None:
+    outcome = callctl(*WATCH, "--tunnel", "no-such-program {port}", env=TWILIO)
+    assert outcome.code == 1
+    assert "can't run the tunnel no-such-program" in outcome.err
+
+
+def test_ctrl_c_while_the_tunnel_starts_leaves_nothing_behind(home: Path) -> None:
+    with Piped(*WATCH, "--json", "--tunnel", "sleep 600", home=home, env=TWILIO) as watch:
+        watch.until_said("starting the tunnel")
+        assert watch.interrupt() == 130
+
+
+def test_nothing_is_kept_beyond_the_run_with_no_days(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Piped(*WATCH, "--json", "--keep-days", "0", home=home, env=env) as watch:
+        watch.line()
+        sid = place(callctl, env)
+        assert json.loads(watch.line())["call_sid"] == sid
+        assert watch.interrupt() == 130
+    with OnTerminal(*WATCH, home=home, env=env) as terminal:
+        rows = terminal.until(lambda rows: any("No calls yet" in row for row in rows))
+        assert not any(sid in row for row in rows)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlencode
+
+import aiohttp
+from hearing import sign
+from reaching import Application, settings_in, watching
+from telling import form, sid
+
+from callctl.documents import Documents
+from callctl.forward import AT_ONCE, WAITING, Forwarder
+from callctl.received import Received
+from callctl.session import Plan
+from callctl.signatures import SignedRequest
+
+REQUEST = {"ApiVersion": "2010-04-01", "Direction": "inbound"}
+DOCUMENT = "<Response><Say>Hello</Say></Response>"
+
+
+def twiml_form(call: int) -> dict[str, str]:
+    """Return what Twilio sends when it asks for TwiML: no event's marks (sheet section 5)."""
+    fields = form(call, "ringing") | REQUEST
+    del fields["CallbackSource"]
+    return fields
+
+
+async def post(url: str, fields: dict[str, str], **headers: str) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http,
+        http.post(url, data=fields, headers={**sign(url, fields), **headers}) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, application: Application) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/app/status?key=1")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        url = watch.ready.callback_url
+        fields = form(1, "ringing", number=1, CallerCity="", CalledCity="São Paulo", CallerName="A&B=C+D %")
+        assert (await post(url, fields, **{"I-Twilio-Idempotency-Token": "a-token"}))[0] == 204
+        (sent,) = await application.requests(1)
+        headers = {name.lower(): value for name, value in sent.headers}
+        assert (sent.method, sent.target) == ("POST", "/app/status?key=1")
+        assert sent.body == urlencode(fields).encode()
+        assert headers["x-twilio-signature"] == sign(url, fields)["X-Twilio-Signature"]
+        assert headers["i-twilio-idempotency-token"] == "a-token"
+        assert headers["host"] == f"127.0.0.1:{watch.ready.port}"
+        note = await watch.view.until_noted(application.url)
+        assert "  200 in " in note
+        assert f"{sid(1)} ringing" in note
+
+
+async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Application) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        url = f"{watch.ready.callback_url}?{urlencode(form(1, 'busy', CalledCity='São Paulo'))}"
+        async with aiohttp.ClientSession() as http, http.get(url, headers=sign(url)) as answer:
+            assert answer.status == 204
+        (sent,) = await application.requests(1)
+        assert sent.target.partition("?")[2] == url.partition("?")[2]
+
+
+async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: Path, application: Application) -> None:
+    application.hold = asyncio.Event()
+    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    async with watching(settings_in(tmp_path), plan) as watch:
+        for call in range(3 * AT_ONCE):
+            assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
+        assert len(await application.requests(AT_ONCE)) == AT_ONCE  # and not one of them is answered yet
+        application.hold.set()
+        await application.requests(3 * AT_ONCE)
+
+
+async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Path, application: Application) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    async with watching(settings_in(tmp_path), plan) as watch:
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        url = watch.ready.callback_url
+        assert (await post(url, form(1, "ringing"), **{"X-Twilio-Signature": "forged"}))[0] == 403
+        assert (await post(url, {"ConferenceSid": "CF1"}))[0] == 204  # no call's, but verified
+        (sent,) = await application.requests(1)
+        assert sent.body == b"ConferenceSid=CF1"
+
+
+async def test_an_application_that_is_not_there_is_told_of(tmp_path: Path, application: Application) -> None:
+    await application.stop()
+    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    async with watching(settings_in(tmp_path), plan) as watch:
+        assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
+        assert "can't connect" in await watch.view.until_noted(application.url)
+        assert (await post(watch.ready.callback_url, twiml_form(2)))[0] == 502
+
+
+async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
+    application.text, application.content_type = DOCUMENT, "application/xml"
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        assert await post(watch.ready.callback_url, twiml_form(1)) == (200, DOCUMENT)
+        await watch.view.until(lambda view: bool(view.events))
+        assert (watch.view.events[0].kind, watch.view.events[0].call_sid) == ("twiml-request", sid(1))
+
+
+async def test_a_request_for_twiml_at_the_callback_url_is_told_of(tmp_path: Path) -> None:
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+        assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 404
+        assert "this URL is for status callbacks; give --serve" in await watch.view.until_noted("404")
+        await watch.view.until(lambda view: [event.kind for event in view.events] == ["twiml-request"])
+
+
+async def test_a_document_is_served_to_verified_requests_alone(tmp_path: Path) -> None:
+    file = tmp_path / "survey.xml"
+    file.write_text(DOCUMENT)
+    documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+        url = watch.ready.documents["survey"]
+        assert url == f"http://127.0.0.1:{watch.ready.port}/twiml/survey"
+        assert await post(url, twiml_form(1)) == (200, DOCUMENT)
+        await watch.view.until(lambda view: [event.call_sid for event in view.events] == [sid(1)])
+        assert watch.view.events[0].kind == "twiml-request"
+        assert (await post(url, twiml_form(2), **{"X-Twilio-Signature": "forged"}))[0] == 403
+        signed_elsewhere = sign(watch.ready.callback_url, twiml_form(2))
+        assert (await post(url, twiml_form(2), **signed_elsewhere))[0] == 403
+        assert (await post(url + "x", twiml_form(2)))[0] == 404
+        file.write_text(DOCUMENT.replace("Hello", "Good-bye"))
+        assert "Good-bye" in (await post(url, twiml_form(3)))[1]
+        file.write_text("<Response>")
+        assert (await post(url, twiml_form(4)))[0] == 500
+        assert "not well-formed" in await watch.view.until_noted("answered with 500")
+
+
+async def test_a_document_lies_beside_the_public_callback_url(tmp_path: Path) -> None:
+    (tmp_path / "one.xml").write_text(DOCUMENT)
+    documents = Documents.read_options(["one=one.xml"], folder=tmp_path)
+    for public, expected in (
+        ("https://example.com/status", "https://example.com/twiml/one"),
+        ("https://example.com/hooks/status?tenant=1", "https://example.com/hooks/twiml/one"),
+        ("https://example.com/callbacks", "https://example.com/twiml/one"),
+    ):
+        plan = Plan("127.0.0.1", 0, public_url=public, documents=documents)
+        async with watching(settings_in(tmp_path), plan) as watch:
+            assert watch.ready.documents == {"one": expected}
+            local = f"http://127.0.0.1:{watch.ready.port}/twiml/one"
+            fields = twiml_form(1)
+            signature = sign(expected, fields)
+            assert await post(local, fields, **signature) == (200, DOCUMENT)
+
+
+async def test_what_is_too_much_is_dropped_and_counted(application: Application) -> None:
+    application.hold = asyncio.Event()
+    dropped: list[int] = []
+    forwarder = Forwarder(
+        application.url, told=lambda _request, _answer: None, dropped=lambda: dropped.append(1), clock=lambda: 0.0
+    )
+    forwarder.start()
+    request = Received("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status"), None)
+    for _ in range(WAITING + 5):
+        forwarder.put(request)
+    assert len(dropped) == 5
+    await forwarder.stop()

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hearing import TOKEN
+from reaching import Application, settings_in, watching
+
+from callctl.probe import probe
+from callctl.session import Plan
+from callctl.store.reader import Reader
+
+
+def ticks() -> float:
+    ticks.now += 0.042  # type: ignore[attr-defined]
+    return float(ticks.now)  # type: ignore[attr-defined]
+
+
+ticks.now = 0.0  # type: ignore[attr-defined]
+
+
+async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with watching(settings, Plan("127.0.0.1", 0)) as watch:
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        header = watch.session.header()
+        assert (header.deaf, header.accepted, header.refused, header.last_callback_at) == (None, 0, 0, None)
+        reader = Reader.open(settings.store, world=settings.world)
+        assert list(reader.replay(since=None)) == []  # a self-test is no event
+        reader.close()
+
+
+async def test_the_probe_measures_and_tells_what_is_wrong(tmp_path: Path, application: Application) -> None:
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+        url, nonce = watch.ready.callback_url, watch.session.nonce
+        outcome = await probe(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
+        assert outcome.round_trip == pytest.approx(0.042)
+        assert (await probe(url, keys=(TOKEN,), nonce="other", clock=ticks)).failure == "another watch answers there"
+        refused = await probe(url, keys=("wrong",), nonce=nonce, clock=ticks)
+        assert "refused (HTTP 403)" in str(refused.failure)
+    gone = await probe(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
+    assert "can't connect" in str(gone.failure)
+    for status, text in ((301, "it redirects (HTTP 301), which loses the form"), (200, "something else answers")):
+        application.status = status
+        assert text in str((await probe(application.url, keys=(TOKEN,), nonce=nonce, clock=ticks)).failure)
+
+
+async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.session.reach.PROBE_AGAIN", 0.01)
+    application.status = 502
+    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        await watch.view.until_noted("something else answers there (HTTP 502); callbacks would not arrive")
+        assert watch.session.header().deaf == "something else answers there (HTTP 502)"
+        application.status, application.text = 200, json.dumps({"nonce": watch.session.nonce})
+        await watch.view.until_noted("arrives again")
+        assert watch.session.header().deaf is None

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from reaching import ago, settings_in, until, watching
+from telling import form
+
+from callctl.board import Board
+from callctl.errors import StoreError
+from callctl.events import CallEvent
+from callctl.session import Plan
+from callctl.session.retention import STEP, Retention
+from callctl.settings import Settings
+from callctl.store.reader import Reader
+from callctl.store.sqlite import SqliteStore
+
+
+def fill(settings: Settings, *, calls: range, age: timedelta) -> None:
+    at = datetime.now(UTC) - age
+    store = SqliteStore(settings.store, world=settings.world)
+    for call in calls:
+        fields = form(call, "completed").items()
+        store.submit(CallEvent.from_form(fields, received_at=at, world=settings.world, verified=True))
+    store.close()
+
+
+def kept(settings: Settings) -> int:
+    store = SqliteStore(settings.store, world=settings.world)
+    try:
+        return len(list(store.replay(since=None)))
+    finally:
+        store.close()
+
+
+async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(2 * STEP + 50), age=timedelta(days=31))
+    fill(settings, calls=range(1000, 1010), age=timedelta(days=29))
+    store = SqliteStore(settings.store, world=settings.world)
+    steps: list[int] = []
+
+    class Counted:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            steps.append(store.delete_older_than(moment, limit=limit))
+            return steps[-1]
+
+    retention = Retention(Counted(), Board(), days=30, since=timedelta(hours=1), now=lambda: datetime.now(UTC))
+    await retention.trim()
+    retention.end()
+    store.close()
+    assert steps == [STEP, STEP, 50]
+    assert kept(settings) == 10
+
+
+async def test_a_watch_trims_when_it_starts_and_keeps_the_rest(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(3), age=timedelta(days=8))
+    fill(settings, calls=range(10, 12), age=timedelta(days=6))
+    async with watching(settings, Plan("127.0.0.1", 0, keep_days=7)):
+        reader = Reader.open(settings.store, world=settings.world)
+        await until(lambda: len(list(reader.replay(since=None))) == 2)
+        reader.close()
+    assert kept(settings) == 2
+
+
+async def test_no_days_keep_nothing_beyond_the_run(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(3), age=timedelta(minutes=5))
+    async with watching(settings, Plan("127.0.0.1", 0, keep_days=0)) as watch:
+        assert len(watch.session.snapshot().families) == 3
+        fill(settings, calls=range(10, 12), age=timedelta())
+    assert kept(settings) == 0
+
+
+async def test_ended_families_leave_the_board_after_a_while() -> None:
+    class Locked:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            raise StoreError(f"locked when {limit} calls before {moment.year} were to go")
+
+    board = Board()
+    for call, age, status in ((1, 61, "completed"), (2, 59, "completed"), (3, 61, "in-progress")):
+        fields = form(call, status).items()
+        board.apply(CallEvent.from_form(fields, received_at=ago(minutes=age), world="w", verified=True))
+    told: list[str] = []
+    retention = Retention(Locked(), board, days=30, since=timedelta(minutes=1), now=lambda: datetime.now(UTC))
+
+    def once(text: str) -> None:
+        told.append(text)
+        raise KeyError(text)  # leave the endless loop
+
+    with pytest.raises(KeyError):
+        await retention.run(once)
+    assert len(told) == 1
+    assert told[0].startswith("can't delete what is older than 30 days: locked")
+    assert sorted(leg.call_sid[-1] for family in board.snapshot().families for leg in family.legs) == ["2", "3"]

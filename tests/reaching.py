@@ -1,0 +1,170 @@
+"""What stands around a watch in tests: an application, a view that notes, and a running session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiohttp import web
+from hearing import TOKEN
+from telling import ACCOUNT
+
+from callctl.actions import ActionEvent
+from callctl.board import Change, Snapshot
+from callctl.events import CallEvent
+from callctl.session import Plan, Ready, Session
+from callctl.settings import Settings
+from callctl.views.header import Header
+
+LIMIT = 20.0
+
+
+@dataclass
+class Sent:
+    """One request as an application saw it."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@dataclass
+class Application:
+    """A web server on a free loopback port: notes what it is sent and answers as it is told to."""
+
+    status: int = 200
+    text: str = ""
+    content_type: str = "text/plain"
+    hold: asyncio.Event | None = None
+    sent: list[Sent] = field(default_factory=list)
+    port: int = 0
+
+    async def start(self) -> None:
+        self._arrived = asyncio.Event()
+        self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.port = int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        if self.hold is not None:
+            self.hold.set()
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        body = await request.read()
+        self.sent.append(Sent(request.method, request.raw_path, list(request.headers.items()), body))
+        self._arrived.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        return web.Response(status=self.status, text=self.text, content_type=self.content_type)
+
+    async def requests(self, number: int) -> list[Sent]:
+        """Return what was sent once there is so much."""
+        async with asyncio.timeout(LIMIT):
+            while len(self.sent) < number:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.sent
+
+
+class Notes:
+    """A view that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.events: list[CallEvent] = []
+        self.notes: list[str] = []
+        self.header: Header | None = None
+        self.snapshot: Snapshot | None = None
+        self._news = asyncio.Event()
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        if change is not None:
+            self.events.append(event)
+
+    def action(self, action: ActionEvent) -> None:
+        self.notes.append(action.outcome)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        self.snapshot, self.header = snapshot, header
+        self._news.set()
+
+    def is_stale(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._news.set()
+
+    async def until(self, condition: Callable[[Notes], bool]) -> None:
+        """Return once what was told fulfils a condition."""
+        try:
+            async with asyncio.timeout(LIMIT):
+                while not condition(self):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError as error:
+            raise AssertionError(f"never told; so far {self.notes} {self.header}") from error
+
+    async def until_noted(self, text: str) -> str:
+        """Return the first line that holds a text, once there is one."""
+        await self.until(lambda view: any(text in note for note in view.notes))
+        return next(note for note in self.notes if text in note)
+
+
+@dataclass
+class Running:
+    """A session that runs, and what it shows."""
+
+    session: Session
+    ready: Ready
+    view: Notes
+    settings: Settings
+
+
+def settings_in(folder: Path, *, api_url: str = "http://127.0.0.1:9") -> Settings:
+    return Settings(
+        account_sid=ACCOUNT,
+        auth_token=TOKEN,
+        api_url=api_url,
+        state_dir=folder / "callctl",
+        store=folder / "callctl" / "events.db",
+    )
+
+
+@asynccontextmanager
+async def watching(settings: Settings, plan: Plan) -> AsyncIterator[Running]:
+    """Run a session in this event loop."""
+    session, view = Session(settings, plan, now=lambda: datetime.now(UTC)), Notes()
+    task: asyncio.Task[None] | None = None
+    try:
+        ready = await session.start_up()
+        task = asyncio.create_task(session.run(view))
+        yield Running(session, ready, view, settings)
+    finally:
+        session.stop()
+        if task is not None:
+            await task
+        await session.shut_down()
+
+
+def ago(**parts: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**parts)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once a condition holds that nobody tells of."""
+    async with asyncio.timeout(LIMIT):
+        for _ in iter(condition, True):
+            await asyncio.sleep(0.01)
