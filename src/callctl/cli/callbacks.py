@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from callctl.addresses import is_http_url
-from callctl.cli.instructions import check_reachable
+from callctl.cli.checks import check_reachable
 from callctl.cli.runtime import Runtime
 from callctl.errors import UsageError
 from callctl.settings import Settings

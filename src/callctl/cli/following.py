@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from callctl import presence
 from callctl.cli.callbacks import STATUS_PATH, find_callback, with_retries, with_status_path
-from callctl.cli.instructions import check_reachable
+from callctl.cli.checks import check_reachable
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
 from callctl.operations.following import Follower
@@ -83,7 +83,13 @@ async def _place_and_watch(
         remember_placed(runtime, settings, call)
         with _open_shown(runtime, settings, told, call) as shown:
             follower = Follower(
-                call, world=settings.world, memory=store.reader, asked=Family(gateway), shown=shown, now=_now
+                call,
+                world=settings.world,
+                memory=store.reader,
+                asked=Family(gateway),
+                shown=shown,
+                now=_now,
+                sleep=asyncio.sleep,
             )
             with stop_on_signals(follower.stop):
                 return call, await follower.run()

@@ -11,7 +11,7 @@ import typer
 
 from callctl.calls import EVENT_NAMES, is_e164
 from callctl.cli import completing
-from callctl.cli.instructions import read_ring_limit, read_seconds
+from callctl.cli.checks import read_ring_limit, read_seconds
 from callctl.errors import UsageError
 
 Timeout: TypeAlias = Annotated[

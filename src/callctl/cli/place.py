@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.cli import instructions, options, ordering
+from callctl.cli import dialing, instructions, options, ordering
 from callctl.cli.callbacks import find_callback
+from callctl.cli.checks import check_endpoint
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.streams import OutputError, ReaderGoneError
 from callctl.errors import CallctlError, StoreError, UsageError
@@ -32,10 +33,10 @@ def place(
     twiml: instructions.Twiml = None,
     say: instructions.Say = None,
     dial: instructions.Dial = None,
-    then: instructions.Then = None,
-    sequential: instructions.Sequential = False,
-    dial_timeout: instructions.DialTimeout = None,
-    caller_id: instructions.CallerId = None,
+    then: dialing.Then = None,
+    sequential: dialing.Sequential = False,
+    dial_timeout: dialing.DialTimeout = None,
+    caller_id: dialing.CallerId = None,
     method: instructions.Method = None,
     fallback_url: instructions.FallbackUrl = None,
     timeout: ordering.Timeout = None,
@@ -80,7 +81,7 @@ def place(
     from callctl.gateway import PlaceRequest
 
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
-    instructions.check_endpoint(to, what="TO")
+    check_endpoint(to, what="TO")
     goal = _goal(wait, watch=watch)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     events = ordering.read_events(event, status_callback=status_callback)
@@ -102,7 +103,7 @@ def place(
             method=method,
             callback=callback,
             add_callbacks=add_callbacks,
-            dialing=instructions.DialOptions(then, dial_timeout, caller_id, sequential, events),
+            dialing=dialing.DialOptions(then, dial_timeout, caller_id, sequential, events),
         )
         return PlaceRequest(
             to=to,

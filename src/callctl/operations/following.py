@@ -7,7 +7,7 @@ shows the same wherever the callbacks go, and a call that sends none is followed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -68,7 +68,15 @@ class Follower:
     """One call and its legs, from its placing to the end of the last of them."""
 
     def __init__(
-        self, call: Call, *, world: str, memory: Memory, asked: Asked, shown: Shown, now: Callable[[], datetime]
+        self,
+        call: Call,
+        *,
+        world: str,
+        memory: Memory,
+        asked: Asked,
+        shown: Shown,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         """Begin with the call as the API returned it.
 
@@ -79,20 +87,22 @@ class Follower:
             asked: The API. Asked in daemon threads.
             shown: What it is shown on.
             now: The time.
+            sleep: Waits for some seconds without blocking the event loop.
         """
         self._sid = call.sid
-        self._world, self._memory, self._asked, self._shown, self._now = world, memory, asked, shown, now
+        self._world, self._memory, self._asked, self._shown = world, memory, asked, shown
+        self._now, self._sleep = now, sleep
         self._board = Board()
         self._actions = 0
         self._heard = False
         self._confirmed = False
-        self._stopping = asyncio.Event()
+        self._stopping = False
         self._started = now()
         self._take([CallEvent.from_call(call, received_at=now(), world=world)])
 
     def stop(self) -> None:
         """Let ``run`` return; may be called more than once."""
-        self._stopping.set()
+        self._stopping = True
 
     async def run(self) -> Snapshot:
         """Show the legs until all have ended or ``stop`` is called; return how they stood then."""
@@ -100,14 +110,14 @@ class Follower:
         drawn: Snapshot | None = None
         frames = 0
         try:
-            while not self._stopping.is_set() and not self._is_over():
+            while not self._stopping and not self._is_over():
                 self._read()
                 snapshot = self._board.snapshot()
                 if snapshot is not drawn or frames % int(COUNTING_FRAME / FRAME) == 0:
                     self._shown.refresh(snapshot)
                 drawn = snapshot
                 frames += 1
-                await self._pause(FRAME)
+                await self._sleep(FRAME)
         finally:
             asking.cancel()
         self._read()
@@ -172,14 +182,7 @@ class Follower:
         """Wait until it is time to ask again: soon if nothing else tells, at once if all seems to be over."""
         waited = 0.0
         while waited < (TOLD_GAP if self._heard else SILENT_GAP):
-            await asyncio.sleep(FRAME)
+            await self._sleep(FRAME)
             waited += FRAME
             if self._board.snapshot().live == 0 and not self._confirmed and waited >= SILENT_GAP:
                 return
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return

@@ -1,0 +1,75 @@
+"""What a command can tell to be wrong with an option before anything is sent."""
+
+from __future__ import annotations
+
+from callctl.addresses import why_unreachable
+from callctl.calls import is_endpoint
+from callctl.cli.times import read_duration
+from callctl.errors import UsageError
+from callctl.settings import Settings
+
+# Seconds; that of <Dial> is not documented, and taken to be that of a call (OAS, Timeout).
+LONGEST_RINGING = 600
+
+
+def read_ring_limit(text: str | None, *, option: str) -> int | None:
+    """Return how long a phone may ring, in whole seconds, or None where it is left to Twilio.
+
+    Raises:
+        UsageError: It is no duration, or one that Twilio does not take.
+    """
+    return read_seconds(text, option=option, longest=LONGEST_RINGING)
+
+
+def read_seconds(text: str | None, *, option: str, longest: int | None = None) -> int | None:
+    """Return a duration as the API takes it, in whole seconds from 1 on; None for None.
+
+    Raises:
+        UsageError: It is no duration, not a whole number of seconds, or out of range.
+    """
+    if text is None:
+        return None
+    seconds = read_duration(text, option=option)
+    if seconds < 1 or seconds != int(seconds) or (longest is not None and seconds > longest):
+        most = f"1 to {longest}" if longest is not None else "1 or more"
+        raise UsageError(f"{option} is out of range: {text}", hint=f"whole seconds, {most}")
+    return int(seconds)
+
+
+def check_method(method: str | None) -> str | None:
+    """Return GET or POST in Twilio's spelling, or None when nothing was given.
+
+    Raises:
+        UsageError: It is another method.
+    """
+    if method is None or method.upper() in ("GET", "POST"):
+        return method.upper() if method else None
+    raise UsageError(f"--method is GET or POST, not {method}")
+
+
+def check_endpoint(text: str, *, what: str) -> str:
+    """Return a destination if a call can go there.
+
+    Raises:
+        UsageError: It is no E.164 number, SIP address or client name.
+    """
+    if is_endpoint(text):
+        return text
+    raise UsageError(
+        f"{what}: not a number, SIP address or client: {text}",
+        hint="write a number in E.164 form (+12025550100), sip:user@example.com or client:name",
+    )
+
+
+def check_reachable(settings: Settings, url: str, *, what: str) -> None:
+    """Refuse a URL that the API could not reach; an API on loopback reaches everything that this machine does.
+
+    Raises:
+        UsageError: The URL is loopback, private, or has a host Twilio refuses.
+    """
+    reason = None if settings.is_loopback else why_unreachable(url)
+    if reason:
+        raise UsageError(
+            f"{what}: {settings.api_url} can't reach {url}: {reason}",
+            hint="give a public address, for example that of a tunnel",
+        )

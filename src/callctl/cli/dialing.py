@@ -1,0 +1,103 @@
+"""How ``--dial`` dials: its options, and the TwiML that they stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+import typer
+
+from callctl.calls import EVENT_NAMES, is_e164, is_endpoint
+from callctl.cli import completing
+from callctl.cli.checks import check_endpoint, check_reachable, read_ring_limit
+from callctl.errors import UsageError
+from callctl.settings import Settings
+
+Then: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--then",
+        metavar="NAME|URL",
+        autocompletion=completing.url_names,
+        help="With --dial: where the call goes when the Dial is over. Twilio asks it with every DialCallStatus, busy "
+        "and no-answer included, so a survey must look for completed.",
+    ),
+]
+DialTimeout: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--dial-timeout",
+        metavar="DURATION",
+        help="With --dial: Twilio's ring limit for the destinations (30 s unless told, at most 10 min).",
+    ),
+]
+CallerId: TypeAlias = Annotated[
+    str | None, typer.Option("--caller-id", metavar="NUMBER", help="With --dial: what the destinations see.")
+]
+Sequential: TypeAlias = Annotated[
+    bool, typer.Option("--sequential", help="With --dial: ring the destinations in turn, not all at once.")
+]
+
+# What may stand for the caller where nobody is called by number (sheet section 1, SIP caller ids).
+_CALLER_ID = re.compile(r"[A-Za-z0-9+._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class DialOptions:
+    """How ``--dial`` dials, as it stands on the command line; None and False leave it to Twilio."""
+
+    then: str | None = None
+    timeout: str | None = None
+    caller_id: str | None = None
+    sequential: bool = False
+    events: Sequence[str] = EVENT_NAMES
+
+    def first_given(self) -> str | None:
+        """Return the first of these options that was given, or None."""
+        given = {
+            "--then": self.then is not None,
+            "--dial-timeout": self.timeout is not None,
+            "--caller-id": self.caller_id is not None,
+            "--sequential": self.sequential,
+        }
+        return next((option for option, is_given in given.items() if is_given), None)
+
+
+def document_of(settings: Settings, destinations: Sequence[str], *, callback: str | None, options: DialOptions) -> str:
+    """Return the document that ``--dial`` and its options stand for; the legs report to ``callback``.
+
+    Raises:
+        UsageError: An option can't work, or the document would be too long.
+    """
+    from callctl.twiml import check, dial
+
+    for destination in destinations:
+        check_endpoint(destination, what="--dial")
+    then = settings.named_url(options.then) if options.then is not None else None
+    if then is not None:
+        check_reachable(settings, then.url, what=f"--then {options.then}")
+    document = dial(
+        destinations,
+        status_callback=callback,
+        events=options.events,
+        action=then.url if then else None,
+        method=then.method if then else None,
+        timeout=read_ring_limit(options.timeout, option="--dial-timeout"),
+        caller_id=_checked_caller_id(options.caller_id, destinations),
+        sequential=options.sequential or None,
+    )
+    check(document)
+    return document
+
+
+def _checked_caller_id(text: str | None, destinations: Sequence[str]) -> str | None:
+    if text is None or is_e164(text):
+        return text
+    # Who is called by number sees a number; clients and SIP phones may see a name.
+    if not any(is_e164(destination) for destination in destinations) and (
+        is_endpoint(text) or _CALLER_ID.fullmatch(text)
+    ):
+        return text
+    raise UsageError(f"--caller-id is not a number in E.164 form: {text}", hint="such as +15005550006")

@@ -1,0 +1,108 @@
+"""Following one call and its legs, with a store, an API and a view that say what the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from callctl.actions import ActionEvent
+from callctl.board import Change, Snapshot
+from callctl.calls import Call
+from callctl.errors import NetworkError, NotFoundError, StoreError
+from callctl.events import CallEvent
+from callctl.operations.following import Follower
+
+PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
+
+
+class Stage:
+    """A store, an API and a view in one: what each says is decided by the test."""
+
+    def __init__(self, rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> None:
+        self._rounds = rounds
+        self._broken_store = broken_store
+        self._calls: list[Call] = []
+        self.shown: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+        self.drawn: list[Snapshot] = []
+
+    def fetch(self, _sid: str) -> Call:
+        answer = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
+        if isinstance(answer, Exception):
+            raise answer
+        self._calls = answer
+        return answer[0]
+
+    def children(self, _sid: str) -> list[Call]:
+        return self._calls[1:]
+
+    def family(self, _sid: str) -> Iterator[CallEvent]:
+        if self._broken_store:
+            raise StoreError("the store can't be read")
+        return iter(())
+
+    def actions(self, _sid: str) -> list[ActionEvent]:
+        return []
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        assert change is not None
+        self.shown.append((event.call_sid, event.status))
+
+    def action(self, action: ActionEvent) -> None:
+        raise AssertionError(action)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        self.drawn.append(snapshot)
+
+
+def parent(status: str) -> Call:
+    return Call(PARENT, status)
+
+
+def child(status: str) -> Call:
+    return Call(CHILD, status, parent_call_sid=PARENT)
+
+
+def follow(rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> tuple[Stage, Snapshot]:
+    stage = Stage(rounds, broken_store=broken_store)
+
+    async def run() -> Snapshot:
+        return await Follower(
+            parent("queued"),
+            world="w",
+            memory=stage,
+            asked=stage,
+            shown=stage,
+            now=lambda: datetime(2026, 1, 5, tzinfo=UTC),
+            sleep=lambda seconds: asyncio.sleep(seconds / 50),
+        ).run()
+
+    return stage, asyncio.run(run())
+
+
+def test_it_ends_only_when_the_last_leg_has_ended() -> None:
+    stage, last = follow([[parent("completed"), child("in-progress")], [parent("completed"), child("completed")]])
+    assert [status for sid, status in stage.shown if sid == CHILD] == ["in-progress", "completed"]
+    assert (last.live, last.ended) == (0, 2)
+    assert stage.drawn[-1].ended == 2
+
+
+def test_trouble_with_the_api_is_told_once_and_outlived() -> None:
+    trouble = NetworkError("nothing answers")
+    stage, last = follow([trouble, trouble, [parent("busy")]])
+    assert stage.notes == ["can't ask REST: nothing answers"]
+    assert last.ended == 1
+
+
+def test_a_call_that_rest_does_not_know_yet_is_no_trouble() -> None:
+    stage, _ = follow([NotFoundError("no such call", status=404), [parent("busy")]])
+    assert stage.notes == []
+
+
+def test_a_store_that_cannot_be_read_leaves_asking() -> None:
+    _, last = follow([[parent("busy")]], broken_store=True)
+    assert last.ended == 1
