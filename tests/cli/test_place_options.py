@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from cli.world import BUSY, World, talk
+from gateway.scripted import Server, drop, reply
 from processes import Piped
 from running import Callctl, env_for
 
@@ -334,6 +336,28 @@ def test_on_a_terminal_the_table_comes_before_the_waiting(quick: World) -> None:
     assert outcome.code == 0
     assert "queued" in outcome.out
     assert "is busy" in talk(outcome)
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_call(quick: World) -> None:
+    args = ("place", TO, *SAY, "--wait", "answered", "--status-callback", "none")
+    with Piped(*args, home=quick.home, env=env_for(quick.simulator)) as waiting:
+        sid = waiting.line()
+        assert waiting.interrupt() == 130
+    assert f"the call goes on: `callctl hangup {sid}` ends it" in (quick.home / "stderr-place").read_text()
+    assert quick.callctl("list", "--live", "-q").out == f"{sid}\n"
+
+
+def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: World) -> None:
+    with Server(drop(), reply(503), reply(204)) as restarting:
+        env = {"CALLCTL_PUBLIC_URL": restarting.url}
+        outcome = quick.callctl("place", BUSY, *SAY, "--event", "completed", "--wait", "ended", env=env)
+        assert outcome.code == 0
+        deadline = time.monotonic() + 20
+        while len(restarting.asked) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(restarting.asked) == 3
+    assert {dict(asked.form)["CallStatus"] for asked in restarting.asked} == {"busy"}
+    assert {asked.target for asked in restarting.asked} == {"/status"}
 
 
 # --- what it writes

@@ -171,18 +171,17 @@ def _wait(runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, *,
     """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
     from callctl.cli.wait import WatchedStore, waiter_for
 
-    if runtime.form is not Form.JSON:
-        _show(runtime, call)
-    with WatchedStore(runtime, settings) as told:
-        waiter = waiter_for(runtime, gateway, call.sid, told=told, placed=True)
-        try:
-            waiter.until(goal, limit=None)
-        except KeyboardInterrupt:
-            runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
-            raise
-        finally:
-            if runtime.form is Form.JSON:
-                _show_latest(runtime, gateway, call)
+    try:
+        if runtime.form is not Form.JSON:
+            _show(runtime, call)
+        with WatchedStore(runtime, settings) as told:
+            waiter_for(runtime, gateway, call.sid, told=told, placed=True).until(goal, limit=None)
+    except KeyboardInterrupt:
+        runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
+        raise
+    finally:
+        if runtime.form is Form.JSON:
+            _show_latest(runtime, gateway, call)
 
 
 def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
