@@ -270,4 +270,5 @@ class Call:
             "forwarded_from": self.forwarded_from,
             "queue_time": self.queue_time,
         }
-        return {**known, **self.resource, **known}
+        # In the order in which the service sent it, which is that of its documentation.
+        return {**self.resource, **known}

@@ -90,6 +90,12 @@ class _Form:
     line: Callable[[Call], str]
     extra: dict[str, Any]
 
+    def json(self, call: Call) -> dict[str, Any]:
+        """Return the object that stands for a call."""
+        value = call.to_json()
+        value.update(self.extra)
+        return value
+
     @classmethod
     def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool) -> _Form:
         from callctl.views.foreign import printable
@@ -104,7 +110,7 @@ def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Pr
     """Write calls as they come, page by page."""
     counted = progress.counted(calls)
     if form.form is Form.JSON:
-        _write_array(runtime, (call.to_json() | form.extra for call in counted))
+        _write_array(runtime, map(form.json, counted))
     elif form.form is Form.PLAIN:
         _write_lines(runtime, map(form.line, counted))
     elif (first := next(counted, None)) is not None:
