@@ -260,3 +260,12 @@ def test_the_order_and_number_of_callbacks_changes_nothing() -> None:
             play.take(one)
         play.wait(120)
         assert {(what, who) for _, what, who in play.actions} == {("redirect", sid(1))}
+
+
+def test_what_the_board_has_forgotten_is_dropped() -> None:
+    play = Play(RING)
+    play.tell(1, "ringing")
+    play.engine.tidy(Play(RING).board.snapshot())
+    assert not play.engine._sightings.has_callback(sid(1))
+    play.wait(60)
+    assert play.actions == []

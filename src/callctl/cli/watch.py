@@ -11,7 +11,7 @@ import typer
 
 from callctl.addresses import is_http_url, is_loopback_host, is_loopback_url
 from callctl.calls import Call, CallStatus
-from callctl.cli import exits, options
+from callctl.cli import exits, options, rules_options
 from callctl.cli.callbacks import STATUS_PATH, with_status_path
 from callctl.cli.greeting import open_view
 from callctl.cli.runtime import Runtime
@@ -21,6 +21,7 @@ from callctl.gateway import CallQuery, Gateway
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
+    from callctl.operations.acting.acting import Acting
     from callctl.session import Follower, Plan, Session
 
 LISTEN, SHOW, KEEP, ACT = "Listen", "Show", "Keep", "Act"
@@ -115,11 +116,19 @@ def watch(
             rich_help_panel=ACT,
         ),
     ] = None,
+    hangup_ringing_after: rules_options.RingLimit = None,
+    after_dial: rules_options.AfterDial = None,
+    max_duration: rules_options.MaxDuration = None,
+    rules: rules_options.RulesFile = None,
+    dry_run: rules_options.DryRun = False,
+    cut_answered: rules_options.CutAnswered = False,
+    all_calls: rules_options.AllCalls = False,
+    max_actions: rules_options.MaxActions = None,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     debug: options.Debug = False,
 ) -> None:
-    """Listen for status callbacks and show the live calls as a table of legs."""
+    """Listen for status callbacks and show the live calls as a table of legs. Rules act only while this runs."""
     import asyncio
 
     from callctl.documents import Documents
@@ -127,6 +136,17 @@ def watch(
 
     runtime = options.runtime_of(ctx, json=json, debug=debug)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    asked = rules_options.Asked(
+        hangup_ringing_after=hangup_ringing_after,
+        after_dial=after_dial,
+        max_duration=max_duration,
+        rules=rules,
+        dry_run=dry_run,
+        cut_answered=cut_answered,
+        all_calls=all_calls,
+        max_actions=max_actions,
+    )
+    asked.check(unverified=unverified)
     _check_keys(settings, unverified=unverified)
     plan = Plan(
         host=host,
@@ -144,7 +164,8 @@ def watch(
     _check_exposure(plan)
     _check_forwarding(plan)
     source = None if no_poll else LiveCalls(runtime.gateway(settings))
-    asyncio.run(_watch(runtime, settings, plan, source=source))
+    with rules_options.acting(runtime, settings, asked) as acting:
+        asyncio.run(_watch(runtime, settings, plan, source=source, rules=acting))
     raise typer.Exit(exits.INTERRUPTED)
 
 
@@ -219,17 +240,21 @@ class LiveCalls:
         return self.gateway.fetch(sid)
 
 
-async def _watch(runtime: Runtime, settings: Settings, plan: Plan, *, source: LiveCalls | None) -> None:
+async def _watch(
+    runtime: Runtime, settings: Settings, plan: Plan, *, source: LiveCalls | None, rules: Acting | None
+) -> None:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that."""
     from callctl.session import Follower, PortHeldError, Session
 
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {plan.tunnel}")
     try:
-        await _show(runtime, Session(settings, plan, now=_now, source=source))
+        await _show(runtime, Session(settings, plan, now=_now, source=source, rules=rules))
     except PortHeldError as error:
         if plan.acts:
             raise
+        if rules is not None:
+            runtime.say("callctl: no rules here: this only follows the watch that holds the port")
         await _show(runtime, Follower(settings, plan, error.record, now=_now))
 
 

@@ -172,11 +172,10 @@ class Engine:
         action = self._action(rule, leg, call_sid, snapshot, look_first=True)
         return action if self.applies(action, snapshot) else None
 
-    def forget(self, call_sid: str) -> None:
-        """Drop what is known of a leg."""
-        self._sightings.forget(call_sid)
-        for name in self._rules:
-            self._waiting.pop((name, call_sid), None)
+    def tidy(self, snapshot: Snapshot) -> None:
+        """Drop what is known of legs that the board has forgotten."""
+        self._sightings.keep(snapshot.legs)
+        self._waiting = {key: rule for key, rule in self._waiting.items() if key[1] in snapshot.legs}
 
     def _decide(self, rule: Rule, leg: Leg, snapshot: Snapshot, *, look_first: bool) -> Iterator[Action | Declined]:
         if not self._may_touch(snapshot, leg):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -54,9 +55,9 @@ class Sightings:
             delay = event.received_at - event.timestamp
             self._least_delay = delay if self._least_delay is None else min(delay, self._least_delay)
 
-    def forget(self, call_sid: str) -> None:
-        """Drop a leg."""
-        self._sights.pop(call_sid, None)
+    def keep(self, legs: Container[str]) -> None:
+        """Drop all other legs."""
+        self._sights = {sid: sight for sid, sight in self._sights.items() if sid in legs}
 
     @property
     def skew(self) -> timedelta:

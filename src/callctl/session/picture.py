@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from callctl.actions import ActionEvent
-from callctl.board import Board
+from callctl.actions import REHEARSED, ActionEvent
+from callctl.board import Board, Change, Snapshot
 from callctl.events import CallEvent
 from callctl.session.plan import View
 from callctl.views.header import Header
@@ -17,12 +18,35 @@ SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
 
 
+class Rules(Protocol):
+    """What acts on what the board shows. Nothing here waits."""
+
+    def begin(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
+        """Take in what the store knew."""
+
+    def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
+        """Take in what changed, and begin what is to be done."""
+
+    def news(self) -> list[ActionEvent | str]:
+        """Return what the store does not tell: rehearsed actions, and why something could not be done."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether they act no more."""
+
+
 class Picture:
     """The board and what is to be told of it. ``look`` is called before each frame and brings actions and more news."""
 
-    def __init__(self, *, header: Callable[[], Header], look: Callable[[], Sequence[ActionEvent]]) -> None:
+    def __init__(
+        self,
+        *,
+        header: Callable[[], Header],
+        look: Callable[[], Sequence[ActionEvent]],
+        rules: Rules | None = None,
+    ) -> None:
         self.board = Board()
-        self._header, self._look = header, look
+        self._header, self._look, self._rules = header, look, rules
         self._queue: deque[CallEvent] = deque()
         self._notes: deque[str] = deque()
         self._wake = asyncio.Event()
@@ -67,17 +91,29 @@ class Picture:
 
     def _show_news(self, view: View) -> None:
         """Tell the view what came, and have it draw if there is anything new to see."""
-        actions = self._look()
+        actions = [*self._look(), *self._rehearsed()]
         news = bool(self._queue or self._notes or actions)
         for action in actions:
             view.action(action)
         while self._notes:
             view.note(self._notes.popleft())
+        changes: list[Change] = []
         while self._queue:
             event = self._queue.popleft()
-            view.event(event, self.board.apply(event))
+            change = self.board.apply(event)
+            view.event(event, change)
+            if change is not None:
+                changes.append(change)
+        if self._rules is not None:
+            self._rules.look(changes, self.board.snapshot())
         if news or self._is_aging() or self._header() != self._drawn or view.is_stale():
             self._draw(view)
+
+    def _rehearsed(self) -> list[ActionEvent]:
+        """Return what the rules would have done, and note what they could not do; the store tells what was done."""
+        news = [] if self._rules is None else self._rules.news()
+        self._notes.extend(one for one in news if isinstance(one, str))
+        return [one for one in news if isinstance(one, ActionEvent) and one.result == REHEARSED]
 
     def _is_aging(self) -> bool:
         """Whether the picture tells of times that go on: of live legs, or since the last callback."""

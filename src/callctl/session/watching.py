@@ -22,7 +22,7 @@ from callctl.events import CallEvent
 from callctl.listener import Listener
 from callctl.poller import Poller, Source
 from callctl.session.behind import BehindWatch
-from callctl.session.picture import Picture
+from callctl.session.picture import Picture, Rules
 from callctl.session.plan import Plan, PortHeldError, Ready, View
 from callctl.session.reach import Reach
 from callctl.session.retention import Retention
@@ -40,14 +40,24 @@ class Session:
     """One watch, from start-up to shut-down."""
 
     def __init__(
-        self, settings: Settings, plan: Plan, *, now: Callable[[], datetime], source: Source | None = None
+        self,
+        settings: Settings,
+        plan: Plan,
+        *,
+        now: Callable[[], datetime],
+        source: Source | None = None,
+        rules: Rules | None = None,
     ) -> None:
-        """Prepare; nothing is opened yet. ``source`` is asked for calls that send no callbacks; None asks nobody."""
+        """Prepare; nothing is opened yet.
+
+        ``source`` is asked for calls that send no callbacks; None asks nobody. ``rules`` act on what the board shows.
+        """
         self._settings, self._plan, self._now = settings, plan, now
         self._poller = Poller(source, world=settings.world, now=now) if source else None
         self._keys = None if plan.unverified else settings.signing_keys
         self.nonce = secrets.token_hex(16)
-        self._picture = Picture(header=self.header, look=self._new_actions)
+        self._picture = Picture(header=self.header, look=self._new_actions, rules=rules)
+        self._rules = rules
         self._behind = BehindWatch(plan.documents, plan.forward_to, note=self._picture.note)
         self._starting: asyncio.Task[object] | None = None
         self._store: SqliteStore | None = None
@@ -88,8 +98,9 @@ class Session:
 
     def _replay(self, store: SqliteStore) -> None:
         self._last_action = store.reader.last_action_id()
-        for event in store.replay(since=self._now() - self._plan.since):
-            self._picture.board.apply(event)
+        changes = [self._picture.board.apply(event) for event in store.replay(since=self._now() - self._plan.since)]
+        if self._rules is not None:
+            self._rules.begin([change for change in changes if change is not None], self.snapshot())
 
     def _make_retention(self, store: SqliteStore) -> Retention:
         days, since = self._plan.keep_days, self._plan.since
@@ -239,6 +250,7 @@ class Session:
             round_trip=reach.round_trip,
             deaf=reach.deaf,
             unverified=self._plan.unverified,
+            rules_stopped=self._rules is not None and self._rules.is_stopped,
         )
 
     def note(self, text: str) -> None:

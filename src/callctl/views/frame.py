@@ -60,6 +60,8 @@ def _tail(frame: Frame, *, width: int, height: int) -> list[Text]:
 
 def _header(header: Header, *, width: int, now: datetime) -> Text:
     line = text(f" {printable(header.title)}", "bold reverse")
+    if header.rules_stopped:
+        line.append(" rules stopped ", "bold white on red")
     for part in _header_parts(header, now=now):
         if line.cell_len + 2 + len(part) > width:
             break

@@ -11,7 +11,8 @@ class Header:
     """What the first line says; the fields fall away from the right when the terminal is narrow.
 
     ``round_trip`` is that of the last self-test through the callback URL, in seconds; ``deaf`` says why nothing can
-    arrive, if so, and is to be seen at any width. ``unverified`` is true where anybody's events are believed.
+    arrive, if so, and is to be seen at any width. ``unverified`` is true where anybody's events are believed,
+    ``rules_stopped`` where the rules did too much and act no more.
     """
 
     title: str
@@ -26,3 +27,4 @@ class Header:
     round_trip: float | None = None
     deaf: str | None = None
     unverified: bool = False
+    rules_stopped: bool = False

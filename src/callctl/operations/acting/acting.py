@@ -21,6 +21,8 @@ from callctl.store import OpenClaim
 
 # How often to look for claims that a crashed watch left open.
 RECOVER_EVERY = timedelta(seconds=15)
+# How often to drop what the board has forgotten: a watch runs for weeks.
+TIDY_EVERY = timedelta(minutes=5)
 
 Start = Callable[[Callable[[], None]], None]
 
@@ -73,6 +75,7 @@ class Acting:
         self._known: set[tuple[str, str]] = set()
         self._news: deque[ActionEvent | str] = deque()
         self._recovered_at: datetime | None = None
+        self._tidied_at = now()
 
     def begin(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
         """Take in what the store knew, and what was done already.
@@ -90,6 +93,11 @@ class Acting:
         now = self._now()
         with self._lock:
             self._snapshot = snapshot
+            if now - self._tidied_at >= TIDY_EVERY:
+                self._tidied_at = now
+                self._engine.tidy(snapshot)
+                # A claim in the store keeps what is dropped here from being done again.
+                self._known = {key for key in self._known if key[1] in snapshot.legs}
             for change in changes:
                 self._queue += self._engine.hear(change, snapshot, now=now)
             self._queue += self._engine.due(snapshot, now=now)

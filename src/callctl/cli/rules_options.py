@@ -1,0 +1,213 @@
+"""The options of ``watch`` that act on calls, and the rules they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from callctl.cli.checks import check_reachable
+from callctl.cli.runtime import Runtime
+from callctl.cli.times import read_duration
+from callctl.errors import UsageError
+from callctl.settings import NamedUrl, Settings
+
+if TYPE_CHECKING:
+    from callctl.operations.acting.acting import Acting, Performer
+    from callctl.policies import Action, Rule
+
+PANEL = "Act"
+
+RingLimit: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--hangup-ringing-after",
+        metavar="DURATION",
+        help="Without callctl: Timeout on the call, <Dial timeout>. End outbound legs that ring longer.",
+        rich_help_panel=PANEL,
+    ),
+]
+AfterDial: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--after-dial",
+        metavar="NAME|URL",
+        help="Without callctl, and the proper way: <Dial action> (place --then). This only catches parents whose TwiML "
+        "keeps the caller after the Dial, and can't tell a redirect by other software apart: when a leg that was "
+        "answered ends, its parent is redirected here.",
+        rich_help_panel=PANEL,
+    ),
+]
+MaxDuration: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--max-duration",
+        metavar="DURATION",
+        help="Without callctl: TimeLimit on the call, <Dial timeLimit>. End calls that last longer.",
+        rich_help_panel=PANEL,
+    ),
+]
+RulesFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--rules", metavar="FILE", help="Act by the rules of this TOML file.", rich_help_panel=PANEL),
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Show what rules would do; do nothing.", rich_help_panel=PANEL)
+]
+CutAnswered: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--cut-answered",
+        help="Hang up ringing legs that Twilio does not cancel. Risks cutting off one who answers at that moment.",
+        rich_help_panel=PANEL,
+    ),
+]
+AllCalls: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--all-calls",
+        help="Let rules act on all that the account shows, not only on calls that report here or callctl placed.",
+        rich_help_panel=PANEL,
+    ),
+]
+MaxActions: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--max-actions",
+        metavar="COUNT",
+        min=1,
+        help="Stop acting after so many actions in a minute (100).",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What these options say."""
+
+    hangup_ringing_after: str | None = None
+    after_dial: str | None = None
+    max_duration: str | None = None
+    rules: Path | None = None
+    dry_run: bool = False
+    cut_answered: bool = False
+    all_calls: bool = False
+    max_actions: int | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether there is any rule."""
+        return any(
+            given is not None for given in (self.hangup_ringing_after, self.after_dial, self.max_duration, self.rules)
+        )
+
+    def check(self, *, unverified: bool) -> None:
+        """Refuse what makes no sense together.
+
+        Raises:
+            UsageError: A rule's companion without a rule, or rules beside unverified callbacks.
+        """
+        companions = {
+            "--dry-run": self.dry_run,
+            "--cut-answered": self.cut_answered,
+            "--all-calls": self.all_calls,
+            "--max-actions": self.max_actions is not None,
+        }
+        alone = [name for name, given in companions.items() if given]
+        if alone and not self.acts:
+            raise UsageError(
+                f"{alone[0]} goes with a rule",
+                hint="give --hangup-ringing-after, --after-dial, --max-duration or --rules",
+            )
+        if unverified and self.acts:
+            raise UsageError("--unverified and rules exclude each other: anybody could have calls ended")
+
+
+def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
+    """Return the rules that the options and the rules file ask for, all checked.
+
+    Raises:
+        UsageError: Anything in them can't be meant.
+    """
+    from callctl.policies import Cancel, Redirect, flags
+    from callctl.rules import load
+
+    def resolve(name: str) -> NamedUrl:
+        named = settings.named_url(name)
+        check_reachable(settings, named.url, what=name)
+        return named
+
+    cancel = Cancel(cut_answered=asked.cut_answered)
+    rules: list[Rule] = []
+    if asked.hangup_ringing_after is not None:
+        rules.append(flags.ring_limit(_positive(asked.hangup_ringing_after, "--hangup-ringing-after"), cancel=cancel))
+    if asked.after_dial is not None:
+        named = resolve(asked.after_dial)
+        rules.append(flags.after_dial(Redirect(asked.after_dial, named.url, named.method)))
+    if asked.max_duration is not None:
+        rules += flags.max_duration(_positive(asked.max_duration, "--max-duration"))
+    if asked.rules is not None:
+        rules += load(cwd / asked.rules, resolve=resolve, cancel=cancel)
+    return rules
+
+
+def _positive(text: str, option: str) -> timedelta:
+    seconds = read_duration(text, option=option)
+    if seconds < 1:
+        raise UsageError(f"{option} is too short: {text}", hint="a second at least: Twilio's own times have no finer")
+    return timedelta(seconds=seconds)
+
+
+@contextmanager
+def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Acting | None]:
+    """Return the rules ready for a watch, or None if there are none; let go of the store at the end.
+
+    Raises:
+        CallctlError: A rule can't be meant, credentials are missing, the store can't be opened.
+    """
+    rules = read_rules(settings, asked, cwd=runtime.cwd) if asked.acts else []
+    if not rules:
+        yield None
+        return
+    from callctl.operations.acting.acting import Acting, in_daemon_thread
+    from callctl.policies import Brake, Engine, Scope
+    from callctl.policies.brake import PER_MINUTE
+    from callctl.store.claims import SqliteClaims
+
+    gateway = runtime.gateway(settings)
+    claims = SqliteClaims(settings.store, world=settings.world)
+
+    def performer(applies: Callable[[Action], bool]) -> Performer:
+        import time
+
+        from callctl.operations.acting.doorway import Doorway
+        from callctl.operations.acting.executor import Executor
+        from callctl.operations.acting.rehearsal import Rehearsal
+
+        door = Doorway(gateway)
+        if asked.dry_run:
+            return Rehearsal(door, claims, now=_now)
+        return Executor(door, claims, now=_now, sleep=time.sleep, applies=applies)
+
+    runtime.say(f"callctl: rules: {', '.join(rule.name for rule in rules)}{' (dry run)' if asked.dry_run else ''}")
+    try:
+        yield Acting(
+            Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN),
+            make_performer=performer,
+            claims=claims,
+            brake=Brake(per_minute=asked.max_actions or PER_MINUTE),
+            now=_now,
+            start=in_daemon_thread,
+        )
+    finally:
+        claims.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

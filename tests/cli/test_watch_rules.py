@@ -1,0 +1,148 @@
+"""``callctl watch`` with rules, as a process of its own against the simulator."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import OnTerminal, Piped
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+
+NEVER = "+12025550103"
+KEEPS = "<Response><Dial><Sip {told}>sip:hangs-up@example.com</Sip></Dial><Pause length='600'/></Response>"
+
+
+@pytest.fixture
+def fast() -> Iterator[Simulator]:
+    with Simulator(speed=20, seed=1) as simulator:
+        yield simulator
+
+
+def env_of(simulator: Simulator) -> dict[str, str]:
+    # The simulator serves a document itself under no address of ours, so the survey is one that it asks for in vain.
+    return {**env_for(simulator), "CALLCTL_URL_SURVEY": "http://127.0.0.1:9/survey"}
+
+
+def action(watch: Piped) -> dict[str, Any]:
+    """Return the next record of an action."""
+    while True:
+        record: dict[str, Any] = json.loads(watch.line())
+        if record["type"] == "action":
+            return record
+
+
+def ready(watch: Piped) -> str:
+    record = json.loads(watch.line())
+    assert record["type"] == "ready"
+    return str(record["callback_url"])
+
+
+def place_that_dials(callctl: Callctl, env: dict[str, str], url: str) -> str:
+    told = f"statusCallback='{url}' statusCallbackEvent='initiated ringing answered completed'"
+    outcome = callctl("place", "+12025550100", "--twiml", KEEPS.format(told=told), env=env)
+    assert outcome.code == 0, outcome.err
+    return outcome.out.strip()
+
+
+def test_a_call_that_rings_too_long_is_ended_and_show_tells_it(callctl: Callctl, home: Path, fast: Simulator) -> None:
+    env = env_of(fast)
+    with Piped(
+        "watch", "--port", "0", "--no-poll", "--json", "--hangup-ringing-after", "1s", home=home, env=env
+    ) as watch:
+        ready(watch)
+        sid = callctl("place", NEVER, "--say", "Hello", env=env).out.strip()
+        record = action(watch)
+        assert {key: record[key] for key in ("call_sid", "action", "request", "rule", "result", "status")} == {
+            "call_sid": sid,
+            "action": "cancel",
+            "request": {"Status": "canceled"},
+            "rule": "hangup-ringing-after",
+            "result": "done",
+            "status": "canceled",
+        }
+        assert record["outcome"] == "ended before it was answered"
+    shown = callctl("show", sid, env=env, terminal=True)
+    assert "cancel: ended before it was answered, by rule hangup-ringing-after" in shown.out
+
+
+def test_after_a_dial_the_caller_is_redirected_once(callctl: Callctl, home: Path, fast: Simulator) -> None:
+    env = env_of(fast)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", "--after-dial", "survey", home=home, env=env) as watch:
+        sid = place_that_dials(callctl, env, ready(watch))
+        record = action(watch)
+        assert (record["call_sid"], record["action"], record["outcome"]) == (sid, "redirect", "redirected to survey")
+        assert record["about"] != sid
+        assert record["request"]["Url"] == "http://127.0.0.1:9/survey"
+
+
+def test_a_rehearsal_shows_what_would_be_done_and_does_nothing(callctl: Callctl, home: Path, fast: Simulator) -> None:
+    env = env_of(fast)
+    options = ("--port", "0", "--no-poll", "--json", "--hangup-ringing-after", "1s", "--dry-run")
+    with Piped("watch", *options, home=home, env=env) as watch:
+        ready(watch)
+        sid = callctl("place", NEVER, "--say", "Hello", env=env).out.strip()
+        record = action(watch)
+        assert (record["result"], record["outcome"]) == ("dry-run", "dry run: would cancel")
+    assert not [one for one in fast.requests if "Status" in one.form]
+    assert "cancel" not in callctl("show", sid, env=env).out
+
+
+def test_the_table_shows_what_a_rule_did(callctl: Callctl, home: Path, fast: Simulator) -> None:
+    env = env_of(fast)
+    rules = home / "rules.toml"
+    rules.write_text('[rule.no-fax]\nwhen = "answered"\nto = "+1202*"\nthen = "hangup"\n')
+    with OnTerminal(
+        "watch",
+        "--port",
+        "0",
+        "--no-poll",
+        "--rules",
+        "rules.toml",
+        "--max-actions",
+        "1",
+        home=home,
+        env=env,
+        columns=120,
+        lines=30,
+    ) as watch:
+        watch.until(lambda rows: any("No calls yet" in row for row in rows))
+        sid = callctl("place", "+12025550100", "--say", "Hello. " * 50, env=env).out.strip()
+        watch.until(lambda rows: any(f"{sid}  ▸ hangup: hung up" in row for row in rows))
+        callctl("place", "+12025550100", "--say", "Hello. " * 50, env=env)
+        rows = watch.until(lambda rows: any("the rules have stopped: 1 actions in a minute" in row for row in rows))
+        assert "rules stopped" in rows[0]
+    assert b"41" in watch.raw  # red, and the words beside it
+
+
+def test_a_watch_that_only_follows_has_no_rules_and_says_so(home: Path, fast: Simulator) -> None:
+    env = env_of(fast)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as first:
+        port = ready(first).rpartition(":")[2].partition("/")[0]
+        arguments = ("watch", "--port", port, "--no-poll", "--json", "--hangup-ringing-after", "1s")
+        with Piped(*arguments, home=home, env=env) as second:
+            assert json.loads(second.line())["follows"]
+            second.until_said("no rules here")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dry-run"], "--dry-run goes with a rule"),
+        (["--cut-answered"], "--cut-answered goes with a rule"),
+        (["--all-calls"], "--all-calls goes with a rule"),
+        (["--max-actions", "5"], "--max-actions goes with a rule"),
+        (["--after-dial", "survy"], "did you mean survey?"),
+        (["--after-dial", "ftp://example.com"], "not an absolute http or https URL"),
+        (["--hangup-ringing-after", "soon"], "--hangup-ringing-after is no duration: soon"),
+        (["--max-duration", "0"], "--max-duration is too short"),
+        (["--rules", "none.toml"], "can't read the rules file"),
+        (["--max-duration", "2h", "--unverified"], "--unverified and rules exclude each other"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(callctl: Callctl, fast: Simulator, arguments: list[str], message: str) -> None:
+    outcome = callctl("watch", "--port", "0", *arguments, env=env_of(fast))
+    assert outcome.code == 2
+    assert message in outcome.err
