@@ -287,7 +287,7 @@ def test_a_slow_list_says_how_far_it_is(callctl: Callctl) -> None:
     with Server(reply(200, first), slow) as server:
         outcome = callctl("list", "--all", "-q", env=env_of(server))
     assert outcome.out.count("\n") == 2
-    assert "callctl: reading the list, 1 calls so far\n" in outcome.err
+    assert "callctl: reading the list: 1 so far\n" in outcome.err
 
 
 def test_foreign_text_cannot_paint(callctl: Callctl) -> None:

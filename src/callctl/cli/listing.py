@@ -72,7 +72,7 @@ def list_calls(
     most = None if all_ else limit or DEFAULT_LIMIT
     # One more than is shown tells whether there are more.
     found = filters.find_calls(runtime.gateway(settings), chosen, limit=None if most is None else most + 1)
-    with Progress(runtime, lambda count: f"reading the list, {count:,} calls so far") as progress:
+    with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
         write = _write_tree if tree else _write
         write(runtime, islice(found, most), form=_Form.of(runtime, settings, quiet=quiet), progress=progress)
         more = next(found, None) is not None
