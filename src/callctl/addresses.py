@@ -1,8 +1,9 @@
-"""What can be said of a URL without asking anybody: is it loopback, could Twilio reach it."""
+"""What can be said of a URL without asking anybody: is it loopback, could Twilio reach it; why a connection failed."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from urllib.parse import urlsplit
 
@@ -61,3 +62,9 @@ def without_fragment(url: str) -> str:
     """Return a URL as it goes over the wire: no fragment, no user information."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a connection failed, without the address, which asyncio puts in; name resolution has its own words."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)

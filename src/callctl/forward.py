@@ -14,6 +14,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from callctl.addresses import reason_of
 from callctl.received import Received
 
 # Twilio gives up after 15 s (sheet section 5).
@@ -155,5 +156,5 @@ def _headers(received: Received) -> CIMultiDict[str]:
 
 def _why(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"can't connect ({error.os_error.strerror or error.os_error})"
+        return f"can't connect ({reason_of(error.os_error)})"
     return f"no usable answer ({type(error).__name__})"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from callctl.addresses import is_loopback_url, without_fragment
+from callctl.addresses import is_loopback_url, reason_of, without_fragment
 from callctl.received import PROBE
 from callctl.signatures import signature_of
 
@@ -61,7 +61,7 @@ def _told(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its host name is not known"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"can't connect: {error.os_error.strerror or error.os_error}"
+        return f"can't connect: {reason_of(error.os_error)}"
     return f"the connection broke: {error}" if str(error) else "the connection broke"
 
 

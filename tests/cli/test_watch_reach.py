@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,16 @@ def test_nothing_is_kept_beyond_the_run_with_no_days(callctl: Callctl, home: Pat
     with OnTerminal(*WATCH, home=home, env=env) as terminal:
         rows = terminal.until(lambda rows: any("No calls yet" in row for row in rows))
         assert not any(sid in row for row in rows)
+
+
+def test_no_color_is_honoured_and_a_request_for_twiml_is_named(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env = {**env_for(simulator), "NO_COLOR": "1"}
+    (home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
+    with OnTerminal(*WATCH, "--serve", "survey=survey.xml", home=home, env=env) as terminal:
+        rows = terminal.until(lambda rows: any(row.startswith("   survey: http") for row in rows))
+        url = next(row for row in rows if row.startswith("   survey: ")).partition(": ")[2]
+        sid = place(callctl, env, "--url", url)
+        terminal.until(lambda rows: any(f"{sid}  ● twiml-request" in row for row in rows))
+        assert re.findall(rb"\x1b\[[0-9;]*3[1-7]m", terminal.raw) == []

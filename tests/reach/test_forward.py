@@ -89,7 +89,7 @@ async def test_an_application_that_is_not_there_is_told_of(tmp_path: Path, appli
     plan = Plan("127.0.0.1", 0, forward_to=application.url)
     async with watching(settings_in(tmp_path), plan) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
-        assert "can't connect" in await watch.view.until_noted(application.url)
+        assert "can't connect (Connection refused)" in await watch.view.until_noted(application.url)
         assert (await post(watch.ready.callback_url, twiml_form(2)))[0] == 502
 
 

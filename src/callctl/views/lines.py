@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from callctl.calls import format_date
+from callctl.events import TWIML_REQUEST
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph
 
@@ -38,8 +39,9 @@ def event_fields(event: CallEvent) -> tuple[str, ...]:
 def short_line(event: CallEvent) -> str:
     """Return one event for the foot of the live table: local time, SID, status, destination."""
     moment = (event.timestamp or event.received_at).astimezone()
+    told = event.kind if event.kind == TWIML_REQUEST else event.status
     mark = "" if event.verified else f"  {UNVERIFIED}"
-    return f"{moment:%H:%M:%S}  {event.call_sid}  {glyph(event.status)} {event.status}  {event.to}{mark}"
+    return f"{moment:%H:%M:%S}  {event.call_sid}  {glyph(event.status)} {told}  {event.to}{mark}"
 
 
 def action_line(action: ActionEvent) -> str:
