@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, Final
@@ -93,6 +93,11 @@ class CallEvent:
     caller_name: str | None
     verified: bool
     form: Form
+    # A text by which events of one call sort: the greatest tells the status. The store and the board both ask for it.
+    order: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "order", self._order())
 
     @classmethod
     def from_form(
@@ -196,9 +201,8 @@ class CallEvent:
         """How far along a call's life the status is; 0 for one that nobody knows."""
         return rank_of(self.status)
 
-    @property
-    def order(self) -> str:
-        """A text by which events of one call sort: the greatest tells the status.
+    def _order(self) -> str:
+        """Return the text by which events of one call sort.
 
         Life-cycle rank first; then SequenceNumber, Timestamp, and the order of ends; callbacks before polls; the key
         at last, so that no two events are equal and the outcome never hangs on the order of arrival.

@@ -142,30 +142,27 @@ class Fold:
     def leg(self, call_sid: str) -> Leg:
         """Return the leg as all events so far tell it."""
         winner = self._winner
+        facts = {name: value for name, (_, value) in self._facts.items()}
         return Leg(
             call_sid=call_sid,
-            parent_call_sid=self._fact("parent_call_sid"),
+            parent_call_sid=facts.get("parent_call_sid"),
             status=winner.status,
-            direction=self._fact("direction") or "",
-            from_=self._fact("from_") or "",
-            to=self._fact("to") or "",
+            direction=facts.get("direction", ""),
+            from_=facts.get("from_", ""),
+            to=facts.get("to", ""),
             first_at=self._first_at,
             last_event_at=self._last_at,
             initiated_at=self._step("initiated"),
             ringing_at=self._step("ringing"),
             answered_at=self._step("answered"),
             ended_at=winner.moment if is_final(winner.status) else None,
-            duration=self._fact("duration"),
-            sip_response_code=self._fact("sip_response_code"),
-            answered_by=self._fact("answered_by"),
-            caller_name=self._fact("caller_name"),
+            duration=facts.get("duration"),
+            sip_response_code=facts.get("sip_response_code"),
+            answered_by=facts.get("answered_by"),
+            caller_name=facts.get("caller_name"),
             source=winner.source,
             verified=self._verified,
         )
-
-    def _fact(self, name: str) -> Any:
-        held = self._facts.get(name)
-        return None if held is None else held[1]
 
     def _step(self, name: str) -> datetime | None:
         held = self._steps.get(name)
