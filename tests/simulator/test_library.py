@@ -178,7 +178,8 @@ class TestEventLoop:
 class TestOptions:
     @pytest.mark.parametrize(
         "options",
-        [{"readings": ["no-such"]}, {"dialect": "other"}, {"speed": 0}, {"base_path": "api"}, {"keep_finished": -1}],
+        [{"readings": ["no-such"]}, {"dialect": "other"}, {"speed": 0}, {"speed": float("nan")}, {"keep_finished": -1}]
+        + [{"base_path": path} for path in ("api", "/api/", "/", "/a{b", "/a b")],
     )
     def test_what_makes_no_sense(self, options: dict[str, object]) -> None:
         with pytest.raises(ValueError, match=r"known are|must"):

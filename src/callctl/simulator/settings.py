@@ -1,6 +1,7 @@
 """How a simulator is set up: everything that the command line and the library can choose."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -73,5 +74,5 @@ class Settings:
         amounts = (self.latency, self.lag, self.cps, self.concurrency, self.keep_finished, self.keep_records)
         if min(amounts) < 0:
             raise ValueError("latency, lag, cps, concurrency and what is kept must be 0 or more")
-        if self.base_path and not self.base_path.startswith("/"):
-            raise ValueError("base_path must begin with /")
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", self.base_path):
+            raise ValueError("base_path must be such as /api/laml: it begins with / and doesn't end with it")
