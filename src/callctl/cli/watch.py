@@ -262,11 +262,14 @@ async def _show(runtime: Runtime, session: Session | Follower) -> None:
     """Start, run and shut down, whatever happens in between."""
     import asyncio
 
+    from callctl.board.collecting import collect_seldom
     from callctl.cli.signals import stop_on_signals
 
     with stop_on_signals(session.stop):
         try:
-            await session.run(open_view(runtime, await session.start_up()))
+            ready = await session.start_up()
+            collect_seldom()
+            await session.run(open_view(runtime, ready))
         except asyncio.CancelledError:
             pass  # stopped while it was starting
         finally:
