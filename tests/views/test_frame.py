@@ -1,6 +1,8 @@
 """The live table's picture: golden frames at several sizes, and what must hold at every size."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -148,3 +150,18 @@ def test_only_what_is_visible_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(5000)]
     draw(frame_of(board_of(calls)), width=80, height=24)
     assert len(drawn) < 100
+
+
+def test_the_self_tests_round_trip_stands_behind_the_callback_url() -> None:
+    header = replace(HEADER, round_trip=0.084)
+    assert "https://example.ngrok.app/status ✓ 84 ms" in text_of(frame_of(Board(), header=header), width=160, height=5)
+
+
+@pytest.mark.parametrize(
+    ("alarm", "shown"),
+    [({"deaf": "the tunnel has ended"}, "deaf: the tunnel has ended"), ({"unverified": True}, "unverified")],
+)
+def test_an_alarm_is_seen_at_any_width(alarm: dict[str, Any], shown: str) -> None:
+    line = draw(frame_of(Board(), header=replace(HEADER, **alarm)), width=40, height=5)[0]
+    assert shown in line.plain
+    assert any("red" in str(span.style) for span in line.spans)

@@ -153,7 +153,7 @@ def _summarise(runtime: Runtime, snapshot: Snapshot, *, accepted: int) -> None:
         )
         runtime.say(f"  {told}.")
     runtime.say("Next: `callctl simulator --help` to run your own TwiML,")
-    runtime.say("  `callctl demo --keep` to try the other commands, the README for a real account.")
+    runtime.say("  `callctl demo --keep` to try the commands, the README for a real account.")
 
 
 def _count(number: int, what: str) -> str:

@@ -60,14 +60,24 @@ def _tail(frame: Frame, *, width: int, height: int) -> list[Text]:
 
 def _header(header: Header, *, width: int, now: datetime) -> Text:
     line = text(f" {printable(header.title)}", "bold reverse")
-    if header.rules_stopped:
-        line.append(" rules stopped ", "bold white on red")
+    for alarm in _alarms(header):
+        line.append(f" {alarm} ", "bold white on red")
     for part in _header_parts(header, now=now):
         if line.cell_len + 2 + len(part) > width:
             break
         line.append(f"  {part}")
     line.pad_right(max(0, width - line.cell_len))
     return line
+
+
+def _alarms(header: Header) -> Iterator[str]:
+    """Yield what must be seen at any width: a watch that can hear nothing, believes everybody, or no longer acts."""
+    if header.deaf:
+        yield f"deaf: {printable(header.deaf)}"
+    if header.unverified:
+        yield "unverified"
+    if header.rules_stopped:
+        yield "rules stopped"
 
 
 def _header_parts(header: Header, *, now: datetime) -> Iterator[str]:
@@ -79,7 +89,8 @@ def _header_parts(header: Header, *, now: datetime) -> Iterator[str]:
     yield counts
     yield header.listening
     if header.callback_url:
-        yield printable(header.callback_url)
+        trip = "" if header.round_trip is None else f" ✓ {header.round_trip * 1000:.0f} ms"
+        yield f"{printable(header.callback_url)}{trip}"
     if header.last_callback_at:
         yield f"last callback {_ago((now - header.last_callback_at).total_seconds())} ago"
 
