@@ -13,6 +13,7 @@ from aiohttp import web
 from hearing import TOKEN
 from telling import ACCOUNT
 
+from callctl.accepting import Door
 from callctl.actions import ActionEvent
 from callctl.board import Change, Snapshot
 from callctl.events import CallEvent
@@ -46,15 +47,15 @@ class Application:
 
     async def start(self) -> None:
         self._arrived = asyncio.Event()
-        self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.port = int(self._runner.addresses[0][1])
+        runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
+        await runner.setup()
+        self._door = await Door.open(runner, host="127.0.0.1", port=0)
+        self.port = self._door.port
 
     async def stop(self) -> None:
         if self.hold is not None:
             self.hold.set()
-        await self._runner.cleanup()
+        await self._door.close()
 
     @property
     def url(self) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 
 from aiohttp import web
 
+from callctl.accepting import Door
 from callctl.errors import CallctlError, PortTakenError
 from callctl.received import Received
 from callctl.signatures import SignedRequest
@@ -94,8 +95,8 @@ class BoundedServer(web.Server):
         return await self._answer(request)
 
 
-async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> tuple[web.ServerRunner, int]:
-    """Listen; return what stops it, and the port, which is a free one where 0 was asked for.
+async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> Door:
+    """Listen, at a free port where 0 was asked for.
 
     Raises:
         PortTakenError: Another process listens there.
@@ -105,9 +106,8 @@ async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> tupl
     runner = web.ServerRunner(BoundedServer(answer, limits=limits), shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        return await Door.open(runner, host=host, port=port)
     except OSError as error:
-        await runner.cleanup()
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
                 f"the port is taken: {host}:{port}", hint="choose another with --port, or 0 for any"
@@ -115,7 +115,6 @@ async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> tupl
         raise CallctlError(
             f"can't listen at {host}:{port}: {error.strerror or error}", hint="see --host and --port"
         ) from error
-    return runner, int(runner.addresses[0][1])
 
 
 def target_of(request: web.BaseRequest) -> str:

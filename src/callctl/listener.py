@@ -15,6 +15,7 @@ from typing import Protocol
 from aiohttp import web
 
 from callctl import __version__
+from callctl.accepting import Door
 from callctl.endpoint import Address, gates
 from callctl.errors import StoreError
 from callctl.events import TWIML_REQUEST, CallEvent, NotACallEventError
@@ -69,7 +70,7 @@ class Listener:
         self._world, self._store, self._now, self._limits = world, store, now, limits or Limits()
         self._behind, self._on_event, self._on_trouble = behind or NothingBehind(), on_event, on_trouble
         self.health: dict[str, object] = {"status": "ok", "nonce": nonce, "version": __version__}
-        self._runner: web.ServerRunner | None = None
+        self._door: Door | None = None
         self._store_works = True
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = 0
         self.last_callback_at: datetime | None = None
@@ -86,14 +87,14 @@ class Listener:
     async def start(self) -> None:
         """Listen; raise PortTakenError, or CallctlError if the address can't be bound for another reason."""
         at = self.address
-        self._runner, port = await serve(self._answer, host=at.host, port=at.port, limits=self._limits)
-        self.is_at(replace(at, port=port))
+        self._door = await serve(self._answer, host=at.host, port=at.port, limits=self._limits)
+        self.is_at(replace(at, port=self._door.port))
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._door is not None:
+            await self._door.close()
+            self._door = None
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         path = path_of(request)

@@ -33,6 +33,7 @@ def disk() -> Iterator[Path]:
     folder.rmdir()
 
 
+@pytest.mark.xdist_group("the small disk")
 @pytest.mark.parametrize("spared", [0, 4096, 100_000])
 async def test_a_full_disk_is_answered_with_500_until_there_is_room(
     disk: Path, start: Start, heard: Heard, http: aiohttp.ClientSession, spared: int

@@ -15,6 +15,7 @@ import jsonschema  # type: ignore[import-untyped]
 from aiohttp import web
 from twilio.request_validator import RequestValidator
 
+from callctl.accepting import Door
 from callctl.simulator import DIALECTS, Simulator
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -188,11 +189,11 @@ async def served(handle: Callable[[web.Request], Awaitable[web.StreamResponse]])
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)  # 0 would be none
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    door = await Door.open(runner, host="127.0.0.1", port=0)
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"http://127.0.0.1:{door.port}"
     finally:
-        await runner.cleanup()
+        await door.close()
 
 
 @asynccontextmanager

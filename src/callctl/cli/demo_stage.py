@@ -121,6 +121,7 @@ async def _survey() -> AsyncIterator[str]:
     """Serve the survey's TwiML on a free loopback port: what a user's own application would do."""
     from aiohttp import web
 
+    from callctl.accepting import Door
     from callctl.twiml import say
 
     async def document(_request: web.Request) -> web.Response:
@@ -131,12 +132,11 @@ async def _survey() -> AsyncIterator[str]:
     application.router.add_post("/survey", document)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
+    door = await Door.open(runner, host="127.0.0.1", port=0)
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/survey"
+        yield f"http://127.0.0.1:{door.port}/survey"
     finally:
-        await runner.cleanup()
+        await door.close()
 
 
 def _summarise(runtime: Runtime, snapshot: Snapshot, *, accepted: int) -> None:
