@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
@@ -26,14 +27,16 @@ def disk() -> Iterator[Path]:
     space = os.statvfs(named)
     assert space.f_blocks * space.f_frsize <= LARGEST, f"{named} is not small"
     folder = Path(named) / uuid.uuid4().hex
+    holder = os.open(named, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)  # tests run side by side, but only one can fill it
     folder.mkdir()
     yield folder
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
+    os.close(holder)
 
 
-@pytest.mark.xdist_group("the small disk")
 @pytest.mark.parametrize("spared", [0, 4096, 100_000])
 async def test_a_full_disk_is_answered_with_500_until_there_is_room(
     disk: Path, start: Start, heard: Heard, http: aiohttp.ClientSession, spared: int
