@@ -5,10 +5,14 @@ import sys
 
 def main() -> None:
     """Run callctl with the process's arguments, streams and environment; never returns."""
-    from callctl.cli.app import main as run
-
     try:
+        from callctl.cli.app import main as run
+
         code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # While the modules were being loaded; later, the command line sees to it.
+        sys.stderr.write("callctl: interrupted\n")
+        code = 130
     except Exception as error:
         # A fault of callctl's own. Not sys.excepthook: Typer puts one of its own there.
         if "--debug" in sys.argv:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from callctl.calls import format_date, parse_date
+from callctl.masking import masked
 
 DONE: Final = "done"
 LATE: Final = "too-late"  # the call got there first: an ordinary outcome
@@ -68,13 +69,13 @@ class ActionEvent:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """Return what a store keeps: JSON values only."""
+        """Return what a store keeps: JSON values only, and no password of a URL or of a ``<Sip>`` noun."""
         return {
             "at": format_date(self.at),
             "call_sid": self.call_sid,
             "action": self.action,
-            "request": self.request,
-            "outcome": self.outcome,
+            "request": tuple((name, masked(value)) for name, value in self.request),
+            "outcome": masked(self.outcome),
             "status": self.status,
             "rule": self.rule,
             "about": self.about,
@@ -84,4 +85,5 @@ class ActionEvent:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``watch --json`` writes."""
-        return {"v": 1, "type": "action", **self.to_record(), "request": dict(self.request)}
+        record = self.to_record()
+        return {"v": 1, "type": "action", **record, "request": dict(record["request"])}

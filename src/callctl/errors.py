@@ -23,14 +23,16 @@ Exit codes are the command line's affair (``cli/exits.py``); nothing here knows 
 
 from __future__ import annotations
 
+from callctl.masking import masked
+
 
 class CallctlError(Exception):
-    """Something failed. Say what in ``message`` and what to do next in ``hint``."""
+    """Something failed. Say what in ``message`` and what to do next in ``hint``; URLs lose their passwords there."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = masked(message)
+        self.hint = None if hint is None else masked(hint)
+        super().__init__(self.message)
 
 
 class UsageError(CallctlError):

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 from callctl.addresses import is_http_url, is_loopback_host
 from callctl.errors import SettingsError, UsageError
+from callctl.masking import masked_whole
 
 TWILIO_API_URL = "https://api.twilio.com"
 DEFAULT_PORT = 8765
+FLAG = "flag"  # the source of what an option says
 URL_PREFIX = "CALLCTL_URL_"
 
 # One set, taken whole from the first source that has any of them. Otherwise a .env in somebody's repository could
@@ -101,6 +103,11 @@ class Settings:
         own = self.auth_token if self.token_account_sid in (None, self.account_sid) else None
         return tuple(token for token in (self.signing_token or own,) if token)
 
+    def named(self, variable: str) -> str:
+        """Return a variable's name with where its value came from: ``CALLCTL_FROM (in /home/ann/.env)``."""
+        source = self.sources.get(variable, "environment")
+        return f"{variable} ({'from the environment' if source == 'environment' else f'in {source}'})"
+
     def credentials(self) -> Credentials:
         """Return what requests are signed in with: an API key if there is one, else the auth token.
 
@@ -135,7 +142,7 @@ class Settings:
         if "://" in text:
             if is_http_url(text):
                 return NamedUrl(text)
-            raise UsageError(f"not an absolute http or https URL: {text}")
+            raise UsageError(f"not an absolute http or https URL: {masked_whole(text)}")
         named = self.urls.get(url_name(text))
         if named is not None:
             return named
@@ -178,9 +185,9 @@ def load(
         *([(str(found), _read_env_file(found))] if found else []),
     ]
     values, sources = _merge(layers)
-    token_account_sid = _account_sid(values.get("TWILIO_ACCOUNT_SID"))
+    token_account_sid = _account_sid(values, sources)
     for key, value in (overrides or {}).items():
-        values[key], sources[key] = value, "flag"
+        values[key], sources[key] = value, FLAG
     above = found if found and found.parent != cwd.resolve() and _used(found, sources) else None
     settings = _build(values, sources, environ=environ, env_file_above=above)
     is_owner = token_account_sid in (None, settings.account_sid)
@@ -235,7 +242,7 @@ def _build(
     region = _host_label(values, "TWILIO_REGION")
     edge = _host_label(values, "TWILIO_EDGE")
     return Settings(
-        account_sid=_account_sid(values.get("TWILIO_ACCOUNT_SID")),
+        account_sid=_account_sid(values, sources),
         auth_token=values.get("TWILIO_AUTH_TOKEN"),
         api_key=values.get("TWILIO_API_KEY"),
         api_secret=values.get("TWILIO_API_SECRET"),
@@ -261,11 +268,13 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
     return root / "callctl"
 
 
-def _account_sid(text: str | None) -> str | None:
+def _account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str | None:
+    text = values.get("TWILIO_ACCOUNT_SID")
     # It becomes part of the path of every request, so nothing that could change the path may stand in it.
     if text is None or re.fullmatch(r"[A-Za-z0-9-]{2,64}", text):
         return text
-    raise SettingsError("TWILIO_ACCOUNT_SID is malformed", hint="it begins with AC and has 34 characters")
+    name = "--account-sid" if sources["TWILIO_ACCOUNT_SID"] == FLAG else "TWILIO_ACCOUNT_SID"
+    raise SettingsError(f"{name} is malformed", hint="it begins with AC and has 34 characters")
 
 
 def _host_label(values: Mapping[str, str], key: str) -> str | None:
@@ -307,7 +316,7 @@ def _twilio_url(*, region: str | None, edge: str | None) -> str:
 def _public_url(text: str | None) -> str | None:
     if text is None or is_http_url(text):
         return text
-    raise SettingsError(f"CALLCTL_PUBLIC_URL is not an http or https address: {text}")
+    raise SettingsError(f"CALLCTL_PUBLIC_URL is not an http or https address: {masked_whole(text)}")
 
 
 def _port(text: str | None) -> int:
@@ -327,7 +336,7 @@ def _named_urls(values: Mapping[str, str]) -> dict[str, NamedUrl]:
             url = rest.strip() if has_method else value
             if not is_http_url(url):
                 raise SettingsError(
-                    f"{key} is not an http or https address: {value}",
+                    f"{key} is not an http or https address: {masked_whole(value)}",
                     hint="write https://…, or GET https://… for a document on static hosting",
                 )
             named[url_name(key.removeprefix(URL_PREFIX))] = NamedUrl(url, method if has_method else None)

@@ -177,8 +177,8 @@ def legs_without_callbacks(text: str) -> int:
     return sum(1 for _ in _silent_legs(_parse(text)))
 
 
-def add_callbacks(text: str, status_callback: str) -> str:
-    """Return a document whose Dials' legs report all four events; those that report already are left alone.
+def add_callbacks(text: str, status_callback: str, *, events: Sequence[str] = EVENT_NAMES) -> str:
+    """Return a document whose Dials' legs report some events; those that report already are left alone.
 
     Raises:
         UsageError: As ``check``, also of what comes out.
@@ -189,7 +189,7 @@ def add_callbacks(text: str, status_callback: str) -> str:
     for leg in list(_silent_legs(root)):
         noun = _number_of_text(leg) if leg.tag == "Dial" else leg
         noun.set("statusCallback", status_callback)
-        noun.set("statusCallbackEvent", " ".join(EVENT_NAMES))
+        noun.set("statusCallbackEvent", " ".join(events))
         noun.set("statusCallbackMethod", "POST")
     changed = tostring(root, encoding="unicode")
     check(changed)

@@ -140,7 +140,7 @@ def test_the_code_its_documentation_and_the_request_are_told(home: Path) -> None
         (("list",), {}, 2, "missing credentials: TWILIO_ACCOUNT_SID"),
         (("list", "--env-file", "missing"), {}, 2, "can't read the settings file"),
         (("list",), {"CALLCTL_API_URL": "https://example.com", "TWILIO_EDGE": "dublin"}, 2, "can't be combined"),
-        (("list", "--account-sid", "../x"), ENV, 2, "TWILIO_ACCOUNT_SID is malformed"),
+        (("list", "--account-sid", "../x"), ENV, 2, "--account-sid is malformed"),
         (("list", "--nonsense"), ENV, 2, "No such option: --nonsense"),
         (("nonsense",), ENV, 2, "No such command 'nonsense'"),
         (("place",), ENV, 2, "Missing argument 'TO'"),

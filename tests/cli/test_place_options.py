@@ -166,7 +166,18 @@ def test_add_callbacks_adds_them(world: World) -> None:
     outcome = world.callctl("place", TO, "--twiml", SILENT, "--add-callbacks", "--status-callback", callback)
     assert outcome.code == 0
     assert "warning" not in outcome.err
-    assert form_of(world.simulator)["Twiml"][0].count(f'statusCallback="{callback}"') == 2
+    sent = form_of(world.simulator)["Twiml"][0]
+    assert sent.count(f'statusCallback="{callback}"') == 2
+    assert sent.count('statusCallbackEvent="initiated ringing answered completed"') == 2
+
+
+def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: World) -> None:
+    callback = f"{world.simulator.url}/simulator/ignored"
+    args = ["--twiml", SILENT, "--add-callbacks", "--status-callback", callback, "--event", "completed,ringing"]
+    assert world.callctl("place", TO, *args).code == 0
+    form = form_of(world.simulator)
+    assert form["Twiml"][0].count('statusCallbackEvent="ringing completed"') == 2
+    assert form["StatusCallbackEvent"] == ("ringing", "completed")
 
 
 # --- what can't work, said before anything is sent
@@ -205,6 +216,8 @@ def test_add_callbacks_adds_them(world: World) -> None:
         ),
         (["--say", "x", "--wait", "busy"], "--wait is answered or ended, not busy"),
         (["--say", "x", "--wait", "ended", "--watch"], "--wait and --watch exclude each other"),
+        (["--say", "x", "--wait-timeout", "5s"], "--wait-timeout goes with --wait"),
+        (["--say", "x", "--wait", "ended", "--wait-timeout", "soon"], "--wait-timeout is no duration: soon"),
     ],
 )
 def test_what_cannot_work_is_refused(world: World, args: list[str], message: str) -> None:
@@ -329,6 +342,16 @@ def test_waiting_as_json_is_one_object_of_the_call_as_it_then_is(quick: World) -
     assert outcome.code == 8
     assert json.loads(outcome.out)["status"] == "busy"
     assert json.loads(outcome.err.splitlines()[-1])["exit_code"] == 8
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_the_waiting_has_a_limit(world: World, more: list[str]) -> None:
+    outcome = world.callctl("place", TO, *SAY, "--wait", "answered", "--wait-timeout", "300ms", *more)
+    sid = world.callctl("list", "-q").out.strip()
+    assert outcome.code == 9
+    assert sid in outcome.out
+    assert f"{sid} is not in-progress after 0.3 s: it is queued" in outcome.err
+    assert f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it" in outcome.err
 
 
 def test_on_a_terminal_the_table_comes_before_the_waiting(quick: World) -> None:

@@ -316,6 +316,20 @@ def test_when_answered_gives_up_when_nobody_answers(world: World) -> None:
     assert world.sent() == []
 
 
+def test_when_answered_has_a_limit(world: World) -> None:
+    sid = world.place(NEVER, after=3)
+    args = ("--url", "survey", "--when", "answered", "--wait-timeout", "300ms")
+    outcome = world.callctl("redirect", sid, *args)
+    assert (outcome.code, outcome.out) == (9, "")
+    assert f"{sid} is not in-progress after 0.3 s: it is ringing" in outcome.err
+    talking = world.place()
+    world.simulator.advance(4)
+    outcome = world.callctl("redirect", sid, talking, *args)
+    assert outcome.code == 8
+    assert sorted(outcome.out.splitlines()) == sorted([f"{talking}\tin-progress\tredirected", f"{sid}\t\tfailed"])
+    assert len(world.sent()) == 1
+
+
 def test_of_several_none_waits_for_another(world: World) -> None:
     talking, ringing = world.place(), world.place(NEVER)
     world.simulator.advance(4)
@@ -343,6 +357,8 @@ def test_of_several_none_waits_for_another(world: World) -> None:
         ([SID, "--url", "survey", "--method", "PUT"], "--method is GET or POST"),
         ([SID, "--url", "survey", "--on", "others"], "--on is parent or children, not others"),
         ([SID, "--url", "survey", "--when", "ringing"], "--when is answered, not ringing"),
+        ([SID, "--say", "x", "--wait-timeout", "5s"], "--wait-timeout goes with --when"),
+        ([SID, "--say", "x", "--when", "answered", "--wait-timeout", "x"], "--wait-timeout is no duration: x"),
         ([SID, "--say", "x", "--add-callbacks"], "--add-callbacks goes with --twiml"),
         (["-", "--twiml", "-"], "stdin can't hold both"),
         ([], "Missing argument"),

@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from callctl import __version__, errors
 from callctl.cli import exits
-from callctl.cli.lazy import LazyGroup
+from callctl.cli.lazy import InterruptedByUserError, LazyGroup
 from callctl.cli.runtime import Runtime
 from callctl.cli.streams import OutputError, ReaderGoneError, give_up_on
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
     except ReaderGoneError:
         give_up_on(runtime.stdout)  # `callctl list | head`: the reader has seen enough
         return exits.DONE
-    except KeyboardInterrupt:
+    except (InterruptedByUserError, KeyboardInterrupt):
         runtime.say("callctl: interrupted")
         return exits.INTERRUPTED
 

@@ -8,6 +8,7 @@ from callctl.addresses import is_http_url
 from callctl.cli.checks import check_reachable
 from callctl.cli.runtime import Runtime
 from callctl.errors import UsageError
+from callctl.masking import masked, masked_whole
 from callctl.settings import Settings
 
 STATUS_PATH = "/status"
@@ -35,7 +36,7 @@ def _as_given(settings: Settings, given: str) -> str | None:
     if given.lower() == "none":
         return None
     if not is_http_url(given):
-        raise UsageError(f"--status-callback is neither a URL nor none: {given}")
+        raise UsageError(f"--status-callback is neither a URL nor none: {masked_whole(given)}")
     check_reachable(settings, given, what="--status-callback")
     return given
 
@@ -46,7 +47,7 @@ def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
     record = find(settings)
     if record is None:
         return None
-    runtime.say(f"callctl: status callbacks go to the running watch, {record.callback_url}")
+    runtime.say(f"callctl: status callbacks go to the running watch, {masked(record.callback_url)}")
     return with_retries(settings, record.callback_url)
 
 
@@ -59,7 +60,7 @@ def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
         return None
     callback = with_status_path(settings.public_url)
     check_reachable(settings, callback, what="CALLCTL_PUBLIC_URL")
-    runtime.say(f"callctl: no watch is running; status callbacks go to CALLCTL_PUBLIC_URL, {callback}")
+    runtime.say(f"callctl: no watch is running; status callbacks go to CALLCTL_PUBLIC_URL, {masked(callback)}")
     return with_retries(settings, callback)
 
 

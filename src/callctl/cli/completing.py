@@ -15,6 +15,7 @@ import typer
 from callctl.calls import EVENT_NAMES, REST_STATUSES
 from callctl.cli.runtime import Runtime
 from callctl.errors import CallctlError
+from callctl.masking import masked
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
@@ -51,7 +52,7 @@ def url_names(ctx: typer.Context, incomplete: str) -> Offer:
     """Offer the names of TwiML URLs that the settings know."""
     settings = _settings(ctx)
     urls = {} if settings is None else settings.urls
-    return _beginning(((name, named.url) for name, named in sorted(urls.items())), incomplete)
+    return _beginning(((name, masked(named.url)) for name, named in sorted(urls.items())), incomplete)
 
 
 def event_names(incomplete: str) -> Offer:

@@ -13,7 +13,7 @@ from callctl.calls import EVENT_NAMES, is_e164, is_endpoint
 from callctl.cli import completing
 from callctl.cli.checks import check_endpoint, check_reachable, read_ring_limit
 from callctl.errors import UsageError
-from callctl.settings import Settings
+from callctl.settings import NamedUrl, Settings
 
 Then: TypeAlias = Annotated[
     str | None,
@@ -65,31 +65,60 @@ class DialOptions:
         return next((option for option, is_given in given.items() if is_given), None)
 
 
-def document_of(settings: Settings, destinations: Sequence[str], *, callback: str | None, options: DialOptions) -> str:
-    """Return the document that ``--dial`` and its options stand for; the legs report to ``callback``.
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """What ``--dial`` and its options stand for, checked; ``timeout`` is in seconds."""
+
+    destinations: tuple[str, ...]
+    then: NamedUrl | None
+    timeout: int | None
+    caller_id: str | None
+    sequential: bool
+    events: Sequence[str]
+
+    def document(self, callback: str | None) -> str:
+        """Return the TwiML; its legs report to ``callback``.
+
+        Raises:
+            UsageError: There are too many destinations, or the document would be too long.
+        """
+        from callctl.twiml import check, dial
+
+        document = dial(
+            self.destinations,
+            status_callback=callback,
+            events=self.events,
+            action=self.then.url if self.then else None,
+            method=self.then.method if self.then else None,
+            timeout=self.timeout,
+            caller_id=self.caller_id,
+            sequential=self.sequential or None,
+        )
+        check(document)
+        return document
+
+
+def read_dial(settings: Settings, destinations: Sequence[str], *, options: DialOptions) -> Dialled:
+    """Read ``--dial`` and its options.
 
     Raises:
-        UsageError: An option can't work, or the document would be too long.
+        UsageError: One can't work.
     """
-    from callctl.twiml import check, dial
-
     for destination in destinations:
         check_endpoint(destination, what="--dial")
     then = settings.named_url(options.then) if options.then is not None else None
     if then is not None:
         check_reachable(settings, then.url, what=f"--then {options.then}")
-    document = dial(
-        destinations,
-        status_callback=callback,
-        events=options.events,
-        action=then.url if then else None,
-        method=then.method if then else None,
-        timeout=read_ring_limit(options.timeout, option="--dial-timeout"),
-        caller_id=_checked_caller_id(options.caller_id, destinations),
-        sequential=options.sequential or None,
+    dialled = Dialled(
+        tuple(destinations),
+        then,
+        read_ring_limit(options.timeout, option="--dial-timeout"),
+        _checked_caller_id(options.caller_id, destinations),
+        options.sequential,
+        options.events,
     )
-    check(document)
-    return document
+    dialled.document(None)  # whatever is wrong with it without a callback is wrong with it anyway
+    return dialled
 
 
 def _checked_caller_id(text: str | None, destinations: Sequence[str]) -> str | None:

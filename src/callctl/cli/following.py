@@ -15,6 +15,7 @@ from callctl.cli.callbacks import STATUS_PATH, find_callback, with_retries, with
 from callctl.cli.checks import check_reachable
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
+from callctl.masking import masked
 from callctl.operations.following import Follower
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
@@ -121,7 +122,7 @@ async def _find_or_listen(
     stack.push_async_callback(listener.stop)
     await listener.start()
     check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
-    runtime.say(f"callctl: status callbacks go to this command, {listener.callback_url}")
+    runtime.say(f"callctl: status callbacks go to this command, {masked(listener.callback_url)}")
     return Telling(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}")
 
 
@@ -171,7 +172,7 @@ def _open_shown(runtime: Runtime, settings: Settings, told: Telling, call: Call)
     view = _view(runtime, settings, call)
     api_url = None if settings.is_twilio else settings.api_url
     try:
-        yield OnView(view, Header(TITLE, told.header, (told.callback or "").partition("#")[0], api_url))
+        yield OnView(view, Header(TITLE, told.header, masked(told.callback or "").partition("#")[0], api_url))
     finally:
         view.close()
 

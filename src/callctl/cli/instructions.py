@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -10,7 +10,7 @@ import typer
 
 from callctl.cli import completing
 from callctl.cli.checks import check_method, check_reachable
-from callctl.cli.dialing import DialOptions, document_of
+from callctl.cli.dialing import DialOptions, read_dial
 from callctl.cli.runtime import Runtime, read_text
 from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
@@ -63,7 +63,24 @@ class Instructions:
     twiml: str | None = None
 
 
-def read_instructions(
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the four options say, checked. A document is written when it is known where its legs report."""
+
+    url: str | None = None
+    method: str | None = None
+    document: Callable[[str | None], str] | None = None
+
+    def reporting_to(self, callback: str | None) -> Instructions:
+        """Return the instruction whose legs report to ``callback``; says on stderr which of them will be silent.
+
+        Raises:
+            UsageError: There is no callback to add, or the document becomes too long by it.
+        """
+        return Instructions(self.url, self.method, self.document(callback) if self.document else None)
+
+
+def read_orders(
     runtime: Runtime,
     settings: Settings,
     *,
@@ -72,13 +89,10 @@ def read_instructions(
     say: str | None,
     dial: Sequence[str] | None,
     method: str | None,
-    callback: str | None,
     add_callbacks: bool = False,
     dialing: DialOptions | None = None,
-) -> Instructions:
-    """Turn the four options into one instruction; legs of ``--dial`` report to ``callback``.
-
-    So do those of ``--twiml`` with ``add_callbacks``; without it, those that will be silent are told of on stderr.
+) -> Orders:
+    """Turn the four options into one order. Nothing is said, and no watch is looked for.
 
     Raises:
         UsageError: None or more than one of the four is given, or the one given can't work; or options that don't
@@ -100,10 +114,10 @@ def read_instructions(
         return _from_url(settings, url, method=method)
     if twiml is not None:
         document = read_text(runtime, twiml, option="--twiml")
-        return Instructions(twiml=_reporting(document, callback) if add_callbacks else _warned(runtime, document))
+        return _reporting(document, dialing.events) if add_callbacks else _as_it_is(runtime, document)
     if say is not None:
         return _from_say(say)
-    return Instructions(twiml=document_of(settings, dial or [], callback=callback, options=dialing))
+    return Orders(document=read_dial(settings, dial or [], options=dialing).document)
 
 
 def read_fallback(settings: Settings, text: str | None) -> NamedUrl:
@@ -119,42 +133,51 @@ def read_fallback(settings: Settings, text: str | None) -> NamedUrl:
     return named
 
 
-def _from_url(settings: Settings, text: str, *, method: str | None) -> Instructions:
+def _from_url(settings: Settings, text: str, *, method: str | None) -> Orders:
     named = settings.named_url(text)
     check_reachable(settings, named.url, what=f"--url {text}")
-    return Instructions(url=named.url, method=check_method(method) or named.method)
+    return Orders(url=named.url, method=check_method(method) or named.method)
 
 
-def _warned(runtime: Runtime, document: str) -> str:
-    """Return a document as it is, having warned of the legs that nobody will hear of."""
+def _as_it_is(runtime: Runtime, document: str) -> Orders:
+    """Return the order to run a document as it is, with a warning of the legs that nobody will hear of."""
     from callctl.twiml import legs_without_callbacks
 
     silent = legs_without_callbacks(document)
-    if silent:
-        legs, their = ("a leg", "it") if silent == 1 else (f"{silent} legs", "them")
-        runtime.say(
-            f"callctl: warning: the TwiML dials {legs} without statusCallback: no events will come of {their}\n"
-            "hint: --add-callbacks adds it"
-        )
-    return document
+
+    def warned(_callback: str | None) -> str:
+        if silent:
+            legs, their = ("a leg", "it") if silent == 1 else (f"{silent} legs", "them")
+            runtime.say(
+                f"callctl: warning: the TwiML dials {legs} without statusCallback: no events will come of {their}\n"
+                "hint: --add-callbacks adds it"
+            )
+        return document
+
+    return Orders(document=warned)
 
 
-def _reporting(document: str, callback: str | None) -> str:
-    from callctl.twiml import add_callbacks
+def _reporting(document: str, events: Sequence[str]) -> Orders:
+    from callctl.twiml import add_callbacks, check
 
-    if callback is None:
-        raise UsageError(
-            "--add-callbacks has no URL to add",
-            hint="start `callctl watch` first, set CALLCTL_PUBLIC_URL, or give --status-callback URL",
-        )
-    return add_callbacks(document, callback)
+    check(document)
+
+    def added(callback: str | None) -> str:
+        if callback is None:
+            raise UsageError(
+                "--add-callbacks has no URL to add",
+                hint="start `callctl watch` first, set CALLCTL_PUBLIC_URL, or give --status-callback URL",
+            )
+        return add_callbacks(document, callback, events=events)
+
+    return Orders(document=added)
 
 
-def _from_say(text: str) -> Instructions:
+def _from_say(text: str) -> Orders:
     from callctl.twiml import check, say
 
     if not text.strip():
         raise UsageError("--say needs a text")
     document = say(text)
     check(document)
-    return Instructions(twiml=document)
+    return Orders(document=lambda _callback: document)

@@ -64,6 +64,10 @@ class _Command(TyperCommand):
         return pass_plain_values(super().get_params(ctx))
 
 
+class InterruptedByUserError(Exception):
+    """Ctrl-C in a command. Not a KeyboardInterrupt: Typer makes an exit code of that, and nobody hears of it."""
+
+
 class LazyGroup(TyperGroup):
     """The group of all commands in the catalogue."""
 
@@ -75,3 +79,14 @@ class LazyGroup(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
         """Return the group's own options."""
         return pass_plain_values(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was called.
+
+        Raises:
+            InterruptedByUserError: Ctrl-C.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise InterruptedByUserError from interrupt

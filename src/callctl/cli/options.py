@@ -24,6 +24,12 @@ RequestTimeout: TypeAlias = Annotated[
     float,
     typer.Option("--request-timeout", metavar="SECONDS", min=0.1, help="Time limit of each request to the API."),
 ]
+WaitTimeout: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--wait-timeout", metavar="DURATION", help="Wait no longer than this, then exit code 9; else for ever."
+    ),
+]
 
 
 def runtime_of(

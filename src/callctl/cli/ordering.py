@@ -13,6 +13,7 @@ from callctl.calls import EVENT_NAMES, is_e164
 from callctl.cli import completing
 from callctl.cli.checks import read_ring_limit, read_seconds
 from callctl.errors import UsageError
+from callctl.settings import Settings
 
 Timeout: TypeAlias = Annotated[
     str | None,
@@ -79,19 +80,21 @@ def read_limits(*, timeout: str | None, time_limit: str | None) -> Limits:
     return Limits(read_ring_limit(timeout, option="--timeout"), read_seconds(time_limit, option="--time-limit"))
 
 
-def read_caller(from_: str | None, *, to: str) -> str:
-    """Return whose number calls.
+def read_caller(settings: Settings, given: str | None, *, to: str) -> str:
+    """Return whose number calls: as the option says, else as the settings do.
 
     Raises:
         UsageError: Nothing says it, or a number would be called by something else, which the API refuses (OAS).
     """
-    if not from_:
+    caller = given or settings.from_
+    if not caller:
         raise UsageError("no caller: nothing says whose number calls", hint="give --from NUMBER or set CALLCTL_FROM")
-    if is_e164(to) and not is_e164(from_):
+    if is_e164(to) and not is_e164(caller):
+        name = "--from" if given else settings.named("CALLCTL_FROM")
         raise UsageError(
-            f"--from is not a number in E.164 form: {from_}", hint="calling a number needs one, such as +15005550006"
+            f"{name} is not a number in E.164 form: {caller}", hint="calling a number needs one, such as +15005550006"
         )
-    return from_
+    return caller
 
 
 def read_events(given: Sequence[str] | None, *, status_callback: str | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from callctl.cli import exits
 from callctl.cli.runtime import Form, Runtime, error_record
 from callctl.cli.streams import OutputError, ReaderGoneError, give_up_on
 from callctl.errors import CallctlError
+from callctl.masking import masked
 from callctl.views.foreign import printable
 
 FAILED = "failed"
@@ -55,7 +56,7 @@ class Outcome:
             "call_sid": self.sid,
             "result": self.result,
             "outcome": self.sentence,
-            "request": dict(self.request),
+            "request": {name: masked(value) for name, value in self.request},
             "call": None if self.call is None else self.call.to_json(),
         }
         if self.error is not None:

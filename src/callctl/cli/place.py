@@ -12,6 +12,7 @@ from callctl.cli.callbacks import find_callback
 from callctl.cli.checks import check_endpoint
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.streams import OutputError, ReaderGoneError
+from callctl.cli.times import read_duration
 from callctl.errors import CallctlError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def place(
             help="Block until then. Exit code 8 if it ended without an answer.",
         ),
     ] = None,
+    wait_timeout: options.WaitTimeout = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show this call and its legs live until all have ended.")
     ] = False,
@@ -83,34 +85,35 @@ def place(
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     check_endpoint(to, what="TO")
     goal = _goal(wait, watch=watch)
+    limit = _limit(wait_timeout, goal=goal)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     events = ordering.read_events(event, status_callback=status_callback)
-    caller = ordering.read_caller(from_ or settings.from_, to=to)
+    caller = ordering.read_caller(settings, from_, to=to)
     limits = ordering.read_limits(timeout=timeout, time_limit=time_limit)
     digits = ordering.read_digits(send_digits)
     detection = ordering.read_detection(machine_detection, send_digits=digits)
-    gateway = runtime.gateway(settings)
     fallback = instructions.read_fallback(settings, fallback_url)
+    orders = instructions.read_orders(
+        runtime,
+        settings,
+        url=url,
+        twiml=twiml,
+        say=say,
+        dial=dial,
+        method=method,
+        add_callbacks=add_callbacks,
+        dialing=dialing.DialOptions(then, dial_timeout, caller_id, sequential, events),
+    )
+    gateway = runtime.gateway(settings)
 
     def request_to(callback: str | None) -> PlaceRequest:
-        orders = instructions.read_instructions(
-            runtime,
-            settings,
-            url=url,
-            twiml=twiml,
-            say=say,
-            dial=dial,
-            method=method,
-            callback=callback,
-            add_callbacks=add_callbacks,
-            dialing=dialing.DialOptions(then, dial_timeout, caller_id, sequential, events),
-        )
+        told = orders.reporting_to(callback)
         return PlaceRequest(
             to=to,
             from_=caller,
-            url=orders.url,
-            method=orders.method,
-            twiml=orders.twiml,
+            url=told.url,
+            method=told.method,
+            twiml=told.twiml,
             fallback_url=fallback.url or None,
             fallback_method=fallback.method,
             status_callback=callback,
@@ -138,7 +141,7 @@ def place(
     if goal is None:
         _show(runtime, call)
     else:
-        _wait(runtime, settings, gateway, call, goal=goal)
+        _wait(runtime, settings, gateway, call, goal=goal, limit=limit)
 
 
 def _goal(wait: str | None, *, watch: bool) -> Goal | None:
@@ -151,6 +154,14 @@ def _goal(wait: str | None, *, watch: bool) -> Goal | None:
     from callctl.operations.waiting import Goal
 
     return Goal.read(wait, option="--wait")
+
+
+def _limit(text: str | None, *, goal: Goal | None) -> float | None:
+    if text is None:
+        return None
+    if goal is None:
+        raise UsageError("--wait-timeout goes with --wait")
+    return read_duration(text, option="--wait-timeout")
 
 
 def remember_placed(runtime: Runtime, settings: Settings, call: Call) -> None:
@@ -167,7 +178,9 @@ def remember_placed(runtime: Runtime, settings: Settings, call: Call) -> None:
         runtime.say(f"callctl: placed, but @last will not stand for it: {error.message}")
 
 
-def _wait(runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, *, goal: Goal) -> None:
+def _wait(
+    runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, *, goal: Goal, limit: float | None
+) -> None:
     """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
     from callctl.cli.wait import WatchedStore, waiter_for
 
@@ -175,7 +188,7 @@ def _wait(runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, *,
         if runtime.form is not Form.JSON:
             _show(runtime, call)
         with WatchedStore(runtime, settings) as told:
-            waiter_for(runtime, gateway, call.sid, told=told, placed=True).until(goal, limit=None)
+            waiter_for(runtime, gateway, call.sid, told=told, placed=True).until(goal, limit=limit)
     except KeyboardInterrupt:
         runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
         raise

@@ -11,7 +11,9 @@ import typer
 from callctl.cli import completing, instructions, options
 from callctl.cli.callbacks import find_callback
 from callctl.cli.selecting import calls_to_change
+from callctl.cli.times import read_duration
 from callctl.errors import UsageError
+from callctl.masking import masked
 
 _SHOWN = 60  # characters of a document, in the command for the other leg
 
@@ -40,6 +42,7 @@ def redirect(
     when: Annotated[
         str | None, typer.Option("--when", metavar="answered", help="Wait until the call is in progress.")
     ] = None,
+    wait_timeout: options.WaitTimeout = None,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = 10.0,
@@ -60,14 +63,15 @@ def redirect(
         raise UsageError(f"--on is parent or children, not {on}")
     if when not in (None, "answered"):
         raise UsageError(f"--when is answered, not {when}")
+    if wait_timeout is not None and when is None:
+        raise UsageError("--wait-timeout goes with --when")
+    limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     if twiml == "-" and "-" in calls:
         raise UsageError(
             "stdin can't hold both the SIDs and the TwiML", hint="put the TwiML into a file: --twiml @FILE"
         )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    gateway = runtime.gateway(settings)
-    callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
-    orders = instructions.read_instructions(
+    orders = instructions.read_orders(
         runtime,
         settings,
         url=url,
@@ -75,23 +79,25 @@ def redirect(
         say=say,
         dial=dial,
         method=method,
-        callback=callback,
         add_callbacks=add_callbacks,
     )
     fallback = instructions.read_fallback(settings, fallback_url)
+    gateway = runtime.gateway(settings)
+    sids = calls_to_change(runtime, settings, gateway, calls)
+    callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
+    told = orders.reporting_to(callback)
 
     from callctl.cli.memory import Memory
     from callctl.cli.redirecting import Redirecting
     from callctl.gateway import RedirectRequest
 
     request = RedirectRequest(
-        url=orders.url,
-        method=orders.method,
-        twiml=orders.twiml,
+        url=told.url,
+        method=told.method,
+        twiml=told.twiml,
         fallback_url=fallback.url or None,
         fallback_method=fallback.method,
     )
-    sids = calls_to_change(runtime, settings, gateway, calls)
     given = {"--url": url, "--twiml": twiml, "--say": say}
     with Memory(runtime, settings) as memory:
         work = Redirecting(
@@ -100,18 +106,23 @@ def redirect(
             gateway,
             memory,
             request=request,
-            where=url or "other TwiML",
+            where=masked(url) if url else "other TwiML",
             again=_again(given, dial=dial or (), add_callbacks=add_callbacks),
         )
-        work.redirect(work.others(sids, on=on) if on else sids, when_answered=when is not None)
+        chosen = work.others(sids, on=on) if on else sids
+        if when is None:
+            work.redirect(chosen)
+        else:
+            work.redirect_when_answered(chosen, limit=limit)
 
 
 def _again(given: Mapping[str, str | None], *, dial: Sequence[str], add_callbacks: bool) -> str:
-    """Return the options once more, for the command that redirects the other leg."""
+    """Return the options once more, for the command that redirects the other leg; without passwords."""
     pairs = [*given.items(), *(("--dial", destination) for destination in dial)]
     words = [word for option, value in pairs if value for word in (option, _short(value))]
     return shlex.join([*words, "--add-callbacks"] if add_callbacks else words)
 
 
 def _short(value: str) -> str:
+    value = masked(value)
     return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"

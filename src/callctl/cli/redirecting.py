@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -59,35 +59,53 @@ class Redirecting:
         ]
         return list(dict.fromkeys(chain.from_iterable(found)))
 
-    def redirect(self, sids: Sequence[str], *, when_answered: bool) -> None:
+    def redirect(self, sids: Sequence[str]) -> None:
         """Redirect the calls, one as well as many; children before their parents, which end the Dial.
 
         Raises:
             CallctlError: The only one was not redirected.
             PartlyFailedError: Some of several were not.
         """
-        work = self._when_answered if when_answered else self._one
+        if len(sids) == 1:
+            self._take_alone(self._one(sids[0]))
+        else:
+            self._redirect_several(self._waves(sids), self._one)
+
+    def redirect_when_answered(self, sids: Sequence[str], *, limit: float | None) -> None:
+        """Redirect each call as soon as it is in progress; ``limit`` is for how many seconds to wait for that.
+
+        Raises:
+            CallctlError: The only one was not redirected; WaitTimeoutError: it was not answered in time.
+            PartlyFailedError: Some of several were not redirected.
+        """
+
+        def work(sid: str) -> Outcome:
+            return self._when_answered(sid, limit=limit)
+
         if len(sids) == 1:
             self._take_alone(work(sids[0]))
-            return
-        waves = [list(sids)] if when_answered else self._waves(sids)
+        else:
+            self._redirect_several([sids], work)
+
+    def _redirect_several(self, waves: Sequence[Sequence[str]], work: Callable[[str], Outcome]) -> None:
         failed: list[str] = []
         for wave in waves:
             for group in for_each(wave, work, parallel=_PARALLEL):
                 failed += self._take(group)
         if failed:
-            raise PartlyFailedError(f"{len(failed)} of {calls(len(sids))} not redirected: {some(failed)}")
+            total = sum(map(len, waves))
+            raise PartlyFailedError(f"{len(failed)} of {calls(total)} not redirected: {some(failed)}")
         self._teller.finish()
 
     # One call
 
-    def _when_answered(self, sid: str) -> Outcome:
+    def _when_answered(self, sid: str, *, limit: float | None) -> Outcome:
         from callctl.cli.wait import WatchedStore, waiter_for
         from callctl.operations.waiting import Goal
 
         with WatchedStore(self._runtime, self._settings) as told:
             waiter = waiter_for(self._runtime, self._gateway, sid, told=told, placed=False)
-            waiter.until(Goal.read("answered", option="--when"), limit=None)
+            waiter.until(Goal.read("answered", option="--when"), limit=limit)
         return self._one(sid)
 
     def _one(self, sid: str) -> Outcome:

@@ -20,6 +20,7 @@ from callctl.gateway.pages import MAX_PAGE_SIZE, rows
 from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, RedirectRequest
 from callctl.gateway.repeats import Repeats, Wait
 from callctl.gateway.sending import NoReplyError, Sender
+from callctl.masking import masked
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
@@ -56,9 +57,9 @@ class Notification:
             sid=text("sid"),
             code=text("error_code") or None,
             level={"0": "error", "1": "warning"}.get(text("log"), text("log")),
-            message=words[0],
+            message=masked(words[0]),
             more_info=text("more_info") or None,
-            request_url=text("request_url") or None,
+            request_url=masked(text("request_url")) or None,
             date=parse_date(resource.get("message_date")),
         )
 

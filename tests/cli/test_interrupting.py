@@ -1,0 +1,40 @@
+"""Ctrl-C: said on stderr, exit code 130, nothing half written on stdout."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from gateway.scripted import Server, hang
+from processes import LIMIT, Piped
+
+SID = "CA" + "1" * 32
+COMMANDS = [
+    ("list",),
+    ("show", SID),
+    ("place", "+12025550103", "--say", "Hello", "--status-callback", "none"),
+    ("redirect", SID, "--say", "Hello"),
+    ("hangup", SID),
+    ("hangup", SID, "CA" + "2" * 32),
+    ("wait", SID, "--for", "ended"),
+]
+
+
+@pytest.mark.parametrize("args", COMMANDS, ids=lambda args: " ".join(args)[:20])
+def test_it_is_said(home: Path, args: tuple[str, ...]) -> None:
+    deadline = time.monotonic() + LIMIT
+    with Server(hang()) as server:
+        env = {
+            "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+            "TWILIO_AUTH_TOKEN": "fake",
+            "CALLCTL_API_URL": server.url,
+            "CALLCTL_FROM": "+15005550006",
+        }
+        with Piped(*args, home=home, env=env) as command:
+            while not server.asked and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert command.interrupt() == 130
+        said = (home / f"stderr-{args[0]}").read_text()
+    assert said.splitlines()[-1] == "callctl: interrupted"
+    assert "Traceback" not in said

@@ -1,0 +1,101 @@
+"""Passwords in URLs: sent to Twilio as they are, and neither shown nor kept."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cli.world import World
+from running import Callctl, Outcome
+
+URL = "https://ann:fake-word@example.com/survey"
+SHOWN = "https://ann:***@example.com/survey"
+SECRET = "fake-word"
+TO = "+12025550103"
+
+
+def shown(outcome: Outcome) -> str:
+    """Return all that was written, having made sure that the password is not in it."""
+    text = outcome.out + outcome.err
+    assert SECRET not in text
+    return text
+
+
+def stored(home: Path) -> str:
+    """Return the records of all actions in the local store."""
+    with closing(sqlite3.connect(home / ".local/state/callctl/events.db")) as connection:
+        return "\n".join(str(row[0]) for row in connection.execute("SELECT record FROM actions"))
+
+
+@pytest.mark.parametrize("form", ["terminal", "pipe", "json"])
+def test_a_redirect_sends_it_and_neither_shows_nor_keeps_it(world: World, home: Path, form: str) -> None:
+    parent, child = world.dialled()
+    more = ["--json"] if form == "json" else []
+    outcome = world.callctl("redirect", parent, "--url", URL, *more, terminal=form == "terminal")
+    assert outcome.code == 0
+    assert world.sent()[-1].form["Url"] == (URL,)
+    assert f"redirected to {SHOWN}: " in shown(outcome)
+    assert f"hint: for the other leg: callctl redirect {child} --url " in shown(outcome)
+    if form == "json":
+        assert json.loads(outcome.out)["request"] == {"Url": SHOWN}
+    assert SHOWN in stored(home)
+    assert SECRET not in stored(home)
+    assert f"to {SHOWN}" in shown(world.callctl("show", parent))
+    shown(world.callctl("show", parent, "--json"))
+
+
+def test_so_does_a_redirect_to_a_named_url_and_to_a_sip_phone(world: World, home: Path) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("redirect", sid, "--url", "secret", "--json", env={"CALLCTL_URL_SECRET": URL})
+    assert json.loads(outcome.out)["request"] == {"Url": SHOWN}
+    document = f'<Response><Dial><Sip username="ann" password="{SECRET}">sip:a@example.com</Sip></Dial></Response>'
+    outcome = world.callctl("redirect", sid, "--twiml", document, "--json")
+    assert world.sent()[-1].form["Twiml"] == (document,)
+    assert 'password=\\"***\\"' in shown(outcome)
+    assert SECRET not in stored(home)
+
+
+@pytest.mark.parametrize(
+    ("args", "env"),
+    [
+        (["--say", "x", "--status-callback", "https://ann:fake-word@a_b.example.com/"], {}),
+        (["--say", "x", "--status-callback", "ftp://ann:fake-word@example.com/"], {}),
+        (["--say", "x"], {"CALLCTL_PUBLIC_URL": "https://ann:fake-word@10.0.0.1/"}),
+        (["--say", "x"], {"CALLCTL_PUBLIC_URL": "https://ann:fake/word fake-word@example.com"}),
+        (["--say", "x"], {"CALLCTL_URL_SURVEY": "ann:fake-word@example.com"}),
+        (["--url", "https://fake-word@localhost/"], {}),
+        (["--say", "x", "--fallback-url", "https://ann:fake-word@10.0.0.1/"], {}),
+        (["--dial", "client:ann", "--then", "https://ann:fake-word@10.0.0.1/"], {}),
+        (["--say", "x"], {"CALLCTL_API_URL": "https://ann:fake-word@example.com/"}),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--json"], ["--debug"]])
+def test_no_complaint_shows_it(callctl: Callctl, args: list[str], env: dict[str, str], more: list[str]) -> None:
+    account = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_FROM": "+15005550006"}
+    outcome = callctl("place", TO, *args, *more, env={**account, **env})
+    assert outcome.code == 2
+    assert "error" in shown(outcome)
+
+
+def test_what_place_says_of_callbacks_does_not_show_it(world: World) -> None:
+    env = {"CALLCTL_PUBLIC_URL": "http://ann:fake-word@127.0.0.1:9/x"}
+    outcome = world.callctl("place", TO, "--say", "Hello", env=env)
+    assert "status callbacks go to CALLCTL_PUBLIC_URL, http://ann:***@127.0.0.1:9/x\n" in shown(outcome)
+    assert world.simulator.requests[-1].form["StatusCallback"][0].startswith("http://ann:fake-word@127.0.0.1:9/x#")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://fake-word@example.com/x", "https://***@example.com/x"),
+        ("https://ann:fake-word@example.com", "https://ann:***@example.com"),
+        ("https://ann:fake@word@example.com/a@b", "https://ann:***@example.com/a@b"),
+        ("https://example.com/?to=sip:ann@example.com", "https://example.com/?to=sip:ann@example.com"),
+    ],
+)
+def test_only_the_password_is_masked(world: World, url: str, told: str) -> None:
+    outcome = world.callctl("place", TO, "--url", url, "--dry-run", "--status-callback", "none")
+    assert f"\nUrl={told}\n" in outcome.out
