@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
+from cli.world import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, World, talk
 from gateway.scripted import Server, call, reply
 from running import Callctl
 
@@ -145,6 +145,28 @@ def test_of_a_child_it_says_whose_phone_it_is_and_what_the_parent_does(world: Wo
     )
     world.simulator.advance(2)
     assert world.status(parent) == "completed"
+
+
+def test_a_child_that_was_redirected_out_of_the_dial_is_not_said_to_drop(world: World) -> None:
+    parent = world.place(ANSWERS, "--dial", "client:ann", "--then", "survey", after=5)
+    child = world.callctl("list", "--parent", parent, "-q").out.strip()
+    world.callctl("redirect", child, "--say", LONG)
+    world.simulator.advance(1)
+    outcome = world.callctl("redirect", parent, "--say", LONG)
+    assert outcome.code == 0
+    assert f"its child leg {child}: goes on: it was redirected out of the Dial at " in outcome.err
+    assert "drops" not in outcome.err
+    world.simulator.advance(2)
+    assert (world.status(parent), world.status(child)) == ("in-progress", "in-progress")
+    again = world.callctl("redirect", child, "--say", LONG)
+    assert f"its parent leg {parent}: goes on: this leg was redirected out of its Dial at " in again.err
+    both = world.callctl("redirect", parent, child, "--say", LONG)
+    assert both.code == 0
+    assert "both legs of a <Dial> are named" not in both.err
+    ended = world.callctl("hangup", child)
+    assert f"its parent {parent} goes on: this leg was redirected out of its Dial at " in ended.err
+    world.simulator.advance(2)
+    assert world.status(parent) == "in-progress"
 
 
 def test_it_is_said_before_it_is_done(callctl: Callctl) -> None:

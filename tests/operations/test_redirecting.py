@@ -30,6 +30,10 @@ def leg(*steps: tuple[str, float]) -> Leg:
     return family.legs[0]
 
 
+def never(_sid: str) -> None:
+    """Know of no leg that it was redirected."""
+
+
 def redirected(door: Door, *, told: Leg | None = None, time: Time | None = None) -> Call:
     time = time or Time()
     return redirect(
@@ -105,19 +109,32 @@ def test_the_refusal_stands_when_the_call_cannot_be_asked_for() -> None:
 
 
 def test_the_child_of_a_redirected_parent_drops() -> None:
-    (other,) = foresee(Relatives(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)))
+    (other,) = foresee(Relatives(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)), left=never)
     assert (other.sid, other.relation) == (PARENT, "child")
     assert other.effect == "ringing client:ann: drops, and the Dial's action is asked as well"
 
 
 def test_the_parent_of_a_redirected_child_goes_on() -> None:
-    (other,) = foresee(Relatives(call("in-progress", parent_call_sid=PARENT), ()))
+    (other,) = foresee(Relatives(call("in-progress", parent_call_sid=PARENT), ()), left=never)
     assert (other.sid, other.relation) == (PARENT, "parent")
     assert other.effect == "goes on with the Dial's action, else with its next verb, else hangs up"
 
 
 def test_a_single_leg_has_no_other() -> None:
-    assert foresee(Relatives(call("in-progress"), ())) == []
+    assert foresee(Relatives(call("in-progress"), ()), left=never) == []
+
+
+def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_parent() -> None:
+    child = call("in-progress", "CA3", parent_call_sid=SID)
+    bridged = call("in-progress", "CA4", parent_call_sid=SID, to="client:ann")
+    left = {"CA3": NOW}.get
+    others = foresee(Relatives(call("in-progress"), (child, bridged)), left=left)
+    assert [other.effect for other in others] == [
+        f"goes on: it was redirected out of the Dial at {NOW.astimezone():%H:%M:%S}",
+        "talking to client:ann: drops, and the Dial's action is asked as well",
+    ]
+    (parent,) = foresee(Relatives(child, ()), left=left)
+    assert parent.effect == f"goes on: this leg was redirected out of its Dial at {NOW.astimezone():%H:%M:%S}"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ import requests
 import typer
 
 from callctl.cli.runtime import Runtime
-from callctl.cli.simulator import _far_ends, _seconds, _share, _span, simulator, write_settings
+from callctl.cli.simulator import _far_ends, _seconds, _share, _span, simulator
 from callctl.cli.simulator_call import simulator_call
+from callctl.cli.simulator_settings import write_settings
 from callctl.errors import CallctlError, NetworkError, UsageError
 from callctl.simulator import READINGS
 from callctl.simulator.far_end import BY_NAME

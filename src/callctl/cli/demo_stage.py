@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from callctl.cli.demo_script import Script
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
+from callctl.cli.simulator_settings import settings_to_use, write_settings
 from callctl.session import Plan, Session, View
 from callctl.settings import NamedUrl, Settings
 from callctl.simulator import Simulator
@@ -43,7 +44,7 @@ async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
         session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), now=_now)
         try:
             ready = await session.start_up()
-            foot = _keep_guide(folder, settings) if keep else []
+            foot = _keep_guide(folder, simulator, survey_url=survey_url) if keep else []
             view = _open_view(runtime, foot=foot)
             with stop_on_signals(session.stop):
                 script = Script(runtime.gateway(settings), settings, ready.callback_url, session.snapshot, session.note)
@@ -97,17 +98,10 @@ def _open_view(runtime: Runtime, *, foot: Sequence[str]) -> View:
     return LiveView(runtime.console(), idle=["The first call is being placed."], foot=foot, now=_now)
 
 
-def _keep_guide(folder: Path, settings: Settings) -> list[str]:
+def _keep_guide(folder: Path, simulator: Simulator, *, survey_url: str) -> list[str]:
     """Leave the settings in the scratch folder and return what makes other commands use this demo."""
     env_file = folder / "env"
-    env_file.touch(mode=0o600)
-    env_file.write_text(
-        f"TWILIO_ACCOUNT_SID={settings.account_sid}\n"
-        f"TWILIO_AUTH_TOKEN={settings.auth_token}\n"
-        f"CALLCTL_API_URL={settings.api_url}\n"
-        f"CALLCTL_FROM={settings.from_}\n"
-        + "".join(f"CALLCTL_URL_{name.upper()}={named.url}\n" for name, named in settings.urls.items())
-    )
+    write_settings(env_file, {**settings_to_use(simulator), "CALLCTL_URL_SURVEY": survey_url}, force=False)
     return [
         "In another terminal, for the other commands to use this demo:",
         f"  export CALLCTL_ENV_FILE={env_file}",

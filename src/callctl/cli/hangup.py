@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.calls import CallStatus
+from callctl.calls import Call, CallStatus
 from callctl.cli import completing, filters, options
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import Outcome, show_alone, show_among_others
@@ -177,16 +177,26 @@ def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, 
         show_alone(runtime, told)
     elif runtime.form is not Form.TABLE:
         show_among_others(runtime, told)  # the sentence comes with the error
-    parent = ended.call.parent_call_sid
-    if parent is not None and asked_for(told):
-        # A leg that nobody answered may be one of several that the Dial rings.
-        unless = "" if ended.call.status == CallStatus.COMPLETED else ", unless the Dial still rings another leg"
-        runtime.say(
-            f"callctl: its parent {parent} goes on with the Dial's action, else with its next verb, else hangs up"
-            f"{unless}\nhint: `callctl hangup {parent}` ends it as well; --family ends both at once"
-        )
+    if ended.call.parent_call_sid is not None and asked_for(told):
+        _tell_of_parent(runtime, memory, ended.call, parent=ended.call.parent_call_sid)
     if problem is not None:
         raise problem
+
+
+def _tell_of_parent(runtime: Runtime, memory: Memory, call: Call, *, parent: str) -> None:
+    left = memory.left_dial(call.sid)
+    if left is not None:
+        from callctl.operations.redirecting import clock
+
+        does = f"goes on: this leg was redirected out of its Dial at {clock(left)}"
+    else:
+        # A leg that nobody answered may be one of several that the Dial rings.
+        unless = "" if call.status == CallStatus.COMPLETED else ", unless the Dial still rings another leg"
+        does = f"goes on with the Dial's action, else with its next verb, else hangs up{unless}"
+    runtime.say(
+        f"callctl: its parent {parent} {does}\n"
+        f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once"
+    )
 
 
 def _problem(ended: Ending, manner: Manner) -> NotEndedError | WaitTimeoutError | None:

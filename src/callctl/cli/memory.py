@@ -6,6 +6,7 @@ It is a help and no more: one that can't be read or written is told of once, and
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -54,6 +55,19 @@ class Memory:
         except StoreError as error:
             self._runtime.say_once(f"callctl: {error.message}")
             return None
+
+    def left_dial(self, sid: str) -> datetime | None:
+        """Return when a child leg was last redirected, and so left its ``<Dial>``; None if that is not known here."""
+        from callctl.actions import DONE
+
+        if self._reader is None:
+            return None
+        try:
+            asked = self._reader.actions(sid)
+        except StoreError as error:
+            self._runtime.say_once(f"callctl: {error.message}")
+            return None
+        return max((one.at for one in asked if one.action == "redirect" and one.result == DONE), default=None)
 
     def note(self, actions: Iterable[ActionEvent]) -> None:
         """Write down what was asked of calls, where a running watch and ``show`` find it."""

@@ -1,4 +1,4 @@
-"""How commands tell what came of asking that a call be changed: a sentence, a row, or an object, one per call."""
+"""How commands tell what came of placing or changing a call: a sentence, a row, or an object, one per call."""
 
 from __future__ import annotations
 
@@ -71,6 +71,18 @@ class Outcome:
 def failure(action: str, sid: str, *, request: Request, error: CallctlError) -> Outcome:
     """Return the outcome of a request that was refused or not answered."""
     return Outcome(action, sid, FAILED, error.message, request, error=error)
+
+
+def show_new_call(runtime: Runtime, call: Call) -> None:
+    """Write a call that has just come into being: on a pipe its SID alone."""
+    if runtime.form is Form.JSON:
+        runtime.write_json(call.to_json())
+    elif runtime.form is Form.PLAIN:
+        runtime.write(printable(call.sid))
+    else:
+        from callctl.views.tables import print_calls
+
+        print_calls(runtime.console(), [call])
 
 
 def show_alone(runtime: Runtime, outcome: Outcome) -> None:

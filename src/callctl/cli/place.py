@@ -10,6 +10,7 @@ import typer
 from callctl.cli import dialing, instructions, options, ordering
 from callctl.cli.callbacks import find_callback
 from callctl.cli.checks import check_endpoint
+from callctl.cli.outcomes import show_new_call
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.streams import OutputError, ReaderGoneError
 from callctl.cli.times import read_duration
@@ -207,21 +208,8 @@ def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
 
 def _show(runtime: Runtime, call: Call) -> None:
     try:
-        _write(runtime, call)
+        show_new_call(runtime, call)
         runtime.stdout.flush()
     except (OutputError, ReaderGoneError):
         runtime.say(f"callctl: placed {call.sid}")  # nobody can hang up what has no name
         raise
-
-
-def _write(runtime: Runtime, call: Call) -> None:
-    if runtime.form is Form.JSON:
-        runtime.write_json(call.to_json())
-    elif runtime.form is Form.PLAIN:
-        from callctl.views.foreign import printable
-
-        runtime.write(printable(call.sid))
-    else:
-        from callctl.views.tables import print_calls
-
-        print_calls(runtime.console(), [call])

@@ -112,7 +112,7 @@ class Redirecting:
         if sid not in self._relatives:
             self._relatives[sid] = self._look(sid)
         relatives = self._relatives[sid]
-        foreseen = [] if relatives is None else redirecting.foresee(relatives)
+        foreseen = [] if relatives is None else redirecting.foresee(relatives, left=self._memory.left_dial)
         if relatives is not None and foreseen:
             self._foretell(relatives.call, foreseen)
         call = redirecting.redirect(
@@ -168,9 +168,10 @@ class Redirecting:
                     self._relatives[result.sid] = result.value
         parents = {sid: found.parent_sid for sid, found in self._relatives.items() if found is not None}
         children = [sid for sid in sids if parents.get(sid) in sids]
-        if children:
+        bridged = [sid for sid in children if self._memory.left_dial(sid) is None]
+        if bridged:
             self._runtime.say(
-                f"callctl: both legs of a <Dial> are named ({some(children)} and its parent): redirecting the first "
+                f"callctl: both legs of a <Dial> are named ({some(bridged)} and its parent): redirecting the first "
                 "ends the Dial, and a parent without a next verb hangs up before its turn\n"
                 "hint: redirect the child alone, and let the Dial's action bring the parent where it shall go"
             )

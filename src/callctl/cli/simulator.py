@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +12,8 @@ import typer
 
 from callctl.cli import exits, options
 from callctl.cli.runtime import Runtime
-from callctl.errors import CallctlError, PortTakenError, UsageError
+from callctl.cli.simulator_settings import lines, settings_to_use, write_settings
+from callctl.errors import PortTakenError, UsageError
 
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
@@ -179,24 +178,10 @@ async def _serve(runtime: Runtime, made: Simulator, *, write_env: Path | None, f
             await stopping.wait()
 
 
-def settings_to_use(running: Simulator) -> dict[str, str]:
-    """Return the settings that make callctl, or any client, use a simulator."""
-    url = running.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-    return {
-        "TWILIO_ACCOUNT_SID": running.account_sid,
-        "TWILIO_AUTH_TOKEN": running.auth_token,
-        "TWILIO_API_KEY": running.api_key,
-        "TWILIO_API_SECRET": running.api_secret,
-        "CALLCTL_API_URL": url,
-        "CALLCTL_FROM": "+15005550006",
-        "CALLCTL_URL_SURVEY": f"{url}/simulator/survey",
-    }
-
-
 def _introduce(runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str) -> None:
     """Print the settings as data and, on stderr, how to use them."""
     runtime.say("SIMULATED: no calls are placed. The settings to use it:")
-    for line in _lines(settings):
+    for line in lines(settings):
         runtime.write(line)
     if write_env is not None:
         runtime.say(f"In another terminal: callctl watch --env-file {write_env}")
@@ -207,32 +192,6 @@ def _introduce(runtime: Runtime, settings: Mapping[str, str], write_env: Path | 
     runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
     if exposed not in ("127.0.0.1", "::1", "localhost"):
         runtime.say(f"callctl: it listens on {exposed}: whoever reaches this machine and knows the token can use it")
-
-
-def _lines(settings: Mapping[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in settings.items()]
-
-
-def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> None:
-    """Write settings to a file that only its owner may read; one that says something else is kept unless forced.
-
-    Raises:
-        UsageError: The file is there and says something else.
-        CallctlError: It can't be written.
-    """
-    text = "\n".join(["# For callctl's simulator; no call is placed with these.", *_lines(settings), ""])
-    try:
-        if not force and path.exists():
-            if path.read_text(encoding="utf-8") == text:
-                return
-            raise UsageError(f"{path} is there already and was kept", hint="--force replaces it")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # 0600 from the start
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise CallctlError(f"can't write {path}: {reason}") from error
 
 
 def _far_ends(runtime: Runtime, path: Path | None) -> Mapping[str, Any]:

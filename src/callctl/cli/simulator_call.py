@@ -8,7 +8,7 @@ import typer
 
 from callctl.calls import Call, is_endpoint
 from callctl.cli import options
-from callctl.cli.runtime import Form, Runtime
+from callctl.cli.outcomes import show_new_call
 from callctl.errors import ApiError, AuthenticationError, NetworkError, NotFoundError, UsageError
 from callctl.settings import Settings
 
@@ -42,18 +42,7 @@ def simulator_call(
     document = settings.named_url(url)
     form = {"To": to, "From": from_, "Url": document.url, "Method": document.method, "StatusCallback": status_callback}
     resource = _post(settings, {name: value for name, value in form.items() if value}, timeout=runtime.request_timeout)
-    _show(runtime, Call.from_resource(resource))
-
-
-def _show(runtime: Runtime, call: Call) -> None:
-    if runtime.form is Form.JSON:
-        runtime.write_json(call.to_json())
-    elif runtime.form is Form.PLAIN:
-        runtime.write(call.sid)
-    else:
-        from callctl.views.tables import print_calls
-
-        print_calls(runtime.console(), [call])
+    show_new_call(runtime, Call.from_resource(resource))
 
 
 def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[str, Any]:

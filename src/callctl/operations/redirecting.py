@@ -40,22 +40,33 @@ class OtherLeg:
     effect: str
 
 
-def foresee(relatives: Relatives) -> list[OtherLeg]:
-    """Return what happens to the other legs when a call is redirected (sheet section 3)."""
+def foresee(relatives: Relatives, *, left: Callable[[str], datetime | None]) -> list[OtherLeg]:
+    """Return what happens to the other legs when a call is redirected (sheet section 3).
+
+    ``left`` returns when a child leg was redirected, if that is known: by that it left the ``<Dial>``, and is alone.
+    """
     if relatives.children:
-        return [
-            OtherLeg(child.sid, "child", f"{_doing(child)}: drops, and the Dial's action is asked as well")
-            for child in relatives.children
-        ]
+        return [OtherLeg(child.sid, "child", _of_child(child, left(child.sid))) for child in relatives.children]
     if relatives.parent_sid is not None:
-        return [
-            OtherLeg(
-                relatives.parent_sid,
-                "parent",
-                "goes on with the Dial's action, else with its next verb, else hangs up",
-            )
-        ]
+        return [OtherLeg(relatives.parent_sid, "parent", _of_parent(left(relatives.call.sid)))]
     return []
+
+
+def _of_child(child: Call, left: datetime | None) -> str:
+    if left is not None:
+        return f"goes on: it was redirected out of the Dial at {clock(left)}"
+    return f"{_doing(child)}: drops, and the Dial's action is asked as well"
+
+
+def _of_parent(left: datetime | None) -> str:
+    if left is not None:
+        return f"goes on: this leg was redirected out of its Dial at {clock(left)}"
+    return "goes on with the Dial's action, else with its next verb, else hangs up"
+
+
+def clock(moment: datetime) -> str:
+    """Return the local time of day."""
+    return f"{moment.astimezone():%H:%M:%S}"
 
 
 def whose_phone(call: Call) -> str:
@@ -149,7 +160,7 @@ def _since(leg: Leg | None, status: str, *, now: datetime) -> str:
     if leg is None or leg.status != status:
         return ""
     seconds = (now - leg.status_since).total_seconds()
-    return f" since {leg.status_since.astimezone():%H:%M:%S} ({max(0, round(seconds))} s ago)"
+    return f" since {clock(leg.status_since)} ({max(0, round(seconds))} s ago)"
 
 
 def _what_works(call: Call, status: str, *, command: str) -> str:

@@ -1,0 +1,55 @@
+"""The settings by which callctl uses a simulator: as they are shown, and in a file for ``--env-file``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from callctl.errors import CallctlError, UsageError
+
+if TYPE_CHECKING:
+    from callctl.simulator import Simulator
+
+
+def settings_to_use(running: Simulator) -> dict[str, str]:
+    """Return the settings that make callctl, or any client, use a simulator."""
+    url = running.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    return {
+        "TWILIO_ACCOUNT_SID": running.account_sid,
+        "TWILIO_AUTH_TOKEN": running.auth_token,
+        "TWILIO_API_KEY": running.api_key,
+        "TWILIO_API_SECRET": running.api_secret,
+        "CALLCTL_API_URL": url,
+        "CALLCTL_FROM": "+15005550006",
+        "CALLCTL_URL_SURVEY": f"{url}/simulator/survey",
+    }
+
+
+def lines(settings: Mapping[str, str]) -> list[str]:
+    """Return the settings as a settings file has them."""
+    return [f"{name}={value}" for name, value in settings.items()]
+
+
+def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> None:
+    """Write settings to a file that only its owner may read; one that says something else is kept unless forced.
+
+    Raises:
+        UsageError: The file is there and says something else.
+        CallctlError: It can't be written.
+    """
+    text = "\n".join(["# For callctl's simulator; no call is placed with these.", *lines(settings), ""])
+    try:
+        if not force and path.exists():
+            if path.read_text(encoding="utf-8") == text:
+                return
+            raise UsageError(f"{path} is there already and was kept", hint="--force replaces it")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # 0600 from the start
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise CallctlError(f"can't write {path}: {reason}") from error
