@@ -167,3 +167,22 @@ def test_a_call_that_sends_no_callbacks_is_found_by_polling(callctl: Callctl, ho
         assert (event["source"], event["call_sid"]) == ("polled", sid)
     with OnTerminal("watch", "--port", "0", "--no-poll", home=home / "..", env=env) as watch:
         watch.until(lambda rows: any("No calls yet" in row for row in rows))
+
+
+def test_of_a_subaccount_the_missing_token_is_its_own(callctl: Callctl) -> None:
+    sub = "AC" + "1" * 32
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake"}
+    outcome = callctl("watch", "--account-sid", sub, env=env)
+    assert outcome.code == 2
+    assert f"missing credentials: the auth token of the subaccount {sub}, without which" in outcome.err
+    assert "set CALLCTL_SIGNING_TOKEN to it" in outcome.err
+    assert "API key" not in outcome.err
+
+
+def test_beside_an_api_key_the_auth_token_is_missing(callctl: Callctl) -> None:
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_API_KEY": "SK" + "0" * 32, "TWILIO_API_SECRET": "fake"}
+    for more in ([], ["--account-sid", "AC" + "1" * 32]):
+        outcome = callctl("watch", *more, env=env)
+        assert outcome.code == 2
+        assert "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified" in outcome.err
+        assert "CALLCTL_SIGNING_TOKEN beside an API key" in outcome.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from callctl.addresses import why_unreachable
 from callctl.calls import is_endpoint
 from callctl.cli.times import read_duration
-from callctl.errors import UsageError
+from callctl.errors import SettingsError, UsageError
 from callctl.settings import Settings
 
 # Seconds; that of <Dial> is not documented, and taken to be that of a call (OAS, Timeout).
@@ -73,3 +73,21 @@ def check_reachable(settings: Settings, url: str, *, what: str) -> None:
             f"{what}: {settings.api_url} can't reach {url}: {reason}",
             hint="give a public address, for example that of a tunnel",
         )
+
+
+def signing_trouble(settings: Settings) -> SettingsError | None:
+    """Return why no callback could be verified, with what to set; None if one can be (sheet section 7)."""
+    if settings.signing_keys:
+        return None
+    if settings.auth_token:  # then it is the main account's
+        return SettingsError(
+            f"missing credentials: the auth token of the subaccount {settings.account_sid}, without which no callback "
+            "can be verified",
+            hint="Twilio signs a subaccount's callbacks with that account's own auth token: set CALLCTL_SIGNING_TOKEN "
+            "to it; the main account's opens the API, but signs nothing here",
+        )
+    return SettingsError(
+        "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified",
+        hint="Twilio signs callbacks with the auth token, never with an API key: "
+        "set TWILIO_AUTH_TOKEN, or CALLCTL_SIGNING_TOKEN beside an API key",
+    )

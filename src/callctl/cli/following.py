@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from callctl import presence
 from callctl.cli.callbacks import STATUS_PATH, find_callback, with_retries, with_status_path
-from callctl.cli.checks import check_reachable
+from callctl.cli.checks import check_reachable, signing_trouble
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
 from callctl.masking import masked
@@ -112,10 +112,10 @@ async def _find_or_listen(
         return Telling(find_callback(runtime, settings, given), "asking REST")
     if presence.find(settings) is not None:
         return Telling(find_callback(runtime, settings, None), "beside the running watch")
-    if not settings.signing_keys or not (settings.public_url or settings.is_loopback):
+    if why := _why_deaf(settings):
         runtime.say(
             "callctl: no status callbacks: no watch is running, and none can be heard here; asking REST instead\n"
-            "hint: CALLCTL_PUBLIC_URL says where Twilio reaches this machine, TWILIO_AUTH_TOKEN verifies callbacks"
+            f"hint: {why}"
         )
         return Telling(None, "asking REST")
     listener = _listener(settings, store)
@@ -124,6 +124,14 @@ async def _find_or_listen(
     check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
     runtime.say(f"callctl: status callbacks go to this command, {masked(listener.callback_url)}")
     return Telling(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}")
+
+
+def _why_deaf(settings: Settings) -> str | None:
+    """Return what would have to be set for callbacks to be heard here; None if nothing is missing."""
+    if not (settings.public_url or settings.is_loopback):
+        return "CALLCTL_PUBLIC_URL says where Twilio reaches this machine, TWILIO_AUTH_TOKEN verifies callbacks"
+    trouble = signing_trouble(settings)
+    return trouble.hint if trouble else None
 
 
 def _listener(settings: Settings, store: SqliteStore) -> Listener:

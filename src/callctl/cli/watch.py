@@ -13,6 +13,7 @@ from callctl.addresses import is_http_url, is_loopback_host, is_loopback_url
 from callctl.calls import Call, CallStatus
 from callctl.cli import exits, options, rules_options
 from callctl.cli.callbacks import STATUS_PATH, with_status_path
+from callctl.cli.checks import signing_trouble
 from callctl.cli.greeting import open_view
 from callctl.cli.runtime import Runtime
 from callctl.cli.times import read_duration
@@ -175,12 +176,9 @@ def _check_keys(settings: Settings, *, unverified: bool) -> None:
             "missing credentials: TWILIO_ACCOUNT_SID",
             hint="set it in the environment or a .env file, or try `callctl demo`, which needs no account",
         )
-    if not settings.signing_keys and not unverified:
-        raise SettingsError(
-            "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified",
-            hint="Twilio signs callbacks with the auth token, never with an API key: "
-            "set TWILIO_AUTH_TOKEN, or CALLCTL_SIGNING_TOKEN beside an API key",
-        )
+    trouble = None if unverified else signing_trouble(settings)
+    if trouble is not None:
+        raise trouble
 
 
 def _check_exposure(plan: Plan) -> None:
