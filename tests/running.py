@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +43,7 @@ class Callctl(Protocol):
         columns: int = 100,
         cwd: Path | None = None,
         keyboard: bool = False,
+        back_off: Callable[[float], None] = time.sleep,
     ) -> Outcome: ...
 
 
@@ -54,12 +56,17 @@ def run(
     columns: int = 100,
     cwd: Path | None = None,
     keyboard: bool = False,
+    back_off: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Run one command line and return its exit code and what it wrote; with ``keyboard``, stdin is a terminal too."""
+    """Run one command line and return its exit code and what it wrote; with ``keyboard``, stdin is a terminal too.
+
+    ``back_off`` is what waits, for some seconds, before a request is sent again.
+    """
     stream = Terminal if terminal else io.StringIO
     out, err = stream(), io.StringIO()
     environ = {"HOME": str(home), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
-    code = main(args, runtime=Runtime(environ, cwd or home, (Terminal if keyboard else io.StringIO)(stdin), out, err))
+    typed = (Terminal if keyboard else io.StringIO)(stdin)
+    code = main(args, runtime=Runtime(environ, cwd or home, typed, out, err, back_off=back_off))
     return Outcome(code, out.getvalue(), err.getvalue())
 
 

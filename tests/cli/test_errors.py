@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from running import Callctl, Outcome, run
 
 from callctl import errors
 from callctl.cli import exits
+from callctl.cli.runtime import Runtime
 
 SID = "CA" + "1" * 32
 ENV = {
@@ -38,7 +41,7 @@ def error(status: int, code: int | str, message: str) -> Turn:
 
 
 def ask(home: Path, server: Server, args: tuple[str, ...], *more: str) -> Outcome:
-    return run(*args, *more, home=home, env={**ENV, "CALLCTL_API_URL": server.url})
+    return run(*args, *more, home=home, env={**ENV, "CALLCTL_API_URL": server.url}, back_off=lambda _seconds: None)
 
 
 # What the server does, the command, its exit code, what is said, and a part of what to do next.
@@ -114,10 +117,7 @@ def test_what_a_server_does(home: Path, turn: Turn, args: tuple[str, ...], code:
     assert "\x1b" not in outcome.err
 
 
-# Those that are answered at once, without another try.
-@pytest.mark.parametrize(
-    ("turn", "args", "code", "said", "hint"), [row for row in TABLE if row.id not in ("rate limit", "broken redirect")]
-)
+@pytest.mark.parametrize(("turn", "args", "code", "said", "hint"), TABLE)
 def test_the_same_as_json(home: Path, turn: Turn, args: tuple[str, ...], code: int, said: str, hint: str) -> None:
     with Server(turn) as server:
         outcome = ask(home, server, args, "--json")
@@ -126,6 +126,26 @@ def test_the_same_as_json(home: Path, turn: Turn, args: tuple[str, ...], code: i
     assert (record["v"], record["type"]) == (1, "error")
     assert said in record["message"]
     assert hint in (record["hint"] or "")
+
+
+def test_what_was_never_processed_is_tried_again_after_pauses_that_grow(home: Path) -> None:
+    waited: list[float] = []
+    with Server(error(429, 20429, "Too Many Requests")) as server:
+        outcome = run(*PLACE, home=home, env={**ENV, "CALLCTL_API_URL": server.url}, back_off=waited.append)
+        assert len(server.asked) == 5
+    assert outcome.code == 7
+    assert waited == pytest.approx([0.1, 0.2, 0.4, 0.8], rel=0.11)
+    assert outcome.err.count("callctl: Too Many Requests; trying again in ") == 4
+
+
+def test_the_pauses_are_real_ones_unless_a_test_takes_their_place(home: Path) -> None:
+    with Server(error(429, 20429, "Too Many Requests"), reply(200, {"calls": [], "next_page_uri": None})) as server:
+        outcome = run(*LIST, home=home, env={**ENV, "CALLCTL_API_URL": server.url})
+        assert len(server.asked) == 2
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "callctl: Too Many Requests; trying again in 0.1 s\n" in outcome.err
+    nowhere = io.StringIO()
+    assert Runtime({}, home, nowhere, nowhere, nowhere).back_off is time.sleep
 
 
 def test_the_code_its_documentation_and_the_request_are_told(home: Path) -> None:
@@ -158,7 +178,7 @@ def test_the_code_its_documentation_and_the_request_are_told(home: Path) -> None
 def test_what_goes_wrong_before_a_server_answers(
     callctl: Callctl, args: tuple[str, ...], env: dict[str, str], code: int, said: str
 ) -> None:
-    outcome = callctl(*args, env=env)
+    outcome = callctl(*args, env=env, back_off=lambda _seconds: None)
     assert outcome.code == code
     assert said in outcome.err
 

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -46,6 +47,7 @@ class Runtime:
     json: bool = False
     debug: bool = False
     request_timeout: float = 10.0
+    back_off: Callable[[float], None] = time.sleep  # seconds, before a request is sent again
     make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
     _told: set[str] = field(default_factory=set)
     _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
@@ -139,7 +141,6 @@ class Runtime:
             SettingsError: Credentials are missing.
         """
         import random
-        import time
 
         from callctl.gateway import Gateway
 
@@ -147,7 +148,7 @@ class Runtime:
         return Gateway(
             settings,
             request_timeout=self.request_timeout,
-            sleep=time.sleep,
+            sleep=self.back_off,
             random=random.random,
             on_wait=self._say_wait,
         )
