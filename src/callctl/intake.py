@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 from aiohttp import web
 
 from callctl.accepting import Door
+from callctl.addresses import reason_of
 from callctl.errors import CallctlError, PortTakenError
 from callctl.received import Received
 from callctl.signatures import SignedRequest
@@ -113,7 +114,8 @@ async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> Door
                 f"the port is taken: {host}:{port}", hint="choose another with --port, or 0 for any"
             ) from error
         raise CallctlError(
-            f"can't listen at {host}:{port}: {error.strerror or error}", hint="see --host and --port"
+            f"can't listen at {host}:{port}: {reason_of(error)}",
+            hint="--host says where to listen, --port at which port",
         ) from error
 
 

@@ -213,7 +213,11 @@ def _read_env_file(path: Path) -> dict[str, str]:
             return {key: value for key, value in dotenv_values(stream=stream, interpolate=False).items() if value}
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise SettingsError(f"can't read the settings file {path}: {reason}") from error
+        raise SettingsError(
+            f"can't read the settings file {path}: {reason}",
+            hint="--env-file, CALLCTL_ENV_FILE or a .env here or above names a text file with lines such as "
+            "CALLCTL_FROM=+15005550006",
+        ) from error
 
 
 def _merge(layers: list[tuple[str, dict[str, str]]]) -> tuple[dict[str, str], dict[str, str]]:

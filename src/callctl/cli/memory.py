@@ -53,7 +53,7 @@ class Memory:
 
             return leg_of(self._reader, sid)
         except StoreError as error:
-            self._runtime.say_once(f"callctl: {error.message}")
+            self._runtime.mention(error)
             return None
 
     def left_dial(self, sid: str) -> datetime | None:
@@ -65,7 +65,7 @@ class Memory:
         try:
             asked = self._reader.actions(sid)
         except StoreError as error:
-            self._runtime.say_once(f"callctl: {error.message}")
+            self._runtime.mention(error)
             return None
         return max((one.at for one in asked if one.action == "redirect" and one.result == DONE), default=None)
 
@@ -78,4 +78,4 @@ class Memory:
                 self._store = SqliteStore(self._settings.store, world=self._settings.world)
             self._store.record_actions(actions)
         except StoreError as error:
-            self._runtime.say_once(f"callctl: done, but not written down: {error.message}")
+            self._runtime.mention(error, before="done, but not written down: ")

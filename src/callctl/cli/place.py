@@ -176,7 +176,7 @@ def remember_placed(runtime: Runtime, settings: Settings, call: Call) -> None:
         finally:
             store.close()
     except StoreError as error:
-        runtime.say(f"callctl: placed, but @last will not stand for it: {error.message}")
+        runtime.mention(error, before="placed, but @last will not stand for it: ")
 
 
 def _wait(

@@ -56,7 +56,7 @@ class Runtime:
     def of_process(cls) -> Runtime:
         """Return the runtime of this process. Its stdout is guarded for Typer's own output as well."""
         sys.stdout = guarded(sys.stdout)
-        return cls(os.environ, Path.cwd(), sys.stdin or nowhere(), sys.stdout, sys.stderr or nowhere())
+        return cls(os.environ, _working_directory(), sys.stdin or nowhere(), sys.stdout, sys.stderr or nowhere())
 
     @property
     def form(self) -> Form:
@@ -103,6 +103,10 @@ class Runtime:
         if text not in self._told:
             self._told.add(text)
             self.say(text)
+
+    def mention(self, error: CallctlError, *, before: str = "") -> None:
+        """Tell once of an error for which nothing fails; ``before`` says what went well all the same."""
+        self.say_once(f"callctl: {before}{error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
     def complain(self, error: CallctlError, *, code: int) -> None:
         """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``."""
@@ -157,6 +161,14 @@ class Runtime:
         self.say(f"callctl: {wait.reason}; trying again in {wait.seconds:.1f} s")
 
 
+def _working_directory() -> Path:
+    """Return where the process is; of a folder that is not there any more, where it was: calls can still be ended."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(os.environ.get("PWD") or "/")
+
+
 def error_record(error: CallctlError, *, code: int) -> dict[str, Any]:
     """Return an error as the object that ``--json`` writes."""
     record: dict[str, Any] = {"v": 1, "type": "error", "message": error.message, "hint": error.hint, "exit_code": code}
@@ -184,4 +196,7 @@ def read_text(runtime: Runtime, value: str, *, option: str) -> str:
         return (runtime.cwd / value[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise UsageError(f"can't read {value[1:]} ({option}): {reason}") from error
+        raise UsageError(
+            f"can't read {value[1:]} ({option}): {reason}",
+            hint="@ is followed by the name of a text file; - means stdin",
+        ) from error

@@ -171,14 +171,16 @@ def _last(runtime: Runtime, settings: Settings) -> str:
 
 def open_store(runtime: Runtime, settings: Settings) -> Reader | None:
     """Return the local store for reading, or None, having said why, if it can't be read; without one, say nothing."""
+    from callctl.store.place import check_place
     from callctl.store.reader import Reader
 
     try:
+        check_place(settings.store)
         if not settings.store.exists():
             return None
         return Reader.open(settings.store, world=settings.world)
     except StoreError as error:
-        runtime.say_once(f"callctl: {error.message}")
+        runtime.mention(error)
     except OSError as error:
         runtime.say_once(f"callctl: can't read the event store {settings.store}: {error.strerror}")
     return None

@@ -116,5 +116,5 @@ def _told(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEven
             legs = dict.fromkeys([sid, *(event.call_sid for event in events)])
             return events, [action for leg in legs for action in reader.actions(leg)]
     except StoreError as error:
-        runtime.say(f"callctl: {error.message}")
+        runtime.mention(error)
         return [], []

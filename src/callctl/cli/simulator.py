@@ -13,7 +13,7 @@ import typer
 from callctl.cli import exits, options
 from callctl.cli.runtime import Runtime
 from callctl.cli.simulator_settings import lines, settings_to_use, write_settings
-from callctl.errors import PortTakenError, UsageError
+from callctl.errors import CallctlError, PortTakenError, UsageError
 
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
@@ -106,7 +106,7 @@ def simulator(
     """
     import asyncio
 
-    from callctl.simulator import Faults, SimulatorError
+    from callctl.simulator import Faults, PortInUseError, SimulatorError
 
     runtime = options.runtime_of(ctx, debug=debug)
     _allow_many_files()
@@ -137,9 +137,11 @@ def simulator(
     )
     try:
         asyncio.run(_serve(runtime, made, write_env=write_env, force=force, exposed=host))
-    except SimulatorError as error:
+    except PortInUseError as error:
         hint = "another simulator may be running there; --port chooses another port, 0 a free one"
         raise PortTakenError(str(error), hint=hint) from error
+    except SimulatorError as error:
+        raise CallctlError(str(error), hint="--host says where to listen, --port at which port") from error
     raise typer.Exit(exits.INTERRUPTED)
 
 

@@ -52,4 +52,6 @@ def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> N
         Path(name).replace(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise CallctlError(f"can't write {path}: {reason}") from error
+        raise CallctlError(
+            f"can't write {path}: {reason}", hint="--write-env names a file in a folder of yours"
+        ) from error

@@ -122,7 +122,7 @@ class WatchedStore:
                 return ()
             events = [event for event in reader.family(sid) if event.call_sid == sid]
         except StoreError as error:
-            self._runtime.say_once(f"callctl: {error.message}")
+            self._runtime.mention(error)
             return ()
         if not any(event.kind == CALLBACK for event in events):
             return ()

@@ -9,7 +9,7 @@ from callctl.simulator.controller import Simulator
 from callctl.simulator.far_end import FarEnd, FarEndError
 from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
-from callctl.simulator.instance import SimulatorError
+from callctl.simulator.instance import PortInUseError, SimulatorError
 from callctl.simulator.readings import READINGS
 from callctl.simulator.settings import DIALECTS, Settings
 from callctl.simulator.web import Reply
@@ -21,6 +21,7 @@ __all__ = [
     "FarEnd",
     "FarEndError",
     "Faults",
+    "PortInUseError",
     "Received",
     "Reply",
     "Settings",

@@ -92,7 +92,8 @@ def load(path: Path) -> dict[str, FarEnd]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FarEndError(f"{path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FarEndError(f"can't read {path}: {reason}") from error
     return parse(tables)
 
 

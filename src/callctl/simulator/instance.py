@@ -1,7 +1,9 @@
 """The parts of one simulator put together, listening, in the event loop that started them."""
 
 import asyncio
+import errno
 import logging
+import os
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -23,6 +25,10 @@ _log.addHandler(logging.NullHandler())  # without one, Python would write to the
 
 class SimulatorError(Exception):
     """The simulator could not start, or was asked for what it can't do in its present state."""
+
+
+class PortInUseError(SimulatorError):
+    """Something else listens there."""
 
 
 class Instance:
@@ -57,7 +63,7 @@ class Instance:
         return 0.0 if self._clock is None else self._clock.now()
 
     async def start(self) -> None:
-        """Listen; raise SimulatorError when the port is taken."""
+        """Listen; raise PortInUseError when the port is taken, SimulatorError when it can't listen there at all."""
         settings = self._settings
         clock: Clock = self._manual or RealClock(settings.speed)
         self._clock = clock
@@ -77,7 +83,7 @@ class Instance:
             )
         except OSError as error:
             await self.stop()
-            raise SimulatorError(f"can't listen on {self._host}:{self._port}: {error.strerror}") from error
+            raise _refused(error, f"{self._host}:{self._port}") from error
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.url = f"http://{host}:{port}{settings.base_path}"
@@ -112,3 +118,12 @@ async def _accept_no_more(server: asyncio.Server) -> None:
     for _ in range(4):
         await asyncio.sleep(0)
     server.close()
+
+
+def _refused(error: OSError, address: str) -> SimulatorError:
+    """Say why it can't listen; asyncio's own words hold the address once more."""
+    if error.errno == errno.EADDRINUSE:
+        return PortInUseError(f"can't listen on {address}: the port is taken")
+    number = error.errno or 0  # below 0 it is name resolution's own
+    reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+    return SimulatorError(f"can't listen on {address}: {reason}")

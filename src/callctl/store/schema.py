@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
+from callctl.store.place import HINT, check_place
 
 # One entry per version, in order; never changed once released. A store's ``user_version`` counts those it has had.
 #
@@ -102,7 +103,7 @@ def _reason(error: sqlite3.Error | OSError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _hint(error: sqlite3.Error | OSError) -> str | None:
+def _hint(error: sqlite3.Error | OSError) -> str:
     hints = {
         sqlite3.SQLITE_FULL: "make room on the disk; events are refused until then, so that Twilio may send them again",
         sqlite3.SQLITE_BUSY: "another program holds the file locked; close it",
@@ -110,9 +111,7 @@ def _hint(error: sqlite3.Error | OSError) -> str | None:
         sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away, or name another with CALLCTL_STORE",
     }
     code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return "name another file with CALLCTL_STORE" if isinstance(error, OSError) else None
-    return hints.get(code & 0xFF)  # the low byte is the primary code
+    return HINT if code is None else hints.get(code & 0xFF, HINT)  # the low byte is the primary code
 
 
 def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
@@ -124,6 +123,7 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         StoreError: It can't be opened, is no store, or was written by a newer callctl.
     """
     with explained(path, "open"):
+        check_place(path)
         _make_file(path)
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
@@ -143,6 +143,7 @@ def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         StoreError: It is not there, can't be opened, is no store, or was written by another version of callctl.
     """
     with explained(path, "read"):
+        check_place(path)
         uri = f"{path.resolve().as_uri()}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:

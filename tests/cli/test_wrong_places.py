@@ -1,0 +1,143 @@
+"""Files, folders and ports that are not what they should be: told in a sentence, with what to do about it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli.world import ANSWERS, World
+from processes import LIMIT, environment
+from running import Callctl, env_for
+
+PLACE = ("place", ANSWERS, "--say", "Hello", "--status-callback", "none")
+KEYS = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": "http://127.0.0.1:9"}
+HINT = "hint: name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME\n"
+
+
+def blocked_state(home: Path) -> dict[str, str]:
+    (home / "state").write_text("a file")
+    return {"XDG_STATE_HOME": str(home / "state")}
+
+
+def a_device(_home: Path) -> dict[str, str]:
+    return {"CALLCTL_STORE": "/dev/null"}
+
+
+def a_folder(home: Path) -> dict[str, str]:
+    return {"CALLCTL_STORE": str(home)}
+
+
+def below_a_file(home: Path) -> dict[str, str]:
+    (home / "file").write_text("a file")
+    return {"CALLCTL_STORE": str(home / "file" / "deep" / "events.db")}
+
+
+WRONG: list[tuple[Callable[[Path], dict[str, str]], str]] = [
+    (blocked_state, "{home}/state/callctl/events.db: {home}/state is no folder"),
+    (a_device, "/dev/null: it is no regular file"),
+    (a_folder, "{home}: it is a folder"),
+    (below_a_file, "{home}/file/deep/events.db: {home}/file is no folder"),
+]
+
+
+@pytest.mark.parametrize(("made", "told"), WRONG)
+def test_no_store_there_is_told_and_does_not_keep_calls_from_being_placed_and_ended(
+    world: World, home: Path, made: Callable[[Path], dict[str, str]], told: str
+) -> None:
+    env = made(home)
+    sentence = f"there can be no event store {told.format(home=home)}\n{HINT}"
+    placed = world.callctl(*PLACE, env=env)
+    assert placed.code == 0
+    assert f"callctl: placed, but @last will not stand for it: {sentence}" in placed.err
+    sid = placed.out.strip()
+    ended = world.callctl("hangup", sid, env=env)
+    assert (ended.code, ended.out) == (0, f"{sid}\tcanceled\tended\n")
+    assert f"callctl: {sentence}" in ended.err
+    assert "callctl: done, but not written down: there can be no event store" in ended.err
+    shown = world.callctl("show", sid, env=env)
+    assert (shown.code, shown.err.count(sentence)) == (0, 1)
+    last = world.callctl("wait", "@last", "--for", "ended", env=env)
+    assert (last.code, last.err.count(sentence)) == (3, 1)
+    assert "@last stands for no call" in last.err
+
+
+@pytest.mark.parametrize(("made", "told"), WRONG)
+@pytest.mark.parametrize("args", [("watch", "--port", "0", "--no-poll"), (*PLACE[:4], "--watch")])
+def test_what_can_do_nothing_without_a_store_says_so(
+    world: World, home: Path, made: Callable[[Path], dict[str, str]], told: str, args: tuple[str, ...]
+) -> None:
+    outcome = world.callctl(*args, env=made(home))
+    assert outcome.code == 1
+    assert outcome.err.endswith(f"callctl: error: there can be no event store {told.format(home=home)}\n{HINT}")
+    assert world.simulator.requests == ()
+
+
+def test_what_is_no_database_is_told_with_a_hint(world: World, home: Path) -> None:
+    (home / "notes").write_text("no database " * 100)
+    outcome = world.callctl("watch", "--port", "0", "--no-poll", env={"CALLCTL_STORE": str(home / "notes")})
+    assert outcome.code == 1
+    assert f"can't open the event store {home / 'notes'}: file is not a database\nhint: the file is no" in outcome.err
+
+
+def test_ports_and_hosts_that_cannot_be_listened_at(callctl: Callctl) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        outcome = callctl("simulator", "--port", address.rpartition(":")[2])
+    assert outcome.code == 1
+    assert outcome.err.startswith(
+        f"callctl: error: can't listen on {address}: the port is taken\nhint: another simulator"
+    )
+    for command, word in (("simulator", "on"), ("watch", "at")):
+        outcome = callctl(command, "--host", "192.0.2.1", "--port", "9", env=KEYS)
+        assert outcome.code == 1
+        assert (
+            f"error: can't listen {word} 192.0.2.1:9: Cannot assign requested address\nhint: --host says" in outcome.err
+        )
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("list", "--env-file", "."), "can't read the settings file {home}: Is a directory\nhint: --env-file"),
+        (("simulator", "--far-end", "x"), "can't read {home}/x: No such file or directory\nhint: docs/simulator.md"),
+        (
+            ("simulator", "--port", "0", "--write-env", "no/env"),
+            "can't write {home}/no/env: No such file or directory\nhint: --write-env names a file",
+        ),
+        (("place", ANSWERS, "--twiml", "@."), "can't read . (--twiml): Is a directory\nhint: @ is followed by"),
+    ],
+)
+def test_other_files_that_cannot_be_read_or_written(
+    callctl: Callctl, home: Path, args: tuple[str, ...], told: str
+) -> None:
+    outcome = callctl(*args, env={**KEYS, "CALLCTL_FROM": "+15005550006"})
+    assert outcome.code in (1, 2)
+    assert f"callctl: error: {told.format(home=home)}" in outcome.err
+
+
+def test_a_working_directory_that_is_gone_does_not_keep_calls_from_being_ended(world: World, home: Path) -> None:
+    sid = world.place(after=4)
+    gone = home / "gone"
+    gone.mkdir()
+    code = "import os; os.rmdir(os.getcwd()); from callctl.__main__ import main; main()"
+    hangup = subprocess.run(
+        [sys.executable, "-c", code, "hangup", sid],
+        cwd=gone,
+        env=environment(home, env_for(world.simulator)),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (hangup.returncode, hangup.stdout) == (0, f"{sid}\tcompleted\tended\n")
+
+
+def test_what_is_not_text_is_refused(world: World) -> None:
+    for option in ("--to", "--from"):
+        outcome = world.callctl("list", option, "\udcff")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "a value can't be sent, since it is not text" in outcome.err
