@@ -7,7 +7,6 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
     """Play the demo and tell whether it came to its end. Simulator and listener are on free loopback ports."""
     async with Simulator(port=0) as simulator, _survey() as survey_url:
         settings = _settings(simulator, folder, survey_url=survey_url)
-        session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), now=_now)
+        session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), now=runtime.now)
         try:
             ready = await session.start_up()
             foot = _keep_guide(folder, simulator, survey_url=survey_url) if keep else []
@@ -95,7 +94,7 @@ def _open_view(runtime: Runtime, *, foot: Sequence[str]) -> View:
         return LineView(runtime.stdout, say=runtime.say)
     from callctl.views.live import LiveView
 
-    return LiveView(runtime.console(), idle=["The first call is being placed."], foot=foot, now=_now)
+    return LiveView(runtime.console(), idle=["The first call is being placed."], foot=foot, now=runtime.now)
 
 
 def _keep_guide(folder: Path, simulator: Simulator, *, survey_url: str) -> list[str]:
@@ -152,7 +151,3 @@ def _summarise(runtime: Runtime, snapshot: Snapshot, *, accepted: int) -> None:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
 
@@ -190,8 +190,3 @@ def find_calls(gateway: Lister, filters: Filters, *, limit: int | None) -> Itera
         return islice(found[0], limit)  # the gateway has checked it all
     calls = newest_first(found) if len(found) > 1 else found[0]
     return islice((call for call in calls if filters.matches(call)), limit)
-
-
-def local_now() -> datetime:
-    """Return the present, in UTC: what ``--since`` and ``--older-than`` count from."""
-    return datetime.now(UTC)

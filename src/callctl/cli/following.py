@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from callctl import presence
@@ -89,7 +88,7 @@ async def _place_and_watch(
                 memory=store.reader,
                 asked=Family(gateway),
                 shown=shown,
-                now=_now,
+                now=runtime.now,
                 sleep=asyncio.sleep,
             )
             with stop_on_signals(follower.stop):
@@ -118,7 +117,7 @@ async def _find_or_listen(
             f"hint: {why}"
         )
         return Telling(None, "asking REST")
-    listener = _listener(settings, store)
+    listener = _listener(runtime, settings, store)
     stack.push_async_callback(listener.stop)
     await listener.start()
     check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
@@ -134,7 +133,7 @@ def _why_deaf(settings: Settings) -> str | None:
     return trouble.hint if trouble else None
 
 
-def _listener(settings: Settings, store: SqliteStore) -> Listener:
+def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Listener:
     """Return a listener like a watch's; it is not announced, for it goes away with this call."""
     from callctl.listener import Listener
 
@@ -152,7 +151,7 @@ def _listener(settings: Settings, store: SqliteStore) -> Listener:
         store=store,
         on_event=leave_to_the_store,
         nonce=secrets.token_hex(16),
-        now=_now,
+        now=runtime.now,
         account_sid=settings.account_sid,
     )
 
@@ -198,7 +197,7 @@ def _view(runtime: Runtime, settings: Settings, call: Call) -> View:
         return LineView(runtime.stdout, say=runtime.say)
     from callctl.views.live import LiveView
 
-    return LiveView(runtime.console(), idle=[], now=_now)
+    return LiveView(runtime.console(), idle=[], now=runtime.now)
 
 
 class OnView:
@@ -228,7 +227,3 @@ class OnView:
     def refresh(self, snapshot: Snapshot) -> None:
         """Draw the legs, with the header as it is now."""
         self._view.refresh(snapshot, self._header)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from callctl.calls import EVENT_NAMES
@@ -32,7 +31,7 @@ def open_view(runtime: Runtime, ready: Ready) -> View:
         return LineView(runtime.stdout, say=runtime.say)
     from callctl.views.live import LiveView
 
-    return LiveView(runtime.console(), idle=["No calls yet.", "", *guide], now=lambda: datetime.now(UTC))
+    return LiveView(runtime.console(), idle=["No calls yet.", "", *guide], now=runtime.now)
 
 
 def _follow_guide(ready: Ready) -> list[str]:

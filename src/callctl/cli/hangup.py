@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -171,7 +171,7 @@ def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, 
     ended = ender(gateway, manner)(sid)
     told = outcome_of(ended, memory, sid=sid, manner=manner)
     if asked_for(told):
-        memory.note([told.to_event(datetime.now(UTC))])
+        memory.note([told.to_event(memory.now())])
     problem = _problem(ended, manner)
     if problem is None:
         show_alone(runtime, told)
@@ -240,7 +240,7 @@ def _before(memory: Memory, sid: str, status: str) -> str:
         return ""
     from callctl.operations.told import seconds_before_end
 
-    known = seconds_before_end(leg, status, now=datetime.now(UTC))
+    known = seconds_before_end(leg, status, now=memory.now())
     if known is None:
         return ""
     was = "in progress" if known[0] == CallStatus.IN_PROGRESS else known[0]

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -148,7 +147,7 @@ class Many:
         self._outcomes.update((one.sid, one) for one in told)
         for one in news:
             self._teller.tell(one)
-        asked = [one.to_event(datetime.now(UTC)) for one in news if asked_for(one)]
+        asked = [one.to_event(self._runtime.now()) for one in news if asked_for(one)]
         if asked:
             self._memory.note(asked)
 

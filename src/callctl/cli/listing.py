@@ -66,7 +66,7 @@ def list_calls(
         since=since,
         until=until,
         older_than=older_than,
-        now=filters.local_now(),
+        now=runtime.now(),
     )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     most = None if all_ else limit or DEFAULT_LIMIT

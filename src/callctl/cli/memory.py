@@ -42,6 +42,10 @@ class Memory:
             if opened is not None:
                 opened.close()
 
+    def now(self) -> datetime:
+        """Return when it is, for what is noted now."""
+        return self._runtime.now()
+
     def leg(self, sid: str) -> Leg | None:
         """Return a leg as callbacks told it, or None if they did not."""
         if self._reader is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -172,7 +171,7 @@ def remember_placed(runtime: Runtime, settings: Settings, call: Call) -> None:
     try:
         store = SqliteStore(settings.store, world=settings.world)
         try:
-            store.remember_placed(call.sid, at=datetime.now(UTC))
+            store.remember_placed(call.sid, at=runtime.now())
         finally:
             store.close()
     except StoreError as error:

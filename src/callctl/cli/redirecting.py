@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -123,7 +122,7 @@ class Redirecting:
             told=lambda: self._memory.leg(sid),
             sleep=time.sleep,
             monotonic=time.monotonic,
-            now=lambda: datetime.now(UTC),
+            now=self._runtime.now,
         )
         return Outcome(
             "redirect",
@@ -180,7 +179,7 @@ class Redirecting:
     # Telling
 
     def _take_alone(self, told: Outcome) -> None:
-        self._memory.note([told.to_event(datetime.now(UTC))])
+        self._memory.note([told.to_event(self._runtime.now())])
         show_alone(self._runtime, told)
 
     def _take(self, group: Sequence[Done[Outcome] | Failed]) -> list[str]:
@@ -193,5 +192,5 @@ class Redirecting:
             request = tuple(self._request.parameters())
             self._teller.tell(failure("redirect", result.sid, request=request, error=result.error))
         if done:
-            self._memory.note([told.to_event(datetime.now(UTC)) for told in done])
+            self._memory.note([told.to_event(self._runtime.now()) for told in done])
         return [result.sid for result in failed]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -192,8 +192,8 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
 
         door = Doorway(gateway)
         if asked.dry_run:
-            return Rehearsal(door, claims, now=_now)
-        return Executor(door, claims, now=_now, sleep=time.sleep, applies=applies)
+            return Rehearsal(door, claims, now=runtime.now)
+        return Executor(door, claims, now=runtime.now, sleep=time.sleep, applies=applies)
 
     runtime.say(f"callctl: rules: {', '.join(rule.name for rule in rules)}{' (dry run)' if asked.dry_run else ''}")
     try:
@@ -202,12 +202,8 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
             make_performer=performer,
             claims=claims,
             brake=Brake(per_minute=asked.max_actions or PER_MINUTE),
-            now=_now,
+            now=runtime.now,
             start=in_daemon_thread,
         )
     finally:
         claims.close()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

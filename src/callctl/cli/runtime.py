@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -48,6 +49,7 @@ class Runtime:
     debug: bool = False
     request_timeout: float = 10.0
     back_off: Callable[[float], None] = time.sleep  # seconds, before a request is sent again
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
     _told: set[str] = field(default_factory=set)
     _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -247,13 +247,13 @@ async def _watch(
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {plan.tunnel}")
     try:
-        await _show(runtime, Session(settings, plan, now=_now, source=source, rules=rules))
+        await _show(runtime, Session(settings, plan, now=runtime.now, source=source, rules=rules))
     except PortHeldError as error:
         if plan.acts:
             raise
         if rules is not None:
             runtime.say("callctl: no rules here: this only follows the watch that holds the port")
-        await _show(runtime, Follower(settings, plan, error.record, now=_now))
+        await _show(runtime, Follower(settings, plan, error.record, now=runtime.now))
 
 
 async def _show(runtime: Runtime, session: Session | Follower) -> None:
@@ -272,7 +272,3 @@ async def _show(runtime: Runtime, session: Session | Follower) -> None:
             pass  # stopped while it was starting
         finally:
             await session.shut_down()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
