@@ -8,6 +8,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, SHARED, World, a_world, basic
 
+from callctl.simulator import Simulator
+
 TWIML = "<Response><Pause length='60'/></Response>"
 GOOD = {"To": ANSWERS, "From": FROM, "Twiml": TWIML}
 
@@ -18,12 +20,42 @@ async def create(world: World, **params: str | None) -> tuple[int, dict[str, obj
 
 
 class TestCredentials:
-    @pytest.mark.parametrize("user", ["account", "key"])
-    async def test_the_account_and_the_api_key_are_let_in(self, world: World, user: str) -> None:
+    @pytest.mark.parametrize(("user", "account"), [("account", 200), ("key", 401)])
+    async def test_both_are_let_in_and_the_standard_key_can_not_read_the_account(
+        self, world: World, user: str, account: int
+    ) -> None:
         sim = world.sim
         pair = (sim.account_sid, sim.auth_token) if user == "account" else (sim.api_key, sim.api_secret)
+        status, _ = await world.request("GET", f"{world.account}/Calls.json", headers=basic(*pair))
+        assert status == 200
         status, body = await world.request("GET", f"{world.account}.json", headers=basic(*pair))
-        assert (status, body["sid"], body["status"]) == (200, sim.account_sid, "active")
+        assert status == account
+        if status == 200:
+            assert (body["sid"], body["status"]) == (sim.account_sid, "active")
+        else:
+            assert body["code"] == 20003
+
+    async def test_a_suspended_account_can_only_be_read(self) -> None:
+        async with a_world(account_status="suspended", account_name="Example Ltd") as world:
+            status, body = await world.request("GET", f"{world.account}.json")
+            assert (status, body["status"], body["friendly_name"]) == (200, "suspended", "Example Ltd")
+            for method in ("GET", "POST"):
+                status, body = await world.request(method, f"{world.account}/Calls.json")
+                assert (status, body["code"]) == (403, 20403)
+
+    async def test_test_credentials_place_calls_without_callbacks_and_do_nothing_else(self) -> None:
+        async with a_world(test_credentials=True) as world:
+            status, call = await create(world, StatusCallback=f"{world.sim.url}/nowhere")
+            assert status == 201
+            await world.sim.advance_async(60)
+            assert world.sim.callbacks == ()
+            for path in (".json", "/Calls.json", f"/Calls/{call['sid']}.json"):
+                status, body = await world.request("GET", f"{world.account}{path}")
+                assert (status, body["code"]) == (403, 20008)
+
+    def test_an_account_has_one_of_three_statuses(self) -> None:
+        with pytest.raises(ValueError, match="account_status must be one of active, suspended, closed"):
+            Simulator(account_status="asleep")
 
     @pytest.mark.parametrize(
         "headers",

@@ -10,7 +10,7 @@ import hmac
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import parse_qsl
 
@@ -20,7 +20,7 @@ from callctl.simulator import listing, orders, resources
 from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
 from callctl.simulator.models import API_VERSION, Leg
-from callctl.simulator.settings import Settings
+from callctl.simulator.settings import ACTIVE, Settings
 from callctl.simulator.switch import Switch
 
 MAX_BODY = 64 * 1024  # over it 413 (sheet, section 13.16)
@@ -107,6 +107,7 @@ class Api:
         try:
             if request.path != self._survey_path:
                 self._authenticate(request)
+                self._check_standing(request)
                 _refuse_browsers(request)
             if self._settings.concurrency and running > self._settings.concurrency:
                 raise ApiError(20429)  # not processed (ERR 20429)
@@ -145,16 +146,26 @@ class Api:
         except (binascii.Error, ValueError):
             pair = b""
         settings = self._settings
-        known = (
-            f"{settings.account_sid}:{settings.auth_token}",
-            f"{settings.api_key}:{settings.api_secret}",
-        )
-        matches = [hmac.compare_digest(pair, each.encode()) for each in known]
-        if scheme.lower() != "basic" or not any(matches):
+        of_account = hmac.compare_digest(pair, f"{settings.account_sid}:{settings.auth_token}".encode())
+        of_key = hmac.compare_digest(pair, f"{settings.api_key}:{settings.api_secret}".encode())
+        if scheme.lower() != "basic" or not (of_account or of_key):
             raise ApiError(20003)
+        if of_key and not of_account and self._is_of_account(request):
+            raise ApiError(20003)  # a standard key has no access to /Accounts (AI:twilio-iam-auth-setup)
         account = request.match_info.get("account")
         if account is not None and account != settings.account_sid:
             raise ApiError(20404, request.path)  # what live Twilio says of another account in the path
+
+    def _check_standing(self, request: web.Request) -> None:
+        """Refuse what a suspended account may not do, and what test credentials may not (ERR 20403, 20008)."""
+        settings = self._settings
+        if settings.account_status != ACTIVE and not self._is_of_account(request):
+            raise ApiError(20403, f"Account is {settings.account_status}")
+        if settings.test_credentials and request.match_info.handler != self._create:
+            raise ApiError(20008)
+
+    def _is_of_account(self, request: web.Request) -> bool:
+        return request.match_info.handler == self._account
 
     def _record(self, request: web.Request, status: int, form: Form) -> None:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in SECRET_NAMES}
@@ -190,7 +201,10 @@ class Api:
         return web.json_response(resources.account(self._settings, self._created))
 
     async def _create(self, request: web.Request) -> web.Response:
-        leg = self._switch.place(orders.read_order(await self._form(request)))
+        order = orders.read_order(await self._form(request))
+        if self._settings.test_credentials:
+            order = replace(order, subscription=None)  # test credentials never cause a callback
+        leg = self._switch.place(order)
         return web.json_response(self._shown(leg), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:

@@ -28,7 +28,8 @@ def utc_now() -> datetime:
 class Simulator:
     """Twilio's Calls API on a loopback port: `with` runs it in a thread, `async with` in the present event loop.
 
-    Options, all by keyword: account_sid, auth_token, api_key, api_secret, host, port (0: a free one), manual_clock,
+    Options, all by keyword: account_sid, auth_token, api_key, api_secret, account_name,
+    account_status (active, suspended, closed), test_credentials, host, port (0: a free one), manual_clock,
     speed, seed, far_end (address to FarEnd), readings, faults, latency, cps, concurrency, lag, keep_finished,
     keep_records, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall.
     Raises ValueError for what makes no sense, and SimulatorError on entering when the port is taken.

@@ -7,6 +7,7 @@ _TEXTS: Mapping[int, tuple[int, str]] = {
     20001: (400, "Invalid parameter: {0}"),
     20003: (401, "Authenticate"),
     20004: (405, "Method not allowed"),
+    20008: (403, "Resource not accessible with Test Account Credentials"),
     20009: (409, "Cannot delete this resource before it is complete"),
     20403: (403, "{0}"),
     20404: (404, "The requested resource {0} was not found"),

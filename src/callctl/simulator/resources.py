@@ -92,8 +92,8 @@ def account(settings: Settings, created: datetime) -> Json:
     return {
         "sid": settings.account_sid,
         "owner_account_sid": settings.account_sid,
-        "friendly_name": "Simulated account",
-        "status": "active",
+        "friendly_name": settings.account_name,
+        "status": settings.account_status,
         "type": "Full",
         "auth_token": settings.auth_token,
         "date_created": rfc2822(created),

@@ -15,6 +15,8 @@ AUTH_TOKEN = "simulated-auth-token"  # noqa: S105
 API_KEY = "SK" + "0" * 32
 API_SECRET = "simulated-api-secret"  # noqa: S105
 KEEP_FINISHED = 10_000
+ACTIVE = "active"
+ACCOUNT_STATUSES = (ACTIVE, "suspended", "closed")  # OAS, account
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Settings:
     auth_token: str = AUTH_TOKEN
     api_key: str = API_KEY
     api_secret: str = API_SECRET
+    account_name: str = "Simulated account"
+    account_status: str = ACTIVE
+    test_credentials: bool = False  # the token is that of the test credentials, which place calls and nothing else
     speed: float = 1.0
     seed: int | None = None
     far_end: Mapping[str, FarEnd] = field(default_factory=dict)
@@ -69,6 +74,8 @@ class Settings:
         unknown = sorted(self.readings - set(READINGS))
         if unknown:
             raise ValueError(f"unknown reading {unknown[0]!r}; known are {', '.join(READINGS)}")
+        if self.account_status not in ACCOUNT_STATUSES:
+            raise ValueError(f"account_status must be one of {', '.join(ACCOUNT_STATUSES)}")
         if not 0 < self.speed < math.inf:
             raise ValueError("speed must be above 0, and a number")
         amounts = (self.latency, self.lag, self.cps, self.concurrency, self.keep_finished, self.keep_records)
