@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from callctl.calls import Call, is_call_sid, parse_date
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
+from callctl.gateway.account import Account
 from callctl.gateway.pages import MAX_PAGE_SIZE, rows
 from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, RedirectRequest, not_text
 from callctl.gateway.repeats import Repeats, Wait
@@ -25,7 +26,7 @@ from callctl.masking import masked
 if TYPE_CHECKING:
     from callctl.settings import Settings
 
-__all__ = ["CallQuery", "Gateway", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
+__all__ = ["Account", "CallQuery", "Gateway", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
 
 _VERSION = "2010-04-01"
 _DEFAULT_PAGE_SIZE = 50  # OAS
@@ -97,6 +98,19 @@ class Gateway:
     def calls_url(self) -> str:
         """The address to which the request to place a call goes; raise SettingsError without an account."""
         return self._url("Calls.json")
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What the latest reply, a refusal too, said that the time is, in whole seconds; None before any."""
+        return self._sender.server_time
+
+    def account(self) -> Account:
+        """Ask for the account. Of keys, only a main one may (sheet section 8); others are refused with 20003."""
+        resource = self._get(self._account_url(".json"))
+        try:
+            return Account.from_resource(resource)
+        except ValueError as error:
+            raise self._another("an account") from error
 
     def place(self, request: PlaceRequest) -> Call:
         """Place a call. Never sent twice once its body may have gone out.
@@ -193,9 +207,12 @@ class Gateway:
         try:
             return Call.from_resource(resource)
         except ValueError as error:
-            raise NetworkError(
-                f"{self._sender.host} answered, but not with a call", hint="check the API address (CALLCTL_API_URL)"
-            ) from error
+            raise self._another("a call") from error
+
+    def _another(self, what: str) -> NetworkError:
+        return NetworkError(
+            f"{self._sender.host} answered, but not with {what}", hint="check the API address (CALLCTL_API_URL)"
+        )
 
     def _call_url(self, sid: str, rest: str = ".json") -> str:
         if not is_call_sid(sid):
@@ -203,9 +220,12 @@ class Gateway:
         return self._url(f"Calls/{quote(sid, safe='')}{rest}")
 
     def _url(self, path: str) -> str:
+        return self._account_url(f"/{path}")
+
+    def _account_url(self, rest: str) -> str:
         # Asked for first: without an account nothing may go anywhere, least of all to /Accounts/None.
         account = quote(self._settings.credentials().account_sid, safe="")
-        return f"{self._settings.api_url.rstrip('/')}/{_VERSION}/Accounts/{account}/{path}"
+        return f"{self._settings.api_url.rstrip('/')}/{_VERSION}/Accounts/{account}{rest}"
 
 
 _Notifications = list[Notification]  # within the class, ``list`` is the method

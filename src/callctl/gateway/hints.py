@@ -9,6 +9,10 @@ CREDENTIALS = (
 PERMISSION = (
     "the account may be suspended, the key restricted, or these are test credentials, which can only place calls"
 )
+TEST_CREDENTIALS = (
+    "test credentials place calls that never ring, send no callbacks and do nothing else: take the account's own SID "
+    "and auth token from the console"
+)
 NOT_FOUND = "check the SID, the account it belongs to, its Region, and the API address; `callctl list` shows the calls"
 TOO_MANY = "too many requests at once: wait a little, or act on fewer calls at a time"
 REDIRECTION = "redirections are not followed, since the token would go along: check the API address (CALLCTL_API_URL)"
@@ -21,6 +25,7 @@ _URL = "give an absolute http or https URL that Twilio can reach from outside"
 
 _BY_CODE = {
     "20003": CREDENTIALS,
+    "20008": TEST_CREDENTIALS,
     "20403": PERMISSION,
     "70051": PERMISSION,
     "20404": NOT_FOUND,

@@ -53,8 +53,13 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal() and len(text) < 10:
         return float(text)
-    until, now = _date(text), _date(headers.get("Date", ""))
+    until, now = _date(text), date_of(headers)
     return (until - now).total_seconds() if until and now else None
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """Return what a reply's headers say that the time is, in whole seconds (RFC 9110, 6.6.1); None if they don't."""
+    return _date(headers.get("Date", ""))
 
 
 def _date(text: str) -> datetime | None:

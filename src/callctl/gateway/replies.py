@@ -24,7 +24,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ANSI = re.compile("(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]")
 _MAX_TEXT = 400  # characters of the server's own words
 # Not accepted, or accepted but not allowed to do this (sheet section 3, Errors). So are 401 and 403 without a code.
-_CREDENTIAL_CODES = frozenset({"20003", "20403", "70051"})
+_CREDENTIAL_CODES = frozenset({"20003", "20008", "20403", "70051"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from callctl.errors import CallctlError, NetworkError, SettingsError, UsageError
 from callctl.gateway.parameters import Parameters, not_text
-from callctl.gateway.repeats import TRIES, Repeats, Wait, seconds_before
+from callctl.gateway.repeats import TRIES, Repeats, Wait, date_of, seconds_before
 from callctl.gateway.replies import Reply, clean_text, error_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Sender:
         self._client: Client | None = None
         self._lock = threading.Lock()
         self.host = urlsplit(settings.api_url).netloc
+        self.server_time: datetime | None = None  # of the latest reply
 
     def ask(self, url: str) -> Reply:
         """Return the successful reply to a GET. Raises as ``submit``."""
@@ -74,6 +76,7 @@ class Sender:
             except client.faults as error:
                 failure, again = self._unanswered(error, url=url, repeats=repeats)
             else:
+                self.server_time = date_of(reply.headers)
                 if reply.succeeded:
                     return reply
                 failure, again, headers = self._refused(reply, repeats=repeats)
