@@ -30,6 +30,7 @@ CATALOGUE = (
     Entry("hangup", "hangup:hangup", "End calls, whether queued, ringing or in progress."),
     Entry("wait", "wait:wait", "Block until a call gets to a status; the exit code tells whether it did."),
     Entry("watch", "watch:watch", "Listen for status callbacks and show the live calls as a table of legs."),
+    Entry("doctor", "doctor:doctor", "Check settings, credentials and callback URL, and say what to fix."),
     Entry("simulator", "simulator:simulator", "Play Twilio's Calls API on this machine: no account, no charge."),
     Entry("simulator-call", "simulator_call:simulator_call", "Let a call come in at the simulator."),
     Entry("demo", "demo:demo", "Show live call control on this machine, in about 20 seconds."),

@@ -160,6 +160,36 @@ def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
+def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
+    """See that a store that is there can be read, and locked for writing; return whether it is of this version.
+
+    An older one is brought up to date by whoever writes next. Nothing is written. ``busy_timeout`` is in seconds.
+
+    Raises:
+        StoreError: It is no store, damaged, locked, or was written by a newer callctl.
+    """
+    with explained(path, "write to"):
+        uri = f"{path.resolve().as_uri()}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None)
+        try:
+            version = _version(connection)
+            if version > len(MIGRATIONS):
+                raise _too_new(path, version)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+    return version == len(MIGRATIONS)
+
+
+def _too_new(path: Path, version: int) -> StoreError:
+    return StoreError(
+        f"the event store {path} was written by a newer callctl (version {version}, this one knows up to "
+        f"{len(MIGRATIONS)})",
+        hint="update callctl, or name another file with CALLCTL_STORE",
+    )
+
+
 def _make_file(path: Path) -> None:
     """Make the file if it is not there, for its owner only.
 
@@ -188,11 +218,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     try:
         had = _version(connection)  # read again: another process may have been first
         if had > len(MIGRATIONS):
-            raise StoreError(
-                f"the event store {path} was written by a newer callctl (version {had}, this one knows up to "
-                f"{len(MIGRATIONS)})",
-                hint="update callctl, or name another file with CALLCTL_STORE",
-            )
+            raise _too_new(path, had)
         for migration in MIGRATIONS[had:]:
             # Not executescript: it would commit first, and a migration happens wholly or not at all.
             for statement in filter(str.strip, migration.split(";")):

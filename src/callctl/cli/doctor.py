@@ -1,0 +1,179 @@
+"""``callctl doctor``: what stands between these settings and a call, and how to mend it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callctl.cli import exits, options
+from callctl.cli.callbacks import STATUS_PATH, with_status_path
+from callctl.cli.checks import signing_trouble
+from callctl.cli.runtime import Form, Runtime
+from callctl.errors import CallctlError, SettingsError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from callctl.calls import Call
+    from callctl.findings import Finding
+    from callctl.gateway import Account, Gateway
+    from callctl.presence import WatchRecord
+    from callctl.settings import Settings
+
+_LONGEST_CHECK = len("settings file")
+
+
+def doctor(
+    ctx: typer.Context,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="Test this address; else CALLCTL_PUBLIC_URL."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="PORT", min=0, max=65535, help="Test this port; else CALLCTL_PORT or 8765."),
+    ] = None,
+    env_file: options.EnvFile = None,
+    account_sid: options.AccountSid = None,
+    request_timeout: options.RequestTimeout = 5.0,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Check settings, credentials, clock, store and the way back from Twilio, and say what to fix.
+
+    A line each: ✓ fine, ! works but not for everything, ✗ wrong. Nothing is changed, and no call is placed.
+    """
+    runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    given = {
+        "TWILIO_ACCOUNT_SID": account_sid,
+        "CALLCTL_PUBLIC_URL": public_url,
+        "CALLCTL_PORT": None if port is None else str(port),
+    }
+    report = _Report(runtime)
+    try:
+        settings = runtime.settings(env_file=env_file, overrides=given)
+    except SettingsError as error:
+        from callctl.findings import wrong
+
+        report.show(checks=[wrong("settings", error)])
+    else:
+        from callctl.doctor.values import setting_findings
+
+        report.show(settings=list(setting_findings(settings)), checks=_checks(runtime, settings))
+    raise typer.Exit(report.code)
+
+
+def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
+    from callctl.doctor.files import settings_files, store_finding
+
+    yield from settings_files(settings)
+    yield from _asking(runtime, settings)
+    yield store_finding(settings)
+    yield from _way(runtime, settings)
+
+
+def _asking(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
+    from callctl.doctor.account import account_findings
+
+    yield from account_findings(
+        settings, _Asked(runtime, settings), unsigned=signing_trouble(settings), now=runtime.now
+    )
+
+
+def _way(runtime: Runtime, settings: Settings) -> list[Finding]:
+    import asyncio
+
+    from callctl.doctor.way import Way, way_findings
+
+    url = None if settings.public_url is None else with_status_path(settings.public_url)
+    found = way_findings(
+        settings, Way(url, STATUS_PATH), watch=_watch(settings), now=runtime.now, clock=time.perf_counter
+    )
+    return asyncio.run(found)
+
+
+def _watch(settings: Settings) -> WatchRecord | None:
+    """Return the running watch, that at the port first, if there are several."""
+    from callctl.presence import running
+
+    return min(running(settings), key=lambda record: record.port != settings.port, default=None)
+
+
+def _by_token(settings: Settings) -> Settings:
+    """Return settings that sign in with the token that verifies callbacks."""
+    from dataclasses import replace
+
+    token = next(iter(settings.signing_keys), None)
+    return replace(settings, auth_token=token, token_account_sid=None, api_key=None, api_secret=None)
+
+
+class _Asked:
+    """The gateway, made when it is first asked: without credentials there is none."""
+
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+        self._runtime, self._settings = runtime, settings
+        self._gateway: Gateway | None = None
+
+    def account(self) -> Account:
+        return self._door().account()
+
+    def newest(self) -> Iterator[Call]:
+        from callctl.gateway import CallQuery
+
+        return self._door().list(CallQuery(), page_size=1, limit=1)
+
+    def account_by_token(self) -> Account:
+        return self._runtime.gateway(_by_token(self._settings)).account()
+
+    @property
+    def server_time(self) -> datetime | None:
+        return None if self._gateway is None else self._gateway.server_time
+
+    def _door(self) -> Gateway:
+        if self._gateway is None:
+            self._gateway = self._runtime.gateway(self._settings)
+        return self._gateway
+
+
+@dataclass
+class _Report:
+    """Shows findings as they come, or as one object with ``--json``, and knows the exit code in the end."""
+
+    runtime: Runtime
+    code: int = exits.DONE
+
+    def show(self, *, settings: Iterable[Finding] = (), checks: Iterable[Finding]) -> None:
+        from callctl.findings import Level
+        from callctl.views.checkup import to_json
+
+        of_settings = list(settings)
+        width = max([_LONGEST_CHECK, *(len(one.name) for one in of_settings)])
+        for one in of_settings:
+            self._show(one, width=width)
+        found = []
+        for one in checks:
+            found.append(one)
+            self._show(one, width=width)
+        if self.runtime.form is Form.JSON:
+            self.runtime.write_json(to_json(of_settings, found))
+        wrong = [one for one in found if one.level is Level.WRONG]
+        warnings = sum(one.level is Level.WARNING for one in (*of_settings, *found))
+        self.runtime.say(f"callctl: {_count(len(wrong), 'problem')}, {_count(warnings, 'warning')}")
+        if wrong:  # the first one may be the cause of the others
+            self.code = exits.code_for(wrong[0].error or CallctlError(wrong[0].text))
+
+    def _show(self, finding: Finding, *, width: int) -> None:
+        from callctl.views.checkup import plain_line, print_finding
+
+        if self.runtime.form is Form.PLAIN:
+            self.runtime.write(plain_line(finding))
+        elif self.runtime.form is Form.TABLE:
+            print_finding(self.runtime.console(), finding, width=width)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,96 @@
+"""The files of this machine: who can read the settings, and whether the event store works."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from callctl.errors import CallctlError, StoreError
+from callctl.findings import Finding, fine, warning, wrong
+from callctl.settings import FLAG, SECRETS, Settings
+from callctl.store.place import HINT, check_place
+
+_OTHERS = 0o077  # the rights of group and others
+_LEAST_SPACE = 10 * 1024 * 1024  # bytes; a call with all its callbacks takes about 10 kB
+
+
+def settings_files(settings: Settings) -> Iterator[Finding]:
+    """Yield, for each file that settings came from, whether others may read secrets in it."""
+    files = sorted(set(settings.sources.values()) - {"environment", FLAG})
+    if not files:
+        yield fine("settings file", "none is used")
+    for name in files:
+        secret = any(source == name and key in SECRETS for key, source in settings.sources.items())
+        try:
+            mode = Path(name).stat().st_mode & 0o777
+        except OSError as error:
+            yield warning("settings file", f"{name} can't be looked at: {error.strerror}", fix=None)
+            continue
+        if not secret:
+            yield fine("settings file", f"{name} holds no secret")
+        elif mode & _OTHERS:
+            yield warning(
+                "settings file",
+                f"{name} holds secrets, and others on this machine may read or change it (mode {mode:03o})",
+                fix=f"chmod 600 {name}",
+                mode=f"{mode:03o}",
+            )
+        else:
+            yield fine("settings file", f"{name} is readable by you alone", mode=f"{mode:03o}")
+
+
+def store_finding(settings: Settings) -> Finding:
+    """Tell whether the event store can be read and written. Nothing is written, and none is made."""
+    path = settings.store
+    try:
+        check_place(path)
+        if not path.exists():
+            return _unmade(path)
+        return _made(path)
+    except StoreError as error:
+        return wrong("store", error)
+    except OSError as error:
+        return wrong("store", StoreError(f"can't look at the event store {path}: {error.strerror}", hint=HINT))
+
+
+def _unmade(path: Path) -> Finding:
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return wrong("store", StoreError(f"{path} can't be made: {folder} can't be written to", hint=HINT))
+    return _with_room(fine("store", f"{path} is not there yet; a watch makes it, for you alone"), folder)
+
+
+def _made(path: Path) -> Finding:
+    from callctl.store.schema import check_writable
+
+    mode = path.stat().st_mode & 0o777
+    for what, folder in ((path, False), (path.parent, True)):
+        if not os.access(what, os.R_OK | os.W_OK | (os.X_OK if folder else 0)):
+            return wrong(
+                "store",
+                StoreError(
+                    f"{what} can't be read and written by you (mode {what.stat().st_mode & 0o777:03o})", hint=HINT
+                ),
+            )
+    is_current = check_writable(path)
+    if mode & _OTHERS:
+        return warning(
+            "store",
+            f"{path} is open to others on this machine (mode {mode:03o})",
+            fix=f"chmod 600 {path}",
+            mode=f"{mode:03o}",
+        )
+    old = "" if is_current else "; the next watch brings it up to date"
+    return _with_room(fine("store", f"{path}, for you alone{old}", mode=f"{mode:03o}"), path.parent)
+
+
+def _with_room(found: Finding, folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    if free >= _LEAST_SPACE:
+        return found
+    error = CallctlError(
+        f"{folder} has {free // 1024} kB left: events that can't be kept are refused", hint="make room on the disk"
+    )
+    return wrong("store", error)

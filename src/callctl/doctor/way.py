@@ -1,0 +1,199 @@
+"""The way from Twilio to here: the port, the public URL, and a signed request that goes out there and comes back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from callctl import presence
+from callctl.addresses import is_loopback_url, why_unreachable
+from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError
+from callctl.events import CallEvent
+from callctl.findings import Finding, fine, skipped, warning, wrong
+from callctl.listener import Listener
+from callctl.masking import masked
+from callctl.probe import Outcome, probe
+from callctl.settings import Settings
+from callctl.tunnel import NGROK_AGENT, find_agent
+
+_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What is to be looked at: the callback URL as it is set, if it is, and the path of callbacks here."""
+
+    callback_url: str | None
+    path: str
+    agent: str = NGROK_AGENT
+
+
+class _Keeping:
+    """Stands for the store of a listener that is there for a moment: Twilio shall try again later (a 500)."""
+
+    async def append_async(self, _event: CallEvent) -> bool:
+        """Refuse."""
+        raise StoreError("only a check listens here")
+
+
+async def way_findings(
+    settings: Settings,
+    way: Way,
+    *,
+    watch: presence.WatchRecord | None,
+    now: Callable[[], datetime],
+    clock: Callable[[], float],
+) -> list[Finding]:
+    """Return what is found of port, public URL and round trip.
+
+    Args:
+        settings: The settings.
+        way: Where callbacks go.
+        watch: The running watch of this account and API address, through which the test goes; if there is none, a
+            listener is opened for the moment of the test.
+        now: The time.
+        clock: Seconds, to measure with.
+    """
+    keys = settings.signing_keys or None
+    if watch is not None:
+        return [
+            _held(watch, settings),
+            await _public(settings, watch.callback_url, source="of the running watch"),
+            await _round_trip(settings, watch.callback_url, keys=keys, nonce=watch.nonce, clock=clock),
+        ]
+    nonce = secrets.token_hex(16)
+    listener = _listener(settings, way, keys=keys, nonce=nonce, now=now)
+    try:
+        async with _listening(listener):
+            return [
+                fine("port", f"{settings.port or 'any'} is free"),
+                *await _through(settings, way, listener, keys=keys, nonce=nonce, clock=clock),
+            ]
+    except CallctlError as error:
+        return [
+            wrong("port", _explained(error, settings.port)),
+            await _public(settings, way.callback_url, source="of CALLCTL_PUBLIC_URL"),
+            skipped("round trip", "not tried: nothing can listen at the port"),
+        ]
+
+
+async def _through(
+    settings: Settings,
+    way: Way,
+    listener: Listener,
+    *,
+    keys: Sequence[str] | None,
+    nonce: str,
+    clock: Callable[[], float],
+) -> list[Finding]:
+    url, source = way.callback_url, "of CALLCTL_PUBLIC_URL"
+    if url is None and not settings.is_loopback:
+        agent = await find_agent(listener.port, agent=way.agent)
+        if agent is not None:
+            url, source = agent + way.path, "of the ngrok agent that runs here"
+            listener.is_at(replace(listener.address, public_url=url))
+    found = await _public(settings, url, source=source)
+    if url is None and not settings.is_loopback:
+        return [found, skipped("round trip", "not tried: there is no public URL")]
+    return [found, await _round_trip(settings, listener.callback_url, keys=keys, nonce=nonce, clock=clock)]
+
+
+def _listener(
+    settings: Settings, way: Way, *, keys: Sequence[str] | None, nonce: str, now: Callable[[], datetime]
+) -> Listener:
+    return Listener(
+        host=_HOST,
+        port=settings.port,
+        path=way.path,
+        public_url=way.callback_url,
+        keys=keys,
+        world=settings.world,
+        store=_Keeping(),
+        on_event=lambda _event, _is_new: None,
+        nonce=nonce,
+        now=now,
+    )
+
+
+@asynccontextmanager
+async def _listening(listener: Listener) -> AsyncIterator[None]:
+    await listener.start()
+    try:
+        yield
+    finally:
+        await listener.stop()
+
+
+def _held(watch: presence.WatchRecord, settings: Settings) -> Finding:
+    beside = "" if watch.port == settings.port else f", not at {settings.port}"
+    return fine("port", f"a watch of this account listens at {watch.port}{beside} (process {watch.pid})")
+
+
+def _explained(error: CallctlError, port: int) -> CallctlError:
+    if not isinstance(error, PortTakenError):
+        return error
+    answer = presence.ask_health(f"http://{_HOST}:{port}/healthz")
+    who = "a watch of another account or API address" if answer and "nonce" in answer else "another program"
+    return PortTakenError(
+        f"{port} is taken by {who}",
+        hint="stop that, or choose another port with CALLCTL_PORT or `callctl watch --port`",
+    )
+
+
+async def _public(settings: Settings, url: str | None, *, source: str) -> Finding:
+    if url is None:
+        if settings.is_loopback:
+            return fine("public URL", "none is needed: the API runs on this machine")
+        return warning(
+            "public URL",
+            "there is none: Twilio can't send status callbacks here",
+            fix="`callctl watch --tunnel cloudflared`, a running ngrok agent, or your own in CALLCTL_PUBLIC_URL",
+        )
+    reason = _refused(settings, url)
+    if reason is not None:
+        return wrong(
+            "public URL",
+            CallctlError(f"{url}: {reason}", hint="give Twilio a public name without underscores, such as a tunnel's"),
+        )
+    plain = urlsplit(url).scheme == "http" and not is_loopback_url(url)
+    if plain:
+        return warning(
+            "public URL",
+            f"{url} ({source}) is plain http",
+            fix="use https: callbacks carry numbers and names of callers",
+        )
+    return fine("public URL", f"{url} ({source}), no underscore in its host", url=masked(url))
+
+
+def _refused(settings: Settings, url: str) -> str | None:
+    """Say why Twilio would refuse a URL or not reach it; what runs on this machine reaches it all, but refuses too."""
+    reason = why_unreachable(url)
+    return reason if not settings.is_loopback or "_" in (urlsplit(url).hostname or "") else None
+
+
+async def _round_trip(
+    settings: Settings, url: str, *, keys: Sequence[str] | None, nonce: str, clock: Callable[[], float]
+) -> Finding:
+    if _refused(settings, url):
+        return skipped("round trip", "not tried: Twilio could not use this URL")
+    outcome = await probe(url, keys=keys, nonce=nonce, clock=clock)
+    if outcome.round_trip is not None:
+        signed = "a signed request" if keys else "a request (unsigned: there is no token)"
+        text = f"{signed} came back in {outcome.round_trip * 1000:.0f} ms"
+        return fine("round trip", text, seconds=round(outcome.round_trip, 3))
+    return wrong("round trip", _lost(url, outcome, is_signed=keys is not None))
+
+
+def _lost(url: str, outcome: Outcome, *, is_signed: bool) -> CallctlError:
+    if not is_signed:
+        return NetworkError(
+            f"{url}: {outcome.failure}", hint="without a token the request can't be signed; see signing above"
+        )
+    return NetworkError(
+        f"a signed request through {url} did not come back: {outcome.failure}",
+        hint="see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host",
+    )

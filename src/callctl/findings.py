@@ -1,0 +1,57 @@
+"""What a check found: one line, how bad it is, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from callctl.errors import ApiError, CallctlError
+from callctl.masking import masked
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    FINE = "ok"
+    WARNING = "warning"
+    """Works, or is needed for some commands only."""
+    WRONG = "error"
+    SKIPPED = "skipped"
+    """Not checked, because of something above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome. ``error`` is what an exit code is made of, ``facts`` what programs read beside the text."""
+
+    name: str
+    level: Level
+    text: str
+    fix: str | None = None
+    error: CallctlError | None = field(default=None, compare=False)
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def fine(name: str, text: str, **facts: object) -> Finding:
+    """Return what is as it should be."""
+    return Finding(name, Level.FINE, masked(text), facts=facts)
+
+
+def warning(name: str, text: str, *, fix: str | None, **facts: object) -> Finding:
+    """Return what works, but not for everything."""
+    return Finding(name, Level.WARNING, masked(text), masked(fix) if fix else None, facts=facts)
+
+
+def wrong(name: str, error: CallctlError) -> Finding:
+    """Return what keeps callctl from working; a refusal of the API comes with its code."""
+    facts: dict[str, object] = {}
+    if isinstance(error, ApiError):
+        known = {"code": error.code, "more_info": error.more_info, "request_id": error.request_id}
+        facts = {"status": error.status} | {key: value for key, value in known.items() if value}
+    return Finding(name, Level.WRONG, error.message, error.hint, error, facts)
+
+
+def skipped(name: str, text: str) -> Finding:
+    """Return what could not be checked."""
+    return Finding(name, Level.SKIPPED, text)
