@@ -1,0 +1,126 @@
+"""Draws docs/watch.svg: what `callctl watch` shows of a few calls of the simulator.
+
+Simulated time stands still between two steps and the SIDs come from a seed, so that the same picture comes out every
+time; a test compares it with the file. `python scripts/picture.py` draws it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from stage import ANSWERS, BUSY, HANGS_UP, NEVER, Stage, local_time_is_utc, standing_still
+
+from callctl.actions import ActionEvent
+from callctl.board import Change, Snapshot
+from callctl.events import CallEvent
+from callctl.session import Plan, Session
+from callctl.settings import load
+from callctl.views.header import Header
+from callctl.views.live import LiveView
+
+PICTURE = Path(__file__).parent.parent / "docs" / "watch.svg"
+COLUMNS = 104
+HERE, PUBLIC = "127.0.0.1:8765", "https://example.ngrok.app/status"
+LIMIT = 30.0  # seconds, for what comes at once
+
+
+class PictureView(LiveView):
+    """The live table, with a public address in its header in place of the free port that drew it."""
+
+    events = actions = 0
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Show an event, and count it."""
+        super().event(event, change)
+        self.events += 1
+
+    def action(self, action: ActionEvent) -> None:
+        """Show an action, and count it."""
+        super().action(action)
+        self.actions += 1
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        """Draw the board as it is now."""
+        public = replace(header, listening=HERE, callback_url=PUBLIC, api_url=None, round_trip=0.084)
+        super().refresh(snapshot, public)
+
+    def close(self) -> None:
+        """Leave the last frame, and nothing of those before it, in the record."""
+        self._live.stop()
+        self._console.export_text()
+        super().close()
+
+
+class Watched:
+    """A stage with a watch that is drawn."""
+
+    def __init__(self, stage: Stage, console: Console) -> None:
+        self._stage = stage
+        settings = load(stage.environ, cwd=stage.home)
+        self._session = Session(settings, Plan("127.0.0.1", 0), now=stage.now)
+        self._view = PictureView(console, idle=(), now=stage.now)
+
+    async def play(self) -> None:
+        """Play the calls that the picture shows."""
+        try:
+            await self._session.start_up()
+            shown = asyncio.create_task(self._session.run(self._view))
+            await self._type(f"place {ANSWERS} --dial sip:agent@example.com --dial {BUSY}")
+            await self._later(20)
+            await self._type(f"place {HANGS_UP} --say 'Thank you for calling.'")
+            await self._later(11)
+            ringing = await self._type(f"place {NEVER} --say 'Are you there?'")
+            await self._later(7)
+            await self._type(f"place {NEVER} --say 'Is anybody there?'")
+            await self._later(5)
+            await self._type(f"hangup {ringing}")
+            await self._until(lambda: self._view.actions == 1)
+            self._session.stop()
+            await shown
+        finally:
+            await self._session.shut_down()
+
+    async def _type(self, line: str) -> str:
+        told = await asyncio.to_thread(self._stage.type, f"SID=$(callctl {line})")
+        if self._stage.code:
+            raise RuntimeError(told)
+        await self._later(0)
+        return self._stage.variables["SID"].split("\t")[0]
+
+    async def _later(self, seconds: float) -> None:
+        """Let simulated seconds pass, and wait until the watch has shown all that they brought."""
+        await asyncio.to_thread(self._stage.simulator.advance, seconds)
+        await self._until(lambda: self._view.events == len(self._stage.simulator.callbacks))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(LIMIT):
+            while not condition():  # noqa: ASYNC110 - the view is called, it tells nobody
+                await asyncio.sleep(0.01)
+
+
+def drawn() -> str:
+    """Return the picture as SVG. Nothing in it leads anywhere: no font is fetched."""
+    console = Console(
+        file=io.StringIO(), force_terminal=True, color_system="truecolor", width=COLUMNS, height=40, record=True
+    )
+    with local_time_is_utc(), standing_still(seed=7) as stage:
+        watched = Watched(stage, console)
+        asyncio.run(watched.play())
+    svg = console.export_svg(title="callctl watch", theme=MONOKAI, unique_id="watch")
+    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Draw the picture and write it to its place."""
+    PICTURE.write_text(drawn(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
