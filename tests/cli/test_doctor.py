@@ -1,0 +1,232 @@
+"""``callctl doctor``: settings, files, clock and store, each line in each of its states."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cli.checking import (
+    ACCOUNT,
+    FREE,
+    KEY,
+    OTHER,
+    TOKEN,
+    TWILIO,
+    checks,
+    doctor,
+    level,
+    no_way_to_twilio,
+)
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+from callctl.store.schema import MIGRATIONS
+from callctl.store.sqlite import SqliteStore
+
+
+def test_all_is_well(callctl: Callctl, simulator: Simulator) -> None:
+    code, found = doctor(callctl, env_for(simulator))
+    assert code == 0
+    assert {one["level"] for one in found.values()} == {"ok"}
+    assert [name for name in found if name.islower()] == [
+        "settings file", "api", "credentials", "account", "key", "clock", "signing", "store", "port", "round trip"
+    ]  # fmt: skip
+    assert found["account"]["text"] == "“Simulated account”, active (Full)"
+    assert found["key"]["text"] == "the account's auth token"
+    assert found["signing"]["text"].endswith("TWILIO_AUTH_TOKEN (from the environment), the account's primary token")
+    assert re.fullmatch(r"a signed request came back in \d+ ms", found["round trip"]["text"])
+    assert found["public URL"]["text"].startswith("none is needed")
+
+
+def test_nothing_is_changed_and_no_call_is_placed(callctl: Callctl, simulator: Simulator, home: Path) -> None:
+    doctor(callctl, env_for(simulator))
+    assert {(one.method, one.path) for one in simulator.requests} == {("GET", f"/2010-04-01/Accounts/{ACCOUNT}.json")}
+    assert list(home.iterdir()) == []
+
+
+class TestSettings:
+    def test_each_comes_with_its_source_and_secrets_are_masked(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        (home / ".env").write_text(
+            "CALLCTL_FROM=+15005550006\nCALLCTL_URL_SURVEY=GET https://ann:fake-password@example.com/s\n"
+            f"TWILIO_AUTH_TOKEN={OTHER}\n"
+        )
+        env = env_for(simulator)
+        del env["CALLCTL_FROM"]
+        code, found = doctor(callctl, env, "--port", "0")
+        assert code == 0
+        assert found["TWILIO_ACCOUNT_SID"]["value"] == simulator.account_sid
+        assert found["TWILIO_ACCOUNT_SID"]["source"] == "environment"
+        assert (found["TWILIO_AUTH_TOKEN"]["value"], found["TWILIO_AUTH_TOKEN"]["source"]) == (None, "environment")
+        assert found["CALLCTL_FROM"]["source"] == str(home / ".env")
+        assert found["CALLCTL_URL_SURVEY"]["value"] == "GET https://ann:***@example.com/s"
+        assert (found["CALLCTL_PORT"]["value"], found["CALLCTL_PORT"]["source"]) == ("0", "flag")
+
+    def test_a_malformed_one_is_a_line_too(self, callctl: Callctl) -> None:
+        code, found = doctor(callctl, {"TWILIO_ACCOUNT_SID": "AC 1", "TWILIO_AUTH_TOKEN": TOKEN})
+        assert (code, level(found, "settings")) == (2, "error")
+        assert found["settings"]["text"] == "TWILIO_ACCOUNT_SID is malformed"
+        assert found["settings"]["fix"] == "it begins with AC and has 34 characters"
+
+    @pytest.mark.parametrize(
+        ("env", "text"),
+        [
+            ({}, "missing credentials: TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN"),
+            ({"TWILIO_ACCOUNT_SID": ACCOUNT}, "missing credentials: TWILIO_AUTH_TOKEN (or TWILIO_API_KEY and"),
+            (
+                {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_API_KEY": KEY},
+                "missing credentials: TWILIO_API_SECRET in the env",
+            ),
+        ],
+    )
+    def test_missing_ones_are_named(self, callctl: Callctl, env: dict[str, str], text: str) -> None:
+        code, found = doctor(callctl, env)
+        assert (code, level(found, "credentials")) == (2, "error")
+        assert found["credentials"]["text"].startswith(text)
+        assert [level(found, name) for name in ("api", "account", "key", "clock")] == ["skipped"] * 4
+        if env:
+            assert "all from one place" in found["credentials"]["fix"]
+
+    def test_a_secret_in_the_wrong_place_is_not_shown(self, callctl: Callctl, simulator: Simulator) -> None:
+        env = env_for(simulator) | {"TWILIO_ACCOUNT_SID": OTHER, "CALLCTL_FROM": OTHER}
+        for args in (["--json"], []):
+            outcome = callctl("doctor", *args, env=env | FREE)
+            assert outcome.code == 4
+            assert OTHER not in outcome.out + outcome.err
+
+    @pytest.mark.parametrize(
+        ("mode", "expected", "text"),
+        [
+            (0o600, "ok", "readable by you alone"),
+            (0o644, "warning", "others on this machine may read"),
+            (0o620, "warning", ""),
+        ],
+    )
+    def test_a_file_with_secrets_is_for_its_owner(
+        self, callctl: Callctl, simulator: Simulator, home: Path, mode: int, expected: str, text: str
+    ) -> None:
+        file = home / ".env"
+        file.write_text("\n".join(f"{name}={value}" for name, value in env_for(simulator).items()))
+        file.chmod(mode)
+        code, found = doctor(callctl, {})
+        assert (code, level(found, "settings file")) == (0, expected)
+        assert text in found["settings file"]["text"]
+        assert found["settings file"]["fix"] == (None if expected == "ok" else f"chmod 600 {file}")
+
+    def test_a_file_without_secrets_may_be_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        (home / ".env").write_text("CALLCTL_STORE=events.db\n")
+        (home / ".env").chmod(0o644)
+        _, found = doctor(callctl, env_for(simulator))
+        assert (level(found, "settings file"), found["settings file"]["text"]) == (
+            "ok",
+            f"{home / '.env'} holds no secret",
+        )
+
+
+class TestForm:
+    """What Twilio's own SIDs and tokens look like is only held against Twilio."""
+
+    @pytest.mark.parametrize(
+        ("name", "value", "text"),
+        [
+            ("TWILIO_ACCOUNT_SID", "AC" + "0" * 31, "has 33 characters, where Twilio's have 34"),
+            ("TWILIO_ACCOUNT_SID", "ac" + "0" * 32, "is not AC and 32 hexadecimal digits"),
+            ("TWILIO_AUTH_TOKEN", "1" * 31, "has 31 characters, where Twilio's have 32"),
+            ("TWILIO_AUTH_TOKEN", "1" * 31 + "O", "is not 32 hexadecimal digits in lower case"),
+            ("CALLCTL_SIGNING_TOKEN", "1" * 33, "has 33 characters, where Twilio's have 32"),
+        ],
+    )
+    def test_against_twilio(
+        self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch, name: str, value: str, text: str
+    ) -> None:
+        with no_way_to_twilio(monkeypatch):
+            outcome = callctl("doctor", "--json", env=FREE | TWILIO | {name: value}, back_off=lambda _seconds: None)
+        found = checks(outcome)
+        assert (level(found, name), found[name]["text"].endswith(f"; it {text}")) == ("warning", True)
+        assert value not in outcome.out
+
+
+class TestClock:
+    @pytest.mark.parametrize(
+        ("ahead", "expected", "text"),
+        [
+            (0, "ok", "agrees with the API's"),
+            (10, "ok", "s ahead of the API's"),
+            (-10, "ok", "s behind the API's"),
+            (60, "warning", "s ahead of the API's: rules take every callback for too old, and do nothing"),
+            (-60, "warning", "s behind the API's: until callbacks correct it, rules may act on what is too old"),
+        ],
+    )
+    def test_a_skew(self, callctl: Callctl, simulator: Simulator, ahead: int, expected: str, text: str) -> None:
+        code, found = doctor(callctl, env_for(simulator), now=lambda: datetime.now(UTC) + timedelta(seconds=ahead))
+        assert (code, level(found, "clock")) == (0, expected)
+        assert found["clock"]["text"].endswith(text)
+        assert abs(found["clock"]["seconds"] - ahead) <= 4
+        assert (found["clock"]["fix"] is None) == (expected == "ok")
+
+
+class TestStore:
+    def test_one_that_is_there(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        SqliteStore(home / "events.db", world="w").close()
+        env = env_for(simulator) | {"CALLCTL_STORE": str(home / "events.db")}
+        code, found = doctor(callctl, env)
+        assert (code, found["store"]["text"]) == (0, f"{home / 'events.db'}, for you alone")
+
+    def test_one_that_others_may_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        path = home / "events.db"
+        SqliteStore(path, world="w").close()
+        path.chmod(0o644)
+        code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert (code, level(found, "store"), found["store"]["fix"]) == (0, "warning", f"chmod 600 {path}")
+
+    @pytest.mark.parametrize(("version", "expected"), [(len(MIGRATIONS) + 1, "error"), (1, "ok")])
+    def test_one_of_another_version(
+        self, callctl: Callctl, simulator: Simulator, home: Path, version: int, expected: str
+    ) -> None:
+        path = home / "events.db"
+        SqliteStore(path, world="w").close()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+        code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert (code == 0, level(found, "store")) == (expected == "ok", expected)
+        assert ("newer callctl" if expected == "error" else "brings it up to date") in found["store"]["text"]
+
+    def test_one_that_is_locked(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        path = home / "events.db"
+        SqliteStore(path, world="w").close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            outcome = callctl("doctor", "--json", env=FREE | env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        found = checks(outcome)
+        assert (outcome.code, "locked" in found["store"]["text"]) == (1, True)
+
+    def test_what_is_none(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        (home / "file").write_text("no database, however long it is " * 100)
+        (home / "file").chmod(0o600)
+        for path, text in (
+            (home / "file", "not a database"),
+            (home, "is a folder"),
+            (home / "file" / "x", "is no folder"),
+        ):
+            code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+            assert (code, level(found, "store")) == (1, "error")
+            assert text in found["store"]["text"]
+            assert "CALLCTL_STORE" in found["store"]["fix"]
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_rights_that_are_missing(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        path = home / "closed" / "events.db"
+        SqliteStore(path, world="w").close()
+        path.chmod(0o400)
+        _, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert "can't be read and written by you (mode 400)" in found["store"]["text"]
+        path.unlink()
+        path.parent.chmod(0o500)
+        _, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert f"{path.parent} can't be written to" in found["store"]["text"]
