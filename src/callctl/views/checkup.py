@@ -54,9 +54,9 @@ def print_finding(console: Console, finding: Finding, *, width: int) -> None:
     if finding.fix:
         lines += _indented(Text(printable(finding.fix)).wrap(console, max(console.width - indent - 2, _LEAST_TEXT)))
     first, *rest = lines if indent == len(head) else [Text(), *lines]
-    console.print(Text.assemble((head, style), first), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
-    for line in rest:
-        console.print(Text.assemble(" " * indent, line), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
+    for line in (Text.assemble((head, style), first), *(Text.assemble(" " * indent, one) for one in rest)):
+        line.rstrip()
+        console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
 
 
 def _indented(lines: Any) -> list[Any]:

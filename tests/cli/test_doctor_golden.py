@@ -1,0 +1,163 @@
+"""``callctl doctor`` to the letter: on a terminal, on a pipe, without colour, and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from running import Callctl, Outcome, env_for
+
+from callctl.errors import AuthenticationError
+from callctl.findings import fine, skipped, warning, wrong
+from callctl.simulator import Simulator
+from callctl.views.checkup import print_finding
+from callctl.views.foreign import plain_console
+
+FORM = re.compile("\x1b\\[[0-9;]*m")
+WIDE = """\
+✓ CALLCTL_API_URL     {url}  from the environment
+✓ CALLCTL_FROM        +15005550006  in {home}/.env
+✓ CALLCTL_PORT        0  from an option
+✓ CALLCTL_STORE       {home}/events.db  from the environment
+✓ TWILIO_ACCOUNT_SID  AC00000000000000000000000000000000  from the environment
+! TWILIO_AUTH_TOKEN   ***  from the environment; it is in quote marks
+                      → copy it again from the console (https://console.twilio.com), and write nothing else beside it
+✓ settings file       {home}/.env holds no secret
+✓ api                 {url} answers (not Twilio)
+✗ credentials         not accepted: TWILIO_AUTH_TOKEN (from the environment) is in quote marks
+                      → correct it: https://console.twilio.com has a button that copies it
+- account             not checked: the credentials open nothing
+- key                 not checked: the credentials open nothing
+✓ clock               agrees with the API's
+- signing             callbacks would be verified with TWILIO_AUTH_TOKEN (from the environment); not checked
+✓ store               {home}/events.db is not there yet; a watch makes it, for you alone
+✓ port                any is free
+✓ public URL          none is needed: the API runs on this machine
+✓ round trip          a signed request came back in 0 ms
+"""
+PIPE = """\
+ok\tCALLCTL_API_URL\t{url}  from the environment\t
+ok\tCALLCTL_FROM\t+15005550006  in {home}/.env\t
+ok\tCALLCTL_PORT\t0  from an option\t
+ok\tCALLCTL_STORE\t{home}/events.db  from the environment\t
+ok\tTWILIO_ACCOUNT_SID\tAC00000000000000000000000000000000  from the environment\t
+warning\tTWILIO_AUTH_TOKEN\t***  from the environment; it is in quote marks\t\
+copy it again from the console (https://console.twilio.com), and write nothing else beside it
+ok\tsettings file\t{home}/.env holds no secret\t
+ok\tapi\t{url} answers (not Twilio)\t
+error\tcredentials\tnot accepted: TWILIO_AUTH_TOKEN (from the environment) is in quote marks\t\
+correct it: https://console.twilio.com has a button that copies it
+skipped\taccount\tnot checked: the credentials open nothing\t
+skipped\tkey\tnot checked: the credentials open nothing\t
+ok\tclock\tagrees with the API's\t
+skipped\tsigning\tcallbacks would be verified with TWILIO_AUTH_TOKEN (from the environment); not checked\t
+ok\tstore\t{home}/events.db is not there yet; a watch makes it, for you alone\t
+ok\tport\tany is free\t
+ok\tpublic URL\tnone is needed: the API runs on this machine\t
+ok\tround trip\ta signed request came back in 0 ms\t
+"""
+TALK = "callctl: the API is {url}, not Twilio's\ncallctl: 1 problem, 1 warning\n"
+NARROW = """\
+✓ account        “Example Ltd”, active (Full)
+! signing        missing credentials: TWILIO_AUTH_TOKEN,
+                 without which no callback can be
+                 verified
+                 → Twilio signs callbacks with the auth
+                   token
+✗ credentials    not accepted
+                 → copy both again
+- round trip     not tried
+"""
+NARROWEST = """\
+✓ account
+    “Example Ltd”, active (Full)
+! signing
+    missing credentials:
+    TWILIO_AUTH_TOKEN, without which
+    no callback can be verified
+    → Twilio signs callbacks with the
+      auth token
+✗ credentials
+    not accepted
+    → copy both again
+- round trip
+    not tried
+"""
+
+
+def examined(callctl: Callctl, simulator: Simulator, home: Path, *args: str, **form: object) -> tuple[int, str, str]:
+    """Return the exit code and what was written and said, without what is another with each run."""
+    (home / ".env").write_text("CALLCTL_FROM=+15005550006\n")
+    env = env_for(simulator) | {"TWILIO_AUTH_TOKEN": "'simulated-auth-token'", "CALLCTL_STORE": str(home / "events.db")}
+    del env["CALLCTL_FROM"]
+    extra = form.pop("env", {})
+    assert isinstance(extra, dict)
+    outcome: Outcome = callctl("doctor", "--port", "0", *args, env=env | extra, **form)  # type: ignore[arg-type]
+    return outcome.code, *(_plain(text, simulator, home) for text in (outcome.out, outcome.err))
+
+
+def _plain(text: str, simulator: Simulator, home: Path) -> str:
+    text = text.replace(str(home), "{home}").replace(simulator.url, "{url}")
+    return re.sub(r"in \d+ ms", "in 0 ms", text)
+
+
+def test_on_a_terminal(callctl: Callctl, simulator: Simulator, home: Path) -> None:
+    code, out, err = examined(callctl, simulator, home, terminal=True, columns=400)
+    assert (code, FORM.sub("", out), err) == (4, WIDE, TALK)
+    assert "\x1b[32m✓ " in out
+    assert "\x1b[1;31m✗ " in out
+
+
+def test_without_colour(callctl: Callctl, simulator: Simulator, home: Path) -> None:
+    code, out, err = examined(callctl, simulator, home, terminal=True, columns=400, env={"NO_COLOR": "1"})
+    assert (code, FORM.sub("", out), err) == (4, WIDE, TALK)
+    assert re.search("\x1b\\[(?![012]?m)", out) is None
+
+
+def test_on_a_pipe(callctl: Callctl, simulator: Simulator, home: Path) -> None:
+    assert examined(callctl, simulator, home) == (4, PIPE, TALK)
+
+
+def test_as_json(callctl: Callctl, simulator: Simulator, home: Path) -> None:
+    code, out, err = examined(callctl, simulator, home, "--json")
+    assert (code, err) == (4, TALK)
+    found = json.loads(out)
+    assert (found["v"], found["type"], found["passed"]) == (1, "doctor", False)
+    lines = [
+        "\t".join((one["level"], one["name"], one["text"], one["fix"] or "")) + "\n"
+        for one in (*found["settings"], *found["checks"])
+    ]
+    assert "".join(lines) == PIPE
+    assert found["settings"][-1] == {
+        "name": "TWILIO_AUTH_TOKEN",
+        "level": "warning",
+        "text": "***  from the environment; it is in quote marks",
+        "fix": "copy it again from the console (https://console.twilio.com), and write nothing else beside it",
+        "value": None,
+        "source": "environment",
+    }
+    refused = next(one for one in found["checks"] if one["name"] == "credentials")
+    assert (refused["status"], refused["code"]) == (401, "20003")
+    assert next(one for one in found["checks"] if one["name"] == "clock")["seconds"] == 0
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(56, NARROW), (38, NARROWEST)])
+@pytest.mark.parametrize("environ", [{}, {"NO_COLOR": "1"}])
+def test_long_text_goes_on_under_itself(columns: int, expected: str, environ: dict[str, str]) -> None:
+    stream = io.StringIO()
+    console = plain_console(stream, environ=environ, width=columns)
+    for finding in (
+        fine("account", "“Example Ltd”, active (Full)"),
+        warning(
+            "signing",
+            "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified",
+            fix="Twilio signs callbacks with the auth token",
+        ),
+        wrong("credentials", AuthenticationError("not accepted", status=401, hint="copy both again")),
+        skipped("round trip", "not tried"),
+    ):
+        print_finding(console, finding, width=13)
+    assert FORM.sub("", stream.getvalue()) == expected
