@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,14 @@ from callctl.simulator import Simulator
 # No deadline: how long an example takes says nothing on a busy machine, and no test here asserts a duration.
 settings.register_profile("callctl", deadline=None)
 settings.load_profile("callctl")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let what is started here be interrupted, also where the tests themselves run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,10 @@ class Outcome:
     err: str
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Callctl(Protocol):
     """Runs one command line in a home directory of the test's own."""
 
@@ -44,6 +49,7 @@ class Callctl(Protocol):
         cwd: Path | None = None,
         keyboard: bool = False,
         back_off: Callable[[float], None] = time.sleep,
+        now: Callable[[], datetime] = _now,
     ) -> Outcome: ...
 
 
@@ -57,16 +63,17 @@ def run(
     cwd: Path | None = None,
     keyboard: bool = False,
     back_off: Callable[[float], None] = time.sleep,
+    now: Callable[[], datetime] = _now,
 ) -> Outcome:
     """Run one command line and return its exit code and what it wrote; with ``keyboard``, stdin is a terminal too.
 
-    ``back_off`` is what waits, for some seconds, before a request is sent again.
+    ``back_off`` is what waits, for some seconds, before a request is sent again; ``now`` tells the time.
     """
     stream = Terminal if terminal else io.StringIO
     out, err = stream(), io.StringIO()
     environ = {"HOME": str(home), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
     typed = (Terminal if keyboard else io.StringIO)(stdin)
-    code = main(args, runtime=Runtime(environ, cwd or home, typed, out, err, back_off=back_off))
+    code = main(args, runtime=Runtime(environ, cwd or home, typed, out, err, back_off=back_off, now=now))
     return Outcome(code, out.getvalue(), err.getvalue())
 
 

@@ -289,6 +289,7 @@ def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(world: World) 
         ([], "no call was named"),
         ([UNKNOWN, "--all"], "--all ends the calls that match, and some are named as well"),
         ([UNKNOWN, "--status", "queued"], "the filters go with --all"),
+        ([UNKNOWN, "--live"], "the filters go with --all"),
         ([UNKNOWN, "--until-none", "5s"], "--until-none goes with --all"),
         (["--all", "--family"], "--family goes with calls that are named"),
         (["--all", "--status", "completed"], "no call can match: --live, and --status completed"),

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from cli.still import NOON, Still, standing_still
+from cli.telling import store_of, tell
 from gateway.scripted import Handler, Server, call, reply
-from running import Callctl, env_for
+from running import Callctl
 
 from callctl.actions import ActionEvent
 from callctl.events import CallEvent
-from callctl.settings import load
 from callctl.store.sqlite import SqliteStore
 
 ANSWERS = "+12025550100"
@@ -41,107 +41,34 @@ def family(still: Still) -> tuple[str, str]:
 
 @pytest.fixture
 def store(still: Still, home: Path) -> Iterator[SqliteStore]:
-    settings = load({"HOME": str(home), **env_for(still.simulator)}, cwd=home)
-    store = SqliteStore(settings.store, world=settings.world)
-    yield store
-    store.close()
-
-
-def tell(store: SqliteStore, sid: str, status: str, *, seconds: int, **fields: str) -> None:
-    moment = NOON + timedelta(seconds=seconds)
-    form = {
-        "CallSid": sid,
-        "CallStatus": status,
-        "From": "+15005550006",
-        "To": ANSWERS,
-        "Timestamp": moment.strftime("%a, %d %b %Y %H:%M:%S +0000"),
-        **fields,
-    }
-    arrived = moment + timedelta(milliseconds=84)
-    store.append(CallEvent.from_form(form.items(), received_at=arrived, world="w", verified=True))
+    with store_of(home, still.simulator) as store:
+        yield store
 
 
 @pytest.fixture
 def told(store: SqliteStore, family: tuple[str, str]) -> tuple[str, str]:
     """Return the family, of which the store knows some events and a redirect."""
     parent, child = family
-    tell(store, parent, "ringing", seconds=1)
-    tell(store, parent, "in-progress", seconds=3, AnsweredBy="human")
-    tell(store, child, "ringing", seconds=4, ParentCallSid=parent, To="sip:agent@example.com")
-    tell(store, child, "busy", seconds=9, ParentCallSid=parent, To="sip:agent@example.com", SipResponseCode="486")
+    tell(store, parent, "ringing", at=NOON + timedelta(seconds=1))
+    tell(store, parent, "in-progress", at=NOON + timedelta(seconds=3), AnsweredBy="human")
+    tell(store, child, "ringing", at=NOON + timedelta(seconds=4), ParentCallSid=parent, To="sip:agent@example.com")
+    tell(
+        store,
+        child,
+        "busy",
+        at=NOON + timedelta(seconds=9),
+        ParentCallSid=parent,
+        To="sip:agent@example.com",
+        SipResponseCode="486",
+    )
     store.record_action(
         ActionEvent(NOON + timedelta(seconds=7), parent, "redirect", (("Url", "https://example.com"),), "to survey")
     )
     return parent, child
 
 
-PAGE = """\
-{parent}  ● in-progress
-  direction     outbound-api
-  from          +15005550006
-  to            +12025550100
-  created       2026-01-05 12:00:00
-  started       2026-01-05 12:00:00
-  account       AC00000000000000000000000000000000
-  API           {url}
-
-LEGS
-CALL SID                              STATUS         FROM          TO
-{parent}    ● in-progress  +15005550006  +12025550100
-└ {child}  ● in-progress  +15005550006  sip:agent@ex…
-
-TIMELINE
-  12:00:01    +00:00  ◔ ringing
-  12:00:03    +00:02  ● in-progress  (human)
-  12:00:04    +00:03  ◔ ringing      └ sip:agent@example.com
-  12:00:07    +00:06  ▸ redirect: to survey
-  12:00:09    +00:08  ○ busy         └ sip:agent@example.com  (SIP 486)
-"""
-PLAIN = """\
-call\t{parent}\tin-progress\toutbound-api\t+15005550006\t+12025550100\t2026-01-05T12:00:00Z\t\t
-child\t{child}\tin-progress\toutbound-dial\t+15005550006\tsip:agent@example.com\t2026-01-05T12:00:00Z\t\t{parent}
-event\t2026-01-05T12:00:01Z\t{parent}\t-\tringing\tringing\t+15005550006\t+12025550100
-event\t2026-01-05T12:00:03Z\t{parent}\t-\tanswered\tin-progress\t+15005550006\t+12025550100
-event\t2026-01-05T12:00:04Z\t{child}\t{parent}\tringing\tringing\t+15005550006\tsip:agent@example.com
-action\t2026-01-05T12:00:07Z\t{parent}\tredirect\tto survey
-event\t2026-01-05T12:00:09Z\t{child}\t{parent}\tcompleted\tbusy\t+15005550006\tsip:agent@example.com
-"""
-
-
 def plain(text: str) -> str:
     return re.sub("\x1b\\[[0-9;]*m", "", text)
-
-
-def test_golden_on_a_terminal(still: Still, told: tuple[str, str]) -> None:
-    outcome = still("show", told[0], terminal=True, columns=80)
-    assert plain(outcome.out) == PAGE.format(parent=told[0], child=told[1], url=still.simulator.url)
-    assert outcome.out.startswith(f"\x1b[32m{told[0]}  ● in-progress\x1b[0m\n")
-
-
-def test_golden_without_colour(still: Still, told: tuple[str, str]) -> None:
-    outcome = still("show", told[0], terminal=True, columns=80, env={"NO_COLOR": "1"})
-    assert plain(outcome.out) == PAGE.format(parent=told[0], child=told[1], url=still.simulator.url)
-    assert re.search("\x1b\\[(?![012]?m)", outcome.out) is None
-
-
-def test_golden_on_a_pipe(still: Still, told: tuple[str, str]) -> None:
-    assert still("show", told[0]).out == PLAIN.format(parent=told[0], child=told[1])
-
-
-def test_golden_json(still: Still, told: tuple[str, str]) -> None:
-    parent, child = told
-    found = json.loads(still("show", parent, "--json").out)
-    assert (found["sid"], found["status"], found["parent"]) == (parent, "in-progress", None)
-    assert found["api_url"] == still.simulator.url
-    assert [leg["sid"] for leg in found["children"]] == [child]
-    assert [(item["type"], item["call_sid"], item["status"]) for item in found["timeline"]] == [
-        ("event", parent, "ringing"),
-        ("event", parent, "in-progress"),
-        ("event", child, "ringing"),
-        ("action", parent, None),
-        ("event", child, "busy"),
-    ]
-    assert found["notifications"] == []
 
 
 def test_of_a_child_it_shows_the_parent(still: Still, told: tuple[str, str]) -> None:

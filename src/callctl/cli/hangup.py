@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -111,7 +110,7 @@ def hangup(
         since=since,
         until=until,
         older_than=older_than,
-        now=datetime.now().astimezone(),
+        now=runtime.now(),
     )
     repeat = None if until_none is None else read_duration(until_none, option="--until-none")
     _check(calls, all_=all_, chosen=chosen, family=family, repeat=repeat)
