@@ -96,7 +96,7 @@ def examined(callctl: Callctl, simulator: Simulator, home: Path, *args: str, **f
     extra = form.pop("env", {})
     assert isinstance(extra, dict)
     outcome: Outcome = callctl("doctor", "--port", "0", *args, env=env | extra, **form)  # type: ignore[arg-type]
-    return outcome.code, *(_plain(text, simulator, home) for text in (outcome.out, outcome.err))
+    return outcome.code, _plain(outcome.out, simulator, home), _plain(outcome.err, simulator, home)
 
 
 def _plain(text: str, simulator: Simulator, home: Path) -> str:
