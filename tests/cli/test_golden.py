@@ -77,6 +77,8 @@ class Stage:
             text = text.replace(sid, f"CA{number:032}")
         # What is left is the SID of the call that the command itself placed.
         text = re.sub(r"\bCA(?!0{20})[0-9a-f]{32}\b", f"CA{99:032}", text)
+        # Of a resource's dozen addresses the commands use none.
+        text = re.sub(r'"subresource_uris": \{[^}]*\}', '"subresource_uris": {}', text)
         text = re.sub(r'"seconds": [0-9.]+', '"seconds": 0.0', re.sub(r"\bRQ[0-9a-f]{32}\b", "RQ" + "0" * 32, text))
         return text.replace(self.still.simulator.url, "http://127.0.0.1:9876")
 

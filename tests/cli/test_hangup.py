@@ -65,6 +65,7 @@ def test_json_is_one_object(world: World) -> None:
         "result": "ended",
         "outcome": f"ended: {sid} is completed",
         "request": {"Status": "completed"},
+        "api_url": world.simulator.url,
     }
     assert (resource["sid"], resource["status"], resource["parent_call_sid"]) == (sid, "completed", None)
     assert talk(outcome) == ""

@@ -298,6 +298,7 @@ def test_a_dry_run_as_json(world: World) -> None:
             ["Twiml", "<Response><Say>Hello</Say></Response>"],
         ],
         "twiml": "<Response><Say>Hello</Say></Response>",
+        "api_url": world.simulator.url,
     }
     assert world.callctl("place", TO, *SAY, "--dry-run", "--watch").code == 0
     assert world.simulator.requests == ()

@@ -48,6 +48,7 @@ def test_json_is_one_object(world: World) -> None:
         "result": "redirected",
         "outcome": f"redirected to survey: {parent} is in-progress",
         "request": {"Url": world.survey},
+        "api_url": world.simulator.url,
         "other_legs": [
             {
                 "call_sid": child,
@@ -266,7 +267,7 @@ def test_a_ringing_call_is_refused_with_the_command_that_would_work(world: World
     outcome = world.callctl("redirect", sid, "--url", "survey")
     assert (outcome.code, outcome.out) == (5, "")
     said = talk(outcome)
-    assert f"callctl: error: {sid} can't be redirected: it is ringing since " in said
+    assert f"callctl: error: {sid} can't be redirected: it is ringing, since " in said
     assert "code 21220, HTTP 400" in said
     assert (
         f"hint: `callctl redirect {sid} --url survey --when answered` waits until it can be; "

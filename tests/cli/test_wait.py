@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.world import talk
 from processes import Piped
 from running import Callctl, env_for
 
@@ -81,33 +80,6 @@ def test_what_can_be_no_goal_or_no_duration_is_refused(callctl: Callctl, env: di
         assert message in outcome.err
     assert callctl("wait", sid, env=env).code == 2
     assert callctl("wait", sid, "--for", "ended", env=env).code == 3
-
-
-@pytest.mark.parametrize("form", ["terminal", "no-color", "pipe", "json"])
-def test_what_it_writes(callctl: Callctl, env: dict[str, str], form: str) -> None:
-    sid = place(callctl, env, BUSY)
-    callctl("wait", sid, "--for", "ended", env=env)
-    more = {"NO_COLOR": "1"} if form == "no-color" else {}
-    args = ["--json"] if form == "json" else []
-    outcome = callctl(
-        "wait", sid, "--for", "ended", *args, env={**env, **more}, terminal=form in ("terminal", "no-color")
-    )
-    assert outcome.code == 0
-    assert talk(outcome) == f"callctl: {sid} is busy\n"
-    if form == "json":
-        record = json.loads(outcome.out)
-        assert record.pop("seconds") >= 0
-        assert record == {
-            "v": 1,
-            "type": "wait",
-            "call_sid": sid,
-            "for": "ended",
-            "reached": True,
-            "status": "busy",
-            "source": "rest",
-        }
-    else:
-        assert outcome.out == (f"{sid}\tbusy\n" if form == "pipe" else f"{sid} is busy\n")
 
 
 def test_json_tells_of_a_failure_on_both_streams(callctl: Callctl, env: dict[str, str]) -> None:

@@ -91,7 +91,7 @@ def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:
 
 def test_it_is_tried_for_two_seconds_at_most() -> None:
     time, door = Time(), Door(redirects=[wrong_state()], fetches=[call("ringing")])
-    with pytest.raises(WrongCallStateError, match="it is in-progress since"):
+    with pytest.raises(WrongCallStateError, match="it is in-progress, since"):
         redirected(door, told=leg(("in-progress", 0.2)), time=time)
     assert time.now == pytest.approx(2.0)
 

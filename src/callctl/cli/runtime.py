@@ -50,6 +50,7 @@ class Runtime:
     request_timeout: float = 10.0
     back_off: Callable[[float], None] = time.sleep  # seconds, before a request is sent again
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    api_url: str | None = None  # where the API is, once known, if it is not Twilio's
     make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
     _told: set[str] = field(default_factory=set)
     _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
@@ -86,9 +87,12 @@ class Runtime:
             self.stdout.write(line + "\n")
             self.stdout.flush()
 
-    def write_json(self, value: Any) -> None:
-        """Write one JSON value on one line."""
-        self.write(json.dumps(value, ensure_ascii=False))
+    def write_json(self, value: Mapping[str, Any]) -> None:
+        """Write one JSON object on one line, with the API's address if it is not Twilio's."""
+        self.write(json.dumps(self._in_its_world(value), ensure_ascii=False))
+
+    def _in_its_world(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        return record if self.api_url is None else {**record, "api_url": self.api_url}
 
     def say(self, text: str) -> None:
         """Write one line of talk to stderr."""
@@ -113,7 +117,8 @@ class Runtime:
     def complain(self, error: CallctlError, *, code: int) -> None:
         """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``."""
         if self.json:
-            self.stderr.write(json.dumps(error_record(error, code=code), ensure_ascii=False) + "\n")
+            record = self._in_its_world(error_record(error, code=code))
+            self.stderr.write(json.dumps(record, ensure_ascii=False) + "\n")
             self.stderr.flush()
             return
         self.say(f"callctl: error: {error.message}")
@@ -137,6 +142,7 @@ class Runtime:
         if settings.env_file_above:
             self.say_once(f"callctl: using settings from {settings.env_file_above}")
         if not settings.is_twilio:
+            self.api_url = settings.api_url
             self.say_once(f"callctl: the API is {settings.api_url}, not Twilio's")
         return settings
 

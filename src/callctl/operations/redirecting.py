@@ -160,7 +160,7 @@ def _since(leg: Leg | None, status: str, *, now: datetime) -> str:
     if leg is None or leg.status != status:
         return ""
     seconds = (now - leg.status_since).total_seconds()
-    return f" since {clock(leg.status_since)} ({max(0, round(seconds))} s ago)"
+    return f", since {clock(leg.status_since)} ({max(0, round(seconds))} s ago)"
 
 
 def _what_works(call: Call, status: str, *, command: str) -> str:
