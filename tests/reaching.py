@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from hearing import TOKEN
@@ -145,9 +146,9 @@ def settings_in(folder: Path, *, api_url: str = "http://127.0.0.1:9") -> Setting
 
 
 @asynccontextmanager
-async def watching(settings: Settings, plan: Plan) -> AsyncIterator[Running]:
-    """Run a session in this event loop."""
-    session, view = Session(settings, plan, now=lambda: datetime.now(UTC)), Notes()
+async def watching(settings: Settings, plan: Plan, **asking: Any) -> AsyncIterator[Running]:
+    """Run a session in this event loop; ``asking`` is what it asks, if anything."""
+    session, view = Session(settings, plan, now=lambda: datetime.now(UTC), **asking), Notes()
     task: asyncio.Task[None] | None = None
     try:
         ready = await session.start_up()

@@ -14,7 +14,7 @@ from telling import WORLD, event, form, moment, samples, sid, told
 from callctl.board import Board
 from callctl.errors import StoreError
 from callctl.events import CallEvent, NotACallEventError
-from callctl.store import EventStore
+from callctl.store import EventStore, PlacedCall
 from callctl.store.reader import Reader
 from callctl.store.schema import MIGRATIONS
 from callctl.store.sqlite import SqliteStore
@@ -325,3 +325,32 @@ def test_a_restart_finds_recent_calls_by_index(store: SqliteStore) -> None:
 
     plan = store._connection.execute("EXPLAIN QUERY PLAN " + reader._RECENT, {"world": WORLD, "since": 0}).fetchall()
     assert [step for *_, step in plan if step.startswith(("SCAN calls", "SCAN events"))] == []
+
+
+def test_placed_calls_are_known_with_where_their_callbacks_go(store: SqliteStore) -> None:
+    url = "https://example.com/status"
+    store.remember_placed(sid(1), at=moment(0), callback=url, events=("initiated", "completed"))
+    store.remember_placed(sid(2), at=moment(5), callback=url)
+    store.remember_placed(sid(3), at=moment(6), callback=url + "/")
+    store.remember_placed(sid(4), at=moment(7))
+    assert store.reader.placed_since(moment(0), callback=url) == [
+        PlacedCall(sid(1), moment(0), ("initiated", "completed")),
+        PlacedCall(sid(2), moment(5), ()),
+    ]
+    assert [one.call_sid for one in store.reader.placed_since(moment(1), callback=url)] == [sid(2)]
+
+
+def test_a_store_from_before_callbacks_were_noted_is_brought_up_to_date(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("callctl.store.schema.MIGRATIONS", MIGRATIONS[:2])
+        SqliteStore(path, world=WORLD).close()
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("INSERT INTO placed_calls (world, sid, at) VALUES (?, ?, 0)", (WORLD, sid(1)))
+    connection.close()
+    store = SqliteStore(path, world=WORLD)
+    store.remember_placed(sid(2), at=moment(0), callback="https://example.com", events=("completed",))
+    assert [one.call_sid for one in store.reader.placed_since(moment(-1), callback="https://example.com")] == [sid(2)]
+    store.close()

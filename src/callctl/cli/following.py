@@ -80,7 +80,7 @@ async def _place_and_watch(
         told = await _find_or_listen(runtime, settings, store, stack, given=given)
         request = request_to(told.callback)
         call = await in_daemon_thread(lambda: gateway.place(request))
-        remember_placed(runtime, settings, call)
+        remember_placed(runtime, settings, call, request)
         with _open_shown(runtime, settings, told, call) as shown:
             follower = Follower(
                 call,

@@ -137,11 +137,11 @@ def place(
         show_request(runtime, settings, gateway.calls_url, request)
         return
     call = gateway.place(request)
-    remember_placed(runtime, settings, call)
+    remember_placed(runtime, settings, call, request)
     if goal is None:
         _show(runtime, call)
     else:
-        _wait(runtime, settings, gateway, call, goal=goal, limit=limit)
+        _wait(runtime, settings, gateway, call, request, goal=goal, limit=limit)
 
 
 def _goal(wait: str | None, *, watch: bool) -> Goal | None:
@@ -164,14 +164,16 @@ def _limit(text: str | None, *, goal: Goal | None) -> float | None:
     return read_duration(text, option="--wait-timeout")
 
 
-def remember_placed(runtime: Runtime, settings: Settings, call: Call) -> None:
+def remember_placed(runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest) -> None:
     """Note the call for ``@last``. It is placed by now, so a store that can't be written is told of, no failure."""
+    from callctl.silence import place_of
     from callctl.store.sqlite import SqliteStore
 
+    callback = place_of(request.status_callback) if request.status_callback else None
     try:
         store = SqliteStore(settings.store, world=settings.world)
         try:
-            store.remember_placed(call.sid, at=runtime.now())
+            store.remember_placed(call.sid, at=runtime.now(), callback=callback, events=request.status_callback_events)
         finally:
             store.close()
     except StoreError as error:
@@ -179,16 +181,25 @@ def remember_placed(runtime: Runtime, settings: Settings, call: Call) -> None:
 
 
 def _wait(
-    runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, *, goal: Goal, limit: float | None
+    runtime: Runtime,
+    settings: Settings,
+    gateway: Gateway,
+    call: Call,
+    request: PlaceRequest,
+    *,
+    goal: Goal,
+    limit: float | None,
 ) -> None:
     """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
+    from callctl.cli.unheard import looker_for
     from callctl.cli.wait import WatchedStore, waiter_for
 
     try:
         if runtime.form is not Form.JSON:
             _show(runtime, call)
         with WatchedStore(runtime, settings) as told:
-            waiter_for(runtime, gateway, call.sid, told=told, placed=True).until(goal, limit=limit)
+            look = looker_for(runtime, settings, gateway, call, request, told=told)
+            waiter_for(runtime, gateway, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
     except KeyboardInterrupt:
         runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
         raise

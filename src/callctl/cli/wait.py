@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,7 +74,15 @@ def wait(
     _show(runtime, waiter.last, wanted, reached=True, seconds=time.monotonic() - started)
 
 
-def waiter_for(runtime: Runtime, gateway: Gateway, sid: str, *, told: WatchedStore, placed: bool) -> Waiter:
+def waiter_for(
+    runtime: Runtime,
+    gateway: Gateway,
+    sid: str,
+    *,
+    told: WatchedStore,
+    placed: bool,
+    on_look: Callable[[str], None] = lambda _status: None,
+) -> Waiter:
     """Return what waits for a call and says each new status on stderr; ``placed``: REST may not know it yet."""
     from callctl.operations.waiting import Waiter
 
@@ -86,6 +94,7 @@ def waiter_for(runtime: Runtime, gateway: Gateway, sid: str, *, told: WatchedSto
         now=time.monotonic,
         on_status=lambda status: runtime.say(f"callctl: {sid} is {status}"),
         missing_for=_BELIEVED if placed else 0.0,
+        on_look=on_look,
     )
 
 

@@ -18,7 +18,7 @@ from callctl.cli.greeting import open_view
 from callctl.cli.runtime import Runtime
 from callctl.cli.times import read_duration
 from callctl.errors import SettingsError, UsageError
-from callctl.gateway import CallQuery, Gateway
+from callctl.gateway import CallQuery, Gateway, Notification
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -237,6 +237,10 @@ class LiveCalls:
         """Return one call."""
         return self.gateway.fetch(sid)
 
+    def notifications(self, sid: str) -> list[Notification]:
+        """Return what Twilio noted for a call."""
+        return self.gateway.notifications(sid)
+
 
 async def _watch(
     runtime: Runtime, settings: Settings, plan: Plan, *, source: LiveCalls | None, rules: Acting | None
@@ -247,7 +251,7 @@ async def _watch(
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {plan.tunnel}")
     try:
-        await _show(runtime, Session(settings, plan, now=runtime.now, source=source, rules=rules))
+        await _show(runtime, Session(settings, plan, now=runtime.now, source=source, asked=source, rules=rules))
     except PortHeldError as error:
         if plan.acts:
             raise

@@ -109,6 +109,7 @@ class Waiter:
         now: Callable[[], float],
         on_status: Callable[[str], None],
         missing_for: float = 0.0,
+        on_look: Callable[[str], None] = lambda _status: None,
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -120,11 +121,12 @@ class Waiter:
             now: Seconds on a clock that never goes back.
             on_status: Told of each status when it is first seen.
             missing_for: For how many seconds REST may not know the call: it was placed just now.
+            on_look: Told at each look how the call stands.
         """
         self._sid = sid
         self._asked, self._told = asked, told
         self._sleep, self._now = sleep, now
-        self._on_status = on_status
+        self._on_status, self._on_look = on_status, on_look
         self._missing_until = now() + missing_for
         self._gap = FIRST_GAP
         self._ask_at = now()
@@ -148,6 +150,7 @@ class Waiter:
         while True:
             self._look()
             if self.last is not None:
+                self._on_look(self.last.status)
                 if goal.is_met([*self._heard, *self._shown]):
                     return self.last
                 if self.last.status in FINAL_STATUSES:

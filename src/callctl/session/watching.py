@@ -26,6 +26,7 @@ from callctl.session.picture import Picture, Rules
 from callctl.session.plan import Plan, PortHeldError, Ready, View
 from callctl.session.reach import Reach
 from callctl.session.retention import Retention
+from callctl.session.unheard import Asked, Here, Unheard
 from callctl.settings import Settings
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
@@ -46,14 +47,17 @@ class Session:
         *,
         now: Callable[[], datetime],
         source: Source | None = None,
+        asked: Asked | None = None,
         rules: Rules | None = None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
-        ``source`` is asked for calls that send no callbacks; None asks nobody. ``rules`` act on what the board shows.
+        ``source`` is asked for calls that send no callbacks, ``asked`` why one that should is silent; None asks nobody.
+        ``rules`` act on what the board shows.
         """
         self._settings, self._plan, self._now = settings, plan, now
         self._poller = Poller(source, world=settings.world, now=now) if source else None
+        self._asked = asked
         self._keys = None if plan.unverified else settings.signing_keys
         self.nonce = secrets.token_hex(16)
         self._picture = Picture(header=self.header, look=self._new_actions, rules=rules)
@@ -184,6 +188,8 @@ class Session:
         beside = [asyncio.create_task(self._poll())]
         if self._reach is not None:
             beside.append(asyncio.create_task(self._reach.run()))
+        if (unheard := self._unheard()) is not None:
+            beside.append(asyncio.create_task(unheard.run()))
         if self._retention is not None:
             beside.append(asyncio.create_task(self._retention.run(self._picture.note)))
         try:
@@ -192,6 +198,19 @@ class Session:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+
+    def _unheard(self) -> Unheard | None:
+        store, listener, reach = self._store, self._listener, self._reach
+        if self._asked is None or store is None or listener is None or reach is None:
+            return None
+        return Unheard(
+            store.reader,
+            self._asked,
+            here=lambda: Here(listener.callback_url, reach.deaf),
+            snapshot=self.snapshot,
+            note=self._picture.note,
+            now=self._now,
+        )
 
     def stop(self) -> None:
         """Let ``run`` return, or give up starting; may be called more than once."""

@@ -25,6 +25,15 @@ class CallRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedCall:
+    """A call that callctl placed, when, and of which events it was to send callbacks."""
+
+    call_sid: str
+    at: datetime
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenClaim:
     """A claim whose answer was never recorded: the rule, the leg it acts on, the leg it looked at, and what it did."""
 

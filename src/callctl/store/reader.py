@@ -11,7 +11,7 @@ from pathlib import Path
 
 from callctl.actions import ActionEvent
 from callctl.events import CallEvent, from_microseconds, microseconds
-from callctl.store import CallRow
+from callctl.store import CallRow, PlacedCall
 from callctl.store.schema import connect_readonly, explained, plain
 
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
@@ -164,6 +164,22 @@ class Reader:
         """
         rows = self._rows("SELECT sid FROM placed WHERE world = :world")
         return str(rows[0][0]) if rows else None
+
+    def placed_since(self, moment: datetime, *, callback: str) -> list[PlacedCall]:
+        """Return the calls that callctl placed since, with callbacks to this very URL, the first one first.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        rows = self._rows(
+            "SELECT sid, at, events FROM placed_calls WHERE world = :world AND at >= :since AND callback = :callback"
+            " ORDER BY at",
+            since=microseconds(moment),
+            callback=callback,
+        )
+        return [
+            PlacedCall(str(sid), from_microseconds(int(str(at))), tuple(str(told).split())) for sid, at, told in rows
+        ]
 
     def close(self) -> None:
         """Let go of the file."""

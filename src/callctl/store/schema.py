@@ -75,6 +75,12 @@ MIGRATIONS = (
         PRIMARY KEY (world, sid)
     ) WITHOUT ROWID;
     """,
+    # Where a placed call's callbacks were to go, and of which events, separated by blanks: whether its silence is news.
+    """
+    ALTER TABLE placed_calls ADD COLUMN callback TEXT;
+    ALTER TABLE placed_calls ADD COLUMN events TEXT NOT NULL DEFAULT '';
+    CREATE INDEX placed_calls_by_time ON placed_calls (world, at);
+    """,
 )
 
 _making = threading.Lock()  # between making a file and closing it nobody else of this process may have it open

@@ -108,8 +108,12 @@ class SqliteStore:
         """All that can be asked of the store."""
         return self._reader
 
-    def remember_placed(self, call_sid: str, *, at: datetime) -> None:
+    def remember_placed(
+        self, call_sid: str, *, at: datetime, callback: str | None = None, events: Iterable[str] = ()
+    ) -> None:
         """Note the call that was placed last: what ``@last`` stands for in this world.
+
+        ``callback`` is where its callbacks go, without what may be secret; ``events`` are those it was asked for.
 
         Raises:
             StoreError: It could not be kept.
@@ -122,8 +126,9 @@ class SqliteStore:
             )
             # Rules may touch what callctl placed, also when no callback ever tells of it.
             self._connection.execute(
-                "INSERT INTO placed_calls (world, sid, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (self._world, call_sid, microseconds(at)),
+                "INSERT INTO placed_calls (world, sid, at, callback, events) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (self._world, call_sid, microseconds(at), callback, " ".join(events)),
             )
 
     def last_placed(self) -> str | None:

@@ -1,0 +1,62 @@
+"""What ``place --wait`` says where the call's status callbacks do not come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from callctl.cli.runtime import Runtime
+
+if TYPE_CHECKING:
+    from callctl.calls import Call
+    from callctl.cli.wait import WatchedStore
+    from callctl.gateway import Gateway, PlaceRequest
+    from callctl.presence import WatchRecord
+    from callctl.settings import Settings
+    from callctl.silence import Cause
+
+
+def looker_for(
+    runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, request: PlaceRequest, *, told: WatchedStore
+) -> Callable[[str], None]:
+    """Return what is to be told of the call's status now and then, and says why it is silent, if it is."""
+    from callctl import silence
+    from callctl.operations.unheard import Ordered, Unheard
+
+    if request.status_callback is None:
+        return lambda _status: None
+
+    def tell(cause: Cause) -> None:
+        seconds = silence.AFTER.seconds
+        runtime.say(f"callctl: no status callback of {call.sid} in {seconds} s: {cause.sentence}\nhint: {cause.fix}")
+
+    url = request.status_callback
+    return Unheard(
+        Ordered(call.sid, url, request.status_callback_events),
+        heard=told.statuses,
+        asked=gateway,
+        deaf=lambda: _deaf(_watch(settings, url)),
+        is_ours=lambda: _watch(settings, url) is not None,
+        tell=tell,
+        now=time.monotonic,
+    ).look
+
+
+def _watch(settings: Settings, callback_url: str) -> WatchRecord | None:
+    """Return the running watch to which the callbacks go."""
+    from callctl.presence import running
+    from callctl.silence import place_of
+
+    place = place_of(callback_url)
+    return next((record for record in running(settings) if place_of(record.callback_url) == place), None)
+
+
+def _deaf(watch: WatchRecord | None) -> str | None:
+    """Return why a watch hears nothing, as far as its own self-test knows."""
+    from callctl.presence import ask_health
+
+    health = ask_health(watch.health_url) if watch is not None else None
+    if health is not None and health.get("reachable") is False:
+        return "the watch's own self-test does not come back either: the tunnel may be down"
+    return None

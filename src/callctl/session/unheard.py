@@ -1,0 +1,167 @@
+"""Calls that should have sent callbacks here and did not: found, asked about once, and told with the likeliest cause.
+
+Of the calls that callctl placed it is known where their callbacks go. Of others that REST alone tells of, placed by
+anybody's code, nothing is known; they are told of only if Twilio itself noted what is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from callctl import silence
+from callctl.background import in_daemon_thread
+from callctl.board import Snapshot
+from callctl.calls import Call
+from callctl.errors import CallctlError, StoreError
+from callctl.events import CALLBACK, POLLED, CallEvent
+from callctl.silence import Cause, cause_in, is_due, place_of, unnoted
+from callctl.store import PlacedCall
+
+# Seconds between two looks. Each asks about one call at most, with two requests; a burst of silent calls has one cause.
+LOOK = 2.0
+# How often a call that was not yet dialled is looked at again.
+MOST_LOOKS = 30
+# How many calls of other code are asked about at most: where many send nothing, that is meant.
+MOST_STRANGERS = 20
+
+
+class Asked(Protocol):
+    """Asks the API."""
+
+    def fetch(self, sid: str) -> Call:
+        """Return one call; raise CallctlError if that fails."""
+
+    def notifications(self, sid: str) -> Iterable[silence.Note]:
+        """Return what was noted for a call; raise CallctlError if that fails."""
+
+
+class Memory(Protocol):
+    """What is needed of the store."""
+
+    def placed_since(self, moment: datetime, *, callback: str) -> list[PlacedCall]:
+        """Return the calls that callctl placed since, with callbacks to this URL; raise StoreError."""
+
+    def family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call and its relatives; raise StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """This watch, as far as callbacks are concerned."""
+
+    callback_url: str
+    deaf: str | None
+
+
+class Unheard:
+    """Looks for silent calls, one at a time."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        asked: Asked,
+        *,
+        here: Callable[[], Here],
+        snapshot: Callable[[], Snapshot],
+        note: Callable[[str], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Prepare. Calls placed before this moment are left alone: nobody may have listened then."""
+        self._memory, self._asked = memory, asked
+        self._here, self._snapshot, self._note, self._now = here, snapshot, note, now
+        self._began = now()
+        self._looks: dict[str, int] = {}
+        self._due: set[str] = set()
+        self._done: set[str] = set()
+        self._strangers = 0
+        self._told: set[str] = set()
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK)
+            await self.look()
+
+    async def look(self) -> None:
+        """Ask about one silent call, if there is one, and tell what was found."""
+        here = self._here()
+        silent = next(self._silent(here), None)
+        if silent is None:
+            return
+        sid, events = silent
+        cause = await in_daemon_thread(lambda: self._ask(sid, events, here))
+        if cause is not None:
+            self._tell(sid, cause)
+
+    def _silent(self, here: Here) -> Iterator[tuple[str, Collection[str] | None]]:
+        """Yield the calls that are old enough and of which no callback told, those first that were asked about least.
+
+        With the events that they were to tell of; None for those of others, of which that is not known.
+        """
+        try:
+            placed = self._memory.placed_since(self._began, callback=place_of(here.callback_url))
+        except StoreError:
+            return  # told when the next event can't be kept
+        limit = self._now() - silence.AFTER
+        ours = [(one.call_sid, one.events) for one in placed if one.at <= limit]
+        known = {one.call_sid for one in placed}
+        found: list[tuple[str, Collection[str] | None]] = [*ours, *((sid, None) for sid in self._foreign(known))]
+        for sid, events in sorted(found, key=lambda one: self._looks.get(one[0], 0)):
+            if sid in self._done:
+                continue
+            if self._is_heard(sid):
+                self._done.add(sid)
+            else:
+                yield sid, events
+
+    def _foreign(self, ours: Collection[str]) -> Iterator[str]:
+        """Yield the calls that some code placed since, and of which REST alone tells."""
+        if self._strangers >= MOST_STRANGERS:
+            return
+        since, limit = self._began.replace(microsecond=0), self._now() - silence.AFTER  # REST tells whole seconds
+        for leg in (leg for family in self._snapshot().families for leg in family.legs):
+            is_silent = leg.source == POLLED and leg.direction == "outbound-api"
+            if is_silent and since <= leg.first_at <= limit and leg.call_sid not in ours:
+                yield leg.call_sid
+
+    def _is_heard(self, sid: str) -> bool:
+        try:
+            return any(event.kind == CALLBACK and event.call_sid == sid for event in self._memory.family(sid))
+        except StoreError:
+            return True
+
+    def _ask(self, sid: str, events: Collection[str] | None, here: Here) -> Cause | None:
+        """Return the likeliest cause of a call's silence; None if there is none to tell, or it is too soon to ask."""
+        try:
+            if events is not None and not self._is_due(sid, events):
+                return None
+            self._done.add(sid)
+            self._strangers += events is None
+            cause = cause_in(self._asked.notifications(sid), callback_url=here.callback_url)
+        except CallctlError:
+            self._done.add(sid)  # the poller tells of an API that can't be asked
+            return None
+        return unnoted(here.deaf, callback_url=here.callback_url) if cause is None and events is not None else cause
+
+    def _is_due(self, sid: str, events: Collection[str]) -> bool:
+        """Ask whether a call has come so far that it must have told, at this look and the one before."""
+        self._looks[sid] = self._looks.get(sid, 0) + 1
+        if not is_due(events, self._asked.fetch(sid).status):
+            if self._looks[sid] >= MOST_LOOKS:
+                self._done.add(sid)
+            return False
+        was_due = sid in self._due
+        self._due.add(sid)
+        return was_due
+
+    def _tell(self, sid: str, cause: Cause) -> None:
+        """Tell a cause with its fix; the same one again with the call alone."""
+        if cause.text in self._told:
+            self._note(f"{sid}: no status callback either")
+            return
+        self._told.add(cause.text)
+        self._note(f"{sid}: no status callback in {silence.AFTER.seconds} s: {cause.sentence}; {cause.fix}")

@@ -1,0 +1,163 @@
+"""A session and calls whose callbacks do not come."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from reaching import Running, settings_in, until, watching
+
+from callctl.cli.watch import LiveCalls
+from callctl.gateway import Gateway, PlaceRequest
+from callctl.session import Plan
+from callctl.settings import Settings
+from callctl.silence import place_of
+from callctl.simulator import Faults, Simulator
+from callctl.store.sqlite import SqliteStore
+
+NEVER = "+12025550103"
+EVENTS = ("initiated", "ringing", "answered", "completed")
+PLAN = Plan("127.0.0.1", 0)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let silence be noticed after a second, and REST be asked often."""
+    monkeypatch.setattr("callctl.silence.AFTER", timedelta(seconds=1))
+    monkeypatch.setattr("callctl.session.unheard.LOOK", 0.1)
+    monkeypatch.setattr("callctl.session.watching.POLL_INTERVAL", 0.3)
+
+
+@pytest.fixture
+def losing() -> Iterator[Simulator]:
+    """Return a simulator that loses every callback."""
+    with Simulator(port=0, faults=Faults(drop=1.0)) as simulator:
+        yield simulator
+
+
+class Scene:
+    """A simulator, and settings and a gateway for it."""
+
+    def __init__(self, simulator: Simulator, folder: Path) -> None:
+        self.simulator = simulator
+        self.settings: Settings = settings_in(folder, api_url=simulator.url)
+        self.settings = self._with_token(simulator.auth_token)
+        self.gateway = Gateway(self.settings, sleep=time.sleep, random=random.random)
+        self.calls = LiveCalls(self.gateway)
+
+    def _with_token(self, token: str) -> Settings:
+        return replace(self.settings, auth_token=token)
+
+    async def place(self, callback: str, *, is_remembered: bool = True, events: tuple[str, ...] = EVENTS) -> str:
+        request = PlaceRequest(
+            to=NEVER,
+            from_="+15005550006",
+            twiml="<Response/>",
+            status_callback=callback,
+            status_callback_events=events,
+        )
+        sid = (await asyncio.to_thread(self.gateway.place, request)).sid
+        if is_remembered:
+            store = SqliteStore(self.settings.store, world=self.settings.world)
+            store.remember_placed(sid, at=datetime.now(UTC), callback=place_of(callback), events=events)
+            store.close()
+        return sid
+
+    async def place_badly(self, callback: str) -> str:
+        """Place a call as much code does: with the events in one value."""
+        url = f"{self.simulator.url}/2010-04-01/Accounts/{self.simulator.account_sid}/Calls.json"
+        form = {"To": NEVER, "From": "+15005550006", "Twiml": "<Response/>", "StatusCallback": callback}
+        form["StatusCallbackEvent"] = "initiated ringing"
+        auth = (self.simulator.account_sid, self.simulator.auth_token)
+        reply = await asyncio.to_thread(requests.post, url, data=form, auth=auth, timeout=20)
+        return str(reply.json()["sid"])
+
+    @property
+    def asked(self) -> int:
+        return sum("Notifications" in one.path for one in self.simulator.requests)
+
+    def has_asked_about(self, sid: str) -> bool:
+        return any(f"/{sid}/Notifications" in one.path for one in self.simulator.requests)
+
+
+@pytest.fixture
+def scene(losing: Simulator, tmp_path: Path) -> Scene:
+    return Scene(losing, tmp_path)
+
+
+async def noted(running: Running, sid: str) -> str:
+    return await running.view.until_noted(f"{sid}: no status callback")
+
+
+async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
+    async with watching(scene.settings, PLAN, asked=scene.calls) as running:
+        sid = await scene.place(running.ready.callback_url + "#rc=3")
+        told = await noted(running, sid)
+        assert told.startswith(f"{sid}: no status callback in 1 s: Twilio has noted nothing; ")
+        other = await scene.place(running.ready.callback_url)
+        assert await noted(running, other) == f"{other}: no status callback either"
+        assert scene.asked == 2
+        assert [note for note in running.view.notes if sid in note] == [told]
+
+
+async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:
+    scene = Scene(simulator, tmp_path)
+    gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
+    async with watching(scene.settings, gone, asked=scene.calls) as running:
+        sid = await scene.place("http://127.0.0.1:9/status")
+        told = await noted(running, sid)
+    assert "Twilio could not deliver to http://127.0.0.1:9/status: " in told
+    assert "(11200, https://www.twilio.com/docs/errors/11200); see that the tunnel runs" in told
+
+
+async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
+    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+        sid = await scene.place_badly(running.ready.callback_url)
+        told = await noted(running, sid)
+    assert "its StatusCallbackEvent was not understood" in told
+    assert "(21626, https://www.twilio.com/docs/errors/21626); send StatusCallbackEvent once for each event" in told
+
+
+async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
+    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+        elsewhere = await scene.place("http://127.0.0.1:9/other", is_remembered=False)
+        at_the_end = await scene.place(running.ready.callback_url, events=("completed",))
+        silent = await scene.place(running.ready.callback_url)
+        await noted(running, silent)
+        await until(lambda: scene.has_asked_about(elsewhere))
+        assert not any(sid in note for note in running.view.notes for sid in (elsewhere, at_the_end))
+        assert not scene.has_asked_about(at_the_end)
+
+
+async def test_a_call_that_told_something_is_not_asked_about(simulator: Simulator, tmp_path: Path) -> None:
+    scene = Scene(simulator, tmp_path)
+    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+        heard = await scene.place(running.ready.callback_url)
+        silent = await scene.place_badly(running.ready.callback_url)
+        await noted(running, silent)
+        assert not any(heard in note for note in running.view.notes)
+        assert not scene.has_asked_about(heard)
+
+
+async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
+    scene.settings.store.parent.mkdir(parents=True)
+    port = await _free_port()
+    before = await scene.place(f"http://127.0.0.1:{port}/status")
+    async with watching(scene.settings, Plan("127.0.0.1", port), source=scene.calls, asked=scene.calls) as running:
+        silent = await scene.place(running.ready.callback_url)
+        await noted(running, silent)
+        assert not any(before in note for note in running.view.notes)
+
+
+async def _free_port() -> int:
+    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    port = int(server.sockets[0].getsockname()[1])
+    server.close()
+    return port
