@@ -27,7 +27,7 @@ WIDE = """\
                       → copy it again from the console (https://console.twilio.com), and write nothing else beside it
 ✓ settings file       {home}/.env holds no secret
 ✓ api                 {url} answers (not Twilio)
-✗ credentials         not accepted: TWILIO_AUTH_TOKEN (from the environment) is in quote marks
+✗ credentials         not accepted: TWILIO_AUTH_TOKEN (from the environment) is in quote marks (20003, {docs}/20003)
                       → correct it: https://console.twilio.com has a button that copies it
 - account             not checked: the credentials open nothing
 - key                 not checked: the credentials open nothing
@@ -48,7 +48,7 @@ warning\tTWILIO_AUTH_TOKEN\t***  from the environment; it is in quote marks\t\
 copy it again from the console (https://console.twilio.com), and write nothing else beside it
 ok\tsettings file\t{home}/.env holds no secret\t
 ok\tapi\t{url} answers (not Twilio)\t
-error\tcredentials\tnot accepted: TWILIO_AUTH_TOKEN (from the environment) is in quote marks\t\
+error\tcredentials\tnot accepted: TWILIO_AUTH_TOKEN (from the environment) is in quote marks (20003, {docs}/20003)\t\
 correct it: https://console.twilio.com has a button that copies it
 skipped\taccount\tnot checked: the credentials open nothing\t
 skipped\tkey\tnot checked: the credentials open nothing\t
@@ -67,7 +67,7 @@ NARROW = """\
                  verified
                  → Twilio signs callbacks with the auth
                    token
-✗ credentials    not accepted
+✗ credentials    not accepted (20003)
                  → copy both again
 - round trip     not tried
 """
@@ -81,7 +81,7 @@ NARROWEST = """\
     → Twilio signs callbacks with the
       auth token
 ✗ credentials
-    not accepted
+    not accepted (20003)
     → copy both again
 - round trip
     not tried
@@ -101,6 +101,7 @@ def examined(callctl: Callctl, simulator: Simulator, home: Path, *args: str, **f
 
 def _plain(text: str, simulator: Simulator, home: Path) -> str:
     text = text.replace(str(home), "{home}").replace(simulator.url, "{url}")
+    text = text.replace("https://www.twilio.com/docs/errors", "{docs}")
     return re.sub(r"in \d+ ms", "in 0 ms", text)
 
 
@@ -130,7 +131,7 @@ def test_as_json(callctl: Callctl, simulator: Simulator, home: Path) -> None:
         "\t".join((one["level"], one["name"], one["text"], one["fix"] or "")) + "\n"
         for one in (*found["settings"], *found["checks"])
     ]
-    assert "".join(lines) == PIPE
+    assert "".join(lines) == PIPE.replace(" (20003, {docs}/20003)", "")
     assert found["settings"][-1] == {
         "name": "TWILIO_AUTH_TOKEN",
         "level": "warning",
@@ -156,7 +157,7 @@ def test_long_text_goes_on_under_itself(columns: int, expected: str, environ: di
             "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified",
             fix="Twilio signs callbacks with the auth token",
         ),
-        wrong("credentials", AuthenticationError("not accepted", status=401, hint="copy both again")),
+        wrong("credentials", AuthenticationError("not accepted", status=401, code="20003", hint="copy both again")),
         skipped("round trip", "not tried"),
     ):
         print_finding(console, finding, width=13)

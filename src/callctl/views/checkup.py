@@ -23,7 +23,13 @@ _LEAST_TEXT = 30
 
 def plain_line(finding: Finding) -> str:
     """Return one finding as tab-separated fields: level, name, text, fix."""
-    return "\t".join(printable(text) for text in (finding.level, finding.name, finding.text, finding.fix or ""))
+    return "\t".join(printable(text) for text in (finding.level, finding.name, _told(finding), finding.fix or ""))
+
+
+def _told(finding: Finding) -> str:
+    """Return the text, with the API's code and where it is explained, if it refused."""
+    facts = [str(finding.facts[name]) for name in ("code", "more_info") if name in finding.facts]
+    return f"{finding.text} ({', '.join(facts)})" if facts else finding.text
 
 
 def to_json(settings: Sequence[Finding], checks: Sequence[Finding]) -> dict[str, Any]:
@@ -49,7 +55,7 @@ def print_finding(console: Console, finding: Finding, *, width: int) -> None:
     glyph, style = _LOOKS[finding.level]
     head = f"{glyph} {printable(finding.name):<{width}}  "
     indent = len(head) if console.width - len(head) >= _LEAST_TEXT else 4
-    body = Text(printable(finding.text), style="" if finding.level is not Level.SKIPPED else "dim")
+    body = Text(printable(_told(finding)), style="" if finding.level is not Level.SKIPPED else "dim")
     lines = list(body.wrap(console, max(console.width - indent, _LEAST_TEXT)))
     if finding.fix:
         lines += _indented(Text(printable(finding.fix)).wrap(console, max(console.width - indent - 2, _LEAST_TEXT)))
