@@ -4,7 +4,8 @@ from __future__ import annotations
 
 CREDENTIALS = (
     "`callctl doctor` looks for the cause: account SID and token or key must belong together, to this Region and to "
-    "this API address; the key may be deleted, the account not active, these test credentials, or a blank may have come along"
+    "this API address; the key may be deleted, the account not active, these test credentials, or "
+    "a blank may have come along"
 )
 PERMISSION = (
     "the account may be suspended, the key restricted, or these are test credentials, which can only place calls"
