@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
-from stage import ANSWERS, BUSY, HANGS_UP, NEVER, Stage, local_time_is_utc, standing_still
+from stage import ANSWERS, BUSY, HANGS_UP, LIMIT, NEVER, Stage, local_time_is_utc, standing_still
 
 from callctl.actions import ActionEvent
 from callctl.board import Change, Snapshot
@@ -28,7 +28,6 @@ from callctl.views.live import LiveView
 PICTURE = Path(__file__).parent.parent / "docs" / "watch.svg"
 COLUMNS = 104
 HERE, PUBLIC = "127.0.0.1:8765", "https://example.ngrok.app/status"
-LIMIT = 30.0  # seconds, for what comes at once
 
 
 class PictureView(LiveView):

@@ -2,22 +2,28 @@
 
 A block that begins with ```console is a terminal: lines after `$ ` are typed, all others are what came of them. A
 comment `<!-- scene: NAME -->` before a block sets a stage of its own (see SCENES); a block without one goes on where
-the block before it ended. `python scripts/readme.py --write` puts the real output in.
+the block before it ended. `<!-- scene: NAME, last N lines -->` leaves out what is printed before these.
+`python scripts/readme.py --write` puts the real output in.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from stage import ANSWERS, NEVER, Stage, in_a_hurry, local_time_is_utc, standing_still
+from stage import ANSWERS, HANGS_UP, NEVER, Stage, in_a_hurry, local_time_is_utc, standing_still, wait_until
 
 README = Path(__file__).parent.parent / "README.md"
-BLOCK = re.compile(r"(?:<!-- scene: (?P<scene>[^>]+?) -->\n+)?```console\n(?P<lines>.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"(?:<!-- scene: (?P<scene>[^>,]+?)(?:, last (?P<last>\d+) lines)? -->\n+ *)?```console\n(?P<lines>.*?)```",
+    re.DOTALL,
+)
 
 
 @contextmanager
@@ -26,6 +32,13 @@ def a_conversation() -> Iterator[Stage]:
     with standing_still() as stage, watching(stage):
         stage.type(f"callctl place {ANSWERS} --dial sip:agent@example.com")
         stage.simulator.advance(40)
+        yield stage
+
+
+@contextmanager
+def beside_a_watch() -> Iterator[Stage]:
+    """Real time, since the clock is looked at, and a running watch."""
+    with in_a_hurry() as stage, watching(stage):
         yield stage
 
 
@@ -40,9 +53,49 @@ def calls_that_ring() -> Iterator[Stage]:
 
 
 @contextmanager
+def a_story(story: Callable[[Stage, io.StringIO], None]) -> Iterator[Stage]:
+    """Nothing yet, but something is to happen when a watch runs."""
+    with standing_still() as stage:
+        stage.story = story
+        yield stage
+
+
+def hung_up_by_command(stage: Stage, screen: io.StringIO) -> None:
+    """Somebody ends a call while its second phone still rings."""
+    stage.type(f"callctl place {ANSWERS} --dial sip:agent@example.com")
+    stage.simulator.advance(3)
+    wait_until(lambda: "sip:agent" in screen.getvalue())
+    stage.simulator.advance(9)
+    wait_until(lambda: "● in-progress  sip:agent" in screen.getvalue())
+    stage.type("callctl hangup @last")
+    wait_until(lambda: "▸" in screen.getvalue() and "completed ended" in screen.getvalue())
+
+
+def a_conversation_that_ends(stage: Stage, screen: io.StringIO) -> None:
+    """Two people talk, one of them hangs up, and the other stays on the line."""
+    document = f"<Response><Dial><Number>{HANGS_UP}</Number></Dial><Pause length='60'/></Response>"
+    stage.type(f'callctl place {ANSWERS} --twiml "{document}" --add-callbacks')
+    stage.simulator.advance(4)
+    wait_until(lambda: HANGS_UP in screen.getvalue())
+    stage.simulator.advance(6)
+    wait_until(lambda: "completed ended" in screen.getvalue())
+    stage.simulator.advance(2)
+    wait_until(lambda: "▸" in screen.getvalue())
+
+
+def a_call_that_rings_too_long(stage: Stage, screen: io.StringIO) -> None:
+    """A call that nobody picks up."""
+    stage.type(f"callctl place {NEVER} --say Hello")
+    stage.simulator.advance(5)
+    wait_until(lambda: NEVER in screen.getvalue())
+    stage.simulator.advance(27)
+    wait_until(lambda: "▸" in screen.getvalue() and "canceled ended" in screen.getvalue())
+
+
+@contextmanager
 def watching(stage: Stage) -> Iterator[None]:
     """Run a watch in a process of its own."""
-    command = [sys.executable, "-m", "callctl", "watch", "--port", "0", "--json"]
+    command = [sys.executable, "-m", "callctl", "watch", "--no-poll", "--json"]
     with subprocess.Popen(
         command, env=stage.environ, cwd=stage.home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as watch:
@@ -58,8 +111,12 @@ def watching(stage: Stage) -> Iterator[None]:
 SCENES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
     "nothing yet": standing_still,
     "in a hurry": in_a_hurry,
+    "beside a watch": beside_a_watch,
     "a conversation": a_conversation,
     "calls that ring": calls_that_ring,
+    "a call that is hung up by command": partial(a_story, hung_up_by_command),
+    "a conversation that ends": partial(a_story, a_conversation_that_ends),
+    "a call that rings too long": partial(a_story, a_call_that_rings_too_long),
 }
 
 
@@ -73,21 +130,28 @@ def played(text: str) -> str:
             if block["scene"]:
                 stages.close()
                 stage = stages.enter_context(SCENES[block["scene"]]())
-            typed = [line for line in block["lines"].splitlines() if line.startswith("$ ")]
-            shown = "".join(f"{line}\n{_ended(stage.type(line[2:]))}" for line in typed)
-            return block[0].replace(block["lines"], shown)
+            margin, most = " " * (len(block["lines"]) - len(block["lines"].lstrip(" "))), int(block["last"] or 0)
+            typed = [line.strip() for line in block["lines"].splitlines() if line.lstrip().startswith("$ ")]
+            shown = [row for line in typed for row in (line, *_last(stage.type(line[2:]).splitlines(), most))]
+            return block[0].replace(block["lines"], "".join(f"{margin}{row}".rstrip() + "\n" for row in shown) + margin)
 
         return BLOCK.sub(play, text)
 
 
-def _ended(text: str) -> str:
-    return text + "\n" if text else ""
+def _last(lines: list[str], most: int) -> list[str]:
+    return ["…", *lines[-most:]] if most else lines
 
 
 def alike(text: str) -> str:
-    """Return a text in which SIDs are numbered and times are gone, since those differ from run to run."""
+    """Return a text without what differs from run to run.
+
+    SIDs are numbered; those of calls that are ended together are not, since they end in any order. Times of day,
+    milliseconds and process numbers are gone.
+    """
     known: dict[str, str] = {}
+    text = re.sub(r"(?m)^ended: CA[0-9a-f]{32}", "ended: CA", text)
     text = re.sub(r"\bCA[0-9a-f]{32}\b", lambda sid: known.setdefault(sid[0], f"CA#{len(known)}"), text)
+    text = re.sub(r"\(process \d+\)|\b\d+ ms\b", "some", text)
     return re.sub(r"\b(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\b", "12:00:00", text)
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import random
 import re
 import shlex
+import signal
+import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from callctl.cli.app import main as callctl
@@ -22,7 +28,9 @@ BEGIN = datetime(2026, 11, 24, 9, 41, tzinfo=UTC)
 CALLER = "+15005550006"
 # The simulator's far ends, told by number.
 ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103", "+12025550105"
-LONG = "Thank you for calling. " * 100  # takes more than two minutes to say
+SURVEY = "https://example.com/survey.xml"  # what the reader sees for the address of the one served here
+FIRST_FRAME = "No calls yet."
+LIMIT = 30.0  # seconds, for what comes within a few
 
 
 class Screen(io.StringIO):
@@ -45,6 +53,9 @@ class Stage:
     simulator: Simulator
     home: Path
     now: Callable[[], datetime]
+    survey: str  # its address
+    port: int = field(default_factory=lambda: free_port())  # of the watch; the reader sees 8765
+    story: Callable[[Stage, io.StringIO], None] | None = None  # what happens while a watch runs, given what it prints
     variables: dict[str, str] = field(default_factory=dict)
     code: int = 0  # of the last command, as $? gives it
 
@@ -61,7 +72,8 @@ class Stage:
             "TWILIO_AUTH_TOKEN": self.simulator.auth_token,
             "CALLCTL_API_URL": self.simulator.url,
             "CALLCTL_FROM": CALLER,
-            "CALLCTL_URL_SURVEY": f"{self.simulator.url}/survey.xml",
+            "CALLCTL_URL_SURVEY": self.survey,
+            "CALLCTL_PORT": str(self.port),
         }
 
     def type(self, line: str) -> str:
@@ -96,17 +108,97 @@ class Stage:
         name, *args = shlex.split(command)
         if name == "echo":
             out.write(" ".join(args) + "\n")
+        elif name == "cat":
+            out.write(stdin.read())
+        elif command.startswith("callctl watch"):
+            with self._happening(out):
+                self.code = callctl(args, runtime=self._runtime(stdin, out, err))
         elif name == "callctl":
-            runtime = Runtime(self.environ, self.home, stdin, out, err, now=self.now)
-            self.code = callctl(args, runtime=runtime)
+            self.code = callctl(args, runtime=self._runtime(stdin, out, err))
         else:
             raise ValueError(f"nobody here can type this: {command}")
 
+    def _runtime(self, stdin: io.StringIO, out: io.StringIO, err: io.StringIO) -> Runtime:
+        return Runtime(self.environ, self.home, stdin, out, err, now=self.now)
+
+    @contextmanager
+    def _happening(self, out: io.StringIO) -> Iterator[None]:
+        """While a watch runs, let the story happen beside it, then press Ctrl-C."""
+        if self.story is None:
+            raise ValueError("a watch runs until somebody stops it: its scene needs a story")
+        story, troubles = self.story, list[Exception]()
+
+        def happen() -> None:
+            try:
+                wait_until(lambda: FIRST_FRAME in out.getvalue())
+                story(self, out)
+            except Exception as trouble:
+                troubles.append(trouble)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        beside = threading.Thread(target=happen)
+        beside.start()
+        yield
+        beside.join()
+        if troubles:
+            raise troubles[0]
+
     def _as_shown(self, text: str) -> str:
-        """Return what is on the screen without colours, and without what only the simulator's address adds."""
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+        """Return what is left on the screen, without colours, and without what only the simulator's address adds."""
+        text = re.sub(r"\x1b\[\?1049h.*?\x1b\[\?1049l", "", text, flags=re.DOTALL)
+        lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).splitlines()
         kept = [line.rstrip() for line in lines if not line.startswith("callctl: the API is ")]
-        return "\n".join(kept).replace(self.simulator.url, "https://api.twilio.com")
+        shown = "\n".join(kept).replace(self.simulator.url, "http://127.0.0.1:8766").replace(self.survey, SURVEY)
+        return shown.replace(str(self.home), "~").replace(str(self.port), "8765")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at, out of those that the system gives to nobody by itself."""
+    while True:
+        port = random.randint(20000, 30000)
+        with contextlib.closing(socket.socket()) as door, contextlib.suppress(OSError):
+            door.bind(("127.0.0.1", port))
+            return port
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when something is so; it is a matter of moments.
+
+    Raises:
+        TimeoutError: It does not come to be so.
+    """
+    end = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("what was waited for did not happen")
+        time.sleep(0.01)
+
+
+class _Survey(BaseHTTPRequestHandler):
+    """Answers every request with a survey."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/xml")
+        self.end_headers()
+        self.wfile.write(b"<Response><Gather><Say>How was it, from 1 to 5?</Say></Gather></Response>")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def survey() -> Iterator[str]:
+    """Serve a survey and give its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Survey) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/survey.xml"
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 @contextmanager
@@ -133,13 +225,21 @@ def standing_still(*, seed: int = 1) -> Iterator[Stage]:
     def now() -> datetime:
         return BEGIN + timedelta(seconds=passed[0]())
 
-    with tempfile.TemporaryDirectory() as home, Simulator(port=0, seed=seed, manual_clock=True, wall=now) as simulator:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        survey() as address,
+        Simulator(port=0, seed=seed, manual_clock=True, wall=now) as simulator,
+    ):
         passed[0] = simulator.simulated_seconds
-        yield Stage(simulator, Path(home), now)
+        yield Stage(simulator, Path(home), now, address)
 
 
 @contextmanager
 def in_a_hurry() -> Iterator[Stage]:
     """A stage whose calls live ten times as fast as real ones."""
-    with tempfile.TemporaryDirectory() as home, Simulator(port=0, seed=1, speed=10) as simulator:
-        yield Stage(simulator, Path(home), lambda: datetime.now(UTC))
+    with (
+        tempfile.TemporaryDirectory() as home,
+        survey() as address,
+        Simulator(port=0, seed=1, speed=10) as simulator,
+    ):
+        yield Stage(simulator, Path(home), lambda: datetime.now(UTC), address)

@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import readme
 from processes import OnTerminal
-from running import run
+from running import env_for, run
+
+from callctl.simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def section(title: str) -> str:
-    match = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    match = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^## |^\1 |\Z)", README, re.MULTILINE | re.DOTALL)
     assert match, f"no section {title}"
-    return match[1]
+    return match[2]
 
 
 def blocks(text: str) -> list[list[str]]:
@@ -34,7 +37,7 @@ def words(line: str) -> list[str]:
 @pytest.fixture
 def terminals(home: Path) -> Iterator[tuple[OnTerminal, OnTerminal]]:
     """Return the first two of the three terminals, as the README starts them."""
-    first, second, _ = blocks(section("Three terminals, no account"))
+    first, second, _ = blocks(section("Three terminals"))
     # Free ports, since something else may run on this machine; nothing else differs.
     with OnTerminal(*words(first[0]), "--port", "0", home=home, columns=100) as simulator:
         simulator.until(lambda rows: any("Ctrl-C" in row for row in rows))
@@ -43,9 +46,46 @@ def terminals(home: Path) -> Iterator[tuple[OnTerminal, OnTerminal]]:
             yield simulator, watch
 
 
+def test_what_stands_below_each_command_is_what_it_prints() -> None:
+    real = readme.alike(readme.played(README))
+    assert real.splitlines() == readme.alike(README).splitlines(), "look at what scripts/readme.py --write makes of it"
+
+
+def test_each_block_of_commands_is_tried_somewhere_here() -> None:
+    tried = [
+        *blocks(section("callctl"))[:1],
+        *blocks(section("Try it without an account")),
+        *blocks(section("Install")),
+        *blocks(section("Set up")),
+        *blocks(section("Contributing")),
+    ]
+    assert blocks(README) == tried
+
+
+def test_the_three_commands(simulator: Simulator, home: Path) -> None:
+    hang_up, redirect, watch = blocks(README)[0]
+    env = {**env_for(simulator), "CALLCTL_URL_SURVEY": "https://example.com/survey.xml"}
+    placed = run("place", "+12025550100", "--say", "Hello " * 99, "--wait", "answered", home=home, env=env)
+    sid = placed.out.split("\t")[0].strip()
+    for line in (redirect, hang_up):
+        outcome = run(*(sid if word == "CAxxx" else word for word in words(line)), home=home, env=env)
+        assert outcome.code == 0, outcome.err
+    with OnTerminal(*words(watch), "--port", "0", home=home, env=env) as terminal:
+        terminal.until(lambda rows: any("No calls yet" in row for row in rows))
+
+
+def test_setting_up(simulator: Simulator, home: Path) -> None:
+    _, (watch,), (place, hang_up) = blocks(section("Set up"))
+    env = env_for(simulator)
+    with OnTerminal(*words(watch), "--port", "0", home=home, env=env, columns=120) as terminal:
+        terminal.until(lambda rows: any("https://example.ngrok.app/status" in row for row in rows))
+    sid = run(*words(place), "--status-callback", "none", home=home, env=env).out.strip()
+    assert run(*(sid if word == "CAxxx" else word for word in words(hang_up)), home=home, env=env).code == 0
+
+
 def test_three_terminals(terminals: tuple[OnTerminal, OnTerminal], home: Path) -> None:
     _, watch = terminals
-    lines = blocks(section("Three terminals, no account"))[2]
+    lines = blocks(section("Three terminals"))[2]
     export, *commands = lines
     env = dict([export.removeprefix("export ").split("=", 1)])
     placed: list[str] = []
@@ -67,10 +107,10 @@ def test_every_named_command_has_a_help_page(home: Path) -> None:
         assert run(command, "--help", home=home).code == 0, command
 
 
-def test_the_settings_of_the_first_steps_are_settings(home: Path) -> None:
+def test_the_settings_to_set_up_are_settings(home: Path) -> None:
     from callctl.settings import load
 
-    settings_block = blocks(section("First steps with a real account"))[0]
+    settings_block = blocks(section("Set up"))[0]
     (home / ".env").write_text("\n".join(line.strip() for line in settings_block))
     settings = load({"HOME": str(home)}, cwd=home)
     assert settings.credentials().account_sid == "AC" + "0" * 32
