@@ -292,6 +292,8 @@ def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(world: World) 
         ([UNKNOWN, "--status", "queued"], "the filters go with --all"),
         ([UNKNOWN, "--live"], "the filters go with --all"),
         ([UNKNOWN, "--until-none", "5s"], "--until-none goes with --all"),
+        (["--all", "--yes", "--max", "9", "--status", ""], "--status names no status"),
+        ([""], "not a call SID: (nothing)"),
         (["--all", "--family"], "--family goes with calls that are named"),
         (["--all", "--status", "completed"], "no call can match: --live, and --status completed"),
         (["--all", "--yes", "--max", "1", "--only-ringing", "--status", "in-progress"], "no call can match"),

@@ -23,6 +23,11 @@ def ended(world: World) -> list[str]:
     return [one.path.rpartition("/")[2].removesuffix(".json") for one in world.sent()]
 
 
+def test_max_may_be_any_number(world: World) -> None:
+    sid = world.place(NEVER)
+    assert world.callctl("hangup", "--all", "--yes", "--max", "9" * 30).out == f"{sid}\tcanceled\tended\n"
+
+
 def test_all_ends_what_is_live_and_nothing_else(world: World) -> None:
     over = world.place(BUSY, after=5)
     queued, talking = world.place(NEVER), world.place(ANSWERS)

@@ -198,6 +198,8 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: Worl
         (["--dial", "client:ann", "--then", "nowhere"], "no URL is named 'nowhere'"),
         (["--dial", "+12025550100", "--caller-id", "ann"], "--caller-id is not a number in E.164 form: ann"),
         (["--dial", "client:ann", "--dial-timeout", "0"], "--dial-timeout is out of range: 0"),
+        (["--say", "x", "--from", ""], "--from names no caller"),
+        (["--dial", ""], "--dial: not a number, SIP address or client: (nothing)"),
         (["--say", "x", "--timeout", "11m"], "--timeout is out of range: 11m"),
         (["--say", "x", "--timeout", "1500ms"], "--timeout is out of range: 1500ms"),
         (["--say", "x", "--timeout", "long"], "--timeout is no duration: long"),

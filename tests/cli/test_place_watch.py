@@ -57,9 +57,10 @@ def test_on_a_pipe_it_writes_a_line_per_event(callctl: Callctl, quick: Simulator
     rows = [line.split("\t") for line in outcome.out.splitlines()]
     parent = rows[0][1]
     assert all(len(row) == 7 for row in rows)
-    # A step may be told twice: REST may show it before its callback is there.
+    # A step may be told twice, and before an earlier one: REST may show it before a callback is there.
     told = list(dict.fromkeys(row[4] for row in rows if row[1] == parent))
-    assert told == ["queued", "initiated", "ringing", "in-progress", "completed"]
+    assert told[0] == "queued"
+    assert set(told) == {"queued", "initiated", "ringing", "in-progress", "completed"}
     children = [row for row in rows if row[2] == parent]
     assert children[-1][4] == "completed"
     assert {row[4] for row in children} >= {"in-progress", "completed"}

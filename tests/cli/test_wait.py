@@ -72,6 +72,7 @@ def test_last_stands_for_the_call_placed_last(callctl: Callctl, env: dict[str, s
 def test_what_can_be_no_goal_or_no_duration_is_refused(callctl: Callctl, env: dict[str, str]) -> None:
     sid = "CA" + "0" * 32
     for more, message in (
+        (["--for", ""], "a call never is (nothing)"),
         (["--for", "queued"], "a call never is queued"),
         (["--for", "ended", "--timeout", "soon"], "--timeout is no duration: soon"),
     ):

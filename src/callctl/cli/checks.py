@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from callctl.addresses import why_unreachable
 from callctl.calls import is_endpoint
+from callctl.cli.options import EMPTY
 from callctl.cli.times import read_duration
 from callctl.errors import SettingsError, UsageError
 from callctl.settings import Settings
@@ -56,7 +57,7 @@ def check_endpoint(text: str, *, what: str) -> str:
     if is_endpoint(text):
         return text
     raise UsageError(
-        f"{what}: not a number, SIP address or client: {text}",
+        f"{what}: not a number, SIP address or client: {text or EMPTY}",
         hint="write a number in E.164 form (+12025550100), sip:user@example.com or client:name",
     )
 

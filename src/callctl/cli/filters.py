@@ -5,7 +5,7 @@ Repeated statuses are alternatives; everything else must hold together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -162,8 +162,11 @@ def read_filters(
     return filters
 
 
-def _statuses(live: bool, given: Iterable[str]) -> tuple[str, ...]:
-    named = [word for text in given for word in text.split(",") if word]
+def _statuses(live: bool, given: Sequence[str]) -> tuple[str, ...]:
+    named = [word.strip() for text in given for word in text.split(",") if word.strip()]
+    if given and not named:
+        # Not the same as no --status: a script's variable was empty, and all calls would match.
+        raise UsageError("--status names no status", hint=f"one of {', '.join(REST_STATUSES)}")
     unknown = [word for word in named if word not in REST_STATUSES]
     if unknown:
         raise UsageError(f"no such status: {unknown[0]}", hint=f"one of {', '.join(REST_STATUSES)}")

@@ -125,7 +125,7 @@ def hangup(
         from callctl.cli.confirming import Consent
         from callctl.cli.hangup_many import Many
 
-        consent = Consent(yes, max_)
+        consent = Consent(yes, None if max_ is None else min(max_, options.MOST))
         many = Many(runtime, gateway, memory, manner=manner, parallel=parallel, dry_run=dry_run, consent=consent)
         if all_:
             many.end_matching(chosen, repeat=repeat)

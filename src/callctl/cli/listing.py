@@ -12,6 +12,7 @@ import typer
 
 from callctl.calls import Call
 from callctl.cli import filters, options
+from callctl.cli.outcomes import calls
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
 from callctl.errors import CallctlError, UsageError
@@ -69,7 +70,7 @@ def list_calls(
         now=runtime.now(),
     )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    most = None if all_ else limit or DEFAULT_LIMIT
+    most = None if all_ else min(limit or DEFAULT_LIMIT, options.MOST)
     # One more than is shown tells whether there are more.
     found = filters.find_calls(runtime.gateway(settings), chosen, limit=None if most is None else most + 1)
     with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
@@ -78,8 +79,8 @@ def list_calls(
         more = next(found, None) is not None
     if not progress.count and runtime.form is not Form.JSON:
         runtime.say("callctl: no calls" if chosen.is_empty else "callctl: no calls match")
-    if more:
-        runtime.say(f"callctl: there are more than {most} calls; --limit N shows more, --all shows all")
+    if more and most is not None:
+        runtime.say(f"callctl: there are more than {calls(most)}; --limit N shows more, --all shows all")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ AccountSid: TypeAlias = Annotated[
 ]
 RequestTimeout: TypeAlias = Annotated[
     float,
-    typer.Option("--request-timeout", metavar="SECONDS", min=0.1, help="Time limit of each request to the API."),
+    typer.Option(
+        "--request-timeout", metavar="SECONDS", min=0.1, max=3600, help="Time limit of each request to the API."
+    ),
 ]
 WaitTimeout: TypeAlias = Annotated[
     str | None,
@@ -30,6 +32,9 @@ WaitTimeout: TypeAlias = Annotated[
         "--wait-timeout", metavar="DURATION", help="Wait no longer than this, then exit code 9; else for ever."
     ),
 ]
+
+EMPTY = "(nothing)"  # how messages show a value that is empty, as a script's variable may be
+MOST = 1_000_000_000  # calls; a number beyond it means as many
 
 
 def runtime_of(
@@ -54,4 +59,4 @@ def check_sid(text: str) -> str:
     """
     if is_call_sid(text):
         return text
-    raise UsageError(f"not a call SID: {text}", hint="Twilio's have CA and 32 hexadecimal digits")
+    raise UsageError(f"not a call SID: {text or EMPTY}", hint="Twilio's have CA and 32 hexadecimal digits")

@@ -84,8 +84,11 @@ def read_caller(settings: Settings, given: str | None, *, to: str) -> str:
     """Return whose number calls: as the option says, else as the settings do.
 
     Raises:
-        UsageError: Nothing says it, or a number would be called by something else, which the API refuses (OAS).
+        UsageError: Nothing says it, the option is empty, or a number would be called by something else, which the API
+            refuses (OAS).
     """
+    if given is not None and not given.strip():
+        raise UsageError("--from names no caller", hint="leave it out to call from CALLCTL_FROM")
     caller = given or settings.from_
     if not caller:
         raise UsageError("no caller: nothing says whose number calls", hint="give --from NUMBER or set CALLCTL_FROM")

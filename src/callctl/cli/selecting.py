@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from callctl.calls import Call, is_call_sid
 from callctl.cli.filters import LIVE, Filters, Lister, find_calls
+from callctl.cli.options import EMPTY
 from callctl.cli.runtime import Runtime
 from callctl.errors import StoreError, UnknownCallError, UsageError
 
@@ -96,7 +97,7 @@ def _checked(text: str) -> str:
     if _START.fullmatch(text):
         return text
     raise UsageError(
-        f"not a call SID: {text}",
+        f"not a call SID: {text or EMPTY}",
         hint=f"Twilio's have CA and 32 hexadecimal digits; a start of at least {LEAST} characters will do, or {LAST}",
     )
 

@@ -75,7 +75,9 @@ class Goal:
         word = text.strip().lower()
         name = _OTHER_WORDS.get(word, word)
         if name not in GOALS:
-            raise UsageError(f"{option}: a call never is {text}", hint=f"one of {', '.join([*_OTHER_WORDS, *GOALS])}")
+            raise UsageError(
+                f"{option}: a call never is {text or '(nothing)'}", hint=f"one of {', '.join([*_OTHER_WORDS, *GOALS])}"
+            )
         return cls(name, _PASSED.get(name, frozenset({name})))
 
     def is_met(self, statuses: Iterable[str]) -> bool:
