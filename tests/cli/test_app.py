@@ -29,6 +29,14 @@ def test_every_command_has_help_of_its_own(name: str, capsys: pytest.CaptureFixt
         assert f"Usage: callctl {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("name", "calls"), [("redirect", "{CALL}..."), ("hangup", "[CALL]..."), ("show", "{CALL}")])
+def test_usage_says_how_many_calls_may_be_named(
+    callctl: Callctl, capsys: pytest.CaptureFixture[str], name: str, calls: str
+) -> None:
+    callctl(name, "--help")
+    assert f"Usage: callctl {name} [OPTIONS] {calls} " in capsys.readouterr().out
+
+
 def test_an_unknown_command_or_option_is_refused_with_the_right_hint(callctl: Callctl) -> None:
     outcome = callctl("lst")
     assert outcome.code == 2

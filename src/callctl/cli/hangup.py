@@ -48,7 +48,7 @@ def hangup(
     calls: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CALL]...",
+            metavar="CALL",
             autocompletion=completing.call_sids,
             help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin.",
         ),

@@ -22,9 +22,7 @@ AccountSid: TypeAlias = Annotated[
 ]
 RequestTimeout: TypeAlias = Annotated[
     float,
-    typer.Option(
-        "--request-timeout", metavar="SECONDS", min=0.1, max=3600, help="Time limit of each request to the API."
-    ),
+    typer.Option("--request-timeout", metavar="SECONDS", min=0.1, help="Time limit of each request to the API."),
 ]
 WaitTimeout: TypeAlias = Annotated[
     str | None,
@@ -34,6 +32,7 @@ WaitTimeout: TypeAlias = Annotated[
 ]
 
 EMPTY = "(nothing)"  # how messages show a value that is empty, as a script's variable may be
+_LONGEST_REQUEST = 86_400.0  # seconds; sockets know no endless ones
 MOST = 1_000_000_000  # calls; a number beyond it means as many
 
 
@@ -47,7 +46,7 @@ def runtime_of(
     runtime.json = json
     runtime.debug = debug
     if request_timeout is not None:
-        runtime.request_timeout = request_timeout
+        runtime.request_timeout = min(request_timeout, _LONGEST_REQUEST)
     return runtime
 
 

@@ -23,7 +23,7 @@ def redirect(
     calls: Annotated[
         list[str],
         typer.Argument(
-            metavar="CALL...",
+            metavar="CALL",
             autocompletion=completing.call_sids,
             help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin.",
         ),
