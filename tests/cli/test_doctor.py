@@ -156,9 +156,9 @@ class TestClock:
     @pytest.mark.parametrize(
         ("ahead", "expected", "text"),
         [
-            (0, "ok", "agrees with the API's"),
-            (10, "ok", "s ahead of the API's"),
-            (-10, "ok", "s behind the API's"),
+            (0, "ok", "the API's"),
+            (8, "ok", "s ahead of the API's"),
+            (-8, "ok", "s behind the API's"),
             (60, "warning", "s ahead of the API's: rules take every callback for too old, and do nothing"),
             (-60, "warning", "s behind the API's: until callbacks correct it, rules may act on what is too old"),
         ],
@@ -167,7 +167,7 @@ class TestClock:
         code, found = doctor(callctl, env_for(simulator), now=lambda: datetime.now(UTC) + timedelta(seconds=ahead))
         assert (code, level(found, "clock")) == (0, expected)
         assert found["clock"]["text"].endswith(text)
-        assert abs(found["clock"]["seconds"] - ahead) <= 4
+        assert abs(found["clock"]["seconds"] - ahead) <= 5
         assert (found["clock"]["fix"] is None) == (expected == "ok")
 
 

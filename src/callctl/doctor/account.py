@@ -59,18 +59,21 @@ def account_findings(
         now: The time.
     """
     opened: Opened | None = None
+    failure: CallctlError | None = None
     try:
         _check_kind(settings)
         opened = _open(settings, api)
     except CallctlError as error:
-        yield from _closed(settings, error)
-    at = now()
+        failure = error
+    at, server_time = now(), api.server_time  # before anything else takes its time
+    if failure is not None:
+        yield from _closed(settings, failure)
     if opened is not None:
         yield fine("api", f"{settings.api_url} answers{'' if settings.is_twilio else ' (not Twilio)'}")
         yield fine("credentials", "accepted")
         yield _account(settings, opened)
         yield _key(settings, opened)
-    yield _clock(api.server_time, at)
+    yield _clock(server_time, at)
     yield warning("signing", unsigned.message, fix=unsigned.hint) if unsigned else _signing(settings, api, opened)
 
 

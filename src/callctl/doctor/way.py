@@ -70,7 +70,7 @@ async def way_findings(
     try:
         async with _listening(listener):
             return [
-                fine("port", f"{settings.port or 'any'} is free"),
+                fine("port", f"{settings.port} is free" if settings.port else "any that is free"),
                 *await _through(settings, way, listener, keys=keys, nonce=nonce, clock=clock),
             ]
     except CallctlError as error:
