@@ -88,8 +88,8 @@ def test_a_call_that_is_heard_of_costs_no_request(callctl: Callctl, simulator: S
 
 def test_a_watch_tells_after_ten_seconds(callctl: Callctl, losing: Simulator, home: Path) -> None:
     env = env_for(losing)
-    with Piped("watch", "--port", "0", "--json", home=home, env=env) as watch:
-        watch.record()
+    with Piped("watch", "--port", "0", home=home, env=env) as watch:
+        watch.until_said("listening on")
         sid = callctl("place", NEVER, "--say", "Hello", env=env).out.strip()
         assert callctl("wait", sid, "--for", "ended", "--timeout", "8s", env=env).code == 9
         said = watch.until_said("no status callback")
