@@ -18,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from callctl.cli.streams import guarded, nowhere
+from callctl.cli.streams import guarded, nowhere, widen
 from callctl.errors import ApiError, CallctlError, UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Runtime:
     @classmethod
     def of_process(cls) -> Runtime:
         """Return the runtime of this process. Its stdout is guarded for Typer's own output as well."""
+        widen(sys.stdin, sys.stdout, sys.stderr)
         sys.stdout = guarded(sys.stdout)
         return cls(os.environ, _working_directory(), sys.stdin or nowhere(), sys.stdout, sys.stderr or nowhere())
 
@@ -72,6 +73,19 @@ class Runtime:
     def may_ask(self) -> bool:
         """Whether there is somebody to answer a question."""
         return self.stdin.isatty() and self.stdout.isatty() and not self.json
+
+    def read_stdin(self) -> str:
+        """Return all that stdin holds.
+
+        Raises:
+            UsageError: It can't be read.
+        """
+        try:
+            return self.stdin.read()
+        except OSError as error:
+            raise UsageError(
+                f"can't read stdin: {error.strerror}", hint="- stands for text that is piped in"
+            ) from error
 
     def console(self) -> Console:
         """Return a rich console on stdout that takes foreign text as data."""
@@ -194,10 +208,10 @@ def read_text(runtime: Runtime, value: str, *, option: str) -> str:
     """Return an option's text: as it is, from ``@FILE``, or from stdin for ``-``.
 
     Raises:
-        UsageError: The file can't be read.
+        UsageError: The file, or stdin, can't be read.
     """
     if value == "-":
-        return runtime.stdin.read()
+        return runtime.read_stdin()
     if not value.startswith("@"):
         return value
     try:

@@ -82,7 +82,7 @@ def _resolved(runtime: Runtime, settings: Settings, word: str, live: dict[str, d
 
 def _on_stdin(runtime: Runtime) -> Iterator[str]:
     """Yield what stdin names: of each line the first field, so that what ``callctl list`` prints can be piped in."""
-    for line in runtime.stdin:
+    for line in runtime.read_stdin().splitlines():
         word = line.split("\t")[0].strip()
         if word:
             yield word

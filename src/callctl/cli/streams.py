@@ -6,8 +6,10 @@ seen enough (`| head`) is no failure. A full disk, on the other hand, is one, an
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
+from io import TextIOWrapper
 from typing import Any, TextIO, cast
 
 from callctl.errors import CallctlError
@@ -54,6 +56,30 @@ def _told() -> Any:
 def guarded(stream: TextIO | None) -> TextIO:
     """Return the stream with errors of ours; one that was closed from the start swallows what it is given."""
     return cast(TextIO, _Guarded(stream if stream is not None else nowhere()))
+
+
+def widen(*streams: TextIO | None) -> None:
+    """Let streams carry any text, whatever their encoding lacks: ``?`` on a terminal, elsewhere as JSON escapes it.
+
+    By then the call may have been placed, or half of them ended. Bytes that come in and are no text are let through, to
+    be refused for what they are.
+    """
+    codecs.register_error(_ESCAPED, _escape)
+    for stream in streams:
+        if isinstance(stream, TextIOWrapper):
+            how = "surrogateescape" if stream.readable() else "replace" if stream.isatty() else _ESCAPED
+            stream.reconfigure(errors=how)
+
+
+_ESCAPED = "callctl.escaped"
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = (units[index : index + 2].hex() for index in range(0, len(units), 2))
+    return "".join(f"\\u{pair}" for pair in pairs), error.end
 
 
 def nowhere() -> TextIO:
