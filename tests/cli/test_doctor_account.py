@@ -144,6 +144,13 @@ class TestKeys:
             code, found = doctor(callctl, env)
         assert (code, found["key"]["text"]) == (0, "a main API key: it may read the account, and signs no callbacks")
 
+    def test_the_sid_of_another_kind_in_its_place(self, callctl: Callctl, simulator: Simulator) -> None:
+        code, found = doctor(callctl, with_key(simulator, TWILIO_API_KEY=ACCOUNT))
+        assert (code, level(found, "TWILIO_API_KEY")) == (2, "warning")
+        text = "TWILIO_API_KEY (from the environment) is the SID of an account (AC…), not of an API key (SK…)"
+        assert found["credentials"]["text"] == text
+        assert simulator.requests == ()
+
     def test_a_wrong_secret(self, callctl: Callctl, simulator: Simulator) -> None:
         code, found = doctor(callctl, with_key(simulator, TWILIO_API_SECRET="another-secret"))
         assert (code, "do not belong together, or not to this account" in found["credentials"]["text"]) == (4, True)
