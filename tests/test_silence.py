@@ -70,7 +70,9 @@ def test_a_failure_of_another_url_is_none() -> None:
 
 
 def test_where_nothing_is_noted_the_way_is_named() -> None:
-    assert unnoted("the tunnel has ended", callback_url=URL).text.startswith("the tunnel has ended; Twilio")
+    assert unnoted("the tunnel has ended", callback_url=URL).text.startswith(
+        "callbacks can't arrive: the tunnel has ended; Twilio"
+    )
     assert SHOWN in unnoted(None, callback_url=URL).text
     assert Cause("a", "b").sentence == "a"
 

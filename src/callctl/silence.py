@@ -100,7 +100,7 @@ def cause_in(notes: Iterable[Note], *, callback_url: str) -> Cause | None:
 def unnoted(deaf: str | None, *, callback_url: str) -> Cause:
     """Return the likeliest reason where Twilio noted nothing; ``deaf`` is why callbacks can't arrive, if known."""
     if deaf is not None:
-        return Cause(f"{deaf}; Twilio has noted nothing yet", _TUNNEL)
+        return Cause(f"callbacks can't arrive: {deaf}; Twilio has noted nothing yet", _TUNNEL)
     return Cause(
         f"Twilio has noted nothing; {place_of(callback_url)} may lead elsewhere, or the callbacks are late",
         _DOCTOR,

@@ -78,7 +78,7 @@ def test_where_nothing_was_noted_only_our_own_watch_is_spoken_for(ours: bool, to
     scene = Scene(ours=ours)
     scene.play("in-progress", until=20)
     assert (scene.asked, len(scene.told)) == (1, told)
-    assert all(cause.text.startswith("the tunnel may be down") for cause in scene.told)
+    assert all(cause.text.startswith("callbacks can't arrive: the tunnel may be down") for cause in scene.told)
 
 
 def test_an_api_that_does_not_answer_ends_the_asking_alone() -> None:

@@ -117,6 +117,15 @@ async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, 
     assert "(11200, https://www.twilio.com/docs/errors/11200); see that the tunnel runs" in told
 
 
+async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -> None:
+    gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
+    async with watching(scene.settings, gone, asked=scene.calls) as running:
+        await running.view.until(lambda view: view.header is not None and view.header.deaf is not None)
+        sid = await scene.place("http://127.0.0.1:9/status")
+        told = await noted(running, sid)
+    assert "callbacks can't arrive: can't connect: Connection refused; Twilio has noted nothing yet" in told
+
+
 async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
     async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
         sid = await scene.place_badly(running.ready.callback_url)
