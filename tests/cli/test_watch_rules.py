@@ -66,6 +66,9 @@ def test_a_call_that_rings_too_long_is_ended_and_show_tells_it(callctl: Callctl,
         assert record["outcome"] == "ended before it was answered"
     shown = callctl("show", sid, env=env, terminal=True)
     assert "cancel: ended before it was answered, by rule hangup-ringing-after" in shown.out
+    plain = [line.split("\t") for line in callctl("show", sid, env=env).out.splitlines()]
+    (told,) = [fields for fields in plain if fields[0] == "action"]
+    assert told[2:] == [sid, "cancel", "ended before it was answered", "by rule hangup-ringing-after"]
 
 
 def test_after_a_dial_the_caller_is_redirected_once(callctl: Callctl, home: Path, fast: Simulator) -> None:
@@ -110,7 +113,7 @@ def test_the_table_shows_what_a_rule_did(callctl: Callctl, home: Path, fast: Sim
     ) as watch:
         watch.until(lambda rows: any("No calls yet" in row for row in rows))
         sid = callctl("place", "+12025550100", "--say", "Hello. " * 50, env=env).out.strip()
-        watch.until(lambda rows: any(f"{sid}  ▸ hangup: hung up" in row for row in rows))
+        watch.until(lambda rows: any(f"{sid}  ▸ hangup: hung up, by rule no-fax" in row for row in rows))
         callctl("place", "+12025550100", "--say", "Hello. " * 50, env=env)
         rows = watch.until(lambda rows: any("the rules have stopped: 1 actions in a minute" in row for row in rows))
         assert "rules stopped" in rows[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -157,6 +157,13 @@ def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
     return rules
 
 
+def _names(rules: Sequence[Rule]) -> list[str]:
+    """Return the names as their user knows them: what ``--max-duration`` makes are two rules, and one to its user."""
+    from callctl.policies import flags
+
+    return [rule.name for rule in rules if rule.name != flags.MAX_DURATION_HANGUP]
+
+
 def _positive(text: str, option: str) -> timedelta:
     seconds = read_duration(text, option=option)
     if seconds < 1:
@@ -195,7 +202,7 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
             return Rehearsal(door, claims, now=runtime.now)
         return Executor(door, claims, now=runtime.now, sleep=time.sleep, applies=applies)
 
-    runtime.say(f"callctl: rules: {', '.join(rule.name for rule in rules)}{' (dry run)' if asked.dry_run else ''}")
+    runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if asked.dry_run else ''}")
     try:
         yield Acting(
             Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN),

@@ -45,8 +45,14 @@ def short_line(event: CallEvent) -> str:
 
 
 def action_line(action: ActionEvent) -> str:
-    """Return what was asked of a call, and the answer, as one line with a local time."""
-    return f"{action.at.astimezone():%H:%M:%S}  {action.call_sid}  ▸ {action.action}: {action.outcome}"
+    """Return what was asked of a call, the answer, and the rule that asked, as one line with a local time."""
+    return f"{action.at.astimezone():%H:%M:%S}  {action.call_sid}  {action_words(action)}"
+
+
+def action_words(action: ActionEvent) -> str:
+    """Return what was asked, what came of it, and which rule asked: commands have no name."""
+    by = f", by rule {action.rule}" if action.rule else ""
+    return f"▸ {action.action}: {action.outcome}{by}"
 
 
 class LineView:

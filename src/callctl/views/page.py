@@ -108,11 +108,15 @@ def plain_lines(page: Page) -> Iterator[str]:
         yield f"child\t{plain_line(child)}"
     for item in page.told:
         if isinstance(item, ActionEvent):
-            yield _joined("action", format_date(item.at), item.call_sid, item.action, item.outcome)
+            yield _joined("action", format_date(item.at), item.call_sid, item.action, item.outcome, *_by(item))
         else:
             yield _joined("event", *event_fields(item))
     for note in page.notes or ():
         yield _joined("notification", format_date(note.date), note.level, note.code, note.message, note.more_info)
+
+
+def _by(action: ActionEvent) -> tuple[str, ...]:
+    return (f"by rule {action.rule}",) if action.rule else ()
 
 
 def _joined(*fields: str | None) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from callctl.actions import ActionEvent
 from callctl.events import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.views.foreign import printable
+from callctl.views.lines import action_words
 from callctl.views.statuses import glyph
 from callctl.views.tables import BRANCH, clock
 
@@ -49,8 +50,7 @@ def _names(told: Iterable[CallEvent | ActionEvent]) -> dict[str, str]:
 
 
 def _asked(action: ActionEvent, *, leg: str) -> str:
-    by = f", by rule {action.rule}" if action.rule else ""
-    return printable("  ".join(part for part in (f"▸ {action.action}: {action.outcome}{by}", leg) if part))
+    return printable("  ".join(part for part in (action_words(action), leg) if part))
 
 
 def _happened(event: CallEvent, *, leg: str) -> str:
