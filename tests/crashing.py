@@ -53,7 +53,7 @@ def run_one_watch(what: str, sid: str, home: Path, site: str, gateway: Gateway, 
 
     door: Any = Dying(Doorway(gateway))
     claims: Any = Dying(SqliteClaims(home / "events.db", world=WORLD))
-    executor = Executor(door, claims, now=now, sleep=time.sleep, applies=lambda _: True)
+    executor = Executor(door, claims, now=now, sleep=time.sleep, applies=lambda _: True, trouble=print)
     status, then = ("ringing", Cancel()) if what == "cancel" else ("in-progress", Redirect("survey", f"{site}/survey"))
     rule = Rule(name=what, when=When(statuses=frozenset({status})), then=then)
     action = Action(rule, sid, sid, sid, look_first=True, is_own=True)

@@ -105,7 +105,9 @@ class Stage:
         door = Doorway(self.gateway)
         self.acting = Acting(
             Engine(rules, scope=scope),
-            make_performer=lambda applies: Executor(door, self.claims, now=now, sleep=time.sleep, applies=applies),
+            make_performer=lambda applies, trouble: Executor(
+                door, self.claims, now=now, sleep=time.sleep, applies=applies, trouble=trouble
+            ),
             claims=self.claims,
             brake=brake or Brake(),
             now=now,

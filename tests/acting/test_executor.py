@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from telling import WORLD, moment, sid
@@ -23,6 +24,7 @@ from callctl.errors import (
     WrongCallStateError,
 )
 from callctl.operations.acting.executor import LEASE, Executor
+from callctl.operations.acting.needs import Claims
 from callctl.operations.acting.rehearsal import Rehearsal
 from callctl.policies import Action, Deed, Hangup, Limit, Redirect, Rule, When
 from callctl.store import OpenClaim
@@ -79,11 +81,23 @@ def action(deed: Deed) -> Action:
     return Action(rule, sid(1), sid(1), sid(1), look_first=False, is_own=True)
 
 
-def executor(door: Script, claims: SqliteClaims, *, pauses: list[float], applies: int = 10**6) -> Executor:
+def executor(
+    door: Script,
+    claims: Claims,
+    *,
+    pauses: list[float],
+    applies: int = 10**6,
+    trouble: Callable[[str], None] = lambda _: None,
+) -> Executor:
     """Return an executor whose rule applies for so many questions."""
     left = iter(range(applies))
     return Executor(
-        door, claims, now=lambda: moment(0), sleep=pauses.append, applies=lambda _: next(left, None) is not None
+        door,
+        claims,
+        now=lambda: moment(0),
+        sleep=pauses.append,
+        applies=lambda _: next(left, None) is not None,
+        trouble=trouble,
     )
 
 
@@ -149,11 +163,51 @@ def test_it_is_done_once_also_by_another_watch(claims: SqliteClaims) -> None:
 
 
 def test_without_a_claim_nothing_is_sent(claims: SqliteClaims) -> None:
-    door = Script()
+    door, pauses, told = Script(), list[float](), list[str]()
     claims.close()
+    done = executor(door, claims, pauses=pauses, applies=3, trouble=told.append).perform(action(Hangup()))
+    assert (done, door.sent, pauses) == (None, [], [1, 2, 4, 8])
+    assert "rule mine waits" in told[0]
+
+
+class FullAtFirst:
+    """Claims on a disk that is full for so many writes of one kind."""
+
+    def __init__(self, claims: SqliteClaims, kind: str, *, times: int) -> None:
+        self._claims, self._kind, self.times = claims, kind, times
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._kind and self.times > 0:
+            self.times -= 1
+
+            def full(*_: Any, **__: Any) -> Any:
+                raise StoreError("database or disk is full")
+
+            return full
+        return getattr(self._claims, name)
+
+
+@pytest.mark.parametrize("deed", [Hangup(), SURVEY], ids=["hangup", "redirect"])
+@pytest.mark.parametrize("kind", ["claim", "renew", "settle", "asked_of"])
+def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(claims: SqliteClaims, kind: str, deed: Deed) -> None:
+    door, told = Script(), list[str]()
+    full: Any = FullAtFirst(claims, kind, times=3)
+    event = executor(door, full, pauses=[], trouble=told.append).perform(action(deed))
+    assert event is not None
+    assert (event.result, len(door.sent)) == (DONE, 1)
+    assert [one.result for one in claims.asked_of(sid(1))] == [DONE]
+    assert claims.left_open(now=moment(10**6)) == []
+    assert len(told) == (0 if kind == "asked_of" else 3)  # only what follows a Dial looks there
+
+
+def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: SqliteClaims) -> None:
+    door, pauses = Script(), list[float]()
+    full: Any = FullAtFirst(claims, "settle", times=99)
     with pytest.raises(StoreError):
-        executor(door, claims, pauses=[]).perform(action(Hangup()))
-    assert door.sent == []
+        executor(door, full, pauses=pauses).perform(action(Hangup()))
+    assert len(door.sent) == 1
+    assert sum(pauses) < LEASE.total_seconds() / 2
+    assert [claim.call_sid for claim in claims.left_open(now=moment(10**6))] == [sid(1)]
 
 
 def left_open(claims: SqliteClaims, deed: Deed) -> OpenClaim:

@@ -190,7 +190,7 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
     gateway = runtime.gateway(settings)
     claims = SqliteClaims(settings.store, world=settings.world)
 
-    def performer(applies: Callable[[Action], bool]) -> Performer:
+    def performer(applies: Callable[[Action], bool], trouble: Callable[[str], None]) -> Performer:
         import time
 
         from callctl.operations.acting.doorway import Doorway
@@ -200,7 +200,7 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
         door = Doorway(gateway)
         if asked.dry_run:
             return Rehearsal(door, claims, now=runtime.now)
-        return Executor(door, claims, now=runtime.now, sleep=time.sleep, applies=applies)
+        return Executor(door, claims, now=runtime.now, sleep=time.sleep, applies=applies, trouble=trouble)
 
     runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if asked.dry_run else ''}")
     try:

@@ -95,9 +95,13 @@ class Engine:
         self._settling: list[_Settling] = []
 
     @property
-    def skew(self) -> timedelta:
-        """How far this machine's clock seems to be ahead."""
-        return self._sightings.skew
+    def clock_ahead(self) -> timedelta | None:
+        """How far this machine's clock seems to be ahead, where that makes all news old for rules; else None.
+
+        The smallest delay of a few callbacks may itself be long, so such a clock is told of and not corrected: old
+        news must not become fresh.
+        """
+        return self._sightings.skew if self._sightings.skew > FRESH else None
 
     def recall(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action]:
         """Take in what the store knew from before; only what is still fresh asks for anything."""

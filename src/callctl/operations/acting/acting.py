@@ -47,7 +47,7 @@ class Acting:
         self,
         engine: Engine,
         *,
-        make_performer: Callable[[Callable[[Action], bool]], Performer],
+        make_performer: Callable[[Callable[[Action], bool], Callable[[str], None]], Performer],
         claims: Claims,
         brake: Brake,
         now: Callable[[], datetime],
@@ -57,14 +57,15 @@ class Acting:
 
         Args:
             engine: What decides.
-            make_performer: Makes what acts; it is given the question whether a rule still asks for an action.
+            make_performer: Makes what acts; it is given the question whether a rule still asks for an action, and
+                whom to tell why one can't be done yet.
             claims: What was done before.
             brake: What keeps a rule from going wild.
             now: The time.
             start: Runs work beside this, in a thread of its own.
         """
         self._engine = engine
-        self._performer = make_performer(self._applies)
+        self._performer = make_performer(self._applies, self._once)
         self._claims = claims
         self._brake = brake
         self._now = now
@@ -74,6 +75,9 @@ class Acting:
         self._queue: deque[Action | Declined] = deque()
         self._known: set[tuple[str, str]] = set()
         self._news: deque[ActionEvent | str] = deque()
+        self._told: set[str] = set()
+        self._clock_told = False
+        self._unread: list[Action | Declined] = []  # those of which the store could not say whether they are ours
         self._recovered_at: datetime | None = None
         self._tidied_at = now()
 
@@ -101,6 +105,7 @@ class Acting:
             for change in changes:
                 self._queue += self._engine.hear(change, snapshot, now=now)
             self._queue += self._engine.due(snapshot, now=now)
+        self._tell_of_clock()
         self._pass_on(now)
         if not self._brake.is_pulled and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
             self._recovered_at = now
@@ -120,6 +125,8 @@ class Acting:
 
     def _pass_on(self, now: datetime) -> None:
         """Set to work on what waits, as far as the brake lets it."""
+        self._queue += self._unread
+        self._unread.clear()
         while self._queue and not self._brake.is_pulled:
             asked = self._queue[0]
             if not self._is_wanted(asked):
@@ -132,6 +139,17 @@ class Acting:
             self._queue.popleft()
             self._known.add(asked.key)
             self._begin_work(asked)
+
+    def _tell_of_clock(self) -> None:
+        ahead = self._engine.clock_ahead
+        if ahead is None or self._clock_told or not any(isinstance(one, Declined) for one in self._queue):
+            return
+        self._clock_told = True
+        least = f"{ahead.total_seconds():.0f} s"
+        self._news.append(
+            f"rules find all events too old: no callback took less than {least} by this machine's clock, "
+            "so it is probably that far ahead. Set it (`callctl doctor` measures it)"
+        )
 
     def _say_stopped(self) -> None:
         self._queue.clear()
@@ -148,8 +166,15 @@ class Acting:
         try:
             return asked.is_own or self._claims.was_placed(asked.family)
         except StoreError as error:
-            self._news.append(f"a rule could not act: {error.message}")
+            self._once(f"rule {asked.rule.name} waits, it can't tell whose call it is: {error.message}")
+            self._unread.append(asked)  # asked again at the next look
             return False
+
+    def _once(self, text: str) -> None:
+        """Tell of trouble that lasts, once: it is met again with each try."""
+        if text not in self._told:
+            self._told.add(text)
+            self._news.append(text)
 
     def _begin_work(self, asked: Action | Declined) -> None:
         perform, decline = self._performer.perform, self._performer.decline

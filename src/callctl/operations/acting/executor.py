@@ -29,6 +29,7 @@ from callctl.store import OpenClaim
 LEASE = timedelta(seconds=90)
 FIRST_PAUSE = 1.0  # seconds, doubled each time; the gateway has repeated it five times by then
 LONGEST_PAUSE = 30.0  # seconds
+SETTLE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds: together within the lease, so that nobody else takes the claim
 
 Applies = Callable[[Action], bool]
 
@@ -37,24 +38,38 @@ class Executor:
     """Does what rules ask for. Blocks: call it in a thread of its own. Safe for several at once."""
 
     def __init__(
-        self, door: Door, claims: Claims, *, now: Callable[[], datetime], sleep: Sleep, applies: Applies
+        self,
+        door: Door,
+        claims: Claims,
+        *,
+        now: Callable[[], datetime],
+        sleep: Sleep,
+        applies: Applies,
+        trouble: Callable[[str], None],
     ) -> None:
-        """Prepare. ``applies`` tells whether a rule still asks for an action, as far as the board knows."""
+        """Prepare.
+
+        ``applies`` tells whether a rule still asks for an action, as far as the board knows; ``trouble`` is told, each
+        time, why something that waits can't be done yet.
+        """
         self._door = door
         self._claims = claims
         self._now = now
         self._sleep = sleep
         self._applies = applies
+        self._trouble = trouble
 
     def perform(self, action: Action) -> ActionEvent | None:
         """Do an action; return what came of it, or None if it was done before or is no longer asked for.
 
+        Nothing is sent before the claim is kept: a full disk is waited for, as long as the rule asks for the action.
+
         Raises:
-            StoreError: The claim could not be kept, so nothing was sent; or what came of it could not be.
+            StoreError: What came of it could not be kept; the claim stays open, as after a crash.
         """
         claim = claim_of(action)
         found = self._look(action)
-        if isinstance(found, _GivenUp) or not self._claim(claim):
+        if isinstance(found, _GivenUp) or not self._claim_patiently(action, claim):
             return None
         return self._settle(claim, action.deed, found or self._send(action, claim))
 
@@ -87,8 +102,21 @@ class Executor:
         now = self._now()
         return self._claims.claim(claim, now=now, until=now + LEASE)
 
+    def _claim_patiently(self, action: Action, claim: OpenClaim) -> bool:
+        refused = Found(DECLINED, "it was done before")
+        done = self._patiently(action, lambda: None if self._claim(claim) else refused, once_only=False)
+        return done is None
+
     def _settle(self, claim: OpenClaim, deed: Deed | None, found: Found) -> ActionEvent:
         event = found.event(claim, deed, at=self._now())
+        for pause in SETTLE_PAUSES:
+            try:
+                self._claims.settle(claim, event)
+                return event
+            except StoreError as error:
+                what = f"{claim.action} of {claim.call_sid}: {found.outcome}"
+                self._trouble(f"{what}, but it is not written down yet: {error.message}")
+                self._sleep(pause)
         self._claims.settle(claim, event)
         return event
 
@@ -111,8 +139,9 @@ class Executor:
         while True:
             try:
                 return work()
-            except StoreError:
-                raise
+            except StoreError as error:  # before anything is sent: the look, the claim and its renewal
+                self._trouble(f"rule {action.rule.name} waits, it can't keep what it does: {error.message}")
+                found = None
             except CallctlError as error:
                 found = _meaning(error, once_only=once_only)
             if found is not None:
