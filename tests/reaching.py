@@ -85,6 +85,7 @@ class Notes:
     def __init__(self) -> None:
         self.events: list[CallEvent] = []
         self.notes: list[str] = []
+        self.troubles: list[str] = []
         self.header: Header | None = None
         self.snapshot: Snapshot | None = None
         self._news = asyncio.Event()
@@ -97,6 +98,10 @@ class Notes:
         self.notes.append(action.outcome)
 
     def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def trouble(self, text: str) -> None:
+        self.troubles.append(text)
         self.notes.append(text)
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:

@@ -52,7 +52,7 @@ class Stage:
     def action(self, action: ActionEvent) -> None:
         raise AssertionError(action)
 
-    def note(self, text: str) -> None:
+    def trouble(self, text: str) -> None:
         self.notes.append(text)
 
     def refresh(self, snapshot: Snapshot) -> None:

@@ -1,5 +1,6 @@
 """The live table's picture: golden frames at several sizes, and what must hold at every size."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from callctl.board import Board
 from callctl.calls import Call
 from callctl.events import CallEvent
 from callctl.views import rows
-from callctl.views.frame import Frame, draw
+from callctl.views.frame import PLAIN, Frame, Line, draw
 from callctl.views.header import Header
 from callctl.views.lines import short_line
 
@@ -30,8 +31,15 @@ HEADER = Header(
 )
 
 
-def frame_of(board: Board, *, recent: tuple[str, ...] = (), header: Header = HEADER) -> Frame:
-    return Frame(header, board.snapshot(), recent, ("No calls yet.",), (), START + timedelta(seconds=44))
+def frame_of(board: Board, *, recent: Sequence[str] = (), header: Header = HEADER) -> Frame:
+    return Frame(
+        header,
+        board.snapshot(),
+        [Line(text, PLAIN) for text in recent],
+        ("No calls yet.",),
+        (),
+        START + timedelta(seconds=44),
+    )
 
 
 def text_of(frame: Frame, *, width: int, height: int) -> str:

@@ -220,9 +220,9 @@ class OnView:
         """Pass it on."""
         self._view.action(action)
 
-    def note(self, text: str) -> None:
+    def trouble(self, text: str) -> None:
         """Pass it on."""
-        self._view.note(text)
+        self._view.trouble(text)
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Draw the legs, with the header as it is now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from callctl.calls import EVENT_NAMES
@@ -10,17 +11,27 @@ from callctl.cli.runtime import Form, Runtime
 
 if TYPE_CHECKING:
     from callctl.session import Ready, View
+    from callctl.views.choice import Choice
 
 
-def open_view(runtime: Runtime, ready: Ready) -> View:
-    """Say on stderr how to point Twilio here, and return the view that suits stdout."""
-    from callctl.views.jsonl import JsonLinesView
-    from callctl.views.lines import LineView
-
+def open_view(runtime: Runtime, ready: Ready, *, choice: Choice | None = None) -> View:
+    """Say on stderr how to point Twilio here, and return the view that suits stdout, of the chosen legs alone."""
     guide = _follow_guide(ready) if ready.follows else [*_reach_guide(ready), *paste_guide(ready)]
     runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
     for line in guide:
         runtime.say(line)
+    if choice is not None:
+        from callctl.views.choice import ChosenView
+
+        runtime.say(f"callctl: showing only {choice.in_words}")
+        return ChosenView(_whole_view(runtime, ready, guide), choice)
+    return _whole_view(runtime, ready, guide)
+
+
+def _whole_view(runtime: Runtime, ready: Ready, guide: Sequence[str]) -> View:
+    from callctl.views.jsonl import JsonLinesView
+    from callctl.views.lines import LineView
+
     if runtime.form is Form.JSON:
         lines = JsonLinesView(
             runtime.stdout, extra={} if ready.is_twilio else {"api_url": ready.api_url}, say=runtime.say

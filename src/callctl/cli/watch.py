@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.addresses import is_http_url, is_loopback_host, is_loopback_url
 from callctl.calls import Call, CallStatus
-from callctl.cli import exits, options, rules_options
-from callctl.cli.callbacks import STATUS_PATH, with_status_path
-from callctl.cli.checks import signing_trouble
+from callctl.cli import exits, options, rules_options, watch_choice
+from callctl.cli.callbacks import STATUS_PATH
 from callctl.cli.greeting import open_view
+from callctl.cli.panels import ACT, KEEP, LISTEN, SHOW
 from callctl.cli.runtime import Runtime
 from callctl.cli.times import read_duration
-from callctl.errors import SettingsError, UsageError
+from callctl.cli.watch_checks import check_exposure, check_forwarding, check_keys, public_address
 from callctl.gateway import CallQuery, Gateway, Notification
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
     from callctl.operations.acting.acting import Acting
     from callctl.session import Follower, Plan, Session
-
-LISTEN, SHOW, KEEP, ACT = "Listen", "Show", "Keep", "Act"
+    from callctl.views.choice import Choice
 
 
 def watch(
@@ -76,6 +74,10 @@ def watch(
             rich_help_panel=LISTEN,
         ),
     ] = False,
+    call: watch_choice.Call = None,
+    to: watch_choice.To = None,
+    from_: watch_choice.From = None,
+    status: watch_choice.Status = None,
     since: Annotated[
         str,
         typer.Option(
@@ -148,12 +150,12 @@ def watch(
         max_actions=max_actions,
     )
     asked.check(unverified=unverified)
-    _check_keys(settings, unverified=unverified)
+    check_keys(settings, unverified=unverified)
     plan = Plan(
         host=host,
         port=settings.port if port is None else port,
         path=STATUS_PATH,
-        public_url=_public(settings, public_url),
+        public_url=public_address(settings, public_url),
         tunnel=tunnel,
         unverified=unverified,
         forgeries_accepted=accept_forgeries,
@@ -162,64 +164,13 @@ def watch(
         since=timedelta(seconds=read_duration(since, option="--since")),
         keep_days=keep_days,
     )
-    _check_exposure(plan)
-    _check_forwarding(plan)
+    check_exposure(plan)
+    check_forwarding(plan)
+    choice = watch_choice.read_choice(runtime, settings, call=call, to=to, from_=from_, status=status)
     source = None if no_poll else LiveCalls(runtime.gateway(settings))
     with rules_options.acting(runtime, settings, asked) as acting:
-        asyncio.run(_watch(runtime, settings, plan, source=source, rules=acting))
+        asyncio.run(_watch(runtime, settings, plan, source=source, rules=acting, choice=choice))
     raise typer.Exit(exits.INTERRUPTED)
-
-
-def _check_keys(settings: Settings, *, unverified: bool) -> None:
-    if settings.account_sid is None:
-        raise SettingsError(
-            "missing credentials: TWILIO_ACCOUNT_SID",
-            hint="set it in the environment or a .env file, or try `callctl demo`, which needs no account",
-        )
-    trouble = None if unverified else signing_trouble(settings)
-    if trouble is not None:
-        raise trouble
-
-
-def _check_exposure(plan: Plan) -> None:
-    """Refuse to believe unsigned callbacks where anybody could send them, unless that was asked for by name."""
-    if plan.forgeries_accepted and not plan.unverified:
-        raise UsageError("--accept-forgeries goes with --unverified")
-    if not plan.unverified:
-        return
-    if plan.forward_to is not None:
-        raise UsageError("--unverified and --forward-to exclude each other: only verified requests are passed on")
-    exposed = {
-        "a public URL": plan.public_url is not None and not is_loopback_url(plan.public_url),
-        "a tunnel": plan.tunnel is not None,
-        f"--host {plan.host}": not is_loopback_host(plan.host),
-    }
-    named = [what for what, is_so in exposed.items() if is_so]
-    if named and not plan.forgeries_accepted:
-        raise UsageError(
-            f"--unverified with {named[0]}: anybody could send callbacks",
-            hint="drop --unverified, or give --accept-forgeries as well if you mean it",
-        )
-
-
-def _check_forwarding(plan: Plan) -> None:
-    from urllib.parse import urlsplit
-
-    if plan.forward_to is None:
-        return
-    if not is_http_url(plan.forward_to):
-        raise UsageError(f"--forward-to is not an http or https address: {plan.forward_to}")
-    if is_loopback_url(plan.forward_to) and urlsplit(plan.forward_to).port == plan.port:
-        raise UsageError(f"--forward-to leads back to this watch: {plan.forward_to}")
-
-
-def _public(settings: Settings, given: str | None) -> str | None:
-    url = given or settings.public_url
-    if url is None:
-        return None
-    if not is_http_url(url):
-        raise UsageError(f"--public-url is not an http or https address: {url}")
-    return with_status_path(url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +194,13 @@ class LiveCalls:
 
 
 async def _watch(
-    runtime: Runtime, settings: Settings, plan: Plan, *, source: LiveCalls | None, rules: Acting | None
+    runtime: Runtime,
+    settings: Settings,
+    plan: Plan,
+    *,
+    source: LiveCalls | None,
+    rules: Acting | None,
+    choice: Choice | None,
 ) -> None:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that."""
     from callctl.session import Follower, PortHeldError, Session
@@ -251,16 +208,17 @@ async def _watch(
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {plan.tunnel}")
     try:
-        await _show(runtime, Session(settings, plan, now=runtime.now, source=source, asked=source, rules=rules))
+        session = Session(settings, plan, now=runtime.now, source=source, asked=source, rules=rules)
+        await _show(runtime, session, choice)
     except PortHeldError as error:
         if plan.acts:
             raise
         if rules is not None:
             runtime.say("callctl: no rules here: this only follows the watch that holds the port")
-        await _show(runtime, Follower(settings, plan, error.record, now=runtime.now))
+        await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), choice)
 
 
-async def _show(runtime: Runtime, session: Session | Follower) -> None:
+async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | None) -> None:
     """Start, run and shut down, whatever happens in between."""
     import asyncio
 
@@ -271,7 +229,7 @@ async def _show(runtime: Runtime, session: Session | Follower) -> None:
         try:
             ready = await session.start_up()
             collect_seldom()
-            await session.run(open_view(runtime, ready))
+            await session.run(open_view(runtime, ready, choice=choice))
         except asyncio.CancelledError:
             pass  # stopped while it was starting
         finally:

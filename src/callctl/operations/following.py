@@ -57,8 +57,8 @@ class Shown(Protocol):
     def action(self, action: ActionEvent) -> None:
         """Take notice of what was asked of a leg, and of the answer."""
 
-    def note(self, text: str) -> None:
-        """Tell something that is no event."""
+    def trouble(self, text: str) -> None:
+        """Tell of something that went wrong."""
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Show the legs as they are now."""
@@ -165,7 +165,7 @@ class Follower:
         except CallctlError as error:
             if error.message not in told:
                 told.add(error.message)
-                self._shown.note(f"can't ask REST: {error.message}")
+                self._shown.trouble(f"can't ask REST: {error.message}")
             return []
         told.clear()
         return calls

@@ -18,10 +18,17 @@ _ANSWER_HEADERS = ("content-type", "content-encoding", "location", "cache-contro
 
 
 class BehindWatch:
-    """Serves documents, passes on to an application, and says in ``note`` what became of it."""
+    """Serves documents and passes on to an application; ``note`` is told what became of it, ``trouble`` what failed."""
 
-    def __init__(self, documents: Documents, forward_to: str | None, *, note: Callable[[str], None]) -> None:
-        self._documents, self._note = documents, note
+    def __init__(
+        self,
+        documents: Documents,
+        forward_to: str | None,
+        *,
+        note: Callable[[str], None],
+        trouble: Callable[[str], None],
+    ) -> None:
+        self._documents, self._note, self._trouble = documents, note, trouble
         self._forward_to = forward_to
         self._forwarder: Forwarder | None = None
         self._told: set[str] = set()
@@ -57,24 +64,25 @@ class BehindWatch:
         try:
             text = self._documents.text(name)
         except UsageError as error:
-            self._note(f"a request for TwiML was answered with 500: {error.message}")
+            self._trouble(f"a request for TwiML was answered with 500: {error.message}")
             return web.Response(status=500)
         return web.Response(text=text, content_type="text/xml", charset="utf-8")
 
     def _once(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
-            self._note(text)
+            self._trouble(text)
 
     def _tell(self, received: Received, answer: Answer) -> None:
         fields = dict(reversed(received.pairs))
         call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
-        self._note(f"→ {self._forward_to}  {answer.text}  {call}".rstrip())
+        tell = self._trouble if answer.status is None or answer.status >= 500 else self._note
+        tell(f"→ {self._forward_to}  {answer.text}  {call}".rstrip())
 
     def _drop(self) -> None:
         self._dropped += 1
         if self._dropped & (self._dropped - 1) == 0:  # the first, second, fourth, eighth …
-            self._note(f"{self._forward_to} is too slow: {self._dropped} requests were not passed on")
+            self._trouble(f"{self._forward_to} is too slow: {self._dropped} requests were not passed on")
 
 
 def _response(answer: Answer) -> web.Response:

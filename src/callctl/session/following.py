@@ -104,7 +104,7 @@ class Follower:
         while True:
             is_there = await in_daemon_thread(lambda: presence.is_alive(self._record))
             if not is_there and was_there:
-                self._picture.note(
+                self._picture.trouble(
                     f"the watch that listens (process {self._record.pid}) is gone; "
                     "start `callctl watch` again to listen"
                 )
@@ -114,7 +114,7 @@ class Follower:
 
     def _say_trouble(self, text: str | None) -> None:
         if text is not None and text != self._trouble:
-            self._picture.note(text)
+            self._picture.trouble(text)
         self._trouble = text
 
     def _new_actions(self) -> list[ActionEvent]:

@@ -18,6 +18,9 @@ SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
 
 
+Telling = Callable[[View, str], None]
+
+
 class Rules(Protocol):
     """What acts on what the board shows. Nothing here waits."""
 
@@ -48,7 +51,7 @@ class Picture:
         self.board = Board()
         self._header, self._look, self._rules = header, look, rules
         self._queue: deque[CallEvent] = deque()
-        self._notes: deque[str] = deque()
+        self._told: deque[tuple[Telling, str]] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
         self._drawn: Header | None = None
@@ -60,7 +63,14 @@ class Picture:
 
     def note(self, text: str) -> None:
         """Take a line that is no event."""
-        self._notes.append(text)
+        self._tell(_note, text)
+
+    def trouble(self, text: str) -> None:
+        """Take a line about something that went wrong."""
+        self._tell(_trouble, text)
+
+    def _tell(self, how: Telling, text: str) -> None:
+        self._told.append((how, text))
         self._wake.set()
 
     def wake(self) -> None:
@@ -92,11 +102,12 @@ class Picture:
     def _show_news(self, view: View) -> None:
         """Tell the view what came, and have it draw if there is anything new to see."""
         actions = [*self._look(), *self._rehearsed()]
-        news = bool(self._queue or self._notes or actions)
+        news = bool(self._queue or self._told or actions)
         for action in actions:
             view.action(action)
-        while self._notes:
-            view.note(self._notes.popleft())
+        while self._told:
+            how, text = self._told.popleft()
+            how(view, text)
         changes: list[Change] = []
         while self._queue:
             event = self._queue.popleft()
@@ -112,7 +123,7 @@ class Picture:
     def _rehearsed(self) -> list[ActionEvent]:
         """Return what the rules would have done, and note what they could not do; the store tells what was done."""
         news = [] if self._rules is None else self._rules.news()
-        self._notes.extend(one for one in news if isinstance(one, str))
+        self._told.extend((_trouble, one) for one in news if isinstance(one, str))
         return [one for one in news if isinstance(one, ActionEvent) and one.result == REHEARSED]
 
     def _is_aging(self) -> bool:
@@ -123,3 +134,11 @@ class Picture:
     def _draw(self, view: View) -> None:
         self._drawn = self._header()
         view.refresh(self.board.snapshot(), self._drawn)
+
+
+def _note(view: View, text: str) -> None:
+    view.note(text)
+
+
+def _trouble(view: View, text: str) -> None:
+    view.trouble(text)

@@ -29,6 +29,9 @@ class View(Protocol):
     def note(self, text: str) -> None:
         """Tell something that is no event."""
 
+    def trouble(self, text: str) -> None:
+        """Tell of something that went wrong, so that it is not overlooked."""
+
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Show the board as it is now."""
 

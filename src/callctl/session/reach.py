@@ -26,7 +26,7 @@ class Reach:
     """Opens a tunnel, or finds one, and sees that requests through it arrive.
 
     ``api_is_local`` tells that the API runs on this machine and so reaches loopback addresses. ``keys`` sign the
-    self-test; None where nothing is verified. ``note`` is told what goes wrong.
+    self-test; None where nothing is verified. ``trouble`` is told what goes wrong, ``note`` that it is over.
     """
 
     def __init__(
@@ -38,9 +38,10 @@ class Reach:
         keys: Sequence[str] | None,
         nonce: str,
         note: Callable[[str], None],
+        trouble: Callable[[str], None],
     ) -> None:
         self._plan, self._listener, self._api_is_local = plan, listener, api_is_local
-        self._keys, self._nonce, self._note = keys, nonce, note
+        self._keys, self._nonce, self._note, self._trouble = keys, nonce, note, trouble
         self._tunnel: Tunnel | None = None
         self._tunnel_ended: str | None = None
         self._failures = 0
@@ -104,7 +105,7 @@ class Reach:
         code = await self._tunnel.ended()
         said = f": {self._tunnel.last_words}" if self._tunnel.last_words else ""
         self._tunnel_ended = f"the tunnel has ended (code {code})"
-        self._note(f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}")
+        self._trouble(f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}")
 
     async def _keep_probing(self) -> None:
         while self.is_reachable:
@@ -123,7 +124,7 @@ class Reach:
             return
         self._failures += 1
         if self._failures == FAILURES_TOLD:
-            self._note(f"the self-test through {url} fails: {outcome.failure}; callbacks would not arrive either")
+            self._trouble(f"the self-test through {url} fails: {outcome.failure}; callbacks would not arrive either")
 
     async def close(self) -> None:
         """End the tunnel that was started."""

@@ -67,12 +67,12 @@ class Unheard:
         *,
         here: Callable[[], Here],
         snapshot: Callable[[], Snapshot],
-        note: Callable[[str], None],
+        trouble: Callable[[str], None],
         now: Callable[[], datetime],
     ) -> None:
         """Prepare. Calls placed before this moment are left alone: nobody may have listened then."""
         self._memory, self._asked = memory, asked
-        self._here, self._snapshot, self._note, self._now = here, snapshot, note, now
+        self._here, self._snapshot, self._trouble, self._now = here, snapshot, trouble, now
         self._began = now()
         self._looks: dict[str, int] = {}
         self._due: set[str] = set()
@@ -161,7 +161,7 @@ class Unheard:
     def _tell(self, sid: str, cause: Cause) -> None:
         """Tell a cause with its fix; the same one again with the call alone."""
         if cause.text in self._told:
-            self._note(f"{sid}: no status callback either")
+            self._trouble(f"{sid}: no status callback either")
             return
         self._told.add(cause.text)
-        self._note(f"{sid}: no status callback in {silence.AFTER.seconds} s: {cause.sentence}; {cause.fix}")
+        self._trouble(f"{sid}: no status callback in {silence.AFTER.seconds} s: {cause.sentence}; {cause.fix}")

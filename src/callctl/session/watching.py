@@ -62,7 +62,9 @@ class Session:
         self.nonce = secrets.token_hex(16)
         self._picture = Picture(header=self.header, look=self._new_actions, rules=rules)
         self._rules = rules
-        self._behind = BehindWatch(plan.documents, plan.forward_to, note=self._picture.note)
+        self._behind = BehindWatch(
+            plan.documents, plan.forward_to, note=self._picture.note, trouble=self._picture.trouble
+        )
         self._starting: asyncio.Task[object] | None = None
         self._store: SqliteStore | None = None
         self._listener: Listener | None = None
@@ -138,7 +140,7 @@ class Session:
             account_sid=self._settings.account_sid,
             documents=tuple(self._plan.documents.files),
             behind=self._behind,
-            on_trouble=self._picture.note,
+            on_trouble=self._picture.trouble,
         )
 
     def _make_reach(self, listener: Listener) -> Reach:
@@ -149,6 +151,7 @@ class Session:
             keys=self._keys,
             nonce=self.nonce,
             note=self._picture.note,
+            trouble=self._picture.trouble,
         )
 
     def _take(self, event: CallEvent, is_new: bool) -> None:
@@ -191,7 +194,7 @@ class Session:
         if (unheard := self._unheard()) is not None:
             beside.append(asyncio.create_task(unheard.run()))
         if self._retention is not None:
-            beside.append(asyncio.create_task(self._retention.run(self._picture.note)))
+            beside.append(asyncio.create_task(self._retention.run(self._picture.trouble)))
         try:
             await self._picture.run(view)
         finally:
@@ -208,7 +211,7 @@ class Session:
             self._asked,
             here=lambda: Here(listener.callback_url, reach.deaf),
             snapshot=self.snapshot,
-            note=self._picture.note,
+            trouble=self._picture.trouble,
             now=self._now,
         )
 
@@ -229,7 +232,7 @@ class Session:
             except CallctlError as error:
                 if error.message not in told:
                     told.add(error.message)
-                    self._picture.note(f"can't compare with REST: {error.message}")
+                    self._picture.trouble(f"can't compare with REST: {error.message}")
             await asyncio.sleep(POLL_INTERVAL)
 
     def _poll_round(self, poller: Poller) -> Callable[[], list[CallEvent]]:
@@ -265,6 +268,7 @@ class Session:
             refused=listener.refused,
             duplicates=listener.duplicates,
             failed=listener.failed,
+            ignored=listener.ignored,
             last_callback_at=listener.last_callback_at,
             round_trip=reach.round_trip,
             deaf=reach.deaf,

@@ -22,16 +22,26 @@ FEWEST_EVENT_LINES = 2
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A line under the table, and how it looks."""
+
+    text: str
+    look: str
+
+
+PLAIN, TROUBLE = "dim", "bold red"
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """Everything a frame shows.
 
-    ``recent`` are the latest events as lines, the newest last; ``idle`` is shown while there are no calls, ``foot``
-    always.
+    ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``foot`` always.
     """
 
     header: Header
     snapshot: Snapshot
-    recent: Sequence[str]
+    recent: Sequence[Line]
     idle: Sequence[str]
     foot: Sequence[str]
     now: datetime
@@ -42,7 +52,7 @@ def draw(frame: Frame, *, width: int, height: int) -> list[Text]:
     lines = [_header(frame.header, width=width, now=frame.now)]
     tail = _tail(frame, width=width, height=height)
     room = max(0, height - len(lines) - len(tail))
-    body = _table(frame, width=width, room=room) if frame.snapshot.families else _block(frame.idle)
+    body = _table(frame, width=width, room=room) if frame.snapshot.families else _block(_plain(frame.idle))
     lines += [*body[:room], *tail]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
@@ -54,7 +64,7 @@ def _tail(frame: Frame, *, width: int, height: int) -> list[Text]:
     legs = frame.snapshot.live + frame.snapshot.ended
     wanted = 2 + legs * (1 if width >= WIDE else 2) + len(frame.foot)
     shown = EVENT_LINES if wanted + EVENT_LINES + 2 <= height else FEWEST_EVENT_LINES
-    tail = _block(frame.recent[-shown:], look="dim") + _block(frame.foot)
+    tail = _block(frame.recent[-shown:]) + _block(_plain(frame.foot))
     return tail if len(tail) <= height // 3 else []
 
 
@@ -81,10 +91,17 @@ def _alarms(header: Header) -> Iterator[str]:
 
 
 def _header_parts(header: Header, *, now: datetime) -> Iterator[str]:
+    if header.chosen:
+        yield f"only {printable(header.chosen)}"
     if header.api_url:
         yield f"API {printable(header.api_url)}"
     counts = f"{header.accepted} ok"
-    for count, word in ((header.refused, "refused"), (header.duplicates, "twice"), (header.failed, "not stored")):
+    for count, word in (
+        (header.refused, "refused"),
+        (header.duplicates, "twice"),
+        (header.failed, "not stored"),
+        (header.ignored, "no callback"),
+    ):
         counts += f"  {count} {word}" if count else ""
     yield counts
     yield header.listening
@@ -99,8 +116,12 @@ def _ago(seconds: float) -> str:
     return f"{max(0, int(seconds))} s" if seconds < 100 else clock(seconds)
 
 
-def _block(lines: Sequence[str], *, look: str = "") -> list[Text]:
-    return [text(), *(text(f" {printable(line)}", look) for line in lines)] if lines else []
+def _block(lines: Sequence[Line]) -> list[Text]:
+    return [text(), *(text(f" {printable(line.text)}", line.look) for line in lines)] if lines else []
+
+
+def _plain(lines: Sequence[str]) -> list[Line]:
+    return [Line(line, "") for line in lines]
 
 
 def _table(frame: Frame, *, width: int, room: int) -> list[Text]:

@@ -11,8 +11,9 @@ class Header:
     """What the first line says; the fields fall away from the right when the terminal is narrow.
 
     ``round_trip`` is that of the last self-test through the callback URL, in seconds; ``deaf`` says why nothing can
-    arrive, if so, and is to be seen at any width. ``unverified`` is true where anybody's events are believed,
-    ``rules_stopped`` where the rules did too much and act no more.
+    arrive, if so, and is to be seen at any width. ``ignored`` counts requests that were no status callback, ``chosen``
+    says which legs alone are shown. ``unverified`` is true where anybody's events are believed, ``rules_stopped``
+    where the rules did too much and act no more.
     """
 
     title: str
@@ -23,6 +24,8 @@ class Header:
     refused: int = 0
     duplicates: int = 0
     failed: int = 0
+    ignored: int = 0
+    chosen: str | None = None
     last_callback_at: datetime | None = None
     round_trip: float | None = None
     deaf: str | None = None

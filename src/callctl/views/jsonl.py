@@ -37,6 +37,10 @@ class JsonLinesView:
         """Say it where talk goes, not among the records."""
         self._say(text)
 
+    def trouble(self, text: str) -> None:
+        """Write it as a record: who reads only these must know when no more can come."""
+        self._write({"v": 1, "type": "trouble", "text": text})
+
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Do nothing: a stream of events has no picture to draw again."""
 

@@ -75,6 +75,10 @@ class LineView:
         """Say it where talk goes, not among the events."""
         self._say(text)
 
+    def trouble(self, text: str) -> None:
+        """Say it likewise."""
+        self._say(f"callctl: {text}")
+
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Do nothing: lines have no picture to draw again."""
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from callctl.views.frame import EVENT_LINES, Frame, draw
+from callctl.events import CallEvent
+from callctl.views.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Line, draw
 from callctl.views.header import Header
 from callctl.views.lines import action_line, short_line
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
-    from callctl.events import CallEvent
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
@@ -36,7 +36,7 @@ class LiveView:
         self._idle = idle
         self._foot = foot
         self._now = now
-        self._recent: deque[str] = deque(maxlen=EVENT_LINES)
+        self._recent: deque[CallEvent | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
         self._last: Frame | None = None
         self._drawn_at: ConsoleDimensions | None = None
         self._live = Live(console=console, screen=True, auto_refresh=False, transient=True)
@@ -44,21 +44,30 @@ class LiveView:
 
     def event(self, event: CallEvent, _change: Change | None) -> None:
         """Remember an event for the foot of the table."""
-        self._recent.append(short_line(event))
+        self._recent.append(event)
 
     def action(self, action: ActionEvent) -> None:
         """Show what was asked of a call among the latest events."""
-        self._recent.append(action_line(action))
+        self._recent.append(action)
 
     def note(self, text: str) -> None:
         """Show a sentence among the latest events, on as many lines as it needs."""
+        self._say(text, look=PLAIN)
+
+    def trouble(self, text: str) -> None:
+        """Show it likewise, in red."""
+        self._say(text, look=TROUBLE)
+
+    def _say(self, text: str, *, look: str) -> None:
         first, *rest = textwrap.wrap(text, width=max(20, self._console.width - 12)) or [""]
-        self._recent.append(f"{self._now().astimezone():%H:%M:%S}  {first}")
-        self._recent.extend(f"          {line}" for line in rest)
+        self._recent.append(Line(f"{self._now().astimezone():%H:%M:%S}  {first}", look))
+        self._recent.extend(Line(f"          {line}", look) for line in rest)
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
-        self._last = Frame(header, snapshot, tuple(self._recent), self._idle, self._foot, self._now())
+        # Of a storm of events only those that are drawn are put into words.
+        recent = [_line(one) for one in self._recent]
+        self._last = Frame(header, snapshot, recent, self._idle, self._foot, self._now())
         self._drawn_at = self._console.size
         self._live.update(self._picture(self._last, height=self._console.height), refresh=True)
 
@@ -78,3 +87,9 @@ class LiveView:
         from rich.console import Group
 
         return Group(*draw(frame, width=self._console.width, height=height))
+
+
+def _line(told: CallEvent | ActionEvent | Line) -> Line:
+    if isinstance(told, Line):
+        return told
+    return Line(short_line(told) if isinstance(told, CallEvent) else action_line(told), PLAIN)

@@ -1,0 +1,3 @@
+"""The groups that the help of ``watch`` puts its options in."""
+
+LISTEN, SHOW, KEEP, ACT = "Listen", "Show", "Keep", "Act"

@@ -1,0 +1,81 @@
+"""The options of ``watch`` that choose what it shows. The store, the rules and the counters see everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from callctl.calls import CallStatus, is_call_sid
+from callctl.cli import completing, options
+from callctl.cli.panels import SHOW
+from callctl.cli.runtime import Runtime
+from callctl.errors import UsageError
+from callctl.settings import Settings
+
+if TYPE_CHECKING:
+    from callctl.views.choice import Choice
+
+_STATUSES = tuple(status.value for status in CallStatus)
+
+Call: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--call",
+        metavar="CALL",
+        help="Show only this call's family: its SID, a start of it, or @last.",
+        autocompletion=completing.call_sids,
+        rich_help_panel=SHOW,
+    ),
+]
+To: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--to", metavar="TO", help="Show only legs to exactly this.", rich_help_panel=SHOW),
+]
+From: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--from", metavar="FROM", help="Show only legs from exactly this.", rich_help_panel=SHOW),
+]
+Status: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        autocompletion=completing.statuses,
+        help=f"Show only legs with it; repeat for several: {', '.join(_STATUSES)}.",
+        rich_help_panel=SHOW,
+    ),
+]
+
+
+def read_choice(
+    runtime: Runtime,
+    settings: Settings,
+    *,
+    call: str | None,
+    to: str | None,
+    from_: str | None,
+    status: Sequence[str] | None,
+) -> Choice | None:
+    """Turn the options into a choice; None if everything is to be shown.
+
+    Raises:
+        UsageError: A status is none, or the call can be no SID and no start of one.
+        UnknownCallError: No call begins with it, or none was placed.
+    """
+    from callctl.views.choice import Choice
+
+    named = [word.strip() for text in status or () for word in text.split(",") if word.strip()]
+    unknown = next((word for word in named if word not in _STATUSES), None)
+    if unknown is not None or (status and not named):
+        raise UsageError(f"no such status: {unknown or options.EMPTY}", hint=f"one of {', '.join(_STATUSES)}")
+    sid = None if call is None else _whole(runtime, settings, call)
+    choice = Choice(call=sid, to=to, from_=from_, statuses=tuple(dict.fromkeys(named)))
+    return choice if choice.in_words else None
+
+
+def _whole(runtime: Runtime, settings: Settings, call: str) -> str:
+    from callctl.cli.selecting import one_call
+
+    return call if is_call_sid(call) else one_call(runtime, settings, runtime.gateway(settings), call)

@@ -1,0 +1,68 @@
+"""Sentences among the events: what went wrong is not overlooked, in any form."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from legs import START, board_of, family
+from rich.console import Console
+
+from callctl.views.header import Header
+from callctl.views.jsonl import JsonLinesView
+from callctl.views.lines import LineView
+from callctl.views.live import LiveView
+
+HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+RED = "\x1b[1;31m"
+
+
+def drawn(text: str, *, is_trouble: bool, colours: bool = True) -> str:
+    screen = io.StringIO()
+    console = Console(
+        file=screen, force_terminal=True, color_system="standard", no_color=not colours, width=80, height=24
+    )
+    view = LiveView(console, idle=[], now=lambda: START)
+    (view.trouble if is_trouble else view.note)(text)
+    view.refresh(board_of(family()).snapshot(), HEADER)
+    view.close()
+    return screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("is_trouble", "colours", "is_red"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_trouble_is_red_where_there_is_colour(is_trouble: bool, colours: bool, is_red: bool) -> None:
+    line = next(
+        line
+        for line in drawn("the tunnel has ended", is_trouble=is_trouble, colours=colours).splitlines()
+        if "the tunnel has ended" in line
+    )
+    assert (RED in line) is is_red
+
+
+def test_a_long_sentence_is_red_to_its_end() -> None:
+    lines = [line for line in drawn("gone " * 40, is_trouble=True).split("\n") if "gone" in line]
+    assert len(lines) > 2
+    assert all(RED in line for line in lines)
+
+
+def test_trouble_is_a_record_for_who_reads_records_only() -> None:
+    out, said = io.StringIO(), list[str]()
+    view = JsonLinesView(out, extra={"api_url": "http://127.0.0.1:8766"}, say=said.append)
+    view.note("the script is over")
+    view.trouble("the tunnel has ended")
+    assert json.loads(out.getvalue()) == {
+        "v": 1,
+        "type": "trouble",
+        "text": "the tunnel has ended",
+        "api_url": "http://127.0.0.1:8766",
+    }
+    assert said == ["the script is over"]
+
+
+def test_on_a_pipe_trouble_is_said_beside_the_events() -> None:
+    out, said = io.StringIO(), list[str]()
+    LineView(out, say=said.append).trouble("the tunnel has ended")
+    assert (out.getvalue(), said) == ("", ["callctl: the tunnel has ended"])
