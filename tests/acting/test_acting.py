@@ -13,6 +13,7 @@ from callctl.actions import DONE, LATE, REFUSED
 from callctl.policies import Brake, Cancel, Hangup, Rule, Scope, When
 from callctl.policies.flags import max_duration, ring_limit
 from callctl.simulator.far_end import FarEnd
+from callctl.simulator.readings import TIME_LIMIT_ALONE
 from callctl.store.sqlite import SqliteStore
 
 RING = ring_limit(seconds(0), cancel=Cancel())
@@ -48,8 +49,23 @@ def test_the_brake_is_told_of_and_the_watching_goes_on(stage: Stage) -> None:
     assert len(stage.events) == 3
 
 
+def test_a_long_call_is_ended_by_twilios_own_limit_where_that_is_taken(tmp_path: Path) -> None:
+    """By one reading an update may be TimeLimit alone. At the speed of life, for the limit is in simulated seconds."""
+    quick = {"+12025550100": FarEnd(after=0.1)}
+    with a_stage(tmp_path, readings=[TIME_LIMIT_ALONE], speed=1.0, far_end=quick) as stage:
+        stage.act(*max_duration(timedelta(seconds=2)))
+        sid = stage.place()
+        stage.until(lambda: stage.status(sid) == "completed" and bool(stage.events))
+        (event,) = stage.events
+        assert (event.rule, event.action, event.result) == ("max-duration", "limit", DONE)
+        assert event.outcome == "Twilio ends it 2 s after its answer"
+        assert stage.sent("TimeLimit", "2") == [sid]
+        assert stage.sent("Status", "completed") == []
+        assert stage.gateway.fetch(sid).duration in (2, 3)  # the limit may be asked for a moment after it is over
+
+
 def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: Stage) -> None:
-    """The simulator reads Twilio's text so that TimeLimit alone is refused (21218)."""
+    """By the other reading TimeLimit alone is refused (21218)."""
     limit, hangup = max_duration(timedelta(seconds=1))
     stage.act(
         limit, Rule(name=hangup.name, when=When(statuses=hangup.when.statuses, lasting=seconds(1)), then=Hangup())

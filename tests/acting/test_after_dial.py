@@ -95,3 +95,35 @@ def test_shuffled_and_doubled_callbacks_change_nothing(stage: Stage, faults: dic
     stage.until(lambda: bool(stage.events))
     stage.settle(0.5)
     assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]
+
+
+LOST = {
+    "the answer of the leg": lambda form: "ParentCallSid" in form and form["CallStatus"] == "in-progress",
+    "all of the leg but its end": lambda form: "ParentCallSid" in form and form["CallStatus"] != "completed",
+    "the parent's answer": lambda form: "ParentCallSid" not in form and form["CallStatus"] == "in-progress",
+    "all of the parent": lambda form: "ParentCallSid" not in form,
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_dropped_callbacks_change_nothing_while_the_end_of_the_leg_is_told(stage: Stage, what: str) -> None:
+    survey(stage)
+    stage.lose(LOST[what])
+    parent = dial(stage, after=PAUSE)
+    stage.until(lambda: bool(stage.events))
+    stage.settle(0.5)
+    assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]
+    assert stage.sent("Url", f"{stage.site.url}/survey") == [parent]
+
+
+def test_an_end_whose_callback_was_dropped_is_found_by_a_poll(stage: Stage) -> None:
+    survey(stage)
+    stage.lose(lambda form: "ParentCallSid" in form and form["CallStatus"] == "completed")
+    parent = dial(stage, after=PAUSE)
+    child = stage.child_of_rest(parent)
+    stage.until_of_rest(child, "completed")
+    stage.settle(0.5)
+    assert stage.events == []
+    stage.poll(child)
+    stage.until(lambda: bool(stage.events))
+    assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]

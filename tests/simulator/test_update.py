@@ -154,6 +154,16 @@ async def test_a_time_limit_may_come_with_it(world: World) -> None:
     assert (await world.fetch(call["sid"]))["duration"] == "10"
 
 
+async def test_a_time_limit_alone_is_taken_by_the_other_reading() -> None:
+    async with a_world(readings=["time-limit-alone"]) as world:
+        call = await a_call(world, "in-progress")
+        status, _ = await world.update(call["sid"], TimeLimit="10")
+        assert status == 200
+        await world.advance(20)
+        assert (await world.fetch(call["sid"]))["duration"] == "10"
+        assert (await world.update(call["sid"], TimeLimit="10"))[0] == 400  # it has ended
+
+
 async def dialling(world: World, to: str = NEVER) -> tuple[str, str]:
     """A call whose Dial rings someone; return both SIDs."""
     noun = f'<Number statusCallback="{world.status}" {EVENTS_ATTRIBUTE}>{to}</Number>'

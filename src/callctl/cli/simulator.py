@@ -102,7 +102,7 @@ def simulator(
     By name: answers, late, busy, no-answer, not-found, hangs-up, voicemail, digits; as in sip:busy@example.com and
     client:no-answer.
 
-    Readings: cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice.
+    Readings: cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice, time-limit-alone.
     """
     import asyncio
 

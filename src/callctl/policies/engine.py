@@ -163,7 +163,8 @@ class Engine:
         return (
             leg is not None
             and action.rule.when.fits(leg)
-            and (target is None or target.status in action.rule.target_statuses)
+            # The callback of another leg's answer may be lost: where it is looked at first, the look decides.
+            and (target is None or _may_be_as_wanted(target, action))
             and not (action.rule.follows_dial and _others_alive(_family(snapshot, leg), leg))
             and self._may_touch(snapshot, leg)
         )
@@ -207,6 +208,10 @@ class Engine:
 
     def _is_own(self, family: Family) -> bool:
         return self._scope is Scope.ALL or any(self._sightings.has_callback(leg.call_sid) for leg in family.legs)
+
+
+def _may_be_as_wanted(target: Leg, action: Action) -> bool:
+    return target.status in action.rule.target_statuses or (action.look_first and target.is_live)
 
 
 def _is_polled(event: CallEvent) -> bool:

@@ -20,6 +20,7 @@ from callctl.simulator import listing, orders, resources
 from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
 from callctl.simulator.models import API_VERSION, Leg
+from callctl.simulator.readings import TIME_LIMIT_ALONE
 from callctl.simulator.settings import ACTIVE, Settings
 from callctl.simulator.switch import Switch
 
@@ -225,7 +226,10 @@ class Api:
 
     async def _update(self, request: web.Request) -> web.Response:
         leg = self._leg(request)
-        self._switch.update(leg, orders.read_change(await self._form(request)))
+        # OAS has TimeLimit alone among its examples of updates; other implementations refuse it (sheet section 13).
+        alone = ("TimeLimit",) if TIME_LIMIT_ALONE in self._settings.readings else ()
+        change = orders.read_change(await self._form(request), enough=("StatusCallback", *alone))
+        self._switch.update(leg, change)
         return web.json_response(resources.call(leg, leg.facts, self._settings))
 
     async def _delete(self, request: web.Request) -> web.Response:

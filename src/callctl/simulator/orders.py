@@ -83,14 +83,14 @@ def read_incoming(form: Form) -> Order:
     return Order(to, from_, source, subscription, strange, time_limit=_time_limit(form))
 
 
-def read_change(form: Form) -> Change:
-    """Read an update request: one of Url, Twiml and Status, or none and a StatusCallback; else 21218 (inferred)."""
+def read_change(form: Form, *, enough: Sequence[str] = ("StatusCallback",)) -> Change:
+    """Read an update request: one of Url, Twiml and Status, or none and what is ``enough``; else 21218 (inferred)."""
     given = [name for name in ("Url", "Twiml", "Status") if _one(form, name)]
     callback = _one(form, "StatusCallback")
     if len(given) > 1:
         raise ApiError(21218, f"only one of {', '.join(given)} may be given")
-    if not given and not callback:
-        raise ApiError(21218, "one of Url, Twiml, Status or StatusCallback is required")
+    if not given and not any(_one(form, name) for name in enough):
+        raise ApiError(21218, f"one of Url, Twiml, Status or {' or '.join(enough)} is required")
     _choice(form, "Status", ("canceled", "completed"))
     if callback:
         _callback_url(callback)
