@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 
+import legs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -299,3 +301,14 @@ def test_any_permutation_and_duplication_gives_the_same_board(events: list[CallE
     assert sorted(picture.legs) == sorted({one.call_sid for one in events})
     assert [leg for family in picture.families for leg in family.legs if picture.leg(leg.call_sid) != leg] == []
     assert sum(len(family.legs) for family in picture.families) == len(picture.legs)
+
+
+def test_legs_of_one_second_stand_in_the_order_in_which_they_were_heard_of() -> None:
+    late, early = "CA" + "1" * 32, "CA" + "2" * 32
+    events = [
+        replace(legs.callback(one, "initiated", second=5, sequence=0, parent=legs.PARENT), received_at=moment(delay))
+        for one, delay in ((late, 8), (early, 7))
+    ]
+    for order in (events, events[::-1]):
+        (family,) = board_of(order).families
+        assert [leg.call_sid for leg in family.children] == [early, late]

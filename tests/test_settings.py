@@ -310,6 +310,20 @@ def test_a_subaccount_is_opened_with_the_main_accounts_token_which_does_not_sign
     assert bare.credentials() == Credentials(sub, sub, "fake-token")
 
 
+@pytest.mark.parametrize("text", ["new,old", "new old", " new , old "])
+def test_two_tokens_may_sign_while_one_takes_the_others_place(tmp_path: Path, text: str) -> None:
+    env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "fake-token", "CALLCTL_SIGNING_TOKEN": text}
+    assert load(env, cwd=tmp_path).signing_keys == ("new", "old")
+
+
+@pytest.mark.parametrize("text", ["one,two,three", ",", " , "])
+def test_other_numbers_of_signing_tokens_are_refused(tmp_path: Path, text: str) -> None:
+    env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "CALLCTL_SIGNING_TOKEN": text}
+    with pytest.raises(SettingsError, match="takes one token, or two") as refused:
+        load(env, cwd=tmp_path)
+    assert "three" not in str(refused.value)
+
+
 def test_a_key_is_preferred_to_the_token_and_the_token_signs() -> None:
     settings = Settings(account_sid=ACCOUNT, auth_token="fake-token", api_key=KEY, api_secret="fake-secret")
     assert settings.credentials() == Credentials(ACCOUNT, KEY, "fake-secret")

@@ -98,10 +98,13 @@ class Settings:
     def signing_keys(self) -> tuple[str, ...]:
         """The tokens that may sign callbacks. An API key's secret can't (sheet section 7).
 
-        Nor can the main account's token for a subaccount: its callbacks are signed with its own.
+        Nor can the main account's token for a subaccount: its callbacks are signed with its own. While a token is
+        rotated there are two, for callbacks that were signed before the change still come after it.
         """
+        if self.signing_token:
+            return _signing_tokens(self.signing_token)
         own = self.auth_token if self.token_account_sid in (None, self.account_sid) else None
-        return tuple(token for token in (self.signing_token or own,) if token)
+        return (own,) if own else ()
 
     def named(self, variable: str) -> str:
         """Return a variable's name with where its value came from: ``CALLCTL_FROM (in /home/ann/.env)``."""
@@ -253,7 +256,7 @@ def _build(
         region=region,
         edge=edge,
         api_url=_api_url(values.get("CALLCTL_API_URL"), region=region, edge=edge),
-        signing_token=values.get("CALLCTL_SIGNING_TOKEN"),
+        signing_token=_checked_signing_tokens(values.get("CALLCTL_SIGNING_TOKEN")),
         from_=values.get("CALLCTL_FROM"),
         public_url=_public_url(values.get("CALLCTL_PUBLIC_URL")),
         port=_port(values.get("CALLCTL_PORT")),
@@ -279,6 +282,19 @@ def _account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str |
         return text
     name = "--account-sid" if sources["TWILIO_ACCOUNT_SID"] == FLAG else "TWILIO_ACCOUNT_SID"
     raise SettingsError(f"{name} is malformed", hint="it begins with AC and has 34 characters")
+
+
+def _signing_tokens(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.replace(",", " ").split()))
+
+
+def _checked_signing_tokens(text: str | None) -> str | None:
+    if text is not None and len(_signing_tokens(text)) not in (1, 2):
+        raise SettingsError(
+            "CALLCTL_SIGNING_TOKEN takes one token, or two while it is rotated",
+            hint="write the new one and the old one with a comma between them",
+        )
+    return text
 
 
 def _host_label(values: Mapping[str, str], key: str) -> str | None:

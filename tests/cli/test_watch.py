@@ -4,11 +4,13 @@ import json
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from processes import OnTerminal, Piped
 from running import Callctl, env_for
 
+from callctl.signatures import signature_of
 from callctl.simulator import Simulator
 
 
@@ -186,3 +188,19 @@ def test_beside_an_api_key_the_auth_token_is_missing(callctl: Callctl) -> None:
         assert outcome.code == 2
         assert "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified" in outcome.err
         assert "CALLCTL_SIGNING_TOKEN beside an API key" in outcome.err
+
+
+def test_while_a_token_is_rotated_callbacks_signed_with_either_count(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env = env_for(simulator)
+    rotated = {**env, "CALLCTL_SIGNING_TOKEN": f"{'5' * 32},{simulator.auth_token}"}
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=rotated) as watch:
+        url = watch.record()["callback_url"]
+        sid = place(callctl, env, "+12025550102", "--say", "Hello")
+        assert watch.record()["call_sid"] == sid
+        other = "CA" + "6" * 32
+        form = {"AccountSid": simulator.account_sid, "CallSid": other, "CallStatus": "ringing"}
+        for token, code in (("5" * 32, 204), ("7" * 32, 403)):
+            signature = signature_of(url, list(form.items()), key=token)
+            assert post(url, urlencode(form).encode(), **{"X-Twilio-Signature": signature}) == code

@@ -112,9 +112,14 @@ class Board:
         legs = [self._legs[sid] for sid in self._tree.members(root)]
         if not legs:
             return
-        children = sorted((leg for leg in legs if leg.call_sid != root), key=lambda leg: (leg.first_at, leg.call_sid))
+        children = sorted((leg for leg in legs if leg.call_sid != root), key=_appearance)
         family = Family(root, self._legs.get(root), tuple(children))
         key = self._key_of[root] = (family.first_at, root)
         index = bisect_left(self._keys, key)
         self._keys.insert(index, key)
         self._families.insert(index, family)
+
+
+def _appearance(leg: Leg) -> tuple[datetime, datetime, str]:
+    # Legs that one Dial makes at once have one Timestamp, of whole seconds: the order of arrival is nearer to Dial's.
+    return leg.first_at, leg.heard_at, leg.call_sid

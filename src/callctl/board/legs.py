@@ -44,7 +44,8 @@ class Leg:
     """One leg as we now believe it to be.
 
     ``*_at`` are the times of its steps, from the events' Timestamp or else from their arrival; None for a step nobody
-    told. ``source`` is the kind of the event that told the status. ``duration`` is in seconds, as Twilio told it.
+    told. ``heard_at`` is when the first of its events arrived. ``source`` is the kind of the event that told the
+    status. ``duration`` is in seconds, as Twilio told it.
     """
 
     call_sid: str
@@ -54,6 +55,7 @@ class Leg:
     from_: str
     to: str
     first_at: datetime
+    heard_at: datetime
     last_event_at: datetime
     initiated_at: datetime | None
     ringing_at: datetime | None
@@ -90,7 +92,7 @@ class Leg:
 class Fold:
     """What was told of one leg: of each fact the greatest, by the order of events. Begins with its first event."""
 
-    __slots__ = ("_facts", "_first_at", "_keys", "_last_at", "_steps", "_verified", "_winner")
+    __slots__ = ("_facts", "_first_at", "_heard_at", "_keys", "_last_at", "_steps", "_verified", "_winner")
 
     def __init__(self, event: CallEvent) -> None:
         # Of the winner only what the leg shows is kept, not its form.
@@ -99,6 +101,7 @@ class Fold:
         self._steps: dict[str, tuple[int, datetime]] = {}
         self._keys = array("Q")  # eight bytes each: there may be ten thousand legs
         self._first_at = event.moment
+        self._heard_at = event.received_at
         self._last_at = event.received_at
         self._verified = True
         self.absorb(event)
@@ -133,6 +136,7 @@ class Fold:
 
     def _absorb_times(self, event: CallEvent) -> None:
         self._first_at = min(self._first_at, event.moment)
+        self._heard_at = min(self._heard_at, event.received_at)
         self._last_at = max(self._last_at, event.received_at)
         step = _STEPS.get(event.status)
         if step is not None:
@@ -151,6 +155,7 @@ class Fold:
             from_=facts.get("from_", ""),
             to=facts.get("to", ""),
             first_at=self._first_at,
+            heard_at=self._heard_at,
             last_event_at=self._last_at,
             initiated_at=self._step("initiated"),
             ringing_at=self._step("ringing"),

@@ -16,6 +16,7 @@ from callctl.views.header import Header
 
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
+AT_ONCE = 100  # events told to the board before others get their turn
 
 
 Telling = Callable[[View, str], None]
@@ -87,7 +88,7 @@ class Picture:
         self._draw(view)
         while not self._stopping:
             await self._next_frame()
-            self._show_news(view)
+            await self._show_news(view)
         self._draw(view)
 
     async def _next_frame(self) -> None:
@@ -99,7 +100,7 @@ class Picture:
             self._wake.clear()
             await asyncio.sleep(SHORTEST_FRAME)
 
-    def _show_news(self, view: View) -> None:
+    async def _show_news(self, view: View) -> None:
         """Tell the view what came, and have it draw if there is anything new to see."""
         actions = [*self._look(), *self._rehearsed()]
         news = bool(self._queue or self._told or actions)
@@ -110,6 +111,8 @@ class Picture:
             how(view, text)
         changes: list[Change] = []
         while self._queue:
+            if len(changes) % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)  # callbacks are answered meanwhile
             event = self._queue.popleft()
             change = self.board.apply(event)
             view.event(event, change)
