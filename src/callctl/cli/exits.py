@@ -16,6 +16,20 @@ NOT_MET = 8
 TIMED_OUT = 9
 INTERRUPTED = 130
 
+MEANINGS = {
+    DONE: "done",
+    FAILURE: "failure",
+    USAGE: "usage",
+    NOT_FOUND: "not found",
+    AUTHENTICATION: "authentication",
+    WRONG_CALL_STATE: "wrong call state",
+    NETWORK: "network",
+    RATE_LIMITED: "rate limited",
+    NOT_MET: "condition not met, or a part failed",
+    TIMED_OUT: "timed out",
+    INTERRUPTED: "interrupted",
+}
+
 # From the special to the general: the first class that fits decides.
 _CODES: tuple[tuple[type[errors.CallctlError], int], ...] = (
     (errors.UsageError, USAGE),

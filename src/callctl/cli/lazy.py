@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -14,26 +16,94 @@ from callctl.cli.values import pass_plain_values
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One command: its name, where its function is (``module:function`` under ``callctl.cli``), what it does."""
+    """One command: its name, where its function is (``module:function`` under ``callctl.cli``), what it does.
+
+    The examples stand below the first sentence of its help.
+    """
 
     name: str
     place: str
     summary: str
+    examples: tuple[str, str]
 
 
 # In the order in which help shows them: what changes calls, what shows them, what works without an account.
 CATALOGUE = (
-    Entry("place", "place:place", "Place a call. On a pipe it prints the call's SID alone."),
-    Entry("list", "listing:list_calls", "List calls, newest first."),
-    Entry("show", "show:show", "Show one call, its legs, its timeline, and what went wrong."),
-    Entry("redirect", "redirect:redirect", "Give calls in progress other TwiML, such as a survey."),
-    Entry("hangup", "hangup:hangup", "End calls, whether queued, ringing or in progress."),
-    Entry("wait", "wait:wait", "Block until a call gets to a status; the exit code tells whether it did."),
-    Entry("watch", "watch:watch", "Listen for status callbacks and show the live calls as a table of legs."),
-    Entry("doctor", "doctor:doctor", "Check settings, credentials and callback URL, and say what to fix."),
-    Entry("simulator", "simulator:simulator", "Play Twilio's Calls API on this machine: no account, no charge."),
-    Entry("simulator-call", "simulator_call:simulator_call", "Let a call come in at the simulator."),
-    Entry("demo", "demo:demo", "Show live call control on this machine, in about 20 seconds."),
+    Entry(
+        "place",
+        "place:place",
+        "Place a call. On a pipe it prints the call's SID alone.",
+        ('callctl place +12025550100 --say "Hello"', "callctl place +12025550100 --dial client:ann --then survey"),
+    ),
+    Entry(
+        "list",
+        "listing:list_calls",
+        "List calls, newest first.",
+        ("callctl list --live --tree", "callctl list --to +12025550100 --since 2h --json"),
+    ),
+    Entry(
+        "show",
+        "show:show",
+        "Show one call, its legs, its timeline, and what went wrong.",
+        ("callctl show @last", "callctl show CAxxx --json"),
+    ),
+    Entry(
+        "redirect",
+        "redirect:redirect",
+        "Give calls in progress other TwiML, such as a survey.",
+        ("callctl redirect CAxxx --url survey", "callctl redirect @last --twiml @goodbye.xml --on parent"),
+    ),
+    Entry(
+        "hangup",
+        "hangup:hangup",
+        "End calls, whether queued, ringing or in progress.",
+        ("callctl hangup CAxxx", "callctl hangup --all --status ringing --older-than 60s --dry-run"),
+    ),
+    Entry(
+        "wait",
+        "wait:wait",
+        "Block until a call gets to a status; the exit code tells whether it did.",
+        ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --timeout 5m"),
+    ),
+    Entry(
+        "watch",
+        "watch:watch",
+        "Listen for status callbacks and show the live calls as a table of legs.",
+        ("callctl watch --tunnel cloudflared", "callctl watch --after-dial survey --dry-run"),
+    ),
+    Entry(
+        "doctor",
+        "doctor:doctor",
+        "Check settings, credentials and callback URL, and say what to fix.",
+        ("callctl doctor", "callctl doctor --json"),
+    ),
+    Entry(
+        "simulator",
+        "simulator:simulator",
+        "Play Twilio's Calls API on this machine: no account, no charge.",
+        ("callctl simulator --write-env .env.simulator", "callctl simulator --speed 10"),
+    ),
+    Entry(
+        "simulator-call",
+        "simulator_call:simulator_call",
+        "Let a call come in at the simulator.",
+        (
+            "callctl simulator-call --to +12025550142 --from +12025550100 --url http://127.0.0.1:80/in",
+            "callctl simulator-call --to +12025550142 --from +12025550107 --url http://127.0.0.1:80/in",
+        ),
+    ),
+    Entry(
+        "demo",
+        "demo:demo",
+        "Show live call control on this machine, in about 20 seconds.",
+        ("callctl demo", "callctl demo --keep"),
+    ),
+    Entry(
+        "help",
+        "help:help_",
+        "Explain the exit codes, the settings, or a command.",
+        ("callctl help settings", "callctl help exit-codes"),
+    ),
 )
 
 
@@ -56,8 +126,16 @@ class LazyCommand(TyperCommand):
 
     def _real(self) -> Any:
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(self._entry.name, cls=_Command)(load(self._entry))
+        function = load(self._entry)
+        text = _with_examples(inspect.getdoc(function) or "", self._entry.examples)
+        alone.command(self._entry.name, cls=_Command, help=text)(function)
         return typer.main.get_command(alone)
+
+
+def _with_examples(text: str, examples: Sequence[str]) -> str:
+    """Return a help text that opens with its first sentence and the examples."""
+    opening, _, rest = text.partition("\n\n")
+    return "\n\n".join(filter(None, (opening, "\n".join(examples), rest)))
 
 
 class _Command(TyperCommand):

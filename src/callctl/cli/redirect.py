@@ -49,7 +49,7 @@ def redirect(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Give calls in progress other TwiML, for example: callctl redirect CAxxx --url survey.
+    """Give calls in progress other TwiML, such as a survey.
 
     Of a parent leg inside <Dial>, the child drops, and the Dial's action is
     asked as well. Of a child leg, the parent goes on with the Dial's action,

@@ -1,0 +1,39 @@
+"""Writes docs/commands.md from what `callctl COMMAND --help` shows; a test compares the two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from callctl.cli.lazy import CATALOGUE
+
+PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
+HEAD = """\
+# Commands
+
+What `callctl COMMAND --help` shows; `python scripts/commands.py` writes this page.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return HEAD + "".join(f"\n## {entry.name}\n\n```\n{shown(entry.name)}\n```\n" for entry in CATALOGUE)
+
+
+def shown(command: str) -> str:
+    """Return a command's help as a terminal of 100 columns shows it."""
+    env = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    line = [sys.executable, "-m", "callctl", command, "--help"]
+    text = subprocess.run(line, env=env, check=True, capture_output=True, encoding="utf-8").stdout
+    return "\n".join(row.rstrip() for row in text.strip().splitlines())
+
+
+def main() -> None:
+    """Write the page to its place."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

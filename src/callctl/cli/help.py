@@ -1,0 +1,49 @@
+"""``callctl help``: what no single command's help page is the place for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from callctl.cli import exits, help_settings
+from callctl.cli.runtime import Runtime
+from callctl.errors import UsageError
+
+TOPICS = ("exit-codes", "settings")
+
+
+def help_(
+    ctx: typer.Context,
+    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help=f"{', '.join(TOPICS)}, or a command.")] = None,
+) -> None:
+    """Explain the exit codes, the settings, or a command."""
+    runtime: Runtime = ctx.obj
+    if topic == "exit-codes":
+        for code, meaning in exits.MEANINGS.items():
+            runtime.write(f"{code:>3}  {meaning}")
+    elif topic == "settings":
+        for line in help_settings.lines():
+            runtime.write(line)
+    else:
+        _show_page(topic, runtime)
+
+
+def _show_page(command: str | None, runtime: Runtime) -> None:
+    """Show a command's page, or the overview."""
+    from callctl.cli.app import app
+    from callctl.cli.lazy import CATALOGUE
+
+    names = [entry.name for entry in CATALOGUE]
+    if command is not None and command not in names:
+        raise UsageError(f"no such topic: {command}", hint=_nearest(command, [*TOPICS, *names]))
+    app([*([command] if command else []), "--help"], prog_name="callctl", standalone_mode=False, obj=runtime)
+    if command is None:
+        runtime.write(f"Topics of `callctl help`: {', '.join(TOPICS)}, or a command.")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"

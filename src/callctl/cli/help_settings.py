@@ -1,0 +1,61 @@
+"""The one table of settings: what each is called, what it means, and what holds without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: the variable's name, what it means, and what holds where it is not set."""
+
+    name: str
+    meaning: str
+    default: str = ""
+
+
+ACCOUNT = (
+    Setting("TWILIO_ACCOUNT_SID", "the account to act on"),
+    Setting("TWILIO_AUTH_TOKEN", "its auth token: opens the account and verifies callbacks"),
+    Setting("TWILIO_API_KEY", "an API key, used for requests in place of the token"),
+    Setting("TWILIO_API_SECRET", "the API key's secret"),
+    Setting("CALLCTL_SIGNING_TOKEN", "whose token signs callbacks; two while one is rotated", "the auth token"),
+    Setting("CALLCTL_API_URL", "another service that speaks Twilio's API, or the simulator", "https://api.twilio.com"),
+    Setting("TWILIO_REGION", "Twilio's region, which has tokens of its own", "us1"),
+    Setting("TWILIO_EDGE", "Twilio's edge"),
+)
+OTHERS = (
+    Setting("CALLCTL_FROM", "who calls, for `place`"),
+    Setting("CALLCTL_URL_NAME", "the URL that `--url name` stands for; may begin with GET or POST"),
+    Setting("CALLCTL_PUBLIC_URL", "where Twilio reaches `watch`; /status is appended if it has no path"),
+    Setting("CALLCTL_PORT", "the port of `watch`", "8765"),
+    Setting("CALLCTL_STORE", "the file in which events are kept", "$XDG_STATE_HOME/callctl/events.db"),
+)
+ENVIRONMENT = (
+    Setting("CALLCTL_ENV_FILE", "the settings file, as --env-file names it"),
+    Setting("XDG_STATE_HOME", "where the store and the watch's record are", "~/.local/state"),
+    Setting("NO_COLOR", "no colours, if it is set"),
+)
+_ORDER = """\
+Settings come from the file that --env-file or CALLCTL_ENV_FILE names, then from the environment, then from a .env in
+the working directory or above. An option goes before all of them."""
+_SETS = (
+    ("The account: taken whole from the first of these that has any of them.", ACCOUNT),
+    ("Each by itself:", OTHERS),
+    ("From the environment alone:", ENVIRONMENT),
+)
+
+
+def lines() -> Iterator[str]:
+    """Yield the table as lines of text."""
+    yield from _ORDER.splitlines()
+    width = max(len(setting.name) for _, group in _SETS for setting in group)
+    for title, group in _SETS:
+        yield ""
+        yield title
+        for setting in group:
+            default = f" (else {setting.default})" if setting.default else ""
+            yield f"  {setting.name:<{width}}  {setting.meaning}{default}"
+    yield ""
+    yield "`callctl doctor` shows which of them hold here, and where each comes from."

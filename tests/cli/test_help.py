@@ -1,0 +1,96 @@
+"""What help says: each page's opening, the topics, the generated page, and what a slip of the finger gets."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import commands
+import pytest
+from running import Callctl
+
+from callctl.cli import exits, help_settings
+from callctl.cli.lazy import CATALOGUE, Entry, LazyCommand
+from callctl.settings import IDENTITY, PLAIN
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = [entry.name for entry in CATALOGUE]
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=NAMES)
+def test_a_page_opens_with_a_sentence_and_two_examples_that_are_understood(entry: Entry) -> None:
+    page = commands.shown(entry.name).splitlines()
+    text = [line.strip() for line in page if line.strip()]
+    opening = " ".join(text[1 : next(number for number, line in enumerate(text) if line == entry.examples[0])])
+    assert text[0].startswith(f"Usage: callctl {entry.name}")
+    assert opening.endswith(".")
+    assert entry.examples[1] in text
+    for example in entry.examples:
+        program, name, *args = shlex.split(example)
+        assert (program, name) == ("callctl", entry.name)
+        # Parsed as the command parses it, and not run.
+        LazyCommand(entry).make_context(entry.name, args).close()
+
+
+def words(text: str) -> list[str]:
+    """Return what is said, without the lines and the wrapping around it."""
+    return re.findall(r"[^\s│╭╮╰╯─]+", text)
+
+
+def test_the_page_of_all_commands_is_what_help_shows() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert words(page) == words(commands.page()), "`python scripts/commands.py` writes it anew"
+
+
+def test_exit_codes(callctl: Callctl) -> None:
+    told = callctl("help", "exit-codes").out
+    assert told.splitlines() == [f"{code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items()]
+    codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    assert codes == set(exits.MEANINGS)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \| (.+) \|$", readme, re.MULTILINE) == [
+        (str(code), meaning) for code, meaning in exits.MEANINGS.items()
+    ]
+
+
+def test_settings(callctl: Callctl) -> None:
+    told = callctl("help", "settings").out
+    named = re.findall(r"^  ([A-Z_]+) ", told, re.MULTILINE)
+    assert set(named) >= {*IDENTITY, *PLAIN}
+    assert {setting.name for setting in help_settings.ACCOUNT} == set(IDENTITY)
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    mentioned = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
+    assert {name for name in mentioned if not name.startswith("CALLCTL_URL_")} <= set(named)
+    assert max(map(len, told.splitlines())) <= 120
+
+
+def test_help_of_a_command_is_its_page(capsys: pytest.CaptureFixture[str], callctl: Callctl) -> None:
+    assert callctl("help", "hangup").code == 0
+    by_topic = capsys.readouterr().out
+    callctl("hangup", "--help")
+    assert by_topic == capsys.readouterr().out
+    assert "callctl hangup CAxxx" in by_topic
+
+
+def test_help_alone_is_the_overview(capsys: pytest.CaptureFixture[str], callctl: Callctl) -> None:
+    outcome = callctl("help")
+    assert outcome.code == 0
+    assert "hangup" in capsys.readouterr().out
+    assert "exit-codes, settings" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("args", "near"),
+    [
+        (("hangpu",), "hangup"),
+        (("list", "--statsu", "busy"), "--status"),
+        (("help", "exit-code"), "exit-codes"),
+        (("help", "wtach"), "watch"),
+    ],
+)
+def test_a_slip_gets_the_nearest_name(callctl: Callctl, args: tuple[str, ...], near: str) -> None:
+    outcome = callctl(*args)
+    assert outcome.code == 2
+    assert outcome.err.startswith("callctl: error: ")
+    assert near in outcome.err
