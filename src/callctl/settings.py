@@ -289,7 +289,7 @@ def _signing_tokens(text: str) -> tuple[str, ...]:
 
 
 def _checked_signing_tokens(text: str | None) -> str | None:
-    if text is not None and len(_signing_tokens(text)) not in (1, 2):
+    if text and len(_signing_tokens(text)) not in (1, 2):
         raise SettingsError(
             "CALLCTL_SIGNING_TOKEN takes one token, or two while it is rotated",
             hint="write the new one and the old one with a comma between them",
