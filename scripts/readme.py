@@ -146,11 +146,12 @@ def alike(text: str) -> str:
     """Return a text without what differs from run to run.
 
     SIDs are numbered; those of calls that are ended together are not, since they end in any order. Times of day,
-    milliseconds and process numbers are gone.
+    milliseconds and process numbers are gone, and where a call in real time was when somebody asked on the way.
     """
     known: dict[str, str] = {}
     text = re.sub(r"(?m)^ended: CA[0-9a-f]{32}", "ended: CA", text)
     text = re.sub(r"\bCA[0-9a-f]{32}\b", lambda sid: known.setdefault(sid[0], f"CA#{len(known)}"), text)
+    text = re.sub(r"(?m)^callctl: CA#\d+ is (queued|ringing|in-progress)\n", "", text)
     text = re.sub(r"\(process \d+\)|\b\d+ ms\b", "some", text)
     return re.sub(r"\b(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\b", "12:00:00", text)
 

@@ -83,7 +83,7 @@ def test_what_can_not_be_meant_is_refused(callctl: Callctl, home: Path, args: tu
 
 def test_unverified_events_are_taken_in_and_marked(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
-    forger = {**env, "CALLCTL_SIGNING_TOKEN": "another token than the simulator's"}
+    forger = {**env, "CALLCTL_SIGNING_TOKEN": "f" * 32}
     with Piped(*WATCH, "--unverified", home=home, env=forger) as watch:
         watch.until_said("listening on")
         sid = place(callctl, env)
