@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli.still import Still, standing_still
 from cli.world import World
 from running import Callctl
 
@@ -17,3 +19,14 @@ def world(callctl: Callctl, home: Path) -> Iterator[World]:
     """Return a simulator whose time passes only on demand, and callctl set up for it."""
     with Simulator(port=0, seed=1, manual_clock=True) as simulator:
         yield World(simulator, callctl, home)
+
+
+@pytest.fixture
+def still(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
+    """Return a simulator whose calendar stands still, in UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    with standing_still(callctl) as still:
+        yield still
+    monkeypatch.undo()
+    time.tzset()

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cli.still import NOON, Still, standing_still
+from cli.still import NOON, Still
 from cli.telling import store_of, tell
-from running import Callctl, Outcome
+from running import Outcome
 
 from callctl.actions import ActionEvent
 
@@ -212,16 +211,6 @@ COMMANDS: list[Callable[[Stage], Outcome]] = [
     wait_in_vain,
 ]
 FORMS = ("terminal", "no-color", "pipe", "json")
-
-
-@pytest.fixture
-def still(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    with standing_still(callctl) as still:
-        yield still
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.parametrize("form", FORMS)

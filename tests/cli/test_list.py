@@ -2,8 +2,6 @@
 
 import json
 import re
-import time
-from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -15,16 +13,6 @@ from callctl.cli.progress import AFTER
 from callctl.simulator import Simulator
 
 BUSY, ANSWERS, RINGS = "+12025550102", "+12025550100", "+12025550103"
-
-
-@pytest.fixture
-def still(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    with standing_still(callctl) as still:
-        yield still
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cli.still import NOON, Still, standing_still
+from cli.still import NOON, Still
 from cli.telling import store_of, tell
 from gateway.scripted import Handler, Server, call, reply
 from running import Callctl
@@ -19,16 +18,6 @@ from callctl.store.sqlite import SqliteStore
 
 ANSWERS = "+12025550100"
 ACCOUNT = "AC" + "0" * 32
-
-
-@pytest.fixture
-def still(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    with standing_still(callctl) as still:
-        yield still
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

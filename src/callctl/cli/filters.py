@@ -162,8 +162,13 @@ def read_filters(
     return filters
 
 
+def words_in(given: Sequence[str]) -> list[str]:
+    """Return the words of an option that may be repeated and may hold several, with commas between them."""
+    return [word.strip() for text in given for word in text.split(",") if word.strip()]
+
+
 def _statuses(live: bool, given: Sequence[str]) -> tuple[str, ...]:
-    named = [word.strip() for text in given for word in text.split(",") if word.strip()]
+    named = words_in(given)
     if given and not named:
         # Not the same as no --status: a script's variable was empty, and all calls would match.
         raise UsageError("--status names no status", hint=f"one of {', '.join(REST_STATUSES)}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from callctl.session.following import Follower
-from callctl.session.plan import Plan, PortHeldError, Ready, View
+from callctl.session.plan import Plan, PortHeldError, Ready
 from callctl.session.watching import Session
+from callctl.views.view import View
 
 __all__ = ["Follower", "Plan", "PortHeldError", "Ready", "Session", "View"]

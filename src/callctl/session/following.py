@@ -15,10 +15,11 @@ from callctl.background import in_daemon_thread
 from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.session.picture import Picture
-from callctl.session.plan import Plan, Ready, View
+from callctl.session.plan import Plan, Ready
 from callctl.settings import Settings
 from callctl.store.reader import Reader
 from callctl.views.header import Header
+from callctl.views.view import View
 
 # Seconds between two looks into the store, and between two questions whether the other watch is still there.
 LOOK_INTERVAL = 0.25

@@ -11,8 +11,8 @@ from typing import Protocol
 from callctl.actions import REHEARSED, ActionEvent
 from callctl.board import Board, Change, Snapshot
 from callctl.events import CallEvent
-from callctl.session.plan import View
 from callctl.views.header import Header
+from callctl.views.view import View
 
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
@@ -110,8 +110,8 @@ class Picture:
             how, text = self._told.popleft()
             how(view, text)
         changes: list[Change] = []
-        while self._queue:
-            if len(changes) % AT_ONCE == AT_ONCE - 1:
+        for number in range(len(self._queue)):  # what comes meanwhile is for the next frame, so that this one is drawn
+            if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)  # callbacks are answered meanwhile
             event = self._queue.popleft()
             change = self.board.apply(event)

@@ -1,45 +1,16 @@
-"""What a watch is asked to do, what it says of itself, and what it shows itself on."""
+"""What a watch is asked to do, and what it says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from callctl.actions import ActionEvent
-from callctl.board import Change, Snapshot
 from callctl.documents import Documents
 from callctl.errors import PortTakenError
-from callctl.events import CallEvent
 from callctl.presence import WatchRecord
 from callctl.tunnel import NGROK_AGENT
-from callctl.views.header import Header
-
-
-class View(Protocol):
-    """What a session shows itself on."""
-
-    def event(self, event: CallEvent, change: Change | None) -> None:
-        """Take notice of one event and of what it changed on the board, if anything."""
-
-    def action(self, action: ActionEvent) -> None:
-        """Take notice of what a command or a rule asked of a call, and of the answer."""
-
-    def note(self, text: str) -> None:
-        """Tell something that is no event."""
-
-    def trouble(self, text: str) -> None:
-        """Tell of something that went wrong, so that it is not overlooked."""
-
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
-        """Show the board as it is now."""
-
-    def is_stale(self) -> bool:
-        """Tell whether what is shown no longer fits, for example because the terminal has another size."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was found."""
 
 
 @dataclass(frozen=True, slots=True)

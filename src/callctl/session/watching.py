@@ -23,13 +23,14 @@ from callctl.listener import Listener
 from callctl.poller import Poller, Source
 from callctl.session.behind import BehindWatch
 from callctl.session.picture import Picture, Rules
-from callctl.session.plan import Plan, PortHeldError, Ready, View
+from callctl.session.plan import Plan, PortHeldError, Ready
 from callctl.session.reach import Reach
 from callctl.session.retention import Retention
 from callctl.session.unheard import Asked, Here, Unheard
 from callctl.settings import Settings
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
+from callctl.views.view import View
 
 # Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
 POLL_INTERVAL = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from callctl.board import Family, Leg, Snapshot
 
@@ -13,31 +13,7 @@ if TYPE_CHECKING:
     from callctl.board import Change
     from callctl.events import CallEvent
     from callctl.views.header import Header
-
-
-class View(Protocol):
-    """What the chosen part is shown on."""
-
-    def event(self, event: CallEvent, change: Change | None) -> None:
-        """Take notice of an event."""
-
-    def action(self, action: ActionEvent) -> None:
-        """Take notice of an action."""
-
-    def note(self, text: str) -> None:
-        """Tell something."""
-
-    def trouble(self, text: str) -> None:
-        """Tell of something that went wrong."""
-
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
-        """Show the board."""
-
-    def is_stale(self) -> bool:
-        """Tell whether what is shown no longer fits."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was found."""
+    from callctl.views.view import View
 
 
 @dataclass(frozen=True, slots=True)

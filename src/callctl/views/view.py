@@ -1,0 +1,36 @@
+"""What a watch shows itself on: a live table, lines, JSON Lines, or a part of one of these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from callctl.actions import ActionEvent
+    from callctl.board import Change, Snapshot
+    from callctl.events import CallEvent
+    from callctl.views.header import Header
+
+
+class View(Protocol):
+    """What a session shows itself on."""
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Take notice of one event and of what it changed on the board, if anything."""
+
+    def action(self, action: ActionEvent) -> None:
+        """Take notice of what a command or a rule asked of a call, and of the answer."""
+
+    def note(self, text: str) -> None:
+        """Tell something that is no event."""
+
+    def trouble(self, text: str) -> None:
+        """Tell of something that went wrong, so that it is not overlooked."""
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        """Show the board as it is now."""
+
+    def is_stale(self) -> bool:
+        """Tell whether what is shown no longer fits, for example because the terminal has another size."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
