@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:
@@ -39,3 +40,22 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, daemon=True, name="callctl-request").start()
     return await future
+
+
+class AfterTurn(Generic[*Ts]):
+    """Calls a function for each thing put here, once the event loop's present turn is over: one wake-up for all."""
+
+    def __init__(self, call: Callable[[*Ts], None]) -> None:
+        self._call = call
+        self._waiting: list[tuple[*Ts]] = []
+
+    def put(self, *args: *Ts) -> None:
+        """Have the function called with these arguments. Only within an event loop."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._call_all)
+        self._waiting.append(args)
+
+    def _call_all(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for args in waiting:
+            self._call(*args)

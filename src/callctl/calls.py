@@ -140,7 +140,7 @@ def format_date(moment: datetime | None) -> str | None:
 
 def parse_int(value: object) -> int | None:
     """Read a whole number that may come as text (Twilio) or as a number (SignalWire); None for anything else."""
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return None
     try:
         return int(str(value).strip())

@@ -56,6 +56,8 @@ _FINAL_WEIGHTS: dict[str, int] = {
     CallStatus.BUSY: 4,
     CallStatus.COMPLETED: 5,
 }
+# Callbacks count before requests for TwiML, and those before polls.
+_TOLD = {CALLBACK: 2, TWIML_REQUEST: 1}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -132,34 +134,28 @@ class CallEvent:
         return _read_call(form, key=key, received_at=received_at, kind=kind)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> CallEvent:
+    def from_record(cls, record: str) -> CallEvent:
         """Read back what :meth:`to_record` gave.
 
         Raises:
             ValueError: It is no record of an event, or of a version to come.
         """
-        try:
-            if record["v"] != 1:
-                raise ValueError(f"an event record of version {record['v']!r}")
-            form = tuple((str(name), str(value)) for name, value in record["form"])
-            received_at = _EPOCH + timedelta(microseconds=int(record["received_at"]))
-            key, kind, verified = str(record["key"]), str(record["kind"]), bool(record["verified"])
-        except (KeyError, TypeError) as error:
-            raise ValueError("not the record of an event") from error
+        key, kind, received_at, verified, form = _read_lines(record) if record.startswith("2\n") else _read_json(record)
         if kind in (POLLED, MISSED):
             return _read_call(form, key=key, received_at=received_at, kind=kind)
         return _read_form(form, key=key, received_at=received_at, verified=verified)
 
-    def to_record(self) -> dict[str, Any]:
-        """Return what a store keeps: JSON values only, ``received_at`` in microseconds since 1970."""
-        return {
-            "v": 1,
-            "key": self.key,
-            "kind": self.kind,
-            "received_at": microseconds(self.received_at),
-            "verified": self.verified,
-            "form": self.form,
-        }
+    def to_record(self) -> str:
+        """Return what a store keeps: a line for each name and each value, or JSON where one of them has lines itself.
+
+        ``received_at`` is in microseconds since 1970.
+        """
+        at = microseconds(self.received_at)
+        lines = "\n".join(chain(("2", self.key, self.kind, str(at), str(int(self.verified))), *self.form))
+        if lines.count("\n") == 4 + 2 * len(self.form) and "\0" not in lines:
+            return lines
+        told = {"v": 1, "key": self.key, "kind": self.kind, "received_at": at, "verified": self.verified}
+        return _encode(told | {"form": self.form})
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``watch --json`` writes: times in RFC 3339, a repeated name's values as an array."""
@@ -207,11 +203,11 @@ class CallEvent:
         Life-cycle rank first; then SequenceNumber, Timestamp, and the order of ends; callbacks before polls; the key
         at last, so that no two events are equal and the outcome never hangs on the order of arrival.
         """
-        number = min(max(self.sequence_number + 1, 0), 10**10 - 1) if self.sequence_number is not None else 0
-        moment = max(microseconds(self.timestamp), 0) if self.timestamp else 0
-        weight = _FINAL_WEIGHTS.get(self.status, 0)
-        told = {CALLBACK: 2, TWIML_REQUEST: 1}.get(self.kind, 0)
-        return f"{self.rank}{number:010d}{moment:018d}{weight}{told}{self.key[:16]}"
+        number = self.sequence_number
+        number = 0 if number is None else min(max(number + 1, 0), 10**10 - 1)
+        moment = 0 if self.timestamp is None else max(microseconds(self.timestamp), 0)
+        rank, weight = _RANKS.get(self.status, 0), _FINAL_WEIGHTS.get(self.status, 0)
+        return f"{rank}{number:010d}{moment:018d}{weight}{_TOLD.get(self.kind, 0)}{self.key[:16]}"
 
 
 def microseconds(moment: datetime) -> int:
@@ -225,6 +221,27 @@ def from_microseconds(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
+def _read_lines(record: str) -> tuple[str, str, datetime, bool, Form]:
+    try:
+        _, key, kind, at, verified, *flat = record.split("\n")
+        form = tuple(zip(flat[::2], flat[1::2], strict=True))
+        return key, kind, from_microseconds(int(at)), verified == "1", form
+    except (ValueError, OverflowError) as error:
+        raise ValueError("not the record of an event") from error
+
+
+def _read_json(record: str) -> tuple[str, str, datetime, bool, Form]:
+    try:
+        told = json.loads(record)
+        if told["v"] != 1:
+            raise ValueError(f"an event record of version {told['v']!r}")
+        form = tuple((str(name), str(value)) for name, value in told["form"])
+        at = from_microseconds(int(told["received_at"]))
+        return str(told["key"]), str(told["kind"]), at, bool(told["verified"]), form
+    except (KeyError, TypeError, OverflowError, json.JSONDecodeError) as error:
+        raise ValueError("not the record of an event") from error
+
+
 def _form_and_key(pairs: Iterable[tuple[str, str]], *, world: str) -> tuple[Form, str]:
     form = tuple(pairs)
     try:
@@ -236,10 +253,9 @@ def _form_and_key(pairs: Iterable[tuple[str, str]], *, world: str) -> tuple[Form
 
 def _key(form: Form, world: str) -> str:
     # The sorted form, because some senders number nothing or everything 0.
-    ordered = sorted(form)
-    text = "\0".join((world, *chain.from_iterable(ordered)))
+    text = "\0".join((world, *sorted(map("\0".join, form))))
     if text.count("\0") != 2 * len(form):  # a NUL within: as JSON, so that no two forms run together
-        text = "\0" + _encode([world, ordered])
+        text = "\0" + _encode([world, sorted(form)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

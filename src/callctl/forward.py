@@ -144,14 +144,16 @@ async def _read(reply: aiohttp.ClientResponse) -> bytes:
 
 
 def _headers(received: Received) -> CIMultiDict[str]:
+    headers = [(_text(name), _text(value)) for name, value in received.headers]
     named = {
-        word.strip().lower()
-        for name, value in received.headers
-        if name.lower() == "connection"
-        for word in value.split(",")
+        word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
     }
-    kept = [(name, value) for name, value in received.headers if name.lower() not in _HOP | named]
+    kept = [(name, value) for name, value in headers if name.lower() not in _HOP | named]
     return CIMultiDict(kept)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
 
 
 def _why(error: aiohttp.ClientError) -> str:

@@ -137,42 +137,38 @@ async def receive(request: web.BaseRequest, *, limits: Limits) -> Received:
         BodyRefusedError: The body or the form is too long, comes too slowly, or breaks off.
     """
     body = await _read_body(request, limits=limits)
-    target = target_of(request)
-    is_json = request.method != "GET" and request.content_type == "application/json"
+    target, headers, json_body = target_of(request), request.headers, None
+    pairs: tuple[tuple[str, str], ...] = ()
     if request.method == "GET":
         pairs = _pairs(target.partition("?")[2])
+    elif _is_json(request):
+        json_body = body
     else:
-        pairs = [] if is_json else _pairs(body.decode("utf-8", "replace"))
-    signed = SignedRequest.read(
-        target,
-        request.headers,
-        pairs=() if request.method == "GET" else pairs,
-        json_body=body if is_json else None,
-    )
-    headers = tuple(request.headers.items())
-    return Received(request.method, target, headers, body, tuple(pairs), signed, request.headers.get("Host"))
+        pairs = _pairs(body.decode("utf-8", "replace"))
+    signed = SignedRequest.read(target, headers, pairs=() if request.method == "GET" else pairs, json_body=json_body)
+    return Received(request.method, target, request.raw_headers, body, pairs, signed, headers.get("Host"))
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
-    """Do what ``parse_qsl`` does, blanks kept, in a quarter of the time: few parts have anything to unescape."""
+def _is_json(request: web.BaseRequest) -> bool:
+    told = request.headers.get("Content-Type", "")
+    # What Twilio sends is known without parsing.
+    return not told.startswith("application/x-www-form-urlencoded") and request.content_type == "application/json"
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """Do what ``parse_qsl`` does, blanks kept, in a fraction of the time: most parts were read a moment ago."""
     if text.count("&") >= _MOST_FIELDS:
         raise BodyRefusedError(400)
-    pairs = []
-    for part in text.split("&"):
-        if part:
-            name, _, value = part.partition("=")
-            if "%" in part or "+" in part:
-                name, value = _unescaped(name), _unescaped(value)
-            pairs.append((name, value))
-    return pairs
+    return tuple([_short_pair(part) if len(part) <= _SHORT else _pair(part) for part in text.split("&") if part])
 
 
-def _unescaped(text: str) -> str:
-    return _unescaped_short(text) if len(text) <= _SHORT else unquote_plus(text)
+def _pair(part: str) -> tuple[str, str]:
+    name, _, value = part.partition("=")
+    return unquote_plus(name), unquote_plus(value)
 
 
-# Numbers and times come again and again. Short ones only, so that nobody can fill the memory.
-_unescaped_short = lru_cache(maxsize=1024)(unquote_plus)
+# Names, numbers and times come again and again. Short ones only, so that nobody can fill the memory.
+_short_pair = lru_cache(maxsize=1024)(_pair)
 
 
 async def _read_body(request: web.BaseRequest, *, limits: Limits) -> bytes:

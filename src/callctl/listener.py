@@ -6,7 +6,6 @@ store when it is answered for is lost. Nothing slow stands before the answer but
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +15,7 @@ from aiohttp import web
 
 from callctl import __version__
 from callctl.accepting import Door
+from callctl.background import AfterTurn
 from callctl.endpoint import Address, gates
 from callctl.errors import StoreError
 from callctl.events import TWIML_REQUEST, CallEvent, NotACallEventError
@@ -68,7 +68,7 @@ class Listener:
     ) -> None:
         self._keys, self._other_keys, self._account_sid = keys, other_keys, account_sid
         self._world, self._store, self._now, self._limits = world, store, now, limits or Limits()
-        self._behind, self._on_event, self._on_trouble = behind or NothingBehind(), on_event, on_trouble
+        self._behind, self._stored, self._on_trouble = behind or NothingBehind(), AfterTurn(on_event), on_trouble
         self.health: dict[str, object] = {"status": "ok", "nonce": nonce, "version": __version__}
         self._door: Door | None = None
         self._store_works = True
@@ -142,8 +142,7 @@ class Listener:
         self.accepted += is_new
         self.duplicates += not is_new
         self.last_callback_at = event.received_at
-        # Called once this task, which goes on to write the answer, has let go.
-        asyncio.get_running_loop().call_soon(self._on_event, event, is_new)
+        self._stored.put(event, is_new)  # told of once this task, which goes on to write the answer, has let go
         if event.kind == TWIML_REQUEST or place != self.address.path:
             return await self._behind.twiml(place, received)
         self._behind.passed(received)

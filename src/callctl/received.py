@@ -20,7 +20,7 @@ class Received:
 
     method: str
     target: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     pairs: tuple[tuple[str, str], ...]
     signed: SignedRequest

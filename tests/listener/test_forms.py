@@ -15,12 +15,12 @@ PIECES = st.sampled_from(["&", "=", "%", "+", "%2B", "%41", "%ff", "%C3%A9", "%0
 
 @given(st.lists(PIECES, max_size=60).map("".join))
 def test_a_form_is_read_as_by_the_standard_library(text: str) -> None:
-    assert _pairs(text) == parse_qsl(text, keep_blank_values=True)
+    assert _pairs(text) == tuple(parse_qsl(text, keep_blank_values=True))
 
 
 @pytest.mark.parametrize("value", ["%2B" * 21, "%2B" * 22, "a+" * 400, "%e9" * 3000])
 def test_long_values_are_unescaped_too(value: str) -> None:
-    assert _pairs(f"To={value}") == parse_qsl(f"To={value}")
+    assert _pairs(f"To={value}") == tuple(parse_qsl(f"To={value}"))
 
 
 def test_a_form_of_more_fields_than_anybody_sends_is_refused() -> None:

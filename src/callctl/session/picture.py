@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -16,6 +17,8 @@ from callctl.views.view import View
 
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
+# A frame stays for so many times what drawing it took: neither a slow terminal nor a large table holds up callbacks.
+REST = 20
 AT_ONCE = 100  # events told to the board before others get their turn
 
 
@@ -56,6 +59,7 @@ class Picture:
         self._wake = asyncio.Event()
         self._stopping = False
         self._drawn: Header | None = None
+        self._pause = SHORTEST_FRAME
 
     def event(self, event: CallEvent) -> None:
         """Take an event for the board; it is told of with the next frame."""
@@ -98,7 +102,7 @@ class Picture:
                 await self._wake.wait()
         if not self._stopping:
             self._wake.clear()
-            await asyncio.sleep(SHORTEST_FRAME)
+            await asyncio.sleep(self._pause)
 
     async def _show_news(self, view: View) -> None:
         """Tell the view what came, and have it draw if there is anything new to see."""
@@ -135,8 +139,10 @@ class Picture:
         return self.board.snapshot().live > 0 or (header is not None and header.last_callback_at is not None)
 
     def _draw(self, view: View) -> None:
+        began = time.perf_counter()
         self._drawn = self._header()
         view.refresh(self.board.snapshot(), self._drawn)
+        self._pause = min(max(SHORTEST_FRAME, REST * (time.perf_counter() - began)), COUNTING_FRAME)
 
 
 def _note(view: View, text: str) -> None:

@@ -207,7 +207,7 @@ class Reader:
 
 
 def _event(record: object) -> CallEvent:
-    return CallEvent.from_record(json.loads(str(record)))
+    return CallEvent.from_record(str(record))
 
 
 def _call_row(row: tuple[object, ...]) -> CallRow:

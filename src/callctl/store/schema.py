@@ -81,6 +81,8 @@ MIGRATIONS = (
     ALTER TABLE placed_calls ADD COLUMN events TEXT NOT NULL DEFAULT '';
     CREATE INDEX placed_calls_by_time ON placed_calls (world, at);
     """,
+    # From here on an event's record may be lines as well as JSON, which an older callctl can't read.
+    "",
 )
 
 _making = threading.Lock()  # between making a file and closing it nobody else of this process may have it open

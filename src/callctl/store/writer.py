@@ -57,8 +57,6 @@ _Call = tuple[str, str | None, str, str, int, int]
 _NO_CALL = (None,) * 6
 _NO_EVENT = (None,) * 3
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 
 class _Entry(NamedTuple):
     """An event made ready to be written, and the future of the one who waits for it."""
@@ -230,7 +228,7 @@ def _entry(event: CallEvent, waiting: Future[bool] | asyncio.Future[bool]) -> _E
         int(event.is_final),
         microseconds(event.received_at),
     )
-    return _Entry(call, short_key(event.key), _encode(event.to_record()), waiting)
+    return _Entry(call, short_key(event.key), event.to_record(), waiting)
 
 
 def _first_of_each(entries: Sequence[_Entry], new: set[str]) -> list[bool]:

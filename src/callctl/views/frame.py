@@ -127,24 +127,24 @@ def _plain(lines: Sequence[str]) -> list[Line]:
 def _table(frame: Frame, *, width: int, room: int) -> list[Text]:
     """Return the legs that fit, and how many do not: only what is visible is drawn, however many legs there are."""
     head = [columns(width=width)] if width >= WIDE else []
-    drawn, is_all = _fill(_rows(frame, width=width), room=room - len(head))
-    if not is_all:
-        drawn, _ = _fill(_rows(frame, width=width), room=room - len(head) - 1)
+    drawn = _fitting(_rows(frame, width=width), room=room - len(head))
     hidden = frame.snapshot.live + frame.snapshot.ended - sum(row.legs for row in drawn)
     body = [line for row in drawn for line in row.lines]
     more = f" … {hidden} more {'leg' if hidden == 1 else 'legs'}: make the window higher"
     return [*head, *body, *([text(more, "dim")] if hidden else [])]
 
 
-def _fill(rows: Iterator[Row], *, room: int) -> tuple[list[Row], bool]:
-    """Take rows while they fit; tell whether these were all."""
+def _fitting(rows: Iterator[Row], *, room: int) -> list[Row]:
+    """Return all rows if they fit, else as many as leave a line for saying how many do not."""
     taken: list[Row] = []
     for row in rows:
+        taken.append(row)
         room -= len(row.lines)
         if room < 0:
-            return taken, False
-        taken.append(row)
-    return taken, True
+            while taken and room < 1:
+                room += len(taken.pop().lines)
+            break
+    return taken
 
 
 def _rows(frame: Frame, *, width: int) -> Iterator[Row]:

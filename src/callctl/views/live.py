@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,7 +15,9 @@ from callctl.views.header import Header
 from callctl.views.lines import action_line, short_line
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleDimensions, RenderableType
+    from rich.console import Console, ConsoleDimensions, ConsoleOptions
+    from rich.segment import Segment
+    from rich.text import Text
 
     from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
@@ -83,10 +85,25 @@ class LiveView:
                 self._picture(replace(self._last, foot=()), height=max(self._console.height, LAST_FRAME_LINES))
             )
 
-    def _picture(self, frame: Frame, *, height: int) -> RenderableType:
-        from rich.console import Group
+    def _picture(self, frame: Frame, *, height: int) -> _Lines:
+        return _Lines(draw(frame, width=self._console.width, height=height))
 
-        return Group(*draw(frame, width=self._console.width, height=height))
+
+class _Lines:
+    """Lines that fit, for rich to paint as they are: wrapping them anew would take most of a frame's time."""
+
+    def __init__(self, lines: Sequence[Text]) -> None:
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, _options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for line in self._lines:
+            if line.spans:
+                yield from line.render(console)
+            else:  # rich's own rendering would leave the style of the whole line out
+                yield Segment(line.plain, console.get_style(line.style))
+            yield Segment.line()
 
 
 def _line(told: CallEvent | ActionEvent | Line) -> Line:
