@@ -6,7 +6,6 @@ the two take turns, so that whatever else the machine does disturbs both. `--eve
 """
 
 import argparse
-import json
 import os
 import sqlite3
 import statistics
@@ -79,10 +78,12 @@ def span(load: Load) -> range:
 
 def compare(store: Path, sent: Sequence[tuple[int, int]]) -> Row:
     """Hold a store against what was acknowledged, by a look into the file alone."""
+    from callctl.events import CallEvent
+
     kept: Counter[tuple[int, int]] = Counter()
     with sqlite3.connect(store) as connection:
         for (record,) in connection.execute("SELECT record FROM events"):
-            told = dict(json.loads(record)["form"])
+            told = dict(CallEvent.from_record(record).form)
             kept[int(told["CallSid"][2:], 16), int(told["SequenceNumber"])] += 1
     connection.close()
     lost = sum(one not in kept for one in set(sent))
