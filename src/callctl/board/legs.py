@@ -95,7 +95,6 @@ class Fold:
     __slots__ = ("_facts", "_first_at", "_heard_at", "_keys", "_last_at", "_steps", "_verified", "_winner")
 
     def __init__(self, event: CallEvent) -> None:
-        # Of the winner only what the leg shows is kept, not its form.
         self._winner = _Standing.of(event)
         self._facts: dict[str, tuple[str, Any]] = {}
         self._steps: dict[str, tuple[int, datetime]] = {}
@@ -120,10 +119,9 @@ class Fold:
 
     def absorb(self, event: CallEvent) -> None:
         """Take in an event."""
-        standing = _Standing.of(event)
-        if standing.order > self._winner.order:
-            self._winner = standing
-        facts, order = self._facts, standing.order
+        facts, order = self._facts, event.order
+        if order > self._winner.order:
+            self._winner = _Standing.of(event)
         for name, value in zip(_FACTS, _facts_of(event), strict=True):
             if value is not None and value != "":
                 held = facts.get(name)
@@ -176,7 +174,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """The part of an event that decides a leg's status."""
+    """The part of an event that decides a leg's status; its form is not kept."""
 
     order: str
     rank: int
