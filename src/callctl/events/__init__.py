@@ -1,0 +1,229 @@
+"""CallEvent: one thing that was told about a call, by a status callback, a TwiML request or a poll.
+
+An event keeps the whole form as it came; every other field is read from it. A record therefore holds the form alone,
+and an event read back from an old store gains whatever this module has learnt to read since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from callctl.calls import Call, format_date, is_final, parse_int
+from callctl.events.forms import Form, as_object, facts_of, form_and_key, is_twiml_request
+from callctl.events.life import (
+    CALLBACK,
+    MISSED,
+    POLLED,
+    SAME_STATUS,
+    TWIML_REQUEST,
+    event_name,
+    order_of,
+    rank_of,
+)
+from callctl.events.records import Record, read_record
+from callctl.events.times import from_microseconds, microseconds, read_timestamp
+
+__all__ = [
+    "CALLBACK",
+    "MISSED",
+    "POLLED",
+    "TWIML_REQUEST",
+    "CallEvent",
+    "NotACallEventError",
+    "event_name",
+    "from_microseconds",
+    "microseconds",
+    "rank_of",
+]
+
+
+class NotACallEventError(ValueError):
+    """A request that tells no call's status: a conference's or a recording's callback, or something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """What was told about one leg at one moment.
+
+    ``kind`` says who told it: ``callback``, ``twiml-request``, ``polled`` or ``missed``. ``event`` is Twilio's event
+    name, or the status where there is no name for it. ``timestamp`` is when the event fired, ``received_at`` when it
+    got here; both are aware and in UTC. ``duration`` is in seconds: ``CallDuration``, never ``Duration``, which is in
+    minutes (sheet section 5). ``form`` is all that came, in its order.
+    """
+
+    key: str
+    kind: str
+    received_at: datetime
+    call_sid: str
+    parent_call_sid: str | None
+    account_sid: str
+    event: str
+    status: str
+    direction: str
+    from_: str
+    to: str
+    sequence_number: int | None
+    timestamp: datetime | None
+    duration: int | None
+    sip_response_code: str | None
+    answered_by: str | None
+    caller_name: str | None
+    verified: bool
+    form: Form
+    # A text by which events of one call sort: the greatest tells the status. The store and the board both ask for it.
+    order: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        order = order_of(
+            status=self.status, number=self.sequence_number, timestamp=self.timestamp, kind=self.kind, key=self.key
+        )
+        object.__setattr__(self, "order", order)
+
+    @classmethod
+    def from_form(
+        cls,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        received_at: datetime,
+        world: str,
+        verified: bool,
+    ) -> CallEvent:
+        """Read the form of a status callback or of a TwiML request (sheet section 5).
+
+        Args:
+            pairs: Names and values as they came, blanks included. Of a repeated name the first value counts.
+            received_at: When the request arrived.
+            world: The account and API address it belongs to; part of the key.
+            verified: Whether the request's signature was found right.
+
+        Raises:
+            NotACallEventError: There is no CallSid or no CallStatus.
+        """
+        form, key = form_and_key(pairs, world=world)
+        return _read_form(form, key=key, received_at=received_at, verified=verified)
+
+    @classmethod
+    def from_call(cls, call: Call, *, received_at: datetime, world: str, kind: str = POLLED) -> CallEvent:
+        """Make an event of a call that REST listed or fetched: ``polled``, or ``missed`` for an end not told before.
+
+        Polling the same facts again gives the same key, so a store holds them once.
+        """
+        form, key = form_and_key(facts_of(call), world=world)
+        return _read_call(form, key=key, received_at=received_at, kind=kind)
+
+    @classmethod
+    def from_record(cls, record: str) -> CallEvent:
+        """Read back what :meth:`to_record` gave.
+
+        Raises:
+            ValueError: It is no record of an event, or of a version to come.
+        """
+        key, kind, received_at, verified, form = read_record(record)
+        if kind in (POLLED, MISSED):
+            return _read_call(form, key=key, received_at=received_at, kind=kind)
+        return _read_form(form, key=key, received_at=received_at, verified=verified)
+
+    def to_record(self) -> str:
+        """Return what a store keeps."""
+        return Record(self.key, self.kind, self.received_at, self.verified, self.form).write()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``watch --json`` writes: times in RFC 3339, a repeated name's values as an array."""
+        return {
+            "v": 1,
+            "type": "event",
+            "source": self.kind,
+            "verified": self.verified,
+            "received_at": format_date(self.received_at),
+            "timestamp": format_date(self.timestamp),
+            "event": self.event,
+            "call_sid": self.call_sid,
+            "parent_call_sid": self.parent_call_sid,
+            "account_sid": self.account_sid or None,
+            "status": self.status,
+            "direction": self.direction or None,
+            "from": self.from_ or None,
+            "to": self.to or None,
+            "sequence_number": self.sequence_number,
+            "duration": self.duration,
+            "sip_response_code": self.sip_response_code,
+            "answered_by": self.answered_by,
+            "caller_name": self.caller_name,
+            "form": as_object(self.form),
+        }
+
+    @property
+    def moment(self) -> datetime:
+        """When it happened: the event's own time stamp, else when it was received."""
+        return self.timestamp or self.received_at
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it tells the end of the leg."""
+        return is_final(self.status)
+
+    @property
+    def rank(self) -> int:
+        """How far along a call's life the status is; 0 for one that nobody knows."""
+        return rank_of(self.status)
+
+
+def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -> CallEvent:
+    fields = dict(reversed(form))
+    sid, told = fields.get("CallSid", "").strip(), fields.get("CallStatus", "").strip()
+    if not sid or not told:
+        raise NotACallEventError(f"no {'CallStatus' if sid else 'CallSid'} in the request")
+    status = SAME_STATUS.get(told, told)
+    parent = fields.get("ParentCallSid", "").strip()
+    is_request = is_twiml_request(fields, status)
+    return CallEvent(
+        key=key,
+        kind=TWIML_REQUEST if is_request else CALLBACK,
+        received_at=received_at,
+        call_sid=sid,
+        parent_call_sid=parent if parent and parent != sid else None,
+        account_sid=fields.get("AccountSid", ""),
+        event=TWIML_REQUEST if is_request else event_name(status),
+        status=status,
+        direction=fields.get("Direction", ""),
+        from_=fields.get("From") or fields.get("Caller", ""),
+        to=fields.get("To") or fields.get("Called", ""),
+        sequence_number=parse_int(fields.get("SequenceNumber")),
+        timestamp=read_timestamp(fields.get("Timestamp")),
+        duration=parse_int(fields.get("CallDuration")),
+        sip_response_code=fields.get("SipResponseCode") or None,
+        answered_by=fields.get("AnsweredBy") or None,
+        caller_name=fields.get("CallerName") or None,
+        verified=verified,
+        form=form,
+    )
+
+
+def _read_call(form: Form, *, key: str, received_at: datetime, kind: str) -> CallEvent:
+    call = Call.from_resource(dict(form))
+    began = call.start_time or call.date_created
+    parent = call.parent_call_sid
+    return CallEvent(
+        key=key,
+        kind=kind,
+        received_at=received_at,
+        call_sid=call.sid,
+        parent_call_sid=parent if parent != call.sid else None,
+        account_sid=call.account_sid,
+        event=event_name(call.status),
+        status=call.status,
+        direction=call.direction,
+        from_=call.from_,
+        to=call.to,
+        sequence_number=None,
+        timestamp=(call.end_time or began) if call.is_final else began,
+        duration=call.duration,
+        sip_response_code=None,
+        answered_by=call.answered_by,
+        caller_name=call.caller_name,
+        verified=True,  # it came from the API itself
+        form=form,
+    )
