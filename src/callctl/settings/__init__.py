@@ -1,0 +1,22 @@
+"""Settings: where each comes from, how its value is read, and what they are once resolved."""
+
+from __future__ import annotations
+
+from callctl.settings.resolved import Credentials, Settings
+from callctl.settings.sources import IDENTITY, PLAIN, SECRETS, load
+from callctl.settings.values import DEFAULT_PORT, FLAG, TWILIO_API_URL, URL_PREFIX, NamedUrl, url_name
+
+__all__ = [
+    "DEFAULT_PORT",
+    "FLAG",
+    "IDENTITY",
+    "PLAIN",
+    "SECRETS",
+    "TWILIO_API_URL",
+    "URL_PREFIX",
+    "Credentials",
+    "NamedUrl",
+    "Settings",
+    "load",
+    "url_name",
+]

@@ -1,0 +1,137 @@
+"""Where settings come from, in order, and which of them must come from one place together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from callctl.errors import SettingsError
+from callctl.settings import values as read
+from callctl.settings.resolved import Settings
+from callctl.settings.values import FLAG, URL_PREFIX
+
+# One set, taken whole from the first source that has any of them. Otherwise a .env in somebody's repository could
+# name its own server and be sent the token that the shell exports, or simulator settings could mix with real ones.
+# The signing token and the region belong to it: they say whose signature counts and where the token goes.
+IDENTITY = (
+    "TWILIO_ACCOUNT_SID",
+    "TWILIO_AUTH_TOKEN",
+    "TWILIO_API_KEY",
+    "TWILIO_API_SECRET",
+    "TWILIO_REGION",
+    "TWILIO_EDGE",
+    "CALLCTL_API_URL",
+    "CALLCTL_SIGNING_TOKEN",
+)
+PLAIN = ("CALLCTL_FROM", "CALLCTL_PUBLIC_URL", "CALLCTL_PORT", "CALLCTL_STORE")
+SECRETS = frozenset({"TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"})
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    cwd: Path,
+    env_file: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Settings:
+    """Resolve the settings: ``overrides`` (from flags), then the named file, the environment, and a ``.env`` found.
+
+    Raises:
+        SettingsError: A named file can't be read, or a value is malformed.
+    """
+    given = env_file or environ.get("CALLCTL_ENV_FILE")
+    named = cwd / Path(given).expanduser() if given else None
+    found = _find_env_file(cwd)
+    layers = [
+        *([(str(named), _read_env_file(named))] if named else []),
+        ("environment", {key: value for key, value in environ.items() if value}),
+        *([(str(found), _read_env_file(found))] if found else []),
+    ]
+    values, sources = _merge(layers)
+    token_account_sid = read.account_sid(values, sources)
+    for key, value in (overrides or {}).items():
+        values[key], sources[key] = value, FLAG
+    above = found if found and found.parent != cwd.resolve() and _used(found, sources) else None
+    settings = _build(values, sources, environ=environ, env_file_above=above)
+    is_owner = token_account_sid in (None, settings.account_sid)
+    return settings if is_owner else replace(settings, token_account_sid=token_account_sid)
+
+
+def _used(path: Path, sources: Mapping[str, str]) -> bool:
+    return str(path) in sources.values()
+
+
+def _find_env_file(cwd: Path) -> Path | None:
+    here = cwd.resolve()
+    candidates = (folder / ".env" for folder in (here, *here.parents))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    try:
+        # Not interpolated: a ${TWILIO_AUTH_TOKEN} inside a URL would send the token away.
+        with path.open(encoding="utf-8") as stream:
+            return {key: value for key, value in dotenv_values(stream=stream, interpolate=False).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise SettingsError(
+            f"can't read the settings file {path}: {reason}",
+            hint="--env-file, CALLCTL_ENV_FILE or a .env here or above names a text file with lines such as "
+            "CALLCTL_FROM=+15005550006",
+        ) from error
+
+
+def _merge(layers: list[tuple[str, dict[str, str]]]) -> tuple[dict[str, str], dict[str, str]]:
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    identity_from: str | None = None
+    for source, layer in layers:
+        if identity_from is None and any(key in layer for key in IDENTITY):
+            identity_from = source
+        for key, value in layer.items():
+            known = key in PLAIN or key.startswith(URL_PREFIX)
+            if (known and key not in values) or (key in IDENTITY and source == identity_from):
+                values[key], sources[key] = value, source
+    return values, sources
+
+
+def _build(
+    values: Mapping[str, str],
+    sources: Mapping[str, str],
+    *,
+    environ: Mapping[str, str],
+    env_file_above: Path | None,
+) -> Settings:
+    state_dir = _state_dir(environ)
+    store = Path(values["CALLCTL_STORE"]).expanduser() if "CALLCTL_STORE" in values else state_dir / "events.db"
+    region = read.host_label(values, "TWILIO_REGION")
+    edge = read.host_label(values, "TWILIO_EDGE")
+    return Settings(
+        account_sid=read.account_sid(values, sources),
+        auth_token=values.get("TWILIO_AUTH_TOKEN"),
+        api_key=values.get("TWILIO_API_KEY"),
+        api_secret=values.get("TWILIO_API_SECRET"),
+        region=region,
+        edge=edge,
+        api_url=read.api_url(values.get("CALLCTL_API_URL"), region=region, edge=edge),
+        signing_token=read.checked_signing_tokens(values.get("CALLCTL_SIGNING_TOKEN")),
+        from_=values.get("CALLCTL_FROM"),
+        public_url=read.public_url(values.get("CALLCTL_PUBLIC_URL")),
+        port=read.port(values.get("CALLCTL_PORT")),
+        state_dir=state_dir,
+        store=store,
+        urls=MappingProxyType(read.named_urls(values)),
+        sources=MappingProxyType(dict(sources)),
+        env_file_above=env_file_above,
+    )
+
+
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_STATE_HOME", "")
+    # The XDG base directory specification: a relative path is to be ignored.
+    root = Path(base) if Path(base).is_absolute() else Path(environ.get("HOME") or "~").expanduser() / ".local/state"
+    return root / "callctl"

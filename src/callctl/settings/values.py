@@ -1,0 +1,126 @@
+"""The values of settings, each read and checked by itself: SettingsError says what is wrong with one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from callctl.addresses import is_http_url, is_loopback_host
+from callctl.errors import SettingsError
+from callctl.masking import masked_whole
+
+TWILIO_API_URL = "https://api.twilio.com"
+DEFAULT_PORT = 8765
+FLAG = "flag"  # the source of what an option says
+URL_PREFIX = "CALLCTL_URL_"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedUrl:
+    """A TwiML URL that a name stands for, with the method Twilio shall use to fetch it."""
+
+    url: str
+    method: str | None = None
+
+
+def url_name(text: str) -> str:
+    """Return the one spelling of a URL's name: lower case, hyphens (``CALLCTL_URL_AFTER_HOURS`` → ``after-hours``)."""
+    return text.lower().replace("_", "-")
+
+
+def account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str | None:
+    """Return the account's SID, if one is set."""
+    text = values.get("TWILIO_ACCOUNT_SID")
+    # It becomes part of the path of every request, so nothing that could change the path may stand in it.
+    if text is None or re.fullmatch(r"[A-Za-z0-9-]{2,64}", text):
+        return text
+    name = "--account-sid" if sources["TWILIO_ACCOUNT_SID"] == FLAG else "TWILIO_ACCOUNT_SID"
+    raise SettingsError(f"{name} is malformed", hint="it begins with AC and has 34 characters")
+
+
+def signing_tokens(text: str) -> tuple[str, ...]:
+    """Return the tokens that stand in a text, each once."""
+    return tuple(dict.fromkeys(text.replace(",", " ").split()))
+
+
+def checked_signing_tokens(text: str | None) -> str | None:
+    """Return the text of one or two signing tokens."""
+    if text and len(signing_tokens(text)) not in (1, 2):
+        raise SettingsError(
+            "CALLCTL_SIGNING_TOKEN takes one token, or two while it is rotated",
+            hint="write the new one and the old one with a comma between them",
+        )
+    return text
+
+
+def host_label(values: Mapping[str, str], key: str) -> str | None:
+    """Return a region or an edge."""
+    text = values.get(key)
+    # It becomes part of the host that receives the token.
+    if text is None or re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", text):
+        return text
+    raise SettingsError(f"{key} is malformed: {text!r}", hint="for example ie1 or dublin")
+
+
+def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:
+    """Return the API's address: the one set, else Twilio's own for this region and edge."""
+    if text is None:
+        return _twilio_url(region=region, edge=edge)
+    if region or edge:
+        raise SettingsError(
+            "CALLCTL_API_URL can't be combined with TWILIO_REGION or TWILIO_EDGE",
+            hint="the region and the edge choose among Twilio's own hosts; unset them, or unset CALLCTL_API_URL",
+        )
+    parts = urlsplit(text) if is_http_url(text) else None
+    if parts is None or parts.query or parts.fragment or parts.username is not None:
+        raise SettingsError(
+            "CALLCTL_API_URL is not a plain http or https address",  # not shown: it may hold a password
+            hint="for example https://example.signalwire.com/api/laml",
+        )
+    if parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
+        raise SettingsError(
+            f"CALLCTL_API_URL is plain http: {text}",
+            hint="the token would travel unencrypted; use https (http is for loopback only)",
+        )
+    return text.rstrip("/")
+
+
+def _twilio_url(*, region: str | None, edge: str | None) -> str:
+    if edge and not region:
+        region = "us1"  # what the library does (sheet section 8, Hosts)
+    return "https://" + ".".join(part for part in ("api", edge, region, "twilio.com") if part)
+
+
+def public_url(text: str | None) -> str | None:
+    """Return the public address, if one is set."""
+    if text is None or is_http_url(text):
+        return text
+    raise SettingsError(f"CALLCTL_PUBLIC_URL is not an http or https address: {masked_whole(text)}")
+
+
+def port(text: str | None) -> int:
+    """Return the port."""
+    if text is None:
+        return DEFAULT_PORT
+    if text.isdecimal() and int(text) <= 65535:
+        return int(text)
+    raise SettingsError(f"CALLCTL_PORT is not a port number: {text}")
+
+
+def named_urls(values: Mapping[str, str]) -> dict[str, NamedUrl]:
+    """Return the TwiML URLs by their names."""
+    named = {}
+    for key, value in values.items():
+        if key.startswith(URL_PREFIX) and len(key) > len(URL_PREFIX):
+            method, _, rest = value.partition(" ")
+            has_method = method in ("GET", "POST") and rest
+            url = rest.strip() if has_method else value
+            if not is_http_url(url):
+                raise SettingsError(
+                    f"{key} is not an http or https address: {masked_whole(value)}",
+                    hint="write https://…, or GET https://… for a document on static hosting",
+                )
+            named[url_name(key.removeprefix(URL_PREFIX))] = NamedUrl(url, method if has_method else None)
+    return named
