@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import queue
 import random
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl
 
 from running import env_for
+from serving import Site
 
 from callctl.actions import ActionEvent
 from callctl.board import Board, Change, Leg
@@ -24,6 +22,7 @@ from callctl.gateway import CallQuery, Gateway, PlaceRequest, RedirectRequest
 from callctl.operations.acting.acting import Acting, in_daemon_thread
 from callctl.operations.acting.doorway import Doorway
 from callctl.operations.acting.executor import Executor
+from callctl.operations.acting.needs import Door
 from callctl.policies import Brake, Engine, Rule, Scope
 from callctl.settings import load
 from callctl.simulator import Simulator
@@ -33,6 +32,8 @@ EVENTS = ("initiated", "ringing", "answered", "completed")
 ALL_EVENTS = "initiated ringing answered completed"
 LIMIT = 20.0  # seconds that anything may take
 WORLD = "stage"
+# Longer than any test may take: a call that ended by itself meanwhile would be none of those that a test looks at.
+LONG = "<Response><Pause length='36000'/></Response>"
 
 
 def now() -> datetime:
@@ -42,47 +43,6 @@ def now() -> datetime:
 def gateway_for(simulator: Simulator, home: Path) -> Gateway:
     settings = load({**env_for(simulator), "HOME": str(home)}, cwd=home)
     return Gateway(settings, sleep=time.sleep, random=random.random)
-
-
-class Site:
-    """A web site on loopback: takes status callbacks, and serves documents by path."""
-
-    def __init__(self) -> None:
-        self.forms: queue.SimpleQueue[list[tuple[str, str]]] = queue.SimpleQueue()
-        self.asked: list[str] = []
-        self.documents: dict[str, str] = {}
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
-                if self.path == "/status":
-                    site.forms.put(parse_qsl(body, keep_blank_values=True))
-                    self.send_response(204)
-                    self.end_headers()
-                    return
-                site.asked.append(self.path)
-                document = site.documents.get(self.path, "<Response/>").encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/xml")
-                self.send_header("Content-Length", str(len(document)))
-                self.end_headers()
-                self.wfile.write(document)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-        class Server(ThreadingHTTPServer):
-            request_queue_size = 256  # callbacks come in bursts
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True, kwargs={"poll_interval": 0.05}).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class Stage:
@@ -100,18 +60,30 @@ class Stage:
         self.events: list[ActionEvent] = []
         self.notes: list[str] = []
 
+    def now(self) -> datetime:
+        return now()
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def begin_work(self, work: Callable[[], None]) -> None:
+        in_daemon_thread(work)
+
+    def door(self) -> Door:
+        return Doorway(self.gateway)
+
     def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: Brake | None = None) -> Self:
         """Set rules to work."""
-        door = Doorway(self.gateway)
+        door = self.door()
         self.acting = Acting(
             Engine(rules, scope=scope),
             make_performer=lambda applies, trouble: Executor(
-                door, self.claims, now=now, sleep=time.sleep, applies=applies, trouble=trouble
+                door, self.claims, now=self.now, sleep=self.pause, applies=applies, trouble=trouble
             ),
             claims=self.claims,
             brake=brake or Brake(),
-            now=now,
-            start=in_daemon_thread,
+            now=self.now,
+            start=self.begin_work,
         )
         self.acting.begin([], self.board.snapshot())
         return self
@@ -120,21 +92,15 @@ class Stage:
         request = PlaceRequest(
             to=to,
             from_="+15005550006",
-            twiml=twiml or "<Response><Pause length='600'/></Response>",
+            twiml=twiml or LONG,
             status_callback=f"{self.site.url}/status" if callbacks else None,
             status_callback_events=EVENTS if callbacks else (),
         )
         return self.gateway.place(request).sid
 
-    def place_in_turn(self, to: str) -> str:
-        """Place a call, and let the rules look in between."""
-        sid = self.place(to)
-        self.look()
-        return sid
-
     def poll(self, sid: str) -> None:
         """Tell the rules what REST shows of a call, as a poll does."""
-        event = CallEvent.from_call(self.gateway.fetch(sid), received_at=now(), world=WORLD)
+        event = CallEvent.from_call(self.gateway.fetch(sid), received_at=self.now(), world=WORLD)
         change = self.board.apply(event)
         if change is not None and self.acting is not None:
             self.acting.look([change], self.board.snapshot())
@@ -155,7 +121,7 @@ class Stage:
             form = self.site.forms.get()
             if self._lost(dict(form)):
                 continue
-            event = CallEvent.from_form(form, received_at=now(), world=WORLD, verified=True)
+            event = CallEvent.from_form(form, received_at=self.now(), world=WORLD, verified=True)
             change = self.board.apply(event)
             if change is not None:
                 changes.append(change)
@@ -172,9 +138,15 @@ class Stage:
         """Go on until a condition holds."""
         deadline = time.monotonic() + LIMIT
         while not condition():
-            assert time.monotonic() < deadline, f"never so; actions {self.events}, notes {self.notes}"
+            assert time.monotonic() < deadline, self.never_so()
             self.look()
-            time.sleep(0.02)
+            self.pause(0.02)
+
+    def never_so(self) -> str:
+        """Say in what state the stage is, in a few lines however much happened on it."""
+        legs = Counter(leg.status for leg in self.board.snapshot().legs.values())
+        last = [f"{event.call_sid} {event.action}: {event.outcome}" for event in self.events[-5:]]
+        return "\n".join(["never so", f"legs: {dict(legs)}", f"actions: {len(self.events)}", *last, *self.notes[-5:]])
 
     def until_of_rest(self, sid: str, status: str) -> None:
         """Wait until REST shows a status, without taking in what arrives meanwhile."""

@@ -1,15 +1,14 @@
-"""Rules at work as a whole: whose calls, the brake, and answers at the very limit."""
+"""Rules at work as a whole: whose calls, the brake, and the limit of their length."""
 
 from __future__ import annotations
 
-import random
 from datetime import timedelta
 from pathlib import Path
 
 from playing import seconds
 from staging import Stage, a_stage, now
 
-from callctl.actions import DONE, LATE, REFUSED
+from callctl.actions import DONE, REFUSED
 from callctl.policies import Brake, Cancel, Hangup, Rule, Scope, When
 from callctl.policies.flags import max_duration, ring_limit
 from callctl.simulator.far_end import FarEnd
@@ -77,25 +76,3 @@ def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: Stage) -> No
     assert (told["limit"].result, told["limit"].code) == (REFUSED, "21218")
     assert told["limit"].request == (("TimeLimit", "1"),)
     assert told["hangup"].result == DONE
-
-
-def test_answers_at_the_very_limit_are_never_cut(tmp_path: Path) -> None:
-    """A thousand calls, answered about when the limit is over: what is ended was not answered."""
-    chance = random.Random(7)
-    numbers = [f"+1202555{number:04d}" for number in range(1000)]
-    # Ringing begins 20 ms after the call; the limit, rounded up by the resolution of a Timestamp, is a second.
-    far_end = {number: FarEnd(after=20 * chance.uniform(0.7, 1.6)) for number in numbers}
-    with a_stage(tmp_path, far_end=far_end) as stage:
-        stage.act(RING, brake=Brake(per_second=10**6, per_minute=10**6))
-        sids = [stage.place_in_turn(number) for number in numbers]
-        stage.until(lambda: all(stage.status(sid) in ("in-progress", "canceled") for sid in sids))
-        stage.settle(1.0)
-        answered = {heard.params["CallSid"] for heard in stage.simulator.callbacks if heard.event == "answered"}
-        canceled = {sid for sid in sids if stage.status(sid) == "canceled"}
-        assert answered | canceled == set(sids)
-        assert not answered & canceled
-        assert {stage.gateway.fetch(sid).status for sid in list(answered)[:100]} <= {"in-progress"}
-        assert answered
-        assert canceled
-        assert {event.result for event in stage.events} <= {DONE, LATE}
-        assert stage.sent("Status", "completed") == []

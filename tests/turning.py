@@ -1,0 +1,107 @@
+"""A stage whose time is turned by hand: requests and callbacks travel over HTTP, and hours go by in between.
+
+Simulator, rules and requests share one clock, and everything happens in one thread, so that a run is the same on any
+machine, however busy it is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from serving import Site
+from staging import Stage
+
+from callctl.board import Change
+from callctl.operations.acting.doorway import Doorway
+from callctl.operations.acting.needs import Door
+from callctl.simulator import Simulator, SimulatorError
+
+START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
+LIMIT = 120.0  # simulated seconds that anything may take
+
+
+class Slow:
+    """A door behind which each request is under way for a while, by chance."""
+
+    def __init__(self, inner: Any, wait: Callable[[], None]) -> None:
+        self._inner = inner
+        self._wait = wait
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._inner, name)
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            self._wait()
+            return method(*args, **kwargs)
+
+        return called
+
+
+class TurnedStage(Stage):
+    """A stage on which time goes by when something waits. ``latency`` is how long a request takes at most."""
+
+    latency = 0.0
+    step = 0.25
+
+    def __init__(self, simulator: Simulator, site: Site, home: Path) -> None:
+        super().__init__(simulator, site, home)
+        self._chance = random.Random(7)
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.simulator.simulated_seconds())
+
+    def pause(self, seconds: float) -> None:
+        self.simulator.advance(seconds)
+
+    def begin_work(self, work: Callable[[], None]) -> None:
+        work()
+
+    def door(self) -> Door:
+        slow: Any = Slow(Doorway(self.gateway), lambda: self.pause(self._chance.uniform(0, self.latency)))
+        return slow  # type: ignore[no-any-return]
+
+    def look(self) -> Sequence[Change]:
+        self.pause(0)  # until what was fired has arrived
+        return super().look()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = self.now() + timedelta(seconds=LIMIT)
+        while not condition():
+            assert self.now() < deadline, self.never_so()
+            self.go_on(self.step)
+
+    def go_on(self, seconds: float) -> None:
+        """Let time go by in one step, then look."""
+        self.pause(seconds)
+        self.look()
+
+    def settle(self, seconds: float) -> None:
+        end = self.now() + timedelta(seconds=seconds)
+        while self.now() < end:
+            self.go_on(self.step)
+
+
+@contextmanager
+def a_turned_stage(home: Path, **options: Any) -> Iterator[TurnedStage]:
+    """Return a stage whose clock stands still until it is turned; options are the simulator's."""
+    site = Site()
+
+    def wall() -> datetime:
+        seconds = 0.0
+        with suppress(SimulatorError):  # it asks for the time while it starts
+            seconds = simulator.simulated_seconds()
+        return START + timedelta(seconds=seconds)
+
+    simulator = Simulator(manual_clock=True, seed=1, wall=wall, **options)
+    with simulator:
+        stage = TurnedStage(simulator, site, home)
+        try:
+            yield stage
+        finally:
+            stage.claims.close()
+            site.close()
