@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from processes import OnTerminal, Piped
 from running import Callctl, env_for
+from serving import Site
 
 from callctl.simulator import Simulator
 
@@ -79,6 +80,24 @@ def test_after_a_dial_the_caller_is_redirected_once(callctl: Callctl, home: Path
         assert (record["call_sid"], record["action"], record["outcome"]) == (sid, "redirect", "redirected to survey")
         assert record["about"] != sid
         assert record["request"]["Url"] == "http://127.0.0.1:9/survey"
+
+
+def test_a_call_that_its_own_dial_sends_to_the_survey_is_left_alone(
+    callctl: Callctl, home: Path, fast: Simulator
+) -> None:
+    site = Site()
+    site.documents["/survey"] = "<Response><Pause length='3600'/></Response>"
+    env = {**env_of(fast), "CALLCTL_URL_SURVEY": f"{site.url}/survey"}
+    with Piped("watch", "--port", "0", "--no-poll", "--json", "--after-dial", "survey", home=home, env=env) as watch:
+        ready(watch)
+        placed = callctl("place", "+12025550100", "--dial", "sip:hangs-up@example.com", "--then", "survey", env=env)
+        sid = placed.out.strip()
+        record = action(watch)
+        assert (record["call_sid"], record["result"]) == (sid, "declined")
+        assert record["outcome"] == "its own Dial sends it to survey (place --then)"
+    assert site.asked == ["/survey"]
+    assert not [one for one in fast.requests if "Url" in one.form]
+    site.close()
 
 
 def test_a_rehearsal_shows_what_would_be_done_and_does_nothing(callctl: Callctl, home: Path, fast: Simulator) -> None:

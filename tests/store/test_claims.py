@@ -101,6 +101,12 @@ def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(
     assert claims.claimed() == set()
 
 
+def test_where_the_dial_of_a_placed_call_sends_it_is_remembered(claims: SqliteClaims, store: SqliteStore) -> None:
+    store.remember_placed(sid(1), at=moment(0), dial_action="survey")
+    store.remember_placed(sid(2), at=moment(0))
+    assert [claims.dial_action(sid(number)) for number in (1, 2, 3)] == ["survey", None, None]
+
+
 def test_a_claim_that_can_not_be_kept_is_an_error(path: Path) -> None:
     blocker = SqliteClaims(path, world=WORLD)
     blocked = SqliteClaims(path, world=WORLD, busy_timeout=0.05)

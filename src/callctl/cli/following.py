@@ -39,6 +39,7 @@ def place_and_watch(
     *,
     given: str | None,
     request_to: Callable[[str | None], PlaceRequest],
+    dial_action: str | None,
 ) -> None:
     """Place a call and show it and its legs until all have ended.
 
@@ -48,12 +49,15 @@ def place_and_watch(
         gateway: Places the call.
         given: What ``--status-callback`` says.
         request_to: Returns the request whose callbacks go to a URL.
+        dial_action: What ``--then`` says.
 
     Raises:
         CallctlError: The call could not be placed, or nothing could be set up to follow it.
         KeyboardInterrupt: Ctrl-C; the call goes on.
     """
-    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, gateway, given=given, request_to=request_to))
+    call, snapshot = asyncio.run(
+        _place_and_watch(runtime, settings, gateway, given=given, request_to=request_to, dial_action=dial_action)
+    )
     live = [leg.call_sid for leg in snapshot.legs.values() if not leg.is_final]
     if live:
         runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
@@ -71,6 +75,7 @@ async def _place_and_watch(
     *,
     given: str | None,
     request_to: Callable[[str | None], PlaceRequest],
+    dial_action: str | None,
 ) -> tuple[Call, Snapshot]:
     from callctl.background import in_daemon_thread
     from callctl.cli.place import remember_placed
@@ -80,7 +85,7 @@ async def _place_and_watch(
         told = await _find_or_listen(runtime, settings, store, stack, given=given)
         request = request_to(told.callback)
         call = await in_daemon_thread(lambda: gateway.place(request))
-        remember_placed(runtime, settings, call, request)
+        remember_placed(runtime, settings, call, request, dial_action=dial_action)
         with _open_shown(runtime, settings, told, call) as shown:
             follower = Follower(
                 call,

@@ -65,11 +65,15 @@ class Instructions:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the four options say, checked. A document is written when it is known where its legs report."""
+    """What the four options say, checked. A document is written when it is known where its legs report.
+
+    ``dial_action`` is what ``--then`` says: where the call goes when its Dial is over.
+    """
 
     url: str | None = None
     method: str | None = None
     document: Callable[[str | None], str] | None = None
+    dial_action: str | None = None
 
     def reporting_to(self, callback: str | None) -> Instructions:
         """Return the instruction whose legs report to ``callback``; says on stderr which of them will be silent.
@@ -117,7 +121,7 @@ def read_orders(
         return _reporting(document, dialing.events) if add_callbacks else _as_it_is(runtime, document)
     if say is not None:
         return _from_say(say)
-    return Orders(document=read_dial(settings, dial or [], options=dialing).document)
+    return Orders(document=read_dial(settings, dial or [], options=dialing).document, dial_action=dialing.then)
 
 
 def read_fallback(settings: Settings, text: str | None) -> NamedUrl:

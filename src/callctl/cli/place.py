@@ -128,7 +128,14 @@ def place(
     if watch and not dry_run:
         from callctl.cli.following import place_and_watch
 
-        place_and_watch(runtime, settings, gateway, given=status_callback, request_to=request_to)
+        place_and_watch(
+            runtime,
+            settings,
+            gateway,
+            given=status_callback,
+            request_to=request_to,
+            dial_action=orders.dial_action,
+        )
         return
     request = request_to(find_callback(runtime, settings, status_callback))
     if dry_run:
@@ -137,7 +144,7 @@ def place(
         show_request(runtime, settings, gateway.calls_url, request)
         return
     call = gateway.place(request)
-    remember_placed(runtime, settings, call, request)
+    remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
     if goal is None:
         _show(runtime, call)
     else:
@@ -164,8 +171,11 @@ def _limit(text: str | None, *, goal: Goal | None) -> float | None:
     return read_duration(text, option="--wait-timeout")
 
 
-def remember_placed(runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest) -> None:
-    """Note the call for ``@last``. It is placed by now, so a store that can't be written is told of, no failure."""
+def remember_placed(
+    runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
+) -> None:
+    """Note the call for ``@last`` and for rules. It is placed by now: a store that fails is told of, no failure."""
+    from callctl.masking import masked
     from callctl.silence import place_of
     from callctl.store.sqlite import SqliteStore
 
@@ -173,11 +183,18 @@ def remember_placed(runtime: Runtime, settings: Settings, call: Call, request: P
     try:
         store = SqliteStore(settings.store, world=settings.world)
         try:
-            store.remember_placed(call.sid, at=runtime.now(), callback=callback, events=request.status_callback_events)
+            store.remember_placed(
+                call.sid,
+                at=runtime.now(),
+                callback=callback,
+                events=request.status_callback_events,
+                dial_action=None if dial_action is None else masked(dial_action),
+            )
         finally:
             store.close()
     except StoreError as error:
-        runtime.mention(error, before="placed, but @last will not stand for it: ")
+        rules = "" if dial_action is None else ", and `watch --after-dial` may redirect it too"
+        runtime.mention(error, before=f"placed, but @last will not stand for it{rules}: ")
 
 
 def _wait(

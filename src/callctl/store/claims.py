@@ -153,6 +153,18 @@ class SqliteClaims:
                 ).fetchone()[0]
             )
 
+    def dial_action(self, call_sid: str) -> str | None:
+        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        with self._lock, explained(self._path, "read"):
+            row = self._connection.execute(
+                "SELECT dial_action FROM placed_calls WHERE world = ? AND sid = ?", (self._world, call_sid)
+            ).fetchone()
+        return None if row is None or row[0] is None else str(row[0])
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:

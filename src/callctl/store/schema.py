@@ -83,6 +83,8 @@ MIGRATIONS = (
     """,
     # From here on an event's record may be lines as well as JSON, which an older callctl can't read.
     "",
+    # Where a placed call goes by itself when its <Dial> is over, as its user called it: no rule shall do so too.
+    "ALTER TABLE placed_calls ADD COLUMN dial_action TEXT",
 )
 
 _making = threading.Lock()  # between making a file and closing it nobody else of this process may have it open

@@ -109,11 +109,18 @@ class SqliteStore:
         return self._reader
 
     def remember_placed(
-        self, call_sid: str, *, at: datetime, callback: str | None = None, events: Iterable[str] = ()
+        self,
+        call_sid: str,
+        *,
+        at: datetime,
+        callback: str | None = None,
+        events: Iterable[str] = (),
+        dial_action: str | None = None,
     ) -> None:
         """Note the call that was placed last: what ``@last`` stands for in this world.
 
-        ``callback`` is where its callbacks go, without what may be secret; ``events`` are those it was asked for.
+        ``callback`` is where its callbacks go, without what may be secret; ``events`` are those it was asked for;
+        ``dial_action`` is the name of where its <Dial> sends it.
 
         Raises:
             StoreError: It could not be kept.
@@ -126,9 +133,9 @@ class SqliteStore:
             )
             # Rules may touch what callctl placed, also when no callback ever tells of it.
             self._connection.execute(
-                "INSERT INTO placed_calls (world, sid, at, callback, events) VALUES (?, ?, ?, ?, ?)"
+                "INSERT INTO placed_calls (world, sid, at, callback, events, dial_action) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
-                (self._world, call_sid, microseconds(at), callback, " ".join(events)),
+                (self._world, call_sid, microseconds(at), callback, " ".join(events), dial_action),
             )
 
     def last_placed(self) -> str | None:

@@ -27,6 +27,9 @@ def why_not(door: Door, claims: Claims, action: Action) -> Found | None:
 
 
 def _taken_care_of(claims: Claims, action: Action) -> Found | None:
+    name = claims.dial_action(action.call_sid)
+    if name is not None:
+        return Found(DECLINED, f"its own Dial sends it to {name} (place --then)")
     for sid, whose in ((action.call_sid, "it"), (action.about, "the leg that ended")):
         done = next((one for one in claims.asked_of(sid) if one.may_have_changed_it), None)
         if done is not None:

@@ -65,6 +65,9 @@ class Claims(Protocol):
     def was_placed(self, call_sid: str) -> bool:
         """Tell whether callctl placed a call."""
 
+    def dial_action(self, call_sid: str) -> str | None:
+        """Return the name of where the <Dial> of a call that callctl placed sends it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
