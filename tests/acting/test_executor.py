@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from telling import WORLD, moment, sid
 
-from callctl.actions import DECLINED, DONE, LATE, REFUSED, UNKNOWN
+from callctl.actions import DECLINED, DONE, LATE, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls import Call
 from callctl.errors import (
     ApiError,
@@ -24,9 +24,10 @@ from callctl.errors import (
     WrongCallStateError,
 )
 from callctl.operations.acting.executor import LEASE, Executor
-from callctl.operations.acting.needs import Claims
+from callctl.operations.acting.needs import Claims, Held
 from callctl.operations.acting.rehearsal import Rehearsal
 from callctl.policies import Action, Deed, Hangup, Limit, Redirect, Rule, When
+from callctl.policies.flags import after_dial
 from callctl.store import OpenClaim
 from callctl.store.claims import SqliteClaims
 
@@ -81,6 +82,10 @@ def action(deed: Deed) -> Action:
     return Action(rule, sid(1), sid(1), sid(1), look_first=False, is_own=True)
 
 
+def after_dial_action(*, look_first: bool = False, lasted: int | None = None) -> Action:
+    return Action(after_dial(SURVEY), sid(1), sid(2), sid(1), look_first, is_own=True, lasted=lasted)
+
+
 def executor(
     door: Script,
     claims: Claims,
@@ -108,7 +113,7 @@ def test_what_was_never_processed_is_repeated_with_growing_pauses(
 ) -> None:
     door, pauses = Script([failure] * 7), list[float]()
     event = executor(door, claims, pauses=pauses).perform(action(deed))
-    assert event is not None
+    assert isinstance(event, ActionEvent)
     assert event.result == DONE
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     assert len(door.sent) == 8
@@ -117,14 +122,66 @@ def test_what_was_never_processed_is_repeated_with_growing_pauses(
 def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteClaims) -> None:
     door = Script([BUSY] * 99)
     event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))
-    assert event is not None
+    assert isinstance(event, ActionEvent)
     assert (event.result, len(door.sent)) == (DECLINED, 3)
+
+
+def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: SqliteClaims) -> None:
+    """The caller got another leg meanwhile; the end of that one asks again, and the claim must not stand in its way."""
+    asked, door = after_dial_action(), Script([BUSY] * 99)
+    assert executor(door, claims, pauses=[], applies=2).perform(asked) == Held(look_again=False)
+    assert claims.claimed() == set()
+    event = executor(Script(), claims, pauses=[]).perform(asked)
+    assert isinstance(event, ActionEvent)
+    assert event.result == DONE
+
+
+def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteClaims) -> None:
+    asked, door = after_dial_action(look_first=True), Script(status="ringing")
+    assert executor(door, claims, pauses=[]).perform(asked) == Held(look_again=True)
+    assert claims.claimed() == set()
+    door.status = "completed"
+    event = executor(door, claims, pauses=[]).perform(asked)
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (LATE, "the call got there first: it is completed")
+
+
+@pytest.mark.parametrize("leg", [1, 2], ids=["parent", "child"])
+@pytest.mark.parametrize("what", ["redirect", "hangup", "cancel"])
+def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(
+    claims: SqliteClaims, what: str, leg: int
+) -> None:
+    claim, door = OpenClaim("other", sid(leg), sid(leg), what), Script()
+    claims.claim(claim, now=moment(0), until=moment(90))
+    event = Rehearsal(door, claims, now=lambda: moment(0)).perform(after_dial_action())
+    assert isinstance(event, ActionEvent)
+    whose = "it" if leg == 1 else "the leg that ended"
+    assert event.outcome == f"dry run: would not be done: callctl itself is changing {whose} ({what})"
+    claims.settle(claim, ActionEvent(moment(0), sid(leg), what, (), "done"))
+    told = executor(door, claims, pauses=[]).perform(after_dial_action())
+    assert isinstance(told, ActionEvent)
+    assert (told.result, told.outcome) == (DECLINED, f"callctl itself changed {whose} before ({what})")
+    assert door.sent == []
+
+
+@pytest.mark.parametrize(("lasted", "ended_by_limit"), [(None, True), (60, True), (59, False)])
+def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
+    claims: SqliteClaims, lasted: int | None, ended_by_limit: bool
+) -> None:
+    limit = Limit(60)
+    for leg in (1, 2):  # that of the parent has not ended it: it is in progress
+        claim = OpenClaim("max-duration", sid(leg), sid(leg), "limit")
+        claims.claim(claim, now=moment(0), until=moment(90))
+        claims.settle(claim, ActionEvent(moment(0), sid(leg), "limit", limit.request(), "done"))
+    event = executor(Script(), claims, pauses=[]).perform(after_dial_action(lasted=lasted))
+    assert isinstance(event, ActionEvent)
+    assert event.result == (DECLINED if ended_by_limit else DONE)
 
 
 def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: SqliteClaims) -> None:
     door = Script([BROKEN])
     event = executor(door, claims, pauses=[]).perform(action(Hangup()))
-    assert event is not None
+    assert isinstance(event, ActionEvent)
     assert (event.result, door.sent) == (DONE, ["hangup", "hangup"])
 
 
@@ -132,7 +189,7 @@ def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claim
 def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: SqliteClaims, failure: CallctlError) -> None:
     door = Script([failure])
     event = executor(door, claims, pauses=[]).perform(action(SURVEY))
-    assert event is not None
+    assert isinstance(event, ActionEvent)
     assert (event.result, len(door.sent)) == (UNKNOWN, 1)
     assert event.outcome.startswith("outcome unknown")
     assert event.may_have_changed_it
@@ -141,7 +198,7 @@ def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: SqliteCla
 def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: SqliteClaims) -> None:
     door = Script([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
     event = executor(door, claims, pauses=[]).perform(action(SURVEY))
-    assert event is not None
+    assert isinstance(event, ActionEvent)
     assert (event.result, event.code) == (LATE, "21220")
     assert "the call got there first" in event.outcome
     assert not event.may_have_changed_it
@@ -151,7 +208,7 @@ def test_a_refusal_is_told_with_its_code(claims: SqliteClaims) -> None:
     for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
         claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
         event = executor(Script([failure]), claims, pauses=[]).perform(action(Limit(60)))
-        assert event is not None
+        assert isinstance(event, ActionEvent)
         assert (event.result, event.code) == (REFUSED, failure.code)
 
 
@@ -166,7 +223,7 @@ def test_without_a_claim_nothing_is_sent(claims: SqliteClaims) -> None:
     door, pauses, told = Script(), list[float](), list[str]()
     claims.close()
     done = executor(door, claims, pauses=pauses, applies=3, trouble=told.append).perform(action(Hangup()))
-    assert (done, door.sent, pauses) == (None, [], [1, 2, 4, 8])
+    assert (done, door.sent, pauses) == (Held(look_again=False), [], [1, 2, 4, 8])
     assert "rule mine waits" in told[0]
 
 
@@ -193,7 +250,7 @@ def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(claims: SqliteC
     door, told = Script(), list[str]()
     full: Any = FullAtFirst(claims, kind, times=3)
     event = executor(door, full, pauses=[], trouble=told.append).perform(action(deed))
-    assert event is not None
+    assert isinstance(event, ActionEvent)
     assert (event.result, len(door.sent)) == (DONE, 1)
     assert [one.result for one in claims.asked_of(sid(1))] == [DONE]
     assert claims.left_open(now=moment(10**6)) == []
@@ -220,7 +277,7 @@ def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown
     for deed, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
         claim, door = left_open(claims, deed), Script()
         event = executor(door, claims, pauses=[]).recover(claim, action(deed))
-        assert event is not None
+        assert isinstance(event, ActionEvent)
         assert (door.sent, event.result) == (sent, result)
         assert executor(door, claims, pauses=[]).recover(claim, action(deed)) is None
         claims.release(claim)
@@ -229,7 +286,7 @@ def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown
 def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: SqliteClaims) -> None:
     door = Script()
     event = executor(door, claims, pauses=[]).recover(left_open(claims, Hangup()), None)
-    assert event is not None
+    assert isinstance(event, ActionEvent)
     assert (door.sent, event.result) == ([], UNKNOWN)
     assert "the rule no longer asks for it" in event.outcome
 
@@ -237,7 +294,7 @@ def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: Sq
 def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: SqliteClaims) -> None:
     door = Script()
     event = Rehearsal(door, claims, now=lambda: moment(0)).perform(action(SURVEY))
-    assert event is not None
+    assert isinstance(event, ActionEvent)
     assert (event.outcome, event.result) == ("dry run: would redirect to survey", "dry-run")
     assert event.request == (("Url", "https://example.com/survey"),)
     assert door.sent == []

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from playing import Play, seconds
-from telling import event, form, sid, told
+from telling import event, form, moment, sid, told
 
 from callctl.policies import Action, Cancel, Limit, Redirect, Scope
 from callctl.policies.flags import after_dial, max_duration, ring_limit
@@ -153,6 +153,70 @@ def test_another_live_leg_keeps_the_caller() -> None:
     play.tell(2, "completed", parent=1)
     play.wait(3600)
     assert play.actions == []
+
+
+@pytest.mark.parametrize("end", ["completed", "busy", "no-answer", "canceled"])
+def test_when_the_last_leg_ends_the_caller_is_taken_up_once(end: str) -> None:
+    """However the last one ends: the talk was with the first one."""
+    play = Play(AFTER)
+    dial(play)
+    play.tell(3, "ringing", parent=1)
+    play.tell(2, "completed", number=1, parent=1)
+    play.wait(30)
+    play.tell(4, "ringing", parent=1)
+    play.tell(3, end, parent=1)
+    play.wait(30)
+    assert play.actions == []
+    play.tell(4, end, parent=1)
+    play.wait(3600)
+    assert play.actions == [(121.0, "redirect", sid(1))]
+    about = [one.about for _, one in play.found if isinstance(one, Action)]
+    assert about == [sid(4 if end == "completed" else 2)]
+
+
+def test_a_leg_that_was_dialled_long_after_a_talk_brings_nothing_back() -> None:
+    """The watch heard nothing of the talk's end in time; what nobody answers later is another matter."""
+    play = Play(AFTER)
+    dial(play)
+    play.wait(60)
+    play.tell(2, "completed", at=60, number=1, parent=1)
+    play.wait(60)
+    play.tell(3, "ringing", parent=1)
+    play.wait(10)
+    play.tell(3, "busy", parent=1)
+    play.wait(60)
+    assert play.actions == []
+    assert play.declined == ["too old: it happened 60 s ago"]
+
+
+def test_a_restarted_watch_finds_what_another_leg_held_up() -> None:
+    before = [
+        event(1, "in-progress", at=0),
+        event(3, "ringing", at=8, parent=1),
+        event(2, "completed", at=9, parent=1),
+    ]
+    play = Play(AFTER)
+    play.seconds = 60
+    for one in before:
+        change = play.board.apply(one)
+        assert change is not None
+        assert play.engine.recall(change, play.board.snapshot(), now=moment(60)) == []
+    play.tell(3, "no-answer", parent=1)
+    play.wait(60)
+    assert play.actions == [(61.0, "redirect", sid(1))]
+
+
+def test_the_cancelled_legs_of_a_dial_that_rang_several_may_be_told_last() -> None:
+    play = Play(AFTER)
+    play.tell(3, "ringing", parent=1)
+    dial(play)
+    play.tell(2, "completed", number=1, parent=1)
+    play.wait(5)
+    assert play.actions == []
+    play.tell(3, "canceled", at=1, parent=1)
+    play.wait(60)
+    assert play.actions == [(66.0, "redirect", sid(1))]
+    assert play.declined == []
 
 
 def test_a_parent_that_has_ended_is_told() -> None:

@@ -39,3 +39,8 @@ class Brake:
             return Turn.WAIT
         self._latest.append(now)
         return Turn.GO
+
+    def give_back(self) -> None:
+        """Take back one turn: nothing was done with it."""
+        if self._latest:
+            self._latest.pop()

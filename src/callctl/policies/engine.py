@@ -13,7 +13,8 @@ from enum import Enum
 
 from callctl.board import Change, Family, Leg, Snapshot
 from callctl.events import MISSED, POLLED, CallEvent
-from callctl.policies.rule import Deed, On, Rule
+from callctl.policies.kin import family_of, held_up, others_alive, targets
+from callctl.policies.rule import Deed, Rule
 from callctl.policies.sightings import Sightings
 
 # What happened longer ago is old news: a callback that was held up, or one that somebody sends again.
@@ -35,7 +36,8 @@ class Action:
 
     ``call_sid`` is the leg to act on, ``about`` the leg that the rule looked at, ``family`` the SID of the family's
     parent leg. ``look_first``: the call is to be fetched before, since time went by or a poll told of it. ``is_own``:
-    a verified callback told of the family; else callctl must have placed it.
+    a verified callback told of the family; else callctl must have placed it. ``lasted`` is for how many seconds the
+    leg that the rule looked at was connected, if it has ended and that was told.
     """
 
     rule: Rule
@@ -44,6 +46,7 @@ class Action:
     family: str
     look_first: bool
     is_own: bool
+    lasted: int | None = None
 
     @property
     def deed(self) -> Deed:
@@ -115,7 +118,11 @@ class Engine:
             if rule.when.lasting is not None:
                 self._wait(rule, change.after)
             elif rule.when.fits(change.after) and not (change.before and rule.when.fits(change.before)):
-                found += self._begun(rule, change, snapshot, now=now)
+                found += self._begun(rule, change, change.after, snapshot, now=now)
+            elif rule.follows_dial and _has_ended(change):
+                tolerance = rule.settle + RESOLUTION
+                held = held_up(rule, change.after, snapshot, tolerance=tolerance)
+                found += () if held is None else self._begun(rule, change, held, snapshot, now=now)
         return found
 
     def _wait(self, rule: Rule, leg: Leg) -> None:
@@ -124,8 +131,12 @@ class Engine:
         else:
             self._waiting.pop((rule.name, leg.call_sid), None)
 
-    def _begun(self, rule: Rule, change: Change, snapshot: Snapshot, *, now: datetime) -> Iterator[Action | Declined]:
-        leg, age = change.after, self._sightings.age(change.event, now=now)
+    def _begun(
+        self, rule: Rule, change: Change, leg: Leg, snapshot: Snapshot, *, now: datetime
+    ) -> Iterator[Action | Declined]:
+        age = self._sightings.age(change.event, now=now)
+        if leg is not change.after and leg.ended_at is not None:  # one of two ends is news, which is enough
+            age = min(age, self._sightings.since_moment(leg.ended_at, now=now))
         if age > FRESH:
             if self._may_touch(snapshot, leg):
                 reason = f"too old: it happened {age.total_seconds():.0f} s ago"
@@ -165,7 +176,7 @@ class Engine:
             and action.rule.when.fits(leg)
             # The callback of another leg's answer may be lost: where it is looked at first, the look decides.
             and (target is None or _may_be_as_wanted(target, action))
-            and not (action.rule.follows_dial and _others_alive(_family(snapshot, leg), leg))
+            and not (action.rule.follows_dial and others_alive(family_of(snapshot, leg), leg))
             and self._may_touch(snapshot, leg)
         )
 
@@ -185,9 +196,9 @@ class Engine:
     def _decide(self, rule: Rule, leg: Leg, snapshot: Snapshot, *, look_first: bool) -> Iterator[Action | Declined]:
         if not self._may_touch(snapshot, leg):
             return
-        if rule.follows_dial and _others_alive(_family(snapshot, leg), leg):
-            return  # the end of that leg is looked at in its turn
-        for sid in _targets(rule, leg, snapshot):
+        if rule.follows_dial and others_alive(family_of(snapshot, leg), leg):
+            return  # the end of that leg brings this one's back
+        for sid in targets(rule, leg, snapshot):
             target = snapshot.leg(sid)
             if target is not None and target.is_final:
                 yield self._declined(rule, leg, sid, snapshot, f"it has ended already: {target.status}")
@@ -195,16 +206,16 @@ class Engine:
                 yield self._action(rule, leg, sid, snapshot, look_first=look_first or target is None)
 
     def _action(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, *, look_first: bool) -> Action:
-        family = _family(snapshot, leg)
-        return Action(rule, sid, leg.call_sid, family.sid, look_first, is_own=self._is_own(family))
+        family = family_of(snapshot, leg)
+        return Action(rule, sid, leg.call_sid, family.sid, look_first, self._is_own(family), lasted=leg.duration)
 
     def _declined(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, reason: str) -> Declined:
-        family = _family(snapshot, leg)
+        family = family_of(snapshot, leg)
         return Declined(rule, sid, leg.call_sid, family.sid, self._is_own(family), reason)
 
     def _may_touch(self, snapshot: Snapshot, leg: Leg) -> bool:
         # A forged event could make anybody's leg the parent of another: one is enough to leave the family alone.
-        return all(member.verified for member in _family(snapshot, leg).legs)
+        return all(member.verified for member in family_of(snapshot, leg).legs)
 
     def _is_own(self, family: Family) -> bool:
         return self._scope is Scope.ALL or any(self._sightings.has_callback(leg.call_sid) for leg in family.legs)
@@ -214,32 +225,9 @@ def _may_be_as_wanted(target: Leg, action: Action) -> bool:
     return target.status in action.rule.target_statuses or (action.look_first and target.is_live)
 
 
+def _has_ended(change: Change) -> bool:
+    return change.after.is_final and not (change.before and change.before.is_final)
+
+
 def _is_polled(event: CallEvent) -> bool:
     return event.kind in (POLLED, MISSED)
-
-
-def _family(snapshot: Snapshot, leg: Leg) -> Family:
-    """Return the family of a leg: that of the leg to which parent by parent leads."""
-    root, path = leg, {leg.call_sid}
-    while root.parent_call_sid and root.parent_call_sid not in path:
-        path.add(root.parent_call_sid)
-        parent = snapshot.leg(root.parent_call_sid)
-        if parent is None:
-            break
-        root = parent
-    wanted = path if root.parent_call_sid else {root.call_sid}
-    found = next((family for family in snapshot.families if family.sid in wanted), None)
-    return found or Family(leg.call_sid, leg, ())
-
-
-def _others_alive(family: Family, leg: Leg) -> bool:
-    return any(other.is_live for other in family.children if other.call_sid != leg.call_sid)
-
-
-def _targets(rule: Rule, leg: Leg, snapshot: Snapshot) -> list[str]:
-    if rule.on is On.THIS:
-        return [leg.call_sid]
-    if rule.on is On.PARENT:
-        return [leg.parent_call_sid] if leg.parent_call_sid else []
-    children = _family(snapshot, leg).children
-    return [child.call_sid for child in children if child.parent_call_sid == leg.call_sid and child.is_live]

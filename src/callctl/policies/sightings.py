@@ -98,7 +98,11 @@ class Sightings:
         """
         if event.kind not in (CALLBACK, MISSED) or event.timestamp is None:
             return now - event.received_at
-        return now - event.timestamp - min(self.skew, timedelta())
+        return self.since_moment(event.timestamp, now=now)
+
+    def since_moment(self, moment: datetime, *, now: datetime) -> timedelta:
+        """Return how long ago a moment was that Twilio's clock told."""
+        return now - moment - min(self.skew, timedelta())
 
 
 def _counted_from(status: str) -> tuple[str, ...]:

@@ -138,6 +138,19 @@ class SqliteClaims:
             ).fetchall()
         return [ActionEvent.from_record(json.loads(row[0])) for row in rows]
 
+    def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
+        """Return what a rule is asking of a leg whose answer is not recorded yet; ``beside`` names the rule left out.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        with self._lock, explained(self._path, "read"):
+            row = self._connection.execute(
+                "SELECT action FROM claims WHERE world = ? AND lease > 0 AND sid = ? AND rule != ?",
+                (self._world, call_sid, beside),
+            ).fetchone()
+        return None if row is None else str(row[0])
+
     def was_placed(self, call_sid: str) -> bool:
         """Tell whether callctl placed a call.
 

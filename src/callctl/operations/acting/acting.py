@@ -15,7 +15,8 @@ from typing import Protocol
 from callctl.actions import ActionEvent
 from callctl.board import Change, Snapshot
 from callctl.errors import CallctlError, StoreError
-from callctl.operations.acting.needs import Claims
+from callctl.operations.acting.again import Again
+from callctl.operations.acting.needs import Claims, Held
 from callctl.policies import Action, Brake, Declined, Engine, Turn
 from callctl.store import OpenClaim
 
@@ -30,7 +31,7 @@ Start = Callable[[Callable[[], None]], None]
 class Performer(Protocol):
     """Who does what rules ask for, or only says so. Called in threads."""
 
-    def perform(self, action: Action) -> ActionEvent | None:
+    def perform(self, action: Action) -> ActionEvent | Held | None:
         """Do it; None if there is nothing to tell."""
 
     def decline(self, declined: Declined) -> ActionEvent | None:
@@ -74,6 +75,8 @@ class Acting:
         self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
         self._queue: deque[Action | Declined] = deque()
         self._known: set[tuple[str, str]] = set()
+        self._given_back: deque[tuple[Action, Held]] = deque()  # by threads: not done, and nothing claimed
+        self._again = Again()
         self._news: deque[ActionEvent | str] = deque()
         self._told: set[str] = set()
         self._clock_told = False
@@ -102,9 +105,11 @@ class Acting:
                 self._engine.tidy(snapshot)
                 # A claim in the store keeps what is dropped here from being done again.
                 self._known = {key for key in self._known if key[1] in snapshot.legs}
+                self._again.keep(snapshot.legs)
             for change in changes:
                 self._queue += self._engine.hear(change, snapshot, now=now)
             self._queue += self._engine.due(snapshot, now=now)
+        self._take_back(now)
         self._tell_of_clock()
         self._pass_on(now)
         if not self._brake.is_pulled and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
@@ -122,6 +127,16 @@ class Acting:
     def is_stopped(self) -> bool:
         """Whether the brake was pulled: nothing is done any more until the watch is restarted."""
         return self._brake.is_pulled
+
+    def _take_back(self, now: datetime) -> None:
+        """Let rules ask again for what was not done; have a second look at what only waits."""
+        while self._given_back:
+            action, held = self._given_back.popleft()
+            self._known.discard(action.key)
+            self._brake.give_back()
+            if held.look_again:
+                self._again.put(action, now=now)
+        self._queue += self._again.due(now=now)
 
     def _pass_on(self, now: datetime) -> None:
         """Set to work on what waits, as far as the brake lets it."""
@@ -177,9 +192,17 @@ class Acting:
             self._news.append(text)
 
     def _begin_work(self, asked: Action | Declined) -> None:
-        perform, decline = self._performer.perform, self._performer.decline
-        work = (lambda: perform(asked)) if isinstance(asked, Action) else (lambda: decline(asked))
-        self._start(lambda: self._tell(work))
+        if isinstance(asked, Action):
+            self._start(lambda: self._tell(lambda: self._perform(asked)))
+        else:
+            self._start(lambda: self._tell(lambda: self._performer.decline(asked)))
+
+    def _perform(self, action: Action) -> ActionEvent | None:
+        came = self._performer.perform(action)
+        if isinstance(came, Held):
+            self._given_back.append((action, came))
+            return None
+        return came
 
     def _tell(self, work: Callable[[], ActionEvent | None]) -> None:
         try:

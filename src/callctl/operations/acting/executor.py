@@ -21,7 +21,7 @@ from callctl.errors import (
 )
 from callctl.operations.acting.deeds import Sleep, carry_out
 from callctl.operations.acting.looking import why_not
-from callctl.operations.acting.needs import Claims, Door, Found, claim_of
+from callctl.operations.acting.needs import Claims, Door, Found, Held, claim_of
 from callctl.policies import Action, Declined, Deed, Redirect
 from callctl.store import OpenClaim
 
@@ -59,8 +59,8 @@ class Executor:
         self._applies = applies
         self._trouble = trouble
 
-    def perform(self, action: Action) -> ActionEvent | None:
-        """Do an action; return what came of it, or None if it was done before or is no longer asked for.
+    def perform(self, action: Action) -> ActionEvent | Held | None:
+        """Do an action; return what came of it, or None if it was done before.
 
         Nothing is sent before the claim is kept: a full disk is waited for, as long as the rule asks for the action.
 
@@ -69,9 +69,16 @@ class Executor:
         """
         claim = claim_of(action)
         found = self._look(action)
-        if isinstance(found, _GivenUp) or not self._claim_patiently(action, claim):
-            return None
-        return self._settle(claim, action.deed, found or self._send(action, claim))
+        if isinstance(found, Held):
+            return found
+        claimed = self._claim_patiently(action, claim)
+        if claimed is not None:
+            return claimed if isinstance(claimed, Held) else None
+        found = found or self._send(action, claim)
+        if isinstance(found, Held) and action.rule.follows_dial:
+            self._claims.release(claim)  # the caller has another leg, whose end may ask for it again
+            return found
+        return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found)
 
     def decline(self, declined: Declined) -> ActionEvent | None:
         """Write down why a rule asks for nothing; None if that was written down before."""
@@ -93,19 +100,19 @@ class Executor:
             what = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
             words = f"outcome unknown: callctl stopped before the answer was recorded; {what}"
             return self._settle(claim, action.deed if action else None, Found(UNKNOWN, words))
-        found = self._look(action)
-        if isinstance(found, _GivenUp):
-            return self._settle(claim, action.deed, _NO_LONGER)
-        return self._settle(claim, action.deed, found or self._send(action, claim))
+        found = self._look(action) or self._send(action, claim)
+        if isinstance(found, Held) and found.look_again:
+            return None  # it stays open, and is met again
+        return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found)
 
     def _claim(self, claim: OpenClaim) -> bool:
         now = self._now()
         return self._claims.claim(claim, now=now, until=now + LEASE)
 
-    def _claim_patiently(self, action: Action, claim: OpenClaim) -> bool:
+    def _claim_patiently(self, action: Action, claim: OpenClaim) -> Found | Held | None:
+        """Claim; None if that was done, else why it was not."""
         refused = Found(DECLINED, "it was done before")
-        done = self._patiently(action, lambda: None if self._claim(claim) else refused, once_only=False)
-        return done is None
+        return self._patiently(action, lambda: None if self._claim(claim) else refused, once_only=False)
 
     def _settle(self, claim: OpenClaim, deed: Deed | None, found: Found) -> ActionEvent:
         event = found.event(claim, deed, at=self._now())
@@ -120,20 +127,19 @@ class Executor:
         self._claims.settle(claim, event)
         return event
 
-    def _send(self, action: Action, claim: OpenClaim) -> Found:
+    def _send(self, action: Action, claim: OpenClaim) -> Found | Held:
         def once() -> Found:
             self._claims.renew(claim, until=self._now() + LEASE)
             return carry_out(self._door, action.call_sid, action.deed, sleep=self._sleep)
 
-        found = self._patiently(action, once, once_only=isinstance(action.deed, Redirect))
-        return _NO_LONGER if found is None or isinstance(found, _GivenUp) else found
+        return self._patiently(action, once, once_only=isinstance(action.deed, Redirect)) or _GIVEN_UP
 
-    def _look(self, action: Action) -> Found | _GivenUp | None:
+    def _look(self, action: Action) -> Found | Held | None:
         return self._patiently(action, lambda: why_not(self._door, self._claims, action), once_only=False)
 
     def _patiently(
-        self, action: Action, work: Callable[[], Found | None], *, once_only: bool
-    ) -> Found | _GivenUp | None:
+        self, action: Action, work: Callable[[], Found | Held | None], *, once_only: bool
+    ) -> Found | Held | None:
         """Work until there is an answer, with growing pauses, as long as the rule asks for it."""
         pause = FIRST_PAUSE
         while True:
@@ -141,21 +147,16 @@ class Executor:
                 return work()
             except StoreError as error:  # before anything is sent: the look, the claim and its renewal
                 self._trouble(f"rule {action.rule.name} waits, it can't keep what it does: {error.message}")
-                found = None
             except CallctlError as error:
-                found = _meaning(error, once_only=once_only)
-            if found is not None:
-                return found
+                if (found := _meaning(error, once_only=once_only)) is not None:
+                    return found
             self._sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             if not self._applies(action):
-                return _GivenUp()
+                return _GIVEN_UP
 
 
-class _GivenUp:
-    """The rule no longer asks for it."""
-
-
+_GIVEN_UP = Held(look_again=False)
 _NO_LONGER = Found(DECLINED, "the rule no longer asked for it when it could be sent")
 
 

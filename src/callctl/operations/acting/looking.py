@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from callctl.actions import DECLINED, LATE
+from callctl.actions import DECLINED, DONE, LATE, UNKNOWN, ActionEvent
 from callctl.calls import CallStatus
-from callctl.operations.acting.needs import Claims, Door, Found
+from callctl.events import rank_of
+from callctl.operations.acting.needs import Claims, Door, Found, Held
 from callctl.policies import Action
 
 
-def why_not(door: Door, claims: Claims, action: Action) -> Found | None:
-    """Return why an action must not be done, or None: up to two requests, neither of which changes anything.
+def why_not(door: Door, claims: Claims, action: Action) -> Found | Held | None:
+    """Return why an action must not be done, or not yet; None if it may: up to two requests that change nothing.
 
     Raises:
         CallctlError: The API or the store could not be asked.
@@ -19,10 +20,13 @@ def why_not(door: Door, claims: Claims, action: Action) -> Found | None:
     if not action.look_first:
         return None
     call = door.fetch(action.call_sid)
-    if call.status not in action.rule.target_statuses:
-        return Found(LATE, _too_late(call.status), call.status)
+    wanted = action.rule.target_statuses
+    if call.status not in wanted:
+        # What callbacks told can't be undone: REST is behind (sheet section 2).
+        is_behind = 0 < rank_of(call.status) < min(map(rank_of, wanted))
+        return Held(look_again=True) if is_behind else Found(LATE, _too_late(call.status), call.status)
     if action.rule.follows_dial and any(child.sid != action.about for child in door.live_children(action.call_sid)):
-        return Found(DECLINED, "it has another live leg", call.status)
+        return Held(look_again=True)  # that leg may tell nothing of its end, so nobody would ask again
     return None
 
 
@@ -31,10 +35,21 @@ def _taken_care_of(claims: Claims, action: Action) -> Found | None:
     if name is not None:
         return Found(DECLINED, f"its own Dial sends it to {name} (place --then)")
     for sid, whose in ((action.call_sid, "it"), (action.about, "the leg that ended")):
-        done = next((one for one in claims.asked_of(sid) if one.may_have_changed_it), None)
+        done = next((one.action for one in claims.asked_of(sid) if _counts(one, action)), None)
         if done is not None:
-            return Found(DECLINED, f"callctl itself changed {whose} before ({done.action})")
+            return Found(DECLINED, f"callctl itself changed {whose} before ({done})")
+        doing = claims.at_work_on(sid, beside=action.rule.name)
+        if doing is not None:
+            return Found(DECLINED, f"callctl itself is changing {whose} ({doing})")
     return None
+
+
+def _counts(done: ActionEvent, action: Action) -> bool:
+    """Tell whether callctl changed a leg by this: also by a TimeLimit, if the leg that ended lasted that long."""
+    if done.action != "limit" or done.call_sid != action.about or done.result not in (DONE, UNKNOWN):
+        return done.may_have_changed_it
+    seconds = next((int(value) for name, value in done.request if name == "TimeLimit" and value.isdecimal()), 0)
+    return action.lasted is None or action.lasted >= seconds
 
 
 def _too_late(status: str) -> str:

@@ -62,11 +62,24 @@ class Claims(Protocol):
     def asked_of(self, call_sid: str) -> list[ActionEvent]:
         """Return what was asked of a leg."""
 
+    def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
+        """Return what another rule than this is doing to a leg just now."""
+
     def was_placed(self, call_sid: str) -> bool:
         """Tell whether callctl placed a call."""
 
     def dial_action(self, call_sid: str) -> str | None:
         """Return the name of where the <Dial> of a call that callctl placed sends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing was sent and nothing claimed, so the rule may ask again; ``look_again``: by and by without being asked.
+
+    A caller has another leg, or REST does not yet show what callbacks told; or the rule no longer asks for it.
+    """
+
+    look_again: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from callctl.actions import REHEARSED, ActionEvent
 from callctl.errors import CallctlError
 from callctl.operations.acting.looking import why_not
-from callctl.operations.acting.needs import Claims, Door, Found, claim_of
+from callctl.operations.acting.needs import Claims, Door, Found, Held, claim_of
 from callctl.policies import Action, Declined, Redirect
 from callctl.store import OpenClaim
 
@@ -22,12 +22,14 @@ class Rehearsal:
         self._claims = claims
         self._now = now
 
-    def perform(self, action: Action) -> ActionEvent | None:
+    def perform(self, action: Action) -> ActionEvent | Held | None:
         """Return what would be done, or why it would not."""
         try:
             reason = why_not(self._door, self._claims, action)
         except CallctlError as error:
             return self._event(claim_of(action), action, f"would look first, but can't: {error.message}")
+        if isinstance(reason, Held):
+            return reason
         if reason is not None:
             return self._event(claim_of(action), action, f"would not be done: {reason.outcome}")
         deed = action.deed
