@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +30,6 @@ from callctl.store.claims import SqliteClaims
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
 ALL_EVENTS = "initiated ringing answered completed"
-LIMIT = 20.0  # seconds that anything may take
 WORLD = "stage"
 # Longer than any test may take: a call that ended by itself meanwhile would be none of those that a test looks at.
 LONG = "<Response><Pause length='36000'/></Response>"
@@ -46,7 +45,13 @@ def gateway_for(simulator: Simulator, home: Path) -> Gateway:
 
 
 class Stage:
-    """A simulator, a site, and rules that act on what the site is told."""
+    """A simulator, a site, and rules that act on what the site is told.
+
+    ``limit`` is how many seconds anything may take, ``step`` how many pass between two looks.
+    """
+
+    limit = 20.0
+    step = 0.02
 
     def __init__(self, simulator: Simulator, site: Site, home: Path) -> None:
         self.simulator = simulator
@@ -136,11 +141,18 @@ class Stage:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Go on until a condition holds."""
-        deadline = time.monotonic() + LIMIT
+        deadline = self.now() + timedelta(seconds=self.limit)
         while not condition():
-            assert time.monotonic() < deadline, self.never_so()
+            assert self.now() < deadline, self.never_so()
             self.look()
-            self.pause(0.02)
+            self.pause(self.step)
+
+    def until_unheard(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds, without taking in what arrives meanwhile."""
+        deadline = self.now() + timedelta(seconds=self.limit)
+        while not condition():
+            assert self.now() < deadline, self.never_so()
+            self.pause(self.step)
 
     def never_so(self) -> str:
         """Say in what state the stage is, in a few lines however much happened on it."""
@@ -150,10 +162,7 @@ class Stage:
 
     def until_of_rest(self, sid: str, status: str) -> None:
         """Wait until REST shows a status, without taking in what arrives meanwhile."""
-        deadline = time.monotonic() + LIMIT
-        while self.gateway.fetch(sid).status != status:
-            assert time.monotonic() < deadline, f"{sid} never was {status}"
-            time.sleep(0.02)
+        self.until_unheard(lambda: self.gateway.fetch(sid).status == status)
 
     def lose(self, chosen: Callable[[dict[str, str]], bool]) -> None:
         """Lose some of the callbacks that arrive."""
@@ -166,8 +175,11 @@ class Stage:
 
     def settle(self, seconds: float) -> None:
         """Go on for a while, to see that nothing more is done."""
-        end = time.monotonic() + seconds
-        self.until(lambda: time.monotonic() >= end)
+        end = self.now() + timedelta(seconds=seconds)
+        while self.now() < end:
+            self.look()
+            self.pause(self.step)
+        self.look()
 
     def legs_under(self, parent: str) -> Sequence[Leg]:
         """Return the child legs that callbacks told of."""
@@ -179,11 +191,8 @@ class Stage:
 
     def child_of_rest(self, parent: str) -> str:
         """Wait for a child leg in REST, without taking in what arrives meanwhile."""
-        deadline = time.monotonic() + LIMIT
-        while not (children := self.children(parent)):
-            assert time.monotonic() < deadline, f"{parent} never had a child"
-            time.sleep(0.02)
-        return children[0].sid
+        self.until_unheard(lambda: bool(self.children(parent)))
+        return self.children(parent)[0].sid
 
     def mix(self, *, shuffle: bool, copies: int) -> None:
         """Shuffle or multiply what has arrived and was not taken in."""

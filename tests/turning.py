@@ -22,7 +22,6 @@ from callctl.operations.acting.needs import Door
 from callctl.simulator import Simulator, SimulatorError
 
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
-LIMIT = 120.0  # simulated seconds that anything may take
 
 
 class Slow:
@@ -45,8 +44,9 @@ class Slow:
 class TurnedStage(Stage):
     """A stage on which time goes by when something waits. ``latency`` is how long a request takes at most."""
 
-    latency = 0.0
+    limit = 200.0
     step = 0.25
+    latency = 0.0
 
     def __init__(self, simulator: Simulator, site: Site, home: Path) -> None:
         super().__init__(simulator, site, home)
@@ -69,21 +69,10 @@ class TurnedStage(Stage):
         self.pause(0)  # until what was fired has arrived
         return super().look()
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        deadline = self.now() + timedelta(seconds=LIMIT)
-        while not condition():
-            assert self.now() < deadline, self.never_so()
-            self.go_on(self.step)
-
     def go_on(self, seconds: float) -> None:
         """Let time go by in one step, then look."""
         self.pause(seconds)
         self.look()
-
-    def settle(self, seconds: float) -> None:
-        end = self.now() + timedelta(seconds=seconds)
-        while self.now() < end:
-            self.go_on(self.step)
 
 
 @contextmanager

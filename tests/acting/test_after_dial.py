@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import pytest
 from playing import seconds
-from running import EACH_READING
-from staging import Stage, now
+from staging import WORLD, Stage
+from turning import TurnedStage
 
 from callctl.actions import DECLINED, DONE, ActionEvent
 from callctl.policies import Redirect
 from callctl.policies.flags import after_dial
 from callctl.store.sqlite import SqliteStore
 
-PAUSE = "<Pause length='3600'/>"
+PAUSE = "<Pause length='36000'/>"
+NOUNS = (("Number", "+12025550105"), ("Sip", "sip:hangs-up@example.com"), ("Client", "hangs-up"))
+
+
+@pytest.fixture
+def stage(turned: TurnedStage) -> TurnedStage:
+    return turned
 
 
 def survey(stage: Stage) -> Stage:
@@ -25,7 +31,15 @@ def dial(stage: Stage, *, attributes: str = "", after: str = "", who: str = "", 
     return stage.place(twiml=f"<Response><Dial {attributes}>{inner}</Dial>{after}</Response>")
 
 
-@pytest.mark.parametrize("stage", EACH_READING, indirect=True)
+@pytest.mark.parametrize("noun", NOUNS, ids=str)
+def test_each_kind_of_leg(stage: Stage, noun: tuple[str, str]) -> None:
+    survey(stage)
+    parent = dial(stage, noun=stage.noun(*noun), after=PAUSE)
+    stage.until(lambda: bool(stage.events))
+    assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]
+    assert stage.site.asked == ["/survey"]
+
+
 def test_each_document_gets_what_it_allows(stage: Stage) -> None:
     survey(stage)
     site = stage.site
@@ -61,34 +75,24 @@ def test_a_survey_that_itself_dials_is_not_repeated(stage: Stage) -> None:
     assert stage.sent("Url", f"{stage.site.url}/survey") == [parent]
 
 
-def test_after_a_redirect_by_hand_nothing_is_done(stage: Stage) -> None:
+@pytest.mark.parametrize("whose", ["parent", "child"])
+def test_after_a_redirect_by_hand_nothing_is_done(stage: Stage, whose: str) -> None:
     survey(stage)
-    by_hand = dial(stage, who="sip:answers@example.com", after=PAUSE)
-    stage.until(lambda: any(leg.status == "in-progress" for leg in stage.legs_under(by_hand)))
-    request = (("Twiml", f"<Response>{PAUSE}</Response>"),)
-    stage.redirect_by_hand(by_hand, request[0][1])
-    store = SqliteStore(stage.home / "events.db", world="stage")
-    store.record_action(ActionEvent(now(), by_hand, "redirect", request, "to other TwiML", "in-progress"))
+    parent = dial(stage, who="sip:answers@example.com", after=PAUSE)
+    stage.until(lambda: any(leg.status == "in-progress" for leg in stage.legs_under(parent)))
+    chosen = parent if whose == "parent" else stage.only_child(parent)
+    request = (("Twiml", "<Response><Hangup/></Response>" if whose == "child" else f"<Response>{PAUSE}</Response>"),)
+    stage.redirect_by_hand(chosen, request[0][1])
+    store = SqliteStore(stage.home / "events.db", world=WORLD)
+    store.record_action(ActionEvent(stage.now(), chosen, "redirect", request, "to other TwiML", "in-progress"))
     store.close()
     stage.until(lambda: bool(stage.events))
     (event,) = stage.events
-    assert (event.result, event.call_sid) == (DECLINED, by_hand)
-    assert event.outcome == "callctl itself changed it before (redirect)"
+    assert (event.result, event.call_sid) == (DECLINED, parent)
+    changed = "it" if whose == "parent" else "the leg that ended"
+    assert event.outcome == f"callctl itself changed {changed} before (redirect)"
     assert not stage.sent("Url", f"{stage.site.url}/survey")
-
-
-def test_a_live_leg_that_tells_nothing_is_found_by_asking(stage: Stage) -> None:
-    """The second Dial has no status callbacks, so the board knows nothing of its leg."""
-    survey(stage)
-    parent = dial(stage, after=f"<Dial><Sip>sip:answers@example.com</Sip></Dial>{PAUSE}")
-    stage.until(lambda: any(leg.is_final for leg in stage.legs_under(parent)))
-    stage.settle(2.0)
-    assert stage.events == []
-    (silent,) = [call.sid for call in stage.children(parent) if call.is_live]
-    stage.gateway.hangup(silent)
-    stage.until(lambda: bool(stage.events))
-    assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]
-    assert stage.sent("Url", f"{stage.site.url}/survey") == [parent]
+    assert stage.gateway.fetch(parent).status == "in-progress"
 
 
 @pytest.mark.parametrize("faults", [{"shuffle": True}, {"duplicate": 1.0}], ids=str)

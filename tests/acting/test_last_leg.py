@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playing import seconds
-from running import EACH_READING
-from turning import TurnedStage, a_turned_stage
+from turning import TurnedStage
 
 from callctl.actions import DONE
 from callctl.operations.acting.again import LONGEST_PAUSE
 from callctl.policies import Redirect
 from callctl.policies.flags import after_dial
-from callctl.simulator.far_end import FarEnd
 
 PAUSE = "<Pause length='36000'/>"
-FAR_END = {"sip:talks@example.com": FarEnd(hang_up_after=100.0), "sip:brief@example.com": FarEnd(hang_up_after=5.0)}
 
 
-@pytest.fixture(params=EACH_READING, ids=str)
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TurnedStage]:
-    with a_turned_stage(tmp_path, far_end=FAR_END, readings=request.param) as stage:
-        stage.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
-        stage.act(after_dial(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(1)))
-        yield stage
+@pytest.fixture
+def stage(turned: TurnedStage) -> TurnedStage:
+    turned.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
+    turned.act(after_dial(Redirect("survey", f"{turned.site.url}/survey"), settle=seconds(1)))
+    return turned
 
 
 def place(stage: TurnedStage, *legs: str) -> str:
@@ -43,7 +36,7 @@ def surveyed(stage: TurnedStage) -> list[str]:
 
 @pytest.mark.parametrize("second", ["talks", "busy", "no-answer"])
 def test_a_second_leg_that_tells_of_itself(stage: TurnedStage, second: str) -> None:
-    first = stage.noun("Sip", "sip:brief@example.com")
+    first = stage.noun("Sip", "sip:hangs-up@example.com")
     parent = place(stage, first, stage.noun("Sip", f"sip:{second}@example.com"))
     stage.until(lambda: len(stage.legs_under(parent)) == 2)
     if second != "busy":  # which is over before the caller could be taken up
@@ -57,7 +50,7 @@ def test_a_second_leg_that_tells_of_itself(stage: TurnedStage, second: str) -> N
 
 
 def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(stage: TurnedStage) -> None:
-    parent = place(stage, stage.noun("Sip", "sip:brief@example.com"), silent("sip:talks@example.com"))
+    parent = place(stage, stage.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
     stage.until(lambda: any(call.is_live and call.status == "in-progress" for call in stage.children(parent)[-1:]))
     stage.settle(60)
     assert surveyed(stage) == []
@@ -71,7 +64,7 @@ def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(stage: TurnedSta
 
 
 def test_a_caller_who_hangs_up_meanwhile_is_not_asked_for_any_more(stage: TurnedStage) -> None:
-    parent = place(stage, stage.noun("Sip", "sip:brief@example.com"), silent("sip:talks@example.com"))
+    parent = place(stage, stage.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
     stage.until(lambda: any(leg.is_final for leg in stage.legs_under(parent)))
     stage.settle(5)
     stage.gateway.hangup(parent)
