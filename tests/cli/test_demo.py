@@ -1,9 +1,8 @@
 """``callctl demo``: the whole of it, on a pipe and on a terminal."""
 
-import os
+import re
 import subprocess
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +10,11 @@ from processes import OnTerminal, environment
 from running import run
 
 
-def scratch_folders() -> set[str]:
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("callctl-demo-")}  # noqa: PTH208
+def scratch(home: Path) -> Path:
+    """Return a folder for what the demo keeps while it runs."""
+    folder = home / "scratch"
+    folder.mkdir()
+    return folder
 
 
 def shows(text: str, rows: list[str]) -> bool:
@@ -20,9 +22,10 @@ def shows(text: str, rows: list[str]) -> bool:
 
 
 def test_on_a_terminal_both_sids_are_whole_at_80_columns_and_it_ends_by_itself(home: Path) -> None:
-    before = scratch_folders()
+    folder = scratch(home)
     # Settings of a real account, which a demo must not touch.
     env = {"TWILIO_ACCOUNT_SID": "AC" + "9" * 32, "TWILIO_AUTH_TOKEN": "9" * 32, "CALLCTL_API_URL": "https://x.invalid"}
+    env["TMPDIR"] = str(folder)
     (home / ".env").write_text("TWILIO_ACCOUNT_SID=ACfromfile\n")
     with OnTerminal("demo", home=home, env=env) as demo:
         rows = demo.until(lambda rows: "SIMULATED: no calls are placed" in rows[0])
@@ -31,14 +34,16 @@ def test_on_a_terminal_both_sids_are_whole_at_80_columns_and_it_ends_by_itself(h
         sid, _, parent = child.strip().partition(" of ")
         assert len(sid) == len(parent) == 34
         assert any(row.strip() == parent for row in rows)
-        for noun in ("→ sip:agent@example.com", "→ client:no-answer", "→ +12025550102"):
+        for noun in ("→ sip:hangs-up@example.com", "→ client:no-answer", "→ +12025550102"):
             demo.until(partial(shows, noun))
+        demo.until(partial(shows, " A callee hung up: Twilio itself asks the Dial's action for the survey."))
+        demo.until(partial(shows, " A callee hung up: the rule --after-dial redirected the caller to the survey."))
         assert demo.ended() == 0
     shown = demo.raw.decode()
-    assert "--url survey" in shown
+    assert "$ callctl redirect" in shown
     assert "$ callctl hangup" in shown
     assert "5 calls and 4 child legs" in shown
-    assert scratch_folders() <= before
+    assert not list(folder.iterdir())
     assert not (home / ".local").exists()
 
 
@@ -59,6 +64,25 @@ def test_on_a_pipe_it_prints_lines(home: Path) -> None:
     assert any(row[2] != "-" for row in rows)
     assert "SIMULATED" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
+    assert max(len(line) for line in done.stderr.splitlines() if "▸" not in line) < 80
+    by_action, by_rule = both_surveys(done.stderr)
+    parents = {row[2]: row[6] for row in rows if row[2] != "-" and row[4] == "completed"}
+    assert parents == {by_action: "sip:hangs-up@example.com", by_rule: "+12025550105"}
+
+
+def both_surveys(talk: str) -> tuple[str, str]:
+    """Return who was asked by the Dial's action and who by the rule: each once, and told."""
+    asked = re.findall(r"^(CA\w{32})  POST /survey(.*)$", talk, re.MULTILINE)
+    (by_action,) = [sid for sid, how in asked if how == " (Dial: completed)"]
+    (by_rule,) = [sid for sid, how in asked if how == ""]
+    assert len(asked) == 2
+    assert f"The survey, as a Dial's action:  {by_action}\n" in talk
+    assert f"The survey, after a redirect:    {by_rule}\n" in talk
+    actions = re.findall(r"(CA\w{32})  ▸ (.*)", talk)
+    assert [what for sid, what in actions if sid == by_rule] == ["redirect: redirected to survey, by rule after-dial"]
+    assert "cancel: ended before it was answered, by rule hangup-ringing-after" in [what for _, what in actions]
+    assert by_action not in dict(actions)
+    return by_action, by_rule
 
 
 def test_keep_leaves_it_running_for_the_other_commands(home: Path) -> None:
@@ -71,5 +95,14 @@ def test_keep_leaves_it_running_for_the_other_commands(home: Path) -> None:
         assert outcome.code == 0, outcome.err
         assert "running watch" in outcome.err
         demo.type("\x03")
-        assert demo.ended() == 130
+        assert demo.ended() == 0
     assert not env_file.exists()
+
+
+def test_ctrl_c_stops_it_in_the_middle(home: Path) -> None:
+    folder = scratch(home)
+    with OnTerminal("demo", home=home, env={"TMPDIR": str(folder)}) as demo:
+        demo.until(partial(shows, "ringing"))
+        demo.type("\x03")
+        assert demo.ended() == 130
+    assert not list(folder.iterdir())

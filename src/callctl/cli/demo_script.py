@@ -1,92 +1,104 @@
-"""What the demo plays: five calls placed, redirected and ended through the gateway, as a user's commands would."""
+"""What the demo plays: calls placed, redirected and ended, by rules and through the gateway, as commands would.
+
+Both ways to a survey are in it: the Dial's ``action``, which is the proper one, and ``--after-dial`` for a call whose
+TwiML has none.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from callctl.background import in_daemon_thread
 from callctl.calls import EVENT_NAMES, CallStatus
+from callctl.cli.demo_survey import Survey
 from callctl.errors import CallctlError
 from callctl.gateway import Gateway, PlaceRequest, RedirectRequest
+from callctl.policies import Cancel, Redirect, Rule, flags
 from callctl.settings import Settings
 from callctl.twiml import dial, say
 
 if TYPE_CHECKING:
-    from callctl.board import Leg, Snapshot
+    from callctl.board import Snapshot
 
 # The simulator's far ends, told by number.
 ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103", "+12025550105"
+ALSO_HANGS_UP = "sip:hangs-up@example.com"
 # Seconds. A call that rings longer than this is ended; a real one would be given half a minute.
-RING_LIMIT = 7.0
+RING_LIMIT = 5
 LONGEST_WAIT = 30.0
 LOOK_AGAIN = 0.1
+# Seconds that a caption stands at least, to be read. Each fits a line of 80 columns.
+READING = 2.0
+
+
+def rules(settings: Settings) -> list[Rule]:
+    """Return the rules of the watch: ``--hangup-ringing-after`` and ``--after-dial``."""
+    survey = settings.named_url("survey")
+    after_dial = flags.after_dial(Redirect("survey", survey.url, survey.method))
+    return [
+        flags.ring_limit(timedelta(seconds=RING_LIMIT), cancel=Cancel()),
+        # For the one call whose TwiML sends it nowhere: the other caller has its survey from the Dial's action.
+        replace(after_dial, when=replace(after_dial.when, to=HANGS_UP)),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The demo's hands: they place calls and, having seen on the board what those do, act on them."""
+    """The demo's hands: they place calls and, having seen on the board what those do, act on some and tell of all.
+
+    ``caption`` shows a sentence until the next one, ``note`` a line among the events.
+    """
 
     gateway: Gateway
     settings: Settings
     callback: str
+    survey: Survey
     board: Callable[[], Snapshot]
     note: Callable[[str], None]
+    caption: Callable[[str], None]
 
     async def play(self) -> None:
-        """Play all scenes, each begun a little after the one before, and wait until every leg has ended."""
-        scenes = (
-            self.three_legs_of_a_dial,
-            self.survey_after_the_conversation,
-            self.end_what_rings_too_long,
-            self.busy,
-            self.hung_up_by_command,
-        )
-        try:
-            async with asyncio.TaskGroup() as group:
-                for scene in scenes:
-                    group.create_task(scene())
-                    await asyncio.sleep(1.0)
-        except* CallctlError as failed:
-            raise failed.exceptions[0] from None  # the others were stopped by the first
+        """Place all calls, then tell of each what becomes of it, until every leg has ended."""
+        await self._tell("A call dials three legs; `--then survey` has given its Dial an action.")
+        proper = await self._place(self._dial([BUSY, ALSO_HANGS_UP, "client:no-answer"], action=self.survey.url))
+        await self._tell("A call whose TwiML is not ours: no action; the caller stays after the Dial.")
+        foreign = await self._place(self._dial([HANGS_UP]).replace("</Response>", '<Pause length="20"/></Response>'))
+        await self._tell(f"Nobody takes this call: the rule --hangup-ringing-after {RING_LIMIT}s will end it.")
+        unheard = await self._place(say("Hello?"), to=NEVER)
+        await self._tell("Two more: one callee is busy, one listens to a long text.")
+        await self._place(say("Hello?"), to=BUSY)
+        listener = await self._place(say("This sentence is long enough to be cut off in its middle. " * 8))
+
+        await self._until(lambda: proper in self.survey.by_action)
+        await self._tell("A callee hung up: Twilio itself asks the Dial's action for the survey.")
+        await self._until(lambda: self._is(unheard, CallStatus.CANCELED))
+        await self._tell(f"It rang longer than {RING_LIMIT} s: the rule canceled it.")
+        await self._until(lambda: foreign in self.survey.by_redirect)
+        await self._tell("A callee hung up: the rule --after-dial redirected the caller to the survey.")
+        await self._change_by_hand(listener)
         await self._until(lambda: self.board().live == 0)
 
-    async def three_legs_of_a_dial(self) -> None:
-        """Dial a Number, a Sip and a Client leg from one call; the first to answer wins, then all hang up."""
-        document = dial([BUSY, "sip:agent@example.com", "client:no-answer"], status_callback=self.callback)
-        sid = await self._place(document)
-        await self._until(lambda: self._child_in(sid, CallStatus.IN_PROGRESS))
-        await asyncio.sleep(8.0)
-        await self._hang_up(sid)
+    async def _change_by_hand(self, sid: str) -> None:
+        """Redirect a call in the middle of a sentence, and hang it up in the middle of the next."""
+        text = "We are sorry to interrupt. Somebody will call you back within the hour, and tell you the rest."
+        await self._until(lambda: self._is(sid, CallStatus.IN_PROGRESS))
+        self.note(f"$ callctl redirect {sid} --say …")
+        await in_daemon_thread(lambda: self.gateway.redirect(sid, RedirectRequest(twiml=say(text))))
+        await self._tell("By hand: other TwiML for a call, in the middle of a sentence.")
+        self.note(f"$ callctl hangup {sid}")
+        await in_daemon_thread(lambda: self.gateway.hangup(sid))
+        await self._tell("By hand: the end of that call.")
 
-    async def survey_after_the_conversation(self) -> None:
-        """Send the caller to the survey when the other side has hung up."""
-        document = dial([HANGS_UP], status_callback=self.callback)
-        sid = await self._place(document.replace("</Response>", '<Pause length="10"/></Response>'))
-        await self._until(lambda: self._child_in(sid, CallStatus.COMPLETED))
-        self.note(f"$ callctl redirect {sid} --url survey")
-        survey = self.settings.named_url("survey")
-        await in_daemon_thread(lambda: self.gateway.redirect(sid, RedirectRequest(url=survey.url)))
+    async def _tell(self, text: str) -> None:
+        self.caption(text)
+        await asyncio.sleep(READING)
 
-    async def end_what_rings_too_long(self) -> None:
-        """End a call that nobody picks up."""
-        sid = await self._place(say("Hello?"), to=NEVER)
-        await self._until(lambda: self._in(sid, CallStatus.RINGING))
-        await asyncio.sleep(RING_LIMIT)
-        await self._hang_up(sid)
-
-    async def busy(self) -> None:
-        """Call somebody who is on the phone."""
-        await self._place(say("Hello?"), to=BUSY)
-
-    async def hung_up_by_command(self) -> None:
-        """End a call in the middle of a sentence."""
-        sid = await self._place(say("This sentence is long enough to be cut off in its middle. " * 8))
-        await self._until(lambda: self._in(sid, CallStatus.IN_PROGRESS))
-        await asyncio.sleep(6.0)
-        await self._hang_up(sid)
+    def _dial(self, destinations: list[str], *, action: str | None = None) -> str:
+        return dial(destinations, status_callback=self.callback, action=action)
 
     async def _place(self, document: str, *, to: str = ANSWERS) -> str:
         request = PlaceRequest(
@@ -99,10 +111,6 @@ class Script:
         call = await in_daemon_thread(lambda: self.gateway.place(request))
         return call.sid
 
-    async def _hang_up(self, sid: str) -> None:
-        self.note(f"$ callctl hangup {sid}")
-        await in_daemon_thread(lambda: self.gateway.hangup(sid))
-
     async def _until(self, condition: Callable[[], bool]) -> None:
         try:
             async with asyncio.timeout(LONGEST_WAIT):
@@ -113,13 +121,6 @@ class Script:
                 "the demo came to a standstill", hint="this machine may be busy; try it again"
             ) from error
 
-    def _in(self, sid: str, status: str) -> bool:
+    def _is(self, sid: str, status: str) -> bool:
         leg = self.board().leg(sid)
         return leg is not None and leg.status == status
-
-    def _child_in(self, sid: str, status: str) -> bool:
-        return any(child.status == status for child in self._children(sid))
-
-    def _children(self, sid: str) -> Sequence[Leg]:
-        family = next((family for family in self.board().families if family.sid == sid), None)
-        return family.children if family else ()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callctl.cli.demo_script import Script
+from callctl.cli.demo_script import RING_LIMIT, Script, rules
+from callctl.cli.demo_survey import Survey, serving
+from callctl.cli.rules_options import Asked, at_work
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
 from callctl.cli.simulator_settings import settings_to_use, write_settings
@@ -38,19 +41,29 @@ def _scratch() -> Iterator[Path]:
 
 async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
     """Play the demo and tell whether it came to its end. Simulator and listener are on free loopback ports."""
-    async with Simulator(port=0) as simulator, _survey() as survey_url:
-        settings = _settings(simulator, folder, survey_url=survey_url)
-        session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), now=runtime.now)
-        try:
-            ready = await session.start_up()
-            foot = _keep_guide(folder, simulator, survey_url=survey_url) if keep else []
-            view = _open_view(runtime, foot=foot)
-            with stop_on_signals(session.stop):
-                script = Script(runtime.gateway(settings), settings, ready.callback_url, session.snapshot, session.note)
-                finished = await _play_beside(session, view, script, keep=keep)
-        finally:
-            await session.shut_down()
-    _summarise(runtime, session.snapshot(), accepted=session.header().accepted)
+    async with Simulator(port=0) as simulator, serving() as survey:
+        settings = _settings(simulator, folder, survey_url=survey.url)
+        with at_work(runtime, settings, rules(settings), asked=Asked()) as acting:
+            session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), now=runtime.now, rules=acting)
+            survey.note = session.note
+            try:
+                ready = await session.start_up()
+                guide = _keep_guide(folder, simulator, survey_url=survey.url) if keep else []
+                scene = _open_scene(runtime, note=session.note, guide=guide)
+                script = Script(
+                    runtime.gateway(settings),
+                    settings,
+                    ready.callback_url,
+                    survey,
+                    session.snapshot,
+                    session.note,
+                    caption=lambda text: scene.put_below([text]),
+                )
+                with stop_on_signals(session.stop):
+                    finished = await _play_beside(session, scene, script)
+            finally:
+                await session.shut_down()
+    _summarise(runtime, session.snapshot(), survey, accepted=session.header().accepted)
     return finished
 
 
@@ -67,17 +80,29 @@ def _settings(simulator: Simulator, folder: Path, *, survey_url: str) -> Setting
     )
 
 
-async def _play_beside(session: Session, view: View, script: Script, *, keep: bool) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """The view, how to put lines below it, and those that stay there once the script is over."""
+
+    view: View
+    put_below: Callable[[Sequence[str]], None]
+    guide: Sequence[str]
+
+
+async def _play_beside(session: Session, scene: _Scene, script: Script) -> bool:
     """Run the watch and the script side by side; True when the script came to its end."""
-    watching = asyncio.create_task(session.run(view))
+    watching = asyncio.create_task(session.run(scene.view))
     playing = asyncio.create_task(script.play())
     await asyncio.wait({watching, playing}, return_when=asyncio.FIRST_COMPLETED)
     if not playing.done():
         playing.cancel()
         await watching
         return False
-    if keep and playing.exception() is None:
-        session.note("The script is over; simulator and listener stay until Ctrl-C.")
+    if scene.guide and playing.exception() is None:
+        scene.put_below(scene.guide)
+        session.note(
+            f"The script is over; simulator, listener and rules stay until Ctrl-C; rings end after {RING_LIMIT} s."
+        )
     else:
         session.stop()
     await watching
@@ -85,16 +110,16 @@ async def _play_beside(session: Session, view: View, script: Script, *, keep: bo
     return True
 
 
-def _open_view(runtime: Runtime, *, foot: Sequence[str]) -> View:
+def _open_scene(runtime: Runtime, *, note: Callable[[str], None], guide: Sequence[str]) -> _Scene:
     if runtime.form is Form.PLAIN:
         from callctl.views.lines import LineView
 
-        for line in (TITLE, *foot):
-            runtime.say(line)
-        return LineView(runtime.stdout, say=runtime.say)
+        runtime.say(TITLE)
+        return _Scene(LineView(runtime.stdout, say=runtime.say), lambda lines: note("\n".join(lines)), guide)
     from callctl.views.live import LiveView
 
-    return LiveView(runtime.console(), idle=["The first call is being placed."], foot=foot, now=runtime.now)
+    view = LiveView(runtime.console(), idle=["The first call is being placed."], now=runtime.now)
+    return _Scene(view, view.put_below, guide)
 
 
 def _keep_guide(folder: Path, simulator: Simulator, *, survey_url: str) -> list[str]:
@@ -109,30 +134,7 @@ def _keep_guide(folder: Path, simulator: Simulator, *, survey_url: str) -> list[
     ]
 
 
-@asynccontextmanager
-async def _survey() -> AsyncIterator[str]:
-    """Serve the survey's TwiML on a free loopback port: what a user's own application would do."""
-    from aiohttp import web
-
-    from callctl.accepting import Door
-    from callctl.twiml import say
-
-    async def document(_request: web.Request) -> web.Response:
-        text = say("Thank you for your call. How satisfied were you, from one to five?")
-        return web.Response(text=text, content_type="text/xml")
-
-    application = web.Application()
-    application.router.add_post("/survey", document)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    door = await Door.open(runner, host="127.0.0.1", port=0)
-    try:
-        yield f"http://127.0.0.1:{door.port}/survey"
-    finally:
-        await door.close()
-
-
-def _summarise(runtime: Runtime, snapshot: Snapshot, *, accepted: int) -> None:
+def _summarise(runtime: Runtime, snapshot: Snapshot, survey: Survey, *, accepted: int) -> None:
     """Say what the demo showed and where to go from here."""
     legs = [leg for family in snapshot.families for leg in family.legs]
     children = sum(1 for leg in legs if leg.parent_call_sid)
@@ -145,6 +147,10 @@ def _summarise(runtime: Runtime, snapshot: Snapshot, *, accepted: int) -> None:
             f"{_count(accepted, 'signed status callback')}:"
         )
         runtime.say(f"  {told}.")
+    for sid in survey.by_action:
+        runtime.say(f"The survey, as a Dial's action:  {sid}")
+    for sid in survey.by_redirect:
+        runtime.say(f"The survey, after a redirect:    {sid}")
     runtime.say("Next: `callctl simulator --help` to run your own TwiML,")
     runtime.say("  `callctl demo --keep` to try the commands, the README for a real account.")
 

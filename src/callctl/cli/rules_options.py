@@ -182,6 +182,14 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
     if not rules:
         yield None
         return
+    runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if asked.dry_run else ''}")
+    with at_work(runtime, settings, rules, asked=asked) as found:
+        yield found
+
+
+@contextmanager
+def at_work(runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, asked: Asked) -> Iterator[Acting]:
+    """Return rules ready for a watch; of ``asked`` only counts how they are to act."""
     from callctl.operations.acting.acting import Acting, in_daemon_thread
     from callctl.policies import Brake, Engine, Scope
     from callctl.policies.brake import PER_MINUTE
@@ -202,7 +210,6 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
             return Rehearsal(door, claims, now=runtime.now)
         return Executor(door, claims, now=runtime.now, sleep=time.sleep, applies=applies, trouble=trouble)
 
-    runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if asked.dry_run else ''}")
     try:
         yield Acting(
             Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN),

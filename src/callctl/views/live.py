@@ -29,14 +29,12 @@ LAST_FRAME_LINES = 64
 class LiveView:
     """Draws the board when told to; it never draws by itself and never asks anybody for data."""
 
-    def __init__(
-        self, console: Console, *, idle: Sequence[str], foot: Sequence[str] = (), now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, console: Console, *, idle: Sequence[str], now: Callable[[], datetime]) -> None:
         from rich.live import Live
 
         self._console = console
         self._idle = idle
-        self._foot = foot
+        self._foot: Sequence[str] = ()
         self._now = now
         self._recent: deque[CallEvent | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
         self._last: Frame | None = None
@@ -64,6 +62,10 @@ class LiveView:
         first, *rest = textwrap.wrap(text, width=max(20, self._console.width - 12)) or [""]
         self._recent.append(Line(f"{self._now().astimezone():%H:%M:%S}  {first}", look))
         self._recent.extend(Line(f"          {line}", look) for line in rest)
+
+    def put_below(self, lines: Sequence[str]) -> None:
+        """Have these stand below all else from the next frame on, in the place of what stood there."""
+        self._foot = lines
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
