@@ -73,6 +73,10 @@ def test_every_key_becomes_part_of_a_rule(tmp_path: Path) -> None:
     assert (children.on, children.when.lasting) == (On.CHILDREN, timedelta(hours=2))
 
 
+def test_a_mark_of_the_editor_at_the_beginning_is_no_part_of_the_file(tmp_path: Path) -> None:
+    assert len(read(tmp_path, "\ufeff" + GOOD)) == 4
+
+
 HEAD = "[rule.mine]\n"
 
 
@@ -90,7 +94,7 @@ HEAD = "[rule.mine]\n"
         (HEAD + 'when = "completed"\nthen = "hangup"', "when: completed is a status and an event", "event ="),
         (HEAD + 'when = {event = "busy"}\nthen = "hangup"', "when.event: unknown: 'busy'", "known are initiated"),
         (HEAD + 'when = {statsu = "busy"}\nthen = "hangup"', "when: unknown key 'statsu'", "did you mean status?"),
-        (HEAD + 'when = 5\nthen = "hangup"', "when: it is a text in quotes", None),
+        (HEAD + 'when = 5\nthen = "hangup"', "when: it must be a text in quotes", None),
         (HEAD + 'when = "ringing"\nthen = "cancle"', "then: unknown: 'cancle'", "did you mean cancel?"),
         (HEAD + 'when = "ringing"\nthen = "redirect"', "then: where to?", "NAME|URL"),
         (HEAD + 'when = "answered"\nthen.redirect = "survy"', "then.redirect: no URL is named 'survy'", "survey?"),
@@ -109,6 +113,14 @@ HEAD = "[rule.mine]\n"
             "parent",
         ),
         ('[rule.after-dial]\nwhen = "ringing"\nthen = "hangup"', "rule after-dial: the name belongs to a flag", None),
+        ("[rule]\nwhen = 'ringing'\nthen = 'hangup'", "a rule has no name", "[rule.long-ring]"),
+        ("[rule.'']\nwhen = 'ringing'\nthen = 'hangup'", "a rule has no name", "[rule.long-ring]"),
+        ("when = 'ringing'\nthen = 'hangup'", "when: it belongs to no rule", "[rule.long-ring]"),
+        (HEAD + 'when = []\nthen = "hangup"', "rule mine, when: the list is empty", "known are queued"),
+        (HEAD + 'when = "answered"\nanswered_by = []\nthen = "hangup"', "answered_by: the list is empty", "known are"),
+        (HEAD + 'when = "queued"\nthen.redirect = "survey"', "then: only a call in progress can be", "answered"),
+        (HEAD + 'when = "answered"\nthen = "cancel"', "then: cancel leaves a call in progress alone", "hangup"),
+        (HEAD + "for = " + "9" * 5000, "limit", "TOML"),
         ("rule.mine = 3", "rule mine: a rule is a table", "[rule.mine]"),
     ],
 )

@@ -26,10 +26,11 @@ from callctl.events import event_name
 from callctl.policies.flags import NAMES, SETTLE
 from callctl.policies.rule import CHILD_LEG, PARENT_LEG, Cancel, Deed, Hangup, On, Redirect, Rule, When
 
-_KEYS = ("when", "for", "leg", "answered_by", "direction", "from", "to", "then", "on")
+KEYS = ("when", "for", "leg", "answered_by", "direction", "from", "to", "then", "on")
+_IN_PROGRESS = frozenset({CallStatus.IN_PROGRESS.value})
 _STATUSES = tuple(str(status) for status in CallStatus)
 # OAS, answered_by, and the values of asynchronous detection.
-_ANSWERED_BY = (
+ANSWERED_BY = (
     "human",
     "machine_start",
     "machine_end_beep",
@@ -38,6 +39,7 @@ _ANSWERED_BY = (
     "fax",
     "unknown",
 )
+_BEGINNING = "a rule begins with a line such as [rule.long-ring]"
 
 
 class RulesError(UsageError):
@@ -71,25 +73,27 @@ def load(path: Path, *, resolve: Resolve, cancel: Cancel) -> list[Rule]:
         RulesError: The file can't be read, or anything in it can't be meant; no rule counts then.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark at its beginning
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise RulesError(f"can't read the rules file {path}: {reason}") from error
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:  # its message ends with line and column
+    except (ValueError, RecursionError) as error:  # the message of a TOMLDecodeError ends with line and column
         raise RulesError(f"{path}: {error}", hint="a rules file is TOML: https://toml.io") from error
     return list(_rules(document, _At(str(path)), resolve=resolve, cancel=cancel))
 
 
 def _rules(document: Mapping[str, object], at: _At, *, resolve: Resolve, cancel: Cancel) -> Iterator[Rule]:
+    if nameless := next((key for key in KEYS if key in document), None):
+        raise at.error("it belongs to no rule", key=nameless, hint=_BEGINNING)
     at.check_keys(document, ("rule",))
     tables = document.get("rule")
     if not isinstance(tables, Mapping) or not tables:
-        raise RulesError(
-            f"{at.file}: there is no rule in it", hint="a rule begins with a line such as [rule.long-ring]"
-        )
+        raise at.error("there is no rule in it", hint=_BEGINNING)
     for name, table in tables.items():
+        if not name.strip() or (name in KEYS and not isinstance(table, Mapping)):
+            raise at.error("a rule has no name", hint=_BEGINNING)
         here = _At(at.file, name)
         if name in NAMES:
             raise here.error("the name belongs to a flag of `callctl watch`")
@@ -99,7 +103,7 @@ def _rules(document: Mapping[str, object], at: _At, *, resolve: Resolve, cancel:
 
 
 def _rule(name: str, table: Mapping[str, object], at: _At, *, resolve: Resolve, cancel: Cancel) -> Rule:
-    at.check_keys(table, _KEYS)
+    at.check_keys(table, KEYS)
     for key in ("when", "then"):
         if key not in table:
             raise at.error(f"{key} is missing")
@@ -112,6 +116,10 @@ def _rule(name: str, table: Mapping[str, object], at: _At, *, resolve: Resolve, 
         raise at.error("a leg that has ended stays so", key="for", hint="leave it out")
     if not when.is_end and when.statuses & FINAL_STATUSES:
         raise at.error("it names statuses of live legs and of ended ones", key="when", hint="make two rules of it")
+    if on is On.THIS and isinstance(then, Redirect) and when.statuses != _IN_PROGRESS:
+        raise at.error("only a call in progress can be redirected", key="then", hint='say when = "answered"')
+    if on is On.THIS and isinstance(then, Cancel) and when.statuses == _IN_PROGRESS:
+        raise at.error("cancel leaves a call in progress alone", key="then", hint='say then = "hangup"')
     if on is On.PARENT and when.leg == PARENT_LEG:
         raise at.error("a parent leg has no parent", key="on", hint='say leg = "child", or on = "this"')
     if on is On.CHILDREN and when.leg == CHILD_LEG:
@@ -126,11 +134,15 @@ def _when(table: Mapping[str, object], at: _At) -> When:
         statuses=_statuses(table["when"], at),
         lasting=_lasting(table.get("for"), at),
         leg=at.word(table["leg"], key="leg", known=(PARENT_LEG, CHILD_LEG)) if "leg" in table else None,
-        answered_by=at.words(table.get("answered_by", []), key="answered_by", known=_ANSWERED_BY),
-        directions=at.words(table.get("direction", []), key="direction", known=tuple(map(str, Direction))),
+        answered_by=_chosen(table, at, key="answered_by", known=ANSWERED_BY),
+        directions=_chosen(table, at, key="direction", known=tuple(map(str, Direction))),
         from_=at.text(table["from"], key="from") if "from" in table else None,
         to=at.text(table["to"], key="to") if "to" in table else None,
     )
+
+
+def _chosen(table: Mapping[str, object], at: _At, *, key: str, known: Collection[str]) -> frozenset[str]:
+    return at.words(table[key], key=key, known=known) if key in table else frozenset()
 
 
 def _statuses(value: object, at: _At) -> frozenset[str]:
@@ -149,8 +161,7 @@ def _statuses(value: object, at: _At) -> frozenset[str]:
             key="when",
             hint='write { status = "completed" } for connected and over, or { event = "completed" } for any end',
         )
-    answered = {CallStatus.IN_PROGRESS.value} if "answered" in words else set()
-    return (words - {"answered"}) | answered
+    return (words - {"answered"}) | (_IN_PROGRESS if "answered" in words else frozenset())
 
 
 def _lasting(value: object, at: _At) -> timedelta | None:
@@ -201,7 +212,7 @@ class _At:
         """Return a text that is not empty."""
         if isinstance(value, str) and value:
             return value
-        raise self.error("it is a text in quotes", key=key)
+        raise self.error("it must be a text in quotes", key=key)
 
     def word(self, value: object, *, key: str, known: Collection[str]) -> str:
         """Return a text that is one of the known words."""
@@ -212,9 +223,10 @@ class _At:
 
     def words(self, value: object, *, key: str, known: Collection[str]) -> frozenset[str]:
         """Return known words from one text or from a list of several."""
-        return frozenset(
-            self.word(one, key=key, known=known) for one in (value if isinstance(value, list) else [value])
-        )
+        given = value if isinstance(value, list) else [value]
+        if not given:
+            raise self.error("the list is empty", key=key, hint=f"known are {', '.join(known)}")
+        return frozenset(self.word(one, key=key, known=known) for one in given)
 
 
 def _nearest(word: str, known: Collection[str]) -> str:
