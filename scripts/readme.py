@@ -1,8 +1,9 @@
-"""Plays the command lines of README.md and compares what they print with what stands there.
+"""Plays the command lines of README.md and docs/rules.md and compares what they print with what stands there.
 
 A block that begins with ```console is a terminal: lines after `$ ` are typed, all others are what came of them. A
 comment `<!-- scene: NAME -->` before a block sets a stage of its own (see SCENES); a block without one goes on where
-the block before it ended. `<!-- scene: NAME, last N lines -->` leaves out what is printed before these.
+the block before it ended. `<!-- scene: NAME, last N lines -->` leaves out what is printed before these. A TOML block
+below `<!-- file: NAME -->` lies in the working directory of all terminals after it.
 `python scripts/readme.py --write` puts the real output in.
 """
 
@@ -19,11 +20,13 @@ from pathlib import Path
 
 from stage import ANSWERS, HANGS_UP, NEVER, Stage, in_a_hurry, local_time_is_utc, standing_still, wait_until
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README, RULES = ROOT / "README.md", ROOT / "docs" / "rules.md"
 BLOCK = re.compile(
     r"(?:<!-- scene: (?P<scene>[^>,]+?)(?:, last (?P<last>\d+) lines)? -->\n+ *)?```console\n(?P<lines>.*?)```",
     re.DOTALL,
 )
+FILE = re.compile(r"<!-- file: (?P<name>\S+) -->\n+```toml\n(?P<text>.*?)```", re.DOTALL)
 
 
 @contextmanager
@@ -92,6 +95,34 @@ def a_call_that_rings_too_long(stage: Stage, screen: io.StringIO) -> None:
     wait_until(lambda: "▸" in screen.getvalue() and "canceled ended" in screen.getvalue())
 
 
+def a_call_that_lasts_too_long(stage: Stage, screen: io.StringIO) -> None:
+    """Somebody talks and talks, and Twilio takes no TimeLimit for a call that lasts."""
+    stage.type(f'callctl place {ANSWERS} --say "{"This is a very long text. " * 99}"')
+    stage.simulator.advance(4)
+    wait_until(lambda: "● in-progress" in screen.getvalue())
+    stage.simulator.advance(32)
+    wait_until(lambda: "▸ limit" in screen.getvalue())
+    stage.simulator.advance(35)
+    wait_until(lambda: "▸ hangup" in screen.getvalue() and "completed ended" in screen.getvalue())
+
+
+def a_second_phone_that_rings_too_long(stage: Stage, screen: io.StringIO) -> None:
+    """Somebody is connected to somebody who does not come."""
+    stage.type(f"callctl place {ANSWERS} --dial client:no-answer")
+    stage.simulator.advance(4)
+    wait_until(lambda: "◔ ringing  client:no-answer" in screen.getvalue())
+    stage.simulator.advance(21)
+    wait_until(lambda: "▸" in screen.getvalue() and "canceled ended" in screen.getvalue())
+
+
+@contextmanager
+def a_watch_that_does_not_start() -> Iterator[Stage]:
+    """Nothing yet, and the command for a watch is wrong."""
+    with standing_still() as stage:
+        stage.is_watch_wrong = True
+        yield stage
+
+
 @contextmanager
 def watching(stage: Stage) -> Iterator[None]:
     """Run a watch in a process of its own."""
@@ -117,11 +148,14 @@ SCENES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
     "a call that is hung up by command": partial(a_story, hung_up_by_command),
     "a conversation that ends": partial(a_story, a_conversation_that_ends),
     "a call that rings too long": partial(a_story, a_call_that_rings_too_long),
+    "a call that lasts too long": partial(a_story, a_call_that_lasts_too_long),
+    "a second phone that rings too long": partial(a_story, a_second_phone_that_rings_too_long),
+    "a watch that does not start": a_watch_that_does_not_start,
 }
 
 
 def played(text: str) -> str:
-    """Return a README in which each terminal shows what its command lines really print."""
+    """Return a page in which each terminal shows what its command lines really print."""
     with local_time_is_utc(), ExitStack() as stages:
         stage = stages.enter_context(standing_still())
 
@@ -130,6 +164,8 @@ def played(text: str) -> str:
             if block["scene"]:
                 stages.close()
                 stage = stages.enter_context(SCENES[block["scene"]]())
+            for file in FILE.finditer(text, 0, block.start()):
+                (stage.home / file["name"]).write_text(file["text"], encoding="utf-8")
             margin, most = " " * (len(block["lines"]) - len(block["lines"].lstrip(" "))), int(block["last"] or 0)
             typed = [line.strip() for line in block["lines"].splitlines() if line.lstrip().startswith("$ ")]
             shown = [row for line in typed for row in (line, *_last(stage.type(line[2:]).splitlines(), most))]
@@ -158,12 +194,14 @@ def alike(text: str) -> str:
 
 def main(*options: str) -> int:
     """Compare, or write with ``--write``; return the exit code."""
-    text = README.read_text(encoding="utf-8")
-    real = played(text)
-    if "--write" in options:
-        README.write_text(real, encoding="utf-8")
-        return 0
-    return 0 if alike(real) == alike(text) else 1
+    is_alike = True
+    for page in (README, RULES):
+        text = page.read_text(encoding="utf-8")
+        real = played(text)
+        is_alike = is_alike and alike(real) == alike(text)
+        if "--write" in options:
+            page.write_text(real, encoding="utf-8")
+    return 0 if is_alike or "--write" in options else 1
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ class Stage:
     survey: str  # its address
     port: int = field(default_factory=lambda: free_port())  # of the watch; the reader sees 8765
     story: Callable[[Stage, io.StringIO], None] | None = None  # what happens while a watch runs, given what it prints
+    is_watch_wrong: bool = False  # a watch ends by itself then, with an error, and has no story
     variables: dict[str, str] = field(default_factory=dict)
     code: int = 0  # of the last command, as $? gives it
 
@@ -110,7 +111,7 @@ class Stage:
             out.write(" ".join(args) + "\n")
         elif name == "cat":
             out.write(stdin.read())
-        elif command.startswith("callctl watch"):
+        elif command.startswith("callctl watch") and not self.is_watch_wrong:
             with self._happening(out):
                 self.code = callctl(args, runtime=self._runtime(stdin, out, err))
         elif name == "callctl":

@@ -1,0 +1,92 @@
+"""docs/rules.md can't go stale: each example on it is played, read or parsed, and it names all there is to know."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import commands
+import pytest
+import readme
+
+from callctl import actions, rules
+from callctl.calls import EVENT_NAMES, CallStatus, Direction
+from callctl.cli.lazy import CATALOGUE, LazyCommand
+from callctl.cli.rules_options import Asked
+from callctl.policies import Cancel, On, brake, engine, flags
+from callctl.settings import NamedUrl, Settings
+from callctl.twiml import check
+
+PAGE = readme.RULES.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SETTINGS = Settings(account_sid="AC" + "0" * 32, urls={"survey": NamedUrl("https://example.com/survey.xml")})
+
+
+def blocks(language: str) -> list[str]:
+    return [text for name, text in BLOCKS if name == language]
+
+
+def load(text: str, folder: Path) -> list[str]:
+    """Return the names of the rules in a file with this text."""
+    path = folder / "rules.toml"
+    path.write_text(text)
+    return [rule.name for rule in rules.load(path, resolve=SETTINGS.named_url, cancel=Cancel())]
+
+
+def test_what_stands_below_each_command_is_what_it_prints() -> None:
+    real = readme.alike(readme.played(PAGE))
+    assert real.splitlines() == readme.alike(PAGE).splitlines(), "look at what scripts/readme.py --write makes of it"
+
+
+def test_each_example_is_of_a_kind_that_is_tried_here() -> None:
+    assert {language for language, _ in BLOCKS} == {"sh", "console", "xml", "toml"}
+
+
+def test_each_rules_file_is_read_and_the_wrong_one_is_refused(tmp_path: Path) -> None:
+    (wrong,) = [file["text"] for file in readme.FILE.finditer(PAGE) if file["name"] == "wrong.toml"]
+    with pytest.raises(rules.RulesError, match="when: unknown: 'rining'"):
+        load(wrong, tmp_path)
+    good = [text for text in blocks("toml") if text != wrong]
+    assert all(load(text, tmp_path) for text in good)
+    # They can stand in one file, too: no name is used twice.
+    assert len(load("\n".join(good), tmp_path)) == sum(text.count("[rule.") for text in good)
+
+
+def test_each_key_and_each_word_is_named_and_each_key_has_an_example() -> None:
+    examples = "\n".join(blocks("toml"))
+    for key in rules.KEYS:
+        assert re.search(rf"^{key} = ", examples, re.MULTILINE), f"no example has {key}"
+    words = {*rules.KEYS, *rules.ANSWERED_BY, *EVENT_NAMES, *CallStatus, *Direction, *flags.NAMES}
+    words |= {actions.DONE, actions.LATE, actions.NOT_ENDED, actions.REFUSED, actions.UNKNOWN, actions.DECLINED}
+    words |= {actions.REHEARSED}
+    assert [word for word in sorted(words) if f"`{word}`" not in PAGE] == []
+    assert [word for word in (*On, "parent", "child", "cancel", "hangup") if f'`"{word}"`' not in PAGE] == []
+
+
+def test_each_command_and_option_is_understood() -> None:
+    for line in "".join(blocks("sh")).splitlines():
+        program, name, *args = shlex.split(line)
+        (entry,) = [entry for entry in CATALOGUE if (program, entry.name) == ("callctl", name)]
+        LazyCommand(entry).make_context(name, args).close()
+    for command, option in re.findall(r"`(?:callctl )?(place|watch) (--[a-z-]+)", PAGE):
+        assert f" {option} " in commands.shown(command), option
+    asked = [f"--{field.name.replace('_', '-')}" for field in fields(Asked)]
+    assert [option for option in asked if option not in PAGE] == []
+
+
+def test_each_document_is_twiml() -> None:
+    for text in blocks("xml"):
+        check(text)
+
+
+def test_the_numbers_are_those_of_the_program() -> None:
+    assert engine.FRESH.total_seconds() == 15
+    assert "more than 15 s ago" in PAGE
+    assert (brake.PER_SECOND, brake.PER_MINUTE) == (10, 100)
+    assert "Ten actions a second" in PAGE
+    assert "After a hundred in a minute" in PAGE
+    assert (flags.LIMIT_LEAD.total_seconds(), flags.LIMIT_GRACE.total_seconds()) == (30, 4)
+    assert "Thirty seconds before the end" in PAGE
+    assert "Four seconds after the end" in PAGE
