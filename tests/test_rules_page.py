@@ -76,6 +76,12 @@ def test_each_command_and_option_is_understood() -> None:
     assert [option for option in asked if option not in PAGE] == []
 
 
+def test_the_example_in_the_help_of_watch_is_a_rule(tmp_path: Path) -> None:
+    lines = commands.shown("watch").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.strip().startswith("[rule."))
+    assert load("\n".join(lines[first : lines.index("", first)]), tmp_path) == ["agents-ring"]
+
+
 def test_each_document_is_twiml() -> None:
     for text in blocks("xml"):
         check(text)

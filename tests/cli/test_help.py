@@ -43,6 +43,31 @@ def test_the_page_of_all_commands_is_what_help_shows() -> None:
     assert words(page) == words(commands.page()), "`python scripts/commands.py` writes it anew"
 
 
+# What does it without callctl, and what else the help of an option that acts must say, the first first.
+STORIES = {
+    "--hangup-ringing-after": ("Without callctl: Timeout on the call, <Dial timeout>.", "unproven on live Twilio"),
+    "--after-dial": (
+        "Without callctl, and the proper way: <Dial action> (place --then). This can only catch parents whose TwiML "
+        "keeps the caller after the Dial, and can't tell a redirect made by other software apart.",
+        "redirect its parent",
+    ),
+    "--max-duration": ("Without callctl: TimeLimit on the call, <Dial timeLimit>.", "else by hanging up"),
+    "--cut-answered": ("Hang up", "Risks cutting off who answers at that moment."),
+}
+
+
+def test_help_of_what_acts_begins_with_what_twilio_does_without_callctl() -> None:
+    page = commands.shown("watch")
+    groups = re.findall(r"^╭─ (\w+) ─", page, re.MULTILINE)
+    assert groups == ["Options", "Listen", "Show", "Keep", "Act"]
+    act = " ".join(words(page.partition("╭─ Act ─")[2]))
+    for option, (first, *more) in STORIES.items():
+        told = re.split(r" --[a-z-]+ (?:<bool>|[A-Z|=]+) ", act.partition(f"{option} ")[2])[0]
+        told = told.partition(" ")[2]  # behind the metavar
+        assert told.startswith(first), option
+        assert all(text in told for text in more), option
+
+
 def test_exit_codes(callctl: Callctl) -> None:
     told = callctl("help", "exit-codes").out
     assert told.splitlines() == [f"{code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items()]

@@ -28,7 +28,9 @@ RingLimit: TypeAlias = Annotated[
     typer.Option(
         "--hangup-ringing-after",
         metavar="DURATION",
-        help="Without callctl: Timeout on the call, <Dial timeout>. End outbound legs that ring longer.",
+        help="Without callctl: Timeout on the call, <Dial timeout>. End outbound legs that ring longer, by "
+        "Status=canceled, which leaves answered ones alone. That it ends a leg inside <Dial> is unproven on live "
+        "Twilio: its status is read back and told.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -37,9 +39,9 @@ AfterDial: TypeAlias = Annotated[
     typer.Option(
         "--after-dial",
         metavar="NAME|URL",
-        help="Without callctl, and the proper way: <Dial action> (place --then). This only catches parents whose TwiML "
-        "keeps the caller after the Dial, and can't tell a redirect by other software apart: when a leg that was "
-        "answered ends, its parent is redirected here.",
+        help="Without callctl, and the proper way: <Dial action> (place --then). This can only catch parents whose "
+        "TwiML keeps the caller after the Dial, and can't tell a redirect made by other software apart. When a leg "
+        "that was answered ends, redirect its parent here, once.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -48,13 +50,19 @@ MaxDuration: TypeAlias = Annotated[
     typer.Option(
         "--max-duration",
         metavar="DURATION",
-        help="Without callctl: TimeLimit on the call, <Dial timeLimit>. End calls that last longer.",
+        help="Without callctl: TimeLimit on the call, <Dial timeLimit>. End legs that last longer, by TimeLimit where "
+        "Twilio takes it for a call in progress, else by hanging up.",
         rich_help_panel=PANEL,
     ),
 ]
 RulesFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--rules", metavar="FILE", help="Act by the rules of this TOML file.", rich_help_panel=PANEL),
+    typer.Option(
+        "--rules",
+        metavar="FILE",
+        help="Act by the rules of this TOML file; if anything in it is wrong, the watch does not start.",
+        rich_help_panel=PANEL,
+    ),
 ]
 DryRun: TypeAlias = Annotated[
     bool, typer.Option("--dry-run", help="Show what rules would do; do nothing.", rich_help_panel=PANEL)
@@ -63,7 +71,8 @@ CutAnswered: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--cut-answered",
-        help="Hang up ringing legs that Twilio does not cancel. Risks cutting off one who answers at that moment.",
+        help="Hang up (Status=completed) ringing legs that Twilio does not cancel. Risks cutting off who answers at "
+        "that moment.",
         rich_help_panel=PANEL,
     ),
 ]

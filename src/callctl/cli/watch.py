@@ -131,7 +131,19 @@ def watch(
     account_sid: options.AccountSid = None,
     debug: options.Debug = False,
 ) -> None:
-    """Listen for status callbacks and show the live calls as a table of legs. Rules act only while this runs."""
+    r"""Listen for status callbacks and show the live calls as a table of legs.
+
+    Rules are for calls whose TwiML you don't control, and act only while this
+    runs. Those of a file for --rules are TOML:
+
+    \[rule.agents-ring]
+    when = "ringing"
+    for = "20s"
+    leg = "child"
+    then = "cancel"
+
+    docs/rules.md tells of every key, and of what is unproven on live Twilio.
+    """
     import asyncio
 
     from callctl.documents import Documents
