@@ -12,6 +12,8 @@ import readme
 from processes import OnTerminal
 from running import env_for, run
 
+from callctl import rules
+from callctl.policies import Cancel
 from callctl.simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +62,14 @@ def test_each_block_of_commands_is_tried_somewhere_here() -> None:
         *blocks(section("Contributing")),
     ]
     assert blocks(README) == tried
+
+
+def test_the_rules_file_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "rules.toml"
+    path.write_text(text)
+    (rule,) = rules.load(path, resolve=lambda _: pytest.fail("it redirects nobody"), cancel=Cancel())
+    assert rule.name == "agents-ring"
 
 
 def test_the_three_commands(simulator: Simulator, home: Path) -> None:
