@@ -93,6 +93,11 @@ class Piped:
             time.sleep(0.02)
         return said
 
+    def kill(self) -> None:
+        """Send kill -9."""
+        self._process.kill()
+        self._process.wait()
+
     def interrupt(self) -> int:
         """Send Ctrl-C and return the exit code."""
         self._process.send_signal(signal.SIGINT)

@@ -90,6 +90,7 @@ async def test_a_tunnel_that_talks_much_is_read_to_the_end(tmp_path: Path) -> No
     tunnel, _ = await Tunnel.start_and_find(script(tmp_path, told), port=PORT)
     assert await tunnel.ended() == 0
     assert tunnel.last_words == "the end"
+    await tunnel.stop()
 
 
 async def test_a_tunnel_that_ends_before_it_tells_is_an_error_with_its_words(tmp_path: Path) -> None:

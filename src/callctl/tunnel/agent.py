@@ -1,0 +1,54 @@
+"""An ngrok agent that runs already, found by its local API."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from callctl.addresses import is_http_url, is_loopback_host
+
+NGROK_AGENT: Final = "http://127.0.0.1:4040"
+_LIMIT = 1.0
+
+
+async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> str | None:
+    """Return the public address of a running ngrok agent's tunnel to our port, https before http; else None.
+
+    ``/api/tunnels`` of the agent's local API (ngrok.com/docs/agent/api) lists ``public_url`` and ``config.addr``.
+    """
+    limit = aiohttp.ClientTimeout(total=_LIMIT)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=limit) as http,
+            http.get(f"{agent}/api/tunnels", allow_redirects=False) as reply,
+        ):
+            listed = await reply.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return None
+    urls = sorted(_agent_urls(listed, port=port), key=lambda url: not url.startswith("https:"))
+    return urls[0] if urls else None
+
+
+def _agent_urls(listed: Any, *, port: int) -> list[str]:
+    tunnels = listed.get("tunnels") if isinstance(listed, dict) else None
+    found = []
+    for tunnel in tunnels if isinstance(tunnels, list) else []:
+        config = tunnel.get("config") if isinstance(tunnel, dict) else None
+        address = config.get("addr") if isinstance(config, dict) else None
+        url = str(tunnel.get("public_url", "")) if isinstance(tunnel, dict) else ""
+        if is_http_url(url) and _leads_to(str(address or ""), port):
+            found.append(url.rstrip("/"))
+    return found
+
+
+def _leads_to(address: str, port: int) -> bool:
+    """Tell whether an agent's ``addr`` (``8765``, ``localhost:8765``, ``http://localhost:8765``) is our port."""
+    if address.isdecimal():
+        return int(address) == port
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        return parts.scheme in ("", "http") and parts.port == port and is_loopback_host(parts.hostname or "")
+    except ValueError:
+        return False

@@ -1,0 +1,204 @@
+"""A tunnel command that callctl runs, and that ends with the watch in whatever way that ends.
+
+The command runs under a guard, a small program that is the watch's child and the command's parent: nothing that dies
+by kill -9 can tidy up, and neither Linux nor macOS lets a process end with its grandparent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shlex
+import socket
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from callctl.errors import CallctlError, UsageError
+from callctl.tunnel.address import AddressFinder
+
+SHORT_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "cloudflared": "cloudflared tunnel --no-autoupdate --url http://127.0.0.1:{port}",
+        "ngrok": "ngrok http 127.0.0.1:{port} --log stdout --log-format logfmt",
+    }
+)
+# How long a tunnel may take to tell its address, and how long after an http one an https one may follow; in seconds.
+START_LIMIT = 30.0
+PATIENCE = 1.5
+# How long what a tunnel said may take to be read once it has ended, and how long the guard may take to end it.
+_READ_LIMIT = 0.5
+_STOP_LIMIT = 0.8
+# Without site packages and the user's settings for Python: it starts sooner and finds nothing that it does not need.
+_GUARD = (sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")))
+
+
+class Tunnel:
+    """A tunnel command that runs beside the listener, under its guard."""
+
+    def __init__(self, guard: asyncio.subprocess.Process, command: str, *, held: socket.socket) -> None:
+        """``held`` is the socket whose closing ends the tunnel."""
+        self._guard, self._held = guard, held
+        self.command = command
+        self._said: deque[str] = deque(maxlen=3)
+        self._readers: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+
+    @classmethod
+    async def start(cls, command: str, *, port: int) -> Tunnel:
+        """Run a command for a port of this machine without reading what it says: its address is known.
+
+        Raises:
+            UsageError: The command is malformed.
+            CallctlError: It can't be run.
+        """
+        return await cls._run(command, _words(command, port=port), output=asyncio.subprocess.DEVNULL)
+
+    @classmethod
+    async def start_and_find(
+        cls, command: str, *, port: int, limit: float = START_LIMIT, patience: float = PATIENCE
+    ) -> tuple[Tunnel, str]:
+        """Run a command and return it with the address that it tells: https, or http on loopback if it tells no other.
+
+        Args:
+            command: A command with ``{port}``, or one of the short names.
+            port: Where the listener is on this machine.
+            limit: How many seconds it may take to tell its address.
+            patience: How many seconds after an http address an https one may follow.
+
+        Raises:
+            UsageError: The command is malformed.
+            CallctlError: It can't be run, ends, or tells no address.
+        """
+        words = _words(command, port=port)
+        tunnel = await cls._run(command, words, output=asyncio.subprocess.PIPE)
+        try:
+            return tunnel, await tunnel._address(AddressFinder(words[0], port=port), limit=limit, patience=patience)
+        except BaseException:
+            await tunnel.stop()
+            raise
+
+    @classmethod
+    async def _run(cls, command: str, words: Sequence[str], *, output: int) -> Tunnel:
+        held, given = socket.socketpair()
+        held.setblocking(False)
+        with given:
+            guard = await asyncio.create_subprocess_exec(
+                *_GUARD,
+                *words,
+                stdin=given.fileno(),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for the watch, which then ends the tunnel
+            )
+        tunnel = cls(guard, command, held=held)
+        try:
+            trouble = await tunnel._trouble()
+        except BaseException:
+            await tunnel.stop()
+            raise
+        if trouble:
+            await tunnel.stop()
+            hint = "is it installed? --tunnel takes any command"
+            raise CallctlError(f"can't run the tunnel {words[0]}: {trouble}", hint=hint)
+        return tunnel
+
+    async def _trouble(self) -> str:
+        """Return why the guard can't run the command; empty if it runs."""
+        said = b""
+        while not said.endswith(b"\n"):
+            chunk = await asyncio.get_running_loop().sock_recv(self._held, 1024)
+            if not chunk:
+                return "its guard has ended"
+            said += chunk
+        return said.decode("utf-8", "replace").strip()
+
+    async def _address(self, finder: AddressFinder, *, limit: float, patience: float) -> str:
+        for stream in filter(None, (self._guard.stdout, self._guard.stderr)):
+            self._readers.append(asyncio.create_task(self._read(stream, finder)))
+        ended = asyncio.create_task(self.ended())
+        try:
+            async with asyncio.timeout(limit):
+                await self._until(lambda: finder.https or finder.http, ended)
+            if not (finder.https or finder.http):
+                raise self._failure(f"ended with code {ended.result()}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._until(lambda: finder.https, ended)
+        except TimeoutError as error:
+            raise self._failure(f"told no address within {limit:g} s") from error
+        finally:
+            ended.cancel()
+        return finder.https or finder.http or ""
+
+    async def _until(self, is_told: Callable[[], object], ended: asyncio.Task[int]) -> None:
+        """Return when something is told, or can't be told any more."""
+        while not is_told() and not ended.done():
+            self._news.clear()
+            line = asyncio.create_task(self._news.wait())
+            try:
+                await asyncio.wait({line, ended}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                line.cancel()
+
+    async def _read(self, stream: asyncio.StreamReader, finder: AddressFinder) -> None:
+        # It is read for as long as it talks: a full pipe would stop the tunnel.
+        async for line in _lines(stream):
+            if line.strip():
+                self._said.append(line.strip())
+            finder.read(line)
+            self._news.set()
+
+    def _failure(self, what: str) -> CallctlError:
+        said = "; ".join(self._said)
+        return CallctlError(
+            f"the tunnel `{self.command}` {what}" + (f": {said}" if said else ""),
+            hint="run the command by itself to see what it says, or give its address with --public-url",
+        )
+
+    async def ended(self) -> int:
+        """Return its exit code once it has ended and all that it said was read; 128 and more tell of a signal."""
+        code = await self._guard.wait()
+        if self._readers:
+            # A process that left its group may hold the pipe open for ever.
+            await asyncio.wait(self._readers, timeout=_READ_LIMIT)
+        return code
+
+    @property
+    def last_words(self) -> str:
+        """What it said last."""
+        return self._said[-1] if self._said else ""
+
+    async def stop(self) -> None:
+        """Have the guard end it, with the processes that it started; a guard that takes longer is left to it."""
+        self._held.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_LIMIT):
+                await self._guard.wait()
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Yield lines, ended by newline or carriage return; what is longer than any line with an address is cut."""
+    rest = ""
+    while chunk := await stream.read(4096):
+        *whole, rest = re.split(r"[\r\n]", rest + chunk.decode("utf-8", "replace"))
+        for line in whole:
+            yield line
+        rest = rest[-4096:]
+    yield rest
+
+
+def _words(command: str, *, port: int) -> list[str]:
+    try:
+        words = shlex.split(SHORT_NAMES.get(command.strip(), command))
+    except ValueError as error:
+        raise UsageError(f"--tunnel is no command: {command}: {error}") from error
+    if not words:
+        raise UsageError("--tunnel names no command", hint="such as --tunnel cloudflared")
+    return [word.replace("{port}", str(port)) for word in words]

@@ -1,0 +1,99 @@
+"""A tunnel ends with the watch, in whatever way that ends, and so does what the tunnel command started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from processes import OnTerminal, Piped
+from running import env_for
+
+from callctl.errors import CallctlError
+from callctl.simulator import Simulator
+from callctl.tunnel import Tunnel
+
+LIMIT = 20.0
+# Tells an address and the processes of it: its own, as a wrapper's, and that of a program which it runs.
+WRAPPER = "sleep 600 & echo $$ $! >pids.new; mv pids.new pids; echo http://127.0.0.1:9; wait"
+STUBBORN = f"trap '' TERM INT HUP; {WRAPPER}; sleep 600"
+
+
+def command(folder: Path, text: str) -> str:
+    script = folder / "tunnel.sh"
+    script.write_text(f"#!/bin/sh\ncd '{folder}'\n{text}\n")
+    script.chmod(0o755)
+    return str(script)
+
+
+def pids_in(folder: Path) -> list[str]:
+    return (folder / "pids").read_text().split()
+
+
+def are_running(pids: list[str]) -> bool:
+    """Tell whether any of these runs; what has ended and nobody has asked for is no running process."""
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(pids)], capture_output=True, text=True)
+    return any(not state.strip().startswith("Z") for state in listed.stdout.splitlines())
+
+
+def until_gone(pids: list[str]) -> None:
+    assert len(pids) == 2
+    deadline = time.monotonic() + LIMIT
+    while are_running(pids):
+        assert time.monotonic() < deadline, "the tunnel has outlived the watch"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("text", [WRAPPER, STUBBORN])
+def test_it_ends_when_the_watch_is_killed(home: Path, simulator: Simulator, text: str) -> None:
+    args = ("watch", "--port", "0", "--no-poll", "--json", "--tunnel", command(home, text))
+    with Piped(*args, home=home, env=env_for(simulator)) as watch:
+        assert watch.record()["callback_url"] == "http://127.0.0.1:9/status"
+        assert are_running(pids_in(home))
+        watch.kill()
+        until_gone(pids_in(home))
+
+
+@pytest.mark.parametrize("text", [WRAPPER, STUBBORN])
+def test_it_ends_with_ctrl_c(home: Path, simulator: Simulator, text: str) -> None:
+    args = ("watch", "--port", "0", "--no-poll", "--tunnel", command(home, text))
+    with OnTerminal(*args, home=home, env=env_for(simulator)) as watch:
+        watch.until(lambda rows: any("No calls yet" in row for row in rows))
+        watch.type("\x03")
+        assert watch.ended() == 130
+        until_gone(pids_in(home))
+
+
+def test_it_ends_when_the_watch_is_killed_before_it_told_an_address(home: Path, simulator: Simulator) -> None:
+    args = ("watch", "--port", "0", "--no-poll", "--tunnel", command(home, WRAPPER.replace("echo http", ": http")))
+    with Piped(*args, home=home, env=env_for(simulator)) as watch:
+        deadline = time.monotonic() + LIMIT
+        while not (home / "pids").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        watch.kill()
+        until_gone(pids_in(home))
+
+
+async def test_what_it_left_running_ends_with_it(tmp_path: Path) -> None:
+    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, WRAPPER.removesuffix("wait")), port=1, patience=0.01)
+    assert await tunnel.ended() == 0
+    until_gone(pids_in(tmp_path))
+    await tunnel.stop()
+
+
+async def test_a_signal_that_ended_it_is_in_its_code(tmp_path: Path) -> None:
+    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, WRAPPER), port=1, patience=0.01)
+    os.kill(int(pids_in(tmp_path)[0]), signal.SIGKILL)
+    assert await tunnel.ended() == 128 + signal.SIGKILL
+    await tunnel.stop()
+
+
+async def test_a_file_that_is_no_program_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no program")
+    with pytest.raises(CallctlError, match=r"notes.txt: Permission denied"):
+        await Tunnel.start(str(path), port=1)
