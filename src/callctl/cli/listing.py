@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -143,11 +142,12 @@ def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:
 
 def _write_array(runtime: Runtime, values: Iterator[Mapping[str, Any]]) -> None:
     """Write a JSON array piece by piece. After an error it stays open, so that nobody takes it for the whole."""
-    encode = jsonlib.JSONEncoder(ensure_ascii=False).encode
+    from callctl.views.foreign import json_text
+
     # Nothing is written before the first calls are there: an error at once leaves stdout empty.
     opening = "["
     for piece in _pieces(values):
-        runtime.stdout.write(opening + encode(piece)[1:-1])
+        runtime.stdout.write(opening + json_text(piece)[1:-1])
         runtime.stdout.flush()
         opening = ",\n "
     runtime.write("[]" if opening == "[" else "]")

@@ -6,7 +6,6 @@ test runs a whole command with streams and an environment of its own.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -103,7 +102,9 @@ class Runtime:
 
     def write_json(self, value: Mapping[str, Any]) -> None:
         """Write one JSON object on one line, with the API's address if it is not Twilio's."""
-        self.write(json.dumps(self._in_its_world(value), ensure_ascii=False))
+        from callctl.views.foreign import json_text
+
+        self.write(json_text(self._in_its_world(value)))
 
     def _in_its_world(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         return record if self.api_url is None else {**record, "api_url": self.api_url}
@@ -131,8 +132,10 @@ class Runtime:
     def complain(self, error: CallctlError, *, code: int) -> None:
         """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``."""
         if self.json:
+            from callctl.views.foreign import json_text
+
             record = self._in_its_world(error_record(error, code=code))
-            self.stderr.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self.stderr.write(json_text(record) + "\n")
             self.stderr.flush()
             return
         self.say(f"callctl: error: {error.message}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
+
+from callctl.views.foreign import json_text
 
 if TYPE_CHECKING:
     from callctl.actions import ActionEvent
@@ -25,9 +26,9 @@ class JsonLinesView:
         """Write the record that says that the watch listens."""
         self._write({"v": 1, "type": "ready", **record})
 
-    def event(self, event: CallEvent, _change: Change | None) -> None:
-        """Write an event; the session passes each one on once."""
-        self._write(event.to_json())
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Write an event; the session passes each one on once. ``late``: one that tells a later step came before."""
+        self._write({**event.to_json(), "late": change is not None and change.late})
 
     def action(self, action: ActionEvent) -> None:
         """Write what was asked of a call."""
@@ -52,5 +53,5 @@ class JsonLinesView:
         """Do nothing: every record was flushed."""
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps({**record, **self._extra}, ensure_ascii=False) + "\n")
+        self._stream.write(json_text({**record, **self._extra}) + "\n")
         self._stream.flush()

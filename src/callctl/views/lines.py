@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from callctl.calls import format_date
-from callctl.events import TWIML_REQUEST
+from callctl.events import MISSED, POLLED, TWIML_REQUEST
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph
 
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from callctl.events import CallEvent
     from callctl.views.header import Header
 
-UNVERIFIED = "unverified"
+LATE, UNVERIFIED = "late", "unverified"
 
 
-def event_fields(event: CallEvent) -> tuple[str, ...]:
+def marks(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
+    """Return what is not as usual about an event: it came after a later one, no callback told it, nobody vouches."""
+    unusual = {LATE: is_late, event.kind: event.kind in (POLLED, MISSED), UNVERIFIED: not event.verified}
+    return tuple(mark for mark, is_so in unusual.items() if is_so)
+
+
+def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
     """Return time, sid, parent, event, status, from, to of one event; ``-`` stands for no parent.
 
-    An eighth field, ``unverified``, is there only where nobody vouches for the event.
+    An eighth field, of marks with commas between, is there only where something is not as usual.
     """
     fields = (
         format_date(event.timestamp or event.received_at) or "",
@@ -33,15 +39,16 @@ def event_fields(event: CallEvent) -> tuple[str, ...]:
         event.from_,
         event.to,
     )
-    return fields if event.verified else (*fields, UNVERIFIED)
+    unusual = marks(event, is_late=is_late)
+    return (*fields, ",".join(unusual)) if unusual else fields
 
 
-def short_line(event: CallEvent) -> str:
-    """Return one event for the foot of the live table: local time, SID, status, destination."""
+def short_line(event: CallEvent, *, is_late: bool = False) -> str:
+    """Return one event for the foot of the live table: local time, SID, status, destination, marks."""
     moment = (event.timestamp or event.received_at).astimezone()
     told = event.kind if event.kind == TWIML_REQUEST else event.status
-    mark = "" if event.verified else f"  {UNVERIFIED}"
-    return f"{moment:%H:%M:%S}  {event.call_sid}  {glyph(event.status)} {told}  {event.to}{mark}"
+    shown = (f"{moment:%H:%M:%S}", event.call_sid, f"{glyph(event.status)} {told}", event.to)
+    return "  ".join((*shown, *marks(event, is_late=is_late)))
 
 
 def action_line(action: ActionEvent) -> str:
@@ -62,9 +69,10 @@ class LineView:
         self._stream = stream
         self._say = say
 
-    def event(self, event: CallEvent, _change: Change | None) -> None:
+    def event(self, event: CallEvent, change: Change | None) -> None:
         """Write an event; the session passes each one on once."""
-        self._stream.write("\t".join(printable(field) for field in event_fields(event)) + "\n")
+        fields = event_fields(event, is_late=change is not None and change.late)
+        self._stream.write("\t".join(printable(field) for field in fields) + "\n")
         self._stream.flush()
 
     def action(self, action: ActionEvent) -> None:

@@ -36,15 +36,15 @@ class LiveView:
         self._idle = idle
         self._foot: Sequence[str] = ()
         self._now = now
-        self._recent: deque[CallEvent | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
+        self._recent: deque[tuple[CallEvent, bool] | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
         self._last: Frame | None = None
         self._drawn_at: ConsoleDimensions | None = None
         self._live = Live(console=console, screen=True, auto_refresh=False, transient=True)
         self._live.start()
 
-    def event(self, event: CallEvent, _change: Change | None) -> None:
-        """Remember an event for the foot of the table."""
-        self._recent.append(event)
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Remember an event, and whether it came late, for the foot of the table."""
+        self._recent.append((event, change is not None and change.late))
 
     def action(self, action: ActionEvent) -> None:
         """Show what was asked of a call among the latest events."""
@@ -108,7 +108,10 @@ class _Lines:
             yield Segment.line()
 
 
-def _line(told: CallEvent | ActionEvent | Line) -> Line:
+def _line(told: tuple[CallEvent, bool] | ActionEvent | Line) -> Line:
     if isinstance(told, Line):
         return told
-    return Line(short_line(told) if isinstance(told, CallEvent) else action_line(told), PLAIN)
+    if isinstance(told, tuple):
+        event, is_late = told
+        return Line(short_line(event, is_late=is_late), PLAIN)
+    return Line(action_line(told), PLAIN)
