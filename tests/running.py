@@ -25,6 +25,9 @@ class Terminal(io.StringIO):
         return True
 
 
+Streams = tuple[io.StringIO, io.StringIO]
+
+
 @dataclass(frozen=True)
 class Outcome:
     code: int
@@ -50,6 +53,7 @@ class Callctl(Protocol):
         keyboard: bool = False,
         back_off: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = _now,
+        streams: Streams | None = None,
     ) -> Outcome: ...
 
 
@@ -64,13 +68,14 @@ def run(
     keyboard: bool = False,
     back_off: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = _now,
+    streams: Streams | None = None,
 ) -> Outcome:
     """Run one command line and return its exit code and what it wrote; with ``keyboard``, stdin is a terminal too.
 
     ``back_off`` is what waits, for some seconds, before a request is sent again; ``now`` tells the time.
+    ``streams`` are stdout and stderr, for who looks at them while it runs.
     """
-    stream = Terminal if terminal else io.StringIO
-    out, err = stream(), io.StringIO()
+    out, err = streams or ((Terminal if terminal else io.StringIO)(), io.StringIO())
     environ = {"HOME": str(home), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
     typed = (Terminal if keyboard else io.StringIO)(stdin)
     code = main(args, runtime=Runtime(environ, cwd or home, typed, out, err, back_off=back_off, now=now))
