@@ -90,7 +90,7 @@ class Stage:
             now=self.now,
             start=self.begin_work,
         )
-        self.acting.begin([], self.board.snapshot())
+        self.acting.begin(self.board.snapshot())
         return self
 
     def place(self, to: str = "+12025550100", *, twiml: str | None = None, callbacks: bool = True) -> str:

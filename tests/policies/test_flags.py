@@ -93,7 +93,9 @@ def test_of_a_restarted_watch_the_age_goes_on() -> None:
     after.board.apply(event(1, "ringing", at=0))
     change = Play(RING).board.apply(event(1, "ringing", at=0))
     assert change is not None
-    assert after.engine.recall(change, after.board.snapshot(), now=event(1, "x", received=20).received_at) == []
+    now = event(1, "x", received=20).received_at
+    after.engine.recall(change, now=now)
+    assert after.engine.recalled(after.board.snapshot(), now=now) == []
     after.wait(100)
     assert after.actions == [(31.0, "cancel", sid(1))]
 
@@ -200,7 +202,8 @@ def test_a_restarted_watch_finds_what_another_leg_held_up() -> None:
     for one in before:
         change = play.board.apply(one)
         assert change is not None
-        assert play.engine.recall(change, play.board.snapshot(), now=moment(60)) == []
+        play.engine.recall(change, now=moment(60))
+    assert play.engine.recalled(play.board.snapshot(), now=moment(60)) == []
     play.tell(3, "no-answer", parent=1)
     play.wait(60)
     assert play.actions == [(61.0, "redirect", sid(1))]
@@ -262,9 +265,28 @@ def test_what_the_store_knew_of_old_ends_is_passed_over_in_silence() -> None:
     change = play.board.apply(event(2, "completed", at=0, parent=1))
     assert change is not None
     now = event(1, "x", received=3600).received_at
-    assert play.engine.recall(change, play.board.snapshot(), now=now) == []
+    play.engine.recall(change, now=now)
+    assert play.engine.recalled(play.board.snapshot(), now=now) == []
     play.wait(60)
     assert play.found == []
+
+
+def test_what_the_store_knew_of_a_fresh_end_is_acted_on_once() -> None:
+    play = Play(AFTER)
+    now = event(1, "x", received=12).received_at
+    for one in (
+        event(1, "in-progress", at=0),
+        event(2, "in-progress", at=1, parent=1),
+        event(2, "completed", at=10, parent=1),
+    ):
+        change = play.board.apply(one)
+        assert change is not None
+        play.engine.recall(change, now=now)
+    snapshot = play.board.snapshot()
+    asked = [*play.engine.recalled(snapshot, now=now), *play.engine.recalled(snapshot, now=now)]
+    later = event(1, "x", received=30).received_at
+    asked += [one for one in play.engine.due(snapshot, now=later) if isinstance(one, Action)]
+    assert [one.call_sid for one in asked] == [sid(1)]
 
 
 def test_twilios_own_limit_comes_shortly_before_the_end_and_the_hang_up_after_it() -> None:

@@ -69,7 +69,7 @@ async def test_no_days_keep_nothing_beyond_the_run(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     fill(settings, calls=range(3), age=timedelta(minutes=5))
     async with watching(settings, Plan("127.0.0.1", 0, keep_days=0)) as watch:
-        assert len(watch.session.snapshot().families) == 3
+        await watch.view.until(lambda view: view.snapshot is not None and len(view.snapshot.families) == 3)
         fill(settings, calls=range(10, 12), age=timedelta())
     assert kept(settings) == 0
 

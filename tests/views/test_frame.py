@@ -173,3 +173,10 @@ def test_an_alarm_is_seen_at_any_width(alarm: dict[str, Any], shown: str) -> Non
     line = draw(frame_of(Board(), header=replace(HEADER, **alarm)), width=40, height=5)[0]
     assert shown in line.plain
     assert any("red" in str(span.style) for span in line.spans)
+
+
+def test_while_the_store_is_read_it_is_said_how_far_that_is() -> None:
+    text = text_of(frame_of(Board(), header=replace(HEADER, recalled=120_000)), width=80, height=9)
+    assert "reading the store: 120,000 events" in text
+    assert "Reading what the store knows" in text
+    assert "No calls yet" not in text

@@ -96,6 +96,7 @@ class Engine:
         self._sightings = Sightings()
         self._waiting: dict[tuple[str, str], Rule] = {}  # by rule and leg: a leg that may become old enough
         self._settling: list[_Settling] = []
+        self._recalled: list[Change] = []  # what the store knew and may still be fresh
 
     @property
     def clock_ahead(self) -> timedelta | None:
@@ -106,24 +107,41 @@ class Engine:
         """
         return self._sightings.skew if self._sightings.skew > FRESH else None
 
-    def recall(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action]:
-        """Take in what the store knew from before; only what is still fresh asks for anything."""
-        return [found for found in self.hear(change, snapshot, now=now) if isinstance(found, Action)]
+    def recall(self, change: Change, *, now: datetime) -> None:
+        """Take in a change that the store knew from before."""
+        self._sightings.take(change.event)
+        for rule in self._rules.values():
+            if rule.when.lasting is not None:
+                self._wait(rule, change.after)
+        # Of a store's many changes only these may still ask for anything: the rest is old news, and not kept.
+        if self._sightings.age(change.event, now=now) <= FRESH:
+            self._recalled.append(change)
+
+    def recalled(self, snapshot: Snapshot, *, now: datetime) -> list[Action]:
+        """Return what the changes that were recalled ask for, on the board that they have led to; each once."""
+        changes, self._recalled = self._recalled, []
+        asked = (found for change in changes for found in self._asked(change, snapshot, now=now))
+        return [found for found in asked if isinstance(found, Action)]
 
     def hear(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
         """Take in a change; return what it asks for at once. ``snapshot`` is the board after it."""
         self._sightings.take(change.event)
-        found: list[Action | Declined] = []
         for rule in self._rules.values():
             if rule.when.lasting is not None:
                 self._wait(rule, change.after)
-            elif rule.when.fits(change.after) and not (change.before and rule.when.fits(change.before)):
-                found += self._begun(rule, change, change.after, snapshot, now=now)
+        return list(self._asked(change, snapshot, now=now))
+
+    def _asked(self, change: Change, snapshot: Snapshot, *, now: datetime) -> Iterator[Action | Declined]:
+        """Yield what a change itself asks for: the beginning of what a rule looks for."""
+        for rule in self._rules.values():
+            if rule.when.lasting is not None:
+                continue
+            if rule.when.fits(change.after) and not (change.before and rule.when.fits(change.before)):
+                yield from self._begun(rule, change, change.after, snapshot, now=now)
             elif rule.follows_dial and _has_ended(change):
                 tolerance = rule.settle + RESOLUTION
                 held = held_up(rule, change.after, snapshot, tolerance=tolerance)
-                found += () if held is None else self._begun(rule, change, held, snapshot, now=now)
-        return found
+                yield from () if held is None else self._begun(rule, change, held, snapshot, now=now)
 
     def _wait(self, rule: Rule, leg: Leg) -> None:
         if rule.when.fits(leg):

@@ -44,7 +44,7 @@ class Follower:
         self._gone = False
 
     async def start_up(self) -> Ready:
-        """Open the other watch's store and read what it has shown so far.
+        """Open the other watch's store; ``run`` reads what it has shown so far.
 
         Raises:
             StoreError: It can't be read.
@@ -52,8 +52,7 @@ class Follower:
         path = Path(self._record.store) if self._record.store else self._settings.store
         self._reader = reader = Reader.open(path, world=self._settings.world)
         self._last_event, self._last_action = reader.last_event_id(), reader.last_action_id()
-        for event in reader.replay(since=self._now() - self._plan.since):
-            self._picture.board.apply(event)
+        self._picture.know(reader.replay(since=self._now() - self._plan.since, up_to=self._last_event))
         where = urlsplit(self._record.health_url)
         return Ready(
             host=where.hostname or "",
@@ -138,6 +137,7 @@ class Follower:
             accepted=self._shown,
             last_callback_at=self._last_at,
             deaf="the watch that listens is gone" if self._gone else self._trouble,
+            recalled=self._picture.recalled,
         )
 
     async def shut_down(self) -> None:

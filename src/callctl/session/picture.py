@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 from callctl.actions import REHEARSED, ActionEvent
+from callctl.background import in_daemon_thread
 from callctl.board import Board, Change, Snapshot
 from callctl.events import CallEvent
 from callctl.views.header import Header
@@ -20,6 +22,7 @@ COUNTING_FRAME = 1.0
 # A frame stays for so many times what drawing it took: neither a slow terminal nor a large table holds up callbacks.
 REST = 20
 AT_ONCE = 100  # events told to the board before others get their turn
+_PAGE = 1000  # events read from the store at a time
 
 
 Telling = Callable[[View, str], None]
@@ -28,8 +31,11 @@ Telling = Callable[[View, str], None]
 class Rules(Protocol):
     """What acts on what the board shows. Nothing here waits."""
 
-    def begin(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
-        """Take in what the store knew."""
+    def recall(self, change: Change) -> None:
+        """Take in one change that the store knew."""
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Begin with the board as the store knew it."""
 
     def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
         """Take in what changed, and begin what is to be done."""
@@ -60,6 +66,14 @@ class Picture:
         self._stopping = False
         self._drawn: Header | None = None
         self._pause = SHORTEST_FRAME
+        self._known: Iterator[CallEvent] = iter(())
+        self.is_whole = asyncio.Event()
+        self.recalled: int | None = 0  # events that were read so far; None once all were
+        self._next_progress = 0.0
+
+    def know(self, events: Iterator[CallEvent]) -> None:
+        """Have ``run`` begin with what the store knows; it is read in another thread. What is new waits for that."""
+        self._known = events
 
     def event(self, event: CallEvent) -> None:
         """Take an event for the board; it is told of with the next frame."""
@@ -88,12 +102,51 @@ class Picture:
         self._wake.set()
 
     async def run(self, view: View) -> None:
-        """Show news as they come until ``stop`` is called."""
+        """Take in what was known, then show news as they come until ``stop`` is called. ``is_whole`` is set between.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        self._next_progress = asyncio.get_running_loop().time() + SHORTEST_FRAME
+        await self._recall(view)
         self._draw(view)
         while not self._stopping:
             await self._next_frame()
             await self._show_news(view)
         self._draw(view)
+
+    async def _recall(self, view: View) -> None:
+        """Put what was known on the board, some of it at a time."""
+        count = 0
+        while page := await self._page(view):
+            for event in page:
+                change = self.board.apply(event)
+                if change is not None and self._rules is not None:
+                    self._rules.recall(change)
+                count += 1
+                if count % AT_ONCE == 0:
+                    await asyncio.sleep(0)  # callbacks are answered meanwhile
+            self.recalled = count
+        if self._stopping:
+            return
+        if self._rules is not None:
+            self._rules.begin(self.board.snapshot())
+        self.recalled = None
+        self.is_whole.set()
+
+    async def _page(self, view: View) -> list[CallEvent]:
+        """Return what was known next, and draw now and then; nothing at the end, or if all is to stop."""
+        reading = asyncio.ensure_future(in_daemon_thread(lambda: list(islice(self._known, _PAGE))))
+        while not self._stopping:
+            await asyncio.wait({reading}, timeout=SHORTEST_FRAME)
+            if asyncio.get_running_loop().time() >= self._next_progress:
+                self._tell_view(view)
+                self._draw(view)
+                self._next_progress = asyncio.get_running_loop().time() + SHORTEST_FRAME
+            if reading.done():
+                return reading.result()
+        reading.cancel()
+        return []
 
     async def _next_frame(self) -> None:
         """Return when something happened or a second went by, but not before the shortest frame is over."""
@@ -110,9 +163,7 @@ class Picture:
         news = bool(self._queue or self._told or actions)
         for action in actions:
             view.action(action)
-        while self._told:
-            how, text = self._told.popleft()
-            how(view, text)
+        self._tell_view(view)
         changes: list[Change] = []
         for number in range(len(self._queue)):  # what comes meanwhile is for the next frame, so that this one is drawn
             if number % AT_ONCE == AT_ONCE - 1:
@@ -126,6 +177,11 @@ class Picture:
             self._rules.look(changes, self.board.snapshot())
         if news or self._is_aging() or self._header() != self._drawn or view.is_stale():
             self._draw(view)
+
+    def _tell_view(self, view: View) -> None:
+        while self._told:
+            how, text = self._told.popleft()
+            how(view, text)
 
     def _rehearsed(self) -> list[ActionEvent]:
         """Return what the rules would have done, and note what they could not do; the store tells what was done."""

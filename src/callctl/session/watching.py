@@ -28,6 +28,7 @@ from callctl.session.reach import Reach
 from callctl.session.retention import Retention
 from callctl.session.unheard import Asked, Here, Unheard
 from callctl.settings import Settings
+from callctl.store.reader import Reader
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
 from callctl.views.view import View
@@ -75,7 +76,9 @@ class Session:
         self._last_action = 0
 
     async def start_up(self) -> Ready:
-        """Open the store and replay what it knows, listen, open the way from Twilio, leave the record for ``place``.
+        """Open the store, listen, open the way from Twilio, leave the record for ``place``.
+
+        What the store knows is read by ``run``: it may be much, and callbacks are taken in meanwhile.
 
         Raises:
             PortHeldError: The port is held by a watch that can be followed.
@@ -90,8 +93,7 @@ class Session:
     async def _start_up(self) -> Ready:
         self._yield_to_holder()  # before the store is opened: who follows writes nothing
         self._store = SqliteStore(self._settings.store, world=self._settings.world)
-        # Before it listens: what came in meanwhile would be told twice, or keep callbacks waiting.
-        self._replay(self._store)
+        self._recall(self._store.reader)
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
@@ -103,11 +105,10 @@ class Session:
         self._retention = self._make_retention(self._store)
         return ready
 
-    def _replay(self, store: SqliteStore) -> None:
-        self._last_action = store.reader.last_action_id()
-        changes = [self._picture.board.apply(event) for event in store.replay(since=self._now() - self._plan.since)]
-        if self._rules is not None:
-            self._rules.begin([change for change in changes if change is not None], self.snapshot())
+    def _recall(self, reader: Reader) -> None:
+        """Have all that is in the store before anything is listened to be known; what comes is told as news."""
+        self._last_action, last, since = reader.last_action_id(), reader.last_event_id(), self._now() - self._plan.since
+        self._picture.know(reader.replay(since=since, up_to=last))
 
     def _make_retention(self, store: SqliteStore) -> Retention:
         days, since = self._plan.keep_days, self._plan.since
@@ -187,21 +188,31 @@ class Session:
         )
 
     async def run(self, view: View) -> None:
-        """Show events as they come until ``stop`` is called."""
+        """Show what the store knows, and events as they come, until ``stop`` is called.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
         self._view = view
-        beside = [asyncio.create_task(self._poll())]
+        beside = [asyncio.create_task(self._compare_and_trim(self._unheard()))]
         if self._reach is not None:
             beside.append(asyncio.create_task(self._reach.run()))
-        if (unheard := self._unheard()) is not None:
-            beside.append(asyncio.create_task(unheard.run()))
-        if self._retention is not None:
-            beside.append(asyncio.create_task(self._retention.run(self._picture.trouble)))
         try:
             await self._picture.run(view)
         finally:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _compare_and_trim(self, unheard: Unheard | None) -> None:
+        """Do what needs to know all that the store knows, until cancelled."""
+        await self._picture.is_whole.wait()
+        work = [self._poll()]
+        if unheard is not None:
+            work.append(unheard.run())
+        if self._retention is not None:
+            work.append(self._retention.run(self._picture.trouble))
+        await asyncio.gather(*work)
 
     def _unheard(self) -> Unheard | None:
         store, listener, reach = self._store, self._listener, self._reach
@@ -275,6 +286,7 @@ class Session:
             deaf=reach.deaf,
             unverified=self._plan.unverified,
             rules_stopped=self._rules is not None and self._rules.is_stopped,
+            recalled=self._picture.recalled,
         )
 
     def note(self, text: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from callctl.store.schema import connect_readonly, explained, plain
 
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
 _PAGE = 1000
+_NEWEST = 2**63 - 1
 
 # The calls that are not over or were touched since, with their parents, and with the children of all of those.
 _RECENT = """
@@ -54,10 +57,11 @@ class Reader:
         """
         return cls(path, world=world, connection=connect_readonly(path, busy_timeout=busy_timeout))
 
-    def replay(self, *, since: datetime | None) -> Iterator[CallEvent]:
-        """Return, in their order of arrival, the events of the families that are not over or were touched since.
+    def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
+        """Yield, in their order of arrival, the events of the families that are not over or were touched since.
 
-        With None, of all families. A family comes whole, however old its first events are.
+        With None, of all families. A family comes whole, however old its first events are; but nothing that came
+        after the event with the id ``up_to``, if that is given.
 
         Raises:
             StoreError: The store can't be read.
@@ -66,7 +70,7 @@ class Reader:
             calls = self._rows("SELECT id FROM calls WHERE world = :world")
         else:
             calls = self._rows(_RECENT, since=microseconds(since))
-        return self._events_of([int(str(row[0])) for row in calls])
+        yield from self._events_of([int(str(row[0])) for row in calls], up_to=up_to)
 
     def family(self, call_sid: str) -> Iterator[CallEvent]:
         """Return the events of a call, its parent, its siblings and its children, in their order of arrival.
@@ -182,22 +186,27 @@ class Reader:
         ]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, also while somebody reads."""
+        with suppress(sqlite3.ProgrammingError):  # closed before
+            self._connection.interrupt()
         with self._lock:
             self._connection.close()
 
-    def _events_of(self, calls: list[int]) -> Iterator[CallEvent]:
-        # CROSS JOIN keeps SQLite from going through all events instead of the index of each call.
-        found = self._rows(
-            "SELECT events.id FROM json_each(:calls) AS wanted CROSS JOIN events ON events.call_id = wanted.value",
+    def _events_of(self, calls: list[int], *, up_to: int | None = None) -> Iterator[CallEvent]:
+        # CROSS JOIN keeps SQLite from going through all events instead of the index of each call. There may be a
+        # million: their ids come as one text and are kept at eight bytes each.
+        (found,) = self._rows(
+            "SELECT json_group_array(id) FROM (SELECT events.id FROM json_each(:calls) AS wanted"
+            " CROSS JOIN events ON events.call_id = wanted.value WHERE events.id <= :up_to ORDER BY events.id)",
             calls=json.dumps(calls),
+            up_to=_NEWEST if up_to is None else up_to,
         )
-        ids = sorted(int(str(row[0])) for row in found)
+        ids = array("q", json.loads(str(found[0])))
         for start in range(0, len(ids), _PAGE):
             rows = self._rows(
                 "SELECT record FROM json_each(:ids) AS wanted CROSS JOIN events ON events.id = wanted.value"
                 " ORDER BY events.id",
-                ids=json.dumps(ids[start : start + _PAGE]),
+                ids=json.dumps(ids[start : start + _PAGE].tolist()),
             )
             yield from (_event(row[0]) for row in rows)
 

@@ -52,7 +52,7 @@ def draw(frame: Frame, *, width: int, height: int) -> list[Text]:
     lines = [_header(frame.header, width=width, now=frame.now)]
     tail = _tail(frame, width=width, height=height)
     room = max(0, height - len(lines) - len(tail))
-    body = _table(frame, width=width, room=room) if frame.snapshot.families else _block(_plain(frame.idle))
+    body = _table(frame, width=width, room=room) if frame.snapshot.families else _block(_plain(_idle(frame)))
     lines += [*body[:room], *tail]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
@@ -91,6 +91,8 @@ def _alarms(header: Header) -> Iterator[str]:
 
 
 def _header_parts(header: Header, *, now: datetime) -> Iterator[str]:
+    if header.recalled is not None:
+        yield f"reading the store: {header.recalled:,} events"
     if header.chosen:
         yield f"only {printable(header.chosen)}"
     if header.api_url:
@@ -118,6 +120,10 @@ def _ago(seconds: float) -> str:
 
 def _block(lines: Sequence[Line]) -> list[Text]:
     return [text(), *(text(f" {printable(line.text)}", line.look) for line in lines)] if lines else []
+
+
+def _idle(frame: Frame) -> Sequence[str]:
+    return frame.idle if frame.header.recalled is None else ("Reading what the store knows …",)
 
 
 def _plain(lines: Sequence[str]) -> list[Line]:

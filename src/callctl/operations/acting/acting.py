@@ -84,16 +84,19 @@ class Acting:
         self._recovered_at: datetime | None = None
         self._tidied_at = now()
 
-    def begin(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
-        """Take in what the store knew, and what was done already.
+    def recall(self, change: Change) -> None:
+        """Take in one change that the store knew."""
+        self._engine.recall(change, now=self._now())
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Begin with the board as the store knew it, and with what was done already.
 
         Raises:
             StoreError: The store can't be read.
         """
         self._known = self._claims.claimed()
         self._snapshot = snapshot
-        for change in changes:
-            self._queue += self._engine.recall(change, snapshot, now=self._now())
+        self._queue += self._engine.recalled(snapshot, now=self._now())
 
     def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
         """Take in what happened; begin what is to be done now. Returns at once."""
