@@ -1,4 +1,4 @@
-"""What `benchmarks/watch.py` measures with: signed callbacks, a load generator, a bare handler and a running watch.
+"""What `benchmarks/run watch` measures with: signed callbacks, a load generator, a bare handler and a running watch.
 
 Each of them is a process of its own, so that none takes another's time. The generator's requests are made before the
 clock starts, and it reads no more of an answer than it must.

@@ -3,11 +3,11 @@
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from measuring import Cost, Ratio, in_turns, run
+from measuring import Cost, Row, as_fast, at_most, in_turns, run
 from stub import ACCOUNT, TOKEN, server, sid
 
 SCRIPT = """
@@ -32,28 +32,26 @@ def environment(url: str, *, home: str) -> dict[str, str]:
     }
 
 
-def measure(*, rounds: int = 10) -> list[Ratio]:
+def measure(*, quick: bool) -> Iterator[Row]:
     """Measure one hang-up at once, and many at a server that takes its time."""
     with tempfile.TemporaryDirectory() as home:
         script = Path(home) / "script.py"
         script.write_text(SCRIPT)
         with server(total=1, status="in-progress") as url:
             ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
-            one = in_turns(partial(ours, [sid(1)]), partial(theirs, [sid(1)]), rounds=rounds)
+            one, its = in_turns(partial(ours, [sid(1)]), partial(theirs, [sid(1)]), rounds=3 if quick else 10)
+        what = "one hang-up / a five-line script with the SDK"
+        yield at_most(1.3, what, ours=one.seconds, theirs=its.seconds)
         with server(total=MANY, status="in-progress", latency=LATENCY) as url:
             sids = [sid(number) for number in range(1, MANY + 1)]
             ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
-            loop = theirs(sids)
-            named = min((ours(sids) for _ in range(3)), key=lambda cost: cost.seconds)
+            loop = theirs(sids).seconds
+            named = min(ours(sids).seconds for _ in range(3))
+            what = f"{MANY} hang-ups at {LATENCY * 1000:.0f} ms latency, named / that script's loop"
+            yield as_fast(12, what, ours=named, theirs=loop)
             everything = ["--all", "--live", "--yes", "--max", str(MANY)]
-            found = min((ours(everything) for _ in range(3)), key=lambda cost: cost.seconds)
-    named_what = f"{MANY} hang-ups at {LATENCY:g} s, named: how many times as fast"
-    found_what = f"{MANY} hang-ups at {LATENCY:g} s, --all: how many times as fast"
-    return [
-        Ratio("one hang-up, to the library's", one[0].seconds, one[1].seconds, "s", 1.3),
-        Ratio(named_what, named.seconds, loop.seconds, "s", 12, at_least=True),
-        Ratio(found_what, found.seconds, loop.seconds, "s", 10, at_least=True),
-    ]
+            found = min(ours(everything).seconds for _ in range(3))
+            yield as_fast(10, "the same with `--all`", ours=found, theirs=loop)
 
 
 def _commands(script: Path) -> tuple[list[str], list[str]]:

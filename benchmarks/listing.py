@@ -2,10 +2,11 @@
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from hanging_up import environment
-from measuring import Cost, Ratio, in_turns, run
+from measuring import Cost, Row, at_most, in_turns, run
 from stub import PAGE, server
 
 CALLS = 20_000
@@ -19,7 +20,7 @@ for call in client.calls.stream(page_size=1000): print(call.sid, call.status, ca
 OURS = [sys.executable, "-m", "callctl", "list", "--all", "--json"]
 
 
-def measure(*, rounds: int = 3) -> list[Ratio]:
+def measure(*, quick: bool) -> Iterator[Row]:
     """Measure time and memory."""
     with tempfile.TemporaryDirectory() as home:
         script = Path(home) / "script.py"
@@ -33,10 +34,10 @@ def measure(*, rounds: int = 3) -> list[Ratio]:
             def theirs() -> Cost:
                 return run([sys.executable, str(script)], env=env)
 
-            long, stream = in_turns(ours, theirs, rounds=rounds)
+            long, stream = in_turns(ours, theirs, rounds=1 if quick else 3)
+        what = f"`list --all --json` of {CALLS:,} calls / the SDK's own stream"
+        yield at_most(1.3, what, ours=long.seconds, theirs=stream.seconds)
         with server(total=PAGE, status="completed") as url:
             short = run(OURS, env=environment(url, home=home))
-    return [
-        Ratio(f"list --all --json of {CALLS:,} calls, to the library's stream", long.seconds, stream.seconds, "s", 1.3),
-        Ratio(f"its memory, to that of {PAGE:,} calls", long.megabytes, short.megabytes, "MB", 1.3),
-    ]
+        what = f"its peak memory / that of {PAGE:,} calls"
+        yield at_most(1.3, what, ours=long.megabytes, theirs=short.megabytes, unit="MB")

@@ -1,4 +1,4 @@
-"""Two ways of doing the same, run in turns in processes of their own, and held to a ratio.
+"""Rows of one table, and two ways of doing the same, run in turns in processes of their own.
 
 Only ratios within one run say something: seconds depend on the machine and on what else it does. Of several rounds the
 quickest counts for each side, since whatever disturbs a run makes it slower.
@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+HEAD = "| what | measured | target | kept |\n|---|---|---|---|"
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -22,36 +24,58 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """A promise and how it was kept: ``ours / theirs`` is at most ``limit``, or at least, where ``at_least``."""
+class Row:
+    """A line of the table: what was promised, what was measured, and whether the promise was kept."""
 
     what: str
-    ours: float
-    theirs: float
-    unit: str
-    limit: float
-    at_least: bool = False
-
-    @property
-    def value(self) -> float:
-        """The ratio that is held to the limit: how many times as long, or, where ``at_least``, as fast."""
-        return self.theirs / self.ours if self.at_least else self.ours / self.theirs
-
-    @property
-    def kept(self) -> bool:
-        """Whether the promise was kept."""
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
+    measured: str
+    target: str
+    kept: bool
 
     def line(self) -> str:
-        """Return it as a line of a table."""
-        sign = "≥" if self.at_least else "≤"
-        verdict = "ok" if self.kept else "MISSED"
-        sides = f"{_amount(self.ours, self.unit)} against {_amount(self.theirs, self.unit)}"
-        return f"{self.what:<58} {sides:<26} {self.value:5.2f} x  ({sign} {self.limit:g} x)  {verdict}"
+        """Return it in Markdown."""
+        return f"| {self.what} | {self.measured} | {self.target} | {'yes' if self.kept else '**no**'} |"
 
 
-def _amount(value: float, unit: str) -> str:
-    return f"{value * 1000:.0f} ms" if unit == "s" else f"{value:.0f} {unit}"
+def at_most(limit: float, what: str, *, ours: float, theirs: float, unit: str = "s") -> Row:
+    """Return the row of a promise that ours takes at most ``limit`` times what theirs does."""
+    ratio = ours / theirs
+    measured = f"{ratio:.2f} x ({amount(ours, unit)} against {amount(theirs, unit)})"
+    return Row(what, measured, f"≤ {limit:g} x", ratio <= limit)
+
+
+def as_fast(limit: float, what: str, *, ours: float, theirs: float) -> Row:
+    """Return the row of a promise that ours is at least ``limit`` times as fast as theirs; both in seconds."""
+    ratio = theirs / ours
+    measured = f"{ratio:.1f} x as fast ({amount(ours, 's')} against {amount(theirs, 's')})"
+    return Row(what, measured, f"≥ {limit:g} x", ratio >= limit)
+
+
+def within(limit: float, what: str, seconds: float) -> Row:
+    """Return the row of a promise about a time, for the few that are no ratios; ``limit`` in seconds too."""
+    return Row(what, amount(seconds, "s"), f"≤ {amount(limit, 's')}", seconds <= limit)
+
+
+def amount(value: float, unit: str) -> str:
+    """Return an amount in words, seconds in the unit that suits them."""
+    if unit != "s":
+        return f"{value:.0f} {unit}"
+    for size, name in ((1.0, "s"), (1e-3, "ms")):
+        if value >= size:
+            return f"{value / size:.3g} {name}"
+    return f"{value * 1e6:.3g} µs"
+
+
+def share(values: Sequence[float], part: float) -> float:
+    """Return the value below which this part of the values lies; they are sorted."""
+    return values[min(int(len(values) * part), len(values) - 1)]
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that a piece of work takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Cost:

@@ -1,42 +1,68 @@
-"""How much the simulator takes, and how late its events are: `python benchmarks/simulator.py`.
+"""How much the simulator takes, and how late its events are.
 
-Calls are placed evenly, each living 60 seconds with two child legs, so that `--calls` are in flight; all legs tell all
-events to a receiver in another process. The simulator runs in a third. What is printed was measured from outside:
-processor time of the simulator's process, and for each callback the time from when it was due (counted from just before
-the call was placed) to its arrival, which includes both ways over HTTP.
+Calls are placed evenly, each with two child legs, so that many are in flight; all legs tell all events to a receiver in
+another process. The simulator runs in a third. What is measured is measured from outside: processor time of the
+simulator's process, and for each callback the time from when it was due (counted from just before the call was placed)
+to its arrival, which includes both ways over HTTP.
 """
 
-import argparse
 import asyncio
 import multiprocessing
-import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from urllib.parse import parse_qsl
 
 import aiohttp
 from aiohttp import web
+from measuring import Row, share, within
 
 from callctl.simulator import Simulator
 
-LIFE = 60.0  # seconds
 WINNER, LOSER = "+12025550100", "+12025550101"
 EVENTS = "initiated ringing answered completed"
-# When each event of a call is due, in seconds from its request: dialled after 0.1, rings 0.2 later, answered 2 later;
-# then the Dial does the same, the loser is canceled at the answer, and the conversation ends 50 seconds after it.
-DUE = {
-    ("parent", "initiated"): 0.1,
-    ("parent", "ringing"): 0.3,
-    ("parent", "in-progress"): 2.3,
-    (WINNER, "initiated"): 2.3,
-    (LOSER, "initiated"): 2.3,
-    (WINNER, "ringing"): 2.5,
-    (LOSER, "ringing"): 2.5,
-    (WINNER, "in-progress"): 4.5,
-    (LOSER, "canceled"): 4.5,
-    (WINNER, "completed"): 54.5,
-    ("parent", "completed"): LIFE,
-}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many calls are in flight, how many seconds each lives, and for how long it is measured."""
+
+    calls: int
+    life: float
+    seconds: float
+
+    @property
+    def talk(self) -> int:
+        """How long a conversation takes, in seconds."""
+        return int(self.life - 10)
+
+    @property
+    def rate(self) -> float:
+        """Calls placed a second."""
+        return self.calls / self.life
+
+    def due(self) -> dict[tuple[str, str], float]:
+        """Return when each event of a call is due, in seconds from its request.
+
+        Dialled after 0.1, it rings 0.2 later and is answered 2 later; then the Dial does the same, the loser is
+        canceled at the answer, and the conversation ends.
+        """
+        return {
+            ("parent", "initiated"): 0.1,
+            ("parent", "ringing"): 0.3,
+            ("parent", "in-progress"): 2.3,
+            (WINNER, "initiated"): 2.3,
+            (LOSER, "initiated"): 2.3,
+            (WINNER, "ringing"): 2.5,
+            (LOSER, "ringing"): 2.5,
+            (WINNER, "in-progress"): 4.5,
+            (LOSER, "canceled"): 4.5,
+            (WINNER, "completed"): 4.5 + self.talk,
+            ("parent", "completed"): 4.5 + self.talk + 5.5,
+        }
+
+
 Arrival = tuple[str, str, str, float]  # the parent's SID, which leg, the status, when
 
 
@@ -76,13 +102,13 @@ def simulate(pipe: Connection) -> None:
 class Placer:
     """Places calls evenly and remembers when."""
 
-    def __init__(self, facts: tuple[str, str, str], receiver: str) -> None:
+    def __init__(self, plan: Plan, facts: tuple[str, str, str], receiver: str) -> None:
         url, account, token = facts
         self._url = f"{url}/2010-04-01/Accounts/{account}/Calls.json"
         self._headers = {"Authorization": aiohttp.encode_basic_auth(account, token)}
         told = f'statusCallback="{receiver}" statusCallbackEvent="{EVENTS}"'
         nouns = f"<Number {told}>{WINNER}</Number><Number {told}>{LOSER}</Number>"
-        document = f'<Response><Dial timeLimit="50">{nouns}</Dial><Pause length="5.5"/></Response>'
+        document = f'<Response><Dial timeLimit="{plan.talk}">{nouns}</Dial><Pause length="5.5"/></Response>'
         self._form = [("To", WINNER), ("From", "+15005550006"), ("Twiml", document), ("StatusCallback", receiver)]
         self._form += [("StatusCallbackEvent", event) for event in EVENTS.split()]
         self.placed: dict[str, float] = {}
@@ -111,66 +137,40 @@ def processor_time(pipe: Connection) -> float:
     return used
 
 
-def lateness(arrivals: list[Arrival], placed: dict[str, float]) -> list[float]:
-    """Return how late each callback arrived, in seconds, the least late first."""
-    return sorted(when - placed[sid] - DUE[leg, status] for sid, leg, status, when in arrivals if sid in placed)
+def run(plan: Plan, placer: Placer, simulator: Connection) -> float:
+    """Place the calls and wait for the last to end; return how much of one core the simulator used meanwhile."""
+
+    async def main() -> float:
+        placing = asyncio.create_task(placer.place_evenly(rate=plan.rate, seconds=plan.life + plan.seconds))
+        await asyncio.sleep(plan.life)  # from now on as many end as begin
+        used, began = processor_time(simulator), time.monotonic()
+        await placing
+        part = (processor_time(simulator) - used) / (time.monotonic() - began)
+        await asyncio.sleep(plan.life + 2)
+        return part
+
+    return asyncio.run(main())
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def share(values: list[float], part: float) -> float:
-    """Return the value below which this part of the values lies."""
-    return values[min(int(len(values) * part), len(values) - 1)]
-
-
-def measure(calls: int, seconds: float) -> bool:
-    """Run, print, and tell whether the promise was kept."""
+def measure(*, quick: bool) -> Iterator[Row]:
+    """Measure a simulator at work."""
+    plan = Plan(200, 15, 10) if quick else Plan(1000, 60, 60)
     context = multiprocessing.get_context("spawn")
     (near, far), (listener, other) = context.Pipe(), context.Pipe()
     processes = [context.Process(target=simulate, args=(far,)), context.Process(target=receive, args=(other,))]
     for process in processes:
         process.start()
-    placer = Placer(near.recv(), listener.recv())
-    rate = calls / LIFE
-
-    async def run() -> tuple[float, float]:
-        placing = asyncio.create_task(placer.place_evenly(rate=rate, seconds=LIFE + seconds))
-        await asyncio.sleep(LIFE)  # from now on as many end as begin
-        used, began = processor_time(near), time.monotonic()
-        await placing
-        window = time.monotonic() - began
-        used = processor_time(near) - used
-        await asyncio.sleep(LIFE + 2)
-        return used, window
-
-    used, window = asyncio.run(run())
+    placer = Placer(plan, near.recv(), listener.recv())
+    part = run(plan, placer, near)
     listener.send(True)
     arrivals: list[Arrival] = listener.recv()
     near.send(False)
     for process in processes:
         process.join(10)
-    late = lateness(arrivals, placer.placed)
-    expected = len(placer.placed) * len(DUE)
-    say(f"calls in flight      {calls}, {len(placer.placed)} placed at {rate:.1f} a second")
-    say(f"callbacks            {len(arrivals)} of {expected}, {rate * len(DUE):.0f} a second")
-    say(f"processor            {used / window:.2f} of one core over {window:.0f} s")
-    told = ", ".join(f"{name} {share(late, part) * 1000:.0f} ms" for name, part in (("50 %", 0.5), ("99 %", 0.99)))
-    say(f"events arrive after  {told}, the last {late[-1] * 1000:.0f} ms")
-    return used / window < 1 and share(late, 0.99) < 0.25 and len(arrivals) == expected
-
-
-def main() -> int:
-    """Parse the command line; the exit code tells whether the promise was kept."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=1000, help="calls in flight")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to measure")
-    chosen = parser.parse_args()
-    return 0 if measure(chosen.calls, chosen.seconds) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    due = plan.due()
+    late = sorted(at - placer.placed[sid] - due[leg, status] for sid, leg, status, at in arrivals)
+    expected = len(placer.placed) * len(due)
+    what = f"simulator with {plan.calls:,} calls in flight, {plan.rate * len(due):.0f} callbacks a second / one core"
+    yield Row(what, f"{part:.2f} x", "≤ 1 x", part <= 1)
+    yield within(0.25, "99 % of its callbacks leave after their time within", share(late, 0.99))
+    yield Row("its callbacks that arrive", f"{len(arrivals):,} of {expected:,}", "all", len(arrivals) == expected)

@@ -2,9 +2,10 @@
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from measuring import Ratio, in_turns, run
+from measuring import Row, at_most, in_turns, run
 
 TWO_COMMANDS = """
 import typer
@@ -26,21 +27,18 @@ app()
 """
 
 
-def measure(*, rounds: int = 15) -> list[Ratio]:
+def measure(*, quick: bool) -> Iterator[Row]:
     """Measure ``--version`` and ``--help``."""
+    rounds = 3 if quick else 15
     ours = [sys.executable, "-m", "callctl"]
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.py"
         small.write_text(TWO_COMMANDS)
-        version = in_turns(
+        version, typer = in_turns(
             lambda: run([*ours, "--version"]), lambda: run([sys.executable, "-c", "import typer"]), rounds=rounds
         )
-        overview = in_turns(
+        yield at_most(1.4, "`--version` / importing typer alone", ours=version.seconds, theirs=typer.seconds)
+        page, its = in_turns(
             lambda: run([*ours, "--help"]), lambda: run([sys.executable, str(small), "--help"]), rounds=rounds
         )
-    return [
-        Ratio("--version, to importing typer", version[0].seconds, version[1].seconds, "s", 1.4),
-        Ratio(
-            "--help, to that of a Typer application of two commands", overview[0].seconds, overview[1].seconds, "s", 1.2
-        ),
-    ]
+        yield at_most(1.2, "`--help` / a two-command Typer app", ours=page.seconds, theirs=its.seconds)

@@ -1,0 +1,65 @@
+"""Events, boards and stores made without a network, and a board drawn: what `opening` and `growing` measure with."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from callbacks import form
+from rich.console import Console, Group
+
+from callctl.board import Board, Snapshot
+from callctl.events import CallEvent
+from callctl.store.sqlite import SqliteStore
+from callctl.views.frame import Frame, draw
+from callctl.views.header import Header
+
+WORLD = "w"
+MANY = 5000  # events that are on their way to a store at once
+LONG = 1_000_000  # events of a call that does not end
+
+
+def told(call: int, sequence: int, *, depth: int = LONG, ago: timedelta = timedelta()) -> CallEvent:
+    """Return an event of a call, the last of ``depth`` events being its end, received ``ago``."""
+    pairs = form(call, sequence, depth=depth)
+    return CallEvent.from_form(pairs, received_at=datetime.now(UTC) - ago, world=WORLD, verified=True)
+
+
+def with_live(calls: int) -> Board:
+    """Return a board with so many calls that ring."""
+    board = Board()
+    for call in range(calls):
+        board.apply(told(call, 1))
+    return board
+
+
+def opened(path: Path) -> SqliteStore:
+    """Open or make a store."""
+    return SqliteStore(path, world=WORLD)
+
+
+def fill(store: SqliteStore, count: int, event: Callable[[int], CallEvent]) -> None:
+    """Put ``count`` events into a store."""
+    for first in range(0, count, MANY):
+        keep(store, [event(number) for number in range(first, min(first + MANY, count))])
+
+
+def keep(store: SqliteStore, events: Iterable[CallEvent]) -> None:
+    """Have a store keep events, and wait until all are on the disk."""
+    waiting: list[Future[bool]] = [store.submit(event) for event in events]
+    if not all(one.result() for one in waiting):
+        raise RuntimeError("an event was there before")
+
+
+def draw_board(snapshot: Snapshot) -> int:
+    """Draw it as `callctl watch` does on a terminal of 160 x 50; return how many lines there are."""
+    header = Header(
+        title="watch", listening="127.0.0.1:8765", callback_url="http://127.0.0.1:8765/status", api_url=None
+    )
+    frame = Frame(header, snapshot, [], ["No calls yet."], [], datetime.now(UTC))
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(file=nowhere, width=160, height=50, force_terminal=True)
+        lines = draw(frame, width=160, height=50)
+        console.print(Group(*lines))
+    return len(lines)

@@ -1,0 +1,67 @@
+"""The time from opening a store to the first table, of a large store and of a small one.
+
+Each is opened in a process of its own, `python benchmarks/opening.py STORE`, which tells the seconds.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from boards import draw_board, fill, opened, told
+from measuring import Row, at_most, timed
+
+from callctl.board import Board
+from callctl.events import CallEvent
+
+LIVE = 250  # calls of now, four events each; all others ended yesterday
+YESTERDAY = timedelta(days=1)
+
+
+def measure(*, quick: bool) -> Iterator[Row]:
+    """Measure both in turns."""
+    many, few = (20_000, 2_000) if quick else (1_000_000, 10_000)
+    with tempfile.TemporaryDirectory() as name:
+        large, small = Path(name) / "large.db", Path(name) / "small.db"
+        for path, events in ((large, many), (small, few)):
+            make(path, events)
+        times: dict[Path, list[float]] = {small: [], large: []}
+        for _ in range(2 if quick else 5):
+            for path, taken in times.items():
+                done = subprocess.run([sys.executable, __file__, str(path)], capture_output=True, text=True, check=True)
+                taken.append(float(done.stdout))
+    what = f"opening a store of {many:,} events and drawing the first table / of {few:,}"
+    yield at_most(2, what, ours=min(times[large]), theirs=min(times[small]))
+
+
+def make(path: Path, events: int) -> None:
+    """Make a store with ended calls of yesterday, and live ones of now."""
+
+    def event(number: int) -> CallEvent:
+        call, sequence = divmod(number, 4)
+        if number < events - LIVE * 4:
+            return told(call, sequence, depth=4, ago=YESTERDAY)
+        return told(call, sequence)
+
+    store = opened(path)
+    fill(store, events, event)
+    store.close()
+
+
+def open_and_draw(path: Path) -> None:
+    """Open a store, replay the last hour and draw the first table."""
+    store, board = opened(path), Board()
+    for event in store.replay(since=datetime.now(UTC) - timedelta(hours=1)):
+        board.apply(event)
+    lines = draw_board(board.snapshot())
+    store.close()
+    if lines < 20:
+        raise RuntimeError(f"the table was not drawn: {lines} lines")
+
+
+if __name__ == "__main__":
+    draw_board(Board().snapshot())  # what is imported and compiled at first is no part of it
+    path = Path(sys.argv[1])
+    sys.stdout.write(f"{timed(lambda: open_and_draw(path))}\n")
