@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,7 @@ import pyte
 from callctl.presence import ask_health
 
 LIMIT = 40.0  # seconds; nothing takes so long, but many tests may share a processor
+CALLCTL = (sys.executable, "-m", "callctl")
 
 
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -37,7 +38,7 @@ class Piped:
         self._talk = home / f"stderr-{args[0]}"
         with self._talk.open("w") as talk:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "callctl", *args],
+                [*CALLCTL, *args],
                 cwd=home,
                 env=environment(home, env),
                 stdin=subprocess.DEVNULL,
@@ -105,10 +106,16 @@ class Piped:
 
 
 class OnTerminal:
-    """A running callctl on a pseudo-terminal."""
+    """A running callctl on a pseudo-terminal, or another program."""
 
     def __init__(
-        self, *args: str, home: Path, env: Mapping[str, str] | None = None, columns: int = 80, lines: int = 24
+        self,
+        *args: str,
+        home: Path,
+        env: Mapping[str, str] | None = None,
+        columns: int = 80,
+        lines: int = 24,
+        program: Sequence[str] = CALLCTL,
     ) -> None:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
@@ -116,7 +123,7 @@ class OnTerminal:
         self._pid, self._descriptor = pty.fork()
         if self._pid == 0:  # the child
             os.chdir(home)
-            os.execve(sys.executable, [sys.executable, "-m", "callctl", *args], environment(home, env))
+            os.execve(program[0], [*program, *args], environment(home, env))
         self.resize(columns, lines)
 
     def __enter__(self) -> Self:

@@ -20,6 +20,10 @@ LIVE, OVER = "CA" + "1" * 32, "CA" + "2" * 32
 
 def offered(line: str, home: Path, env: Mapping[str, str] | None = None) -> list[str]:
     """Return what fish is offered for a command line, without the explanations."""
+    return [row.split("\t")[0] for row in rows(line, home, env)]
+
+
+def rows(line: str, home: Path, env: Mapping[str, str] | None = None) -> list[str]:
     asked = {
         "_CALLCTL_COMPLETE": "complete_fish",
         "_TYPER_COMPLETE_ARGS": line,
@@ -35,7 +39,7 @@ def offered(line: str, home: Path, env: Mapping[str, str] | None = None) -> list
         timeout=30,
     )
     assert done.stderr == ""
-    return [row.split("\t")[0] for row in done.stdout.splitlines() if row]
+    return [row for row in done.stdout.splitlines() if row]
 
 
 @pytest.fixture
@@ -106,3 +110,8 @@ def test_each_shell_gets_its_script(home: Path, shell: str) -> None:
         timeout=30,
     )
     assert "_CALLCTL_COMPLETE" in done.stdout
+
+
+def test_only_harmless_characters_are_offered(home: Path) -> None:
+    env = {"CALLCTL_URL_SURVEY": "https://example.com/\\$(date)`", "CALLCTL_URL_S$(date)": "https://example.com/"}
+    assert rows("callctl redirect CAx --url s", home, env) == ["survey\thttps://example.com/??(date)?"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,6 +71,12 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
         raise KeyboardInterrupt from abort
     except TyperException as error:
         return _complain_of_command_line(error, argv, runtime)
+    except SystemExit:  # Typer's, once completion is installed
+        if "--install-completion" in argv:
+            from callctl.cli.first_tab import answer_first_tab
+
+            answer_first_tab(Path.home())  # where Typer wrote
+        raise
     runtime.stdout.flush()  # now, while a full disk can still be told of
     return result if isinstance(result, int) else exits.DONE
 

@@ -1,10 +1,12 @@
 """What the shell offers after Tab: names of URLs, events, statuses, and the SIDs of live calls known here.
 
-Nothing is asked of the API, nothing is said, and what can't be read offers nothing.
+Nothing is asked of the API, nothing is said, and what can't be read offers nothing. zsh evaluates what it is offered,
+explanations included, and names come from files that others wrote: only harmless characters are passed on.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from callctl.settings import Settings
 
 Offer = list[tuple[str, str]]
+
+_WORD = re.compile(r"[A-Za-z0-9_.,@+:-]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9 _.,:;/?&=%+@~#()-]")
 
 _EVENT_HELP = {
     "initiated": "dialling has begun",
@@ -73,7 +78,8 @@ def goals(incomplete: str) -> Offer:
 
 
 def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
-    return [(text, told) for text, told in found if text.startswith(incomplete)]
+    fitting = ((text, told) for text, told in found if text.startswith(incomplete) and _WORD.fullmatch(text))
+    return [(text, _UNSAFE.sub("?", told)) for text, told in fitting]
 
 
 def _live(settings: Settings) -> Iterator[tuple[str, str]]:
