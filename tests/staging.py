@@ -15,9 +15,9 @@ from running import env_for
 from serving import Site
 
 from callctl.actions import ActionEvent
-from callctl.board import Board, Change, Leg
+from callctl.board import Board, Leg
 from callctl.calls import Call
-from callctl.events import CallEvent
+from callctl.events import MISSED, POLLED, CallEvent
 from callctl.gateway import CallQuery, Gateway, PlaceRequest, RedirectRequest
 from callctl.operations.acting.acting import Acting, in_daemon_thread
 from callctl.operations.acting.doorway import Doorway
@@ -103,12 +103,10 @@ class Stage:
         )
         return self.gateway.place(request).sid
 
-    def poll(self, sid: str) -> None:
-        """Tell the rules what REST shows of a call, as a poll does."""
-        event = CallEvent.from_call(self.gateway.fetch(sid), received_at=self.now(), world=WORLD)
-        change = self.board.apply(event)
-        if change is not None and self.acting is not None:
-            self.acting.look([change], self.board.snapshot())
+    def poll(self, sid: str, *, missed: bool = False) -> None:
+        """Tell the rules what REST shows of a call, as a poll does; ``missed``: an end that no callback told."""
+        kind = MISSED if missed else POLLED
+        self.take([CallEvent.from_call(self.gateway.fetch(sid), received_at=self.now(), world=WORLD, kind=kind)])
 
     def noun(self, name: str, address: str, **attributes: str) -> str:
         """Return a noun of Dial that tells of its leg."""
@@ -119,17 +117,19 @@ class Stage:
     def children(self, parent: str) -> list[Call]:
         return list(self.gateway.list(CallQuery(parent_call_sid=parent), limit=None))
 
-    def look(self) -> Sequence[Change]:
+    def look(self) -> None:
         """Take in what arrived, and let the rules look."""
-        changes = []
+        events = []
         while not self.site.forms.empty():
             form = self.site.forms.get()
             if self._lost(dict(form)):
                 continue
-            event = CallEvent.from_form(form, received_at=self.now(), world=WORLD, verified=True)
-            change = self.board.apply(event)
-            if change is not None:
-                changes.append(change)
+            events.append(CallEvent.from_form(form, received_at=self.now(), world=WORLD, verified=True))
+        self.take(events)
+
+    def take(self, events: Sequence[CallEvent]) -> None:
+        """Take in some events, and let the rules look."""
+        changes = [change for event in events if (change := self.board.apply(event)) is not None]
         if self.acting is not None:
             self.acting.look(changes, self.board.snapshot())
             for one in self.acting.news():
@@ -137,7 +137,6 @@ class Stage:
                     self.events.append(one)
                 else:
                     self.notes.append(one)
-        return changes
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Go on until a condition holds."""

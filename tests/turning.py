@@ -7,16 +7,15 @@ machine, however busy it is.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from serving import Site
 from staging import Stage
 
-from callctl.board import Change
 from callctl.operations.acting.doorway import Doorway
 from callctl.operations.acting.needs import Door
 from callctl.simulator import Simulator, SimulatorError
@@ -65,9 +64,9 @@ class TurnedStage(Stage):
         slow: Any = Slow(Doorway(self.gateway), lambda: self.pause(self._chance.uniform(0, self.latency)))
         return slow  # type: ignore[no-any-return]
 
-    def look(self) -> Sequence[Change]:
+    def look(self) -> None:
         self.pause(0)  # until what was fired has arrived
-        return super().look()
+        super().look()
 
     def go_on(self, seconds: float) -> None:
         """Let time go by in one step, then look."""
@@ -75,8 +74,11 @@ class TurnedStage(Stage):
         self.look()
 
 
+Kind = TypeVar("Kind", bound=TurnedStage)
+
+
 @contextmanager
-def a_turned_stage(home: Path, **options: Any) -> Iterator[TurnedStage]:
+def a_turned_stage(home: Path, kind: type[Kind], **options: Any) -> Iterator[Kind]:
     """Return a stage whose clock stands still until it is turned; options are the simulator's."""
     site = Site()
 
@@ -88,7 +90,7 @@ def a_turned_stage(home: Path, **options: Any) -> Iterator[TurnedStage]:
 
     simulator = Simulator(manual_clock=True, seed=1, wall=wall, **options)
     with simulator:
-        stage = TurnedStage(simulator, site, home)
+        stage = kind(simulator, site, home)
         try:
             yield stage
         finally:

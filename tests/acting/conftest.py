@@ -23,5 +23,5 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
 @pytest.fixture(params=EACH_READING, ids=str)
 def turned(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TurnedStage]:
     """Return a stage whose time is turned by hand, by each reading of Twilio's text in turn."""
-    with a_turned_stage(tmp_path, readings=request.param, far_end=FAR_END) as stage:
+    with a_turned_stage(tmp_path, TurnedStage, readings=request.param, far_end=FAR_END) as stage:
         yield stage

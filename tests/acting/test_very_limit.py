@@ -14,7 +14,7 @@ import pytest
 from playing import seconds
 from running import EACH_READING
 from staging import LONG, Stage, a_stage
-from turning import a_turned_stage
+from turning import TurnedStage, a_turned_stage
 
 from callctl.actions import DONE, LATE
 from callctl.policies import Brake, Cancel
@@ -70,7 +70,7 @@ def check(stage: Stage, sids: Sequence[str]) -> None:
 def test_no_call_that_was_answered_is_ended(tmp_path: Path, readings: Sequence[str], part: int) -> None:
     """Answers and requests take a while, by chance, so that many answers come between the look and the request."""
     numbers = far_ends(RUNS, earliest=1.8, latest=3.2, seed=part)
-    with a_turned_stage(tmp_path, far_end=numbers, readings=readings) as stage:
+    with a_turned_stage(tmp_path, TurnedStage, far_end=numbers, readings=readings) as stage:
         stage.latency = 0.3
         stage.act(ring_limit(seconds(2), cancel=Cancel()), brake=Brake(per_second=RAISED, per_minute=RAISED))
         dialler = Dialler(stage)
