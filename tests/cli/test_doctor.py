@@ -119,6 +119,17 @@ class TestSettings:
         assert text in found["settings file"]["text"]
         assert found["settings file"]["fix"] == (None if expected == "ok" else f"chmod 600 {file}")
 
+    def test_a_file_that_is_passed_over_is_looked_at_too(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        (home / ".env").write_text(f"TWILIO_AUTH_TOKEN={OTHER}\nCALLCTL_FROM=+15005550006\n")
+        (home / ".env").chmod(0o644)
+        code, found = doctor(callctl, env_for(simulator))
+        assert (code, level(found, "settings file")) == (0, "warning")
+        text = found["settings file"]["text"]
+        assert "(mode 644); its account and keys don't count: those of the environment do" in text
+        assert OTHER not in text
+
     def test_a_file_without_secrets_may_be_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         (home / ".env").write_text("CALLCTL_STORE=events.db\n")
         (home / ".env").chmod(0o644)

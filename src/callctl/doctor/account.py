@@ -15,7 +15,7 @@ from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkE
 from callctl.findings import Finding, fine, skipped, warning, wrong
 from callctl.gateway import Account
 from callctl.policies.engine import FRESH
-from callctl.settings import Settings
+from callctl.settings import ENVIRONMENT, Settings
 
 _CONSOLE = "https://console.twilio.com"
 # The Date header has whole seconds, and a reply takes its time: less than this says nothing.
@@ -123,7 +123,7 @@ def _with_source(settings: Settings, error: CallctlError) -> CallctlError:
     if not error.message.startswith("missing") or len(identity) != 1:
         return error
     source = identity.pop()
-    where = "the environment" if source == "environment" else source
+    where = "the environment" if source == ENVIRONMENT else source
     rest = "they are taken all from one place, and it has only some of them; add the others there"
     return SettingsError(f"{error.message} in {where}", hint=rest)
 

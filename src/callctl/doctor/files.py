@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from callctl.errors import CallctlError, StoreError
 from callctl.findings import Finding, fine, warning, wrong
-from callctl.settings import FLAG, SECRETS, Settings
+from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
 from callctl.store.place import HINT, check_place
 
 _OTHERS = 0o077  # the rights of group and others
@@ -17,28 +17,36 @@ _LEAST_SPACE = 10 * 1024 * 1024  # bytes; a call with all its callbacks takes ab
 
 
 def settings_files(settings: Settings) -> Iterator[Finding]:
-    """Yield, for each file that settings came from, whether others may read secrets in it."""
-    files = sorted(set(settings.sources.values()) - {"environment", FLAG})
-    if not files:
+    """Yield, for each file that was read, whether others may read secrets in it, and whether its account counts."""
+    if not settings.files:
         yield fine("settings file", "none is used")
-    for name in files:
-        secret = any(source == name and key in SECRETS for key, source in settings.sources.items())
+    for name, held in sorted(settings.files.items()):
+        beside = _passed_over(settings, name, held)
         try:
             mode = Path(name).stat().st_mode & 0o777
         except OSError as error:
             yield warning("settings file", f"{name} can't be looked at: {error.strerror}", fix=None)
             continue
-        if not secret:
-            yield fine("settings file", f"{name} holds no secret")
+        if SECRETS.isdisjoint(held):
+            yield fine("settings file", f"{name} holds no secret{beside}")
         elif mode & _OTHERS:
             yield warning(
                 "settings file",
-                f"{name} holds secrets, and others on this machine may read or change it (mode {mode:03o})",
+                f"{name} holds secrets, and others on this machine may read or change it (mode {mode:03o}){beside}",
                 fix=f"chmod 600 {name}",
                 mode=f"{mode:03o}",
             )
         else:
-            yield fine("settings file", f"{name} is readable by you alone", mode=f"{mode:03o}")
+            yield fine("settings file", f"{name} is readable by you alone{beside}", mode=f"{mode:03o}")
+
+
+def _passed_over(settings: Settings, name: str, held: Collection[str]) -> str:
+    """Say that a file's account and keys don't count, where they are taken from elsewhere; else nothing."""
+    source = next((settings.sources[key] for key in IDENTITY if settings.sources.get(key, FLAG) != FLAG), name)
+    if source == name or not any(key in held for key in IDENTITY):
+        return ""
+    where = "of the environment" if source == ENVIRONMENT else f"in {source}"
+    return f"; its account and keys don't count: those {where} do"
 
 
 def store_finding(settings: Settings) -> Finding:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from callctl.calls import is_endpoint
 from callctl.findings import Finding, fine, warning
 from callctl.masking import MASK, masked
-from callctl.settings import FLAG, SECRETS, URL_PREFIX, Settings, url_name
+from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name
 
 _SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -111,7 +111,7 @@ def _shown(name: str, text: str) -> str:
 
 
 def _where(source: str) -> str:
-    return {"environment": "from the environment", FLAG: "from an option"}.get(source, f"in {source}")
+    return {ENVIRONMENT: "from the environment", FLAG: "from an option"}.get(source, f"in {source}")
 
 
 def _values(settings: Settings) -> dict[str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from callctl.settings.resolved import Credentials, Settings
 from callctl.settings.sources import IDENTITY, PLAIN, SECRETS, load
-from callctl.settings.values import DEFAULT_PORT, FLAG, TWILIO_API_URL, URL_PREFIX, NamedUrl, url_name
+from callctl.settings.values import DEFAULT_PORT, ENVIRONMENT, FLAG, TWILIO_API_URL, URL_PREFIX, NamedUrl, url_name
 
 __all__ = [
     "DEFAULT_PORT",
+    "ENVIRONMENT",
     "FLAG",
     "IDENTITY",
     "PLAIN",

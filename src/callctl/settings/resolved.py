@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 from callctl.addresses import is_http_url, is_loopback_host
 from callctl.errors import SettingsError, UsageError
 from callctl.masking import masked_whole
-from callctl.settings.values import DEFAULT_PORT, TWILIO_API_URL, URL_PREFIX, NamedUrl, signing_tokens, url_name
+from callctl.settings.values import (
+    DEFAULT_PORT,
+    ENVIRONMENT,
+    TWILIO_API_URL,
+    URL_PREFIX,
+    NamedUrl,
+    signing_tokens,
+    url_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,8 @@ class Settings:
     urls: Mapping[str, NamedUrl] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     env_file_above: Path | None = None
+    # The files that were read, and all that each sets, also what does not count beside another source.
+    files: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def is_twilio(self) -> bool:
@@ -79,8 +89,8 @@ class Settings:
 
     def named(self, variable: str) -> str:
         """Return a variable's name with where its value came from: ``CALLCTL_FROM (in /home/ann/.env)``."""
-        source = self.sources.get(variable, "environment")
-        return f"{variable} ({'from the environment' if source == 'environment' else f'in {source}'})"
+        source = self.sources.get(variable, ENVIRONMENT)
+        return f"{variable} ({'from the environment' if source == ENVIRONMENT else f'in {source}'})"
 
     def credentials(self) -> Credentials:
         """Return what requests are signed in with: an API key if there is one, else the auth token.

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from callctl.errors import SettingsError
 from callctl.settings import values as read
 from callctl.settings.resolved import Settings
-from callctl.settings.values import FLAG, URL_PREFIX
+from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
 
 # One set, taken whole from the first source that has any of them. Otherwise a .env in somebody's repository could
 # name its own server and be sent the token that the shell exports, or simulator settings could mix with real ones.
@@ -46,7 +46,7 @@ def load(
     found = _find_env_file(cwd)
     layers = [
         *([(str(named), _read_env_file(named))] if named else []),
-        ("environment", {key: value for key, value in environ.items() if value}),
+        (ENVIRONMENT, {key: value for key, value in environ.items() if value}),
         *([(str(found), _read_env_file(found))] if found else []),
     ]
     values, sources = _merge(layers)
@@ -56,7 +56,11 @@ def load(
     above = found if found and found.parent != cwd.resolve() and _used(found, sources) else None
     settings = _build(values, sources, environ=environ, env_file_above=above)
     is_owner = token_account_sid in (None, settings.account_sid)
-    return settings if is_owner else replace(settings, token_account_sid=token_account_sid)
+    return replace(
+        settings,
+        token_account_sid=None if is_owner else token_account_sid,
+        files={source: frozenset(layer) for source, layer in layers if source != ENVIRONMENT},
+    )
 
 
 def _used(path: Path, sources: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ from callctl.masking import masked_whole
 TWILIO_API_URL = "https://api.twilio.com"
 DEFAULT_PORT = 8765
 FLAG = "flag"  # the source of what an option says
+ENVIRONMENT = "environment"  # and of a variable; else it is a file's path
 URL_PREFIX = "CALLCTL_URL_"
 
 
