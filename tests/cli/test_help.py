@@ -27,6 +27,7 @@ def test_a_page_opens_with_a_sentence_and_two_examples_that_are_understood(entry
     assert opening.endswith(".")
     assert entry.examples[1] in text
     for example in entry.examples:
+        assert len(example) <= 78  # whole on one line of 80 columns, so that it can be copied
         program, name, *args = shlex.split(example)
         assert (program, name) == ("callctl", entry.name)
         # Parsed as the command parses it, and not run.
@@ -88,6 +89,14 @@ def test_settings(callctl: Callctl) -> None:
     mentioned = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
     assert {name for name in mentioned if not name.startswith("CALLCTL_URL_")} <= set(named)
     assert max(map(len, told.splitlines())) <= 120
+
+
+def test_settings_on_a_narrow_terminal(callctl: Callctl) -> None:
+    wide, narrow = (callctl("help", "settings", terminal=True, columns=columns).out for columns in (160, 80))
+    assert wide == callctl("help", "settings").out
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert narrow.split() == wide.split()
+    assert "\n" + " " * 25 + "callbacks\n" in narrow
 
 
 def test_help_of_a_command_is_its_page(capsys: pytest.CaptureFixture[str], callctl: Callctl) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from callctl.cli import exits, help_settings
-from callctl.cli.runtime import Runtime
+from callctl.cli.runtime import Form, Runtime
 from callctl.errors import UsageError
 
 TOPICS = ("exit-codes", "settings")
@@ -23,7 +23,8 @@ def help_(
         for code, meaning in exits.MEANINGS.items():
             runtime.write(f"{code:>3}  {meaning}")
     elif topic == "settings":
-        for line in help_settings.lines():
+        on_terminal = runtime.form is Form.TABLE
+        for line in help_settings.lines(width=runtime.console().width if on_terminal else help_settings.WIDEST):
             runtime.write(line)
     else:
         _show_page(topic, runtime)

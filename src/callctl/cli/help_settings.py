@@ -37,9 +37,11 @@ ENVIRONMENT = (
     Setting("XDG_STATE_HOME", "where the store and the watch's record are", "~/.local/state"),
     Setting("NO_COLOR", "no colours, if it is set"),
 )
-_ORDER = """\
-Settings come from the file that --env-file or CALLCTL_ENV_FILE names, then from the environment, then from a .env in
-the working directory or above. An option goes before all of them."""
+WIDEST, NARROWEST = 120, 60  # columns
+_ORDER = (
+    "Settings come from the file that --env-file or CALLCTL_ENV_FILE names, then from the environment, then from a "
+    ".env in the working directory or above. An option goes before all of them."
+)
 _SETS = (
     ("The account: taken whole from the first of these that has any of them.", ACCOUNT),
     ("Each by itself:", OTHERS),
@@ -47,15 +49,23 @@ _SETS = (
 )
 
 
-def lines() -> Iterator[str]:
-    """Yield the table as lines of text."""
-    yield from _ORDER.splitlines()
-    width = max(len(setting.name) for _, group in _SETS for setting in group)
+def lines(*, width: int = WIDEST) -> Iterator[str]:
+    """Yield the table as lines of text, each within so many columns."""
+    width = min(max(width, NARROWEST), WIDEST)
+    yield from _wrapped(_ORDER, width)
+    column = max(len(setting.name) for _, group in _SETS for setting in group)
     for title, group in _SETS:
         yield ""
-        yield title
+        yield from _wrapped(title, width)
         for setting in group:
             default = f" (else {setting.default})" if setting.default else ""
-            yield f"  {setting.name:<{width}}  {setting.meaning}{default}"
+            text = f"  {setting.name:<{column}}  {setting.meaning}{default}"
+            yield from _wrapped(text, width, indent=column + 4)
     yield ""
-    yield "`callctl doctor` shows which of them hold here, and where each comes from."
+    yield from _wrapped("`callctl doctor` shows which of them hold here, and where each comes from.", width)
+
+
+def _wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

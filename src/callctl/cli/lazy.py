@@ -88,8 +88,8 @@ CATALOGUE = (
         "simulator_call:simulator_call",
         "Let a call come in at the simulator.",
         (
-            "callctl simulator-call --to +12025550142 --from +12025550100 --url http://127.0.0.1:80/in",
-            "callctl simulator-call --to +12025550142 --from +12025550107 --url http://127.0.0.1:80/in",
+            "callctl simulator-call --to +12025550142 --from +12025550107 --url survey",
+            "callctl simulator-call --to +12025550142 --from client:ann --url incoming",
         ),
     ),
     Entry(
