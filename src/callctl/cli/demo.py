@@ -16,7 +16,10 @@ def demo(
     ] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show live call control on this machine: no account, no charge, no tunnel. It takes about 20 seconds."""
+    """Show live call control on this machine: no account, no charge, no tunnel.
+
+    It takes about 20 seconds.
+    """
     from callctl.cli.demo_stage import perform
 
     runtime = options.runtime_of(ctx, debug=debug)

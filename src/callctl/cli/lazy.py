@@ -32,7 +32,7 @@ CATALOGUE = (
     Entry(
         "place",
         "place:place",
-        "Place a call. On a pipe it prints the call's SID alone.",
+        "Place a call that says a text, runs TwiML, or dials others.",
         ('callctl place +12025550100 --say "Hello"', "callctl place +12025550100 --dial client:ann --then survey"),
     ),
     Entry(

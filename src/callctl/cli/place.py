@@ -69,7 +69,9 @@ def place(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Place a call. On a pipe it prints the call's SID alone.
+    """Place a call.
+
+    On a pipe it prints the call's SID alone.
 
     With --dial, --then is where the call goes when the Dial is over: the right
     way to a survey. Twilio asks that URL with every DialCallStatus, busy and

@@ -51,7 +51,9 @@ def wait(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Wait until a call gets to a status. A status already passed counts; completed means that end alone.
+    """Wait until a call gets to a status.
+
+    A status already passed counts; completed means that end alone.
 
     Exit code 0: it got there. 8: it ended another way. 9: it did not get there in time.
     """
