@@ -1,9 +1,11 @@
 """``hangup`` of calls that are named."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
@@ -196,6 +198,19 @@ def test_wait_polls_until_the_call_has_ended(callctl: Callctl) -> None:
         code, out, _ = scripted(callctl, server, sid, "--wait", "5s")
         assert (code, out) == (0, f"{sid}\tcanceled\tended\n")
         assert [asked.method for asked in server.asked] == ["POST", "GET", "GET"]
+
+
+def test_what_is_waited_for_is_written_down_before(callctl: Callctl, home: Path) -> None:
+    """Once, as it was when it was asked: a rule that hears of the end must find who ended the call."""
+    sid = "CA" + "1" * 32
+    turns = [reply(200, call(status=status)) for status in ("in-progress", "in-progress", "completed")]
+    with Server(*turns) as server:
+        assert scripted(callctl, server, sid, "--wait", "5s")[0] == 0
+    with sqlite3.connect(home / ".local/state/callctl/events.db") as store:
+        ((record,),) = store.execute("SELECT record FROM actions").fetchall()
+    store.close()
+    told = json.loads(record)
+    assert (told["call_sid"], told["action"], told["outcome"]) == (sid, "hangup", "accepted, still in-progress")
 
 
 def test_wait_gives_up_with_exit_9(callctl: Callctl) -> None:

@@ -150,8 +150,8 @@ def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, fami
         raise UsageError("--until-none goes with --all")
 
 
-def ender(gateway: Gateway, manner: Manner) -> Callable[[str], Ending]:
-    """Return what ends one call, and waits for the end if that was asked for."""
+def ender(gateway: Gateway, memory: Memory, manner: Manner) -> Callable[[str], Ending]:
+    """Return what ends one call, and waits for the end if that was asked for; what is waited for is noted before."""
     from callctl.operations import ending
 
     def end(sid: str) -> Ending:
@@ -159,15 +159,16 @@ def ender(gateway: Gateway, manner: Manner) -> Callable[[str], Ending]:
             ended = ending.cancel(gateway, sid)
         else:
             ended = ending.hang_up(gateway, sid, sleep=time.sleep, monotonic=time.monotonic)
-        if manner.wait is None:
+        if manner.wait is None or ended.result != "accepted":
             return ended
+        memory.note_at_once(outcome_of(ended, memory, sid=sid, manner=manner).to_event(memory.now()))
         return ending.see_ended(gateway, ended, limit=manner.wait, sleep=time.sleep, monotonic=time.monotonic)
 
     return end
 
 
 def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, manner: Manner) -> None:
-    ended = ender(gateway, manner)(sid)
+    ended = ender(gateway, memory, manner)(sid)
     told = outcome_of(ended, memory, sid=sid, manner=manner)
     if asked_for(told):
         memory.note([told.to_event(memory.now())])

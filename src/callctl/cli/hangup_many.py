@@ -121,7 +121,7 @@ class Many:
     # Ending
 
     def _end(self, waves: Iterable[Sequence[str]]) -> None:
-        end = ender(self._gateway, self._manner)
+        end = ender(self._gateway, self._memory, self._manner)
         sids = [list(wave) for wave in waves if wave]
         total = sum(len(wave) for wave in sids)
         done = 0

@@ -5,7 +5,8 @@ It is a help and no more: one that can't be read or written is told of once, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -30,6 +31,8 @@ class Memory:
         self._settings = settings
         self._reader: Reader | None = None
         self._store: SqliteStore | None = None
+        self._writing = threading.Lock()  # of the store, and of what is noted there before its time
+        self._noted: set[str] = set()
 
     def __enter__(self) -> Self:
         self._reader = open_store(self._runtime, self._settings)
@@ -75,8 +78,23 @@ class Memory:
 
     def note(self, actions: Iterable[ActionEvent]) -> None:
         """Write down what was asked of calls, where a running watch and ``show`` find it."""
+        with self._writing:
+            self._record([action for action in actions if action.call_sid not in self._noted])
+
+    def note_at_once(self, action: ActionEvent) -> None:
+        """Write down what was asked of a call before it is known what comes of it; ``note`` then leaves it at that.
+
+        A rule that hears of the call's end must find who ended it. May be called in several threads.
+        """
+        with self._writing:
+            self._noted.add(action.call_sid)
+            self._record([action])
+
+    def _record(self, actions: Sequence[ActionEvent]) -> None:
         from callctl.store.sqlite import SqliteStore
 
+        if not actions:
+            return
         try:
             if self._store is None:
                 self._store = SqliteStore(self._settings.store, world=self._settings.world)
