@@ -109,13 +109,16 @@ def find(world: World) -> WatchRecord | None:
     return next(reachable, None)
 
 
-def running(world: World) -> Iterator[WatchRecord]:
-    """Yield the records of the watches that run for this account and API address and answer, the newest first."""
+def running(world: World, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRecord]:
+    """Yield the records of the watches that run for this account and API address and answer, the newest first.
+
+    Each is given ``timeout`` seconds to answer.
+    """
     for path in _paths(world.state_dir, world.world):
         record = _read(path)
         if record is None or record.account_sid != world.account_sid or record.api_url != world.api_url:
             continue
-        if is_alive(record):
+        if is_alive(record, timeout=timeout):
             yield record
         elif not _exists(record.pid):
             with suppress(OSError):

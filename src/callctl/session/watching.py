@@ -35,6 +35,8 @@ from callctl.views.view import View
 
 # Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
 POLL_INTERVAL = 30.0
+# How long whoever holds the port may take to say that it is a watch: it may be a busy one.
+HOLDER_LIMIT = 10.0
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
 
@@ -118,11 +120,11 @@ class Session:
         try:
             await listener.start()
         except PortTakenError:
-            self._yield_to_holder()
+            self._yield_to_holder(patience=HOLDER_LIMIT)
             raise
 
-    def _yield_to_holder(self) -> None:
-        for running in presence.running(self._settings):
+    def _yield_to_holder(self, *, patience: float = presence.HEALTH_LIMIT) -> None:
+        for running in presence.running(self._settings, timeout=patience):
             if running.port == self._plan.port:
                 raise PortHeldError(running, port=self._plan.port)
 
