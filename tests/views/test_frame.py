@@ -15,7 +15,7 @@ from callctl.board import Board
 from callctl.calls import Call
 from callctl.events import CallEvent
 from callctl.views import rows
-from callctl.views.frame import PLAIN, Frame, Line, draw
+from callctl.views.frame import PLAIN, TROUBLE, Frame, Line, draw
 from callctl.views.header import Header
 from callctl.views.lines import short_line
 
@@ -80,6 +80,29 @@ def test_the_latest_events_stand_below_while_there_is_room() -> None:
     assert BUSY_CHILD in text_of(frame_of(board, recent=recent), width=80, height=10)
 
 
+def latest(*recent: Line) -> list[str]:
+    """Return what stands under fifty legs, where there is little room."""
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(50)]
+    lines = text_of(replace(frame_of(board_of(calls)), recent=recent), width=80, height=24).splitlines()
+    return [line.strip() for line in lines[-2:]]
+
+
+def test_a_sentence_is_not_cut_off_at_its_beginning() -> None:
+    long = Line("one", PLAIN, ("two", "three"))
+    assert latest(Line("before", PLAIN), long, Line("after", PLAIN))[-1] == "after"
+    assert "three" not in latest(Line("before", PLAIN), long, Line("after", PLAIN))
+    assert latest(Line("before", PLAIN), long) == ["one", "two"]
+
+
+def test_the_last_trouble_stays_beside_the_newest_event() -> None:
+    trouble = Line("gone", TROUBLE, ("for good",))
+    assert latest(Line("lost", TROUBLE), trouble, *(Line(f"event {number}", PLAIN) for number in range(4))) == [
+        "gone",
+        "event 3",
+    ]
+    assert latest(Line("event", PLAIN), trouble) == ["gone", "for good"]
+
+
 def test_no_calls_shows_what_to_do() -> None:
     assert "No calls yet." in text_of(frame_of(Board()), width=80, height=24)
 
@@ -94,6 +117,8 @@ def test_hidden_legs_are_counted() -> None:
     lines = text_of(frame_of(board_of(calls)), width=80, height=24).splitlines()
     shown = sum(line.strip().startswith("CA") for line in lines)
     assert f"… {50 - shown} more legs: make the window higher" in lines[-1]
+    left = text_of(replace(frame_of(board_of(calls)), is_last=True), width=80, height=24).splitlines()
+    assert left[-1].endswith(f"… {50 - shown} more legs")
 
 
 @pytest.mark.parametrize(

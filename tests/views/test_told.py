@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 
 import pytest
 from legs import START, board_of, family
@@ -12,7 +13,7 @@ from rich.console import Console
 from callctl.views.header import Header
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
-from callctl.views.live import LiveView
+from callctl.views.live import TROUBLE_STAYS, LiveView
 
 HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
 RED = "\x1b[1;31m"
@@ -46,6 +47,24 @@ def test_a_long_sentence_is_red_to_its_end() -> None:
     lines = [line for line in drawn("gone " * 40, is_trouble=True).split("\n") if "gone" in line]
     assert len(lines) > 2
     assert all(RED in line for line in lines)
+
+
+def test_events_do_not_push_trouble_away_before_it_was_read() -> None:
+    now, screen = [START], io.StringIO()
+    view = LiveView(Console(file=screen, force_terminal=True, width=80, height=24), idle=[], now=lambda: now[0])
+
+    def shown() -> str:
+        screen.truncate(0)
+        view.refresh(board_of(family()).snapshot(), HEADER)
+        return screen.getvalue()
+
+    view.trouble("the tunnel has ended")
+    for event in family():
+        view.event(event, None)
+    assert "the tunnel has ended" in shown()
+    now[0] += TROUBLE_STAYS + timedelta(seconds=1)
+    assert "the tunnel has ended" not in shown()
+    view.close()
 
 
 def test_trouble_is_a_record_for_who_reads_records_only() -> None:

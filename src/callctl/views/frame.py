@@ -23,10 +23,16 @@ FEWEST_EVENT_LINES = 2
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line under the table, and how it looks."""
+    """A line under the table, and how it looks; a sentence goes on in further ones."""
 
     text: str
     look: str
+    rest: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return all of it."""
+        return (self.text, *self.rest)
 
 
 PLAIN, TROUBLE = "dim", "bold red"
@@ -37,6 +43,7 @@ class Frame:
     """Everything a frame shows.
 
     ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``foot`` always.
+    ``is_last``: it stays when the watch has ended, and no other will show more.
     """
 
     header: Header
@@ -45,6 +52,7 @@ class Frame:
     idle: Sequence[str]
     foot: Sequence[str]
     now: datetime
+    is_last: bool = False
 
 
 def draw(frame: Frame, *, width: int, height: int) -> list[Text]:
@@ -64,8 +72,27 @@ def _tail(frame: Frame, *, width: int, height: int) -> list[Text]:
     legs = frame.snapshot.live + frame.snapshot.ended
     wanted = 2 + legs * (1 if width >= WIDE else 2) + len(frame.foot)
     shown = EVENT_LINES if wanted + EVENT_LINES + 2 <= height else FEWEST_EVENT_LINES
-    tail = _block(frame.recent[-shown:]) + _block(_plain(frame.foot))
+    tail = _block(_latest(frame.recent, room=shown)) + _block(_plain(frame.foot))
     return tail if len(tail) <= height // 3 else []
+
+
+def _latest(recent: Sequence[Line], *, room: int) -> list[Line]:
+    """Return what has room, in its order: the newest, the last trouble, which events must not push away, and others.
+
+    The others are shown whole or not at all: half a sentence says nothing.
+    """
+    newest_first = range(len(recent) - 1, -1, -1)
+    troubles = [index for index in newest_first if recent[index].look == TROUBLE]
+    first = [*newest_first[:1], *troubles[:1]]
+    taken: dict[int, Line] = {}
+    for index in dict.fromkeys([*first, *newest_first]):
+        lines = recent[index].lines
+        if room < (1 if index in first else len(lines)):
+            break
+        text, *rest = lines[:room]
+        taken[index] = Line(text, recent[index].look, tuple(rest))
+        room -= 1 + len(rest)
+    return [taken[index] for index in sorted(taken)]
 
 
 def _header(header: Header, *, width: int, now: datetime) -> Text:
@@ -119,7 +146,8 @@ def _ago(seconds: float) -> str:
 
 
 def _block(lines: Sequence[Line]) -> list[Text]:
-    return [text(), *(text(f" {printable(line.text)}", line.look) for line in lines)] if lines else []
+    shown = [text(f" {printable(one)}", line.look) for line in lines for one in line.lines]
+    return [text(), *shown] if shown else []
 
 
 def _idle(frame: Frame) -> Sequence[str]:
@@ -136,7 +164,7 @@ def _table(frame: Frame, *, width: int, room: int) -> list[Text]:
     drawn = _fitting(_rows(frame, width=width), room=room - len(head))
     hidden = frame.snapshot.live + frame.snapshot.ended - sum(row.legs for row in drawn)
     body = [line for row in drawn for line in row.lines]
-    more = f" … {hidden} more {'leg' if hidden == 1 else 'legs'}: make the window higher"
+    more = f" … {hidden} more {'leg' if hidden == 1 else 'legs'}{'' if frame.is_last else ': make the window higher'}"
     return [*head, *body, *([text(more, "dim")] if hidden else [])]
 
 

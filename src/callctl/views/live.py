@@ -6,7 +6,7 @@ import textwrap
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from callctl.events import CallEvent
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
+# So long at least trouble is shown, however many events come after it.
+TROUBLE_STAYS = timedelta(seconds=60)
 
 
 class LiveView:
@@ -37,6 +39,7 @@ class LiveView:
         self._foot: Sequence[str] = ()
         self._now = now
         self._recent: deque[tuple[CallEvent, bool] | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
+        self._trouble: tuple[Line, datetime] | None = None
         self._last: Frame | None = None
         self._drawn_at: ConsoleDimensions | None = None
         self._live = Live(console=console, screen=True, auto_refresh=False, transient=True)
@@ -60,8 +63,11 @@ class LiveView:
 
     def _say(self, text: str, *, look: str) -> None:
         first, *rest = textwrap.wrap(text, width=max(20, self._console.width - 12)) or [""]
-        self._recent.append(Line(f"{self._now().astimezone():%H:%M:%S}  {first}", look))
-        self._recent.extend(Line(f"          {line}", look) for line in rest)
+        moment = self._now()
+        told = Line(f"{moment.astimezone():%H:%M:%S}  {first}", look, tuple(f"          {line}" for line in rest))
+        self._recent.append(told)
+        if look == TROUBLE:
+            self._trouble = told, moment + TROUBLE_STAYS
 
     def put_below(self, lines: Sequence[str]) -> None:
         """Have these stand below all else from the next frame on, in the place of what stood there."""
@@ -70,10 +76,16 @@ class LiveView:
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
         # Of a storm of events only those that are drawn are put into words.
-        recent = [_line(one) for one in self._recent]
+        recent = [*self._pushed_out(), *(_line(one) for one in self._recent)]
         self._last = Frame(header, snapshot, recent, self._idle, self._foot, self._now())
         self._drawn_at = self._console.size
         self._live.update(self._picture(self._last, height=self._console.height), refresh=True)
+
+    def _pushed_out(self) -> list[Line]:
+        """Return the last trouble if newer events have taken its place too soon."""
+        if self._trouble is None or self._trouble[0] in self._recent or self._now() > self._trouble[1]:
+            return []
+        return [self._trouble[0]]
 
     def is_stale(self) -> bool:
         """Tell whether the terminal has another size than the picture on it."""
@@ -83,9 +95,8 @@ class LiveView:
         """Give the terminal back and leave the last frame on it, as it was."""
         self._live.stop()
         if self._last is not None and self._last.snapshot.families:
-            self._console.print(
-                self._picture(replace(self._last, foot=()), height=max(self._console.height, LAST_FRAME_LINES))
-            )
+            last = replace(self._last, foot=(), is_last=True)
+            self._console.print(self._picture(last, height=max(self._console.height, LAST_FRAME_LINES)))
 
     def _picture(self, frame: Frame, *, height: int) -> _Lines:
         return _Lines(draw(frame, width=self._console.width, height=height))
