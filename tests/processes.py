@@ -76,6 +76,12 @@ class Piped:
         """Return the next line of stdout, which is JSON, as an object."""
         return dict(json.loads(self.line()))
 
+    def read_on(self) -> None:
+        """Read stdout to its end, and forget it: a full pipe would stop the process."""
+        assert self._process.stdout is not None
+        while os.read(self._process.stdout.fileno(), 65536):
+            pass
+
     def until_health(self, url: str, condition: Callable[[Mapping[str, object]], bool]) -> Mapping[str, object]:
         """Ask a watch's health URL until what it says fulfils a condition; return that."""
         deadline = time.monotonic() + LIMIT
