@@ -204,6 +204,7 @@ def test_forgetting_drops_ended_families_only() -> None:
     snapshot = board.snapshot()
     assert [family.sid for family in snapshot.families] == [sid(4), sid(3)]
     assert (snapshot.live, snapshot.ended, snapshot.leg(sid(1))) == (1, 1, None)
+    assert sorted(snapshot.family_of) == [sid(3), sid(4)]
     board.apply(event(2, "busy", at=10, parent=1))
     assert len(board.snapshot().families) == 3
 
@@ -301,6 +302,7 @@ def test_any_permutation_and_duplication_gives_the_same_board(events: list[CallE
     assert sorted(picture.legs) == sorted({one.call_sid for one in events})
     assert [leg for family in picture.families for leg in family.legs if picture.leg(leg.call_sid) != leg] == []
     assert sum(len(family.legs) for family in picture.families) == len(picture.legs)
+    assert picture.family_of == {leg.call_sid: family for family in picture.families for leg in family.legs}
 
 
 def test_legs_of_one_second_stand_in_the_order_in_which_they_were_heard_of() -> None:

@@ -32,7 +32,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let silence be noticed after a second, and REST be asked often."""
     monkeypatch.setattr("callctl.silence.AFTER", timedelta(seconds=1))
     monkeypatch.setattr("callctl.session.unheard.LOOK", 0.1)
-    monkeypatch.setattr("callctl.session.watching.POLL_INTERVAL", 0.3)
+    monkeypatch.setattr("callctl.session.comparing.INTERVAL", 0.3)
 
 
 @pytest.fixture

@@ -17,12 +17,13 @@ __all__ = ["Board", "Change", "Family", "Leg", "Snapshot"]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The board at one moment: families newest first, and how many legs are live and ended."""
+    """The board at one moment: families newest first, how many legs are live and ended, and whose each leg is."""
 
     families: tuple[Family, ...] = ()
     live: int = 0
     ended: int = 0
     legs: Mapping[str, Leg] = field(default_factory=dict, repr=False)
+    family_of: Mapping[str, Family] = field(default_factory=dict, repr=False)
 
     def leg(self, call_sid: str) -> Leg | None:
         """Return the leg with this SID, if anything was told of it."""
@@ -55,6 +56,7 @@ class Board:
         self._keys: list[tuple[datetime, str]] = []
         self._families: list[Family] = []
         self._key_of: dict[str, tuple[datetime, str]] = {}
+        self._family_of: dict[str, Family] = {}  # by leg
         self._touched: set[str] = set()
         self._final = 0
         self._snapshot: Snapshot | None = Snapshot()
@@ -85,7 +87,8 @@ class Board:
             self._touched.clear()
             live = len(self._legs) - self._final
             legs = MappingProxyType(self._legs.copy())
-            self._snapshot = Snapshot(tuple(self._families[::-1]), live, self._final, legs)
+            of = MappingProxyType(self._family_of.copy())
+            self._snapshot = Snapshot(tuple(self._families[::-1]), live, self._final, legs, of)
         return self._snapshot
 
     def forget(self, *, before: datetime) -> int:
@@ -96,7 +99,7 @@ class Board:
         gone = [family for family in self.snapshot().families if not family.is_live and family.last_event_at < before]
         for family in gone:
             for leg in family.legs:
-                del self._folds[leg.call_sid], self._legs[leg.call_sid]
+                del self._folds[leg.call_sid], self._legs[leg.call_sid], self._family_of[leg.call_sid]
                 self._tree.remove(leg.call_sid)
                 self._final -= 1
             self._touched.add(family.sid)
@@ -114,6 +117,7 @@ class Board:
             return
         children = sorted((leg for leg in legs if leg.call_sid != root), key=_appearance)
         family = Family(root, self._legs.get(root), tuple(children))
+        self._family_of.update((leg.call_sid, family) for leg in legs)
         key = self._key_of[root] = (family.first_at, root)
         index = bisect_left(self._keys, key)
         self._keys.insert(index, key)

@@ -11,16 +11,7 @@ from callctl.policies.rule import On, Rule
 
 def family_of(snapshot: Snapshot, leg: Leg) -> Family:
     """Return the family of a leg: that of the leg to which parent by parent leads."""
-    root, path = leg, {leg.call_sid}
-    while root.parent_call_sid and root.parent_call_sid not in path:
-        path.add(root.parent_call_sid)
-        parent = snapshot.leg(root.parent_call_sid)
-        if parent is None:
-            break
-        root = parent
-    wanted = path if root.parent_call_sid else {root.call_sid}
-    found = next((family for family in snapshot.families if family.sid in wanted), None)
-    return found or Family(leg.call_sid, leg, ())
+    return snapshot.family_of.get(leg.call_sid) or Family(leg.call_sid, leg, ())
 
 
 def others_alive(family: Family, leg: Leg) -> bool:

@@ -15,13 +15,13 @@ from datetime import datetime
 
 from callctl import __version__, presence
 from callctl.actions import ActionEvent
-from callctl.background import in_daemon_thread
 from callctl.board import Snapshot
-from callctl.errors import CallctlError, PortTakenError, StoreError
+from callctl.errors import PortTakenError, StoreError
 from callctl.events import CallEvent
 from callctl.listener import Listener
 from callctl.poller import Poller, Source
 from callctl.session.behind import BehindWatch
+from callctl.session.comparing import Comparing
 from callctl.session.picture import Picture, Rules
 from callctl.session.plan import Plan, PortHeldError, Ready
 from callctl.session.reach import Reach
@@ -33,8 +33,6 @@ from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
 from callctl.views.view import View
 
-# Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
-POLL_INTERVAL = 30.0
 # How long whoever holds the port may take to say that it is a watch: it may be a busy one.
 HOLDER_LIMIT = 10.0
 # Ctrl-C tidies up within a second.
@@ -196,7 +194,7 @@ class Session:
             StoreError: The store can't be read.
         """
         self._view = view
-        beside = [asyncio.create_task(self._compare_and_trim(self._unheard()))]
+        beside = [asyncio.create_task(self._compare_and_trim())]
         if self._reach is not None:
             beside.append(asyncio.create_task(self._reach.run()))
         try:
@@ -206,15 +204,26 @@ class Session:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
 
-    async def _compare_and_trim(self, unheard: Unheard | None) -> None:
+    async def _compare_and_trim(self) -> None:
         """Do what needs to know all that the store knows, until cancelled."""
+        beside = (self._comparing(), self._unheard())  # the latter looks at what is placed from now on
         await self._picture.is_whole.wait()
-        work = [self._poll()]
-        if unheard is not None:
-            work.append(unheard.run())
+        work = [one.run() for one in beside if one is not None]
         if self._retention is not None:
             work.append(self._retention.run(self._picture.trouble))
         await asyncio.gather(*work)
+
+    def _comparing(self) -> Comparing | None:
+        if self._poller is None or self._reach is None:
+            return None
+        return Comparing(
+            self._poller,
+            way=self._reach,
+            snapshot=self.snapshot,
+            keep=self._keep,
+            trouble=self._picture.trouble,
+            now=self._now,
+        )
 
     def _unheard(self) -> Unheard | None:
         store, listener, reach = self._store, self._listener, self._reach
@@ -234,24 +243,6 @@ class Session:
         if self._starting is not None:
             self._starting.cancel()
         self._picture.stop()
-
-    async def _poll(self) -> None:
-        """Ask REST now and then for what no callback told, until cancelled. An API that fails is told of once."""
-        told: set[str] = set()
-        while self._poller is not None:
-            try:
-                for event in await in_daemon_thread(self._poll_round(self._poller)):
-                    await self._keep(event)
-                told.clear()
-            except CallctlError as error:
-                if error.message not in told:
-                    told.add(error.message)
-                    self._picture.trouble(f"can't compare with REST: {error.message}")
-            await asyncio.sleep(POLL_INTERVAL)
-
-    def _poll_round(self, poller: Poller) -> Callable[[], list[CallEvent]]:
-        snapshot = self.snapshot()
-        return lambda: list(poller.round(snapshot))
 
     async def _keep(self, event: CallEvent) -> None:
         if self._store is not None:

@@ -1,0 +1,77 @@
+"""Asking REST what no callback told: on start, every 30 s, and at once after a silence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from callctl.background import in_daemon_thread
+from callctl.board import Snapshot
+from callctl.errors import CallctlError
+from callctl.events import CallEvent
+from callctl.poller import Poller
+
+# Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
+INTERVAL = 30.0
+# Seconds between two looks whether there was a silence, and how far the clock must jump between two of them.
+TICK = 1.0
+SLEPT = timedelta(seconds=5)
+
+
+class Way(Protocol):
+    """The way that callbacks come."""
+
+    @property
+    def deaf(self) -> str | None:
+        """Why none can arrive; None if all is well."""
+
+
+class Comparing:
+    """Compares REST with the board, and hands on what is new.
+
+    A silence is over when the machine wakes from sleep, or when callbacks can arrive again: who called meanwhile is
+    not to stand wrong on the board for half a minute more.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        *,
+        way: Way,
+        snapshot: Callable[[], Snapshot],
+        keep: Callable[[CallEvent], Awaitable[None]],
+        trouble: Callable[[str], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._poller, self._way = poller, way
+        self._snapshot, self._keep, self._trouble, self._now = snapshot, keep, trouble, now
+
+    async def run(self) -> None:
+        """Compare until cancelled. An API that fails is told of once."""
+        told: set[str] = set()
+        while True:
+            try:
+                for event in await in_daemon_thread(self._round()):
+                    await self._keep(event)
+                told.clear()
+            except CallctlError as error:
+                if error.message not in told:
+                    told.add(error.message)
+                    self._trouble(f"can't compare with REST: {error.message}")
+            await self._pause()
+
+    def _round(self) -> Callable[[], list[CallEvent]]:
+        snapshot = self._snapshot()
+        return lambda: list(self._poller.round(snapshot))
+
+    async def _pause(self) -> None:
+        """Return after the interval, or once a silence is over."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + INTERVAL
+        while (left := end - loop.time()) > 0:
+            before, was_deaf = self._now(), self._way.deaf is not None
+            await asyncio.sleep(min(TICK, left))
+            if self._now() - before > SLEPT or (was_deaf and self._way.deaf is None):
+                return

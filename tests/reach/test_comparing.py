@@ -1,0 +1,126 @@
+"""When REST is compared with the board: on start, and at once after a silence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import pytest
+from legs import START
+from reaching import LIMIT
+
+from callctl.board import Snapshot
+from callctl.calls import Call
+from callctl.errors import NetworkError
+from callctl.events import CallEvent
+from callctl.poller import Poller
+from callctl.session.comparing import Comparing
+
+
+class Rest:
+    """Lists one live call, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.is_down = False
+
+    def live(self) -> Iterable[Call]:
+        self.asked += 1
+        if self.is_down:
+            raise NetworkError("the API can't be reached")
+        return [Call("CA" + "0" * 32, "ringing")]
+
+    def fetch(self, sid: str) -> Call:
+        raise AssertionError(sid)
+
+
+class Way:
+    """A way in that can be closed."""
+
+    def __init__(self) -> None:
+        self.deaf: str | None = None
+
+
+class Silence:
+    """What a comparing is given, and what it said."""
+
+    def __init__(self) -> None:
+        self.rest, self.way = Rest(), Way()
+        self.now = START
+        self.kept: list[CallEvent] = []
+        self.said: list[str] = []
+
+    async def keep(self, event: CallEvent) -> None:
+        self.kept.append(event)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        def clock() -> datetime:
+            return self.now
+
+        poller = Poller(self.rest, world="w", now=clock)
+        comparing = Comparing(
+            poller, way=self.way, snapshot=Snapshot, keep=self.keep, trouble=self.said.append, now=clock
+        )
+        running = asyncio.create_task(comparing.run())
+        try:
+            await self.until(lambda: self.rest.asked == 1 and bool(self.kept or self.said))
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(LIMIT):
+            while not condition():  # noqa: ASYNC110 # nothing tells when: a thread is asked
+                await asyncio.sleep(0.005)
+
+    async def ticks(self) -> None:
+        """Let it look a few times whether there was a silence."""
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
+    monkeypatch.setattr("callctl.session.comparing.INTERVAL", 3600.0)
+    monkeypatch.setattr("callctl.session.comparing.TICK", 0.01)
+    return Silence()
+
+
+async def test_what_rest_knows_is_handed_on_at_the_start(silence: Silence) -> None:
+    async with silence.running():
+        assert [event.kind for event in silence.kept] == ["polled"]
+        await silence.ticks()
+        assert silence.rest.asked == 1
+
+
+async def test_a_machine_that_slept_asks_at_once(silence: Silence) -> None:
+    async with silence.running():
+        silence.now += timedelta(hours=1)
+        await silence.until(lambda: silence.rest.asked == 2)
+        await silence.ticks()
+        assert silence.rest.asked == 2
+
+
+async def test_a_way_in_that_is_open_again_asks_at_once(silence: Silence) -> None:
+    async with silence.running():
+        silence.way.deaf = "the tunnel has ended"
+        await silence.ticks()
+        assert silence.rest.asked == 1
+        silence.way.deaf = None
+        await silence.until(lambda: silence.rest.asked == 2)
+
+
+async def test_an_api_that_is_down_is_told_of_once(silence: Silence) -> None:
+    silence.rest.is_down = True
+    async with silence.running():
+        silence.now += timedelta(hours=1)
+        await silence.until(lambda: silence.rest.asked == 2)
+        await silence.ticks()
+        silence.rest.is_down = False
+        silence.now += timedelta(hours=1)
+        await silence.until(lambda: len(silence.kept) == 1)
+        assert silence.said == ["can't compare with REST: the API can't be reached"]
