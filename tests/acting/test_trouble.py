@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from callctl.board import Board
 from callctl.calls import Call
 from callctl.errors import StoreError
 from callctl.events import CallEvent
-from callctl.operations.acting.acting import Acting
+from callctl.operations.acting.acting import Acting, Start, in_daemon_thread
 from callctl.policies import Action, Brake, Declined, Engine, Hangup, Rule, When
 
 END_ALL = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
@@ -57,8 +58,8 @@ class Shelf:
 
 
 class Scene:
-    def __init__(self, *, failures: int = 0) -> None:
-        self.board, self.doer, self.seconds = Board(), Doer(), 0.0
+    def __init__(self, *, failures: int = 0, doer: Doer | None = None, start: Start = lambda work: work()) -> None:
+        self.board, self.doer, self.seconds = Board(), doer or Doer(), 0.0
         shelf: Any = Shelf(failures)
         self.acting = Acting(
             Engine([END_ALL]),
@@ -66,7 +67,7 @@ class Scene:
             claims=shelf,
             brake=Brake(),
             now=lambda: moment(self.seconds),
-            start=lambda work: work(),
+            start=start,
         )
 
     def look(self, *events: CallEvent) -> None:
@@ -101,6 +102,25 @@ def test_one_late_callback_among_others_says_nothing_of_the_clock() -> None:
     scene.look(event(2, "in-progress", at=900, received=1000))
     assert [type(one) for one in scene.doer.asked] == [Declined]
     assert scene.acting.news() == []
+
+
+def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
+    """Neither the next look nor another action: what holds the first one up is let go only when all that is done."""
+    go_on, second = threading.Event(), threading.Event()
+
+    class Slow(Doer):
+        def perform(self, action: Action) -> ActionEvent | None:
+            if action.call_sid == sid(1):
+                go_on.wait()
+            else:
+                second.set()
+            return super().perform(action)
+
+    scene = Scene(doer=Slow(), start=in_daemon_thread)
+    scene.look(event(1, "in-progress", at=0))
+    scene.look(event(2, "in-progress", at=0))
+    assert second.wait(timeout=30)
+    go_on.set()
 
 
 def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:

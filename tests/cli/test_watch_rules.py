@@ -13,7 +13,7 @@ from serving import Site
 from callctl.simulator import Simulator
 
 NEVER = "+12025550103"
-KEEPS = "<Response><Dial><Sip {told}>sip:hangs-up@example.com</Sip></Dial><Pause length='600'/></Response>"
+KEEPS = "<Response><Dial><Sip {told}>{to}</Sip></Dial><Pause length='600'/></Response>"
 
 
 @pytest.fixture
@@ -41,11 +41,19 @@ def ready(watch: Piped) -> str:
     return str(record["callback_url"])
 
 
-def place_that_dials(callctl: Callctl, env: dict[str, str], url: str) -> str:
+def place_that_dials(callctl: Callctl, env: dict[str, str], url: str, *, to: str = "sip:hangs-up@example.com") -> str:
     told = f"statusCallback='{url}' statusCallbackEvent='initiated ringing answered completed'"
-    outcome = callctl("place", "+12025550100", "--twiml", KEEPS.format(told=told), env=env)
+    outcome = callctl("place", "+12025550100", "--twiml", KEEPS.format(told=told, to=to), env=env)
     assert outcome.code == 0, outcome.err
     return outcome.out.strip()
+
+
+def child_in_progress(watch: Piped, parent: str) -> str:
+    """Return the SID of a call's child leg once that is in progress."""
+    while True:
+        record = json.loads(watch.line())
+        if record.get("parent_call_sid") == parent and record.get("status") == "in-progress":
+            return str(record["call_sid"])
 
 
 def test_a_call_that_rings_too_long_is_ended_and_show_tells_it(callctl: Callctl, home: Path, fast: Simulator) -> None:
@@ -80,6 +88,26 @@ def test_after_a_dial_the_caller_is_redirected_once(callctl: Callctl, home: Path
         assert (record["call_sid"], record["action"], record["outcome"]) == (sid, "redirect", "redirected to survey")
         assert record["about"] != sid
         assert record["request"]["Url"] == "http://127.0.0.1:9/survey"
+
+
+@pytest.mark.parametrize(("command", "whose"), [("hangup", "child"), ("redirect", "child"), ("redirect", "parent")])
+def test_what_a_command_did_to_either_leg_is_not_taken_for_the_end_of_a_talk(
+    callctl: Callctl, home: Path, fast: Simulator, command: str, whose: str
+) -> None:
+    env = env_of(fast)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", "--after-dial", "survey", home=home, env=env) as watch:
+        parent = place_that_dials(callctl, env, ready(watch), to="sip:answers@example.com")
+        child = child_in_progress(watch, parent)
+        chosen = parent if whose == "parent" else child
+        to = ("--twiml", "<Response><Pause length='600'/></Response>") if whose == "parent" else ("--say", "Bye.")
+        assert callctl(command, chosen, *(to if command == "redirect" else ()), env=env).code == 0
+        record = action(watch)
+        while record["rule"] is None:  # the command's own
+            record = action(watch)
+        assert (record["call_sid"], record["result"]) == (parent, "declined")
+        changed = "it" if whose == "parent" else "the leg that ended"
+        assert record["outcome"] == f"callctl itself changed {changed} before ({command})"
+    assert not [one for one in fast.requests if "Url" in one.form]
 
 
 def test_a_call_that_its_own_dial_sends_to_the_survey_is_left_alone(

@@ -25,5 +25,13 @@ def test_a_hundred_in_more_than_a_minute_are_fine() -> None:
     assert set(turns(Brake(), every=0.61, count=2000)) == {Turn.GO}
 
 
+def test_a_turn_that_was_not_used_counts_for_nothing() -> None:
+    brake = Brake(per_second=1, per_minute=2)
+    for _ in range(100):
+        assert brake.turn(moment(0)) is Turn.GO
+        brake.give_back()
+    assert turns(brake, every=1, count=3) == [Turn.GO, Turn.GO, Turn.STOP]
+
+
 def test_the_limit_may_be_chosen() -> None:
     assert turns(Brake(per_minute=2), every=1, count=3) == [Turn.GO, Turn.GO, Turn.STOP]
