@@ -101,6 +101,17 @@ def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(
     assert claims.claimed() == set()
 
 
+def test_what_other_rules_are_changing_is_told_until_the_answer_is_recorded(claims: SqliteClaims) -> None:
+    claims.claim(CLAIM, now=moment(0), until=LEASE)
+    claims.claim(OpenClaim("max-duration", sid(3), sid(3), "limit"), now=moment(0), until=LEASE)
+    assert claims.at_work_on(sid(1), beside="another") == "redirect"
+    assert claims.at_work_on(sid(1), beside=CLAIM.rule) is None
+    assert claims.at_work_on(sid(2), beside="another") is None
+    assert claims.at_work_on(sid(3), beside="another") is None  # it ends nothing by itself
+    claims.settle(CLAIM, EVENT)
+    assert claims.at_work_on(sid(1), beside="another") is None
+
+
 def test_where_the_dial_of_a_placed_call_sends_it_is_remembered(claims: SqliteClaims, store: SqliteStore) -> None:
     store.remember_placed(sid(1), at=moment(0), dial_action="survey")
     store.remember_placed(sid(2), at=moment(0))

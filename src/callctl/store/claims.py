@@ -139,14 +139,15 @@ class SqliteClaims:
         return [ActionEvent.from_record(json.loads(row[0])) for row in rows]
 
     def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
-        """Return what a rule is asking of a leg whose answer is not recorded yet; ``beside`` names the rule left out.
+        """Return how a rule is changing a leg just now, its answer not recorded yet; ``beside`` is the rule left out.
 
         Raises:
             StoreError: The store can't be read.
         """
         with self._lock, explained(self._path, "read"):
             row = self._connection.execute(
-                "SELECT action FROM claims WHERE world = ? AND lease > 0 AND sid = ? AND rule != ?",
+                "SELECT action FROM claims"
+                " WHERE world = ? AND lease > 0 AND sid = ? AND rule != ? AND action != 'limit'",
                 (self._world, call_sid, beside),
             ).fetchone()
         return None if row is None else str(row[0])
