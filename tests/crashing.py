@@ -1,11 +1,18 @@
-"""One watch's executor as a process that dies at its n-th step, as if by kill -9: nothing is closed or flushed."""
+"""Watches' executors as processes that die at their n-th step, as if by kill -9: nothing is closed or flushed.
+
+One process loads the program and then forks for each of them, so that there may be hundreds.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +22,64 @@ from staging import WORLD
 from callctl.gateway import Gateway
 from callctl.operations.acting.doorway import Doorway
 from callctl.operations.acting.executor import Executor
-from callctl.policies import Action, Cancel, Redirect, Rule, When
+from callctl.policies import Action, Cancel, Hangup, Redirect, Rule, When
+from callctl.policies.flags import after_dial
 from callctl.settings import load
 from callctl.store.claims import SqliteClaims
 
+KILLED = 9
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What one watch is to do: to which leg, after a look at which one; ``home`` holds its store."""
+
+    what: str
+    sid: str
+    about: str
+    home: str
+    survey: str
+
+    @property
+    def rule(self) -> Rule:
+        survey = Redirect("survey", self.survey)
+        ringing, answered = When(statuses=frozenset({"ringing"})), When(statuses=frozenset({"in-progress"}))
+        match self.what:
+            case "cancel":
+                return Rule(name="cancel", when=ringing, then=Cancel())
+            case "hangup":
+                return Rule(name="hangup", when=answered, then=Hangup())
+            case "redirect":
+                return Rule(name="redirect", when=answered, then=survey)
+            case _:
+                return after_dial(survey)
+
+    def run(self, gateway: Gateway, *, later: float = 0.0) -> None:
+        """Do what a watch does: first what a crash left open, then what the rule asks for, by a clock that is ahead."""
+
+        def now() -> datetime:
+            return datetime.now(UTC) + timedelta(seconds=later)
+
+        door: Any = Dying(Doorway(gateway))
+        claims: Any = Dying(SqliteClaims(Path(self.home) / "events.db", world=WORLD))
+        executor = Executor(door, claims, now=now, sleep=_at_once, applies=lambda _: True, trouble=_say_nothing)
+        action = Action(self.rule, self.sid, self.about, self.sid, look_first=True, is_own=True)
+        for claim in claims.left_open(now=now()):
+            executor.recover(claim, action)
+        executor.perform(action)
+        claims.close()
+
+
+def _at_once(_seconds: float) -> None:
+    """Wait for nothing: what is read back changes no more."""
+
+
+def _say_nothing(_text: str) -> None:
+    """Tell nobody."""
+
 
 class Dying:
-    """Stands before the gateway or the claims; counts each call as two steps, one before and one after it."""
+    """Stands before the gateway or the claims, and dies before the n-th call of them: nothing happens in between."""
 
     left = 10**6
 
@@ -32,43 +90,57 @@ class Dying:
         method = getattr(self._inner, name)
 
         def called(*args: Any, **kwargs: Any) -> Any:
-            self._step()
-            result = method(*args, **kwargs)
-            self._step()
-            return result
+            if Dying.left == 0:
+                os._exit(KILLED)
+            Dying.left -= 1
+            return method(*args, **kwargs)
 
         return called
 
-    def _step(self) -> None:
-        if Dying.left == 0:
-            os._exit(9)
-        Dying.left -= 1
+
+class Watches:
+    """Runs watches in processes of their own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, errand: Errand, *, steps: int) -> int:
+        """Run one that dies at its n-th step; return its exit code."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([asdict(errand), steps]) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
 
 
-def run_one_watch(what: str, sid: str, home: Path, site: str, gateway: Gateway, *, later: float = 0.0) -> None:
-    """Do what a watch does: first what a crash left open, then what the rules ask for, by a clock that is ahead."""
-
-    def now() -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=later)
-
-    door: Any = Dying(Doorway(gateway))
-    claims: Any = Dying(SqliteClaims(home / "events.db", world=WORLD))
-    executor = Executor(door, claims, now=now, sleep=time.sleep, applies=lambda _: True, trouble=print)
-    status, then = ("ringing", Cancel()) if what == "cancel" else ("in-progress", Redirect("survey", f"{site}/survey"))
-    rule = Rule(name=what, when=When(statuses=frozenset({status})), then=then)
-    action = Action(rule, sid, sid, sid, look_first=True, is_own=True)
-    for claim in claims.left_open(now=now()):
-        executor.recover(claim, action)
-    executor.perform(action)
+@contextmanager
+def watches(environment: dict[str, str]) -> Iterator[Watches]:
+    """Begin the process that forks; it ends with the block."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, __file__], env=environment, stdin=pipe, stdout=pipe, text=True) as running:
+        yield Watches(running)
+        assert running.stdin is not None
+        running.stdin.close()
+        running.wait(timeout=30)
 
 
-def main(what: str, sid: str, home: str, site: str, steps: str) -> None:
-    """Run one watch that dies at its n-th step."""
-    settings = load(os.environ, cwd=Path(home))
-    gateway = Gateway(settings, sleep=time.sleep, random=lambda: 0.5)
-    Dying.left = int(steps)
-    run_one_watch(what, sid, Path(home), site, gateway)
+def main() -> None:
+    """Fork for each line that asks for a watch, and write its exit code."""
+    import callctl.gateway.transport  # noqa: F401 - what each would have to load for itself
+
+    for line in sys.stdin:
+        asked, steps = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            Dying.left = steps
+            errand = Errand(**asked)
+            settings = load(os.environ, cwd=Path(errand.home))
+            errand.run(Gateway(settings, sleep=time.sleep, random=lambda: 0.5))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
