@@ -133,8 +133,8 @@ class Gate:
                 "signed with its own token (set CALLCTL_SIGNING_TOKEN)"
             )
         return (
-            "unknown: neither the URL in any usual variant nor the token fits; the request is forged, or was signed "
-            "with another token (a rotated one, an API key's secret) or over another URL"
+            "unknown cause: neither the URL in any usual variant nor the token fits; the request is forged, or was "
+            "signed with another token (a rotated one, an API key's secret) or over another URL"
         )
 
     def _is_signed_over(self, url: str, request: SignedRequest, keys: Sequence[Any]) -> bool:

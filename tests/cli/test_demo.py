@@ -59,7 +59,7 @@ def test_on_a_pipe_it_prints_lines(home: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert all(len(row) == 7 for row in rows)
+    assert all(len(row) == 8 for row in rows)
     assert {row[4] for row in rows} >= {"initiated", "ringing", "in-progress", "completed", "busy", "canceled"}
     assert any(row[2] != "-" for row in rows)
     assert "SIMULATED" in done.stderr

@@ -364,13 +364,14 @@ def test_on_a_terminal_the_table_comes_before_the_waiting(quick: World) -> None:
     assert "is busy" in talk(outcome)
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_call(quick: World) -> None:
+def test_ctrl_c_ends_the_waiting_and_not_the_call(world: World) -> None:
+    # Its time stands still: a call that ends by itself might end the command just before Ctrl-C does.
     args = ("place", TO, *SAY, "--wait", "answered", "--status-callback", "none")
-    with Piped(*args, home=quick.home, env=env_for(quick.simulator)) as waiting:
+    with Piped(*args, home=world.home, env=env_for(world.simulator)) as waiting:
         sid = waiting.line()
         assert waiting.interrupt() == 130
-    assert f"the call goes on: `callctl hangup {sid}` ends it" in (quick.home / "stderr-place").read_text()
-    assert quick.callctl("list", "--live", "-q").out == f"{sid}\n"
+    assert f"the call goes on: `callctl hangup {sid}` ends it" in (world.home / "stderr-place").read_text()
+    assert world.callctl("list", "--live", "-q").out == f"{sid}\n"
 
 
 def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: World) -> None:

@@ -56,7 +56,7 @@ def test_on_a_pipe_it_writes_a_line_per_event(callctl: Callctl, quick: Simulator
     assert outcome.code == 0, outcome.err
     rows = [line.split("\t") for line in outcome.out.splitlines()]
     parent = rows[0][1]
-    assert all(len(row) == 7 for row in rows)
+    assert all(len(row) == 8 for row in rows)
     # A step may be told twice, and before an earlier one: REST may show it before a callback is there.
     told = list(dict.fromkeys(row[4] for row in rows if row[1] == parent))
     assert told[0] == "queued"

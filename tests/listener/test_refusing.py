@@ -89,7 +89,7 @@ async def test_other_tokens_and_accounts_are_explained(start: Start, heard: Hear
         async with http.post(listener.url + "/status", data=sent, headers=headers) as answer:
             assert answer.status == 403
     causes = [text.removeprefix("refused a request: ").partition(":")[0] for text in heard.troubles]
-    assert causes == ["other token", "other account", "unknown", "no signature"]
+    assert causes == ["other token", "other account", "unknown cause", "no signature"]
 
 
 async def test_the_hosts_word_is_not_taken(start: Start, http: aiohttp.ClientSession) -> None:

@@ -112,7 +112,7 @@ def test_a_cause_is_looked_into_once_a_second_at_most() -> None:
     moments = [0.0, 0.1, 0.9, 1.0, 1.5, 2.5]
     texts = [gate.explain_once(request, host=None, now=START + timedelta(seconds=at)) for at in moments]
     assert [text is not None for text in texts] == [True, False, False, False, False, False]
-    assert gate.causes == {"unknown": 3}
+    assert gate.causes == {"unknown cause": 3}
 
 
 def test_a_clock_set_back_does_not_silence_the_explanations() -> None:

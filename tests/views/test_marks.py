@@ -28,7 +28,7 @@ def test_a_late_one_is_marked_in_each_form() -> None:
         for view in views:
             view.event(event, change)
     assert [json.loads(line)["late"] for line in out.getvalue().splitlines()] == [False, True]
-    assert [line.split("\t")[7:] for line in lines.getvalue().splitlines()] == [[], ["late"]]
+    assert [line.split("\t")[7:] for line in lines.getvalue().splitlines()] == [["-"], ["late"]]
     assert short_line(RINGING, is_late=True).endswith("+12025550100  late")
 
 
@@ -36,4 +36,4 @@ def test_marks_stand_side_by_side() -> None:
     missed = CallEvent.from_call(Call(PARENT, "completed"), received_at=START, world="test", kind=MISSED)
     assert event_fields(missed)[7:] == ("missed",)
     assert event_fields(replace(RINGING, verified=False), is_late=True)[7:] == ("late,unverified",)
-    assert event_fields(ANSWERED)[7:] == ()
+    assert event_fields(ANSWERED)[7:] == ("-",)

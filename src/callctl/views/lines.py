@@ -26,11 +26,11 @@ def marks(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 
 
 def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
-    """Return time, sid, parent, event, status, from, to of one event; ``-`` stands for no parent.
+    """Return time, sid, parent, event, status, from, to of one event, and its marks with commas between.
 
-    An eighth field, of marks with commas between, is there only where something is not as usual.
+    ``-`` stands for no parent, and for nothing that is not as usual.
     """
-    fields = (
+    return (
         format_date(event.timestamp or event.received_at) or "",
         event.call_sid,
         event.parent_call_sid or "-",
@@ -38,9 +38,8 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
         event.status,
         event.from_,
         event.to,
+        ",".join(marks(event, is_late=is_late)) or "-",
     )
-    unusual = marks(event, is_late=is_late)
-    return (*fields, ",".join(unusual)) if unusual else fields
 
 
 def short_line(event: CallEvent, *, is_late: bool = False) -> str:
