@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl
@@ -8,7 +9,7 @@ import pytest
 from telling import START, samples
 from twilio.request_validator import RequestValidator
 
-from callctl.signatures import Gate, SignedRequest
+from callctl.signatures import Gate, SignedRequest, signature_of
 
 # Where the libraries differ, what is done here (the reasons stand in the module's docstring).
 OWN_CHOICES = {
@@ -121,3 +122,27 @@ def test_a_clock_set_back_does_not_silence_the_explanations() -> None:
     text = gate.explain_once(SignedRequest("/status"), host=None, now=START - timedelta(hours=1))
     assert text is not None
     assert "no signature" in text
+
+
+class _Form(list[tuple[str, str]]):
+    """A form that counts how often it is gone through."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_a_forged_form_of_thousands_of_fields_is_put_in_order_once_and_not_explained_at_length() -> None:
+    gate = Gate([f"https://example.com:8443/{path}" for path in "abc"], keys=["12345", "67890"], other_keys=["0"])
+    form = _Form((f"{number:032}", "x") for number in range(1999))
+    forged = SignedRequest("/a?who=%27me%27", form, signature="forged")
+    assert not gate.admits(forged)
+    assert form.looks == 1
+    assert gate.explain(forged, host="example.org").startswith("unknown: ")
+    assert form.looks <= 3
+    signed = SignedRequest("/a", form, signature=signature_of("http://example.com:8443/a", form, key="12345"))
+    assert gate.explain(signed, host=None).startswith("unknown: ")
+    few = SignedRequest("/a", form[:9], signature=signature_of("http://example.com:8443/a", form[:9], key="12345"))
+    assert gate.explain(few, host=None).startswith("wrong scheme: ")
