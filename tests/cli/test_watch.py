@@ -204,3 +204,18 @@ def test_while_a_token_is_rotated_callbacks_signed_with_either_count(
         for token, code in (("5" * 32, 204), ("7" * 32, 403)):
             signature = signature_of(url, list(form.items()), key=token)
             assert post(url, urlencode(form).encode(), **{"X-Twilio-Signature": signature}) == code
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_terminal_that_is_held_keeps_no_callback_waiting(
+    home: Path, simulator: Simulator, form: tuple[str, ...]
+) -> None:
+    with OnTerminal("watch", "--port", "0", "--no-poll", *form, home=home, env=env_for(simulator)) as watch:
+        rows = watch.until(lambda rows: any("StatusCallback=" in row for row in rows))
+        url = next(row for row in rows if "StatusCallback=" in row).partition("=")[2]
+        # Nobody reads from here on: far more than the terminal's buffer takes.
+        for number in range(100):
+            fields = (("CallSid", f"CA{number:032}"), ("CallStatus", "ringing"), ("To", "x" * 1000))
+            signature = signature_of(url, fields, key=simulator.auth_token)
+            assert post(url, urlencode(fields).encode(), **{"X-Twilio-Signature": signature}) == 204
+        watch.until(lambda rows: any(f"CA{99:032}" in row for row in rows))

@@ -181,7 +181,9 @@ class Family:
 @contextmanager
 def _open_shown(runtime: Runtime, settings: Settings, told: Telling, call: Call) -> Iterator[OnView]:
     """Open the view that suits stdout; it gives the terminal back when the block is left."""
-    view = _view(runtime, settings, call)
+    from callctl.views.apart import Apart
+
+    view = Apart(_view(runtime, settings, call))  # callbacks may come to a listener in this process
     api_url = None if settings.is_twilio else settings.api_url
     try:
         yield OnView(view, Header(TITLE, told.header, masked(told.callback or "").partition("#")[0], api_url))

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def open_view(runtime: Runtime, ready: Ready, *, choice: Choice | None = None) -> View:
-    """Say on stderr how to point Twilio here, and return the view that suits stdout, of the chosen legs alone."""
+    """Say on stderr how to point Twilio here, and return the view that suits stdout, of the chosen legs alone.
+
+    It is drawn in a thread of its own.
+    """
+    from callctl.views.apart import Apart
+
     guide = _follow_guide(ready) if ready.follows else [*_reach_guide(ready), *paste_guide(ready)]
     runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
     for line in guide:
@@ -24,8 +29,8 @@ def open_view(runtime: Runtime, ready: Ready, *, choice: Choice | None = None) -
         from callctl.views.choice import ChosenView
 
         runtime.say(f"callctl: showing only {choice.in_words}")
-        return ChosenView(_whole_view(runtime, ready, guide), choice)
-    return _whole_view(runtime, ready, guide)
+        return Apart(ChosenView(_whole_view(runtime, ready, guide), choice))
+    return Apart(_whole_view(runtime, ready, guide))
 
 
 def _whole_view(runtime: Runtime, ready: Ready, guide: Sequence[str]) -> View:
