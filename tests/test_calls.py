@@ -149,7 +149,23 @@ def test_dates_as_they_are_written(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", "  ", 5, True, [], "yesterday", "2026", "Mon, 45 Jan 2026 10:00:00 +0000", "0" * 40]
+    "value",
+    [
+        None,
+        "",
+        "  ",
+        5,
+        True,
+        [],
+        "yesterday",
+        "2026",
+        "Mon, 45 Jan 2026 10:00:00 +0000",
+        "0" * 40,
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59.9999999Z",
+        "Mon, 01 Jan 0001 00:00:00 +0000",
+        "1969-12-31T23:59:59Z",
+    ],
 )
 def test_what_is_no_date(value: object) -> None:
     assert parse_date(value) is None

@@ -63,6 +63,9 @@ def test_answered_for_a_status_means_in_progress() -> None:
         ("", None),
         ("yesterday", None),
         ("99999999999999999999", None),
+        ("99999999999", None),
+        ("0001-01-01T00:00:00Z", None),  # no date in .NET, and in New York a time before all times
+        ("Fri, 31 Dec 9999 23:59:59 +0000", None),
     ],
 )
 def test_timestamps_in_every_form_that_was_seen(text: str, moment: datetime | None) -> None:

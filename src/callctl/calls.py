@@ -88,6 +88,7 @@ def is_endpoint(text: str) -> bool:
 
 # Twilio's own form. A list holds four to a call, and the general parser takes seven times as long.
 _TWILIO_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) \+0000", re.ASCII)
+_YEARS = (1970, 3000)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -109,10 +110,18 @@ def _read_date(text: str) -> datetime | None:
         try:
             moment = read(text)
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-            return moment.astimezone(UTC)
+            return plausible(moment.astimezone(UTC))
         except (ValueError, TypeError, OverflowError, IndexError):
             continue
     return None
+
+
+def plausible(moment: datetime) -> datetime | None:
+    """Return a time that can be one of a call's, else None.
+
+    The years 1 and 9999 stand for no date where .NET writes them, and can be told in no other zone, nor counted with.
+    """
+    return moment if _YEARS[0] <= moment.year < _YEARS[1] else None
 
 
 def _parse_twilio(text: str) -> datetime:

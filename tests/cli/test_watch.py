@@ -219,3 +219,20 @@ def test_a_terminal_that_is_held_keeps_no_callback_waiting(
             signature = signature_of(url, fields, key=simulator.auth_token)
             assert post(url, urlencode(fields).encode(), **{"X-Twilio-Signature": signature}) == 204
         watch.until(lambda rows: any(f"CA{99:032}" in row for row in rows))
+
+
+@pytest.mark.parametrize(("zone", "no_date"), [("EST+5", "0001-01-01T00:00:00Z"), ("JST-9", "9999-12-31T23:59:59Z")])
+def test_a_time_that_no_clock_here_can_show_ends_no_watch(
+    home: Path, simulator: Simulator, zone: str, no_date: str
+) -> None:
+    env = {**env_for(simulator), "TZ": zone}
+    with OnTerminal("watch", "--port", "0", "--no-poll", "--max-duration", "1h", home=home, env=env) as watch:
+        rows = watch.until(lambda rows: any("StatusCallback=" in row for row in rows))
+        url = next(row for row in rows if "StatusCallback=" in row).partition("=")[2]
+        for number, time in enumerate([no_date, "2026-11-23T10:00:00Z"]):
+            fields = (("CallSid", f"CA{number:032}"), ("CallStatus", "in-progress"), ("Timestamp", time))
+            signature = signature_of(url, fields, key=simulator.auth_token)
+            assert post(url, urlencode(fields).encode(), **{"X-Twilio-Signature": signature}) == 204
+        watch.until(lambda rows: any(f"CA{1:032}" in row for row in rows))
+        watch.type("\x03")
+        assert watch.ended() == 130

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from callctl.calls import parse_date
+from callctl.calls import parse_date, plausible
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -27,5 +27,5 @@ def read_timestamp(text: str | None) -> datetime | None:
     value = text.strip().removesuffix(" UTC")
     if value.isascii() and value.isdecimal() and len(value) <= 13:
         seconds = int(value) / (1000 if len(value) > 11 else 1)
-        return _EPOCH + timedelta(seconds=seconds)
+        return plausible(_EPOCH + timedelta(seconds=seconds))
     return parse_date(value)
