@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from telling import WORLD, event, form, moment, samples, sid, told
 
 from callctl.board import Board, Leg, Snapshot
+from callctl.board.families import Tree
 from callctl.calls import Call
 from callctl.events import CallEvent, NotACallEventError
 
@@ -171,6 +172,22 @@ def test_legs_that_are_each_others_parents_make_one_family_in_any_order() -> Non
     pictures = {repr(board_of(order).families) for order in permutations(circle)}
     assert len(pictures) == 1
     assert len(board_of(circle).families) == 1
+
+
+def test_of_a_long_row_of_parents_each_way_up_is_gone_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways: list[str] = []
+    up = Tree._root
+
+    def counted(tree: Tree, leg: str) -> str:
+        ways.append(leg)
+        return up(tree, leg)
+
+    monkeypatch.setattr(Tree, "_root", counted)
+    # Each is told of before its parent, so that all below move with it.
+    board = board_of([event(number, "ringing", parent=number + 1) for number in range(200)])
+    (family,) = board.families
+    assert (family.sid, len(family.legs)) == (sid(200), 200)
+    assert len(ways) == 200
 
 
 def test_a_snapshot_stays_as_it_is() -> None:

@@ -58,9 +58,10 @@ class Tree:
         if sid in self._roots and self._parents.get(sid) == parent:
             return {self._roots[sid]}
         self._link(sid, parent)
-        touched = set()
+        root = self._root(sid)  # and that of all below it, for their way up leads through it
+        touched = {root}
         for moved in self._below(sid):
-            touched |= self._move(moved)
+            touched |= self._move(moved, root)
         return touched
 
     def remove(self, sid: str) -> None:
@@ -78,15 +79,15 @@ class Tree:
             self._parents[sid] = parent
             self._children.setdefault(parent, set()).add(sid)
 
-    def _move(self, sid: str) -> set[str]:
-        old, new = self._roots.get(sid), self._root(sid)
-        if old == new:
-            return {new}
+    def _move(self, sid: str, root: str) -> set[str]:
+        old = self._roots.get(sid)
+        if old == root:
+            return set()
         if old is not None:
             self._leave(sid, old)
-        self._roots[sid] = new
-        self._members.setdefault(new, set()).add(sid)
-        return {new} if old is None else {old, new}
+        self._roots[sid] = root
+        self._members.setdefault(root, set()).add(sid)
+        return set() if old is None else {old}
 
     def _leave(self, sid: str, root: str) -> None:
         self._members[root].discard(sid)
