@@ -7,7 +7,6 @@ whose lease is over belonged to a watch that crashed, and may be taken over.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,7 +16,8 @@ from typing import Protocol
 from callctl.actions import ActionEvent
 from callctl.events import microseconds
 from callctl.store import OpenClaim
-from callctl.store.schema import connect, explained
+from callctl.store.opened import Opened
+from callctl.store.schema import connect
 
 _MINE = "world = :world AND rule = :rule AND sid = :sid"
 
@@ -39,8 +39,7 @@ class SqliteClaims:
         """
         self._path = path
         self._world = world
-        self._connection = connect(path, busy_timeout=busy_timeout)
-        self._lock = threading.Lock()
+        self._opened = Opened(path, lambda: connect(path, busy_timeout=busy_timeout))
 
     def claim(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
         """Claim a rule's deed for a leg, with a lease until a time; False if it was claimed before.
@@ -89,7 +88,7 @@ class SqliteClaims:
         with self._writing() as run:
             # A lease of 0 stands for a settled claim: the same two columns find open ones.
             run(f"UPDATE claims SET lease = 0 WHERE {_MINE}", claim)
-            self._connection.execute(
+            self._opened.connection.execute(
                 "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)",
                 (self._world, event.call_sid, microseconds(event.at), json.dumps(event.to_record())),
             )
@@ -109,8 +108,8 @@ class SqliteClaims:
         Raises:
             StoreError: The store can't be read.
         """
-        with self._lock, explained(self._path, "read"):
-            rows = self._connection.execute(
+        with self._opened.used("read") as connection:
+            rows = connection.execute(
                 "SELECT rule, sid, about, action FROM claims WHERE world = ? AND lease BETWEEN 1 AND ?",
                 (self._world, microseconds(now)),
             ).fetchall()
@@ -122,8 +121,8 @@ class SqliteClaims:
         Raises:
             StoreError: The store can't be read.
         """
-        with self._lock, explained(self._path, "read"):
-            rows = self._connection.execute("SELECT rule, sid FROM claims WHERE world = ?", (self._world,)).fetchall()
+        with self._opened.used("read") as connection:
+            rows = connection.execute("SELECT rule, sid FROM claims WHERE world = ?", (self._world,)).fetchall()
         return {(str(rule), str(sid)) for rule, sid in rows}
 
     def asked_of(self, call_sid: str) -> list[ActionEvent]:
@@ -132,8 +131,8 @@ class SqliteClaims:
         Raises:
             StoreError: The store can't be read.
         """
-        with self._lock, explained(self._path, "read"):
-            rows = self._connection.execute(
+        with self._opened.used("read") as connection:
+            rows = connection.execute(
                 "SELECT record FROM actions WHERE world = ? AND sid = ? ORDER BY id", (self._world, call_sid)
             ).fetchall()
         return [ActionEvent.from_record(json.loads(row[0])) for row in rows]
@@ -144,8 +143,8 @@ class SqliteClaims:
         Raises:
             StoreError: The store can't be read.
         """
-        with self._lock, explained(self._path, "read"):
-            row = self._connection.execute(
+        with self._opened.used("read") as connection:
+            row = connection.execute(
                 "SELECT action FROM claims"
                 " WHERE world = ? AND lease > 0 AND sid = ? AND rule != ? AND action != 'limit'",
                 (self._world, call_sid, beside),
@@ -158,9 +157,9 @@ class SqliteClaims:
         Raises:
             StoreError: The store can't be read.
         """
-        with self._lock, explained(self._path, "read"):
+        with self._opened.used("read") as connection:
             return bool(
-                self._connection.execute(
+                connection.execute(
                     "SELECT EXISTS (SELECT 1 FROM placed_calls WHERE world = :world AND sid = :sid)"
                     " OR EXISTS (SELECT 1 FROM placed WHERE world = :world AND sid = :sid)",
                     {"world": self._world, "sid": call_sid},
@@ -173,32 +172,31 @@ class SqliteClaims:
         Raises:
             StoreError: The store can't be read.
         """
-        with self._lock, explained(self._path, "read"):
-            row = self._connection.execute(
+        with self._opened.used("read") as connection:
+            row = connection.execute(
                 "SELECT dial_action FROM placed_calls WHERE world = ? AND sid = ?", (self._world, call_sid)
             ).fetchone()
         return None if row is None or row[0] is None else str(row[0])
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            self._connection.close()
+        self._opened.close()
 
     @contextmanager
     def _writing(self) -> Iterator[_Run]:
         """Run statements in one transaction; each tells whether it changed a row."""
+        with self._opened.used("write to") as connection:
 
-        def run(sql: str, claim: OpenClaim, **times: int) -> bool:
-            names = {"world": self._world, "rule": claim.rule, "sid": claim.call_sid}
-            columns = {"about": claim.about, "action": claim.action}
-            return self._connection.execute(sql, {**names, **columns, **times}).rowcount > 0
+            def run(sql: str, claim: OpenClaim, **times: int) -> bool:
+                names = {"world": self._world, "rule": claim.rule, "sid": claim.call_sid}
+                columns = {"about": claim.about, "action": claim.action}
+                return connection.execute(sql, {**names, **columns, **times}).rowcount > 0
 
-        with self._lock, explained(self._path, "write to"):
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE")
             try:
                 yield run
-                self._connection.execute("COMMIT")
+                connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # a full disk may have ended it already
-                    self._connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk may have ended it already
+                    connection.execute("ROLLBACK")
                 raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +13,8 @@ from pathlib import Path
 from callctl.actions import ActionEvent
 from callctl.events import CallEvent, from_microseconds, microseconds
 from callctl.store import CallRow, PlacedCall
-from callctl.store.schema import connect_readonly, explained, plain
+from callctl.store.opened import Opened
+from callctl.store.schema import connect_readonly, plain
 
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
 _PAGE = 1000
@@ -42,11 +42,10 @@ _ROW = "SELECT sid, parent_sid, status, is_final, last_at FROM calls WHERE world
 class Reader:
     """Reads what a store holds of one world. May be used from several threads, one at a time."""
 
-    def __init__(self, path: Path, *, world: str, connection: sqlite3.Connection) -> None:
-        self._path = path
+    def __init__(self, opened: Opened, *, world: str) -> None:
+        self._opened = opened
         self._world = world
-        self._connection = connection
-        self._lock = threading.Lock()
+        self._turns: dict[str, int] = {}  # of each query the file that its last answer came from
 
     @classmethod
     def open(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> Reader:
@@ -55,7 +54,7 @@ class Reader:
         Raises:
             StoreError: It is not there, or can't be read.
         """
-        return cls(path, world=world, connection=connect_readonly(path, busy_timeout=busy_timeout))
+        return cls(Opened(path, lambda: connect_readonly(path, busy_timeout=busy_timeout)), world=world)
 
     def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
         """Yield, in their order of arrival, the events of the families that are not over or were touched since.
@@ -90,10 +89,10 @@ class Reader:
         Raises:
             StoreError: The store can't be read.
         """
-        rows = self._rows(
+        rows = self._rows_after(
+            event_id,
             "SELECT events.id, record FROM events JOIN calls ON calls.id = call_id"
-            " WHERE events.id > :event AND world = :world ORDER BY events.id LIMIT :limit",
-            event=event_id,
+            " WHERE events.id > :last AND world = :world ORDER BY events.id LIMIT :limit",
             limit=limit,
         )
         return [(int(str(row[0])), _event(row[1])) for row in rows]
@@ -108,9 +107,9 @@ class Reader:
         Raises:
             StoreError: The store can't be read.
         """
-        rows = self._rows(
-            "SELECT id, record FROM actions WHERE id > :action AND world = :world ORDER BY id LIMIT :limit",
-            action=action_id,
+        rows = self._rows_after(
+            action_id,
+            "SELECT id, record FROM actions WHERE id > :last AND world = :world ORDER BY id LIMIT :limit",
             limit=limit,
         )
         return [(int(str(row[0])), _action(row[1])) for row in rows]
@@ -188,9 +187,8 @@ class Reader:
     def close(self) -> None:
         """Let go of the file, also while somebody reads."""
         with suppress(sqlite3.ProgrammingError):  # closed before
-            self._connection.interrupt()
-        with self._lock:
-            self._connection.close()
+            self._opened.connection.interrupt()
+        self._opened.close()
 
     def _events_of(self, calls: list[int], *, up_to: int | None = None) -> Iterator[CallEvent]:
         # CROSS JOIN keeps SQLite from going through all events instead of the index of each call. There may be a
@@ -210,9 +208,19 @@ class Reader:
             )
             yield from (_event(row[0]) for row in rows)
 
+    def _rows_after(self, last: int, sql: str, *, limit: int) -> list[tuple[object, ...]]:
+        """Return rows with higher ids; all, if ``last`` is of a file that is no longer there."""
+        with self._opened.used("read") as connection:
+            is_of_this = self._turns.get(sql, 0) == self._opened.turn
+            values = {"world": self._world, "last": last if is_of_this else 0, "limit": limit}
+            rows = connection.execute(sql, values).fetchall()
+            if rows:
+                self._turns[sql] = self._opened.turn
+            return rows
+
     def _rows(self, sql: str, **values: str | int) -> list[tuple[object, ...]]:
-        with self._lock, explained(self._path, "read"):
-            return self._connection.execute(sql, {"world": self._world, **values}).fetchall()
+        with self._opened.used("read") as connection:
+            return connection.execute(sql, {"world": self._world, **values}).fetchall()
 
 
 def _event(record: object) -> CallEvent:

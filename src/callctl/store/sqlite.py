@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
+import sqlite3
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
@@ -14,8 +14,9 @@ from callctl.actions import ActionEvent
 from callctl.errors import StoreError
 from callctl.events import CallEvent, microseconds
 from callctl.store import CallRow
+from callctl.store.opened import Opened
 from callctl.store.reader import Reader
-from callctl.store.schema import connect, connect_readonly, explained
+from callctl.store.schema import connect
 from callctl.store.writer import GroupWriter
 
 if TYPE_CHECKING:
@@ -38,15 +39,13 @@ class SqliteStore:
         """
         self._path = path
         self._world = world
-        self._connection = connect(path, busy_timeout=busy_timeout)
-        self._lock = threading.Lock()  # of the writing connection
+        self._opened = Opened(path, lambda: connect(path, busy_timeout=busy_timeout))
         try:
-            reading = connect_readonly(path, busy_timeout=busy_timeout)
+            self._reader = Reader.open(path, world=world, busy_timeout=busy_timeout)
         except StoreError:
-            self._connection.close()
+            self._opened.close()
             raise
-        self._reader = Reader(path, world=world, connection=reading)
-        self._writer = GroupWriter(self._connection, self._lock, path=path, world=world)
+        self._writer = GroupWriter(self._opened, path=path, world=world)
 
     def append(self, event: CallEvent) -> bool:
         """Keep an event; it is durable when this returns. False if it was there before.
@@ -104,6 +103,10 @@ class SqliteStore:
         return self._reader.call(call_sid)
 
     @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._opened.connection
+
+    @property
     def reader(self) -> Reader:
         """All that can be asked of the store."""
         return self._reader
@@ -125,14 +128,14 @@ class SqliteStore:
         Raises:
             StoreError: It could not be kept.
         """
-        with self._lock, explained(self._path, "write to"):
-            self._connection.execute(
+        with self._opened.used("write to") as connection:
+            connection.execute(
                 "INSERT INTO placed (world, sid, at) VALUES (?, ?, ?)"
                 " ON CONFLICT (world) DO UPDATE SET sid = excluded.sid, at = excluded.at",
                 (self._world, call_sid, microseconds(at)),
             )
             # Rules may touch what callctl placed, also when no callback ever tells of it.
-            self._connection.execute(
+            connection.execute(
                 "INSERT INTO placed_calls (world, sid, at, callback, events, dial_action) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
                 (self._world, call_sid, microseconds(at), callback, " ".join(events), dial_action),
@@ -164,9 +167,9 @@ class SqliteStore:
             (self._world, action.call_sid, microseconds(action.at), json.dumps(action.to_record()))
             for action in actions
         ]
-        with self._lock, explained(self._path, "write to"), self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)", rows)
+        with self._opened.used("write to") as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)", rows)
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls of which nothing was told since, with their events; return how many.
@@ -177,13 +180,13 @@ class SqliteStore:
             StoreError: They could not be deleted.
         """
         chosen = "SELECT id FROM calls WHERE world = ? AND last_at < ? ORDER BY last_at LIMIT ?"
-        with self._lock, explained(self._path, "write to"), self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            rows = self._connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
-            self._connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
-            self._connection.executemany("DELETE FROM calls WHERE id = ?", rows)
+        with self._opened.used("write to") as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            rows = connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
+            connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
+            connection.executemany("DELETE FROM calls WHERE id = ?", rows)
             for table in ("actions", "claims", "placed_calls"):
-                self._connection.execute(
+                connection.execute(
                     f"DELETE FROM {table} WHERE world = ? AND at < ?",
                     (self._world, microseconds(moment)),
                 )
@@ -194,5 +197,4 @@ class SqliteStore:
         done = self._writer.close(timeout=timeout)
         self._reader.close()
         if done:
-            with self._lock:
-                self._connection.close()
+            self._opened.close()

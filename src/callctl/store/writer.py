@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.errors import StoreError
 from callctl.events import CallEvent, microseconds
-from callctl.store.schema import explained, plain, short_key
+from callctl.store.opened import Opened
+from callctl.store.schema import plain, short_key
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,10 +71,9 @@ class _Entry(NamedTuple):
 class GroupWriter:
     """Commits events in groups, in a thread of its own that starts with the first one."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: threading.Lock, *, path: Path, world: str) -> None:
-        """Write with a connection that others use too, each while holding ``lock``."""
-        self._connection = connection
-        self._lock = lock
+    def __init__(self, opened: Opened, *, path: Path, world: str) -> None:
+        """Write with a connection that others use too."""
+        self._opened = opened
         self._path = path
         self._world = world
         self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
@@ -158,8 +158,7 @@ class GroupWriter:
 
     def _settle(self, entries: Sequence[_Entry]) -> None:
         try:
-            with explained(self._path, "write to"):
-                outcomes: Sequence[bool | StoreError] = self._commit(entries)
+            outcomes: Sequence[bool | StoreError] = self._commit(entries)
         except StoreError as error:
             # One exception each: a shared one would gather the tracebacks of all who raise it.
             outcomes = [StoreError(error.message, hint=error.hint) for _ in entries]
@@ -167,12 +166,11 @@ class GroupWriter:
 
     def _commit(self, entries: Sequence[_Entry]) -> list[bool]:
         outcomes: list[bool] = []
-        with self._lock:
-            connection = self._connection
+        with self._opened.used("write to") as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 for start in range(0, len(entries), _CHUNK):
-                    outcomes += self._insert(entries[start : start + _CHUNK])
+                    outcomes += self._insert(connection, entries[start : start + _CHUNK])
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:  # a full disk may have ended it already
@@ -180,22 +178,22 @@ class GroupWriter:
                 raise
         return outcomes
 
-    def _insert(self, entries: Sequence[_Entry]) -> list[bool]:
+    def _insert(self, connection: sqlite3.Connection, entries: Sequence[_Entry]) -> list[bool]:
         """Write rows; tell of each event whether it was new."""
         upsert, insert, room = _statements(len(entries))
         values: list[object] = [self._world]
         for entry in entries:
             values += entry.call
         values += _NO_CALL * (room - len(entries))
-        self._connection.execute(upsert, values)
+        connection.execute(upsert, values)
         values = [self._world]
         for call, key, record, _ in entries:
             values += (call[0], key, record)
         values += _NO_EVENT * (room - len(entries))
-        inserted = self._connection.execute(insert, values).rowcount
+        inserted = connection.execute(insert, values).rowcount
         if inserted == len(entries):
             return [True] * inserted
-        (keys,) = self._connection.execute(_LAST_KEYS, (inserted,)).fetchone()
+        (keys,) = connection.execute(_LAST_KEYS, (inserted,)).fetchone()
         return _first_of_each(entries, set(json.loads(keys)))
 
 
