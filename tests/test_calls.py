@@ -279,3 +279,8 @@ def test_no_resource_with_a_sid_breaks_anything(resource: dict[str, Any]) -> Non
     call = Call.from_resource({"sid": "CA" + "0" * 32, **resource})
     assert call.sid == "CA" + "0" * 32
     assert set(resource) <= set(call.to_json())
+
+
+def test_a_line_break_in_a_field_begins_no_line_of_ours() -> None:
+    call = Call.from_resource({"sid": "CA1", "status": "queued\ncallctl: ended", "from": "a\nb"})
+    assert (call.status, call.from_) == ("queued\ufffdcallctl: ended", "a\ufffdb")

@@ -220,7 +220,8 @@ class Call:
         """
         # A list reads this for each of its rows, hence no call of a function per field.
         get = resource.get
-        texts = {key: value for key in _TEXTS if isinstance(value := get(key), str)}
+        # Sentences are built of them, and a line break would make one of the server's words look like one of ours.
+        texts = {key: value.replace("\n", "\ufffd") for key in _TEXTS if isinstance(value := get(key), str)}
         text = texts.get
         sid = text("sid")
         if not sid:

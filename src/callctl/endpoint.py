@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from callctl.addresses import is_loopback_host
+from callctl.masking import masked
 from callctl.signatures import Gate
 
 DOCUMENTS: Final = "/twiml/"  # what is served lies below it, by name
@@ -37,6 +38,11 @@ class Address:
     def callback_url(self) -> str:
         """What to give Twilio: the public URL, or the local one where there is none."""
         return self.public_url or self.url + self.path
+
+    @property
+    def shown_url(self) -> str:
+        """What may be told to anybody: the callback URL without the password that Twilio signs in with."""
+        return masked(self.callback_url)
 
     def document_url(self, name: str) -> str:
         """Return where Twilio finds a document: beside the callbacks, below whatever path a proxy puts before them."""

@@ -80,7 +80,7 @@ class Listener:
         """Take requests that are signed over an address: that of a tunnel, say, which is known only once it runs."""
         self.address, self.port, self.url = address, address.port, address.url
         self.callback_url, self.health_url = address.callback_url, address.url + _HEALTH_PATH
-        self.health["callback_url"] = address.callback_url
+        self.health["callback_url"] = address.shown_url
         self._places = address.places
         self._gates = gates(address, keys=self._keys, other_keys=self._other_keys, account_sid=self._account_sid)
 

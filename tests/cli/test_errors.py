@@ -209,3 +209,11 @@ def test_every_kind_of_error_has_its_exit_code() -> None:
     for kind, code in CODES.items():
         failure = kind("x", status=400) if issubclass(kind, errors.ApiError) else kind("x")
         assert exits.code_for(failure) == code, kind
+
+
+def test_a_traceback_paints_no_more_than_the_sentence(tmp_path: Path) -> None:
+    with Server(error(400, 20001, "\u202ethis is \u200bhidden")) as server:
+        outcome = ask(tmp_path, server, HANGUP, "--debug")
+    assert "Traceback" in outcome.err
+    assert "\u202e" not in outcome.err
+    assert "\u200b" not in outcome.err

@@ -188,6 +188,12 @@ async def test_health_is_told_to_who_asks(start: Start, http: aiohttp.ClientSess
         assert record["version"]
 
 
+async def test_health_tells_no_password_of_the_public_url(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start(public_url="https://ann:secret@example.com/status")
+    async with http.get(listener.url + "/healthz") as answer:
+        assert (await answer.json())["callback_url"] == "https://ann:***@example.com/status"
+
+
 async def test_a_taken_port_is_named(start: Start) -> None:
     listener = await start()
     with pytest.raises(PortTakenError, match=str(listener.port)) as caught:

@@ -93,6 +93,14 @@ async def test_an_application_that_is_not_there_is_told_of(tmp_path: Path, appli
         assert (await post(watch.ready.callback_url, twiml_form(2)))[0] == 502
 
 
+async def test_the_applications_password_is_not_told(tmp_path: Path) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to="http://ann:secret@127.0.0.1:1/app")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        await post(watch.ready.callback_url, form(1, "ringing"))
+        noted = await watch.view.until_noted("→ http://")
+    assert "→ http://ann:***@127.0.0.1:1/app" in noted
+
+
 async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
     application.text, application.content_type = DOCUMENT, "application/xml"
     plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/voice")

@@ -63,7 +63,7 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
         if isinstance(error, OutputError):
             give_up_on(runtime.stdout)
         if runtime.debug:
-            traceback.print_exc(file=runtime.stderr)
+            runtime.say(traceback.format_exc().rstrip())
         code = exits.code_for(error)
         runtime.complain(error, code=code)
         return code

@@ -14,6 +14,7 @@ from callctl.actions import REHEARSED, ActionEvent
 from callctl.background import in_daemon_thread
 from callctl.board import Board, Change, Snapshot
 from callctl.events import CallEvent
+from callctl.masking import masked
 from callctl.views.header import Header
 from callctl.views.view import View
 
@@ -89,7 +90,7 @@ class Picture:
         self._tell(_trouble, text)
 
     def _tell(self, how: Telling, text: str) -> None:
-        self._told.append((how, text))
+        self._told.append((how, masked(text)))
         self._wake.set()
 
     def wake(self) -> None:

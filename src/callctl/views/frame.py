@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from callctl.masking import masked
 from callctl.views.foreign import printable
 from callctl.views.header import Header
 from callctl.views.rows import WIDE, Row, columns, family_rows, text
@@ -136,7 +137,7 @@ def _header_parts(header: Header, *, now: datetime) -> Iterator[str]:
     yield header.listening
     if header.callback_url:
         trip = "" if header.round_trip is None else f" ✓ {header.round_trip * 1000:.0f} ms"
-        yield f"{printable(header.callback_url)}{trip}"
+        yield f"{printable(masked(header.callback_url))}{trip}"
     if header.last_callback_at:
         yield f"last callback {_ago((now - header.last_callback_at).total_seconds())} ago"
 
