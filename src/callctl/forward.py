@@ -111,7 +111,7 @@ class Forwarder:
                 received.method,
                 self._target(received),
                 data=received.body or None,
-                headers=_headers(received),
+                headers=self._headers(received),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
                 allow_redirects=False,
             ) as reply:
@@ -121,7 +121,7 @@ class Forwarder:
                 return Answer(self._clock() - began, reply.status, None, body, dict(reply.headers))
         except TimeoutError:
             return Answer(self._clock() - began, failure="no answer")
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, ValueError) as error:  # the latter for what can't be sent
             return Answer(self._clock() - began, failure=_why(error))
 
     def _target(self, received: Received) -> URL:
@@ -131,6 +131,15 @@ class Forwarder:
         own = self._url.raw_query_string
         text = str(self._url.with_query(None).with_fragment(None))
         return URL(f"{text}?{own}&{query}" if own else f"{text}?{query}", encoded=True)
+
+    def _headers(self, received: Received) -> CIMultiDict[str]:
+        headers = [(_text(name), _text(value)) for name, value in received.headers]
+        left_out = {
+            word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
+        }
+        if self._url.user is not None:  # who signs in there by the URL does not sign in as Twilio does here
+            left_out.add("authorization")
+        return CIMultiDict([(name, value) for name, value in headers if name.lower() not in _HOP | left_out])
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:
@@ -143,20 +152,11 @@ async def _read(reply: aiohttp.ClientResponse) -> bytes:
     return bytes(body[: _LONGEST + 1])
 
 
-def _headers(received: Received) -> CIMultiDict[str]:
-    headers = [(_text(name), _text(value)) for name, value in received.headers]
-    named = {
-        word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
-    }
-    kept = [(name, value) for name, value in headers if name.lower() not in _HOP | named]
-    return CIMultiDict(kept)
-
-
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
-def _why(error: aiohttp.ClientError) -> str:
+def _why(error: aiohttp.ClientError | ValueError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"can't connect ({reason_of(error.os_error)})"
     return f"no usable answer ({type(error).__name__})"

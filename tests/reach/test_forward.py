@@ -101,6 +101,18 @@ async def test_the_applications_password_is_not_told(tmp_path: Path) -> None:
     assert "→ http://ann:***@127.0.0.1:1/app" in noted
 
 
+async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_twilio_did(
+    tmp_path: Path, application: Application
+) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"http://ann:secret@127.0.0.1:{application.port}/app")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        for call in range(2 * AT_ONCE):
+            assert (await post(watch.ready.callback_url, form(call, "ringing"), Authorization="Basic eDp5"))[0] == 204
+        sent = await application.requests(2 * AT_ONCE)
+    told = [value for one in sent for name, value in one.headers if name == "Authorization"]
+    assert told == ["Basic YW5uOnNlY3JldA=="] * 2 * AT_ONCE
+
+
 async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
     application.text, application.content_type = DOCUMENT, "application/xml"
     plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/voice")
