@@ -21,7 +21,7 @@ ACTION = ActionEvent(
 @given(
     st.builds(
         ActionEvent,
-        at=st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1)),
+        at=st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1), max_value=datetime(2999, 12, 31)),
         call_sid=st.text(),
         action=st.sampled_from(["redirect", "hangup", "cancel"]),
         request=st.lists(st.tuples(st.text(), st.text())).map(tuple),

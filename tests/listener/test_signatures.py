@@ -140,9 +140,9 @@ def test_a_forged_form_of_thousands_of_fields_is_put_in_order_once_and_not_expla
     forged = SignedRequest("/a?who=%27me%27", form, signature="forged")
     assert not gate.admits(forged)
     assert form.looks == 1
-    assert gate.explain(forged, host="example.org").startswith("unknown: ")
+    assert gate.explain(forged, host="example.org").startswith("unknown cause: ")
     assert form.looks <= 3
     signed = SignedRequest("/a", form, signature=signature_of("http://example.com:8443/a", form, key="12345"))
-    assert gate.explain(signed, host=None).startswith("unknown: ")
+    assert gate.explain(signed, host=None).startswith("unknown cause: ")
     few = SignedRequest("/a", form[:9], signature=signature_of("http://example.com:8443/a", form[:9], key="12345"))
     assert gate.explain(few, host=None).startswith("wrong scheme: ")
