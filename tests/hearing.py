@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from telling import START
 from twilio.request_validator import RequestValidator
 
+from callctl.accepting import Door
 from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.listener import Listener
@@ -67,7 +68,7 @@ class Heard:
 Start = Callable[..., Awaitable[Listener]]
 
 
-async def raw(listener: Listener, request: bytes) -> bytes:
+async def raw(listener: Listener | Door, request: bytes) -> bytes:
     """Send bytes as they are and return all that comes back until the listener hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     try:

@@ -53,13 +53,17 @@ class BodyRefusedError(Exception):
 
 
 class BoundedServer(web.Server):
-    """Cuts clients that say nothing, and refuses more connections than the limit."""
+    """Cuts clients that say nothing. Beyond the limit of connections, whoever has been quiet longest gives way.
+
+    Nobody who is being answered is cut; where all are, a new connection is refused.
+    """
 
     def __init__(self, answer: Answer, *, limits: Limits) -> None:
         self._limits = limits
         self._answer = answer
         self._waiting: dict[Any, asyncio.TimerHandle] = {}  # until the first request: connection and its time limit
         self._open: set[Any] = set()
+        self._quiet: dict[Any, None] = {}  # connections without a request under way, the longest quiet first
         super().__init__(
             self._first_cut,
             keepalive_timeout=limits.idle_seconds,
@@ -72,18 +76,30 @@ class BoundedServer(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Take in a connection, or refuse it where there are too many."""
         super().connection_made(handler, transport)
-        if len(self._open) >= self._limits.connections:
+        if len(self._open) >= self._limits.connections and not self._make_room():
             transport.abort()
             return
         self._open.add(handler)
+        self._quiet[handler] = None
         loop = asyncio.get_running_loop()
         self._waiting[handler] = loop.call_later(self._limits.header_seconds, transport.abort)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection."""
         self._open.discard(handler)
+        self._quiet.pop(handler, None)
         self._heard(handler)
         super().connection_lost(handler, exc)
+
+    def _make_room(self) -> bool:
+        longest = next(iter(self._quiet), None)
+        if longest is None:
+            return False
+        del self._quiet[longest]
+        self._open.discard(longest)
+        if longest.transport is not None:
+            longest.transport.abort()
+        return True
 
     def _heard(self, handler: object) -> None:
         timer = self._waiting.pop(handler, None)
@@ -92,8 +108,14 @@ class BoundedServer(web.Server):
 
     async def _first_cut(self, request: web.BaseRequest) -> web.StreamResponse:
         # A later header on the same connection falls under the limit for idle ones.
-        self._heard(request.protocol)
-        return await self._answer(request)
+        handler = request.protocol
+        self._heard(handler)
+        self._quiet.pop(handler, None)
+        try:
+            return await self._answer(request)
+        finally:
+            if handler in self._open:
+                self._quiet[handler] = None
 
 
 async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> Door:

@@ -5,10 +5,11 @@ import gzip
 
 import aiohttp
 import pytest
+from aiohttp import web
 from hearing import PUBLIC, TOKEN, Heard, Start, raw, sign
 from telling import form, sid
 
-from callctl.intake import Limits
+from callctl.intake import Limits, serve
 from callctl.store.sqlite import SqliteStore
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -240,24 +241,48 @@ async def test_a_client_that_breaks_off_harms_nobody(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_connections_beyond_the_limit_are_refused_until_one_is_free(start: Start) -> None:
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST_HEALTH = HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+async def test_beyond_the_limit_of_connections_the_longest_quiet_one_gives_way(start: Start) -> None:
     listener = await start(limits=Limits(connections=3))
-    open_ones = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
-    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    for _, writer in open_ones[:2]:
-        writer.write(b"G")
-        await writer.drain()
-    assert await raw(listener, request) == b""
-    open_ones[0][1].close()
-    await open_ones[0][1].wait_closed()
-    for _ in range(500):  # until the listener has seen that one is gone
-        answer = await raw(listener, request)
-        if answer:
+    silent, earlier, later = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+    for one in (earlier, later):  # kept alive after their answers
+        one[1].write(HEALTH)
+        assert (await one[0].readline()).startswith(b"HTTP/1.1 200 ")
+    newest = await asyncio.open_connection("127.0.0.1", listener.port)
+    assert await silent[0].read() == b""
+    assert (await raw(listener, LAST_HEALTH)).startswith(b"HTTP/1.1 200 ")
+    assert (await earlier[0].read()).endswith(b"}")  # the rest of its answer, and then the end
+    for _, writer in (silent, earlier, later, newest):
+        writer.close()
+
+
+async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -> None:
+    begun, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        begun.release()
+        await go_on.wait()
+        return web.Response(status=204)
+
+    door = await serve(answer, host="127.0.0.1", port=0, limits=Limits(connections=3))
+    busy = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(3)]
+    for _, writer in busy:
+        writer.write(LAST_HEALTH)
+        await begun.acquire()
+    assert await raw(door, LAST_HEALTH) == b""
+    go_on.set()
+    for reader, writer in busy:
+        assert (await reader.read()).startswith(b"HTTP/1.1 204 ")
+        writer.close()
+    for _ in range(500):  # until the server has seen that they are gone
+        if told := await raw(door, LAST_HEALTH):
             break
         await asyncio.sleep(0.01)
-    assert answer.startswith(b"HTTP/1.1 200 ")
-    for _, writer in open_ones[1:]:
-        writer.close()
+    assert told.startswith(b"HTTP/1.1 204 ")
+    await door.close()
 
 
 async def test_the_event_is_told_of_whole_even_with_escapes_in_every_field(
