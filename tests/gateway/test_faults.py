@@ -34,6 +34,13 @@ def tls() -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.parametrize("ask", ["fetch", "hangup", "cancel"])
+def test_an_answer_about_another_call_is_none(door: MakeDoor, ask: str) -> None:
+    other = "CA" + "9" * 32
+    with pytest.raises(NetworkError, match=f"answered, but not with call {SID}: it told of {other}"):
+        getattr(door(reply(200, call(sid=other))).gateway, ask)(SID)
+
+
 def test_silence_is_bounded(door: MakeDoor) -> None:
     with pytest.raises(NetworkError, match=r"no whole answer from 127\.0\.0\.1:\d+ within 0\.2 s"):
         door(hang(), timeout=0.2).gateway.fetch(SID)
@@ -75,7 +82,7 @@ def test_connections_are_kept_and_replies_need_no_content_type(door: MakeDoor) -
 
     def turn(handler: Handler) -> None:
         peers.append(handler.client_address)
-        handler.answer(200, '{"sid": "CA7", "status": "queued", "caller_name": "Jürgen"}'.encode(), {})
+        handler.answer(200, f'{{"sid": "{SID}", "status": "queued", "caller_name": "Jürgen"}}'.encode(), {})
 
     at = door(turn)
     assert at.gateway.fetch(SID).caller_name == "Jürgen"

@@ -157,7 +157,7 @@ def test_what_can_not_be_a_sid_goes_nowhere(door: MakeDoor, sid: str) -> None:
 
 
 def test_a_long_sid_with_a_colon_is_escaped(door: MakeDoor) -> None:
-    at = door(reply(200, call()))
+    at = door(reply(200, call("v3:0123456789abcdef0123456789")))
     at.gateway.fetch("v3:0123456789abcdef0123456789")
     assert at.server.asked[0].path == f"{CALLS}/v3%3A0123456789abcdef0123456789.json"
 

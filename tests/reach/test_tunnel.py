@@ -71,6 +71,19 @@ async def test_the_command_is_given_the_port_and_read_on_both_streams(tmp_path: 
         assert url == f"https://t-{PORT}.example.com"
 
 
+async def test_the_command_sees_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TWILIO_AUTH_TOKEN", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("NGROK_AUTHTOKEN", "its-own")
+    told = (
+        "import os; seen = '-'.join(sorted(name for name in os.environ if 'TOKEN' in name or 'SECRET' in name)); "
+        "print(f'https://{seen}.example.com'); time.sleep(600)"
+    )
+    tunnel, url = await Tunnel.start_and_find(script(tmp_path, told), port=PORT)
+    await tunnel.stop()
+    assert url == "https://NGROK_AUTHTOKEN.example.com"
+
+
 async def test_an_https_address_goes_before_an_earlier_http_one(tmp_path: Path) -> None:
     told = "print('http://127.0.0.1:9000'); print('https://one.example.com'); time.sleep(600)"
     tunnel, url = await Tunnel.start_and_find(script(tmp_path, told), port=PORT)

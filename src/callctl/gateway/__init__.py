@@ -129,7 +129,9 @@ class Gateway:
             OutcomeUnknownError: No answer came; the call may have been redirected.
         """
         check = f"before you redirect it again, look: `callctl show {sid}`"
-        return self._write(self._call_url(sid), request.parameters(), feared="been redirected", check=check)
+        return self._about(
+            sid, self._write(self._call_url(sid), request.parameters(), feared="been redirected", check=check)
+        )
 
     def hangup(self, sid: str) -> Call:
         """End a call, whether queued, ringing or in progress."""
@@ -145,7 +147,7 @@ class Gateway:
 
     def fetch(self, sid: str) -> Call:
         """Ask for one call. Right after a change the answer may be old (sheet section 2)."""
-        return self._call(self._get(self._call_url(sid)))
+        return self._about(sid, self._call(self._get(self._call_url(sid))))
 
     def list(self, query: CallQuery, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, in the order of the API (newest first), asking page by page as they are read.
@@ -198,7 +200,14 @@ class Gateway:
             raise
 
     def _update(self, sid: str, parameters: Parameters) -> Call:
-        return self._call(self._sender.submit(self._call_url(sid), parameters, repeats=Repeats.ALWAYS).resource())
+        reply = self._sender.submit(self._call_url(sid), parameters, repeats=Repeats.ALWAYS)
+        return self._about(sid, self._call(reply.resource()))
+
+    def _about(self, sid: str, call: Call) -> Call:
+        """Return what was answered, if it is about the call that was asked for."""
+        if call.sid != sid:
+            raise self._another(f"call {sid}: it told of {call.sid}")
+        return call
 
     def _get(self, url: str) -> dict[str, Any]:
         return self._sender.ask(url).resource()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import shlex
 import socket
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from callctl.errors import CallctlError, UsageError
+from callctl.settings import SECRETS
 from callctl.tunnel.address import AddressFinder
 
 SHORT_NAMES: Mapping[str, str] = MappingProxyType(
@@ -92,6 +94,7 @@ class Tunnel:
                 stdin=given.fileno(),
                 stdout=output,
                 stderr=output,
+                env={name: value for name, value in os.environ.items() if name not in SECRETS},
                 start_new_session=True,  # Ctrl-C is for the watch, which then ends the tunnel
             )
         tunnel = cls(guard, command, held=held)
