@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from playing import seconds
 from staging import WORLD, Stage
@@ -136,3 +138,26 @@ def test_an_end_whose_callback_was_dropped_is_found_by_a_poll(stage: Stage) -> N
     stage.poll(child)
     stage.until(lambda: bool(stage.events))
     assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_command_whose_answer_is_late_is_waited_for(stage: Stage, is_done: bool) -> None:
+    """The callbacks of what a command does may be here before its answer."""
+    survey(stage)
+    parent = dial(stage, who="sip:answers@example.com", after=PAUSE)
+    stage.until(lambda: any(leg.status == "in-progress" for leg in stage.legs_under(parent)))
+    child = stage.only_child(parent)
+    store = SqliteStore(stage.home / "events.db", world=WORLD)
+    store.intend([child], until=stage.now() + timedelta(hours=1))
+    stage.gateway.hangup(child)
+    stage.until(lambda: stage.status(child) == "completed")
+    stage.settle(5)
+    assert stage.events == []
+    if is_done:
+        store.record_action(ActionEvent(stage.now(), child, "hangup", (("Status", "completed"),), "completed"))
+    store.give_up([child])
+    stage.until(lambda: bool(stage.events))
+    (event,) = stage.events
+    assert (event.call_sid, event.result) == (parent, DECLINED if is_done else DONE)
+    assert stage.sent("Url", f"{stage.site.url}/survey") == ([] if is_done else [parent])
+    store.close()

@@ -232,13 +232,13 @@ class Rounds(Server):
     """Lists other live calls in each round, and answers every hang-up in one way."""
 
     def __init__(self, *rounds: list[dict[str, object]], answer: str) -> None:
-        super().__init__(reply(200, call(status=answer)))
-        self._rounds = list(rounds)
+        super().__init__(reply(404))
+        self._rounds, self._answer = list(rounds), answer
 
     def take(self, asked: Asked) -> Turn:
-        turn = super().take(asked)
+        super().take(asked)
         if asked.method == "POST":
-            return turn
+            return reply(200, call(_sid_in(asked), status=self._answer))
         # Each round asks once for each status; those that ring are asked for once.
         found: list[dict[str, object]] = []
         if ("Status", "ringing") in asked.query:
@@ -251,7 +251,11 @@ class Rounds(Server):
 
     @property
     def ended(self) -> list[str]:
-        return [one.path.rpartition("/")[2].removesuffix(".json") for one in self.asked if one.method == "POST"]
+        return [_sid_in(one) for one in self.asked if one.method == "POST"]
+
+
+def _sid_in(asked: Asked) -> str:
+    return asked.path.rpartition("/")[2].removesuffix(".json")
 
 
 def rings(number: int) -> dict[str, object]:

@@ -112,6 +112,16 @@ def test_what_other_rules_are_changing_is_told_until_the_answer_is_recorded(clai
     assert claims.at_work_on(sid(1), beside="another") is None
 
 
+def test_what_a_command_is_about_to_change_is_known_until_it_gives_up_or_is_late(
+    claims: SqliteClaims, store: SqliteStore
+) -> None:
+    store.intend([sid(1), sid(2)], until=moment(60))
+    store.intend([sid(2)], until=moment(90))  # once more
+    store.give_up([sid(1)])
+    told = [[claims.is_about_to_change(sid(number), now=moment(at)) for number in (1, 2, 3)] for at in (0, 89, 90)]
+    assert told == [[False, True, False], [False, True, False], [False, False, False]]
+
+
 def test_where_the_dial_of_a_placed_call_sends_it_is_remembered(claims: SqliteClaims, store: SqliteStore) -> None:
     store.remember_placed(sid(1), at=moment(0), dial_action="survey")
     store.remember_placed(sid(2), at=moment(0))

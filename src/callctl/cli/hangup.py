@@ -168,6 +168,7 @@ def ender(gateway: Gateway, memory: Memory, manner: Manner) -> Callable[[str], E
 
 
 def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, manner: Manner) -> None:
+    memory.intend([sid])
     ended = ender(gateway, memory, manner)(sid)
     told = outcome_of(ended, memory, sid=sid, manner=manner)
     if asked_for(told):

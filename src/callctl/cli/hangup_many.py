@@ -128,6 +128,7 @@ class Many:
         with Progress(self._runtime, lambda count: _bar(count, total)) as progress:
             try:
                 for wave in sids:
+                    self._memory.intend(wave)
                     for group in for_each(wave, end, parallel=self._parallel):
                         progress.count = done = done + len(group)
                         self._take([self._told(result) for result in group])

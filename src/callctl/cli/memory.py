@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from callctl.store.reader import Reader
     from callctl.store.sqlite import SqliteStore
 
+# How long a change may take: five tries of ten seconds each, and the pauses between.
+_LONGEST = timedelta(minutes=1)
+
 
 class Memory:
     """Opened when it is first needed, closed at the end of the block. Legs may be asked for in several threads."""
@@ -33,6 +37,7 @@ class Memory:
         self._store: SqliteStore | None = None
         self._writing = threading.Lock()  # of the store, and of what is noted there before its time
         self._noted: set[str] = set()
+        self._intended: set[str] = set()
 
     def __enter__(self) -> Self:
         self._reader = open_store(self._runtime, self._settings)
@@ -41,6 +46,7 @@ class Memory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._give_up()
         for opened in (self._reader, self._store):
             if opened is not None:
                 opened.close()
@@ -76,6 +82,22 @@ class Memory:
             return None
         return max((one.at for one in asked if one.action == "redirect" and one.result == DONE), default=None)
 
+    def intend(self, sids: Iterable[str]) -> None:
+        """Write down that calls are about to be changed, so that no rule takes what comes of it for their own doing.
+
+        Twilio's callbacks may be quicker than its answer. Where there is no store there are no rules.
+        """
+        if self._reader is None:
+            return
+        with self._writing, suppress(StoreError):  # told of with what is noted afterwards
+            self._intended.update(sids)
+            self._opened_store().intend(self._intended, until=self.now() + _LONGEST)
+
+    def _give_up(self) -> None:
+        with self._writing, suppress(StoreError):  # an intent ends by itself
+            if self._intended:
+                self._opened_store().give_up(self._intended)
+
     def note(self, actions: Iterable[ActionEvent]) -> None:
         """Write down what was asked of calls, where a running watch and ``show`` find it."""
         with self._writing:
@@ -90,14 +112,17 @@ class Memory:
             self._noted.add(action.call_sid)
             self._record([action])
 
-    def _record(self, actions: Sequence[ActionEvent]) -> None:
+    def _opened_store(self) -> SqliteStore:
         from callctl.store.sqlite import SqliteStore
 
+        if self._store is None:
+            self._store = SqliteStore(self._settings.store, world=self._settings.world)
+        return self._store
+
+    def _record(self, actions: Sequence[ActionEvent]) -> None:
         if not actions:
             return
         try:
-            if self._store is None:
-                self._store = SqliteStore(self._settings.store, world=self._settings.world)
-            self._store.record_actions(actions)
+            self._opened_store().record_actions(actions)
         except StoreError as error:
             self._runtime.mention(error, before="done, but not written down: ")

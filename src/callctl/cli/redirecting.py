@@ -114,6 +114,7 @@ class Redirecting:
         foreseen = [] if relatives is None else redirecting.foresee(relatives, left=self._memory.left_dial)
         if relatives is not None and foreseen:
             self._foretell(relatives.call, foreseen)
+        self._memory.intend([sid])
         call = redirecting.redirect(
             self._gateway,
             sid,

@@ -151,6 +151,19 @@ class SqliteClaims:
             ).fetchone()
         return None if row is None else str(row[0])
 
+    def is_about_to_change(self, call_sid: str, *, now: datetime) -> bool:
+        """Tell whether a command is changing a call just now, and has no answer yet.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        with self._opened.used("read") as connection:
+            row = connection.execute(
+                "SELECT 1 FROM intents WHERE world = ? AND sid = ? AND until > ?",
+                (self._world, call_sid, microseconds(now)),
+            ).fetchone()
+        return row is not None
+
     def was_placed(self, call_sid: str) -> bool:
         """Tell whether callctl placed a call.
 

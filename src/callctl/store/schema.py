@@ -85,6 +85,15 @@ MIGRATIONS = (
     "",
     # Where a placed call goes by itself when its <Dial> is over, as its user called it: no rule shall do so too.
     "ALTER TABLE placed_calls ADD COLUMN dial_action TEXT",
+    # The calls that a command is about to change, and until when that may be so: its answer is in ``actions``.
+    """
+    CREATE TABLE intents (
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (world, sid)
+    ) WITHOUT ROWID
+    """,
 )
 
 _making = threading.Lock()  # between making a file and closing it nobody else of this process may have it open

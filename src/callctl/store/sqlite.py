@@ -171,6 +171,28 @@ class SqliteStore:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)", rows)
 
+    def intend(self, call_sids: Iterable[str], *, until: datetime) -> None:
+        """Keep that calls are about to be changed by a command, until a time at most; ``give_up`` takes it back.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        rows = [(self._world, sid, microseconds(until)) for sid in call_sids]
+        with self._opened.used("write to") as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, ?, ?)", rows)
+
+    def give_up(self, call_sids: Iterable[str]) -> None:
+        """Forget that calls were about to be changed: they have been, or will not be.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        with self._opened.used("write to") as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            rows = [(self._world, sid) for sid in call_sids]
+            connection.executemany("DELETE FROM intents WHERE world = ? AND sid = ?", rows)
+
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls of which nothing was told since, with their events; return how many.
 

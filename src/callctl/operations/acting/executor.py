@@ -135,7 +135,10 @@ class Executor:
         return self._patiently(action, once, once_only=isinstance(action.deed, Redirect)) or _GIVEN_UP
 
     def _look(self, action: Action) -> Found | Held | None:
-        return self._patiently(action, lambda: why_not(self._door, self._claims, action), once_only=False)
+        def once() -> Found | Held | None:
+            return why_not(self._door, self._claims, action, now=self._now())
+
+        return self._patiently(action, once, once_only=False)
 
     def _patiently(
         self, action: Action, work: Callable[[], Found | Held | None], *, once_only: bool

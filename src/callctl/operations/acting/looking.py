@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from callctl.actions import DECLINED, DONE, LATE, UNKNOWN, ActionEvent
 from callctl.calls import CallStatus
 from callctl.events import rank_of
@@ -9,14 +11,18 @@ from callctl.operations.acting.needs import Claims, Door, Found, Held
 from callctl.policies import Action
 
 
-def why_not(door: Door, claims: Claims, action: Action) -> Found | Held | None:
+def why_not(door: Door, claims: Claims, action: Action, *, now: datetime) -> Found | Held | None:
     """Return why an action must not be done, or not yet; None if it may: up to two requests that change nothing.
 
     Raises:
         CallctlError: The API or the store could not be asked.
     """
-    if action.rule.follows_dial and (found := _taken_care_of(claims, action)):
-        return found
+    if action.rule.follows_dial:
+        # Before what is written down is read: a command takes back its intent after it has written.
+        if any(claims.is_about_to_change(sid, now=now) for sid in (action.call_sid, action.about)):
+            return Held(look_again=True)
+        if (found := _taken_care_of(claims, action)) is not None:
+            return found
     if not action.look_first:
         return None
     call = door.fetch(action.call_sid)

@@ -65,6 +65,9 @@ class Claims(Protocol):
     def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
         """Return what another rule than this is doing to a leg just now."""
 
+    def is_about_to_change(self, call_sid: str, *, now: datetime) -> bool:
+        """Tell whether a command is changing a leg just now."""
+
     def was_placed(self, call_sid: str) -> bool:
         """Tell whether callctl placed a call."""
 
@@ -76,7 +79,8 @@ class Claims(Protocol):
 class Held:
     """Nothing was sent and nothing claimed, so the rule may ask again; ``look_again``: by and by without being asked.
 
-    A caller has another leg, or REST does not yet show what callbacks told; or the rule no longer asks for it.
+    A caller has another leg, a command is changing one of its legs, or REST does not yet show what callbacks told; or
+    the rule no longer asks for it.
     """
 
     look_again: bool

@@ -25,7 +25,7 @@ class Rehearsal:
     def perform(self, action: Action) -> ActionEvent | Held | None:
         """Return what would be done, or why it would not."""
         try:
-            reason = why_not(self._door, self._claims, action)
+            reason = why_not(self._door, self._claims, action, now=self._now())
         except CallctlError as error:
             return self._event(claim_of(action), action, f"would look first, but can't: {error.message}")
         if isinstance(reason, Held):
