@@ -5,8 +5,9 @@ A flag of ``watch`` and an entry of a rules file become the same thing, a :class
 
 from __future__ import annotations
 
+from callctl.policies.action import Action, Declined
 from callctl.policies.brake import Brake, Turn
-from callctl.policies.engine import Action, Declined, Engine, Scope
+from callctl.policies.engine import Engine, Scope
 from callctl.policies.rule import Cancel, Deed, Hangup, Limit, On, Redirect, Rule, When
 
 __all__ = [

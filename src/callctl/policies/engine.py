@@ -13,8 +13,9 @@ from enum import Enum
 
 from callctl.board import Change, Family, Leg, Snapshot
 from callctl.events import MISSED, POLLED, CallEvent
+from callctl.policies.action import Action, Declined
 from callctl.policies.kin import family_of, held_up, others_alive, targets
-from callctl.policies.rule import Deed, Rule
+from callctl.policies.rule import Rule
 from callctl.policies.sightings import Sightings
 
 # What happened longer ago is old news: a callback that was held up, or one that somebody sends again.
@@ -31,59 +32,12 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """What a rule asks for.
-
-    ``call_sid`` is the leg to act on, ``about`` the leg that the rule looked at, ``family`` the SID of the family's
-    parent leg. ``look_first``: the call is to be fetched before, since time went by or a poll told of it. ``is_own``:
-    a verified callback told of the family; else callctl must have placed it. ``lasted`` is for how many seconds the
-    leg that the rule looked at was connected, if it has ended and that was told.
-    """
-
-    rule: Rule
-    call_sid: str
-    about: str
-    family: str
-    look_first: bool
-    is_own: bool
-    lasted: int | None = None
-
-    @property
-    def deed(self) -> Deed:
-        """What is to be done."""
-        return self.rule.then
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What happens once: a rule for a leg."""
-        return self.rule.name, self.call_sid
-
-
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """What a rule would have asked for, and why it does not; the fields as those of :class:`Action`."""
-
-    rule: Rule
-    call_sid: str
-    about: str
-    family: str
-    is_own: bool
-    reason: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What is told once: a rule for a leg."""
-        return self.rule.name, self.call_sid
-
-
-@dataclass(frozen=True, slots=True)
 class _Settling:
     """An end that took place; what follows is decided at ``until``."""
 
     rule: Rule
     about: str
     until: datetime
-    was_told_by_poll: bool
 
 
 class Engine:
@@ -109,10 +63,7 @@ class Engine:
 
     def recall(self, change: Change, *, now: datetime) -> None:
         """Take in a change that the store knew from before."""
-        self._sightings.take(change.event)
-        for rule in self._rules.values():
-            if rule.when.lasting is not None:
-                self._wait(rule, change.after)
+        self._take(change)
         # Of a store's many changes only these may still ask for anything: the rest is old news, and not kept.
         if self._sightings.age(change.event, now=now) <= FRESH:
             self._recalled.append(change)
@@ -125,10 +76,7 @@ class Engine:
 
     def hear(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
         """Take in a change; return what it asks for at once. ``snapshot`` is the board after it."""
-        self._sightings.take(change.event)
-        for rule in self._rules.values():
-            if rule.when.lasting is not None:
-                self._wait(rule, change.after)
+        self._take(change)
         return list(self._asked(change, snapshot, now=now))
 
     def _asked(self, change: Change, snapshot: Snapshot, *, now: datetime) -> Iterator[Action | Declined]:
@@ -143,11 +91,16 @@ class Engine:
                 held = held_up(rule, change.after, snapshot, tolerance=tolerance)
                 yield from () if held is None else self._begun(rule, change, held, snapshot, now=now)
 
-    def _wait(self, rule: Rule, leg: Leg) -> None:
-        if rule.when.fits(leg):
-            self._waiting[rule.name, leg.call_sid] = rule
-        else:
-            self._waiting.pop((rule.name, leg.call_sid), None)
+    def _take(self, change: Change) -> None:
+        self._sightings.take(change.event)
+        leg = change.after
+        for rule in self._rules.values():
+            if rule.when.lasting is None:
+                continue
+            if rule.when.fits(leg):
+                self._waiting[rule.name, leg.call_sid] = rule
+            else:
+                self._waiting.pop((rule.name, leg.call_sid), None)
 
     def _begun(
         self, rule: Rule, change: Change, leg: Leg, snapshot: Snapshot, *, now: datetime
@@ -160,7 +113,7 @@ class Engine:
                 reason = f"too old: it happened {age.total_seconds():.0f} s ago"
                 yield self._declined(rule, leg, leg.call_sid, snapshot, reason)
         elif rule.settle:
-            self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, _is_polled(change.event)))
+            self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle))
         else:
             yield from self._decide(rule, leg, snapshot, look_first=_is_polled(change.event))
 

@@ -1,0 +1,58 @@
+"""What a rule asks for, and what it would ask for but does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from callctl.policies.rule import Deed, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a rule asks for.
+
+    ``call_sid`` is the leg to act on, ``about`` the leg that the rule looked at, ``family`` the SID of the family's
+    parent leg. ``look_first``: the call is to be fetched before, since time went by or a poll told of it. ``is_own``:
+    a verified callback told of the family; else callctl must have placed it. ``lasted`` is for how many seconds the
+    leg that the rule looked at was connected, if it has ended and that was told.
+    """
+
+    rule: Rule
+    call_sid: str
+    about: str
+    family: str
+    look_first: bool
+    is_own: bool
+    lasted: int | None = None
+
+    @property
+    def deed(self) -> Deed:
+        """What is to be done."""
+        return self.rule.then
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What happens once: a rule for a leg."""
+        return self.rule.name, self.call_sid
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """What a rule would have asked for, and why it does not; the fields as those of :class:`Action`."""
+
+    rule: Rule
+    call_sid: str
+    about: str
+    family: str
+    is_own: bool
+    reason: str
+
+    @property
+    def deed(self) -> Deed:
+        """What is not done."""
+        return self.rule.then
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is told once: a rule for a leg."""
+        return self.rule.name, self.call_sid
