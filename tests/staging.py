@@ -19,7 +19,7 @@ from callctl.board import Board, Leg
 from callctl.calls import Call
 from callctl.events import MISSED, POLLED, CallEvent
 from callctl.gateway import CallQuery, Gateway, PlaceRequest, RedirectRequest
-from callctl.operations.acting.acting import Acting, in_daemon_thread
+from callctl.operations.acting.acting import Acting, in_rule_thread
 from callctl.operations.acting.doorway import Doorway
 from callctl.operations.acting.executor import Executor
 from callctl.operations.acting.needs import Door
@@ -72,7 +72,7 @@ class Stage:
         time.sleep(seconds)
 
     def begin_work(self, work: Callable[[], None]) -> None:
-        in_daemon_thread(work)
+        in_rule_thread(work)
 
     def door(self) -> Door:
         return Doorway(self.gateway)

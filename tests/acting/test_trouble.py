@@ -14,7 +14,7 @@ from callctl.board import Board
 from callctl.calls import Call
 from callctl.errors import StoreError
 from callctl.events import CallEvent
-from callctl.operations.acting.acting import Acting, Start, in_daemon_thread
+from callctl.operations.acting.acting import Acting, Start, in_rule_thread
 from callctl.policies import Action, Brake, Declined, Engine, Hangup, Rule, When
 
 END_ALL = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
@@ -116,7 +116,7 @@ def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
                 second.set()
             return super().perform(action)
 
-    scene = Scene(doer=Slow(), start=in_daemon_thread)
+    scene = Scene(doer=Slow(), start=in_rule_thread)
     scene.look(event(1, "in-progress", at=0))
     scene.look(event(2, "in-progress", at=0))
     assert second.wait(timeout=30)

@@ -199,7 +199,7 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
 @contextmanager
 def at_work(runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, asked: Asked) -> Iterator[Acting]:
     """Return rules ready for a watch; of ``asked`` only counts how they are to act."""
-    from callctl.operations.acting.acting import Acting, in_daemon_thread
+    from callctl.operations.acting.acting import Acting, in_rule_thread
     from callctl.policies import Brake, Engine, Scope
     from callctl.policies.brake import PER_MINUTE
     from callctl.store.claims import SqliteClaims
@@ -226,7 +226,7 @@ def at_work(runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, aske
             claims=claims,
             brake=Brake(per_minute=asked.max_actions or PER_MINUTE),
             now=runtime.now,
-            start=in_daemon_thread,
+            start=in_rule_thread,
         )
     finally:
         claims.close()

@@ -235,6 +235,6 @@ class Acting:
             return self._engine.applies(action, self._snapshot)
 
 
-def in_daemon_thread(work: Callable[[], None]) -> None:
+def in_rule_thread(work: Callable[[], None]) -> None:
     """Run work in a thread that the program's end does not wait for."""
     threading.Thread(target=work, daemon=True, name="callctl-rule").start()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from callctl.actions import DONE, LATE, NOT_ENDED
+from callctl.actions import DONE, NOT_ENDED
 from callctl.calls import Call, CallStatus
-from callctl.operations.acting.needs import Door, Found
+from callctl.operations.acting.needs import Door, Found, too_late
 from callctl.policies import Cancel, Deed, Hangup, Limit, Redirect
 
 # REST may show an old status right after a change (sheet section 2): how often to read it back, and the pauses.
@@ -36,7 +36,7 @@ def carry_out(door: Door, sid: str, deed: Deed, *, sleep: Sleep) -> Found:
 
 def _told(call: Call, words: str) -> Found:
     if call.status in (CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED):
-        return Found(LATE, f"the call got there first: it is {call.status}", call.status)
+        return too_late(call.status)
     return Found(DONE, words, call.status)
 
 
@@ -49,10 +49,8 @@ def _cancel(door: Door, sid: str, deed: Cancel, *, sleep: Sleep) -> Found:
         call = door.fetch(sid)
     if call.status == CallStatus.CANCELED:
         return Found(DONE, "ended before it was answered", call.status)
-    if call.status == CallStatus.IN_PROGRESS:
-        return Found(LATE, "it was answered meanwhile and left alone", call.status)
-    if call.is_final:
-        return Found(LATE, f"the call got there first: it is {call.status}", call.status)
+    if call.is_final or call.status == CallStatus.IN_PROGRESS:
+        return too_late(call.status)
     if not deed.cut_answered:
         return Found(NOT_ENDED, "Twilio did not end it", call.status)
     return _told(door.hangup(sid), "Twilio did not end it, so it was hung up")

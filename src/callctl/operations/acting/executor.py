@@ -82,11 +82,10 @@ class Executor:
 
     def decline(self, declined: Declined) -> ActionEvent | None:
         """Write down why a rule asks for nothing; None if that was written down before."""
-        deed = declined.rule.then
-        claim = OpenClaim(declined.rule.name, declined.call_sid, declined.about, deed.action)
+        claim = claim_of(declined)
         if not self._claim(claim):
             return None
-        return self._settle(claim, deed, Found(DECLINED, declined.reason))
+        return self._settle(claim, declined.deed, Found(DECLINED, declined.reason))
 
     def recover(self, claim: OpenClaim, action: Action | None) -> ActionEvent | None:
         """Deal with a claim that a crash left open; ``action`` is what the rule asks for now, if it still does.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from callctl.actions import DECLINED, DONE, LATE, UNKNOWN, ActionEvent
-from callctl.calls import CallStatus
+from callctl.actions import DECLINED, DONE, UNKNOWN, ActionEvent
 from callctl.events import rank_of
-from callctl.operations.acting.needs import Claims, Door, Found, Held
+from callctl.operations.acting.needs import Claims, Door, Found, Held, too_late
 from callctl.policies import Action
 
 
@@ -30,7 +29,7 @@ def why_not(door: Door, claims: Claims, action: Action, *, now: datetime) -> Fou
     if call.status not in wanted:
         # What callbacks told can't be undone: REST is behind (sheet section 2).
         is_behind = 0 < rank_of(call.status) < min(map(rank_of, wanted))
-        return Held(look_again=True) if is_behind else Found(LATE, _too_late(call.status), call.status)
+        return Held(look_again=True) if is_behind else too_late(call.status)
     if action.rule.follows_dial and any(child.sid != action.about for child in door.live_children(action.call_sid)):
         return Held(look_again=True)  # that leg may tell nothing of its end, so nobody would ask again
     return None
@@ -56,9 +55,3 @@ def _counts(done: ActionEvent, action: Action) -> bool:
         return done.may_have_changed_it
     seconds = next((int(value) for name, value in done.request if name == "TimeLimit" and value.isdecimal()), 0)
     return action.lasted is None or action.lasted >= seconds
-
-
-def _too_late(status: str) -> str:
-    if status == CallStatus.IN_PROGRESS:
-        return "it was answered meanwhile and left alone"
-    return f"the call got there first: it is {status}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from callctl.actions import ActionEvent
-from callctl.calls import Call
-from callctl.policies import Action, Deed
+from callctl.actions import LATE, ActionEvent
+from callctl.calls import Call, CallStatus
+from callctl.policies import Action, Declined, Deed
 from callctl.store import OpenClaim
 
 
@@ -111,6 +111,13 @@ class Found:
         )
 
 
-def claim_of(action: Action) -> OpenClaim:
-    """Return what is claimed for an action."""
-    return OpenClaim(action.rule.name, action.call_sid, action.about, action.deed.action)
+def too_late(status: str) -> Found:
+    """Return what came of an action whose leg has another status by now than the rule wanted."""
+    if status == CallStatus.IN_PROGRESS:
+        return Found(LATE, "it was answered meanwhile and left alone", status)
+    return Found(LATE, f"the call got there first: it is {status}", status)
+
+
+def claim_of(asked: Action | Declined) -> OpenClaim:
+    """Return what is claimed for an action, or for telling once why there is none."""
+    return OpenClaim(asked.rule.name, asked.call_sid, asked.about, asked.deed.action)

@@ -27,23 +27,22 @@ class Rehearsal:
         try:
             reason = why_not(self._door, self._claims, action, now=self._now())
         except CallctlError as error:
-            return self._event(claim_of(action), action, f"would look first, but can't: {error.message}")
+            return self._event(action, f"would look first, but can't: {error.message}")
         if isinstance(reason, Held):
             return reason
         if reason is not None:
-            return self._event(claim_of(action), action, f"would not be done: {reason.outcome}")
+            return self._event(action, f"would not be done: {reason.outcome}")
         deed = action.deed
         to = f" to {deed.name}" if isinstance(deed, Redirect) else ""
-        return self._event(claim_of(action), action, f"would {deed.action}{to}")
+        return self._event(action, f"would {deed.action}{to}")
 
     def decline(self, declined: Declined) -> ActionEvent | None:
         """Return why nothing would be done."""
-        claim = OpenClaim(declined.rule.name, declined.call_sid, declined.about, declined.rule.then.action)
-        return self._event(claim, declined, f"would not be done: {declined.reason}")
+        return self._event(declined, f"would not be done: {declined.reason}")
 
     def recover(self, _claim: OpenClaim, _action: Action | None, /) -> ActionEvent | None:
         """Leave what a crash left to a watch that acts."""
         return None
 
-    def _event(self, claim: OpenClaim, asked: Action | Declined, words: str) -> ActionEvent:
-        return Found(REHEARSED, f"dry run: {words}").event(claim, asked.rule.then, at=self._now())
+    def _event(self, asked: Action | Declined, words: str) -> ActionEvent:
+        return Found(REHEARSED, f"dry run: {words}").event(claim_of(asked), asked.deed, at=self._now())
