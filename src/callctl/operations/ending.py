@@ -16,9 +16,6 @@ _LAG = 2.0
 # What no hang-up makes of a call: one that shows it was over before.
 _OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
 
-HANG_UP = (("Status", "completed"),)
-CANCEL = (("Status", "canceled"),)
-
 
 class Result(StrEnum):
     """What came of asking that a call be ended."""
