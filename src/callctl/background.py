@@ -1,45 +1,41 @@
-"""Slow, blocking calls beside an event loop, in daemon threads.
+"""Slow, blocking calls beside whoever waits for them, in daemon threads.
 
-Not ``asyncio.to_thread``: its executor's threads are waited for when the loop closes and when the interpreter exits, so
-Ctrl-C would wait for a slow request.
+Neither an executor nor ``asyncio.to_thread``: their threads are waited for when the loop closes and when the
+interpreter exits, so Ctrl-C would wait for a slow request. Commands without an event loop begin work here too, hence
+asyncio is imported where it is needed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-async def in_daemon_thread(work: Callable[[], T]) -> T:
-    """Run ``work`` in a thread of its own and return or raise what it does."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():  # the waiter was cancelled
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # result is a T where there is no error
+def beside(work: Callable[[], T]) -> Future[T]:
+    """Begin ``work`` in a thread of its own; the future holds what it returned or raised."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # who gives up waiting does not stop it
 
     def run() -> None:
-        result: T | None = None
-        failure: BaseException | None = None
         try:
-            result = work()
-        except BaseException as error:  # handed to the waiter, whatever it is
-            failure = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, failure)
+            future.set_result(work())
+        except BaseException as error:  # raised again where the result is read, whatever it is
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="callctl-request").start()
-    return await future
+    return future
+
+
+async def in_daemon_thread(work: Callable[[], T]) -> T:
+    """Run ``work`` in a thread of its own and return or raise what it does."""
+    import asyncio
+
+    return await asyncio.wrap_future(beside(work))
 
 
 class AfterTurn(Generic[*Ts]):
@@ -52,6 +48,8 @@ class AfterTurn(Generic[*Ts]):
     def put(self, *args: *Ts) -> None:
         """Have the function called with these arguments. Only within an event loop."""
         if not self._waiting:
+            import asyncio
+
             asyncio.get_running_loop().call_soon(self._call_all)
         self._waiting.append(args)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from callctl.errors import AuthenticationError, CallctlError, NetworkError, RateLimitedError
-from callctl.operations.many import Done, Failed, beside, for_each
+from callctl.operations.many import Done, Failed, for_each
 
 SIDS = [f"CA{number:032d}" for number in range(40)]
 
@@ -129,9 +129,3 @@ def test_nothing_further_is_begun_when_nobody_reads_on() -> None:
     groups.close()
     go_on.release(len(SIDS))
     assert len(begun) <= 2  # the one that was read, and the one that was under way
-
-
-def test_beside_hands_on_what_came_and_what_went_wrong() -> None:
-    assert beside(lambda: 7).result() == 7
-    with pytest.raises(KeyError):
-        beside(lambda: dict[str, str]()["x"]).result()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 
+from callctl.background import beside
 from callctl.calls import Call
-from callctl.cli.concurrent import side_by_side
 
 _NEWEST = datetime.max.replace(tzinfo=UTC)
 # A call that is in two lists was in both within moments, so both have it in the same place.
@@ -18,8 +19,8 @@ _REMEMBERED = 4096
 def newest_first(lists: Sequence[Iterator[Call]]) -> Iterator[Call]:
     """Merge lists that are newest first; of a call that is in several, the one in the first of them is kept."""
     # A list's first page comes with its first call; what comes later is asked for as it is read.
-    heads = side_by_side([_first(calls) for calls in lists])
-    begun = [chain(head, calls) for head, calls in zip(heads, lists, strict=True)]
+    heads = [beside(partial(_first, calls)) for calls in lists]
+    begun = [chain(head.result(), calls) for head, calls in zip(heads, lists, strict=True)]
     known: dict[str, None] = {}
     for call in heapq.merge(*begun, key=_age, reverse=True):
         if call.sid in known:
@@ -30,11 +31,8 @@ def newest_first(lists: Sequence[Iterator[Call]]) -> Iterator[Call]:
         yield call
 
 
-def _first(calls: Iterator[Call]) -> Callable[[], list[Call]]:
-    def first() -> list[Call]:
-        return [call for call in (next(calls, None),) if call is not None]
-
-    return first
+def _first(calls: Iterator[Call]) -> list[Call]:
+    return list(islice(calls, 1))
 
 
 def _age(call: Call) -> datetime:

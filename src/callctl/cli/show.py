@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callctl.background import beside
 from callctl.calls import Call
 from callctl.cli import completing, options
-from callctl.cli.concurrent import begin
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.selecting import one_call, open_store
 from callctl.errors import ApiError, AuthenticationError, NotFoundError, RateLimitedError, StoreError
@@ -64,14 +64,12 @@ def _page(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> P
     from callctl.views.page import Page
     from callctl.views.timeline import in_order
 
-    answers = (
-        begin(lambda: gateway.fetch(sid)),
-        begin(lambda: list(gateway.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN))),
-        begin(lambda: _notifications(gateway, sid)),
-    )
-    call = answers[0]()
+    asked_call = beside(lambda: gateway.fetch(sid))
+    asked_children = beside(lambda: list(gateway.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
+    asked_notes = beside(lambda: _notifications(gateway, sid))
+    call = asked_call.result()
     parent = _parent(runtime, gateway, call)
-    children, notes = answers[1](), answers[2]()
+    children, notes = asked_children.result(), asked_notes.result()
     if isinstance(notes, ApiError):
         runtime.say(f"callctl: this API tells no errors and warnings of calls (HTTP {notes.status})")
     events, actions = _told(runtime, settings, sid)

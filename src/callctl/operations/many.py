@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
@@ -52,20 +51,6 @@ def for_each(
             yield group
     finally:
         line.close()
-
-
-def beside(work: Callable[[], T]) -> Future[T]:
-    """Begin some work beside the present thread; the future holds what it returned or raised."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # raised again where the result is read
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="callctl-request").start()
-    return future
 
 
 class _Line(Generic[T]):

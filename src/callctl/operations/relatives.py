@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from callctl.background import beside
 from callctl.calls import Call
 from callctl.errors import UnknownCallError
 from callctl.gateway import CallQuery
-from callctl.operations.many import beside
 
 
 class Door(Protocol):
