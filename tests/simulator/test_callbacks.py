@@ -14,8 +14,10 @@ from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, SHARED, World, a_worl
 from callctl.simulator import Faults, Reply
 from callctl.simulator import web as simulator_web
 from callctl.simulator.faults import Chance
+from callctl.simulator.network import Ask
+from callctl.simulator.overrides import Overrides, overrides
 from callctl.simulator.signature import bare, sign
-from callctl.simulator.web import Ask, Overrides, overrides, wire_url
+from callctl.simulator.web import wire_url
 
 
 class TestRequest:

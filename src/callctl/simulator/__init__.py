@@ -10,9 +10,9 @@ from callctl.simulator.far_end import FarEnd, FarEndError
 from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
 from callctl.simulator.instance import PortInUseError, SimulatorError
+from callctl.simulator.network import Reply
 from callctl.simulator.readings import READINGS
 from callctl.simulator.settings import DIALECTS, Settings
-from callctl.simulator.web import Reply
 
 __all__ = [
     "DIALECTS",

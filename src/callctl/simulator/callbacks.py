@@ -9,7 +9,7 @@ from callctl.simulator import parameters
 from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.faults import Chance, Faults
 from callctl.simulator.models import Leg, Subscription
-from callctl.simulator.web import Ask, Network, Reply
+from callctl.simulator.network import Ask, Network, Reply
 
 HELD_AT_MOST = 5.0  # a held callback goes after the leg's next one, or after so many simulated seconds
 OVERTAKEN_AFTER = 0.1  # how long after the one that overtakes it

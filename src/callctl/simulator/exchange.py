@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from callctl.simulator.callbacks import Callbacks
 from callctl.simulator.clock import Clock
 from callctl.simulator.models import Facts, Leg, Subscription
-from callctl.simulator.web import Network
+from callctl.simulator.network import Network
 
 if TYPE_CHECKING:  # the switch makes lines, and lines ask the switch for more
     from callctl.simulator.line import Line

@@ -10,7 +10,7 @@ from callctl.simulator.exchange import Exchange
 from callctl.simulator.far_end import FarEnd
 from callctl.simulator.keypad import Keypad
 from callctl.simulator.models import Detection, Leg, Source
-from callctl.simulator.web import Reply
+from callctl.simulator.network import Reply
 
 Stop = Callable[[], object]
 

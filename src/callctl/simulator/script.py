@@ -11,8 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 from callctl.simulator import twiml
 from callctl.simulator.models import Source
+from callctl.simulator.network import Ask, Reply
 from callctl.simulator.steps import DialResult, Fetch, Listen, Over, Ring, Wait
-from callctl.simulator.web import Ask, Reply
 
 HTTP_FAILURE, STRANGE_VERB = 11200, 12200
 

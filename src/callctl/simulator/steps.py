@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 from callctl.simulator import twiml
-from callctl.simulator.web import Ask, Reply
+from callctl.simulator.network import Ask, Reply
 
 T = TypeVar("T")
 

@@ -23,9 +23,9 @@ from callctl.simulator.models import (
     Source,
     Subscription,
 )
+from callctl.simulator.network import Network, Reply
 from callctl.simulator.orders import Change, Order
 from callctl.simulator.settings import Settings
-from callctl.simulator.web import Network, Reply
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 CHOSEN_EVENTS = 21626

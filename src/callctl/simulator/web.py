@@ -1,6 +1,5 @@
 """Requests that the simulator makes: one at a time to whoever asks, with Twilio's headers, limits and retries.
 
-By default one retry, and only when the connection failed; the fragment of a URL changes that (CONN): `#rc=2&rp=5xx`.
 Nothing but loopback is contacted unless that was allowed, and no name but localhost is even looked up.
 """
 
@@ -8,15 +7,16 @@ import asyncio
 import base64
 import ipaddress
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from callctl.simulator.network import Ask, Cancel, Reply
+from callctl.simulator.overrides import Overrides, overrides
 from callctl.simulator.signature import bare as without_user
 from callctl.simulator.signature import sign
 
@@ -28,90 +28,6 @@ REDIRECTED = frozenset({301, 302, 303}) | REPEATED_AS_IT_WAS
 # Open connections; the usual limit of file descriptors is 1024, and the API needs some. Documents have their own, so
 # that no call waits for its next verb because someone's callback handler hangs.
 CALLBACKS_AT_ONCE, DOCUMENTS_AT_ONCE = 300, 100
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request to make: `params` travel as a form or, for GET, in the query; `token` names it across retries.
-
-    `awaited` tells that a call waits for what comes of it.
-    """
-
-    url: str
-    method: str
-    params: Mapping[str, str]
-    token: str = ""
-    awaited: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came of it: a status and a body, or why there is none; and in how many attempts."""
-
-    status: int | None
-    body: bytes = b""
-    content_type: str = ""  # without its parameters, in lower case
-    error: str = ""
-    attempts: int = 1
-
-    @property
-    def ok(self) -> bool:
-        """Whether it was answered with success."""
-        return self.status is not None and 200 <= self.status < 300
-
-
-class Cancel(Protocol):
-    """Stops something under way."""
-
-    def __call__(self) -> object:
-        """Stop it; harmless when it is over."""
-
-
-class Network(Protocol):
-    """What the switch needs of HTTP: ask, and be told."""
-
-    def ask(self, request: Ask, then: Callable[[Reply], None]) -> Cancel:
-        """Make a request; `then` gets what came of it, unless it was cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """How patient and how stubborn a request is: seconds, and after what it is repeated (CONN)."""
-
-    connect: float = 5.0
-    read: float = 15.0
-    total: float = 15.0
-    retries: int = 1
-    policy: frozenset[str] = frozenset({"ct"})
-
-    def repeats(self, failure: str) -> bool:
-        """Tell whether a failure (`ct`, `rt`, `4xx`, `5xx`) is one to try again after."""
-        return failure in self.policy or "all" in self.policy
-
-
-_RANGES = {"ct": (100, 10000), "rt": (100, 15000), "tt": (100, 15000), "rc": (0, 5)}
-_POLICIES = frozenset({"4xx", "5xx", "ct", "rt", "all"})
-
-
-def overrides(url: str) -> Overrides:
-    """Read a URL's fragment; what is out of range or not understood leaves the default (inferred)."""
-    given = dict(parse_qsl(urlsplit(url).fragment))
-    values = {key: _within(given.get(key, ""), *limits) for key, limits in _RANGES.items()}
-    usual = Overrides()
-    policy = frozenset(given.get("rp", "").replace(" ", "").split(",")) & _POLICIES
-    return Overrides(
-        connect=usual.connect if values["ct"] is None else values["ct"] / 1000,
-        read=usual.read if values["rt"] is None else values["rt"] / 1000,
-        total=usual.total if values["tt"] is None else values["tt"] / 1000,
-        retries=usual.retries if values["rc"] is None else values["rc"],
-        policy=policy or usual.policy,
-    )
-
-
-def _within(text: str, low: int, high: int) -> int | None:
-    if not (text.isascii() and text.isdigit()) or len(text) > 6:
-        return None
-    return int(text) if low <= int(text) <= high else None
 
 
 def is_loopback(host: str) -> bool:
