@@ -4,9 +4,6 @@ Beside it, under `/simulator`, what the far end is made to do by hand.
 """
 
 import asyncio
-import base64
-import binascii
-import hmac
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,24 +13,16 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from callctl.simulator import listing, orders, resources
+from callctl.simulator import admission, listing, orders, resources, survey
 from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
 from callctl.simulator.models import API_VERSION, Leg
 from callctl.simulator.readings import TIME_LIMIT_ALONE
-from callctl.simulator.settings import ACTIVE, Settings
+from callctl.simulator.settings import Settings
 from callctl.simulator.switch import Switch
 
 MAX_BODY = 64 * 1024  # over it 413 (sheet, section 13.16)
 MAX_PARAMETERS = 1000
-SURVEY_PATH = "/simulator/survey"
-# A document to send calls to before one has written any: it asks one question, and takes one digit.
-SURVEY = (
-    '<Response><Gather numDigits="1"><Say>How satisfied were you, from one to five?</Say></Gather>'
-    "<Say>Thank you. Goodbye.</Say></Response>"
-)
-SURVEY_THANKS = "<Response><Say>Thank you. Goodbye.</Say></Response>"
-READING = frozenset({"GET", "HEAD"})
 SECRET_NAMES = frozenset({"authorization", "cookie"})
 
 Form = Mapping[str, tuple[str, ...]]
@@ -60,7 +49,7 @@ class Api:
         self._switch = switch
         self._chance = chance
         self._created = wall()
-        self._survey_path = f"{settings.base_path}{SURVEY_PATH}"
+        self._survey_path = f"{settings.base_path}{survey.PATH}"
         self._running = 0
         self._count = 0
         self._forms: dict[int, Form] = {}  # of the requests under way
@@ -107,9 +96,7 @@ class Api:
     async def _checked(self, request: web.Request, handler: Handler, running: int) -> web.StreamResponse:
         try:
             if request.path != self._survey_path:
-                self._authenticate(request)
-                self._check_standing(request)
-                _refuse_browsers(request)
+                self._admit(request)
             if self._settings.concurrency and running > self._settings.concurrency:
                 raise ApiError(20429)  # not processed (ERR 20429)
             if self._settings.latency:
@@ -139,34 +126,12 @@ class Api:
             response.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
         return response
 
-    def _authenticate(self, request: web.Request) -> None:
-        """Let in the account with its token and the API key with its secret; this comes before existence."""
-        scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
-        try:
-            pair = base64.b64decode(encoded.strip(), validate=True)
-        except (binascii.Error, ValueError):
-            pair = b""
-        settings = self._settings
-        of_account = hmac.compare_digest(pair, f"{settings.account_sid}:{settings.auth_token}".encode())
-        of_key = hmac.compare_digest(pair, f"{settings.api_key}:{settings.api_secret}".encode())
-        if scheme.lower() != "basic" or not (of_account or of_key):
-            raise ApiError(20003)
-        if of_key and not of_account and self._is_of_account(request):
-            raise ApiError(20003)  # a standard key has no access to /Accounts (AI:twilio-iam-auth-setup)
-        account = request.match_info.get("account")
-        if account is not None and account != settings.account_sid:
-            raise ApiError(20404, request.path)  # what live Twilio says of another account in the path
-
-    def _check_standing(self, request: web.Request) -> None:
-        """Refuse what a suspended account may not do, and what test credentials may not (ERR 20403, 20008)."""
-        settings = self._settings
-        if settings.account_status != ACTIVE and not self._is_of_account(request):
-            raise ApiError(20403, f"Account is {settings.account_status}")
-        if settings.test_credentials and request.match_info.handler != self._create:
-            raise ApiError(20008)
-
-    def _is_of_account(self, request: web.Request) -> bool:
-        return request.match_info.handler == self._account
+    def _admit(self, request: web.Request) -> None:
+        handler = request.match_info.handler
+        of_account = handler == self._account
+        admission.authenticate(request, self._settings, of_account=of_account)
+        admission.check_standing(self._settings, of_account=of_account, creates=handler == self._create)
+        admission.refuse_browsers(request)
 
     def _record(self, request: web.Request, status: int, form: Form) -> None:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in SECRET_NAMES}
@@ -266,14 +231,5 @@ class Api:
     async def _survey(self, request: web.Request) -> web.Response:
         """Answer as an application of one's own would: to a Gather's digits with thanks. It needs no credentials."""
         form = await self._form(request)
-        document = SURVEY_THANKS if "Digits" in form or "Digits" in request.query else SURVEY
-        return web.Response(text=document, content_type="text/xml")
-
-
-def _refuse_browsers(request: web.Request) -> None:
-    """Let no page that someone has open place or move calls here: the usual credentials are known to every page."""
-    if request.method in READING:
-        return
-    page = any(name in request.headers for name in ("Origin", "Referer", "Sec-Fetch-Site"))
-    if page:
-        raise ApiError(20403, "Requests from a browser page are not accepted here")
+        has_digits = "Digits" in form or "Digits" in request.query
+        return web.Response(text=survey.THANKS if has_digits else survey.QUESTION, content_type="text/xml")
