@@ -33,7 +33,7 @@ class Storm(Notes):
 
 async def test_a_storm_is_drawn_while_it_lasts() -> None:
     held: list[Picture] = []
-    held.append(Picture(header=lambda: HEADER, look=list))
+    held.append(Picture(header=lambda: HEADER))
     view = Storm(held)
     for _ in range(2 * AT_ONCE):
         view.blow()

@@ -8,9 +8,10 @@ asyncio is imported where it is needed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Generic, TypeVar, TypeVarTuple
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -36,6 +37,20 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
     import asyncio
 
     return await asyncio.wrap_future(beside(work))
+
+
+@asynccontextmanager
+async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run some work in the event loop until the block is left; nobody hears then of what went wrong with it."""
+    import asyncio
+
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class AfterTurn(Generic[*Ts]):

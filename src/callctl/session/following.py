@@ -10,8 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from callctl import presence
-from callctl.actions import ActionEvent
-from callctl.background import in_daemon_thread
+from callctl.background import alongside, in_daemon_thread
 from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.session.picture import Picture
@@ -34,10 +33,10 @@ class Follower:
     ) -> None:
         """Prepare; nothing is opened yet. ``record`` is that of the watch that listens."""
         self._settings, self._plan, self._record, self._now = settings, plan, record, now
-        self._picture = Picture(header=self.header, look=self._new_actions)
+        self._picture = Picture(header=self.header)
         self._reader: Reader | None = None
         self._view: View | None = None
-        self._last_event = self._last_action = 0
+        self._last_event = 0
         self._shown = 0
         self._last_at: datetime | None = None
         self._trouble: str | None = None
@@ -51,8 +50,7 @@ class Follower:
         """
         path = Path(self._record.store) if self._record.store else self._settings.store
         self._reader = reader = Reader.open(path, world=self._settings.world)
-        self._last_event, self._last_action = reader.last_event_id(), reader.last_action_id()
-        self._picture.know(reader.replay(since=self._now() - self._plan.since, up_to=self._last_event))
+        self._last_event = self._picture.know(reader, since=self._now() - self._plan.since)
         where = urlsplit(self._record.health_url)
         return Ready(
             host=where.hostname or "",
@@ -68,13 +66,8 @@ class Follower:
     async def run(self, view: View) -> None:
         """Show events as they are stored until ``stop`` is called."""
         self._view = view
-        beside = [asyncio.create_task(work) for work in (self._read(), self._look_after())]
-        try:
+        async with alongside(self._read(), self._look_after()):
             await self._picture.run(view)
-        finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
 
     def stop(self) -> None:
         """Let ``run`` return; may be called more than once."""
@@ -116,16 +109,6 @@ class Follower:
         if text is not None and text != self._trouble:
             self._picture.trouble(text)
         self._trouble = text
-
-    def _new_actions(self) -> list[ActionEvent]:
-        if self._reader is None:
-            return []
-        try:
-            found = self._reader.actions_after(self._last_action)
-        except StoreError:
-            return []
-        self._last_action = found[-1][0] if found else self._last_action
-        return [action for _, action in found]
 
     def header(self) -> Header:
         """Return what the first line of the table says now."""

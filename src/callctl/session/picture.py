@@ -7,12 +7,14 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
 from callctl.actions import REHEARSED, ActionEvent
 from callctl.background import in_daemon_thread
 from callctl.board import Board, Change, Snapshot
+from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.masking import masked
 from callctl.views.header import Header
@@ -27,6 +29,22 @@ _PAGE = 1000  # events read from the store at a time
 
 
 Telling = Callable[[View, str], None]
+
+
+class Memory(Protocol):
+    """What is needed of the store. Everything raises StoreError."""
+
+    def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
+        """Yield the events of what was touched since, but nothing that came after ``up_to``."""
+
+    def last_event_id(self) -> int:
+        """Return the id of the newest event."""
+
+    def last_action_id(self) -> int:
+        """Return the id of the newest action."""
+
+    def actions_after(self, action_id: int) -> list[tuple[int, ActionEvent]]:
+        """Return what was asked of calls after one action, with the ids."""
 
 
 class Rules(Protocol):
@@ -50,17 +68,13 @@ class Rules(Protocol):
 
 
 class Picture:
-    """The board and what is to be told of it. ``look`` is called before each frame and brings actions and more news."""
+    """The board and what is to be told of it: events as they are put in, and what the store tells of actions."""
 
-    def __init__(
-        self,
-        *,
-        header: Callable[[], Header],
-        look: Callable[[], Sequence[ActionEvent]],
-        rules: Rules | None = None,
-    ) -> None:
+    def __init__(self, *, header: Callable[[], Header], rules: Rules | None = None) -> None:
         self.board = Board()
-        self._header, self._look, self._rules = header, look, rules
+        self._header, self._rules = header, rules
+        self._memory: Memory | None = None
+        self._last_action = 0
         self._queue: deque[CallEvent] = deque()
         self._told: deque[tuple[Telling, str]] = deque()
         self._wake = asyncio.Event()
@@ -72,9 +86,17 @@ class Picture:
         self.recalled: int | None = 0  # events that were read so far; None once all were
         self._next_progress = 0.0
 
-    def know(self, events: Iterator[CallEvent]) -> None:
-        """Have ``run`` begin with what the store knows; it is read in another thread. What is new waits for that."""
-        self._known = events
+    def know(self, memory: Memory, *, since: datetime) -> int:
+        """Have ``run`` begin with what the store knows by now; return the id of the last event of that.
+
+        It is read in another thread, and what is new waits for that. What is asked of calls from now on is news.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        self._memory, self._last_action, last = memory, memory.last_action_id(), memory.last_event_id()
+        self._known = memory.replay(since=since, up_to=last)
+        return last
 
     def event(self, event: CallEvent) -> None:
         """Take an event for the board; it is told of with the next frame."""
@@ -160,7 +182,7 @@ class Picture:
 
     async def _show_news(self, view: View) -> None:
         """Tell the view what came, and have it draw if there is anything new to see."""
-        actions = [*self._look(), *self._rehearsed()]
+        actions = [*self._asked(), *self._rehearsed()]
         news = bool(self._queue or self._told or actions)
         for action in actions:
             view.action(action)
@@ -183,6 +205,17 @@ class Picture:
         while self._told:
             how, text = self._told.popleft()
             how(view, text)
+
+    def _asked(self) -> list[ActionEvent]:
+        """Return what commands and rules have asked of calls since the last look; they write it to the store."""
+        if self._memory is None:
+            return []
+        try:
+            found = self._memory.actions_after(self._last_action)
+        except StoreError:
+            return []  # told when the next event can't be kept, or read; a watch that can't read goes on listening
+        self._last_action = found[-1][0] if found else self._last_action
+        return [action for _, action in found]
 
     def _rehearsed(self) -> list[ActionEvent]:
         """Return what the rules would have done, and note what they could not do; the store tells what was done."""

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from callctl import __version__, presence
-from callctl.actions import ActionEvent
+from callctl.background import alongside
 from callctl.board import Snapshot
-from callctl.errors import PortTakenError, StoreError
+from callctl.errors import PortTakenError
 from callctl.events import CallEvent
 from callctl.listener import Listener
 from callctl.poller import Poller, Source
@@ -26,9 +26,8 @@ from callctl.session.picture import Picture, Rules
 from callctl.session.plan import Plan, PortHeldError, Ready
 from callctl.session.reach import Reach
 from callctl.session.retention import Retention
-from callctl.session.unheard import Asked, Here, Unheard
+from callctl.session.silent_calls import Asked, Here, SilentCalls
 from callctl.settings import Settings
-from callctl.store.reader import Reader
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
 from callctl.views.view import View
@@ -62,7 +61,7 @@ class Session:
         self._asked = asked
         self._keys = None if plan.unverified else settings.signing_keys
         self.nonce = secrets.token_hex(16)
-        self._picture = Picture(header=self.header, look=self._new_actions, rules=rules)
+        self._picture = Picture(header=self.header, rules=rules)
         self._rules = rules
         self._behind = BehindWatch(
             plan.documents, plan.forward_to, note=self._picture.note, trouble=self._picture.trouble
@@ -73,7 +72,6 @@ class Session:
         self._reach: Reach | None = None
         self._retention: Retention | None = None
         self._view: View | None = None
-        self._last_action = 0
 
     async def start_up(self) -> Ready:
         """Open the store, listen, open the way from Twilio, leave the record for ``place``.
@@ -93,7 +91,7 @@ class Session:
     async def _start_up(self) -> Ready:
         self._yield_to_holder()  # before the store is opened: who follows writes nothing
         self._store = SqliteStore(self._settings.store, world=self._settings.world)
-        self._recall(self._store.reader)
+        self._picture.know(self._store.reader, since=self._now() - self._plan.since)
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
@@ -104,11 +102,6 @@ class Session:
         presence.announce(self._settings.state_dir, self._settings.world, self._record(ready))
         self._retention = self._make_retention(self._store)
         return ready
-
-    def _recall(self, reader: Reader) -> None:
-        """Have all that is in the store before anything is listened to be known; what comes is told as news."""
-        self._last_action, last, since = reader.last_action_id(), reader.last_event_id(), self._now() - self._plan.since
-        self._picture.know(reader.replay(since=since, up_to=last))
 
     def _make_retention(self, store: SqliteStore) -> Retention:
         days, since = self._plan.keep_days, self._plan.since
@@ -194,19 +187,12 @@ class Session:
             StoreError: The store can't be read.
         """
         self._view = view
-        beside = [asyncio.create_task(self._compare_and_trim())]
-        if self._reach is not None:
-            beside.append(asyncio.create_task(self._reach.run()))
-        try:
+        async with alongside(self._compare_and_trim(), *([self._reach.run()] if self._reach is not None else [])):
             await self._picture.run(view)
-        finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _compare_and_trim(self) -> None:
         """Do what needs to know all that the store knows, until cancelled."""
-        beside = (self._comparing(), self._unheard())  # the latter looks at what is placed from now on
+        beside = (self._comparing(), self._silent_calls())  # the latter looks at what is placed from now on
         await self._picture.is_whole.wait()
         work = [one.run() for one in beside if one is not None]
         if self._retention is not None:
@@ -225,11 +211,11 @@ class Session:
             now=self._now,
         )
 
-    def _unheard(self) -> Unheard | None:
+    def _silent_calls(self) -> SilentCalls | None:
         store, listener, reach = self._store, self._listener, self._reach
         if self._asked is None or store is None or listener is None or reach is None:
             return None
-        return Unheard(
+        return SilentCalls(
             store.reader,
             self._asked,
             here=lambda: Here(listener.callback_url, reach.deaf),
@@ -247,17 +233,6 @@ class Session:
     async def _keep(self, event: CallEvent) -> None:
         if self._store is not None:
             self._take(event, await self._store.append_async(event))
-
-    def _new_actions(self) -> list[ActionEvent]:
-        """Return what commands have asked of calls since the last look; they write it to the store."""
-        if self._store is None:
-            return []
-        try:
-            found = self._store.reader.actions_after(self._last_action)
-        except StoreError:
-            return []  # told when the next event can't be kept; a watch that can't read goes on listening
-        self._last_action = found[-1][0] if found else self._last_action
-        return [action for _, action in found]
 
     def header(self) -> Header:
         """Return what the first line of the table says now."""

@@ -57,7 +57,7 @@ class Here:
     deaf: str | None
 
 
-class Unheard:
+class SilentCalls:
     """Looks for silent calls, one at a time."""
 
     def __init__(

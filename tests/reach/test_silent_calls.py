@@ -31,7 +31,7 @@ PLAN = Plan("127.0.0.1", 0)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let silence be noticed after a second, and REST be asked often."""
     monkeypatch.setattr("callctl.silence.AFTER", timedelta(seconds=1))
-    monkeypatch.setattr("callctl.session.unheard.LOOK", 0.1)
+    monkeypatch.setattr("callctl.session.silent_calls.LOOK", 0.1)
     monkeypatch.setattr("callctl.session.comparing.INTERVAL", 0.3)
 
 
