@@ -40,6 +40,17 @@ class Opened:
                 self._open_anew()
             yield self.connection
 
+    @contextmanager
+    def changed(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection that writes: what is done with it is done as one when the block is left, or not at all.
+
+        Raises:
+            StoreError: It can't be opened or locked for writing, or what is done with it fails.
+        """
+        with self.used("write to") as connection, connection:  # the connection's own block commits or rolls back
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:

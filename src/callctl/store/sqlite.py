@@ -128,7 +128,7 @@ class SqliteStore:
         Raises:
             StoreError: It could not be kept.
         """
-        with self._opened.used("write to") as connection:
+        with self._opened.changed() as connection:
             connection.execute(
                 "INSERT INTO placed (world, sid, at) VALUES (?, ?, ?)"
                 " ON CONFLICT (world) DO UPDATE SET sid = excluded.sid, at = excluded.at",
@@ -167,8 +167,7 @@ class SqliteStore:
             (self._world, action.call_sid, microseconds(action.at), json.dumps(action.to_record()))
             for action in actions
         ]
-        with self._opened.used("write to") as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._opened.changed() as connection:
             connection.executemany("INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)", rows)
 
     def intend(self, call_sids: Iterable[str], *, until: datetime) -> None:
@@ -202,8 +201,7 @@ class SqliteStore:
             StoreError: They could not be deleted.
         """
         chosen = "SELECT id FROM calls WHERE world = ? AND last_at < ? ORDER BY last_at LIMIT ?"
-        with self._opened.used("write to") as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._opened.changed() as connection:
             rows = connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
             connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
             connection.executemany("DELETE FROM calls WHERE id = ?", rows)

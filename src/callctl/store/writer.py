@@ -7,64 +7,30 @@ another thread costs more than writing a row.
 
 from __future__ import annotations
 
-import json
 import queue
-import sqlite3
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.errors import StoreError
-from callctl.events import CallEvent, microseconds
+from callctl.events import CallEvent
 from callctl.store.opened import Opened
-from callctl.store.schema import plain, short_key
+from callctl.store.rows import CHUNK, Row, insert
 
 if TYPE_CHECKING:
     import asyncio
 
 # So many events at most share a commit: enough to make its cost small, few enough to stay quick.
 _GROUP = 256
-# So many rows at most go to SQLite in one statement; eight values each, of the 999 that old builds of it allow.
-_CHUNK = 64
-
-# Rows go to SQLite many at a time: each step of a statement gives up Python's lock and must win it back from the busy
-# event loop. A statement has room for 1, 4, 16 or 64 rows; those without a SID are filling.
-_UPSERT_CALLS = """
-    INSERT INTO calls (world, sid, parent_sid, status, standing, is_final, last_at)
-    SELECT ?1, column1, column2, column3, column4, column5, column6
-    FROM (VALUES {rows}) WHERE column1 IS NOT NULL
-    ON CONFLICT (world, sid) DO UPDATE SET
-        parent_sid = coalesce(parent_sid, excluded.parent_sid),
-        status = CASE WHEN excluded.standing > standing THEN excluded.status ELSE status END,
-        is_final = is_final OR excluded.is_final,
-        last_at = max(last_at, excluded.last_at),
-        standing = max(standing, excluded.standing)
-"""
-# CROSS JOIN keeps the order of the rows: ids rise in the order of arrival.
-_INSERT_EVENTS = """
-    INSERT INTO events (call_id, key, record)
-    SELECT calls.id, told.column2, told.column3
-    FROM (VALUES {rows}) AS told CROSS JOIN calls ON calls.world = ?1 AND calls.sid = told.column1
-    WHERE true
-    ON CONFLICT DO NOTHING
-"""
-_LAST_KEYS = "SELECT json_group_array(key) FROM (SELECT key FROM events ORDER BY id DESC LIMIT ?)"
-
-_Call = tuple[str, str | None, str, str, int, int]
-_NO_CALL = (None,) * 6
-_NO_EVENT = (None,) * 3
 
 
 class _Entry(NamedTuple):
     """An event made ready to be written, and the future of the one who waits for it."""
 
-    call: _Call
-    key: str
-    record: str
+    row: Row
     waiting: Future[bool] | asyncio.Future[bool]
 
 
@@ -89,7 +55,7 @@ class GroupWriter:
         Raises:
             StoreError: The writer is closed.
         """
-        entry = _entry(event, waiting)
+        entry = _Entry(Row.of(event), waiting)
         with self._gate:
             self._gather(entry)
             self._hand_over()
@@ -100,7 +66,7 @@ class GroupWriter:
         Raises:
             StoreError: The writer is closed.
         """
-        entry, loop = _entry(event, waiting), waiting.get_loop()
+        entry, loop = _Entry(Row.of(event), waiting), waiting.get_loop()
         with self._gate:
             self._gather(entry)
             if self._turn_of is not loop:
@@ -158,84 +124,18 @@ class GroupWriter:
 
     def _settle(self, entries: Sequence[_Entry]) -> None:
         try:
-            outcomes: Sequence[bool | StoreError] = self._commit(entries)
+            outcomes: Sequence[bool | StoreError] = self._commit([entry.row for entry in entries])
         except StoreError as error:
             # One exception each: a shared one would gather the tracebacks of all who raise it.
             outcomes = [StoreError(error.message, hint=error.hint) for _ in entries]
         _tell([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
 
-    def _commit(self, entries: Sequence[_Entry]) -> list[bool]:
+    def _commit(self, rows: Sequence[Row]) -> list[bool]:
         outcomes: list[bool] = []
-        with self._opened.used("write to") as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                for start in range(0, len(entries), _CHUNK):
-                    outcomes += self._insert(connection, entries[start : start + _CHUNK])
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # a full disk may have ended it already
-                    connection.execute("ROLLBACK")
-                raise
+        with self._opened.changed() as connection:
+            for start in range(0, len(rows), CHUNK):
+                outcomes += insert(connection, rows[start : start + CHUNK], world=self._world)
         return outcomes
-
-    def _insert(self, connection: sqlite3.Connection, entries: Sequence[_Entry]) -> list[bool]:
-        """Write rows; tell of each event whether it was new."""
-        upsert, insert, room = _statements(len(entries))
-        values: list[object] = [self._world]
-        for entry in entries:
-            values += entry.call
-        values += _NO_CALL * (room - len(entries))
-        connection.execute(upsert, values)
-        values = [self._world]
-        for call, key, record, _ in entries:
-            values += (call[0], key, record)
-        values += _NO_EVENT * (room - len(entries))
-        inserted = connection.execute(insert, values).rowcount
-        if inserted == len(entries):
-            return [True] * inserted
-        (keys,) = connection.execute(_LAST_KEYS, (inserted,)).fetchone()
-        return _first_of_each(entries, set(json.loads(keys)))
-
-
-def _statements(count: int) -> tuple[str, str, int]:
-    """Return the statements for ``count`` rows, and for how many they have room."""
-    room = 1
-    while room < count:
-        room *= 4
-    return *_written(room), room
-
-
-@cache
-def _written(room: int) -> tuple[str, str]:
-    def rows(width: int) -> str:
-        # The first value is the world, wherever it stands.
-        return ",".join(
-            f"({','.join(f'?{2 + row * width + column}' for column in range(width))})" for row in range(room)
-        )
-
-    return _UPSERT_CALLS.format(rows=rows(6)), _INSERT_EVENTS.format(rows=rows(3))
-
-
-def _entry(event: CallEvent, waiting: Future[bool] | asyncio.Future[bool]) -> _Entry:
-    parent = event.parent_call_sid
-    call = (
-        plain(event.call_sid),
-        None if parent is None else plain(parent),
-        plain(event.status),
-        event.order,
-        int(event.is_final),
-        microseconds(event.received_at),
-    )
-    return _Entry(call, short_key(event.key), event.to_record(), waiting)
-
-
-def _first_of_each(entries: Sequence[_Entry], new: set[str]) -> list[bool]:
-    """Tell of each entry whether it was new; of several with one key only the first is."""
-    outcomes = []
-    for entry in entries:
-        outcomes.append(entry.key in new)
-        new.discard(entry.key)
-    return outcomes
 
 
 def _tell(outcomes: Sequence[tuple[Future[bool] | asyncio.Future[bool], bool | StoreError]]) -> None:

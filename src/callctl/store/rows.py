@@ -1,0 +1,113 @@
+"""Events as rows: what of one is written, and how many go to SQLite at a time.
+
+Each step of a statement gives up Python's lock and must win it back from the busy event loop, hence few statements with
+many rows. A statement has room for 1, 4, 16 or 64 of them; those without a SID are filling.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+from callctl.events import CallEvent, microseconds
+from callctl.store.schema import plain, short_key
+
+# So many rows at most go to SQLite in one statement; six values each, of the 999 that old builds of it allow.
+CHUNK = 64
+
+_UPSERT_CALLS = """
+    INSERT INTO calls (world, sid, parent_sid, status, standing, is_final, last_at)
+    SELECT ?1, column1, column2, column3, column4, column5, column6
+    FROM (VALUES {rows}) WHERE column1 IS NOT NULL
+    ON CONFLICT (world, sid) DO UPDATE SET
+        parent_sid = coalesce(parent_sid, excluded.parent_sid),
+        status = CASE WHEN excluded.standing > standing THEN excluded.status ELSE status END,
+        is_final = is_final OR excluded.is_final,
+        last_at = max(last_at, excluded.last_at),
+        standing = max(standing, excluded.standing)
+"""
+# CROSS JOIN keeps the order of the rows: ids rise in the order of arrival.
+_INSERT_EVENTS = """
+    INSERT INTO events (call_id, key, record)
+    SELECT calls.id, told.column2, told.column3
+    FROM (VALUES {rows}) AS told CROSS JOIN calls ON calls.world = ?1 AND calls.sid = told.column1
+    WHERE true
+    ON CONFLICT DO NOTHING
+"""
+_LAST_KEYS = "SELECT json_group_array(key) FROM (SELECT key FROM events ORDER BY id DESC LIMIT ?)"
+
+_Call = tuple[str, str | None, str, str, int, int]
+_NO_CALL = (None,) * 6
+_NO_EVENT = (None,) * 3
+
+
+class Row(NamedTuple):
+    """An event made ready to be written: what it tells of its call, its key, and the whole of it."""
+
+    call: _Call
+    key: str
+    record: str
+
+    @classmethod
+    def of(cls, event: CallEvent) -> Row:
+        """Return the row of an event."""
+        parent = event.parent_call_sid
+        call = (
+            plain(event.call_sid),
+            None if parent is None else plain(parent),
+            plain(event.status),
+            event.order,
+            int(event.is_final),
+            microseconds(event.received_at),
+        )
+        return cls(call, short_key(event.key), event.to_record())
+
+
+def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> list[bool]:
+    """Write rows, at most ``CHUNK``; tell of each event whether it was new."""
+    upsert_calls, insert_events, room = _statements(len(rows))
+    values: list[object] = [world]
+    for row in rows:
+        values += row.call
+    values += _NO_CALL * (room - len(rows))
+    connection.execute(upsert_calls, values)
+    values = [world]
+    for call, key, record in rows:
+        values += (call[0], key, record)
+    values += _NO_EVENT * (room - len(rows))
+    inserted = connection.execute(insert_events, values).rowcount
+    if inserted == len(rows):
+        return [True] * inserted
+    (keys,) = connection.execute(_LAST_KEYS, (inserted,)).fetchone()
+    return _first_of_each(rows, set(json.loads(keys)))
+
+
+def _statements(count: int) -> tuple[str, str, int]:
+    """Return the statements for ``count`` rows, and for how many they have room."""
+    room = 1
+    while room < count:
+        room *= 4
+    return *_written(room), room
+
+
+@cache
+def _written(room: int) -> tuple[str, str]:
+    def rows(width: int) -> str:
+        # The first value is the world, wherever it stands.
+        return ",".join(
+            f"({','.join(f'?{2 + row * width + column}' for column in range(width))})" for row in range(room)
+        )
+
+    return _UPSERT_CALLS.format(rows=rows(6)), _INSERT_EVENTS.format(rows=rows(3))
+
+
+def _first_of_each(rows: Sequence[Row], new: set[str]) -> list[bool]:
+    """Tell of each row whether it was new; of several with one key only the first is."""
+    outcomes = []
+    for row in rows:
+        outcomes.append(row.key in new)
+        new.discard(row.key)
+    return outcomes
