@@ -128,7 +128,7 @@ def place(
         )
 
     if watch and not dry_run:
-        from callctl.cli.following import place_and_watch
+        from callctl.cli.place_watch import place_and_watch
 
         place_and_watch(
             runtime,
@@ -210,7 +210,7 @@ def _wait(
     limit: float | None,
 ) -> None:
     """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
-    from callctl.cli.unheard import looker_for
+    from callctl.cli.place_wait import looker_for
     from callctl.cli.wait import WatchedStore, waiter_for
 
     try:

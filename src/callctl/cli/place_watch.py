@@ -15,7 +15,7 @@ from callctl.cli.checks import check_reachable, signing_trouble
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
 from callctl.masking import masked
-from callctl.operations.following import Follower
+from callctl.operations.family_watch import FamilyWatch
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
 
@@ -52,7 +52,7 @@ def place_and_watch(
         dial_action: What ``--then`` says.
 
     Raises:
-        CallctlError: The call could not be placed, or nothing could be set up to follow it.
+        CallctlError: The call could not be placed, or nothing could be set up to watch it.
         KeyboardInterrupt: Ctrl-C; the call goes on.
     """
     call, snapshot = asyncio.run(
@@ -87,17 +87,17 @@ async def _place_and_watch(
         call = await in_daemon_thread(lambda: gateway.place(request))
         remember_placed(runtime, settings, call, request, dial_action=dial_action)
         with _open_shown(runtime, settings, told, call) as shown:
-            follower = Follower(
+            watch = FamilyWatch(
                 call,
                 world=settings.world,
                 memory=store.reader,
-                asked=Family(gateway),
+                asked=AskedOfRest(gateway),
                 shown=shown,
                 now=runtime.now,
                 sleep=asyncio.sleep,
             )
-            with stop_on_signals(follower.stop):
-                return call, await follower.run()
+            with stop_on_signals(watch.stop):
+                return call, await watch.run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Liste
     from callctl.listener import Listener
 
     def leave_to_the_store(_event: CallEvent, _is_new: bool) -> None:
-        """Do nothing: the follower reads the store."""
+        """Do nothing: who watches reads the store."""
 
     return Listener(
         host="127.0.0.1",
@@ -162,8 +162,8 @@ def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Liste
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """What the follower asks: the gateway, for the call and its child legs."""
+class AskedOfRest:
+    """What is asked beside callbacks: the gateway, for the call and its child legs."""
 
     gateway: Gateway
 
@@ -208,7 +208,7 @@ def _view(runtime: Runtime, settings: Settings, call: Call) -> View:
 
 
 class OnView:
-    """Shows what the follower finds on a session's view, whose header counts the callbacks."""
+    """Shows what is found on a session's view, whose header counts the callbacks."""
 
     def __init__(self, view: View, header: Header) -> None:
         self._view = view

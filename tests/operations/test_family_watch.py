@@ -1,4 +1,4 @@
-"""Following one call and its legs, with a store, an API and a view that say what the test decides."""
+"""Watching one call and its legs, with a store, an API and a view that say what the test decides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from callctl.board import Change, Snapshot
 from callctl.calls import Call
 from callctl.errors import NetworkError, NotFoundError, StoreError
 from callctl.events import CallEvent
-from callctl.operations.following import Follower
+from callctl.operations.family_watch import FamilyWatch
 
 PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
 
@@ -67,11 +67,11 @@ def child(status: str) -> Call:
     return Call(CHILD, status, parent_call_sid=PARENT)
 
 
-def follow(rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> tuple[Stage, Snapshot]:
+def watched(rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> tuple[Stage, Snapshot]:
     stage = Stage(rounds, broken_store=broken_store)
 
     async def run() -> Snapshot:
-        return await Follower(
+        return await FamilyWatch(
             parent("queued"),
             world="w",
             memory=stage,
@@ -85,7 +85,7 @@ def follow(rounds: list[list[Call] | Exception], *, broken_store: bool = False) 
 
 
 def test_it_ends_only_when_the_last_leg_has_ended() -> None:
-    stage, last = follow([[parent("completed"), child("in-progress")], [parent("completed"), child("completed")]])
+    stage, last = watched([[parent("completed"), child("in-progress")], [parent("completed"), child("completed")]])
     assert [status for sid, status in stage.shown if sid == CHILD] == ["in-progress", "completed"]
     assert (last.live, last.ended) == (0, 2)
     assert stage.drawn[-1].ended == 2
@@ -93,16 +93,16 @@ def test_it_ends_only_when_the_last_leg_has_ended() -> None:
 
 def test_trouble_with_the_api_is_told_once_and_outlived() -> None:
     trouble = NetworkError("nothing answers")
-    stage, last = follow([trouble, trouble, [parent("busy")]])
+    stage, last = watched([trouble, trouble, [parent("busy")]])
     assert stage.notes == ["can't ask REST: nothing answers"]
     assert last.ended == 1
 
 
 def test_a_call_that_rest_does_not_know_yet_is_no_trouble() -> None:
-    stage, _ = follow([NotFoundError("no such call", status=404), [parent("busy")]])
+    stage, _ = watched([NotFoundError("no such call", status=404), [parent("busy")]])
     assert stage.notes == []
 
 
 def test_a_store_that_cannot_be_read_leaves_asking() -> None:
-    _, last = follow([[parent("busy")]], broken_store=True)
+    _, last = watched([[parent("busy")]], broken_store=True)
     assert last.ended == 1

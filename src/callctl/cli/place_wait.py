@@ -1,4 +1,4 @@
-"""What ``place --wait`` says where the call's status callbacks do not come."""
+"""``place --wait``: what it says where the call's status callbacks do not come."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Following one call and its legs until all have ended: what callbacks told, and what REST shows of silent legs.
+"""Watching one call and its legs until all have ended: what callbacks told, and what REST shows of silent legs.
 
 It reads the store, to which a watch (another process, or a listener beside this) writes what callbacks tell. So it
-shows the same wherever the callbacks go, and a call that sends none is followed by asking REST more often.
+shows the same wherever the callbacks go, and a call that sends none is watched by asking REST more often.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Shown(Protocol):
         """Show the legs as they are now."""
 
 
-class Follower:
+class FamilyWatch:
     """One call and its legs, from its placing to the end of the last of them."""
 
     def __init__(
