@@ -23,6 +23,8 @@ Exit codes are the command line's affair (``cli/exits.py``); nothing here knows 
 
 from __future__ import annotations
 
+from typing import Self
+
 from callctl.masking import masked
 
 
@@ -105,6 +107,17 @@ class ApiError(CallctlError):
         self.more_info = more_info
         self.request_id = request_id
 
+    def reworded(self, message: str, *, hint: str | None) -> Self:
+        """Return the same refusal, explained better than the API did."""
+        return type(self)(
+            message,
+            status=self.status,
+            code=self.code,
+            more_info=self.more_info,
+            request_id=self.request_id,
+            hint=hint,
+        )
+
 
 class AuthenticationError(ApiError):
     """The credentials were not accepted (20003), or may not do this (20403, 70051)."""
@@ -120,3 +133,8 @@ class WrongCallStateError(ApiError):
 
 class RateLimitedError(ApiError):
     """Too many requests (429, 20429); Twilio never processed this one."""
+
+
+def why_no_text(error: OSError | UnicodeDecodeError) -> str:
+    """Return why a text file can't be read or written."""
+    return getattr(error, "strerror", None) or "not a text file"

@@ -185,17 +185,14 @@ def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, 
 
 
 def _tell_of_parent(runtime: Runtime, memory: Memory, call: Call, *, parent: str) -> None:
-    left = memory.left_dial(call.sid)
-    if left is not None:
-        from callctl.operations.redirecting import clock
+    from callctl.operations.redirecting import effect_on_parent
 
-        does = f"goes on: this leg was redirected out of its Dial at {clock(left)}"
-    else:
-        # A leg that nobody answered may be one of several that the Dial rings.
-        unless = "" if call.status == CallStatus.COMPLETED else ", unless the Dial still rings another leg"
-        does = f"goes on with the Dial's action, else with its next verb, else hangs up{unless}"
+    left = memory.left_dial(call.sid)
+    # A leg that nobody answered may be one of several that the Dial rings.
+    may_ring_others = left is None and call.status != CallStatus.COMPLETED
+    unless = ", unless the Dial still rings another leg" if may_ring_others else ""
     runtime.say(
-        f"callctl: its parent {parent} {does}\n"
+        f"callctl: its parent {parent} {effect_on_parent(left)}{unless}\n"
         f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once"
     )
 

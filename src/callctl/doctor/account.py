@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from callctl.calls import Call
+from callctl.doctor.refusals import CONSOLE, diagnosed, with_source
 from callctl.doctor.values import suspect
 from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
 from callctl.findings import Finding, fine, skipped, warning, wrong
 from callctl.gateway import Account
 from callctl.policies.engine import FRESH
-from callctl.settings import ENVIRONMENT, Settings
+from callctl.settings import Settings
 
-_CONSOLE = "https://console.twilio.com"
 # The Date header has whole seconds, and a reply takes its time: less than this says nothing.
 _EXACT = timedelta(seconds=3)
 
@@ -86,7 +86,7 @@ def _check_kind(settings: Settings) -> None:
     settings.credentials()
     trouble = suspect(settings)
     if trouble is not None and " is the SID of " in trouble:
-        raise SettingsError(trouble, hint=f"account SID and auth token stand on the first page of {_CONSOLE}")
+        raise SettingsError(trouble, hint=f"account SID and auth token stand on the first page of {CONSOLE}")
 
 
 def _open(settings: Settings, api: Api) -> Opened:
@@ -109,70 +109,12 @@ def _closed(settings: Settings, error: CallctlError) -> Iterator[Finding]:
         return
     if isinstance(error, ApiError):
         yield fine("api", f"{settings.api_url} answers{'' if settings.is_twilio else ' (not Twilio)'}")
-        error = _diagnosed(settings, error)
+        error = diagnosed(settings, error)
     else:
         yield skipped("api", "not asked: there is nothing to sign in with")
-        error = _with_source(settings, error)
+        error = with_source(settings, error)
     yield wrong("credentials", error)
     yield from (skipped(name, "not checked: the credentials open nothing") for name in ("account", "key"))
-
-
-def _with_source(settings: Settings, error: CallctlError) -> CallctlError:
-    """Add where credentials were looked for: what another source has does not count beside them."""
-    identity = {settings.sources[name] for name in settings.sources if name.startswith("TWILIO_")} - {"flag"}
-    if not error.message.startswith("missing") or len(identity) != 1:
-        return error
-    source = identity.pop()
-    where = "the environment" if source == ENVIRONMENT else source
-    rest = "they are taken all from one place, and it has only some of them; add the others there"
-    return SettingsError(f"{error.message} in {where}", hint=rest)
-
-
-def _diagnosed(settings: Settings, error: ApiError) -> ApiError:
-    """Return a refusal with its likeliest cause; the same kind of error, with the same code."""
-    trouble = suspect(settings)
-    host = settings.api_url.partition("://")[2]
-    if error.code == "20008":
-        text, fix = "these are test credentials", error.hint
-    elif isinstance(error, NotFoundError):
-        text, fix = (
-            f"{host} knows no such account",
-            f"copy the account SID again from {_CONSOLE}; check the API address",
-        )
-    elif error.status == 403 or error.code in ("20403", "70051"):
-        text = f"recognised, but may not do this: {error.message}"
-        fix = f"the account is suspended or closed ({_CONSOLE} says why), or a restricted key lacks calls"
-    elif error.status != 401 and error.code != "20003":
-        return error
-    elif trouble is not None:
-        text, fix = f"not accepted: {trouble}", f"correct it: {_CONSOLE} has a button that copies it"
-    else:
-        text, fix = _mismatch(settings)
-    return type(error)(
-        text,
-        status=error.status,
-        code=error.code,
-        more_info=error.more_info,
-        request_id=error.request_id,
-        hint=fix,
-    )
-
-
-def _mismatch(settings: Settings) -> tuple[str, str]:
-    """Say what to look for where each part has the right form, yet they are refused (ERR 20003)."""
-    regional = f"; in {settings.region} only what was made there is accepted" if settings.region else ""
-    if settings.api_key:
-        return (
-            "not accepted: the API key and its secret do not belong together, or not to this account",
-            f"make a new key at {_CONSOLE} (API keys & tokens): a secret is shown only once; the old one may have been "
-            f"deleted{regional}",
-        )
-    named = settings.named("TWILIO_AUTH_TOKEN")
-    return (
-        f"not accepted: account SID and {named} do not belong together",
-        f"one of them is mistyped, or the token was changed: copy both again from {_CONSOLE}; a suspended account is "
-        f"refused in the same way{regional}",
-    )
 
 
 def _account(settings: Settings, opened: Opened) -> Finding:
@@ -183,7 +125,7 @@ def _account(settings: Settings, opened: Opened) -> Finding:
     kind = f" ({account.type})" if account.type else ""
     text = f"“{account.name}”, {account.status or 'of unknown status'}{kind}"
     if account.status in ("suspended", "closed"):
-        return wrong("account", CallctlError(text, hint=f"no call can be placed or changed; {_CONSOLE} says why"))
+        return wrong("account", CallctlError(text, hint=f"no call can be placed or changed; {CONSOLE} says why"))
     if account.type == "Trial":
         return warning("account", text, fix="a trial account calls verified numbers only")
     sub = settings.account_sid != account.owner_sid and account.owner_sid
@@ -234,7 +176,7 @@ def _not_signing(settings: Settings, name: str, refused: AuthenticationError | N
     what = "which the account does not accept" if refused else "which is not the account's primary token"
     return CallctlError(
         f"callbacks are verified with {name}, {what}: each will be refused",
-        hint=f"set it to the primary auth token of {settings.account_sid} ({_CONSOLE}); it is what Twilio signs with",
+        hint=f"set it to the primary auth token of {settings.account_sid} ({CONSOLE}); it is what Twilio signs with",
     )
 
 

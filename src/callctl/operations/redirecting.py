@@ -48,7 +48,7 @@ def foresee(relatives: Relatives, *, left: Callable[[str], datetime | None]) -> 
     if relatives.children:
         return [OtherLeg(child.sid, "child", _of_child(child, left(child.sid))) for child in relatives.children]
     if relatives.parent_sid is not None:
-        return [OtherLeg(relatives.parent_sid, "parent", _of_parent(left(relatives.call.sid)))]
+        return [OtherLeg(relatives.parent_sid, "parent", effect_on_parent(left(relatives.call.sid)))]
     return []
 
 
@@ -58,7 +58,8 @@ def _of_child(child: Call, left: datetime | None) -> str:
     return f"{_doing(child)}: drops, and the Dial's action is asked as well"
 
 
-def _of_parent(left: datetime | None) -> str:
+def effect_on_parent(left: datetime | None) -> str:
+    """Return what the parent leg does once this one is gone; ``left`` is when it left the ``<Dial>``, if it did."""
     if left is not None:
         return f"goes on: this leg was redirected out of its Dial at {clock(left)}"
     return "goes on with the Dial's action, else with its next verb, else hangs up"
@@ -134,7 +135,7 @@ def redirect(
         call = door.fetch(sid)
     except CallctlError:
         raise answer from None  # the refusal is what counts
-    raise refused(answer, call, command=command, leg=told(), now=now())
+    raise refused(answer, call, command=command, leg=told(), now=now()) from answer
 
 
 def refused(
@@ -144,16 +145,10 @@ def refused(
     # What callbacks told is ahead of REST where the two differ.
     ahead = leg is not None and (leg.is_final or not call.is_final) and leg.status != CallStatus.INITIATED
     status = leg.status if leg is not None and ahead else call.status
-    told = WrongCallStateError(
+    return error.reworded(
         f"{call.sid} can't be redirected: it is {status}{_since(leg, status, now=now)}",
-        status=error.status,
-        code=error.code,
-        more_info=error.more_info,
-        request_id=error.request_id,
         hint=_what_works(call, status, command=command),
     )
-    told.__cause__ = error
-    return told
 
 
 def _since(leg: Leg | None, status: str, *, now: datetime) -> str:
