@@ -19,8 +19,9 @@ START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
 
 
-def sid(number: int) -> str:
-    return f"CA{number:032d}"
+def sid(number: int | str) -> str:
+    """Return the SID of the call with a number; a whole SID as it is."""
+    return number if isinstance(number, str) else f"CA{number:032d}"
 
 
 def moment(seconds: float) -> datetime:
@@ -28,12 +29,12 @@ def moment(seconds: float) -> datetime:
 
 
 def form(
-    call: int,
+    call: int | str,
     status: str,
     *,
     number: int | None = None,
     at: float | None = None,
-    parent: int | None = None,
+    parent: int | str | None = None,
     **more: str,
 ) -> dict[str, str]:
     """Return a callback's form, as Twilio would fill it in, ``at`` seconds after the start of time here."""
@@ -54,7 +55,7 @@ def form(
     return fields | {name: value for name, value in optional.items() if value is not None} | more
 
 
-def event(call: int, status: str, *, received: float | None = None, **fields: Any) -> CallEvent:
+def event(call: int | str, status: str, *, received: float | None = None, **fields: Any) -> CallEvent:
     """Return the event of a callback that arrived ``received`` seconds after the start, or when it fired."""
     arrived = received if received is not None else fields.get("at") or 0
     return told(form(call, status, **fields), received=arrived)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from legs import PARENT, START, board_of, callback, family
+from legs import PARENT, board_of, callback, family
+from telling import START
 
 from callctl.calls import Call
 from callctl.errors import NotFoundError

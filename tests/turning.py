@@ -9,18 +9,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from serving import Site
 from staging import Stage
+from telling import START
 
 from callctl.operations.acting.doorway import Doorway
 from callctl.operations.acting.needs import Door
 from callctl.simulator import Simulator, SimulatorError
-
-START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 
 
 class Slow:

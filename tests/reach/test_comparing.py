@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import pytest
-from legs import START
 from reaching import LIMIT
+from telling import START
 
 from callctl.board import Snapshot
 from callctl.calls import Call

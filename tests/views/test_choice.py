@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from legs import BUSY_CHILD, CALLER, PARENT, SIP_CHILD, START, board_of, callback, family
+from legs import BUSY_CHILD, CALLER, PARENT, SIP_CHILD, board_of, callback, family
 from reaching import Notes
+from telling import START
 
 from callctl.actions import ActionEvent
 from callctl.board import Board

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from legs import BUSY_CHILD, PARENT, SIP_CHILD, START, board_of, callback, family
+from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family
 from rich.text import Text
+from telling import START
 
 from callctl.board import Board
 from callctl.calls import Call
@@ -156,7 +157,7 @@ def test_with_still_more_room_ring_time_talk_time_and_direction_show() -> None:
 def test_a_family_that_ended_a_while_ago_folds_into_one_line() -> None:
     ended = [
         callback(SIP_CHILD, "completed", second=40, sequence=3, parent=PARENT, to="sip:agent@example.com"),
-        callback(PARENT, "completed", second=41, sequence=3, extra={"CallDuration": "38"}),
+        callback(PARENT, "completed", second=41, sequence=3, CallDuration="38"),
     ]
     board = board_of(family() + ended)
     before, after = (START + timedelta(seconds=seconds) for seconds in (60, 200))

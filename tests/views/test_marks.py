@@ -6,7 +6,8 @@ import io
 import json
 from dataclasses import replace
 
-from legs import PARENT, START, callback
+from legs import PARENT, callback
+from telling import START
 
 from callctl.board import Board
 from callctl.calls import Call

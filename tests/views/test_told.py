@@ -7,8 +7,9 @@ import json
 from datetime import timedelta
 
 import pytest
-from legs import START, board_of, family
+from legs import board_of, family
 from rich.console import Console
+from telling import START
 
 from callctl.views.header import Header
 from callctl.views.jsonl import JsonLinesView
