@@ -1,11 +1,13 @@
-"""A web site on loopback: takes status callbacks, and serves documents by path."""
+"""A web site on loopback: takes status callbacks, and serves documents by path. And ports: free ones, and deaf ones."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qsl
 
 Form = list[tuple[str, str]]
@@ -86,3 +88,17 @@ class _Connection(asyncio.Protocol):
 def _length(head: bytes) -> int:
     fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
     return next((int(value) for name, _, value in fields if name.strip().lower() == b"content-length"), 0)
+
+
+def free_port() -> int:
+    """Return a port at which nobody listens; somebody else may begin to."""
+    with deaf_port() as port:
+        return port
+
+
+@contextmanager
+def deaf_port() -> Iterator[int]:
+    """Return a port that refuses every connection until the block is left, and is given to nobody else."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -66,11 +65,6 @@ def account(**fields: str) -> Any:
     """Return the turn that shows this account."""
     usual = {"sid": ACCOUNT, "friendly_name": "Example Ltd", "status": "active", "type": "Full"}
     return reply(200, usual | {"owner_account_sid": ACCOUNT, "auth_token": TOKEN} | fields)
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
 
 
 def direct(monkeypatch: pytest.MonkeyPatch) -> None:

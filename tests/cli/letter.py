@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cli.still import NOON, Still
-from cli.telling import store_of, tell
+from cli.stored import store_of, tell
 from running import Outcome, Streams
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -19,12 +19,12 @@ from cli.checking import (
     checks,
     direct,
     doctor,
-    free_port,
     level,
     with_key,
 )
 from gateway.scripted import Handler, Server, reply
 from running import Callctl, env_for
+from serving import deaf_port
 
 from callctl.simulator import Simulator
 
@@ -189,7 +189,8 @@ class TestKeys:
 
 class TestNetwork:
     def test_nothing_answers(self, callctl: Callctl) -> None:
-        code, found = doctor(callctl, at(f"http://127.0.0.1:{free_port()}"))
+        with deaf_port() as port:
+            code, found = doctor(callctl, at(f"http://127.0.0.1:{port}"))
         assert (code, level(found, "api")) == (6, "error")
         assert "the connection was refused" in found["api"]["text"]
         assert "callctl simulator" in found["api"]["fix"]

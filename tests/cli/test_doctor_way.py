@@ -13,7 +13,6 @@ from cli.checking import (
     TWILIO,
     checks,
     doctor,
-    free_port,
     level,
     no_way_to_twilio,
 )
@@ -21,6 +20,7 @@ from gateway.scripted import Server, reply
 from hearing import sign
 from processes import Piped
 from running import Callctl, env_for
+from serving import free_port
 from telling import form
 
 from callctl.doctor import way as doctor_way

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli.letter import ANSWERS, BUSY, FORMS, GOLDEN, RINGS, Stage, hold_to_the_letter
 from cli.still import NOON, Still
-from cli.telling import store_of
+from cli.stored import store_of
 from running import Outcome
 
 from callctl.actions import ActionEvent

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli.still import NOON, Still
-from cli.telling import store_of, tell
+from cli.stored import store_of, tell
 from gateway.scripted import Handler, Server, call, reply
 from running import Callctl
 

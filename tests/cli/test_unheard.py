@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cli.checking import free_port
 from processes import Piped
 from running import Callctl, env_for
+from serving import deaf_port
 
 from callctl.simulator import Faults, Simulator
 
@@ -42,10 +42,11 @@ def asked(simulator: Simulator) -> int:
 @pytest.mark.usefixtures("soon")
 def test_a_tunnel_that_is_down(callctl: Callctl, simulator: Simulator, home: Path) -> None:
     env = env_for(simulator)
-    gone = f"http://127.0.0.1:{free_port()}"
-    with watching(home, env, "--public-url", gone) as watch:
-        watch.until_health(str(watch.record()["health_url"]), lambda health: health.get("reachable") is False)
-        outcome = callctl("place", NEVER, *WAIT, "4s", env=env)
+    with deaf_port() as port:
+        gone = f"http://127.0.0.1:{port}"
+        with watching(home, env, "--public-url", gone) as watch:
+            watch.until_health(str(watch.record()["health_url"]), lambda health: health.get("reachable") is False)
+            outcome = callctl("place", NEVER, *WAIT, "4s", env=env)
     sid = outcome.out.strip()
     assert outcome.code == 9
     assert f"callctl: no status callback of {sid} in 1 s: Twilio could not deliver to {gone}/status: " in outcome.err

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import pytest
 from cli.letter import BUSY, FORMS, RINGS, Stage, hold_to_the_letter
 from cli.still import NOON, Still
-from cli.telling import store_of
+from cli.stored import store_of
 from running import Terminal, env_for
 
 from callctl import presence

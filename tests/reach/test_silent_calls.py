@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 from reaching import Running, settings_in, until, watching
+from serving import free_port
 
 from callctl.cli.watch import LiveCalls
 from callctl.gateway import Gateway, PlaceRequest
@@ -157,16 +158,9 @@ async def test_a_call_that_told_something_is_not_asked_about(simulator: Simulato
 
 async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
     scene.settings.store.parent.mkdir(parents=True)
-    port = await _free_port()
+    port = free_port()
     before = await scene.place(f"http://127.0.0.1:{port}/status")
     async with watching(scene.settings, Plan("127.0.0.1", port), source=scene.calls, asked=scene.calls) as running:
         silent = await scene.place(running.ready.callback_url)
         await noted(running, silent)
         assert not any(before in note for note in running.view.notes)
-
-
-async def _free_port() -> int:
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    port = int(server.sockets[0].getsockname()[1])
-    server.close()
-    return port

@@ -16,6 +16,7 @@ import pytest
 from processes import Piped
 from reaching import settings_in, watching
 from running import Callctl, env_for
+from serving import free_port
 
 from callctl.session import Plan
 from callctl.simulator import Simulator
@@ -26,12 +27,6 @@ LIMIT = 20.0
 pytestmark = pytest.mark.skipif(
     SSHD is None or shutil.which("ssh") is None, reason="a real tunnel needs OpenSSH's ssh and sshd"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def key(path: Path) -> Path:
