@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from callctl.errors import UsageError
+from callctl.errors import UsageError, why_no_text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Twilio takes documents of 64 kB at most.
@@ -57,8 +57,7 @@ class Documents:
                 raise UsageError(f"can't serve {path} (--serve {name}): longer than 64 kB, which Twilio does not take")
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not a text file"
-            raise UsageError(f"can't read {path} (--serve {name}): {reason}") from error
+            raise UsageError(f"can't read {path} (--serve {name}): {why_no_text(error)}") from error
         try:
             check_document(text)
         except UsageError as error:

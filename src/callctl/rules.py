@@ -21,7 +21,7 @@ from typing import Protocol
 
 from callctl.calls import EVENT_NAMES, FINAL_STATUSES, CallStatus, Direction
 from callctl.durations import read_duration
-from callctl.errors import UsageError
+from callctl.errors import UsageError, why_no_text
 from callctl.events import event_name
 from callctl.policies.flags import NAMES, SETTLE
 from callctl.policies.rule import CHILD_LEG, PARENT_LEG, Cancel, Deed, Hangup, On, Redirect, Rule, When
@@ -75,8 +75,7 @@ def load(path: Path, *, resolve: Resolve, cancel: Cancel) -> list[Rule]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a mark at its beginning
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise RulesError(f"can't read the rules file {path}: {reason}") from error
+        raise RulesError(f"can't read the rules file {path}: {why_no_text(error)}") from error
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # the message of a TOMLDecodeError ends with line and column

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from callctl.cli.streams import guarded, nowhere, widen
-from callctl.errors import ApiError, CallctlError, UsageError
+from callctl.errors import ApiError, CallctlError, UsageError, why_no_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -220,8 +220,7 @@ def read_text(runtime: Runtime, value: str, *, option: str) -> str:
     try:
         return (runtime.cwd / value[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
         raise UsageError(
-            f"can't read {value[1:]} ({option}): {reason}",
+            f"can't read {value[1:]} ({option}): {why_no_text(error)}",
             hint="@ is followed by the name of a text file; - means stdin",
         ) from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callctl.errors import CallctlError, UsageError
+from callctl.errors import CallctlError, UsageError, why_no_text
 
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
@@ -51,7 +51,6 @@ def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> N
             file.write(text)
         Path(name).replace(path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
         raise CallctlError(
-            f"can't write {path}: {reason}", hint="--write-env names a file in a folder of yours"
+            f"can't write {path}: {why_no_text(error)}", hint="--write-env names a file in a folder of yours"
         ) from error

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from callctl.errors import SettingsError
+from callctl.errors import SettingsError, why_no_text
 from callctl.settings import values as read
 from callctl.settings.resolved import Settings
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
@@ -81,9 +81,8 @@ def _read_env_file(path: Path) -> dict[str, str]:
         with path.open(encoding="utf-8") as stream:
             return {key: value for key, value in dotenv_values(stream=stream, interpolate=False).items() if value}
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
         raise SettingsError(
-            f"can't read the settings file {path}: {reason}",
+            f"can't read the settings file {path}: {why_no_text(error)}",
             hint="--env-file, CALLCTL_ENV_FILE or a .env here or above names a text file with lines such as "
             "CALLCTL_FROM=+15005550006",
         ) from error
