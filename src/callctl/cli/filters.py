@@ -15,7 +15,7 @@ import typer
 
 from callctl.calls import REST_STATUSES, Call, CallStatus
 from callctl.cli import completing
-from callctl.cli.options import check_sid
+from callctl.cli.options import check_sid, words_in
 from callctl.cli.times import read_duration, read_end, read_start
 from callctl.errors import UsageError
 
@@ -160,11 +160,6 @@ def read_filters(
     if filters.since and filters.until and filters.since >= filters.until:
         raise UsageError("no call can match: --until is not after --since")
     return filters
-
-
-def words_in(given: Sequence[str]) -> list[str]:
-    """Return the words of an option that may be repeated and may hold several, with commas between them."""
-    return [word.strip() for text in given for word in text.split(",") if word.strip()]
 
 
 def _statuses(live: bool, given: Sequence[str]) -> tuple[str, ...]:

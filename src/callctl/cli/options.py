@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -48,6 +49,11 @@ def runtime_of(
     if request_timeout is not None:
         runtime.request_timeout = min(request_timeout, _LONGEST_REQUEST)
     return runtime
+
+
+def words_in(given: Sequence[str]) -> list[str]:
+    """Return the words of an option that may be repeated and may hold several, with commas between them."""
+    return [word.strip() for text in given for word in text.split(",") if word.strip()]
 
 
 def check_sid(text: str) -> str:

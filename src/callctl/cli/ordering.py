@@ -12,6 +12,7 @@ import typer
 from callctl.calls import EVENT_NAMES, is_e164
 from callctl.cli import completing
 from callctl.cli.checks import read_ring_limit, read_seconds
+from callctl.cli.options import words_in
 from callctl.errors import UsageError
 from callctl.settings import Settings
 
@@ -109,7 +110,7 @@ def read_events(given: Sequence[str] | None, *, status_callback: str | None) -> 
     """
     if given is None:
         return EVENT_NAMES
-    named = [word.strip().lower() for text in given for word in text.split(",") if word.strip()]
+    named = [word.lower() for word in words_in(given)]
     unknown = next((word for word in named if word not in EVENT_NAMES), None)
     if unknown is not None or not named:
         what = "--event names no event" if unknown is None else f"no such event: {unknown}"

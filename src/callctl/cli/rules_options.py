@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from callctl.cli.checks import check_reachable
+from callctl.cli.panels import ACT
 from callctl.cli.runtime import Runtime
 from callctl.cli.times import read_duration
 from callctl.errors import UsageError
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from callctl.operations.acting.acting import Acting, Performer
     from callctl.policies import Action, Rule
 
-PANEL = "Act"
-
 RingLimit: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -31,7 +30,7 @@ RingLimit: TypeAlias = Annotated[
         help="Without callctl: Timeout on the call, <Dial timeout>. End outbound legs that ring longer, by "
         "Status=canceled, which leaves answered ones alone. That it ends a leg inside <Dial> is unproven on live "
         "Twilio: its status is read back and told.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ACT,
     ),
 ]
 AfterDial: TypeAlias = Annotated[
@@ -42,7 +41,7 @@ AfterDial: TypeAlias = Annotated[
         help="Without callctl, and the proper way: <Dial action> (place --then). This can only catch parents whose "
         "TwiML keeps the caller after the Dial, and can't tell a redirect made by other software apart. When a leg "
         "that was answered ends, redirect its parent here, once.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ACT,
     ),
 ]
 MaxDuration: TypeAlias = Annotated[
@@ -52,7 +51,7 @@ MaxDuration: TypeAlias = Annotated[
         metavar="DURATION",
         help="Without callctl: TimeLimit on the call, <Dial timeLimit>. End legs that last longer, by TimeLimit where "
         "Twilio takes it for a call in progress, else by hanging up.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ACT,
     ),
 ]
 RulesFile: TypeAlias = Annotated[
@@ -61,11 +60,11 @@ RulesFile: TypeAlias = Annotated[
         "--rules",
         metavar="FILE",
         help="Act by the rules of this TOML file; if anything in it is wrong, the watch does not start.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ACT,
     ),
 ]
 DryRun: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", help="Show what rules would do; do nothing.", rich_help_panel=PANEL)
+    bool, typer.Option("--dry-run", help="Show what rules would do; do nothing.", rich_help_panel=ACT)
 ]
 CutAnswered: TypeAlias = Annotated[
     bool,
@@ -73,7 +72,7 @@ CutAnswered: TypeAlias = Annotated[
         "--cut-answered",
         help="Hang up (Status=completed) ringing legs that Twilio does not cancel. Risks cutting off who answers at "
         "that moment.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ACT,
     ),
 ]
 AllCalls: TypeAlias = Annotated[
@@ -81,7 +80,7 @@ AllCalls: TypeAlias = Annotated[
     typer.Option(
         "--all-calls",
         help="Let rules act on all that the account shows, not only on calls that report here or callctl placed.",
-        rich_help_panel=PANEL,
+        rich_help_panel=ACT,
     ),
 ]
 MaxActions: TypeAlias = Annotated[
@@ -91,7 +90,7 @@ MaxActions: TypeAlias = Annotated[
         metavar="COUNT",
         min=1,
         help="Stop acting after so many actions in a minute (100).",
-        rich_help_panel=PANEL,
+        rich_help_panel=ACT,
     ),
 ]
 

@@ -9,7 +9,6 @@ import typer
 
 from callctl.calls import CallStatus, is_call_sid
 from callctl.cli import completing, options
-from callctl.cli.filters import words_in
 from callctl.cli.panels import SHOW
 from callctl.cli.runtime import Runtime
 from callctl.errors import UsageError
@@ -67,7 +66,7 @@ def read_choice(
     """
     from callctl.views.choice import Choice
 
-    named = words_in(status or ())
+    named = options.words_in(status or ())
     unknown = next((word for word in named if word not in _STATUSES), None)
     if unknown is not None or (status and not named):
         raise UsageError(f"no such status: {unknown or options.EMPTY}", hint=f"one of {', '.join(_STATUSES)}")
