@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from callctl.actions import ActionEvent
 from callctl.events import CallEvent, from_microseconds, microseconds
@@ -69,7 +70,7 @@ class Reader:
             calls = self._rows("SELECT id FROM calls WHERE world = :world")
         else:
             calls = self._rows(_RECENT, since=microseconds(since))
-        yield from self._events_of([int(str(row[0])) for row in calls], up_to=up_to)
+        yield from self._events_of([row[0] for row in calls], up_to=up_to)
 
     def family(self, call_sid: str) -> Iterator[CallEvent]:
         """Return the events of a call, its parent, its siblings and its children, in their order of arrival.
@@ -79,9 +80,8 @@ class Reader:
         """
         row = self.call(call_sid)
         parent = (row and row.parent_call_sid) or call_sid
-        return self._events_of(
-            [int(str(found[0])) for found in self._rows(_FAMILY, sid=plain(call_sid), parent=plain(parent))]
-        )
+        calls = self._rows(_FAMILY, sid=plain(call_sid), parent=plain(parent))
+        return self._events_of([found[0] for found in calls])
 
     def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
         """Return the events that came after one, with their ids, at most ``limit``: what a follower asks for.
@@ -95,11 +95,11 @@ class Reader:
             " WHERE events.id > :last AND world = :world ORDER BY events.id LIMIT :limit",
             limit=limit,
         )
-        return [(int(str(row[0])), _event(row[1])) for row in rows]
+        return [(row[0], CallEvent.from_record(row[1])) for row in rows]
 
     def last_event_id(self) -> int:
         """Return the id of the newest event of any world, or 0: where a follower begins."""
-        return int(str(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0]))
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
 
     def actions_after(self, action_id: int, *, limit: int = _PAGE) -> list[tuple[int, ActionEvent]]:
         """Return what was asked of calls after one action, with their ids, at most ``limit``.
@@ -112,11 +112,11 @@ class Reader:
             "SELECT id, record FROM actions WHERE id > :last AND world = :world ORDER BY id LIMIT :limit",
             limit=limit,
         )
-        return [(int(str(row[0])), _action(row[1])) for row in rows]
+        return [(row[0], _action(row[1])) for row in rows]
 
     def last_action_id(self) -> int:
         """Return the id of the newest action of any world, or 0."""
-        return int(str(self._rows("SELECT coalesce(max(id), 0) FROM actions")[0][0]))
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM actions")[0][0])
 
     def actions(self, call_sid: str) -> list[ActionEvent]:
         """Return what was asked of one call, the first request first.
@@ -180,9 +180,7 @@ class Reader:
             since=microseconds(moment),
             callback=callback,
         )
-        return [
-            PlacedCall(str(sid), from_microseconds(int(str(at))), tuple(str(told).split())) for sid, at, told in rows
-        ]
+        return [PlacedCall(sid, from_microseconds(at), tuple(told.split())) for sid, at, told in rows]
 
     def close(self) -> None:
         """Let go of the file, also while somebody reads."""
@@ -199,16 +197,16 @@ class Reader:
             calls=json.dumps(calls),
             up_to=_NEWEST if up_to is None else up_to,
         )
-        ids = array("q", json.loads(str(found[0])))
+        ids = array("q", json.loads(found[0]))
         for start in range(0, len(ids), _PAGE):
             rows = self._rows(
                 "SELECT record FROM json_each(:ids) AS wanted CROSS JOIN events ON events.id = wanted.value"
                 " ORDER BY events.id",
                 ids=json.dumps(ids[start : start + _PAGE].tolist()),
             )
-            yield from (_event(row[0]) for row in rows)
+            yield from (CallEvent.from_record(row[0]) for row in rows)
 
-    def _rows_after(self, last: int, sql: str, *, limit: int) -> list[tuple[object, ...]]:
+    def _rows_after(self, last: int, sql: str, *, limit: int) -> list[tuple[Any, ...]]:
         """Return rows with higher ids; all, if ``last`` is of a file that is no longer there."""
         with self._opened.used("read") as connection:
             is_of_this = self._turns.get(sql, 0) == self._opened.turn
@@ -218,25 +216,15 @@ class Reader:
                 self._turns[sql] = self._opened.turn
             return rows
 
-    def _rows(self, sql: str, **values: str | int) -> list[tuple[object, ...]]:
+    def _rows(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
         with self._opened.used("read") as connection:
             return connection.execute(sql, {"world": self._world, **values}).fetchall()
 
 
-def _event(record: object) -> CallEvent:
-    return CallEvent.from_record(str(record))
-
-
-def _call_row(row: tuple[object, ...]) -> CallRow:
+def _call_row(row: tuple[Any, ...]) -> CallRow:
     sid, parent, status, final, last_at = row
-    return CallRow(
-        call_sid=str(sid),
-        parent_call_sid=None if parent is None else str(parent),
-        status=str(status),
-        is_final=bool(final),
-        last_event_at=from_microseconds(int(str(last_at))),
-    )
+    return CallRow(sid, parent, status, is_final=bool(final), last_event_at=from_microseconds(last_at))
 
 
-def _action(record: object) -> ActionEvent:
-    return ActionEvent.from_record(json.loads(str(record)))
+def _action(record: str) -> ActionEvent:
+    return ActionEvent.from_record(json.loads(record))
