@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from callctl.events import CALLBACK
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph, style
-from callctl.views.tables import WIDE, clock
+from callctl.views.tables import clock
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from callctl.board import Family, Leg
 
-__all__ = ["WIDE", "Row", "columns", "family_rows", "text"]
-
+# From this width on, a row has room for every fact beside two whole SIDs.
+WIDE = 140
 # From this width on there is room for ring time, talk time and direction as well.
 WIDEST = 170
 # An ended family stays unfolded for so long, so that one can see how it ended and copy its SIDs.

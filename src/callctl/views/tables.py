@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-# From this width on, a row of the live table has room for every fact beside two whole SIDs.
-WIDE = 140
 BRANCH = "└ "
 # How many calls decide how wide the columns are; those after them are printed as they come.
 _SAMPLE = 200
@@ -161,7 +159,7 @@ def shown_status(status: str) -> str:
 
 
 def local_time(moment: datetime | None) -> str:
-    """Return a time as people here read it; the date only where it is not today's affair to guess."""
+    """Return a time as people here read it, to the second; nothing for None."""
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
