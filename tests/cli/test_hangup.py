@@ -239,6 +239,7 @@ def test_several_get_one_result_each(world: World) -> None:
     )
     said = talk(outcome)
     assert f"callctl: error: {UNKNOWN}: " in said
+    assert "\n  code 20404, HTTP 404, https://www.twilio.com/docs/errors/20404, request RQ" in said
     assert "callctl: 3 calls: " in said
     assert f"1 of 3 calls not ended: {UNKNOWN}" in said
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import commands
 import pytest
+from processes import CALLCTL, environment
 from running import Callctl
 
 from callctl.cli import exits, help_settings
@@ -97,6 +99,20 @@ def test_settings_on_a_narrow_terminal(callctl: Callctl) -> None:
     assert max(map(len, narrow.splitlines())) <= 80
     assert narrow.split() == wide.split()
     assert "\n" + " " * 25 + "callbacks\n" in narrow
+
+
+@pytest.mark.parametrize("args", [("--help",), ("hangup", "--help"), ("help", "hangup")], ids=" ".join)
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "GITHUB_ACTIONS"])
+def test_no_colour_reaches_a_pipe(home: Path, args: tuple[str, ...], variable: str) -> None:
+    shown = subprocess.run([*CALLCTL, *args], env=environment(home, {variable: "1"}), capture_output=True, check=True)
+    assert b"Usage: callctl" in shown.stdout
+    assert b"\x1b" not in shown.stdout
+
+
+def test_without_a_command_the_overview_stands_alone(capsys: pytest.CaptureFixture[str], callctl: Callctl) -> None:
+    outcome = callctl()
+    assert (outcome.code, outcome.out, outcome.err) == (2, "", "")
+    assert "Usage: callctl" in capsys.readouterr().out
 
 
 def test_help_of_a_command_is_its_page(capsys: pytest.CaptureFixture[str], callctl: Callctl) -> None:

@@ -113,7 +113,7 @@ def test_it_says_when_there_are_more_than_it_shows(still: Still, calls: dict[str
     assert outcome.out.count("\n") == 2
     assert "there are more than 2 calls; --limit N shows more, --all shows all" in outcome.err
     assert "more than" not in still("list", "--limit", str(len(calls))).err
-    assert "more than 1 call;" in still("list", "--limit", "1").err
+    assert "there is more than 1 call; --limit N" in still("list", "--limit", "1").err
     assert len(still.sids("--all")) == len(still.sids("--limit", "9" * 30)) == len(calls)
     assert len(still.sids("--request-timeout", "inf")) == len(calls)
 

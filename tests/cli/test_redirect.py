@@ -239,6 +239,14 @@ def test_several_at_once(world: World) -> None:
         [f"{first}\tin-progress\tredirected", f"{second}\tin-progress\tredirected", f"{UNKNOWN}\t\tfailed"]
     )
     assert f"1 of 3 calls not redirected: {UNKNOWN}" in outcome.err
+    assert "\n  code 20404, HTTP 404, https://www.twilio.com/docs/errors/20404, request RQ" in outcome.err
+
+
+def test_the_sid_of_one_of_several_is_said_once(world: World) -> None:
+    ringing, talking = world.place(NEVER), world.place()
+    world.simulator.advance(4)
+    outcome = world.callctl("redirect", ringing, talking, "--url", "survey")
+    assert f"callctl: error: {ringing} can't be redirected: it is ringing" in outcome.err
 
 
 def test_several_as_json_lines_and_from_stdin(world: World) -> None:

@@ -85,7 +85,8 @@ def _complain_of_command_line(error: TyperException, argv: Sequence[str], runtim
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
     if type(error).__name__ == "NoArgsIsHelpError":
-        runtime.say(message)
+        if message:  # else the page is on stdout already
+            runtime.say(message)
         return exits.USAGE
     runtime.json = "--json" in argv
     path = context.command_path if context is not None else "callctl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -138,9 +139,21 @@ def _with_examples(text: str, examples: Sequence[str]) -> str:
     return "\n\n".join(filter(None, (opening, "\n".join(examples), rest)))
 
 
+def _keep_colours_off_pipes() -> None:
+    """Have Typer's help plain off a terminal, whatever FORCE_COLOR says, and where GitHub runs it."""
+    from typer import rich_utils
+
+    if not sys.stdout.isatty():
+        rich_utils.FORCE_TERMINAL = False
+
+
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
         return pass_plain_values(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _keep_colours_off_pipes()
+        super().format_help(ctx, formatter)
 
 
 class InterruptedByUserError(Exception):
@@ -158,6 +171,11 @@ class LazyGroup(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
         """Return the group's own options."""
         return pass_plain_values(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show the overview."""
+        _keep_colours_off_pipes()
+        super().format_help(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was called.

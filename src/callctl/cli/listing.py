@@ -11,7 +11,6 @@ import typer
 
 from callctl.calls import Call
 from callctl.cli import filters, options
-from callctl.cli.outcomes import calls
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
 from callctl.errors import CallctlError, UsageError
@@ -79,7 +78,8 @@ def list_calls(
     if not progress.count and runtime.form is not Form.JSON:
         runtime.say("callctl: no calls" if chosen.is_empty else "callctl: no calls match")
     if more and most is not None:
-        runtime.say(f"callctl: there are more than {calls(most)}; --limit N shows more, --all shows all")
+        there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
+        runtime.say(f"callctl: there {there}; --limit N shows more, --all shows all")
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,7 @@ def show_among_others(runtime: Runtime, outcome: Outcome) -> None:
         runtime.write_json(outcome.to_json())
         return
     if outcome.error is not None:
-        told = CallctlError(f"{outcome.sid}: {outcome.error.message}", hint=outcome.error.hint)
-        runtime.complain(told, code=exits.code_for(outcome.error))
+        runtime.complain(outcome.error, code=exits.code_for(outcome.error), of=outcome.sid)
     if runtime.form is Form.PLAIN:
         runtime.write("\t".join(printable(text) for text in (outcome.sid, outcome.status, outcome.result)))
     elif outcome.error is None:

@@ -129,8 +129,11 @@ class Runtime:
         """Tell once of an error for which nothing fails; ``before`` says what went well all the same."""
         self.say_once(f"callctl: {before}{error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
-    def complain(self, error: CallctlError, *, code: int) -> None:
-        """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``."""
+    def complain(self, error: CallctlError, *, code: int, of: str = "") -> None:
+        """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``.
+
+        ``of`` is the SID of the call that it is about, where several are dealt with.
+        """
         if self.json:
             from callctl.views.foreign import json_text
 
@@ -138,7 +141,8 @@ class Runtime:
             self.stderr.write(json_text(record) + "\n")
             self.stderr.flush()
             return
-        self.say(f"callctl: error: {error.message}")
+        whose = "" if error.message.startswith(of) else f"{of}: "
+        self.say(f"callctl: error: {whose}{error.message}")
         if isinstance(error, ApiError):
             facts = [f"code {error.code}" if error.code else "", f"HTTP {error.status}", error.more_info or ""]
             request = f"request {error.request_id}" if error.request_id else ""
