@@ -34,17 +34,17 @@ def stored(home: Path) -> str:
 def test_a_redirect_sends_it_and_neither_shows_nor_keeps_it(world: World, home: Path, form: str) -> None:
     parent, child = world.dialled()
     more = ["--json"] if form == "json" else []
-    outcome = world.callctl("redirect", parent, "--url", URL, *more, terminal=form == "terminal")
+    outcome = world.callctl("redirect", child, "--url", URL, *more, terminal=form == "terminal")
     assert outcome.code == 0
     assert world.sent()[-1].form["Url"] == (URL,)
     assert f"redirected to {SHOWN}: " in shown(outcome)
-    assert f"hint: for the other leg: callctl redirect {child} --url " in shown(outcome)
+    assert f"hint: for the other leg: callctl redirect {parent} --url " in shown(outcome)
     if form == "json":
         assert json.loads(outcome.out)["request"] == {"Url": SHOWN}
     assert SHOWN in stored(home)
     assert SECRET not in stored(home)
-    assert f"to {SHOWN}" in shown(world.callctl("show", parent))
-    shown(world.callctl("show", parent, "--json"))
+    assert f"to {SHOWN}" in shown(world.callctl("show", child))
+    shown(world.callctl("show", child, "--json"))
 
 
 def test_so_does_a_redirect_to_a_named_url_and_to_a_sip_phone(world: World, home: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_call_that_rings_too_long_is_ended_and_show_tells_it(callctl: Callctl,
         "watch", "--port", "0", "--no-poll", "--json", "--hangup-ringing-after", "1s", home=home, env=env
     ) as watch:
         ready(watch)
-        sid = callctl("place", NEVER, "--say", "Hello", env=env).out.strip()
+        sid = callctl("place", NEVER, "--say", "Hello", "--timeout", "600", env=env).out.strip()
         record = action(watch)
         assert {key: record[key] for key in ("call_sid", "action", "request", "rule", "result", "status")} == {
             "call_sid": sid,

@@ -111,7 +111,7 @@ def test_the_refusal_stands_when_the_call_cannot_be_asked_for() -> None:
 def test_the_child_of_a_redirected_parent_drops() -> None:
     (other,) = foresee(Relatives(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)), left=never)
     assert (other.sid, other.relation) == (PARENT, "child")
-    assert other.effect == "ringing client:ann: drops, and the Dial's action is asked as well"
+    assert other.effect == "ringing client:ann: drops, and the Dial's action, if it has one, is asked as well"
 
 
 def test_the_parent_of_a_redirected_child_goes_on() -> None:
@@ -131,7 +131,7 @@ def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_par
     others = foresee(Relatives(call("in-progress"), (child, bridged)), left=left)
     assert [other.effect for other in others] == [
         f"goes on: it was redirected out of the Dial at {NOW.astimezone():%H:%M:%S}",
-        "talking to client:ann: drops, and the Dial's action is asked as well",
+        "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
     ]
     (parent,) = foresee(Relatives(child, ()), left=left)
     assert parent.effect == f"goes on: this leg was redirected out of its Dial at {NOW.astimezone():%H:%M:%S}"

@@ -32,6 +32,7 @@ class Seen:
     """Rules that note what they are shown."""
 
     is_stopped = False
+    in_words = "1 rule"
 
     def __init__(self) -> None:
         self.recalled: list[Change] = []

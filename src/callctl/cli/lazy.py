@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from callctl.cli.values import pass_plain_values
+from callctl.cli.values import pass_plain_values, without_types_of_flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _keep_colours_off_pipes() -> None:
 
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
-        return pass_plain_values(super().get_params(ctx))
+        return without_types_of_flags(pass_plain_values(super().get_params(ctx)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _keep_colours_off_pipes()
@@ -170,7 +170,7 @@ class LazyGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> Any:
         """Return the group's own options."""
-        return pass_plain_values(super().get_params(ctx))
+        return without_types_of_flags(pass_plain_values(super().get_params(ctx)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the overview."""

@@ -152,7 +152,7 @@ class Redirecting:
     def _foretell(self, call: Call, foreseen: Sequence[redirecting.OtherLeg]) -> None:
         lines = [f"callctl: {call.sid} is {redirecting.whose_phone(call)}"]
         lines += [f"callctl: its {other.relation} leg {other.sid}: {other.effect}" for other in foreseen]
-        lines += [f"hint: for the other leg: {self._command(other.sid)}" for other in foreseen]
+        lines += [f"hint: for the other leg: {self._command(other.sid)}" for other in foreseen if other.goes_on]
         self._runtime.say("\n".join(lines))
 
     def _command(self, sid: str) -> str:

@@ -172,6 +172,11 @@ def _names(rules: Sequence[Rule]) -> list[str]:
     return [rule.name for rule in rules if rule.name != flags.MAX_DURATION_HANGUP]
 
 
+def _in_words(rules: Sequence[Rule], *, dry_run: bool) -> str:
+    count = len(_names(rules))
+    return f"{count} {'rule' if count == 1 else 'rules'}{' (dry run)' if dry_run else ''}"
+
+
 def _positive(text: str, option: str) -> timedelta:
     seconds = read_duration(text, option=option)
     if seconds < 1:
@@ -226,6 +231,7 @@ def at_work(runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, aske
             brake=Brake(per_minute=asked.max_actions or PER_MINUTE),
             now=runtime.now,
             start=in_rule_thread,
+            in_words=_in_words(rules, dry_run=asked.dry_run),
         )
     finally:
         claims.close()

@@ -20,6 +20,11 @@ from callctl.probe import Outcome, probe
 from callctl.settings import Settings
 from callctl.tunnel import NGROK_AGENT, find_agent
 
+_HINT_WAY = "see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host"
+_HINT_WATCH = (
+    "if credentials and signing are in order above, then see that the watch was started with the same token, and that "
+    "a tunnel or proxy, if there is one, runs and changes neither path nor host"
+)
 _HOST = "127.0.0.1"
 
 
@@ -63,7 +68,9 @@ async def way_findings(
         return [
             _held(watch, settings),
             await _public(settings, watch.callback_url, source="of the running watch"),
-            await _round_trip(settings, watch.callback_url, keys=keys, nonce=watch.nonce, clock=clock),
+            await _round_trip(
+                settings, watch.callback_url, keys=keys, nonce=watch.nonce, clock=clock, hint=_HINT_WATCH
+            ),
         ]
     nonce = secrets.token_hex(16)
     listener = _listener(settings, way, keys=keys, nonce=nonce, now=now)
@@ -176,7 +183,13 @@ def _refused(settings: Settings, url: str) -> str | None:
 
 
 async def _round_trip(
-    settings: Settings, url: str, *, keys: Sequence[str] | None, nonce: str, clock: Callable[[], float]
+    settings: Settings,
+    url: str,
+    *,
+    keys: Sequence[str] | None,
+    nonce: str,
+    clock: Callable[[], float],
+    hint: str = _HINT_WAY,
 ) -> Finding:
     if _refused(settings, url):
         return skipped("round trip", "not tried: Twilio could not use this URL")
@@ -185,15 +198,15 @@ async def _round_trip(
         signed = "a signed request" if keys else "a request (unsigned: there is no token)"
         text = f"{signed} came back in {outcome.round_trip * 1000:.0f} ms"
         return fine("round trip", text, seconds=round(outcome.round_trip, 3))
-    return wrong("round trip", _lost(url, outcome, is_signed=keys is not None))
+    return wrong("round trip", _lost(url, outcome, is_signed=keys is not None, hint=hint))
 
 
-def _lost(url: str, outcome: Outcome, *, is_signed: bool) -> CallctlError:
+def _lost(url: str, outcome: Outcome, *, is_signed: bool, hint: str) -> CallctlError:
     if not is_signed:
         return NetworkError(
             f"{url}: {outcome.failure}", hint="without a token the request can't be signed; see signing above"
         )
     return NetworkError(
         f"a signed request through {url} did not come back: {outcome.failure}",
-        hint="see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host",
+        hint=hint,
     )

@@ -32,12 +32,14 @@ class Door(Protocol):
 class OtherLeg:
     """What a redirect does to the other leg of a ``<Dial>``.
 
-    ``relation`` is what that leg is to the redirected one: child or parent.
+    ``relation`` is what that leg is to the redirected one: child or parent. ``goes_on`` tells whether it can be
+    redirected afterwards.
     """
 
     sid: str
     relation: str
     effect: str
+    goes_on: bool = True
 
 
 def foresee(relatives: Relatives, *, left: Callable[[str], datetime | None]) -> list[OtherLeg]:
@@ -46,16 +48,17 @@ def foresee(relatives: Relatives, *, left: Callable[[str], datetime | None]) -> 
     ``left`` returns when a child leg was redirected, if that is known: by that it left the ``<Dial>``, and is alone.
     """
     if relatives.children:
-        return [OtherLeg(child.sid, "child", _of_child(child, left(child.sid))) for child in relatives.children]
+        return [_of_child(child, left(child.sid)) for child in relatives.children]
     if relatives.parent_sid is not None:
         return [OtherLeg(relatives.parent_sid, "parent", effect_on_parent(left(relatives.call.sid)))]
     return []
 
 
-def _of_child(child: Call, left: datetime | None) -> str:
+def _of_child(child: Call, left: datetime | None) -> OtherLeg:
     if left is not None:
-        return f"goes on: it was redirected out of the Dial at {clock(left)}"
-    return f"{_doing(child)}: drops, and the Dial's action is asked as well"
+        return OtherLeg(child.sid, "child", f"goes on: it was redirected out of the Dial at {clock(left)}")
+    effect = f"{_doing(child)}: drops, and the Dial's action, if it has one, is asked as well"
+    return OtherLeg(child.sid, "child", effect, goes_on=False)
 
 
 def effect_on_parent(left: datetime | None) -> str:

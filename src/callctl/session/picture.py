@@ -63,6 +63,10 @@ class Rules(Protocol):
         """Return what the store does not tell: rehearsed actions, and why something could not be done."""
 
     @property
+    def in_words(self) -> str:
+        """How many rules are at work, and how."""
+
+    @property
     def is_stopped(self) -> bool:
         """Whether they act no more."""
 

@@ -254,6 +254,7 @@ class Session:
             deaf=reach.deaf,
             unverified=self._plan.unverified,
             rules_stopped=self._rules is not None and self._rules.is_stopped,
+            rules=None if self._rules is None else self._rules.in_words,
             recalled=self._picture.recalled,
         )
 

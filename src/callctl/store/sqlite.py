@@ -177,8 +177,7 @@ class SqliteStore:
             StoreError: It could not be kept.
         """
         rows = [(self._world, sid, microseconds(until)) for sid in call_sids]
-        with self._opened.used("write to") as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._opened.changed() as connection:
             connection.executemany("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, ?, ?)", rows)
 
     def give_up(self, call_sids: Iterable[str]) -> None:
@@ -187,9 +186,8 @@ class SqliteStore:
         Raises:
             StoreError: It could not be kept.
         """
-        with self._opened.used("write to") as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
-            rows = [(self._world, sid) for sid in call_sids]
+        rows = [(self._world, sid) for sid in call_sids]
+        with self._opened.changed() as connection:
             connection.executemany("DELETE FROM intents WHERE world = ? AND sid = ?", rows)
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:

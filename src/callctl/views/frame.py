@@ -123,6 +123,8 @@ def _header_parts(header: Header, *, now: datetime) -> Iterator[str]:
         yield f"reading the store: {header.recalled:,} events"
     if header.chosen:
         yield f"only {printable(header.chosen)}"
+    if header.rules:
+        yield header.rules
     if header.api_url:
         yield f"API {printable(header.api_url)}"
     counts = f"{header.accepted} ok"

@@ -13,8 +13,8 @@ class Header:
     ``round_trip`` is that of the last self-test through the callback URL, in seconds; ``deaf`` says why nothing can
     arrive, if so, and is to be seen at any width. ``ignored`` counts requests that were no status callback, ``chosen``
     says which legs alone are shown. ``unverified`` is true where anybody's events are believed, ``rules_stopped``
-    where the rules did too much and act no more. ``recalled`` counts the events that were read so far from the store,
-    while that is not done.
+    where the rules did too much and act no more; ``rules`` says how many are at work, and how. ``recalled`` counts the
+    events that were read so far from the store, while that is not done.
     """
 
     title: str
@@ -32,4 +32,5 @@ class Header:
     deaf: str | None = None
     unverified: bool = False
     rules_stopped: bool = False
+    rules: str | None = None
     recalled: int | None = None

@@ -53,6 +53,7 @@ class Acting:
         brake: Brake,
         now: Callable[[], datetime],
         start: Start,
+        in_words: str = "",
     ) -> None:
         """Prepare.
 
@@ -64,7 +65,9 @@ class Acting:
             brake: What keeps a rule from going wild.
             now: The time.
             start: Runs work beside this, in a thread of its own.
+            in_words: How many rules these are, and how they act.
         """
+        self.in_words = in_words
         self._engine = engine
         self._performer = make_performer(self._applies, self._once)
         self._claims = claims

@@ -34,7 +34,7 @@ class Rehearsal:
             return self._event(action, f"would not be done: {reason.outcome}")
         deed = action.deed
         to = f" to {deed.name}" if isinstance(deed, Redirect) else ""
-        return self._event(action, f"would {deed.action}{to}")
+        return self._event(action, f"would {deed.action.replace('hangup', 'hang up')}{to}")
 
     def decline(self, declined: Declined) -> ActionEvent | None:
         """Return why nothing would be done."""
