@@ -8,14 +8,10 @@ from callctl.simulator.clock import Timer
 from callctl.simulator.dial import DialSession
 from callctl.simulator.exchange import Exchange
 from callctl.simulator.far_end import FarEnd
-from callctl.simulator.keypad import Keypad
+from callctl.simulator.host import LegHost
 from callctl.simulator.models import Detection, Leg, Source
-from callctl.simulator.network import Reply
-
-Stop = Callable[[], object]
 
 RINGS_AFTER = 0.2  # from dialling to the first ring (inferred)
-FETCH_SECONDS = 0.1  # what fetching a document costs at least, so that no loop of documents takes no time
 CALL_SECONDS = 14400.0  # a call without TimeLimit ends after four hours
 DETECTION_SECONDS = {"Enable": 2.0, "DetectMessageEnd": 5.0}
 ANSWERED, BUSY_HERE, TIMED_OUT, DECLINED, FAILED_TO_RUN = 200, 486, 487, 603, 500
@@ -40,15 +36,13 @@ class Line:
         self.detection = detection
         self.connected: Callable[[], None] = self.run
         self.session: DialSession | None = None  # the Dial that made this leg, while it belongs to it
-        self._dial: DialSession | None = None  # the Dial that this leg runs, until it is torn down
         self._source = source
         self._time_limit = time_limit
         self._answered_at: float | None = None
-        self._fetches = 0
-        self._runner = steps.Runner(self)
+        self._host = LegHost(self)
+        self._runner = steps.Runner(self._host)
         self._timers: list[Timer] = []
         self._limit: Timer | None = None
-        self._keypad = Keypad(exchange.clock)
 
     # The life of the leg
 
@@ -115,8 +109,8 @@ class Line:
         self._cancel_timers()
         if self._limit is not None:
             self._limit.cancel()
-        if self._dial is not None:
-            self._dial.abort()
+        if self._host.dial is not None:
+            self._host.dial.abort()
         ended: dict[str, object] = {"status": status}
         if self._answered_at is not None:
             # end_time and duration stay empty for a call that was never connected (OAS)
@@ -134,7 +128,7 @@ class Line:
     @property
     def dial_under_way(self) -> DialSession | None:
         """The Dial that the leg runs, until its last leg has ended or left."""
-        return self._dial
+        return self._host.dial
 
     @property
     def duration(self) -> int:
@@ -158,9 +152,7 @@ class Line:
 
     def press(self, digits: str) -> None:
         """The far end presses keys: heard by a Gather, or a star that ends a Dial; otherwise lost."""
-        for digit in digits:
-            if not self._keypad.press(digit) and digit == "*" and self._dial is not None:
-                self._dial.star()
+        self._host.press(digits)
 
     # What a script sees and touches
 
@@ -179,56 +171,10 @@ class Line:
 
     def prompt(self) -> None:
         """Let the far end know that digits are listened for."""
-        self._keypad.prompt(self.far_end, self.press)
-
-    def begin(self, step: object, resume: Callable[[object], None]) -> Stop:
-        """Begin a step of the script; return how to drop it."""
-        match step:
-            case steps.Wait(seconds):
-                return self._wait(seconds, resume)
-            case steps.Fetch():
-                return self._fetch(step, resume)
-            case steps.Listen(seconds):
-                return self._keypad.listen(seconds, resume)
-            case steps.Ring():
-                return self._start_dial(step, resume)
-        raise TypeError(f"not a step: {step!r}")
-
-    def _wait(self, seconds: float | None, resume: Callable[[object], None]) -> Stop:
-        self._keypad.quiet()
-        if seconds is None:
-            return lambda: None
-        return self.exchange.clock.later(seconds, lambda: resume(None)).cancel
-
-    def _fetch(self, step: steps.Fetch, resume: Callable[[object], None]) -> Stop:
-        self._keypad.quiet()
-        earliest = self.exchange.clock.now() + FETCH_SECONDS
-        stop: Callable[[], object]
-
-        def answered(reply: Reply) -> None:
-            nonlocal stop
-            left = earliest - self.exchange.clock.now()
-            stop = self.exchange.clock.later(left, lambda: resume(reply)).cancel
-
-        self._fetches += 1
-        token = self.exchange.callbacks.token(self.leg, f"document {self._fetches}")
-        stop = self.exchange.network.ask(replace(step.request, token=token), answered)
-        return lambda: stop()
-
-    def _start_dial(self, step: steps.Ring, resume: Callable[[object], None]) -> Stop:
-        def over(result: steps.DialResult) -> None:
-            self._dial = None
-            resume(result)
-
-        self._keypad.quiet()
-        self._dial = DialSession(self, step.dial, step.base, over)
-        self._dial.start()
-        return lambda: None  # what tears a Dial down is a redirect or the end, each in its own way
+        self._host.prompt()
 
     async def _redirected(self, source: Source) -> steps.Over:
-        if self._dial is not None:
-            await self._dial.tear_down()
-            self._dial = None
+        await self._host.tear_down()
         return await script.play(self, source)
 
     # Inside
@@ -300,4 +246,4 @@ class Line:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        self._keypad.quiet()
+        self._host.quiet()
