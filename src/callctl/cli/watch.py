@@ -187,7 +187,7 @@ def watch(
 
 @dataclass(frozen=True, slots=True)
 class LiveCalls:
-    """What the poller asks: the gateway, for the live calls of each status."""
+    """What a watch asks beside callbacks: the gateway, for live calls and for what Twilio noted of silent ones."""
 
     gateway: Gateway
 
