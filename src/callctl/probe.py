@@ -71,7 +71,7 @@ def _is_from(nonce: str, body: bytes) -> bool:
 
 
 def _why(status: int, body: bytes) -> str:
-    if _as_object(body) is not None and "nonce" in (_as_object(body) or {}):
+    if "nonce" in (_as_object(body) or {}):
         return "another watch answers there"
     if 300 <= status < 400:
         return f"it redirects (HTTP {status}), which loses the form"

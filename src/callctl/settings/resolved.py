@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.addresses import is_http_url, is_loopback_host
+from callctl.addresses import is_http_url, is_loopback_url
 from callctl.errors import SettingsError, UsageError
 from callctl.masking import masked_whole
 from callctl.settings.values import (
@@ -67,7 +67,7 @@ class Settings:
     @property
     def is_loopback(self) -> bool:
         """Whether the API runs on this machine, so that it can reach loopback addresses."""
-        return is_loopback_host(urlsplit(self.api_url).hostname or "")
+        return is_loopback_url(self.api_url)
 
     @property
     def world(self) -> str:
