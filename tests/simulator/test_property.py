@@ -141,7 +141,7 @@ class Stage:
 
     @property
     def legs(self) -> list[Leg]:
-        return list(self.switch.newest_first())[::-1]
+        return list(self.switch.register.newest_first())[::-1]
 
     def advance(self, time: float) -> None:
         until = self.clock.now() + time

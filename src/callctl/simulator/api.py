@@ -153,13 +153,13 @@ class Api:
         return form
 
     def _leg(self, request: web.Request) -> Leg:
-        leg = self._switch.find(request.match_info["sid"])
+        leg = self._switch.register.find(request.match_info["sid"])
         if leg is None:
             raise ApiError(20404, request.path)
         return leg
 
     def _shown(self, leg: Leg) -> resources.Json:
-        return resources.call(leg, self._switch.seen(leg), self._settings)
+        return resources.call(leg, self._switch.register.seen(leg), self._settings)
 
     # Twilio's operations
 
@@ -174,14 +174,15 @@ class Api:
         return web.json_response(self._shown(leg), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
+        register = self._switch.register
         ignored = self._settings.dialect.ignores_filters
         checks = [] if ignored else listing.filters(request.query)
 
         def matches(leg: Leg) -> bool:
-            facts = self._switch.seen(leg)
+            facts = register.seen(leg)
             return all(check(leg, facts) for check in checks)
 
-        page = listing.page(self._switch.newest_first, request.query, matches=matches)
+        page = listing.page(register.newest_first, request.query, matches=matches)
         body = page.envelope(request.path, uri=request.path_qs)
         body["calls"] = [self._shown(leg) for leg in page.items]
         return web.json_response(body)
@@ -198,7 +199,7 @@ class Api:
         return web.json_response(resources.call(leg, leg.facts, self._settings))
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._switch.delete(self._leg(request))
+        self._switch.register.delete(self._leg(request))
         return web.Response(status=204)
 
     async def _notifications(self, request: web.Request) -> web.Response:

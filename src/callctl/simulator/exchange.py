@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from callctl.simulator.callbacks import Callbacks
 from callctl.simulator.clock import Clock
-from callctl.simulator.models import Facts, Leg, Subscription
+from callctl.simulator.models import Subscription
 from callctl.simulator.network import Network
+from callctl.simulator.register import Register
 
 if TYPE_CHECKING:  # the switch makes lines, and lines ask the switch for more
     from callctl.simulator.line import Line
@@ -19,12 +20,6 @@ class Switchboard(Protocol):
 
     def make_child(self, parent: "Line", *, to: str, caller: str, subscription: Subscription | None) -> "Line":
         """Return a new leg, not yet dialled, that belongs to another."""
-
-    def note(self, leg: Leg, code: int, text: str, *, url: str = "", method: str = "") -> None:
-        """Add to the notifications of a leg."""
-
-    def remember(self, leg: Leg, facts: Facts) -> None:
-        """Replace the facts of a leg."""
 
     def ended(self, line: "Line") -> None:
         """Learn that a leg has ended."""
@@ -39,4 +34,5 @@ class Exchange:
     wall: Callable[[], datetime]
     network: Network
     callbacks: Callbacks
+    register: Register
     switch: Switchboard

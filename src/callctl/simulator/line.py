@@ -167,7 +167,7 @@ class Line:
 
     def notify(self, code: int, text: str, *, url: str = "", method: str = "") -> None:
         """Note a failure or a warning among the call's notifications."""
-        self.exchange.switch.note(self.leg, code, text, url=url, method=method)
+        self.exchange.register.note(self.leg, code, text, url=url, method=method)
 
     def prompt(self) -> None:
         """Let the far end know that digits are listened for."""
@@ -234,7 +234,7 @@ class Line:
     def change(self, **facts: object) -> None:
         """Replace some of the leg's facts."""
         updated = replace(self.leg.facts, updated=self.exchange.wall(), **facts)  # type: ignore[arg-type]
-        self.exchange.switch.remember(self.leg, updated)
+        self.exchange.register.remember(self.leg, updated)
 
     def later(self, seconds: float, action: Callable[[], None]) -> Timer:
         """Set a timer that does not outlive the leg, nor, set while ringing, its answer."""

@@ -1,8 +1,6 @@
-"""The switch: all legs, what may be asked of them, and what becomes of them. It knows no HTTP."""
+"""The switch: the legs in operation, what may be asked of them, and what becomes of them. It knows no HTTP."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
 
 from callctl.simulator import readings
@@ -13,28 +11,18 @@ from callctl.simulator.exchange import Exchange
 from callctl.simulator.far_end import Directory
 from callctl.simulator.faults import Chance
 from callctl.simulator.line import CALL_SECONDS, DECLINED, TIMED_OUT, Line
-from callctl.simulator.models import (
-    INBOUND,
-    OUTBOUND_API,
-    OUTBOUND_DIAL,
-    Facts,
-    Leg,
-    Notification,
-    Source,
-    Subscription,
-)
+from callctl.simulator.models import INBOUND, OUTBOUND_API, OUTBOUND_DIAL, Leg, Source, Subscription
 from callctl.simulator.network import Network, Reply
 from callctl.simulator.orders import Change, Order
+from callctl.simulator.register import Register
 from callctl.simulator.settings import Settings
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 CHOSEN_EVENTS = 21626
-WARNINGS = frozenset({12200, CHOSEN_EVENTS, 13224})
-MAX_NOTIFICATIONS = 1000  # per call; a document that loops could note without end
 
 
 class Switch:
-    """Every leg there is, by its SID, in the order in which they came."""
+    """Every leg in operation; `register` has those that have ended, too."""
 
     def __init__(
         self,
@@ -48,14 +36,10 @@ class Switch:
         self._settings = settings
         self._clock = clock
         self._wall = wall
-        self._chance = chance
         self._directory = Directory(settings.far_end)
-        self._legs: dict[str, Leg] = {}
         self._lines: dict[str, Line] = {}
-        self._finished: deque[str] = deque()
-        self._calls = 0
-        self._ordinals = 0
         self._next_dial = 0.0
+        self.register = Register(settings, clock=clock, wall=wall, chance=chance)
         self.callbacks = Callbacks(
             account_sid=settings.account_sid,
             clock=clock,
@@ -66,7 +50,7 @@ class Switch:
             keep=settings.keep_records,
             failed=self._callback_failed,
         )
-        self._exchange = Exchange(settings.account_sid, clock, wall, network, self.callbacks, self)
+        self._exchange = Exchange(settings.account_sid, clock, wall, network, self.callbacks, self.register, self)
 
     # What is asked of it
 
@@ -109,16 +93,6 @@ class Switch:
         if change.time_limit is not None and leg.sid in self._lines:
             self._lines[leg.sid].limit(change.time_limit)
 
-    def delete(self, leg: Leg) -> None:
-        """Forget a call that has ended; raise ApiError for one that has not."""
-        if not leg.is_final:
-            raise ApiError(20009)
-        self._legs.pop(leg.sid, None)
-
-    def find(self, sid: str) -> Leg | None:
-        """Return the leg with this SID."""
-        return self._legs.get(sid)
-
     def line(self, sid: str) -> Line | None:
         """Return the live leg with this SID in operation."""
         return self._lines.get(sid)
@@ -126,14 +100,6 @@ class Switch:
     def live(self) -> Iterator[Line]:
         """Yield every leg in operation, the oldest first."""
         return iter(tuple(self._lines.values()))
-
-    def newest_first(self) -> Iterator[Leg]:
-        """Yield every leg, the newest first."""
-        return reversed(self._legs.values())
-
-    def seen(self, leg: Leg) -> Facts:
-        """Return a leg's facts as a request sees them now: those of a moment ago where the API lags."""
-        return leg.seen_at(self._clock.now() - self._settings.lag) if self._settings.lag else leg.facts
 
     # What the far end is made to do by hand
 
@@ -172,49 +138,18 @@ class Switch:
         """Return a new leg, not yet dialled; legs made by Dial skip the queue (CLIENT)."""
         return self._make(Order(to, caller, Source(), subscription), OUTBOUND_DIAL, "ringing", parent=parent.leg)
 
-    def note(self, leg: Leg, code: int, text: str, *, url: str = "", method: str = "") -> None:
-        """Add to the notifications of a leg."""
-        if len(leg.notifications) >= MAX_NOTIFICATIONS:
-            return
-        number = len(leg.notifications)
-        leg.notifications.append(
-            Notification(
-                sid=self._sid("NO", leg.key, number),
-                ordinal=number,
-                call_sid=leg.sid,
-                code=code,
-                text=text,
-                log="1" if code in WARNINGS else "0",
-                date=self._wall(),
-                url=url,
-                method=method,
-            )
-        )
-
-    def remember(self, leg: Leg, facts: Facts) -> None:
-        """Replace the facts of a leg, keeping the old ones for as long as the API may still show them."""
-        leg.facts = facts
-        if not self._settings.lag:
-            return
-        now = self._clock.now()
-        leg.past.append((now, facts))
-        while len(leg.past) > 1 and leg.past[1][0] <= now - self._settings.lag:
-            leg.past.pop(0)
-
     def ended(self, line: Line) -> None:
-        """Take a leg that has ended off the lines; the oldest of the finished are dropped."""
+        """Take a leg that has ended off the lines."""
         self._lines.pop(line.leg.sid, None)
-        self._finished.append(line.leg.sid)
-        while len(self._finished) > self._settings.keep_finished:
-            self._legs.pop(self._finished.popleft(), None)
+        self.register.finish(line.leg)
 
     # Inside
 
     def _make(self, order: Order, direction: str, status: str, *, parent: Leg | None = None) -> Line:
-        leg = self._leg(order, direction, status, parent)
+        leg = self.register.enter(order, direction, status, parent=parent)
         if order.strange_events:
             text = f"StatusCallbackEvent {order.strange_events[0]!r} is no event: no callbacks will be sent"
-            self.note(leg, CHOSEN_EVENTS, text)
+            self.register.note(leg, CHOSEN_EVENTS, text)
         # An incoming call's far end is whoever calls.
         other = order.from_ if direction == INBOUND else order.to
         line = Line(
@@ -225,41 +160,8 @@ class Switch:
             time_limit=order.time_limit or CALL_SECONDS,
             detection=order.detection,
         )
-        self._legs[leg.sid] = line.leg
         self._lines[leg.sid] = line
         return line
-
-    def _leg(self, order: Order, direction: str, status: str, parent: Leg | None) -> Leg:
-        self._ordinals += 1
-        if parent is None:
-            self._calls += 1
-            key = str(self._calls)
-        else:
-            parent.children += 1
-            key = f"{parent.key}.{parent.children}"
-        now = self._wall()
-        subscription = order.subscription
-        if subscription is not None and self._settings.dialect.final_callbacks_only:
-            subscription = replace(subscription, events=frozenset({"completed"}))
-        leg = Leg(
-            sid=self._sid("CA", key),
-            key=key,
-            ordinal=self._ordinals,
-            to=order.to,
-            from_=order.from_,
-            direction=direction,
-            created=now,
-            facts=Facts(status, now),
-            parent=parent,
-            subscription=subscription,
-        )
-        self.remember(leg, leg.facts)
-        return leg
-
-    def _sid(self, prefix: str, *key: object) -> str:
-        if self._settings.dialect.uuid_sids:
-            return self._chance.uuid(prefix, *key)
-        return prefix + self._chance.hexadecimal(prefix, *key)
 
     def _complete(self, leg: Leg) -> None:
         if leg.is_final:
@@ -297,4 +199,4 @@ class Switch:
     def _callback_failed(self, leg: Leg, callback: Callback, reply: Reply) -> None:
         why = reply.error or f"answered {reply.status}"
         text = f"HTTP retrieval failure: the {callback.event} callback {why}"
-        self.note(leg, 11200, text, url=callback.url, method=callback.method)
+        self.register.note(leg, 11200, text, url=callback.url, method=callback.method)
