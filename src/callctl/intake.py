@@ -1,4 +1,4 @@
-"""The listener's edge: where it is, how a request is read, and what one client may cost."""
+"""The listener's edge: how a request is read, and what one client may cost."""
 
 from __future__ import annotations
 

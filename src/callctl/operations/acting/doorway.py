@@ -21,7 +21,7 @@ class Doorway:
 
     def live_children(self, sid: str) -> Iterator[Call]:
         """Return the child legs of a call that have not ended: one request."""
-        return (call for call in self.gateway.list(CallQuery(parent_call_sid=sid), limit=None) if call.is_live)
+        return (call for call in self.gateway.list(CallQuery(parent_call_sid=sid), limit=None) if not call.is_final)
 
     def cancel(self, sid: str) -> Call:
         """Ask that a call be ended unless it was answered."""
