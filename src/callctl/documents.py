@@ -11,6 +11,7 @@ from callctl.errors import UsageError, why_no_text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Twilio takes documents of 64 kB at most.
+_FILE = "FILE is a text file with TwiML, found from the working directory"
 _LONGEST = 65536
 
 
@@ -33,7 +34,7 @@ class Documents:
             if not equals or not file or not _NAME.fullmatch(name):
                 raise UsageError(f"--serve is not NAME=FILE: {option}", hint="such as --serve survey=survey.xml")
             if name in files:
-                raise UsageError(f"--serve names {name} twice")
+                raise UsageError(f"--serve names {name} twice", hint="give each document a name of its own")
             files[name] = folder / Path(file).expanduser()
         found = cls(files)
         for name in files:
@@ -52,12 +53,15 @@ class Documents:
         path = self.files[name]
         try:
             if not path.is_file():
-                raise UsageError(f"can't read {path} (--serve {name}): no such file")
+                raise UsageError(f"can't read {path} (--serve {name}): no such file", hint=_FILE)
             if path.stat().st_size > _LONGEST:
-                raise UsageError(f"can't serve {path} (--serve {name}): longer than 64 kB, which Twilio does not take")
+                raise UsageError(
+                    f"can't serve {path} (--serve {name}): longer than 64 kB, which Twilio does not take",
+                    hint="make it shorter, or have it go on at another one by <Redirect>",
+                )
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"can't read {path} (--serve {name}): {why_no_text(error)}") from error
+            raise UsageError(f"can't read {path} (--serve {name}): {why_no_text(error)}", hint=_FILE) from error
         try:
             check_document(text)
         except UsageError as error:

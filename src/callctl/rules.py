@@ -39,6 +39,7 @@ ANSWERED_BY = (
     "fax",
     "unknown",
 )
+_FORM = "a rules file is TOML: https://toml.io"
 _BEGINNING = "a rule begins with a line such as [rule.long-ring]"
 
 
@@ -75,11 +76,11 @@ def load(path: Path, *, resolve: Resolve, cancel: Cancel) -> list[Rule]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a mark at its beginning
     except (OSError, UnicodeDecodeError) as error:
-        raise RulesError(f"can't read the rules file {path}: {why_no_text(error)}") from error
+        raise RulesError(f"can't read the rules file {path}: {why_no_text(error)}", hint=_FORM) from error
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # the message of a TOMLDecodeError ends with line and column
-        raise RulesError(f"{path}: {error}", hint="a rules file is TOML: https://toml.io") from error
+        raise RulesError(f"{path}: {error}", hint=_FORM) from error
     return list(_rules(document, _At(str(path)), resolve=resolve, cancel=cancel))
 
 

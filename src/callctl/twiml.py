@@ -34,9 +34,9 @@ def say(text: str) -> str:
     from twilio.twiml.voice_response import VoiceResponse
 
     if not text.strip():
-        raise UsageError("there is nothing to say: the text is empty")
+        raise UsageError("there is nothing to say: the text is empty", hint="give some words")
     if _NOT_XML.search(text):
-        raise UsageError("the text to say holds control characters, which TwiML can't carry")
+        raise UsageError("the text to say holds control characters, which TwiML can't carry", hint="leave them out")
     response = VoiceResponse()
     response.say(text)
     return str(response.to_xml(xml_declaration=False))
@@ -73,9 +73,14 @@ def dial(
     from twilio.twiml.voice_response import VoiceResponse
 
     if not destinations:
-        raise UsageError("there is nobody to dial")
+        raise UsageError(
+            "there is nobody to dial", hint="a number as +12025550100, sip:agent@example.com, or client:ann"
+        )
     if len(destinations) > MAX_LEGS:
-        raise UsageError(f"too many destinations: one Dial rings at most {MAX_LEGS}, and {len(destinations)} are given")
+        raise UsageError(
+            f"too many destinations: one Dial rings at most {MAX_LEGS}, and {len(destinations)} are given",
+            hint="write TwiML with several <Dial>, one after the other",
+        )
     options = {"action": action, "method": method, "timeout": timeout, "caller_id": caller_id, "sequential": sequential}
     callbacks = _callback_options(status_callback, events)
     response = VoiceResponse()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import io
 import json
@@ -97,7 +98,7 @@ TABLE = [
         ("wait", SID, "--for", "answered"),
         8,
         "it ended busy",
-        "",
+        f"callctl show {SID}",
         id="ended otherwise",
     ),
 ]
@@ -209,6 +210,34 @@ def test_every_kind_of_error_has_its_exit_code() -> None:
     for kind, code in CODES.items():
         failure = kind("x", status=400) if issubclass(kind, errors.ApiError) else kind("x")
         assert exits.code_for(failure) == code, kind
+
+
+# What comes of the network has its advice by code and fault; the simulator's errors are replies.
+ELSEWHERE = ("gateway", "tunnel", "simulator")
+UNSEEN = {("doctor/way.py", "StoreError")}  # the check's own listener keeps nothing
+
+
+def named(call: ast.expr) -> str:
+    """Return the class that a call makes one of."""
+    function = call.func if isinstance(call, ast.Call) else call
+    return ast.unparse(function).rpartition(".")[2]
+
+
+def test_every_error_says_what_to_do_next() -> None:
+    """Of each `raise` of an error of ours, whatever it takes to get there."""
+    package = Path(errors.__file__).parent
+    kinds = {kind.__name__ for kind in CODES} | {"RulesError"}
+    silent = []
+    for path in sorted(package.rglob("*.py")):
+        place = path.relative_to(package)
+        raised = [node.exc for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise)]
+        for error in raised:
+            if not isinstance(error, ast.Call) or named(error) not in kinds or place.parts[0] in ELSEWHERE:
+                continue
+            told = any(keyword.arg == "hint" for keyword in error.keywords)
+            if not told and (str(place), named(error)) not in UNSEEN:
+                silent.append(f"{place}:{error.lineno}")
+    assert silent == []
 
 
 def test_a_traceback_paints_no_more_than_the_sentence(tmp_path: Path) -> None:

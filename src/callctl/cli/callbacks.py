@@ -36,7 +36,10 @@ def _as_given(settings: Settings, given: str) -> str | None:
     if given.lower() == "none":
         return None
     if not is_http_url(given):
-        raise UsageError(f"--status-callback is neither a URL nor none: {masked_whole(given)}")
+        raise UsageError(
+            f"--status-callback is neither a URL nor none: {masked_whole(given)}",
+            hint="an absolute http or https URL; none means no callbacks",
+        )
     check_reachable(settings, given, what="--status-callback")
     return given
 

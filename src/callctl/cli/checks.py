@@ -45,7 +45,10 @@ def check_method(method: str | None) -> str | None:
     """
     if method is None or method.upper() in ("GET", "POST"):
         return method.upper() if method else None
-    raise UsageError(f"--method is GET or POST, not {method}")
+    raise UsageError(
+        f"--method is GET or POST, not {method}",
+        hint="static hosting answers GET only; Twilio asks by POST unless told",
+    )
 
 
 def check_endpoint(text: str, *, what: str) -> str:

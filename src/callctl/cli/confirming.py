@@ -43,7 +43,10 @@ class Consent:
                 hint="give --yes and --max N: with more than N nothing is ended",
             )
         if count > self.limit:
-            raise UsageError(f"{calls(count)} on stdin, more than --max {self.limit}: nothing was ended")
+            raise UsageError(
+                f"{calls(count)} on stdin, more than --max {self.limit}: nothing was ended",
+                hint="give a larger --max if they are all meant",
+            )
 
     def ask(self, runtime: Runtime, matching: Sequence[Call]) -> None:
         """Show the calls and have their number typed, unless ``--yes`` was given.
@@ -60,4 +63,4 @@ class Consent:
         runtime.stderr.write(f"Type {count} to end {'this call' if count == 1 else f'these {count} calls'}: ")
         runtime.stderr.flush()
         if runtime.stdin.readline().strip() != str(count):
-            raise CallctlError("not confirmed: nothing was ended")
+            raise CallctlError("not confirmed: nothing was ended", hint=f"{count} was to be typed; --yes asks nothing")

@@ -158,7 +158,10 @@ def read_filters(
         created_before=None if ago is None else now - timedelta(seconds=ago),
     )
     if filters.since and filters.until and filters.since >= filters.until:
-        raise UsageError("no call can match: --until is not after --since")
+        raise UsageError(
+            "no call can match: --until is not after --since",
+            hint="--since tells where the span begins, --until where it ends",
+        )
     return filters
 
 
@@ -175,7 +178,10 @@ def _statuses(live: bool, given: Sequence[str]) -> tuple[str, ...]:
         return tuple(status for status in (*LIVE, *REST_STATUSES[3:]) if status in named)
     both = tuple(str(status) for status in LIVE if not named or status in named)
     if not both:
-        raise UsageError(f"no call can match: --live, and --status {named[0]}")
+        raise UsageError(
+            f"no call can match: --live, and --status {named[0]}",
+            hint="live calls are queued, ringing or in-progress; hangup --all is about these alone",
+        )
     return both
 
 

@@ -145,9 +145,15 @@ def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, fami
     if not calls:
         raise UsageError("no call was named", hint="give SIDs, @last or - (SIDs on stdin), or --all with filters")
     if not chosen.is_empty:
-        raise UsageError("the filters go with --all, not with calls that are named")
+        raise UsageError(
+            "the filters go with --all, not with calls that are named",
+            hint="give --all and the filters, or the calls alone",
+        )
     if repeat is not None:
-        raise UsageError("--until-none goes with --all")
+        raise UsageError(
+            "--until-none goes with --all",
+            hint="it repeats what --all ends; --wait waits for the end of calls that are named",
+        )
 
 
 def ender(gateway: Gateway, memory: Memory, manner: Manner) -> Callable[[str], Ending]:

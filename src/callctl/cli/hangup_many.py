@@ -232,7 +232,9 @@ def _only_ringing(chosen: Filters) -> Filters:
     """
     statuses = tuple(status for status in chosen.statuses if status != CallStatus.IN_PROGRESS)
     if not statuses:
-        raise UsageError("no call can match: --only-ringing leaves calls in progress alone")
+        raise UsageError(
+            "no call can match: --only-ringing leaves calls in progress alone", hint="drop --only-ringing to end them"
+        )
     return replace(chosen, statuses=statuses)
 
 

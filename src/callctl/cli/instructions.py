@@ -109,11 +109,20 @@ def read_orders(
         what = f"{' and '.join(named)} exclude each other" if named else "nothing tells what the call shall do"
         raise UsageError(what, hint="give exactly one of --url, --twiml, --say, --dial")
     if method is not None and url is None:
-        raise UsageError(f"--method goes with --url, not with {named[0]}")
+        raise UsageError(
+            f"--method goes with --url, not with {named[0]}",
+            hint="it says how Twilio fetches a URL; other TwiML goes along with the request",
+        )
     if not dial and (option := dialing.first_given()):
-        raise UsageError(f"{option} goes with --dial, not with {named[0]}")
+        raise UsageError(
+            f"{option} goes with --dial, not with {named[0]}",
+            hint="give --dial DEST, or --twiml with a <Dial> that says so",
+        )
     if add_callbacks and twiml is None:
-        raise UsageError(f"--add-callbacks goes with --twiml, not with {named[0]}")
+        raise UsageError(
+            f"--add-callbacks goes with --twiml, not with {named[0]}",
+            hint="--dial adds them by itself; TwiML from a URL names its statusCallback itself",
+        )
     if url is not None:
         return _from_url(settings, url, method=method)
     if twiml is not None:
@@ -181,7 +190,7 @@ def _from_say(text: str) -> Orders:
     from callctl.twiml import check, say
 
     if not text.strip():
-        raise UsageError("--say needs a text")
+        raise UsageError("--say needs a text", hint='such as --say "Hello"')
     document = say(text)
     check(document)
     return Orders(document=lambda _callback: document)

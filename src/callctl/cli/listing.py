@@ -53,9 +53,9 @@ def list_calls(
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     if limit is not None and all_:
-        raise UsageError("--limit and --all exclude each other")
+        raise UsageError("--limit and --all exclude each other", hint="--all shows all that match, however many")
     if quiet and json:
-        raise UsageError("--quiet and --json exclude each other")
+        raise UsageError("--quiet and --json exclude each other", hint="--quiet writes SIDs alone, --json whole calls")
     chosen = filters.read_filters(
         live=live,
         status=status,

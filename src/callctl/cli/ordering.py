@@ -116,7 +116,10 @@ def read_events(given: Sequence[str] | None, *, status_callback: str | None) -> 
         what = "--event names no event" if unknown is None else f"no such event: {unknown}"
         raise UsageError(what, hint=f"the events are {', '.join(EVENT_NAMES)}")
     if status_callback is not None and status_callback.lower() == "none":
-        raise UsageError("--event and --status-callback none exclude each other")
+        raise UsageError(
+            "--event and --status-callback none exclude each other",
+            hint="drop --event, or give a URL that is to be told",
+        )
     return tuple(event for event in EVENT_NAMES if event in named)
 
 
@@ -141,7 +144,10 @@ def read_detection(text: str | None, *, send_digits: str | None) -> str | None:
         return None
     mode = next((mode for mode in _DETECTIONS if mode.lower() == text.lower()), None)
     if mode is None:
-        raise UsageError(f"--machine-detection is {' or '.join(_DETECTIONS)}, not {text}")
+        raise UsageError(
+            f"--machine-detection is {' or '.join(_DETECTIONS)}, not {text}",
+            hint="DetectMessageEnd waits for the beep of a machine",
+        )
     if send_digits is not None:
         raise UsageError(
             "--machine-detection and --send-digits exclude each other",

@@ -169,7 +169,10 @@ def _limit(text: str | None, *, goal: Goal | None) -> float | None:
     if text is None:
         return None
     if goal is None:
-        raise UsageError("--wait-timeout goes with --wait")
+        raise UsageError(
+            "--wait-timeout goes with --wait",
+            hint="give --wait answered or --wait ended; --timeout is how long TO may ring",
+        )
     return read_duration(text, option="--wait-timeout")
 
 

@@ -60,11 +60,17 @@ def redirect(
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     if on not in (None, "parent", "children"):
-        raise UsageError(f"--on is parent or children, not {on}")
+        raise UsageError(
+            f"--on is parent or children, not {on}",
+            hint="the parent is the leg that dialled this one, children are those that this one dialled",
+        )
     if when not in (None, "answered"):
-        raise UsageError(f"--when is answered, not {when}")
+        raise UsageError(
+            f"--when is answered, not {when}",
+            hint="without --when the call is redirected now, which it must be in progress for",
+        )
     if wait_timeout is not None and when is None:
-        raise UsageError("--wait-timeout goes with --when")
+        raise UsageError("--wait-timeout goes with --when", hint="give --when answered")
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     if twiml == "-" and "-" in calls:
         raise UsageError(

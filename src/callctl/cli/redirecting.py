@@ -93,7 +93,10 @@ class Redirecting:
                 failed += self._take(group)
         if failed:
             total = sum(map(len, waves))
-            raise PartlyFailedError(f"{len(failed)} of {calls(total)} not redirected: {some(failed)}")
+            raise PartlyFailedError(
+                f"{len(failed)} of {calls(total)} not redirected: {some(failed)}",
+                hint="`callctl list --live` shows what each call is doing",
+            )
         self._teller.finish()
 
     # One call

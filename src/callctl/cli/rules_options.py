@@ -134,7 +134,9 @@ class Asked:
                 hint="give --hangup-ringing-after, --after-dial, --max-duration or --rules",
             )
         if unverified and self.acts:
-            raise UsageError("--unverified and rules exclude each other: anybody could have calls ended")
+            raise UsageError(
+                "--unverified and rules exclude each other: anybody could have calls ended", hint="drop --unverified"
+            )
 
 
 def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:

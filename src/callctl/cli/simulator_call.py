@@ -32,7 +32,10 @@ def simulator_call(
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     for name, address in (("--to", to), ("--from", from_)):
         if not is_endpoint(address):
-            raise UsageError(f"{name} is no number, sip: or client: address: {address}")
+            raise UsageError(
+                f"{name} is no number, sip: or client: address: {address}",
+                hint="such as +12025550100, sip:user@example.com or client:name",
+            )
     settings = runtime.settings(env_file=env_file)
     if settings.is_twilio:
         raise UsageError(

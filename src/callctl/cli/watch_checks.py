@@ -38,11 +38,14 @@ def check_exposure(plan: Plan) -> None:
         UsageError: The options do not go together.
     """
     if plan.forgeries_accepted and not plan.unverified:
-        raise UsageError("--accept-forgeries goes with --unverified")
+        raise UsageError("--accept-forgeries goes with --unverified", hint="alone it changes nothing: drop it")
     if not plan.unverified:
         return
     if plan.forward_to is not None:
-        raise UsageError("--unverified and --forward-to exclude each other: only verified requests are passed on")
+        raise UsageError(
+            "--unverified and --forward-to exclude each other: only verified requests are passed on",
+            hint="drop --unverified",
+        )
     exposed = {
         "a public URL": plan.public_url is not None and not is_loopback_url(plan.public_url),
         "a tunnel": plan.tunnel is not None,
@@ -65,9 +68,14 @@ def check_forwarding(plan: Plan) -> None:
     if plan.forward_to is None:
         return
     if not is_http_url(plan.forward_to):
-        raise UsageError(f"--forward-to is not an http or https address: {plan.forward_to}")
+        raise UsageError(
+            f"--forward-to is not an http or https address: {plan.forward_to}",
+            hint="such as http://127.0.0.1:5000/status",
+        )
     if is_loopback_url(plan.forward_to) and urlsplit(plan.forward_to).port == plan.port:
-        raise UsageError(f"--forward-to leads back to this watch: {plan.forward_to}")
+        raise UsageError(
+            f"--forward-to leads back to this watch: {plan.forward_to}", hint="give the address of your application"
+        )
 
 
 def public_address(settings: Settings, given: str | None) -> str | None:
@@ -80,5 +88,7 @@ def public_address(settings: Settings, given: str | None) -> str | None:
     if url is None:
         return None
     if not is_http_url(url):
-        raise UsageError(f"--public-url is not an http or https address: {url}")
+        raise UsageError(
+            f"--public-url is not an http or https address: {url}", hint="such as https://example.ngrok.app"
+        )
     return with_status_path(url)

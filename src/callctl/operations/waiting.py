@@ -156,7 +156,9 @@ class Waiter:
                 if goal.is_met([*self._heard, *self._shown]):
                     return self.last
                 if self.last.status in FINAL_STATUSES:
-                    raise ConditionNotMetError(_ended(self.last, goal))
+                    raise ConditionNotMetError(
+                        _ended(self.last, goal), hint=f"`callctl show {self._sid}` tells what became of it"
+                    )
             left = LOOK if deadline is None else deadline - self._now()
             if left <= 0:
                 raise WaitTimeoutError(

@@ -126,7 +126,10 @@ class Settings:
         if "://" in text:
             if is_http_url(text):
                 return NamedUrl(text)
-            raise UsageError(f"not an absolute http or https URL: {masked_whole(text)}")
+            raise UsageError(
+                f"not an absolute http or https URL: {masked_whole(text)}",
+                hint="such as https://example.com/survey.xml",
+            )
         named = self.urls.get(url_name(text))
         if named is not None:
             return named

@@ -98,7 +98,10 @@ def public_url(text: str | None) -> str | None:
     """Return the public address, if one is set."""
     if text is None or is_http_url(text):
         return text
-    raise SettingsError(f"CALLCTL_PUBLIC_URL is not an http or https address: {masked_whole(text)}")
+    raise SettingsError(
+        f"CALLCTL_PUBLIC_URL is not an http or https address: {masked_whole(text)}",
+        hint="such as https://example.ngrok.app",
+    )
 
 
 def port(text: str | None) -> int:
@@ -107,7 +110,7 @@ def port(text: str | None) -> int:
         return DEFAULT_PORT
     if text.isdecimal() and int(text) <= 65535:
         return int(text)
-    raise SettingsError(f"CALLCTL_PORT is not a port number: {text}")
+    raise SettingsError(f"CALLCTL_PORT is not a port number: {text}", hint=f"0 to 65535; {DEFAULT_PORT} unless set")
 
 
 def named_urls(values: Mapping[str, str]) -> dict[str, NamedUrl]:

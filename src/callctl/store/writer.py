@@ -87,7 +87,7 @@ class GroupWriter:
 
     def _gather(self, entry: _Entry) -> None:
         if self._closed:
-            raise StoreError(f"the event store {self._path} is closed")
+            raise StoreError(f"the event store {self._path} is closed", hint="the watch is ending: start it again")
         if self._thread is None:
             # A daemon, so that a stuck disk can't keep the program from ending.
             self._thread = threading.Thread(target=self._write, name="callctl-store", daemon=True)
