@@ -14,6 +14,7 @@ COMMANDS = [
     ("list",),
     ("show", SID),
     ("place", "+12025550103", "--say", "Hello", "--status-callback", "none"),
+    ("place", "+12025550103", "--say", "Hello", "--status-callback", "none", "--watch"),
     ("redirect", SID, "--say", "Hello"),
     ("hangup", SID),
     ("hangup", SID, "CA" + "2" * 32),
@@ -21,7 +22,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("args", COMMANDS, ids=lambda args: " ".join(args)[:20])
+@pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
 def test_it_is_said(home: Path, args: tuple[str, ...]) -> None:
     deadline = time.monotonic() + LIMIT
     with Server(hang()) as server:
@@ -38,3 +39,4 @@ def test_it_is_said(home: Path, args: tuple[str, ...]) -> None:
         said = (home / f"stderr-{args[0]}").read_text()
     assert said.splitlines()[-1] == "callctl: interrupted"
     assert "Traceback" not in said
+    assert ("may have been placed: look with `callctl list --live --to +12025550103`" in said) == (args[0] == "place")

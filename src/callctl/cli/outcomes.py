@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -83,6 +84,12 @@ def show_new_call(runtime: Runtime, call: Call) -> None:
         from callctl.views.tables import print_calls
 
         print_calls(runtime.console(), [call])
+
+
+def say_it_may_be_placed(runtime: Runtime, to: str) -> None:
+    """Tell somebody who does not wait for the answer that the request to call ``to`` may be on its way."""
+    look = f"callctl list --live --to {shlex.quote(to)}"
+    runtime.say(f"callctl: the call may have been placed: look with `{look}`")
 
 
 def show_alone(runtime: Runtime, outcome: Outcome) -> None:

@@ -9,7 +9,7 @@ import typer
 from callctl.cli import dialing, instructions, options, ordering
 from callctl.cli.callbacks import find_callback
 from callctl.cli.checks import check_endpoint
-from callctl.cli.outcomes import show_new_call
+from callctl.cli.outcomes import say_it_may_be_placed, show_new_call
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.streams import OutputError, ReaderGoneError
 from callctl.cli.times import read_duration
@@ -145,7 +145,11 @@ def place(
 
         show_request(runtime, settings, gateway.calls_url, request)
         return
-    call = gateway.place(request)
+    try:
+        call = gateway.place(request)
+    except KeyboardInterrupt:
+        say_it_may_be_placed(runtime, request.to)
+        raise
     remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
     if goal is None:
         _show(runtime, call)

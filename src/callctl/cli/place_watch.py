@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from callctl import presence
 from callctl.cli.callbacks import STATUS_PATH, find_callback, with_retries, with_status_path
 from callctl.cli.checks import check_reachable, signing_trouble
+from callctl.cli.outcomes import say_it_may_be_placed
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
 from callctl.masking import masked
@@ -84,7 +85,11 @@ async def _place_and_watch(
         store = stack.enter_context(closing(SqliteStore(settings.store, world=settings.world)))
         told = await _find_or_listen(runtime, settings, store, stack, given=given)
         request = request_to(told.callback)
-        call = await in_daemon_thread(lambda: gateway.place(request))
+        try:
+            call = await in_daemon_thread(lambda: gateway.place(request))
+        except asyncio.CancelledError:  # Ctrl-C
+            say_it_may_be_placed(runtime, request.to)
+            raise
         remember_placed(runtime, settings, call, request, dial_action=dial_action)
         with _open_shown(runtime, settings, told, call) as shown:
             watch = FamilyWatch(
