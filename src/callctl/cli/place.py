@@ -89,6 +89,7 @@ def place(
     goal = _goal(wait, watch=watch)
     limit = _limit(wait_timeout, goal=goal)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    settings.credentials()  # who has none is told so first, not what else is missing
     events = ordering.read_events(event, status_callback=status_callback)
     caller = ordering.read_caller(settings, from_, to=to)
     limits = ordering.read_limits(timeout=timeout, time_limit=time_limit)

@@ -77,6 +77,7 @@ def redirect(
             "stdin can't hold both the SIDs and the TwiML", hint="put the TwiML into a file: --twiml @FILE"
         )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    settings.credentials()  # who has none is told so first, not what else is missing
     orders = instructions.read_orders(
         runtime,
         settings,
