@@ -96,6 +96,7 @@ MIGRATIONS = (
     """,
 )
 
+_TURNS = 100  # times that others may be first to lock a new store
 _making = threading.Lock()  # between making a file and closing it nobody else of this process may have it open
 
 
@@ -146,7 +147,7 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         _make_file(path)
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_log(connection)
             connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
             _migrate(connection, path)
         except BaseException:
@@ -224,6 +225,21 @@ def _make_file(path: Path) -> None:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Turn write-ahead logging on. While others make the same new store, SQLite refuses that without waiting."""
+    for _ in range(_TURNS):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            return
+        connection.execute("BEGIN IMMEDIATE")  # waits for the others, as long as the connection's time limit lets it
+        connection.execute("ROLLBACK")
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _version(connection: sqlite3.Connection) -> int:
