@@ -1,6 +1,10 @@
 """``python -m callctl`` and the console script: run the command line and exit with its code."""
 
+import os
 import sys
+from contextlib import suppress
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -12,7 +16,7 @@ def main() -> None:
     except KeyboardInterrupt:
         # While the modules were being loaded; later, the command line sees to it.
         sys.stderr.write("callctl: interrupted\n")
-        code = 130
+        code = _INTERRUPTED
     except Exception as error:
         # A fault of callctl's own. Not sys.excepthook: Typer puts one of its own there.
         if "--debug" in sys.argv:
@@ -21,7 +25,21 @@ def main() -> None:
         sys.stderr.write("callctl: error: unexpected {}: {}\n".format(kind, error))  # noqa: UP032 - for an old Python too
         sys.stderr.write("hint: this is a fault of callctl; run it again with --debug and report what it prints\n")
         code = 1
+    if code == _INTERRUPTED:
+        _leave_at_once()
     sys.exit(code)
+
+
+def _leave_at_once() -> None:
+    """End with 130, whatever was being done when Ctrl-C came.
+
+    Where that was the making of a dataclass, Python was running a text. It notes an interrupt there as one that nobody
+    handled and, started as ``python -m callctl``, kills itself with SIGINT on its way out.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # gone, or closed
+            stream.flush()
+    os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

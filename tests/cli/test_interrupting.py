@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -40,3 +42,27 @@ def test_it_is_said(home: Path, args: tuple[str, ...]) -> None:
     assert said.splitlines()[-1] == "callctl: interrupted"
     assert "Traceback" not in said
     assert ("may have been placed: look with `callctl list --live --to +12025550103`" in said) == (args[0] == "place")
+
+
+INTERRUPTED_WHILE_LOADING = """
+import sys
+import callctl.cli.app
+from callctl.__main__ import main
+
+def interrupted(argv):
+    try:
+        exec("raise KeyboardInterrupt")  # what is run while a module with a dataclass is loaded
+    except KeyboardInterrupt:
+        sys.stdout.write("said so")
+        return 130
+
+callctl.cli.app.main = interrupted
+main()
+"""
+
+
+def test_the_exit_code_is_130_also_where_it_fell_into_the_making_of_a_dataclass(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_WHILE_LOADING)
+    command = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "said so")

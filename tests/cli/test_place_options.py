@@ -365,7 +365,6 @@ def test_on_a_terminal_the_table_comes_before_the_waiting(quick: World) -> None:
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_call(world: World) -> None:
-    # Its time stands still: a call that ends by itself might end the command just before Ctrl-C does.
     args = ("place", TO, *SAY, "--wait", "answered", "--status-callback", "none")
     with Piped(*args, home=world.home, env=env_for(world.simulator)) as waiting:
         sid = waiting.line()
