@@ -22,7 +22,8 @@ from callctl.views.view import View
 
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
-# A frame stays for so many times what drawing it took: neither a slow terminal nor a large table holds up callbacks.
+# A frame stays for so many times what making it took in the loop: a board of many legs must not hold up callbacks. What
+# draws it, in a thread of its own, rests likewise (views/apart.py).
 REST = 20
 AT_ONCE = 100  # events told to the board before others get their turn
 _PAGE = 1000  # events read from the store at a time

@@ -198,18 +198,11 @@ class SqliteClaims:
     @contextmanager
     def _writing(self) -> Iterator[_Run]:
         """Run statements in one transaction; each tells whether it changed a row."""
-        with self._opened.used("write to") as connection:
+        with self._opened.changed() as connection:
 
             def run(sql: str, claim: OpenClaim, **times: int) -> bool:
                 names = {"world": self._world, "rule": claim.rule, "sid": claim.call_sid}
                 columns = {"about": claim.about, "action": claim.action}
                 return connection.execute(sql, {**names, **columns, **times}).rowcount > 0
 
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield run
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # a full disk may have ended it already
-                    connection.execute("ROLLBACK")
-                raise
+            yield run
