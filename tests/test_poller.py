@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import pytest
 from legs import PARENT, board_of, callback, family
 from telling import START
 
@@ -67,6 +68,21 @@ def test_a_leg_gone_from_the_list_is_fetched_and_its_end_was_missed() -> None:
     board.apply(event)
     assert board.snapshot().live == 0
     assert list(poller(rest).round(board.snapshot())) == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "found"), [(timedelta(seconds=11), 1), (timedelta(seconds=9), 0), (timedelta(seconds=-9), 0)], ids=str
+)
+def test_the_callback_of_an_end_gets_its_time_too(ended: timedelta, found: int) -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER - ended)})
+    assert len(list(poller(rest).round(board.snapshot()))) == found
+
+
+def test_an_end_by_a_clock_that_is_far_from_ours_is_found() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER + timedelta(hours=1))})
+    assert [event.kind for event in poller(rest).round(board.snapshot())] == [MISSED]
 
 
 def test_absence_from_the_list_alone_ends_nothing() -> None:

@@ -23,6 +23,11 @@ SETTLED = timedelta(seconds=10)
 FETCHES = 20
 
 
+def is_news(status: str, leg: Leg | None) -> bool:
+    """Whether a status that REST told says more than the board knows of a leg; None is one it does not know."""
+    return leg is None or (rank_of(status) > rank_of(leg.status) and not leg.is_final)
+
+
 class Source(Protocol):
     """What the poller asks."""
 
@@ -51,16 +56,11 @@ class Poller:
         listed = set()
         for call in self._source.live():
             listed.add(call.sid)
-            if self._tells_more(call, snapshot.leg(call.sid)):
+            leg = snapshot.leg(call.sid)
+            if is_news(call.status, leg) and (leg is None or self._now() - leg.last_event_at > SETTLED):
                 yield self._event(call, kind=POLLED)
         for leg in self._unlisted(snapshot, listed):
             yield from self._end_of(leg)
-
-    def _tells_more(self, call: Call, leg: Leg | None) -> bool:
-        if leg is None:
-            return True
-        is_news = rank_of(call.status) > rank_of(leg.status) and not leg.is_final
-        return is_news and self._now() - leg.last_event_at > SETTLED
 
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
         now = self._now()
@@ -78,8 +78,12 @@ class Poller:
         except NotFoundError:
             self._gone.add(leg.call_sid)
             return
-        if call.is_final:
+        if call.is_final and not self._is_fresh(call):
             yield self._event(call, kind=MISSED)
+
+    def _is_fresh(self, call: Call) -> bool:
+        """Whether the callback of a call's end may still be on its way. A clock that is wrong hides no end."""
+        return call.end_time is not None and abs(self._now() - call.end_time) < SETTLED
 
     def _event(self, call: Call, *, kind: str) -> CallEvent:
         return CallEvent.from_call(call, received_at=self._now(), world=self._world, kind=kind)

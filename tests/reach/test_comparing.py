@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import pytest
+from legs import board_of, callback
 from reaching import LIMIT
 from telling import START
 
@@ -18,6 +19,8 @@ from callctl.events import CallEvent
 from callctl.poller import Poller
 from callctl.session.comparing import Comparing
 
+SID = "CA" + "0" * 32
+
 
 class Rest:
     """Lists one live call, and counts how often it was asked."""
@@ -25,12 +28,14 @@ class Rest:
     def __init__(self) -> None:
         self.asked = 0
         self.is_down = False
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def live(self) -> Iterable[Call]:
         self.asked += 1
         if self.is_down:
             raise NetworkError("the API can't be reached")
-        return [Call("CA" + "0" * 32, "ringing")]
+        self.meanwhile()
+        return [Call(SID, "ringing")]
 
     def fetch(self, sid: str) -> Call:
         raise AssertionError(sid)
@@ -50,23 +55,31 @@ class Silence:
         self.rest, self.way = Rest(), Way()
         self.now = START
         self.kept: list[CallEvent] = []
+        self.snapshot = Snapshot()
+        self.pending: set[str] = set()
         self.said: list[str] = []
 
     async def keep(self, event: CallEvent) -> None:
         self.kept.append(event)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, *, is_news: bool = True) -> AsyncIterator[None]:
         def clock() -> datetime:
             return self.now
 
         poller = Poller(self.rest, world="w", now=clock)
         comparing = Comparing(
-            poller, way=self.way, snapshot=Snapshot, keep=self.keep, trouble=self.said.append, now=clock
+            poller,
+            way=self.way,
+            snapshot=lambda: self.snapshot,
+            is_pending=self.pending.__contains__,
+            keep=self.keep,
+            trouble=self.said.append,
+            now=clock,
         )
         running = asyncio.create_task(comparing.run())
         try:
-            await self.until(lambda: self.rest.asked == 1 and bool(self.kept or self.said))
+            await self.until(lambda: self.rest.asked == 1 and (not is_news or bool(self.kept or self.said)))
             yield
         finally:
             running.cancel()
@@ -124,3 +137,18 @@ async def test_an_api_that_is_down_is_told_of_once(silence: Silence) -> None:
         silence.now += timedelta(hours=1)
         await silence.until(lambda: len(silence.kept) == 1)
         assert silence.said == ["can't compare with REST: the API can't be reached"]
+
+
+@pytest.mark.parametrize("where", ["on the board", "on its way to the board"])
+async def test_what_a_callback_told_while_rest_was_asked_is_no_news(silence: Silence, where: str) -> None:
+    def heard() -> None:
+        if where == "on the board":
+            silence.snapshot = board_of([callback(SID, "ringing", second=0, sequence=0)]).snapshot()
+        else:
+            silence.pending.add(SID)
+
+    silence.rest.meanwhile = heard
+    async with silence.running(is_news=False):
+        silence.now += timedelta(hours=1)
+        await silence.until(lambda: silence.rest.asked == 2)  # what the first look found has been dealt with
+        assert silence.kept == []

@@ -11,7 +11,7 @@ from callctl.background import in_daemon_thread
 from callctl.board import Snapshot
 from callctl.errors import CallctlError
 from callctl.events import CallEvent
-from callctl.poller import Poller
+from callctl.poller import Poller, is_news
 
 # Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
 INTERVAL = 30.0
@@ -41,12 +41,14 @@ class Comparing:
         *,
         way: Way,
         snapshot: Callable[[], Snapshot],
+        is_pending: Callable[[str], bool],
         keep: Callable[[CallEvent], Awaitable[None]],
         trouble: Callable[[str], None],
         now: Callable[[], datetime],
     ) -> None:
         self._poller, self._way = poller, way
-        self._snapshot, self._keep, self._trouble, self._now = snapshot, keep, trouble, now
+        self._snapshot, self._is_pending = snapshot, is_pending
+        self._keep, self._trouble, self._now = keep, trouble, now
 
     async def run(self) -> None:
         """Compare until cancelled. An API that fails is told of once."""
@@ -54,7 +56,8 @@ class Comparing:
         while True:
             try:
                 for event in await in_daemon_thread(self._round()):
-                    await self._keep(event)
+                    if self._is_news(event):
+                        await self._keep(event)
                 told.clear()
             except CallctlError as error:
                 if error.message not in told:
@@ -65,6 +68,10 @@ class Comparing:
     def _round(self) -> Callable[[], list[CallEvent]]:
         snapshot = self._snapshot()
         return lambda: list(self._poller.round(snapshot))
+
+    def _is_news(self, event: CallEvent) -> bool:
+        sid = event.call_sid
+        return not self._is_pending(sid) and is_news(event.status, self._snapshot().leg(sid))
 
     async def _pause(self) -> None:
         """Return after the interval, or once a silence is over."""

@@ -108,6 +108,10 @@ class Picture:
         self._queue.append(event)
         self._wake.set()
 
+    def is_pending(self, call_sid: str) -> bool:
+        """Whether an event of a call waits to be put on the board."""
+        return any(event.call_sid == call_sid for event in self._queue)
+
     def note(self, text: str) -> None:
         """Take a line that is no event."""
         self._tell(_note, text)

@@ -206,6 +206,7 @@ class Session:
             self._poller,
             way=self._reach,
             snapshot=self.snapshot,
+            is_pending=self._picture.is_pending,
             keep=self._keep,
             trouble=self._picture.trouble,
             now=self._now,
