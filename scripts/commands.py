@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from callctl.cli.lazy import CATALOGUE
@@ -22,6 +23,7 @@ def page() -> str:
     return HEAD + "".join(f"\n## {entry.name}\n\n```\n{shown(entry.name)}\n```\n" for entry in CATALOGUE)
 
 
+@cache
 def shown(command: str) -> str:
     """Return a command's help as a terminal of 100 columns shows it."""
     env = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}

@@ -30,7 +30,7 @@ CALLER = "+15005550006"
 ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103", "+12025550105"
 SURVEY = "https://example.com/survey.xml"  # what the reader sees for the address of the one served here
 FIRST_FRAME = "No calls yet."
-LIMIT = 30.0  # seconds, for what comes within a few
+LIMIT = 90.0  # seconds, for what comes within a few
 
 
 class Screen(io.StringIO):

@@ -121,7 +121,7 @@ def watches(environment: dict[str, str]) -> Iterator[Watches]:
         yield Watches(running)
         assert running.stdin is not None
         running.stdin.close()
-        running.wait(timeout=30)
+        running.wait(timeout=120)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from callctl.session import Plan, Ready, Session
 from callctl.settings import Settings
 from callctl.views.header import Header
 
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 @dataclass

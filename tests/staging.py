@@ -50,7 +50,7 @@ class Stage:
     ``limit`` is how many seconds anything may take, ``step`` how many pass between two looks.
     """
 
-    limit = 20.0
+    limit = 60.0
     step = 0.02
 
     def __init__(self, simulator: Simulator, site: Site, home: Path) -> None:

@@ -36,7 +36,7 @@ def rows(line: str, home: Path, env: Mapping[str, str] | None = None) -> list[st
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.stderr == ""
     return [row for row in done.stdout.splitlines() if row]
@@ -107,7 +107,7 @@ def test_each_shell_gets_its_script(home: Path, shell: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     assert "_CALLCTL_COMPLETE" in done.stdout
 

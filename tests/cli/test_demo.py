@@ -54,7 +54,7 @@ def test_on_a_pipe_it_prints_lines(home: Path) -> None:
         env=environment(home),
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

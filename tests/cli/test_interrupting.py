@@ -64,5 +64,5 @@ main()
 def test_the_exit_code_is_130_also_where_it_fell_into_the_making_of_a_dataclass(tmp_path: Path) -> None:
     (tmp_path / "interrupted.py").write_text(INTERRUPTED_WHILE_LOADING)
     command = [sys.executable, "-m", "interrupted"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (130, "said so")

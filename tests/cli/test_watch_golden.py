@@ -28,7 +28,7 @@ from callctl.actions import ActionEvent
 from callctl.settings import load
 from callctl.signatures import signature_of
 
-LIMIT = 40.0
+LIMIT = 90.0
 PARENT, NUMBER, SIP, CLIENT = (f"CA{number:032}" for number in range(11, 15))
 HOSTILE = "client:\x1b[2J\x1b[31mann\u202e\x9b1A"
 LAST_FRAME = "\x1b[?1049l"

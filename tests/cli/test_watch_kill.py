@@ -36,7 +36,7 @@ class Load:
 
     def _send(self) -> None:
         url = f"http://127.0.0.1:{self._port}/status"
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         try:
             for number in self._numbers:
                 fields = form(number // 4, "ringing", number=number % 4)
@@ -56,7 +56,7 @@ class Load:
 
     def until(self, count: int) -> None:
         """Return once so many were answered."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while len(self.answered) < count:
             assert time.monotonic() < deadline
             time.sleep(0.001)

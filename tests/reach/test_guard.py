@@ -16,7 +16,7 @@ from callctl.errors import CallctlError
 from callctl.simulator import Simulator
 from callctl.tunnel import Tunnel
 
-LIMIT = 20.0
+LIMIT = 60.0
 # Tells an address and the processes of it: its own, as a wrapper's, and that of a program which it runs.
 WRAPPER = "sleep 600 & echo $$ $! >pids.new; mv pids.new pids; echo http://127.0.0.1:9; wait"
 STUBBORN = f"trap '' TERM INT HUP; {WRAPPER}; sleep 600"

@@ -77,7 +77,7 @@ class Scene:
         form = {"To": NEVER, "From": "+15005550006", "Twiml": "<Response/>", "StatusCallback": callback}
         form["StatusCallbackEvent"] = "initiated ringing"
         auth = (self.simulator.account_sid, self.simulator.auth_token)
-        reply = await asyncio.to_thread(requests.post, url, data=form, auth=auth, timeout=20)
+        reply = await asyncio.to_thread(requests.post, url, data=form, auth=auth, timeout=120)
         return str(reply.json()["sid"])
 
     @property

@@ -22,7 +22,7 @@ from callctl.session import Plan
 from callctl.simulator import Simulator
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-LIMIT = 20.0
+LIMIT = 60.0
 
 pytestmark = pytest.mark.skipif(
     SSHD is None or shutil.which("ssh") is None, reason="a real tunnel needs OpenSSH's ssh and sshd"

@@ -87,7 +87,7 @@ def post(port: int, fields: dict[str, str], *, signed_over: str, token: str, pat
         headers=sign(signed_over, fields, token=token),
     )
     try:
-        with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=120, context=context) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

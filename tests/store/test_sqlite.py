@@ -316,7 +316,7 @@ def test_several_processes_may_open_a_new_store_at_once(path: Path) -> None:
         "store.close()"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(6)]
-    assert [one.wait(timeout=50) for one in started] == [0] * 6
+    assert [one.wait(timeout=120) for one in started] == [0] * 6
 
 
 def test_a_restart_finds_recent_calls_by_index(store: SqliteStore) -> None:
