@@ -55,7 +55,8 @@ class BodyRefusedError(Exception):
 class BoundedServer(web.Server):
     """Cuts clients that say nothing. Beyond the limit of connections, whoever has been quiet longest gives way.
 
-    Nobody who is being answered is cut; where all are, a new connection is refused.
+    Quiet is who has no request under way, or is still sending one. Nobody who is being answered is cut; where all are,
+    a new connection is refused.
     """
 
     def __init__(self, answer: Answer, *, limits: Limits) -> None:
@@ -63,7 +64,7 @@ class BoundedServer(web.Server):
         self._answer = answer
         self._waiting: dict[Any, asyncio.TimerHandle] = {}  # until the first request: connection and its time limit
         self._open: set[Any] = set()
-        self._quiet: dict[Any, None] = {}  # connections without a request under way, the longest quiet first
+        self._quiet: dict[Any, None] = {}  # connections that are not being answered, the longest quiet first
         super().__init__(
             self._first_cut,
             keepalive_timeout=limits.idle_seconds,
@@ -111,6 +112,9 @@ class BoundedServer(web.Server):
         handler = request.protocol
         self._heard(handler)
         self._quiet.pop(handler, None)
+        if handler in self._open and not request.content.is_eof():
+            self._quiet[handler] = None
+            request.content.on_eof(lambda: self._quiet.pop(handler, None))
         try:
             return await self._answer(request)
         finally:

@@ -259,6 +259,25 @@ async def test_beyond_the_limit_of_connections_the_longest_quiet_one_gives_way(s
         writer.close()
 
 
+async def test_clients_that_never_finish_their_body_give_way_to_others(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(limits=Limits(connections=3))
+    head = b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nCallSid="
+    stalled = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+    for _, writer in stalled:
+        writer.write(head)
+    assert (await raw(listener, LAST_HEALTH)).startswith(b"HTTP/1.1 200 ")  # by now their headers have been read
+    for call in range(5):
+        fields = form(call, "ringing")
+        signed = sign(PUBLIC, fields) | {"Connection": "close"}
+        async with http.post(listener.url + "/status", data=fields, headers=signed) as answer:
+            assert answer.status == 204
+    assert await stalled[0][0].read() == b""
+    for _, writer in stalled:
+        writer.close()
+
+
 async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -> None:
     begun, go_on = asyncio.Semaphore(0), asyncio.Event()
 
