@@ -14,7 +14,7 @@ from callctl.simulator import Simulator
 
 # Nobody answers, and Twilio's own limit of a minute, three seconds here, does not end it before a rule may.
 RINGS_LONG = ("+12025550103", "--say", "Hello", "--timeout", "10m")
-KEEPS = "<Response><Dial><Sip {told}>{to}</Sip></Dial><Pause length='600'/></Response>"
+KEEPS = "<Response><Dial><Sip {told}>{to}</Sip></Dial><Pause length='3600'/></Response>"
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_what_a_command_did_to_either_leg_is_not_taken_for_the_end_of_a_talk(
         parent = place_that_dials(callctl, env, ready(watch), to="sip:answers@example.com")
         child = child_in_progress(watch, parent)
         chosen = parent if whose == "parent" else child
-        to = ("--twiml", "<Response><Pause length='600'/></Response>") if whose == "parent" else ("--say", "Bye.")
+        to = ("--twiml", "<Response><Pause length='3600'/></Response>") if whose == "parent" else ("--say", "Bye.")
         assert callctl(command, chosen, *(to if command == "redirect" else ()), env=env).code == 0
         record = action(watch)
         while record["rule"] is None:  # the command's own
