@@ -15,7 +15,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from callctl.calls import EVENT_NAMES, FINAL_STATUSES, CallStatus, Direction
 from callctl.durations import read_duration
 from callctl.errors import UsageError, why_no_text
 from callctl.events import event_name
+from callctl.nearest import nearest
 from callctl.policies.flags import NAMES, SETTLE
 from callctl.policies.rule import CHILD_LEG, PARENT_LEG, Cancel, Deed, Hangup, On, Redirect, Rule, When
 
@@ -206,7 +206,7 @@ class _At:
         """Refuse a table with a key that means nothing."""
         for name in table:
             if name not in known:
-                raise self.error(f"unknown key {name!r}", key=key, hint=_nearest(name, known))
+                raise self.error(f"unknown key {name!r}", key=key, hint=_known(name, known))
 
     def text(self, value: object, *, key: str) -> str:
         """Return a text that is not empty."""
@@ -219,7 +219,7 @@ class _At:
         word = self.text(value, key=key)
         if word in known:
             return word
-        raise self.error(f"unknown: {word!r}", key=key, hint=_nearest(word, known))
+        raise self.error(f"unknown: {word!r}", key=key, hint=_known(word, known))
 
     def words(self, value: object, *, key: str, known: Collection[str]) -> frozenset[str]:
         """Return known words from one text or from a list of several."""
@@ -229,7 +229,6 @@ class _At:
         return frozenset(self.word(one, key=key, known=known) for one in given)
 
 
-def _nearest(word: str, known: Collection[str]) -> str:
-    near = get_close_matches(word.lower().replace("_", "-"), known, n=1) or get_close_matches(word, known, n=1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    return f"{guess}known are {', '.join(known)}"
+def _known(word: str, known: Collection[str]) -> str:
+    near = nearest(word, known)
+    return f"{f'did you mean {near}? ' if near else ''}known are {', '.join(known)}"

@@ -9,6 +9,7 @@ import typer
 from callctl.cli import exits, help_settings
 from callctl.cli.runtime import Form, Runtime
 from callctl.errors import UsageError
+from callctl.nearest import nearest
 
 TOPICS = ("exit-codes", "settings")
 
@@ -36,15 +37,11 @@ def _show_page(command: str | None, runtime: Runtime) -> None:
     from callctl.cli.lazy import CATALOGUE
 
     names = [entry.name for entry in CATALOGUE]
+    known = [*TOPICS, *names]
     if command is not None and command not in names:
-        raise UsageError(f"no such topic: {command}", hint=_nearest(command, [*TOPICS, *names]))
+        near = nearest(command, known)
+        hint = f"did you mean {near}?" if near else f"one of {', '.join(known)}"
+        raise UsageError(f"no such topic: {command}", hint=hint)
     app([*([command] if command else []), "--help"], prog_name="callctl", standalone_mode=False, obj=runtime)
     if command is None:
         runtime.write(f"Topics of `callctl help`: {', '.join(TOPICS)}, or a command.")
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"

@@ -6,13 +6,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from callctl.addresses import is_http_url, is_loopback_url
 from callctl.errors import SettingsError, UsageError
 from callctl.masking import masked_whole
+from callctl.nearest import nearest
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
@@ -134,8 +134,8 @@ class Settings:
         if named is not None:
             return named
         known = ", ".join(sorted(self.urls)) or "none are set"
-        near = get_close_matches(url_name(text), self.urls, n=1)
-        guess = f"did you mean {near[0]}? " if near else ""
+        near = nearest(text, self.urls)
+        guess = f"did you mean {near}? " if near else ""
         raise UsageError(
             f"no URL is named {text!r} (known: {known})",
             hint=f"{guess}set {URL_PREFIX}{_variable(text)}=https://… or give the whole URL",
