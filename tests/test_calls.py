@@ -1,12 +1,10 @@
-"""What a Call is: statuses, forms of addresses and SIDs, Twilio's ways of writing dates and numbers."""
+"""What a Call is: statuses, forms of addresses and SIDs, the resource as it comes and as it is told."""
 
 from __future__ import annotations
 
 import json
-import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +18,15 @@ from callctl.calls import (
     REST_STATUSES,
     Call,
     CallStatus,
-    format_date,
     is_call_sid,
     is_e164,
     is_endpoint,
     is_final,
     is_live,
-    parse_date,
-    parse_int,
-    parse_price,
 )
 
 SHARED = Path(__file__).parents[2] / "shared"
 MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
-SECONDS = st.datetimes(min_value=datetime(1980, 1, 1), max_value=datetime(2100, 1, 1)).map(
-    lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
-)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -126,92 +117,6 @@ def test_a_sid_has_nothing_that_could_change_a_path(text: str) -> None:
 def test_who_can_be_called(text: str, number: bool, endpoint: bool) -> None:
     assert is_e164(text) is number
     assert is_endpoint(text) is endpoint
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Mon, 05 Jan 2026 10:00:00 +0000",
-        "Mon, 05 Jan 2026 15:00:00 +0500",
-        "Mon, 05 Jan 2026 10:00:00 GMT",
-        "Mon, 05 Jan 2026 10:00:00 Etc/UTC",
-        "Mon, 05 Jan 2026 10:00:00 -0000",
-        " Mon, 05 Jan 2026 10:00:00 +0000 ",
-        "2026-01-05T10:00:00Z",
-        "2026-01-05T10:00:00+00:00",
-        "2026-01-05T05:00:00-05:00",
-        "2026-01-05T10:00:00",
-        "2026-01-05 10:00:00",
-    ],
-)
-def test_dates_as_they_are_written(text: str) -> None:
-    assert parse_date(text) == MOMENT
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        "",
-        "  ",
-        5,
-        True,
-        [],
-        "yesterday",
-        "2026",
-        "Mon, 45 Jan 2026 10:00:00 +0000",
-        "0" * 40,
-        "0001-01-01T00:00:00Z",
-        "9999-12-31T23:59:59.9999999Z",
-        "Mon, 01 Jan 0001 00:00:00 +0000",
-        "1969-12-31T23:59:59Z",
-    ],
-)
-def test_what_is_no_date(value: object) -> None:
-    assert parse_date(value) is None
-
-
-@given(SECONDS, st.integers(-23, 23))
-def test_dates_survive_both_ways_of_writing_them(moment: datetime, hours: int) -> None:
-    there = moment.astimezone(timezone(timedelta(hours=hours)))
-    assert parse_date(format_datetime(there)) == moment
-    assert parse_date(there.isoformat()) == moment
-    written = format_date(there)
-    assert written is not None
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", written)
-    assert parse_date(written) == moment
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_any_text_is_a_date_in_utc_or_none(text: str) -> None:
-    moment = parse_date(text)
-    assert moment is None or moment.utcoffset() == timedelta(0)
-
-
-def test_absent_dates_stay_absent_and_fractions_are_kept() -> None:
-    assert format_date(None) is None
-    assert format_date(MOMENT.replace(microsecond=250_000)) == "2026-01-05T10:00:00.250000Z"
-
-
-@pytest.mark.parametrize(("value", "number"), [("49", 49), (49, 49), ("0", 0), (" 7 ", 7), ("-1", -1)])
-def test_numbers_as_text_and_as_numbers(value: object, number: int) -> None:
-    assert parse_int(value) == number
-
-
-@pytest.mark.parametrize("value", [None, "", "x", "4.5", 4.5, True, [], {}])
-def test_what_is_no_whole_number(value: object) -> None:
-    assert parse_int(value) is None
-
-
-@pytest.mark.parametrize(("value", "price"), [("-0.03000", "-0.03000"), (-0.004, "-0.004"), ("0", "0"), (0, "0")])
-def test_prices(value: object, price: str) -> None:
-    assert parse_price(value) == Decimal(price)
-
-
-@pytest.mark.parametrize("value", [None, "", "free", "NaN", "Infinity", float("inf"), True, []])
-def test_what_is_no_price(value: object) -> None:
-    assert parse_price(value) is None
 
 
 def live_resource() -> dict[str, Any]:

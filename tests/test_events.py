@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from telling import ACCOUNT, START, WORLD, event, form, moment, samples, sid, told
 
 from callctl.calls import Call
-from callctl.events import CallEvent, NotACallEventError, from_microseconds, microseconds
+from callctl.events import CallEvent, NotACallEventError
+from callctl.notation import from_microseconds, microseconds
 
 
 def test_a_callback_is_read_field_by_field() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from callctl.calls import format_date, parse_date
 from callctl.masking import masked
+from callctl.notation import format_date, parse_date
 
 DONE: Final = "done"
 LATE: Final = "too-late"  # the call got there first: an ordinary outcome

@@ -1,16 +1,16 @@
-"""Call, the REST resource: one leg; its statuses, and Twilio's ways of writing dates and numbers."""
+"""Call, the REST resource: one leg; its statuses, and what SIDs and the ends of a call look like."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
+
+from callctl.notation import format_date, parse_date, parse_int, parse_price
 
 
 class CallStatus(StrEnum):
@@ -84,88 +84,6 @@ def is_e164(text: str) -> bool:
 def is_endpoint(text: str) -> bool:
     """Tell whether a call can go to this text: E.164, ``sip:user@host`` or ``client:name``."""
     return any(form.fullmatch(text) for form in (_E164, _SIP, _CLIENT))
-
-
-# Twilio's own form. A list holds four to a call, and the general parser takes seven times as long.
-_TWILIO_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) \+0000", re.ASCII)
-_YEARS = (1970, 3000)
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def parse_date(text: object) -> datetime | None:
-    """Read a date as Twilio or a compatible service writes it; None for what is not one.
-
-    RFC 2822 (``Fri, 18 Oct 2019 17:00:00 +0000``, OAS), ISO 8601, and RFC 2822 with the name of a zone instead of
-    an offset (seen: ``Etc/UTC``), which is taken as UTC.
-    """
-    return _read_date(text.strip()) if isinstance(text, str) else None
-
-
-# A call's dates come in pairs (created and started, ended and updated), and a list has twenty thousand of them.
-@lru_cache(maxsize=64)
-def _read_date(text: str) -> datetime | None:
-    if not text:
-        return None
-    for read in (_parse_twilio, _parse_iso, parsedate_to_datetime):
-        try:
-            moment = read(text)
-            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-            return plausible(moment.astimezone(UTC))
-        except (ValueError, TypeError, OverflowError, IndexError):
-            continue
-    return None
-
-
-def plausible(moment: datetime) -> datetime | None:
-    """Return a time that can be one of a call's, else None.
-
-    The years 1 and 9999 stand for no date where .NET writes them, and can be told in no other zone, nor counted with.
-    """
-    return moment if _YEARS[0] <= moment.year < _YEARS[1] else None
-
-
-def _parse_twilio(text: str) -> datetime:
-    found = _TWILIO_DATE.fullmatch(text)
-    if found is None:
-        raise ValueError(text)
-    day, month, year, hour, minute, second = found.groups()
-    return datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
-
-
-def _parse_iso(text: str) -> datetime:
-    if not text[:4].isdigit() or len(text) < len("2026-01-01"):
-        raise ValueError(text)
-    return datetime.fromisoformat(text)
-
-
-# For the same reason as _read_date; a page's calls are written in the order in which they were read.
-@lru_cache(maxsize=64)
-def format_date(moment: datetime | None) -> str | None:
-    """Write a time as callctl's JSON has it: RFC 3339, UTC, with ``Z``; sub-seconds only where there are some."""
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat().removesuffix("+00:00") + "Z"
-
-
-def parse_int(value: object) -> int | None:
-    """Read a whole number that may come as text (Twilio) or as a number (SignalWire); None for anything else."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        return int(str(value).strip())
-    except ValueError:
-        return None
-
-
-def parse_price(value: object) -> Decimal | None:
-    """Read a price, negative where money was charged; None until Twilio has rated the call."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        price = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    return price if price.is_finite() else None
 
 
 _TEXTS = (

@@ -7,10 +7,11 @@ from operations.doors import PARENT, SID, Door, Time, call, wrong_state
 from telling import WORLD, form
 
 from callctl.board import Board, Leg
-from callctl.calls import Call, format_date
+from callctl.calls import Call
 from callctl.errors import NetworkError, UnknownCallError, WrongCallStateError
 from callctl.events import CallEvent
 from callctl.gateway import RedirectRequest
+from callctl.notation import format_date
 from callctl.operations.redirecting import foresee, redirect, whose_phone
 from callctl.operations.relatives import Relatives, children_of, family_of, look, parent_of
 from callctl.operations.told import seconds_before_end

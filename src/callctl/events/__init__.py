@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from callctl.calls import Call, format_date, is_final, parse_int
+from callctl.calls import Call, is_final
 from callctl.events.forms import Form, as_object, facts_of, form_and_key, is_twiml_request
 from callctl.events.life import (
     CALLBACK,
@@ -24,7 +24,7 @@ from callctl.events.life import (
     rank_of,
 )
 from callctl.events.records import Record, read_record
-from callctl.events.times import from_microseconds, microseconds, read_timestamp
+from callctl.notation import format_date, parse_int, parse_timestamp
 
 __all__ = [
     "CALLBACK",
@@ -34,8 +34,6 @@ __all__ = [
     "CallEvent",
     "NotACallEventError",
     "event_name",
-    "from_microseconds",
-    "microseconds",
     "rank_of",
 ]
 
@@ -192,7 +190,7 @@ def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -
         from_=fields.get("From") or fields.get("Caller", ""),
         to=fields.get("To") or fields.get("Called", ""),
         sequence_number=parse_int(fields.get("SequenceNumber")),
-        timestamp=read_timestamp(fields.get("Timestamp")),
+        timestamp=parse_timestamp(fields.get("Timestamp")),
         duration=parse_int(fields.get("CallDuration")),
         sip_response_code=fields.get("SipResponseCode") or None,
         answered_by=fields.get("AnsweredBy") or None,

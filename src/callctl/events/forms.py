@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from callctl.calls import Call, format_date, is_final
+from callctl.calls import Call, is_final
+from callctl.notation import format_date
 
 Form = tuple[tuple[str, str], ...]
 

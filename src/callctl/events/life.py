@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from callctl.calls import CallStatus
-from callctl.events.times import microseconds
+from callctl.notation import microseconds
 
 CALLBACK: Final = "callback"
 TWIML_REQUEST: Final = "twiml-request"

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from callctl.events.forms import Form
-from callctl.events.times import from_microseconds, microseconds
+from callctl.notation import from_microseconds, microseconds
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from callctl.calls import Call, is_call_sid, parse_date
+from callctl.calls import Call, is_call_sid
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
 from callctl.gateway.account import Account
 from callctl.gateway.pages import MAX_PAGE_SIZE, rows
@@ -22,6 +22,7 @@ from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, Redi
 from callctl.gateway.repeats import Repeats, Wait
 from callctl.gateway.sending import NoReplyError, Sender
 from callctl.masking import masked
+from callctl.notation import parse_date
 
 if TYPE_CHECKING:
     from callctl.settings import Settings

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from callctl.actions import ActionEvent
-from callctl.events import microseconds
+from callctl.notation import microseconds
 from callctl.store import OpenClaim
 from callctl.store.opened import Opened
 from callctl.store.schema import connect

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from callctl.actions import ActionEvent
-from callctl.events import CallEvent, from_microseconds, microseconds
+from callctl.events import CallEvent
+from callctl.notation import from_microseconds, microseconds
 from callctl.store import CallRow, PlacedCall
 from callctl.store.opened import Opened
 from callctl.store.schema import connect_readonly, plain

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from callctl.events import CallEvent, microseconds
+from callctl.events import CallEvent
+from callctl.notation import microseconds
 from callctl.store.schema import plain, short_key
 
 # So many rows at most go to SQLite in one statement; six values each, of the 999 that old builds of it allow.

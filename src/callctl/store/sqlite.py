@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from callctl.actions import ActionEvent
 from callctl.errors import StoreError
-from callctl.events import CallEvent, microseconds
+from callctl.events import CallEvent
+from callctl.notation import microseconds
 from callctl.store import CallRow
 from callctl.store.opened import Opened
 from callctl.store.reader import Reader

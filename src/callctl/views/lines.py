@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from callctl.calls import format_date
 from callctl.events import MISSED, POLLED, TWIML_REQUEST
+from callctl.notation import format_date
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph
 

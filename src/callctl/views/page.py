@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from callctl.actions import ActionEvent
-from callctl.calls import Call, CallStatus, format_date
+from callctl.calls import Call, CallStatus
 from callctl.events import CallEvent
+from callctl.notation import format_date
 from callctl.views import timeline
 from callctl.views.foreign import printable
 from callctl.views.lines import event_fields

@@ -8,7 +8,8 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from callctl.calls import Call, format_date
+from callctl.calls import Call
+from callctl.notation import format_date
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph, style
 

@@ -1,0 +1,113 @@
+"""How times and numbers are written: by Twilio and services like it, in callctl's JSON, and in its store."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Twilio's own form. A list holds four to a call, and the general parser takes seven times as long.
+_TWILIO_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) \+0000", re.ASCII)
+_YEARS = (1970, 3000)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def parse_date(text: object) -> datetime | None:
+    """Read a date as Twilio or a compatible service writes it; None for what is not one.
+
+    RFC 2822 (``Fri, 18 Oct 2019 17:00:00 +0000``, OAS), ISO 8601, and RFC 2822 with the name of a zone instead of
+    an offset (seen: ``Etc/UTC``), which is taken as UTC.
+    """
+    return _read_date(text.strip()) if isinstance(text, str) else None
+
+
+# A call's dates come in pairs (created and started, ended and updated), and a list has twenty thousand of them.
+@lru_cache(maxsize=64)
+def _read_date(text: str) -> datetime | None:
+    if not text:
+        return None
+    for read in (_parse_twilio, _parse_iso, parsedate_to_datetime):
+        try:
+            moment = read(text)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+            return _plausible(moment.astimezone(UTC))
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+    return None
+
+
+def _plausible(moment: datetime) -> datetime | None:
+    """Return a time that can be one of a call's, else None.
+
+    The years 1 and 9999 stand for no date where .NET writes them, and can be told in no other zone, nor counted with.
+    """
+    return moment if _YEARS[0] <= moment.year < _YEARS[1] else None
+
+
+def _parse_twilio(text: str) -> datetime:
+    found = _TWILIO_DATE.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    day, month, year, hour, minute, second = found.groups()
+    return datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+
+
+def _parse_iso(text: str) -> datetime:
+    if not text[:4].isdigit() or len(text) < len("2026-01-01"):
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
+
+
+def parse_timestamp(text: str | None) -> datetime | None:
+    """Read a Timestamp: Twilio's form, and the three other ones in the samples."""
+    if not text:
+        return None
+    value = text.strip().removesuffix(" UTC")
+    if value.isascii() and value.isdecimal() and len(value) <= 13:
+        seconds = int(value) / (1000 if len(value) > 11 else 1)
+        return _plausible(_EPOCH + timedelta(seconds=seconds))
+    return parse_date(value)
+
+
+# For the same reason as _read_date; a page's calls are written in the order in which they were read.
+@lru_cache(maxsize=64)
+def format_date(moment: datetime | None) -> str | None:
+    """Write a time as callctl's JSON has it: RFC 3339, UTC, with ``Z``; sub-seconds only where there are some."""
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat().removesuffix("+00:00") + "Z"
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a time as whole microseconds since 1970, exactly."""
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def from_microseconds(value: int) -> datetime:
+    """Return the time, in UTC, that :func:`microseconds` wrote."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def parse_int(value: object) -> int | None:
+    """Read a whole number that may come as text (Twilio) or as a number (SignalWire); None for anything else."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return int(str(value).strip())
+    except ValueError:
+        return None
+
+
+def parse_price(value: object) -> Decimal | None:
+    """Read a price, negative where money was charged; None until Twilio has rated the call."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        price = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return price if price.is_finite() else None
