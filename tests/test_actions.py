@@ -42,8 +42,8 @@ def test_what_is_no_record_is_refused() -> None:
 def test_a_store_keeps_actions_by_call_and_by_world(tmp_path: Path) -> None:
     mine, other = (SqliteStore(tmp_path / "events.db", world=world) for world in ("mine", "other"))
     try:
-        mine.record_action(ACTION)
-        other.record_action(ACTION)
+        mine.record_actions([ACTION])
+        other.record_actions([ACTION])
         assert mine.reader.actions(CALL) == [ACTION]
         assert mine.reader.actions("CA" + "2" * 32) == []
         (found,) = mine.reader.actions_after(0)

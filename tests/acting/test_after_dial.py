@@ -86,7 +86,7 @@ def test_after_a_redirect_by_hand_nothing_is_done(stage: Stage, whose: str) -> N
     request = (("Twiml", "<Response><Hangup/></Response>" if whose == "child" else f"<Response>{PAUSE}</Response>"),)
     stage.redirect_by_hand(chosen, request[0][1])
     store = SqliteStore(stage.home / "events.db", world=WORLD)
-    store.record_action(ActionEvent(stage.now(), chosen, "redirect", request, "to other TwiML", "in-progress"))
+    store.record_actions([ActionEvent(stage.now(), chosen, "redirect", request, "to other TwiML", "in-progress")])
     store.close()
     stage.until(lambda: bool(stage.events))
     (event,) = stage.events
@@ -154,7 +154,7 @@ def test_a_command_whose_answer_is_late_is_waited_for(stage: Stage, is_done: boo
     stage.settle(5)
     assert stage.events == []
     if is_done:
-        store.record_action(ActionEvent(stage.now(), child, "hangup", (("Status", "completed"),), "completed"))
+        store.record_actions([ActionEvent(stage.now(), child, "hangup", (("Status", "completed"),), "completed")])
     store.give_up([child])
     stage.until(lambda: bool(stage.events))
     (event,) = stage.events

@@ -68,7 +68,7 @@ def show(stage: Stage) -> Outcome:
     stage.tell(child, "busy", seconds=9, ParentCallSid=parent, To="sip:agent@example.com", SipResponseCode="486")
     asked = ActionEvent(NOON + timedelta(seconds=7), parent, "redirect", (("Url", "https://example.com"),), "to survey")
     with store_of(stage.home, stage.still.simulator) as store:
-        store.record_action(asked)
+        store.record_actions([asked])
     return stage("show", parent)
 
 

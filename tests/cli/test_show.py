@@ -50,9 +50,8 @@ def told(store: SqliteStore, family: tuple[str, str]) -> tuple[str, str]:
         To="sip:agent@example.com",
         SipResponseCode="486",
     )
-    store.record_action(
-        ActionEvent(NOON + timedelta(seconds=7), parent, "redirect", (("Url", "https://example.com"),), "to survey")
-    )
+    request = (("Url", "https://example.com"),)
+    store.record_actions([ActionEvent(NOON + timedelta(seconds=7), parent, "redirect", request, "to survey")])
     return parent, child
 
 

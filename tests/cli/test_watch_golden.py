@@ -131,7 +131,7 @@ class Script:
         """Record what a command asked of a call, as the command does."""
         asked = ActionEvent(NOON + timedelta(seconds=at), sid, action, (("Url", "https://example.com"),), outcome)
         with store_of(self._stage.home, self._stage.still.simulator) as store:
-            store.record_action(asked)
+            store.record_actions([asked])
 
     def _until_told(self, *words: str) -> None:
         """Wait until one line, on either stream, holds these words in this order."""

@@ -169,12 +169,12 @@ async def test_a_full_database_is_answered_with_500_until_there_is_room(
     start: Start, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
-    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = store._opened.connection.execute("PRAGMA page_count").fetchone()
+    store._opened.connection.execute(f"PRAGMA max_page_count = {pages}")
     fields = form(1, "ringing", Filler="x" * 30_000)
     statuses = []
     for room in (pages, 100_000):
-        store._connection.execute(f"PRAGMA max_page_count = {room}")
+        store._opened.connection.execute(f"PRAGMA max_page_count = {room}")
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
             statuses.append(answer.status)
     assert statuses == [500, 204]

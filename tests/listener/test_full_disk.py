@@ -65,7 +65,7 @@ async def test_a_full_disk_is_answered_with_500_until_there_is_room(
     store.close()
     again = SqliteStore(disk / "events.db", world=WORLD)
     kept = [int(event.call_sid[2:]) for event in again.replay(since=None)]
-    check = again._connection.execute("PRAGMA integrity_check").fetchone()
+    check = again._opened.connection.execute("PRAGMA integrity_check").fetchone()
     again.close()
     assert len(kept) == len(set(kept))
     assert {0, *(call for call, status in statuses.items() if status == 204)} <= set(kept)

@@ -18,7 +18,7 @@ def test_every_acknowledged_event_survives_a_kill(path: Path, acknowledged: int)
         told += _write_until_killed(path, acknowledged)
         store = SqliteStore(path, world="w")
         kept = [event.key for event in store.replay(since=None)]
-        check = store._connection.execute("PRAGMA integrity_check").fetchone()
+        check = store._opened.connection.execute("PRAGMA integrity_check").fetchone()
         store.close()
         assert set(told) <= set(kept)
         assert len(kept) == len(set(kept))

@@ -87,8 +87,8 @@ def test_a_family_comes_whole_however_old_its_first_events(store: SqliteStore) -
     store.append(event(9, "completed", at=0))
     assert {one.call_sid for one in store.replay(since=moment(50))} == {sid(1), sid(2), sid(3)}
     for call in (1, 2, 3):
-        assert {one.call_sid for one in store.family(sid(call))} == {sid(1), sid(2), sid(3)}
-    assert list(store.family(sid(8))) == []
+        assert {one.call_sid for one in store.reader.family(sid(call))} == {sid(1), sid(2), sid(3)}
+    assert list(store.reader.family(sid(8))) == []
 
 
 def test_a_long_replay_is_whole_and_in_order(store: SqliteStore) -> None:
@@ -107,18 +107,18 @@ def test_worlds_are_kept_apart(path: Path, store: SqliteStore) -> None:
     assert [one.status for one in store.replay(since=None)] == ["in-progress"]
     assert [one.status for one in other.replay(since=moment(0))] == ["ringing"]
     assert [one.key for _, one in other.reader.after(0)] == [theirs.key]
-    assert (other.call(sid(1)), other.last_placed()) != (store.call(sid(1)), store.last_placed())
-    assert other.last_placed() is None
+    assert (other.call(sid(1)), other.reader.last_placed()) != (store.call(sid(1)), store.reader.last_placed())
+    assert other.reader.last_placed() is None
     assert other.delete_older_than(moment(99)) == 1
     assert len(list(store.replay(since=None))) == 1
     other.close()
 
 
 def test_the_call_placed_last_is_remembered(path: Path, store: SqliteStore) -> None:
-    assert store.last_placed() is None
+    assert store.reader.last_placed() is None
     store.remember_placed(sid(1), at=moment(0))
     store.remember_placed(sid(2), at=moment(1))
-    assert store.last_placed() == sid(2)
+    assert store.reader.last_placed() == sid(2)
     with_nothing_else = Reader.open(path, world=WORLD)
     assert with_nothing_else.last_placed() == sid(2)
     with_nothing_else.close()
@@ -218,14 +218,14 @@ def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
 
 
 def test_commits_reach_the_disk(store: SqliteStore) -> None:
-    connection = store._connection
+    connection = store._opened.connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
 def test_a_full_disk_fails_what_waits_and_is_recovered_from(store: SqliteStore) -> None:
     store.append(event(1, "ringing"))
-    connection = store._connection
+    connection = store._opened.connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     big = [event(call, "ringing", Filler="x" * 20_000) for call in range(2, 10)]
@@ -323,7 +323,9 @@ def test_a_restart_finds_recent_calls_by_index(store: SqliteStore) -> None:
     # The opening of a large store must not read all of it.
     from callctl.store import reader
 
-    plan = store._connection.execute("EXPLAIN QUERY PLAN " + reader._RECENT, {"world": WORLD, "since": 0}).fetchall()
+    plan = store._opened.connection.execute(
+        "EXPLAIN QUERY PLAN " + reader._RECENT, {"world": WORLD, "since": 0}
+    ).fetchall()
     assert [step for *_, step in plan if step.startswith(("SCAN calls", "SCAN events"))] == []
 
 

@@ -59,13 +59,13 @@ def test_the_folder_may_go_too(path: Path, store: SqliteStore) -> None:
 def test_a_follower_goes_on_with_the_new_file(path: Path, store: SqliteStore) -> None:
     for number in range(10):
         store.append(event(number, "ringing"))
-    store.record_action(ActionEvent(START, sid(1), "hangup", (), "done"))
+    store.record_actions([ActionEvent(START, sid(1), "hangup", (), "done")])
     reader = Reader.open(path, world=WORLD)
     last, last_action = reader.last_event_id(), reader.last_action_id()
     assert (reader.after(last), reader.actions_after(last_action)) == ([], [])
     purge(path, "events.db*")
     store.append(event(20, "ringing"))
-    store.record_action(ActionEvent(START, sid(20), "hangup", (), "done"))
+    store.record_actions([ActionEvent(START, sid(20), "hangup", (), "done")])
     assert [one.call_sid for _, one in reader.after(last)] == [sid(20)]
     assert [one.call_sid for _, one in reader.actions_after(last_action)] == [sid(20)]
     reader.close()

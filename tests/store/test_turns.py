@@ -32,7 +32,7 @@ async def test_of_a_turn_only_the_new_are_told_new(store: SqliteStore) -> None:
 async def test_a_turn_is_one_commit(store: SqliteStore) -> None:
     await store.append_async(event(1, "ringing"))
     commits: list[str] = []
-    store._connection.set_trace_callback(lambda sql: commits.append(sql) if sql.startswith("COMMIT") else None)
+    store._opened.connection.set_trace_callback(lambda sql: commits.append(sql) if sql.startswith("COMMIT") else None)
     await asyncio.gather(*(store.append_async(event(call, "ringing")) for call in range(2, 66)))
     assert commits == ["COMMIT"]
 

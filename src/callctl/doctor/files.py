@@ -71,7 +71,7 @@ def _unmade(path: Path) -> Finding:
 
 
 def _made(path: Path) -> Finding:
-    from callctl.store.schema import check_writable
+    from callctl.store.connecting import check_writable
 
     mode = path.stat().st_mode & 0o777
     for what, folder in ((path, False), (path.parent, True)):

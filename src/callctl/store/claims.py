@@ -16,8 +16,8 @@ from typing import Protocol
 from callctl.actions import ActionEvent
 from callctl.notation import microseconds
 from callctl.store import OpenClaim
+from callctl.store.connecting import connect
 from callctl.store.opened import Opened
-from callctl.store.schema import connect
 
 _MINE = "world = :world AND rule = :rule AND sid = :sid"
 
@@ -29,7 +29,10 @@ class _Run(Protocol):
 
 
 class SqliteClaims:
-    """The claims of one world. Safe to use from several threads; each call commits before it returns."""
+    """The claims of one world. Safe to use from several threads; each call commits before it returns.
+
+    Everything raises StoreError where the store can't be read or written.
+    """
 
     def __init__(self, path: Path, *, world: str, busy_timeout: float = 5.0) -> None:
         """Open the store at ``path``. ``busy_timeout`` is in seconds.
@@ -42,11 +45,7 @@ class SqliteClaims:
         self._opened = Opened(path, lambda: connect(path, busy_timeout=busy_timeout))
 
     def claim(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
-        """Claim a rule's deed for a leg, with a lease until a time; False if it was claimed before.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
+        """Claim a rule's deed for a leg, with a lease until a time; False if it was claimed before."""
         with self._writing() as run:
             return run(
                 "INSERT INTO claims (world, rule, sid, about, action, at, lease) VALUES"
@@ -57,20 +56,12 @@ class SqliteClaims:
             )
 
     def renew(self, claim: OpenClaim, *, until: datetime) -> None:
-        """Hold an open claim for longer.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
+        """Hold an open claim for longer."""
         with self._writing() as run:
             run(f"UPDATE claims SET lease = :lease WHERE {_MINE} AND lease > 0", claim, lease=microseconds(until))
 
     def take_over(self, claim: OpenClaim, *, until: datetime, now: datetime) -> bool:
-        """Take a claim whose lease is over; False if somebody else has it by now, or it is settled.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
+        """Take a claim whose lease is over; False if somebody else has it by now, or it is settled."""
         with self._writing() as run:
             return run(
                 f"UPDATE claims SET lease = :lease WHERE {_MINE} AND lease BETWEEN 1 AND :now",
@@ -80,11 +71,7 @@ class SqliteClaims:
             )
 
     def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
-        """Close a claim and keep what came of it, both or neither.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
+        """Close a claim and keep what came of it, both or neither."""
         with self._writing() as run:
             # A lease of 0 stands for a settled claim: the same two columns find open ones.
             run(f"UPDATE claims SET lease = 0 WHERE {_MINE}", claim)
@@ -94,20 +81,12 @@ class SqliteClaims:
             )
 
     def release(self, claim: OpenClaim) -> None:
-        """Give a claim back, because nothing was sent and the rule no longer asks for it.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
+        """Give a claim back, because nothing was sent and the rule no longer asks for it."""
         with self._writing() as run:
             run(f"DELETE FROM claims WHERE {_MINE}", claim)
 
     def left_open(self, *, now: datetime) -> list[OpenClaim]:
-        """Return the claims whose lease is over and whose answer nobody recorded.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return the claims whose lease is over and whose answer nobody recorded."""
         with self._opened.used("read") as connection:
             rows = connection.execute(
                 "SELECT rule, sid, about, action FROM claims WHERE world = ? AND lease BETWEEN 1 AND ?",
@@ -116,21 +95,13 @@ class SqliteClaims:
         return [OpenClaim(*map(str, row)) for row in rows]
 
     def claimed(self) -> set[tuple[str, str]]:
-        """Return rule and leg of all claims.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return rule and leg of all claims."""
         with self._opened.used("read") as connection:
             rows = connection.execute("SELECT rule, sid FROM claims WHERE world = ?", (self._world,)).fetchall()
         return {(str(rule), str(sid)) for rule, sid in rows}
 
     def asked_of(self, call_sid: str) -> list[ActionEvent]:
-        """Return what commands and rules have asked of a leg.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return what commands and rules have asked of a leg."""
         with self._opened.used("read") as connection:
             rows = connection.execute(
                 "SELECT record FROM actions WHERE world = ? AND sid = ? ORDER BY id", (self._world, call_sid)
@@ -138,11 +109,7 @@ class SqliteClaims:
         return [ActionEvent.from_record(json.loads(row[0])) for row in rows]
 
     def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
-        """Return how a rule is changing a leg just now, its answer not recorded yet; ``beside`` is the rule left out.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return how another rule than ``beside`` is changing a leg just now, its answer not recorded yet."""
         with self._opened.used("read") as connection:
             row = connection.execute(
                 "SELECT action FROM claims"
@@ -152,11 +119,7 @@ class SqliteClaims:
         return None if row is None else str(row[0])
 
     def is_about_to_change(self, call_sid: str, *, now: datetime) -> bool:
-        """Tell whether a command is changing a call just now, and has no answer yet.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Tell whether a command is changing a call just now, and has no answer yet."""
         with self._opened.used("read") as connection:
             row = connection.execute(
                 "SELECT 1 FROM intents WHERE world = ? AND sid = ? AND until > ?",
@@ -165,11 +128,7 @@ class SqliteClaims:
         return row is not None
 
     def was_placed(self, call_sid: str) -> bool:
-        """Tell whether callctl placed a call.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Tell whether callctl placed a call."""
         with self._opened.used("read") as connection:
             return bool(
                 connection.execute(
@@ -180,11 +139,7 @@ class SqliteClaims:
             )
 
     def dial_action(self, call_sid: str) -> str | None:
-        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere."""
         with self._opened.used("read") as connection:
             row = connection.execute(
                 "SELECT dial_action FROM placed_calls WHERE world = ? AND sid = ?", (self._world, call_sid)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from callctl.store.schema import explained
+from callctl.store.faults import explained
 
 _opening = threading.Lock()  # or one would remove what another of this process has just made
 

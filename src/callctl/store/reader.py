@@ -15,8 +15,9 @@ from callctl.actions import ActionEvent
 from callctl.events import CallEvent
 from callctl.notation import from_microseconds, microseconds
 from callctl.store import CallRow, PlacedCall
+from callctl.store.connecting import connect_readonly
 from callctl.store.opened import Opened
-from callctl.store.schema import connect_readonly, plain
+from callctl.store.schema import plain
 
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
 _PAGE = 1000
@@ -42,7 +43,10 @@ _ROW = "SELECT sid, parent_sid, status, is_final, last_at FROM calls WHERE world
 
 
 class Reader:
-    """Reads what a store holds of one world. May be used from several threads, one at a time."""
+    """Reads what a store holds of one world. May be used from several threads, one at a time.
+
+    Everything raises StoreError where the store can't be read.
+    """
 
     def __init__(self, opened: Opened, *, world: str) -> None:
         self._opened = opened
@@ -63,9 +67,6 @@ class Reader:
 
         With None, of all families. A family comes whole, however old its first events are; but nothing that came
         after the event with the id ``up_to``, if that is given.
-
-        Raises:
-            StoreError: The store can't be read.
         """
         if since is None:
             calls = self._rows("SELECT id FROM calls WHERE world = :world")
@@ -74,22 +75,14 @@ class Reader:
         yield from self._events_of([row[0] for row in calls], up_to=up_to)
 
     def family(self, call_sid: str) -> Iterator[CallEvent]:
-        """Return the events of a call, its parent, its siblings and its children, in their order of arrival.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
         row = self.call(call_sid)
         parent = (row and row.parent_call_sid) or call_sid
         calls = self._rows(_FAMILY, sid=plain(call_sid), parent=plain(parent))
         return self._events_of([found[0] for found in calls])
 
     def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
-        """Return the events that came after one, with their ids, at most ``limit``: what a follower asks for.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return the events that came after one, with their ids, at most ``limit``: what a follower asks for."""
         rows = self._rows_after(
             event_id,
             "SELECT events.id, record FROM events JOIN calls ON calls.id = call_id"
@@ -103,11 +96,7 @@ class Reader:
         return int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
 
     def actions_after(self, action_id: int, *, limit: int = _PAGE) -> list[tuple[int, ActionEvent]]:
-        """Return what was asked of calls after one action, with their ids, at most ``limit``.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return what was asked of calls after one action, with their ids, at most ``limit``."""
         rows = self._rows_after(
             action_id,
             "SELECT id, record FROM actions WHERE id > :last AND world = :world ORDER BY id LIMIT :limit",
@@ -120,29 +109,17 @@ class Reader:
         return int(self._rows("SELECT coalesce(max(id), 0) FROM actions")[0][0])
 
     def actions(self, call_sid: str) -> list[ActionEvent]:
-        """Return what was asked of one call, the first request first.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return what was asked of one call, the first request first."""
         rows = self._rows("SELECT record FROM actions WHERE world = :world AND sid = :sid ORDER BY id", sid=call_sid)
         return [_action(row[0]) for row in rows]
 
     def call(self, call_sid: str) -> CallRow | None:
-        """Return what is known of one call.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return what is known of one call."""
         rows = self._rows(f"{_ROW} AND sid = :sid", sid=plain(call_sid))
         return _call_row(rows[0]) if rows else None
 
     def calls_starting(self, start: str, *, limit: int = 10) -> list[CallRow]:
-        """Return the calls whose SID begins with a text, the latest first.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return the calls whose SID begins with a text, the latest first."""
         rows = self._rows(
             f"{_ROW} AND sid >= :start AND sid < :end AND substr(sid, 1, length(:start)) = :start"
             " ORDER BY last_at DESC LIMIT :limit",
@@ -153,28 +130,16 @@ class Reader:
         return [_call_row(row) for row in rows]
 
     def live_calls(self) -> list[CallRow]:
-        """Return the calls that have not ended, as far as the store was told.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return the calls that have not ended, as far as the store was told."""
         return [_call_row(row) for row in self._rows(f"{_ROW} AND NOT is_final ORDER BY last_at")]
 
     def last_placed(self) -> str | None:
-        """Return the SID of the call that was placed last in this world.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return the SID of the call that was placed last in this world."""
         rows = self._rows("SELECT sid FROM placed WHERE world = :world")
         return str(rows[0][0]) if rows else None
 
     def placed_since(self, moment: datetime, *, callback: str) -> list[PlacedCall]:
-        """Return the calls that callctl placed since, with callbacks to this very URL, the first one first.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
+        """Return the calls that callctl placed since, with callbacks to this very URL, the first one first."""
         rows = self._rows(
             "SELECT sid, at, events FROM placed_calls WHERE world = :world AND at >= :since AND callback = :callback"
             " ORDER BY at",

@@ -1,16 +1,11 @@
-"""The SQLite file: how it is opened, what its tables are, and how old ones are brought up to date."""
+"""What the SQLite file holds: its tables, and how those of an older callctl are brought up to date."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
-from callctl.store.place import HINT, check_place
 
 # One entry per version, in order; never changed once released. A store's ``user_version`` counts those it has had.
 #
@@ -96,9 +91,6 @@ MIGRATIONS = (
     """,
 )
 
-_TURNS = 100  # times that others may be first to lock a new store
-_making = threading.Lock()  # between making a file and closing it nobody else of this process may have it open
-
 
 def short_key(key: str) -> str:
     """Return the part of an event's key that is stored beside it: 128 of its 256 bits are plenty for one call."""
@@ -110,157 +102,45 @@ def plain(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
-@contextmanager
-def explained(path: Path, doing: str) -> Iterator[None]:
-    """Turn what SQLite and the file system raise into StoreError, with what to do about it."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"can't {doing} the event store {path}: {_reason(error)}", hint=_hint(error)) from error
+def newest_version() -> int:
+    """Return the version that this callctl writes."""
+    return len(MIGRATIONS)
 
 
-def _reason(error: sqlite3.Error | OSError) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _hint(error: sqlite3.Error | OSError) -> str:
-    hints = {
-        sqlite3.SQLITE_FULL: "make room on the disk; events are refused until then, so that Twilio may send them again",
-        sqlite3.SQLITE_BUSY: "another program holds the file locked; close it",
-        sqlite3.SQLITE_NOTADB: "the file is no database; move it away, or name another with CALLCTL_STORE",
-        sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away, or name another with CALLCTL_STORE",
-    }
-    code = getattr(error, "sqlite_errorcode", None)
-    return HINT if code is None else hints.get(code & 0xFF, HINT)  # the low byte is the primary code
-
-
-def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
-    """Open a store for writing; make it, or bring it up to date, if need be.
-
-    The file is 0600 and a directory made for it 0700. ``busy_timeout`` is in seconds.
-
-    Raises:
-        StoreError: It can't be opened, is no store, or was written by a newer callctl.
-    """
-    with explained(path, "open"):
-        check_place(path)
-        _make_file(path)
-        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
-        try:
-            _use_log(connection)
-            connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
-            _migrate(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
-    """Open a store that another process may be writing, for reading only.
-
-    Raises:
-        StoreError: It is not there, can't be opened, is no store, or was written by another version of callctl.
-    """
-    with explained(path, "read"):
-        check_place(path)
-        uri = f"{path.resolve().as_uri()}?mode=ro"
-        connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
-        try:
-            version = _version(connection)
-        except BaseException:
-            connection.close()
-            raise
-    if version != len(MIGRATIONS):
-        connection.close()
-        raise StoreError(
-            f"the event store {path} has version {version}, not {len(MIGRATIONS)}",
-            hint="`callctl watch` of this version brings an older one up to date",
-        )
-    return connection
-
-
-def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
-    """See that a store that is there can be read, and locked for writing; return whether it is of this version.
-
-    An older one is brought up to date by whoever writes next. Nothing is written. ``busy_timeout`` is in seconds.
-
-    Raises:
-        StoreError: It is no store, damaged, locked, or was written by a newer callctl.
-    """
-    with explained(path, "write to"):
-        uri = f"{path.resolve().as_uri()}?mode=rw"
-        connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None)
-        try:
-            version = _version(connection)
-            if version > len(MIGRATIONS):
-                raise _too_new(path, version)
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-        finally:
-            connection.close()
-    return version == len(MIGRATIONS)
-
-
-def _too_new(path: Path, version: int) -> StoreError:
-    return StoreError(
-        f"the event store {path} was written by a newer callctl (version {version}, this one knows up to "
-        f"{len(MIGRATIONS)})",
-        hint="update callctl, or name another file with CALLCTL_STORE",
-    )
-
-
-def _make_file(path: Path) -> None:
-    """Make the file if it is not there, for its owner only.
-
-    One that is there must not be opened: closing it would drop the locks that SQLite holds for other connections of
-    this process (POSIX), and another process would then take the log away from under them.
-    """
-    with _making:
-        if not path.parent.is_dir():
-            path.parent.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-        # SQLite gives the -wal and -shm files the mode of this one.
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-
-
-def _use_log(connection: sqlite3.Connection) -> None:
-    """Turn write-ahead logging on. While others make the same new store, SQLite refuses that without waiting."""
-    for _ in range(_TURNS):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-        else:
-            return
-        connection.execute("BEGIN IMMEDIATE")  # waits for the others, as long as the connection's time limit lets it
-        connection.execute("ROLLBACK")
-    connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _version(connection: sqlite3.Connection) -> int:
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of an open store; 0 for one that was just made."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    if _version(connection) == len(MIGRATIONS):
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables, or bring them up to date: wholly or not at all.
+
+    Raises:
+        StoreError: A newer callctl wrote them.
+    """
+    if version_of(connection) == newest_version():
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        had = _version(connection)  # read again: another process may have been first
-        if had > len(MIGRATIONS):
-            raise _too_new(path, had)
+        had = version_of(connection)  # read again: another process may have been first
+        if had > newest_version():
+            raise too_new(path, had)
         for migration in MIGRATIONS[had:]:
-            # Not executescript: it would commit first, and a migration happens wholly or not at all.
+            # Not executescript: it would commit first.
             for statement in filter(str.strip, migration.split(";")):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA user_version = {newest_version()}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def too_new(path: Path, version: int) -> StoreError:
+    """Return what is said of a store that a newer callctl wrote."""
+    return StoreError(
+        f"the event store {path} was written by a newer callctl (version {version}, this one knows up to "
+        f"{newest_version()})",
+        hint="update callctl, or name another file with CALLCTL_STORE",
+    )

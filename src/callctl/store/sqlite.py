@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
@@ -15,9 +14,9 @@ from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.notation import microseconds
 from callctl.store import CallRow
+from callctl.store.connecting import connect
 from callctl.store.opened import Opened
 from callctl.store.reader import Reader
-from callctl.store.schema import connect
 from callctl.store.writer import GroupWriter
 
 if TYPE_CHECKING:
@@ -25,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class SqliteStore:
-    """Keeps events durably, each once. Safe to use from several threads."""
+    """Keeps events durably, each once. Safe to use from several threads.
+
+    ``reader`` answers what can be asked of it. Whatever can't be kept or read raises StoreError: the disk is full, the
+    file locked or damaged, the store closed.
+    """
 
     def __init__(self, path: Path, *, world: str, busy_timeout: float = 5.0) -> None:
         """Open or make the store at ``path`` for one world: one account at one API address.
@@ -42,37 +45,25 @@ class SqliteStore:
         self._world = world
         self._opened = Opened(path, lambda: connect(path, busy_timeout=busy_timeout))
         try:
-            self._reader = Reader.open(path, world=world, busy_timeout=busy_timeout)
+            self.reader = Reader.open(path, world=world, busy_timeout=busy_timeout)
         except StoreError:
             self._opened.close()
             raise
         self._writer = GroupWriter(self._opened, path=path, world=world)
 
     def append(self, event: CallEvent) -> bool:
-        """Keep an event; it is durable when this returns. False if it was there before.
-
-        Raises:
-            StoreError: It could not be kept: the disk is full, the file locked, the store closed.
-        """
+        """Keep an event; it is durable when this returns. False if it was there before."""
         return self.submit(event).result()
 
     def submit(self, event: CallEvent) -> Future[bool]:
-        """Do what ``append`` does, without waiting; the future is settled in the writer's thread.
-
-        Raises:
-            StoreError: The store is closed.
-        """
+        """Do what ``append`` does, without waiting; the future is settled in the writer's thread."""
         waiting: Future[bool] = Future()
         waiting.set_running_or_notify_cancel()  # who gives up waiting does not take the event back
         self._writer.put(event, waiting)
         return waiting
 
     async def append_async(self, event: CallEvent) -> bool:
-        """Do what ``append`` does, in an event loop. All that share a commit are woken at once.
-
-        Raises:
-            StoreError: As for ``append``.
-        """
+        """Do what ``append`` does, in an event loop. All that share a commit are woken at once."""
         import asyncio
 
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -80,37 +71,12 @@ class SqliteStore:
         return await waiting
 
     def replay(self, *, since: datetime | None) -> Iterator[CallEvent]:
-        """Return, in their order of arrival, the events of the families that are not over or were touched since.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
-        return self._reader.replay(since=since)
-
-    def family(self, call_sid: str) -> Iterator[CallEvent]:
-        """Return the events of a call and of its parent, siblings and children.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
-        return self._reader.family(call_sid)
+        """Return, in their order of arrival, the events of the families that are not over or were touched since."""
+        return self.reader.replay(since=since)
 
     def call(self, call_sid: str) -> CallRow | None:
-        """Return what is known of one call.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
-        return self._reader.call(call_sid)
-
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        return self._opened.connection
-
-    @property
-    def reader(self) -> Reader:
-        """All that can be asked of the store."""
-        return self._reader
+        """Return what is known of one call."""
+        return self.reader.call(call_sid)
 
     def remember_placed(
         self,
@@ -125,9 +91,6 @@ class SqliteStore:
 
         ``callback`` is where its callbacks go, without what may be secret; ``events`` are those it was asked for;
         ``dial_action`` is the name of where its <Dial> sends it.
-
-        Raises:
-            StoreError: It could not be kept.
         """
         with self._opened.changed() as connection:
             connection.execute(
@@ -142,28 +105,8 @@ class SqliteStore:
                 (self._world, call_sid, microseconds(at), callback, " ".join(events), dial_action),
             )
 
-    def last_placed(self) -> str | None:
-        """Return the SID that was remembered last in this world.
-
-        Raises:
-            StoreError: The store can't be read.
-        """
-        return self._reader.last_placed()
-
-    def record_action(self, action: ActionEvent) -> None:
-        """Keep what was asked of a call; it is durable when this returns.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
-        self.record_actions([action])
-
     def record_actions(self, actions: Iterable[ActionEvent]) -> None:
-        """Keep what was asked of several calls, all with one write to the disk, or none of it.
-
-        Raises:
-            StoreError: They could not be kept.
-        """
+        """Keep what was asked of several calls, all with one write to the disk, or none of it."""
         rows = [
             (self._world, action.call_sid, microseconds(action.at), json.dumps(action.to_record()))
             for action in actions
@@ -172,21 +115,13 @@ class SqliteStore:
             connection.executemany("INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)", rows)
 
     def intend(self, call_sids: Iterable[str], *, until: datetime) -> None:
-        """Keep that calls are about to be changed by a command, until a time at most; ``give_up`` takes it back.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
+        """Keep that calls are about to be changed by a command, until a time at most; ``give_up`` takes it back."""
         rows = [(self._world, sid, microseconds(until)) for sid in call_sids]
         with self._opened.changed() as connection:
             connection.executemany("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, ?, ?)", rows)
 
     def give_up(self, call_sids: Iterable[str]) -> None:
-        """Forget that calls were about to be changed: they have been, or will not be.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
+        """Forget that calls were about to be changed: they have been, or will not be."""
         rows = [(self._world, sid) for sid in call_sids]
         with self._opened.changed() as connection:
             connection.executemany("DELETE FROM intents WHERE world = ? AND sid = ?", rows)
@@ -195,9 +130,6 @@ class SqliteStore:
         """Delete at most ``limit`` calls of which nothing was told since, with their events; return how many.
 
         A small step, for one transaction must not keep callbacks waiting: call it again until it returns 0.
-
-        Raises:
-            StoreError: They could not be deleted.
         """
         chosen = "SELECT id FROM calls WHERE world = ? AND last_at < ? ORDER BY last_at LIMIT ?"
         with self._opened.changed() as connection:
@@ -214,6 +146,6 @@ class SqliteStore:
     def close(self, *, timeout: float = 5.0) -> None:
         """Write what was submitted and let go of the files; wait ``timeout`` seconds at most."""
         done = self._writer.close(timeout=timeout)
-        self._reader.close()
+        self.reader.close()
         if done:
             self._opened.close()
