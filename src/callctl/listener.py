@@ -114,7 +114,7 @@ class Listener:
         at, gate = self._now(), self._gates.get(place)
         if gate is not None and not gate.admits(received.signed):
             self.refused += 1
-            if text := gate.explain_once(received.signed, host=received.host, now=at):
+            if text := gate.refusals.explain_once(received.signed, host=received.host, now=at):
                 self._on_trouble(text)
             return web.Response(status=403)
         if received.is_probe:
