@@ -20,7 +20,6 @@ from typing import Any
 from staging import WORLD
 
 from callctl.gateway import Gateway
-from callctl.operations.acting.doorway import Doorway
 from callctl.operations.acting.executor import Executor
 from callctl.policies import Action, Cancel, Hangup, Redirect, Rule, When
 from callctl.policies.flags import after_dial
@@ -60,7 +59,7 @@ class Errand:
         def now() -> datetime:
             return datetime.now(UTC) + timedelta(seconds=later)
 
-        door: Any = Dying(Doorway(gateway))
+        door: Any = Dying(gateway)
         claims: Any = Dying(SqliteClaims(Path(self.home) / "events.db", world=WORLD))
         executor = Executor(door, claims, now=now, sleep=_at_once, applies=lambda _: True, trouble=_say_nothing)
         action = Action(self.rule, self.sid, self.about, self.sid, look_first=True, is_own=True)

@@ -20,7 +20,6 @@ from callctl.calls import Call
 from callctl.events import MISSED, POLLED, CallEvent
 from callctl.gateway import CallQuery, Gateway, PlaceRequest, RedirectRequest
 from callctl.operations.acting.acting import Acting, in_rule_thread
-from callctl.operations.acting.doorway import Doorway
 from callctl.operations.acting.executor import Executor
 from callctl.operations.acting.needs import Door
 from callctl.policies import Brake, Engine, Rule, Scope
@@ -75,7 +74,7 @@ class Stage:
         in_rule_thread(work)
 
     def door(self) -> Door:
-        return Doorway(self.gateway)
+        return self.gateway
 
     def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: Brake | None = None) -> Self:
         """Set rules to work."""

@@ -17,7 +17,6 @@ from serving import Site
 from staging import Stage
 from telling import START
 
-from callctl.operations.acting.doorway import Doorway
 from callctl.operations.acting.needs import Door
 from callctl.simulator import Simulator, SimulatorError
 
@@ -60,7 +59,7 @@ class TurnedStage(Stage):
         work()
 
     def door(self) -> Door:
-        slow: Any = Slow(Doorway(self.gateway), lambda: self.pause(self._chance.uniform(0, self.latency)))
+        slow: Any = Slow(self.gateway, lambda: self.pause(self._chance.uniform(0, self.latency)))
         return slow  # type: ignore[no-any-return]
 
     def look(self) -> None:

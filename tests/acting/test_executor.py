@@ -23,6 +23,7 @@ from callctl.errors import (
     StoreError,
     WrongCallStateError,
 )
+from callctl.gateway import CallQuery, RedirectRequest
 from callctl.operations.acting.executor import LEASE, Executor
 from callctl.operations.acting.needs import Claims, Held
 from callctl.operations.acting.rehearsal import Rehearsal
@@ -48,8 +49,8 @@ class Script:
     def fetch(self, sid: str) -> Call:
         return Call(sid=sid, status=self.status)
 
-    def live_children(self, _sid: str) -> list[Call]:
-        return []
+    def list(self, _query: CallQuery, *, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the gateway's own
+        return iter(())
 
     def _answer(self, what: str, sid: str) -> Call:
         self.sent.append(what)
@@ -63,8 +64,8 @@ class Script:
     def hangup(self, sid: str) -> Call:
         return self._answer("hangup", sid)
 
-    def redirect_to(self, sid: str, *, url: str, method: str | None) -> Call:
-        return self._answer(f"redirect {url} {method}", sid)
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        return self._answer(f"redirect {request.url} {request.method}", sid)
 
     def limit_time(self, sid: str, seconds: int) -> Call:
         return self._answer(f"limit {seconds}", sid)

@@ -17,6 +17,7 @@ from turning import TurnedStage, a_turned_stage
 
 from callctl.actions import DONE
 from callctl.cli.watch import LiveCalls
+from callctl.gateway import RedirectRequest
 from callctl.policies import Brake, Cancel, Redirect
 from callctl.policies.flags import after_dial, ring_limit
 from callctl.poller import Poller
@@ -60,13 +61,13 @@ class Careful:
         self._stage = stage
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name == "redirect_to":
-            return self._redirect_to
+        if name == "redirect":
+            return self._redirect
         return getattr(self._inner, name)  # type: ignore[no-any-return]
 
-    def _redirect_to(self, sid: str, **to: Any) -> Any:
+    def _redirect(self, sid: str, request: RedirectRequest) -> Any:
         assert not [call.sid for call in self._stage.children(sid) if call.is_live]
-        return self._inner.redirect_to(sid, **to)
+        return self._inner.redirect(sid, request)
 
 
 class Mishaps(TurnedStage):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from callctl.actions import ActionEvent
@@ -11,6 +11,7 @@ from callctl.board import Change, Snapshot
 from callctl.calls import Call
 from callctl.errors import NetworkError, NotFoundError, StoreError
 from callctl.events import CallEvent
+from callctl.gateway import CallQuery
 from callctl.operations.family_watch import FamilyWatch
 
 PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
@@ -34,9 +35,6 @@ class Stage:
         self._calls = answer
         return answer[0]
 
-    def children(self, _sid: str) -> list[Call]:
-        return self._calls[1:]
-
     def family(self, _sid: str) -> Iterator[CallEvent]:
         if self._broken_store:
             raise StoreError("the store can't be read")
@@ -57,6 +55,9 @@ class Stage:
 
     def refresh(self, snapshot: Snapshot) -> None:
         self.drawn.append(snapshot)
+
+    def list(self, _query: CallQuery, *, limit: int | None) -> Iterable[Call]:  # noqa: ARG002 - the gateway's own
+        return self._calls[1:]
 
 
 def parent(status: str) -> Call:

@@ -96,7 +96,7 @@ async def _place_and_watch(
                 call,
                 world=settings.world,
                 memory=store.reader,
-                asked=AskedOfRest(gateway),
+                asked=gateway,
                 shown=shown,
                 now=runtime.now,
                 sleep=asyncio.sleep,
@@ -164,23 +164,6 @@ def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Liste
         now=runtime.now,
         account_sid=settings.account_sid,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class AskedOfRest:
-    """What is asked beside callbacks: the gateway, for the call and its child legs."""
-
-    gateway: Gateway
-
-    def fetch(self, sid: str) -> Call:
-        """Return the call."""
-        return self.gateway.fetch(sid)
-
-    def children(self, sid: str) -> Iterator[Call]:
-        """Yield its child legs as REST lists them."""
-        from callctl.gateway import CallQuery
-
-        yield from self.gateway.list(CallQuery(parent_call_sid=sid), limit=None)
 
 
 @contextmanager

@@ -216,14 +216,12 @@ def at_work(runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, aske
     def performer(applies: Callable[[Action], bool], trouble: Callable[[str], None]) -> Performer:
         import time
 
-        from callctl.operations.acting.doorway import Doorway
         from callctl.operations.acting.executor import Executor
         from callctl.operations.acting.rehearsal import Rehearsal
 
-        door = Doorway(gateway)
         if asked.dry_run:
-            return Rehearsal(door, claims, now=runtime.now)
-        return Executor(door, claims, now=runtime.now, sleep=time.sleep, applies=applies, trouble=trouble)
+            return Rehearsal(gateway, claims, now=runtime.now)
+        return Executor(gateway, claims, now=runtime.now, sleep=time.sleep, applies=applies, trouble=trouble)
 
     try:
         yield Acting(

@@ -17,6 +17,7 @@ from callctl.board import Board, Change, Snapshot
 from callctl.calls import Call
 from callctl.errors import CallctlError, NotFoundError, StoreError
 from callctl.events import CALLBACK, CallEvent
+from callctl.gateway import CallQuery
 
 FRAME = 0.25  # seconds between two looks into the store, and two frames at least
 COUNTING_FRAME = 1.0  # a clock in the table counts
@@ -34,8 +35,8 @@ class Asked(Protocol):
     def fetch(self, sid: str) -> Call:
         """Return the call as REST shows it; raise NotFoundError if there is none."""
 
-    def children(self, sid: str) -> Iterable[Call]:
-        """Return the child legs of a call as REST lists them."""
+    def list(self, query: CallQuery, *, limit: int | None) -> Iterable[Call]:
+        """Return the calls that match, as REST lists them."""
 
 
 class Memory(Protocol):
@@ -172,7 +173,7 @@ class FamilyWatch:
 
     def _round(self) -> list[Call]:
         try:
-            return [self._asked.fetch(self._sid), *self._asked.children(self._sid)]
+            return [self._asked.fetch(self._sid), *self._asked.list(CallQuery(parent_call_sid=self._sid), limit=None)]
         except NotFoundError:
             if (self._now() - self._started).total_seconds() > MISSING_FOR:
                 raise

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from callctl.actions import DONE, NOT_ENDED
 from callctl.calls import Call, CallStatus
+from callctl.gateway import RedirectRequest
 from callctl.operations.acting.needs import Door, Found, too_late
 from callctl.policies import Cancel, Deed, Hangup, Limit, Redirect
 
@@ -27,7 +28,7 @@ def carry_out(door: Door, sid: str, deed: Deed, *, sleep: Sleep) -> Found:
         case Hangup():
             return _told(door.hangup(sid), "hung up")
         case Redirect():
-            call = door.redirect_to(sid, url=deed.url, method=deed.method)
+            call = door.redirect(sid, RedirectRequest(url=deed.url, method=deed.method))
             return Found(DONE, f"redirected to {deed.name}", call.status)
         case Limit():
             call = door.limit_time(sid, deed.seconds)

@@ -7,6 +7,7 @@ from datetime import datetime
 from callctl.actions import DECLINED, DONE, UNKNOWN, ActionEvent
 from callctl.events import rank_of
 from callctl.operations.acting.needs import Claims, Door, Found, Held, too_late
+from callctl.operations.relatives import live_children
 from callctl.policies import Action
 
 
@@ -30,7 +31,7 @@ def why_not(door: Door, claims: Claims, action: Action, *, now: datetime) -> Fou
         # What callbacks told can't be undone: REST is behind (sheet section 2).
         is_behind = 0 < rank_of(call.status) < min(map(rank_of, wanted))
         return Held(look_again=True) if is_behind else too_late(call.status)
-    if action.rule.follows_dial and any(child.sid != action.about for child in door.live_children(action.call_sid)):
+    if action.rule.follows_dial and any(child.sid != action.about for child in live_children(door, action.call_sid)):
         return Held(look_again=True)  # that leg may tell nothing of its end, so nobody would ask again
     return None
 

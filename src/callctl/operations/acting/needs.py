@@ -1,26 +1,27 @@
-"""What acting needs of the gateway and of the store."""
+"""What acting needs of the gateway and of the store, and what comes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from callctl.actions import LATE, ActionEvent
 from callctl.calls import Call, CallStatus
+from callctl.gateway import CallQuery, RedirectRequest
 from callctl.policies import Action, Declined, Deed
 from callctl.store import OpenClaim
 
 
 class Door(Protocol):
-    """What can be asked of Twilio. Everything raises CallctlError."""
+    """What acting needs of the gateway. Everything raises CallctlError."""
 
     def fetch(self, sid: str) -> Call:
         """Return a call; right after a change the answer may be old."""
 
-    def live_children(self, sid: str) -> Iterable[Call]:
-        """Return the child legs of a call that have not ended."""
+    def list(self, query: CallQuery, *, limit: int | None) -> Iterator[Call]:
+        """Yield the calls that match."""
 
     def cancel(self, sid: str) -> Call:
         """Ask that a call be ended unless it was answered."""
@@ -28,7 +29,7 @@ class Door(Protocol):
     def hangup(self, sid: str) -> Call:
         """Ask that a call be ended."""
 
-    def redirect_to(self, sid: str, *, url: str, method: str | None) -> Call:
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
         """Give a call in progress other TwiML."""
 
     def limit_time(self, sid: str, seconds: int) -> Call:
