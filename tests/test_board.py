@@ -322,6 +322,15 @@ def test_any_permutation_and_duplication_gives_the_same_board(events: list[CallE
     assert picture.family_of == {leg.call_sid: family for family in picture.families for leg in family.legs}
 
 
+def test_a_family_is_gone_through_in_the_order_of_arrival_so_that_sorting_thousands_takes_little() -> None:
+    tree, children = Tree(), [sid(number) for number in range(100, 200)]
+    for child in children:
+        tree.place(child, sid(1))
+    tree.place(sid(1), None)
+    tree.remove(children[50])
+    assert list(tree.members(sid(1))) == [*children[:50], *children[51:], sid(1)]
+
+
 def test_legs_of_one_second_stand_in_the_order_in_which_they_were_heard_of() -> None:
     late, early = "CA" + "1" * 32, "CA" + "2" * 32
     events = [

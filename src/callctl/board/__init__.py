@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from types import MappingProxyType
 
 from callctl.board.families import Family, Tree
@@ -13,6 +14,9 @@ from callctl.board.legs import Fold, Leg
 from callctl.events import CallEvent
 
 __all__ = ["Board", "Change", "Family", "Leg", "Snapshot"]
+
+# Legs that one Dial makes at once have one Timestamp, of whole seconds: the order of arrival is nearer to Dial's.
+_appearance = attrgetter("first_at", "heard_at", "call_sid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,3 @@ class Board:
         index = bisect_left(self._keys, key)
         self._keys.insert(index, key)
         self._families.insert(index, family)
-
-
-def _appearance(leg: Leg) -> tuple[datetime, datetime, str]:
-    # Legs that one Dial makes at once have one Timestamp, of whole seconds: the order of arrival is nearer to Dial's.
-    return leg.first_at, leg.heard_at, leg.call_sid

@@ -11,7 +11,7 @@ from callctl.board.legs import Leg
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A parent leg and its child legs, in order of appearance.
+    """A parent leg and its child legs, these in order of appearance.
 
     ``sid`` is the parent leg's; ``parent`` is None until something is told of that leg itself. A child's own children
     belong to the same family. ``legs`` are all of them, the parent first; ``is_live`` tells whether any still exists.
@@ -32,7 +32,7 @@ class Family:
     @property
     def first_at(self) -> datetime:
         """When the first of its legs appeared."""
-        return min(leg.first_at for leg in self.legs)
+        return min(leg.first_at for leg in self.legs[:2])  # the parent and the first of its children
 
     @property
     def last_event_at(self) -> datetime:
@@ -47,10 +47,13 @@ class Tree:
         self._parents: dict[str, str] = {}
         self._children: dict[str, set[str]] = {}
         self._roots: dict[str, str] = {}
-        self._members: dict[str, set[str]] = {}
+        self._members: dict[str, dict[str, None]] = {}
 
     def members(self, root: str) -> Iterable[str]:
-        """Return the legs of a family of which something was told."""
+        """Return the legs of a family of which something was told, in their order of arrival.
+
+        That is nearly the order in which they are shown, and to sort what is nearly in order takes little.
+        """
         return self._members.get(root, ())
 
     def place(self, sid: str, parent: str | None) -> set[str]:
@@ -86,11 +89,11 @@ class Tree:
         if old is not None:
             self._leave(sid, old)
         self._roots[sid] = root
-        self._members.setdefault(root, set()).add(sid)
+        self._members.setdefault(root, {})[sid] = None
         return set() if old is None else {old}
 
     def _leave(self, sid: str, root: str) -> None:
-        self._members[root].discard(sid)
+        del self._members[root][sid]
         if not self._members[root]:
             del self._members[root]
 
