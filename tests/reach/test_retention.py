@@ -46,7 +46,9 @@ async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_pa
             steps.append(store.delete_older_than(moment, limit=limit))
             return steps[-1]
 
-    retention = Retention(Counted(), Board(), days=30, since=timedelta(hours=1), now=lambda: datetime.now(UTC))
+    retention = Retention(
+        Counted(), Board(), days=30, since=timedelta(hours=1), trouble=print, now=lambda: datetime.now(UTC)
+    )
     await retention.trim()
     retention.end()
     store.close()
@@ -84,14 +86,16 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
         fields = form(call, status).items()
         board.apply(CallEvent.from_form(fields, received_at=ago(minutes=age), world="w", verified=True))
     told: list[str] = []
-    retention = Retention(Locked(), board, days=30, since=timedelta(minutes=1), now=lambda: datetime.now(UTC))
 
     def once(text: str) -> None:
         told.append(text)
         raise KeyError(text)  # leave the endless loop
 
+    retention = Retention(
+        Locked(), board, days=30, since=timedelta(minutes=1), trouble=once, now=lambda: datetime.now(UTC)
+    )
     with pytest.raises(KeyError):
-        await retention.run(once)
+        await retention.run()
     assert len(told) == 1
     assert told[0].startswith("can't delete what is older than 30 days: locked")
     assert sorted(leg.call_sid[-1] for family in board.snapshot().families for leg in family.legs) == ["2", "3"]

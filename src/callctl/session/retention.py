@@ -31,12 +31,21 @@ class Store(Protocol):
 class Retention:
     """Trims store and board. ``days`` is how long the store keeps events, 0 for no longer than this run."""
 
-    def __init__(self, store: Store, board: Board, *, days: int, since: timedelta, now: Callable[[], datetime]) -> None:
-        self._store, self._board, self._days, self._now = store, board, days, now
+    def __init__(
+        self,
+        store: Store,
+        board: Board,
+        *,
+        days: int,
+        since: timedelta,
+        trouble: Callable[[str], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store, self._board, self._days, self._trouble, self._now = store, board, days, trouble, now
         self._on_board = max(since, ON_BOARD)
         self._started = now()
 
-    async def run(self, on_trouble: Callable[[str], None]) -> None:
+    async def run(self) -> None:
         """Trim now and every ten minutes until cancelled; a store that can't be trimmed is told of once."""
         told = False
         while True:
@@ -46,7 +55,7 @@ class Retention:
                 told = False
             except StoreError as error:
                 if not told:
-                    on_trouble(f"can't delete what is older than {self._days} days: {error.message}")
+                    self._trouble(f"can't delete what is older than {self._days} days: {error.message}")
                 told = True
             await asyncio.sleep(INTERVAL)
 

@@ -19,14 +19,13 @@ from callctl.board import Snapshot
 from callctl.errors import PortTakenError
 from callctl.events import CallEvent
 from callctl.listener import Listener
-from callctl.poller import Poller, Source
+from callctl.poller import Source
 from callctl.session.behind import BehindWatch
-from callctl.session.comparing import Comparing
 from callctl.session.picture import Picture, Rules
 from callctl.session.plan import Plan, PortHeldError, Ready
 from callctl.session.reach import Reach
-from callctl.session.retention import Retention
-from callctl.session.silent_calls import Asked, Here, SilentCalls
+from callctl.session.silent_calls import Asked
+from callctl.session.upkeep import Upkeep
 from callctl.settings import Settings
 from callctl.store.sqlite import SqliteStore
 from callctl.views.header import Header
@@ -57,8 +56,7 @@ class Session:
         ``rules`` act on what the board shows.
         """
         self._settings, self._plan, self._now = settings, plan, now
-        self._poller = Poller(source, world=settings.world, now=now) if source else None
-        self._asked = asked
+        self._source, self._asked = source, asked
         self._keys = None if plan.unverified else settings.signing_keys
         self.nonce = secrets.token_hex(16)
         self._picture = Picture(header=self.header, rules=rules)
@@ -70,7 +68,7 @@ class Session:
         self._store: SqliteStore | None = None
         self._listener: Listener | None = None
         self._reach: Reach | None = None
-        self._retention: Retention | None = None
+        self._upkeep: Upkeep | None = None
         self._view: View | None = None
 
     async def start_up(self) -> Ready:
@@ -100,12 +98,8 @@ class Session:
         await self._reach.open()
         ready = self._ready(listener, self._reach)
         presence.announce(self._settings.state_dir, self._settings.world, self._record(ready))
-        self._retention = self._make_retention(self._store)
+        self._upkeep = self._make_upkeep(self._store, listener, self._reach)
         return ready
-
-    def _make_retention(self, store: SqliteStore) -> Retention:
-        days, since = self._plan.keep_days, self._plan.since
-        return Retention(store, self._picture.board, days=days, since=since, now=self._now)
 
     async def _listen(self, listener: Listener) -> None:
         try:
@@ -149,6 +143,20 @@ class Session:
             trouble=self._picture.trouble,
         )
 
+    def _make_upkeep(self, store: SqliteStore, listener: Listener, reach: Reach) -> Upkeep:
+        return Upkeep(
+            self._plan,
+            world=self._settings.world,
+            store=store,
+            listener=listener,
+            reach=reach,
+            picture=self._picture,
+            source=self._source,
+            asked=self._asked,
+            take=self._take,
+            now=self._now,
+        )
+
     def _take(self, event: CallEvent, is_new: bool) -> None:
         if is_new:
             self._picture.event(event)
@@ -187,53 +195,14 @@ class Session:
             StoreError: The store can't be read.
         """
         self._view = view
-        async with alongside(self._compare_and_trim(), *([self._reach.run()] if self._reach is not None else [])):
+        async with alongside(*(part.run() for part in (self._upkeep, self._reach) if part is not None)):
             await self._picture.run(view)
-
-    async def _compare_and_trim(self) -> None:
-        """Do what needs to know all that the store knows, until cancelled."""
-        beside = (self._comparing(), self._silent_calls())  # the latter looks at what is placed from now on
-        await self._picture.is_whole.wait()
-        work = [one.run() for one in beside if one is not None]
-        if self._retention is not None:
-            work.append(self._retention.run(self._picture.trouble))
-        await asyncio.gather(*work)
-
-    def _comparing(self) -> Comparing | None:
-        if self._poller is None or self._reach is None:
-            return None
-        return Comparing(
-            self._poller,
-            way=self._reach,
-            snapshot=self.snapshot,
-            is_pending=self._picture.is_pending,
-            keep=self._keep,
-            trouble=self._picture.trouble,
-            now=self._now,
-        )
-
-    def _silent_calls(self) -> SilentCalls | None:
-        store, listener, reach = self._store, self._listener, self._reach
-        if self._asked is None or store is None or listener is None or reach is None:
-            return None
-        return SilentCalls(
-            store.reader,
-            self._asked,
-            here=lambda: Here(listener.callback_url, reach.deaf),
-            snapshot=self.snapshot,
-            trouble=self._picture.trouble,
-            now=self._now,
-        )
 
     def stop(self) -> None:
         """Let ``run`` return, or give up starting; may be called more than once."""
         if self._starting is not None:
             self._starting.cancel()
         self._picture.stop()
-
-    async def _keep(self, event: CallEvent) -> None:
-        if self._store is not None:
-            self._take(event, await self._store.append_async(event))
 
     def header(self) -> Header:
         """Return what the first line of the table says now."""
@@ -272,8 +241,8 @@ class Session:
         async with contextlib.AsyncExitStack() as stack:
             if self._store is not None:
                 stack.callback(self._store.close)
-            if self._retention is not None:
-                stack.callback(self._retention.end)
+            if self._upkeep is not None:
+                stack.callback(self._upkeep.end)
             if self._view is not None:
                 stack.callback(self._view.close)
             stack.push_async_callback(self._behind.stop)

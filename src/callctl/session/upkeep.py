@@ -1,0 +1,82 @@
+"""What a watch does beside listening and showing: it compares with REST, asks why calls are silent, drops what is old.
+
+All of it needs to know what the store knew, so it begins when that is on the board.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from callctl.events import CallEvent
+from callctl.listener import Listener
+from callctl.poller import Poller, Source
+from callctl.session.comparing import Comparing
+from callctl.session.picture import Picture
+from callctl.session.plan import Plan
+from callctl.session.reach import Reach
+from callctl.session.retention import Retention
+from callctl.session.silent_calls import Asked, Here, SilentCalls
+from callctl.store.sqlite import SqliteStore
+
+
+class Upkeep:
+    """Compares, asks and trims for one watch that listens."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        world: str,
+        store: SqliteStore,
+        listener: Listener,
+        reach: Reach,
+        picture: Picture,
+        source: Source | None,
+        asked: Asked | None,
+        take: Callable[[CallEvent, bool], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Prepare. ``source`` and ``asked`` are those of the session; ``take`` is told of what was found and stored."""
+        self._store, self._picture, self._take = store, picture, take
+        self._retention = Retention(
+            store, picture.board, days=plan.keep_days, since=plan.since, trouble=picture.trouble, now=now
+        )
+        self._comparing = self._silent_calls = None
+        if source is not None:
+            self._comparing = Comparing(
+                Poller(source, world=world, now=now),
+                way=reach,
+                snapshot=picture.board.snapshot,
+                is_pending=picture.is_pending,
+                keep=self._keep,
+                trouble=picture.trouble,
+                now=now,
+            )
+        if asked is not None:
+            self._silent_calls = SilentCalls(
+                store.reader,
+                asked,
+                here=lambda: Here(listener.callback_url, reach.deaf),
+                snapshot=picture.board.snapshot,
+                trouble=picture.trouble,
+                now=now,
+            )
+
+    async def run(self) -> None:
+        """Do all this until cancelled."""
+        await self._picture.is_whole.wait()
+        works = (self._comparing, self._silent_calls, self._retention)
+        await asyncio.gather(*(work.run() for work in works if work is not None))
+
+    def end(self) -> None:
+        """Delete what the run has told, if nothing is to be kept beyond it.
+
+        Raises:
+            StoreError: It can't be deleted.
+        """
+        self._retention.end()
+
+    async def _keep(self, event: CallEvent) -> None:
+        self._take(event, await self._store.append_async(event))
