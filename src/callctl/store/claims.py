@@ -6,7 +6,6 @@ whose lease is over belonged to a watch that crashed, and may be taken over.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +17,7 @@ from callctl.notation import microseconds
 from callctl.store import OpenClaim
 from callctl.store.connecting import connect
 from callctl.store.opened import Opened
+from callctl.store.rows import INSERT_ACTION, action_row, read_action
 
 _MINE = "world = :world AND rule = :rule AND sid = :sid"
 
@@ -75,10 +75,7 @@ class SqliteClaims:
         with self._writing() as run:
             # A lease of 0 stands for a settled claim: the same two columns find open ones.
             run(f"UPDATE claims SET lease = 0 WHERE {_MINE}", claim)
-            self._opened.connection.execute(
-                "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)",
-                (self._world, event.call_sid, microseconds(event.at), json.dumps(event.to_record())),
-            )
+            self._opened.connection.execute(INSERT_ACTION, action_row(event, world=self._world))
 
     def release(self, claim: OpenClaim) -> None:
         """Give a claim back, because nothing was sent and the rule no longer asks for it."""
@@ -106,7 +103,7 @@ class SqliteClaims:
             rows = connection.execute(
                 "SELECT record FROM actions WHERE world = ? AND sid = ? ORDER BY id", (self._world, call_sid)
             ).fetchall()
-        return [ActionEvent.from_record(json.loads(row[0])) for row in rows]
+        return [read_action(row[0]) for row in rows]
 
     def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
         """Return how another rule than ``beside`` is changing a leg just now, its answer not recorded yet."""

@@ -17,6 +17,7 @@ from callctl.notation import from_microseconds, microseconds
 from callctl.store import CallRow, PlacedCall
 from callctl.store.connecting import connect_readonly
 from callctl.store.opened import Opened
+from callctl.store.rows import read_action
 from callctl.store.schema import plain
 
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
@@ -102,7 +103,7 @@ class Reader:
             "SELECT id, record FROM actions WHERE id > :last AND world = :world ORDER BY id LIMIT :limit",
             limit=limit,
         )
-        return [(row[0], _action(row[1])) for row in rows]
+        return [(row[0], read_action(row[1])) for row in rows]
 
     def last_action_id(self) -> int:
         """Return the id of the newest action of any world, or 0."""
@@ -111,7 +112,7 @@ class Reader:
     def actions(self, call_sid: str) -> list[ActionEvent]:
         """Return what was asked of one call, the first request first."""
         rows = self._rows("SELECT record FROM actions WHERE world = :world AND sid = :sid ORDER BY id", sid=call_sid)
-        return [_action(row[0]) for row in rows]
+        return [read_action(row[0]) for row in rows]
 
     def call(self, call_sid: str) -> CallRow | None:
         """Return what is known of one call."""
@@ -190,7 +191,3 @@ class Reader:
 def _call_row(row: tuple[Any, ...]) -> CallRow:
     sid, parent, status, final, last_at = row
     return CallRow(sid, parent, status, is_final=bool(final), last_event_at=from_microseconds(last_at))
-
-
-def _action(record: str) -> ActionEvent:
-    return ActionEvent.from_record(json.loads(record))

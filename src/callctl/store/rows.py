@@ -1,4 +1,4 @@
-"""Events as rows: what of one is written, and how many go to SQLite at a time.
+"""Events and actions as rows: what of one is written, and how many events go to SQLite at a time.
 
 Each step of a statement gives up Python's lock and must win it back from the busy event loop, hence few statements with
 many rows. A statement has room for 1, 4, 16 or 64 of them; those without a SID are filling.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+from callctl.actions import ActionEvent
 from callctl.events import CallEvent
 from callctl.notation import microseconds
 from callctl.store.schema import plain, short_key
@@ -38,6 +39,7 @@ _INSERT_EVENTS = """
     WHERE true
     ON CONFLICT DO NOTHING
 """
+INSERT_ACTION = "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)"
 _LAST_KEYS = "SELECT json_group_array(key) FROM (SELECT key FROM events ORDER BY id DESC LIMIT ?)"
 
 _Call = tuple[str, str | None, str, str, int, int]
@@ -84,6 +86,16 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -
         return [True] * inserted
     (keys,) = connection.execute(_LAST_KEYS, (inserted,)).fetchone()
     return _first_of_each(rows, set(json.loads(keys)))
+
+
+def action_row(action: ActionEvent, *, world: str) -> tuple[str, str, int, str]:
+    """Return the values for ``INSERT_ACTION``."""
+    return world, action.call_sid, microseconds(action.at), json.dumps(action.to_record())
+
+
+def read_action(record: str) -> ActionEvent:
+    """Read back what ``action_row`` made the record of."""
+    return ActionEvent.from_record(json.loads(record))
 
 
 def _statements(count: int) -> tuple[str, str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
@@ -17,6 +16,7 @@ from callctl.store import CallRow
 from callctl.store.connecting import connect
 from callctl.store.opened import Opened
 from callctl.store.reader import Reader
+from callctl.store.rows import INSERT_ACTION, action_row
 from callctl.store.writer import GroupWriter
 
 if TYPE_CHECKING:
@@ -107,12 +107,9 @@ class SqliteStore:
 
     def record_actions(self, actions: Iterable[ActionEvent]) -> None:
         """Keep what was asked of several calls, all with one write to the disk, or none of it."""
-        rows = [
-            (self._world, action.call_sid, microseconds(action.at), json.dumps(action.to_record()))
-            for action in actions
-        ]
+        rows = [action_row(action, world=self._world) for action in actions]
         with self._opened.changed() as connection:
-            connection.executemany("INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)", rows)
+            connection.executemany(INSERT_ACTION, rows)
 
     def intend(self, call_sids: Iterable[str], *, until: datetime) -> None:
         """Keep that calls are about to be changed by a command, until a time at most; ``give_up`` takes it back."""
