@@ -84,7 +84,7 @@ def action(deed: Deed) -> Action:
 
 
 def after_dial_action(*, look_first: bool = False, lasted: int | None = None) -> Action:
-    return Action(after_dial(SURVEY), sid(1), sid(2), sid(1), look_first, is_own=True, lasted=lasted)
+    return Action(after_dial(SURVEY), sid(1), sid(2), sid(1), is_own=True, look_first=look_first, lasted=lasted)
 
 
 def executor(

@@ -5,7 +5,7 @@ A flag of ``watch`` and an entry of a rules file become the same thing, a :class
 
 from __future__ import annotations
 
-from callctl.policies.action import Action, Declined
+from callctl.policies.action import Action, Declined, Proposal
 from callctl.policies.brake import Brake, Turn
 from callctl.policies.engine import Engine, Scope
 from callctl.policies.rule import Cancel, Deed, Hangup, Limit, On, Redirect, Rule, When
@@ -20,6 +20,7 @@ __all__ = [
     "Hangup",
     "Limit",
     "On",
+    "Proposal",
     "Redirect",
     "Rule",
     "Scope",

@@ -8,26 +8,22 @@ from callctl.policies.rule import Deed, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """What a rule asks for.
+class Proposal:
+    """What a rule has come to.
 
     ``call_sid`` is the leg to act on, ``about`` the leg that the rule looked at, ``family`` the SID of the family's
-    parent leg. ``look_first``: the call is to be fetched before, since time went by or a poll told of it. ``is_own``:
-    a verified callback told of the family; else callctl must have placed it. ``lasted`` is for how many seconds the
-    leg that the rule looked at was connected, if it has ended and that was told.
+    parent leg. ``is_own``: a verified callback told of the family; else callctl must have placed it.
     """
 
     rule: Rule
     call_sid: str
     about: str
     family: str
-    look_first: bool
     is_own: bool
-    lasted: int | None = None
 
     @property
     def deed(self) -> Deed:
-        """What is to be done."""
+        """What the rule is for."""
         return self.rule.then
 
     @property
@@ -37,22 +33,19 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
-    """What a rule would have asked for, and why it does not; the fields as those of :class:`Action`."""
+class Action(Proposal):
+    """What a rule asks for.
 
-    rule: Rule
-    call_sid: str
-    about: str
-    family: str
-    is_own: bool
+    ``look_first``: the call is to be fetched before, since time went by or a poll told of it. ``lasted`` is for how
+    many seconds the leg that the rule looked at was connected, if it has ended and that was told.
+    """
+
+    look_first: bool
+    lasted: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declined(Proposal):
+    """What a rule would have asked for, and why it does not."""
+
     reason: str
-
-    @property
-    def deed(self) -> Deed:
-        """What is not done."""
-        return self.rule.then
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What is told once: a rule for a leg."""
-        return self.rule.name, self.call_sid

@@ -178,11 +178,12 @@ class Engine:
 
     def _action(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, *, look_first: bool) -> Action:
         family = family_of(snapshot, leg)
-        return Action(rule, sid, leg.call_sid, family.sid, look_first, self._is_own(family), lasted=leg.duration)
+        is_own = self._is_own(family)
+        return Action(rule, sid, leg.call_sid, family.sid, is_own, look_first=look_first, lasted=leg.duration)
 
     def _declined(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, reason: str) -> Declined:
         family = family_of(snapshot, leg)
-        return Declined(rule, sid, leg.call_sid, family.sid, self._is_own(family), reason)
+        return Declined(rule, sid, leg.call_sid, family.sid, self._is_own(family), reason=reason)
 
     def _may_touch(self, snapshot: Snapshot, leg: Leg) -> bool:
         # A forged event could make anybody's leg the parent of another: one is enough to leave the family alone.

@@ -10,7 +10,7 @@ from typing import Protocol
 from callctl.actions import LATE, ActionEvent
 from callctl.calls import Call, CallStatus
 from callctl.gateway import CallQuery, RedirectRequest
-from callctl.policies import Action, Declined, Deed
+from callctl.policies import Deed, Proposal
 from callctl.store import OpenClaim
 
 
@@ -119,6 +119,6 @@ def too_late(status: str) -> Found:
     return Found(LATE, f"the call got there first: it is {status}", status)
 
 
-def claim_of(asked: Action | Declined) -> OpenClaim:
+def claim_of(asked: Proposal) -> OpenClaim:
     """Return what is claimed for an action, or for telling once why there is none."""
     return OpenClaim(asked.rule.name, asked.call_sid, asked.about, asked.deed.action)

@@ -9,7 +9,7 @@ from callctl.actions import REHEARSED, ActionEvent
 from callctl.errors import CallctlError
 from callctl.operations.acting.looking import why_not
 from callctl.operations.acting.needs import Claims, Door, Found, Held, claim_of
-from callctl.policies import Action, Declined, Redirect
+from callctl.policies import Action, Declined, Proposal, Redirect
 from callctl.store import OpenClaim
 
 
@@ -44,5 +44,5 @@ class Rehearsal:
         """Leave what a crash left to a watch that acts."""
         return None
 
-    def _event(self, asked: Action | Declined, words: str) -> ActionEvent:
+    def _event(self, asked: Proposal, words: str) -> ActionEvent:
         return Found(REHEARSED, f"dry run: {words}").event(claim_of(asked), asked.deed, at=self._now())
