@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
+from operator import methodcaller
 from typing import Protocol
 
 from callctl.actions import REHEARSED, ActionEvent
@@ -27,9 +28,6 @@ COUNTING_FRAME = 1.0
 REST = 20
 AT_ONCE = 100  # events told to the board before others get their turn
 _PAGE = 1000  # events read from the store at a time
-
-
-Telling = Callable[[View, str], None]
 
 
 class Memory(Protocol):
@@ -81,7 +79,7 @@ class Picture:
         self._memory: Memory | None = None
         self._last_action = 0
         self._queue: deque[CallEvent] = deque()
-        self._told: deque[tuple[Telling, str]] = deque()
+        self._told: deque[Callable[[View], None]] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
         self._drawn: Header | None = None
@@ -114,14 +112,12 @@ class Picture:
 
     def note(self, text: str) -> None:
         """Take a line that is no event."""
-        self._tell(_note, text)
+        self._told.append(methodcaller("note", masked(text)))
+        self._wake.set()
 
     def trouble(self, text: str) -> None:
         """Take a line about something that went wrong."""
-        self._tell(_trouble, text)
-
-    def _tell(self, how: Telling, text: str) -> None:
-        self._told.append((how, masked(text)))
+        self._told.append(methodcaller("trouble", masked(text)))
         self._wake.set()
 
     def wake(self) -> None:
@@ -212,8 +208,7 @@ class Picture:
 
     def _tell_view(self, view: View) -> None:
         while self._told:
-            how, text = self._told.popleft()
-            how(view, text)
+            self._told.popleft()(view)
 
     def _asked(self) -> list[ActionEvent]:
         """Return what commands and rules have asked of calls since the last look; they write it to the store."""
@@ -229,7 +224,7 @@ class Picture:
     def _rehearsed(self) -> list[ActionEvent]:
         """Return what the rules would have done, and note what they could not do; the store tells what was done."""
         news = [] if self._rules is None else self._rules.news()
-        self._told.extend((_trouble, one) for one in news if isinstance(one, str))
+        self._told.extend(methodcaller("trouble", masked(one)) for one in news if isinstance(one, str))
         return [one for one in news if isinstance(one, ActionEvent) and one.result == REHEARSED]
 
     def _is_aging(self) -> bool:
@@ -242,11 +237,3 @@ class Picture:
         self._drawn = self._header()
         view.refresh(self.board.snapshot(), self._drawn)
         self._pause = min(max(SHORTEST_FRAME, REST * (time.perf_counter() - began)), COUNTING_FRAME)
-
-
-def _note(view: View, text: str) -> None:
-    view.note(text)
-
-
-def _trouble(view: View, text: str) -> None:
-    view.trouble(text)
