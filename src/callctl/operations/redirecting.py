@@ -56,7 +56,7 @@ def foresee(relatives: Relatives, *, left: Callable[[str], datetime | None]) -> 
 
 def _of_child(child: Call, left: datetime | None) -> OtherLeg:
     if left is not None:
-        return OtherLeg(child.sid, "child", f"goes on: it was redirected out of the Dial at {clock(left)}")
+        return OtherLeg(child.sid, "child", f"goes on: it was redirected out of the Dial at {time_of_day(left)}")
     effect = f"{_doing(child)}: drops, and the Dial's action, if it has one, is asked as well"
     return OtherLeg(child.sid, "child", effect, goes_on=False)
 
@@ -64,11 +64,11 @@ def _of_child(child: Call, left: datetime | None) -> OtherLeg:
 def effect_on_parent(left: datetime | None) -> str:
     """Return what the parent leg does once this one is gone; ``left`` is when it left the ``<Dial>``, if it did."""
     if left is not None:
-        return f"goes on: this leg was redirected out of its Dial at {clock(left)}"
+        return f"goes on: this leg was redirected out of its Dial at {time_of_day(left)}"
     return "goes on with the Dial's action, else with its next verb, else hangs up"
 
 
-def clock(moment: datetime) -> str:
+def time_of_day(moment: datetime) -> str:
     """Return the local time of day."""
     return f"{moment.astimezone():%H:%M:%S}"
 
@@ -158,7 +158,7 @@ def _since(leg: Leg | None, status: str, *, now: datetime) -> str:
     if leg is None or leg.status != status:
         return ""
     seconds = (now - leg.status_since).total_seconds()
-    return f", since {clock(leg.status_since)} ({max(0, round(seconds))} s ago)"
+    return f", since {time_of_day(leg.status_since)} ({max(0, round(seconds))} s ago)"
 
 
 def _what_works(call: Call, status: str, *, command: str) -> str:

@@ -31,7 +31,7 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
     ``-`` stands for no parent, and for nothing that is not as usual.
     """
     return (
-        format_date(event.timestamp or event.received_at) or "",
+        format_date(event.moment) or "",
         event.call_sid,
         event.parent_call_sid or "-",
         event.event,
@@ -44,7 +44,7 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 
 def short_line(event: CallEvent, *, is_late: bool = False) -> str:
     """Return one event for the foot of the live table: local time, SID, status, destination, marks."""
-    moment = (event.timestamp or event.received_at).astimezone()
+    moment = event.moment.astimezone()
     told = event.kind if event.kind == TWIML_REQUEST else event.status
     shown = (f"{moment:%H:%M:%S}", event.call_sid, f"{glyph(event.status)} {told}", event.to)
     return "  ".join((*shown, *marks(event, is_late=is_late)))
