@@ -21,6 +21,8 @@ MAX_LEGS = 10  # that one Dial rings (sheet section 6)
 # section 6).
 REPORTING_NOUNS = ("Number", "Sip", "Client", "Application", "WhatsApp")
 NOUNS = (*REPORTING_NOUNS, "Conference", "Queue", "Sim")
+_DESTINATIONS = "a number as +12025550100, sip:agent@example.com, or client:ann"
+_WELL_FORMED = "each element needs its end tag; write & as &amp; and < as &lt; in texts and URLs"
 # What XML 1.0 leaves no way to write, escaped or not.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -73,9 +75,7 @@ def dial(
     from twilio.twiml.voice_response import VoiceResponse
 
     if not destinations:
-        raise UsageError(
-            "there is nobody to dial", hint="a number as +12025550100, sip:agent@example.com, or client:ann"
-        )
+        raise UsageError("there is nobody to dial", hint=_DESTINATIONS)
     if len(destinations) > MAX_LEGS:
         raise UsageError(
             f"too many destinations: one Dial rings at most {MAX_LEGS}, and {len(destinations)} are given",
@@ -89,9 +89,7 @@ def dial(
         if is_e164(destination):
             verb.number(destination, **callbacks)
         elif not is_endpoint(destination):
-            raise UsageError(
-                f"can't dial {destination}", hint="a number as +12025550100, sip:agent@example.com, or client:ann"
-            )
+            raise UsageError(f"can't dial {destination}", hint=_DESTINATIONS)
         elif destination.lower().startswith("client:"):
             verb.client(destination.partition(":")[2], **callbacks)
         else:
@@ -160,9 +158,6 @@ def _root_name(text: str) -> str:
     except (expat.ExpatError, UnicodeEncodeError) as error:
         raise UsageError(f"the TwiML is not well-formed: {_where(error)}", hint=_WELL_FORMED) from error
     return names[0]
-
-
-_WELL_FORMED = "each element needs its end tag; write & as &amp; and < as &lt; in texts and URLs"
 
 
 def _where(error: Exception) -> str:

@@ -11,7 +11,7 @@ from callctl.notation import format_date
 
 Form = tuple[tuple[str, str], ...]
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def form_and_key(pairs: Iterable[tuple[str, str]], *, world: str) -> tuple[Form, str]:
@@ -28,7 +28,7 @@ def _key(form: Form, world: str) -> str:
     # The sorted form, because some senders number nothing or everything 0.
     text = "\0".join((world, *sorted(map("\0".join, form))))
     if text.count("\0") != 2 * len(form):  # a NUL within: as JSON, so that no two forms run together
-        text = "\0" + _encode([world, sorted(form)])
+        text = "\0" + as_json([world, sorted(form)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

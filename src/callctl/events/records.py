@@ -7,10 +7,8 @@ from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
-from callctl.events.forms import Form
+from callctl.events.forms import Form, as_json
 from callctl.notation import from_microseconds, microseconds
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Record(NamedTuple):
@@ -29,7 +27,7 @@ class Record(NamedTuple):
         lines = "\n".join(chain(("2", key, kind, str(at), str(int(verified))), *form))
         if lines.count("\n") == 4 + 2 * len(form) and "\0" not in lines:
             return lines
-        return _encode({"v": 1, "key": key, "kind": kind, "received_at": at, "verified": verified, "form": form})
+        return as_json({"v": 1, "key": key, "kind": kind, "received_at": at, "verified": verified, "form": form})
 
 
 def read_record(text: str) -> Record:

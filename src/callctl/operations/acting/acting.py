@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from callctl.actions import ActionEvent
@@ -199,9 +200,9 @@ class Acting:
 
     def _begin_work(self, asked: Action | Declined) -> None:
         if isinstance(asked, Action):
-            self._start(lambda: self._tell(lambda: self._perform(asked)))
+            self._do_and_tell(partial(self._perform, asked))
         else:
-            self._start(lambda: self._tell(lambda: self._performer.decline(asked)))
+            self._do_and_tell(partial(self._performer.decline, asked))
 
     def _perform(self, action: Action) -> ActionEvent | None:
         came = self._performer.perform(action)
@@ -210,14 +211,19 @@ class Acting:
             return None
         return came
 
-    def _tell(self, work: Callable[[], ActionEvent | None]) -> None:
-        try:
-            event = work()
-        except CallctlError as error:
-            self._news.append(f"a rule could not act: {error.message}")
-            return
-        if event is not None:
-            self._news.append(event)
+    def _do_and_tell(self, work: Callable[[], ActionEvent | None]) -> None:
+        """Work in a thread, and tell what came of it."""
+
+        def run() -> None:
+            try:
+                event = work()
+            except CallctlError as error:
+                self._news.append(f"a rule could not act: {error.message}")
+                return
+            if event is not None:
+                self._news.append(event)
+
+        self._start(run)
 
     def _recover(self) -> None:
         try:
@@ -226,12 +232,12 @@ class Acting:
             self._news.append(f"can't look for what a crash left: {error.message}")
             return
         for claim in claims:
-            self._start(lambda claim=claim: self._recover_one(claim))  # type: ignore[misc] # the default binds the claim
+            self._do_and_tell(partial(self._recover_one, claim))
 
-    def _recover_one(self, claim: OpenClaim) -> None:
+    def _recover_one(self, claim: OpenClaim) -> ActionEvent | None:
         with self._lock:
             action = self._engine.again(claim.rule, claim.call_sid, about=claim.about, snapshot=self._snapshot)
-        self._tell(lambda: self._performer.recover(claim, action))
+        return self._performer.recover(claim, action)
 
     def _applies(self, action: Action) -> bool:
         with self._lock:
