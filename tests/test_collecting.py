@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import gc, weakref
-from callctl.board.collecting import collect_seldom
+from callctl.collecting import collect_seldom
 
 class Knot:
     def __init__(self):

@@ -234,8 +234,8 @@ async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | 
     """Start, run and shut down, whatever happens in between."""
     import asyncio
 
-    from callctl.board.collecting import collect_seldom
     from callctl.cli.signals import stop_on_signals
+    from callctl.collecting import collect_seldom
 
     with stop_on_signals(session.stop):
         try:
