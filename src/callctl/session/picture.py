@@ -24,8 +24,8 @@ from callctl.views.view import View
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
 # A frame stays for so many times what making it took in the loop: a board of many legs must not hold up callbacks. What
-# draws it, in a thread of its own, rests likewise (views/apart.py).
-REST = 20
+# draws it, in a thread of its own, does likewise (views/apart.py).
+STAYS = 20
 AT_ONCE = 100  # events told to the board before others get their turn
 _PAGE = 1000  # events read from the store at a time
 
@@ -236,4 +236,4 @@ class Picture:
         began = time.perf_counter()
         self._drawn = self._header()
         view.refresh(self.board.snapshot(), self._drawn)
-        self._pause = min(max(SHORTEST_FRAME, REST * (time.perf_counter() - began)), COUNTING_FRAME)
+        self._pause = min(max(SHORTEST_FRAME, STAYS * (time.perf_counter() - began)), COUNTING_FRAME)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # News that may wait for a terminal or pipe; beyond it the oldest are left out, and that is told.
 MOST_WAITING = 100_000
 # A picture stays for so many times what drawing it took, but a second at most: drawing takes time from callbacks.
-REST = 20
-LONGEST_REST = 1.0
+STAYS = 20
+LONGEST_STAY = 1.0
 # Seconds in which what was told last must be written at the end.
 END_LIMIT = 0.5
 
@@ -121,4 +121,4 @@ class Apart:
         if self._pictures:
             began = time.perf_counter()
             self._pictures.popleft()(self._view)
-            self._ending.wait(min(REST * (time.perf_counter() - began), LONGEST_REST))
+            self._ending.wait(min(STAYS * (time.perf_counter() - began), LONGEST_STAY))
