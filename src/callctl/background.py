@@ -41,7 +41,7 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
 
 @asynccontextmanager
 async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run some work in the event loop until the block is left; nobody hears then of what went wrong with it."""
+    """Run some work in the event loop until the block is left; what went wrong with it is told to nobody."""
     import asyncio
 
     tasks = [asyncio.create_task(work) for work in works]

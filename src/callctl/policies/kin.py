@@ -30,10 +30,10 @@ def targets(rule: Rule, leg: Leg, snapshot: Snapshot) -> list[str]:
 
 
 def held_up(rule: Rule, last: Leg, snapshot: Snapshot, *, tolerance: timedelta) -> Leg | None:
-    """Return the leg whose end the rule would have acted on, had its caller not had another leg since, until ``last``.
+    """Return the leg whose end the rule let pass because its caller had another leg; None if there is none.
 
-    From the last leg backwards: each must have begun before the one before it had been over for ``tolerance``. What
-    counts is on the board alone, so that a restarted watch finds it as well.
+    ``last`` is the leg that has ended now. The others are gone through from it backwards, as long as each ended no more
+    than ``tolerance`` before the next one began. Only the board is asked, so that a restarted watch finds it as well.
     """
     began = last.first_at
     for end, leg in sorted(_ended(last, snapshot), key=lambda ended: ended[0], reverse=True):

@@ -61,10 +61,10 @@ class Sightings:
 
     @property
     def skew(self) -> timedelta:
-        """How far this machine's clock is ahead of Twilio's: nothing arrives before it is sent.
+        """How far this machine's clock is ahead of Twilio's: by the least delay of a callback, for none comes too early.
 
-        Too much by the shortest way of a callback, and by part of the second to which a Timestamp is rounded down:
-        that makes ages younger, so that a rule acts late rather than early.
+        That is too much, by the time the callback took and by the part of a second that its Timestamp leaves out. It
+        makes legs younger than they are, so that a rule acts late rather than early.
         """
         return self._least_delay or timedelta()
 

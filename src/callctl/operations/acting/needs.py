@@ -78,10 +78,10 @@ class Claims(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Nothing was sent and nothing claimed, so the rule may ask again; ``look_again``: by and by without being asked.
+    """Nothing was sent and nothing is claimed, so the rule may ask again.
 
-    A caller has another leg, a command is changing one of its legs, or REST does not yet show what callbacks told; or
-    the rule no longer asks for it.
+    With ``look_again`` it need not: a caller has another leg, a command is changing one of its legs, or REST does not
+    yet show what callbacks told, and that passes. Without, the rule no longer asks for it.
     """
 
     look_again: bool
