@@ -285,7 +285,7 @@ def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
     connection.close()
     with pytest.raises(StoreError, match="newer callctl"):
         SqliteStore(path, world=WORLD)
-    with pytest.raises(StoreError, match="version"):
+    with pytest.raises(StoreError, match="newer callctl"):
         Reader.open(path, world=WORLD)
 
 

@@ -54,13 +54,15 @@ def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    if version != newest_version():
-        connection.close()
-        raise StoreError(
-            f"the event store {path} has version {version}, not {newest_version()}",
-            hint="`callctl watch` of this version brings an older one up to date",
-        )
-    return connection
+    if version == newest_version():
+        return connection
+    connection.close()
+    if version > newest_version():
+        raise too_new(path, version)
+    raise StoreError(
+        f"the event store {path} has version {version}, not {newest_version()}",
+        hint="`callctl watch` brings it up to date",
+    )
 
 
 def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
