@@ -42,7 +42,7 @@ def test_each_leg_of_a_dial_reports_by_itself() -> None:
         status_callback=CALLBACK,
         action="https://example.com/after?x=1&y=2",
         method="GET",
-        timeout=120,
+        timeout=20,
         caller_id="+15005550006",
         sequential=True,
     )

@@ -33,7 +33,7 @@ FULL = PlaceRequest(
     fallback_method="GET",
     status_callback="https://example.com/status#rc=3&rp=5xx,ct,rt",
     status_callback_events=("initiated", "ringing", "answered", "completed"),
-    timeout=120,
+    timeout=20,
     time_limit=600,
     send_digits="ww12#",
     record=True,

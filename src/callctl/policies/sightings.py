@@ -61,7 +61,7 @@ class Sightings:
 
     @property
     def skew(self) -> timedelta:
-        """How far this machine's clock is ahead of Twilio's: by the least delay of a callback, for none comes too early.
+        """How far this machine's clock is ahead of Twilio's: by the least delay of a callback, for none is early.
 
         That is too much, by the time the callback took and by the part of a second that its Timestamp leaves out. It
         makes legs younger than they are, so that a rule acts late rather than early.
