@@ -130,8 +130,9 @@ async def test_a_tunnel_that_tells_nothing_is_ended(tmp_path: Path) -> None:
     ],
 )
 async def test_a_command_that_can_not_be_run(command: str, error: type[CallctlError], what: str) -> None:
-    with pytest.raises(error, match=what):
+    with pytest.raises(error, match=what) as caught:
         await Tunnel.start_and_find(command, port=PORT)
+    assert "--tunnel" in (caught.value.hint or "")
 
 
 async def test_the_watch_takes_the_tunnels_address_and_tells_when_it_dies(

@@ -18,7 +18,7 @@ from callctl.calls import Call, is_call_sid
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
 from callctl.gateway.account import Account
 from callctl.gateway.pages import MAX_PAGE_SIZE, rows
-from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, RedirectRequest, not_text
+from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
 from callctl.gateway.repeats import Repeats, Wait
 from callctl.gateway.sending import NoReplyError, Sender
 from callctl.masking import masked
@@ -168,9 +168,8 @@ class Gateway:
         # Where a filter may be ignored, pages of the limit's size would be many and small.
         least = _DEFAULT_PAGE_SIZE if query.parameters() else 1
         size = max(1, min(page_size, MAX_PAGE_SIZE, max(limit or MAX_PAGE_SIZE, least)))
-        if (bad := not_text(value for _, value in query.parameters())) is not None:
-            raise UsageError(f"a value can't be sent, since it is not text: {bad!r}")
-        first = f"{self._url('Calls.json')}?{urlencode([*query.parameters(), ('PageSize', str(size))])}"
+        parameters = check_text(query.parameters())
+        first = f"{self._url('Calls.json')}?{urlencode([*parameters, ('PageSize', str(size))])}"
         count = 0
         for row in rows(self._get, first, key="calls", base=self._settings.api_url):
             call = Call.from_resource(row)

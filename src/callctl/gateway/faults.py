@@ -36,13 +36,13 @@ class Fault:
         sentence: What happened, without the library's text, which can hold a proxy's password.
         sent: Whether the server may have seen the request, and acted on it.
         passing: Whether trying again could help.
-        hint: What to do about it, if that is known.
+        hint: What to do about it.
     """
 
     sentence: str
     sent: bool
     passing: bool
-    hint: str | None = None
+    hint: str
 
 
 def fault_of(error: Exception, *, url: str, timeout: float) -> Fault:
@@ -86,10 +86,10 @@ def _unsendable(chain: list[BaseException], *, host: str) -> Fault | None:
 
 def _after_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault:
     if _has(chain, rq.ReadTimeout, u3.ReadTimeoutError, TimeoutError):
-        return Fault(f"no whole answer from {host} within {timeout:g} s", True, True)
+        return Fault(f"no whole answer from {host} within {timeout:g} s", True, True, _SLOW)
     if _has(chain, rq.ContentDecodingError, u3.DecodeError):
-        return Fault(f"the answer of {host} could not be decoded", True, True)
-    return Fault(f"the connection to {host} broke before the whole answer came", True, True)
+        return Fault(f"the answer of {host} could not be decoded", True, True, _BETWEEN)
+    return Fault(f"the connection to {host} broke before the whole answer came", True, True, _BETWEEN)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -116,5 +116,7 @@ def _proxy_or(proxy: bool, hint: str) -> str:
 _NETWORK = "check the network connection, and the API address (CALLCTL_API_URL, TWILIO_REGION, TWILIO_EDGE)"
 _START = "check the API address (CALLCTL_API_URL); `callctl simulator` starts the simulator"
 _ADDRESS = "check the API address (CALLCTL_API_URL)"
+_SLOW = "try again, with a longer --request-timeout if the API or the network is slow"
+_BETWEEN = "try again; if it stays so, see what stands between here and the API: a proxy, or a service of your own"
 _PROXY = "check the proxy settings (HTTPS_PROXY, NO_PROXY)"
 _CERTIFICATE = "if a proxy or a server of your own signs its certificates itself, name its CA file in SSL_CERT_FILE"

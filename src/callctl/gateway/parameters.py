@@ -5,7 +5,6 @@ The same lists of names and values are sent and shown by ``--dry-run``, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -186,11 +185,18 @@ def _plain_endpoint(endpoint: str) -> str:
     return rest if colon and scheme.lower() in ("sip", "sips") else endpoint
 
 
-def not_text(values: Iterable[str]) -> str | None:
-    """Return the first value that can't be sent as UTF-8 (a broken command-line argument), or None."""
-    for value in values:
+def check_text(parameters: Parameters) -> Parameters:
+    """Return names and values if they can be sent, which is as UTF-8.
+
+    Raises:
+        UsageError: One can't: a command-line argument in another encoding.
+    """
+    for name, value in parameters:
         try:
             value.encode()
-        except UnicodeEncodeError:
-            return value
-    return None
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{name} can't be sent, since it is not text: {value!r}",
+                hint="it holds bytes that are no UTF-8: type it anew, or convert the file that it comes from",
+            ) from error
+    return parameters

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from callctl.errors import CallctlError, NetworkError, SettingsError, UsageError
-from callctl.gateway.parameters import Parameters, not_text
+from callctl.errors import CallctlError, NetworkError, SettingsError
+from callctl.gateway.parameters import Parameters, check_text
 from callctl.gateway.repeats import TRIES, Repeats, Wait, date_of, seconds_before
 from callctl.gateway.replies import Reply, clean_text, error_of
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class NoReplyError(NetworkError):
     """No whole reply came. ``sent`` tells whether the server may have seen the request, and acted on it."""
 
-    def __init__(self, message: str, *, sent: bool, hint: str | None) -> None:
+    def __init__(self, message: str, *, sent: bool, hint: str) -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
 
@@ -61,8 +61,7 @@ class Sender:
             NoReplyError: No whole reply came.
             ApiError: The API refused.
         """
-        if (bad := not_text(value for _, value in form)) is not None:
-            raise UsageError(f"a value can't be sent, since it is not text: {bad!r}")
+        check_text(form)
         return self._perform(lambda client: client.post(url, form), url=url, repeats=repeats)
 
     def _perform(self, send: Callable[[Client], Reply], *, url: str, repeats: Repeats) -> Reply:

@@ -201,7 +201,10 @@ def _words(command: str, *, port: int) -> list[str]:
     try:
         words = shlex.split(SHORT_NAMES.get(command.strip(), command))
     except ValueError as error:
-        raise UsageError(f"--tunnel is no command: {command}: {error}") from error
+        raise UsageError(
+            f"--tunnel is no command: {command}: {error}",
+            hint='write it as in a shell, and in quotes as a whole: --tunnel "ssh -R 80:127.0.0.1:{port} example.com"',
+        ) from error
     if not words:
         raise UsageError("--tunnel names no command", hint="such as --tunnel cloudflared")
     return [word.replace("{port}", str(port)) for word in words]
