@@ -51,7 +51,7 @@ def test_so_does_redirect(world: World, args: list[str]) -> None:
 
 def test_redirect_looks_for_the_call_before_it_looks_for_a_watch(world: World) -> None:
     outcome = world.callctl("redirect", "CAxxx", "--dial", "client:ann")
-    assert talk(outcome).startswith("callctl: error: not a call SID: CAxxx\n")
+    assert talk(outcome).startswith("callctl: error: not a call SID: CAxxx (")
 
 
 def test_a_warning_comes_only_when_all_options_will_do(world: World) -> None:

@@ -201,6 +201,16 @@ def test_what_list_prints_can_be_piped_in(world: World) -> None:
         assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted(sids)
 
 
+def test_an_empty_pipe_is_nothing_to_do(world: World) -> None:
+    listed = world.callctl("list", "--live", "-q")
+    assert (listed.code, listed.out) == (0, "")
+    for options in ((), AGREED, ("--dry-run",), ("--family",)):
+        outcome = world.callctl("hangup", "-", *options, stdin=listed.out)
+        assert (outcome.code, outcome.out) == (0, "")
+        assert talk(outcome) == "callctl: no calls on stdin: nothing to do\n"
+    assert world.sent() == []
+
+
 def test_many_on_stdin_need_the_flags_and_one_does_not(world: World) -> None:
     sids = [world.place(NEVER), world.place(NEVER)]
     outcome = world.callctl("hangup", "-", stdin="\n".join(sids))

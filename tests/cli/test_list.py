@@ -99,6 +99,7 @@ def test_older_than_counts_from_the_creation(callctl: Callctl) -> None:
         (["--limit", "5", "--all"], "--limit and --all exclude each other"),
         (["-q", "--json"], "--quiet and --json exclude each other"),
         (["--parent", "CAxxx"], "not a call SID: CAxxx"),
+        (["--parent", "RE" + "1" * 32], "it is the SID of a recording"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_asked(still: Still, args: list[str], message: str) -> None:

@@ -259,6 +259,12 @@ def test_several_as_json_lines_and_from_stdin(world: World) -> None:
     assert {record["result"] for record in records} == {"redirected"}
 
 
+def test_an_empty_pipe_is_nothing_to_do(world: World) -> None:
+    outcome = world.callctl("redirect", "-", "--url", "survey", "--json", stdin="\n")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert talk(outcome) == "callctl: no calls on stdin: nothing to do\n"
+
+
 def test_of_both_legs_the_child_goes_first_with_a_warning(world: World) -> None:
     parent, child = world.dialled()
     outcome = world.callctl("redirect", parent, child, "--url", "survey")

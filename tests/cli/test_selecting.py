@@ -80,8 +80,35 @@ def test_sids_come_from_stdin_also_from_what_list_prints(choose: Chooser) -> Non
     first, second, third = ("CA" + digit * 32 for digit in "123")
     lines = f"{first}\tringing\toutbound-api\n\n  {second}\n{first}\n"
     assert list(choose.change(third, "-", stdin=lines)) == [third, first, second]
-    with pytest.raises(UsageError, match="no call was named"):
-        choose.change("-", stdin="\n")
+
+
+def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:
+    assert list(choose.change("-", stdin="\n")) == []
+    assert choose.err.getvalue() == "callctl: no calls on stdin: nothing to do\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "hint"),
+    [
+        ("", "(nothing)", "a start of at least 8 characters will do"),
+        ("CAxxx", "its character 3, 'x', is no hexadecimal digit", "put a SID in its place: `callctl list`"),
+        ("CA12345", "it has 7 characters, a start of one at least 8", "will do, or @last"),
+        ("CA" + "1" * 33, "it has 35 characters, a call SID has 34", "CA and 32 hexadecimal digits"),
+        ("CA" + "1" * 31 + "O", "its character 34, 'O', is no hexadecimal digit", "CA and 32 hexadecimal digits"),
+        ("ca" + "1" * 32, "it begins with CA in capitals, and here it does not", "CA and 32 hexadecimal digits"),
+        ("SM" + "1" * 32, "it is the SID of a message", "CA and 32 hexadecimal digits"),
+        ("AC" + "1" * 32, "it is the SID of an account", "CA and 32 hexadecimal digits"),
+        (f"CA{'1' * 16} {'1' * 16}", "it has a blank in it", "CA and 32 hexadecimal digits"),
+        ("+12025550100", "not a call SID: +12025550100", "`callctl list --live --to +12025550100`"),
+    ],
+)
+def test_what_is_wrong_with_a_sid_is_told(still: Still, choose: Chooser, text: str, reason: str, hint: str) -> None:
+    for attempt in (choose.one, choose.change):
+        with pytest.raises(UsageError) as caught:
+            attempt(text)
+        assert reason in caught.value.message
+        assert hint in (caught.value.hint or "")
+    assert still.simulator.requests == ()
 
 
 @pytest.mark.parametrize("text", ["CA12345", "CAxxxxxxxx", "CA" + "1" * 33, "+12025550100", "@first", "", "1f0c2a9"])

@@ -70,6 +70,7 @@ def test_the_table_says_that_it_is_a_part(callctl: Callctl, home: Path, simulato
         (("--status", "bussy"), "no such status: bussy"),
         (("--status", " "), "no such status: (nothing)"),
         (("--call", "CAnothing!"), "not a call SID: CAnothing!"),
+        (("--call", "ca" + "1" * 32), "it begins with CA in capitals"),
     ],
 )
 def test_what_can_be_no_part_is_refused(

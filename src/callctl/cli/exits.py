@@ -17,7 +17,7 @@ TIMED_OUT = 9
 INTERRUPTED = 130
 
 MEANINGS = {
-    DONE: "done",
+    DONE: "done, or there was nothing to do",
     FAILURE: "failure",
     USAGE: "usage",
     NOT_FOUND: "not found",

@@ -15,7 +15,8 @@ import typer
 
 from callctl.calls import REST_STATUSES, Call, CallStatus
 from callctl.cli import completing
-from callctl.cli.options import check_sid, words_in
+from callctl.cli.options import words_in
+from callctl.cli.sids import check_sid
 from callctl.cli.times import read_duration, read_end, read_start
 from callctl.errors import UsageError
 

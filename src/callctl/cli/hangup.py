@@ -93,8 +93,8 @@ def hangup(
 ) -> None:
     """End calls, whether queued, ringing or in progress.
 
-    A call that is over already is no error. Ending a child leg does not end
-    its parent: --family ends both.
+    A call that is over already is no error, nor is a stdin without SIDs.
+    Ending a child leg does not end its parent: --family ends both.
 
     Calls named here are never asked about. --all shows what matches and asks
     for the number of calls; without a terminal it takes --yes and --max N.
@@ -119,6 +119,8 @@ def hangup(
     with Memory(runtime, settings) as memory:
         if not all_:
             sids = calls_to_change(runtime, settings, gateway, calls or [])
+            if not sids:
+                return
             if len(sids) == 1 and not family and not dry_run:
                 _end_alone(runtime, gateway, memory, sids[0], manner=manner)
                 return

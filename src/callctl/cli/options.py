@@ -8,9 +8,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from callctl.calls import is_call_sid
 from callctl.cli.runtime import Runtime
-from callctl.errors import UsageError
 
 EnvFile: TypeAlias = Annotated[
     Path | None,
@@ -54,14 +52,3 @@ def runtime_of(
 def words_in(given: Sequence[str]) -> list[str]:
     """Return the words of an option that may be repeated and may hold several, with commas between them."""
     return [word.strip() for text in given for word in text.split(",") if word.strip()]
-
-
-def check_sid(text: str) -> str:
-    """Return a call SID if it can be one.
-
-    Raises:
-        UsageError: No service has SIDs of this form.
-    """
-    if is_call_sid(text):
-        return text
-    raise UsageError(f"not a call SID: {text or EMPTY}", hint="Twilio's have CA and 32 hexadecimal digits")

@@ -91,6 +91,8 @@ def redirect(
     fallback = instructions.read_fallback(settings, fallback_url)
     gateway = runtime.gateway(settings)
     sids = calls_to_change(runtime, settings, gateway, calls)
+    if not sids:
+        return
     callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
     told = orders.reporting_to(callback)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from callctl.calls import Call, is_call_sid
 from callctl.cli.filters import LIVE, Filters, Lister, find_calls
-from callctl.cli.options import EMPTY
 from callctl.cli.runtime import Runtime
+from callctl.cli.sids import LEAST, no_sid, why_no_call
 from callctl.errors import StoreError, UnknownCallError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from callctl.store.reader import Reader
 
 LAST = "@last"
-LEAST = 8  # characters of a start
 # How many of the newest calls a reading command looks through for a start that the store does not know.
 _LOOKED_THROUGH = 1000
 _SHOWN = 5
@@ -40,7 +39,7 @@ def one_call(runtime: Runtime, settings: Settings, gateway: Gateway, text: str) 
     """
     if text == LAST:
         return _last(runtime, settings)
-    if _is_whole(text):
+    if is_whole(text):
         return text
     start = _checked(text)
     known = _known(runtime, settings, start)
@@ -55,6 +54,7 @@ def one_call(runtime: Runtime, settings: Settings, gateway: Gateway, text: str) 
 def calls_to_change(runtime: Runtime, settings: Settings, gateway: Gateway, texts: Sequence[str]) -> list[str]:
     """Return the SIDs that a command which changes calls was given, each once, in their order.
 
+    An empty stdin is no error, since what was to list the calls may have found none; it is said.
     Whole SIDs cost no request. For a start, exactly one live call must begin with it, of those that REST lists and
     those that the store knows; its whole SID and number are said on stderr, before anything is done.
 
@@ -64,8 +64,8 @@ def calls_to_change(runtime: Runtime, settings: Settings, gateway: Gateway, text
     """
     words = [word for text in texts for word in (_on_stdin(runtime) if text == "-" else (text,))]
     if not words:
-        raise UsageError("no call was named", hint="stdin held no SID" if "-" in texts else None)
-    starts = [_checked(word) for word in words if word != LAST and not _is_whole(word)]
+        runtime.say("callctl: no calls on stdin: nothing to do")
+    starts = [_checked(word) for word in words if word != LAST and not is_whole(word)]
     live = _live(runtime, settings, gateway, starts) if starts else {}
     return list(dict.fromkeys(_resolved(runtime, settings, word, live) for word in words))
 
@@ -88,18 +88,17 @@ def _on_stdin(runtime: Runtime) -> Iterator[str]:
             yield word
 
 
-def _is_whole(text: str) -> bool:
+def is_whole(text: str) -> bool:
+    """Tell whether a text is a whole SID, not the start of one."""
     # The form of other services' SIDs is wide; a UUID that was cut off would pass for one.
-    return is_call_sid(text) and not (len(text) < 36 and _UUID_START.fullmatch(text))
+    return is_call_sid(text) and not (len(text) < 36 and _UUID_START.fullmatch(text)) and why_no_call(text) is None
 
 
 def _checked(text: str) -> str:
-    if _START.fullmatch(text):
+    if _START.fullmatch(text) and why_no_call(text) is None:
         return text
-    raise UsageError(
-        f"not a call SID: {text or EMPTY}",
-        hint=f"Twilio's have CA and 32 hexadecimal digits; a start of at least {LEAST} characters will do, or {LAST}",
-    )
+    start = f"a start of at least {LEAST} characters will do, or {LAST}"
+    raise no_sid(text, wanted=f"Twilio's have CA and 32 hexadecimal digits; {start}")
 
 
 def _only(found: dict[str, str], start: str, *, what: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from callctl.calls import CallStatus, is_call_sid
+from callctl.calls import CallStatus
 from callctl.cli import completing, options
 from callctl.cli.panels import SHOW
 from callctl.cli.runtime import Runtime
@@ -76,6 +76,7 @@ def read_choice(
 
 
 def _whole(runtime: Runtime, settings: Settings, call: str) -> str:
-    from callctl.cli.selecting import one_call
+    from callctl.cli.selecting import is_whole, one_call
 
-    return call if is_call_sid(call) else one_call(runtime, settings, runtime.gateway(settings), call)
+    # Nothing is asked for a whole one, so that the settings need no credentials.
+    return call if is_whole(call) else one_call(runtime, settings, runtime.gateway(settings), call)
