@@ -124,11 +124,11 @@ def test_without_a_terminal_yes_and_max_are_needed(world: World, flags: tuple[st
 
 @pytest.mark.parametrize("source", ["--all", "-"])
 def test_with_more_matches_than_max_nothing_is_ended(world: World, source: str) -> None:
-    sids = [world.place(NEVER) for _ in range(3)]
+    sids = [world.place(NEVER) for _ in range(4)]
     outcome = world.callctl("hangup", source, "--yes", "--max", "2", stdin="\n".join(sids))
     assert (outcome.code, outcome.out) == (2, "")
-    assert "more" in outcome.err
-    assert "nothing was ended" in outcome.err
+    which = "match" if source == "--all" else "on stdin"
+    assert f"4 calls {which}, more than --max 2: nothing was ended\nhint: --dry-run shows them" in outcome.err
     assert ended(world) == []
 
 
@@ -299,7 +299,7 @@ def test_until_none_stays_within_max(callctl: Callctl) -> None:
         outcome = server.run(callctl, "--yes", "--max", "2", "--until-none", "60s")
         assert server.ended == [f"CA{1:032d}"]
     assert outcome.code == 9
-    assert "with those that match now it would be more than --max 2" in outcome.err
+    assert "with those that match now it would be 3, more than --max 2" in outcome.err
 
 
 # Nobody reads

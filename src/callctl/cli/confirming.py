@@ -42,10 +42,18 @@ class Consent:
                 f"{calls(count)} on stdin, and nobody can be asked whether they are meant",
                 hint="give --yes and --max N: with more than N nothing is ended",
             )
-        if count > self.limit:
+        self.check_count(count, which="on stdin")
+
+    def check_count(self, count: int, *, which: str) -> None:
+        """Make sure that there are no more calls than was agreed to; ``which`` says what they are, after their number.
+
+        Raises:
+            UsageError: There are.
+        """
+        if self.limit is not None and count > self.limit:
             raise UsageError(
-                f"{calls(count)} on stdin, more than --max {self.limit}: nothing was ended",
-                hint="give a larger --max if they are all meant",
+                f"{calls(count)} {which}, more than --max {self.limit}: nothing was ended",
+                hint="--dry-run shows them; give a larger --max if they are all meant",
             )
 
     def ask(self, runtime: Runtime, matching: Sequence[Call]) -> None:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from callctl.calls import Call, CallStatus
@@ -107,14 +107,9 @@ class Many:
     def _matching(self, chosen: Filters) -> list[Call]:
         found = find_calls(self._gateway, chosen, limit=None)
         with Progress(self._runtime, lambda count: f"{calls(count)} found") as progress:
-            # One more than are allowed is enough to know.
-            enough = None if self._consent.limit is None or self._dry_run else self._consent.limit + 1
-            matching = list(islice(progress.counted(found), enough))
-        if enough is not None and len(matching) == enough:
-            raise UsageError(
-                f"more calls match than --max {self._consent.limit}: nothing was ended",
-                hint="look at them with --dry-run",
-            )
+            matching = list(progress.counted(found))
+        if not self._dry_run:
+            self._consent.check_count(len(matching), which="match")
         matching.sort(key=_urgency)
         return matching
 
@@ -169,9 +164,10 @@ class Many:
             if time.monotonic() >= deadline:
                 return [call.sid for call in found]
             fresh = {call.sid for call in found} - self._outcomes.keys()
-            if self._consent.limit is not None and len(self._outcomes) + len(fresh) > self._consent.limit:
+            total = len(self._outcomes) + len(fresh)
+            if self._consent.limit is not None and total > self._consent.limit:
                 self._runtime.say(
-                    f"callctl: with those that match now it would be more than --max {self._consent.limit}"
+                    f"callctl: with those that match now it would be {total}, more than --max {self._consent.limit}"
                 )
                 return [call.sid for call in found]
             self._end(_waves(sorted(found, key=_urgency)))
