@@ -7,6 +7,7 @@ Exit codes are the command line's affair (``cli/exits.py``); nothing here knows 
     │   └── SettingsError        a setting is missing or malformed
     ├── UnknownCallError         nothing known here is the call that was meant
     ├── NotEndedError            the call is in progress, and only a ringing one was to be ended
+    ├── NotInProgressError       the call could not be redirected now: only one in progress can be
     ├── ConditionNotMetError     what was waited for can no longer happen
     ├── PartlyFailedError        some of many calls were not dealt with
     ├── WaitTimeoutError         what was waited for did not happen in time
@@ -51,6 +52,10 @@ class UnknownCallError(CallctlError):
 
 class NotEndedError(CallctlError):
     """The call is in progress, and only one that still rings was to be ended."""
+
+
+class NotInProgressError(CallctlError):
+    """The call is not in progress, and only one that is can be redirected; nothing was sent to find that out."""
 
 
 class ConditionNotMetError(CallctlError):

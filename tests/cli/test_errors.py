@@ -192,6 +192,7 @@ CODES: dict[type[errors.CallctlError], int] = {
     errors.SettingsError: 2,
     errors.UnknownCallError: 3,
     errors.NotEndedError: 5,
+    errors.NotInProgressError: 5,
     errors.ConditionNotMetError: 8,
     errors.PartlyFailedError: 8,
     errors.WaitTimeoutError: 9,

@@ -82,6 +82,11 @@ def redirect(stage: Stage) -> Outcome:
     return stage("redirect", parent, "--say", "Goodbye")
 
 
+def redirect_dry_run(stage: Stage) -> Outcome:
+    parent, _ = stage.dialled()
+    return stage("redirect", parent, "--twiml", TWIML, "--dry-run")
+
+
 def redirect_refused(stage: Stage) -> Outcome:
     sid = stage.call(RINGS, after=3)
     stage.tell(sid, "ringing", seconds=1)
@@ -138,6 +143,7 @@ COMMANDS: list[Callable[[Stage], Outcome]] = [
     show,
     show_an_error,
     redirect,
+    redirect_dry_run,
     redirect_refused,
     redirect_unknown,
     hangup,

@@ -38,6 +38,7 @@ _CODES: tuple[tuple[type[errors.CallctlError], int], ...] = (
     (errors.AuthenticationError, AUTHENTICATION),
     (errors.WrongCallStateError, WRONG_CALL_STATE),
     (errors.NotEndedError, WRONG_CALL_STATE),
+    (errors.NotInProgressError, WRONG_CALL_STATE),
     (errors.RateLimitedError, RATE_LIMITED),
     (errors.NetworkError, NETWORK),
     (errors.ConditionNotMetError, NOT_MET),

@@ -142,9 +142,10 @@ def place(
         return
     request = request_to(find_callback(runtime, settings, status_callback))
     if dry_run:
-        from callctl.cli.rehearsal import show_request
+        from callctl.cli.rehearsal import say_nothing_was_sent, show_request
 
         show_request(runtime, settings, gateway.calls_url, request)
+        say_nothing_was_sent(runtime)
         return
     try:
         call = gateway.place(request)

@@ -43,6 +43,12 @@ def redirect(
         str | None, typer.Option("--when", metavar="answered", help="Wait until the call is in progress.")
     ] = None,
     wait_timeout: options.WaitTimeout = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show the request, and what becomes of the other leg; send nothing that changes a call."
+        ),
+    ] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = 10.0,
@@ -53,7 +59,8 @@ def redirect(
 
     Of a parent leg inside <Dial>, the child drops, and the Dial's action is
     asked as well. Of a child leg, the parent goes on with the Dial's action,
-    else with its next verb, else it hangs up. It is said before it is done.
+    else with its next verb, else it hangs up. Which of these it will be is
+    said before anything is sent; --dry-run says it and sends nothing.
 
     No Status is ever sent with it: Twilio leaves open which of the two would
     count, so the call might be ended instead. `callctl hangup` ends calls.
@@ -96,8 +103,8 @@ def redirect(
     callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
     told = orders.reporting_to(callback)
 
+    from callctl.cli.foresight import Foresight
     from callctl.cli.memory import Memory
-    from callctl.cli.redirecting import Redirecting
     from callctl.gateway import RedirectRequest
 
     request = RedirectRequest(
@@ -109,16 +116,20 @@ def redirect(
     )
     given = {"--url": url, "--twiml": twiml, "--say": say}
     with Memory(runtime, settings) as memory:
-        work = Redirecting(
-            runtime,
-            settings,
-            gateway,
-            memory,
-            request=request,
-            where=masked(url) if url else "other TwiML",
-            again=_again(given, dial=dial or (), add_callbacks=add_callbacks),
-        )
-        chosen = work.others(sids, on=on) if on else sids
+        foresight = Foresight(runtime, gateway, memory, _again(given, dial=dial or (), add_callbacks=add_callbacks))
+        chosen = foresight.others(sids, on=on) if on else sids
+        if dry_run:
+            from callctl.cli.redirect_rehearsal import Rehearsal
+
+            rehearsal = Rehearsal(
+                runtime, settings, gateway, foresight, request=request, when_answered=when is not None
+            )
+            rehearsal.show(chosen)
+            return
+        from callctl.cli.redirecting import Redirecting
+
+        where = masked(url) if url else "other TwiML"
+        work = Redirecting(runtime, settings, gateway, memory, foresight, request=request, where=where)
         if when is None:
             work.redirect(chosen)
         else:

@@ -1,30 +1,26 @@
-"""Redirecting one call or several: saying what happens to the other leg first, and telling what came of it."""
+"""Redirecting one call or several, and telling what came of it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
-from callctl.calls import Call
+from callctl.cli.foresight import PARALLEL, Foresight
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import Outcome, Teller, calls, failure, show_alone, some
 from callctl.cli.runtime import Runtime
-from callctl.errors import ApiError, NetworkError, NotFoundError, PartlyFailedError
+from callctl.errors import PartlyFailedError
 from callctl.operations import redirecting
 from callctl.operations.many import Done, Failed, for_each
-from callctl.operations.relatives import Relatives, children_of, look, parent_of
 
 if TYPE_CHECKING:
     from callctl.gateway import Gateway, RedirectRequest
     from callctl.settings import Settings
 
-_PARALLEL = 20
-
 
 class Redirecting:
-    """One command's redirects. ``where`` names the document, ``again`` is the option that gave it."""
+    """One command's redirects; ``where`` names the document."""
 
     def __init__(
         self,
@@ -32,31 +28,19 @@ class Redirecting:
         settings: Settings,
         gateway: Gateway,
         memory: Memory,
+        foresight: Foresight,
         *,
         request: RedirectRequest,
         where: str,
-        again: str,
     ) -> None:
         self._runtime = runtime
         self._settings = settings
         self._gateway = gateway
         self._memory = memory
+        self._foresight = foresight
         self._request = request
         self._where = where
-        self._again = again
         self._teller = Teller(runtime)
-        self._relatives: dict[str, Relatives | None] = {}
-
-    def others(self, sids: Sequence[str], *, on: str) -> list[str]:
-        """Return the other legs of some calls: ``on`` is parent or children.
-
-        Raises:
-            UnknownCallError: A call has none.
-        """
-        found = [
-            (parent_of(self._gateway, sid),) if on == "parent" else children_of(self._gateway, sid) for sid in sids
-        ]
-        return list(dict.fromkeys(chain.from_iterable(found)))
 
     def redirect(self, sids: Sequence[str]) -> None:
         """Redirect the calls, one as well as many; children before their parents, which end the Dial.
@@ -68,7 +52,7 @@ class Redirecting:
         if len(sids) == 1:
             self._take_alone(self._one(sids[0]))
         else:
-            self._redirect_several(self._waves(sids), self._one)
+            self._redirect_several(self._foresight.waves(sids), self._one)
 
     def redirect_when_answered(self, sids: Sequence[str], *, limit: float | None) -> None:
         """Redirect each call as soon as it is in progress; ``limit`` is for how many seconds to wait for that.
@@ -89,7 +73,7 @@ class Redirecting:
     def _redirect_several(self, waves: Sequence[Sequence[str]], work: Callable[[str], Outcome]) -> None:
         failed: list[str] = []
         for wave in waves:
-            for group in for_each(wave, work, parallel=_PARALLEL):
+            for group in for_each(wave, work, parallel=PARALLEL):
                 failed += self._take(group)
         if failed:
             total = sum(map(len, waves))
@@ -111,18 +95,13 @@ class Redirecting:
         return self._one(sid)
 
     def _one(self, sid: str) -> Outcome:
-        if sid not in self._relatives:
-            self._relatives[sid] = self._look(sid)
-        relatives = self._relatives[sid]
-        foreseen = [] if relatives is None else redirecting.foresee(relatives, left=self._memory.left_dial)
-        if relatives is not None and foreseen:
-            self._foretell(relatives.call, foreseen)
+        foreseen = self._foresight.tell(sid)
         self._memory.intend([sid])
         call = redirecting.redirect(
             self._gateway,
             sid,
             self._request,
-            command=self._command(sid),
+            command=self._foresight.command(sid),
             told=lambda: self._memory.leg(sid),
             sleep=time.sleep,
             monotonic=time.monotonic,
@@ -136,49 +115,8 @@ class Redirecting:
             tuple(self._request.parameters()),
             f"to {self._where}",
             call,
-            more={
-                "other_legs": [
-                    {"call_sid": other.sid, "relation": other.relation, "effect": other.effect} for other in foreseen
-                ]
-            },
+            more=foreseen.to_json(),
         )
-
-    def _look(self, sid: str) -> Relatives | None:
-        try:
-            return look(self._gateway, sid)
-        except NotFoundError:
-            raise
-        except (ApiError, NetworkError) as error:
-            self._runtime.say(f"callctl: can't tell what happens to the other leg of {sid}: {error.message}")
-            return None
-
-    def _foretell(self, call: Call, foreseen: Sequence[redirecting.OtherLeg]) -> None:
-        lines = [f"callctl: {call.sid} is {redirecting.whose_phone(call)}"]
-        lines += [f"callctl: its {other.relation} leg {other.sid}: {other.effect}" for other in foreseen]
-        lines += [f"hint: for the other leg: {self._command(other.sid)}" for other in foreseen if other.goes_on]
-        self._runtime.say("\n".join(lines))
-
-    def _command(self, sid: str) -> str:
-        return f"callctl redirect {sid} {self._again}"
-
-    # Several
-
-    def _waves(self, sids: Sequence[str]) -> list[list[str]]:
-        """Look at all of them; return the children, then the rest."""
-        for group in for_each(sids, self._look, parallel=_PARALLEL):
-            for result in group:
-                if isinstance(result, Done):
-                    self._relatives[result.sid] = result.value
-        parents = {sid: found.parent_sid for sid, found in self._relatives.items() if found is not None}
-        children = [sid for sid in sids if parents.get(sid) in sids]
-        bridged = [sid for sid in children if self._memory.left_dial(sid) is None]
-        if bridged:
-            self._runtime.say(
-                f"callctl: both legs of a <Dial> are named ({some(bridged)} and its parent): redirecting the first "
-                "ends the Dial, and a parent without a next verb hangs up before its turn\n"
-                "hint: redirect the child alone, and let the Dial's action bring the parent where it shall go"
-            )
-        return [children, [sid for sid in sids if sid not in children]]
 
     # Telling
 

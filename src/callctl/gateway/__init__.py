@@ -100,6 +100,10 @@ class Gateway:
         """The address to which the request to place a call goes; raise SettingsError without an account."""
         return self._url("Calls.json")
 
+    def call_url(self, sid: str) -> str:
+        """Return the address to which a request to change a call goes; raise as the requests do."""
+        return self._call_url(sid)
+
     @property
     def server_time(self) -> datetime | None:
         """What the latest reply, a refusal too, said that the time is, in whole seconds; None before any."""
