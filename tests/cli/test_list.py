@@ -165,8 +165,10 @@ def test_tree_json_nests_the_children(still: Still, calls: dict[str, str]) -> No
 
 
 def test_tree_names_a_parent_that_the_filters_left_out(still: Still, calls: dict[str, str]) -> None:
-    outcome = still("list", "--tree", "--parent", calls["parent"], terminal=True, columns=80)
+    outcome = still("list", "--tree", "--parent", calls["parent"], terminal=True, columns=100)
     assert plain(outcome.out).splitlines()[1] == f"{calls['parent']}    not listed"
+    narrow = still("list", "--tree", "--parent", calls["parent"], terminal=True, columns=80)
+    assert plain(narrow.out).splitlines()[:2] == [" not listed", f"   {calls['parent']}"]
     assert still.sids("--tree", "--parent", calls["parent"]) == [calls["ann"], calls["agent"]]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from callctl.events import CALLBACK
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph, style
-from callctl.views.tables import clock
+from callctl.views.tables import ENDS_AT, clock
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -90,7 +90,7 @@ def _narrow(leg: Leg, *, now: datetime) -> list[Text]:
     first = text(f" {branch}")
     status = f"{glyph(leg.status)} {printable(leg.status)} {_elapsed(leg, now=now)}"
     first.append(status, style=style(leg.status))
-    first.pad_right(max(1, 24 - first.cell_len))
+    first.pad_right(max(1, ENDS_AT - first.cell_len))
     first.append((f"→ {printable(leg.to)}" if branch else _ends(leg)) + _facts(leg))
     of = f" of {printable(leg.parent_call_sid)}" if leg.parent_call_sid else ""
     return [first, text(f"   {printable(leg.call_sid)}{of}")]

@@ -24,6 +24,8 @@ _GAP = "  "
 # Cells; below it, an address says too little to be shown.
 _LEAST_END = 9
 _MOST_END = 40
+# Where the ends of a call begin if it takes two lines, in cells.
+ENDS_AT = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,19 @@ def print_calls(console: Console, calls: Iterable[Call]) -> None:
 
 
 def print_rows(console: Console, rows: Iterable[Row]) -> None:
-    """Draw rows as they come. The first of them decide the columns; what does not fit later is cut with ``…``."""
+    """Draw rows as they come. The first of them decide the columns; what does not fit later is cut with ``…``.
+
+    Where a line has no room for what counts, each row takes two, as in the live table.
+    """
     later = iter(rows)
     sample = list(islice(later, _SAMPLE))
     columns = _fitting(sample, width=console.width)
-    for line in chain([_head(columns)], (_line(row, columns) for row in chain(sample, later))):
+    drawn = chain(sample, later)
+    if _holds_what_counts(columns, sample):
+        lines = chain([_head(columns)], (_line(row, columns) for row in drawn))
+    else:
+        lines = chain.from_iterable(_two_lines(row, width=console.width) for row in drawn)
+    for line in lines:
         console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
 
 
@@ -111,6 +121,15 @@ def _fitting(sample: Sequence[Row], *, width: int) -> list[_Column]:
     return [kept[column.title] for column in _IN_ORDER if column.title in kept]
 
 
+def _holds_what_counts(columns: Sequence[_Column], sample: Sequence[Row]) -> bool:
+    """Tell whether both ends of the calls are whole, and their durations there, if any of them has one."""
+    widths = {column.title: column.width for column in columns}
+    has_duration = any(_DURATION.value(row) for row in sample)
+    return (not has_duration or _DURATION.title in widths) and all(
+        widths.get(end.title, 0) >= end.fitted(sample, most=_MOST_END).width for end in (_FROM, _TO)
+    )
+
+
 def _ends(sample: Sequence[Row], *, room: int) -> list[_Column]:
     from_, to = _FROM.fitted(sample, most=_MOST_END), _TO.fitted(sample, most=_MOST_END)
     both = room - len(_GAP)
@@ -148,6 +167,24 @@ def _line(row: Row, columns: Sequence[_Column]) -> Text:
         line.append_text(cell)
     line.rstrip()
     return line
+
+
+def _two_lines(row: Row, *, width: int) -> list[Text]:
+    """Return a row's lines: what the call does and between whom; then its SID, and what else there is room for."""
+    from rich.text import Text
+
+    branch = BRANCH * bool(row.depth)
+    first = Text(f" {branch}").append(f"{_STATUS.value(row)} {_DURATION.value(row)}".rstrip(), style=_look(row))
+    second = Text(f"   {printable(row.sid)}")
+    if row.call is not None:
+        first.pad_right(max(1, ENDS_AT - first.cell_len))
+        first.append(f"{_FROM.value(row)} → {_TO.value(row)}")
+        of = f" of {_PARENT.value(row)}" if row.call.parent_call_sid and not branch else ""
+        for more in (of, f"  {_START.value(row)}"):
+            if more.strip() and second.cell_len + len(more) <= width:
+                second.append(more)
+    first.truncate(width, overflow="ellipsis")
+    return [first, second]
 
 
 def _look(row: Row) -> str:
