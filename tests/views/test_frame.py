@@ -52,6 +52,7 @@ def test_two_lines_a_leg_below_140_columns() -> None:
         text_of(frame_of(board_of(family())), width=80, height=24)
         == f"""\
  watch  7 ok  3 refused  1 twice  127.0.0.1:8765
+        https://example.ngrok.app/status  last callback 2 s ago
  ● in-progress 00:41    +15005550006 → +12025550100
    {PARENT}
  └ ◔ ringing 00:12      → sip:agent@example.com
@@ -108,6 +109,20 @@ def test_no_calls_shows_what_to_do() -> None:
     assert "No calls yet." in text_of(frame_of(Board()), width=80, height=24)
 
 
+def test_the_callback_url_has_a_line_of_its_own_where_the_first_has_no_room() -> None:
+    header = replace(HEADER, api_url="http://127.0.0.1:8766", refused=0, duplicates=0)
+    frame = frame_of(Board(), header=header)
+    assert text_of(frame, width=80, height=24).splitlines()[:2] == [
+        " watch  API http://127.0.0.1:8766  7 ok  127.0.0.1:8765",
+        "        https://example.ngrok.app/status  last callback 2 s ago",
+    ]
+    # In a wide window one line will do, and in a low one the legs go first.
+    for width, height in ((120, 24), (80, 15)):
+        assert "No calls yet" in text_of(frame, width=width, height=height).splitlines()[2]
+    long = replace(header, callback_url=f"https://{'long.' * 20}example.com/status")
+    assert draw(frame_of(Board(), header=long), width=80, height=24)[1].plain.rstrip().endswith("long.lon…")
+
+
 def test_another_api_address_is_in_the_header() -> None:
     header = Header(title="watch", listening="x", callback_url="", api_url="http://127.0.0.1:8080")
     assert "API http://127.0.0.1:8080" in text_of(frame_of(Board(), header=header), width=80, height=5)
@@ -161,7 +176,7 @@ def test_a_family_that_ended_a_while_ago_folds_into_one_line() -> None:
     ]
     board = board_of(family() + ended)
     before, after = (START + timedelta(seconds=seconds) for seconds in (60, 200))
-    lines = [draw(Frame(HEADER, board.snapshot(), (), (), (), now), width=80, height=24) for now in (before, after)]
+    lines = [draw(Frame(HEADER, board.snapshot(), (), (), (), now), width=80, height=15) for now in (before, after)]
     assert len(lines[0]) == 7
     (folded,) = lines[1][1:]
     assert folded.plain == f" ✓ {PARENT} completed +2  +15005550006 → +12025550100…"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 EVENT_LINES = 5
 FEWEST_EVENT_LINES = 2
+_INDENT = 6  # cells, of a second line: those of `` watch``, the usual title
+# From this height on, a second line of the header may take what has no room in the first.
+ROOMY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class Frame:
 
 def draw(frame: Frame, *, width: int, height: int) -> list[Text]:
     """Return at most ``height`` lines of at most ``width`` cells."""
-    lines = [_header(frame.header, width=width, now=frame.now)]
-    tail = _tail(frame, width=width, height=height)
+    lines = _header(frame.header, width=width, height=height, now=frame.now)
+    tail = _tail(frame, width=width, height=height, above=len(lines))
     room = max(0, height - len(lines) - len(tail))
     body = _table(frame, width=width, room=room) if frame.snapshot.families else _block(_plain(_idle(frame)))
     lines += [*body[:room], *tail]
@@ -68,10 +71,13 @@ def draw(frame: Frame, *, width: int, height: int) -> list[Text]:
     return lines[:height]
 
 
-def _tail(frame: Frame, *, width: int, height: int) -> list[Text]:
-    """Return the latest events and the foot: all of them if every leg still fits, else as few as say something."""
+def _tail(frame: Frame, *, width: int, height: int, above: int) -> list[Text]:
+    """Return the latest events and the foot: all of them if every leg still fits, else as few as say something.
+
+    ``above`` is how many lines the header takes.
+    """
     legs = frame.snapshot.live + frame.snapshot.ended
-    wanted = 2 + legs * (1 if width >= WIDE else 2) + len(frame.foot)
+    wanted = 1 + above + legs * (1 if width >= WIDE else 2) + len(frame.foot)
     shown = EVENT_LINES if wanted + EVENT_LINES + 2 <= height else FEWEST_EVENT_LINES
     tail = _block(_latest(frame.recent, room=shown)) + _block(_plain(frame.foot))
     return tail if len(tail) <= height // 3 else []
@@ -96,16 +102,32 @@ def _latest(recent: Sequence[Line], *, room: int) -> list[Line]:
     return [taken[index] for index in sorted(taken)]
 
 
-def _header(header: Header, *, width: int, now: datetime) -> Text:
-    line = text(f" {printable(header.title)}", "bold reverse")
+def _header(header: Header, *, width: int, height: int, now: datetime) -> list[Text]:
+    """Return one line; or two, where the first has no room for all down to the callback URL, and the window is high."""
+    first = text(f" {printable(header.title)}", "bold reverse")
+    second = text(" " * _INDENT, "bold reverse")
     for alarm in _alarms(header):
-        line.append(f" {alarm} ", "bold white on red")
-    for part in _header_parts(header, now=now):
+        first.append(f" {alarm} ", "bold white on red")
+    lines = [first]
+    left = _append(first, list(_header_parts(header)), width=width)
+    if left and height >= ROOMY:
+        lines.append(second.append(f"  {left[0]}"))
+        left = _append(second, left[1:], width=width)
+    if header.last_callback_at and not left:
+        ago = _ago((now - header.last_callback_at).total_seconds())
+        _append(lines[-1], [f"last callback {ago} ago"], width=width)
+    for line in lines:
+        line.pad_right(max(0, width - line.cell_len))
+    return lines
+
+
+def _append(line: Text, parts: Sequence[str], *, width: int) -> Sequence[str]:
+    """Append what there is room for; return the rest."""
+    for number, part in enumerate(parts):
         if line.cell_len + 2 + len(part) > width:
-            break
+            return parts[number:]
         line.append(f"  {part}")
-    line.pad_right(max(0, width - line.cell_len))
-    return line
+    return ()
 
 
 def _alarms(header: Header) -> Iterator[str]:
@@ -118,7 +140,7 @@ def _alarms(header: Header) -> Iterator[str]:
         yield "rules stopped"
 
 
-def _header_parts(header: Header, *, now: datetime) -> Iterator[str]:
+def _header_parts(header: Header) -> Iterator[str]:
     if header.recalled is not None:
         yield f"reading the store: {header.recalled:,} events"
     if header.chosen:
@@ -140,8 +162,6 @@ def _header_parts(header: Header, *, now: datetime) -> Iterator[str]:
     if header.callback_url:
         trip = "" if header.round_trip is None else f" ✓ {header.round_trip * 1000:.0f} ms"
         yield f"{printable(masked(header.callback_url))}{trip}"
-    if header.last_callback_at:
-        yield f"last callback {_ago((now - header.last_callback_at).total_seconds())} ago"
 
 
 def _ago(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What the live table's first line says, as data."""
+"""What the live table's header says, as data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first line says; the fields fall away from the right when the terminal is narrow.
+    """What the first line says, and in a narrow terminal a second; what has no room there falls away from the right.
 
     ``round_trip`` is that of the last self-test through the callback URL, in seconds; ``deaf`` says why nothing can
     arrive, if so, and is to be seen at any width. ``ignored`` counts requests that were no status callback, ``chosen``
