@@ -37,7 +37,7 @@ WIDE = """\
 ✓ store               {home}/events.db is not there yet; a watch makes it, for you alone
 ✓ port                any that is free
 ✓ public URL          none is needed: the API runs on this machine
-✓ round trip          a signed request came back in 0 ms
+✓ round trip          a request came back in 0 ms; of signatures it says nothing, see credentials above
 """
 PIPE = """\
 ok\tCALLCTL_API_URL\t{url}  from the environment\t
@@ -58,7 +58,7 @@ skipped\tsigning\tcallbacks would be verified with TWILIO_AUTH_TOKEN (from the e
 ok\tstore\t{home}/events.db is not there yet; a watch makes it, for you alone\t
 ok\tport\tany that is free\t
 ok\tpublic URL\tnone is needed: the API runs on this machine\t
-ok\tround trip\ta signed request came back in 0 ms\t
+ok\tround trip\ta request came back in 0 ms; of signatures it says nothing, see credentials above\t
 """
 TALK = "callctl: the API is {url}, not Twilio's\ncallctl: 1 problem, 1 warning\n"
 NARROW = """\

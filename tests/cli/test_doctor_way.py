@@ -52,8 +52,10 @@ class TestWay:
                 assert "a watch of another account or API address" in found["port"]["text"]
             wrong = env | {"CALLCTL_SIGNING_TOKEN": OTHER}
             code, found = doctor(callctl, wrong)
-            assert (code, level(found, "signing"), level(found, "round trip")) == (1, "error", "error")
-            assert "HTTP 403" in found["round trip"]["text"]
+            assert (code, level(found, "signing"), level(found, "round trip")) == (1, "error", "skipped")
+            assert "see signing above" in found["round trip"]["text"]
+            code, found = doctor(callctl, env | {"TWILIO_AUTH_TOKEN": OTHER})
+            assert (level(found, "credentials"), level(found, "round trip")) == ("error", "skipped")
 
     def test_the_public_url_is_gone_through(self, callctl: Callctl, simulator: Simulator) -> None:
         port = free_port()

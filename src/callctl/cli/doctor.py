@@ -71,9 +71,12 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
     from callctl.doctor.files import settings_files, store_finding
 
     yield from settings_files(settings)
-    yield from _asking(runtime, settings)
+    asked = []
+    for found in _asking(runtime, settings):
+        asked.append(found)
+        yield found
     yield store_finding(settings)
-    yield from _way(runtime, settings)
+    yield from _way(runtime, settings, doubted=_doubted(settings, asked))
 
 
 def _asking(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
@@ -84,14 +87,29 @@ def _asking(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _way(runtime: Runtime, settings: Settings) -> list[Finding]:
+def _doubted(settings: Settings, asked: Iterable[Finding]) -> str | None:
+    """Return the check by which the token that verifies callbacks is a wrong one, or missing; None if there is none."""
+    from callctl.findings import Level
+
+    if not settings.signing_keys:
+        return "signing"
+    opens_the_api = settings.api_key is None and settings.signing_token is None
+    names = ("credentials", "signing") if opens_the_api else ("signing",)
+    return next((found.name for found in asked if found.name in names and found.level is Level.WRONG), None)
+
+
+def _way(runtime: Runtime, settings: Settings, *, doubted: str | None) -> list[Finding]:
     import asyncio
 
     from callctl.doctor.way import Way, way_findings
 
     url = None if settings.public_url is None else with_status_path(settings.public_url)
     found = way_findings(
-        settings, Way(url, STATUS_PATH), watch=_watch(settings), now=runtime.now, clock=time.perf_counter
+        settings,
+        Way(url, STATUS_PATH, doubted=doubted),
+        watch=_watch(settings),
+        now=runtime.now,
+        clock=time.perf_counter,
     )
     return asyncio.run(found)
 

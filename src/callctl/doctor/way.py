@@ -26,15 +26,20 @@ _HINT_WATCH = (
     "a tunnel or proxy, if there is one, runs and changes neither path nor host"
 )
 _HOST = "127.0.0.1"
+_SIGNED = "a signed request"
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What is to be looked at: the callback URL as it is set, if it is, and the path of callbacks here."""
+    """What is to be looked at: the callback URL as it is set, if it is, and the path of callbacks here.
+
+    ``doubted`` names the check that found the token which verifies callbacks to be wrong or missing, if one did.
+    """
 
     callback_url: str | None
     path: str
     agent: str = NGROK_AGENT
+    doubted: str | None = None
 
 
 class _Keeping:
@@ -68,7 +73,10 @@ async def way_findings(
         return [
             _held(watch, settings),
             await _public(settings, watch.callback_url, source="of the running watch"),
-            await _round_trip(
+            # A refusal would say nothing of the way.
+            skipped("round trip", f"not tried: the token to sign it with is in question, see {way.doubted} above")
+            if way.doubted
+            else await _round_trip(
                 settings, watch.callback_url, keys=keys, nonce=watch.nonce, clock=clock, hint=_HINT_WATCH
             ),
         ]
@@ -106,7 +114,8 @@ async def _through(
     found = await _public(settings, url, source=source)
     if url is None and not settings.is_loopback:
         return [found, skipped("round trip", "not tried: there is no public URL")]
-    return [found, await _round_trip(settings, listener.callback_url, keys=keys, nonce=nonce, clock=clock)]
+    trip = await _round_trip(settings, listener.callback_url, keys=keys, nonce=nonce, clock=clock, doubted=way.doubted)
+    return [found, trip]
 
 
 def _listener(
@@ -190,13 +199,14 @@ async def _round_trip(
     nonce: str,
     clock: Callable[[], float],
     hint: str = _HINT_WAY,
+    doubted: str | None = None,
 ) -> Finding:
     if _refused(settings, url):
         return skipped("round trip", "not tried: Twilio could not use this URL")
     outcome = await probe(url, keys=keys, nonce=nonce, clock=clock)
     if outcome.round_trip is not None:
-        signed = "a signed request" if keys else "a request (unsigned: there is no token)"
-        text = f"{signed} came back in {outcome.round_trip * 1000:.0f} ms"
+        what, but = ("a request", f"; of signatures it says nothing, see {doubted} above") if doubted else (_SIGNED, "")
+        text = f"{what} came back in {outcome.round_trip * 1000:.0f} ms{but}"
         return fine("round trip", text, seconds=round(outcome.round_trip, 3))
     return wrong("round trip", _lost(url, outcome, is_signed=keys is not None, hint=hint))
 
