@@ -64,6 +64,7 @@ def test_it_prints_its_settings_serves_and_ends_on_ctrl_c(tmp_path: Path) -> Non
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         account, url = settings["TWILIO_ACCOUNT_SID"], settings["CALLCTL_API_URL"]
         assert account == "AC" + "0" * 32
+        assert "TWILIO_API_KEY" not in settings  # callctl would sign in with it, unlike what the README shows
         pair = (account, settings["TWILIO_AUTH_TOKEN"])
         reply = requests.get(f"{url}/2010-04-01/Accounts/{account}/Calls.json", auth=pair, timeout=PATIENCE)
         assert reply.json()["calls"] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 
 from callctl.cli import exits, options
 from callctl.cli.runtime import Runtime
-from callctl.cli.simulator_settings import lines, settings_to_use, write_settings
+from callctl.cli.simulator_settings import lines, settings_to_use, settings_with_key, write_settings
 from callctl.errors import CallctlError, PortTakenError, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def simulator(
     auth_token: Annotated[
         str | None, typer.Option("--auth-token", metavar="TOKEN", help="Its auth token, which signs callbacks.")
     ] = None,
-    api_key: Annotated[str | None, typer.Option("--api-key", metavar="SID", help="Its API key.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", metavar="SID", help="Its API key; given, it is among the settings.")
+    ] = None,
     api_secret: Annotated[str | None, typer.Option("--api-secret", metavar="SECRET", help="The key's secret.")] = None,
     far_end: Annotated[
         Path | None, typer.Option("--far-end", metavar="FILE", help="TOML: what other addresses do when called.")
@@ -136,7 +138,8 @@ def simulator(
         allow_remote=allow_remote,
     )
     try:
-        asyncio.run(_serve(runtime, made, write_env=write_env, force=force, exposed=host))
+        read = settings_to_use if api_key is None and api_secret is None else settings_with_key
+        asyncio.run(_serve(runtime, made, read_settings=read, write_env=write_env, force=force, exposed=host))
     except PortInUseError as error:
         hint = "another simulator may be running there; --port chooses another port, 0 a free one"
         raise PortTakenError(str(error), hint=hint) from error
@@ -165,7 +168,15 @@ def _made(**chosen: Any) -> Simulator:
         raise UsageError(str(error), hint="see `callctl simulator --help`") from error
 
 
-async def _serve(runtime: Runtime, made: Simulator, *, write_env: Path | None, force: bool, exposed: str) -> None:
+async def _serve(
+    runtime: Runtime,
+    made: Simulator,
+    *,
+    read_settings: Callable[[Simulator], dict[str, str]],
+    write_env: Path | None,
+    force: bool,
+    exposed: str,
+) -> None:
     import asyncio
 
     from callctl.cli.signals import stop_on_signals
@@ -173,7 +184,7 @@ async def _serve(runtime: Runtime, made: Simulator, *, write_env: Path | None, f
     stopping = asyncio.Event()
     with stop_on_signals(stopping.set):
         async with made as running:
-            settings = settings_to_use(running)
+            settings = read_settings(running)
             if write_env is not None:
                 write_settings(runtime.cwd / write_env, settings, force=force)
             _introduce(runtime, settings, write_env, exposed=exposed)

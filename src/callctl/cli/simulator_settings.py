@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 
 
 def settings_to_use(running: Simulator) -> dict[str, str]:
-    """Return the settings that make callctl, or any client, use a simulator."""
+    """Return the settings that make callctl, or any client, use a simulator, signed in with the account's token."""
     url = running.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     return {
         "TWILIO_ACCOUNT_SID": running.account_sid,
         "TWILIO_AUTH_TOKEN": running.auth_token,
-        "TWILIO_API_KEY": running.api_key,
-        "TWILIO_API_SECRET": running.api_secret,
         "CALLCTL_API_URL": url,
         "CALLCTL_FROM": "+15005550006",
         "CALLCTL_URL_SURVEY": f"{url}/simulator/survey",
     }
+
+
+def settings_with_key(running: Simulator) -> dict[str, str]:
+    """Return the same for who chose an API key, and so wants to sign in with it."""
+    key = {"TWILIO_API_KEY": running.api_key, "TWILIO_API_SECRET": running.api_secret}
+    return {**settings_to_use(running), **key}
 
 
 def lines(settings: Mapping[str, str]) -> list[str]:
