@@ -6,7 +6,7 @@ Repeated statuses are alternatives; everything else must hold together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
@@ -184,6 +184,20 @@ def _statuses(live: bool, given: Sequence[str]) -> tuple[str, ...]:
             hint="live calls are queued, ringing or in-progress; hangup --all is about these alone",
         )
     return both
+
+
+def without_answered(chosen: Filters) -> Filters:
+    """Return filters that leave calls in progress out, as --only-ringing does: they need no request then.
+
+    Raises:
+        UsageError: Nothing else was asked for.
+    """
+    statuses = tuple(status for status in chosen.statuses if status != CallStatus.IN_PROGRESS)
+    if not statuses:
+        raise UsageError(
+            "no call can match: --only-ringing leaves calls in progress alone", hint="drop --only-ringing to end them"
+        )
+    return replace(chosen, statuses=statuses)
 
 
 def find_calls(gateway: Lister, filters: Filters, *, limit: int | None) -> Iterator[Call]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callctl.calls import Call, CallStatus
 from callctl.cli import completing, filters, options
+from callctl.cli.ending_calls import Manner, asked_for, ender, outcome_of
 from callctl.cli.memory import Memory
-from callctl.cli.outcomes import Outcome, show_alone, show_among_others
+from callctl.cli.outcomes import show_alone, show_among_others
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.selecting import calls_to_change
 from callctl.cli.times import read_duration
@@ -23,24 +21,6 @@ if TYPE_CHECKING:
     from callctl.operations.ending import Ending
 
 PARALLEL = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How calls are to be ended; ``wait`` is in seconds."""
-
-    only_ringing: bool
-    wait: float | None
-
-    @property
-    def action(self) -> str:
-        """What it is called in records."""
-        return "cancel" if self.only_ringing else "hangup"
-
-    @property
-    def request(self) -> tuple[tuple[str, str], ...]:
-        """The form that is sent."""
-        return (("Status", "canceled" if self.only_ringing else "completed"),)
 
 
 def hangup(
@@ -158,23 +138,6 @@ def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, fami
         )
 
 
-def ender(gateway: Gateway, memory: Memory, manner: Manner) -> Callable[[str], Ending]:
-    """Return what ends one call, and waits for the end if that was asked for; what is waited for is noted before."""
-    from callctl.operations import ending
-
-    def end(sid: str) -> Ending:
-        if manner.only_ringing:
-            ended = ending.cancel(gateway, sid)
-        else:
-            ended = ending.hang_up(gateway, sid, sleep=time.sleep, monotonic=time.monotonic)
-        if manner.wait is None or ended.result != "accepted":
-            return ended
-        memory.note_at_once(outcome_of(ended, memory, sid=sid, manner=manner).to_event(memory.now()))
-        return ending.see_ended(gateway, ended, limit=manner.wait, sleep=time.sleep, monotonic=time.monotonic)
-
-    return end
-
-
 def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, manner: Manner) -> None:
     memory.intend([sid])
     ended = ender(gateway, memory, manner)(sid)
@@ -217,37 +180,3 @@ def _problem(ended: Ending, manner: Manner) -> NotEndedError | WaitTimeoutError 
             hint=f"`callctl show {call.sid}` tells what becomes of it",
         )
     return None
-
-
-def asked_for(told: Outcome) -> bool:
-    """Tell whether something was asked of the call that may have changed it."""
-    return told.result in ("ended", "accepted")
-
-
-def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Outcome:
-    """Return what came of it in words; how long the call had been ringing only if callbacks told that."""
-    call = ended.call
-    match ended.result:
-        case "ended":
-            before = _before(memory, sid, call.status)
-            sentence, noted = f"ended: {sid} is {call.status}{before}", f"{call.status}{before}"
-        case "accepted":
-            sentence, noted = f"hang-up accepted: {sid} is still {call.status}", f"accepted, still {call.status}"
-        case "already-over":
-            sentence, noted = f"already over: {sid} is {call.status}", ""
-        case _:
-            sentence, noted = f"not ended: {sid} is in progress", ""
-    return Outcome(manner.action, sid, str(ended.result), sentence, manner.request, noted, call)
-
-
-def _before(memory: Memory, sid: str, status: str) -> str:
-    leg = memory.leg(sid)
-    if leg is None:
-        return ""
-    from callctl.operations.told import seconds_before_end
-
-    known = seconds_before_end(leg, status, now=memory.now())
-    if known is None:
-        return ""
-    was = "in progress" if known[0] == CallStatus.IN_PROGRESS else known[0]
-    return f", was {was} for {known[1]:.0f} s"

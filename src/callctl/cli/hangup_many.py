@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from callctl.calls import Call, CallStatus
 from callctl.cli.confirming import Consent
-from callctl.cli.filters import Filters, find_calls
-from callctl.cli.hangup import Manner, asked_for, ender, outcome_of
+from callctl.cli.ending_calls import Manner, asked_for, ender, outcome_of
+from callctl.cli.filters import Filters, find_calls, without_answered
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, Teller, calls, failure, show_among_others, some
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
-from callctl.errors import PartlyFailedError, UsageError, WaitTimeoutError
+from callctl.errors import PartlyFailedError, WaitTimeoutError
 from callctl.operations.many import Done, Failed, for_each
 from callctl.operations.relatives import family_of
 
@@ -85,7 +84,7 @@ class Many:
             WaitTimeoutError: New ones came as fast as they were ended.
         """
         if self._manner.only_ringing:
-            chosen = _only_ringing(chosen)
+            chosen = without_answered(chosen)
         if not self._dry_run:
             self._consent.check_flags(self._runtime)
         matching = self._matching(chosen)
@@ -218,20 +217,6 @@ class Many:
     def _is_missed(self, told: Outcome) -> bool:
         waited = self._manner.wait is not None
         return told.result in (FAILED, "not-ended") or (waited and told.result == "accepted")
-
-
-def _only_ringing(chosen: Filters) -> Filters:
-    """Leave calls in progress out, which need no request then.
-
-    Raises:
-        UsageError: Nothing else was asked for.
-    """
-    statuses = tuple(status for status in chosen.statuses if status != CallStatus.IN_PROGRESS)
-    if not statuses:
-        raise UsageError(
-            "no call can match: --only-ringing leaves calls in progress alone", hint="drop --only-ringing to end them"
-        )
-    return replace(chosen, statuses=statuses)
 
 
 def _waves(matching: Sequence[Call]) -> list[list[str]]:

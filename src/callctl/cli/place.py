@@ -9,17 +9,14 @@ import typer
 from callctl.cli import dialing, instructions, options, ordering
 from callctl.cli.callbacks import find_callback
 from callctl.cli.checks import check_endpoint
-from callctl.cli.outcomes import say_it_may_be_placed, show_new_call
-from callctl.cli.runtime import Form, Runtime
-from callctl.cli.streams import OutputError, ReaderGoneError
+from callctl.cli.outcomes import say_it_may_be_placed
+from callctl.cli.placed import remember_placed, show_placed
 from callctl.cli.times import read_duration
-from callctl.errors import CallctlError, StoreError, UsageError
+from callctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from callctl.calls import Call
-    from callctl.gateway import Gateway, PlaceRequest
+    from callctl.gateway import PlaceRequest
     from callctl.operations.waiting import Goal
-    from callctl.settings import Settings
 
 _WAITS = ("answered", "ended")
 
@@ -129,16 +126,9 @@ def place(
         )
 
     if watch and not dry_run:
-        from callctl.cli.place_watch import place_and_watch
+        from callctl.cli.place_watch import Order, place_and_watch
 
-        place_and_watch(
-            runtime,
-            settings,
-            gateway,
-            given=status_callback,
-            request_to=request_to,
-            dial_action=orders.dial_action,
-        )
+        place_and_watch(runtime, settings, gateway, Order(request_to, status_callback, orders.dial_action))
         return
     request = request_to(find_callback(runtime, settings, status_callback))
     if dry_run:
@@ -154,9 +144,11 @@ def place(
         raise
     remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
     if goal is None:
-        _show(runtime, call)
+        show_placed(runtime, call)
     else:
-        _wait(runtime, settings, gateway, call, request, goal=goal, limit=limit)
+        from callctl.cli.place_wait import wait_for_placed
+
+        wait_for_placed(runtime, settings, gateway, call, request, goal=goal, limit=limit)
 
 
 def _goal(wait: str | None, *, watch: bool) -> Goal | None:
@@ -180,74 +172,3 @@ def _limit(text: str | None, *, goal: Goal | None) -> float | None:
             hint="give --wait answered or --wait ended; --timeout is how long TO may ring",
         )
     return read_duration(text, option="--wait-timeout")
-
-
-def remember_placed(
-    runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
-) -> None:
-    """Note the call for ``@last`` and for rules. It is placed by now: a store that fails is told of, no failure."""
-    from callctl.masking import masked
-    from callctl.silence import place_of
-    from callctl.store.sqlite import SqliteStore
-
-    callback = place_of(request.status_callback) if request.status_callback else None
-    try:
-        store = SqliteStore(settings.store, world=settings.world)
-        try:
-            store.remember_placed(
-                call.sid,
-                at=runtime.now(),
-                callback=callback,
-                events=request.status_callback_events,
-                dial_action=None if dial_action is None else masked(dial_action),
-            )
-        finally:
-            store.close()
-    except StoreError as error:
-        rules = "" if dial_action is None else ", and `watch --after-dial` may redirect it too"
-        runtime.mention(error, before=f"placed, but @last will not stand for it{rules}: ")
-
-
-def _wait(
-    runtime: Runtime,
-    settings: Settings,
-    gateway: Gateway,
-    call: Call,
-    request: PlaceRequest,
-    *,
-    goal: Goal,
-    limit: float | None,
-) -> None:
-    """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
-    from callctl.cli.place_wait import looker_for
-    from callctl.cli.wait import WatchedStore, waiter_for
-
-    try:
-        if runtime.form is not Form.JSON:
-            _show(runtime, call)
-        with WatchedStore(runtime, settings) as told:
-            look = looker_for(runtime, settings, gateway, call, request, told=told)
-            waiter_for(runtime, gateway, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
-    except KeyboardInterrupt:
-        runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
-        raise
-    finally:
-        if runtime.form is Form.JSON:
-            _show_latest(runtime, gateway, call)
-
-
-def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
-    try:
-        call = gateway.fetch(call.sid)
-    except CallctlError as error:
-        runtime.say(f"callctl: shown as it was placed: {error.message}")
-    _show(runtime, call)
-
-
-def _show(runtime: Runtime, call: Call) -> None:
-    try:
-        show_new_call(runtime, call)
-        runtime.stdout.flush()
-    except (OutputError, ReaderGoneError):
-        runtime.say(f"callctl: placed {call.sid}")  # nobody can hang up what has no name
-        raise

@@ -1,4 +1,4 @@
-"""``place --wait``: what it says where the call's status callbacks do not come."""
+"""``place --wait``: waiting for the call, and what is said where its status callbacks do not come."""
 
 from __future__ import annotations
 
@@ -6,18 +6,56 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from callctl.cli.runtime import Runtime
+from callctl.cli.placed import show_placed
+from callctl.cli.runtime import Form, Runtime
+from callctl.errors import CallctlError
 
 if TYPE_CHECKING:
     from callctl.calls import Call
     from callctl.cli.wait import WatchedStore
     from callctl.gateway import Gateway, PlaceRequest
+    from callctl.operations.waiting import Goal
     from callctl.presence import WatchRecord
     from callctl.settings import Settings
     from callctl.silence import Cause
 
 
-def looker_for(
+def wait_for_placed(
+    runtime: Runtime,
+    settings: Settings,
+    gateway: Gateway,
+    call: Call,
+    request: PlaceRequest,
+    *,
+    goal: Goal,
+    limit: float | None,
+) -> None:
+    """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
+    from callctl.cli.wait import WatchedStore, waiter_for
+
+    try:
+        if runtime.form is not Form.JSON:
+            show_placed(runtime, call)
+        with WatchedStore(runtime, settings) as told:
+            look = _looker_for(runtime, settings, gateway, call, request, told=told)
+            waiter_for(runtime, gateway, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
+    except KeyboardInterrupt:
+        runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
+        raise
+    finally:
+        if runtime.form is Form.JSON:
+            _show_latest(runtime, gateway, call)
+
+
+def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
+    try:
+        call = gateway.fetch(call.sid)
+    except CallctlError as error:
+        runtime.say(f"callctl: shown as it was placed: {error.message}")
+    show_placed(runtime, call)
+
+
+def _looker_for(
     runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, request: PlaceRequest, *, told: WatchedStore
 ) -> Callable[[str], None]:
     """Return what is to be told of the call's status now and then, and says why it is silent, if it is."""

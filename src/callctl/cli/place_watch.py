@@ -13,6 +13,7 @@ from callctl import presence
 from callctl.cli.callbacks import STATUS_PATH, find_callback, with_retries, with_status_path
 from callctl.cli.checks import check_reachable, signing_trouble
 from callctl.cli.outcomes import say_it_may_be_placed
+from callctl.cli.placed import remember_placed
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
 from callctl.masking import masked
@@ -33,32 +34,27 @@ if TYPE_CHECKING:
 TITLE = "place"
 
 
-def place_and_watch(
-    runtime: Runtime,
-    settings: Settings,
-    gateway: Gateway,
-    *,
-    given: str | None,
-    request_to: Callable[[str | None], PlaceRequest],
-    dial_action: str | None,
-) -> None:
-    """Place a call and show it and its legs until all have ended.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call that is to be placed.
 
-    Args:
-        runtime: The process.
-        settings: The settings.
-        gateway: Places the call.
-        given: What ``--status-callback`` says.
-        request_to: Returns the request whose callbacks go to a URL.
-        dial_action: What ``--then`` says.
+    ``request_to`` returns the request whose callbacks go to a URL; ``given`` is what ``--status-callback`` says of it,
+    ``dial_action`` what ``--then`` says.
+    """
+
+    request_to: Callable[[str | None], PlaceRequest]
+    given: str | None
+    dial_action: str | None
+
+
+def place_and_watch(runtime: Runtime, settings: Settings, gateway: Gateway, order: Order) -> None:
+    """Place a call and show it and its legs until all have ended.
 
     Raises:
         CallctlError: The call could not be placed, or nothing could be set up to watch it.
         KeyboardInterrupt: Ctrl-C; the call goes on.
     """
-    call, snapshot = asyncio.run(
-        _place_and_watch(runtime, settings, gateway, given=given, request_to=request_to, dial_action=dial_action)
-    )
+    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, gateway, order))
     live = [leg.call_sid for leg in snapshot.legs.values() if not leg.is_final]
     if live:
         runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
@@ -70,27 +66,20 @@ def place_and_watch(
 
 
 async def _place_and_watch(
-    runtime: Runtime,
-    settings: Settings,
-    gateway: Gateway,
-    *,
-    given: str | None,
-    request_to: Callable[[str | None], PlaceRequest],
-    dial_action: str | None,
+    runtime: Runtime, settings: Settings, gateway: Gateway, order: Order
 ) -> tuple[Call, Snapshot]:
     from callctl.background import in_daemon_thread
-    from callctl.cli.place import remember_placed
 
     async with AsyncExitStack() as stack:
         store = stack.enter_context(closing(SqliteStore(settings.store, world=settings.world)))
-        told = await _find_or_listen(runtime, settings, store, stack, given=given)
-        request = request_to(told.callback)
+        told = await _find_or_listen(runtime, settings, store, stack, given=order.given)
+        request = order.request_to(told.callback)
         try:
             call = await in_daemon_thread(lambda: gateway.place(request))
         except asyncio.CancelledError:  # Ctrl-C
             say_it_may_be_placed(runtime, request.to)
             raise
-        remember_placed(runtime, settings, call, request, dial_action=dial_action)
+        remember_placed(runtime, settings, call, request, dial_action=order.dial_action)
         with _open_shown(runtime, settings, told, call) as shown:
             watch = FamilyWatch(
                 call,
