@@ -11,7 +11,8 @@ from gateway.conftest import ACCOUNT, MakeDoor
 from gateway.scripted import Handler, Turn, reply
 
 from callctl.errors import AuthenticationError, NetworkError
-from callctl.gateway import Account, CallQuery, Gateway
+from callctl.gateway import CallQuery, Gateway
+from callctl.gateway.account import Account
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 

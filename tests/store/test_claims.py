@@ -122,6 +122,13 @@ def test_what_a_command_is_about_to_change_is_known_until_it_gives_up_or_is_late
     assert told == [[False, True, False], [False, True, False], [False, False, False]]
 
 
+def test_what_was_asked_of_a_call_ends_the_intent_to_ask_it(claims: SqliteClaims, store: SqliteStore) -> None:
+    store.intend([EVENT.call_sid, sid(2)], until=moment(60))
+    store.record_actions([EVENT])
+    told = [claims.is_about_to_change(one, now=moment(0)) for one in (EVENT.call_sid, sid(2))]
+    assert told == [False, True]
+
+
 def test_where_the_dial_of_a_placed_call_sends_it_is_remembered(claims: SqliteClaims, store: SqliteStore) -> None:
     store.remember_placed(sid(1), at=moment(0), dial_action="survey")
     store.remember_placed(sid(2), at=moment(0))

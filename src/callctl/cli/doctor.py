@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from callctl.calls import Call
     from callctl.findings import Finding
-    from callctl.gateway import Account, Gateway
+    from callctl.gateway import Gateway
+    from callctl.gateway.account import Account
     from callctl.presence import WatchRecord
     from callctl.settings import Settings
 

@@ -124,5 +124,6 @@ class Memory:
             return
         try:
             self._opened_store().record_actions(actions)
+            self._intended.difference_update(action.call_sid for action in actions)
         except StoreError as error:
             self._runtime.mention(error, before="done, but not written down: ")

@@ -14,7 +14,7 @@ from callctl.doctor.refusals import CONSOLE, diagnosed, with_source
 from callctl.doctor.values import suspect
 from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
 from callctl.findings import Finding, fine, skipped, warning, wrong
-from callctl.gateway import Account
+from callctl.gateway.account import Account
 from callctl.policies.engine import FRESH
 from callctl.settings import Settings
 

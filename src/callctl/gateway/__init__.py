@@ -16,7 +16,6 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from callctl.calls import Call, is_call_sid
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
-from callctl.gateway.account import Account
 from callctl.gateway.pages import MAX_PAGE_SIZE, rows
 from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
 from callctl.gateway.repeats import Repeats, Wait
@@ -25,9 +24,10 @@ from callctl.masking import masked
 from callctl.notation import parse_date
 
 if TYPE_CHECKING:
+    from callctl.gateway.account import Account
     from callctl.settings import Settings
 
-__all__ = ["Account", "CallQuery", "Gateway", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
+__all__ = ["CallQuery", "Gateway", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
 
 _VERSION = "2010-04-01"
 _DEFAULT_PAGE_SIZE = 50  # OAS
@@ -111,6 +111,8 @@ class Gateway:
 
     def account(self) -> Account:
         """Ask for the account. Of keys, only a main one may (sheet section 8); others are refused with 20003."""
+        from callctl.gateway.account import Account
+
         resource = self._get(self._account_url(".json"))
         try:
             return Account.from_resource(resource)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from callctl.actions import ActionEvent
 from callctl.errors import StoreError
@@ -21,6 +21,8 @@ from callctl.store.writer import GroupWriter
 
 if TYPE_CHECKING:
     import asyncio
+
+_DROP_INTENT: Final = "DELETE FROM intents WHERE world = ? AND sid = ?"
 
 
 class SqliteStore:
@@ -106,22 +108,26 @@ class SqliteStore:
             )
 
     def record_actions(self, actions: Iterable[ActionEvent]) -> None:
-        """Keep what was asked of several calls, all with one write to the disk, or none of it."""
-        rows = [action_row(action, world=self._world) for action in actions]
+        """Keep what was asked of several calls, all with one write to the disk, or none of it; their intents end."""
+        asked = list(actions)
         with self._opened.changed() as connection:
-            connection.executemany(INSERT_ACTION, rows)
+            connection.executemany(INSERT_ACTION, [action_row(action, world=self._world) for action in asked])
+            connection.executemany(_DROP_INTENT, [(self._world, action.call_sid) for action in asked])
 
     def intend(self, call_sids: Iterable[str], *, until: datetime) -> None:
-        """Keep that calls are about to be changed by a command, until a time at most; ``give_up`` takes it back."""
+        """Keep that calls are about to be changed by a command, until a time at most.
+
+        What was asked of them then takes it back, or ``give_up`` where nothing was.
+        """
         rows = [(self._world, sid, microseconds(until)) for sid in call_sids]
         with self._opened.changed() as connection:
             connection.executemany("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, ?, ?)", rows)
 
     def give_up(self, call_sids: Iterable[str]) -> None:
-        """Forget that calls were about to be changed: they have been, or will not be."""
+        """Forget that calls were about to be changed: they will not be."""
         rows = [(self._world, sid) for sid in call_sids]
         with self._opened.changed() as connection:
-            connection.executemany("DELETE FROM intents WHERE world = ? AND sid = ?", rows)
+            connection.executemany(_DROP_INTENT, rows)
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls of which nothing was told since, with their events; return how many.
