@@ -9,23 +9,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from callctl.simulator import admission, listing, orders, resources, survey
+from callctl.simulator import admission, forms, listing, orders, resources, survey
 from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
+from callctl.simulator.forms import MAX_BODY, Form
 from callctl.simulator.models import API_VERSION, Leg
 from callctl.simulator.readings import TIME_LIMIT_ALONE
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch import Switch
 
-MAX_BODY = 64 * 1024  # over it 413 (sheet, section 13.16)
-MAX_PARAMETERS = 1000
 SECRET_NAMES = frozenset({"authorization", "cookie"})
 
-Form = Mapping[str, tuple[str, ...]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -103,7 +100,10 @@ class Api:
                 await asyncio.sleep(self._settings.latency)
             return await handler(request)
         except ApiError as error:
-            return self._refusal(error)
+            response = self._refusal(error)
+            if error.status == 408:
+                response.force_close()  # the rest of the body may still come, and is no request
+            return response
         except web.HTTPRequestEntityTooLarge:
             return self._refusal(ApiError(20001, "the body is too large", status=413))
         except web.RequestPayloadError:
@@ -138,17 +138,7 @@ class Api:
         self.received.append(Received(request.method, request.path, dict(request.query), form, headers, status))
 
     async def _form(self, request: web.Request) -> Form:
-        """Read the body's parameters, repeated ones and empty ones included."""
-        body = await request.read()
-        try:
-            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
-        except ValueError as error:
-            raise ApiError(20001, "the body is no form of reasonable size") from error
-        form: dict[str, tuple[str, ...]] = {}
-        for name, value in pairs:
-            form[name] = (*form.get(name, ()), value)
-        if "\x00" in "".join(form) or any("\x00" in value for _, value in pairs):
-            raise ApiError(20001, "a NUL character")
+        form = await forms.read(request)
         self._forms[id(request)] = form
         return form
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from callctl.simulator import door
 from callctl.simulator.api import Api, Received
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.clock import Clock, ManualClock, RealClock
@@ -73,13 +74,19 @@ class Instance:
         self._api = Api(settings, self._switch, chance=chance, wall=self._wall)
         application = self._api.application()
         self._runner = web.AppRunner(
-            application, access_log=None, logger=_log, shutdown_timeout=0.5, handle_signals=False
+            application,
+            access_log=None,
+            logger=_log,
+            shutdown_timeout=0.5,
+            handle_signals=False,
+            keepalive_timeout=door.IDLE_SECONDS,
+            lingering_time=door.LINGER_SECONDS,
         )
         await self._runner.setup()
         protocol: Any = self._runner.server
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                protocol, self._host, self._port, backlog=BACKLOG
+                door.Door(protocol, room=door.room()), self._host, self._port, backlog=BACKLOG
             )
         except OSError as error:
             await self.stop()

@@ -1,0 +1,121 @@
+"""Clients that never finish a request, and more of them than there are files: the running calls go on."""
+
+import asyncio
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+import pytest
+from simulator.world import ANSWERS, BUSY, FROM, World, a_world
+
+from callctl.simulator import door, forms
+
+PATIENCE = 30.0
+HEADER = b"POST /simulator/survey HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
+UNFINISHED = [b"", b"P", b"POST /simulator/survey HTTP/1.1\r\nHos", HEADER]
+
+
+@asynccontextmanager
+async def connected(world: World, sent: bytes) -> AsyncIterator[asyncio.StreamReader]:
+    """Connect, send something, and stay."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.sim.url.rpartition(":")[2]))
+    writer.write(sent)
+    await writer.drain()
+    try:
+        yield reader
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("sent", UNFINISHED, ids=range(len(UNFINISHED)))
+async def test_a_request_that_is_never_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(door, "IDLE_SECONDS", 0.2)
+    async with a_world() as world, connected(world, sent) as reader:
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""  # it ends
+        assert (await world.place(BUSY))["status"] == "queued"
+
+
+@pytest.mark.parametrize("encoded", [b"Content-Length: 100\r\n\r\nTo=", b"Transfer-Encoding: chunked\r\n\r\n3\r\nTo="])
+async def test_a_body_that_never_ends_is_refused_and_holds_no_place(
+    monkeypatch: pytest.MonkeyPatch, encoded: bytes
+) -> None:
+    monkeypatch.setattr(forms, "BODY_SECONDS", 0.2)
+    async with a_world(concurrency=1) as world:
+        call = await world.place(ANSWERS)
+        await world.advance(5)
+        header = f"POST {world.account}/Calls.json HTTP/1.1\r\nHost: a\r\n"
+        header += f"Authorization: {world.headers['Authorization']}\r\n"
+        async with connected(world, header.encode() + encoded) as reader:
+            answer = await asyncio.wait_for(reader.read(), PATIENCE)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b'"code": 20001' in answer
+            assert (await world.fetch(call["sid"]))["status"] == "in-progress"  # 429 where it held its place
+
+
+async def test_beyond_the_room_there_is_the_longest_silent_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "room", lambda: 4)
+    async with a_world() as world:
+        call = await world.place(ANSWERS, Url=f"{world.listener.url}/doc")  # over a connection that is kept
+        async with connected(world, HEADER) as first, connected(world, b"") as second, connected(world, b""):
+            await world.advance(0)  # its connection has spoken last
+            await world.fetch(call["sid"])
+            async with connected(world, b""):
+                assert await asyncio.wait_for(first.read(), PATIENCE) == b""
+                await world.fetch(call["sid"])
+                async with connected(world, b""):
+                    assert await asyncio.wait_for(second.read(), PATIENCE) == b""
+                    assert (await world.fetch(call["sid"]))["status"] == "queued"
+
+
+def test_the_room_is_what_the_limit_of_files_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    for soft, left in ((8192, 8192 - door.OWN_FILES), (256, door.LEAST)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+        assert door.room() == left
+
+
+def test_more_connections_than_files_leave_the_calls_alone() -> None:
+    """In a process that may have 700 files: 900 silent connections, and the document is fetched, the callback sent."""
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (700, 700))
+from callctl.simulator import Simulator
+with Simulator(manual_clock=True, seed=1) as sim:
+    print(sim.url, flush=True)
+    sys.stdin.readline()
+    from twilio.rest import Client
+    client = Client(sim.account_sid, sim.auth_token)
+    client.api.base_url = sim.url
+    survey = f"{sim.url}/simulator/survey"
+    call = client.calls.create(to="%s", from_="%s", url=survey, status_callback=survey)
+    sim.advance(60)
+    print(call.fetch().status, [reply.status for each in sim.callbacks for reply in each.replies], flush=True)
+    sys.stdin.readline()
+""" % (ANSWERS, FROM)  # noqa: UP031 - it has braces of its own
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1100:
+        pytest.skip("this process may not open as many connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1100), hard))
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+    )
+    try:
+        with ExitStack() as open_ones:
+            assert process.stdin is not None and process.stdout is not None
+            port = int(process.stdout.readline().rpartition(":")[2])
+            for _ in range(900):
+                open_ones.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "completed [200]\n"
+            _, err = process.communicate("\n", timeout=PATIENCE)
+            assert (process.returncode, err) == (0, "")
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
