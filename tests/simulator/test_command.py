@@ -11,17 +11,20 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 import typer
+from twilio.rest import Client
 
+from callctl.cli import simulator as simulator_command
 from callctl.cli.runtime import Runtime
-from callctl.cli.simulator import _far_ends, _seconds, _share, _span, simulator
+from callctl.cli.simulator import _far_ends, _share, _span, simulator
 from callctl.cli.simulator_call import simulator_call
 from callctl.cli.simulator_settings import write_settings
 from callctl.errors import CallctlError, NetworkError, UsageError
-from callctl.simulator import READINGS
+from callctl.simulator import DIALECTS, READINGS, FarEnd, Faults, Settings, Simulator
 from callctl.simulator.far_end import BY_NAME
 
 PATIENCE = 30.0
@@ -134,6 +137,9 @@ def test_a_port_that_is_taken_ends_in_one_line(tmp_path: Path) -> None:
         ["--drop", "200%"],
         ["--duplicate", "x"],
         ["--delay", "3-1s"],
+        ["--delay", "3-"],
+        ["--lag", "0.5x"],
+        ["--cps", "inf"],
         ["--latency", "soon"],
         ["--dialect", "other"],
         ["--base-path", "api"],
@@ -145,6 +151,72 @@ def test_what_makes_no_sense_is_said_before_anything_runs(tmp_path: Path, argume
     with pytest.raises(UsageError) as refused:
         run(simulator, *arguments, cwd=tmp_path)
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        ([], {}),
+        (["--speed", "20"], {"speed": 20.0}),
+        (["--seed", "7"], {"seed": 7}),
+        (
+            ["--reading", "hang-up-twice", "--reading", "time-limit-alone"],
+            {"readings": {"hang-up-twice", "time-limit-alone"}},
+        ),
+        (["--shuffle"], {"faults": Faults(shuffle=True)}),
+        (["--duplicate", "10%"], {"faults": Faults(duplicate=0.1)}),
+        (["--drop", "5%"], {"faults": Faults(drop=0.05)}),
+        (["--delay", "0-3s"], {"faults": Faults(delay=(0.0, 3.0))}),
+        (["--latency", "100ms"], {"latency": 0.1}),
+        (["--lag", "500ms"], {"lag": 0.5}),
+        (["--cps", "1"], {"cps": 1.0}),
+        (["--concurrency", "5"], {"concurrency": 5}),
+        (["--keep-finished", "3"], {"keep_finished": 3}),
+        (["--dialect", "somleng"], {"dialect": DIALECTS["somleng"]}),
+        (["--base-path", "/api/laml/"], {"base_path": "/api/laml"}),
+        (["--allow-remote"], {"allow_remote": True}),
+        (["--far-end", "far.toml"], {"far_end": {"default": FarEnd("never")}}),
+        (["--account-sid", "AC1"], {"account_sid": "AC1"}),
+        (["--auth-token", "mine"], {"auth_token": "mine"}),
+        (["--api-key", "SK1"], {"api_key": "SK1"}),
+        (["--api-secret", "mine"], {"api_secret": "mine"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_each_option_is_the_setting_of_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], chosen: dict[str, Any]
+) -> None:
+    served: list[Simulator] = []
+
+    async def serve(_runtime: Runtime, made: Simulator, **_options: object) -> None:
+        served.append(made)
+
+    monkeypatch.setattr(simulator_command, "_serve", serve)
+    (tmp_path / "far.toml").write_text('["default"]\noutcome = "never"\n')
+    run(simulator, *arguments, cwd=tmp_path)
+    assert [made.settings for made in served] == [Settings(keep_records=0, **chosen)]
+
+
+def test_a_process_of_its_own_does_as_its_options_say(tmp_path: Path) -> None:
+    (tmp_path / "far.toml").write_text('["+12025550150"]\noutcome = "busy"\nafter = 0\n')
+    options = (
+        "--far-end",
+        str(tmp_path / "far.toml"),
+        "--reading",
+        "hang-up-twice",
+        "--speed",
+        "50",
+        "--base-path",
+        "/api",
+    )
+    with started(tmp_path, *options) as (_, settings):
+        client = Client(settings["TWILIO_ACCOUNT_SID"], settings["TWILIO_AUTH_TOKEN"])
+        client.api.base_url = settings["CALLCTL_API_URL"]
+        call = client.calls.create(to="+12025550150", from_=settings["CALLCTL_FROM"], twiml="<Response/>")
+        until = time.monotonic() + PATIENCE
+        while call.fetch().status != "busy" and time.monotonic() < until:
+            time.sleep(0.05)
+        assert client.calls(call.sid).update(status="completed").status == "busy"
 
 
 def test_help_tells_the_far_ends_and_the_readings() -> None:
@@ -178,9 +250,9 @@ class TestWriteEnv:
             write_settings(tmp_path / "none" / "env", SETTINGS, force=False)
 
 
-def test_durations_spans_and_shares() -> None:
-    assert [_seconds("-", text) for text in ("500ms", "2s", "2", "1.5", "1m")] == [0.5, 2.0, 2.0, 1.5, 60.0]
-    assert [_span("-", text) for text in ("0-3s", "2s", "100ms-1s")] == [(0.0, 3.0), (2.0, 2.0), (0.1, 1.0)]
+def test_spans_and_shares() -> None:
+    spans = [("0-3s", (0.0, 3.0)), ("2s", (2.0, 2.0)), ("100ms-1s", (0.1, 1.0)), ("1m30s-2m", (90.0, 120.0))]
+    assert [_span("-", text) for text, _ in spans] == [span for _, span in spans]
     assert [_share("-", text) for text in ("10%", "0.1", "0", "100%")] == [0.1, 0.1, 0.0, 1.0]
 
 

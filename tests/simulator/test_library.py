@@ -179,6 +179,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         "options",
         [{"readings": ["no-such"]}, {"dialect": "other"}, {"speed": 0}, {"speed": float("nan")}, {"keep_finished": -1}]
+        + [{"cps": float("nan")}, {"lag": float("inf")}]
         + [{"base_path": path} for path in ("api", "/api/", "/", "/a{b", "/a b")],
     )
     def test_what_makes_no_sense(self, options: dict[str, object]) -> None:

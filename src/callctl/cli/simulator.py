@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ import typer
 from callctl.cli import exits, options
 from callctl.cli.runtime import Runtime
 from callctl.cli.simulator_settings import lines, settings_to_use, settings_with_key, write_settings
+from callctl.cli.times import read_duration
 from callctl.errors import CallctlError, PortTakenError, UsageError
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8766  # beside the listener's 8765
 MANY_FILES = 8192
-_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|)")
 
 
 def simulator(
@@ -127,8 +125,8 @@ def simulator(
         seed=seed,
         readings=reading or [],
         faults=Faults(shuffle, _share("--duplicate", duplicate), _share("--drop", drop), _span("--delay", delay)),
-        latency=_seconds("--latency", latency),
-        lag=_seconds("--lag", lag),
+        latency=read_duration(latency, option="--latency"),
+        lag=read_duration(lag, option="--lag"),
         cps=cps,
         concurrency=concurrency,
         keep_finished=keep_finished,
@@ -218,18 +216,9 @@ def _far_ends(runtime: Runtime, path: Path | None) -> Mapping[str, Any]:
         raise UsageError(str(error), hint="docs/simulator.md shows such a file") from error
 
 
-def _seconds(option: str, text: str) -> float:
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{option} is no duration: {text}", hint="such as 500ms, 2s or 2 (seconds)")
-    return float(match[1]) * _UNITS[match[2]]
-
-
 def _span(option: str, text: str) -> tuple[float, float]:
     low, dash, high = text.partition("-")
-    if not dash:
-        return _seconds(option, low), _seconds(option, low)
-    span = _seconds(option, low), _seconds(option, high)
+    span = read_duration(low, option=option), read_duration(high if dash else low, option=option)
     if span[0] > span[1]:
         raise UsageError(f"{option} ends before it begins: {text}", hint="such as 0-3s")
     return span

@@ -79,7 +79,7 @@ class Settings:
         if not 0 < self.speed < math.inf:
             raise ValueError("speed must be above 0, and a number")
         amounts = (self.latency, self.lag, self.cps, self.concurrency, self.keep_finished, self.keep_records)
-        if min(amounts) < 0:
-            raise ValueError("latency, lag, cps, concurrency and what is kept must be 0 or more")
+        if not all(0 <= amount < math.inf for amount in amounts):
+            raise ValueError("latency, lag, cps, concurrency and what is kept must be 0 or more, and numbers")
         if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", self.base_path):
             raise ValueError("base_path must be such as /api/laml: it begins with / and doesn't end with it")
