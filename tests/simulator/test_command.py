@@ -140,6 +140,7 @@ def test_a_port_that_is_taken_ends_in_one_line(tmp_path: Path) -> None:
         ["--delay", "3-"],
         ["--lag", "0.5x"],
         ["--cps", "inf"],
+        ["--log", "sometimes"],
         ["--latency", "soon"],
         ["--dialect", "other"],
         ["--base-path", "api"],

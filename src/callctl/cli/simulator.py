@@ -11,6 +11,7 @@ import typer
 
 from callctl.cli import exits, options
 from callctl.cli.runtime import Runtime
+from callctl.cli.simulator_log import witness_of
 from callctl.cli.simulator_settings import lines, settings_to_use, settings_with_key, write_settings
 from callctl.cli.times import read_duration
 from callctl.errors import CallctlError, PortTakenError, UsageError
@@ -89,6 +90,9 @@ def simulator(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Fetch documents from, and send callbacks to, other machines too.")
     ] = False,
+    log: Annotated[
+        str, typer.Option("--log", metavar="WHEN", help="Tell each request on stderr: always, never, or on a terminal.")
+    ] = "terminal",
     debug: options.Debug = False,
 ) -> None:
     """Simulate Twilio's live calls on this machine: no account, no charge, and no call is placed.
@@ -134,6 +138,7 @@ def simulator(
         dialect=dialect,
         base_path=base_path.rstrip("/"),
         allow_remote=allow_remote,
+        witness=witness_of(runtime, when=log),
     )
     try:
         read = settings_to_use if api_key is None and api_secret is None else settings_with_key

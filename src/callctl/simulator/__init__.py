@@ -3,7 +3,6 @@
 It imports nothing else of callctl and is spoken to over HTTP alone, so that no mistake can be right on both sides.
 """
 
-from callctl.simulator.api import Received
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.controller import Simulator
 from callctl.simulator.far_end import FarEnd, FarEndError
@@ -13,6 +12,7 @@ from callctl.simulator.instance import PortInUseError, SimulatorError
 from callctl.simulator.network import Reply
 from callctl.simulator.readings import READINGS
 from callctl.simulator.settings import DIALECTS, Settings
+from callctl.simulator.traffic import Received, Sent
 
 __all__ = [
     "DIALECTS",
@@ -24,6 +24,7 @@ __all__ = [
     "PortInUseError",
     "Received",
     "Reply",
+    "Sent",
     "Settings",
     "Simulator",
     "SimulatorError",

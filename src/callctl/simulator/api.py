@@ -6,8 +6,8 @@ Beside it, under `/simulator`, what the far end is made to do by hand.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 
 from aiohttp import web
@@ -20,36 +20,35 @@ from callctl.simulator.models import API_VERSION, Leg
 from callctl.simulator.readings import TIME_LIMIT_ALONE
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch import Switch
+from callctl.simulator.traffic import Received, Witness, nobody
 
 SECRET_NAMES = frozenset({"authorization", "cookie"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One request that the API received, and the status of its answer. Credentials are left out."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    form: Form
-    headers: Mapping[str, str]
-    status: int
-
-
 class Api:
     """The web application and what it counts."""
 
-    def __init__(self, settings: Settings, switch: Switch, *, chance: Chance, wall: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        switch: Switch,
+        *,
+        chance: Chance,
+        wall: Callable[[], datetime],
+        witness: Witness = nobody,
+    ) -> None:
         self._settings = settings
         self._switch = switch
         self._chance = chance
+        self._witness = witness
         self._created = wall()
         self._survey_path = f"{settings.base_path}{survey.PATH}"
         self._running = 0
         self._count = 0
         self._forms: dict[int, Form] = {}  # of the requests under way
+        self._codes: dict[int, int] = {}  # of those that were refused
         self.received: deque[Received] = deque(maxlen=settings.keep_records)
 
     def application(self) -> web.Application:
@@ -81,13 +80,13 @@ class Api:
             response = await self._checked(request, handler, running)
         finally:
             self._running -= 1
-            form = self._forms.pop(id(request), {})
+            form, code = self._forms.pop(id(request), {}), self._codes.pop(id(request), None)
         self._count += 1
         response.headers["Twilio-Request-Id"] = "RQ" + self._chance.hexadecimal("RQ", self._count)
         response.headers["Twilio-Concurrent-Requests"] = str(running)
         response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
         response.headers["X-Home-Region"] = "us1"
-        self._record(request, response.status, form)
+        self._record(request, response.status, form, code)
         return response
 
     async def _checked(self, request: web.Request, handler: Handler, running: int) -> web.StreamResponse:
@@ -100,26 +99,27 @@ class Api:
                 await asyncio.sleep(self._settings.latency)
             return await handler(request)
         except ApiError as error:
-            response = self._refusal(error)
+            response = self._refusal(request, error)
             if error.status == 408:
                 response.force_close()  # the rest of the body may still come, and is no request
             return response
         except web.HTTPRequestEntityTooLarge:
-            return self._refusal(ApiError(20001, "the body is too large", status=413))
+            return self._refusal(request, ApiError(20001, "the body is too large", status=413))
         except web.RequestPayloadError:
-            response = self._refusal(ApiError(20001, "the body is not encoded as its headers say"))
+            response = self._refusal(request, ApiError(20001, "the body is not encoded as its headers say"))
             response.force_close()  # what follows on this connection can't be read either
             return response
         except web.HTTPMethodNotAllowed as error:
-            response = self._refusal(ApiError(20004))
+            response = self._refusal(request, ApiError(20004))
             response.headers["Allow"] = ",".join(sorted(error.allowed_methods))
             return response
         except web.HTTPException as error:
             if error.status >= 500:
                 raise
-            return self._refusal(ApiError(20404, request.path))
+            return self._refusal(request, ApiError(20404, request.path))
 
-    def _refusal(self, error: ApiError) -> web.Response:
+    def _refusal(self, request: web.Request, error: ApiError) -> web.Response:
+        self._codes[id(request)] = error.code
         status, body = resources.error(error, self._settings.dialect)
         response = web.json_response(body, status=status)
         if status == 401:
@@ -133,9 +133,11 @@ class Api:
         admission.check_standing(self._settings, of_account=of_account, creates=handler == self._create)
         admission.refuse_browsers(request)
 
-    def _record(self, request: web.Request, status: int, form: Form) -> None:
+    def _record(self, request: web.Request, status: int, form: Form, code: int | None) -> None:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in SECRET_NAMES}
-        self.received.append(Received(request.method, request.path, dict(request.query), form, headers, status))
+        received = Received(request.method, request.path, dict(request.query), form, headers, status, code)
+        self.received.append(received)
+        self._witness(received)
 
     async def _form(self, request: web.Request) -> Form:
         form = await forms.read(request)

@@ -10,6 +10,7 @@ from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.faults import Chance, Faults
 from callctl.simulator.models import Leg, Subscription
 from callctl.simulator.network import Ask, Network, Reply
+from callctl.simulator.traffic import Sent, Witness, nobody
 
 HELD_AT_MOST = 5.0  # a held callback goes after the leg's next one, or after so many simulated seconds
 OVERTAKEN_AFTER = 0.1  # how long after the one that overtakes it
@@ -64,6 +65,7 @@ class Callbacks:
         faults: Faults,
         keep: int,
         failed: Callable[[Leg, Callback, Reply], None],
+        witness: Witness = nobody,
     ) -> None:
         self._account_sid = account_sid
         self._clock = clock
@@ -72,6 +74,7 @@ class Callbacks:
         self._chance = chance
         self._faults = faults
         self._failed = failed
+        self._witness = witness
         self._held: dict[str, _Held] = {}
         self.fired: deque[Callback] = deque(maxlen=keep)
 
@@ -105,6 +108,8 @@ class Callbacks:
         )
         self.fired.append(callback)
         request = Ask(subscription.url, subscription.method, form, self.token(leg, event))
+        if callback.dropped:
+            self._witness(Sent.of(request, None))
 
         def send(wait: float) -> None:
             for _ in range(fate.copies):

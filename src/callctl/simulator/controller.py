@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from callctl.simulator.api import Received
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.instance import Instance, SimulatorError
 from callctl.simulator.settings import DIALECTS, Settings
+from callctl.simulator.traffic import Received, Witness, nobody
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -31,7 +31,8 @@ class Simulator:
     Options, all by keyword: account_sid, auth_token, api_key, api_secret, account_name,
     account_status (active, suspended, closed), test_credentials, host, port (0: a free one), manual_clock,
     speed, seed, far_end (address to FarEnd), readings, faults, latency, cps, concurrency, lag, keep_finished,
-    keep_records, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall.
+    keep_records, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall, witness (is given each Received
+    and each Sent, in the simulator's event loop).
     Raises ValueError for what makes no sense, and SimulatorError on entering when the port is taken.
     """
 
@@ -44,6 +45,7 @@ class Simulator:
         dialect: str = "twilio",
         readings: Iterable[str] = (),
         wall: Callable[[], datetime] = utc_now,
+        witness: Witness = nobody,
         **options: Any,
     ) -> None:
         if dialect not in DIALECTS:
@@ -52,6 +54,7 @@ class Simulator:
         self._place = (host, port)
         self._manual = manual_clock
         self._wall = wall
+        self._witness = witness
         self._up: Instance | None = None
         self._thread: _Thread | None = None
 
@@ -102,7 +105,9 @@ class Simulator:
 
     def _make(self) -> Instance:
         host, port = self._place
-        return Instance(self.settings, host=host, port=port, manual=self._manual, wall=self._wall)
+        return Instance(
+            self.settings, host=host, port=port, manual=self._manual, wall=self._wall, witness=self._witness
+        )
 
     def __enter__(self) -> Self:
         up = self._make()

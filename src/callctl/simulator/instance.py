@@ -11,12 +11,13 @@ from typing import Any
 from aiohttp import web
 
 from callctl.simulator import door
-from callctl.simulator.api import Api, Received
+from callctl.simulator.api import Api
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.clock import Clock, ManualClock, RealClock
 from callctl.simulator.faults import Chance
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch import Switch
+from callctl.simulator.traffic import Received, Witness
 from callctl.simulator.web import Web
 
 BACKLOG = 128  # connections that may wait to be accepted
@@ -35,11 +36,21 @@ class PortInUseError(SimulatorError):
 class Instance:
     """One simulator; its records stay readable after it has stopped."""
 
-    def __init__(self, settings: Settings, *, host: str, port: int, manual: bool, wall: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        host: str,
+        port: int,
+        manual: bool,
+        wall: Callable[[], datetime],
+        witness: Witness,
+    ) -> None:
         self._settings = settings
         self._host = host
         self._port = port
         self._wall = wall
+        self._witness = witness
         self._manual = ManualClock() if manual else None
         self._clock: Clock | None = self._manual
         self._web: Web | None = None
@@ -69,9 +80,10 @@ class Instance:
         clock: Clock = self._manual or RealClock(settings.speed)
         self._clock = clock
         chance = Chance(settings.seed)
-        self._web = Web(auth_token=settings.auth_token, allow_remote=settings.allow_remote)
-        self._switch = Switch(settings, clock=clock, wall=self._wall, network=self._web, chance=chance)
-        self._api = Api(settings, self._switch, chance=chance, wall=self._wall)
+        witness, wall = self._witness, self._wall
+        self._web = Web(auth_token=settings.auth_token, allow_remote=settings.allow_remote, witness=witness)
+        self._switch = Switch(settings, clock=clock, wall=wall, network=self._web, chance=chance, witness=witness)
+        self._api = Api(settings, self._switch, chance=chance, wall=wall, witness=witness)
         application = self._api.application()
         self._runner = web.AppRunner(
             application,

@@ -16,6 +16,7 @@ from callctl.simulator.network import Network, Reply
 from callctl.simulator.orders import Change, Order
 from callctl.simulator.register import Register
 from callctl.simulator.settings import Settings
+from callctl.simulator.traffic import Witness, nobody
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 CHOSEN_EVENTS = 21626
@@ -32,6 +33,7 @@ class Switch:
         wall: Callable[[], datetime],
         network: Network,
         chance: Chance,
+        witness: Witness = nobody,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -49,6 +51,7 @@ class Switch:
             faults=settings.faults,
             keep=settings.keep_records,
             failed=self._callback_failed,
+            witness=witness,
         )
         self._exchange = Exchange(settings.account_sid, clock, wall, network, self.callbacks, self.register, self)
 

@@ -19,6 +19,7 @@ from callctl.simulator.network import Ask, Cancel, Reply
 from callctl.simulator.overrides import Overrides, overrides
 from callctl.simulator.signature import bare as without_user
 from callctl.simulator.signature import sign
+from callctl.simulator.traffic import Sent, Witness, nobody
 
 MAX_REPLY_BYTES = 256 * 1024
 MAX_HOPS = 5
@@ -77,9 +78,10 @@ class LoopbackResolver(AbstractResolver):
 class Web:
     """The network that is there: aiohttp. `settled` waits until nothing is under way."""
 
-    def __init__(self, *, auth_token: str, allow_remote: bool) -> None:
+    def __init__(self, *, auth_token: str, allow_remote: bool, witness: Witness = nobody) -> None:
         self._auth_token = auth_token
         self._allow_remote = allow_remote
+        self._witness = witness
         resolver = None if allow_remote else LoopbackResolver()
         connector = aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=5.0)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -111,6 +113,7 @@ class Web:
     async def _deliver(self, request: Ask, then: Callable[[Reply], None]) -> None:
         async with self._document_turns if request.awaited else self._callback_turns:
             reply = await self._request(request)
+        self._witness(Sent.of(request, reply))
         then(reply)
 
     async def _request(self, request: Ask) -> Reply:
