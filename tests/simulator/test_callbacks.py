@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, SHARED, World, a_world, served
+from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, NEVER, SHARED, World, a_world, served
 
 from callctl.simulator import Faults, Reply
 from callctl.simulator import web as simulator_web
@@ -30,7 +30,8 @@ class TestRequest:
             assert (each.method, each.signed) == ("POST", True)
             assert each.headers["User-Agent"] == "TwilioProxy/1.1"
             assert each.headers["Content-Type"] == "application/x-www-form-urlencoded; charset=UTF-8"
-            assert each.headers["Accept"] == "*/*"
+            assert (each.headers["Accept"], each.headers["Accept-Encoding"]) == ("*/*", "gzip")
+            assert each.headers["X-Home-Region"] == "us1"
             assert str(uuid.UUID(token := each.headers["I-Twilio-Idempotency-Token"])) == token
             assert each.form["CallbackSource"] == "call-progress-events"
             assert parsedate_to_datetime(each.form["Timestamp"]).utcoffset() is not None
@@ -145,7 +146,7 @@ class TestOverrides:
         await world.advance(5)
         assert [fired.replies[0].attempts for fired in world.sim.callbacks] == [2, 5, 1]
 
-    @pytest.mark.parametrize(("fragment", "attempts"), [("rt=100", 1), ("rt=100&rp=rt", 2), ("tt=150&rp=rt&rt=100", 2)])
+    @pytest.mark.parametrize(("fragment", "attempts"), [("rt=100", 1), ("rt=100&rp=rt", 2), ("tt=150&rc=5&rp=all", 1)])
     async def test_a_slow_receiver(self, world: World, fragment: str, attempts: int) -> None:
         began: list[int] = []
 
@@ -179,18 +180,28 @@ class TestOverrides:
         assert (usual.connect, usual.read, usual.total, usual.retries) == (5.0, 15.0, 15.0, 1)
         assert usual.policy == {"ct"}
 
-    async def test_a_redirect_is_followed_as_get_and_loses_the_form(self, world: World) -> None:
+    @pytest.mark.parametrize("status", [301, 302, 303])
+    async def test_a_redirect_is_followed_as_get_and_loses_the_form(self, world: World, status: int) -> None:
         world.listener.documents["/status/moved"] = lambda _: web.Response(
-            status=302, headers={"Location": "/status/new"}
+            status=status, headers={"Location": "/status/new"}
         )
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
         (heard,) = world.listener.at("/status/new")
         assert (heard.method, heard.form) == ("GET", {})
 
-    async def test_307_keeps_method_and_form(self, world: World) -> None:
+    async def test_a_redirect_in_a_circle_is_given_up(self, world: World) -> None:
+        circle = {"Location": "/status/circle"}
+        world.listener.documents["/status/circle"] = lambda _: web.Response(status=302, headers=circle)
+        await world.place(BUSY, StatusCallback=f"{world.status}/circle", StatusCallbackEvent=None)
+        await world.advance(5)
+        (fired,) = world.sim.callbacks
+        assert fired.replies[0].error == "redirected more than 5 times"
+
+    @pytest.mark.parametrize("status", [307, 308])
+    async def test_307_keeps_method_and_form(self, world: World, status: int) -> None:
         world.listener.documents["/status/moved"] = lambda _: web.Response(
-            status=307, headers={"Location": "/status/new"}
+            status=status, headers={"Location": "/status/new"}
         )
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
@@ -310,6 +321,14 @@ class TestFaults:
         by_call = [[order[status] for call, status, _ in heard if call == each] for each in range(12)]
         assert all(sorted(numbers) == [0, 1, 2] for numbers in by_call)  # none is lost
         assert any(numbers != [0, 1, 2] for numbers in by_call)
+
+    async def test_what_nothing_overtakes_is_sent_all_the_same(self) -> None:
+        async with a_world(seed=7, faults=Faults(shuffle=True)) as world:
+            sids = [(await world.place(NEVER))["sid"] for _ in range(12)]
+            await world.advance(0.5)
+            early = [len(world.told(sid)) for sid in sids]
+            await world.advance(10)  # long before the last of their events
+            assert (min(early), {len(world.told(sid)) for sid in sids}) == (1, {2})
 
     async def test_the_seed_makes_the_same_choices_again(self) -> None:
         faults: dict[str, Any] = {"drop": 0.2, "duplicate": 0.2, "delay": (0.0, 3.0), "shuffle": True}

@@ -12,6 +12,7 @@ from simulator.world import (
     HANGS_UP,
     LATE,
     NEVER,
+    VOICEMAIL,
     Heard,
     Json,
     World,
@@ -78,7 +79,9 @@ async def test_the_first_to_answer_wins_and_the_others_are_canceled(world: World
     nouns = [noun(world, LATE), noun(world, "agent", "Client"), noun(world, "sip:busy@example.com", "Sip")]
     call = await dials(world, *nouns)
     await world.advance(10)
-    assert [child["status"] for child in await world.children(call["sid"])] == ["canceled", "in-progress", "busy"]
+    children = await world.children(call["sid"])
+    assert [child["status"] for child in children] == ["canceled", "in-progress", "busy"]
+    assert [world.statuses(child["sid"])[2] for child in children] == ["canceled", "in-progress", "busy"]
 
 
 async def test_a_sequence_rings_one_after_the_other(world: World) -> None:
@@ -86,7 +89,10 @@ async def test_a_sequence_rings_one_after_the_other(world: World) -> None:
     await world.advance(3)
     assert len(await world.children(call["sid"])) == 1
     await world.advance(17)
-    assert [child["status"] for child in await world.children(call["sid"])] == ["busy", "failed", "completed"]
+    children = await world.children(call["sid"])
+    assert [world.statuses(child["sid"])[-1] for child in children] == ["busy", "failed", "completed"]
+    heard = [each.form["CallSid"] for each in world.listener.at("/status") if "ParentCallSid" in each.form]
+    assert heard == sorted(heard, key=[child["sid"] for child in children].index)  # never two at once
 
 
 async def test_a_dial_rings_thirty_seconds_unless_told(world: World) -> None:
@@ -102,13 +108,13 @@ async def test_a_dial_rings_thirty_seconds_unless_told(world: World) -> None:
 async def test_a_dial_rings_as_long_as_its_timeout_says(world: World) -> None:
     call = await dials(world, noun(world, NEVER), timeout="5")
     await world.advance(8)
-    assert [child["status"] for child in await world.children(call["sid"])] == ["no-answer"]
+    assert [world.statuses(child["sid"])[-1] for child in await world.children(call["sid"])] == ["no-answer"]
 
 
 async def test_a_dials_time_limit_ends_the_child_and_the_caller_goes_on(world: World) -> None:
     call = await dials(world, noun(world, ANSWERS), timeLimit="7", action="/after")
     await world.advance(13)
-    assert [child["duration"] for child in await world.children(call["sid"])] == ["7"]
+    assert [world.last(child["sid"])["CallDuration"] for child in await world.children(call["sid"])] == ["7"]
     assert action(world)["DialCallDuration"] == "7"
 
 
@@ -242,6 +248,29 @@ async def test_a_star_ends_the_conversation_where_it_may(world: World) -> None:
     await world.by_hand(call["sid"], "digits", Digits="1*")
     await world.advance(1)
     assert action(world)["DialCallStatus"] == "completed"
+
+
+async def test_a_star_ends_nothing_by_itself(world: World) -> None:
+    call = await dials(world, noun(world, ANSWERS), action="/after")
+    await world.advance(6)
+    await world.by_hand(call["sid"], "digits", Digits="*")
+    await world.advance(1)
+    assert world.listener.at("/after") == []
+
+
+async def test_a_noun_may_ask_who_answers(world: World) -> None:
+    await dials(world, noun(world, VOICEMAIL, machineDetection="Enable"), noun(world, BUSY))
+    await world.advance(80)
+    told = {heard.form["To"]: heard.form.get("AnsweredBy") for heard in world.listener.at("/status")}
+    assert told == {VOICEMAIL: "machine_start", BUSY: None, ANSWERS: None}
+
+
+async def test_a_later_dial_leaves_no_call_unanswered(world: World) -> None:
+    dial = f'<Dial answerOnBridge="true">{noun(world, LATE)}</Dial>'
+    world.listener.documents["/in"] = f"<Response><Pause/>{dial}</Response>"
+    call = await world.incoming(f"{world.listener.url}/in")
+    await world.advance(2)
+    assert world.statuses(call["sid"]) == ["in-progress"]
 
 
 async def test_an_incoming_call_may_be_answered_by_the_bridge(world: World) -> None:

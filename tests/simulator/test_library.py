@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,28 @@ class TestSdk:
         assert listed == made[::-1]
         assert len(client.calls.list(limit=7)) == 7
         assert client.calls.list(limit=5000, parent_call_sid="CA" + "0" * 32) == []
+
+    def test_lists_by_time(self) -> None:
+        now = [datetime(2026, 1, 5, 12, tzinfo=UTC)]
+        with Simulator(manual_clock=True, wall=lambda: now[0]) as sim:
+            client, made = of(sim), []
+            for _ in range(3):
+                made.append(
+                    client.calls.create(to=HANGS_UP, from_=FROM, twiml="<Response><Pause length='9'/></Response>").sid
+                )
+                sim.advance(20)
+                now[0] += timedelta(days=1)
+            day = datetime(2026, 1, 6, 12, tzinfo=UTC)
+
+            def found(**filters: object) -> list[int]:
+                return sorted(made.index(call.sid) for call in client.calls.list(**filters))
+
+            assert found(start_time=day) == [1]
+            assert found(start_time_before=day) == [0]
+            assert found(start_time_after=day) == [1, 2]
+            assert found(end_time=day, status="completed") == [1]
+            assert found(end_time_before=day) == [0]
+            assert found(end_time_after=day, start_time_before=day + timedelta(hours=1), page_size=1) == [1]
 
     def test_repeats_status_callback_event_as_twilio_wants_it(self, sim: Simulator, client: Client) -> None:
         client.calls.create(
@@ -205,10 +228,10 @@ class TestOptions:
 
     async def test_records_are_bounded_too(self) -> None:
         async with a_world(keep_records=5) as world:
-            for _ in range(4):
+            for _ in range(6):
                 await world.place(BUSY)
             await world.advance(5)
-            assert (len(world.sim.callbacks), len(world.sim.requests)) == (5, 4)
+            assert (len(world.sim.callbacks), len(world.sim.requests)) == (5, 5)
 
     async def test_latency_delays_the_answer_and_not_the_call(self) -> None:
         async with a_world(latency=0.2) as world:

@@ -64,6 +64,14 @@ async def test_ringing_lasts_sixty_seconds_unless_told(world: World) -> None:
     assert (await world.fetch(usual["sid"]))["status"] == "no-answer"
 
 
+async def test_nobody_rings_longer_than_ten_minutes(world: World) -> None:
+    call = await world.place(NEVER, Timeout=9999)
+    await world.advance(600)
+    assert world.statuses(call["sid"])[-1] == "ringing"
+    await world.advance(0.2)
+    assert world.statuses(call["sid"])[-1] == "no-answer"
+
+
 async def test_a_late_answer_is_one_within_the_timeout(world: World) -> None:
     call = await world.place(LATE)
     await world.advance(20.2)
@@ -85,6 +93,7 @@ async def test_a_call_without_a_limit_ends_after_four_hours(world: World) -> Non
     assert (await world.fetch(forever["sid"]))["status"] == "in-progress"
     await world.advance(3)
     assert (await world.fetch(forever["sid"]))["duration"] == "14400"
+    assert (world.statuses(forever["sid"])[-1], world.last(forever["sid"])["CallDuration"]) == ("completed", "14400")
 
 
 async def test_a_document_that_redirects_for_ever_costs_a_tenth_of_a_second_each_time(world: World) -> None:
@@ -167,6 +176,17 @@ async def test_an_incoming_call_rings_answers_and_ends(world: World) -> None:
     assert (asked["CallStatus"], asked["Direction"]) == ("ringing", "inbound")
     assert world.told(call["sid"]) == [("in-progress", 0), ("completed", 1)]
     assert "SipResponseCode" not in world.last(call["sid"])  # absent on inbound (a capture)
+
+
+async def test_an_incoming_call_that_is_never_answered_is_given_up_after_four_hours(world: World) -> None:
+    noun = f"<Number>{NEVER}</Number>"
+    world.listener.documents["/in"] = f'<Response><Dial answerOnBridge="true" timeout="80000">{noun}</Dial></Response>'
+    call = await world.incoming(f"{world.listener.url}/in")
+    await world.advance(14399)
+    assert (await world.fetch(call["sid"]))["status"] == "ringing"
+    await world.advance(2)
+    assert world.statuses(call["sid"]) == ["canceled"]
+    assert [leg["status"] for leg in await world.children(call["sid"])] == ["canceled"]
 
 
 async def test_an_incoming_caller_hangs_up_as_the_far_end_of_that_number(world: World) -> None:

@@ -91,6 +91,7 @@ async def goes_on(world: World, sid: str) -> None:
         (b"To=%ff%fe&From=%00", 400),
         (bytes(range(256)), 400),
         (b"To=+12025550100&From=%2B15005550006&Twiml=%00", 400),
+        (b"To=%2B12025550100&From=%2B15005550006&Twiml=%3CResponse/%3E&CallToken=%00", 400),
         (json.dumps({"To": ANSWERS, "From": FROM}).encode(), 400),
         (b"To=" + b"+" * 60_000, 400),
         (b"", 400),

@@ -45,9 +45,9 @@ class TestCredentials:
 
     async def test_test_credentials_place_calls_without_callbacks_and_do_nothing_else(self) -> None:
         async with a_world(test_credentials=True) as world:
-            status, call = await create(world, StatusCallback=f"{world.sim.url}/nowhere")
+            status, call = await create(world, To=BUSY, StatusCallback=world.status)
             assert status == 201
-            await world.sim.advance_async(60)
+            await world.advance(60)
             assert world.sim.callbacks == ()
             for path in (".json", "/Calls.json", f"/Calls/{call['sid']}.json"):
                 status, body = await world.request("GET", f"{world.account}{path}")
@@ -127,6 +127,7 @@ class TestErrors:
             ({"Timeout": "soon"}, 20001),
             ({"Timeout": "0"}, 20001),
             ({"SendDigits": "call me"}, 20001),
+            ({"SendDigits": "1" * 33}, 20001),
             ({"MachineDetection": "Maybe"}, 20001),
             ({"Twiml": "<Response>"}, 12100),
             ({"Twiml": f"<Response>{' ' * 4000}</Response>"}, 12100),
@@ -192,6 +193,16 @@ class TestCreate:
             assert len(reply.headers["Twilio-Request-Id"]) == 34
             assert reply.headers["Twilio-Concurrent-Requests"] == "1"
 
+    async def test_requests_at_once_are_counted(self) -> None:
+        async with a_world(latency=0.3) as world:
+
+            async def counted() -> str:
+                url = f"{world.sim.url}{world.account}/Calls.json"
+                async with world.session.get(url, headers=world.headers) as reply:
+                    return reply.headers["Twilio-Concurrent-Requests"]
+
+            assert sorted(await asyncio.gather(*(counted() for _ in range(3)))) == ["1", "2", "3"]
+
     async def test_the_resource(self, world: World) -> None:
         _, body = await create(world)
         assert body["to_formatted"] == "(202) 555-0100"
@@ -204,6 +215,16 @@ class TestCreate:
         subresources = body["subresource_uris"]
         assert isinstance(subresources, dict)
         assert subresources["user_defined_messages"] == f"{world.account}/Calls/{body['sid']}/UserDefinedMessages.json"
+
+    async def test_it_tells_when_it_was_changed(self) -> None:
+        now = [datetime(2026, 1, 5, tzinfo=UTC)]
+        async with a_world(wall=lambda: now[0]) as world:
+            call = await world.place()
+            now[0] += timedelta(minutes=1)
+            await world.advance(5)
+            shown = await world.fetch(call["sid"])
+            made, changed = "Mon, 05 Jan 2026 00:00:00 +0000", "Mon, 05 Jan 2026 00:01:00 +0000"
+            assert (call["date_updated"], shown["date_created"], shown["date_updated"]) == (made, made, changed)
 
     @pytest.mark.skipif(not SHARED.exists(), reason="the samples are not beside this checkout")
     async def test_it_has_every_key_that_a_live_one_has(self, world: World) -> None:
@@ -258,6 +279,15 @@ class TestNotifications:
         _, rest = await world.request("GET", page["next_page_uri"])
         sids = [note["sid"] for each in (page, rest) for note in each["notifications"]]
         assert (len(page["notifications"]), len(set(sids)), rest["next_page_uri"]) == (50, 60, None)
+
+    async def test_no_document_notes_without_end(self, world: World) -> None:
+        world.listener.documents["/loop"] = f"<Response>{'<Record/>' * 60}<Redirect/></Response>"
+        call = await world.place(Url=f"{world.listener.url}/loop", TimeLimit=5)
+        await world.advance(10)
+        path = f"{world.account}/Calls/{call['sid']}/Notifications.json"
+        _, body = await world.request("GET", path, {"PageSize": "1000"})
+        assert len(world.listener.at("/loop")) * 60 > 1000
+        assert (len(body["notifications"]), body["next_page_uri"]) == (1000, None)
 
     async def test_of_an_unknown_call(self, world: World) -> None:
         status, body = await world.request("GET", f"{world.account}/Calls/CA0/Notifications.json")
@@ -329,6 +359,7 @@ class TestLists:
             assert await found("StartTime>", "2026-01-06") == late
             assert await found("StartTime>", "2026-01-05T23:59:58Z") == [*late, first["sid"]]
             assert await found("StartTime<", "2026-01-05T23:59:58Z") == []
+            assert await found("StartTime", "2026-01-06T00:59:58+01:00") == [first["sid"]]
             assert await found("EndTime>", "2026-01-06T00:00:03Z") == [second["sid"]]
             assert await found("EndTime<", "2026-01-06") == [first["sid"]]
             assert await found("EndTime", "2026-01-06") == [second["sid"]]
@@ -345,7 +376,10 @@ class TestLists:
         assert body["page_size"] == 1000
 
     async def test_pages_stay_put_while_calls_come_and_go(self, world: World) -> None:
-        made = [(await world.place(BUSY))["sid"] for _ in range(7)]
+        made = []
+        for _ in range(7):
+            made.append((await world.place(BUSY))["sid"])
+            await world.place(HANGS_UP)  # which the filter leaves out, on every page
         await world.advance(5)
         _, page = await world.request("GET", f"{world.account}/Calls.json", {"PageSize": "3", "To": BUSY})
         seen = [call["sid"] for call in page["calls"]]

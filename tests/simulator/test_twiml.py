@@ -78,6 +78,14 @@ async def test_the_request_for_twiml_carries_what_twilio_sends(world: World) -> 
     assert asked.headers["User-Agent"] == "TwilioProxy/1.1"
 
 
+async def test_of_a_number_elsewhere_no_country_is_told(world: World) -> None:
+    world.listener.documents["/doc"] = "<Response/>"
+    await world.place("+442079460000", Url=f"{world.listener.url}/doc")
+    await world.advance(3)
+    (asked,) = world.listener.at("/doc")
+    assert (asked.form["ToCountry"], asked.form["FromCountry"]) == ("", "US")
+
+
 async def test_every_request_for_twiml_has_a_token_of_its_own(world: World) -> None:
     world.listener.documents["/doc"] = "<Response><Redirect/></Response>"
     await world.place(Url=f"{world.listener.url}/doc")
@@ -221,7 +229,7 @@ class TestGather:
             await world.by_hand(sid, "digits", Digits=digits)
             await world.advance(1)
         (asked,) = world.listener.at("/got")
-        assert (asked.form["Digits"], asked.form["FinishedOnKey"]) == ("123", "#")
+        assert (asked.form["Digits"], asked.form["FinishedOnKey"], asked.form["msg"]) == ("123", "#", "Gather End")
 
     async def test_silence_falls_through_to_the_next_verb(self, world: World) -> None:
         world.listener.documents |= {"/got": "<Response/>", "/next": "<Response><Pause length='30'/></Response>"}

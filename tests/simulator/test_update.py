@@ -147,6 +147,32 @@ async def test_a_status_callback_with_url_is_where_the_rest_is_told(world: World
     assert "completed" not in world.statuses(call["sid"])
 
 
+async def test_a_status_callback_with_twiml_changes_nothing(world: World) -> None:
+    call = await a_call(world, "in-progress")
+    other = f"{world.listener.url}/status/other"
+    assert (await world.update(call["sid"], StatusCallback=other, **REDIRECT))[0] == 200
+    await world.advance(5)
+    assert (world.statuses(call["sid"])[-1], world.listener.at("/status/other")) == ("completed", [])
+
+
+@pytest.mark.parametrize("status", list(INTO))
+async def test_a_status_callback_alone_is_taken_until_the_call_has_ended(world: World, status: str) -> None:
+    call = await a_call(world, status)
+    answered, body = await world.update(call["sid"], StatusCallback=world.status)
+    assert (answered, body.get("code")) == (REFUSED if status in ENDED else (200, None))
+
+
+@pytest.mark.parametrize("asked", ["canceled", "completed"])
+@pytest.mark.parametrize(("status", "told"), [("queued", []), ("ringing", ["initiated", "ringing"])])
+async def test_whoever_was_not_answered_is_told_as_canceled(
+    world: World, asked: str, status: str, told: list[str]
+) -> None:
+    call = await a_call(world, status)
+    await world.update(call["sid"], Status=asked)
+    await world.advance(70)
+    assert world.statuses(call["sid"]) == [*told, "canceled"]
+
+
 async def test_a_time_limit_may_come_with_it(world: World) -> None:
     call = await a_call(world, "in-progress")
     await world.update(call["sid"], Twiml=PAUSE, TimeLimit="10")

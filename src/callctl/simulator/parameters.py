@@ -55,8 +55,6 @@ def of_event(leg: Leg, account_sid: str, event: str, *, sequence: int, at: datet
         form["Duration"] = str(math.ceil(seconds / 60))  # minutes, rounded up (CALL-a)
         if leg.direction != INBOUND:  # absent there (a capture)
             form["SipResponseCode"] = str(sip)
-    else:
-        form.pop("AnsweredBy", None)  # seen on the last one (a capture)
     return form
 
 
