@@ -226,6 +226,16 @@ class TestOptions:
             status, _ = await world.request("GET", f"{world.account}/Calls/{made[0]}.json")
             assert status == 404
 
+    async def test_deleted_calls_take_no_place_among_those_that_are_kept(self) -> None:
+        async with a_world(keep_finished=2) as world:
+            made = []
+            for _ in range(3):
+                made.append((await world.place(BUSY))["sid"])
+                await world.advance(5)
+                if len(made) == 2:
+                    await world.request("DELETE", f"{world.account}/Calls/{made[1]}.json")
+            assert [call["sid"] for call in await world.calls()] == [made[2], made[0]]
+
     async def test_records_are_bounded_too(self) -> None:
         async with a_world(keep_records=5) as world:
             for _ in range(6):

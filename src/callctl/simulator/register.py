@@ -1,6 +1,5 @@
 """The register: every call resource there is, as the API shows it, and what was noted of each."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -25,7 +24,7 @@ class Register:
         self._wall = wall
         self._chance = chance
         self._legs: dict[str, Leg] = {}
-        self._finished: deque[str] = deque()
+        self._finished: dict[str, None] = {}  # the SIDs of those that ended and were not deleted, the first first
         self._calls = 0
         self._ordinals = 0
 
@@ -96,15 +95,19 @@ class Register:
 
     def finish(self, leg: Leg) -> None:
         """Count a leg among those that have ended, of which the oldest are dropped."""
-        self._finished.append(leg.sid)
+        self._finished[leg.sid] = None
         while len(self._finished) > self._settings.keep_finished:
-            self._legs.pop(self._finished.popleft(), None)
+            self._forget(next(iter(self._finished)))
 
     def delete(self, leg: Leg) -> None:
         """Forget a call that has ended; raise ApiError for one that has not."""
         if not leg.is_final:
             raise ApiError(20009)
-        self._legs.pop(leg.sid, None)
+        self._forget(leg.sid)
+
+    def _forget(self, sid: str) -> None:
+        self._legs.pop(sid, None)
+        self._finished.pop(sid, None)
 
     def _key(self, parent: Leg | None) -> str:
         if parent is None:
