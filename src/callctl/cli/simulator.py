@@ -97,16 +97,22 @@ def simulator(
 ) -> None:
     """Simulate Twilio's live calls on this machine: no account, no charge, and no call is placed.
 
-    It runs TwiML, makes <Dial> legs, and sends signed status callbacks. What the far end does depends on whom you call:
+    It runs TwiML, makes <Dial> legs, and sends signed status callbacks. What the
+    far end does depends on whom you call, by number or by name, such as
+    sip:busy@example.com and client:busy:
 
-    +12025550100 answers after 2 s; …0101 after 20 s; …0102 is busy; …0103 never answers; …0104 fails with SIP 404;
-    …0105 answers and hangs up after 5 s; …0106 is a voicemail; …0107 answers and presses 1 at each <Gather>.
-    Any other number does as …0100.
+    +12025550100  answers    answers after 2 s, as any other number and name
+    …0101         late       answers after 20 s
+    …0102         busy       is busy
+    …0103         no-answer  never answers
+    …0104         not-found  fails with SIP 404
+    …0105         hangs-up   answers, and hangs up after 5 s
+    …0106         voicemail  is a machine, which answers after 4 s
+    …0107         digits     answers, and presses 1 at each <Gather>
 
-    By name: answers, late, busy, no-answer, not-found, hangs-up, voicemail, digits; as in sip:busy@example.com and
-    client:no-answer.
-
-    Readings: cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice, time-limit-alone.
+    Where Twilio's text leaves it open, --reading takes the other view:
+    cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice,
+    time-limit-alone.
     """
     import asyncio
 

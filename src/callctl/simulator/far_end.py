@@ -51,17 +51,6 @@ BY_NAME: Mapping[str, FarEnd] = {
 
 BY_NUMBER: Mapping[str, str] = {f"+1202555010{last}": name for last, name in enumerate(BY_NAME)}
 
-EXPLAINED: Mapping[str, str] = {
-    "answers": "answers after 2 s",
-    "late": "answers after 20 s",
-    "busy": "is busy",
-    "no-answer": "never answers",
-    "not-found": "fails with SIP 404",
-    "hangs-up": "answers and hangs up after 5 s",
-    "voicemail": "voicemail answers after 4 s",
-    "digits": "answers and presses 1 at each <Gather>",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Directory:
