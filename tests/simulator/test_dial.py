@@ -82,6 +82,7 @@ async def test_the_first_to_answer_wins_and_the_others_are_canceled(world: World
     children = await world.children(call["sid"])
     assert [child["status"] for child in children] == ["canceled", "in-progress", "busy"]
     assert [world.statuses(child["sid"])[2] for child in children] == ["canceled", "in-progress", "busy"]
+    assert [world.last(child["sid"]).get("SipResponseCode") for child in children] == ["487", None, "486"]
 
 
 async def test_a_sequence_rings_one_after_the_other(world: World) -> None:
@@ -381,6 +382,19 @@ async def test_both_legs_can_be_moved_on(world: World) -> None:
     await world.advance(10)
     assert (await world.fetch(child["sid"]))["status"] == "completed"
     assert (await world.fetch(call["sid"]))["status"] == "in-progress"
+
+
+@pytest.mark.parametrize("first", ["parent", "child"])
+async def test_both_legs_can_be_moved_at_once(world: World, first: str) -> None:
+    call = await dials(world, noun(world, ANSWERS), action="/after")
+    await world.advance(6)
+    (child,) = await world.children(call["sid"])
+    world.listener.documents["/new"] = "<Response><Pause length='60'/></Response>"
+    for leg in (call, child) if first == "parent" else (child, call):
+        assert (await world.update(leg["sid"], Url=f"{world.listener.url}/new"))[0] == 200
+    await world.advance(5)
+    assert {heard.form["CallSid"] for heard in world.listener.at("/new")} == {call["sid"], child["sid"]}
+    assert [world.statuses(leg["sid"])[-1] for leg in (call, child)] == ["in-progress", "in-progress"]
 
 
 async def test_an_ended_child_leaves_the_parent_to_the_action(world: World) -> None:

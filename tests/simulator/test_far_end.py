@@ -93,6 +93,14 @@ async def test_a_far_end_that_rejects() -> None:
         )
 
 
+async def test_a_far_end_that_fails_as_it_was_told() -> None:
+    async with a_world(far_end={ANSWERS: FarEnd("fails", sip_code=503)}) as world:
+        call = await world.place()
+        await world.advance(5)
+        last = world.last(call["sid"])
+        assert (last["CallStatus"], last["SipResponseCode"]) == ("failed", "503")
+
+
 class TestByHand:
     async def test_answer(self, world: World) -> None:
         call = await world.place(NEVER, Twiml="<Response><Pause length='3'/></Response>")

@@ -180,6 +180,15 @@ async def test_a_time_limit_may_come_with_it(world: World) -> None:
     assert (await world.fetch(call["sid"]))["duration"] == "10"
 
 
+@pytest.mark.parametrize("later", ["20", "7"])
+async def test_a_time_limit_takes_the_place_of_the_one_before(world: World, later: str) -> None:
+    call = await world.place(ANSWERS, Twiml=PAUSE, TimeLimit="10")
+    await world.advance(5)
+    await world.update(call["sid"], Twiml=PAUSE, TimeLimit=later)
+    await world.advance(30)
+    assert world.last(call["sid"])["CallDuration"] == later  # counted from the answer, not from the update
+
+
 async def test_a_time_limit_alone_is_taken_by_the_other_reading() -> None:
     async with a_world(readings=["time-limit-alone"]) as world:
         call = await a_call(world, "in-progress")

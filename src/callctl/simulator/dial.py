@@ -53,7 +53,6 @@ class DialSession:
         """The first to answer wins; the others are canceled."""
         self._winner = child
         self._ringing.remove(child)
-        self._waiting.clear()
         for other in tuple(self._ringing):
             other.end("canceled", sip=CANCELED)
 
@@ -135,8 +134,7 @@ class DialSession:
         strange = [event for event in target.callback_events if event not in EVENTS]
         if strange:
             self._parent.notify(INVALID_EVENTS, f"statusCallbackEvent: {strange[0]!r} is no event")
-        events = frozenset(target.callback_events) - frozenset(strange)
-        return Subscription(url, target.callback_method, events)
+        return Subscription(url, target.callback_method, frozenset(target.callback_events))
 
     def _connected(self, child: "Line", target: twiml.Target) -> None:
         self.child_answered(child)
