@@ -93,6 +93,16 @@ async def test_a_far_end_that_rejects() -> None:
         )
 
 
+@pytest.mark.parametrize("written", ["+12025550150", "+1 (202) 555-0150", "2025550150"])
+async def test_an_address_may_be_written_as_in_a_request(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "far.toml"
+    path.write_text(f'["{written}"]\noutcome = "busy"\n')
+    async with a_world(far_end=load_far_ends(path)) as world:
+        call = await world.place("+12025550150")
+        await world.advance(5)
+        assert world.statuses(call["sid"])[-1] == "busy"
+
+
 async def test_a_far_end_that_fails_as_it_was_told() -> None:
     async with a_world(far_end={ANSWERS: FarEnd("fails", sip_code=503)}) as world:
         call = await world.place()

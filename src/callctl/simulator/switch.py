@@ -13,6 +13,7 @@ from callctl.simulator.faults import Chance
 from callctl.simulator.line import CALL_SECONDS, DECLINED, TIMED_OUT, Line
 from callctl.simulator.models import INBOUND, OUTBOUND_API, OUTBOUND_DIAL, Leg, Source, Subscription
 from callctl.simulator.network import Network, Reply
+from callctl.simulator.numbers import normal
 from callctl.simulator.orders import Change, Order
 from callctl.simulator.register import Register
 from callctl.simulator.settings import Settings
@@ -38,7 +39,7 @@ class Switch:
         self._settings = settings
         self._clock = clock
         self._wall = wall
-        self._directory = Directory(settings.far_end)
+        self._directory = Directory({normal(address): far_end for address, far_end in settings.far_end.items()})
         self._lines: dict[str, Line] = {}
         self._next_dial = 0.0
         self.register = Register(settings, clock=clock, wall=wall, chance=chance)
