@@ -16,7 +16,10 @@ from simulator.world import (
     Heard,
     Json,
     World,
+    a_world,
 )
+
+from callctl.simulator import FarEnd
 
 
 def noun(world: World, address: str, kind: str = "Number", **attributes: str) -> str:
@@ -172,6 +175,12 @@ async def test_bare_text_is_a_number_and_the_caller_id_is_shown(world: World) ->
     assert (child["to"], child["from"], child["status"]) == (ANSWERS, "+12025550177", "in-progress")
 
 
+async def test_a_noun_wins_over_bare_text(world: World) -> None:
+    call = await dials(world, LATE + noun(world, ANSWERS))
+    await world.advance(6)
+    assert [leg["to"] for leg in await world.children(call["sid"])] == [ANSWERS]
+
+
 async def test_at_most_ten_are_rung(world: World) -> None:
     call = await dials(world, *[noun(world, NEVER)] * 12)
     await world.advance(4)
@@ -257,6 +266,15 @@ async def test_a_star_ends_nothing_by_itself(world: World) -> None:
     await world.by_hand(call["sid"], "digits", Digits="*")
     await world.advance(1)
     assert world.listener.at("/after") == []
+
+
+async def test_keys_that_a_gather_did_not_wait_for_end_no_dial() -> None:
+    async with a_world(far_end={LATE: FarEnd(digits="*", digits_after=6)}) as world:
+        gather = '<Gather timeout="1" finishOnKey=""/>'
+        dial = f'<Dial hangupOnStar="true">{noun(world, ANSWERS)}</Dial>'
+        call = await world.place(LATE, Twiml=f"<Response>{gather}{dial}</Response>")
+        await world.advance(20)
+        assert [leg["status"] for leg in await world.children(call["sid"])] == ["in-progress"]
 
 
 async def test_a_noun_may_ask_who_answers(world: World) -> None:

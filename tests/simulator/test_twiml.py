@@ -203,6 +203,16 @@ async def test_redirect_is_relative_or_absolute(world: World, target: str, metho
     assert [heard.method for heard in world.listener.at("/next")] == [method]
 
 
+async def test_the_fallback_is_for_every_document_of_the_call(world: World) -> None:
+    world.listener.documents["/spare"] = "<Response><Pause length='20'/></Response>"
+    document = "<Response><Gather numDigits='1' action='/gone'/></Response>"
+    sid = await run(world, document, to=DIGITS, FallbackUrl=f"{world.listener.url}/spare")
+    (asked,) = world.listener.at("/spare")
+    told = {"ErrorCode": "11200", "ErrorUrl": f"{world.listener.url}/gone", "Digits": "1"}
+    assert told.items() <= asked.form.items()
+    assert (await world.fetch(sid))["status"] == "in-progress"
+
+
 async def test_a_redirect_to_nowhere_fails_or_falls_back(world: World) -> None:
     call = await world.place(Twiml="<Response><Redirect>/next</Redirect></Response>")
     await world.advance(5)
@@ -255,6 +265,11 @@ class TestGather:
         await world.advance(10)
         assert [heard.form.get("Digits") for heard in world.listener.at("/doc")] == [None, "1"]
         assert (await world.fetch(call["sid"]))["status"] == "completed"
+
+    async def test_without_any_address_the_digits_go_nowhere(self, world: World) -> None:
+        call = await world.place(DIGITS, Twiml="<Response><Gather numDigits='1'/><Pause length='4'/></Response>")
+        await world.advance(10)
+        assert (await duration(world, call["sid"]), await world.notes(call["sid"])) == ("5", [])
 
     async def test_a_digit_cuts_the_prompt_short(self, world: World) -> None:
         world.listener.documents["/got"] = "<Response/>"
