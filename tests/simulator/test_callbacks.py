@@ -145,6 +145,7 @@ class TestOverrides:
         await world.place(BUSY, StatusCallback="http://127.0.0.1:1/#rp=5xx", StatusCallbackEvent=None)
         await world.advance(5)
         assert [fired.replies[0].attempts for fired in world.sim.callbacks] == [2, 5, 1]
+        assert {fired.replies[0].error for fired in world.sim.callbacks} == {"connection failed: Connection refused"}
 
     @pytest.mark.parametrize(("fragment", "attempts"), [("rt=100", 1), ("rt=100&rp=rt", 2), ("tt=150&rc=5&rp=all", 1)])
     async def test_a_slow_receiver(self, world: World, fragment: str, attempts: int) -> None:

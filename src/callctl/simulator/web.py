@@ -6,6 +6,7 @@ Nothing but loopback is contacted unless that was allowed, and no name but local
 import asyncio
 import base64
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -147,7 +148,7 @@ class Web:
                 kind = "ct" if isinstance(error, aiohttp.ConnectionTimeoutError) else "rt"
                 return Reply(None, error=str(error) or "timed out"), kind
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-                return Reply(None, error=f"connection failed: {error}"), "ct"
+                return Reply(None, error=f"connection failed: {_reason(error)}"), "ct"
             except (aiohttp.ClientError, ValueError, UnicodeError) as error:
                 return Reply(None, error=f"request failed: {error}"), ""
             if not location:
@@ -212,6 +213,12 @@ class Web:
 def _basic(user: str, password: str) -> str:
     pair = f"{unquote(user)}:{unquote(password)}"
     return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def _reason(error: Exception) -> str:
+    """Say why a connection failed; aiohttp's own words hold the address once more, and TLS settings."""
+    number = error.errno or 0 if isinstance(error, OSError) else 0  # below 0 it is name resolution's own
+    return os.strerror(number) if number > 0 else str(error)
 
 
 def _failure(status: int) -> str:
