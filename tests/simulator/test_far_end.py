@@ -54,6 +54,7 @@ def test_a_file_adds_and_overrides(tmp_path: Path) -> None:
     assert directory.find("sip:desk@example.com") == FarEnd(hang_up_after=1.5, digits="12#", digits_after=0)
     assert directory.find("client:desk") == FarEnd("fails", sip_code=503)
     assert directory.find("+12025550199") == FarEnd(voicemail=True)
+    assert directory.find("+12025550102") == directory.find("client:busy") == FarEnd("busy", after=1)
 
 
 @pytest.mark.parametrize(

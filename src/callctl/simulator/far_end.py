@@ -60,11 +60,11 @@ class Directory:
 
     def find(self, address: str) -> FarEnd:
         """Return what an address does: a number, `sip:name@host` or `client:name`; any other as …0100."""
-        for key in (address, _name(address), "default"):
+        for key in (address, _name(address)):
             if key in self.overrides:
                 return self.overrides[key]
         name = BY_NUMBER.get(_name(address), _name(address))
-        return BY_NAME.get(name, ANSWERS)
+        return BY_NAME.get(name) or self.overrides.get("default", ANSWERS)
 
 
 def _name(address: str) -> str:
