@@ -295,6 +295,7 @@ class TestFaults:
     async def test_drop(self) -> None:
         heard = await self.told(drop=0.3)
         assert 45 <= len(heard) <= 80  # of 90
+        assert not set(Counter(call for call, _, _ in heard).values()) <= {3}  # an event is lost, not a call
         assert await self.told(drop=1.0, calls=3) == []
 
     async def test_duplicate(self) -> None:
@@ -322,6 +323,13 @@ class TestFaults:
         by_call = [[order[status] for call, status, _ in heard if call == each] for each in range(12)]
         assert all(sorted(numbers) == [0, 1, 2] for numbers in by_call)  # none is lost
         assert any(numbers != [0, 1, 2] for numbers in by_call)
+
+    async def test_the_last_event_waits_for_nothing(self) -> None:
+        async with a_world(seed=7, faults=Faults(shuffle=True)) as world:
+            for _ in range(12):
+                await world.place(BUSY, StatusCallbackEvent=None)
+            await world.advance(1.5)
+            assert [heard.form["CallStatus"] for heard in world.listener.at("/status")] == ["busy"] * 12
 
     async def test_what_nothing_overtakes_is_sent_all_the_same(self) -> None:
         async with a_world(seed=7, faults=Faults(shuffle=True)) as world:
@@ -378,6 +386,29 @@ async def test_callbacks_that_hang_hold_up_no_document(monkeypatch: pytest.Monke
                 await asyncio.sleep(0.01)
                 replies = [reply for each in world.sim.callbacks for reply in each.replies]
         assert {reply.status for reply in replies} == {200}  # None would be one that was given up
+
+
+async def test_a_document_that_hangs_holds_up_no_other() -> None:
+    served_at_last = asyncio.Event()
+
+    async def hanging(_: web.Request) -> web.Response:
+        await served_at_last.wait()
+        return web.Response(text="<Response/>", content_type="text/xml")
+
+    def document(_: dict[str, str]) -> str:
+        served_at_last.set()
+        return "<Response/>"
+
+    async with a_world(manual_clock=False, speed=50) as world, served(hanging) as url:
+        world.listener.documents["/doc"] = document
+        hung = [(await world.place(ANSWERS, Url=url))["sid"] for _ in range(3)]
+        await world.place(ANSWERS, Url=f"{world.listener.url}/doc")
+        told: list[str] = []
+        async with asyncio.timeout(40):
+            while told.count("completed") < 3:
+                await asyncio.sleep(0.01)
+                told = [status for sid in hung for status in world.statuses(sid)]
+        assert [await world.notes(sid) for sid in hung] == [[], [], []]  # none was given up
 
 
 async def test_a_callback_does_not_hold_up_the_api(world: World) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from simulator.world import ANSWERS, BUSY, FAILS, HANGS_UP, NEVER, VOICEMAIL, World, a_world
+from simulator.world import ANSWERS, BUSY, DIGITS, FAILS, HANGS_UP, NEVER, VOICEMAIL, World, a_world
 
 from callctl.simulator import FarEnd, FarEndError, load_far_ends
 from callctl.simulator.far_end import BY_NUMBER, Directory
@@ -165,6 +165,15 @@ class TestByHand:
         status, body = await world.by_hand(call["sid"], deed, Digits="1")
         assert (status, body["code"]) == (400, 21220)
 
+    async def test_who_calls_can_not_be_made_to_answer(self, world: World) -> None:
+        world.listener.documents["/in"] = "<Response><Pause length='30'/></Response>"
+        call = await world.incoming(f"{world.listener.url}/in")
+        await world.advance(1)
+        status, body = await world.by_hand(call["sid"], "answer")
+        assert (status, body["code"]) == (400, 21220)
+        await world.advance(1)
+        assert (await world.fetch(call["sid"]))["status"] == "ringing"
+
     async def test_unknown_deeds_legs_and_digits(self, world: World) -> None:
         call = await world.place()
         await world.advance(5)
@@ -197,6 +206,13 @@ class TestByHand:
         del form[missing]
         status, body = await world.request("POST", "/simulator/calls", form)
         assert (status, body["code"]) == (400, code)
+
+    async def test_a_caller_answers_the_survey_with_one_digit(self, world: World) -> None:
+        call = await world.place(DIGITS, Url=f"{world.sim.url}/simulator/survey")
+        await world.advance(8)
+        asked = [each.form for each in world.sim.requests if each.path == "/simulator/survey"]
+        assert [form.get("Digits") for form in asked] == [None, ("1",)]
+        assert world.statuses(call["sid"])[-1] == "completed"
 
     async def test_the_survey_needs_no_credentials(self, world: World) -> None:
         async with world.session.post(f"{world.sim.url}/simulator/survey") as reply:
