@@ -59,10 +59,9 @@ async def test_a_body_that_never_ends_is_refused_and_holds_no_place(
 async def test_beyond_the_room_there_is_the_longest_silent_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "room", lambda: 4)
     async with a_world() as world:
-        call = await world.place(ANSWERS, Url=f"{world.listener.url}/doc")  # over a connection that is kept
-        async with connected(world, HEADER) as first, connected(world, b"") as second, connected(world, b""):
-            await world.advance(0)  # its connection has spoken last
-            await world.fetch(call["sid"])
+        call = await world.place(ANSWERS)  # over a connection that is kept
+        async with connected(world, b"") as first, connected(world, b"") as second, connected(world, b""):
+            await world.fetch(call["sid"])  # which makes it the one that spoke last
             async with connected(world, b""):
                 assert await asyncio.wait_for(first.read(), PATIENCE) == b""
                 await world.fetch(call["sid"])
