@@ -18,6 +18,11 @@ settings.register_profile("callctl", deadline=None)
 settings.load_profile("callctl")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that wait most, so that nobody waits for them alone in the end."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> Iterator[None]:
     """Let what is started here be interrupted, also where the tests themselves run in the background of a script."""

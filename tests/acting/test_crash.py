@@ -51,15 +51,18 @@ def prepare(stage: TurnedStage, what: str) -> Errand:
     survey = f"{stage.site.url}/survey"
     if what == "cancel in a Dial":
         parent = dial(stage, "no-answer")
+        stage.pause(5)
         child = stage.child_of_rest(parent)
         return Errand("cancel", child, child, str(stage.home), survey)
     if what == "after-dial":
         parent = dial(stage, "hangs-up")
+        stage.pause(15)
         child = stage.child_of_rest(parent)
-        stage.until_of_rest(child, "completed")
+        assert stage.gateway.fetch(child).status == "completed"
         return Errand(what, parent, child, str(stage.home), survey)
     sid = stage.place("+12025550103" if what == "cancel" else "+12025550100", callbacks=False)
-    stage.until_of_rest(sid, "ringing" if what == "cancel" else "in-progress")
+    stage.pause(5)
+    assert stage.gateway.fetch(sid).status == ("ringing" if what == "cancel" else "in-progress")
     return Errand(what, sid, sid, str(stage.home), survey)
 
 

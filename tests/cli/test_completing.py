@@ -63,8 +63,11 @@ def test_commands_and_options(home: Path) -> None:
 @pytest.mark.parametrize("command", ["show", "redirect", "hangup", "wait", "list --parent"])
 def test_sids_of_live_calls_that_are_known_here(known: Path, command: str) -> None:
     assert offered(f"callctl {command} CA", known, ACCOUNT) == [LIVE]
-    assert offered(f"callctl {command} @", known, ACCOUNT) == ["@last"]
-    assert offered(f"callctl {command} CA", known, {**ACCOUNT, "TWILIO_ACCOUNT_SID": "AC" + "1" * 32}) == []
+
+
+def test_the_last_call_is_offered_and_no_call_of_another_account(known: Path) -> None:
+    assert offered("callctl show @", known, ACCOUNT) == ["@last"]
+    assert offered("callctl show CA", known, {**ACCOUNT, "TWILIO_ACCOUNT_SID": "AC" + "1" * 32}) == []
 
 
 def test_the_settings_file_on_the_line_counts(known: Path) -> None:
@@ -77,7 +80,11 @@ def test_the_settings_file_on_the_line_counts(known: Path) -> None:
 def test_names_of_urls(home: Path, command: str) -> None:
     env = {"CALLCTL_URL_SURVEY": "https://example.com/survey", "CALLCTL_URL_AFTER_HOURS": "https://example.com/late"}
     assert offered(f"callctl {command} ", home, env) == ["after-hours", "survey"]
-    assert offered(f"callctl {command} s", home, env) == ["survey"]
+
+
+def test_what_was_begun_is_gone_on_with(home: Path) -> None:
+    env = {"CALLCTL_URL_SURVEY": "https://example.com/survey", "CALLCTL_URL_AFTER_HOURS": "https://example.com/late"}
+    assert offered("callctl redirect CAx --url s", home, env) == ["survey"]
 
 
 def test_names_of_events_also_after_a_comma(home: Path) -> None:

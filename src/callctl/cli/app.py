@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -56,9 +57,14 @@ def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
         return exits.INTERRUPTED
 
 
+@cache
+def _command_line() -> Any:
+    return typer.main.get_command(app)
+
+
 def _run(argv: Sequence[str], runtime: Runtime) -> int:
     try:
-        result = app(list(argv), prog_name="callctl", standalone_mode=False, obj=runtime)
+        result = _command_line()(list(argv), prog_name="callctl", standalone_mode=False, obj=runtime)
     except errors.CallctlError as error:
         if isinstance(error, OutputError):
             give_up_on(runtime.stdout)

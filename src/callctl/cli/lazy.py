@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -123,8 +124,9 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Load the command and let it read its arguments."""
-        return self._real().make_context(info_name, args, parent=parent, **extra)
+        return self._real.make_context(info_name, args, parent=parent, **extra)
 
+    @cached_property
     def _real(self) -> Any:
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         function = load(self._entry)
