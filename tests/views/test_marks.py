@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from datetime import timedelta
 
+import pytest
 from legs import PARENT, callback
 from telling import START
 
@@ -14,6 +16,7 @@ from callctl.calls import Call
 from callctl.events import MISSED, CallEvent
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, event_fields, short_line
+from callctl.views.rows import family_rows
 from callctl.views.view import View
 
 ANSWERED = callback(PARENT, "in-progress", second=3, sequence=2)
@@ -30,7 +33,7 @@ def test_a_late_one_is_marked_in_each_form() -> None:
             view.event(event, change)
     assert [json.loads(line)["late"] for line in out.getvalue().splitlines()] == [False, True]
     assert [line.split("\t")[7:] for line in lines.getvalue().splitlines()] == [["-"], ["late"]]
-    assert short_line(RINGING, is_late=True).endswith("+12025550100  late")
+    assert short_line(RINGING, is_late=True).endswith("◔ ringing  late  +12025550100")
 
 
 def test_marks_stand_side_by_side() -> None:
@@ -38,3 +41,17 @@ def test_marks_stand_side_by_side() -> None:
     assert event_fields(missed)[7:] == ("missed",)
     assert event_fields(replace(RINGING, verified=False), is_late=True)[7:] == ("late,unverified",)
     assert event_fields(ANSWERED)[7:] == ("-",)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 170])
+@pytest.mark.parametrize("later", [timedelta(seconds=30), timedelta(hours=1)], ids=["unfolded", "folded"])
+def test_a_row_keeps_its_marks_where_its_ends_have_no_room(width: int, later: timedelta) -> None:
+    far = "sip:somebody-with-a-long-name@a-long-name.example.com"
+    board = Board()
+    for second, status in enumerate(("ringing", "busy")):
+        told = callback(PARENT, status, second=second, sequence=second, to=far, From=far, SipResponseCode="486")
+        board.apply(replace(told, verified=False))
+    (row,) = family_rows(board.snapshot().families[0], now=START + later, width=width)
+    for line in row.lines:
+        line.truncate(width)
+    assert "(unverified)" in row.lines[0].plain

@@ -43,11 +43,11 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 
 
 def short_line(event: CallEvent, *, is_late: bool = False) -> str:
-    """Return one event for the foot of the live table: local time, SID, status, destination, marks."""
+    """Return one event for the foot of the live table: local time, SID, status, marks, destination."""
     moment = event.moment.astimezone()
     told = event.kind if event.kind == TWIML_REQUEST else event.status
-    shown = (f"{moment:%H:%M:%S}", event.call_sid, f"{glyph(event.status)} {told}", event.to)
-    return "  ".join((*shown, *marks(event, is_late=is_late)))
+    shown = (f"{moment:%H:%M:%S}", event.call_sid, f"{glyph(event.status)} {told}")
+    return "  ".join((*shown, *marks(event, is_late=is_late), event.to))  # in a narrow window the end is cut
 
 
 def action_line(action: ActionEvent) -> str:

@@ -54,18 +54,19 @@ def columns(*, width: int) -> Text:
 def family_rows(family: Family, *, now: datetime, width: int) -> Iterator[Row]:
     """Yield a family's rows: its legs, the parent first, or one row if all ended a while ago."""
     if not family.is_live and now - family.last_event_at > UNFOLDED:
-        yield _folded(family)
+        yield _folded(family, width=width)
         return
     for leg in family.legs:
-        yield Row(_wide(leg, now=now, width=width) if width >= WIDE else _narrow(leg, now=now))
+        yield Row((_wide if width >= WIDE else _narrow)(leg, now=now, width=width))
 
 
-def _folded(family: Family) -> Row:
+def _folded(family: Family, *, width: int) -> Row:
     leg = family.parent or family.children[0]
     line = text(f" {glyph(leg.status)} {printable(leg.call_sid)} {printable(leg.status)}", "dim")
     others = len(family.legs) - 1
     line.append(f" +{others}" if others else "")  # as many child legs
-    line.append(f"  {_ends(leg)}{_facts(leg)}")
+    line.append("  ")
+    _append_ends(line, leg, _ends(leg), width=width)
     return Row([line], legs=len(family.legs))
 
 
@@ -81,17 +82,18 @@ def _wide(leg: Leg, *, now: datetime, width: int) -> list[Text]:
     if width >= WIDEST:
         direction = printable(leg.direction).ljust(DIRECTION_WIDTH)
         line.append(f" {_ring_time(leg, now=now):>5}  {_talk_time(leg, now=now):>5}  {direction}")
-    line.append(f"  {_ends(leg)}{_facts(leg)}")
+    line.append("  ")
+    _append_ends(line, leg, _ends(leg), width=width)
     return [line]
 
 
-def _narrow(leg: Leg, *, now: datetime) -> list[Text]:
+def _narrow(leg: Leg, *, now: datetime, width: int) -> list[Text]:
     branch = _branch(leg)
     first = text(f" {branch}")
     status = f"{glyph(leg.status)} {printable(leg.status)} {_elapsed(leg, now=now)}"
     first.append(status, style=style(leg.status))
     first.pad_right(max(1, ENDS_AT - first.cell_len))
-    first.append((f"→ {printable(leg.to)}" if branch else _ends(leg)) + _facts(leg))
+    _append_ends(first, leg, f"→ {printable(leg.to)}" if branch else _ends(leg), width=width)
     of = f" of {printable(leg.parent_call_sid)}" if leg.parent_call_sid else ""
     return [first, text(f"   {printable(leg.call_sid)}{of}")]
 
@@ -100,8 +102,21 @@ def _ends(leg: Leg) -> str:
     return f"{printable(leg.from_)} → {printable(leg.to)}"
 
 
-def _facts(leg: Leg) -> str:
-    """Return how a leg ended, who answered, and what is not as usual about who told of it."""
+def _append_ends(line: Text, leg: Leg, ends: str, *, width: int) -> None:
+    """Append who talks to whom and the facts; where not all has room, what is not as usual comes first."""
+    facts, unusual = _facts(leg), _unusual(leg)
+    whole = f"{ends}{_in_brackets([*facts, *unusual])}"
+    if unusual and line.cell_len + text(whole).cell_len > width:
+        whole = f"{_in_brackets(unusual).strip()} {ends}{_in_brackets(facts)}"
+    line.append(whole)
+
+
+def _in_brackets(facts: list[str]) -> str:
+    return f"  ({', '.join(facts)})" if facts else ""
+
+
+def _facts(leg: Leg) -> list[str]:
+    """Return how a leg ended and who answered."""
     facts = []
     if leg.is_final and leg.duration:
         facts.append(clock(leg.duration))
@@ -109,11 +124,13 @@ def _facts(leg: Leg) -> str:
         facts.append(f"SIP {printable(leg.sip_response_code or '')}")
     if leg.answered_by:
         facts.append(printable(leg.answered_by))
-    if leg.source != CALLBACK:
-        facts.append(leg.source)
-    if not leg.verified:
-        facts.append("unverified")
-    return f"  ({', '.join(facts)})" if facts else ""
+    return facts
+
+
+def _unusual(leg: Leg) -> list[str]:
+    """Return what is not as usual about who told of a leg."""
+    told = {leg.source: leg.source != CALLBACK, "unverified": not leg.verified}
+    return [mark for mark, is_so in told.items() if is_so]
 
 
 def _elapsed(leg: Leg, *, now: datetime) -> str:
