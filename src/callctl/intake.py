@@ -65,6 +65,7 @@ class BoundedServer(web.Server):
         self._waiting: dict[Any, asyncio.TimerHandle] = {}  # until the first request: connection and its time limit
         self._open: set[Any] = set()
         self._quiet: dict[Any, None] = {}  # connections that are not being answered, the longest quiet first
+        self._sending: dict[Any, web.BaseRequest] = {}  # connections whose request is not whole yet
         super().__init__(
             self._first_cut,
             keepalive_timeout=limits.idle_seconds,
@@ -102,6 +103,11 @@ class BoundedServer(web.Server):
             longest.transport.abort()
         return True
 
+    def _sent(self, handler: object, request: object) -> None:
+        """Take note that a request is whole; one that was answered before that is no longer waited for."""
+        if self._sending.get(handler) is request:
+            self._quiet.pop(handler, None)
+
     def _heard(self, handler: object) -> None:
         timer = self._waiting.pop(handler, None)
         if timer is not None:
@@ -114,10 +120,12 @@ class BoundedServer(web.Server):
         self._quiet.pop(handler, None)
         if handler in self._open and not request.content.is_eof():
             self._quiet[handler] = None
-            request.content.on_eof(lambda: self._quiet.pop(handler, None))
+            self._sending[handler] = request
+            request.content.on_eof(lambda: self._sent(handler, request))
         try:
             return await self._answer(request)
         finally:
+            self._sending.pop(handler, None)
             if handler in self._open:
                 self._quiet[handler] = None
 

@@ -278,6 +278,20 @@ async def test_clients_that_never_finish_their_body_give_way_to_others(
         writer.close()
 
 
+async def test_who_finishes_a_body_after_its_answer_gives_way_too(start: Start) -> None:
+    listener = await start(limits=Limits(connections=3))
+    late = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+    for reader, writer in late:
+        writer.write(b"POST /elsewhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+        writer.write(b"x")
+        await writer.drain()
+    for _ in range(3):
+        assert (await raw(listener, LAST_HEALTH)).startswith(b"HTTP/1.1 200 ")
+    for _, writer in late:
+        writer.close()
+
+
 async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -> None:
     begun, go_on = asyncio.Semaphore(0), asyncio.Event()
 
