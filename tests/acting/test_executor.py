@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from telling import WORLD, moment, sid
 
-from callctl.actions import DECLINED, DONE, LATE, REFUSED, UNKNOWN, ActionEvent
+from callctl.actions import DECLINED, DONE, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls import Call
 from callctl.errors import (
     ApiError,
@@ -27,7 +27,7 @@ from callctl.gateway import CallQuery, RedirectRequest
 from callctl.operations.acting.executor import LEASE, Executor
 from callctl.operations.acting.needs import Claims, Held
 from callctl.operations.acting.rehearsal import Rehearsal
-from callctl.policies import Action, Deed, Hangup, Limit, Redirect, Rule, When
+from callctl.policies import Action, Cancel, Deed, Hangup, Limit, Redirect, Rule, When
 from callctl.policies.flags import after_dial
 from callctl.store import OpenClaim
 from callctl.store.claims import SqliteClaims
@@ -203,6 +203,32 @@ def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: SqliteClaims
     assert (event.result, event.code) == (LATE, "21220")
     assert "the call got there first" in event.outcome
     assert not event.may_have_changed_it
+
+
+IN_DIAL = WrongCallStateError("Call is not in a state for this", status=400, code="21220")
+
+
+@pytest.mark.parametrize(
+    ("deed", "result", "sent"),
+    [(Cancel(), NOT_ENDED, ["cancel"]), (Cancel(cut_answered=True), DONE, ["cancel", "hangup"])],
+    ids=["left alone", "cut"],
+)
+def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
+    claims: SqliteClaims, deed: Cancel, result: str, sent: list[str]
+) -> None:
+    """A leg that rings inside Dial may be refused for one that was answered: Twilio counts it as in progress."""
+    door = Script([IN_DIAL], status="ringing")
+    event = executor(door, claims, pauses=[]).perform(action(deed))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, door.sent) == (result, sent)
+
+
+@pytest.mark.parametrize("status", ["in-progress", "busy", "completed"])
+def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteClaims, status: str) -> None:
+    door = Script([IN_DIAL], status=status)
+    event = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.code, door.sent) == (LATE, "21220", ["cancel"])
 
 
 def test_a_refusal_is_told_with_its_code(claims: SqliteClaims) -> None:

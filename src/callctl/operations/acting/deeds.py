@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from callctl.actions import DONE, NOT_ENDED
 from callctl.calls import Call, CallStatus
+from callctl.errors import WrongCallStateError
 from callctl.gateway import RedirectRequest
 from callctl.operations.acting.needs import Door, Found, too_late
 from callctl.policies import Cancel, Deed, Hangup, Limit, Redirect
@@ -42,7 +43,13 @@ def _told(call: Call, words: str) -> Found:
 
 
 def _cancel(door: Door, sid: str, deed: Cancel, *, sleep: Sleep) -> Found:
-    call = door.cancel(sid)
+    try:
+        call = door.cancel(sid)
+    except WrongCallStateError:
+        # It got there first; or it rings inside <Dial>, where Twilio's text has it count as in-progress.
+        call = door.fetch(sid)
+        if call.is_final or call.status == CallStatus.IN_PROGRESS:
+            raise
     for pause in READ_BACK:
         if call.is_final or call.status == CallStatus.IN_PROGRESS:
             break
