@@ -71,12 +71,35 @@ def test_a_leg_gone_from_the_list_is_fetched_and_its_end_was_missed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "found"), [(timedelta(seconds=11), 1), (timedelta(seconds=9), 0), (timedelta(seconds=-9), 0)], ids=str
+    ("ended", "found"), [(timedelta(seconds=6), 1), (timedelta(seconds=4), 0), (timedelta(seconds=-4), 0)], ids=str
 )
 def test_the_callback_of_an_end_gets_its_time_too(ended: timedelta, found: int) -> None:
     board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
     rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER - ended)})
-    assert len(list(poller(rest).round(board.snapshot()))) == found
+    asking = poller(rest)
+    assert len(list(asking.round(board.snapshot()))) == found
+    assert asking.left_open == (not found)  # it is to be asked again soon
+
+
+def test_the_end_of_a_call_that_sends_no_callbacks_is_found_at_once() -> None:
+    board = board_of([])
+    rest = Rest({PARENT: Call(PARENT, "ringing")}, [PARENT])
+    for event in poller(rest, now=START).round(board.snapshot()):
+        board.apply(event)
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER)})
+    assert [event.kind for event in poller(rest).round(board.snapshot())] == [MISSED]
+
+
+def test_a_leg_that_is_gone_right_after_a_callback_is_to_be_asked_for_soon() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=START + timedelta(seconds=1))})
+    asking = poller(rest, now=START + timedelta(seconds=4))
+    assert list(asking.round(board.snapshot())) == []
+    assert asking.left_open
+    assert rest.fetched == []
+    later = poller(rest, now=START + timedelta(seconds=11))
+    assert [event.kind for event in later.round(board.snapshot())] == [MISSED]
+    assert not later.left_open
 
 
 def test_an_end_by_a_clock_that_is_far_from_ours_is_found() -> None:

@@ -1,13 +1,16 @@
-"""Events that come faster than they are shown: frames are drawn all the same."""
+"""Events that come faster than they are shown, and some that nobody foresaw: frames are drawn all the same."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 from legs import callback
 from reaching import LIMIT, Notes
 
-from callctl.board import Change
+from callctl.actions import ActionEvent
+from callctl.board import Board, Change, Snapshot
 from callctl.events import CallEvent
 from callctl.session.picture import AT_ONCE, Picture
 from callctl.views.header import Header
@@ -44,3 +47,60 @@ async def test_a_storm_is_drawn_while_it_lasts() -> None:
         await running
     assert view.snapshot is not None
     assert view.snapshot.live < len(view.events) + 2 * AT_ONCE
+
+
+class Broken(Board):
+    """A board that can't take in the events of one call."""
+
+    def apply(self, event: CallEvent) -> Change | None:
+        if event.call_sid == "CA" + "1" * 32:
+            raise ZeroDivisionError("1/0")
+        return super().apply(event)
+
+
+async def test_an_event_that_the_board_cannot_take_hides_no_other() -> None:
+    picture, view = Picture(header=lambda: HEADER), Notes()
+    picture.board = Broken()
+    for number in (1, 2):
+        picture.event(callback("CA" + str(number) * 32, "ringing", second=1, sequence=0))
+    running = asyncio.create_task(picture.run(view))
+    async with asyncio.timeout(LIMIT):
+        await view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live == 1 and bool(seen.troubles))
+        picture.stop()
+        await running
+    assert view.troubles == [f"can't put an event of CA{'1' * 32} on the board: ZeroDivisionError: 1/0"]
+
+
+class Rules:
+    """Rules that fail with each look."""
+
+    in_words = "1 rule"
+    is_stopped = False
+
+    def recall(self, change: Change) -> None:
+        raise AssertionError(change)
+
+    def begin(self, _snapshot: Snapshot, /) -> None:
+        self.looks = 0
+
+    def look(self, _changes: Sequence[Change], _snapshot: Snapshot, /) -> None:
+        self.looks += 1
+        raise ZeroDivisionError("1/0")
+
+    def news(self) -> list[ActionEvent | str]:
+        return []
+
+
+async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> None:
+    rules: Any = Rules()
+    picture, view = Picture(header=lambda: HEADER, rules=rules), Notes()
+    running = asyncio.create_task(picture.run(view))
+    async with asyncio.timeout(LIMIT):
+        await view.until(lambda seen: seen.snapshot is not None)
+        for number in range(3):
+            picture.event(callback(f"CA{number:032}", "ringing", second=1, sequence=0))
+            await view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live > number)  # noqa: B023
+        picture.stop()
+        await running
+    assert rules.looks >= 3
+    assert view.troubles == ["the rules could not look at what came: ZeroDivisionError: 1/0"]

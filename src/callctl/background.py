@@ -53,6 +53,14 @@ async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def until_it_fails(work: Coroutine[Any, Any, None], *, what: str, trouble: Callable[[str], None]) -> None:
+    """Do some work beside everything else; what nobody foresaw is told, and ends this work alone."""
+    try:
+        await work
+    except Exception as error:
+        trouble(f"{what} has stopped, restart the watch: {type(error).__name__}: {error}")
+
+
 class AfterTurn(Generic[*Ts]):
     """Calls a function for each thing put here, once the event loop's present turn is over: one wake-up for all."""
 

@@ -15,10 +15,12 @@ from typing import Protocol
 from callctl.board import Leg, Snapshot
 from callctl.calls import Call
 from callctl.errors import NotFoundError
-from callctl.events import MISSED, POLLED, CallEvent, rank_of
+from callctl.events import CALLBACK, MISSED, POLLED, CallEvent, rank_of
 
 # A callback that is on its way tells more than a poll; only what is older than this is worth a poll's word.
 SETTLED = timedelta(seconds=10)
+# How long ago a call must have ended, for its callback to count as lost. Rules act on what is younger than 15 s.
+ARRIVED = timedelta(seconds=5)
 # One round asks for at most so many legs one by one; the others wait for the next.
 FETCHES = 20
 
@@ -46,6 +48,7 @@ class Poller:
         self._world = world
         self._now = now
         self._gone: set[str] = set()  # legs that REST knows nothing of: asking again would tell nothing
+        self.left_open = False  # whether the last round left something to the callbacks that may be on their way
 
     def round(self, snapshot: Snapshot) -> Iterator[CallEvent]:
         """Yield what REST knows and the board does not: 3 requests for the lists and one for each leg gone from them.
@@ -54,6 +57,7 @@ class Poller:
             CallctlError: The API could not be asked.
         """
         listed = set()
+        self.left_open = False
         for call in self._source.live():
             listed.add(call.sid)
             leg = snapshot.leg(call.sid)
@@ -65,11 +69,9 @@ class Poller:
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
         now = self._now()
         legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)
-        suspects = [
-            leg
-            for leg in legs
-            if leg.call_sid not in listed and leg.call_sid not in self._gone and now - leg.last_event_at > SETTLED
-        ]
+        unlisted = [leg for leg in legs if leg.call_sid not in listed and leg.call_sid not in self._gone]
+        suspects = [leg for leg in unlisted if now - leg.last_event_at > SETTLED]
+        self.left_open = len(suspects) < len(unlisted)
         return sorted(suspects, key=lambda leg: leg.last_event_at)[:FETCHES]
 
     def _end_of(self, leg: Leg) -> Iterator[CallEvent]:
@@ -78,12 +80,16 @@ class Poller:
         except NotFoundError:
             self._gone.add(leg.call_sid)
             return
-        if call.is_final and not self._is_fresh(call):
+        if not call.is_final:
+            return
+        if leg.source == CALLBACK and self._has_just_ended(call):
+            self.left_open = True  # the callback of that may still be on its way
+        else:
             yield self._event(call, kind=MISSED)
 
-    def _is_fresh(self, call: Call) -> bool:
-        """Whether the callback of a call's end may still be on its way. A clock that is wrong hides no end."""
-        return call.end_time is not None and abs(self._now() - call.end_time) < SETTLED
+    def _has_just_ended(self, call: Call) -> bool:
+        # A clock that is wrong hides no end.
+        return call.end_time is not None and abs(self._now() - call.end_time) < ARRIVED
 
     def _event(self, call: Call, *, kind: str) -> CallEvent:
         return CallEvent.from_call(call, received_at=self._now(), world=self._world, kind=kind)

@@ -12,6 +12,7 @@ from legs import board_of, callback
 from reaching import LIMIT
 from telling import START
 
+from callctl.background import until_it_fails
 from callctl.board import Snapshot
 from callctl.calls import Call
 from callctl.errors import NetworkError
@@ -152,3 +153,23 @@ async def test_what_a_callback_told_while_rest_was_asked_is_no_news(silence: Sil
         silence.now += timedelta(hours=1)
         await silence.until(lambda: silence.rest.asked == 2)  # what the first look found has been dealt with
         assert silence.kept == []
+
+
+async def test_what_a_callback_may_still_tell_is_asked_again_soon(
+    silence: Silence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.session.comparing.SOON", 0.01)
+    silence.now = START + timedelta(seconds=4)
+    gone = "CA" + "1" * 32
+    silence.snapshot = board_of([callback(gone, "ringing", second=0, sequence=0)]).snapshot()
+    async with silence.running():
+        await silence.until(lambda: silence.rest.asked >= 3)
+
+
+async def test_what_nobody_foresaw_is_told_and_ends_this_alone() -> None:
+    async def fails() -> None:
+        raise ZeroDivisionError("1/0")
+
+    told: list[str] = []
+    await until_it_fails(fails(), what="comparing with REST", trouble=told.append)
+    assert told == ["comparing with REST has stopped, restart the watch: ZeroDivisionError: 1/0"]

@@ -1,4 +1,4 @@
-"""Asking REST what no callback told: on start, every 30 s, and at once after a silence."""
+"""Asking REST what no callback told: on start, every 30 s, at once after a silence, soon where it is not clear yet."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from callctl.poller import Poller, is_news
 
 # Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
 INTERVAL = 30.0
+# The same after a look that left something to the callbacks that may be on their way.
+SOON = 5.0
 # Seconds between two looks whether there was a silence, and how far the clock must jump between two of them.
 TICK = 1.0
 SLEPT = timedelta(seconds=5)
@@ -63,7 +65,7 @@ class Comparing:
                 if error.message not in told:
                     told.add(error.message)
                     self._trouble(f"can't compare with REST: {error.message}")
-            await self._pause()
+            await self._pause(SOON if self._poller.left_open else INTERVAL)
 
     def _round(self) -> Callable[[], list[CallEvent]]:
         snapshot = self._snapshot()
@@ -73,10 +75,10 @@ class Comparing:
         sid = event.call_sid
         return not self._is_pending(sid) and is_news(event.status, self._snapshot().leg(sid))
 
-    async def _pause(self) -> None:
-        """Return after the interval, or once a silence is over."""
+    async def _pause(self, seconds: float) -> None:
+        """Return after a while, or once a silence is over."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + INTERVAL
+        end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
             before, was_deaf = self._now(), self._way.deaf is not None
             await asyncio.sleep(min(TICK, left))

@@ -83,6 +83,7 @@ class Picture:
         self._wake = asyncio.Event()
         self._stopping = False
         self._drawn: Header | None = None
+        self._rules_failed = False
         self._pause = SHORTEST_FRAME
         self._known: Iterator[CallEvent] = iter(())
         self.is_whole = asyncio.Event()
@@ -148,7 +149,7 @@ class Picture:
         count = 0
         while page := await self._page(view):
             for event in page:
-                change = self.board.apply(event)
+                change = self._put_on_board(event)
                 if change is not None and self._rules is not None:
                     self._rules.recall(change)
                 count += 1
@@ -197,14 +198,30 @@ class Picture:
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)  # callbacks are answered meanwhile
             event = self._queue.popleft()
-            change = self.board.apply(event)
+            change = self._put_on_board(event)
             view.event(event, change)
             if change is not None:
                 changes.append(change)
-        if self._rules is not None:
-            self._rules.look(changes, self.board.snapshot())
+        self._let_rules_look(changes)
         if news or self._is_aging() or self._header() != self._drawn or view.is_stale():
             self._draw(view)
+
+    def _put_on_board(self, event: CallEvent) -> Change | None:
+        try:
+            return self.board.apply(event)
+        except Exception as error:  # what nobody foresaw in one event must not hide all others
+            self.trouble(f"can't put an event of {event.call_sid} on the board: {type(error).__name__}: {error}")
+            return None
+
+    def _let_rules_look(self, changes: Sequence[Change]) -> None:
+        if self._rules is None:
+            return
+        try:
+            self._rules.look(changes, self.board.snapshot())
+        except Exception as error:
+            if not self._rules_failed:  # else it would be said with each frame
+                self.trouble(f"the rules could not look at what came: {type(error).__name__}: {error}")
+            self._rules_failed = True
 
     def _tell_view(self, view: View) -> None:
         while self._told:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
+from callctl.background import until_it_fails
 from callctl.events import CallEvent
 from callctl.listener import Listener
 from callctl.poller import Poller, Source
@@ -67,8 +68,14 @@ class Upkeep:
     async def run(self) -> None:
         """Do all this until cancelled."""
         await self._picture.is_whole.wait()
-        works = (self._comparing, self._silent_calls, self._retention)
-        await asyncio.gather(*(work.run() for work in works if work is not None))
+        works = {
+            "comparing with REST": self._comparing,
+            "looking for silent calls": self._silent_calls,
+            "deleting what is old": self._retention,
+        }
+        trouble = self._picture.trouble
+        begun = (until_it_fails(work.run(), what=what, trouble=trouble) for what, work in works.items() if work)
+        await asyncio.gather(*begun)
 
     def end(self) -> None:
         """Delete what the run has told, if nothing is to be kept beyond it.

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from callctl import __version__, presence
-from callctl.background import alongside
+from callctl.background import alongside, until_it_fails
 from callctl.board import Snapshot
 from callctl.errors import PortTakenError
 from callctl.events import CallEvent
@@ -195,7 +195,10 @@ class Session:
             StoreError: The store can't be read.
         """
         self._view = view
-        async with alongside(*(part.run() for part in (self._upkeep, self._reach) if part is not None)):
+        parts = {"the watch's upkeep": self._upkeep, "the self-test": self._reach}
+        trouble = self._picture.trouble
+        begun = (until_it_fails(part.run(), what=what, trouble=trouble) for what, part in parts.items() if part)
+        async with alongside(*begun):
             await self._picture.run(view)
 
     def stop(self) -> None:
