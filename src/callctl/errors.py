@@ -55,7 +55,7 @@ class NotEndedError(CallctlError):
 
 
 class NotInProgressError(CallctlError):
-    """The call is not in progress, and only one that is can be redirected; nothing was sent to find that out."""
+    """A dry run found that the call can't be redirected now, since it is not in progress."""
 
 
 class ConditionNotMetError(CallctlError):

@@ -99,3 +99,4 @@ def test_no_call_that_was_answered_is_ended_by_many_threads_at_once(tmp_path: Pa
         stage.until(lambda: all(stage.status(sid) in ("in-progress", "canceled") for sid in sids))
         stage.settle(1.0)
         check(stage, sids)
+        assert stage.events

@@ -94,11 +94,13 @@ def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(
     store.remember_placed(sid(1), at=moment(0))
     store.remember_placed(sid(2), at=moment(9))
     claims.claim(CLAIM, now=moment(0), until=LEASE)
+    store.intend([sid(4)], until=moment(4))
     assert [claims.was_placed(sid(number)) for number in (1, 2, 3)] == [True, True, False]
     store.delete_older_than(moment(5))
     assert not claims.was_placed(sid(1))
     assert claims.was_placed(sid(2))
     assert claims.claimed() == set()
+    assert not claims.is_about_to_change(sid(4), now=moment(0))  # its command was killed
 
 
 def test_what_other_rules_are_changing_is_told_until_the_answer_is_recorded(claims: SqliteClaims) -> None:

@@ -139,10 +139,10 @@ class SqliteStore:
             rows = connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
             connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
             connection.executemany("DELETE FROM calls WHERE id = ?", rows)
-            for table in ("actions", "claims", "placed_calls"):
+            for column in ("actions WHERE at", "claims WHERE at", "placed_calls WHERE at", "intents WHERE until"):
                 connection.execute(
-                    f"DELETE FROM {table} WHERE world = ? AND at < ?",
-                    (self._world, microseconds(moment)),
+                    f"DELETE FROM {column} < ? AND world = ?",
+                    (microseconds(moment), self._world),
                 )
         return len(rows)
 
