@@ -6,6 +6,7 @@ import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import commands
 import pytest
@@ -14,7 +15,7 @@ import readme
 from callctl import actions, rules
 from callctl.calls import EVENT_NAMES, CallStatus, Direction
 from callctl.cli.lazy import CATALOGUE, LazyCommand
-from callctl.cli.rules_options import Asked
+from callctl.cli.rules_options import Asked, read_rules
 from callctl.policies import Cancel, On, brake, engine, flags
 from callctl.settings import NamedUrl, Settings
 from callctl.twiml import check
@@ -96,3 +97,16 @@ def test_the_numbers_are_those_of_the_program() -> None:
     assert (flags.LIMIT_LEAD.total_seconds(), flags.LIMIT_GRACE.total_seconds()) == (30, 4)
     assert "Thirty seconds before the end" in PAGE
     assert "Four seconds after the end" in PAGE
+
+
+def test_how_long_another_leg_is_waited_for_can_be_chosen(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(
+        '[rule.mine]\nwhen = { status = "completed" }\nleg = "child"\non = "parent"\nthen = { redirect = "survey" }\n'
+        '[rule.other]\nwhen = "ringing"\nthen = "cancel"\n'
+    )
+    asked: dict[str, Any] = {"after_dial": "survey", "rules": Path("rules.toml")}
+    for settle, seconds in ((None, 1.0), ("0s", 0.0), ("2500ms", 2.5)):
+        chosen = read_rules(SETTINGS, Asked(**asked, settle=settle), cwd=tmp_path)
+        waits = {rule.name: rule.settle.total_seconds() for rule in chosen}
+        assert waits == {"after-dial": seconds, "mine": seconds, "other": 0.0}
+    assert (flags.SETTLE.total_seconds(), "within a second (`--settle`)" in PAGE) == (1.0, True)

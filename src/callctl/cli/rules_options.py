@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -51,6 +51,16 @@ MaxDuration: TypeAlias = Annotated[
         metavar="DURATION",
         help="Without callctl: TimeLimit on the call, <Dial timeLimit>. End legs that last longer, by TimeLimit where "
         "Twilio takes it for a call in progress, else by hanging up.",
+        rich_help_panel=ACT,
+    ),
+]
+Settle: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--settle",
+        metavar="DURATION",
+        help="How long, after a leg that was dialled has ended, to wait for another one before its parent is "
+        "redirected (1s).",
         rich_help_panel=ACT,
     ),
 ]
@@ -101,6 +111,7 @@ class Asked:
 
     hangup_ringing_after: str | None = None
     after_dial: str | None = None
+    settle: str | None = None
     max_duration: str | None = None
     rules: Path | None = None
     dry_run: bool = False
@@ -126,6 +137,7 @@ class Asked:
             "--cut-answered": self.cut_answered,
             "--all-calls": self.all_calls,
             "--max-actions": self.max_actions is not None,
+            "--settle": self.settle is not None,
         }
         alone = [name for name, given in companions.items() if given]
         if alone and not self.acts:
@@ -164,7 +176,10 @@ def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
         rules += flags.max_duration(_positive(asked.max_duration, "--max-duration"))
     if asked.rules is not None:
         rules += load(cwd / asked.rules, resolve=resolve, cancel=cancel)
-    return rules
+    if asked.settle is None:
+        return rules
+    settle = timedelta(seconds=read_duration(asked.settle, option="--settle"))
+    return [replace(rule, settle=settle) if rule.follows_dial else rule for rule in rules]
 
 
 def _names(rules: Sequence[Rule]) -> list[str]:

@@ -126,6 +126,7 @@ def watch(
     dry_run: rules_options.DryRun = False,
     cut_answered: rules_options.CutAnswered = False,
     all_calls: rules_options.AllCalls = False,
+    settle: rules_options.Settle = None,
     max_actions: rules_options.MaxActions = None,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
@@ -159,6 +160,7 @@ def watch(
         dry_run=dry_run,
         cut_answered=cut_answered,
         all_calls=all_calls,
+        settle=settle,
         max_actions=max_actions,
     )
     asked.check(unverified=unverified)
