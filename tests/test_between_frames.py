@@ -1,13 +1,16 @@
-"""Events that come faster than they are shown, and some that nobody foresaw: frames are drawn all the same."""
+"""What happens between two frames, however much comes and whatever goes wrong: what is new is drawn, and no more."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from legs import callback
 from reaching import LIMIT, Notes
+from telling import START
 
 from callctl.actions import ActionEvent
 from callctl.board import Board, Change, Snapshot
@@ -15,6 +18,7 @@ from callctl.events import CallEvent
 from callctl.session.picture import AT_ONCE, Picture
 from callctl.views.header import Header
 
+SID = "CA" + "0" * 32
 HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
 
 
@@ -104,3 +108,38 @@ async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> No
         await running
     assert rules.looks >= 3
     assert view.troubles == ["the rules could not look at what came: ZeroDivisionError: 1/0"]
+
+
+class Drawn(Notes):
+    """A view that counts its frames."""
+
+    frames = 0
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        self.frames += 1
+        super().refresh(snapshot, header)
+
+
+async def test_frames_are_drawn_by_the_clock_only_while_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a leg that lives, or the time since the last callback, nothing is drawn unless something is new."""
+    monkeypatch.setattr("callctl.session.picture.SHORTEST_FRAME", 0.005)
+    monkeypatch.setattr("callctl.session.picture.COUNTING_FRAME", 0.01)
+    pictures = {
+        "live": (Picture(header=lambda: HEADER), Drawn()),
+        "since": (Picture(header=lambda: replace(HEADER, last_callback_at=START)), Drawn()),
+        "still": (Picture(header=lambda: HEADER), Drawn()),
+    }
+    pictures["live"][0].event(callback(SID, "ringing", second=1, sequence=0))
+    pictures["still"][0].event(callback(SID, "busy", second=1, sequence=0))
+    running = [asyncio.create_task(picture.run(view)) for picture, view in pictures.values()]
+    async with asyncio.timeout(LIMIT):
+        still = pictures["still"][1]
+        await still.until(lambda seen: seen.snapshot is not None and seen.snapshot.ended == 1)
+        before = {name: view.frames for name, (_, view) in pictures.items()}
+        for name in ("live", "since"):
+            more = before[name] + 8
+            await pictures[name][1].until(lambda seen: isinstance(seen, Drawn) and seen.frames >= more)  # noqa: B023
+        assert still.frames == before["still"]
+        for picture, _ in pictures.values():
+            picture.stop()
+        await asyncio.gather(*running)
