@@ -232,6 +232,15 @@ async def test_canceled_spares_a_leg_ringing_in_dial_by_the_other_reading() -> N
         assert world.statuses(child) == ["initiated", "ringing"]
 
 
+async def test_canceled_is_refused_on_a_leg_ringing_in_dial_by_both_readings() -> None:
+    async with a_world(readings=["cancel-spares-dial-legs", "cancel-refused-in-progress"]) as world:
+        _, child = await dialling(world)
+        status, body = await world.update(child, Status="canceled")
+        assert (status, body["code"]) == REFUSED
+        await world.advance(0.1)
+        assert world.statuses(child) == ["initiated", "ringing"]
+
+
 async def test_completed_ends_a_leg_ringing_in_dial(world: World) -> None:
     _, child = await dialling(world)
     await world.update(child, Status="completed")

@@ -9,7 +9,8 @@ TIME_LIMIT_ALONE = "time-limit-alone"
 
 READINGS: Mapping[str, str] = {
     CANCEL_SPARES_DIAL_LEGS: (
-        "Status=canceled has no effect on a leg ringing inside <Dial>, which counts as in-progress; "
+        "Status=canceled has no effect on a leg ringing inside <Dial>, which counts as in-progress (where "
+        f"{CANCEL_REFUSED_IN_PROGRESS} is chosen too, it is answered 400 with 21220 there as well); "
         "otherwise it ends that leg as canceled"
     ),
     CANCEL_REFUSED_IN_PROGRESS: (

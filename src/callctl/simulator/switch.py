@@ -182,12 +182,10 @@ class Switch:
     def _cancel(self, leg: Leg) -> None:
         if leg.is_final:
             raise ApiError(21220)
-        if leg.status == "in-progress":
+        spares_dialled = readings.CANCEL_SPARES_DIAL_LEGS in self._settings.readings
+        if leg.status == "in-progress" or (leg.direction == OUTBOUND_DIAL and spares_dialled):
             if readings.CANCEL_REFUSED_IN_PROGRESS in self._settings.readings:
                 raise ApiError(21220)
-            return
-        spared = readings.CANCEL_SPARES_DIAL_LEGS in self._settings.readings
-        if leg.direction == OUTBOUND_DIAL and spared:
             return
         self._lines[leg.sid].end("canceled", sip=TIMED_OUT)
 
