@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from processes import OnTerminal, environment
 from running import env_for
 
 from callctl.cli.runtime import Runtime
+from callctl.cli.streams import OutputError, guarded
 from callctl.errors import UsageError
 from callctl.simulator import Simulator
 
@@ -43,6 +45,17 @@ def test_a_full_disk_is_a_failure_in_a_sentence(args: list[str], env: dict[str, 
     assert done.returncode == 1
     assert "can't write to stdout: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_that_cannot_be_written_is_told_by_its_name(name: str) -> None:
+    with suppress(OSError), Path("/dev/full").open("w") as full:  # closing it fails once more
+        stream = guarded(full, name=name)
+        stream.write("Hello")
+        with pytest.raises(OutputError, match=f"can't write to {name}: No space left on device") as refused:
+            stream.flush()
+        assert f"where {name} goes" in (refused.value.hint or "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

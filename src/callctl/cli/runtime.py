@@ -58,7 +58,7 @@ class Runtime:
     def of_process(cls) -> Runtime:
         """Return the runtime of this process. Its stdout is guarded for Typer's own output as well."""
         widen(sys.stdin, sys.stdout, sys.stderr)
-        sys.stdout = guarded(sys.stdout)
+        sys.stdout = guarded(sys.stdout, name="stdout")
         return cls(os.environ, _working_directory(), sys.stdin or nowhere(), sys.stdout, sys.stderr or nowhere())
 
     @property

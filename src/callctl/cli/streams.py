@@ -20,42 +20,43 @@ class ReaderGoneError(Exception):
 
 
 class OutputError(CallctlError):
-    """stdout can't be written."""
+    """stdout or stderr can't be written."""
 
 
 class _Guarded:
     """A stream whose write and flush raise errors of ours."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, name: str) -> None:
         self._stream = stream
+        self._name = name
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        with _told():
+        with _told(self._name):
             return self._stream.write(text)
 
     def flush(self) -> None:
-        with _told():
+        with _told(self._name):
             self._stream.flush()
 
 
 @contextlib.contextmanager
-def _told() -> Any:
+def _told(name: str) -> Any:
     try:
         yield
     except BrokenPipeError as error:
         raise ReaderGoneError from error
     except OSError as error:
         raise OutputError(
-            f"can't write to stdout: {error.strerror}", hint="see where stdout goes: a full disk, a closed terminal"
+            f"can't write to {name}: {error.strerror}", hint=f"see where {name} goes: a full disk, a closed terminal"
         ) from error
 
 
-def guarded(stream: TextIO | None) -> TextIO:
-    """Return the stream with errors of ours; one that was closed from the start swallows what it is given."""
-    return cast(TextIO, _Guarded(stream if stream is not None else nowhere()))
+def guarded(stream: TextIO | None, *, name: str) -> TextIO:
+    """Return the stream with errors of ours, which tell its name; closed from the start, it swallows everything."""
+    return cast(TextIO, _Guarded(stream if stream is not None else nowhere(), name))
 
 
 def widen(*streams: TextIO | None) -> None:
