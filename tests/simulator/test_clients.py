@@ -10,12 +10,15 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
 import pytest
+from aiohttp import web
 from simulator.world import ANSWERS, BUSY, FROM, World, a_world
 
 from callctl.simulator import door, forms
+from callctl.simulator.api import Api
 
 PATIENCE = 30.0
 HEADER = b"POST /simulator/survey HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
+QUESTION = b"GET /simulator/survey HTTP/1.1\r\nHost: a\r\n\r\n"
 UNFINISHED = [b"", b"P", b"POST /simulator/survey HTTP/1.1\r\nHos", HEADER]
 
 
@@ -68,6 +71,61 @@ async def test_beyond_the_room_there_is_the_longest_silent_give_way(monkeypatch:
                 async with connected(world, b""):
                     assert await asyncio.wait_for(second.read(), PATIENCE) == b""
                     assert (await world.fetch(call["sid"]))["status"] == "queued"
+
+
+class Slow:
+    """In place of the survey: answers when it is told to, whatever it is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = asyncio.Semaphore(0)
+        self.answered = asyncio.Event()
+        self.body = "an answer"
+
+        async def survey(_api: Api, _request: web.Request) -> web.Response:
+            self.asked.release()
+            await self.answered.wait()
+            return web.Response(text=self.body)
+
+        monkeypatch.setattr(Api, "_survey", survey)
+
+
+async def test_whoever_waits_for_an_answer_is_not_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "room", lambda: 2)
+    slow = Slow(monkeypatch)
+    async with a_world() as world, connected(world, QUESTION) as longest:
+        await asyncio.wait_for(slow.asked.acquire(), PATIENCE)
+        async with connected(world, b"") as idle, connected(world, QUESTION):
+            assert await asyncio.wait_for(idle.read(), PATIENCE) == b""
+            await asyncio.wait_for(slow.asked.acquire(), PATIENCE)
+            async with connected(world, b"") as refused:  # now both wait
+                assert await asyncio.wait_for(refused.read(), PATIENCE) == b""
+            slow.answered.set()
+            assert await asyncio.wait_for(longest.readline(), PATIENCE) == b"HTTP/1.1 200 OK\r\n"
+            assert (await world.place(BUSY))["status"] == "queued"  # whoever has its answer makes room again
+
+
+async def test_whoever_still_sends_a_request_is_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "room", lambda: 1)
+    slow = Slow(monkeypatch)
+    async with a_world() as world, connected(world, HEADER + b"\r\nTo=") as unfinished:
+        await asyncio.wait_for(slow.asked.acquire(), PATIENCE)
+        async with connected(world, QUESTION):
+            assert await asyncio.wait_for(unfinished.read(), PATIENCE) == b""
+            await asyncio.wait_for(slow.asked.acquire(), PATIENCE)  # by the new one
+        slow.answered.set()
+
+
+async def test_whoever_has_not_taken_all_of_its_answer_is_not_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "room", lambda: 1)
+    slow = Slow(monkeypatch)
+    slow.body = "x" * 20_000_000  # more than the system takes for a client that does not read
+    slow.answered.set()
+    async with a_world() as world, connected(world, QUESTION) as slowly:
+        await asyncio.wait_for(slowly.readline(), PATIENCE)
+        async with connected(world, b"") as refused:
+            assert await asyncio.wait_for(refused.read(), PATIENCE) == b""
+        await asyncio.wait_for(slowly.readuntil(b"\r\n\r\n"), PATIENCE)
+        assert await asyncio.wait_for(slowly.readexactly(len(slow.body)), PATIENCE) == slow.body.encode()
 
 
 def test_the_room_is_what_the_limit_of_files_leaves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ its document, and no callback be lost, for want of one.
 
 import asyncio
 import resource
-from collections.abc import Callable
+
+from aiohttp import web
 
 IDLE_SECONDS = 75.0  # real ones, without a request or in the midst of its header
 LINGER_SECONDS = 1.0  # how long what a refused client still sends is thrown away, so that it reads the refusal
@@ -21,56 +22,92 @@ def room() -> int:
 
 
 class Door:
-    """Makes what answers each connection; beyond the room there is, whoever has been silent longest is put out."""
+    """Makes what answers each connection. Beyond the room there is, whoever has been silent longest is put out.
 
-    def __init__(self, inside: Callable[[], asyncio.Protocol], *, room: int) -> None:
-        self._inside = inside
+    Silent is who has no request under way, or is still sending one. Nobody who waits for an answer is put out; where
+    all do, a new connection is refused.
+    """
+
+    def __init__(self, server: web.Server, *, room: int) -> None:
+        self._server = server
+        self._answer = server.request_handler
         self._room = room
-        self._guests: dict[_Guest, None] = {}  # the longest silent first
+        self._open: dict[web.RequestHandler, asyncio.Transport] = {}
+        self._silent: dict[web.RequestHandler, None] = {}  # the longest first
+        server.request_handler = self._take
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol of a connection to come."""
-        return _Guest(self._inside(), self)
+        return _Guest(self._server(), self)
 
-    def heard(self, guest: "_Guest") -> None:
-        """Take note that a connection is new, or has said something."""
-        self._guests.pop(guest, None)
-        while len(self._guests) >= self._room:
-            longest = next(iter(self._guests))
-            del self._guests[longest]
-            longest.put_out()
-        self._guests[guest] = None
+    def admits(self, guest: web.RequestHandler, transport: asyncio.Transport) -> bool:
+        """Take a connection in, and tell whether there was room or someone to make it."""
+        if len(self._open) >= self._room and not self._put_one_out():
+            return False
+        self._open[guest] = transport
+        self._silent[guest] = None
+        return True
 
-    def left(self, guest: "_Guest") -> None:
+    def heard(self, guest: web.RequestHandler) -> None:
+        """Take note that a connection has said something."""
+        if guest in self._silent:
+            del self._silent[guest]
+            self._silent[guest] = None
+
+    def left(self, guest: web.RequestHandler) -> None:
         """Forget a connection."""
-        self._guests.pop(guest, None)
+        self._open.pop(guest, None)
+        self._silent.pop(guest, None)
+
+    def _put_one_out(self) -> bool:
+        # Whoever has not taken the whole of its answer yet still waits for it.
+        longest = next((guest for guest in self._silent if not self._open[guest].get_write_buffer_size()), None)
+        if longest is None:
+            return False
+        self._open[longest].abort()
+        self.left(longest)
+        return True
+
+    async def _take(self, request: web.BaseRequest) -> web.StreamResponse:
+        guest, under_way = request.protocol, True
+
+        def whole() -> None:
+            if under_way:  # what comes after the answer, of a body that was refused, is waited for by nobody
+                self._silent.pop(guest, None)
+
+        request.content.on_eof(whole)
+        try:
+            return await self._answer(request)
+        finally:
+            under_way = False
+            if guest in self._open:
+                self._silent.pop(guest, None)
+                self._silent[guest] = None
 
 
 class _Guest(asyncio.Protocol):
-    """One connection: what happens to it is passed on to what answers it."""
+    """One connection: what happens to it is passed on to what answers it, unless it is refused."""
 
-    def __init__(self, inside: asyncio.Protocol, door: Door) -> None:
+    def __init__(self, inside: web.RequestHandler, door: Door) -> None:
         self._inside = inside
         self._door = door
-        self._transport: asyncio.Transport | None = None
-
-    def put_out(self) -> None:
-        """Break the connection off."""
-        if self._transport is not None:
-            self._transport.abort()
+        self._admitted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-        self._door.heard(self)
-        self._inside.connection_made(transport)
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError(f"not a connection: {transport!r}")
+        self._admitted = self._door.admits(self._inside, transport)
+        if self._admitted:
+            self._inside.connection_made(transport)
+        else:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        self._door.heard(self)
+        self._door.heard(self._inside)
         self._inside.data_received(data)
 
-    def eof_received(self) -> bool | None:
-        return self._inside.eof_received()
+    def eof_received(self) -> None:
+        self._inside.eof_received()
 
     def pause_writing(self) -> None:
         self._inside.pause_writing()
@@ -79,5 +116,6 @@ class _Guest(asyncio.Protocol):
         self._inside.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._door.left(self)
-        self._inside.connection_lost(exc)
+        self._door.left(self._inside)
+        if self._admitted:
+            self._inside.connection_lost(exc)

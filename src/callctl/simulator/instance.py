@@ -95,10 +95,10 @@ class Instance:
             lingering_time=door.LINGER_SECONDS,
         )
         await self._runner.setup()
-        protocol: Any = self._runner.server
+        server: Any = self._runner.server
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                door.Door(protocol, room=door.room()), self._host, self._port, backlog=BACKLOG
+                door.Door(server, room=door.room()), self._host, self._port, backlog=BACKLOG
             )
         except OSError as error:
             await self.stop()
