@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, NEVER, SHARED, World, a_world, served
 
-from callctl.simulator import Faults, Reply
+from callctl.simulator import Faults, Received, Reply, Sent
 from callctl.simulator import web as simulator_web
 from callctl.simulator.faults import Chance
 from callctl.simulator.network import Ask
@@ -61,6 +61,19 @@ class TestRequest:
         await world.advance(5)
         (heard,) = world.listener.at("/status")
         assert heard.headers["Authorization"] == "Basic YW5uOnNlY3JldA=="
+
+    @pytest.mark.parametrize("host", ["ex\u2100mple", "[::1", "localhost:99999"])
+    @pytest.mark.parametrize("redirected", [False, True])
+    async def test_of_what_is_no_url_no_password_is_told(self, host: str, *, redirected: bool) -> None:
+        url, seen = f"http://ann:secret@{host}/", list[Received | Sent]()
+        async with a_world(witness=seen.append) as world:
+            world.listener.documents["/moved"] = lambda _: web.Response(status=302, headers={"Location": url})
+            amd = {"AsyncAmdStatusCallback": f"{world.listener.url}/moved" if redirected else url}
+            await world.place(MachineDetection="Enable", AsyncAmd="true", StatusCallback=None, **amd)
+            await world.advance(10)
+        (sent,) = (each for each in seen if isinstance(each, Sent))
+        assert sent.reply and sent.reply.error == "not a URL"
+        assert "secret" not in repr(sent)
 
     async def test_what_was_fired_is_listed(self, world: World) -> None:
         call = await world.place(BUSY)

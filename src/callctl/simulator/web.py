@@ -130,8 +130,8 @@ class Web:
                         break
         except TimeoutError:
             reply = Reply(None, error=f"no reply within {rules.total:g} s")
-        except ValueError as error:  # what was given, or redirected to, can't even be taken apart
-            reply = Reply(None, error=f"not a URL: {error}")
+        except ValueError:  # what was given, or redirected to, can't even be taken apart
+            reply = Reply(None, error="not a URL")  # Python's words hold it with user and password
         return replace(reply, attempts=attempts)
 
     async def _try(self, request: Ask, rules: Overrides) -> tuple[Reply, str]:
@@ -149,7 +149,9 @@ class Web:
                 return Reply(None, error=str(error) or "timed out"), kind
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
                 return Reply(None, error=f"connection failed: {_reason(error)}"), "ct"
-            except (aiohttp.ClientError, ValueError, UnicodeError) as error:
+            except ValueError:  # InvalidURL and UnicodeError are such
+                return Reply(None, error="not a URL"), ""
+            except aiohttp.ClientError as error:
                 return Reply(None, error=f"request failed: {error}"), ""
             if not location:
                 return reply, _failure(reply.status or 0)
