@@ -1,5 +1,6 @@
 """What goes in and out is told as it happens: to a library's witness, and by the command, a line each, on stderr."""
 
+import asyncio
 import os
 import pty
 import re
@@ -52,6 +53,43 @@ async def test_a_witness_learns_of_what_a_fault_dropped() -> None:
         await world.place(BUSY)
         await world.advance(5)
     assert [each.reply for each in seen if isinstance(each, Sent)] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError("no space"), pytest.fail.Exception("no"), asyncio.CancelledError()], ids=repr
+)
+async def test_what_a_witness_raises_changes_nothing(failure: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    given = 0
+
+    def witness(_traffic: Received | Sent) -> None:
+        nonlocal given
+        given += 1
+        raise failure
+
+    async with a_world(witness=witness, faults=Faults(drop=0.3)) as world:
+        world.listener.documents["/doc"] = "<Response><Pause length='2'/></Response>"
+        call = await world.place(ANSWERS, Url=f"{world.listener.url}/doc")
+        await world.advance(10)
+        assert (await world.fetch(call["sid"]))["status"] == "completed"
+        fired = world.sim.callbacks
+    assert {each.dropped for each in fired} == {False, True}
+    assert [reply.status for each in fired for reply in each.replies] == [204] * sum(not each.dropped for each in fired)
+    told = [record for record in caplog.records if record.name == "callctl.simulator"]
+    assert given == len(told) == len(fired) + 3  # placed, fetched, and its document
+    assert {record.exc_info and record.exc_info[1] for record in told} == {failure}
+
+
+async def test_a_witness_is_told_of_a_reply_once_it_has_been_acted_on() -> None:
+    acted: list[bool] = []
+
+    def witness(traffic: Received | Sent) -> None:
+        if isinstance(traffic, Sent):
+            acted.append(bool(world.sim.callbacks[0].replies))
+
+    async with a_world(witness=witness) as world:
+        await world.place(BUSY, StatusCallbackEvent=None)
+        await world.advance(5)
+    assert acted == [True]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from callctl.simulator.clock import Clock, ManualClock, RealClock
 from callctl.simulator.faults import Chance
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch import Switch
-from callctl.simulator.traffic import Received, Witness
+from callctl.simulator.traffic import Received, Witness, harmless
 from callctl.simulator.web import Web
 
 BACKLOG = 128  # connections that may wait to be accepted
@@ -50,7 +50,7 @@ class Instance:
         self._host = host
         self._port = port
         self._wall = wall
-        self._witness = witness
+        self._witness = harmless(witness)
         self._manual = ManualClock() if manual else None
         self._clock: Clock | None = self._manual
         self._web: Web | None = None

@@ -114,8 +114,8 @@ class Web:
     async def _deliver(self, request: Ask, then: Callable[[Reply], None]) -> None:
         async with self._document_turns if request.awaited else self._callback_turns:
             reply = await self._request(request)
-        self._witness(Sent.of(request, reply))
         then(reply)
+        self._witness(Sent.of(request, reply))
 
     async def _request(self, request: Ask) -> Reply:
         attempts = 0
