@@ -6,21 +6,26 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import requests
-from simulator.world import ANSWERS, BUSY, a_world
+from simulator.world import ANSWERS, BUSY, FROM, a_world
+from twilio.rest import Client
 
-from callctl.cli.simulator_log import received_line, sent_line
+from callctl.cli.simulator_log import Lines, received_line, sent_line
 from callctl.simulator import Faults, Received, Reply, Sent
 
 AT = datetime(2026, 1, 5, 14, 2, 11, tzinfo=UTC)
 ACCOUNT = "/2010-04-01/Accounts/AC00000000000000000000000000000000"
 SID = "CA00000000000000000000000000000001"
 PATIENCE = 30.0
+INTRODUCED = rb"Ctrl-C ends it\.\r?\n"
 UNSAFE = "\N{REPLACEMENT CHARACTER}"  # what stands for a character that could steer a terminal
 
 
@@ -130,6 +135,24 @@ def test_a_request_made(reply: Reply | None, outcome: str, why: str) -> None:
     assert sent_line(sent, at=AT) == line
 
 
+@contextmanager
+def started(folder: Path, stderr: int, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    """Start the command with this stderr, and close that; give the process and the settings that it wrote."""
+    path = folder / "settings"
+    command = [sys.executable, "-m", "callctl", "simulator", "--port", "0", "--write-env", str(path), *options]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=folder, env=environment)
+    os.close(stderr)
+    try:
+        until = time.monotonic() + PATIENCE
+        while not path.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        yield process, dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
 @pytest.mark.parametrize(
     ("options", "terminal", "lines"),
     [((), True, 1), (("--log", "never"), True, 0), ((), False, 0), (("--log", "always"), False, 1)],
@@ -139,31 +162,107 @@ def test_the_command_tells_on_a_terminal_unless_told(
     tmp_path: Path, options: tuple[str, ...], *, terminal: bool, lines: int
 ) -> None:
     near, far = pty.openpty() if terminal else os.pipe()
-    path = tmp_path / "settings"
-    command = [sys.executable, "-m", "callctl", "simulator", "--port", "0", "--write-env", str(path), *options]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=far, cwd=tmp_path, env=environment)
-    os.close(far)
-    try:
-        until = time.monotonic() + PATIENCE
-        while not path.exists() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        settings = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+    with started(tmp_path, far, *options) as (process, settings):
         requests.get(f"{settings['CALLCTL_URL_SURVEY']}/%1b%5b31m", timeout=PATIENCE)
         process.terminate()
         process.wait(PATIENCE)
-        told = b""
-        while more := _read(near):
-            told += more
-    finally:
-        process.kill()
-        process.wait(PATIENCE)
-        os.close(near)
+        told = _rest(near)
     line = rf"^\d\d:\d\d:\d\d <-- 401 20003 GET /simulator/survey/{UNSAFE}\[31m\r?$"
     assert len(re.findall(line, told.decode(), flags=re.MULTILINE)) == lines
     assert told.count(b"<--") == lines
     assert b"SIMULATED" in told
     assert b"\x1b[31m" not in told
+
+
+def test_a_terminal_that_is_held_stops_the_log_alone(tmp_path: Path) -> None:
+    near, far = pty.openpty()
+    with started(tmp_path, os.dup(far)) as (process, settings):
+        told = _until(near, INTRODUCED)
+        termios.tcflow(far, termios.TCOOFF)  # what Ctrl-S does
+        for _ in range(3):
+            assert requests.get(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).ok
+        termios.tcflow(far, termios.TCOON)
+        os.close(far)
+        process.terminate()
+        assert process.wait(PATIENCE) == 130
+        told += _rest(near)
+    assert told.count(b"<-- 200 GET /simulator/survey") == 3
+
+
+def test_a_held_terminal_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    near, far = pty.openpty()
+    with started(tmp_path, os.dup(far)) as (process, settings):
+        _until(near, INTRODUCED)
+        termios.tcflow(far, termios.TCOOFF)
+        assert requests.get(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).ok
+        process.terminate()
+        assert process.wait(PATIENCE) == 130
+    os.close(far)
+    os.close(near)
+
+
+def test_a_reader_that_has_gone_stops_the_log_alone(tmp_path: Path) -> None:
+    near, far = os.pipe()
+    with started(tmp_path, far, "--log", "always", "--speed", "100") as (process, settings):
+        _until(near, INTRODUCED)
+        os.close(near)
+        client = Client(settings["TWILIO_ACCOUNT_SID"], settings["TWILIO_AUTH_TOKEN"])
+        client.api.base_url = settings["CALLCTL_API_URL"]
+        survey = settings["CALLCTL_URL_SURVEY"]
+        call = client.calls.create(to=ANSWERS, from_=FROM, url=survey, status_callback=survey)
+        until = time.monotonic() + PATIENCE
+        while call.fetch().status != "completed":
+            assert time.monotonic() < until
+        process.terminate()
+        assert process.wait(PATIENCE) == 130
+
+
+def test_lines_beyond_those_that_may_wait_are_left_out_and_counted() -> None:
+    near, far = os.pipe()
+    with os.fdopen(far, "w") as stream:
+        lines = Lines(stream, most_waiting=2)
+        for number in range(5):  # before it writes the first
+            lines.put(f"line {number}")
+        with lines:
+            pass
+    assert _rest(near) == b"line 0\nline 1\n3 lines were left out: nobody read them in time\n"
+
+
+def test_a_stream_that_never_waits_is_waited_for() -> None:
+    near, far = os.pipe()
+    os.set_blocking(far, False)
+    much = "x" * 200_000  # more than a pipe holds
+    with os.fdopen(far, "w") as stream, Lines(stream) as lines:
+        lines.put(much)
+        assert _until(near, b"\n").decode() == f"{much}\n"
+    os.close(near)
+
+
+def test_a_stream_that_cannot_be_written_is_given_up() -> None:
+    near, far = os.pipe()
+    os.close(near)
+    with os.fdopen(far, "w") as stream, Lines(stream) as lines:
+        for number in range(5):
+            lines.put(f"line {number}")
+
+
+def _until(descriptor: int, end: bytes) -> bytes:
+    """Read until this pattern was said; return all of it."""
+    told = b""
+    while not re.search(end, told):
+        more = _read(descriptor)
+        assert more, told
+        told += more
+    return told
+
+
+def _rest(descriptor: int) -> bytes:
+    """Read to the end, and close it."""
+    told = b""
+    while more := _read(descriptor):
+        told += more
+    os.close(descriptor)
+    return told
 
 
 def _read(descriptor: int) -> bytes:

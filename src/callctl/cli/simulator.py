@@ -11,7 +11,7 @@ import typer
 
 from callctl.cli import exits, options
 from callctl.cli.runtime import Runtime
-from callctl.cli.simulator_log import witness_of
+from callctl.cli.simulator_log import telling
 from callctl.cli.simulator_settings import lines, settings_to_use, settings_with_key, write_settings
 from callctl.cli.times import read_duration
 from callctl.errors import CallctlError, PortTakenError, UsageError
@@ -144,7 +144,7 @@ def simulator(
         dialect=dialect,
         base_path=base_path.rstrip("/"),
         allow_remote=allow_remote,
-        witness=witness_of(runtime, when=log),
+        witness=ctx.with_resource(telling(runtime, when=log)),
     )
     try:
         read = settings_to_use if api_key is None and api_secret is None else settings_with_key

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
 from urllib.parse import urlencode
 
 from callctl.cli.runtime import Runtime
 from callctl.errors import UsageError
+from callctl.views.foreign import printable
 
 if TYPE_CHECKING:
     from callctl.simulator import Received, Sent
 
 
 _TIMES = ("always", "never", "terminal")
+MOST_WAITING = 1000  # lines
+END_LIMIT = 0.3  # seconds in which what was told last must be written at the end
 
 
-def witness_of(runtime: Runtime, *, when: str) -> Callable[[Received | Sent], None]:
-    """Return what tells on stderr of each request, at its local time: always, never, or where that is a terminal.
+@contextmanager
+def telling(runtime: Runtime, *, when: str) -> Iterator[Callable[[Received | Sent], None]]:
+    """Give what tells on stderr of each request, at its local time: always, never, or where that is a terminal.
 
     Raises:
         UsageError: It is none of these times.
@@ -28,13 +38,75 @@ def witness_of(runtime: Runtime, *, when: str) -> Callable[[Received | Sent], No
     if when not in _TIMES:
         raise UsageError(f"--log has no such time: {when}", hint=f"one of {', '.join(_TIMES)}")
     if when == "never" or (when == "terminal" and not runtime.stderr.isatty()):
-        return lambda _: None
+        yield lambda _: None
+        return
 
-    def tell(traffic: Received | Sent) -> None:
-        at = runtime.now().astimezone()
-        runtime.say(received_line(traffic, at=at) if isinstance(traffic, Received) else sent_line(traffic, at=at))
+    with Lines(runtime.stderr) as lines:
 
-    return tell
+        def tell(traffic: Received | Sent) -> None:
+            at = runtime.now().astimezone()
+            lines.put(received_line(traffic, at=at) if isinstance(traffic, Received) else sent_line(traffic, at=at))
+
+        yield tell
+
+
+class Lines:
+    """Writes lines in a thread of its own: a terminal that is held (Ctrl-S) stops whoever writes to it.
+
+    It falls silent where they can't be written any more. Lines that find too many waiting are left out, and how many is
+    told in their place.
+    """
+
+    def __init__(self, stream: TextIO, *, most_waiting: int = MOST_WAITING) -> None:
+        self._stream = stream
+        self._most = most_waiting
+        self._waiting: deque[str | int] = deque()  # a number: of so many that were left out
+        self._ending = False
+        self._changed = threading.Condition()
+        # A daemon, so that a held terminal can't keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="callctl-log", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        self._thread.join(END_LIMIT)
+
+    def put(self, line: str) -> None:
+        """Have a line written after those before it."""
+        with self._changed:
+            if len(self._waiting) < self._most:
+                self._waiting.append(line)
+            elif isinstance(left_out := self._waiting[-1], int):
+                self._waiting[-1] = left_out + 1
+            else:
+                self._waiting.append(1)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with suppress(OSError, ValueError):  # a reader that has gone, a closed terminal, a full disk
+            while (line := self._next()) is not None:
+                self._write(line if isinstance(line, str) else f"{line} lines were left out: nobody read them in time")
+
+    def _next(self) -> str | int | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ending)
+            return self._waiting.popleft() if self._waiting else None
+
+    def _write(self, line: str) -> None:
+        # Past the stream's own buffer: whoever waits with its lock held would hold up what is said at the end, too.
+        data = f"{printable(line)}\n".encode(self._stream.encoding, self._stream.errors or "strict")
+        while data:
+            try:
+                data = data[os.write(self._stream.fileno(), data) :]
+            except BlockingIOError:  # another program on this terminal has made it one that never waits
+                select.select([], [self._stream], [])
 
 
 def received_line(request: Received, *, at: datetime) -> str:
