@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from playing import seconds
+from running import EACH_READING
 from staging import Stage
-from turning import TurnedStage
+from turning import TurnedStage, a_turned_stage
 
 from callctl.actions import DONE, LATE, NOT_ENDED
 from callctl.policies import Cancel
 from callctl.policies.flags import ring_limit
-from callctl.simulator.readings import CANCEL_SPARES_DIAL_LEGS
+from callctl.simulator.readings import CANCEL_REFUSED_IN_PROGRESS, CANCEL_SPARES_DIAL_LEGS
 
 # Longer than a call rings that is answered.
 LIMIT = seconds(10)
@@ -19,9 +23,14 @@ CUT = ring_limit(LIMIT, cancel=Cancel(cut_answered=True))
 NOUNS = (("Number", "+12025550103"), ("Sip", "sip:no-answer@example.com"), ("Client", "no-answer"))
 
 
-@pytest.fixture
-def stage(turned: TurnedStage) -> TurnedStage:
-    return turned
+# Twilio's text has a leg that rings inside Dial count as in-progress: then a cancel of it may be refused as well.
+BOTH = (CANCEL_SPARES_DIAL_LEGS, CANCEL_REFUSED_IN_PROGRESS)
+
+
+@pytest.fixture(params=[*EACH_READING, BOTH], ids=str)
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TurnedStage]:
+    with a_turned_stage(tmp_path, TurnedStage, readings=request.param) as stage:
+        yield stage
 
 
 def spares(stage: Stage) -> bool:
