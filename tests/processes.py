@@ -159,6 +159,12 @@ class OnTerminal:
         """What stands on the screen, line by line."""
         return [row.rstrip() for row in self._screen.display]
 
+    def colours(self, text: str) -> set[tuple[str, str]]:
+        """Return the colours of a text on the screen: of its letters, and of what is behind them."""
+        number, start = next((number, row.find(text)) for number, row in enumerate(self.rows) if text in row)
+        cells = (self._screen.buffer[number][column] for column in range(start, start + len(text)))
+        return {(cell.fg, cell.bg) for cell in cells}
+
     def until(self, condition: Callable[[list[str]], bool]) -> list[str]:
         """Read what callctl draws until the screen fulfils a condition; return the screen."""
         deadline = time.monotonic() + LIMIT

@@ -162,10 +162,12 @@ def test_the_table_shows_what_a_rule_did(callctl: Callctl, home: Path, fast: Sim
         watch.until(lambda rows: any("No calls yet" in row for row in rows))
         sid = callctl("place", "+12025550100", "--say", "Hello. " * 50, env=env).out.strip()
         watch.until(lambda rows: any(f"{sid}  ▸ hangup: hung up, by rule no-fax" in row for row in rows))
+        assert watch.colours("hung up, by rule no-fax") == {("default", "default")}
         callctl("place", "+12025550100", "--say", "Hello. " * 50, env=env)
         rows = watch.until(lambda rows: any("the rules have stopped: 1 actions in a minute" in row for row in rows))
         assert "rules stopped" in rows[0]
-    assert b"41" in watch.raw  # red, and the words beside it
+        assert watch.colours("rules stopped") == {("white", "red")}
+        assert watch.colours("the rules have stopped: 1 actions in a minute") == {("red", "default")}
 
 
 def test_a_watch_that_only_follows_has_no_rules_and_says_so(home: Path, fast: Simulator) -> None:

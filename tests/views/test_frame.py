@@ -208,12 +208,18 @@ def test_the_self_tests_round_trip_stands_behind_the_callback_url() -> None:
 
 @pytest.mark.parametrize(
     ("alarm", "shown"),
-    [({"deaf": "the tunnel has ended"}, "deaf: the tunnel has ended"), ({"unverified": True}, "unverified")],
+    [
+        ({"deaf": "the tunnel has ended"}, "deaf: the tunnel has ended"),
+        ({"unverified": True}, "unverified"),
+        ({"rules_stopped": True}, "rules stopped"),
+    ],
 )
-def test_an_alarm_is_seen_at_any_width(alarm: dict[str, Any], shown: str) -> None:
-    line = draw(frame_of(Board(), header=replace(HEADER, **alarm)), width=40, height=5)[0]
-    assert shown in line.plain
-    assert any("red" in str(span.style) for span in line.spans)
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_an_alarm_is_seen_at_any_width(alarm: dict[str, Any], shown: str, width: int) -> None:
+    line = draw(frame_of(Board(), header=replace(HEADER, **alarm)), width=width, height=5)[0]
+    (red,) = (line.plain[span.start : span.end] for span in line.spans if "red" in str(span.style))
+    assert red.strip() == shown
+    assert "rules" not in draw(frame_of(Board()), width=width, height=5)[0].plain
 
 
 def test_while_the_store_is_read_it_is_said_how_far_that_is() -> None:
