@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -58,3 +59,26 @@ async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
         application.status, application.text = 200, json.dumps({"nonce": watch.session.nonce})
         await watch.view.until_noted("arrives again")
         assert watch.session.header().deaf is None
+
+
+async def test_a_watch_that_becomes_deaf_later_says_so(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.session.reach.PROBE_INTERVAL", 0.01)
+    monkeypatch.setattr("callctl.session.reach.PROBE_AGAIN", 0.01)
+    application.hold = asyncio.Event()  # until it knows what this watch calls itself
+    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        application.text = json.dumps({"nonce": watch.session.nonce})
+        application.hold.set()
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        assert (watch.session.header().deaf, watch.view.troubles) == (None, [])
+        application.status, application.text = 502, ""
+        why = "something else answers there (HTTP 502)"
+        await watch.view.until(lambda view: view.header is not None and view.header.deaf == why)
+        await watch.view.until(lambda view: bool(view.troubles))
+        assert watch.view.header is not None
+        assert watch.view.header.round_trip is None
+        assert watch.view.troubles == [
+            f"the self-test through {plan.public_url} fails: {why}; callbacks would not arrive either"
+        ]
