@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from reaching import ago, settings_in, until, watching
-from telling import form
+from telling import event, form, moment, sid
 
 from callctl.board import Board
 from callctl.errors import StoreError
@@ -99,3 +100,49 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
     assert len(told) == 1
     assert told[0].startswith("can't delete what is older than 30 days: locked")
     assert sorted(leg.call_sid[-1] for family in board.snapshot().families for leg in family.legs) == ["2", "3"]
+
+
+async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.session.retention.INTERVAL", 0.01)
+    settings = settings_in(tmp_path)
+    async with watching(settings, Plan("127.0.0.1", 0, keep_days=7)):
+        reader = Reader.open(settings.store, world=settings.world)
+        for calls in (range(3), range(10, 13)):
+            fill(settings, calls=calls, age=timedelta(days=8))
+            await until(lambda: list(reader.replay(since=None)) == [])
+        reader.close()
+
+
+async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("callctl.session.retention.INTERVAL", 0.0)
+    monkeypatch.setattr("callctl.session.retention.PAUSE", 0.0)
+    asked: list[datetime] = []
+
+    class LockedAtTimes:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            asked.append(moment)
+            if len(asked) in (1, 2, 4):
+                raise StoreError(f"locked when {limit} calls were to go")
+            return 0
+
+    board = Board()
+    for call, received in ((1, 0), (2, 3600)):
+        board.apply(event(call, "completed", received=received))
+    told: list[str] = []
+    retention = Retention(
+        LockedAtTimes(),
+        board,
+        days=30,
+        since=timedelta(),
+        trouble=told.append,
+        now=lambda: moment(3600) + timedelta(minutes=min(len(asked), 5)),
+    )
+    running = asyncio.create_task(retention.run())
+    await until(lambda: len(asked) > 4)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert asked[:5] == [moment(3600) - timedelta(days=30) + timedelta(minutes=minutes) for minutes in range(5)]
+    assert len(told) == 2
+    assert [family.sid for family in board.snapshot().families] == [sid(2)]
