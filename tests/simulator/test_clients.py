@@ -115,6 +115,21 @@ async def test_whoever_still_sends_a_request_is_put_out(monkeypatch: pytest.Monk
         slow.answered.set()
 
 
+async def test_what_comes_of_a_body_after_the_answer_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "room", lambda: 1)
+    slow = Slow(monkeypatch)
+    slow.answered.set()
+    async with a_world() as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(world.sim.url.rpartition(":")[2]))
+        writer.write(HEADER + b"\r\nTo=")
+        await asyncio.wait_for(reader.readuntil(slow.body.encode()), PATIENCE)
+        writer.write(b"1" * 97)
+        await writer.drain()
+        async with connected(world, QUESTION) as other:
+            assert await asyncio.wait_for(other.readline(), PATIENCE) == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+
+
 async def test_whoever_has_not_taken_all_of_its_answer_is_not_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "room", lambda: 1)
     slow = Slow(monkeypatch)
