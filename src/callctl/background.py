@@ -53,10 +53,12 @@ async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until_it_fails(work: Coroutine[Any, Any, None], *, what: str, trouble: Callable[[str], None]) -> None:
+async def until_it_fails(
+    work: Callable[[], Coroutine[Any, Any, None]], *, what: str, trouble: Callable[[str], None]
+) -> None:
     """Do some work beside everything else; what nobody foresaw is told, and ends this work alone."""
     try:
-        await work
+        await work()
     except Exception as error:
         trouble(f"{what} has stopped, restart the watch: {type(error).__name__}: {error}")
 

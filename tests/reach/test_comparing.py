@@ -171,5 +171,5 @@ async def test_what_nobody_foresaw_is_told_and_ends_this_alone() -> None:
         raise ZeroDivisionError("1/0")
 
     told: list[str] = []
-    await until_it_fails(fails(), what="comparing with REST", trouble=told.append)
+    await until_it_fails(fails, what="comparing with REST", trouble=told.append)
     assert told == ["comparing with REST has stopped, restart the watch: ZeroDivisionError: 1/0"]

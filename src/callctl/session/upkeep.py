@@ -74,7 +74,7 @@ class Upkeep:
             "deleting what is old": self._retention,
         }
         trouble = self._picture.trouble
-        begun = (until_it_fails(work.run(), what=what, trouble=trouble) for what, work in works.items() if work)
+        begun = (until_it_fails(work.run, what=what, trouble=trouble) for what, work in works.items() if work)
         await asyncio.gather(*begun)
 
     def end(self) -> None:

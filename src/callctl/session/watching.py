@@ -197,7 +197,7 @@ class Session:
         self._view = view
         parts = {"the watch's upkeep": self._upkeep, "the self-test": self._reach}
         trouble = self._picture.trouble
-        begun = (until_it_fails(part.run(), what=what, trouble=trouble) for what, part in parts.items() if part)
+        begun = (until_it_fails(part.run, what=what, trouble=trouble) for what, part in parts.items() if part)
         async with alongside(*begun):
             await self._picture.run(view)
 
