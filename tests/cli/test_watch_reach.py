@@ -36,6 +36,7 @@ PANELS = [
             "--dry-run",
             "--cut-answered",
             "--all-calls",
+            "--settle",
             "--max-actions",
         ],
     ),
