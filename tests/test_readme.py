@@ -58,7 +58,6 @@ def test_each_block_of_commands_is_tried_somewhere_here() -> None:
     tried = [
         *blocks(section("callctl"))[:1],
         *blocks(section("Try it without an account")),
-        *blocks(section("Install")),
         *blocks(section("Set up")),
         *blocks(section("Contributing")),
     ]
