@@ -53,6 +53,11 @@ async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def unforeseen(error: Exception) -> str:
+    """Return what is told of an error that nobody foresaw."""
+    return f"{type(error).__name__}: {error}"
+
+
 async def until_it_fails(
     work: Callable[[], Coroutine[Any, Any, None]], *, what: str, trouble: Callable[[str], None]
 ) -> None:
@@ -60,7 +65,7 @@ async def until_it_fails(
     try:
         await work()
     except Exception as error:
-        trouble(f"{what} has stopped, restart the watch: {type(error).__name__}: {error}")
+        trouble(f"{what} has stopped, restart the watch: {unforeseen(error)}")
 
 
 class AfterTurn(Generic[*Ts]):

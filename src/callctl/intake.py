@@ -65,7 +65,6 @@ class BoundedServer(web.Server):
         self._waiting: dict[Any, asyncio.TimerHandle] = {}  # until the first request: connection and its time limit
         self._open: set[Any] = set()
         self._quiet: dict[Any, None] = {}  # connections that are not being answered, the longest quiet first
-        self._sending: dict[Any, web.BaseRequest] = {}  # connections whose request is not whole yet
         super().__init__(
             self._first_cut,
             keepalive_timeout=limits.idle_seconds,
@@ -103,11 +102,6 @@ class BoundedServer(web.Server):
             longest.transport.abort()
         return True
 
-    def _sent(self, handler: object, request: object) -> None:
-        """Take note that a request is whole; one that was answered before that is no longer waited for."""
-        if self._sending.get(handler) is request:
-            self._quiet.pop(handler, None)
-
     def _heard(self, handler: object) -> None:
         timer = self._waiting.pop(handler, None)
         if timer is not None:
@@ -115,17 +109,21 @@ class BoundedServer(web.Server):
 
     async def _first_cut(self, request: web.BaseRequest) -> web.StreamResponse:
         # A later header on the same connection falls under the limit for idle ones.
-        handler = request.protocol
+        handler, under_way = request.protocol, True
+
+        def whole() -> None:
+            if under_way:  # what comes of a body after its answer is waited for by nobody
+                self._quiet.pop(handler, None)
+
         self._heard(handler)
         self._quiet.pop(handler, None)
         if handler in self._open and not request.content.is_eof():
             self._quiet[handler] = None
-            self._sending[handler] = request
-            request.content.on_eof(lambda: self._sent(handler, request))
+            request.content.on_eof(whole)
         try:
             return await self._answer(request)
         finally:
-            self._sending.pop(handler, None)
+            under_way = False
             if handler in self._open:
                 self._quiet[handler] = None
 

@@ -13,7 +13,7 @@ from operator import methodcaller
 from typing import Protocol
 
 from callctl.actions import REHEARSED, ActionEvent
-from callctl.background import in_daemon_thread
+from callctl.background import in_daemon_thread, unforeseen
 from callctl.board import Board, Change, Snapshot
 from callctl.errors import StoreError
 from callctl.events import CallEvent
@@ -210,7 +210,7 @@ class Picture:
         try:
             return self.board.apply(event)
         except Exception as error:  # what nobody foresaw in one event must not hide all others
-            self.trouble(f"can't put an event of {event.call_sid} on the board: {type(error).__name__}: {error}")
+            self.trouble(f"can't put an event of {event.call_sid} on the board: {unforeseen(error)}")
             return None
 
     def _let_rules_look(self, changes: Sequence[Change]) -> None:
@@ -220,7 +220,7 @@ class Picture:
             self._rules.look(changes, self.board.snapshot())
         except Exception as error:
             if not self._rules_failed:  # else it would be said with each frame
-                self.trouble(f"the rules could not look at what came: {type(error).__name__}: {error}")
+                self.trouble(f"the rules could not look at what came: {unforeseen(error)}")
             self._rules_failed = True
 
     def _tell_view(self, view: View) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from callctl.events import CALLBACK
 from callctl.views.foreign import printable
+from callctl.views.lines import UNVERIFIED
 from callctl.views.statuses import glyph, style
 from callctl.views.tables import ENDS_AT, clock
 
@@ -129,7 +130,7 @@ def _facts(leg: Leg) -> list[str]:
 
 def _unusual(leg: Leg) -> list[str]:
     """Return what is not as usual about who told of a leg."""
-    told = {leg.source: leg.source != CALLBACK, "unverified": not leg.verified}
+    told = {leg.source: leg.source != CALLBACK, UNVERIFIED: not leg.verified}
     return [mark for mark, is_so in told.items() if is_so]
 
 
