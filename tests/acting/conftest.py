@@ -5,19 +5,11 @@ from pathlib import Path
 
 import pytest
 from running import EACH_READING
-from staging import Stage, a_stage
 from turning import TurnedStage, a_turned_stage
 
 from callctl.simulator.far_end import FarEnd
 
 FAR_END = {"sip:talks@example.com": FarEnd(hang_up_after=100.0)}
-
-
-@pytest.fixture
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    """Return a stage; a test may choose the readings of Twilio's text it goes by."""
-    with a_stage(tmp_path, readings=getattr(request, "param", ())) as stage:
-        yield stage
 
 
 @pytest.fixture(params=EACH_READING, ids=str)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playing import seconds
 from running import EACH_READING
 from staging import Stage
-from turning import TurnedStage, a_turned_stage
+from turning import TurnedStage
 
 from callctl.actions import DONE, LATE, NOT_ENDED
 from callctl.policies import Cancel
@@ -27,10 +24,12 @@ NOUNS = (("Number", "+12025550103"), ("Sip", "sip:no-answer@example.com"), ("Cli
 BOTH = (CANCEL_SPARES_DIAL_LEGS, CANCEL_REFUSED_IN_PROGRESS)
 
 
-@pytest.fixture(params=[*EACH_READING, BOTH], ids=str)
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TurnedStage]:
-    with a_turned_stage(tmp_path, TurnedStage, readings=request.param) as stage:
-        yield stage
+pytestmark = pytest.mark.parametrize("turned", [*EACH_READING, BOTH], indirect=True, ids=str)
+
+
+@pytest.fixture
+def stage(turned: TurnedStage) -> TurnedStage:
+    return turned
 
 
 def spares(stage: Stage) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -18,6 +19,11 @@ from callctl.simulator.network import Ask
 from callctl.simulator.overrides import Overrides, overrides
 from callctl.simulator.signature import bare, sign
 from callctl.simulator.web import wire_url
+
+
+def moved_to(place: str, *, status: int = 302) -> Callable[[object], web.Response]:
+    """Return a document that sends whoever asks for it elsewhere."""
+    return lambda _: web.Response(status=status, headers={"Location": place})
 
 
 class TestRequest:
@@ -67,7 +73,7 @@ class TestRequest:
     async def test_of_what_is_no_url_no_password_is_told(self, host: str, *, redirected: bool) -> None:
         url, seen = f"http://ann:secret@{host}/", list[Received | Sent]()
         async with a_world(witness=seen.append) as world:
-            world.listener.documents["/moved"] = lambda _: web.Response(status=302, headers={"Location": url})
+            world.listener.documents["/moved"] = moved_to(url)
             amd = {"AsyncAmdStatusCallback": f"{world.listener.url}/moved" if redirected else url}
             await world.place(MachineDetection="Enable", AsyncAmd="true", StatusCallback=None, **amd)
             await world.advance(10)
@@ -196,17 +202,14 @@ class TestOverrides:
 
     @pytest.mark.parametrize("status", [301, 302, 303])
     async def test_a_redirect_is_followed_as_get_and_loses_the_form(self, world: World, status: int) -> None:
-        world.listener.documents["/status/moved"] = lambda _: web.Response(
-            status=status, headers={"Location": "/status/new"}
-        )
+        world.listener.documents["/status/moved"] = moved_to("/status/new", status=status)
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
         (heard,) = world.listener.at("/status/new")
         assert (heard.method, heard.form) == ("GET", {})
 
     async def test_a_redirect_in_a_circle_is_given_up(self, world: World) -> None:
-        circle = {"Location": "/status/circle"}
-        world.listener.documents["/status/circle"] = lambda _: web.Response(status=302, headers=circle)
+        world.listener.documents["/status/circle"] = moved_to("/status/circle")
         await world.place(BUSY, StatusCallback=f"{world.status}/circle", StatusCallbackEvent=None)
         await world.advance(5)
         (fired,) = world.sim.callbacks
@@ -214,25 +217,21 @@ class TestOverrides:
 
     @pytest.mark.parametrize("status", [307, 308])
     async def test_307_keeps_method_and_form(self, world: World, status: int) -> None:
-        world.listener.documents["/status/moved"] = lambda _: web.Response(
-            status=status, headers={"Location": "/status/new"}
-        )
+        world.listener.documents["/status/moved"] = moved_to("/status/new", status=status)
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
         (heard,) = world.listener.at("/status/new")
         assert (heard.method, heard.form["CallStatus"]) == ("POST", "busy")
 
     async def test_a_redirect_may_name_what_must_be_escaped(self, world: World) -> None:
-        world.listener.documents["/status/moved"] = lambda _: web.Response(
-            status=302, headers={"Location": "/status/a b\u00e9?c=d e#f"}
-        )
+        world.listener.documents["/status/moved"] = moved_to("/status/a b\u00e9?c=d e#f")
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
         (heard,) = world.listener.at("/status/a b\u00e9")
         assert heard.form == {"c": "d e"}
 
     async def test_a_redirect_to_what_is_no_url_fails_the_document(self, world: World) -> None:
-        world.listener.documents["/moved"] = lambda _: web.Response(status=302, headers={"Location": "http://["})
+        world.listener.documents["/moved"] = moved_to("http://[")
         call = await world.place(Url=f"{world.listener.url}/moved")
         await world.advance(5)
         assert await world.notes(call["sid"]) == [("11200", "0")]
@@ -263,8 +262,7 @@ class TestLoopbackOnly:
         assert fired.replies[0].attempts == 1
 
     async def test_not_by_way_of_a_redirect_either(self, world: World) -> None:
-        target = {"Location": "http://192.0.2.1/"}
-        world.listener.documents["/status/moved"] = lambda _: web.Response(status=302, headers=target)
+        world.listener.documents["/status/moved"] = moved_to("http://192.0.2.1/")
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
         (fired,) = world.sim.callbacks
