@@ -41,8 +41,3 @@ def test_the_floors_are_those_that_are_checked() -> None:
     floors = [floor for floor, _ in listed()]
     assert floors == sorted(floors)
     assert set(floors) == set(range(8))
-
-
-def test_the_listener_can_be_read_in_one_sitting() -> None:
-    """Who takes requests from the whole Internet must be easy to check: fewer than 150 lines, comments and all."""
-    assert len((PACKAGE / "listener.py").read_text(encoding="utf-8").splitlines()) < 150
