@@ -75,7 +75,7 @@ def test_the_rules_file_is_one(tmp_path: Path) -> None:
 def test_the_three_commands(simulator: Simulator, home: Path) -> None:
     hang_up, redirect, watch = blocks(README)[0]
     env = {**env_for(simulator), "CALLCTL_URL_SURVEY": "https://example.com/survey.xml"}
-    placed = run("place", "+12025550100", "--say", "Hello " * 99, "--wait", "answered", home=home, env=env)
+    placed = run("place", "+12025550100", "--say", "Hello " * 99, "--wait-for", "answered", home=home, env=env)
     sid = placed.out.split("\t")[0].strip()
     for line in (redirect, hang_up):
         outcome = run(*(sid if word == "CAxxx" else word for word in words(line)), home=home, env=env)

@@ -26,7 +26,7 @@ BROKEN_DIALS = [
     ["--then", "nowhere"],
     ["--dial-timeout", "0"],
     ["--caller-id", "?"],
-    ["--timeout", "long"],
+    ["--ring-timeout", "long"],
     ["--event", "ring"],
     ["--send-digits", "x"],
 ]

@@ -55,13 +55,13 @@ def test_from_placing_to_hanging_up(callctl: Callctl, service: Simulator) -> Non
     outcome = command("hangup", sid[:13])
     assert outcome.code == 0, outcome.err
     assert sid in outcome.err  # the whole SID is said before it is done
-    assert command("wait", sid, "--for", "ended", "--timeout", "20s").out == f"{sid}\tcompleted\n"
+    assert command("wait", sid, "--for", "ended", "--wait-timeout", "20s").out == f"{sid}\tcompleted\n"
     assert all(request.path.startswith("/api/laml/2010-04-01/Accounts/") for request in service.requests)
 
 
 def test_placing_and_waiting_in_one(callctl: Callctl, service: Simulator) -> None:
     command = commands(callctl, service)
-    outcome = command("place", "+12025550102", "--say", "Hi", "--wait", "answered", "--status-callback", "none")
+    outcome = command("place", "+12025550102", "--say", "Hi", "--wait-for", "answered", "--status-callback", "none")
     assert outcome.code == 8
     assert f"{outcome.out.strip()} did not get to in-progress: it ended busy" in outcome.err
 
@@ -97,7 +97,7 @@ def test_filters_that_the_server_ignores_are_checked_here(callctl: Callctl, soml
     assert outcome.code == 0, outcome.err
     assert ringing in outcome.out
     assert parent not in outcome.out
-    assert command("wait", ringing, "--for", "ended", "--timeout", "20s").code == 0
+    assert command("wait", ringing, "--for", "ended", "--wait-timeout", "20s").code == 0
     assert parent in command("list", "--live", "-q").out.split()
 
 

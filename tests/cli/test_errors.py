@@ -24,7 +24,7 @@ ENV = {
     "CALLCTL_FROM": "+15005550006",
 }
 PLACE = ("place", "+12025550100", "--say", "Hello", "--status-callback", "none", "--request-timeout", "0.5")
-WAIT = ("wait", SID, "--for", "ended", "--timeout", "100ms", "--request-timeout", "0.5")
+WAIT = ("wait", SID, "--for", "ended", "--wait-timeout", "100ms", "--request-timeout", "0.5")
 REDIRECT = ("redirect", SID, "--say", "Hello", "--request-timeout", "0.5")
 HANGUP = ("hangup", SID, "--request-timeout", "0.5")
 LIST = ("list", "--request-timeout", "0.5")

@@ -25,11 +25,11 @@ def place(stage: Stage) -> Outcome:
 
 
 def place_dry_run(stage: Stage) -> Outcome:
-    return stage("place", RINGS, "--twiml", TWIML, "--timeout", "20s", *SILENT, "--dry-run")
+    return stage("place", RINGS, "--twiml", TWIML, "--ring-timeout", "20s", *SILENT, "--dry-run")
 
 
 def place_and_wait(stage: Stage) -> Outcome:
-    return stage("place", RINGS, "--say", "Hello", *SILENT, "--wait", "ended", "--wait-timeout", "0s")
+    return stage("place", RINGS, "--say", "Hello", *SILENT, "--wait-for", "ended", "--wait-timeout", "0s")
 
 
 def place_refused(stage: Stage) -> Outcome:
@@ -129,7 +129,7 @@ def wait(stage: Stage) -> Outcome:
 
 
 def wait_in_vain(stage: Stage) -> Outcome:
-    return stage("wait", stage.call(RINGS, after=3), "--for", "answered", "--timeout", "0s")
+    return stage("wait", stage.call(RINGS, after=3), "--for", "answered", "--wait-timeout", "0s")
 
 
 COMMANDS: list[Callable[[Stage], Outcome]] = [

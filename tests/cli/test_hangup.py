@@ -195,7 +195,7 @@ def test_wait_polls_until_the_call_has_ended(callctl: Callctl) -> None:
     sid = "CA" + "1" * 32
     turns = [reply(200, call(status=status)) for status in ("ringing", "ringing", "canceled")]
     with Server(*turns) as server:
-        code, out, _ = scripted(callctl, server, sid, "--wait", "5s")
+        code, out, _ = scripted(callctl, server, sid, "--wait")
         assert (code, out) == (0, f"{sid}\tcanceled\tended\n")
         assert [asked.method for asked in server.asked] == ["POST", "GET", "GET"]
 
@@ -205,7 +205,7 @@ def test_what_is_waited_for_is_written_down_before(callctl: Callctl, home: Path)
     sid = "CA" + "1" * 32
     turns = [reply(200, call(status=status)) for status in ("in-progress", "in-progress", "completed")]
     with Server(*turns) as server:
-        assert scripted(callctl, server, sid, "--wait", "5s")[0] == 0
+        assert scripted(callctl, server, sid, "--wait")[0] == 0
     with sqlite3.connect(home / ".local/state/callctl/events.db") as store:
         ((record,),) = store.execute("SELECT record FROM actions").fetchall()
     store.close()
@@ -216,7 +216,7 @@ def test_what_is_waited_for_is_written_down_before(callctl: Callctl, home: Path)
 def test_wait_gives_up_with_exit_9(callctl: Callctl) -> None:
     sid = "CA" + "1" * 32
     with Server(reply(200, call(status="ringing"))) as server:
-        code, out, said = scripted(callctl, server, sid, "--wait", "50ms")
+        code, out, said = scripted(callctl, server, sid, "--wait", "--wait-timeout", "50ms")
         assert (code, out) == (9, f"{sid}\tringing\taccepted\n")
         assert f"the hang-up of {sid} was accepted, but after 0.05 s it is still ringing" in said
 
@@ -224,7 +224,7 @@ def test_wait_gives_up_with_exit_9(callctl: Callctl) -> None:
 def test_waiting_in_vain_for_one_of_several_is_a_part_that_failed(callctl: Callctl) -> None:
     first, second = "CA" + "1" * 32, "CA" + "2" * 32
     with Server(reply(200, call(status="ringing"))) as server:
-        assert scripted(callctl, server, first, second, "--wait", "50ms")[0] == 8
+        assert scripted(callctl, server, first, second, "--wait", "--wait-timeout", "50ms")[0] == 8
 
 
 # Several
@@ -313,7 +313,9 @@ def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(world: World) 
         (["--all", "--family"], "--family goes with calls that are named"),
         (["--all", "--status", "completed"], "no call can match: --live, and --status completed"),
         (["--all", "--yes", "--max", "1", "--only-ringing", "--status", "in-progress"], "no call can match"),
-        ([UNKNOWN, "--wait", "soon"], "--wait is no duration: soon"),
+        ([UNKNOWN, "--wait", "--wait-timeout", "soon"], "--wait-timeout is no duration: soon"),
+        ([UNKNOWN, "--wait-timeout", "5s"], "--wait-timeout goes with --wait"),
+        ([UNKNOWN, "--wait", "5s"], "hint: how long to wait is said by --wait-timeout 5s"),
         ([UNKNOWN, "--parallel", "0"], "--parallel"),
         (["CAxxx"], "not a call SID: CAxxx"),
     ],

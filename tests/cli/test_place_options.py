@@ -32,8 +32,8 @@ def form_of(simulator: Simulator) -> Mapping[str, tuple[str, ...]]:
 @pytest.mark.parametrize(
     ("args", "sent"),
     [
-        (["--timeout", "45s"], {"Timeout": ("45",)}),
-        (["--timeout", "20"], {"Timeout": ("20",)}),
+        (["--ring-timeout", "45s"], {"Timeout": ("45",)}),
+        (["--ring-timeout", "20"], {"Timeout": ("20",)}),
         (["--time-limit", "1h"], {"TimeLimit": ("3600",)}),
         (["--send-digits", "ww1234#"], {"SendDigits": ("ww1234#",)}),
         (["--record"], {"Record": ("true",)}),
@@ -200,9 +200,9 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: Worl
         (["--dial", "client:ann", "--dial-timeout", "0"], "--dial-timeout is out of range: 0"),
         (["--say", "x", "--from", ""], "--from names no caller"),
         (["--dial", ""], "--dial: not a number, SIP address or client: (nothing)"),
-        (["--say", "x", "--timeout", "11m"], "--timeout is out of range: 11m"),
-        (["--say", "x", "--timeout", "1500ms"], "--timeout is out of range: 1500ms"),
-        (["--say", "x", "--timeout", "long"], "--timeout is no duration: long"),
+        (["--say", "x", "--ring-timeout", "11m"], "--ring-timeout is out of range: 11m"),
+        (["--say", "x", "--ring-timeout", "1500ms"], "--ring-timeout is out of range: 1500ms"),
+        (["--say", "x", "--ring-timeout", "long"], "--ring-timeout is no duration: long"),
         (["--say", "x", "--time-limit", "0s"], "--time-limit is out of range: 0s"),
         (["--say", "x", "--send-digits", "12 34"], "--send-digits: not keys to press: 12 34"),
         (["--say", "x", "--machine-detection", "on"], "--machine-detection is Enable or DetectMessageEnd, not on"),
@@ -216,10 +216,10 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: Worl
             ["--say", "x", "--event", "ringing", "--status-callback", "none"],
             "--event and --status-callback none exclude each other",
         ),
-        (["--say", "x", "--wait", "busy"], "--wait is answered or ended, not busy"),
-        (["--say", "x", "--wait", "ended", "--watch"], "--wait and --watch exclude each other"),
-        (["--say", "x", "--wait-timeout", "5s"], "--wait-timeout goes with --wait"),
-        (["--say", "x", "--wait", "ended", "--wait-timeout", "soon"], "--wait-timeout is no duration: soon"),
+        (["--say", "x", "--wait-for", "soon"], "--wait-for: a call never is soon"),
+        (["--say", "x", "--wait-for", "ended", "--watch"], "--wait-for and --watch exclude each other"),
+        (["--say", "x", "--wait-timeout", "5s"], "--wait-timeout goes with --wait-for"),
+        (["--say", "x", "--wait-for", "ended", "--wait-timeout", "soon"], "--wait-timeout is no duration: soon"),
     ],
 )
 def test_what_cannot_work_is_refused(world: World, args: list[str], message: str) -> None:
@@ -286,7 +286,7 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(callctl: Callctl, form: s
 
 
 def test_a_dry_run_as_json(world: World) -> None:
-    outcome = world.callctl("place", TO, *SAY, "--dry-run", "--json", "--wait", "ended")
+    outcome = world.callctl("place", TO, *SAY, "--dry-run", "--json", "--wait-for", "ended")
     assert json.loads(outcome.out) == {
         "v": 1,
         "type": "dry-run",
@@ -307,7 +307,7 @@ def test_a_dry_run_as_json(world: World) -> None:
 
 
 def test_a_dry_run_is_what_is_then_sent(world: World) -> None:
-    args = ["place", TO, "--dial", "client:ann", "--then", "survey", "--record", "--timeout", "30"]
+    args = ["place", TO, "--dial", "client:ann", "--then", "survey", "--record", "--ring-timeout", "30"]
     shown = json.loads(world.callctl(*args, "--dry-run", "--json").out)["form"]
     assert world.callctl(*args).code == 0
     assert dict(shown) == {name: values[0] for name, values in form_of(world.simulator).items()}
@@ -329,10 +329,13 @@ def quick(callctl: Callctl, home: Path) -> Iterator[World]:
         ("+12025550105", "ended", 0, "completed"),
         (BUSY, "answered", 8, "busy"),
         (BUSY, "ended", 0, "busy"),
+        (BUSY, "ringing", 0, "ringing"),
+        (BUSY, "busy", 0, "busy"),
+        (BUSY, "completed", 8, "busy"),
     ],
 )
 def test_wait_blocks_and_its_exit_code_tells(quick: World, to: str, goal: str, code: int, ends: str) -> None:
-    outcome = quick.callctl("place", to, "--say", "Hello. " * 400, "--wait", goal)
+    outcome = quick.callctl("place", to, "--say", "Hello. " * 400, "--wait-for", goal)
     sid = outcome.out.strip()
     assert outcome.code == code
     assert outcome.out == f"{sid}\n"
@@ -341,7 +344,7 @@ def test_wait_blocks_and_its_exit_code_tells(quick: World, to: str, goal: str, c
 
 
 def test_waiting_as_json_is_one_object_of_the_call_as_it_then_is(quick: World) -> None:
-    outcome = quick.callctl("place", BUSY, *SAY, "--wait", "answered", "--json")
+    outcome = quick.callctl("place", BUSY, *SAY, "--wait-for", "answered", "--json")
     assert outcome.code == 8
     assert json.loads(outcome.out)["status"] == "busy"
     assert json.loads(outcome.err.splitlines()[-1])["exit_code"] == 8
@@ -349,7 +352,7 @@ def test_waiting_as_json_is_one_object_of_the_call_as_it_then_is(quick: World) -
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_the_waiting_has_a_limit(world: World, more: list[str]) -> None:
-    outcome = world.callctl("place", TO, *SAY, "--wait", "answered", "--wait-timeout", "300ms", *more)
+    outcome = world.callctl("place", TO, *SAY, "--wait-for", "answered", "--wait-timeout", "300ms", *more)
     sid = world.callctl("list", "-q").out.strip()
     assert outcome.code == 9
     assert sid in outcome.out
@@ -358,14 +361,14 @@ def test_the_waiting_has_a_limit(world: World, more: list[str]) -> None:
 
 
 def test_on_a_terminal_the_table_comes_before_the_waiting(quick: World) -> None:
-    outcome = quick.callctl("place", BUSY, *SAY, "--wait", "ended", terminal=True)
+    outcome = quick.callctl("place", BUSY, *SAY, "--wait-for", "ended", terminal=True)
     assert outcome.code == 0
     assert "queued" in outcome.out
     assert "is busy" in talk(outcome)
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_call(world: World) -> None:
-    args = ("place", TO, *SAY, "--wait", "answered", "--status-callback", "none")
+    args = ("place", TO, *SAY, "--wait-for", "answered", "--status-callback", "none")
     with Piped(*args, home=world.home, env=env_for(world.simulator)) as waiting:
         sid = waiting.line()
         assert waiting.interrupt() == 130
@@ -376,7 +379,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_call(world: World) -> None:
 def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: World) -> None:
     with Server(drop(), reply(503), reply(204)) as restarting:
         env = {"CALLCTL_PUBLIC_URL": restarting.url}
-        outcome = quick.callctl("place", BUSY, *SAY, "--event", "completed", "--wait", "ended", env=env)
+        outcome = quick.callctl("place", BUSY, *SAY, "--event", "completed", "--wait-for", "ended", env=env)
         assert outcome.code == 0
         deadline = time.monotonic() + 60
         while len(restarting.asked) < 3 and time.monotonic() < deadline:

@@ -324,11 +324,12 @@ def test_what_callbacks_say_is_in_progress_is_tried_again(world: World) -> None:
 # --when answered
 
 
-def test_when_answered_waits_for_the_answer(callctl: Callctl, world: World) -> None:
+@pytest.mark.parametrize("status", ["answered", "in-progress"])
+def test_when_answered_waits_for_the_answer(callctl: Callctl, world: World, status: str) -> None:
     with Simulator(port=0, speed=20) as simulator:
         other = World(simulator, callctl, world.home)
         sid = callctl_place(other)
-        outcome = other.callctl("redirect", sid, "--url", "survey", "--when", "answered")
+        outcome = other.callctl("redirect", sid, "--url", "survey", "--when", status)
         assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\tredirected\n")
 
 
@@ -393,7 +394,9 @@ def test_of_several_none_waits_for_another(world: World) -> None:
         ([SID, "--say", "x", "--method", "GET"], "--method goes with --url"),
         ([SID, "--url", "survey", "--method", "PUT"], "--method is GET or POST"),
         ([SID, "--url", "survey", "--on", "others"], "--on is parent or children, not others"),
-        ([SID, "--url", "survey", "--when", "ringing"], "--when is answered, not ringing"),
+        ([SID, "--url", "survey", "--when", "ringing"], "only a call in progress can be redirected"),
+        ([SID, "--url", "survey", "--when", "ended"], "--when is in-progress or answered, not ended"),
+        ([SID, "--url", "survey", "--when", "later"], "--when: a call never is later"),
         ([SID, "--say", "x", "--wait-timeout", "5s"], "--wait-timeout goes with --when"),
         ([SID, "--say", "x", "--when", "answered", "--wait-timeout", "x"], "--wait-timeout is no duration: x"),
         ([SID, "--say", "x", "--add-callbacks"], "--add-callbacks goes with --twiml"),

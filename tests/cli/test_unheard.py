@@ -1,4 +1,4 @@
-"""Calls whose callbacks do not come: what ``place --wait`` and a watch say of them."""
+"""Calls whose callbacks do not come: what ``place --wait-for`` and a watch say of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serving import deaf_port
 from callctl.simulator import Faults, Simulator
 
 NEVER = "+12025550103"
-WAIT = ("--say", "Hello", "--wait", "ended", "--wait-timeout")
+WAIT = ("--say", "Hello", "--wait-for", "ended", "--wait-timeout")
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_watch_tells_after_ten_seconds(callctl: Callctl, losing: Simulator, ho
     with Piped("watch", "--port", "0", home=home, env=env) as watch:
         watch.until_said("listening on")
         sid = callctl("place", NEVER, "--say", "Hello", env=env).out.strip()
-        assert callctl("wait", sid, "--for", "ended", "--timeout", "8s", env=env).code == 9
+        assert callctl("wait", sid, "--for", "ended", "--wait-timeout", "8s", env=env).code == 9
         said = watch.until_said("no status callback")
     assert f"{sid}: no status callback in 10 s: Twilio has noted nothing; " in said
     assert asked(losing) == 1

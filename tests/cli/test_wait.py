@@ -57,7 +57,7 @@ def test_one_end_is_not_another(callctl: Callctl, env: dict[str, str], goal: str
 def test_it_did_not_get_there_in_time(callctl: Callctl, env: dict[str, str]) -> None:
     sid = place(callctl, env, ANSWERS)
     assert callctl("wait", sid, "--for", "answered", env=env).code == 0
-    outcome = callctl("wait", sid, "--for", "ended", "--timeout", "300ms", env=env)
+    outcome = callctl("wait", sid, "--for", "ended", "--wait-timeout", "300ms", env=env)
     assert (outcome.code, outcome.out) == (9, f"{sid}\tin-progress\n")
     assert "not ended after 0.3 s: it is in-progress" in outcome.err
     assert f"callctl hangup {sid}" in outcome.err
@@ -74,7 +74,7 @@ def test_what_can_be_no_goal_or_no_duration_is_refused(callctl: Callctl, env: di
     for more, message in (
         (["--for", ""], "a call never is (nothing)"),
         (["--for", "queued"], "a call never is queued"),
-        (["--for", "ended", "--timeout", "soon"], "--timeout is no duration: soon"),
+        (["--for", "ended", "--wait-timeout", "soon"], "--wait-timeout is no duration: soon"),
     ):
         outcome = callctl("wait", sid, *more, env=env)
         assert outcome.code == 2

@@ -13,7 +13,7 @@ from serving import Site
 from callctl.simulator import Simulator
 
 # Nobody answers, and Twilio's own limit of a minute, three seconds here, does not end it before a rule may.
-RINGS_LONG = ("+12025550103", "--say", "Hello", "--timeout", "10m")
+RINGS_LONG = ("+12025550103", "--say", "Hello", "--ring-timeout", "10m")
 KEEPS = "<Response><Dial><Sip {told}>{to}</Sip></Dial><Pause length='3600'/></Response>"
 
 

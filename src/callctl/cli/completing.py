@@ -77,6 +77,11 @@ def goals(incomplete: str) -> Offer:
     return _beginning([*_GOALS.items(), *((status, "this end and no other") for status in _ENDS)], incomplete)
 
 
+def redirectable(incomplete: str) -> Offer:
+    """Offer the statuses in which a call can be redirected."""
+    return _beginning(((name, _GOALS[name]) for name in ("in-progress", "answered")), incomplete)
+
+
 def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
     fitting = ((text, told) for text, told in found if text.startswith(incomplete) and _WORD.fullmatch(text))
     return [(text, _UNSAFE.sub("?", told)) for text, told in fitting]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How calls are to be ended; ``wait`` is in seconds."""
+    """How calls are to be ended; ``wait`` is for how many seconds their end is waited for, None for not at all."""
 
     only_ringing: bool
     wait: float | None

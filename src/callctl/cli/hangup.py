@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,9 +38,8 @@ def hangup(
         bool, typer.Option("--only-ringing", help="Leave a call alone that was answered meanwhile.")
     ] = False,
     family: Annotated[bool, typer.Option("--family", help="End the parent leg and all its children as well.")] = False,
-    wait: Annotated[
-        str | None, typer.Option("--wait", metavar="DURATION", help="Wait so long for the end, such as 5s.")
-    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until each has ended.")] = False,
+    wait_timeout: options.WaitTimeout = None,
     all_: Annotated[bool, typer.Option("--all", help="End all live calls, or those that match the filters.")] = False,
     live: filters.Live = False,
     status: filters.Status = None,
@@ -80,7 +80,7 @@ def hangup(
     for the number of calls; without a terminal it takes --yes and --max N.
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
-    manner = Manner(only_ringing, None if wait is None else read_duration(wait, option="--wait"))
+    manner = Manner(only_ringing, _waiting(wait, wait_timeout))
     chosen = filters.read_filters(
         live=live or all_,
         status=status,
@@ -113,6 +113,15 @@ def hangup(
             many.end_matching(chosen, repeat=repeat)
         else:
             many.end_named(sids, family=family, on_stdin="-" in (calls or []))
+
+
+def _waiting(wait: bool, timeout: str | None) -> float | None:
+    """Return for how many seconds the end is waited for: for ever unless told; None if it is not waited for."""
+    if timeout is None:
+        return math.inf if wait else None
+    if not wait:
+        raise UsageError("--wait-timeout goes with --wait", hint="give both to wait for the end of each call")
+    return read_duration(timeout, option="--wait-timeout")
 
 
 def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, family: bool, repeat: float | None) -> None:

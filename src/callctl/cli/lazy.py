@@ -65,7 +65,7 @@ CATALOGUE = (
         "wait",
         "wait:wait",
         "Block until a call gets to a status; the exit code tells whether it did.",
-        ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --timeout 5m"),
+        ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --wait-timeout 5m"),
     ),
     Entry(
         "watch",

@@ -30,6 +30,8 @@ WaitTimeout: TypeAlias = Annotated[
     ),
 ]
 
+# What can be waited for, as help says it: those of operations.waiting.
+GOALS = "ringing, in-progress (or answered), ended, or one end: completed, busy, no-answer, failed, canceled"
 EMPTY = "(nothing)"  # how messages show a value that is empty, as a script's variable may be
 _LONGEST_REQUEST = 86_400.0  # seconds; sockets know no endless ones
 MOST = 1_000_000_000  # calls; a number beyond it means as many

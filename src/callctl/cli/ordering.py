@@ -16,10 +16,10 @@ from callctl.cli.options import words_in
 from callctl.errors import UsageError
 from callctl.settings import Settings
 
-Timeout: TypeAlias = Annotated[
+RingTimeout: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--timeout",
+        "--ring-timeout",
         metavar="DURATION",
         help="Twilio's own ring limit: how long TO may ring; 60 s unless told, at most 10 min.",
     ),
@@ -72,13 +72,15 @@ class Limits:
     length: int | None
 
 
-def read_limits(*, timeout: str | None, time_limit: str | None) -> Limits:
+def read_limits(*, ring_timeout: str | None, time_limit: str | None) -> Limits:
     """Read the two limits.
 
     Raises:
         UsageError: One is no duration, or none that Twilio takes.
     """
-    return Limits(read_ring_limit(timeout, option="--timeout"), read_seconds(time_limit, option="--time-limit"))
+    return Limits(
+        read_ring_limit(ring_timeout, option="--ring-timeout"), read_seconds(time_limit, option="--time-limit")
+    )
 
 
 def read_caller(settings: Settings, given: str | None, *, to: str) -> str:

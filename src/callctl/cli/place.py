@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.cli import dialing, instructions, options, ordering
+from callctl.cli import completing, dialing, instructions, options, ordering
 from callctl.cli.callbacks import find_callback
 from callctl.cli.checks import check_endpoint
 from callctl.cli.outcomes import say_it_may_be_placed
@@ -17,8 +17,6 @@ from callctl.errors import UsageError
 if TYPE_CHECKING:
     from callctl.gateway import PlaceRequest
     from callctl.operations.waiting import Goal
-
-_WAITS = ("answered", "ended")
 
 
 def place(
@@ -37,7 +35,7 @@ def place(
     caller_id: dialing.CallerId = None,
     method: instructions.Method = None,
     fallback_url: instructions.FallbackUrl = None,
-    timeout: ordering.Timeout = None,
+    ring_timeout: ordering.RingTimeout = None,
     time_limit: ordering.TimeLimit = None,
     send_digits: ordering.SendDigits = None,
     record: ordering.Record = False,
@@ -45,12 +43,13 @@ def place(
     status_callback: ordering.StatusCallback = None,
     event: ordering.Event = None,
     add_callbacks: instructions.AddCallbacks = False,
-    wait: Annotated[
+    wait_for: Annotated[
         str | None,
         typer.Option(
-            "--wait",
-            metavar="answered|ended",
-            help="Block until then. Exit code 8 if it ended without an answer.",
+            "--wait-for",
+            metavar="STATUS",
+            autocompletion=completing.goals,
+            help=f"Block until the call gets there, else exit code 8: {options.GOALS}.",
         ),
     ] = None,
     wait_timeout: options.WaitTimeout = None,
@@ -83,13 +82,13 @@ def place(
 
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     check_endpoint(to, what="TO")
-    goal = _goal(wait, watch=watch)
+    goal = _goal(wait_for, watch=watch)
     limit = _limit(wait_timeout, goal=goal)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     settings.credentials()  # who has none is told so first, not what else is missing
     events = ordering.read_events(event, status_callback=status_callback)
     caller = ordering.read_caller(settings, from_, to=to)
-    limits = ordering.read_limits(timeout=timeout, time_limit=time_limit)
+    limits = ordering.read_limits(ring_timeout=ring_timeout, time_limit=time_limit)
     digits = ordering.read_digits(send_digits)
     detection = ordering.read_detection(machine_detection, send_digits=digits)
     fallback = instructions.read_fallback(settings, fallback_url)
@@ -151,16 +150,14 @@ def place(
         wait_for_placed(runtime, settings, gateway, call, request, goal=goal, limit=limit)
 
 
-def _goal(wait: str | None, *, watch: bool) -> Goal | None:
-    if wait is None:
+def _goal(wait_for: str | None, *, watch: bool) -> Goal | None:
+    if wait_for is None:
         return None
     if watch:
-        raise UsageError("--wait and --watch exclude each other", hint="--watch stays until all legs have ended")
-    if wait not in _WAITS:
-        raise UsageError(f"--wait is answered or ended, not {wait}", hint="`callctl wait` knows more")
+        raise UsageError("--wait-for and --watch exclude each other", hint="--watch stays until all legs have ended")
     from callctl.operations.waiting import Goal
 
-    return Goal.read(wait, option="--wait")
+    return Goal.read(wait_for, option="--wait-for")
 
 
 def _limit(text: str | None, *, goal: Goal | None) -> float | None:
@@ -168,7 +165,7 @@ def _limit(text: str | None, *, goal: Goal | None) -> float | None:
         return None
     if goal is None:
         raise UsageError(
-            "--wait-timeout goes with --wait",
-            hint="give --wait answered or --wait ended; --timeout is how long TO may ring",
+            "--wait-timeout goes with --wait-for",
+            hint="give --wait-for answered or --wait-for ended; --ring-timeout is how long TO may ring",
         )
     return read_duration(text, option="--wait-timeout")

@@ -1,4 +1,4 @@
-"""``place --wait``: waiting for the call, and what is said where its status callbacks do not come."""
+"""``place --wait-for``: waiting for the call, and what is said where its status callbacks do not come."""
 
 from __future__ import annotations
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callctl.calls import CallStatus
 from callctl.cli import completing, instructions, options
 from callctl.cli.callbacks import find_callback
 from callctl.cli.selecting import calls_to_change
 from callctl.cli.times import read_duration
 from callctl.errors import UsageError
 from callctl.masking import masked
+
+if TYPE_CHECKING:
+    from callctl.operations.waiting import Goal
 
 _SHOWN = 60  # characters of a document, in the command for the other leg
 
@@ -40,7 +44,14 @@ def redirect(
         typer.Option("--on", metavar="parent|children", help="Redirect the other legs of the call that is named."),
     ] = None,
     when: Annotated[
-        str | None, typer.Option("--when", metavar="answered", help="Wait until the call is in progress.")
+        str | None,
+        typer.Option(
+            "--when",
+            metavar="STATUS",
+            autocompletion=completing.redirectable,
+            help="Wait until the call gets there: in-progress (or answered), the one status in which a call can be "
+            "redirected.",
+        ),
     ] = None,
     wait_timeout: options.WaitTimeout = None,
     dry_run: Annotated[
@@ -71,12 +82,8 @@ def redirect(
             f"--on is parent or children, not {on}",
             hint="the parent is the leg that dialled this one, children are those that this one dialled",
         )
-    if when not in (None, "answered"):
-        raise UsageError(
-            f"--when is answered, not {when}",
-            hint="without --when the call is redirected now, which it must be in progress for",
-        )
-    if wait_timeout is not None and when is None:
+    goal = None if when is None else _goal(when)
+    if wait_timeout is not None and goal is None:
         raise UsageError("--wait-timeout goes with --when", hint="give --when answered")
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     if twiml == "-" and "-" in calls:
@@ -122,7 +129,7 @@ def redirect(
             from callctl.cli.redirect_rehearsal import Rehearsal
 
             rehearsal = Rehearsal(
-                runtime, settings, gateway, foresight, request=request, when_answered=when is not None
+                runtime, settings, gateway, foresight, request=request, when_answered=goal is not None
             )
             rehearsal.show(chosen)
             return
@@ -130,10 +137,22 @@ def redirect(
 
         where = masked(url) if url else "other TwiML"
         work = Redirecting(runtime, settings, gateway, memory, foresight, request=request, where=where)
-        if when is None:
+        if goal is None:
             work.redirect(chosen)
         else:
-            work.redirect_when_answered(chosen, limit=limit)
+            work.redirect_when(goal, chosen, limit=limit)
+
+
+def _goal(when: str) -> Goal:
+    from callctl.operations.waiting import Goal
+
+    goal = Goal.read(when, option="--when")
+    if goal.name != CallStatus.IN_PROGRESS:
+        raise UsageError(
+            f"--when is in-progress or answered, not {when}: only a call in progress can be redirected",
+            hint="`callctl wait` waits for any status",
+        )
+    return goal
 
 
 def _again(given: Mapping[str, str | None], *, dial: Sequence[str], add_callbacks: bool) -> str:

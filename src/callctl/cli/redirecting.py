@@ -16,6 +16,7 @@ from callctl.operations.many import Done, Failed, for_each
 
 if TYPE_CHECKING:
     from callctl.gateway import Gateway, RedirectRequest
+    from callctl.operations.waiting import Goal
     from callctl.settings import Settings
 
 
@@ -54,16 +55,16 @@ class Redirecting:
         else:
             self._redirect_several(self._foresight.waves(sids), self._one)
 
-    def redirect_when_answered(self, sids: Sequence[str], *, limit: float | None) -> None:
-        """Redirect each call as soon as it is in progress; ``limit`` is for how many seconds to wait for that.
+    def redirect_when(self, goal: Goal, sids: Sequence[str], *, limit: float | None) -> None:
+        """Redirect each call as soon as it gets to the goal; ``limit`` is for how many seconds to wait for that.
 
         Raises:
-            CallctlError: The only one was not redirected; WaitTimeoutError: it was not answered in time.
+            CallctlError: The only one was not redirected; WaitTimeoutError: it did not get there in time.
             PartlyFailedError: Some of several were not redirected.
         """
 
         def work(sid: str) -> Outcome:
-            return self._when_answered(sid, limit=limit)
+            return self._when(goal, sid, limit=limit)
 
         if len(sids) == 1:
             self._take_alone(work(sids[0]))
@@ -85,13 +86,12 @@ class Redirecting:
 
     # One call
 
-    def _when_answered(self, sid: str, *, limit: float | None) -> Outcome:
+    def _when(self, goal: Goal, sid: str, *, limit: float | None) -> Outcome:
         from callctl.cli.wait import WatchedStore, waiter_for
-        from callctl.operations.waiting import Goal
 
         with WatchedStore(self._runtime, self._settings) as told:
             waiter = waiter_for(self._runtime, self._gateway, sid, told=told, placed=False)
-            waiter.until(Goal.read("answered", option="--when"), limit=limit)
+            waiter.until(goal, limit=limit)
         return self._one(sid)
 
     def _one(self, sid: str) -> Outcome:

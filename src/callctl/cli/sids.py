@@ -84,4 +84,6 @@ def _next(text: str) -> str | None:
         return "put a SID in its place: `callctl list` shows them, and @last is the call that was placed last"
     if re.fullmatch(r"\+[0-9]+|(sips?|client):.*", text):
         return f"`callctl list --live --to {text}` shows the SIDs of the live calls to it"
+    if re.fullmatch(r"[0-9.]+[a-z]+", text):
+        return f"how long to wait is said by --wait-timeout {text}"
     return None

@@ -38,13 +38,10 @@ def wait(
             "--for",
             metavar="STATUS",
             autocompletion=completing.goals,
-            help="ringing, in-progress (or answered), ended, or one end: completed, busy, no-answer, failed, canceled.",
+            help=f"{options.GOALS}.",
         ),
     ],
-    timeout: Annotated[
-        str | None,
-        typer.Option("--timeout", metavar="DURATION", help="Give up after this long, with exit code 9; else never."),
-    ] = None,
+    wait_timeout: options.WaitTimeout = None,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = 10.0,
@@ -61,7 +58,7 @@ def wait(
 
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     wanted = Goal.read(goal, option="--for")
-    limit = None if timeout is None else read_duration(timeout, option="--timeout")
+    limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     gateway = runtime.gateway(settings)
     sid = one_call(runtime, settings, gateway, call)
