@@ -120,7 +120,13 @@ class Listener:
         if received.is_probe:
             return web.json_response(self.health)
         try:
-            event = CallEvent.from_form(received.pairs, received_at=at, world=self._world, verified=gate is not None)
+            event = CallEvent.from_form(
+                received.pairs,
+                received_at=at,
+                world=self._world,
+                verified=gate is not None,
+                signed=received.signed.covered,
+            )
         except NotACallEventError:
             self.ignored += 1  # a conference's or a recording's callback, say: in order, but nothing to show
             self._behind.passed(received)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from telling import WORLD, event, form, moment, samples, sid, told
 from callctl.board import Board
 from callctl.errors import StoreError
 from callctl.events import CallEvent, NotACallEventError
+from callctl.events.forms import pairs_key
 from callctl.store import EventStore, PlacedCall
 from callctl.store.reader import Reader
 from callctl.store.schema import MIGRATIONS
@@ -355,4 +357,30 @@ def test_a_store_from_before_callbacks_were_noted_is_brought_up_to_date(
     store = SqliteStore(path, world=WORLD)
     store.remember_placed(sid(2), at=moment(0), callback="https://example.com", events=("completed",))
     assert [one.call_sid for one in store.reader.placed_since(moment(-1), callback="https://example.com")] == [sid(2)]
+    store.close()
+
+
+def test_a_retry_across_the_update_of_a_store_of_0_1_0_counts_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_before(one: CallEvent) -> CallEvent:
+        return dataclasses.replace(one, key=pairs_key(one.form, world=WORLD))
+
+    known, other = event(1, "ringing", at=1), event(1, "in-progress", at=2)
+    with monkeypatch.context() as before:
+        before.setattr("callctl.store.schema.MIGRATIONS", MIGRATIONS[:6])
+        before.setattr("callctl.store.rows._kept_before", lambda *_args, **_more: set())
+        old = SqliteStore(path, world=WORLD)
+        assert old.append(as_before(known))
+        old.close()
+    store = SqliteStore(path, world=WORLD)
+    assert [store.append(one) for one in (known, other, other, event(2, "ringing"), known)] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    futures = [store.submit(one) for one in (known, event(1, "busy"), known, event(1, "busy"), other)]
+    assert [future.result() for future in futures] == [False, True, False, False, False]
+    found = [(one.call_sid, one.status) for one in store.replay(since=None)]
+    assert found == [(sid(1), "ringing"), (sid(1), "in-progress"), (sid(2), "ringing"), (sid(1), "busy")]
     store.close()

@@ -12,7 +12,17 @@ from datetime import datetime
 from typing import Any
 
 from callctl.calls import Call, is_final
-from callctl.events.forms import Form, as_object, facts_of, form_and_key, is_twiml_request
+from callctl.events.forms import (
+    Form,
+    as_object,
+    facts_of,
+    is_cut_elsewhere,
+    is_twiml_request,
+    kept,
+    pairs_key,
+    signed_form,
+    signed_key,
+)
 from callctl.events.life import (
     CALLBACK,
     MISSED,
@@ -88,6 +98,7 @@ class CallEvent:
         received_at: datetime,
         world: str,
         verified: bool,
+        signed: str | None = None,
     ) -> CallEvent:
         """Read the form of a status callback or of a TwiML request (sheet section 5).
 
@@ -96,12 +107,17 @@ class CallEvent:
             received_at: When the request arrived.
             world: The account and API address it belongs to; part of the key.
             verified: Whether the request's signature was found right.
+            signed: What a signature of the request covers behind the path, query and form; the form alone if None.
 
         Raises:
-            NotACallEventError: There is no CallSid or no CallStatus.
+            NotACallEventError: There is no CallSid or no CallStatus, or not where Twilio signed them.
         """
-        form, key = form_and_key(pairs, world=world)
-        return _read_form(form, key=key, received_at=received_at, verified=verified)
+        form = kept(pairs)
+        text = signed_form(form) if signed is None else signed
+        event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
+        if is_cut_elsewhere(text, event.call_sid):
+            raise NotACallEventError("CallSid and CallStatus stand elsewhere than Twilio signed them")
+        return event
 
     @classmethod
     def from_call(cls, call: Call, *, received_at: datetime, world: str, kind: str = POLLED) -> CallEvent:
@@ -109,8 +125,8 @@ class CallEvent:
 
         Polling the same facts again gives the same key, so a store holds them once.
         """
-        form, key = form_and_key(facts_of(call), world=world)
-        return _read_call(form, key=key, received_at=received_at, kind=kind)
+        form = kept(facts_of(call))
+        return _read_call(form, key=pairs_key(form, world=world), received_at=received_at, kind=kind)
 
     @classmethod
     def from_record(cls, record: str) -> CallEvent:

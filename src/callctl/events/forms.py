@@ -1,10 +1,17 @@
-"""The form of an event: how it is told apart from every other one, and what kind of request it came with."""
+"""The form of an event: how it is told apart from every other one, and what kind of request it came with.
+
+A callback's key is made of what its signature covers, so that nobody can make two events of one signed request: Twilio
+signs the query and then the set of pairs, names and values run together, whatever their order and repetition
+(sheet section 7).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from callctl.calls import Call, is_final
 from callctl.notation import format_date
@@ -14,18 +21,47 @@ Form = tuple[tuple[str, str], ...]
 as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def form_and_key(pairs: Iterable[tuple[str, str]], *, world: str) -> tuple[Form, str]:
-    """Return a form as it is kept, and its key: the same for the same pairs in any order, in one world."""
+# A CallSid and a CallStatus as a form is signed; in a query a "=" would follow the names.
+_SIGNED_CALL = re.compile("CallSid(?!=).*CallStatus(?!=)", re.DOTALL)
+
+
+def kept(pairs: Iterable[tuple[str, str]]) -> Form:
+    """Return a form as it is kept."""
     form = tuple(pairs)
     try:
-        return form, _key(form, world)
+        "".join(chain.from_iterable(form)).encode()
     except UnicodeEncodeError:  # a lone surrogate, which JSON may hold and no database or terminal takes
-        form = tuple((_encodable(name), _encodable(value)) for name, value in form)
-        return form, _key(form, world)
+        return tuple((_encodable(name), _encodable(value)) for name, value in form)
+    return form
 
 
-def _key(form: Form, world: str) -> str:
-    # The sorted form, because some senders number nothing or everything 0.
+def signed_form(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a form as Twilio signs it: by name, of each name all its values, each once, all run together."""
+    return "".join(chain.from_iterable(sorted(set(pairs))))
+
+
+def signed_key(signed: str, *, world: str) -> str:
+    """Return the key of what a signature covers behind the path: query and form."""
+    return hashlib.sha256(f"{world}\0{signed}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_cut_elsewhere(signed: str, call_sid: str) -> bool:
+    """Tell whether a request's names and values begin elsewhere in the signed text than those that Twilio signed.
+
+    What is signed does not say where a value ends, and a caller may choose a name for himself that reads like a CallSid
+    and a CallStatus. Those that Twilio sent come before anything that a caller chooses.
+    """
+    if "=" in call_sid or "&" in call_sid:  # a query that was sent again as a form
+        return True
+    before, found, _ = signed.partition(f"CallSid{call_sid}")
+    return bool(found) and _SIGNED_CALL.search(before) is not None
+
+
+def pairs_key(form: Form, *, world: str) -> str:
+    """Return the key of a form's pairs: the same in any order, but not for pairs that are repeated.
+
+    Polled events have it, which nobody signs, and all events of callctl 0.1.0.
+    """
     text = "\0".join((world, *sorted(map("\0".join, form))))
     if text.count("\0") != 2 * len(form):  # a NUL within: as JSON, so that no two forms run together
         text = "\0" + as_json([world, sorted(form)])

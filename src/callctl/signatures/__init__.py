@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from callctl.errors import SettingsError
-from callctl.signatures.claim import Claim, Pairs, SignedRequest, signed_form
+from callctl.events.forms import signed_form
+from callctl.signatures.claim import Claim, Pairs, SignedRequest
 from callctl.signatures.refusals import Refusals
 
 __all__ = ["Gate", "SignedRequest", "signature_of"]

@@ -18,10 +18,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
+
+from callctl.events.forms import signed_form
 
 # SignalWire signs alike under a name of its own (sheet section 11).
 SIGNATURE_HEADERS = ("X-Twilio-Signature", "X-SignalWire-Signature")
@@ -37,7 +38,7 @@ class SignedRequest:
     """What of a request the signature covers, and how it says it was signed.
 
     ``target`` is the path and query as they stood in the request line. ``pairs`` is the form of a POST, empty for a
-    GET; ``json_body`` is the body where it is JSON.
+    GET; ``json_body`` is the body where it is JSON. ``form`` is the form as it is signed.
     """
 
     target: str
@@ -45,6 +46,17 @@ class SignedRequest:
     signature: str | None = None
     settings: str | None = None
     json_body: bytes | None = None
+    # Put in order once: it is asked for again and again, and may have thousands of names.
+    form: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "form", signed_form(self.pairs))
+
+    @property
+    def covered(self) -> str:
+        """What the signature covers behind the path: the same, however the request was spelt that it fits."""
+        mark, query = self.target.partition("?")[1:]
+        return f"{mark}{_unescaped(query)}{self.form}"
 
     @classmethod
     def read(
@@ -70,7 +82,7 @@ class Claim:
         if not request.signature or not _body_fits(request):
             return None
         given = request.signature.encode("utf-8", "surrogateescape")
-        return cls(request.target, signed_form(request.pairs), given, _algorithm(request.settings))
+        return cls(request.target, request.form, given, _algorithm(request.settings))
 
     def holds(self, url: str, keys: Sequence[Any]) -> bool:
         """Tell whether one of the keys signed this over a URL, however it was spelt."""
@@ -79,12 +91,6 @@ class Claim:
             for text in _spellings(url, self.target)
             for key in keys
         )
-
-
-def signed_form(pairs: Pairs) -> str:
-    """Return a form as the library appends it to the URL: by name, of each name all its values, each once."""
-    # The library would sort it again for each spelling of each URL, and a form may have thousands of names.
-    return "".join(chain.from_iterable(sorted(set(pairs))))
 
 
 def _spellings(url: str, target: str) -> Iterator[str]:

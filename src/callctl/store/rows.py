@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from callctl.actions import ActionEvent
 from callctl.events import CallEvent
+from callctl.events.forms import pairs_key
 from callctl.notation import microseconds
 from callctl.store.schema import plain, short_key
 
@@ -40,6 +41,14 @@ _INSERT_EVENTS = """
     ON CONFLICT DO NOTHING
 """
 INSERT_ACTION = "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)"
+# Of a store of callctl 0.1.0, as long as events of it are there.
+_ANY_BY_PAIRS = "SELECT EXISTS (SELECT 1 FROM events WHERE id <= (SELECT last_id FROM keyed_by_pairs))"
+_ONE_BY_PAIRS = """
+    SELECT EXISTS (
+        SELECT 1 FROM calls JOIN events ON call_id = calls.id WHERE world = ? AND sid = ? AND key = ?
+        AND events.id <= (SELECT last_id FROM keyed_by_pairs)
+    )
+"""
 _LAST_KEYS = "SELECT json_group_array(key) FROM (SELECT key FROM events ORDER BY id DESC LIMIT ?)"
 
 _Call = tuple[str, str | None, str, str, int, int]
@@ -71,6 +80,28 @@ class Row(NamedTuple):
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> list[bool]:
     """Write rows, at most ``CHUNK``; tell of each event whether it was new."""
+    known = _kept_before(connection, rows, world=world)
+    if not known:
+        return _insert(connection, rows, world=world)
+    fresh = iter(_insert(connection, [row for row in rows if row not in known], world=world))
+    return [row not in known and next(fresh) for row in rows]
+
+
+def _kept_before(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> set[Row]:
+    """Return the rows whose events callctl 0.1.0 kept, under keys of another make: a retry is no new event."""
+    if not connection.execute(_ANY_BY_PAIRS).fetchone()[0]:
+        return set()
+    known = set()
+    for row in rows:
+        key = short_key(pairs_key(CallEvent.from_record(row.record).form, world=world))
+        if connection.execute(_ONE_BY_PAIRS, (world, row.call[0], key)).fetchone()[0]:
+            known.add(row)
+    return known
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> list[bool]:
+    if not rows:
+        return []
     upsert_calls, insert_events, room = _statements(len(rows))
     values: list[object] = [world]
     for row in rows:
