@@ -34,7 +34,7 @@ then.redirect = "survey"
 
 [rule.children]
 when = { status = "in-progress" }
-for = 7200
+for = "2h"
 leg = "parent"
 on = "children"
 then = "hangup"
@@ -100,11 +100,17 @@ HEAD = "[rule.mine]\n"
         (HEAD + 'when = "answered"\nthen.redirect = "survy"', "then.redirect: no URL is named 'survy'", "survey?"),
         (HEAD + 'when = "ringing"\nfor = "soon"\nthen = "cancel"', "for: it is no duration: soon", "such as"),
         (HEAD + 'when = "ringing"\nfor = true\nthen = "cancel"', "for: a duration is a text", None),
+        (HEAD + 'when = "ringing"\nfor = 30\nthen = "cancel"', "for: a duration is a text with a unit", 'write "30s"'),
+        (HEAD + 'when = "ringing"\nfor = "30"\nthen = "cancel"', "for: it needs a unit: 30", "write 30s"),
         (HEAD + 'when = "ringing"\nleg = "childs"\nthen = "cancel"', "leg: unknown: 'childs'", "did you mean child?"),
         (HEAD + 'when = "ringing"\ndirection = "outbound"\nthen = "cancel"', "direction: unknown", "outbound-api"),
         (HEAD + 'when = "answered"\nanswered_by = "machine"\nthen = "hangup"', "answered_by: unknown", "machine_start"),
         (HEAD + 'when = "busy"\nthen = "hangup"', "on: a leg that has ended can't be changed", 'on = "parent"'),
-        (HEAD + 'when = "busy"\nfor = 3\non = "parent"\nthen = "hangup"', "for: a leg that has ended stays so", None),
+        (
+            HEAD + 'when = "busy"\nfor = "3s"\non = "parent"\nthen = "hangup"',
+            "for: a leg that has ended stays so",
+            None,
+        ),
         (HEAD + 'when = ["ringing", "busy"]\nthen = "hangup"', "when: it names statuses of live legs and", "two rules"),
         (HEAD + 'when = "ringing"\nleg = "parent"\non = "parent"\nthen = "hangup"', "on: a parent leg has no", "child"),
         (

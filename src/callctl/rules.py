@@ -167,10 +167,12 @@ def _statuses(value: object, at: _At) -> frozenset[str]:
 def _lasting(value: object, at: _At) -> timedelta | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise at.error('a duration is a text such as "30s", or a number of seconds', key="for")
+    if not isinstance(value, str):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        hint = f'write "{value}s" for seconds, "{value}m" for minutes' if number else None
+        raise at.error('a duration is a text with a unit, such as "30s"', key="for", hint=hint)
     try:
-        return timedelta(seconds=read_duration(str(value), option="it"))
+        return timedelta(seconds=read_duration(value, option="it"))
     except UsageError as error:
         raise at.error(error.message, key="for", hint=error.hint) from error
 

@@ -51,7 +51,13 @@ def test_an_unknown_command_or_option_is_refused_with_the_right_hint(callctl: Ca
     [
         (["list", "--limit", "many"], "Invalid value for '--limit'"),
         (["list", "--limit", "0"], "greater than or equal to 1"),
-        (["list", "--request-timeout", "0"], "Invalid value for '--request-timeout'"),
+        (["list", "--request-timeout", "5"], "--request-timeout needs a unit: 5"),
+        (["list", "--request-timeout", "0s"], "--request-timeout is too short: 0s"),
+        (["list", "--since", "2"], "hint: write 2s for so many seconds ago, 2h for hours, or a date"),
+        (["hangup", "--all", "--until", "2"], "--until needs a unit, or is a date: 2"),
+        (["list", "--older-than", "2"], "hint: write 2s for seconds, 2m for minutes, 2h for hours"),
+        (["watch", "--since", "2"], "--since needs a unit, or is a date: 2"),
+        (["simulator", "--lag", "4"], "--lag needs a unit: 4"),
         (["list", "--limit"], "requires an argument"),
         (["show"], "Missing argument 'CALL'"),
     ],
@@ -67,7 +73,7 @@ def test_values_of_every_kind_arrive(callctl: Callctl, home: Path) -> None:
         sid = still.place("+12025550103", "--say", "x")
         (home / "file.env").write_text("CALLCTL_FROM=+15005550006\n")
         outcome = still(
-            "list", "--limit", "1", "--status", "queued", "--status", "busy", "--request-timeout", "2.5",
+            "list", "--limit", "1", "--status", "queued", "--status", "busy", "--request-timeout", "2500ms",
             "--env-file", "file.env", "--quiet",
         )  # fmt: skip
     assert outcome.out == f"{sid}\n"

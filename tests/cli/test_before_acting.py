@@ -24,7 +24,7 @@ BROKEN = [
 ]
 BROKEN_DIALS = [
     ["--then", "nowhere"],
-    ["--dial-timeout", "0"],
+    ["--dial-timeout", "0s"],
     ["--caller-id", "?"],
     ["--ring-timeout", "long"],
     ["--event", "ring"],

@@ -23,11 +23,11 @@ ENV = {
     "TWILIO_AUTH_TOKEN": "fake-token",
     "CALLCTL_FROM": "+15005550006",
 }
-PLACE = ("place", "+12025550100", "--say", "Hello", "--status-callback", "none", "--request-timeout", "0.5")
-WAIT = ("wait", SID, "--for", "ended", "--wait-timeout", "100ms", "--request-timeout", "0.5")
-REDIRECT = ("redirect", SID, "--say", "Hello", "--request-timeout", "0.5")
-HANGUP = ("hangup", SID, "--request-timeout", "0.5")
-LIST = ("list", "--request-timeout", "0.5")
+PLACE = ("place", "+12025550100", "--say", "Hello", "--status-callback", "none", "--request-timeout", "500ms")
+WAIT = ("wait", SID, "--for", "ended", "--wait-timeout", "100ms", "--request-timeout", "500ms")
+REDIRECT = ("redirect", SID, "--say", "Hello", "--request-timeout", "500ms")
+HANGUP = ("hangup", SID, "--request-timeout", "500ms")
+LIST = ("list", "--request-timeout", "500ms")
 
 
 def error(status: int, code: int | str, message: str) -> Turn:

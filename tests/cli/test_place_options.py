@@ -33,7 +33,7 @@ def form_of(simulator: Simulator) -> Mapping[str, tuple[str, ...]]:
     ("args", "sent"),
     [
         (["--ring-timeout", "45s"], {"Timeout": ("45",)}),
-        (["--ring-timeout", "20"], {"Timeout": ("20",)}),
+        (["--ring-timeout", "20s"], {"Timeout": ("20",)}),
         (["--time-limit", "1h"], {"TimeLimit": ("3600",)}),
         (["--send-digits", "ww1234#"], {"SendDigits": ("ww1234#",)}),
         (["--record"], {"Record": ("true",)}),
@@ -187,7 +187,7 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: Worl
     ("args", "message"),
     [
         (["--say", "x", "--then", "survey"], "--then goes with --dial, not with --say"),
-        (["--say", "x", "--dial-timeout", "5"], "--dial-timeout goes with --dial, not with --say"),
+        (["--say", "x", "--dial-timeout", "5s"], "--dial-timeout goes with --dial, not with --say"),
         (["--url", "survey", "--caller-id", "+15005550006"], "--caller-id goes with --dial, not with --url"),
         (["--twiml", "<Response/>", "--sequential"], "--sequential goes with --dial, not with --twiml"),
         (["--say", "x", "--add-callbacks"], "--add-callbacks goes with --twiml, not with --say"),
@@ -197,7 +197,9 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: Worl
         (["--say", "x", "--fallback-url", "nowhere"], "no URL is named 'nowhere'"),
         (["--dial", "client:ann", "--then", "nowhere"], "no URL is named 'nowhere'"),
         (["--dial", "+12025550100", "--caller-id", "ann"], "--caller-id is not a number in E.164 form: ann"),
-        (["--dial", "client:ann", "--dial-timeout", "0"], "--dial-timeout is out of range: 0"),
+        (["--dial", "client:ann", "--dial-timeout", "0s"], "--dial-timeout is out of range: 0s"),
+        (["--dial", "client:ann", "--dial-timeout", "5"], "--dial-timeout needs a unit: 5"),
+        (["--say", "x", "--time-limit", "60"], "hint: write 60s for seconds, 60m for minutes"),
         (["--say", "x", "--from", ""], "--from names no caller"),
         (["--dial", ""], "--dial: not a number, SIP address or client: (nothing)"),
         (["--say", "x", "--ring-timeout", "11m"], "--ring-timeout is out of range: 11m"),
@@ -307,7 +309,7 @@ def test_a_dry_run_as_json(world: World) -> None:
 
 
 def test_a_dry_run_is_what_is_then_sent(world: World) -> None:
-    args = ["place", TO, "--dial", "client:ann", "--then", "survey", "--record", "--ring-timeout", "30"]
+    args = ["place", TO, "--dial", "client:ann", "--then", "survey", "--record", "--ring-timeout", "30s"]
     shown = json.loads(world.callctl(*args, "--dry-run", "--json").out)["form"]
     assert world.callctl(*args).code == 0
     assert dict(shown) == {name: values[0] for name, values in form_of(world.simulator).items()}
@@ -329,7 +331,7 @@ def quick(callctl: Callctl, home: Path) -> Iterator[World]:
         ("+12025550105", "ended", 0, "completed"),
         (BUSY, "answered", 8, "busy"),
         (BUSY, "ended", 0, "busy"),
-        (BUSY, "ringing", 0, "ringing"),
+        ("+12025550103", "ringing", 0, "ringing"),
         (BUSY, "busy", 0, "busy"),
         (BUSY, "completed", 8, "busy"),
     ],

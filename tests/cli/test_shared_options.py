@@ -47,7 +47,7 @@ def test_account_sid_is_the_account_that_is_acted_on(callctl: Callctl, args: tup
 @every_command
 def test_request_timeout_limits_each_request(callctl: Callctl, args: tuple[str, ...]) -> None:
     with Server(hang()) as server:
-        outcome = ask(callctl, server.url, *args, "--request-timeout", "0.1")
+        outcome = ask(callctl, server.url, *args, "--request-timeout", "100ms")
     assert outcome.code == 6
     assert " within 0.1 s" in outcome.err
 

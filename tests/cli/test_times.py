@@ -1,5 +1,6 @@
 """Durations and times as people write them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,9 +16,9 @@ NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("90", 90),
-        ("0", 0),
-        ("1.5", 1.5),
+        ("90s", 90),
+        ("0s", 0),
+        ("1.5s", 1.5),
         ("500ms", 0.5),
         ("45s", 45),
         ("5m", 300),
@@ -33,10 +34,20 @@ def test_durations(text: str, seconds: float) -> None:
     assert read_duration(text, option="--x") == seconds
 
 
-@pytest.mark.parametrize("text", ["", "h", "-5s", "5 apples", "1h-30m", "nan", "inf", "1e9", "999999999h"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "2", "1.5", "1h30", "h", "-5s", "5 apples", "1h-30m", "nan", "inf", "1e9", "999999999h"]
+)
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(UsageError, match="--x is"):
+    with pytest.raises(UsageError, match=r"--x (is|needs)"):
         read_duration(text, option="--x")
+
+
+@pytest.mark.parametrize("read", [read_start, read_end])
+def test_a_bare_number_is_refused_with_what_to_write(read: Callable[..., datetime]) -> None:
+    with pytest.raises(UsageError, match="--since needs a unit, or is a date: 2") as refused:
+        read("2", now=NOW, option="--since")
+    assert "2s" in str(refused.value.hint)
+    assert "2h" in str(refused.value.hint)
 
 
 def test_times_and_so_long_ago() -> None:

@@ -137,9 +137,12 @@ def test_a_port_that_is_taken_ends_in_one_line(tmp_path: Path) -> None:
         ["--reading", "no-such"],
         ["--drop", "200%"],
         ["--duplicate", "x"],
-        ["--delay", "3-1s"],
-        ["--delay", "3-"],
+        ["--delay", "3s-1s"],
+        ["--delay", "0-3s"],
+        ["--delay", "3s-"],
         ["--lag", "0.5x"],
+        ["--lag", "4"],
+        ["--latency", "0"],
         ["--cps", "inf"],
         ["--log", "sometimes"],
         ["--latency", "soon"],
@@ -168,7 +171,7 @@ def test_what_makes_no_sense_is_said_before_anything_runs(tmp_path: Path, argume
         (["--shuffle"], {"faults": Faults(shuffle=True)}),
         (["--duplicate", "10%"], {"faults": Faults(duplicate=0.1)}),
         (["--drop", "5%"], {"faults": Faults(drop=0.05)}),
-        (["--delay", "0-3s"], {"faults": Faults(delay=(0.0, 3.0))}),
+        (["--delay", "0s-3s"], {"faults": Faults(delay=(0.0, 3.0))}),
         (["--latency", "100ms"], {"latency": 0.1}),
         (["--lag", "500ms"], {"lag": 0.5}),
         (["--cps", "1"], {"cps": 1.0}),
@@ -200,7 +203,7 @@ def test_each_option_is_the_setting_of_its_name(
 
 
 def test_a_process_of_its_own_does_as_its_options_say(tmp_path: Path) -> None:
-    (tmp_path / "far.toml").write_text('["+12025550150"]\noutcome = "busy"\nafter = 0\n')
+    (tmp_path / "far.toml").write_text('["+12025550150"]\noutcome = "busy"\nafter = "0s"\n')
     options = (
         "--far-end",
         str(tmp_path / "far.toml"),
@@ -254,7 +257,7 @@ class TestWriteEnv:
 
 
 def test_spans_and_shares() -> None:
-    spans = [("0-3s", (0.0, 3.0)), ("2s", (2.0, 2.0)), ("100ms-1s", (0.1, 1.0)), ("1m30s-2m", (90.0, 120.0))]
+    spans = [("0s-3s", (0.0, 3.0)), ("2s", (2.0, 2.0)), ("100ms-1s", (0.1, 1.0)), ("1m30s-2m", (90.0, 120.0))]
     assert [_span("-", text) for text, _ in spans] == [span for _, span in spans]
     assert [_share("-", text) for text in ("10%", "0.1", "0", "100%")] == [0.1, 0.1, 0.0, 1.0]
 

@@ -44,8 +44,8 @@ def test_any_other_does_as_the_first(address: str) -> None:
 def test_a_file_adds_and_overrides(tmp_path: Path) -> None:
     path = tmp_path / "far.toml"
     path.write_text(
-        '["+12025550100"]\noutcome = "rejects"\nafter = 3\n'
-        '["sip:desk@example.com"]\nhang-up-after = 1.5\ndigits = "12#"\ndigits-after = 0\n'
+        '["+12025550100"]\noutcome = "rejects"\nafter = "3s"\n'
+        '["sip:desk@example.com"]\nhang-up-after = "1500ms"\ndigits = "12#"\ndigits-after = "0s"\n'
         '["desk"]\noutcome = "fails"\nsip-code = 503\n'
         '["default"]\nvoicemail = true\n'
     )
@@ -61,8 +61,10 @@ def test_a_file_adds_and_overrides(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ('["x"]\nafter = "soon"', r'\["x"\] after'),
-        ('["x"]\nafter = -1', "seconds, 0 or more"),
-        ('["x"]\nafter = true', "seconds, 0 or more"),
+        ('["x"]\nafter = "-1s"', 'such as "3s" or "500ms"'),
+        ('["x"]\nafter = "3"', "a time with its unit"),
+        ('["x"]\nafter = 3', "a time with its unit"),
+        ('["x"]\nafter = true', "a time with its unit"),
         ('["x"]\noutcome = "sleeps"', "one of answers, busy"),
         ('["x"]\ncolour = "red"', "unknown key; known are outcome, after"),
         ('["x"]\ndigits = "hello"', "digits"),

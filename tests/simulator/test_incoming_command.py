@@ -56,7 +56,7 @@ def test_what_is_no_simulator_is_not_taken_for_one(callctl: Callctl, simulator: 
     for turn, code in ((reply(200, {}), 1), (hang(), 6)):
         with Server(turn) as server:
             env = env_for(simulator) | {"CALLCTL_API_URL": server.url}
-            done = callctl(*GIVEN, "--url", URL, "--request-timeout", "0.3", env=env)
+            done = callctl(*GIVEN, "--url", URL, "--request-timeout", "300ms", env=env)
         assert (done.code, done.out) == (code, "")
         assert "Traceback" not in done.err
     assert simulator.requests == ()

@@ -40,7 +40,7 @@ def doctor(
     ] = None,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
-    request_timeout: options.RequestTimeout = 5.0,
+    request_timeout: options.RequestTimeout = "5s",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

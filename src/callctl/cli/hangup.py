@@ -67,7 +67,7 @@ def hangup(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be ended, and send nothing.")] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
-    request_timeout: options.RequestTimeout = 10.0,
+    request_timeout: options.RequestTimeout = "10s",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

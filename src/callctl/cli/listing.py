@@ -42,7 +42,7 @@ def list_calls(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write SIDs only, for pipes.")] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
-    request_timeout: options.RequestTimeout = 10.0,
+    request_timeout: options.RequestTimeout = "10s",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from callctl.cli.runtime import Runtime
+from callctl.durations import read_duration
+from callctl.errors import UsageError
 
 EnvFile: TypeAlias = Annotated[
     Path | None,
@@ -20,8 +22,8 @@ AccountSid: TypeAlias = Annotated[
     str | None, typer.Option("--account-sid", metavar="SID", help="Act on this (sub)account.")
 ]
 RequestTimeout: TypeAlias = Annotated[
-    float,
-    typer.Option("--request-timeout", metavar="SECONDS", min=0.1, help="Time limit of each request to the API."),
+    str,
+    typer.Option("--request-timeout", metavar="DURATION", help="Time limit of each request to the API."),
 ]
 WaitTimeout: TypeAlias = Annotated[
     str | None,
@@ -33,21 +35,31 @@ WaitTimeout: TypeAlias = Annotated[
 # What can be waited for, as help says it: those of operations.waiting.
 GOALS = "ringing, in-progress (or answered), ended, or one end: completed, busy, no-answer, failed, canceled"
 EMPTY = "(nothing)"  # how messages show a value that is empty, as a script's variable may be
+_SHORTEST_REQUEST = 0.1  # seconds
 _LONGEST_REQUEST = 86_400.0  # seconds; sockets know no endless ones
 MOST = 1_000_000_000  # calls; a number beyond it means as many
 
 
 def runtime_of(
-    ctx: typer.Context, *, json: bool = False, debug: bool = False, request_timeout: float | None = None
+    ctx: typer.Context, *, json: bool = False, debug: bool = False, request_timeout: str | None = None
 ) -> Runtime:
-    """Return the runtime that ``main`` put into the context, told of the options every command has."""
+    """Return the runtime that ``main`` put into the context, told of the options every command has.
+
+    Raises:
+        UsageError: ``request_timeout`` is no duration, or too short for any request.
+    """
     runtime = ctx.obj
     if not isinstance(runtime, Runtime):
         raise TypeError("the command line was started without a runtime")
     runtime.json = json
     runtime.debug = debug
     if request_timeout is not None:
-        runtime.request_timeout = min(request_timeout, _LONGEST_REQUEST)
+        seconds = read_duration(request_timeout, option="--request-timeout")
+        if seconds < _SHORTEST_REQUEST:
+            raise UsageError(
+                f"--request-timeout is too short: {request_timeout}", hint=f"at least {_SHORTEST_REQUEST * 1000:g}ms"
+            )
+        runtime.request_timeout = min(seconds, _LONGEST_REQUEST)
     return runtime
 
 

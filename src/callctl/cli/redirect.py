@@ -62,7 +62,7 @@ def redirect(
     ] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
-    request_timeout: options.RequestTimeout = 10.0,
+    request_timeout: options.RequestTimeout = "10s",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

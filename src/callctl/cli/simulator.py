@@ -64,14 +64,14 @@ def simulator(
         str, typer.Option("--drop", metavar="SHARE", help="Lose this share of the callbacks, as 5%.")
     ] = "0",
     delay: Annotated[
-        str, typer.Option("--delay", metavar="SPAN", help="Delay callbacks by this much, as 2s or 0-3s.")
-    ] = "0",
+        str, typer.Option("--delay", metavar="SPAN", help="Delay callbacks by this much, as 2s or 0s-3s.")
+    ] = "0s",
     latency: Annotated[
-        str, typer.Option("--latency", metavar="TIME", help="Answer API requests this late, as 100ms.")
-    ] = "0",
+        str, typer.Option("--latency", metavar="DURATION", help="Answer API requests this late, as 100ms.")
+    ] = "0s",
     lag: Annotated[
-        str, typer.Option("--lag", metavar="TIME", help="Show changes in the API this late, as 500ms.")
-    ] = "0",
+        str, typer.Option("--lag", metavar="DURATION", help="Show changes in the API this late, as 500ms.")
+    ] = "0s",
     cps: Annotated[
         float, typer.Option("--cps", metavar="NUMBER", min=0, help="Dial so many calls a second; queue the others.")
     ] = 0.0,
@@ -231,7 +231,7 @@ def _span(option: str, text: str) -> tuple[float, float]:
     low, dash, high = text.partition("-")
     span = read_duration(low, option=option), read_duration(high if dash else low, option=option)
     if span[0] > span[1]:
-        raise UsageError(f"{option} ends before it begins: {text}", hint="such as 0-3s")
+        raise UsageError(f"{option} ends before it begins: {text}", hint="such as 0s-3s")
     return span
 
 

@@ -24,7 +24,7 @@ def simulator_call(
         str | None, typer.Option("--status-callback", metavar="URL", help="Who is told when the call is over.")
     ] = None,
     env_file: options.EnvFile = None,
-    request_timeout: options.RequestTimeout = 10.0,
+    request_timeout: options.RequestTimeout = "10s",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -10,6 +10,7 @@ from callctl.errors import UsageError
 
 __all__ = ["read_duration", "read_end", "read_start"]
 
+_BARE = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -35,6 +36,11 @@ def read_end(text: str, *, now: datetime, option: str) -> datetime:
 
 def _moment(text: str, *, now: datetime, option: str, day: timedelta) -> datetime:
     word = text.strip()
+    if _BARE.fullmatch(word):
+        raise UsageError(
+            f"{option} needs a unit, or is a date: {text}",
+            hint=f"write {word}s for so many seconds ago, {word}h for hours, or a date such as 2026-01-05",
+        )
     try:
         if _DATE.fullmatch(word):
             # The day's ends are found before the zone is put on them: a day has 23 or 25 hours now and then.

@@ -44,7 +44,7 @@ def wait(
     wait_timeout: options.WaitTimeout = None,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
-    request_timeout: options.RequestTimeout = 10.0,
+    request_timeout: options.RequestTimeout = "10s",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

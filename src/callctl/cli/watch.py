@@ -15,7 +15,7 @@ from callctl.cli.callbacks import STATUS_PATH
 from callctl.cli.greeting import open_view
 from callctl.cli.panels import ACT, KEEP, LISTEN, SHOW
 from callctl.cli.runtime import Runtime
-from callctl.cli.times import read_duration
+from callctl.cli.times import read_start
 from callctl.cli.watch_checks import check_exposure, check_forwarding, check_keys, public_address
 from callctl.gateway import CallQuery, Gateway, Notification
 from callctl.settings import Settings
@@ -81,7 +81,10 @@ def watch(
     since: Annotated[
         str,
         typer.Option(
-            "--since", metavar="DURATION", help="Begin with the calls touched so long ago.", rich_help_panel=SHOW
+            "--since",
+            metavar="WHEN",
+            help="Begin with the calls touched since: 2h, 2026-01-05, 2026-01-05T14:00Z.",
+            rich_help_panel=SHOW,
         ),
     ] = "1h",
     no_poll: Annotated[
@@ -151,6 +154,7 @@ def watch(
     from callctl.session import Plan
 
     runtime = options.runtime_of(ctx, json=json, debug=debug)
+    ago = _so_long_ago(runtime, since)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     asked = rules_options.Asked(
         hangup_ringing_after=hangup_ringing_after,
@@ -175,7 +179,7 @@ def watch(
         forgeries_accepted=accept_forgeries,
         documents=Documents.read_options(serve or [], folder=runtime.cwd),
         forward_to=forward_to,
-        since=timedelta(seconds=read_duration(since, option="--since")),
+        since=ago,
         keep_days=keep_days,
     )
     check_exposure(plan)
@@ -185,6 +189,11 @@ def watch(
     with rules_options.acting(runtime, settings, asked) as acting:
         asyncio.run(_watch(runtime, settings, plan, source=source, rules=acting, choice=choice))
     raise typer.Exit(exits.INTERRUPTED)
+
+
+def _so_long_ago(runtime: Runtime, since: str) -> timedelta:
+    now = runtime.now()
+    return max(now - read_start(since, now=now, option="--since"), timedelta())
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Numbers of the range +1 202 555 01xx are reserved for fiction, so none of these can be someone's.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -37,6 +38,9 @@ class FarEnd:
 
 
 ANSWERS = FarEnd()
+
+_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 BY_NAME: Mapping[str, FarEnd] = {
     "answers": ANSWERS,
@@ -77,7 +81,10 @@ def _name(address: str) -> str:
 
 
 def load(path: Path) -> dict[str, FarEnd]:
-    """Read a TOML file: one table per address, keys as FarEnd's fields with hyphens. Raises FarEndError."""
+    """Read a TOML file: one table per address, keys as FarEnd's fields with hyphens, times with units.
+
+    Raises FarEndError.
+    """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -117,8 +124,11 @@ def _checked(address: str, key: str, value: object) -> object:
             good = isinstance(value, int) and 400 <= value <= 699
             wanted = "a SIP error code, 400 to 699"
         case _:
-            good = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-            wanted = "seconds, 0 or more"
+            time = _TIME.fullmatch(value) if isinstance(value, str) else None
+            if time is not None:
+                return float(time[1]) * _SECONDS[time[2]]
+            good = False
+            wanted = 'a time with its unit, such as "3s" or "500ms"'
     if not good:
         raise FarEndError(f'["{address}"] {key} = {value!r}: expected {wanted}')
     return value
