@@ -25,6 +25,18 @@ class Terminal(io.StringIO):
         return True
 
 
+class Meanwhile(Terminal):
+    """A keyboard at which something happens before the answer is typed."""
+
+    def __init__(self, answer: str, happens: Callable[[], object]) -> None:
+        super().__init__(answer)
+        self._happens = happens
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        self._happens()
+        return super().readline(size)
+
+
 Streams = tuple[io.StringIO, io.StringIO]
 
 
@@ -46,7 +58,7 @@ class Callctl(Protocol):
         self,
         *args: str,
         env: Mapping[str, str] | None = None,
-        stdin: str = "",
+        stdin: str | io.StringIO = "",
         terminal: bool = False,
         columns: int = 100,
         cwd: Path | None = None,
@@ -61,7 +73,7 @@ def run(
     *args: str,
     home: Path,
     env: Mapping[str, str] | None = None,
-    stdin: str = "",
+    stdin: str | io.StringIO = "",
     terminal: bool = False,
     columns: int = 100,
     cwd: Path | None = None,
@@ -72,12 +84,13 @@ def run(
 ) -> Outcome:
     """Run one command line and return its exit code and what it wrote; with ``keyboard``, stdin is a terminal too.
 
-    ``back_off`` is what waits, for some seconds, before a request is sent again; ``now`` tells the time.
-    ``streams`` are stdout and stderr, for who looks at them while it runs.
+    ``stdin`` is what is typed, or a stream that does something while it is read. ``back_off`` is what waits, for some
+    seconds, before a request is sent again; ``now`` tells the time. ``streams`` are stdout and stderr, for who looks at
+    them while it runs.
     """
     out, err = streams or ((Terminal if terminal else io.StringIO)(), io.StringIO())
     environ = {"HOME": str(home), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
-    typed = (Terminal if keyboard else io.StringIO)(stdin)
+    typed = stdin if isinstance(stdin, io.StringIO) else (Terminal if keyboard else io.StringIO)(stdin)
     code = main(args, runtime=Runtime(environ, cwd or home, typed, out, err, back_off=back_off, now=now))
     return Outcome(code, out.getvalue(), err.getvalue())
 

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cli.world import ANSWERS, BUSY, NEVER, World, talk
 from gateway.scripted import Asked, Server, Turn, call, reply
 from processes import OnTerminal, Piped, environment
-from running import Callctl, Outcome, env_for
+from running import Callctl, Meanwhile, Outcome, env_for
 
 from callctl.simulator import Simulator
 
@@ -107,6 +108,121 @@ def test_when_no_call_matches_nothing_is_asked(world: World) -> None:
     for more in (AGREED, ("--dry-run",)):
         outcome = world.callctl("hangup", "--all", *more)
         assert (outcome.code, outcome.out, talk(outcome)) == (0, "", "callctl: no live call matches\n")
+
+
+# A filter is a promise
+
+
+def at_the_prompt(world: World, happens: Callable[[], object], *args: str) -> Outcome:
+    """Run ``hangup --all``; something happens after the calls were listed and before the number is typed."""
+    keyboard = Meanwhile("3\n", happens)
+    return world.callctl("hangup", "--all", *args, terminal=True, env={"NO_COLOR": "1"}, stdin=keyboard)
+
+
+def forms(world: World) -> list[dict[str, tuple[str, ...]]]:
+    return [dict(one.form) for one in world.sent()]
+
+
+@pytest.mark.parametrize("filters", [("--status", "ringing"), ("--status", "queued,ringing"), ("--only-ringing",)])
+def test_what_was_answered_after_it_was_listed_as_ringing_is_left_alone(world: World, filters: tuple[str, ...]) -> None:
+    first, second, rings = world.place(ANSWERS), world.place(ANSWERS), world.place(NEVER)
+    world.simulator.advance(1)
+    outcome = at_the_prompt(world, lambda: world.simulator.advance(4), *filters)
+    assert outcome.code == 0
+    assert [world.status(sid) for sid in (first, second, rings)] == ["in-progress", "in-progress", "canceled"]
+    assert sorted(outcome.out.splitlines()[-3:]) == sorted(
+        [f"left alone: {sid} was answered meanwhile" for sid in (first, second)] + [f"ended: {rings} is canceled"]
+    )
+    assert forms(world) == [{"Status": ("canceled",)}] * 3
+
+
+def test_whom_the_api_refuses_to_cancel_is_left_alone_as_well(callctl: Callctl, home: Path) -> None:
+    with Simulator(port=0, manual_clock=True, readings=["cancel-refused-in-progress"]) as simulator:
+        world = World(simulator, callctl, home)
+        sids = [world.place(ANSWERS) for _ in range(3)]
+        simulator.advance(1)
+        outcome = at_the_prompt(world, lambda: simulator.advance(4), "--status", "ringing")
+        assert (outcome.code, {world.status(sid) for sid in sids}) == (0, {"in-progress"})
+        assert outcome.out.count("was answered meanwhile") == 3
+
+
+def test_what_only_rings_is_not_looked_at_before_it_is_canceled(world: World) -> None:
+    sid = world.place(NEVER, after=3)
+    outcome = world.callctl("hangup", "--all", "--status", "ringing", "--to", NEVER, *AGREED)
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tcanceled\tended\n")
+    assert (len(world.sent("GET")), forms(world)) == (0, [{"Status": ("canceled",)}])
+
+
+def test_with_other_filters_each_call_is_looked_at_just_before_it_is_ended(world: World) -> None:
+    queued, talking, over = (world.place(to) for to in (NEVER, ANSWERS, BUSY))
+    statuses = ("--status", "queued", "--status", "in-progress")
+    outcome = at_the_prompt(world, lambda: world.simulator.advance(8), *statuses)
+    assert outcome.code == 0
+    assert sorted(outcome.out.splitlines()[-3:]) == sorted(
+        [
+            f"left alone: {queued} is ringing by now, which no longer matches",
+            f"ended: {talking} is completed",
+            f"already over: {over} is busy",
+        ]
+    )
+    assert (ended(world), forms(world)) == ([talking], [{"Status": ("completed",)}])
+    assert world.status(queued) == "ringing"
+
+
+def test_all_live_calls_are_not_looked_at_again(world: World) -> None:
+    sid = world.place(ANSWERS, after=4)
+    assert world.callctl("hangup", "--all", *AGREED).out == f"{sid}\tcompleted\tended\n"
+    assert world.sent("GET") == []
+
+
+def test_a_call_that_rang_and_one_in_progress_are_both_ended_when_both_are_meant(world: World) -> None:
+    sids = [world.place(ANSWERS) for _ in range(3)]
+    world.simulator.advance(1)
+    both = ("--status", "ringing", "--status", "in-progress")
+    outcome = at_the_prompt(world, lambda: world.simulator.advance(4), *both)
+    assert (outcome.code, sorted(ended(world))) == (0, sorted(sids))
+
+
+def test_a_call_that_cannot_be_looked_at_is_not_ended(callctl: Callctl) -> None:
+    class Blind(Rounds):
+        def take(self, asked: Asked) -> Turn:
+            turn = super().take(asked)
+            return reply(403, {"code": 20403, "message": "no"}) if "/Calls/" in asked.path else turn
+
+    with Blind([rings(1)], answer="completed") as server:
+        assert server.run(callctl, *AGREED, "--to", "+12025550100").code != 0
+        assert server.ended == []
+
+
+@pytest.mark.parametrize("readings", [[], ["cancel-refused-in-progress"]])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_leg_that_rings_inside_dial_may_be_left_alone_and_that_is_told(
+    callctl: Callctl, home: Path, readings: list[str], named: bool
+) -> None:
+    with Simulator(port=0, manual_clock=True, readings=["cancel-spares-dial-legs", *readings]) as simulator:
+        world = World(simulator, callctl, home)
+        parent = world.place(ANSWERS, "--dial", NEVER, after=5)
+        child = world.callctl("list", "--parent", parent, "-q").out.strip()
+        which = (child, "--only-ringing") if named else ("--all", "--status", "ringing", *AGREED)
+        outcome = world.callctl("hangup", *which)
+        assert (outcome.code, outcome.out) == (5 if named else 8, f"{child}\tringing\tstill-ringing\n")
+        assert "hint: `callctl hangup CALL` ends it as well, also if it is answered at that moment" in outcome.err
+        if named:
+            assert f"not ended: {child} rings inside a <Dial>, and Status=canceled did not end it" in outcome.err
+        assert forms(world)[-1] == {"Status": ("canceled",)}
+        assert world.status(child) == "ringing"
+
+
+def test_list_names_the_way_to_end_only_what_still_rings(world: World) -> None:
+    answered, rings = world.place(ANSWERS), world.place(NEVER)
+    world.simulator.advance(1)
+    listed = world.callctl("list", "--status", "ringing", "-q")
+    assert "`callctl hangup - --only-ringing` leaves those alone" in listed.err
+    assert "--only-ringing" not in world.callctl("list", "--live", "-q").err
+    world.simulator.advance(4)
+    outcome = world.callctl("hangup", "-", "--only-ringing", *AGREED, stdin=listed.out)
+    assert outcome.code == 8
+    assert [world.status(sid) for sid in (answered, rings)] == ["in-progress", "canceled"]
 
 
 # Asking
@@ -249,6 +365,8 @@ class Rounds(Server):
         super().take(asked)
         if asked.method == "POST":
             return reply(200, call(_sid_in(asked), status=self._answer))
+        if "/Calls/" in asked.path:
+            return reply(200, call(_sid_in(asked), status="ringing"))
         # Each round asks once for each status; those that ring are asked for once.
         found: list[dict[str, object]] = []
         if ("Status", "ringing") in asked.query:
@@ -284,6 +402,15 @@ def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:
         "callctl: no call matches any more\n"
         "callctl: 2 calls: 2 ended\n"
     )
+
+
+def test_until_none_takes_an_answered_call_for_dealt_with(callctl: Callctl) -> None:
+    # REST still lists it as ringing, since it lags behind.
+    with Rounds([rings(1)], [rings(1), rings(2)], [rings(2)], [rings(2)], [], answer="in-progress") as server:
+        outcome = server.run(callctl, *AGREED, "--status", "ringing", "--until-none", "60s")
+        assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
+    assert outcome.code == 0
+    assert outcome.out == f"CA{1:032d}\tin-progress\tleft-alone\nCA{2:032d}\tin-progress\tleft-alone\n"
 
 
 def test_until_none_gives_up_with_exit_9_and_tells_each_result_once(callctl: Callctl) -> None:

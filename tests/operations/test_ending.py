@@ -1,7 +1,7 @@
 """Ending a call, whatever the API makes of the request."""
 
 import pytest
-from operations.doors import SID, Door, Time, call, wrong_state
+from operations.doors import PARENT, SID, Door, Time, call, wrong_state
 
 from callctl.calls import Call
 from callctl.errors import WrongCallStateError
@@ -11,6 +11,10 @@ from callctl.operations.ending import Ending, Result, cancel, hang_up, see_ended
 def hung_up(door: Door, time: Time | None = None) -> Ending:
     time = time or Time()
     return hang_up(door, SID, sleep=time.sleep, monotonic=time.monotonic)
+
+
+def canceled(door: Door, time: Time | None = None) -> Ending:
+    return cancel(door, SID, sleep=(time or Time()).sleep)
 
 
 def test_the_common_case_is_one_request() -> None:
@@ -54,24 +58,27 @@ def test_a_refused_call_that_stays_live_is_an_error_after_two_seconds() -> None:
     [
         (call("canceled"), None, Result.ENDED, ["cancel"]),
         (call("ringing"), call("canceled"), Result.ENDED, ["cancel", "fetch"]),
-        (call("ringing"), call("ringing"), Result.ACCEPTED, ["cancel", "fetch"]),
+        (call("ringing"), call("ringing"), Result.ACCEPTED, ["cancel", *["fetch"] * 5]),
+        (call("ringing"), call("ringing", parent_call_sid=PARENT), Result.RINGING, ["cancel", *["fetch"] * 5]),
+        (call("ringing"), call("ringing", direction="outbound-dial"), Result.RINGING, ["cancel", *["fetch"] * 5]),
         (call("ringing"), call("in-progress"), Result.SPARED, ["cancel", "fetch"]),
         (call("in-progress"), call("in-progress"), Result.SPARED, ["cancel", "fetch"]),
         (call("in-progress"), call("completed"), Result.OVER, ["cancel", "fetch"]),
         (wrong_state(), call("in-progress"), Result.SPARED, ["cancel", "fetch"]),
         (wrong_state(), call("canceled"), Result.OVER, ["cancel", "fetch"]),
+        (wrong_state(), call("ringing", parent_call_sid=PARENT), Result.RINGING, ["cancel", *["fetch"] * 5]),
         (call("busy"), None, Result.OVER, ["cancel"]),
     ],
 )
 def test_canceling(reply: Call | WrongCallStateError, shown: Call | None, result: Result, requests: list[str]) -> None:
     door = Door(cancels=[reply], fetches=[shown] if shown else [])
-    assert cancel(door, SID).result is result
+    assert canceled(door).result is result
     assert door.asked == requests
 
 
 def test_a_cancel_refused_for_a_ringing_call_is_an_error() -> None:
     with pytest.raises(WrongCallStateError):
-        cancel(Door(cancels=[wrong_state()], fetches=[call("ringing")]), SID)
+        canceled(Door(cancels=[wrong_state()], fetches=[call("ringing")]))
 
 
 def seen(door: Door, *, limit: float, time: Time) -> Ending:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from callctl.calls import CallStatus
+from callctl.calls import Call, CallStatus
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import Outcome
 
 if TYPE_CHECKING:
     from callctl.gateway import Gateway
     from callctl.operations.ending import Ending
+
+RINGS_ON = "`callctl hangup CALL` ends it as well, also if it is answered at that moment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,20 @@ class Manner:
         return (("Status", "canceled" if self.only_ringing else "completed"),)
 
 
-def ender(gateway: Gateway, memory: Memory, manner: Manner) -> Callable[[str], Ending]:
-    """Return what ends one call, and waits for the end if that was asked for; what is waited for is noted before."""
+def ender(
+    gateway: Gateway, memory: Memory, manner: Manner, *, look: Callable[[str], Ending | None] | None = None
+) -> Callable[[str], Ending]:
+    """Return what ends one call, and waits for the end if that was asked for; what is waited for is noted before.
+
+    ``look`` is asked just before and returns why a call is left alone, or None if it is to be ended.
+    """
     from callctl.operations import ending
 
     def end(sid: str) -> Ending:
+        if look is not None and (left := look(sid)) is not None:
+            return left
         if manner.only_ringing:
-            ended = ending.cancel(gateway, sid)
+            ended = ending.cancel(gateway, sid, sleep=time.sleep)
         else:
             ended = ending.hang_up(gateway, sid, sleep=time.sleep, monotonic=time.monotonic)
         if manner.wait is None or ended.result != "accepted":
@@ -67,9 +76,19 @@ def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Ou
             sentence, noted = f"hang-up accepted: {sid} is still {call.status}", f"accepted, still {call.status}"
         case "already-over":
             sentence, noted = f"already over: {sid} is {call.status}", ""
+        case "left-alone":
+            sentence, noted = f"left alone: {sid} {_no_longer(call)}", ""
+        case "still-ringing":
+            sentence, noted = f"not ended: {sid} rings inside a <Dial>, and Status=canceled did not end it", ""
         case _:
             sentence, noted = f"not ended: {sid} is in progress", ""
     return Outcome(manner.action, sid, str(ended.result), sentence, manner.request, noted, call)
+
+
+def _no_longer(call: Call) -> str:
+    if call.status == CallStatus.IN_PROGRESS:
+        return "was answered meanwhile"
+    return f"is {call.status} by now, which no longer matches"
 
 
 def _before(memory: Memory, sid: str, status: str) -> str:

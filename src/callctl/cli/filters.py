@@ -85,6 +85,16 @@ class Filters:
         """Whether nothing narrows the calls down."""
         return self == Filters()
 
+    @property
+    def excludes_answered(self) -> bool:
+        """Whether calls in progress are not meant: ``Status=canceled`` keeps to that by itself (sheet section 3)."""
+        return bool(self.statuses) and CallStatus.IN_PROGRESS not in self.statuses
+
+    @property
+    def means_all_live(self) -> bool:
+        """Whether every live call is meant."""
+        return replace(self, statuses=()).is_empty and set(LIVE) <= set(self.statuses)
+
     def queries(self) -> list[CallQuery]:
         """Return what to ask the API for, side by side; together the answers hold all that match.
 

@@ -9,7 +9,7 @@ import typer
 
 from callctl.calls import Call, CallStatus
 from callctl.cli import completing, filters, options
-from callctl.cli.ending_calls import Manner, asked_for, ender, outcome_of
+from callctl.cli.ending_calls import RINGS_ON, Manner, asked_for, ender, outcome_of
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import show_alone, show_among_others
 from callctl.cli.runtime import Form, Runtime
@@ -78,6 +78,8 @@ def hangup(
 
     Calls named here are never asked about. --all shows what matches and asks
     for the number of calls; without a terminal it takes --yes and --max N.
+
+    The filters hold until the end: what no longer matches is left alone.
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     manner = Manner(only_ringing, _waiting(wait, wait_timeout))
@@ -182,6 +184,10 @@ def _problem(ended: Ending, manner: Manner) -> NotEndedError | WaitTimeoutError 
     if ended.result == "not-ended":
         return NotEndedError(
             f"not ended: {call.sid} is in progress", hint=f"`callctl hangup {call.sid}` ends it all the same"
+        )
+    if ended.result == "still-ringing":
+        return NotEndedError(
+            f"not ended: {call.sid} rings inside a <Dial>, and Status=canceled did not end it", hint=RINGS_ON
         )
     if ended.result == "accepted" and manner.wait is not None:
         return WaitTimeoutError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from callctl.calls import Call, CallStatus
 from callctl.cli.confirming import Consent
-from callctl.cli.ending_calls import Manner, asked_for, ender, outcome_of
+from callctl.cli.ending_calls import RINGS_ON, Manner, asked_for, ender, outcome_of
 from callctl.cli.filters import Filters, find_calls, without_answered
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, Teller, calls, failure, show_among_others, some
@@ -51,6 +52,7 @@ class Many:
         self._parallel = parallel
         self._dry_run = dry_run
         self._consent = consent
+        self._promise: Filters | None = None
         self._teller = Teller(runtime)
         self._outcomes: dict[str, Outcome] = {}
 
@@ -78,6 +80,9 @@ class Many:
     def end_matching(self, chosen: Filters, *, repeat: float | None) -> None:
         """End the live calls that match, after asking; with ``repeat`` again for so many seconds, until none does.
 
+        The filters are a promise. Where calls in progress are not meant, Twilio itself keeps it: ``Status=canceled``
+        ends no answered call. With any other filter each call is looked at once more, just before it is ended.
+
         Raises:
             UsageError: More match than --max allows, or nobody can be asked and the flags for that case are missing.
             PartlyFailedError: Some were not ended.
@@ -85,6 +90,9 @@ class Many:
         """
         if self._manner.only_ringing:
             chosen = without_answered(chosen)
+        elif chosen.excludes_answered:
+            self._manner = replace(self._manner, only_ringing=True)
+        self._promise = chosen
         if not self._dry_run:
             self._consent.check_flags(self._runtime)
         matching = self._matching(chosen)
@@ -100,7 +108,7 @@ class Many:
             self._runtime.say(
                 "callctl: repeating until no call matches; this does not stop the application that places them"
             )
-        self._end(_waves(matching))
+        self._end_listed(matching)
         self._sum_up(() if deadline is None else self._repeat(chosen, deadline=deadline))
 
     def _matching(self, chosen: Filters) -> list[Call]:
@@ -114,8 +122,20 @@ class Many:
 
     # Ending
 
-    def _end(self, waves: Iterable[Sequence[str]]) -> None:
-        end = ender(self._gateway, self._memory, self._manner)
+    def _end_listed(self, listed: Sequence[Call]) -> None:
+        self._end(_waves(listed), look=self._look_at({call.sid: call for call in listed}))
+
+    def _look_at(self, listed: Mapping[str, Call]) -> Callable[[str], Ending | None] | None:
+        """Return what looks at a call just before it is ended; None where that is needless."""
+        from callctl.operations.ending import look_again
+
+        promise = self._promise
+        if promise is None or promise.means_all_live or self._manner.only_ringing:
+            return None
+        return lambda sid: look_again(self._gateway, listed[sid], matches=promise.matches)
+
+    def _end(self, waves: Iterable[Sequence[str]], *, look: Callable[[str], Ending | None] | None = None) -> None:
+        end = ender(self._gateway, self._memory, self._manner, look=look)
         sids = [list(wave) for wave in waves if wave]
         total = sum(len(wave) for wave in sids)
         done = 0
@@ -134,7 +154,12 @@ class Many:
     def _told(self, result: Done[Ending] | Failed) -> Outcome:
         if isinstance(result, Failed):
             return failure(self._manner.action, result.sid, request=self._manner.request, error=result.error)
-        return outcome_of(result.value, self._memory, sid=result.sid, manner=self._manner)
+        from callctl.operations.ending import Result
+
+        ended = result.value
+        if self._promise is not None and ended.result == "not-ended":  # it was not meant, as it is now
+            ended = replace(ended, result=Result.NO_MATCH)
+        return outcome_of(ended, self._memory, sid=result.sid, manner=self._manner)
 
     def _take(self, told: Sequence[Outcome]) -> None:
         """Show and write down what is new; of a call that had been dealt with, only what came out differently."""
@@ -155,7 +180,7 @@ class Many:
         while True:
             time.sleep(_PAUSE)
             # What has ended may be listed as live for a while (sheet section 2).
-            over = {sid for sid, told in self._outcomes.items() if told.result in ("ended", "already-over")}
+            over = {sid for sid, told in self._outcomes.items() if self._is_dealt_with(told)}
             found = [call for call in find_calls(self._gateway, chosen, limit=None) if call.sid not in over]
             if not found:
                 self._runtime.say("callctl: no call matches any more")
@@ -169,7 +194,12 @@ class Many:
                     f"callctl: with those that match now it would be {total}, more than --max {self._consent.limit}"
                 )
                 return [call.sid for call in found]
-            self._end(_waves(sorted(found, key=_urgency)))
+            self._end_listed(sorted(found, key=_urgency))
+
+    def _is_dealt_with(self, told: Outcome) -> bool:
+        # What was answered never rings again; what the other filters left out may match later.
+        answered = told.result == "left-alone" and self._manner.only_ringing
+        return answered or told.result in ("ended", "already-over")
 
     # Telling
 
@@ -200,9 +230,12 @@ class Many:
             how = ", ".join(f"{count} {result}" for result, count in counts.items())
             self._runtime.say(f"callctl: {calls(len(outcomes))}: {how}")
         if left:
+            ring_on = all(sid in self._outcomes and self._outcomes[sid].result == "still-ringing" for sid in left)
             raise WaitTimeoutError(
                 f"{calls(len(left))} still {'matches' if len(left) == 1 else 'match'}: {some(left)}",
-                hint="an application may be placing them as fast as they are ended: stop it there",
+                hint=RINGS_ON
+                if ring_on
+                else "an application may be placing them as fast as they are ended: stop it there",
             )
         missed = [told for told in outcomes if self._is_missed(told)]
         if len(outcomes) == 1 and missed and missed[0].error is not None:
@@ -210,13 +243,15 @@ class Many:
         if missed:
             raise PartlyFailedError(
                 f"{len(missed)} of {calls(len(outcomes))} not ended: {some([told.sid for told in missed])}",
-                hint="`callctl list --live` shows what is left",
+                hint=RINGS_ON
+                if all(told.result == "still-ringing" for told in missed)
+                else "`callctl list --live` shows what is left",
             )
         self._teller.finish()
 
     def _is_missed(self, told: Outcome) -> bool:
         waited = self._manner.wait is not None
-        return told.result in (FAILED, "not-ended") or (waited and told.result == "accepted")
+        return told.result in (FAILED, "not-ended", "still-ringing") or (waited and told.result == "accepted")
 
 
 def _waves(matching: Sequence[Call]) -> list[list[str]]:

@@ -77,6 +77,10 @@ def list_calls(
         more = next(found, None) is not None
     if not progress.count and runtime.form is not Form.JSON:
         runtime.say("callctl: no calls" if chosen.is_empty else "callctl: no calls match")
+    if progress.count and quiet and chosen.excludes_answered and set(chosen.statuses) & set(filters.LIVE):
+        runtime.say(
+            "hint: some may be answered before they are ended: `callctl hangup - --only-ringing` leaves those alone"
+        )
     if more and most is not None:
         there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
         runtime.say(f"callctl: there {there}; --limit N shows more, --all shows all")
