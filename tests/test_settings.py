@@ -64,7 +64,7 @@ VALUES = {
     "CALLCTL_FROM": [f"+1500555000{number}" for number in range(3)],
     "CALLCTL_PUBLIC_URL": [f"https://public{number}.example.com" for number in range(3)],
     "CALLCTL_PORT": ["8001", "8002", "8003"],
-    "CALLCTL_STORE": [f"/data/store{number}.db" for number in range(3)],
+    "CALLCTL_STORE": ["/data/store0.db", "/data/store1.db", "store2.db"],
     "CALLCTL_URL_SURVEY": [f"https://example.com/survey{number}" for number in range(3)],
 }
 FIELDS = {
@@ -163,6 +163,57 @@ def test_an_env_file_above_is_used_and_named(tmp_path: Path) -> None:
     nearer = write(tmp_path / "a" / ".env", {"CALLCTL_FROM": "+15005550006"})
     assert from_env(below).env_file_above == nearer
     assert from_env(below).account_sid is None
+
+
+def test_a_file_that_was_found_keeps_events_below_the_working_and_the_state_folder_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    here, state = tmp_path / "repository" / "part", tmp_path / ".state" / "callctl"
+    here.mkdir(parents=True)
+    (here / "link").symlink_to(tmp_path)
+    (here / "circle").symlink_to(here / "circle")
+    env = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(state.parent)}
+    for inside in (
+        "events.db",
+        "deep/events.db",
+        str(here / "events.db"),
+        f"{state}/other.db",
+        "~/.state/callctl/x.db",
+    ):
+        write(here.parent / ".env", {"CALLCTL_STORE": inside})
+        assert load(env, cwd=here).store == Path(inside).expanduser()
+    outside = ["../events.db", "~/events.db", "/etc/passwd", "link/events.db", f"{state}/../x.db", "circle/x.db", "~"]
+    for text in outside:
+        file = write(here.parent / ".env", {"CALLCTL_STORE": text})
+        with pytest.raises(SettingsError, match=r"neither below the working folder|leads nowhere") as refused:
+            load(env, cwd=here)
+        assert "CALLCTL_STORE" in refused.value.message
+        named = load(env, cwd=here, env_file=file)
+        assert load({**env, "CALLCTL_STORE": text}, cwd=here).store == named.store == Path(text).expanduser()
+
+
+@pytest.mark.parametrize("text", ["postgresql://ann:fake-password@example.com/calls", "file:///tmp/x", "x://"])
+def test_no_address_is_a_store(tmp_path: Path, text: str) -> None:
+    file = write(tmp_path / ".env", {"CALLCTL_STORE": text})
+    for env in ({}, {"CALLCTL_STORE": text}, {"CALLCTL_ENV_FILE": str(file)}):
+        with pytest.raises(SettingsError, match="CALLCTL_STORE is an address") as refused:
+            load(env, cwd=tmp_path)
+        assert "fake-password" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "env", [{"CALLCTL_STORE": "~nobody-of-that-name/x"}, {"CALLCTL_ENV_FILE": "~nobody-of-that-name/x"}]
+)
+def test_the_home_folder_of_nobody(tmp_path: Path, env: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="nobody here has the home folder ~nobody-of-that-name"):
+        load(env, cwd=tmp_path)
+
+
+def test_a_nul_is_in_no_path(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("CALLCTL_STORE=events\0.db\n")
+    with pytest.raises(SettingsError, match="CALLCTL_STORE is no path"):
+        load({}, cwd=tmp_path)
 
 
 def test_nothing_is_interpolated_into_a_file(tmp_path: Path) -> None:

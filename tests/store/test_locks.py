@@ -18,10 +18,11 @@ SqliteStore(Path(sys.argv[1]), world="other").close()
 """
 
 
-def test_a_new_store_is_waited_for_while_another_process_makes_it(path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
+def test_a_store_without_a_log_is_waited_for_while_another_process_has_it(path: Path) -> None:
+    SqliteStore(path, world=WORLD).close()
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")  # not yet with a log: SQLite refuses to turn it on, and does not wait
+    other.execute("PRAGMA journal_mode = DELETE")  # as in a copy that was restored
+    other.execute("BEGIN IMMEDIATE")  # SQLite refuses to turn the log on, and does not wait
     threading.Timer(0.2, lambda: other.execute("ROLLBACK")).start()
     SqliteStore(path, world=WORLD).close()
     other.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from callctl.errors import SettingsError, why_no_text
+from callctl.masking import masked_whole
 from callctl.settings import values as read
 from callctl.settings.resolved import Settings
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
@@ -42,7 +43,7 @@ def load(
         SettingsError: A named file can't be read, or a value is malformed.
     """
     given = env_file or environ.get("CALLCTL_ENV_FILE")
-    named = cwd / Path(given).expanduser() if given else None
+    named = cwd / read.path(str(given), what="the settings file") if given else None
     found = _find_env_file(cwd)
     layers = [
         *([(str(named), _read_env_file(named))] if named else []),
@@ -54,7 +55,9 @@ def load(
     for key, value in (overrides or {}).items():
         values[key], sources[key] = value, FLAG
     above = found if found and found.parent != cwd.resolve() and _used(found, sources) else None
-    settings = _build(values, sources, environ=environ, env_file_above=above)
+    state_dir = _state_dir(environ)
+    store = _store(values, sources, cwd=cwd, state_dir=state_dir, found=None if found == named else found)
+    settings = _build(values, sources, state_dir=state_dir, store=store, env_file_above=above)
     is_owner = token_account_sid in (None, settings.account_sid)
     return replace(
         settings,
@@ -106,11 +109,10 @@ def _build(
     values: Mapping[str, str],
     sources: Mapping[str, str],
     *,
-    environ: Mapping[str, str],
+    state_dir: Path,
+    store: Path,
     env_file_above: Path | None,
 ) -> Settings:
-    state_dir = _state_dir(environ)
-    store = Path(values["CALLCTL_STORE"]).expanduser() if "CALLCTL_STORE" in values else state_dir / "events.db"
     region = read.host_label(values, "TWILIO_REGION")
     edge = read.host_label(values, "TWILIO_EDGE")
     return Settings(
@@ -133,8 +135,33 @@ def _build(
     )
 
 
+def _store(
+    values: Mapping[str, str], sources: Mapping[str, str], *, cwd: Path, state_dir: Path, found: Path | None
+) -> Path:
+    """Return where events are kept. A ``.env`` that was merely ``found`` may be somebody else's: it may say little."""
+    text = values.get("CALLCTL_STORE")
+    if text is None:
+        return state_dir / "events.db"
+    if "://" in text:
+        raise SettingsError(
+            f"CALLCTL_STORE is an address: {masked_whole(text)}", hint="callctl keeps events in a file: give its path"
+        )
+    path = read.path(text, what="CALLCTL_STORE")
+    if found is not None and sources["CALLCTL_STORE"] == str(found):
+        real = read.real_path(cwd / path, what="CALLCTL_STORE")
+        if not any(real.is_relative_to(read.real_path(folder, what="the state folder")) for folder in (cwd, state_dir)):
+            raise SettingsError(
+                f"CALLCTL_STORE in {found} leads to {real}, which is neither below the working folder nor below "
+                f"{state_dir}",
+                hint="that file was found, not named: name it with --env-file, or set CALLCTL_STORE in the environment",
+            )
+    return path
+
+
 def _state_dir(environ: Mapping[str, str]) -> Path:
     base = environ.get("XDG_STATE_HOME", "")
     # The XDG base directory specification: a relative path is to be ignored.
-    root = Path(base) if Path(base).is_absolute() else Path(environ.get("HOME") or "~").expanduser() / ".local/state"
-    return root / "callctl"
+    if Path(base).is_absolute():
+        return Path(base) / "callctl"
+    home = environ.get("HOME") or str(read.path("~", what="HOME is not set, and the state folder"))
+    return Path(home) / ".local/state/callctl"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from callctl.addresses import is_http_url, is_loopback_host
@@ -29,6 +30,35 @@ class NamedUrl:
 def url_name(text: str) -> str:
     """Return the one spelling of a URL's name: lower case, hyphens (``CALLCTL_URL_AFTER_HOURS`` → ``after-hours``)."""
     return text.lower().replace("_", "-")
+
+
+def path(text: str, *, what: str) -> Path:
+    """Return a path, with ``~`` and ``~ann`` put in full; ``what`` names it in errors.
+
+    Raises:
+        SettingsError: There is no such home folder, or the text can't be a path.
+    """
+    try:
+        found = Path(text).expanduser()
+    except RuntimeError:
+        raise SettingsError(
+            f"{what} can't be found: nobody here has the home folder {Path(text).parts[0]}", hint="give the whole path"
+        ) from None
+    if "\0" in text:
+        raise SettingsError(f"{what} is no path: it holds a NUL", hint="give the path of a file")
+    return found
+
+
+def real_path(found: Path, *, what: str) -> Path:
+    """Return where a path leads once symbolic links are followed, whether or not there is a file.
+
+    Raises:
+        SettingsError: They lead in a circle, or the path is too long.
+    """
+    try:
+        return found.resolve()
+    except (OSError, RuntimeError):  # too long; links that lead in a circle
+        raise SettingsError(f"{what} leads nowhere: {found}", hint="give the path of a file") from None
 
 
 def account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str | None:

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.faults import explained
-from callctl.store.place import check_place
-from callctl.store.schema import migrate, newest_version, too_new, version_of
+from callctl.store.identity import check_identity
+from callctl.store.place import HINT, check_place
+from callctl.store.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
 
-_TURNS = 100  # times that others may be first to lock a new store
-_making = threading.Lock()  # between making a file and closing it nobody else of this process may have it open
+_TURNS = 100  # times that others may be first to lock a store without a log
+# While a file is made, nobody else of this process may open it: closing it by hand drops this process's locks on it.
+_making = threading.Lock()
 
 
 def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     """Open a store for writing; make it, or bring it up to date, if need be.
 
-    The file is 0600 and a directory made for it 0700. ``busy_timeout`` is in seconds.
+    The file is 0600 and a directory made for it 0700. Nothing is changed about one that is no store. ``busy_timeout``
+    is in seconds.
 
     Raises:
         StoreError: It can't be opened, is no store, or was written by a newer callctl.
     """
     with explained(path, "open"):
         check_place(path)
-        _make_file(path)
+        with _making:
+            if not path.exists():
+                _make_file(path)
+        check_identity(path)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)  # SQLite gives the -wal and -shm files the mode of this one
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             _use_log(connection)
@@ -47,7 +56,8 @@ def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     """
     with explained(path, "read"):
         check_place(path)
-        uri = f"{path.resolve().as_uri()}?mode=ro"
+        check_identity(path)
+        uri = f"{path.absolute().as_uri()}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             version = version_of(connection)
@@ -74,7 +84,8 @@ def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
         StoreError: It is no store, damaged, locked, or was written by a newer callctl.
     """
     with explained(path, "write to"):
-        uri = f"{path.resolve().as_uri()}?mode=rw"
+        check_identity(path)
+        uri = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None)
         try:
             version = version_of(connection)
@@ -88,24 +99,48 @@ def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
 
 
 def _make_file(path: Path) -> None:
-    """Make the file if it is not there, for its owner only.
+    """Make an empty store, for its owner only, unless somebody else is quicker: it is there whole or not at all.
 
-    One that is there must not be opened: closing it would drop the locks that SQLite holds for other connections of
-    this process (POSIX), and another process would then take the log away from under them.
+    Raises:
+        StoreError: A log lies there without its database, and SQLite would apply it to the new one.
+        OSError: It can't be made.
     """
-    with _making:
-        if not path.parent.is_dir():
-            path.parent.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-        # SQLite gives the -wal and -shm files the mode of this one.
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size and not path.exists():  # looked for once more: it may have just been made
+        raise StoreError(
+            f"there can be no event store {path}: the log of another database, {log}, lies beside it",
+            hint=f"move it away if its database will come back, else remove it; or {HINT}",
+        )
+    if not path.parent.is_dir():
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        made = Path(folder) / path.name
+        os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+        with closing(sqlite3.connect(made, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
+            _give_name(made, path)
+
+
+def _give_name(made: Path, path: Path) -> None:
+    """Let a file have another name.
+
+    Raises:
+        FileExistsError: There is a file of that name.
+    """
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system where a file has one name only
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(made.read_bytes())
 
 
 def _use_log(connection: sqlite3.Connection) -> None:
-    """Turn write-ahead logging on. While others make the same new store, SQLite refuses that without waiting."""
+    """Turn write-ahead logging on, as in a restored copy. While others do so, SQLite refuses that without waiting."""
     for _ in range(_TURNS):
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -13,7 +13,8 @@ def check_place(path: Path) -> None:
     """Make sure that a store may lie at a path, whether or not there is one.
 
     Raises:
-        StoreError: A file stands where a folder should be, or something else where the file should be.
+        StoreError: A file stands where a folder should be, or something else where the file, or one of those that
+            SQLite keeps beside it, should be.
         OSError: It can't be looked at.
     """
     blocking = next((folder for folder in path.parents if folder.exists()), None)
@@ -22,3 +23,10 @@ def check_place(path: Path) -> None:
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no regular file"
         raise StoreError(f"there can be no event store {path}: it is {what}", hint=HINT)
+    if path.is_symlink() and not path.exists():
+        raise StoreError(f"there can be no event store {path}: it is a symbolic link that leads nowhere", hint=HINT)
+    real = path.resolve()
+    for end in ("-wal", "-shm", "-journal"):
+        beside = real.with_name(real.name + end)
+        if beside.is_symlink() or (beside.exists() and not beside.is_file()):
+            raise StoreError(f"there can be no event store {path}: {beside} is no regular file", hint=HINT)

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 
+# "CCTL": what tells that a SQLite file is a store. It stands at byte 68 of the file, as of "Database File Format".
+APPLICATION_ID = 0x4343544C
+# The newest version that stores without it have: those of callctl 0.1.0.
+LAST_UNMARKED = 6
+
 # One entry per version, in order; never changed once released. A store's ``user_version`` counts those it has had.
 #
 # ``events`` are found by call, never by key alone: the index on (call, key) grows at its end, where a new call's rows
@@ -117,13 +122,18 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def application_id_of(connection: sqlite3.Connection) -> int:
+    """Return what a database says of the program that it belongs to; 0 if it says nothing."""
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables, or bring them up to date: wholly or not at all.
+    """Make the tables, or bring them up to date, and mark the file as a store: wholly or not at all.
 
     Raises:
         StoreError: A newer callctl wrote them.
     """
-    if version_of(connection) == newest_version():
+    if version_of(connection) == newest_version() and application_id_of(connection) == APPLICATION_ID:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -135,6 +145,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             for statement in filter(str.strip, migration.split(";")):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {newest_version()}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
