@@ -112,6 +112,8 @@ class Listener:
 
     async def _take(self, place: str, received: Received) -> web.Response:
         at, gate = self._now(), self._gates.get(place)
+        if received.asks_who_is_here:
+            return web.json_response(self.health)
         if gate is not None and not gate.admits(received.signed):
             self.refused += 1
             if text := gate.refusals.explain_once(received.signed, host=received.host, now=at):

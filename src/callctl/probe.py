@@ -6,6 +6,9 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -25,7 +28,9 @@ class Outcome:
     failure: str | None = None
 
 
-async def probe(url: str, *, keys: Sequence[str] | None, nonce: str, clock: Callable[[], float]) -> Outcome:
+async def probe(
+    url: str, *, keys: Sequence[str] | None, nonce: str, clock: Callable[[], float], limit: float = LIMIT
+) -> Outcome:
     """Send a request as Twilio would and see that the watch with this nonce answers it.
 
     Args:
@@ -33,26 +38,51 @@ async def probe(url: str, *, keys: Sequence[str] | None, nonce: str, clock: Call
         keys: The tokens that may sign, of which the first one does; None where nothing is verified.
         nonce: What the watch calls itself.
         clock: Seconds, to measure with.
+        limit: How many seconds the answer may take.
     """
     form = ((PROBE, secrets.token_hex(8)),)
     headers = {"X-Twilio-Signature": signature_of(url, form, key=keys[0])} if keys else {}
     began = clock()
+    failure = await _why_not_from(nonce, "POST", url, limit=limit, data=list(form), headers=headers)
+    return Outcome(failure=failure) if failure else Outcome(round_trip=clock() - began)
+
+
+async def why_not_ours(url: str, *, nonce: str, limit: float = LIMIT) -> str | None:
+    """Say why a URL does not lead to the watch with this nonce; None if it does. Nothing but a question is sent there.
+
+    A signature, even of a self-test, is for nobody else, and a request that is not safe to repeat may do something
+    where the URL belongs to somebody else; hence a GET without one.
+    """
+    return await _why_not_from(nonce, "GET", url, limit=limit, params={PROBE: ""})
+
+
+async def _why_not_from(nonce: str, method: str, url: str, *, limit: float, **request: Any) -> str | None:
     try:
         async with (
-            # A public URL may lie behind the proxy that the environment names; this machine never does.
-            aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=LIMIT), trust_env=not is_loopback_url(url)
-            ) as http,
-            http.post(without_fragment(url), data=list(form), headers=headers, allow_redirects=False) as reply,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit)) as http,
+            http.request(
+                method, without_fragment(url), proxy=_proxy_to(url), allow_redirects=False, **request
+            ) as reply,
         ):
             status, body = reply.status, await reply.content.read(65536)
     except TimeoutError:
-        return Outcome(failure=f"no answer within {LIMIT:g} s")
+        return f"no answer within {limit:g} s"
     except aiohttp.ClientError as error:
-        return Outcome(failure=_told(error))
-    if _is_from(nonce, body):
-        return Outcome(round_trip=clock() - began)
-    return Outcome(failure=_why(status, body))
+        return _told(error)
+    except ValueError:  # a host that no name may have, a proxy's address that is none
+        return "it can't be asked for"
+    return None if _is_from(nonce, body) else _why(status, body)
+
+
+def _proxy_to(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL; this machine never lies behind one.
+
+    aiohttp would look it up as well (``trust_env``), but also send what ``~/.netrc`` has for any host.
+    """
+    parts = urlsplit(url)
+    if is_loopback_url(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _told(error: aiohttp.ClientError) -> str:

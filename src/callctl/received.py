@@ -9,7 +9,8 @@ from aiohttp import web
 
 from callctl.signatures import SignedRequest
 
-# A signed form with this name alone is a watch's self-test. Its answer says who answered.
+# A form with this name alone is a watch's self-test, signed; or, as a GET that is not signed, the question who is here.
+# The answer says who answered, as /healthz does.
 PROBE: Final = "CallctlProbe"
 NOT_FOR_TWIML: Final = "this URL is for status callbacks; it has no TwiML to give\n"
 
@@ -30,6 +31,11 @@ class Received:
     def is_probe(self) -> bool:
         """Whether it is a watch's own self-test."""
         return [name for name, _ in self.pairs] == [PROBE]
+
+    @property
+    def asks_who_is_here(self) -> bool:
+        """Whether it is the question that goes before a self-test, where the way is not known yet."""
+        return self.is_probe and self.method == "GET" and self.signed.signature is None
 
 
 class Behind(Protocol):

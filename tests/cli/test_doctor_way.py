@@ -102,8 +102,8 @@ class TestWay:
         assert found["public URL"]["fix"]
 
     def test_an_agent_that_runs_is_found(self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def agent(_port: int, **_kept: str) -> str:
-            return "http://nowhere.example.com"
+        async def agent(_port: int, **_kept: str) -> list[str]:
+            return ["http://nowhere.example.com"]
 
         async def answered(*_args: object, **_kept: object) -> Probed:
             return Probed(round_trip=0.084)

@@ -218,6 +218,17 @@ def test_a_tunnel_that_can_not_be_run_is_an_error(callctl: Callctl) -> None:
     assert "can't run the tunnel no-such-program" in outcome.err
 
 
+def test_nothing_is_printed_to_be_pasted_where_no_address_leads_here(
+    callctl: Callctl, home: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.tunnel.command.SETTLE", 0.01)
+    (home / "tunnel.sh").write_text(f"echo manage it at {simulator.url}; exit 3\n")
+    outcome = callctl(*WATCH, "--json", "--tunnel", f"sh {home}/tunnel.sh", env=env_for(simulator))
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "something else answers there" in outcome.err
+    assert "StatusCallback=" not in outcome.err
+
+
 def test_ctrl_c_while_the_tunnel_starts_leaves_nothing_behind(home: Path) -> None:
     with Piped(*WATCH, "--json", "--tunnel", "sleep 600", home=home, env=TWILIO) as watch:
         watch.until_said("starting the tunnel")

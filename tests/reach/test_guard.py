@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from callctl.simulator import Simulator
 from callctl.tunnel import Tunnel
 
 LIMIT = 60.0
-# Tells an address and the processes of it: its own, as a wrapper's, and that of a program which it runs.
-WRAPPER = "sleep 600 & echo $$ $! >pids.new; mv pids.new pids; echo http://127.0.0.1:9; wait"
+RELAY = f"{sys.executable} {Path(__file__).parents[1] / 'relay.py'} $1"
+# Tells the processes of it, its own, as a wrapper's, and that of a program which it runs; that one tells its address.
+WRAPPER = f"{RELAY} & echo $$ $! >pids.new; mv pids.new pids; wait"
 STUBBORN = f"trap '' TERM INT HUP; {WRAPPER}; sleep 600"
 
 
@@ -26,7 +28,16 @@ def command(folder: Path, text: str) -> str:
     script = folder / "tunnel.sh"
     script.write_text(f"#!/bin/sh\ncd '{folder}'\n{text}\n")
     script.chmod(0o755)
-    return str(script)
+    return f"{script} {{port}}"
+
+
+async def is_fine(_url: str) -> str | None:
+    return None
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.tunnel.command.SETTLE", 0.01)
 
 
 def pids_in(folder: Path) -> list[str]:
@@ -51,7 +62,8 @@ def until_gone(pids: list[str]) -> None:
 def test_it_ends_when_the_watch_is_killed(home: Path, simulator: Simulator, text: str) -> None:
     args = ("watch", "--port", "0", "--no-poll", "--json", "--tunnel", command(home, text))
     with Piped(*args, home=home, env=env_for(simulator)) as watch:
-        assert watch.record()["callback_url"] == "http://127.0.0.1:9/status"
+        ready = watch.record()
+        assert ready["callback_url"] != f"http://127.0.0.1:{ready['port']}/status"
         assert are_running(pids_in(home))
         watch.kill()
         until_gone(pids_in(home))
@@ -68,7 +80,7 @@ def test_it_ends_with_ctrl_c(home: Path, simulator: Simulator, text: str) -> Non
 
 
 def test_it_ends_when_the_watch_is_killed_before_it_told_an_address(home: Path, simulator: Simulator) -> None:
-    args = ("watch", "--port", "0", "--no-poll", "--tunnel", command(home, WRAPPER.replace("echo http", ": http")))
+    args = ("watch", "--port", "0", "--no-poll", "--tunnel", command(home, WRAPPER.replace(RELAY, "sleep 600")))
     with Piped(*args, home=home, env=env_for(simulator)) as watch:
         deadline = time.monotonic() + LIMIT
         while not (home / "pids").exists():
@@ -79,14 +91,15 @@ def test_it_ends_when_the_watch_is_killed_before_it_told_an_address(home: Path, 
 
 
 async def test_what_it_left_running_ends_with_it(tmp_path: Path) -> None:
-    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, WRAPPER.removesuffix("wait")), port=1, patience=0.01)
+    text = f"echo http://127.0.0.1:9; {WRAPPER.removesuffix('wait')}"
+    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, text), port=1, leads_here=is_fine)
     assert await tunnel.ended() == 0
     until_gone(pids_in(tmp_path))
     await tunnel.stop()
 
 
 async def test_a_signal_that_ended_it_is_in_its_code(tmp_path: Path) -> None:
-    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, WRAPPER), port=1, patience=0.01)
+    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, WRAPPER), port=1, leads_here=is_fine)
     os.kill(int(pids_in(tmp_path)[0]), signal.SIGKILL)
     assert await tunnel.ended() == 128 + signal.SIGKILL
     await tunnel.stop()

@@ -8,7 +8,7 @@ import pytest
 from hearing import TOKEN
 from reaching import Application, settings_in, watching
 
-from callctl.probe import probe
+from callctl.probe import probe, why_not_ours
 from callctl.session import Plan
 from callctl.store.reader import Reader
 
@@ -82,3 +82,34 @@ async def test_a_watch_that_becomes_deaf_later_says_so(
         assert watch.view.troubles == [
             f"the self-test through {plan.public_url} fails: {why}; callbacks would not arrive either"
         ]
+
+
+async def test_who_is_here_is_asked_without_a_signature_and_told_by_this_watch_alone(
+    tmp_path: Path, application: Application
+) -> None:
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+        url, nonce = watch.ready.callback_url, watch.session.nonce
+        assert await why_not_ours(url, nonce=nonce) is None
+        assert await why_not_ours(url, nonce="other") == "another watch answers there"
+        assert watch.session.header().refused == 0
+        unsigned = await probe(url, keys=None, nonce=nonce, clock=ticks)
+        assert "refused (HTTP 403)" in str(unsigned.failure)  # only the question goes without a signature
+    assert await why_not_ours(application.url, nonce=nonce) == "something else answers there (HTTP 200)"
+    assert await why_not_ours("https://a..b", nonce=nonce) is not None
+
+
+async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_with_it(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", application.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    application.text = json.dumps({"nonce": "this"})
+    url = "http://tunnel.example.com/status"
+    assert await why_not_ours(url, nonce="this") is None
+    assert (await probe(url, keys=(TOKEN,), nonce="this", clock=ticks)).failure is None
+    assert [sent.target.partition("?")[0] for sent in application.sent] == [url, url]
+    assert not any(name.lower() == "authorization" for sent in application.sent for name, _ in sent.headers)

@@ -1,25 +1,44 @@
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from reaching import Application, settings_in, watching
+from serving import free_port
 
 from callctl.errors import CallctlError, UsageError
-from callctl.session import Plan
+from callctl.session import Plan, Session
+from callctl.settings import Settings
 from callctl.tunnel import AddressFinder, Tunnel, find_agent
 
 RECORDED = Path(__file__).parent / "recorded"
+RELAY = Path(__file__).parents[1] / "relay.py"
 PORT = 8765
+LOCAL = "http://127.0.0.1:9"
 
 
-def found(program: str, text: str) -> tuple[str | None, str | None]:
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try addresses at once, and again soon."""
+    monkeypatch.setattr("callctl.tunnel.command.SETTLE", 0.01)
+    monkeypatch.setattr("callctl.tunnel.command.AGAIN", 0.01)
+    monkeypatch.setattr("callctl.session.reach.AGENT_AGAIN", 0.01)
+
+
+def found(program: str, text: str) -> list[str]:
     finder = AddressFinder(program, port=PORT)
     for line in text.splitlines():
         finder.read(line)
-    return finder.https, finder.http
+    return finder.candidates
+
+
+async def is_fine(_url: str) -> str | None:
+    return None
 
 
 @pytest.mark.parametrize(
@@ -35,26 +54,31 @@ def found(program: str, text: str) -> tuple[str | None, str | None]:
     ],
 )
 def test_recorded_output_tells_the_address(program: str, recording: str, address: str) -> None:
-    assert found(program, (RECORDED / recording).read_text(encoding="utf-8"))[0] == address
+    assert found(program, (RECORDED / recording).read_text(encoding="utf-8")) == [address]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("see http://127.0.0.1:9000 or https://one.example.com, https://two.example.com", "https://one.example.com"),
-        ("\x1b[32mhttps://one.example.com/\x1b[0m", "https://one.example.com"),
-        ("public=https://one.example.com:8443/hooks/status.", "https://one.example.com:8443/hooks/status"),
-        ("https://", None),
-        ("http://tunnel.example.com", None),
+        (
+            "http://127.0.0.1:9 https://one.test, https://two.test",
+            ["https://one.test", "https://two.test", LOCAL],
+        ),
+        ("\x1b[32mhttps://one.example.com/\x1b[0m https://one.example.com", ["https://one.example.com"]),
+        ("public=https://one.example.com:8443/hooks/status.", ["https://one.example.com:8443/hooks/status"]),
+        ("https://docs.test/http of https://one.test", ["https://one.test", "https://docs.test/http"]),
+        ("register at https://console.test/keys?add=SHA256%3Aabc", []),
+        (f"from http://example.com and http://127.0.0.1:{PORT} to http://127.0.0.1:9/", [LOCAL]),
+        ("https://", []),
+        ("http://tunnel.example.com", []),
     ],
 )
-def test_the_first_https_address_counts(text: str, expected: str | None) -> None:
-    assert found("any", text)[0] == expected
+def test_what_may_be_the_tunnels_is_a_candidate_the_likeliest_first(text: str, expected: list[str]) -> None:
+    assert found("any", text) == expected
 
 
-def test_an_http_address_counts_on_loopback_only_and_not_that_of_our_own_port() -> None:
-    text = f"from http://example.com and http://127.0.0.1:{PORT} to http://localhost:9000/"
-    assert found("any", text) == (None, "http://localhost:9000")
+def test_a_tunnel_that_prints_addresses_without_end_fills_no_memory() -> None:
+    assert len(found("any", "\n".join(f"https://{number}.example.com" for number in range(1000)))) == 50
 
 
 def script(folder: Path, text: str) -> str:
@@ -66,7 +90,7 @@ def script(folder: Path, text: str) -> str:
 async def test_the_command_is_given_the_port_and_read_on_both_streams(tmp_path: Path) -> None:
     told = "print('for https://t-%s.example.com/' % sys.argv[1], file=sys.{}); time.sleep(600)"
     for stream in ("stdout", "stderr"):
-        tunnel, url = await Tunnel.start_and_find(script(tmp_path, told.format(stream)), port=PORT)
+        tunnel, url = await Tunnel.start_and_find(script(tmp_path, told.format(stream)), port=PORT, leads_here=is_fine)
         await tunnel.stop()
         assert url == f"https://t-{PORT}.example.com"
 
@@ -79,28 +103,14 @@ async def test_the_command_sees_no_credentials(tmp_path: Path, monkeypatch: pyte
         "import os; seen = '-'.join(sorted(name for name in os.environ if 'TOKEN' in name or 'SECRET' in name)); "
         "print(f'https://{seen}.example.com'); time.sleep(600)"
     )
-    tunnel, url = await Tunnel.start_and_find(script(tmp_path, told), port=PORT)
+    tunnel, url = await Tunnel.start_and_find(script(tmp_path, told), port=PORT, leads_here=is_fine)
     await tunnel.stop()
     assert url == "https://NGROK_AUTHTOKEN.example.com"
 
 
-async def test_an_https_address_goes_before_an_earlier_http_one(tmp_path: Path) -> None:
-    told = "print('http://127.0.0.1:9000'); print('https://one.example.com'); time.sleep(600)"
-    tunnel, url = await Tunnel.start_and_find(script(tmp_path, told), port=PORT)
-    await tunnel.stop()
-    assert url == "https://one.example.com"
-
-
-async def test_without_https_an_http_address_on_loopback_will_do(tmp_path: Path) -> None:
-    told = "print('http://127.0.0.1:9000'); time.sleep(600)"
-    tunnel, url = await Tunnel.start_and_find(script(tmp_path, told), port=PORT, patience=0.01)
-    await tunnel.stop()
-    assert url == "http://127.0.0.1:9000"
-
-
 async def test_a_tunnel_that_talks_much_is_read_to_the_end(tmp_path: Path) -> None:
     told = "print('https://one.example.com')\nfor _ in range(20000): print('x' * 100)\nprint('the end')"
-    tunnel, _ = await Tunnel.start_and_find(script(tmp_path, told), port=PORT)
+    tunnel, _ = await Tunnel.start_and_find(script(tmp_path, told), port=PORT, leads_here=is_fine)
     assert await tunnel.ended() == 0
     assert tunnel.last_words == "the end"
     await tunnel.stop()
@@ -109,14 +119,15 @@ async def test_a_tunnel_that_talks_much_is_read_to_the_end(tmp_path: Path) -> No
 async def test_a_tunnel_that_ends_before_it_tells_is_an_error_with_its_words(tmp_path: Path) -> None:
     command = script(tmp_path, "print('no such account', file=sys.stderr); sys.exit(3)")
     with pytest.raises(CallctlError, match="ended with code 3: no such account"):
-        await Tunnel.start_and_find(command, port=PORT)
+        await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
 
 
-async def test_a_tunnel_that_tells_nothing_is_ended(tmp_path: Path) -> None:
+async def test_a_tunnel_that_tells_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.tunnel.command.PRINT_LIMIT", 2)
     path = tmp_path / "pid"
     command = script(tmp_path, f"import os; open({str(path)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
-    with pytest.raises(CallctlError, match="told no address"):
-        await Tunnel.start_and_find(command, port=PORT, limit=2)
+    with pytest.raises(CallctlError, match="printed no address within 2 s"):
+        await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
     with pytest.raises(ProcessLookupError):
         os.kill(int(path.read_text()), 0)
 
@@ -131,21 +142,102 @@ async def test_a_tunnel_that_tells_nothing_is_ended(tmp_path: Path) -> None:
 )
 async def test_a_command_that_can_not_be_run(command: str, error: type[CallctlError], what: str) -> None:
     with pytest.raises(error, match=what) as caught:
-        await Tunnel.start_and_find(command, port=PORT)
+        await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
     assert "--tunnel" in (caught.value.hint or "")
 
 
-async def test_the_watch_takes_the_tunnels_address_and_tells_when_it_dies(
+def relay(folder: Path, first: str = "", late: str = "") -> str:
+    """Return a tunnel that says something and is then one; ``late`` is what it does only once there is a file."""
+    return script(
+        folder,
+        f"print({first!r}); import runpy; sys.argv[2:] = {late.split()!r}\n"
+        f"runpy.run_path({str(RELAY)!r}, run_name='__main__')",
+    )
+
+
+def records_in(settings: Settings) -> list[Path]:
+    return list(settings.state_dir.glob("watch/*.json"))
+
+
+async def test_a_dashboards_address_is_passed_over_and_sent_nothing_that_is_signed(
     tmp_path: Path, application: Application
 ) -> None:
-    told = f"print('{application.url}'); print('giving up', file=sys.stderr)"
-    plan = Plan("127.0.0.1", 0, tunnel=script(tmp_path, told))
+    first = f"Manage it at {application.url} or {application.url}/keys?add=abc"
+    settings = settings_in(tmp_path)
+    async with watching(settings, Plan("127.0.0.1", 0, tunnel=relay(tmp_path, first))) as watch:
+        assert watch.ready.callback_url.endswith("/status")
+        assert watch.ready.callback_url not in (
+            f"{application.url}/status",
+            f"http://127.0.0.1:{watch.ready.port}/status",
+        )
+        record = json.loads(records_in(settings)[0].read_text())
+        assert record["callback_url"] == watch.ready.callback_url
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        assert {(sent.method, sent.target.partition("?")[0], sent.body) for sent in application.sent} == {
+            ("GET", "/status", b"")
+        }
+        names = {name.lower() for sent in application.sent for name, _ in sent.headers}
+        assert names == {"host", "accept", "accept-encoding", "user-agent"}
+
+
+@pytest.mark.parametrize("late", ["print-after", "listen-after"])
+async def test_an_address_that_works_or_is_told_only_after_a_while_is_tried_again(
+    tmp_path: Path, application: Application, late: str
+) -> None:
+    now = tmp_path / "now"
+    settings = settings_in(tmp_path)
+    plan = Plan("127.0.0.1", 0, tunnel=relay(tmp_path, application.url, f"{late} {now}"))
+    session = Session(settings, plan, now=lambda: datetime.now(UTC))
+    starting = asyncio.create_task(session.start_up())
+    await application.requests(3)  # the dashboard was tried again and again
+    assert (starting.done(), records_in(settings)) == (False, [])
+    now.touch()
+    try:
+        assert (await starting).callback_url != f"{application.url}/status"
+        assert len(records_in(settings)) == 1
+    finally:
+        await session.shut_down()
+
+
+async def test_without_an_address_that_leads_here_there_is_no_watch(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.tunnel.command.ANSWER_LIMIT", 1)
+    plan = Plan("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{application.url} {LOCAL}'); time.sleep(600)"))
+    settings = settings_in(tmp_path)
+    with pytest.raises(CallctlError, match="printed no address that leads here within 1 s") as caught:
+        async with watching(settings, plan):
+            pass
+    assert f"{application.url}: something else answers there (HTTP 200)" in str(caught.value)
+    assert f"{LOCAL}: can't connect: Connection refused" in str(caught.value)
+    assert "--public-url" in str(caught.value.hint)
+    assert records_in(settings) == []
+
+
+async def test_a_tunnel_that_ends_before_its_address_works_is_an_error(tmp_path: Path) -> None:
+    plan = Plan("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{LOCAL}'); sys.exit(3)"))
+    with pytest.raises(CallctlError, match=rf"ended with code 3: {LOCAL}: can't connect"):
+        async with watching(settings_in(tmp_path), plan):
+            pass
+
+
+async def test_an_address_on_loopback_is_none_that_twilio_can_reach(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, api_url="https://api.example.com")
+    plan = Plan("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{LOCAL}')"))
+    with pytest.raises(CallctlError, match="Twilio can't reach a loopback address"):
+        async with watching(settings, plan):
+            pass
+
+
+async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
+    now = tmp_path / "now"
+    plan = Plan("127.0.0.1", 0, tunnel=relay(tmp_path, late=f"end-after {now}"))
     async with watching(settings_in(tmp_path), plan) as watch:
-        assert watch.ready.callback_url == f"{application.url}/status"
+        now.touch()
         note = await watch.view.until_noted("has ended")
-        assert "code 0: giving up" in note
+        assert "code 7: giving up" in note
         assert watch.view.header is not None
-        assert watch.view.header.deaf == "the tunnel has ended (code 0)"
+        assert watch.view.header.deaf == "the tunnel has ended (code 7)"
 
 
 async def test_with_a_public_url_the_tunnels_output_is_not_read(tmp_path: Path) -> None:
@@ -162,31 +254,59 @@ AGENT = (RECORDED / "ngrok-agent.json").read_text(encoding="utf-8")
 
 async def test_an_ngrok_agent_counts_only_if_it_leads_to_our_port(application: Application) -> None:
     application.text, application.content_type = AGENT, "application/json"
-    assert await find_agent(PORT, agent=application.url) == "https://zookeeper-example.ngrok-free.dev"
-    assert await find_agent(3000, agent=application.url) == "https://other-example.ngrok-free.dev"
-    assert await find_agent(22, agent=application.url) is None
-    assert await find_agent(5000, agent=application.url) is None
+    name = "zookeeper-example.ngrok-free.dev"
+    assert await find_agent(PORT, agent=application.url) == [f"https://{name}", f"http://{name}"]
+    assert await find_agent(3000, agent=application.url) == ["https://other-example.ngrok-free.dev"]
+    assert await find_agent(22, agent=application.url) == []
+    assert await find_agent(5000, agent=application.url) == []
     assert application.sent[0].target == "/api/tunnels"
 
 
 @pytest.mark.parametrize("answer", ["", "[]", "{}", '{"tunnels": 1}', '{"tunnels": [1, {}, {"config": []}]}', "<html>"])
 async def test_whatever_else_answers_is_no_agent(application: Application, answer: str) -> None:
     application.text = answer
-    assert await find_agent(PORT, agent=application.url) is None
-    assert await find_agent(PORT, agent="http://127.0.0.1:9") is None
+    assert await find_agent(PORT, agent=application.url) == []
+    assert await find_agent(PORT, agent="http://127.0.0.1:9") == []
 
 
-async def test_a_watch_finds_the_agent_that_leads_to_it(tmp_path: Path, application: Application) -> None:
-    settings = settings_in(tmp_path, api_url="https://api.example.com")
-    async with watching(settings, Plan("127.0.0.1", 0, agent=application.url)) as first:
-        port = first.ready.port
-        assert not first.ready.is_reachable
-        assert first.session.header().deaf == "Twilio can't reach a loopback address"
-    application.text = AGENT.replace(str(PORT), str(port))
-    async with watching(settings, Plan("127.0.0.1", port, agent=application.url)) as second:
-        assert second.ready.callback_url == "https://zookeeper-example.ngrok-free.dev/status"
-        assert second.ready.is_reachable
-    plan = Plan("127.0.0.1", port, agent=application.url, unverified=True)
-    with pytest.raises(UsageError, match="ngrok agent leads from"):
-        async with watching(settings, plan):
-            pass
+def agent_of(*urls: str, port: int) -> str:
+    tunnels = [{"public_url": url, "config": {"addr": f"localhost:{port}"}} for url in urls]
+    return json.dumps({"tunnels": tunnels})
+
+
+async def test_a_watch_finds_the_agent_whose_address_leads_to_it(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A public name that this machine resolves to itself: behind it, as behind ngrok's, is what leads to the port.
+    monkeypatch.setattr("callctl.session.reach.is_loopback_url", lambda _url: False)
+    settings, port = settings_in(tmp_path, api_url="https://api.example.com"), free_port()
+    other = Application()
+    await other.start()
+    relay = await asyncio.create_subprocess_exec(sys.executable, RELAY, str(port), stdout=asyncio.subprocess.PIPE)
+    try:
+        assert relay.stdout is not None
+        address = (await relay.stdout.readline()).decode().strip()
+        application.text = agent_of(other.url, address, port=port)
+        async with watching(settings, Plan("127.0.0.1", port, agent=application.url)) as watch:
+            assert watch.ready.callback_url == f"{address}/status"
+            assert watch.ready.is_reachable
+        assert [(sent.method, sent.body) for sent in other.sent] == [("GET", b"")]
+        plan = Plan("127.0.0.1", port, agent=application.url, unverified=True)
+        with pytest.raises(UsageError, match="ngrok agent leads from"):
+            async with watching(settings, plan):
+                pass
+    finally:
+        relay.kill()
+        await relay.wait()
+        await other.stop()
+
+
+async def test_an_agent_whose_address_leads_elsewhere_is_not_used(tmp_path: Path, application: Application) -> None:
+    settings, port = settings_in(tmp_path, api_url="https://api.example.com"), free_port()
+    application.text = agent_of("https://elsewhere.invalid", port=port)
+    async with watching(settings, Plan("127.0.0.1", port, agent=application.url)) as watch:
+        assert watch.ready.callback_url == f"http://127.0.0.1:{port}/status"
+        assert not watch.ready.is_reachable
+        note = await watch.view.until_noted("ngrok agent")
+        assert "no self-test comes back through its address, which is not used: https://elsewhere.invalid: " in note
+        assert watch.session.header().deaf == "Twilio can't reach a loopback address"

@@ -108,8 +108,8 @@ async def _through(
     url, source = way.callback_url, "of CALLCTL_PUBLIC_URL"
     if url is None and not settings.is_loopback:
         agent = await find_agent(listener.port, agent=way.agent)
-        if agent is not None:
-            url, source = agent + way.path, "of the ngrok agent that runs here"
+        if agent:
+            url, source = agent[0] + way.path, "of the ngrok agent that runs here"
             listener.is_at(replace(listener.address, public_url=url))
     found = await _public(settings, url, source=source)
     if url is None and not settings.is_loopback:

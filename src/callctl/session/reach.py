@@ -11,13 +11,18 @@ from urllib.parse import urlsplit
 from callctl.addresses import is_loopback_url
 from callctl.errors import UsageError
 from callctl.listener import Listener
-from callctl.probe import Outcome, probe
+from callctl.probe import Outcome, probe, why_not_ours
 from callctl.session.plan import Plan
 from callctl.tunnel import Tunnel, find_agent
 
 # Seconds from one self-test to the next: after one that succeeded, and after one that failed.
 PROBE_INTERVAL = 180.0
 PROBE_AGAIN = 5.0
+# Seconds that one self-test may take while an address is looked for, among several that may be black holes.
+TRIAL_LIMIT = 5.0
+# How often the addresses of an ngrok agent are tried, and seconds between.
+AGENT_TRIES = 5
+AGENT_AGAIN = 1.0
 # A tunnel may tell its address before it works, so one failure alone is shown in the header and not told.
 FAILURES_TOLD = 2
 
@@ -69,31 +74,55 @@ class Reach:
     async def open(self) -> None:
         """Run the tunnel, or look for an ngrok agent's, and have the listener take requests signed over its address.
 
+        An address that a program tells counts only once a signed self-test has come back through it: it may be that
+        of a dashboard, which callbacks with phone numbers are not for.
+
         Raises:
-            CallctlError: The tunnel does not come up.
+            CallctlError: The tunnel does not come up, or none of the addresses it prints leads here.
             UsageError: A tunnel leads to a listener that verifies nothing.
         """
-        url = await self._public_address(self._listener.port)
-        if url is not None:
-            self._listener.is_at(replace(self._listener.address, public_url=_with_path(url, self._plan.path)))
-
-    async def _public_address(self, port: int) -> str | None:
-        plan = self._plan
+        plan, port = self._plan, self._listener.port
         if plan.tunnel is not None and plan.public_url is not None:
             self._tunnel = await Tunnel.start(plan.tunnel, port=port)
-            return None
-        if plan.tunnel is not None:
-            self._tunnel, url = await Tunnel.start_and_find(plan.tunnel, port=port)
-            return url
-        if plan.public_url is not None or (self._api_is_local and not plan.unverified):
-            return None
-        found = await find_agent(port, agent=plan.agent)
-        if found is not None and plan.unverified and not plan.forgeries_accepted:
+        elif plan.tunnel is not None:
+            self._tunnel, _ = await Tunnel.start_and_find(plan.tunnel, port=port, leads_here=self._try)
+        elif plan.public_url is None and (plan.unverified or not self._api_is_local):
+            await self._take_agent(await find_agent(port, agent=plan.agent))
+
+    async def _take_agent(self, urls: Sequence[str]) -> None:
+        if not urls:
+            return
+        if self._plan.unverified and not self._plan.forgeries_accepted:
             raise UsageError(
-                f"--unverified: an ngrok agent leads from {found} to this port, so anybody could send callbacks",
+                f"--unverified: an ngrok agent leads from {urls[0]} to this port, so anybody could send callbacks",
                 hint="stop it, listen at another --port, or give --accept-forgeries as well if you mean it",
             )
-        return found
+        before, why = self._listener.address, ""
+        for _ in range(AGENT_TRIES):
+            for url in urls:
+                failure = await self._try(url)
+                if failure is None:
+                    return
+                why = f"{url}: {failure}"
+            await asyncio.sleep(AGENT_AGAIN)
+        self._listener.is_at(before)
+        self._trouble(f"an ngrok agent runs, but no self-test comes back through its address, which is not used: {why}")
+
+    async def _try(self, address: str) -> str | None:
+        """Have the listener be at an address, and say why it does not lead there; None if it does.
+
+        A signed self-test goes only where the listener itself has answered.
+        """
+        url = _with_path(address, self._plan.path)
+        if is_loopback_url(url) and not self._api_is_local:
+            return "Twilio can't reach a loopback address"
+        self._listener.is_at(replace(self._listener.address, public_url=url))
+        failure = await why_not_ours(url, nonce=self._nonce, limit=TRIAL_LIMIT)
+        if failure is not None:
+            return failure
+        return (
+            await probe(url, keys=self._keys, nonce=self._nonce, clock=time.perf_counter, limit=TRIAL_LIMIT)
+        ).failure
 
     async def run(self) -> None:
         """Watch the tunnel and repeat the self-test until cancelled."""

@@ -1,7 +1,7 @@
-"""What a tunnel command tells of its address: the one public end among the addresses that it prints.
+"""The addresses that a tunnel command prints, and which of them may be its public end.
 
-Most tell addresses of documentation, of a dashboard or of the local target as well, often first. What is no public end
-of a tunnel is passed over here.
+Most print addresses of documentation, of a dashboard or of the local target as well, often first. What is surely no
+public end of a tunnel is left out here; which of the others is one, a request through it shows.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _TALK = frozenset(
         "login.tailscale.com", "tailscale.com", "localtunnel.me", "localtunnel.github.io",
     }
 )  # fmt: skip
+# How many addresses are tried at most.
+_MOST = 50
 # Some programs' addresses are known by their form; then nothing else that they print counts.
 _KNOWN: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
@@ -34,29 +36,45 @@ _KNOWN: Mapping[str, re.Pattern[str]] = MappingProxyType(
 
 
 class AddressFinder:
-    """Reads a tunnel command's output line by line, from both streams, and finds the tunnel's address in it."""
+    """Collects from a tunnel command's output, line by line and from both streams, what may be the tunnel's address."""
 
     def __init__(self, program: str, *, port: int) -> None:
         """``program`` is the command's first word, ``port`` where the tunnel leads to on this machine."""
         self._known = _KNOWN.get(PurePath(program).name)
         self._port = port
-        self.https: str | None = None
-        self.http: str | None = None
+        self._found: dict[str, None] = {}
+
+    @property
+    def candidates(self) -> list[str]:
+        """The addresses so far, the likeliest first: https before http on loopback, bare ones before those with a path.
+
+        A tunnel's own address is a host alone as a rule, where dashboards and manuals have a path.
+        """
+        return sorted(self._found, key=lambda url: (not url.startswith("https:"), urlsplit(url).path != ""))
 
     def read(self, line: str) -> None:
-        """Look through one line; what was found first stays."""
+        """Look through one line."""
         text = _ESCAPE.sub("", line)
         if self._known is not None:
-            if self.https is None and (match := self._known.search(text)):
-                self.https = _tidy(match[match.lastindex or 0])
+            for match in self._known.finditer(text):
+                self._add(_tidy(match[match.lastindex or 0]))
             return
         for url in map(_tidy, _URL.findall(text)):
-            if not is_http_url(url) or (urlsplit(url).hostname or "") in _TALK:
-                continue
-            if url.startswith("https:"):
-                self.https = self.https or url
-            elif is_loopback_url(url) and urlsplit(url).port != self._port:  # ours is where the tunnel leads to
-                self.http = self.http or url
+            if is_http_url(url) and not self._is_other(url):
+                self._add(url)
+
+    def _add(self, url: str) -> None:
+        if len(self._found) < _MOST:
+            self._found[url] = None
+
+    def _is_other(self, url: str) -> bool:
+        parts = urlsplit(url)
+        if (parts.hostname or "") in _TALK or parts.query:
+            return (
+                True  # a query belongs to a link that signs in or registers somebody, and is asked for by nobody else
+            )
+        # Plain http would carry phone numbers for all to read, and our own port is where the tunnel leads to.
+        return parts.scheme == "http" and not (is_loopback_url(url) and parts.port != self._port)
 
 
 def _tidy(url: str) -> str:

@@ -13,8 +13,8 @@ NGROK_AGENT: Final = "http://127.0.0.1:4040"
 _LIMIT = 1.0
 
 
-async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> str | None:
-    """Return the public address of a running ngrok agent's tunnel to our port, https before http; else None.
+async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
+    """Return the public addresses of a running ngrok agent's tunnels to our port, https before http.
 
     ``/api/tunnels`` of the agent's local API (ngrok.com/docs/agent/api) lists ``public_url`` and ``config.addr``.
     """
@@ -26,9 +26,8 @@ async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> str | None:
         ):
             listed = await reply.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError):
-        return None
-    urls = sorted(_agent_urls(listed, port=port), key=lambda url: not url.startswith("https:"))
-    return urls[0] if urls else None
+        return []
+    return sorted(_agent_urls(listed, port=port), key=lambda url: not url.startswith("https:"))
 
 
 def _agent_urls(listed: Any, *, port: int) -> list[str]:

@@ -14,7 +14,7 @@ import shlex
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,9 +28,14 @@ SHORT_NAMES: Mapping[str, str] = MappingProxyType(
         "ngrok": "ngrok http 127.0.0.1:{port} --log stdout --log-format logfmt",
     }
 )
-# How long a tunnel may take to tell its address, and how long after an http one an https one may follow; in seconds.
-START_LIMIT = 30.0
-PATIENCE = 1.5
+# How long a tunnel may take to print an address, and until one of those it printed leads here; in seconds.
+PRINT_LIMIT = 30.0
+ANSWER_LIMIT = 60.0
+# How long after the first address nothing is tried yet: a better one may follow, and a host name that is looked up
+# before it is known counts as unknown for minutes with some resolvers.
+SETTLE = 2.0
+# Seconds between two rounds through the addresses.
+AGAIN = 1.0
 # How long what a tunnel said may take to be read once it has ended, and how long the guard may take to end it.
 _READ_LIMIT = 0.5
 _STOP_LIMIT = 0.8
@@ -61,24 +66,23 @@ class Tunnel:
 
     @classmethod
     async def start_and_find(
-        cls, command: str, *, port: int, limit: float = START_LIMIT, patience: float = PATIENCE
+        cls, command: str, *, port: int, leads_here: Callable[[str], Awaitable[str | None]]
     ) -> tuple[Tunnel, str]:
-        """Run a command and return it with the address that it tells: https, or http on loopback if it tells no other.
+        """Run a command and return it with the first address among those it prints that leads to the listener.
 
         Args:
             command: A command with ``{port}``, or one of the short names.
             port: Where the listener is on this machine.
-            limit: How many seconds it may take to tell its address.
-            patience: How many seconds after an http address an https one may follow.
+            leads_here: Says why an address does not lead to the listener; None if it does.
 
         Raises:
             UsageError: The command is malformed.
-            CallctlError: It can't be run, ends, or tells no address.
+            CallctlError: It can't be run, ends, or prints no address that leads here within the limits.
         """
         words = _words(command, port=port)
         tunnel = await cls._run(command, words, output=asyncio.subprocess.PIPE)
         try:
-            return tunnel, await tunnel._address(AddressFinder(words[0], port=port), limit=limit, patience=patience)
+            return tunnel, await tunnel._address(AddressFinder(words[0], port=port), leads_here)
         except BaseException:
             await tunnel.stop()
             raise
@@ -119,33 +123,54 @@ class Tunnel:
             said += chunk
         return said.decode("utf-8", "replace").strip()
 
-    async def _address(self, finder: AddressFinder, *, limit: float, patience: float) -> str:
+    async def _address(self, finder: AddressFinder, leads_here: Callable[[str], Awaitable[str | None]]) -> str:
         for stream in filter(None, (self._guard.stdout, self._guard.stderr)):
             self._readers.append(asyncio.create_task(self._read(stream, finder)))
         ended = asyncio.create_task(self.ended())
+        failures: dict[str, str] = {}
         try:
-            async with asyncio.timeout(limit):
-                await self._until(lambda: finder.https or finder.http, ended)
-            if not (finder.https or finder.http):
-                raise self._failure(f"ended with code {ended.result()}")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await self._until(lambda: finder.https, ended)
+            await self._until(lambda: finder.candidates, ended, limit=PRINT_LIMIT)
+            if not finder.candidates:
+                raise self._failure(_end_of(ended) or f"printed no address within {PRINT_LIMIT:g} s")
+            await self._until(lambda: False, ended, limit=SETTLE)
+            async with asyncio.timeout(ANSWER_LIMIT):
+                return await self._first_that_leads_here(finder, leads_here, ended, failures)
         except TimeoutError as error:
-            raise self._failure(f"told no address within {limit:g} s") from error
+            raise self._failure(f"printed no address that leads here within {ANSWER_LIMIT:g} s", failures) from error
         finally:
             ended.cancel()
-        return finder.https or finder.http or ""
 
-    async def _until(self, is_told: Callable[[], object], ended: asyncio.Task[int]) -> None:
-        """Return when something is told, or can't be told any more."""
-        while not is_told() and not ended.done():
-            self._news.clear()
-            line = asyncio.create_task(self._news.wait())
-            try:
-                await asyncio.wait({line, ended}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                line.cancel()
+    async def _first_that_leads_here(
+        self,
+        finder: AddressFinder,
+        leads_here: Callable[[str], Awaitable[str | None]],
+        ended: asyncio.Task[int],
+        failures: dict[str, str],
+    ) -> str:
+        """Try the addresses in turn, again and again: one may work only after some seconds, and others may follow."""
+        while True:
+            how = _end_of(ended)  # by then all that it printed is known, and may go on working: one more round
+            tried = finder.candidates
+            for url in tried:
+                why = await leads_here(url)
+                if why is None:
+                    return url
+                failures[url] = why
+            if how:
+                raise self._failure(how, failures)
+            await self._until(lambda: len(finder.candidates) > len(tried), ended, limit=AGAIN)  # noqa: B023
+
+    async def _until(self, is_so: Callable[[], object], ended: asyncio.Task[int], *, limit: float) -> None:
+        """Return when something is so, can't become so any more, or after ``limit`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while not is_so() and not ended.done():
+                    self._news.clear()
+                    line = asyncio.create_task(self._news.wait())
+                    try:
+                        await asyncio.wait({line, ended}, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        line.cancel()
 
     async def _read(self, stream: asyncio.StreamReader, finder: AddressFinder) -> None:
         # It is read for as long as it talks: a full pipe would stop the tunnel.
@@ -155,8 +180,9 @@ class Tunnel:
             finder.read(line)
             self._news.set()
 
-    def _failure(self, what: str) -> CallctlError:
-        said = "; ".join(self._said)
+    def _failure(self, what: str, failures: Mapping[str, str] = MappingProxyType({})) -> CallctlError:
+        """Return what is raised: with what was wrong with each address, or with what it said last."""
+        said = "; ".join(f"{url}: {why}" for url, why in failures.items()) or "; ".join(self._said)
         return CallctlError(
             f"the tunnel `{self.command}` {what}" + (f": {said}" if said else ""),
             hint="run the command by itself to see what it says, or give its address with --public-url",
@@ -184,6 +210,11 @@ class Tunnel:
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
+
+
+def _end_of(ended: asyncio.Task[int]) -> str | None:
+    """Return how a tunnel has ended, in words; None while it runs."""
+    return f"ended with code {ended.result()}" if ended.done() else None
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:

@@ -1,0 +1,58 @@
+"""A tunnel as a program of its own: it passes connections at a free port on to another port, and prints its address.
+
+``relay.py PORT [print-after FILE | listen-after FILE | end-after FILE]``: it does that only once the file is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+
+
+async def main(port: int, late: str = "", file: str = "") -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{held.getsockname()[1]}"
+
+        async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+                await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+            writer.close()
+
+        if late == "listen-after":
+            _say(address)
+            await _until_there(file)
+        async with await asyncio.start_server(join, sock=held):
+            if late == "print-after":
+                await _until_there(file)
+            if late != "listen-after":
+                _say(address)
+            await _until_there(file if late == "end-after" else "/nowhere")
+            _say("giving up")
+            os._exit(7)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+async def _until_there(file: str) -> None:
+    while not os.path.exists(file):  # noqa: ASYNC110, ASYNC240, PTH110 - another process makes it
+        await asyncio.sleep(0.01)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    writer.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))
