@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -36,8 +38,10 @@ class Door:
             raise ValueError("the runner was not set up")
         try:
             server = await asyncio.get_running_loop().create_server(runner.server, host, port, backlog=_BACKLOG)
-        except OSError:
+        except OSError as error:
             await runner.cleanup()
+            if error.errno is None:  # from 3.13 on asyncio passes over an address that is not this machine's
+                raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)) from error
             raise
         return cls(runner, server)
 

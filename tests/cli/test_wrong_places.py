@@ -125,7 +125,7 @@ def test_a_working_directory_that_is_gone_does_not_keep_calls_from_being_ended(w
     gone.mkdir()
     code = "import os; os.rmdir(os.getcwd()); from callctl.__main__ import main; main()"
     hangup = subprocess.run(
-        [sys.executable, "-c", code, "hangup", sid],
+        [sys.executable, "-P", "-c", code, "hangup", sid],  # -P: as installed, the working directory is not on the path
         cwd=gone,
         env=environment(home, env_for(world.simulator)),
         capture_output=True,

@@ -229,7 +229,7 @@ def test_help_tells_the_far_ends_and_the_readings() -> None:
     assert all(name in told for name in READINGS)
     for number, name in BY_NUMBER.items():
         shown = number if name == "answers" else f"…{number[-4:]}"
-        assert re.search(rf"^ +{re.escape(shown)} +{name} +[a-z]", told, flags=re.MULTILINE), number
+        assert re.search(rf"^ *{re.escape(shown)} +{name} +[a-z]", told, flags=re.MULTILINE), number
 
 
 class TestWriteEnv:

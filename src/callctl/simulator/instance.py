@@ -143,6 +143,7 @@ def _refused(error: OSError, address: str) -> SimulatorError:
     """Say why it can't listen; asyncio's own words hold the address once more."""
     if error.errno == errno.EADDRINUSE:
         return PortInUseError(f"can't listen on {address}: the port is taken")
-    number = error.errno or 0  # below 0 it is name resolution's own
+    # Below 0 it is name resolution's own. From Python 3.13 on asyncio gives none for an address of another machine.
+    number = errno.EADDRNOTAVAIL if error.errno is None else error.errno
     reason = os.strerror(number) if number > 0 else error.strerror or str(error)
     return SimulatorError(f"can't listen on {address}: {reason}")
