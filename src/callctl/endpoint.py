@@ -59,6 +59,16 @@ class Address:
             signed[path] = [*public, *(url + path for url in local)]
         return signed
 
+    def urls_at(self, path: str) -> list[str]:
+        """Return over which URLs a request may be signed that came to another path than one of ours.
+
+        That is this path below any of ours, or the callback URL itself where a proxy changes the path.
+        """
+        own = self.signed_urls[self.path]
+        origins = [urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in own]
+        bases = (*origins, _beside(self.callback_url, self.path))
+        return [*(base + end for base in bases for end in (path, path.rstrip("/"))), *own]
+
     @property
     def places(self) -> dict[str, str]:
         """The path here that a request's path stands for, by the public URL or not; without a slash at the end."""

@@ -21,8 +21,11 @@ from callctl.errors import StoreError
 from callctl.events import TWIML_REQUEST, CallEvent, NotACallEventError
 from callctl.intake import BodyRefusedError, Limits, not_allowed, path_of, receive, serve
 from callctl.received import Behind, NothingBehind, Received
+from callctl.signatures import SIGNATURE_HEADERS, Gate
 
 _HEALTH_PATH = "/healthz"
+# So many paths at most are told of to which signed requests came in vain: whoever captured one can choose more.
+_PATHS_TOLD = 8
 
 
 class Store(Protocol):
@@ -72,7 +75,8 @@ class Listener:
         self.health: dict[str, object] = {"status": "ok", "nonce": nonce, "version": __version__}
         self._door: Door | None = None
         self._store_works = True
-        self.accepted = self.duplicates = self.ignored = self.refused = self.failed = 0
+        self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
+        self._misdirected_to: set[str] = set()
         self.last_callback_at: datetime | None = None
         self.is_at(Address(host, port, path, public_url, tuple(documents)))
 
@@ -101,14 +105,30 @@ class Listener:
         if path == _HEALTH_PATH:
             return web.json_response(self.health) if request.method == "GET" else not_allowed("GET")
         place = self._places.get(path.rstrip("/"))  # a trailing slash too many is left to the signature
-        if place is None:
+        if place is None and (request.method not in ("GET", "POST") or not _says_it_is_signed(request)):
             return web.Response(status=404)
         if request.method not in ("GET", "POST"):
             return not_allowed("GET, POST")
         try:
+            if place is None:
+                return self._lose(path, await receive(request, limits=self._limits))
             return await self._take(place, await receive(request, limits=self._limits))
         except BodyRefusedError as error:
             return error.answer()
+
+    def _lose(self, path: str, received: Received) -> web.Response:
+        """Answer what came to a path that is none of ours, and tell of it if Twilio sent it: it is lost."""
+        if self._keys and Gate(self.address.urls_at(path), keys=self._keys).admits(received.signed):
+            self.misdirected += 1
+            path = path[:200]
+            self.health["misdirected"] = {"count": self.misdirected, "path": path}
+            if path not in self._misdirected_to and len(self._misdirected_to) < _PATHS_TOLD:
+                self._misdirected_to.add(path)
+                self._on_trouble(
+                    f"signed requests come to {path}, this watch listens at {self.address.path}: they are answered "
+                    f"with 404, and what they tell is lost; the URL to give Twilio is {self.address.shown_url}"
+                )
+        return web.Response(status=404)
 
     async def _take(self, place: str, received: Received) -> web.Response:
         at, gate = self._now(), self._gates.get(place)
@@ -155,3 +175,7 @@ class Listener:
             return await self._behind.twiml(place, received)
         self._behind.passed(received)
         return web.Response(status=204)
+
+
+def _says_it_is_signed(request: web.BaseRequest) -> bool:
+    return any(name in request.headers for name in SIGNATURE_HEADERS)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import aiohttp
 import pytest
@@ -56,6 +59,24 @@ class TestWay:
             assert "see signing above" in found["round trip"]["text"]
             code, found = doctor(callctl, env | {"TWILIO_AUTH_TOKEN": OTHER})
             assert (level(found, "credentials"), level(found, "round trip")) == ("error", "skipped")
+
+    def test_a_watch_tells_of_requests_that_came_to_another_path(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        env = env_for(simulator)
+        with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+            url = f"http://127.0.0.1:{watch.record()['port']}/voice"
+            assert "callback path" not in doctor(callctl, env)[1]
+            fields = form(1, "ringing")
+            headers = sign(url, fields, token=simulator.auth_token)
+            request = Request(url, urlencode(fields).encode(), headers)
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(request)
+            assert watch.record()["text"].startswith("signed requests come to /voice, this watch listens at /status: ")
+            code, found = doctor(callctl, env)
+        assert (code, level(found, "callback path")) == (0, "warning")
+        assert found["callback path"]["text"] == "1 signed request came to /voice and found nothing there"
+        assert "/status instead" in found["callback path"]["fix"]
 
     def test_the_public_url_is_gone_through(self, callctl: Callctl, simulator: Simulator) -> None:
         port = free_port()

@@ -102,6 +102,58 @@ async def test_the_hosts_word_is_not_taken(start: Start, http: aiohttp.ClientSes
         assert answer.status == 403
 
 
+async def test_signed_requests_to_another_path_are_told_of_once_and_counted(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(public_url="https://example.com/hooks/status")
+    fields = form(1, "ringing")
+    sent = [
+        ("/voice/status", sign("https://example.com/voice/status", fields)),
+        ("/voice/status", sign("https://example.com/voice/status", fields)),
+        ("/voice/status?a=b", sign("https://example.com/voice/status?a=b", fields)),
+        ("/voice/status", sign("https://example.com/hooks/voice/status", fields)),  # a proxy that cuts off the front
+        ("/changed", sign("https://example.com/hooks/status", fields)),  # one that changes the path
+        ("/", sign("https://example.com", fields)),
+        ("/", sign(listener.url + "/", fields)),
+    ]
+    for path, headers in sent:
+        async with http.post(listener.url + path, data=fields, headers=headers) as answer:
+            assert (path, answer.status) == (path, 404)
+    signed = sign("https://example.com/polled?CallSid=CA1&CallStatus=busy")
+    async with http.get(listener.url + "/polled?CallSid=CA1&CallStatus=busy", headers=signed) as answer:
+        assert answer.status == 404
+    told = [text.partition(": ")[0] for text in heard.troubles]
+    assert told == [
+        f"signed requests come to {path}, this watch listens at /status"
+        for path in ("/voice/status", "/changed", "/", "/polled")
+    ]
+    assert "https://example.com/hooks/status" in heard.troubles[0]
+    assert (listener.misdirected, listener.refused, heard.events) == (8, 0, [])
+    assert listener.health["misdirected"] == {"count": 8, "path": "/polled"}
+    for number in range(20):
+        url = f"/{number}" + "x" * 300
+        headers = sign(f"https://example.com{url}", fields)
+        async with http.post(listener.url + url, data=fields, headers=headers) as answer:
+            assert answer.status == 404
+    assert (len(heard.troubles), listener.misdirected) == (8, 28)
+    assert max(map(len, heard.troubles)) < 500
+
+
+async def test_nobody_can_fill_the_screen_with_paths_of_his_own(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    for headers in ({}, {"X-Twilio-Signature": "AAAA"}, sign("https://example.org/other", fields)):
+        async with http.post(listener.url + "/other", data=fields, headers=headers) as answer:
+            assert answer.status == 404
+    anybody = await start(keys=None)  # where nothing is verified, nobody knows who sent it
+    async with http.post(anybody.url + "/other", data=fields, headers=sign(anybody.url + "/other", fields)) as answer:
+        assert answer.status == 404
+    assert (listener.misdirected, anybody.misdirected, heard.troubles) == (0, 0, [])
+    assert "misdirected" not in listener.health
+
+
 async def test_other_paths_and_methods(start: Start, http: aiohttp.ClientSession) -> None:
     listener = await start()
     fields = form(1, "ringing")

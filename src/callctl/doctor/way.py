@@ -79,6 +79,7 @@ async def way_findings(
             else await _round_trip(
                 settings, watch.callback_url, keys=keys, nonce=watch.nonce, clock=clock, hint=_HINT_WATCH
             ),
+            *_misdirected(watch),
         ]
     nonce = secrets.token_hex(16)
     listener = _listener(settings, way, keys=keys, nonce=nonce, now=now)
@@ -147,6 +148,23 @@ async def _listening(listener: Listener) -> AsyncIterator[None]:
 def _held(watch: presence.WatchRecord, settings: Settings) -> Finding:
     beside = "" if watch.port == settings.port else f", not at {settings.port}"
     return fine("port", f"a watch of this account listens at {watch.port}{beside} (process {watch.pid})")
+
+
+def _misdirected(watch: presence.WatchRecord) -> list[Finding]:
+    """Return a warning if the watch says that signed requests come to a path where it has nothing."""
+    told = (presence.ask_health(watch.health_url) or {}).get("misdirected")
+    if not isinstance(told, dict):
+        return []
+    count, path = told.get("count"), told.get("path")
+    return [
+        warning(
+            "callback path",
+            f"{count} signed request{'' if count == 1 else 's'} came to {path} and found nothing there",
+            fix=f"where a number, a call or a <Dial> names that path, give {watch.callback_url} instead",
+            count=count,
+            path=path,
+        )
+    ]
 
 
 def _explained(error: CallctlError, port: int) -> CallctlError:

@@ -222,6 +222,7 @@ class Session:
             duplicates=listener.duplicates,
             failed=listener.failed,
             ignored=listener.ignored,
+            misdirected=listener.misdirected,
             last_callback_at=listener.last_callback_at,
             round_trip=reach.round_trip,
             deaf=reach.deaf,

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from callctl.errors import SettingsError
 from callctl.events.forms import signed_form
-from callctl.signatures.claim import Claim, Pairs, SignedRequest
+from callctl.signatures.claim import SIGNATURE_HEADERS, Claim, Pairs, SignedRequest
 from callctl.signatures.refusals import Refusals
 
-__all__ = ["Gate", "SignedRequest", "signature_of"]
+__all__ = ["SIGNATURE_HEADERS", "Gate", "SignedRequest", "signature_of"]
 
 
 def signature_of(url: str, pairs: Pairs, *, key: str) -> str:

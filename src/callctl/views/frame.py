@@ -154,6 +154,7 @@ def _header_parts(header: Header) -> Iterator[str]:
         (header.refused, "refused"),
         (header.duplicates, "twice"),
         (header.failed, "not stored"),
+        (header.misdirected, "to another path"),
         (header.ignored, "no callback"),
     ):
         counts += f"  {count} {word}" if count else ""

@@ -11,10 +11,11 @@ class Header:
     """What the first line says, and in a narrow terminal a second; what has no room there falls away from the right.
 
     ``round_trip`` is that of the last self-test through the callback URL, in seconds; ``deaf`` says why nothing can
-    arrive, if so, and is to be seen at any width. ``ignored`` counts requests that were no status callback, ``chosen``
-    says which legs alone are shown. ``unverified`` is true where anybody's events are believed, ``rules_stopped``
-    where the rules did too much and act no more; ``rules`` says how many are at work, and how. ``recalled`` counts the
-    events that were read so far from the store, while that is not done.
+    arrive, if so, and is to be seen at any width. ``ignored`` counts requests that were no status callback,
+    ``misdirected`` signed ones that came to a path where nothing is; ``chosen`` says which legs alone are shown.
+    ``unverified`` is true where anybody's events are believed, ``rules_stopped`` where the rules did too much and act
+    no more; ``rules`` says how many are at work, and how. ``recalled`` counts the events that were read so far from the
+    store, while that is not done.
     """
 
     title: str
@@ -26,6 +27,7 @@ class Header:
     duplicates: int = 0
     failed: int = 0
     ignored: int = 0
+    misdirected: int = 0
     chosen: str | None = None
     last_callback_at: datetime | None = None
     round_trip: float | None = None
