@@ -28,13 +28,14 @@ def sign(url: str, form: Mapping[str, str] | None = None, *, token: str = TOKEN)
 class FailingStore:
     """A store that can't keep anything while ``fails`` is set, and else is the real one."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteStore, failure: Exception | None = None) -> None:
         self._store = store
+        self._failure = failure or StoreError("can't write to the event store: database or disk is full")
         self.fails = True
 
     async def append_async(self, event: CallEvent) -> bool:
         if self.fails:
-            raise StoreError("can't write to the event store: database or disk is full")
+            raise self._failure
         return await self._store.append_async(event)
 
 

@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from callctl.addresses import reason_of
+from callctl.background import unforeseen
 from callctl.received import Received
 
 # Twilio gives up after 15 s (sheet section 5).
@@ -94,7 +95,12 @@ class Forwarder:
 
     async def _work(self) -> None:
         while True:
-            await self.ask(await self._queue.get())
+            received = await self._queue.get()
+            began = self._clock()
+            try:
+                await self.ask(received)
+            except Exception as error:  # one request that can't be passed on must not end what passes on the next
+                self._told(received, Answer(self._clock() - began, failure=f"not passed on ({unforeseen(error)})"))
 
     async def ask(self, received: Received) -> Answer:
         """Pass a request on and return the application's answer; it is told of as well."""

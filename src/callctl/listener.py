@@ -15,7 +15,7 @@ from aiohttp import web
 
 from callctl import __version__
 from callctl.accepting import Door
-from callctl.background import AfterTurn
+from callctl.background import AfterTurn, unforeseen
 from callctl.endpoint import Address, gates
 from callctl.errors import StoreError
 from callctl.events import TWIML_REQUEST, CallEvent, NotACallEventError
@@ -43,7 +43,8 @@ class Listener:
     of each stored event after its answer, and whether it is new; ``on_trouble``, once per cause, why requests are
     refused or can't be stored. Neither may be slow.
 
-    The counters may be read at any time, the URLs and the port once it has started. ``health`` is what /healthz says.
+    The counters may be read at any time, the URLs and the port once it has started. ``health`` is what /healthz says,
+    with 503 while the last event could not be stored.
 
     Raises:
         SettingsError: ``keys`` is empty.
@@ -103,7 +104,9 @@ class Listener:
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         path = path_of(request)
         if path == _HEALTH_PATH:
-            return web.json_response(self.health) if request.method == "GET" else not_allowed("GET")
+            if request.method != "GET":
+                return not_allowed("GET")
+            return web.json_response(self.health, status=200 if self._store_works else 503)
         place = self._places.get(path.rstrip("/"))  # a trailing slash too many is left to the signature
         if place is None and (request.method not in ("GET", "POST") or not _says_it_is_signed(request)):
             return web.Response(status=404)
@@ -158,15 +161,12 @@ class Listener:
     async def _keep(self, event: CallEvent, place: str, received: Received) -> web.Response:
         try:
             is_new = await self._store.append_async(event)
-        except StoreError as error:
-            self.failed += 1
-            if self._store_works:
-                self._on_trouble(f"{error.message}; callbacks are answered with 500")
-            self._store_works = False
+        except Exception as error:  # whatever it is, the caller is answered in time and somebody is told
+            self._say_failing(error.message if isinstance(error, StoreError) else f"can't keep it: {unforeseen(error)}")
             if place == self.address.path:
                 return web.Response(status=500)
             return await self._behind.twiml(place, received)  # the call goes on, told of or not
-        self._store_works = True
+        self._say_works()
         self.accepted += is_new
         self.duplicates += not is_new
         self.last_callback_at = event.received_at
@@ -175,6 +175,19 @@ class Listener:
             return await self._behind.twiml(place, received)
         self._behind.passed(received)
         return web.Response(status=204)
+
+    def _say_failing(self, text: str) -> None:
+        self.failed += 1
+        if self._store_works:
+            self._on_trouble(f"{text}; callbacks are answered with 500")
+        self._store_works = False
+        self.health |= {"status": "failing", "trouble": text}
+
+    def _say_works(self) -> None:
+        if not self._store_works:
+            self._store_works = True
+            self.health["status"] = "ok"
+            self.health.pop("trouble", None)
 
 
 def _says_it_is_signed(request: web.BaseRequest) -> bool:

@@ -136,3 +136,15 @@ def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:
     assert scene.acting.news() == ["rule end-all waits, it can't tell whose call it is: the database is locked"]
     scene.look()
     assert len(scene.doer.asked) == 1
+
+
+class Clumsy(Doer):
+    def perform(self, action: Action) -> ActionEvent | None:
+        super().perform(action)
+        raise KeyError("a mistake of ours")
+
+
+def test_a_rule_that_fails_in_a_way_nobody_foresaw_says_so() -> None:
+    scene = Scene(doer=Clumsy())
+    scene.look(event(1, "in-progress", at=0))
+    assert scene.acting.news() == ["a rule could not act: KeyError: 'a mistake of ours'"]

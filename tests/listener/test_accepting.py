@@ -11,7 +11,7 @@ from hearing import PUBLIC, TOKEN, FailingStore, Heard, Start, sign
 from telling import form, samples, sid
 from yarl import URL
 
-from callctl.errors import CallctlError, PortTakenError, SettingsError
+from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreError
 from callctl.listener import Listener
 from callctl.store.sqlite import SqliteStore
 
@@ -163,6 +163,29 @@ async def test_a_store_that_fails_is_said_once_and_recovers(
     failing.fails = True
     assert await status() == 500
     assert ["disk is full" in text for text in heard.troubles] == [True, True]  # one for each time it began to fail
+
+
+@pytest.mark.parametrize("failure", [StoreError("the disk is full"), KeyError("a mistake of ours")], ids=repr)
+async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_one_is(
+    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession, failure: Exception
+) -> None:
+    failing = FailingStore(store, failure)
+    listener = await start(kept_by=failing)
+    fields = form(1, "ringing")
+
+    async def tell() -> tuple[int, int, str, bool]:
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            told = answer.status
+        async with http.get(listener.health_url) as answer:
+            health = await answer.json()
+            assert health["nonce"] == "a-nonce"
+            return told, answer.status, health["status"], "trouble" in health
+
+    assert await tell() == (500, 503, "failing", True)
+    assert await tell() == (500, 503, "failing", True)
+    assert len(heard.troubles) == 1
+    failing.fails = False
+    assert await tell() == (204, 200, "ok", False)
 
 
 async def test_a_full_database_is_answered_with_500_until_there_is_room(

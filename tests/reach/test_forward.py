@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -179,3 +180,20 @@ async def test_what_is_too_much_is_dropped_and_counted(application: Application)
         forwarder.put(request)
     assert len(dropped) == 5
     await forwarder.stop()
+
+
+async def test_a_request_that_fails_in_a_way_nobody_foresaw_ends_none_that_passes_on_the_next(
+    tmp_path: Path, application: Application
+) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        forwarder = watch.session._behind._forwarder
+        assert forwarder is not None
+        odd: Any = [(None, None)]
+        for _ in range(2 * AT_ONCE):
+            forwarder.put(Received("POST", "/status", odd, b"", (), SignedRequest("/status"), None))
+        fields = form(1, "ringing")
+        assert (await post(watch.ready.callback_url, fields))[0] == 204
+        (sent,) = await application.requests(1)
+        assert sent.body == urlencode(fields).encode()
+        assert "not passed on" in await watch.view.until_noted("not passed on")

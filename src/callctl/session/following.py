@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from callctl import presence
-from callctl.background import alongside, in_daemon_thread
+from callctl.background import alongside, in_daemon_thread, unforeseen
 from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.session.picture import Picture
@@ -78,9 +78,10 @@ class Follower:
             try:
                 found = self._reader.after(self._last_event)
                 self._say_trouble(None)
-            except StoreError as error:
+            except Exception as error:  # whatever it is, it is said, and asked again
                 found = []
-                self._say_trouble(error.message)
+                why = error.message if isinstance(error, StoreError) else unforeseen(error)
+                self._say_trouble(why)
             for number, event in found:
                 self._last_event = number
                 self._take(event)

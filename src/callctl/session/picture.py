@@ -83,7 +83,7 @@ class Picture:
         self._wake = asyncio.Event()
         self._stopping = False
         self._drawn: Header | None = None
-        self._rules_failed = False
+        self._rules_failed = self._actions_failed = False
         self._pause = SHORTEST_FRAME
         self._known: Iterator[CallEvent] = iter(())
         self.is_whole = asyncio.Event()
@@ -235,6 +235,11 @@ class Picture:
             found = self._memory.actions_after(self._last_action)
         except StoreError:
             return []  # told when the next event can't be kept, or read; a watch that can't read goes on listening
+        except Exception as error:
+            if not self._actions_failed:  # else it would be said with each frame
+                self.trouble(f"can't read what was asked of calls: {unforeseen(error)}")
+            self._actions_failed = True
+            return []
         self._last_action = found[-1][0] if found else self._last_action
         return [action for _, action in found]
 

@@ -47,9 +47,12 @@ class Opened:
         Raises:
             StoreError: It can't be opened or locked for writing, or what is done with it fails.
         """
-        with self.used("write to") as connection, connection:  # the connection's own block commits or rolls back
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
+        with self.used("write to") as connection:
+            if connection.in_transaction:  # one whose rollback failed, or nothing could be written ever after
+                connection.execute("ROLLBACK")
+            with connection:  # its own block commits or rolls back
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
 
     def close(self) -> None:
         """Let go of the file."""

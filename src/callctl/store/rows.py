@@ -23,7 +23,7 @@ CHUNK = 64
 
 _UPSERT_CALLS = """
     INSERT INTO calls (world, sid, parent_sid, status, standing, is_final, last_at)
-    SELECT ?1, column1, column2, column3, column4, column5, column6
+    SELECT ?, column1, column2, column3, column4, column5, column6
     FROM (VALUES {rows}) WHERE column1 IS NOT NULL
     ON CONFLICT (world, sid) DO UPDATE SET
         parent_sid = coalesce(parent_sid, excluded.parent_sid),
@@ -36,7 +36,7 @@ _UPSERT_CALLS = """
 _INSERT_EVENTS = """
     INSERT INTO events (call_id, key, record)
     SELECT calls.id, told.column2, told.column3
-    FROM (VALUES {rows}) AS told CROSS JOIN calls ON calls.world = ?1 AND calls.sid = told.column1
+    FROM (VALUES {rows}) AS told CROSS JOIN calls ON calls.world = ? AND calls.sid = told.column1
     WHERE true
     ON CONFLICT DO NOTHING
 """
@@ -108,11 +108,11 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) 
         values += row.call
     values += _NO_CALL * (room - len(rows))
     connection.execute(upsert_calls, values)
-    values = [world]
+    values = []
     for call, key, record in rows:
         values += (call[0], key, record)
     values += _NO_EVENT * (room - len(rows))
-    inserted = connection.execute(insert_events, values).rowcount
+    inserted = connection.execute(insert_events, [*values, world]).rowcount
     if inserted == len(rows):
         return [True] * inserted
     (keys,) = connection.execute(_LAST_KEYS, (inserted,)).fetchone()
@@ -139,11 +139,9 @@ def _statements(count: int) -> tuple[str, str, int]:
 
 @cache
 def _written(room: int) -> tuple[str, str]:
+    # No numbered placeholders (?1): for Python 3.12 they are named ones, which take no sequence of values.
     def rows(width: int) -> str:
-        # The first value is the world, wherever it stands.
-        return ",".join(
-            f"({','.join(f'?{2 + row * width + column}' for column in range(width))})" for row in range(room)
-        )
+        return ",".join([f"({','.join('?' * width)})"] * room)
 
     return _UPSERT_CALLS.format(rows=rows(6)), _INSERT_EVENTS.format(rows=rows(3))
 

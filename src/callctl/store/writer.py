@@ -10,11 +10,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from callctl.background import unforeseen
 from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.store.opened import Opened
@@ -90,8 +91,9 @@ class GroupWriter:
             raise StoreError(f"the event store {self._path} is closed", hint="the watch is ending: start it again")
         if self._thread is None:
             # A daemon, so that a stuck disk can't keep the program from ending.
-            self._thread = threading.Thread(target=self._write, name="callctl-store", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._write, name="callctl-store", daemon=True)
+            thread.start()  # kept only once it runs: where the system has no thread left, the next event tries again
+            self._thread = thread
         self._gathered.append(entry)
 
     def _end_turn(self) -> None:
@@ -123,11 +125,18 @@ class GroupWriter:
         return entries, False
 
     def _settle(self, entries: Sequence[_Entry]) -> None:
+        """Commit entries and settle what waits for them. No failure is raised: it would end the thread."""
         try:
             outcomes: Sequence[bool | StoreError] = self._commit([entry.row for entry in entries])
         except StoreError as error:
             # One exception each: a shared one would gather the tracebacks of all who raise it.
             outcomes = [StoreError(error.message, hint=error.hint) for _ in entries]
+        except Exception as error:
+            if len(entries) > 1:  # one event that can't be written must not fail those that share its commit
+                for entry in entries:
+                    self._settle([entry])
+                return
+            outcomes = [StoreError(f"can't write to the event store {self._path}: {unforeseen(error)}")]
         _tell([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
 
     def _commit(self, rows: Sequence[Row]) -> list[bool]:
@@ -144,10 +153,12 @@ def _tell(outcomes: Sequence[tuple[Future[bool] | asyncio.Future[bool], bool | S
     for waiting, outcome in outcomes:
         if not isinstance(waiting, Future):
             by_loop.setdefault(waiting.get_loop(), []).append((waiting, outcome))
-        elif isinstance(outcome, StoreError):
-            waiting.set_exception(outcome)
-        else:
-            waiting.set_result(outcome)
+            continue
+        with suppress(InvalidStateError):  # the one who waited gave up; the others of the commit still wait
+            if isinstance(outcome, StoreError):
+                waiting.set_exception(outcome)
+            else:
+                waiting.set_result(outcome)
     for loop, told in by_loop.items():
         with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
             loop.call_soon_threadsafe(_tell_in_loop, told)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from callctl.actions import ActionEvent
+from callctl.background import unforeseen
 from callctl.board import Change, Snapshot
 from callctl.errors import CallctlError, StoreError
 from callctl.operations.acting.again import Again
@@ -220,6 +221,9 @@ class Acting:
             except CallctlError as error:
                 self._news.append(f"a rule could not act: {error.message}")
                 return
+            except Exception as error:
+                self._news.append(f"a rule could not act: {unforeseen(error)}")
+                return
             if event is not None:
                 self._news.append(event)
 
@@ -228,8 +232,9 @@ class Acting:
     def _recover(self) -> None:
         try:
             claims = self._claims.left_open(now=self._now())
-        except StoreError as error:
-            self._news.append(f"can't look for what a crash left: {error.message}")
+        except Exception as error:
+            why = error.message if isinstance(error, StoreError) else unforeseen(error)
+            self._news.append(f"can't look for what a crash left: {why}")
             return
         for claim in claims:
             self._do_and_tell(partial(self._recover_one, claim))
