@@ -8,7 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from callctl.cli.lazy import CATALOGUE
+from callctl.cli.lazy import every_command
 
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 HEAD = """\
@@ -20,14 +20,14 @@ What `callctl COMMAND --help` shows; `python scripts/commands.py` writes this pa
 
 def page() -> str:
     """Return the page."""
-    return HEAD + "".join(f"\n## {entry.name}\n\n```\n{shown(entry.name)}\n```\n" for entry in CATALOGUE)
+    return HEAD + "".join(f"\n## {name}\n\n```\n{shown(name)}\n```\n" for name, _ in every_command())
 
 
 @cache
 def shown(command: str) -> str:
     """Return a command's help as a terminal of 100 columns shows it."""
     env = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
-    line = [sys.executable, "-m", "callctl", command, "--help"]
+    line = [sys.executable, "-m", "callctl", *command.split(), "--help"]
     text = subprocess.run(line, env=env, check=True, capture_output=True, encoding="utf-8").stdout
     return "\n".join(row.rstrip() for row in text.strip().splitlines())
 

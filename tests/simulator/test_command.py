@@ -1,4 +1,4 @@
-"""`callctl simulator` and `callctl simulator-call`, as processes of their own."""
+"""`callctl simulator` and `callctl simulator call`, as processes of their own."""
 
 import os
 import re
@@ -77,7 +77,7 @@ def test_it_prints_its_settings_serves_and_ends_on_ctrl_c(tmp_path: Path) -> Non
             junk.sendall(b"GET /\xff HTTP/1.1\r\n\r\n")
             assert b" 400 " in junk.recv(1000)
 
-        given = ("--to", "+12025550199", "--from", "+12025550105", "--url", "survey", "--env-file", str(path))
+        given = ("--to", "+12025550199", "--from", "+12025550105", "--voice-url", "survey", "--env-file", str(path))
         run(simulator_call, *given, cwd=tmp_path)
         sid = (tmp_path / "stdout").read_text().strip()
         fetched = requests.get(f"{url}/2010-04-01/Accounts/{account}/Calls/{sid}.json", auth=pair, timeout=PATIENCE)
@@ -269,12 +269,7 @@ def test_a_far_end_file_is_read_from_the_working_directory(tmp_path: Path) -> No
 
 
 class TestSimulatorCall:
-    GIVEN = ("--to", "+12025550199", "--from", "+12025550100", "--url", "http://127.0.0.1:9/")
-
-    def test_needs_a_simulator_in_the_settings(self, tmp_path: Path) -> None:
-        environ = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x", "HOME": str(tmp_path)}
-        with pytest.raises(UsageError, match="no simulator in the settings"):
-            run(simulator_call, *self.GIVEN, cwd=tmp_path, environ=environ)
+    GIVEN = ("--to", "+12025550199", "--from", "+12025550100", "--voice-url", "http://127.0.0.1:9/")
 
     def test_says_when_none_answers(self, tmp_path: Path) -> None:
         environ = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x", "HOME": str(tmp_path)}

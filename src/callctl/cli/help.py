@@ -16,10 +16,13 @@ TOPICS = ("exit-codes", "settings")
 
 def help_(
     ctx: typer.Context,
-    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help=f"{', '.join(TOPICS)}, or a command.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="TOPIC", help=f"{', '.join(TOPICS)}, or a command.")
+    ] = None,
 ) -> None:
     """Explain the exit codes, the settings, or a command."""
     runtime: Runtime = ctx.obj
+    topic = " ".join(words or ())
     if topic == "exit-codes":
         for code, meaning in exits.MEANINGS.items():
             runtime.write(f"{code:>3}  {meaning}")
@@ -31,17 +34,17 @@ def help_(
         _show_page(topic, runtime)
 
 
-def _show_page(command: str | None, runtime: Runtime) -> None:
+def _show_page(command: str, runtime: Runtime) -> None:
     """Show a command's page, or the overview."""
     from callctl.cli.app import app
-    from callctl.cli.lazy import CATALOGUE
+    from callctl.cli.lazy import every_command
 
-    names = [entry.name for entry in CATALOGUE]
+    names = [name for name, _ in every_command()]
     known = [*TOPICS, *names]
-    if command is not None and command not in names:
+    if command and command not in names:
         near = nearest(command, known)
         hint = f"did you mean {near}?" if near else f"one of {', '.join(known)}"
         raise UsageError(f"no such topic: {command}", hint=hint)
-    app([*([command] if command else []), "--help"], prog_name="callctl", standalone_mode=False, obj=runtime)
-    if command is None:
+    app([*command.split(), "--help"], prog_name="callctl", standalone_mode=False, obj=runtime)
+    if not command:
         runtime.write(f"Topics of `callctl help`: {', '.join(TOPICS)}, or a command.")

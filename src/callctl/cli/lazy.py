@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -14,19 +14,21 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from callctl.cli.values import pass_plain_values, without_types_of_flags
+from callctl.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One command: its name, where its function is (``module:function`` under ``callctl.cli``), what it does.
 
-    The examples stand below the first sentence of its help.
+    The examples stand below the first sentence of its help. A command with subcommands also works without one.
     """
 
     name: str
     place: str
     summary: str
     examples: tuple[str, str]
+    subcommands: tuple[Entry, ...] = ()
 
 
 # In the order in which help shows them: what changes calls, what shows them, what works without an account.
@@ -84,14 +86,16 @@ CATALOGUE = (
         "simulator:simulator",
         "Play Twilio's Calls API on this machine: no account, no charge.",
         ("callctl simulator --write-env .env.simulator", "callctl simulator --speed 10"),
-    ),
-    Entry(
-        "simulator-call",
-        "simulator_call:simulator_call",
-        "Let a call come in at the simulator.",
         (
-            "callctl simulator-call --to +12025550142 --from +12025550107 --url survey",
-            "callctl simulator-call --to +12025550142 --from client:ann --url incoming",
+            Entry(
+                "call",
+                "simulator_call:simulator_call",
+                "Let a call come in at a running simulator.",
+                (
+                    "callctl simulator call --to +12025550142 --from client:ann --voice-url in",
+                    "callctl simulator call --to +12025550142 --from +12025550107 --voice-url in",
+                ),
+            ),
         ),
     ),
     Entry(
@@ -107,6 +111,14 @@ CATALOGUE = (
         ("callctl help settings", "callctl help exit-codes"),
     ),
 )
+
+
+def every_command() -> Iterator[tuple[str, Entry]]:
+    """Yield all commands with what is typed for them: ``simulator``, then ``simulator call``."""
+    for entry in CATALOGUE:
+        yield entry.name, entry
+        for sub in entry.subcommands:
+            yield f"{entry.name} {sub.name}", sub
 
 
 def load(entry: Entry) -> Any:
@@ -131,8 +143,15 @@ class LazyCommand(TyperCommand):
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         function = load(self._entry)
         text = _with_examples(inspect.getdoc(function) or "", self._entry.examples)
-        alone.command(self._entry.name, cls=_Command, help=text)(function)
-        return typer.main.get_command(alone)
+        if not self._entry.subcommands:
+            alone.command(self._entry.name, cls=_Command, help=text)(function)
+            return typer.main.get_command(alone)
+        alone.callback(cls=_CommandOfSeveral, help=text, invoke_without_command=True)(function)
+        group: Any = typer.main.get_group(alone)
+        group.name = self._entry.name
+        for sub in self._entry.subcommands:
+            group.add_command(LazyCommand(sub), sub.name)
+        return group
 
 
 def _with_examples(text: str, examples: Sequence[str]) -> str:
@@ -156,6 +175,38 @@ class _Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _keep_colours_off_pipes()
         super().format_help(ctx, formatter)
+
+
+class _CommandOfSeveral(TyperGroup):
+    """A command that works by itself and has subcommands, which take none of its options."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return without_types_of_flags(pass_plain_values(super().get_params(ctx)))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _keep_colours_off_pipes()
+        super().format_help(ctx, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the subcommand that is named.
+
+        Raises:
+            UsageError: Options stand before it, where they would count for nothing.
+        """
+        found = super().resolve_command(ctx, args)
+        given = [param.opts[0] for param in self.get_params(ctx) if _is_given(ctx, param)]
+        if given and not ctx.resilient_parsing:
+            raise UsageError(
+                f"{given[0]} stands before {args[0]}, where it would not count",
+                hint=f"the options of `{ctx.command_path} {args[0]}` stand after it; {given[0]} is one of "
+                f"`{ctx.command_path}` alone",
+            )
+        return found
+
+
+def _is_given(ctx: Any, param: Any) -> bool:
+    source = ctx.get_parameter_source(param.name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 class InterruptedByUserError(Exception):

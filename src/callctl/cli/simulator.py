@@ -12,14 +12,13 @@ import typer
 from callctl.cli import exits, options
 from callctl.cli.runtime import Runtime
 from callctl.cli.simulator_log import telling
-from callctl.cli.simulator_settings import lines, settings_to_use, settings_with_key, write_settings
+from callctl.cli.simulator_settings import DEFAULT_PORT, lines, settings_to_use, settings_with_key, write_settings
 from callctl.cli.times import read_duration
 from callctl.errors import CallctlError, PortTakenError, UsageError
 
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
 
-DEFAULT_PORT = 8766  # beside the listener's 8765
 MANY_FILES = 8192
 
 
@@ -118,6 +117,8 @@ def simulator(
 
     from callctl.simulator import Faults, PortInUseError, SimulatorError
 
+    if ctx.invoked_subcommand is not None:
+        return
     runtime = options.runtime_of(ctx, debug=debug)
     _allow_many_files()
     credentials = {

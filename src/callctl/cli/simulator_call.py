@@ -1,16 +1,21 @@
-"""``callctl simulator-call``: let a call come in at a running simulator."""
+"""``callctl simulator call``: let a call come in at a running simulator."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from callctl.calls import Call, is_endpoint
-from callctl.cli import options
+from callctl.cli import completing, options
 from callctl.cli.outcomes import show_new_call
-from callctl.errors import ApiError, AuthenticationError, NetworkError, NotFoundError, UsageError
+from callctl.cli.runtime import Runtime
+from callctl.cli.simulator_settings import DEFAULT_PORT
+from callctl.errors import ApiError, AuthenticationError, NetworkError, NotFoundError, SettingsError, UsageError
+from callctl.masking import masked
 from callctl.settings import Settings
+from callctl.settings.values import api_url as read_api_url
 
 
 def simulator_call(
@@ -19,16 +24,36 @@ def simulator_call(
     from_: Annotated[
         str, typer.Option("--from", metavar="NUMBER", help="Who calls; does as the simulator's far end of this number.")
     ],
-    url: Annotated[str, typer.Option("--url", metavar="NAME|URL", help="Where the number's TwiML is.")],
+    voice_url: Annotated[
+        str,
+        typer.Option(
+            "--voice-url",
+            metavar="NAME|URL",
+            autocompletion=completing.url_names,
+            help="Where the TwiML of your number is, as its VoiceUrl says at Twilio.",
+        ),
+    ],
     status_callback: Annotated[
         str | None, typer.Option("--status-callback", metavar="URL", help="Who is told when the call is over.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help=f"Where the simulator is; else CALLCTL_API_URL, else http://127.0.0.1:{DEFAULT_PORT}.",
+        ),
     ] = None,
     env_file: options.EnvFile = None,
     request_timeout: options.RequestTimeout = "10s",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Let a call come in at the simulator: an inbound leg that asks --url for TwiML."""
+    """Let a call come in at the simulator: an inbound leg that asks --voice-url for TwiML.
+
+    It signs in with the settings, or as the simulator does by itself where they
+    are those of Twilio: no token of yours goes to a simulator.
+    """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     for name, address in (("--to", to), ("--from", from_)):
         if not is_endpoint(address):
@@ -36,16 +61,43 @@ def simulator_call(
                 f"{name} is no number, sip: or client: address: {address}",
                 hint="such as +12025550100, sip:user@example.com or client:name",
             )
-    settings = runtime.settings(env_file=env_file)
-    if settings.is_twilio:
-        raise UsageError(
-            "there is no simulator in the settings: the API address is Twilio's",
-            hint="start `callctl simulator --write-env .env.simulator` and give --env-file .env.simulator",
-        )
-    document = settings.named_url(url)
+    settings = _of_simulator(runtime, runtime.settings(env_file=env_file), url)
+    document = settings.named_url(voice_url)
     form = {"To": to, "From": from_, "Url": document.url, "Method": document.method, "StatusCallback": status_callback}
     resource = _post(settings, {name: value for name, value in form.items() if value}, timeout=runtime.request_timeout)
     show_new_call(runtime, Call.from_resource(resource))
+
+
+def _of_simulator(runtime: Runtime, settings: Settings, url: str | None) -> Settings:
+    """Return the settings with the address of the simulator, and with its own credentials if they are Twilio's."""
+    if url is None and not settings.is_twilio:
+        return settings
+    address = _address(url) if url is not None else f"http://127.0.0.1:{DEFAULT_PORT}"
+    if settings.is_twilio:
+        from callctl.simulator.settings import ACCOUNT_SID, AUTH_TOKEN
+
+        settings = replace(
+            settings,
+            account_sid=ACCOUNT_SID,
+            token_account_sid=None,
+            auth_token=AUTH_TOKEN,
+            api_key=None,
+            api_secret=None,
+            signing_token=None,
+        )
+    runtime.api_url = address
+    runtime.say_once(f"callctl: the simulator is {address}")
+    return replace(settings, api_url=address)
+
+
+def _address(url: str) -> str:
+    try:
+        return read_api_url(url, region=None, edge=None)
+    except SettingsError as error:
+        raise UsageError(
+            f"--url is not the address of a simulator: {masked(url)}",
+            hint=f"such as http://127.0.0.1:{DEFAULT_PORT}; where the TwiML is, --voice-url says",
+        ) from error
 
 
 def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from callctl.errors import CallctlError, UsageError, why_no_text
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
 
+DEFAULT_PORT = 8766  # beside the listener's 8765
+
 
 def settings_to_use(running: Simulator) -> dict[str, str]:
     """Return the settings that make callctl, or any client, use a simulator, signed in with the account's token."""
