@@ -178,7 +178,7 @@ async def receive(request: web.BaseRequest, *, limits: Limits) -> Received:
     else:
         pairs = _pairs(body.decode("utf-8", "replace"))
     signed = SignedRequest.read(target, headers, pairs=() if request.method == "GET" else pairs, json_body=json_body)
-    return Received(request.method, target, request.raw_headers, body, pairs, signed, headers.get("Host"))
+    return Received(request.method, target, request.raw_headers, body, pairs, signed)
 
 
 def _is_json(request: web.BaseRequest) -> bool:

@@ -21,7 +21,7 @@ from callctl.errors import StoreError
 from callctl.events import TWIML_REQUEST, CallEvent, NotACallEventError
 from callctl.intake import BodyRefusedError, Limits, not_allowed, path_of, receive, serve
 from callctl.received import Behind, NothingBehind, Received
-from callctl.signatures import SIGNATURE_HEADERS, Gate
+from callctl.signatures import SIGNATURE_HEADERS, Asked, Gate
 
 _HEALTH_PATH = "/healthz"
 # So many paths at most are told of to which signed requests came in vain: whoever captured one can choose more.
@@ -139,7 +139,7 @@ class Listener:
             return web.json_response(self.health)
         if gate is not None and not gate.admits(received.signed):
             self.refused += 1
-            if text := gate.refusals.explain_once(received.signed, host=received.host, now=at):
+            if text := gate.refusals.explain_once(received.signed, asked=Asked.read(received.headers), now=at):
                 self._on_trouble(text)
             return web.Response(status=403)
         if received.is_probe:

@@ -25,7 +25,6 @@ class Received:
     body: bytes
     pairs: tuple[tuple[str, str], ...]
     signed: SignedRequest
-    host: str | None
 
     @property
     def is_probe(self) -> bool:

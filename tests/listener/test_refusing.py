@@ -76,6 +76,54 @@ async def test_a_path_that_was_signed_otherwise_is_explained(
     assert "wrong path: signed over https://example.com/status" in text
 
 
+@pytest.mark.parametrize(
+    ("url", "told", "cause"),
+    [
+        ("https://old.example.com/status", {"X-Forwarded-Host": "old.example.com"}, "wrong host"),
+        ("https://old.example.com/status", {"X-Forwarded-Host": "inner, old.example.com"}, "wrong host"),
+        ("http://old.example.com:81/status", {"X-Original-Host": "old.example.com:81"}, "wrong host and scheme"),
+        ("https://old.example.com/status", {"Forwarded": 'for=192.0.2.1;host="old.example.com"'}, "wrong host"),
+        ("https://example.com/voice/status", {"X-Original-Uri": "/voice/status?a=b"}, "wrong path"),
+        ("https://example.com/v", {"X-Original-Url": "http://inner/v"}, "wrong path"),
+        (
+            "https://old.example.com/v",
+            {"X-Forwarded-Host": "old.example.com", "X-Forwarded-Uri": "/v"},
+            "wrong host",
+        ),
+    ],
+)
+async def test_what_a_proxy_changed_is_found_where_it_says_so(
+    start: Start, heard: Heard, http: aiohttp.ClientSession, url: str, told: dict[str, str], cause: str
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    async with http.post(listener.url + "/status", data=fields, headers=sign(url, fields) | told) as answer:
+        assert answer.status == 403  # it is believed nowhere else
+    (text,) = heard.troubles
+    assert text.startswith(f"refused a request: {cause}: signed over {url} (by {next(iter(told))})")
+
+
+async def test_a_query_that_was_added_on_the_way_is_named(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    async with http.post(listener.url + "/status?from=proxy", data=fields, headers=sign(PUBLIC, fields)) as answer:
+        assert answer.status == 403
+    assert [text.split(": ")[1] for text in heard.troubles] == ["query added"]
+
+
+async def test_json_that_nobody_vouches_for_is_named(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    body = b'{"CallSid": "CA1", "CallStatus": "ringing"}'
+    for query in ("", "?bodySHA256=" + "0" * 64):
+        headers = sign(PUBLIC + query) | {"Content-Type": "application/json"}
+        async with http.post(listener.url + "/status" + query, data=body, headers=headers) as answer:
+            assert answer.status == 403
+    causes = [text.split(": ")[1] for text in heard.troubles]
+    assert causes == ["a JSON body without bodySHA256", "changed JSON body"]
+
+
 async def test_other_tokens_and_accounts_are_explained(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
     listener = await start(other_keys=("the-auth-token",))
     fields = form(1, "ringing")

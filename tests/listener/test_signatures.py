@@ -9,7 +9,7 @@ import pytest
 from telling import START, samples
 from twilio.request_validator import RequestValidator
 
-from callctl.signatures import Gate, SignedRequest, signature_of
+from callctl.signatures import Asked, Gate, SignedRequest, signature_of
 
 # Where the libraries differ, what is done here (the reasons stand in the module's docstring).
 OWN_CHOICES = {
@@ -111,15 +111,15 @@ def test_a_cause_is_looked_into_once_a_second_at_most() -> None:
     gate = Gate(["https://example.com/status"], keys=["t"])
     request = SignedRequest("/status", signature="x")
     moments = [0.0, 0.1, 0.9, 1.0, 1.5, 2.5]
-    texts = [gate.refusals.explain_once(request, host=None, now=START + timedelta(seconds=at)) for at in moments]
+    texts = [gate.refusals.explain_once(request, asked=Asked(), now=START + timedelta(seconds=at)) for at in moments]
     assert [text is not None for text in texts] == [True, False, False, False, False, False]
     assert gate.refusals.causes == {"unknown cause": 3}
 
 
 def test_a_clock_set_back_does_not_silence_the_explanations() -> None:
     gate = Gate(["https://example.com/status"], keys=["t"])
-    gate.refusals.explain_once(SignedRequest("/status", signature="x"), host=None, now=START)
-    text = gate.refusals.explain_once(SignedRequest("/status"), host=None, now=START - timedelta(hours=1))
+    gate.refusals.explain_once(SignedRequest("/status", signature="x"), asked=Asked(), now=START)
+    text = gate.refusals.explain_once(SignedRequest("/status"), asked=Asked(), now=START - timedelta(hours=1))
     assert text is not None
     assert "no signature" in text
 
@@ -140,9 +140,9 @@ def test_a_forged_form_of_thousands_of_fields_is_put_in_order_once_and_not_expla
     forged = SignedRequest("/a?who=%27me%27", form, signature="forged")
     assert not gate.admits(forged)
     assert form.looks == 1
-    assert gate.refusals.explain(forged, host="example.org").startswith("unknown cause: ")
+    assert gate.refusals.explain(forged, asked=Asked((("example.org", "Host"),))).startswith("unknown cause: ")
     assert form.looks <= 3
     signed = SignedRequest("/a", form, signature=signature_of("http://example.com:8443/a", form, key="12345"))
-    assert gate.refusals.explain(signed, host=None).startswith("unknown cause: ")
+    assert gate.refusals.explain(signed, asked=Asked()).startswith("unknown cause: ")
     few = SignedRequest("/a", form[:9], signature=signature_of("http://example.com:8443/a", form[:9], key="12345"))
-    assert gate.refusals.explain(few, host=None).startswith("wrong scheme: ")
+    assert gate.refusals.explain(few, asked=Asked()).startswith("wrong scheme: ")

@@ -175,7 +175,7 @@ async def test_what_is_too_much_is_dropped_and_counted(application: Application)
         application.url, told=lambda _request, _answer: None, dropped=lambda: dropped.append(1), clock=lambda: 0.0
     )
     forwarder.start()
-    request = Received("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status"), None)
+    request = Received("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status"))
     for _ in range(WAITING + 5):
         forwarder.put(request)
     assert len(dropped) == 5

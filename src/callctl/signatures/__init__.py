@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from callctl.errors import SettingsError
 from callctl.events.forms import signed_form
 from callctl.signatures.claim import SIGNATURE_HEADERS, Claim, Pairs, SignedRequest
-from callctl.signatures.refusals import Refusals
+from callctl.signatures.refusals import Asked, Refusals
 
-__all__ = ["SIGNATURE_HEADERS", "Gate", "SignedRequest", "signature_of"]
+__all__ = ["SIGNATURE_HEADERS", "Asked", "Gate", "SignedRequest", "signature_of"]
 
 
 def signature_of(url: str, pairs: Pairs, *, key: str) -> str:
