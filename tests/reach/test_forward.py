@@ -191,7 +191,7 @@ async def test_a_request_that_fails_in_a_way_nobody_foresaw_ends_none_that_passe
         assert forwarder is not None
         odd: Any = [(None, None)]
         for _ in range(2 * AT_ONCE):
-            forwarder.put(Received("POST", "/status", odd, b"", (), SignedRequest("/status"), None))
+            forwarder.put(Received("POST", "/status", odd, b"", (), SignedRequest("/status")))
         fields = form(1, "ringing")
         assert (await post(watch.ready.callback_url, fields))[0] == 204
         (sent,) = await application.requests(1)
