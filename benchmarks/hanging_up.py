@@ -49,7 +49,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
             named = min(ours(sids).seconds for _ in range(3))
             what = f"{MANY} hang-ups at {LATENCY * 1000:.0f} ms latency, named / that script's loop"
             yield as_fast(12, what, ours=named, theirs=loop)
-            everything = ["--all", "--live", "--yes", "--max", str(MANY)]
+            everything = ["--all", "--yes", "--max", str(MANY)]
             found = min(ours(everything).seconds for _ in range(3))
             yield as_fast(10, "the same with `--all`", ours=found, theirs=loop)
 

@@ -57,7 +57,6 @@ def test_parents_go_before_children_and_queued_calls_before_ringing_ones(world: 
         (("--from", "+15005550001"), []),
         (("--status", "ringing"), [0, 1]),
         (("--status", "ringing", "--status", "in-progress"), [0, 1, 2]),
-        (("--live",), [0, 1, 2]),
         (("--older-than", "1h"), []),
         (("--since", "1h"), [0, 1, 2]),
         (("--since", "2100-01-01"), []),

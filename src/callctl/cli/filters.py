@@ -190,8 +190,8 @@ def _statuses(live: bool, given: Sequence[str]) -> tuple[str, ...]:
     both = tuple(str(status) for status in LIVE if not named or status in named)
     if not both:
         raise UsageError(
-            f"no call can match: --live, and --status {named[0]}",
-            hint="live calls are queued, ringing or in-progress; hangup --all is about these alone",
+            f"no call can match: --status {named[0]} is of calls that are over",
+            hint="live calls are queued, ringing or in-progress",
         )
     return both
 

@@ -41,7 +41,6 @@ def hangup(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until each has ended.")] = False,
     wait_timeout: options.WaitTimeout = None,
     all_: Annotated[bool, typer.Option("--all", help="End all live calls, or those that match the filters.")] = False,
-    live: filters.Live = False,
     status: filters.Status = None,
     to: filters.To = None,
     from_: filters.From = None,
@@ -84,7 +83,7 @@ def hangup(
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     manner = Manner(only_ringing, _waiting(wait, wait_timeout))
     chosen = filters.read_filters(
-        live=live or all_,
+        live=all_,
         status=status,
         to=to,
         from_=from_,
