@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import stat
 import subprocess
@@ -178,6 +179,70 @@ def test_proxies_are_passed_by(watch: Watch, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("url", ["", "nonsense", "http://", "http://127.0.0.1:99999/", "http://[::1/"])
 def test_a_health_url_that_is_none_is_no_watch(url: str) -> None:
     assert ask_health(url, timeout=1) is None
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720, 0o702])
+@pytest.mark.parametrize("part", [".", "watch"])
+def test_records_count_only_where_nobody_else_writes(here: Settings, record: WatchRecord, mode: int, part: str) -> None:
+    announce(here.state_dir, here.world, record)
+    folder = here.state_dir / part
+    folder.chmod(mode)
+    for use in (lambda: find(here), lambda: announce(here.state_dir, here.world, record)):
+        with pytest.raises(CallctlError, match=rf"others may write to the state folder {folder} \(mode ") as refused:
+            use()
+        assert refused.value.hint == f"chmod go-w {folder}"
+    folder.chmod(0o755)
+    assert find(here) == record
+
+
+def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+
+
+@pytest.mark.parametrize("part", [".", "watch"])
+def test_records_in_another_users_folder_count_for_nothing(
+    here: Settings, record: WatchRecord, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce(here.state_dir, here.world, record)
+    make_anothers(here.state_dir / part, monkeypatch)
+    for use in (lambda: find(here), lambda: announce(here.state_dir, here.world, record)):
+        with pytest.raises(CallctlError, match="is another user's") as refused:
+            use()
+        assert refused.value.hint == "set XDG_STATE_HOME to a folder of your own"
+
+
+def test_a_record_that_another_user_could_write_is_none(
+    here: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = announce(here.state_dir, here.world, record)
+    for mode in (0o606, 0o620):
+        path.chmod(mode)
+        assert find(here) is None
+    path.chmod(0o644)
+    assert find(here) == record
+    if os.geteuid() == 0:
+        make_anothers(path, monkeypatch)
+        assert find(here) is None
+
+
+def test_a_pipe_in_a_records_place_is_not_waited_for(here: Settings, record: WatchRecord) -> None:
+    path = announce(here.state_dir, here.world, record)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert find(here) is None
+
+
+def test_a_folder_that_can_not_be_looked_at_is_told(here: Settings, record: WatchRecord) -> None:
+    here.state_dir.parent.mkdir()
+    long = replace(here, state_dir=here.state_dir.parent / ("x" * 300) / "callctl")
+    with pytest.raises(CallctlError, match=r"can't look at the state folder .* File name too long") as refused:
+        find(long)
+    assert "XDG_STATE_HOME" in (refused.value.hint or "")
+    with pytest.raises(CallctlError, match=r"can't write the record .* File name too long"):
+        announce(long.state_dir, long.world, record)
 
 
 def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path, here: Settings, record: WatchRecord) -> None:

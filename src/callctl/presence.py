@@ -1,6 +1,7 @@
 """The records by which ``place`` finds a running watch, one for each watch.
 
 A record may be left behind by a watch that was killed, so it is only believed if the watch answers with its nonce.
+It says where callbacks go, so it counts only in folders that nobody else can write to.
 This is on the way of every ``place``, hence no asyncio here, and http.client only when there is a record to check.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ from callctl.errors import CallctlError
 # How long a watch may take to say that it is there, in seconds.
 HEALTH_LIMIT = 1.0
 _LONGEST_RECORD = 65536
+_OTHERS_WRITE = 0o022  # the right of group and others to write
+_OWN_FOLDER = "set XDG_STATE_HOME to a folder of your own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,14 @@ def announce(state_dir: Path, world: str, record: WatchRecord) -> Path:
     """Leave a record for ``place``: whole or not at all, readable by its owner only.
 
     Raises:
-        CallctlError: It can't be written.
+        CallctlError: It can't be written, or others could change it.
     """
     path = _path(state_dir, world, record.nonce)
     try:
         state_dir.parent.mkdir(parents=True, exist_ok=True)
-        for folder in (state_dir, path.parent):
+        for folder in _folders(state_dir):
             folder.mkdir(mode=0o700, exist_ok=True)
+        check_folders(state_dir)
         # mkstemp makes it 0600; the new name comes into being with the whole text in it.
         handle, made = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".json")
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -104,6 +109,9 @@ def find(world: World) -> WatchRecord | None:
     """Return the record of the newest watch that runs for this account and API address and answers, or None.
 
     One whose callback URL is on loopback counts only if the API is on loopback too: Twilio could not reach it.
+
+    Raises:
+        CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
     reachable = (record for record in running(world) if world.is_loopback or not is_loopback_url(record.callback_url))
     return next(reachable, None)
@@ -113,6 +121,9 @@ def running(world: World, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRec
     """Yield the records of the watches that run for this account and API address and answer, the newest first.
 
     Each is given ``timeout`` seconds to answer.
+
+    Raises:
+        CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
     for path in _paths(world.state_dir, world.world):
         record = _read(path)
@@ -174,8 +185,47 @@ def _path(state_dir: Path, world: str, nonce: str) -> Path:
     return state_dir / "watch" / f"{world}-{nonce}.json"
 
 
+def check_folders(state_dir: Path) -> bool:
+    """Make sure that only this user writes records; return whether there may be any.
+
+    Raises:
+        CallctlError: A folder is somebody else's or open to others, or can't be looked at.
+    """
+    for folder in _folders(state_dir):
+        try:
+            found = folder.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise CallctlError(
+                f"can't look at the state folder {folder}: {error.strerror}", hint=_OWN_FOLDER
+            ) from error
+        if not _has_own_owner(found):
+            raise CallctlError(
+                f"the state folder {folder} is another user's ({found.st_uid}), who could say where callbacks go",
+                hint=_OWN_FOLDER,
+            )
+        if found.st_mode & _OTHERS_WRITE:
+            raise CallctlError(
+                f"others may write to the state folder {folder} (mode {stat.S_IMODE(found.st_mode):03o}), and so say "
+                "where callbacks go",
+                hint=f"chmod go-w {folder}",
+            )
+    return True
+
+
+def _folders(state_dir: Path) -> tuple[Path, Path]:
+    return state_dir, state_dir / "watch"
+
+
+def _has_own_owner(found: os.stat_result) -> bool:
+    return found.st_uid in (os.geteuid(), 0)  # root can do anything here anyway
+
+
 def _paths(state_dir: Path, world: str) -> list[Path]:
-    dated = []
+    dated: list[tuple[int, Path]] = []
+    if not check_folders(state_dir):
+        return []
     for path in (state_dir / "watch").glob(f"{world}-*.json"):
         with suppress(OSError):
             dated.append((path.stat().st_mtime_ns, path))
@@ -184,7 +234,9 @@ def _paths(state_dir: Path, world: str) -> list[Path]:
 
 def _read(path: Path) -> WatchRecord | None:
     try:
-        if path.stat().st_size > _LONGEST_RECORD:
+        found = path.stat()
+        is_own = _has_own_owner(found) and not found.st_mode & _OTHERS_WRITE
+        if not (stat.S_ISREG(found.st_mode) and is_own) or found.st_size > _LONGEST_RECORD:
             return None
         fields = json.loads(path.read_text(encoding="utf-8"))
         # A record that an older callctl left names no store.

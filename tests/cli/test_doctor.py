@@ -196,6 +196,25 @@ class TestStore:
         code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
         assert (code, level(found, "store"), found["store"]["fix"]) == (0, "warning", f"chmod 600 {path}")
 
+    @pytest.mark.parametrize("is_made", [True, False])
+    @pytest.mark.parametrize(("part", "mode"), [("state", 0o777), ("state/callctl", 0o1777), ("state/callctl", 0o775)])
+    def test_one_that_others_may_put_another_in_the_place_of(
+        self, callctl: Callctl, simulator: Simulator, home: Path, is_made: bool, part: str, mode: int
+    ) -> None:
+        path = home / "state" / "callctl" / "events.db"
+        SqliteStore(path, world="w").close()
+        if not is_made:
+            path.unlink()
+        (home / part).chmod(mode)
+        code, found = doctor(callctl, env_for(simulator) | {"XDG_STATE_HOME": str(home / "state")})
+        assert level(found, "store") == "warning"
+        assert (
+            f"{path} may be changed by others on this machine: they may write to {home / part} (mode"
+            in (found["store"]["text"])
+        )
+        is_trusted = part == "state"  # others can't make one that is this user's own
+        assert (code, "state folder" in found) == ((0, False) if is_trusted else (1, True))
+
     @pytest.mark.parametrize(("version", "expected"), [(len(MIGRATIONS) + 1, "error"), (1, "ok")])
     def test_one_of_another_version(
         self, callctl: Callctl, simulator: Simulator, home: Path, version: int, expected: str

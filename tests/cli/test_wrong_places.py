@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cli.world import ANSWERS, World
-from processes import LIMIT, environment
+from processes import CALLCTL, LIMIT, environment
 from running import Callctl, env_for
 
 PLACE = ("place", ANSWERS, "--say", "Hello", "--status-callback", "none")
@@ -81,6 +83,66 @@ def test_what_is_no_database_is_told_with_a_hint(world: World, home: Path) -> No
     outcome = world.callctl("watch", "--port", "0", "--no-poll", env={"CALLCTL_STORE": str(home / "notes")})
     assert outcome.code == 1
     assert f"can't open the event store {home / 'notes'}: file is not a database\nhint: the file is no" in outcome.err
+
+
+def too_long(home: Path) -> dict[str, str]:
+    return {"XDG_STATE_HOME": str(home / ("x" * 300))}
+
+
+def open_to_others(home: Path) -> dict[str, str]:
+    (home / "state" / "callctl").mkdir(parents=True)
+    (home / "state" / "callctl").chmod(0o777)
+    return {"XDG_STATE_HOME": str(home / "state")}
+
+
+@pytest.mark.parametrize(
+    ("made", "told"), [(too_long, "can't look at the state folder"), (open_to_others, "others may write to the state")]
+)
+def test_a_state_folder_without_trust_is_told_and_calls_are_placed_and_ended_all_the_same(
+    world: World, home: Path, made: Callable[[Path], dict[str, str]], told: str
+) -> None:
+    env = made(home)
+    placed = world.callctl("place", ANSWERS, "--say", "Hello", env=env)
+    assert placed.code == 0
+    assert f"callctl: running watches can't be looked for: {told}" in placed.err
+    assert "no status callbacks: no watch is running" in placed.err
+    ended = world.callctl("hangup", placed.out.strip(), env=env)
+    assert (ended.code, ended.out) == (0, f"{placed.out.strip()}\tcanceled\tended\n")
+    watched = world.callctl("watch", "--port", "0", "--no-poll", env=env)
+    assert watched.code == 1
+    assert f"callctl: error: {told}" in watched.err
+    assert "unexpected" not in f"{placed.err}{ended.err}{watched.err}"
+
+
+def test_another_users_folders_are_told_in_a_sentence(world: World) -> None:
+    """Nobody's folders, or as root those of root, run as nobody: the working folder, its .env and the state folder."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    if subprocess.run([*nobody, *CALLCTL, "--version"], check=False, cwd="/", capture_output=True).returncode:
+        pytest.skip("nobody else can run callctl here")
+    with tempfile.TemporaryDirectory() as name:
+        closed = Path(name) / "closed"
+        here = closed / "here"
+        here.mkdir(parents=True)
+        (here / ".env").write_text("CALLCTL_PORT=none\n")
+        Path(name).chmod(0o755)
+        closed.chmod(0o000)
+        env = environment(closed, {**env_for(world.simulator), "SSL_CERT_FILE": str(here / "certificates")})
+        try:
+            for args, code in ((("list",), 0), ((*PLACE[:4],), 0), (("doctor",), 1), (("watch", "--no-poll"), 1)):
+                ran = subprocess.run(
+                    [*nobody, *CALLCTL, *args],
+                    cwd=here if nobody else name,
+                    env=env,
+                    capture_output=True,
+                    text=True,
+                    timeout=LIMIT,
+                    check=False,
+                )
+                assert (ran.returncode, "unexpected" in ran.stderr) == (code, False), ran.stderr
+                if args[0] != "list":
+                    assert "can't look at the state folder" in f"{ran.stdout}{ran.stderr}"
+        finally:
+            closed.chmod(0o700)
 
 
 def test_ports_and_hosts_that_cannot_be_listened_at(callctl: Callctl) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from callctl.addresses import is_http_url
 from callctl.cli.checks import check_reachable
 from callctl.cli.runtime import Runtime
-from callctl.errors import UsageError
+from callctl.errors import CallctlError, UsageError
 from callctl.masking import masked, masked_whole
 from callctl.settings import Settings
+
+if TYPE_CHECKING:
+    from callctl.presence import WatchRecord
 
 STATUS_PATH = "/status"
 # How Twilio shall deliver to a watch (sheet section 5, Transport): try again, three times, also when the watch answers
@@ -44,10 +48,19 @@ def _as_given(settings: Settings, given: str) -> str | None:
     return given
 
 
-def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
+def find_watch(runtime: Runtime, settings: Settings) -> WatchRecord | None:
+    """Return the record of the running watch, or None, having said why, if records can't be looked for or trusted."""
     from callctl.presence import find
 
-    record = find(settings)
+    try:
+        return find(settings)
+    except CallctlError as error:
+        runtime.mention(error, before="running watches can't be looked for: ")
+        return None
+
+
+def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
+    record = find_watch(runtime, settings)
     if record is None:
         return None
     runtime.say(f"callctl: status callbacks go to the running watch, {masked(record.callback_url)}")

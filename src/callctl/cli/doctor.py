@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,7 @@ def doctor(
 
 
 def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
-    from callctl.doctor.files import settings_files, store_finding
+    from callctl.doctor.files import settings_files, state_folder_findings, store_finding
 
     yield from settings_files(settings)
     asked = []
@@ -77,6 +78,7 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
         asked.append(found)
         yield found
     yield store_finding(settings)
+    yield from state_folder_findings(settings)
     yield from _way(runtime, settings, doubted=_doubted(settings, asked))
 
 
@@ -119,7 +121,9 @@ def _watch(settings: Settings) -> WatchRecord | None:
     """Return the running watch, that at the port first, if there are several."""
     from callctl.presence import running
 
-    return min(running(settings), key=lambda record: record.port != settings.port, default=None)
+    with suppress(CallctlError):  # told as a finding of its own
+        return min(running(settings), key=lambda record: record.port != settings.port, default=None)
+    return None
 
 
 def _by_token(settings: Settings) -> Settings:

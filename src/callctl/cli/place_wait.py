@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from callctl.cli.placed import show_placed
@@ -87,7 +88,9 @@ def _watch(settings: Settings, callback_url: str) -> WatchRecord | None:
     from callctl.silence import place_of
 
     place = place_of(callback_url)
-    return next((record for record in running(settings) if place_of(record.callback_url) == place), None)
+    with suppress(CallctlError):  # said before the call was placed
+        return next((record for record in running(settings) if place_of(record.callback_url) == place), None)
+    return None
 
 
 def _deaf(watch: WatchRecord | None) -> str | None:

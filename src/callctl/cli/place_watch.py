@@ -9,8 +9,7 @@ from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from callctl import presence
-from callctl.cli.callbacks import STATUS_PATH, find_callback, with_retries, with_status_path
+from callctl.cli.callbacks import STATUS_PATH, find_callback, find_watch, with_retries, with_status_path
 from callctl.cli.checks import check_reachable, signing_trouble
 from callctl.cli.outcomes import say_it_may_be_placed
 from callctl.cli.placed import remember_placed
@@ -108,7 +107,7 @@ async def _find_or_listen(
     """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
     if given is not None:
         return Telling(find_callback(runtime, settings, given), "asking REST")
-    if presence.find(settings) is not None:
+    if find_watch(runtime, settings) is not None:
         return Telling(find_callback(runtime, settings, None), "beside the running watch")
     if why := _why_deaf(settings):
         runtime.say(

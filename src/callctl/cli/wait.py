@@ -142,10 +142,10 @@ class WatchedStore:
         return self._reader
 
     def _has_watch(self) -> bool:
-        from callctl.presence import find
+        from callctl.cli.callbacks import find_watch
 
         if time.monotonic() >= self._ask_again:
-            self._is_running = find(self._settings) is not None
+            self._is_running = find_watch(self._runtime, self._settings) is not None
             self._ask_again = time.monotonic() + _BELIEVED
         return self._is_running
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from callctl.errors import CallctlError, StoreError
 from callctl.findings import Finding, fine, warning, wrong
+from callctl.presence import check_folders
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
 from callctl.store.place import HINT, check_place
 
 _OTHERS = 0o077  # the rights of group and others
+_OTHERS_WRITE = 0o022  # their right to write
 _LEAST_SPACE = 10 * 1024 * 1024  # bytes; a call with all its callbacks takes about 10 kB
 
 
@@ -49,6 +52,14 @@ def _passed_over(settings: Settings, name: str, held: Collection[str]) -> str:
     return f"; its account and keys don't count: those {where} do"
 
 
+def state_folder_findings(settings: Settings) -> Iterator[Finding]:
+    """Yield what keeps a watch and ``place`` from finding each other in the state folder; nothing if they can."""
+    try:
+        check_folders(settings.state_dir)
+    except CallctlError as error:
+        yield wrong("state folder", error)
+
+
 def store_finding(settings: Settings) -> Finding:
     """Tell whether the event store can be read and written. Nothing is written, and none is made."""
     path = settings.store
@@ -67,7 +78,8 @@ def _unmade(path: Path) -> Finding:
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         return wrong("store", StoreError(f"{path} can't be made: {folder} can't be written to", hint=HINT))
-    return _with_room(fine("store", f"{path} is not there yet; a watch makes it, for you alone"), folder)
+    found = _in_open_folder(path) or fine("store", f"{path} is not there yet; a watch makes it, for you alone")
+    return _with_room(found, folder)
 
 
 def _made(path: Path) -> Finding:
@@ -91,7 +103,25 @@ def _made(path: Path) -> Finding:
             mode=f"{mode:03o}",
         )
     old = "" if is_current else "; the next watch brings it up to date"
-    return _with_room(fine("store", f"{path}, for you alone{old}", mode=f"{mode:03o}"), path.parent)
+    found = _in_open_folder(path) or fine("store", f"{path}, for you alone{old}", mode=f"{mode:03o}")
+    return _with_room(found, path.parent)
+
+
+def _in_open_folder(path: Path) -> Finding | None:
+    """Return what is to be said of a store that others could put another one in the place of; None if they can't."""
+    for folder in path.absolute().parents:
+        if not folder.exists():
+            continue
+        mode = folder.stat().st_mode
+        # In a folder like /tmp others can't remove what is not theirs; but they can put a log beside a store.
+        if mode & _OTHERS_WRITE and (folder == path.absolute().parent or not mode & stat.S_ISVTX):
+            return warning(
+                "store",
+                f"{path} may be changed by others on this machine: they may write to {folder} (mode "
+                f"{stat.S_IMODE(mode):03o})",
+                fix=f"chmod go-w {folder}, or name another file with CALLCTL_STORE",
+            )
+    return None
 
 
 def _with_room(found: Finding, folder: Path) -> Finding:

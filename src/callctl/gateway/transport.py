@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -102,7 +101,7 @@ def _certificates(environ: Mapping[str, str]) -> str | bool:
     # address); the third, which OpenSSL and most tools honour, it ignores.
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         if path := environ.get(name):
-            if Path(path).exists():
+            if os.path.exists(path):  # noqa: PTH110 - Path's raises where one may not look
                 return path
             raise SettingsError(f"{name} names a file that is not there: {path}", hint=f"correct or unset {name}")
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def _used(path: Path, sources: Mapping[str, str]) -> bool:
 def _find_env_file(cwd: Path) -> Path | None:
     here = cwd.resolve()
     candidates = (folder / ".env" for folder in (here, *here.parents))
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113 - Path's raises
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
