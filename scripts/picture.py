@@ -19,6 +19,7 @@ from stage import ANSWERS, BUSY, HANGS_UP, LIMIT, NEVER, Stage, local_time_is_ut
 
 from callctl.actions import ActionEvent
 from callctl.board import Change, Snapshot
+from callctl.clock import Clock
 from callctl.events import CallEvent
 from callctl.session import Plan, Session
 from callctl.settings import load
@@ -63,7 +64,7 @@ class Watched:
     def __init__(self, stage: Stage, console: Console) -> None:
         self._stage = stage
         settings = load(stage.environ, cwd=stage.home)
-        self._session = Session(settings, Plan("127.0.0.1", 0), now=stage.now)
+        self._session = Session(settings, Plan("127.0.0.1", 0), clock=Clock(wall=stage.now))
         self._view = PictureView(console, idle=(), now=stage.now)
 
     async def play(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from staging import WORLD
 
+from callctl.clock import Clock
 from callctl.gateway import Gateway
 from callctl.operations.acting.executor import Executor
 from callctl.policies import Action, Cancel, Hangup, Redirect, Rule, When
@@ -56,14 +57,12 @@ class Errand:
     def run(self, gateway: Gateway, *, later: float = 0.0) -> None:
         """Do what a watch does: first what a crash left open, then what the rule asks for, by a clock that is ahead."""
 
-        def now() -> datetime:
-            return datetime.now(UTC) + timedelta(seconds=later)
-
+        clock = Clock(wall=lambda: datetime.now(UTC) + timedelta(seconds=later))
         door: Any = Dying(gateway)
         claims: Any = Dying(SqliteClaims(Path(self.home) / "events.db", world=WORLD))
-        executor = Executor(door, claims, now=now, sleep=_at_once, applies=lambda _: True, trouble=_say_nothing)
+        executor = Executor(door, claims, clock=clock, sleep=_at_once, applies=lambda _: True, trouble=_say_nothing)
         action = Action(self.rule, self.sid, self.about, self.sid, look_first=True, is_own=True)
-        for claim in claims.left_open(now=now()):
+        for claim in claims.left_open(is_over=lambda claim: claim.lease is not None and clock.has_passed(claim.lease)):
             executor.recover(claim, action)
         executor.perform(action)
         claims.close()

@@ -17,6 +17,7 @@ from telling import ACCOUNT
 from callctl.accepting import Door
 from callctl.actions import ActionEvent
 from callctl.board import Change, Snapshot
+from callctl.clock import Clock
 from callctl.events import CallEvent
 from callctl.session import Plan, Ready, Session
 from callctl.settings import Settings
@@ -153,7 +154,8 @@ def settings_in(folder: Path, *, api_url: str = "http://127.0.0.1:9") -> Setting
 @asynccontextmanager
 async def watching(settings: Settings, plan: Plan, **asking: Any) -> AsyncIterator[Running]:
     """Run a session in this event loop; ``asking`` is what it asks, if anything."""
-    session, view = Session(settings, plan, now=lambda: datetime.now(UTC), **asking), Notes()
+    asking.setdefault("clock", Clock(wall=lambda: datetime.now(UTC)))
+    session, view = Session(settings, plan, **asking), Notes()
     task: asyncio.Task[None] | None = None
     try:
         ready = await session.start_up()

@@ -15,8 +15,9 @@ from running import env_for
 from serving import Site
 
 from callctl.actions import ActionEvent
-from callctl.board import Board, Leg
+from callctl.board import Board, Change, Leg
 from callctl.calls import Call
+from callctl.clock import Clock
 from callctl.events import MISSED, POLLED, CallEvent
 from callctl.gateway import CallQuery, Gateway, PlaceRequest, RedirectRequest
 from callctl.operations.acting.acting import Acting, in_rule_thread
@@ -60,12 +61,17 @@ class Stage:
         self.board = Board()
         self.claims = SqliteClaims(home / "events.db", world=WORLD)
         self.acting: Acting | None = None
+        self.clock = self.make_clock()
         self._lost: Callable[[dict[str, str]], bool] = lambda _: False
+        self._changes: list[Change] = []
         self.events: list[ActionEvent] = []
         self.notes: list[str] = []
 
     def now(self) -> datetime:
         return now()
+
+    def make_clock(self) -> Clock:
+        return Clock(wall=self.now)
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -77,18 +83,20 @@ class Stage:
         return self.gateway
 
     def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: Brake | None = None) -> Self:
-        """Set rules to work."""
+        """Set rules to work; what was heard so far they know from the store."""
         door = self.door()
         self.acting = Acting(
-            Engine(rules, scope=scope),
+            Engine(rules, scope=scope, steady=self.clock.steady),
             make_performer=lambda applies, trouble: Executor(
-                door, self.claims, now=self.now, sleep=self.pause, applies=applies, trouble=trouble
+                door, self.claims, clock=self.clock, sleep=self.pause, applies=applies, trouble=trouble
             ),
             claims=self.claims,
             brake=brake or Brake(),
-            now=self.now,
+            clock=self.clock,
             start=self.begin_work,
         )
+        for change in self._changes:
+            self.acting.recall(change)
         self.acting.begin(self.board.snapshot())
         return self
 
@@ -105,7 +113,7 @@ class Stage:
     def poll(self, sid: str, *, missed: bool = False) -> None:
         """Tell the rules what REST shows of a call, as a poll does; ``missed``: an end that no callback told."""
         kind = MISSED if missed else POLLED
-        self.take([CallEvent.from_call(self.gateway.fetch(sid), received_at=self.now(), world=WORLD, kind=kind)])
+        self.take([CallEvent.from_call(self.gateway.fetch(sid), received_at=self.clock.wall(), world=WORLD, kind=kind)])
 
     def noun(self, name: str, address: str, **attributes: str) -> str:
         """Return a noun of Dial that tells of its leg."""
@@ -123,12 +131,13 @@ class Stage:
             form = self.site.forms.get()
             if self._lost(dict(form)):
                 continue
-            events.append(CallEvent.from_form(form, received_at=self.now(), world=WORLD, verified=True))
+            events.append(CallEvent.from_form(form, received_at=self.clock.wall(), world=WORLD, verified=True))
         self.take(events)
 
     def take(self, events: Sequence[CallEvent]) -> None:
         """Take in some events, and let the rules look."""
         changes = [change for event in events if (change := self.board.apply(event)) is not None]
+        self._changes += changes
         if self.acting is not None:
             self.acting.look(changes, self.board.snapshot())
             for one in self.acting.news():

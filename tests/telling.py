@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from callctl.clock import Clock
 from callctl.events import CallEvent
 
 ACCOUNT = "AC" + "0" * 32
@@ -63,6 +64,12 @@ def event(call: int | str, status: str, *, received: float | None = None, **fiel
 
 def told(fields: Mapping[str, str], *, received: float = 0, verified: bool = True) -> CallEvent:
     return CallEvent.from_form(fields.items(), received_at=moment(received), world=WORLD, verified=verified)
+
+
+def clock_of(wall: Callable[[], datetime], *, elapsed: Callable[[], datetime] | None = None) -> Clock:
+    """Return a clock that is turned by hand; ``elapsed`` tells how much time has really gone by, where that differs."""
+    steady = elapsed or wall
+    return Clock(wall=wall, elapsed=lambda: (steady() - START).total_seconds())
 
 
 def samples(name: str) -> list[dict[str, Any]]:

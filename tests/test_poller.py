@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from legs import PARENT, board_of, callback, family
-from telling import START
+from telling import START, clock_of
 
 from callctl.calls import Call
 from callctl.errors import NotFoundError
@@ -35,7 +35,7 @@ class Rest:
 
 
 def poller(rest: Rest, *, now: datetime = LATER) -> Poller:
-    return Poller(rest, world="test", now=lambda: now)
+    return Poller(rest, world="test", clock=clock_of(lambda: now))
 
 
 def test_a_call_without_callbacks_is_polled() -> None:
@@ -129,3 +129,28 @@ def test_a_round_asks_for_a_bounded_number_of_legs() -> None:
     rest = Rest({f"CA{number:032}": Call(f"CA{number:032}", "ringing") for number in range(100)})
     assert list(poller(rest).round(board.snapshot())) == []
     assert len(rest.fetched) == FETCHES
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=2), -timedelta(hours=2)], ids=str)
+def test_a_clock_that_is_set_neither_hurries_nor_stops_the_comparison(step: timedelta) -> None:
+    elapsed, ahead = START, timedelta()
+    clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    asking = Poller(Rest({PARENT: Call(PARENT, "in-progress")}, [PARENT]), world="test", clock=clock)
+    ahead = step
+    elapsed = START + timedelta(seconds=5)
+    assert list(asking.round(board.snapshot())) == []
+    elapsed = START + timedelta(seconds=15)
+    (event,) = asking.round(board.snapshot())
+    assert (event.status, event.received_at) == ("in-progress", START + timedelta(seconds=15) + step)
+
+
+def test_the_end_of_a_call_is_aged_by_the_clock_that_told_it() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    far = LATER + timedelta(hours=2)
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=far, as_of=far + timedelta(seconds=2))})
+    asking = poller(rest)
+    assert list(asking.round(board.snapshot())) == []
+    assert asking.left_open
+    rest.calls[PARENT] = Call(PARENT, "completed", end_time=far, as_of=far + timedelta(seconds=6))
+    assert [event.kind for event in asking.round(board.snapshot())] == [MISSED]

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from serving import Site
 from staging import Stage
-from telling import START
+from telling import START, clock_of
 
+from callctl.clock import Clock
 from callctl.operations.acting.needs import Door
 from callctl.simulator import Simulator, SimulatorError
 
@@ -44,6 +45,8 @@ class TurnedStage(Stage):
     limit = 200.0
     step = 0.25
     latency = 0.0
+    # How far the wall clock of whoever acts was set forward; the simulator's goes on as if it were Twilio's.
+    step_of_clock = timedelta()
 
     def __init__(self, simulator: Simulator, site: Site, home: Path) -> None:
         super().__init__(simulator, site, home)
@@ -51,6 +54,9 @@ class TurnedStage(Stage):
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.simulator.simulated_seconds())
+
+    def make_clock(self) -> Clock:
+        return clock_of(lambda: self.now() + self.step_of_clock, elapsed=self.now)
 
     def pause(self, seconds: float) -> None:
         self.simulator.advance(seconds)

@@ -106,7 +106,8 @@ class Call:
     """One leg as the REST API last told it.
 
     ``duration`` is in seconds, ``queue_time`` in milliseconds, ``price`` negative (OAS). ``resource`` is the whole
-    reply, with the fields that callctl does not know.
+    reply, with the fields that callctl does not know. ``as_of`` is when a call that was fetched was as told
+    here: by the ``Date`` of the reply, and so by the clock that told the other dates.
     """
 
     sid: str
@@ -128,6 +129,7 @@ class Call:
     forwarded_from: str | None = None
     queue_time: int | None = None
     resource: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    as_of: datetime | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_resource(cls, resource: Mapping[str, Any]) -> Call:

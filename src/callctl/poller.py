@@ -8,12 +8,13 @@ and fetches are eventually consistent (sheet section 2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Protocol
 
 from callctl.board import Leg, Snapshot
 from callctl.calls import Call
+from callctl.clock import Clock
 from callctl.errors import NotFoundError
 from callctl.events import CALLBACK, MISSED, POLLED, CallEvent, rank_of
 
@@ -43,10 +44,10 @@ class Source(Protocol):
 class Poller:
     """Compares REST with the board, round by round. Its requests block: call it in a thread of its own."""
 
-    def __init__(self, source: Source, *, world: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, source: Source, *, world: str, clock: Clock) -> None:
         self._source = source
         self._world = world
-        self._now = now
+        self._clock = clock
         self._gone: set[str] = set()  # legs that REST knows nothing of: asking again would tell nothing
         self.left_open = False  # whether the last round left something to the callbacks that may be on their way
 
@@ -61,16 +62,15 @@ class Poller:
         for call in self._source.live():
             listed.add(call.sid)
             leg = snapshot.leg(call.sid)
-            if is_news(call.status, leg) and (leg is None or self._now() - leg.last_event_at > SETTLED):
+            if is_news(call.status, leg) and (leg is None or self._is_settled(leg)):
                 yield self._event(call, kind=POLLED)
         for leg in self._unlisted(snapshot, listed):
             yield from self._end_of(leg)
 
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
-        now = self._now()
         legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)
         unlisted = [leg for leg in legs if leg.call_sid not in listed and leg.call_sid not in self._gone]
-        suspects = [leg for leg in unlisted if now - leg.last_event_at > SETTLED]
+        suspects = [leg for leg in unlisted if self._is_settled(leg)]
         self.left_open = len(suspects) < len(unlisted)
         return sorted(suspects, key=lambda leg: leg.last_event_at)[:FETCHES]
 
@@ -87,9 +87,14 @@ class Poller:
         else:
             yield self._event(call, kind=MISSED)
 
+    def _is_settled(self, leg: Leg) -> bool:
+        return self._clock.now() - self._clock.steady(leg.last_event_at) > SETTLED
+
     def _has_just_ended(self, call: Call) -> bool:
-        # A clock that is wrong hides no end.
-        return call.end_time is not None and abs(self._now() - call.end_time) < ARRIVED
+        if call.end_time is None:
+            return False
+        # By the clock that told the end, if the reply says what it is. One that is wrong hides no end.
+        return abs((call.as_of or self._clock.wall()) - call.end_time) < ARRIVED
 
     def _event(self, call: Call, *, kind: str) -> CallEvent:
-        return CallEvent.from_call(call, received_at=self._now(), world=self._world, kind=kind)
+        return CallEvent.from_call(call, received_at=self._clock.wall(), world=self._world, kind=kind)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from telling import WORLD, moment, sid
+from telling import WORLD, clock_of, moment, sid
 
 from callctl.actions import DECLINED, DONE, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls import Call
@@ -24,8 +24,8 @@ from callctl.errors import (
     WrongCallStateError,
 )
 from callctl.gateway import CallQuery, RedirectRequest
-from callctl.operations.acting.executor import LEASE, Executor
-from callctl.operations.acting.needs import Claims, Held
+from callctl.operations.acting.executor import Executor
+from callctl.operations.acting.needs import LEASE, Claims, Held
 from callctl.operations.acting.rehearsal import Rehearsal
 from callctl.policies import Action, Cancel, Deed, Hangup, Limit, Redirect, Rule, When
 from callctl.policies.flags import after_dial
@@ -100,7 +100,7 @@ def executor(
     return Executor(
         door,
         claims,
-        now=lambda: moment(0),
+        clock=clock_of(lambda: moment(0)),
         sleep=pauses.append,
         applies=lambda _: next(left, None) is not None,
         trouble=trouble,
@@ -154,7 +154,7 @@ def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(
 ) -> None:
     claim, door = OpenClaim("other", sid(leg), sid(leg), what), Script()
     claims.claim(claim, now=moment(0), until=moment(90))
-    event = Rehearsal(door, claims, now=lambda: moment(0)).perform(after_dial_action())
+    event = Rehearsal(door, claims, clock=clock_of(lambda: moment(0))).perform(after_dial_action())
     assert isinstance(event, ActionEvent)
     whose = "it" if leg == 1 else "the leg that ended"
     assert event.outcome == f"dry run: would not be done: callctl itself is changing {whose} ({what})"
@@ -280,7 +280,7 @@ def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(claims: SqliteC
     assert isinstance(event, ActionEvent)
     assert (event.result, len(door.sent)) == (DONE, 1)
     assert [one.result for one in claims.asked_of(sid(1))] == [DONE]
-    assert claims.left_open(now=moment(10**6)) == []
+    assert claims.left_open(is_over=lambda _: True) == []
     assert len(told) == (0 if kind == "asked_of" else 3)  # only what follows a Dial looks there
 
 
@@ -291,13 +291,14 @@ def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: Sqlit
         executor(door, full, pauses=pauses).perform(action(Hangup()))
     assert len(door.sent) == 1
     assert sum(pauses) < LEASE.total_seconds() / 2
-    assert [claim.call_sid for claim in claims.left_open(now=moment(10**6))] == [sid(1)]
+    assert [claim.call_sid for claim in claims.left_open(is_over=lambda _: True)] == [sid(1)]
 
 
 def left_open(claims: SqliteClaims, deed: Deed) -> OpenClaim:
     claim = OpenClaim("mine", sid(1), sid(1), deed.action)
     claims.claim(claim, now=moment(0) - 2 * LEASE, until=moment(0) - timedelta(seconds=1))
-    return claim
+    (found,) = claims.left_open(is_over=lambda _: True)
+    return found
 
 
 def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown(claims: SqliteClaims) -> None:
@@ -320,7 +321,7 @@ def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: Sq
 
 def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: SqliteClaims) -> None:
     door = Script()
-    event = Rehearsal(door, claims, now=lambda: moment(0)).perform(action(SURVEY))
+    event = Rehearsal(door, claims, clock=clock_of(lambda: moment(0))).perform(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.outcome, event.result) == ("dry run: would redirect to survey", "dry-run")
     assert event.request == (("Url", "https://example.com/survey"),)

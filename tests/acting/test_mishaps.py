@@ -88,7 +88,7 @@ class Mishaps(TurnedStage):
             after_dial(Redirect("survey", f"{site.url}/survey")),
             brake=Brake(per_second=1000, per_minute=1000),
         )
-        self.poller = Poller(LiveCalls(self.gateway), world=WORLD, now=self.now)
+        self.poller = Poller(LiveCalls(self.gateway), world=WORLD, clock=self.clock)
 
     def go_through(self, span: float) -> None:
         for _ in range(int(span / POLL_EVERY)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from telling import WORLD, event, moment, sid
+from telling import WORLD, clock_of, event, moment, sid
 
 from callctl.actions import ActionEvent
 from callctl.board import Board
@@ -66,7 +66,7 @@ class Scene:
             make_performer=lambda _applies, _trouble: self.doer,
             claims=shelf,
             brake=Brake(),
-            now=lambda: moment(self.seconds),
+            clock=clock_of(lambda: moment(self.seconds)),
             start=start,
         )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from legs import board_of, callback
 from reaching import LIMIT
-from telling import START
+from telling import START, clock_of
 
 from callctl.background import until_it_fails
 from callctl.board import Snapshot
@@ -54,7 +54,7 @@ class Silence:
 
     def __init__(self) -> None:
         self.rest, self.way = Rest(), Way()
-        self.now = START
+        self.now, self.ahead = START, timedelta()
         self.kept: list[CallEvent] = []
         self.snapshot = Snapshot()
         self.pending: set[str] = set()
@@ -65,10 +65,9 @@ class Silence:
 
     @asynccontextmanager
     async def running(self, *, is_news: bool = True) -> AsyncIterator[None]:
-        def clock() -> datetime:
-            return self.now
+        clock = clock_of(lambda: self.now + self.ahead, elapsed=lambda: self.now)
 
-        poller = Poller(self.rest, world="w", now=clock)
+        poller = Poller(self.rest, world="w", clock=clock)
         comparing = Comparing(
             poller,
             way=self.way,
@@ -76,7 +75,7 @@ class Silence:
             is_pending=self.pending.__contains__,
             keep=self.keep,
             trouble=self.said.append,
-            now=clock,
+            clock=clock,
         )
         running = asyncio.create_task(comparing.run())
         try:
@@ -117,6 +116,17 @@ async def test_a_machine_that_slept_asks_at_once(silence: Silence) -> None:
         await silence.until(lambda: silence.rest.asked == 2)
         await silence.ticks()
         assert silence.rest.asked == 2
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), -timedelta(hours=1)], ids=str)
+async def test_a_clock_that_is_set_is_no_silence_and_hides_none(silence: Silence, ahead: timedelta) -> None:
+    async with silence.running():
+        silence.ahead = ahead
+        await silence.ticks()
+        assert silence.rest.asked == 1
+        silence.now += timedelta(hours=1)
+        silence.ahead -= timedelta(hours=1)
+        await silence.until(lambda: silence.rest.asked == 2)
 
 
 async def test_a_way_in_that_is_open_again_asks_at_once(silence: Silence) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from reaching import ago, settings_in, until, watching
-from telling import event, form, moment, sid
+from telling import clock_of, event, form, moment, sid
 
 from callctl.board import Board
+from callctl.clock import Clock
 from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.session import Plan
@@ -48,7 +49,12 @@ async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_pa
             return steps[-1]
 
     retention = Retention(
-        Counted(), Board(), days=30, since=timedelta(hours=1), trouble=print, now=lambda: datetime.now(UTC)
+        Counted(),
+        Board(),
+        days=30,
+        since=timedelta(hours=1),
+        trouble=print,
+        clock=Clock(wall=lambda: datetime.now(UTC)),
     )
     await retention.trim()
     retention.end()
@@ -92,14 +98,30 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
         told.append(text)
         raise KeyError(text)  # leave the endless loop
 
-    retention = Retention(
-        Locked(), board, days=30, since=timedelta(minutes=1), trouble=once, now=lambda: datetime.now(UTC)
-    )
+    retention = Retention(Locked(), board, days=30, since=timedelta(minutes=1), trouble=once, clock=Clock(wall=ago))
     with pytest.raises(KeyError):
         await retention.run()
     assert len(told) == 1
     assert told[0].startswith("can't delete what is older than 30 days: locked")
     assert sorted(leg.call_sid[-1] for family in board.snapshot().families for leg in family.legs) == ["2", "3"]
+
+
+@pytest.mark.parametrize("days", [0, 30])
+@pytest.mark.parametrize("step", [timedelta(days=400), -timedelta(hours=2)], ids=str)
+async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timedelta, days: int) -> None:
+    settings = settings_in(tmp_path)
+    elapsed, ahead = moment(0), timedelta()
+    clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
+    store = SqliteStore(settings.store, world=settings.world)
+    retention = Retention(store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock)
+    for call in (1, 2):
+        elapsed += timedelta(minutes=5)
+        fields = form(call, "completed").items()
+        store.append(CallEvent.from_form(fields, received_at=clock.wall(), world=settings.world, verified=True))
+        ahead = step
+    await retention.trim()
+    store.close()
+    assert kept(settings) == 2
 
 
 async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +159,7 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
         days=30,
         since=timedelta(),
         trouble=told.append,
-        now=lambda: moment(3600) + timedelta(minutes=min(len(asked), 5)),
+        clock=clock_of(lambda: moment(3600) + timedelta(minutes=min(len(asked), 5))),
     )
     running = asyncio.create_task(retention.run())
     await until(lambda: len(asked) > 4)

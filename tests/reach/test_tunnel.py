@@ -11,6 +11,7 @@ import pytest
 from reaching import Application, settings_in, watching
 from serving import free_port
 
+from callctl.clock import Clock
 from callctl.errors import CallctlError, UsageError
 from callctl.session import Plan, Session
 from callctl.settings import Settings
@@ -187,7 +188,7 @@ async def test_an_address_that_works_or_is_told_only_after_a_while_is_tried_agai
     now = tmp_path / "now"
     settings = settings_in(tmp_path)
     plan = Plan("127.0.0.1", 0, tunnel=relay(tmp_path, application.url, f"{late} {now}"))
-    session = Session(settings, plan, now=lambda: datetime.now(UTC))
+    session = Session(settings, plan, clock=Clock(wall=lambda: datetime.now(UTC)))
     starting = asyncio.create_task(session.start_up())
     await application.requests(3)  # the dashboard was tried again and again
     assert (starting.done(), records_in(settings)) == (False, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +19,10 @@ from callctl.store.sqlite import SqliteStore
 CLAIM = OpenClaim("after-dial", sid(1), sid(2), "redirect")
 EVENT = ActionEvent(moment(5), sid(1), "redirect", (("Url", "https://example.com/"),), "redirected", rule="after-dial")
 LEASE = moment(60)
+
+
+def at(seconds: float) -> Callable[[OpenClaim], bool]:
+    return lambda claim: claim.lease is not None and claim.lease <= moment(seconds)
 
 
 @pytest.fixture
@@ -61,20 +65,31 @@ def test_worlds_are_kept_apart(claims: SqliteClaims, path: Path) -> None:
 
 def test_an_open_claim_may_be_taken_over_once_its_lease_is_over(claims: SqliteClaims) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
-    assert claims.left_open(now=moment(59)) == []
+    assert claims.left_open(is_over=at(59)) == []
     claims.renew(CLAIM, until=moment(90))
-    assert claims.left_open(now=moment(89)) == []
-    assert claims.left_open(now=moment(90)) == [CLAIM]
-    assert claims.take_over(CLAIM, until=moment(200), now=moment(90))
-    assert not claims.take_over(CLAIM, until=moment(200), now=moment(90))
+    assert claims.left_open(is_over=at(89)) == []
+    (open_claim,) = claims.left_open(is_over=at(90))
+    assert (open_claim, open_claim.lease) == (CLAIM, moment(90))
+    assert claims.take_over(open_claim, until=moment(200))
+    assert not claims.take_over(open_claim, until=moment(300))  # somebody else was first
+    assert not claims.take_over(CLAIM, until=moment(300))
+
+
+def test_a_claim_that_is_renewed_after_it_was_read_stays_with_its_holder(claims: SqliteClaims) -> None:
+    claims.claim(CLAIM, now=moment(0), until=LEASE)
+    (read,) = claims.left_open(is_over=at(60))
+    claims.renew(CLAIM, until=moment(61))
+    assert not claims.take_over(read, until=moment(200))
+    claims.settle(CLAIM, EVENT)
+    assert not claims.take_over(read, until=moment(200))
 
 
 def test_a_settled_claim_stays_and_what_came_of_it_is_kept(claims: SqliteClaims, path: Path) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
     claims.settle(CLAIM, EVENT)
-    assert claims.left_open(now=moment(10**6)) == []
+    assert claims.left_open(is_over=lambda _: True) == []
     claims.renew(CLAIM, until=LEASE)
-    assert claims.left_open(now=moment(10**6)) == []
+    assert claims.left_open(is_over=lambda _: True) == []
     assert not claims.claim(CLAIM, now=moment(0), until=LEASE)
     assert claims.asked_of(sid(1)) == [EVENT]
     store = SqliteStore(path, world=WORLD)
@@ -100,7 +115,7 @@ def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(
     assert not claims.was_placed(sid(1))
     assert claims.was_placed(sid(2))
     assert claims.claimed() == set()
-    assert not claims.is_about_to_change(sid(4), now=moment(0))  # its command was killed
+    assert not claims.is_about_to_change(sid(4), is_over=lambda _: False)  # its command was killed
 
 
 def test_what_other_rules_are_changing_is_told_until_the_answer_is_recorded(claims: SqliteClaims) -> None:
@@ -120,14 +135,18 @@ def test_what_a_command_is_about_to_change_is_known_until_it_gives_up_or_is_late
     store.intend([sid(1), sid(2)], until=moment(60))
     store.intend([sid(2)], until=moment(90))  # once more
     store.give_up([sid(1)])
-    told = [[claims.is_about_to_change(sid(number), now=moment(at)) for number in (1, 2, 3)] for at in (0, 89, 90)]
+
+    def changing(now: float) -> list[bool]:
+        return [claims.is_about_to_change(sid(call), is_over=lambda until: until <= moment(now)) for call in (1, 2, 3)]
+
+    told = [changing(now) for now in (0, 89, 90)]
     assert told == [[False, True, False], [False, True, False], [False, False, False]]
 
 
 def test_what_was_asked_of_a_call_ends_the_intent_to_ask_it(claims: SqliteClaims, store: SqliteStore) -> None:
     store.intend([EVENT.call_sid, sid(2)], until=moment(60))
     store.record_actions([EVENT])
-    told = [claims.is_about_to_change(one, now=moment(0)) for one in (EVENT.call_sid, sid(2))]
+    told = [claims.is_about_to_change(one, is_over=lambda _: False) for one in (EVENT.call_sid, sid(2))]
     assert told == [False, True]
 
 

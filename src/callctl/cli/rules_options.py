@@ -19,6 +19,7 @@ from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
 
 if TYPE_CHECKING:
+    from callctl.clock import Clock
     from callctl.operations.acting.acting import Acting, Performer
     from callctl.policies import Action, Rule
 
@@ -202,7 +203,7 @@ def _positive(text: str, option: str) -> timedelta:
 
 
 @contextmanager
-def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Acting | None]:
+def acting(runtime: Runtime, settings: Settings, asked: Asked, *, clock: Clock) -> Iterator[Acting | None]:
     """Return the rules ready for a watch, or None if there are none; let go of the store at the end.
 
     Raises:
@@ -213,12 +214,14 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked) -> Iterator[Actin
         yield None
         return
     runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if asked.dry_run else ''}")
-    with at_work(runtime, settings, rules, asked=asked) as found:
+    with at_work(runtime, settings, rules, asked=asked, clock=clock) as found:
         yield found
 
 
 @contextmanager
-def at_work(runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, asked: Asked) -> Iterator[Acting]:
+def at_work(
+    runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, asked: Asked, clock: Clock
+) -> Iterator[Acting]:
     """Return rules ready for a watch; of ``asked`` only counts how they are to act."""
     from callctl.operations.acting.acting import Acting, in_rule_thread
     from callctl.policies import Brake, Engine, Scope
@@ -235,16 +238,16 @@ def at_work(runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, aske
         from callctl.operations.acting.rehearsal import Rehearsal
 
         if asked.dry_run:
-            return Rehearsal(gateway, claims, now=runtime.now)
-        return Executor(gateway, claims, now=runtime.now, sleep=time.sleep, applies=applies, trouble=trouble)
+            return Rehearsal(gateway, claims, clock=clock)
+        return Executor(gateway, claims, clock=clock, sleep=time.sleep, applies=applies, trouble=trouble)
 
     try:
         yield Acting(
-            Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN),
+            Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN, steady=clock.steady),
             make_performer=performer,
             claims=claims,
             brake=Brake(per_minute=asked.max_actions or PER_MINUTE),
-            now=runtime.now,
+            clock=clock,
             start=in_rule_thread,
             in_words=_in_words(rules, dry_run=asked.dry_run),
         )

@@ -17,6 +17,7 @@ from callctl.cli.panels import ACT, KEEP, LISTEN, SHOW
 from callctl.cli.runtime import Runtime
 from callctl.cli.times import read_start
 from callctl.cli.watch_checks import check_exposure, check_forwarding, check_keys, public_address
+from callctl.clock import Clock
 from callctl.gateway import CallQuery, Gateway, Notification
 from callctl.settings import Settings
 
@@ -186,8 +187,9 @@ def watch(
     check_forwarding(plan)
     choice = watch_choice.read_choice(runtime, settings, call=call, to=to, from_=from_, status=status)
     source = None if no_poll else LiveCalls(runtime.gateway(settings))
-    with rules_options.acting(runtime, settings, asked) as acting:
-        asyncio.run(_watch(runtime, settings, plan, source=source, rules=acting, choice=choice))
+    clock = Clock(wall=runtime.now)
+    with rules_options.acting(runtime, settings, asked, clock=clock) as acting:
+        asyncio.run(_watch(runtime, settings, plan, clock=clock, source=source, rules=acting, choice=choice))
     raise typer.Exit(exits.INTERRUPTED)
 
 
@@ -221,6 +223,7 @@ async def _watch(
     settings: Settings,
     plan: Plan,
     *,
+    clock: Clock,
     source: LiveCalls | None,
     rules: Acting | None,
     choice: Choice | None,
@@ -231,7 +234,7 @@ async def _watch(
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {plan.tunnel}")
     try:
-        session = Session(settings, plan, now=runtime.now, source=source, asked=source, rules=rules)
+        session = Session(settings, plan, clock=clock, source=source, asked=source, rules=rules)
         await _show(runtime, session, choice)
     except PortHeldError as error:
         if plan.acts:

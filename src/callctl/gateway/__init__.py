@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -18,7 +18,7 @@ from callctl.calls import Call, is_call_sid
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
 from callctl.gateway.pages import MAX_PAGE_SIZE, rows
 from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
-from callctl.gateway.repeats import Repeats, Wait
+from callctl.gateway.repeats import Repeats, Wait, date_of
 from callctl.gateway.sending import NoReplyError, Sender
 from callctl.masking import masked
 from callctl.notation import parse_date
@@ -154,7 +154,9 @@ class Gateway:
 
     def fetch(self, sid: str) -> Call:
         """Ask for one call. Right after a change the answer may be old (sheet section 2)."""
-        return self._about(sid, self._call(self._get(self._call_url(sid))))
+        reply = self._sender.ask(self._call_url(sid))
+        call = self._about(sid, self._call(reply.resource()))
+        return replace(call, as_of=date_of(reply.headers))
 
     def list(self, query: CallQuery, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, in the order of the API (newest first), asking page by page as they are read.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from callctl.policies.rule import Deed, Rule
 
@@ -38,10 +39,15 @@ class Action(Proposal):
 
     ``look_first``: the call is to be fetched before, since time went by or a poll told of it. ``lasted`` is for how
     many seconds the leg that the rule looked at was connected, if it has ended and that was told.
+
+    Where the rule asks for a time: ``told_at`` is the Timestamp of the status that the leg has had for so long, by
+    Twilio's clock, and ``watched_since`` when this process itself took notice of that, by its steady clock.
     """
 
     look_first: bool
     lasted: int | None = None
+    told_at: datetime | None = None
+    watched_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """The engine: which rules hold now, for which legs, and what they ask for.
 
-It is told of each change and asked what is due; the time is always an argument. What it returns depends on nothing
-else, so a test plays hours in milliseconds.
+It is told of each change and asked what is due; the time is always an argument, and always that of a steady clock,
+which nobody can set. What it returns depends on nothing else, so a test plays hours in milliseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -43,11 +43,20 @@ class _Settling:
 class Engine:
     """Decides for a list of rules. Not for several threads."""
 
-    def __init__(self, rules: Sequence[Rule], *, scope: Scope = Scope.OWN) -> None:
-        """Begin with nothing heard. Names of rules must differ."""
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        scope: Scope = Scope.OWN,
+        steady: Callable[[datetime], datetime] = lambda moment: moment,
+    ) -> None:
+        """Begin with nothing heard. Names of rules must differ.
+
+        ``steady`` gives the steady time of a moment that the wall clock told, such as an event's arrival.
+        """
         self._rules = {rule.name: rule for rule in rules}
         self._scope = scope
-        self._sightings = Sightings()
+        self._sightings = Sightings(steady=steady)
         self._waiting: dict[tuple[str, str], Rule] = {}  # by rule and leg: a leg that may become old enough
         self._settling: list[_Settling] = []
         self._recalled: list[Change] = []  # what the store knew and may still be fresh
@@ -63,7 +72,7 @@ class Engine:
 
     def recall(self, change: Change, *, now: datetime) -> None:
         """Take in a change that the store knew from before."""
-        self._take(change)
+        self._take(change, now=now, is_recalled=True)
         # Of a store's many changes only these may still ask for anything: the rest is old news, and not kept.
         if self._sightings.age(change.event, now=now) <= FRESH:
             self._recalled.append(change)
@@ -76,7 +85,7 @@ class Engine:
 
     def hear(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
         """Take in a change; return what it asks for at once. ``snapshot`` is the board after it."""
-        self._take(change)
+        self._take(change, now=now)
         return list(self._asked(change, snapshot, now=now))
 
     def _asked(self, change: Change, snapshot: Snapshot, *, now: datetime) -> Iterator[Action | Declined]:
@@ -91,8 +100,8 @@ class Engine:
                 held = held_up(rule, change.after, snapshot, tolerance=tolerance)
                 yield from () if held is None else self._begun(rule, change, held, snapshot, now=now)
 
-    def _take(self, change: Change) -> None:
-        self._sightings.take(change.event)
+    def _take(self, change: Change, *, now: datetime, is_recalled: bool = False) -> None:
+        self._sightings.take(change.event, now=now, is_recalled=is_recalled)
         leg = change.after
         for rule in self._rules.values():
             if rule.when.lasting is None:
@@ -107,7 +116,7 @@ class Engine:
     ) -> Iterator[Action | Declined]:
         age = self._sightings.age(change.event, now=now)
         if leg is not change.after and leg.ended_at is not None:  # one of two ends is news, which is enough
-            age = min(age, self._sightings.since_moment(leg.ended_at, now=now))
+            age = min(age, self._sightings.since_end(leg, now=now))
         if age > FRESH:
             if self._may_touch(snapshot, leg):
                 reason = f"too old: it happened {age.total_seconds():.0f} s ago"
@@ -115,7 +124,7 @@ class Engine:
         elif rule.settle:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle))
         else:
-            yield from self._decide(rule, leg, snapshot, look_first=_is_polled(change.event))
+            yield from self._decide(rule, leg, snapshot, look_first=_is_polled(change.event), now=now)
 
     def due(self, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
         """Return what time has brought about. Each is returned once, unless its leg changes again."""
@@ -126,13 +135,13 @@ class Engine:
                 del self._waiting[key]
             elif self._is_old_enough(rule, leg, now=now):
                 del self._waiting[key]
-                found += self._decide(rule, leg, snapshot, look_first=True)
+                found += self._decide(rule, leg, snapshot, look_first=True, now=now)
         settled = [one for one in self._settling if one.until <= now]
         self._settling = [one for one in self._settling if one.until > now]
         for one in settled:
             leg = snapshot.leg(one.about)
             if leg is not None:
-                found += self._decide(one.rule, leg, snapshot, look_first=True)
+                found += self._decide(one.rule, leg, snapshot, look_first=True, now=now)
         return found
 
     def _is_old_enough(self, rule: Rule, leg: Leg, *, now: datetime) -> bool:
@@ -151,12 +160,12 @@ class Engine:
             and self._may_touch(snapshot, leg)
         )
 
-    def again(self, rule_name: str, call_sid: str, *, about: str, snapshot: Snapshot) -> Action | None:
+    def again(self, rule_name: str, call_sid: str, *, about: str, snapshot: Snapshot, now: datetime) -> Action | None:
         """Return once more what a rule asked for before a crash; None if it no longer asks for it."""
         rule, leg = self._rules.get(rule_name), snapshot.leg(about)
         if rule is None or leg is None:
             return None
-        action = self._action(rule, leg, call_sid, snapshot, look_first=True)
+        action = self._action(rule, leg, call_sid, snapshot, look_first=True, now=now)
         return action if self.applies(action, snapshot) else None
 
     def tidy(self, snapshot: Snapshot) -> None:
@@ -164,7 +173,9 @@ class Engine:
         self._sightings.keep(snapshot.legs)
         self._waiting = {key: rule for key, rule in self._waiting.items() if key[1] in snapshot.legs}
 
-    def _decide(self, rule: Rule, leg: Leg, snapshot: Snapshot, *, look_first: bool) -> Iterator[Action | Declined]:
+    def _decide(
+        self, rule: Rule, leg: Leg, snapshot: Snapshot, *, look_first: bool, now: datetime
+    ) -> Iterator[Action | Declined]:
         if not self._may_touch(snapshot, leg):
             return
         if rule.follows_dial and others_alive(family_of(snapshot, leg), leg):
@@ -174,12 +185,21 @@ class Engine:
             if target is not None and target.is_final:
                 yield self._declined(rule, leg, sid, snapshot, f"it has ended already: {target.status}")
             elif target is None or target.status in rule.target_statuses or look_first:
-                yield self._action(rule, leg, sid, snapshot, look_first=look_first or target is None)
+                yield self._action(rule, leg, sid, snapshot, look_first=look_first or target is None, now=now)
 
-    def _action(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, *, look_first: bool) -> Action:
+    def _action(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, *, look_first: bool, now: datetime) -> Action:
         family = family_of(snapshot, leg)
-        is_own = self._is_own(family)
-        return Action(rule, sid, leg.call_sid, family.sid, is_own, look_first=look_first, lasted=leg.duration)
+        return Action(
+            rule,
+            sid,
+            leg.call_sid,
+            family.sid,
+            self._is_own(family),
+            look_first=look_first,
+            lasted=leg.duration,
+            told_at=self._sightings.told_at(leg),
+            watched_since=self._sightings.watched_since(leg, now=now),
+        )
 
     def _declined(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, reason: str) -> Declined:
         family = family_of(snapshot, leg)

@@ -134,8 +134,11 @@ class Rule:
         """What the leg that is acted on may be, in the words of callbacks and of REST."""
         if isinstance(self.then, Redirect):
             return frozenset({CallStatus.IN_PROGRESS.value})  # anything else is refused (21220)
-        if self.on is not On.THIS:
-            return frozenset(LIVE_STATUSES)
+        return self.seen_statuses if self.on is On.THIS else frozenset(LIVE_STATUSES)
+
+    @property
+    def seen_statuses(self) -> frozenset[str]:
+        """What the leg that is looked at may be, likewise."""
         # REST has no ``initiated``: it shows such a leg as queued or ringing (sheet section 4).
         return self.when.statuses | _RINGING if self.when.statuses & _RINGING else self.when.statuses
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,23 +15,26 @@ from callctl.events import CALLBACK, MISSED, POLLED, CallEvent
 class Sight:
     """What was heard of one leg.
 
-    ``first_at`` is when it was first heard of, by this machine's clock; ``told`` the Timestamp of each status, by
-    Twilio's clock, and ``seen`` its arrival; ``began`` when REST says that the leg began. The earliest counts, so
-    that the order of arrival does not matter.
+    ``first_at`` is when it was first heard of, by the steady clock; ``told`` the Timestamp of each status, by Twilio's
+    clock, ``seen`` its arrival, and ``watched`` when this process took notice of it, which is later where the store
+    knew it; ``began`` when REST says that the leg began. The earliest counts, so that the order of arrival does not
+    matter.
     """
 
     first_at: datetime
     told: dict[str, datetime] = field(default_factory=dict)
     seen: dict[str, datetime] = field(default_factory=dict)
+    watched: dict[str, datetime] = field(default_factory=dict)
     began: datetime | None = None
     has_callback: bool = False
 
-    def take(self, event: CallEvent) -> None:
-        """Take in an event of this leg."""
-        self.first_at = min(self.first_at, event.received_at)
-        self.seen[event.status] = min(self.seen.get(event.status, event.received_at), event.received_at)
-        if event.kind == CALLBACK:
-            self.has_callback = self.has_callback or event.verified
+    def take(self, event: CallEvent, *, arrived: datetime, now: datetime) -> None:
+        """Take in an event of this leg; both times are the steady clock's."""
+        self.first_at = min(self.first_at, arrived)
+        self.seen[event.status] = min(self.seen.get(event.status, arrived), arrived)
+        self.watched[event.status] = min(self.watched.get(event.status, now), now)
+        self.has_callback = self.has_callback or (event.kind == CALLBACK and event.verified)
+        if event.kind in (CALLBACK, MISSED):
             if event.timestamp is not None:
                 self.told[event.status] = min(self.told.get(event.status, event.timestamp), event.timestamp)
         elif event.kind == POLLED and event.timestamp is not None:
@@ -39,21 +42,27 @@ class Sight:
 
 
 class Sightings:
-    """A fold over events, beside the board."""
+    """A fold over events, beside the board. ``steady`` gives the steady time of what the wall clock told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, steady: Callable[[datetime], datetime]) -> None:
+        self._steady = steady
         self._sights: dict[str, Sight] = {}
         self._least_delay: timedelta | None = None
+        self._least_recalled: timedelta | None = None  # by whatever the wall clock was before this process
 
-    def take(self, event: CallEvent) -> None:
-        """Take in an event."""
+    def take(self, event: CallEvent, *, now: datetime, is_recalled: bool = False) -> None:
+        """Take in an event; ``is_recalled``: the store knew it from before."""
+        arrived = self._steady(event.received_at)
         sight = self._sights.get(event.call_sid)
         if sight is None:
-            sight = self._sights[event.call_sid] = Sight(event.received_at)
-        sight.take(event)
+            sight = self._sights[event.call_sid] = Sight(arrived)
+        sight.take(event, arrived=arrived, now=now)
         if event.kind == CALLBACK and event.verified and event.timestamp is not None:
-            delay = event.received_at - event.timestamp
-            self._least_delay = delay if self._least_delay is None else min(delay, self._least_delay)
+            delay = arrived - event.timestamp
+            if is_recalled:
+                self._least_recalled = min(delay, self._least_recalled or delay)
+            else:
+                self._least_delay = delay if self._least_delay is None else min(delay, self._least_delay)
 
     def keep(self, legs: Container[str]) -> None:
         """Drop all other legs."""
@@ -61,12 +70,14 @@ class Sightings:
 
     @property
     def skew(self) -> timedelta:
-        """How far this machine's clock is ahead of Twilio's: by the least delay of a callback, for none is early.
+        """How far the steady clock is ahead of Twilio's: by the least delay of a callback, for none is early.
 
         That is too much, by the time the callback took and by the part of a second that its Timestamp leaves out. It
-        makes legs younger than they are, so that a rule acts late rather than early.
+        makes legs younger than they are, so that a rule acts late rather than early. What the store knew counts only
+        until something is heard: the wall clock may have been set since.
         """
-        return self._least_delay or timedelta()
+        least = self._least_recalled if self._least_delay is None else self._least_delay
+        return least or timedelta()
 
     def has_callback(self, call_sid: str) -> bool:
         """Tell whether a verified callback told of a leg."""
@@ -74,7 +85,7 @@ class Sightings:
         return sight is not None and sight.has_callback
 
     def since(self, leg: Leg) -> datetime:
-        """Return since when, by this machine's clock, a live leg has had its status.
+        """Return since when, by the steady clock, a live leg has had its status.
 
         A ringing leg counts from ringing's own Timestamp, else from initiated's, else from first sight: ringing may
         never come (sheet section 4). A leg in progress counts from its answer; where no callback told that, from
@@ -82,13 +93,36 @@ class Sightings:
         """
         sight = self._sights.get(leg.call_sid)
         if sight is None:
-            return leg.first_at
-        told = next((sight.told[status] for status in _counted_from(leg.status) if status in sight.told), None)
+            return self._steady(leg.first_at)
+        told = self.told_at(leg)
         if told is None and leg.status == CallStatus.IN_PROGRESS:
             told = sight.began
         if told is not None:
             return told + self.skew
         return sight.seen.get(leg.status, sight.first_at) if leg.status == CallStatus.IN_PROGRESS else sight.first_at
+
+    def told_at(self, leg: Leg) -> datetime | None:
+        """Return since when a live leg has had its status by Twilio's clock; None where no Timestamp told."""
+        sight = self._sights.get(leg.call_sid)
+        told = {} if sight is None else sight.told
+        return next((told[status] for status in _counted_from(leg.status) if status in told), None)
+
+    def watched_since(self, leg: Leg, *, now: datetime) -> datetime:
+        """Return since when, by the steady clock, this process itself knows that a live leg has its status."""
+        sight = self._sights.get(leg.call_sid)
+        if sight is None:
+            return now
+        if leg.status == CallStatus.IN_PROGRESS:
+            return sight.watched.get(leg.status, now)
+        return min(sight.watched.values(), default=now)
+
+    def since_end(self, leg: Leg, *, now: datetime) -> timedelta:
+        """Return how long ago a leg ended."""
+        sight = self._sights.get(leg.call_sid)
+        if sight is None or leg.status not in sight.seen:
+            return self.since_moment(leg.ended_at or leg.last_event_at, now=now)
+        told = sight.told.get(leg.status)
+        return now - sight.seen[leg.status] if told is None else self.since_moment(told, now=now)
 
     def age(self, event: CallEvent, *, now: datetime) -> timedelta:
         """Return how long ago an event happened, by its own Timestamp.
@@ -97,7 +131,7 @@ class Sightings:
         callbacks may itself be long, and must not make old news fresh.
         """
         if event.kind not in (CALLBACK, MISSED) or event.timestamp is None:
-            return now - event.received_at
+            return now - self._steady(event.received_at)
         return self.since_moment(event.timestamp, now=now)
 
     def since_moment(self, moment: datetime, *, now: datetime) -> timedelta:

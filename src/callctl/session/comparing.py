@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 from callctl.background import in_daemon_thread
 from callctl.board import Snapshot
+from callctl.clock import Clock
 from callctl.errors import CallctlError
 from callctl.events import CallEvent
 from callctl.poller import Poller, is_news
@@ -17,7 +18,7 @@ from callctl.poller import Poller, is_news
 INTERVAL = 30.0
 # The same after a look that left something to the callbacks that may be on their way.
 SOON = 5.0
-# Seconds between two looks whether there was a silence, and how far the clock must jump between two of them.
+# Seconds between two looks whether there was a silence, and how much time must have gone by between two of them.
 TICK = 1.0
 SLEPT = timedelta(seconds=5)
 
@@ -46,11 +47,11 @@ class Comparing:
         is_pending: Callable[[str], bool],
         keep: Callable[[CallEvent], Awaitable[None]],
         trouble: Callable[[str], None],
-        now: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._poller, self._way = poller, way
         self._snapshot, self._is_pending = snapshot, is_pending
-        self._keep, self._trouble, self._now = keep, trouble, now
+        self._keep, self._trouble, self._clock = keep, trouble, clock
 
     async def run(self) -> None:
         """Compare until cancelled. An API that fails is told of once."""
@@ -80,7 +81,7 @@ class Comparing:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
-            before, was_deaf = self._now(), self._way.deaf is not None
+            before, was_deaf = self._clock.now(), self._way.deaf is not None
             await asyncio.sleep(min(TICK, left))
-            if self._now() - before > SLEPT or (was_deaf and self._way.deaf is None):
+            if self._clock.now() - before > SLEPT or (was_deaf and self._way.deaf is None):
                 return

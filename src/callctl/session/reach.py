@@ -9,6 +9,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from callctl.addresses import is_loopback_url
+from callctl.clock import pause
 from callctl.errors import UsageError
 from callctl.listener import Listener
 from callctl.probe import Outcome, probe, why_not_ours
@@ -139,7 +140,7 @@ class Reach:
     async def _keep_probing(self) -> None:
         while self.is_reachable:
             await self._probe_once()
-            await asyncio.sleep(PROBE_AGAIN if self._failures else PROBE_INTERVAL)
+            await pause(PROBE_AGAIN if self._failures else PROBE_INTERVAL)
 
     async def _probe_once(self) -> None:
         url = self._listener.callback_url

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from callctl.background import in_daemon_thread
 from callctl.board import Board
+from callctl.clock import Clock, pause
 from callctl.errors import StoreError
 
 # Seconds between two looks for what is too old, and between two steps, so that callbacks are committed in between.
@@ -39,17 +40,17 @@ class Retention:
         days: int,
         since: timedelta,
         trouble: Callable[[str], None],
-        now: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
-        self._store, self._board, self._days, self._trouble, self._now = store, board, days, trouble, now
+        self._store, self._board, self._days, self._trouble, self._clock = store, board, days, trouble, clock
         self._on_board = max(since, ON_BOARD)
-        self._started = now()
+        self._started = clock.now()
 
     async def run(self) -> None:
         """Trim now and every ten minutes until cancelled; a store that can't be trimmed is told of once."""
         told = False
         while True:
-            self._board.forget(before=self._now() - self._on_board)
+            self._board.forget(before=self._clock.earliest(self._clock.now()) - self._on_board)
             try:
                 await self.trim()
                 told = False
@@ -57,7 +58,7 @@ class Retention:
                 if not told:
                     self._trouble(f"can't delete what is older than {self._days} days: {error.message}")
                 told = True
-            await asyncio.sleep(INTERVAL)
+            await pause(INTERVAL)
 
     async def trim(self) -> None:
         """Delete from the store what is too old, in small steps.
@@ -72,7 +73,10 @@ class Retention:
             await asyncio.sleep(PAUSE)
 
     def _oldest_kept(self) -> datetime:
-        return self._now() - timedelta(days=self._days) if self._days else self._started
+        # A clock that was set forward makes nothing old, and one that was set back makes nothing older than the start.
+        if self._days:
+            return self._clock.earliest(self._clock.now()) - timedelta(days=self._days)
+        return self._clock.earliest(self._started)
 
     def end(self) -> None:
         """Delete what the run has told, if nothing is to be kept beyond it. Nobody waits for the store any more.
@@ -82,4 +86,4 @@ class Retention:
         """
         if self._days == 0:
             # A moment past every event of this run, also one whose sender's clock was ahead.
-            self._store.delete_older_than(self._now() + timedelta(days=366), limit=_ALL)
+            self._store.delete_older_than(self._clock.wall() + timedelta(days=366), limit=_ALL)

@@ -16,6 +16,7 @@ from callctl import silence
 from callctl.background import in_daemon_thread
 from callctl.board import Snapshot
 from callctl.calls import Call
+from callctl.clock import Clock
 from callctl.errors import CallctlError, StoreError
 from callctl.events import CALLBACK, POLLED, CallEvent
 from callctl.silence import Cause, cause_in, is_due, place_of, unnoted
@@ -68,12 +69,12 @@ class SilentCalls:
         here: Callable[[], Here],
         snapshot: Callable[[], Snapshot],
         trouble: Callable[[str], None],
-        now: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         """Prepare. Calls placed before this moment are left alone: nobody may have listened then."""
         self._memory, self._asked = memory, asked
-        self._here, self._snapshot, self._trouble, self._now = here, snapshot, trouble, now
-        self._began = now()
+        self._here, self._snapshot, self._trouble, self._clock = here, snapshot, trouble, clock
+        self._began = clock.wall()
         self._looks: dict[str, int] = {}
         self._due: set[str] = set()
         self._done: set[str] = set()
@@ -106,8 +107,7 @@ class SilentCalls:
             placed = self._memory.placed_since(self._began, callback=place_of(here.callback_url))
         except StoreError:
             return  # told when the next event can't be kept
-        limit = self._now() - silence.AFTER
-        ours = [(one.call_sid, one.events) for one in placed if one.at <= limit]
+        ours = [(one.call_sid, one.events) for one in placed if self._is_old(one.at)]
         known = {one.call_sid for one in placed}
         found: list[tuple[str, Collection[str] | None]] = [*ours, *((sid, None) for sid in self._foreign(known))]
         for sid, events in sorted(found, key=lambda one: self._looks.get(one[0], 0)):
@@ -122,11 +122,14 @@ class SilentCalls:
         """Yield the calls that some code placed since, and of which REST alone tells."""
         if self._strangers >= MOST_STRANGERS:
             return
-        since, limit = self._began.replace(microsecond=0), self._now() - silence.AFTER  # REST tells whole seconds
+        since = self._began.replace(microsecond=0)  # REST tells whole seconds
         for leg in (leg for family in self._snapshot().families for leg in family.legs):
             is_silent = leg.source == POLLED and leg.direction == "outbound-api"
-            if is_silent and since <= leg.first_at <= limit and leg.call_sid not in ours:
+            if is_silent and since <= leg.first_at and self._is_old(leg.first_at) and leg.call_sid not in ours:
                 yield leg.call_sid
+
+    def _is_old(self, moment: datetime) -> bool:
+        return self._clock.now() - self._clock.steady(moment) >= silence.AFTER
 
     def _is_heard(self, sid: str) -> bool:
         try:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import timedelta
 
 from callctl.background import until_it_fails
+from callctl.clock import Clock
 from callctl.events import CallEvent
 from callctl.listener import Listener
 from callctl.poller import Poller, Source
@@ -20,6 +21,19 @@ from callctl.session.reach import Reach
 from callctl.session.retention import Retention
 from callctl.session.silent_calls import Asked, Here, SilentCalls
 from callctl.store.sqlite import SqliteStore
+
+# Seconds between two looks whether the clock was set, and from what on that is told.
+LOOK_AT_CLOCK = 1.0
+TOLD_STEP = timedelta(seconds=2)
+
+
+def step_in_words(step: timedelta) -> str:
+    """Say by how much this machine's clock was set, and what that means."""
+    seconds = step.total_seconds()
+    return (
+        f"this machine's clock was set {'forward' if seconds > 0 else 'back'} by {abs(seconds):.0f} s; "
+        "waits, ages and rules count elapsed time, which that does not change"
+    )
 
 
 class Upkeep:
@@ -37,23 +51,23 @@ class Upkeep:
         source: Source | None,
         asked: Asked | None,
         take: Callable[[CallEvent, bool], None],
-        now: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         """Prepare. ``source`` and ``asked`` are those of the session; ``take`` is told of what was found and stored."""
-        self._store, self._picture, self._take = store, picture, take
+        self._store, self._picture, self._take, self._clock = store, picture, take, clock
         self._retention = Retention(
-            store, picture.board, days=plan.keep_days, since=plan.since, trouble=picture.trouble, now=now
+            store, picture.board, days=plan.keep_days, since=plan.since, trouble=picture.trouble, clock=clock
         )
         self._comparing = self._silent_calls = None
         if source is not None:
             self._comparing = Comparing(
-                Poller(source, world=world, now=now),
+                Poller(source, world=world, clock=clock),
                 way=reach,
                 snapshot=picture.board.snapshot,
                 is_pending=picture.is_pending,
                 keep=self._keep,
                 trouble=picture.trouble,
-                now=now,
+                clock=clock,
             )
         if asked is not None:
             self._silent_calls = SilentCalls(
@@ -62,8 +76,16 @@ class Upkeep:
                 here=lambda: Here(listener.callback_url, reach.deaf),
                 snapshot=picture.board.snapshot,
                 trouble=picture.trouble,
-                now=now,
+                clock=clock,
             )
+
+    async def tell_steps(self) -> None:
+        """Tell, until cancelled, when this machine's clock is set."""
+        while True:
+            for step in self._clock.new_steps():
+                if abs(step) >= TOLD_STEP:
+                    self._picture.trouble(step_in_words(step))
+            await asyncio.sleep(LOOK_AT_CLOCK)
 
     async def run(self) -> None:
         """Do all this until cancelled."""

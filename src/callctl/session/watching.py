@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from callctl import __version__, presence
 from callctl.background import alongside, until_it_fails
 from callctl.board import Snapshot
+from callctl.clock import Clock
 from callctl.errors import PortTakenError
 from callctl.events import CallEvent
 from callctl.listener import Listener
@@ -45,7 +46,7 @@ class Session:
         settings: Settings,
         plan: Plan,
         *,
-        now: Callable[[], datetime],
+        clock: Clock,
         source: Source | None = None,
         asked: Asked | None = None,
         rules: Rules | None = None,
@@ -55,7 +56,7 @@ class Session:
         ``source`` is asked for calls that send no callbacks, ``asked`` why one that should is silent; None asks nobody.
         ``rules`` act on what the board shows.
         """
-        self._settings, self._plan, self._now = settings, plan, now
+        self._settings, self._plan, self._clock = settings, plan, clock
         self._source, self._asked = source, asked
         self._keys = None if plan.unverified else settings.signing_keys
         self.nonce = secrets.token_hex(16)
@@ -89,7 +90,7 @@ class Session:
     async def _start_up(self) -> Ready:
         self._yield_to_holder()  # before the store is opened: who follows writes nothing
         self._store = SqliteStore(self._settings.store, world=self._settings.world)
-        self._picture.know(self._store.reader, since=self._now() - self._plan.since)
+        self._picture.know(self._store.reader, since=self._clock.wall() - self._plan.since)
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
@@ -125,7 +126,7 @@ class Session:
             store=store,
             on_event=self._take,
             nonce=self.nonce,
-            now=self._now,
+            now=self._clock.wall,
             account_sid=self._settings.account_sid,
             documents=tuple(self._plan.documents.files),
             behind=self._behind,
@@ -154,7 +155,7 @@ class Session:
             source=self._source,
             asked=self._asked,
             take=self._take,
-            now=self._now,
+            clock=self._clock,
         )
 
     def _take(self, event: CallEvent, is_new: bool) -> None:
@@ -195,9 +196,13 @@ class Session:
             StoreError: The store can't be read.
         """
         self._view = view
-        parts = {"the watch's upkeep": self._upkeep, "the self-test": self._reach}
+        parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+        if self._upkeep is not None:
+            parts |= {"the watch's upkeep": self._upkeep.run, "looking at the clock": self._upkeep.tell_steps}
+        if self._reach is not None:
+            parts["the self-test"] = self._reach.run
         trouble = self._picture.trouble
-        begun = (until_it_fails(part.run, what=what, trouble=trouble) for what, part in parts.items() if part)
+        begun = (until_it_fails(part, what=what, trouble=trouble) for what, part in parts.items())
         async with alongside(*begun):
             await self._picture.run(view)
 

@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 from aiohttp import web
 
@@ -43,6 +44,7 @@ class Api:
         self._switch = switch
         self._chance = chance
         self._witness = witness
+        self._wall = wall
         self._created = wall()
         self._survey_path = f"{settings.base_path}{survey.PATH}"
         self._running = 0
@@ -86,6 +88,7 @@ class Api:
         response.headers["Twilio-Concurrent-Requests"] = str(running)
         response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
         response.headers["X-Home-Region"] = "us1"
+        response.headers["Date"] = format_datetime(self._wall().astimezone(UTC), usegmt=True)
         self._record(request, response.status, form, code)
         return response
 

@@ -6,7 +6,7 @@ This package's front room is light on purpose; the database itself is in ``callc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -35,12 +35,16 @@ class PlacedCall:
 
 @dataclass(frozen=True, slots=True)
 class OpenClaim:
-    """A claim whose answer was never recorded: the rule, the leg it acts on, the leg it looked at, and what it did."""
+    """A claim whose answer was never recorded: the rule, the leg it acts on, the leg it looked at, and what it did.
+
+    ``lease`` is until when it was held by the wall clock of whoever claimed it, where it was read from the store.
+    """
 
     rule: str
     call_sid: str
     about: str
     action: str
+    lease: datetime | None = field(default=None, compare=False)
 
 
 class EventStore(Protocol):

@@ -1,19 +1,20 @@
 """Claims: what a rule may do once per leg, kept in the store, so that restarts and other watches know of it.
 
 A claim is committed before the request goes out. It stays open until the answer is recorded, in the same commit; one
-whose lease is over belonged to a watch that crashed, and may be taken over.
+whose lease is over belonged to a watch that crashed, and may be taken over. Leases are times of the wall clock, which
+may be set: whether one is over is for the caller to say, and who takes a claim names the lease that was read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from callctl.actions import ActionEvent
-from callctl.notation import microseconds
+from callctl.notation import from_microseconds, microseconds
 from callctl.store import OpenClaim
 from callctl.store.connecting import connect
 from callctl.store.opened import Opened
@@ -60,14 +61,16 @@ class SqliteClaims:
         with self._writing() as run:
             run(f"UPDATE claims SET lease = :lease WHERE {_MINE} AND lease > 0", claim, lease=microseconds(until))
 
-    def take_over(self, claim: OpenClaim, *, until: datetime, now: datetime) -> bool:
-        """Take a claim whose lease is over; False if somebody else has it by now, or it is settled."""
+    def take_over(self, claim: OpenClaim, *, until: datetime) -> bool:
+        """Take a claim that was left open; False if it was renewed, taken or settled since it was read."""
+        if claim.lease is None:
+            return False
         with self._writing() as run:
             return run(
-                f"UPDATE claims SET lease = :lease WHERE {_MINE} AND lease BETWEEN 1 AND :now",
+                f"UPDATE claims SET lease = :lease WHERE {_MINE} AND lease = :held",
                 claim,
                 lease=microseconds(until),
-                now=microseconds(now),
+                held=microseconds(claim.lease),
             )
 
     def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
@@ -82,14 +85,17 @@ class SqliteClaims:
         with self._writing() as run:
             run(f"DELETE FROM claims WHERE {_MINE}", claim)
 
-    def left_open(self, *, now: datetime) -> list[OpenClaim]:
-        """Return the claims whose lease is over and whose answer nobody recorded."""
+    def left_open(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
+        """Return the claims whose answer nobody recorded and whose lease is over, as this says of each."""
         with self._opened.used("read") as connection:
             rows = connection.execute(
-                "SELECT rule, sid, about, action FROM claims WHERE world = ? AND lease BETWEEN 1 AND ?",
-                (self._world, microseconds(now)),
+                "SELECT lease, rule, sid, about, action FROM claims WHERE world = ? AND lease > 0", (self._world,)
             ).fetchall()
-        return [OpenClaim(*map(str, row)) for row in rows]
+        found = [
+            OpenClaim(str(rule), str(sid), str(about), str(action), from_microseconds(lease))
+            for lease, rule, sid, about, action in rows
+        ]
+        return [claim for claim in found if is_over(claim)]
 
     def claimed(self) -> set[tuple[str, str]]:
         """Return rule and leg of all claims."""
@@ -115,14 +121,16 @@ class SqliteClaims:
             ).fetchone()
         return None if row is None else str(row[0])
 
-    def is_about_to_change(self, call_sid: str, *, now: datetime) -> bool:
-        """Tell whether a command is changing a call just now, and has no answer yet."""
+    def is_about_to_change(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
+        """Tell whether a command is changing a call just now, and has no answer yet.
+
+        It says until when at most; ``is_over`` tells whether that time has come.
+        """
         with self._opened.used("read") as connection:
             row = connection.execute(
-                "SELECT 1 FROM intents WHERE world = ? AND sid = ? AND until > ?",
-                (self._world, call_sid, microseconds(now)),
+                "SELECT until FROM intents WHERE world = ? AND sid = ?", (self._world, call_sid)
             ).fetchone()
-        return row is not None
+        return row is not None and not is_over(from_microseconds(row[0]))
 
     def was_placed(self, call_sid: str) -> bool:
         """Tell whether callctl placed a call."""

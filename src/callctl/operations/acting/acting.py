@@ -16,9 +16,10 @@ from typing import Protocol
 from callctl.actions import ActionEvent
 from callctl.background import unforeseen
 from callctl.board import Change, Snapshot
+from callctl.clock import Clock
 from callctl.errors import CallctlError, StoreError
 from callctl.operations.acting.again import Again
-from callctl.operations.acting.needs import Claims, Held
+from callctl.operations.acting.needs import LEASE, Claims, Held
 from callctl.policies import Action, Brake, Declined, Engine, Turn
 from callctl.store import OpenClaim
 
@@ -53,7 +54,7 @@ class Acting:
         make_performer: Callable[[Callable[[Action], bool], Callable[[str], None]], Performer],
         claims: Claims,
         brake: Brake,
-        now: Callable[[], datetime],
+        clock: Clock,
         start: Start,
         in_words: str = "",
     ) -> None:
@@ -65,7 +66,7 @@ class Acting:
                 whom to tell why one can't be done yet.
             claims: What was done before.
             brake: What keeps a rule from going wild.
-            now: The time.
+            clock: The time; what is measured here is measured by the steady one.
             start: Runs work beside this, in a thread of its own.
             in_words: How many rules these are, and how they act.
         """
@@ -74,7 +75,7 @@ class Acting:
         self._performer = make_performer(self._applies, self._once)
         self._claims = claims
         self._brake = brake
-        self._now = now
+        self._clock = clock
         self._start = start
         self._snapshot = Snapshot()
         self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
@@ -87,11 +88,12 @@ class Acting:
         self._clock_told = False
         self._unread: list[Action | Declined] = []  # those of which the store could not say whether they are ours
         self._recovered_at: datetime | None = None
-        self._tidied_at = now()
+        self._tidied_at = clock.now()
+        self._leases: dict[tuple[OpenClaim, datetime | None], datetime] = {}  # open ones, and when each was first seen
 
     def recall(self, change: Change) -> None:
         """Take in one change that the store knew."""
-        self._engine.recall(change, now=self._now())
+        self._engine.recall(change, now=self._clock.now())
 
     def begin(self, snapshot: Snapshot) -> None:
         """Begin with the board as the store knew it, and with what was done already.
@@ -101,11 +103,11 @@ class Acting:
         """
         self._known = self._claims.claimed()
         self._snapshot = snapshot
-        self._queue += self._engine.recalled(snapshot, now=self._now())
+        self._queue += self._engine.recalled(snapshot, now=self._clock.now())
 
     def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
         """Take in what happened; begin what is to be done now. Returns at once."""
-        now = self._now()
+        now = self._clock.now()
         with self._lock:
             self._snapshot = snapshot
             if now - self._tidied_at >= TIDY_EVERY:
@@ -114,6 +116,7 @@ class Acting:
                 # A claim in the store keeps what is dropped here from being done again.
                 self._known = {key for key in self._known if key[1] in snapshot.legs}
                 self._again.keep(snapshot.legs)
+                self._leases = {key: seen for key, seen in self._leases.items() if now - seen < TIDY_EVERY}
             for change in changes:
                 self._queue += self._engine.hear(change, snapshot, now=now)
             self._queue += self._engine.due(snapshot, now=now)
@@ -143,7 +146,7 @@ class Acting:
             self._known.discard(action.key)
             self._brake.give_back()
             if held.look_again:
-                self._again.put(action, now=now)
+                self._again.put(action, now=now, not_before=held.not_before)
         self._queue += self._again.due(now=now)
 
     def _pass_on(self, now: datetime) -> None:
@@ -171,7 +174,7 @@ class Acting:
         least = f"{ahead.total_seconds():.0f} s"
         self._news.append(
             f"rules find all events too old: no callback took less than {least} by this machine's clock, "
-            "so it is probably that far ahead. Set it (`callctl doctor` measures it)"
+            "so it is probably that far ahead. Set it (`callctl doctor` measures it) and start the watch again"
         )
 
     def _say_stopped(self) -> None:
@@ -231,7 +234,7 @@ class Acting:
 
     def _recover(self) -> None:
         try:
-            claims = self._claims.left_open(now=self._now())
+            claims = self._claims.left_open(is_over=self._is_over)
         except Exception as error:
             why = error.message if isinstance(error, StoreError) else unforeseen(error)
             self._news.append(f"can't look for what a crash left: {why}")
@@ -239,9 +242,16 @@ class Acting:
         for claim in claims:
             self._do_and_tell(partial(self._recover_one, claim))
 
+    def _is_over(self, claim: OpenClaim) -> bool:
+        """Tell whether nobody has renewed a claim for as long as a lease lasts, whatever the wall clock was set to."""
+        now = self._clock.now()
+        seen = self._leases.setdefault((claim, claim.lease), now)
+        return now - seen >= LEASE or (claim.lease is not None and self._clock.has_passed(claim.lease))
+
     def _recover_one(self, claim: OpenClaim) -> ActionEvent | None:
         with self._lock:
-            action = self._engine.again(claim.rule, claim.call_sid, about=claim.about, snapshot=self._snapshot)
+            now = self._clock.now()
+            action = self._engine.again(claim.rule, claim.call_sid, about=claim.about, snapshot=self._snapshot, now=now)
         return self._performer.recover(claim, action)
 
     def _applies(self, action: Action) -> bool:

@@ -19,11 +19,11 @@ class Again:
         self._waiting: dict[tuple[str, str], tuple[datetime, Action]] = {}
         self._pauses: dict[tuple[str, str], timedelta] = {}
 
-    def put(self, action: Action, *, now: datetime) -> None:
-        """Have an action come back, each time after twice as long."""
+    def put(self, action: Action, *, now: datetime, not_before: timedelta = timedelta()) -> None:
+        """Have an action come back, each time after twice as long, and after ``not_before`` at least."""
         pause = self._pauses.get(action.key, FIRST_PAUSE)
         self._pauses[action.key] = min(2 * pause, LONGEST_PAUSE)
-        self._waiting[action.key] = (now + pause, action)
+        self._waiting[action.key] = (now + max(pause, not_before), action)
 
     def due(self, *, now: datetime) -> list[Action]:
         """Return those whose pause is over."""

@@ -7,9 +7,9 @@ between two of these leaves either nothing, or an open claim that the next watch
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 
 from callctl.actions import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
+from callctl.clock import Clock
 from callctl.errors import (
     ApiError,
     CallctlError,
@@ -21,12 +21,10 @@ from callctl.errors import (
 )
 from callctl.operations.acting.deeds import Sleep, carry_out
 from callctl.operations.acting.looking import why_not
-from callctl.operations.acting.needs import Claims, Door, Found, Held, claim_of
+from callctl.operations.acting.needs import LEASE, Claims, Door, Found, Held, claim_of
 from callctl.policies import Action, Declined, Deed, Redirect
 from callctl.store import OpenClaim
 
-# Longer than one request with all its repetitions may take; renewed before each further one.
-LEASE = timedelta(seconds=90)
 FIRST_PAUSE = 1.0  # seconds, doubled each time; the gateway has repeated it five times by then
 LONGEST_PAUSE = 30.0  # seconds
 SETTLE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds: together within the lease, so that nobody else takes the claim
@@ -42,7 +40,7 @@ class Executor:
         door: Door,
         claims: Claims,
         *,
-        now: Callable[[], datetime],
+        clock: Clock,
         sleep: Sleep,
         applies: Applies,
         trouble: Callable[[str], None],
@@ -54,7 +52,7 @@ class Executor:
         """
         self._door = door
         self._claims = claims
-        self._now = now
+        self._clock = clock
         self._sleep = sleep
         self._applies = applies
         self._trouble = trouble
@@ -92,8 +90,7 @@ class Executor:
 
         What ends a call is sent again, for twice ends it once. A redirect is not: it may have been carried out.
         """
-        now = self._now()
-        if not self._claims.take_over(claim, until=now + LEASE, now=now):
+        if not self._claims.take_over(claim, until=self._clock.wall() + LEASE):
             return None
         if action is None or isinstance(action.deed, Redirect):
             what = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
@@ -105,7 +102,7 @@ class Executor:
         return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found)
 
     def _claim(self, claim: OpenClaim) -> bool:
-        now = self._now()
+        now = self._clock.wall()
         return self._claims.claim(claim, now=now, until=now + LEASE)
 
     def _claim_patiently(self, action: Action, claim: OpenClaim) -> Found | Held | None:
@@ -114,7 +111,7 @@ class Executor:
         return self._patiently(action, lambda: None if self._claim(claim) else refused, once_only=False)
 
     def _settle(self, claim: OpenClaim, deed: Deed | None, found: Found) -> ActionEvent:
-        event = found.event(claim, deed, at=self._now())
+        event = found.event(claim, deed, at=self._clock.wall())
         for pause in SETTLE_PAUSES:
             try:
                 self._claims.settle(claim, event)
@@ -128,14 +125,14 @@ class Executor:
 
     def _send(self, action: Action, claim: OpenClaim) -> Found | Held:
         def once() -> Found:
-            self._claims.renew(claim, until=self._now() + LEASE)
+            self._claims.renew(claim, until=self._clock.wall() + LEASE)
             return carry_out(self._door, action.call_sid, action.deed, sleep=self._sleep)
 
         return self._patiently(action, once, once_only=isinstance(action.deed, Redirect)) or _GIVEN_UP
 
     def _look(self, action: Action) -> Found | Held | None:
         def once() -> Found | Held | None:
-            return why_not(self._door, self._claims, action, now=self._now())
+            return why_not(self._door, self._claims, action, clock=self._clock)
 
         return self._patiently(action, once, once_only=False)
 

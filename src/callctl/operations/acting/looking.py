@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import timedelta
 
 from callctl.actions import DECLINED, DONE, UNKNOWN, ActionEvent
+from callctl.calls import Call
+from callctl.clock import Clock
 from callctl.events import rank_of
 from callctl.operations.acting.needs import Claims, Door, Found, Held, too_late
 from callctl.operations.relatives import live_children
 from callctl.policies import Action
 
+# What dates in whole seconds, and a request that takes a while, may make of an age.
+_SLACK = timedelta(seconds=2)
 
-def why_not(door: Door, claims: Claims, action: Action, *, now: datetime) -> Found | Held | None:
+
+def why_not(door: Door, claims: Claims, action: Action, *, clock: Clock) -> Found | Held | None:
     """Return why an action must not be done, or not yet; None if it may: up to two requests that change nothing.
 
     Raises:
@@ -19,7 +24,7 @@ def why_not(door: Door, claims: Claims, action: Action, *, now: datetime) -> Fou
     """
     if action.rule.follows_dial:
         # Before what is written down is read: a command takes back its intent after it has written.
-        if any(claims.is_about_to_change(sid, now=now) for sid in (action.call_sid, action.about)):
+        if any(claims.is_about_to_change(sid, is_over=clock.has_passed) for sid in (action.call_sid, action.about)):
             return Held(look_again=True)
         if (found := _taken_care_of(claims, action)) is not None:
             return found
@@ -33,7 +38,30 @@ def why_not(door: Door, claims: Claims, action: Action, *, now: datetime) -> Fou
         return Held(look_again=True) if is_behind else too_late(call.status)
     if action.rule.follows_dial and any(child.sid != action.about for child in live_children(door, action.call_sid)):
         return Held(look_again=True)  # that leg may tell nothing of its end, so nobody would ask again
-    return None
+    if action.rule.when.lasting is None:
+        return None
+    if action.about == action.call_sid:
+        return _too_young(call, action, clock=clock)
+    watched = door.fetch(action.about)
+    if watched.status not in action.rule.seen_statuses:
+        return Found(DECLINED, f"the leg that the rule looks at, {watched.sid}, is {watched.status} by now")
+    return _too_young(watched, action, clock=clock)
+
+
+def _too_young(call: Call, action: Action, *, clock: Clock) -> Held | None:
+    """Return what to wait for if a leg can't have had its status for as long as the rule asks for; else None.
+
+    This machine's clock, and what the store told by it, may be wrong. Twilio's own dates, all by one clock, are not: a
+    call that began so long ago may have been answered later, but one that began later was not answered before.
+    """
+    lasting = action.rule.when.lasting or timedelta()
+    dates = [call.start_time or call.date_created, action.told_at]
+    began = max((date for date in dates if date and call.as_of and date <= call.as_of), default=None)
+    if call.as_of and began:
+        left = lasting - _SLACK - (call.as_of - began)
+    else:  # a service that tells no dates: only what this process has waited for itself
+        left = lasting - (clock.now() - action.watched_since) if action.watched_since else lasting
+    return Held(look_again=True, not_before=left) if left > timedelta() else None
 
 
 def _taken_care_of(claims: Claims, action: Action) -> Found | None:

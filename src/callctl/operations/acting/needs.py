@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from callctl.actions import LATE, ActionEvent
@@ -12,6 +12,9 @@ from callctl.calls import Call, CallStatus
 from callctl.gateway import CallQuery, RedirectRequest
 from callctl.policies import Deed, Proposal
 from callctl.store import OpenClaim
+
+# Longer than one request with all its repetitions may take; renewed before each further one.
+LEASE = timedelta(seconds=90)
 
 
 class Door(Protocol):
@@ -45,8 +48,8 @@ class Claims(Protocol):
     def renew(self, claim: OpenClaim, *, until: datetime) -> None:
         """Hold a claim for longer."""
 
-    def take_over(self, claim: OpenClaim, *, until: datetime, now: datetime) -> bool:
-        """Take a claim that was left open; False if somebody else has it."""
+    def take_over(self, claim: OpenClaim, *, until: datetime) -> bool:
+        """Take a claim that was left open; False if it was renewed or taken since it was read."""
 
     def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
         """Close a claim and keep what came of it."""
@@ -54,8 +57,8 @@ class Claims(Protocol):
     def release(self, claim: OpenClaim) -> None:
         """Give a claim back: nothing was sent."""
 
-    def left_open(self, *, now: datetime) -> list[OpenClaim]:
-        """Return the claims of watches that crashed."""
+    def left_open(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
+        """Return the open claims whose lease is over, as this says: those of watches that crashed."""
 
     def claimed(self) -> set[tuple[str, str]]:
         """Return rule and leg of all claims."""
@@ -66,8 +69,8 @@ class Claims(Protocol):
     def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
         """Return what another rule than this is doing to a leg just now."""
 
-    def is_about_to_change(self, call_sid: str, *, now: datetime) -> bool:
-        """Tell whether a command is changing a leg just now."""
+    def is_about_to_change(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
+        """Tell whether a command is changing a leg just now: until a time that is not over, as this says."""
 
     def was_placed(self, call_sid: str) -> bool:
         """Tell whether callctl placed a call."""
@@ -81,10 +84,12 @@ class Held:
     """Nothing was sent and nothing is claimed, so the rule may ask again.
 
     With ``look_again`` it need not: a caller has another leg, a command is changing one of its legs, or REST does not
-    yet show what callbacks told, and that passes. Without, the rule no longer asks for it.
+    yet show what callbacks told, and that passes. Without, the rule no longer asks for it. ``not_before`` is how long
+    it takes at least until another look can tell more: what a leg lacks of the age that the rule asks for.
     """
 
     look_again: bool
+    not_before: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-
 from callctl.actions import REHEARSED, ActionEvent
+from callctl.clock import Clock
 from callctl.errors import CallctlError
 from callctl.operations.acting.looking import why_not
 from callctl.operations.acting.needs import Claims, Door, Found, Held, claim_of
@@ -16,16 +14,16 @@ from callctl.store import OpenClaim
 class Rehearsal:
     """Takes the executor's place under ``--dry-run``: it looks, and neither claims, nor sends, nor writes down."""
 
-    def __init__(self, door: Door, claims: Claims, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, door: Door, claims: Claims, *, clock: Clock) -> None:
         """Prepare."""
         self._door = door
         self._claims = claims
-        self._now = now
+        self._clock = clock
 
     def perform(self, action: Action) -> ActionEvent | Held | None:
         """Return what would be done, or why it would not."""
         try:
-            reason = why_not(self._door, self._claims, action, now=self._now())
+            reason = why_not(self._door, self._claims, action, clock=self._clock)
         except CallctlError as error:
             return self._event(action, f"would look first, but can't: {error.message}")
         if isinstance(reason, Held):
@@ -45,4 +43,4 @@ class Rehearsal:
         return None
 
     def _event(self, asked: Proposal, words: str) -> ActionEvent:
-        return Found(REHEARSED, f"dry run: {words}").event(claim_of(asked), asked.deed, at=self._now())
+        return Found(REHEARSED, f"dry run: {words}").event(claim_of(asked), asked.deed, at=self._clock.wall())
