@@ -15,8 +15,10 @@ import requests
 from reaching import Running, settings_in, until, watching
 from serving import free_port
 
+from callctl.calls import Call
 from callctl.cli.watch import LiveCalls
-from callctl.gateway import Gateway, PlaceRequest
+from callctl.errors import NetworkError
+from callctl.gateway import Gateway, Notification, PlaceRequest
 from callctl.session import Plan
 from callctl.settings import Settings
 from callctl.silence import place_of
@@ -84,8 +86,32 @@ class Scene:
     def asked(self) -> int:
         return sum("Notifications" in one.path for one in self.simulator.requests)
 
+    def fetches(self, sid: str) -> int:
+        return sum(one.method == "GET" and one.path.endswith(f"/Calls/{sid}.json") for one in self.simulator.requests)
+
     def has_asked_about(self, sid: str) -> bool:
         return any(f"/{sid}/Notifications" in one.path for one in self.simulator.requests)
+
+
+class Failing:
+    """Calls that can be asked about only the second time."""
+
+    def __init__(self, calls: LiveCalls) -> None:
+        self._calls = calls
+        self.failed: set[str] = set()
+
+    def _fail_once(self, what: str) -> None:
+        if what not in self.failed:
+            self.failed.add(what)
+            raise NetworkError("the API can't be reached")
+
+    def fetch(self, sid: str) -> Call:
+        self._fail_once("fetch")
+        return self._calls.fetch(sid)
+
+    def notifications(self, sid: str) -> list[Notification]:
+        self._fail_once("notifications")
+        return self._calls.notifications(sid)
 
 
 @pytest.fixture
@@ -106,6 +132,28 @@ async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
         assert await noted(running, other) == f"{other}: no status callback either"
         assert scene.asked == 2
         assert [note for note in running.view.notes if sid in note] == [told]
+
+
+async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
+    scene: Scene,
+) -> None:
+    async with watching(scene.settings, PLAN, asked=scene.calls) as running:
+        sid = await scene.place(running.ready.callback_url)
+        await asyncio.to_thread(scene.gateway.cancel, sid)
+        await noted(running, sid)
+        await running.view.until(lambda view: bool(view.events))
+        assert [(event.call_sid, event.kind, event.status) for event in running.view.events] == [
+            (sid, "polled", "canceled")
+        ]
+        assert scene.fetches(sid) == 1
+
+
+async def test_an_api_that_fails_once_is_asked_again(scene: Scene) -> None:
+    calls = Failing(scene.calls)
+    async with watching(scene.settings, PLAN, asked=calls) as running:
+        sid = await scene.place(running.ready.callback_url)
+        await noted(running, sid)
+        assert calls.failed == {"fetch", "notifications"}
 
 
 async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Calls that should have sent callbacks here and did not: found, asked about once, and told with the likeliest cause.
+"""Calls that should have sent callbacks here and did not: found, fetched, shown, and told with the likeliest cause.
 
 Of the calls that callctl placed it is known where their callbacks go. Of others that REST alone tells of, placed by
 anybody's code, nothing is known; they are told of only if Twilio itself noted what is wrong.
@@ -7,7 +7,7 @@ anybody's code, nothing is known; they are told of only if Twilio itself noted w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -17,14 +17,15 @@ from callctl.background import in_daemon_thread
 from callctl.board import Snapshot
 from callctl.calls import Call
 from callctl.clock import Clock
-from callctl.errors import CallctlError, StoreError
+from callctl.errors import CallctlError, NotFoundError, StoreError
 from callctl.events import CALLBACK, POLLED, CallEvent
+from callctl.poller import is_news
 from callctl.silence import Cause, cause_in, is_due, place_of, unnoted
 from callctl.store import PlacedCall
 
 # Seconds between two looks. Each asks about one call at most, with two requests; a burst of silent calls has one cause.
 LOOK = 2.0
-# How often a call that was not yet dialled is looked at again.
+# How often a call that was not yet dialled, or can't be asked about, is looked at again.
 MOST_LOOKS = 30
 # How many calls of other code are asked about at most: where many send nothing, that is meant.
 MOST_STRANGERS = 20
@@ -68,15 +69,21 @@ class SilentCalls:
         *,
         here: Callable[[], Here],
         snapshot: Callable[[], Snapshot],
+        keep: Callable[[CallEvent], Awaitable[None]],
+        world: str,
         trouble: Callable[[str], None],
         clock: Clock,
     ) -> None:
-        """Prepare. Calls placed before this moment are left alone: nobody may have listened then."""
-        self._memory, self._asked = memory, asked
+        """Prepare. Calls placed before this moment are left alone: nobody may have listened then.
+
+        ``keep`` is given what was fetched of a silent call, as an event: a call that is over before the poller's next
+        look is listed nowhere.
+        """
+        self._memory, self._asked, self._keep, self._world = memory, asked, keep, world
         self._here, self._snapshot, self._trouble, self._clock = here, snapshot, trouble, clock
         self._began = clock.wall()
         self._looks: dict[str, int] = {}
-        self._due: set[str] = set()
+        self._due: dict[str, CallEvent] = {}  # what was fetched of calls that must have told
         self._done: set[str] = set()
         self._strangers = 0
         self._told: set[str] = set()
@@ -94,7 +101,24 @@ class SilentCalls:
         if silent is None:
             return
         sid, events = silent
-        cause = await in_daemon_thread(lambda: self._ask(sid, events, here))
+        self._looks[sid] = self._looks.get(sid, 0) + 1
+        try:
+            await self._look_at(sid, events, here)
+        except CallctlError as error:  # the poller tells of an API that can't be asked, the listener of the store
+            if isinstance(error, NotFoundError):
+                self._done.add(sid)
+        if self._looks[sid] >= MOST_LOOKS:
+            self._done.add(sid)
+
+    async def _look_at(self, sid: str, events: Collection[str] | None, here: Here) -> None:
+        if events is not None:
+            if not await self._is_due(sid, events):
+                return
+            await self._show(self._due[sid])
+        cause = await in_daemon_thread(lambda: self._cause(sid, here, is_ours=events is not None))
+        self._done.add(sid)
+        self._due.pop(sid, None)
+        self._strangers += events is None
         if cause is not None:
             self._tell(sid, cause)
 
@@ -137,29 +161,31 @@ class SilentCalls:
         except StoreError:
             return True
 
-    def _ask(self, sid: str, events: Collection[str] | None, here: Here) -> Cause | None:
-        """Return the likeliest cause of a call's silence; None if there is none to tell, or it is too soon to ask."""
-        try:
-            if events is not None and not self._is_due(sid, events):
-                return None
-            self._done.add(sid)
-            self._strangers += events is None
-            cause = cause_in(self._asked.notifications(sid), callback_url=here.callback_url)
-        except CallctlError:
-            self._done.add(sid)  # the poller tells of an API that can't be asked
-            return None
-        return unnoted(here.deaf, callback_url=here.callback_url) if cause is None and events is not None else cause
+    async def _is_due(self, sid: str, events: Collection[str]) -> bool:
+        """Tell whether a call had come so far at the look before that it must have told, and has told nothing since.
 
-    def _is_due(self, sid: str, events: Collection[str]) -> bool:
-        """Ask whether a call has come so far that it must have told, at this look and the one before."""
-        self._looks[sid] = self._looks.get(sid, 0) + 1
-        if not is_due(events, self._asked.fetch(sid).status):
-            if self._looks[sid] >= MOST_LOOKS:
-                self._done.add(sid)
-            return False
-        was_due = sid in self._due
-        self._due.add(sid)
-        return was_due
+        Raises:
+            CallctlError: It can't be fetched.
+        """
+        if sid in self._due:
+            return True
+        call = await in_daemon_thread(lambda: self._asked.fetch(sid))
+        if is_due(events, call.status):
+            self._due[sid] = CallEvent.from_call(call, received_at=self._clock.wall(), world=self._world)
+        return False
+
+    async def _show(self, event: CallEvent) -> None:
+        if is_news(event.status, self._snapshot().leg(event.call_sid)):
+            await self._keep(event)
+
+    def _cause(self, sid: str, here: Here, *, is_ours: bool) -> Cause | None:
+        """Return the likeliest cause of a call's silence; None if there is none to tell.
+
+        Raises:
+            CallctlError: Its notifications can't be listed.
+        """
+        cause = cause_in(self._asked.notifications(sid), callback_url=here.callback_url)
+        return unnoted(here.deaf, callback_url=here.callback_url) if cause is None and is_ours else cause
 
     def _tell(self, sid: str, cause: Cause) -> None:
         """Tell a cause with its fix; the same one again with the call alone."""

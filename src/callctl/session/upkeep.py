@@ -75,6 +75,8 @@ class Upkeep:
                 asked,
                 here=lambda: Here(listener.callback_url, reach.deaf),
                 snapshot=picture.board.snapshot,
+                keep=self._keep,
+                world=world,
                 trouble=picture.trouble,
                 clock=clock,
             )
