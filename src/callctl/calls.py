@@ -106,8 +106,8 @@ class Call:
     """One leg as the REST API last told it.
 
     ``duration`` is in seconds, ``queue_time`` in milliseconds, ``price`` negative (OAS). ``resource`` is the whole
-    reply, with the fields that callctl does not know. ``as_of`` is when a call that was fetched was as told
-    here: by the ``Date`` of the reply, and so by the clock that told the other dates.
+    reply, with the fields that callctl does not know. ``as_of`` is when a call that was fetched or
+    listed was as told here: by the ``Date`` of the reply, and so by the clock that told the other dates.
     """
 
     sid: str
@@ -132,8 +132,10 @@ class Call:
     as_of: datetime | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def from_resource(cls, resource: Mapping[str, Any]) -> Call:
+    def from_resource(cls, resource: Mapping[str, Any], *, as_of: datetime | None = None) -> Call:
         """Read the JSON object of a REST reply; absent and malformed fields become None or empty text.
+
+        ``as_of`` is the ``Date`` of the reply.
 
         Raises:
             ValueError: There is no ``sid``, so it is no call.
@@ -166,6 +168,7 @@ class Call:
             forwarded_from=text("forwarded_from") or None,
             queue_time=parse_int(get("queue_time")),
             resource=dict(resource),
+            as_of=as_of,
         )
 
     @property

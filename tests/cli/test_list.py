@@ -2,12 +2,14 @@
 
 import json
 import re
+from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from cli.still import Still, standing_still
 from gateway.scripted import Handler, Server, call, reply
 from running import Callctl, env_for
+from telling import START
 
 from callctl.cli.progress import AFTER
 from callctl.simulator import Simulator
@@ -78,9 +80,20 @@ def test_older_than_counts_from_the_creation(callctl: Callctl) -> None:
         sid = callctl("place", RINGS, "--say", "x", "--status-callback", "none", env=env).out.strip()
         assert callctl("list", "-q", "--older-than", "1h", env=env).out == ""
         assert callctl("list", "-q", "--older-than", "0s", "--live", env=env).out in ("", f"{sid}\n")
-    with standing_still(callctl) as still:
-        sid = still.place(RINGS)  # in January 2026
-        assert still.sids("--older-than", "1d") == [sid]
+
+
+def test_older_than_counts_by_the_clock_that_told_the_creation(callctl: Callctl) -> None:
+    """This machine's clock is months ahead of the API's: that makes no call old."""
+    now = START
+    with Simulator(port=0, manual_clock=True, wall=lambda: now) as simulator:
+        env = env_for(simulator)
+        sid = callctl("place", RINGS, "--say", "x", "--status-callback", "none", env=env).out.strip()
+        for minutes, is_old in ((0, False), (59, False), (61, True)):
+            now = START + timedelta(minutes=minutes)
+            assert (sid in callctl("list", "-q", "--older-than", "1h", env=env).out) == is_old
+            callctl("hangup", "--all", "--older-than", "1h", "--yes", "--max", "1", env=env)
+            ended = [one for one in simulator.requests if one.form.get("Status")]
+            assert bool(ended) == is_old
 
 
 @pytest.mark.parametrize(

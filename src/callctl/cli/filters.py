@@ -6,7 +6,7 @@ Repeated statuses are alternatives; everything else must hold together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
@@ -70,7 +70,11 @@ class Lister(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Which calls are meant. No statuses: any. The times are aware; ``created_before`` is about date_created."""
+    """Which calls are meant. No statuses: any. The times are aware.
+
+    ``older_than`` is about date_created, set against the ``Date`` of the reply that told it, both by Twilio's clock: a
+    machine's own clock that is ahead makes no call old. Only where a reply has none, ``now`` counts instead.
+    """
 
     statuses: tuple[str, ...] = ()
     to: str | None = None
@@ -78,7 +82,8 @@ class Filters:
     parent: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    created_before: datetime | None = None
+    older_than: timedelta | None = None
+    now: datetime | None = field(default=None, compare=False)
 
     @property
     def is_empty(self) -> bool:
@@ -132,13 +137,13 @@ class Filters:
         return (
             (not self.statuses or call.status in self.statuses)
             and everything.matches(call)
-            and (self.created_before is None or _created(call, self.created_before))
+            and (self.older_than is None or self._is_older(call, self.older_than))
         )
 
-
-def _created(call: Call, before: datetime) -> bool:
-    # Without a date of its own a call is not known to be old, so it is not taken for it.
-    return call.date_created is not None and call.date_created < before
+    def _is_older(self, call: Call, age: timedelta) -> bool:
+        # Without a date of its own a call is not known to be old, so it is not taken for it.
+        now = call.as_of or self.now
+        return call.date_created is not None and now is not None and call.date_created < now - age
 
 
 def read_filters(
@@ -166,7 +171,8 @@ def read_filters(
         parent=None if parent is None else check_sid(parent),
         since=None if since is None else read_start(since, now=now, option="--since"),
         until=None if until is None else read_end(until, now=now, option="--until"),
-        created_before=None if ago is None else now - timedelta(seconds=ago),
+        older_than=None if ago is None else timedelta(seconds=ago),
+        now=now,
     )
     if filters.since and filters.until and filters.since >= filters.until:
         raise UsageError(
@@ -218,9 +224,9 @@ def find_calls(gateway: Lister, filters: Filters, *, limit: int | None) -> Itera
     from callctl.cli.merging import newest_first
 
     # With a check that the API can't do, most of a small page could be thrown away.
-    size = _MAX_PAGE_SIZE if limit is None or filters.created_before else limit
+    size = _MAX_PAGE_SIZE if limit is None or filters.older_than is not None else limit
     found = [gateway.list(query, page_size=size, limit=None) for query in filters.queries()]
-    if len(found) == 1 and filters.created_before is None:
+    if len(found) == 1 and filters.older_than is None:
         return islice(found[0], limit)  # the gateway has checked it all
     calls = newest_first(found) if len(found) > 1 else found[0]
     return islice((call for call in calls if filters.matches(call)), limit)

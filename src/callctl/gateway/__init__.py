@@ -179,8 +179,16 @@ class Gateway:
         parameters = check_text(query.parameters())
         first = f"{self._url('Calls.json')}?{urlencode([*parameters, ('PageSize', str(size))])}"
         count = 0
-        for row in rows(self._get, first, key="calls", base=self._settings.api_url):
-            call = Call.from_resource(row)
+        as_of: datetime | None = None
+
+        def page(url: str) -> dict[str, Any]:
+            nonlocal as_of
+            reply = self._sender.ask(url)
+            as_of = date_of(reply.headers)
+            return reply.resource()
+
+        for row in rows(page, first, key="calls", base=self._settings.api_url):
+            call = Call.from_resource(row, as_of=as_of)
             if query.matches(call):
                 yield call
                 count += 1
