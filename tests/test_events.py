@@ -88,6 +88,23 @@ def test_fields_beyond_all_expectation_are_kept_and_do_no_harm() -> None:
     assert ("Tomorrow", "yes") in read.form
 
 
+def test_of_a_repeated_name_the_last_value_counts_for_twilio_appends_its_own() -> None:
+    own = {"CallSid": "CA9", "CallStatus": "busy", "From": "me", "ParentCallSid": "CA8"}
+    pairs = [*own.items(), *form(2, "ringing", parent=1).items()]
+    read = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True)
+    assert (read.call_sid, read.status, read.from_, read.parent_call_sid) == (sid(2), "ringing", "+15005550006", sid(1))
+    assert read.to_json()["form"]["CallSid"] == ["CA9", sid(2)]
+    assert CallEvent.from_record(read.to_record()) == read
+
+
+def test_what_compatible_services_call_otherwise_is_read() -> None:
+    assert told(form(1, "busy", SipResultCode="486")).sip_response_code == "486"
+    assert told(form(1, "busy", SipResultCode="1", SipResponseCode="486")).sip_response_code == "486"
+    read = told(form(1, "failed", ErrorCode="32011", ErrorMessage="invalid phone number"))
+    assert (read.error_code, read.error_message) == ("32011", "invalid phone number")
+    assert read.to_json()["error_code"] == "32011"
+
+
 def test_a_leg_is_not_its_own_parent() -> None:
     assert event(1, "ringing", parent=1).parent_call_sid is None
 
@@ -201,6 +218,8 @@ def test_json_has_the_promised_fields() -> None:
         "sequence_number": 2,
         "duration": None,
         "sip_response_code": None,
+        "error_code": None,
+        "error_message": None,
         "answered_by": None,
         "caller_name": None,
     }

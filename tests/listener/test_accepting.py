@@ -263,3 +263,25 @@ async def test_it_stops_while_a_client_is_connected(start: Start) -> None:
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", listener.port)
     writer.close()
+
+
+async def test_what_twilio_appends_to_a_url_counts_not_what_the_url_had(
+    start: Start, heard: Heard, http: aiohttp.ClientSession, store: SqliteStore
+) -> None:
+    listener = await start()
+    own = "?From=me&CallStatus=done&CallSid=mine"
+    query = f"{own}&{urlencode(form(1, 'ringing'))}"
+    async with http.get(URL(f"{listener.url}/status{query}", encoded=True), headers=sign(PUBLIC + query)) as answer:
+        assert answer.status == 204
+    (event,) = await heard.of(1)
+    assert (event.call_sid, event.status, event.from_) == (sid(1), "ringing", "+15005550006")
+    assert list(store.replay(since=None)) == [event]
+
+
+async def test_a_subaccounts_get_is_explained(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    query = "?" + urlencode(form(1, "ringing") | {"AccountSid": "AC" + "1" * 32})
+    headers = sign(PUBLIC + query, token="its own")
+    async with http.get(URL(f"{listener.url}/status{query}", encoded=True), headers=headers) as answer:
+        assert answer.status == 403
+    assert [text.split(": ")[1] for text in heard.troubles] == ["other account"]

@@ -59,7 +59,8 @@ class CallEvent:
     ``kind`` says who told it: ``callback``, ``twiml-request``, ``polled`` or ``missed``. ``event`` is Twilio's event
     name, or the status where there is no name for it. ``timestamp`` is when the event fired, ``received_at`` when it
     got here; both are aware and in UTC. ``duration`` is in seconds: ``CallDuration``, never ``Duration``, which is in
-    minutes (sheet section 5). ``form`` is all that came, in its order.
+    minutes (sheet section 5). ``error_code`` and ``error_message`` are those of compatible services, for Twilio sends
+    none. ``form`` is all that came, in its order.
     """
 
     key: str
@@ -77,6 +78,8 @@ class CallEvent:
     timestamp: datetime | None
     duration: int | None
     sip_response_code: str | None
+    error_code: str | None
+    error_message: str | None
     answered_by: str | None
     caller_name: str | None
     verified: bool
@@ -103,7 +106,8 @@ class CallEvent:
         """Read the form of a status callback or of a TwiML request (sheet section 5).
 
         Args:
-            pairs: Names and values as they came, blanks included. Of a repeated name the first value counts.
+            pairs: Names and values as they came, blanks included. Of a repeated name the last value counts: what Twilio
+                appends to the URL of a GET stands behind what the URL had.
             received_at: When the request arrived.
             world: The account and API address it belongs to; part of the key.
             verified: Whether the request's signature was found right.
@@ -164,6 +168,8 @@ class CallEvent:
             "sequence_number": self.sequence_number,
             "duration": self.duration,
             "sip_response_code": self.sip_response_code,
+            "error_code": self.error_code,
+            "error_message": self.error_message,
             "answered_by": self.answered_by,
             "caller_name": self.caller_name,
             "form": as_object(self.form),
@@ -186,7 +192,7 @@ class CallEvent:
 
 
 def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -> CallEvent:
-    fields = dict(reversed(form))
+    fields = dict(form)  # of a repeated name the last
     sid, told = fields.get("CallSid", "").strip(), fields.get("CallStatus", "").strip()
     if not sid or not told:
         raise NotACallEventError(f"no {'CallStatus' if sid else 'CallSid'} in the request")
@@ -208,7 +214,10 @@ def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -
         sequence_number=parse_int(fields.get("SequenceNumber")),
         timestamp=parse_timestamp(fields.get("Timestamp")),
         duration=parse_int(fields.get("CallDuration")),
-        sip_response_code=fields.get("SipResponseCode") or None,
+        # SignalWire calls it otherwise.
+        sip_response_code=fields.get("SipResponseCode") or fields.get("SipResultCode") or None,
+        error_code=fields.get("ErrorCode") or None,
+        error_message=fields.get("ErrorMessage") or None,
         answered_by=fields.get("AnsweredBy") or None,
         caller_name=fields.get("CallerName") or None,
         verified=verified,
@@ -236,6 +245,8 @@ def _read_call(form: Form, *, key: str, received_at: datetime, kind: str) -> Cal
         timestamp=(call.end_time or began) if call.is_final else began,
         duration=call.duration,
         sip_response_code=None,
+        error_code=None,
+        error_message=None,
         answered_by=call.answered_by,
         caller_name=call.caller_name,
         verified=True,  # it came from the API itself

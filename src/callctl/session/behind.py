@@ -74,7 +74,7 @@ class BehindWatch:
             self._trouble(text)
 
     def _tell(self, received: Received, answer: Answer) -> None:
-        fields = dict(reversed(received.pairs))
+        fields = dict(received.pairs)
         call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
         tell = self._trouble if answer.status is None or answer.status >= 500 else self._note
         tell(f"→ {self._forward_to}  {answer.text}  {call}".rstrip())

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from callctl.signatures.claim import Claim, SignedRequest
 
@@ -92,7 +92,8 @@ class Refusals:
                 return "query added: signed over the URL without its query, which was added on the way"
         if any(claim.holds(url, self._other_keys) for url in self._urls):
             return "other token: signed with a token that is not the one set for signing (CALLCTL_SIGNING_TOKEN)"
-        told = dict(reversed(request.pairs)).get("AccountSid", "")
+        # A GET has its form in the query.
+        told = dict(request.pairs or parse_qsl(request.target.partition("?")[2])).get("AccountSid", "")
         if self._account_sid and told and told != self._account_sid:
             return (
                 "other account: the request names another account than this one's, and a subaccount's callbacks are "

@@ -64,6 +64,8 @@ def _facts(event: CallEvent) -> Iterator[str]:
         yield clock(event.duration)
     if event.is_final and event.sip_response_code not in (None, "200"):
         yield f"SIP {event.sip_response_code}"
+    if event.is_final:
+        yield " ".join(filter(None, ("error" if event.error_code else "", event.error_code, event.error_message)))
     yield event.answered_by or ""
     yield _SOURCES.get(event.kind, event.kind)
     yield "" if event.verified else "not verified"
