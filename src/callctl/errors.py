@@ -24,6 +24,7 @@ Exit codes are the command line's affair (``cli/exits.py``); nothing here knows 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Self
 
 from callctl.masking import masked
@@ -94,6 +95,7 @@ class ApiError(CallctlError):
         code: The API's own code as text (``"21220"``; compatible services use words too), or None.
         more_info: The address of the code's documentation, or None.
         request_id: The reply's ``Twilio-Request-Id``, or None.
+        at: The reply's ``Date``, by the server's clock and in whole seconds, or None.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class ApiError(CallctlError):
         code: str | None = None,
         more_info: str | None = None,
         request_id: str | None = None,
+        at: datetime | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
@@ -111,6 +114,7 @@ class ApiError(CallctlError):
         self.code = code
         self.more_info = more_info
         self.request_id = request_id
+        self.at = at
 
     def reworded(self, message: str, *, hint: str | None) -> Self:
         """Return the same refusal, explained better than the API did."""
@@ -120,6 +124,7 @@ class ApiError(CallctlError):
             code=self.code,
             more_info=self.more_info,
             request_id=self.request_id,
+            at=self.at,
             hint=hint,
         )
 

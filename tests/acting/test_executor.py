@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from telling import WORLD, clock_of, moment, sid
+from telling import WORLD, clock_of, event, moment, sid
 
 from callctl.actions import DECLINED, DONE, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls import Call
@@ -31,6 +31,7 @@ from callctl.policies import Action, Cancel, Deed, Hangup, Limit, Redirect, Rule
 from callctl.policies.flags import after_dial
 from callctl.store import OpenClaim
 from callctl.store.claims import SqliteClaims
+from callctl.store.sqlite import SqliteStore
 
 BUSY = RateLimitedError("too many requests", status=429, code="20429")
 REFUSED_CONNECTION = NetworkError("connection refused")
@@ -44,10 +45,11 @@ class Script:
 
     failures: list[CallctlError] = field(default_factory=list)
     status: str = "in-progress"
+    parent: str | None = None
     sent: list[str] = field(default_factory=list)
 
     def fetch(self, sid: str) -> Call:
-        return Call(sid=sid, status=self.status)
+        return Call(sid=sid, status=self.status, parent_call_sid=self.parent)
 
     def list(self, _query: CallQuery, *, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the gateway's own
         return iter(())
@@ -56,7 +58,7 @@ class Script:
         self.sent.append(what)
         if self.failures:
             raise self.failures.pop(0)
-        return Call(sid=sid, status=self.status)
+        return Call(sid=sid, status=self.status, parent_call_sid=self.parent)
 
     def cancel(self, sid: str) -> Call:
         return self._answer("cancel", sid)
@@ -217,7 +219,7 @@ def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
     claims: SqliteClaims, deed: Cancel, result: str, sent: list[str]
 ) -> None:
     """A leg that rings inside Dial may be refused for one that was answered: Twilio counts it as in progress."""
-    door = Script([IN_DIAL], status="ringing")
+    door = Script([IN_DIAL], status="ringing", parent=sid(9))
     event = executor(door, claims, pauses=[]).perform(action(deed))
     assert isinstance(event, ActionEvent)
     assert (event.result, door.sent) == (result, sent)
@@ -229,6 +231,28 @@ def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteClaims, status: 
     event = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.code, door.sent) == (LATE, "21220", ["cancel"])
+
+
+@pytest.mark.parametrize("deed", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
+def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteClaims, deed: Deed) -> None:
+    """It was answered or is over, and REST still shows it as ringing."""
+    door = Script([IN_DIAL], status="ringing")
+    event = executor(door, claims, pauses=[]).perform(action(deed))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.code, event.status, door.sent) == (LATE, "21220", None, [deed.action])
+    over = "the call got there first: it is over"
+    assert event.outcome == (over if deed == Hangup() else "it was answered or is over, and was left alone")
+
+
+def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims: SqliteClaims) -> None:
+    store = SqliteStore(tmp_path / "events.db", world=WORLD)
+    store.append(event(1, "in-progress", number=2))
+    store.close()
+    door = Script([IN_DIAL], status="ringing", parent=sid(9))
+    came = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
+    assert isinstance(came, ActionEvent)
+    assert (came.result, came.outcome) == (LATE, "it was answered meanwhile and left alone")
+    assert door.sent == ["cancel"]
 
 
 def test_a_refusal_is_told_with_its_code(claims: SqliteClaims) -> None:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -166,6 +167,99 @@ def test_only_ringing_where_the_api_refuses_it(callctl: Callctl, world: World) -
         outcome = other.callctl("hangup", sid, "--only-ringing", terminal=True)
         assert (outcome.code, outcome.out) == (5, "")
         assert f"not ended: {sid} is in progress" in outcome.err
+
+
+# While REST lags behind
+
+
+@pytest.fixture
+def behind(callctl: Callctl, home: Path) -> Iterator[World]:
+    """Return a simulator that shows calls as they were four seconds ago, and refuses what does not fit."""
+    with Simulator(port=0, manual_clock=True, lag=4.0, readings=["cancel-refused-in-progress"]) as simulator:
+        yield World(simulator, callctl, home)
+
+
+def settled(world: World, *, after: float = 8) -> str:
+    """Place a call that is answered, and let REST catch up."""
+    sid = world.place(after=after)
+    assert world.status(sid) == "in-progress"
+    return sid
+
+
+def test_a_call_that_was_just_ended_is_over_whatever_rest_shows(behind: World) -> None:
+    sid = settled(behind)
+    assert behind.callctl("hangup", sid).code == 0
+    outcome = behind.callctl("hangup", sid)
+    assert (outcome.code, outcome.out) == (0, f"{sid}\t\talready-over\n")
+    assert talk(outcome) == f"callctl: already over: {sid} (REST is behind and still shows it as in-progress)\n"
+    record = json.loads(behind.callctl("hangup", sid, "--json").out)
+    assert (record["result"], record["call"]) == ("already-over", None)
+
+
+def test_of_a_call_that_was_just_ended_callbacks_tell_how(behind: World) -> None:
+    sid = settled(behind)
+    behind.callctl("hangup", sid)
+    behind.tell(sid, "completed", at=datetime.now(UTC))
+    outcome = behind.callctl("hangup", sid)
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\talready-over\n")
+    assert json.loads(behind.callctl("hangup", sid, "--json").out)["call"]["status"] == "completed"
+
+
+def test_several_that_were_just_ended_are_no_failure(behind: World) -> None:
+    sids = [behind.place(), behind.place()]
+    behind.simulator.advance(8)
+    for result in ("completed\tended", "\talready-over"):
+        outcome = behind.callctl("hangup", *sids)
+        assert (outcome.code, sorted(outcome.out.splitlines())) == (0, sorted(f"{sid}\t{result}" for sid in sids))
+
+
+@pytest.mark.parametrize("readings", [[], ["cancel-refused-in-progress"]])
+@pytest.mark.parametrize("told", [False, True])
+def test_an_answered_call_is_never_said_to_ring(callctl: Callctl, home: Path, readings: list[str], told: bool) -> None:
+    with Simulator(port=0, manual_clock=True, lag=4.0, readings=readings) as simulator:
+        world = World(simulator, callctl, home)
+        sid = world.place(after=5)
+        assert world.status(sid) == "ringing"
+        if told:
+            world.tell(sid, "in-progress", at=datetime.now(UTC))
+        outcome = world.callctl("hangup", sid, "--only-ringing")
+        known = told or not readings  # the refusal says less than the reply
+        assert (outcome.code, outcome.out) == (5, f"{sid}\t{'in-progress' if known else ''}\tnot-ended\n")
+        why = "is in progress" if known else "was answered or is over (REST is behind and still shows it as ringing)"
+        assert f"callctl: error: not ended: {sid} {why}\nhint: " in outcome.err
+
+
+def test_a_call_that_ended_while_it_rang_is_not_canceled_and_callbacks_tell(behind: World) -> None:
+    sid = behind.place(BUSY, after=4)
+    assert behind.status(sid) in ("queued", "ringing")
+    behind.tell(sid, "busy", at=datetime.now(UTC))
+    outcome = behind.callctl("hangup", sid, "--only-ringing")
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tbusy\talready-over\n")
+
+
+def test_by_a_filter_what_was_answered_is_left_alone_although_rest_shows_it_as_ringing(behind: World) -> None:
+    sid = behind.place(after=5)
+    outcome = behind.callctl("hangup", "--all", "--status", "ringing", "--yes", "--max", "5")
+    assert (outcome.code, outcome.out) == (0, f"{sid}\t\tleft-alone\n")
+    behind.simulator.advance(8)
+    assert behind.status(sid) == "in-progress"
+
+
+def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(behind: World) -> None:
+    sid = settled(behind)
+    behind.callctl("hangup", sid)
+    outcome = behind.callctl("redirect", sid, "--url", "survey")
+    assert outcome.code == 5
+    assert "Twilio says that it is not in progress, though REST still shows it as in-progress" in outcome.err
+
+
+def test_the_dry_run_of_a_redirect_believes_callbacks_as_well(behind: World) -> None:
+    sid = behind.place(after=5)
+    assert behind.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 5
+    behind.tell(sid, "in-progress", at=datetime.now(UTC))
+    assert behind.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 0
+    behind.tell(sid, "completed", at=datetime.now(UTC))
+    assert "it is completed" in behind.callctl("redirect", sid, "--url", "survey", "--dry-run").err
 
 
 # --wait

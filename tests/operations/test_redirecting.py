@@ -92,9 +92,24 @@ def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:
 
 def test_it_is_tried_for_two_seconds_at_most() -> None:
     time, door = Time(), Door(redirects=[wrong_state()], fetches=[call("ringing")])
-    with pytest.raises(WrongCallStateError, match="it is in-progress, since"):
+    with pytest.raises(WrongCallStateError, match="not in progress, though callbacks told that it is, since"):
         redirected(door, told=leg(("in-progress", 0.2)), time=time)
     assert time.now == pytest.approx(2.0)
+
+
+def test_a_call_that_rest_still_shows_as_in_progress_is_not_said_to_be() -> None:
+    error = refusal("in-progress")
+    assert error.message == (
+        f"{SID} can't be redirected: Twilio says that it is not in progress, though REST still shows it as in-progress"
+    )
+    assert f"`callctl show {SID}` tells" in (error.hint or "")
+
+
+def test_rest_gets_two_seconds_to_show_the_end() -> None:
+    time, door = Time(), Door(redirects=[wrong_state()], fetches=[call("in-progress"), call("completed")])
+    with pytest.raises(WrongCallStateError, match="it is completed"):
+        redirected(door, time=time)
+    assert door.asked == ["redirect", "fetch", "fetch"]
 
 
 def test_when_nobody_told_of_it_it_is_not_tried_again() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from callctl.calls import Call, CallStatus
+from callctl.calls import CallStatus
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import Outcome
 
@@ -49,13 +49,21 @@ def ender(
         if look is not None and (left := look(sid)) is not None:
             return left
         if manner.only_ringing:
-            ended = ending.cancel(gateway, sid, sleep=time.sleep)
+            ended = ending.cancel(gateway, sid, told=memory.leg, sleep=time.sleep)
         else:
-            ended = ending.hang_up(gateway, sid, sleep=time.sleep, monotonic=time.monotonic)
+            ended = ending.hang_up(gateway, sid, told=memory.leg, sleep=time.sleep)
         if manner.wait is None or ended.result != "accepted":
             return ended
         memory.note_at_once(outcome_of(ended, memory, sid=sid, manner=manner).to_event(memory.now()))
-        return ending.see_ended(gateway, ended, limit=manner.wait, sleep=time.sleep, monotonic=time.monotonic)
+        return ending.see_ended(
+            gateway,
+            ended,
+            told=memory.leg,
+            limit=manner.wait,
+            sleep=time.sleep,
+            monotonic=time.monotonic,
+            spare_answered=manner.only_ringing,
+        )
 
     return end
 
@@ -68,6 +76,7 @@ def asked_for(told: Outcome) -> bool:
 def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Outcome:
     """Return what came of it in words; how long the call had been ringing only if callbacks told that."""
     call = ended.call
+    noted = ""
     match ended.result:
         case "ended":
             before = _before(memory, sid, call.status)
@@ -75,20 +84,35 @@ def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Ou
         case "accepted":
             sentence, noted = f"hang-up accepted: {sid} is still {call.status}", f"accepted, still {call.status}"
         case "already-over":
-            sentence, noted = f"already over: {sid} is {call.status}", ""
+            sentence = f"already over: {sid}{f' is {call.status}' if call.status else _still_shown(ended)}"
         case "left-alone":
-            sentence, noted = f"left alone: {sid} {_no_longer(call)}", ""
-        case "still-ringing":
-            sentence, noted = f"not ended: {sid} rings inside a <Dial>, and Status=canceled did not end it", ""
+            sentence = f"left alone: {sid} {_no_longer(ended)}"
         case _:
-            sentence, noted = f"not ended: {sid} is in progress", ""
-    return Outcome(manner.action, sid, str(ended.result), sentence, manner.request, noted, call)
+            sentence = f"not ended: {sid} {why_not_ended(ended)}"
+    # Without a status, what REST shows is not so: nobody shall read it there.
+    return Outcome(
+        manner.action, sid, str(ended.result), sentence, manner.request, noted, call if call.status else None
+    )
 
 
-def _no_longer(call: Call) -> str:
+def why_not_ended(ended: Ending) -> str:
+    """Return why a call was not ended, after its SID."""
+    if ended.result == "still-ringing":
+        if ended.refusal is not None:
+            return "rings inside a <Dial>, or was answered just now: Twilio refused Status=canceled"
+        return "rings inside a <Dial>, and Status=canceled did not end it"
+    return "is in progress" if ended.call.status else f"was answered or is over{_still_shown(ended)}"
+
+
+def _no_longer(ended: Ending) -> str:
+    call = ended.call
     if call.status == CallStatus.IN_PROGRESS:
         return "was answered meanwhile"
-    return f"is {call.status} by now, which no longer matches"
+    return f"is {call.status} by now, which no longer matches" if call.status else why_not_ended(ended)
+
+
+def _still_shown(ended: Ending) -> str:
+    return f" (REST is behind and still shows it as {ended.shown})" if ended.shown else ""
 
 
 def _before(memory: Memory, sid: str, status: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from callctl.calls import Call, CallStatus
 from callctl.cli import completing, filters, options
-from callctl.cli.ending_calls import RINGS_ON, Manner, asked_for, ender, outcome_of
+from callctl.cli.ending_calls import RINGS_ON, Manner, asked_for, ender, outcome_of, why_not_ended
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import show_alone, show_among_others
 from callctl.cli.runtime import Form, Runtime
@@ -180,13 +180,11 @@ def _tell_of_parent(runtime: Runtime, memory: Memory, call: Call, *, parent: str
 
 def _problem(ended: Ending, manner: Manner) -> NotEndedError | WaitTimeoutError | None:
     call = ended.call
-    if ended.result == "not-ended":
+    if ended.result in ("not-ended", "still-ringing"):
+        rings = ended.result == "still-ringing"
         return NotEndedError(
-            f"not ended: {call.sid} is in progress", hint=f"`callctl hangup {call.sid}` ends it all the same"
-        )
-    if ended.result == "still-ringing":
-        return NotEndedError(
-            f"not ended: {call.sid} rings inside a <Dial>, and Status=canceled did not end it", hint=RINGS_ON
+            f"not ended: {call.sid} {why_not_ended(ended)}",
+            hint=RINGS_ON if rings else f"`callctl hangup {call.sid}` ends it all the same",
         )
     if ended.result == "accepted" and manner.wait is not None:
         return WaitTimeoutError(

@@ -132,7 +132,7 @@ class Many:
         promise = self._promise
         if promise is None or promise.means_all_live or self._manner.only_ringing:
             return None
-        return lambda sid: look_again(self._gateway, listed[sid], matches=promise.matches)
+        return lambda sid: look_again(self._gateway, listed[sid], told=self._memory.leg, matches=promise.matches)
 
     def _end(self, waves: Iterable[Sequence[str]], *, look: Callable[[str], Ending | None] | None = None) -> None:
         end = ender(self._gateway, self._memory, self._manner, look=look)

@@ -13,6 +13,7 @@ from callctl.cli.outcomes import calls, some
 from callctl.cli.rehearsal import say_nothing_was_sent, show_request
 from callctl.cli.runtime import Form, Runtime
 from callctl.errors import CallctlError, ConditionNotMetError, NotInProgressError, PartlyFailedError
+from callctl.operations.told import latest
 
 if TYPE_CHECKING:
     from callctl.gateway import Gateway, RedirectRequest
@@ -73,11 +74,12 @@ class Rehearsal:
 
     def _show(self, sid: str) -> None:
         foreseen = self._foresight.tell(sid, of_none=True)
-        status = None if foreseen.call is None else foreseen.call.status
+        call = None if foreseen.call is None else latest(foreseen.call, self._foresight.memory.leg(sid))
+        status = None if call is None else call.status
         about = {"call_sid": sid, "status": status, **foreseen.to_json()}
         show_request(self._runtime, self._settings, self._gateway.call_url(sid), self._request, about=about)
-        if foreseen.call is not None:
-            self._check(foreseen.call)
+        if call is not None:
+            self._check(call)
 
     def _check(self, call: Call) -> None:
         """Raise what the redirect would end in, as the call is now."""

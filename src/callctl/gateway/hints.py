@@ -44,7 +44,7 @@ _BY_CODE = {
     "21216": "the account may not call that number; the console or Twilio's support says why",
     "21217": _NUMBER,
     "21219": "a trial account calls verified numbers only: verify the number in the console, or upgrade the account",
-    "21220": "only a call in progress can be redirected; `callctl list --live` shows what each call is doing",
+    "21220": "the call is over, or not as far as this takes; `callctl list --live` shows what each call is doing",
     "21609": "the status callback's URL must be absolute, without an underscore in its host, at most 4,000 characters",
 }
 

@@ -18,6 +18,7 @@ from callctl.errors import (
     WrongCallStateError,
 )
 from callctl.gateway import hints
+from callctl.gateway.repeats import date_of
 
 _DOCUMENTATION = "https://www.twilio.com/docs/errors/"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -83,6 +84,7 @@ def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
         code=clean(refusal.code) if refusal.code else None,
         more_info=clean(refusal.more_info) if refusal.more_info else None,
         request_id=clean(request_id) if (request_id := reply.headers.get("Twilio-Request-Id")) else None,
+        at=date_of(reply.headers),
         hint=hints.hint_for(status=reply.status, code=refusal.code),
     )
 

@@ -1,21 +1,28 @@
-"""Ending one call, and finding out what came of it."""
+"""Ending one call, and finding out what came of it: what ``hangup`` and the rules of a watch share.
+
+REST is eventually consistent (sheet section 2): a call that has just ended, or was just answered, may still be fetched
+as it was before. A status only ever goes on, so of all that is known of a call the latest step counts, and callbacks,
+which the store holds, are often ahead.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from callctl.board import Leg
 from callctl.calls import Call, CallStatus, Direction
-from callctl.errors import WrongCallStateError
+from callctl.errors import ApiError, NetworkError, WrongCallStateError
 from callctl.events import rank_of
 from callctl.operations.pauses import until
+from callctl.operations.told import latest
 
-# How long REST may show a call as live that it has just refused to end because it is over, in seconds.
-_LAG = 2.0
-# How often a call is read back that was to be canceled and still rings, and the pauses before.
-_READ_BACK = (0.1, 0.2, 0.4, 0.8)  # seconds
+# How often a call is read back when it is not clear what it does, and the pauses before.
+READ_BACK = (0.1, 0.2, 0.4, 0.8)  # seconds
 # What no hang-up makes of a call: one that shows it was over before.
 _OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
 
@@ -28,7 +35,7 @@ class Result(StrEnum):
     """The API took the request, and the call has not ended yet."""
     OVER = "already-over"
     SPARED = "not-ended"
-    """It is in progress, and only ringing calls were to be ended."""
+    """It was answered, and only a ringing call was to be ended. Without a status: it was answered, or is over."""
     RINGING = "still-ringing"
     """It rings inside ``<Dial>``, where ``Status=canceled`` may do nothing (sheet section 3)."""
     NO_MATCH = "left-alone"
@@ -37,10 +44,16 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What came of it, and the call as the API told it last."""
+    """What came of it, and the call as it is known to be.
+
+    The call's status is empty where it is not known; ``shown`` is then what REST still shows, which can't be.
+    ``refusal`` is the API's, if it refused.
+    """
 
     result: Result
     call: Call
+    shown: str = ""
+    refusal: WrongCallStateError | None = None
 
 
 class Door(Protocol):
@@ -56,86 +69,138 @@ class Door(Protocol):
         """Ask for a call."""
 
 
+# Returns what callbacks told of a call, or None.
+Told = Callable[[str], Leg | None]
 Sleep = Callable[[float], None]
 Monotonic = Callable[[], float]
 
 
-def hang_up(door: Door, sid: str, *, sleep: Sleep, monotonic: Monotonic) -> Ending:
+def hang_up(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
     """End a call that is queued, ringing or in progress: one request, unless the call is over already.
 
+    Only a call that is over is refused (21220, sheet section 3), so it is taken for over, whatever a fetch shows,
+    unless something newer than the refusal says that it lives.
+
     Raises:
-        WrongCallStateError: The API refuses, though it shows the call as live.
+        WrongCallStateError: The API refused, and a callback or a fetch that is newer shows the call as live.
     """
     try:
         call = door.hangup(sid)
-    except WrongCallStateError:
-        # Only an ended call is refused (sheet section 3), but what is shown may be old (section 2).
-        call = until(lambda: door.fetch(sid), done=_is_final, limit=_LAG, sleep=sleep, monotonic=monotonic)
-        if not call.is_final:
-            raise
-        return Ending(Result.OVER, call)
+    except WrongCallStateError as error:
+        return _over(door, sid, error, told=told, sleep=sleep)
     if call.status in _OTHER_ENDS:
         return Ending(Result.OVER, call)
     return Ending(Result.ENDED if call.is_final else Result.ACCEPTED, call)
 
 
-def cancel(door: Door, sid: str, *, sleep: Sleep) -> Ending:
+def _over(door: Door, sid: str, refusal: WrongCallStateError, *, told: Told, sleep: Sleep) -> Ending:
+    def is_clear(call: Call) -> bool:
+        return latest(call, told(sid)).is_final or _lives(call, told(sid), since=refusal.at)
+
+    call = _read_back(door, Call(sid, ""), is_clear=is_clear, sleep=sleep)
+    leg = told(sid)
+    known = latest(call, leg)
+    if known.is_final:
+        return Ending(Result.OVER, known, refusal=refusal)
+    if _lives(call, leg, since=refusal.at):
+        raise refusal.reworded(
+            f"{sid} was not ended: Twilio refused, and it is {known.status} since",
+            hint=f"try again: `callctl hangup {sid}`; `callctl show {sid}` tells what it is doing",
+        )
+    return Ending(Result.OVER, replace(call, status=""), shown=call.status, refusal=refusal)
+
+
+def _lives(call: Call, leg: Leg | None, *, since: datetime | None) -> bool:
+    """Tell whether a call is live by what is newer than a moment, all of it by Twilio's clock."""
+    if since is None:
+        return False
+    by_callbacks = leg is not None and leg.verified and leg.is_live and leg.status_since > since
+    return by_callbacks or (call.is_live and call.date_updated is not None and call.date_updated > since)
+
+
+def cancel(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
     """End a call that is queued or ringing, and leave an answered one alone; read it back if the reply leaves doubt.
 
-    Raises:
-        WrongCallStateError: The API refuses, and the call is neither over nor in progress.
+    Whether a call in progress is refused or left alone with a 200 is not settled (sheet section 3). A refusal alone
+    says no more than that the call does not ring any longer, or that it rings inside ``<Dial>``.
     """
     refusal: WrongCallStateError | None = None
+    call = Call(sid, "")
     try:
         call = door.cancel(sid)
     except WrongCallStateError as error:
         refusal = error
-        call = door.fetch(sid)
-    else:
-        # Whether a call in progress is refused or left alone with a 200 is not settled (sheet section 3).
-        if not call.is_final:
-            call = later_of(call, door.fetch(sid))
-    for pause in _READ_BACK:
-        if not _may_ring(call):
-            break
-        sleep(pause)
-        call = later_of(call, door.fetch(sid))
-    if call.is_final:
-        ended_by_this = refusal is None and call.status == CallStatus.CANCELED
-        return Ending(Result.ENDED if ended_by_this else Result.OVER, call)
-    if call.status == CallStatus.IN_PROGRESS:
-        return Ending(Result.SPARED, call)
-    if _is_dialled(call):
-        return Ending(Result.RINGING, call)
+
+    def is_clear(call: Call) -> bool:
+        return not _may_ring(latest(call, told(sid)))
+
+    if refusal is not None or not call.is_final:
+        call = _read_back(door, call, is_clear=is_clear, sleep=sleep)
+    known = latest(call, told(sid))
+    if known.is_final:
+        return Ending(_end_of_cancel(known, refusal), known, refusal=refusal)
+    if known.status == CallStatus.IN_PROGRESS:
+        return Ending(Result.SPARED, known, refusal=refusal)
+    if _is_dialled(known):
+        return Ending(Result.RINGING, known, refusal=refusal)
     if refusal is not None:
-        raise refusal
-    return Ending(Result.ACCEPTED, call)
+        return Ending(Result.SPARED, replace(call, status=""), shown=call.status, refusal=refusal)
+    return Ending(Result.ACCEPTED, known)
 
 
-def look_again(door: Door, listed: Call, *, matches: Callable[[Call], bool]) -> Ending | None:
+def _end_of_cancel(call: Call, refusal: WrongCallStateError | None) -> Result:
+    return Result.ENDED if refusal is None and call.status == CallStatus.CANCELED else Result.OVER
+
+
+def _read_back(door: Door, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> Call:
+    """Fetch a call until it is clear what it does, for a second and a half at most; return the latest step seen.
+
+    A fetch that fails tells nothing more, and is no failure of what was asked before.
+    """
+    with suppress(ApiError, NetworkError):
+        call = later_of(call, door.fetch(call.sid))
+        for pause in READ_BACK:
+            if is_clear(call):
+                break
+            sleep(pause)
+            call = later_of(call, door.fetch(call.sid))
+    return call
+
+
+def look_again(door: Door, listed: Call, *, told: Told, matches: Callable[[Call], bool]) -> Ending | None:
     """Fetch a call that was listed, just before it is ended; return why it is left alone, or None if it is not."""
-    call = later_of(listed, door.fetch(listed.sid))
+    call = latest(later_of(listed, door.fetch(listed.sid)), told(listed.sid))
     if call.is_final:
         return Ending(Result.OVER, call)
     return None if matches(call) else Ending(Result.NO_MATCH, call)
 
 
-def later_of(first: Call, second: Call) -> Call:
-    """Return the second reply about a call, unless its status is an earlier one: then it is old (sheet section 2)."""
-    return first if rank_of(second.status) < rank_of(first.status) else second
+def see_ended(
+    door: Door, ending: Ending, *, told: Told, limit: float, sleep: Sleep, monotonic: Monotonic, spare_answered: bool
+) -> Ending:
+    """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most.
 
-
-def see_ended(door: Door, ending: Ending, *, limit: float, sleep: Sleep, monotonic: Monotonic) -> Ending:
-    """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most."""
+    With ``spare_answered`` it was canceled, so that an answered call does not end.
+    """
     if ending.result is not Result.ACCEPTED:
         return ending
     sid = ending.call.sid
-    call = until(lambda: door.fetch(sid), done=_is_final, limit=limit, sleep=sleep, monotonic=monotonic)
-    return replace(ending, result=Result.ENDED if call.is_final else Result.ACCEPTED, call=call)
+
+    def ask() -> Call:
+        return latest(later_of(ending.call, door.fetch(sid)), told(sid))
+
+    def is_clear(call: Call) -> bool:
+        return call.is_final or (spare_answered and call.status == CallStatus.IN_PROGRESS)
+
+    call = until(ask, done=is_clear, limit=limit, sleep=sleep, monotonic=monotonic)
+    if call.is_final:
+        return replace(ending, result=_end_of_cancel(call, None) if spare_answered else Result.ENDED, call=call)
+    return replace(ending, result=Result.SPARED if is_clear(call) else Result.ACCEPTED, call=call)
 
 
-def _is_final(call: Call) -> bool:
-    return call.is_final
+def later_of(first: Call, second: Call) -> Call:
+    """Return the second reply about a call, unless its status is an earlier one: then it is old (sheet section 2)."""
+    return first if rank_of(second.status) < rank_of(first.status) else second
 
 
 def _may_ring(call: Call) -> bool:

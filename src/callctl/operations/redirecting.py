@@ -13,6 +13,7 @@ from callctl.errors import CallctlError, WrongCallStateError
 from callctl.gateway import RedirectRequest
 from callctl.operations.pauses import until
 from callctl.operations.relatives import Relatives
+from callctl.operations.told import latest
 
 # How long REST may refuse a call that callbacks say is in progress, in seconds.
 LAG = 2.0
@@ -134,8 +135,17 @@ def redirect(
     answer = until(attempt, done=will_do, limit=LAG, sleep=sleep, monotonic=monotonic)
     if isinstance(answer, Call):
         return answer
+    leg = told()
+    # A call that REST shows as in progress has ended, most likely, and REST is behind.
+    patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
     try:
-        call = door.fetch(sid)
+        call = until(
+            lambda: latest(door.fetch(sid), told()),
+            done=lambda call: call.status != CallStatus.IN_PROGRESS,
+            limit=patience,
+            sleep=sleep,
+            monotonic=monotonic,
+        )
     except CallctlError:
         raise answer from None  # the refusal is what counts
     raise refused(answer, call, command=command, leg=told(), now=now()) from answer
@@ -145,12 +155,17 @@ def refused(
     error: WrongCallStateError, call: Call, *, command: str, leg: Leg | None, now: datetime
 ) -> WrongCallStateError:
     """Return the refusal with what the call does now, since when if callbacks told, and the command that would work."""
-    # What callbacks told is ahead of REST where the two differ.
-    ahead = leg is not None and (leg.is_final or not call.is_final) and leg.status != CallStatus.INITIATED
-    status = leg.status if leg is not None and ahead else call.status
+    call = latest(call, leg)
+    since = _since(leg, call.status, now=now)
+    if call.status == CallStatus.IN_PROGRESS:
+        told = f"callbacks told that it is{since}" if since else "REST still shows it as in-progress"
+        return error.reworded(
+            f"{call.sid} can't be redirected: Twilio says that it is not in progress, though {told}",
+            hint=f"it has just ended, or was just answered: `callctl show {call.sid}` tells; if it is live, try again",
+        )
     return error.reworded(
-        f"{call.sid} can't be redirected: it is {status}{_since(leg, status, now=now)}",
-        hint=_what_works(call, status, command=command),
+        f"{call.sid} can't be redirected: it is {call.status}{since}",
+        hint=_what_works(call, call.status, command=command),
     )
 
 
@@ -164,8 +179,6 @@ def _since(leg: Leg | None, status: str, *, now: datetime) -> str:
 def _what_works(call: Call, status: str, *, command: str) -> str:
     if status in (CallStatus.QUEUED, CallStatus.INITIATED, CallStatus.RINGING):
         return f"`{command} --when answered` waits until it can be; `callctl hangup {call.sid}` ends it"
-    if status == CallStatus.IN_PROGRESS:
-        return f"it may just have been answered: try again; `callctl hangup {call.sid}` ends it"
     if call.parent_call_sid is not None:
         return f"its parent may not be over: `callctl show {call.parent_call_sid}`"
     return "it is over; `callctl list --live` shows the calls that can be redirected"

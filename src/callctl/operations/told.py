@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from callctl.board import Board, Leg
-from callctl.calls import CallStatus
-from callctl.events import CallEvent
+from callctl.calls import Call, CallStatus
+from callctl.events import CallEvent, rank_of
 
 
 class Memory(Protocol):
@@ -30,6 +31,20 @@ def leg_of(memory: Memory | None, sid: str) -> Leg | None:
     for event in memory.family(sid):
         board.apply(event)
     return board.snapshot().leg(sid)
+
+
+def latest(call: Call, leg: Leg | None) -> Call:
+    """Return a call with the status that callbacks told, where that is a later step than the one REST shows.
+
+    REST is eventually consistent (sheet section 2), and no call goes back a step. What is not verified counts for
+    nothing, nor does ``initiated``, which REST has no word for.
+    """
+    if leg is None or not leg.verified:
+        return call
+    call = replace(call, parent_call_sid=call.parent_call_sid or leg.parent_call_sid)
+    if leg.status == CallStatus.INITIATED or rank_of(leg.status) <= rank_of(call.status):
+        return call
+    return replace(call, status=leg.status)
 
 
 def seconds_before_end(leg: Leg, status: str, *, now: datetime) -> tuple[str, float] | None:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from callctl.actions import ActionEvent
+from callctl.events import CallEvent
 from callctl.notation import from_microseconds, microseconds
 from callctl.store import OpenClaim
 from callctl.store.connecting import connect
 from callctl.store.opened import Opened
+from callctl.store.reader import Reader
 from callctl.store.rows import INSERT_ACTION, action_row, read_action
 
 _MINE = "world = :world AND rule = :rule AND sid = :sid"
@@ -102,6 +104,10 @@ class SqliteClaims:
         with self._opened.used("read") as connection:
             rows = connection.execute("SELECT rule, sid FROM claims WHERE world = ?", (self._world,)).fetchall()
         return {(str(rule), str(sid)) for rule, sid in rows}
+
+    def family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
+        return Reader(self._opened, world=self._world).family(call_sid)
 
     def asked_of(self, call_sid: str) -> list[ActionEvent]:
         """Return what commands and rules have asked of a leg."""

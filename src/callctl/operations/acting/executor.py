@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from callctl.actions import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
+from callctl.board import Leg
 from callctl.clock import Clock
 from callctl.errors import (
     ApiError,
@@ -19,9 +20,11 @@ from callctl.errors import (
     StoreError,
     WrongCallStateError,
 )
-from callctl.operations.acting.deeds import Sleep, carry_out
+from callctl.operations.acting.deeds import carry_out
 from callctl.operations.acting.looking import why_not
 from callctl.operations.acting.needs import LEASE, Claims, Door, Found, Held, claim_of
+from callctl.operations.ending import Sleep
+from callctl.operations.told import leg_of
 from callctl.policies import Action, Declined, Deed, Redirect
 from callctl.store import OpenClaim
 
@@ -126,9 +129,15 @@ class Executor:
     def _send(self, action: Action, claim: OpenClaim) -> Found | Held:
         def once() -> Found:
             self._claims.renew(claim, until=self._clock.wall() + LEASE)
-            return carry_out(self._door, action.call_sid, action.deed, sleep=self._sleep)
+            return carry_out(self._door, action.call_sid, action.deed, told=self._told, sleep=self._sleep)
 
         return self._patiently(action, once, once_only=isinstance(action.deed, Redirect)) or _GIVEN_UP
+
+    def _told(self, sid: str) -> Leg | None:
+        try:
+            return leg_of(self._claims, sid)
+        except StoreError:
+            return None  # the request is out, and a fetch tells as well
 
     def _look(self, action: Action) -> Found | Held | None:
         def once() -> Found | Held | None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from callctl.actions import LATE, ActionEvent
 from callctl.calls import Call, CallStatus
+from callctl.events import CallEvent
 from callctl.gateway import CallQuery, RedirectRequest
 from callctl.policies import Deed, Proposal
 from callctl.store import OpenClaim
@@ -62,6 +63,9 @@ class Claims(Protocol):
 
     def claimed(self) -> set[tuple[str, str]]:
         """Return rule and leg of all claims."""
+
+    def family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a leg and its relatives, as far as they were told."""
 
     def asked_of(self, call_sid: str) -> list[ActionEvent]:
         """Return what was asked of a leg."""
@@ -117,11 +121,21 @@ class Found:
         )
 
 
-def too_late(status: str) -> Found:
-    """Return what came of an action whose leg has another status by now than the rule wanted."""
+def too_late(status: str, *, over: bool = False, code: str | None = None) -> Found:
+    """Return what came of an action whose leg has another status by now than the rule wanted.
+
+    Args:
+        status: The status it has; empty if that is not known.
+        over: Whether it has ended, where the status does not say so.
+        code: The API's code, where it refused.
+    """
     if status == CallStatus.IN_PROGRESS:
-        return Found(LATE, "it was answered meanwhile and left alone", status)
-    return Found(LATE, f"the call got there first: it is {status}", status)
+        words = "it was answered meanwhile and left alone"
+    elif status:
+        words = f"the call got there first: it is {status}"
+    else:
+        words = "the call got there first: it is over" if over else "it was answered or is over, and was left alone"
+    return Found(LATE, words, status or None, code)
 
 
 def claim_of(asked: Proposal) -> OpenClaim:
