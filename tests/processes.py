@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import pty
@@ -35,7 +36,8 @@ class Piped:
     """A running callctl with stdout and stderr on pipes."""
 
     def __init__(self, *args: str, home: Path, env: Mapping[str, str] | None = None) -> None:
-        self._talk = home / f"stderr-{args[0]}"
+        names = (f"stderr-{args[0]}{'-' * number}" for number in itertools.count())  # each has one of its own
+        self._talk = next(path for name in names if not (path := home / name).exists())
         with self._talk.open("w") as talk:
             self._process = subprocess.Popen(
                 [*CALLCTL, *args],

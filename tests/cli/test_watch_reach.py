@@ -198,6 +198,27 @@ def test_a_second_watch_follows_the_first_ones_store(callctl: Callctl, home: Pat
     assert not (home / "other.db").exists()
 
 
+@pytest.mark.parametrize("store", [None, "other.db"])
+def test_a_follower_takes_up_the_next_watch_at_the_same_port(
+    callctl: Callctl, home: Path, simulator: Simulator, store: str | None
+) -> None:
+    env = env_for(simulator)
+    with Piped(*WATCH, "--json", home=home, env=env) as first:
+        port = str(first.record()["port"])
+        args = ("watch", "--port", port, "--no-poll", "--json")
+        with Piped(*args, home=home, env=env) as follower:
+            assert follower.record()["follows"] > 0
+            first.kill()
+            gone = follower.record()
+            assert (gone["type"], "is gone" in gone["text"]) == ("trouble", True)
+            following = {**env, "CALLCTL_STORE": str(home / store)} if store else env
+            with Piped(*args, home=home, env=following) as second:
+                assert second.record()["follows"] is None
+                follower.until_said(f"which listens at 127.0.0.1:{port}")
+                sid = place(callctl, env)
+                assert follower.record()["call_sid"] == sid
+
+
 def test_a_follower_neither_serves_nor_forwards(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
     (home / "survey.xml").write_text("<Response/>")

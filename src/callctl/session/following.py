@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from callctl import presence
 from callctl.background import alongside, in_daemon_thread, unforeseen
-from callctl.errors import StoreError
+from callctl.errors import CallctlError, StoreError
 from callctl.events import CallEvent
 from callctl.session.picture import Picture
 from callctl.session.plan import Plan, Ready
@@ -34,13 +34,16 @@ class Follower:
         """Prepare; nothing is opened yet. ``record`` is that of the watch that listens."""
         self._settings, self._plan, self._record, self._now = settings, plan, record, now
         self._picture = Picture(header=self.header)
+        self._path = settings.store
         self._reader: Reader | None = None
         self._view: View | None = None
         self._last_event = 0
         self._shown = 0
         self._last_at: datetime | None = None
         self._trouble: str | None = None
+        self._search_trouble: str | None = None
         self._gone = False
+        self._alive_at = now()  # when the other watch was last there
 
     async def start_up(self) -> Ready:
         """Open the other watch's store; ``run`` reads what it has shown so far.
@@ -48,8 +51,8 @@ class Follower:
         Raises:
             StoreError: It can't be read.
         """
-        path = Path(self._record.store) if self._record.store else self._settings.store
-        self._reader = reader = Reader.open(path, world=self._settings.world)
+        self._path = Path(self._record.store) if self._record.store else self._settings.store
+        self._reader = reader = Reader.open(self._path, world=self._settings.world)
         self._last_event = self._picture.know(reader, since=self._now() - self._plan.since)
         where = urlsplit(self._record.health_url)
         return Ready(
@@ -93,18 +96,71 @@ class Follower:
         self._picture.event(event)
 
     async def _look_after(self) -> None:
-        """Tell when the other watch is gone: then nothing new can come."""
-        was_there = True
+        """Tell when the other watch is gone, for then nothing new can come; take up the next one at its port."""
         while True:
-            is_there = await in_daemon_thread(lambda: presence.is_alive(self._record))
-            if not is_there and was_there:
-                self._picture.trouble(
-                    f"the watch that listens (process {self._record.pid}) is gone; "
-                    "start `callctl watch` again to listen"
-                )
-            was_there = is_there
-            self._gone = not is_there
+            try:
+                record = await in_daemon_thread(self._listening)
+                if record is None:
+                    self._lose()
+                elif record.nonce != self._record.nonce:
+                    await self._take_up(record)
+                else:
+                    self._keep_to(record)
+                self._say_search_trouble(None)
+            except Exception as error:  # whatever it is, it is said, and looked for again
+                self._say_search_trouble(error.message if isinstance(error, CallctlError) else unforeseen(error))
             await asyncio.sleep(HEALTH_INTERVAL)
+
+    def _listening(self) -> presence.WatchRecord | None:
+        """Return the record of the watch that listens: that which was followed so far, or another at the same port."""
+        if presence.is_alive(self._record):
+            return self._record
+        return next((one for one in presence.running(self._settings) if one.port == self._record.port), None)
+
+    def _lose(self) -> None:
+        if not self._gone:
+            self._picture.trouble(
+                f"the watch that listens (process {self._record.pid}) is gone; start `callctl watch` again to listen"
+            )
+        self._gone = True
+
+    def _keep_to(self, record: presence.WatchRecord) -> None:
+        if self._gone:
+            self._picture.note(f"the watch that listens (process {record.pid}) is there again")
+        self._gone, self._alive_at = False, self._now()
+
+    async def _take_up(self, record: presence.WatchRecord) -> None:
+        """Follow another watch, in its store if that is another one.
+
+        Raises:
+            StoreError: Its store can't be read.
+        """
+        path = Path(record.store) if record.store else self._settings.store
+        if path != self._path:
+            await self._picture.is_whole.wait()  # until then the other store is being read
+            await self._read_from(path)
+        self._record, self._gone, self._alive_at = record, False, self._now()
+        self._picture.note(f"following process {record.pid} now, which listens at {urlsplit(record.health_url).netloc}")
+
+    async def _read_from(self, path: Path) -> None:
+        reader = Reader.open(path, world=self._settings.world)
+        try:
+            last = reader.last_event_id()
+            missed = await in_daemon_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))
+            self._picture.read_actions_of(reader)
+        except BaseException:
+            reader.close()
+            raise
+        former, self._reader, self._path, self._last_event = self._reader, reader, path, last
+        if former is not None:
+            former.close()
+        for event in missed:
+            self._take(event)
+
+    def _say_search_trouble(self, text: str | None) -> None:
+        if text is not None and text != self._search_trouble:
+            self._picture.trouble(f"can't look for the watch that listens: {text}")
+        self._search_trouble = text
 
     def _say_trouble(self, text: str | None) -> None:
         if text is not None and text != self._trouble:

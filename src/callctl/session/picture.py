@@ -102,6 +102,14 @@ class Picture:
         self._known = memory.replay(since=since, up_to=last)
         return last
 
+    def read_actions_of(self, memory: Memory) -> None:
+        """Tell from now on of what another store tells of actions.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        self._memory, self._last_action = memory, memory.last_action_id()
+
     def event(self, event: CallEvent) -> None:
         """Take an event for the board; it is told of with the next frame."""
         self._queue.append(event)
