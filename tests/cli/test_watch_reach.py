@@ -84,7 +84,7 @@ def test_help_groups_the_options(
         (("--serve", "survey=nowhere.xml"), "no such file"),
         (("--serve", "bad=bad.xml"), "not well-formed"),
         (("--serve", "one=good.xml", "--serve", "one=good.xml"), "names one twice"),
-        (("--since", "soon"), "--since is no duration"),
+        (("--since", "soon"), "--since is neither a duration nor a time"),
         (("--keep-days", "-1"), "--keep-days"),
     ],
 )
