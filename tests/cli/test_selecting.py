@@ -96,6 +96,7 @@ def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:
         ("CA" + "1" * 33, "it has 35 characters, a call SID has 34", "CA and 32 hexadecimal digits"),
         ("CA" + "1" * 31 + "O", "its character 34, 'O', is no hexadecimal digit", "CA and 32 hexadecimal digits"),
         ("ca" + "1" * 32, "it begins with CA in capitals, and here it does not", "CA and 32 hexadecimal digits"),
+        ("0a" * 16, f"it lacks the CA before its 32 digits: CA{'0a' * 16}", "CA and 32 hexadecimal digits"),
         ("SM" + "1" * 32, "it is the SID of a message", "CA and 32 hexadecimal digits"),
         ("AC" + "1" * 32, "it is the SID of an account", "CA and 32 hexadecimal digits"),
         (f"CA{'1' * 16} {'1' * 16}", "it has a blank in it", "CA and 32 hexadecimal digits"),
@@ -129,12 +130,34 @@ def test_a_start_of_one_live_call_will_do_and_is_spelled_out_first(still: Still,
     assert choose.one(sid[:8]) == sid
 
 
-def test_a_call_that_has_ended_can_be_read_by_its_start_but_not_changed(still: Still, choose: Chooser) -> None:
+def test_a_start_of_a_call_that_has_ended_stands_for_it_where_no_live_one_begins_so(
+    still: Still, choose: Chooser
+) -> None:
     sid = still.place(BUSY)
     still.simulator.advance(5)
     assert choose.one(sid[:10]) == sid
-    with pytest.raises(UnknownCallError, match=f"no live call begins with {sid[:10]}"):
-        choose.change(sid[:10])
+    assert choose.change(sid[:10]) == [sid]
+    assert choose.err.getvalue() == f"callctl: {sid[:10]} is {sid}, +15005550006 → {BUSY}, busy\n"
+    with pytest.raises(UnknownCallError, match="no live call begins with CA00000000"):
+        choose.change("CA00000000")
+
+
+def test_a_start_of_several_ended_calls_is_refused_and_they_are_named(home: Path) -> None:
+    twins = [call("CA" + "1" * 31 + digit, status="busy") for digit in "12"]
+    with Server(reply(200, {"calls": twins})) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        with pytest.raises(UsageError, match="several calls begin with CA11111111"):
+            Chooser(home, env).change("CA11111111")
+
+
+def test_hangup_and_redirect_of_such_a_start_come_out_as_of_the_whole_sid(still: Still) -> None:
+    sid = still.place(BUSY)
+    still.simulator.advance(5)
+    for call_ in (sid, sid[:10]):
+        hung_up = still("hangup", call_)
+        assert (hung_up.code, hung_up.out) == (0, f"{sid}\tbusy\talready-over\n")
+        redirected = still("redirect", call_, "--say", "x")
+        assert (redirected.code, f"{sid} can't be redirected: it is busy" in redirected.err) == (5, True)
 
 
 def test_a_start_of_several_live_calls_is_refused_and_they_are_named(home: Path) -> None:
@@ -166,12 +189,12 @@ def test_a_live_call_that_only_the_store_knows_counts(still: Still, choose: Choo
     assert choose.change(sid[:10]) == [sid]
 
 
-def test_a_call_that_the_store_takes_for_live_but_has_ended_is_not_changed(still: Still, choose: Chooser) -> None:
+def test_a_call_that_the_store_takes_for_live_but_has_ended_is_said_to_be_over(still: Still, choose: Chooser) -> None:
     sid = still.place(BUSY)
     still.simulator.advance(5)
     choose.tell(sid, "ringing")
-    with pytest.raises(UnknownCallError):
-        choose.change(sid[:10])
+    assert choose.change(sid[:10]) == [sid]
+    assert choose.err.getvalue().endswith(f"{BUSY}, busy\n")
 
 
 def test_the_store_is_enough_for_reading(still: Still, choose: Chooser) -> None:

@@ -56,27 +56,31 @@ def calls_to_change(runtime: Runtime, settings: Settings, gateway: Gateway, text
 
     An empty stdin is no error, since what was to list the calls may have found none; it is said.
     Whole SIDs cost no request. For a start, exactly one live call must begin with it, of those that REST lists and
-    those that the store knows; its whole SID and number are said on stderr, before anything is done.
+    those that the store knows; its whole SID and number are said on stderr, before anything is done. Where none does,
+    it is the one call that has ended: what then is asked of it comes out as with its whole SID.
 
     Raises:
-        UsageError: One can be no SID and no start of one, or several live calls begin with it.
-        UnknownCallError: No live call begins with it, or none was placed.
+        UsageError: One can be no SID and no start of one, or several calls begin with it.
+        UnknownCallError: No call begins with it, or none was placed.
     """
     words = [word for text in texts for word in (_on_stdin(runtime) if text == "-" else (text,))]
     if not words:
         runtime.say("callctl: no calls on stdin: nothing to do")
     starts = [_checked(word) for word in words if word != LAST and not is_whole(word)]
     live = _live(runtime, settings, gateway, starts) if starts else {}
-    return list(dict.fromkeys(_resolved(runtime, settings, word, live) for word in words))
+    return list(dict.fromkeys(_resolved(runtime, settings, gateway, word, live=live) for word in words))
 
 
-def _resolved(runtime: Runtime, settings: Settings, word: str, live: dict[str, dict[str, str]]) -> str:
+def _resolved(
+    runtime: Runtime, settings: Settings, gateway: Gateway, word: str, *, live: dict[str, dict[str, str]]
+) -> str:
     if word == LAST:
         return _last(runtime, settings)
     if word not in live:
         return word
-    sid = _only(live[word], word, what="live call")
-    runtime.say(f"callctl: {word} is {sid}, {live[word][sid]}")
+    found = live[word] or _ended(runtime, settings, gateway, word)
+    sid = _only(found, word, what="live call" if live[word] or not found else "call")
+    runtime.say(f"callctl: {word} is {sid}, {found[sid]}")
     return sid
 
 
@@ -135,6 +139,12 @@ def _ask_for(gateway: Gateway, sid: str, calls: dict[str, str]) -> None:
         return
     if not call.is_final:
         calls[sid] = _described(call)
+
+
+def _ended(runtime: Runtime, settings: Settings, gateway: Gateway, start: str) -> dict[str, str]:
+    """Return the calls that have ended and begin with a start, as far as the store or the newest in REST tell."""
+    known = {row.call_sid: row.status for row in _known(runtime, settings, start) if row.is_final}
+    return known or {call.sid: _described(call) for call in _listed(gateway, start) if call.is_final}
 
 
 def _listed(gateway: Lister, start: str) -> Iterator[Call]:

@@ -62,6 +62,8 @@ def why_no_call(text: str) -> str | None:
         return f"it is the SID of {_KINDS[other[1]]}"
     if text[:2] != "CA" and text[:2].upper() == "CA" and set(text[2:]) <= _HEX and len(text) == _WHOLE:
         return "it begins with CA in capitals, and here it does not"
+    if len(text) == _WHOLE - 2 and set(text) <= _HEX:
+        return f"it lacks the CA before its 32 digits: CA{text}"
     if any(char.isspace() for char in text):
         return "it has a blank in it"
     if text.startswith("CA"):
