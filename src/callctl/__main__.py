@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from contextlib import suppress
 
 _INTERRUPTED = 130
@@ -20,10 +21,11 @@ def main() -> None:
     except Exception as error:
         # A fault of callctl's own. Not sys.excepthook: Typer puts one of its own there.
         if "--debug" in sys.argv:
-            raise
-        kind = type(error).__name__
-        sys.stderr.write("callctl: error: unexpected {}: {}\n".format(kind, error))  # noqa: UP032 - for an old Python too
-        sys.stderr.write("hint: this is a fault of callctl; run it again with --debug and report what it prints\n")
+            traceback.print_exc()
+        else:
+            kind, words = type(error).__name__, " ".join(str(error).split())
+            sys.stderr.write("callctl: error: unexpected {}: {}\n".format(kind, words))  # noqa: UP032 - an old Python too
+            sys.stderr.write("hint: this is a fault of callctl; run it again with --debug and report what it prints\n")
         code = 1
     if code == _INTERRUPTED:
         _leave_at_once()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.views.foreign import json_text, printable
+from callctl.views.foreign import Gate, json_text, let_paint_through, own, plain_console, printable
 
+PAINT = re.compile("\x1b\\[[0-9;]*m")
 HOSTILE = ["\x1b[2J", "\x9b2J", "\x7f", "a\u202eb", "\u2028", "\U000e0041", "\ud800", "\r\n\t\b", "\u200b"]
 
 
@@ -30,3 +34,43 @@ def test_json_says_what_was_put_in(value: object) -> None:
 
 def test_what_steers_nothing_stays_readable() -> None:
     assert json_text({"to": "São Paulo ✓"}) == '{"to": "São Paulo ✓"}'
+
+
+def steers(text: str) -> set[str]:
+    """Return what in a text could steer a terminal, other than the ends of lines and tabs."""
+    return {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}} - {"\n", "\t"}
+
+
+@given(text=st.text() | st.lists(st.sampled_from([*HOSTILE, "\x1b[31m", "\x1b[0m", "a", "\n"])).map("".join))
+@pytest.mark.parametrize("takes_paint", [False, True])
+def test_nothing_steers_that_passed_a_gate(takes_paint: bool, text: str) -> None:
+    behind = io.StringIO()
+    gate = Gate(behind)
+    if takes_paint:
+        let_paint_through(gate)  # type: ignore[arg-type]
+    assert gate.write(text) == len(text)
+    gate.writelines([text, "\x1b]0;title\x07"])
+    told = behind.getvalue()
+    assert not steers(PAINT.sub("", told) if takes_paint else told)
+    assert told.count("\n") == 2 * text.count("\n")
+
+
+def test_a_gate_is_a_stream_like_the_one_behind_it() -> None:
+    behind = io.StringIO()
+    gate = Gate(behind)
+    print("São Paulo\t✓", "●└", file=gate, flush=True)
+    assert behind.getvalue() == "São Paulo\t✓ ●└\n"
+    assert own(gate) is own(behind) is behind  # type: ignore[arg-type]
+    assert not gate.isatty()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_console_paints_and_lets_nobody_else_do_so(text: str) -> None:
+    from rich.text import Text
+
+    behind = io.StringIO()
+    console = plain_console(Gate(behind), environ={"FORCE_COLOR": "1", "TERM": "xterm"}, width=60)  # type: ignore[arg-type]
+    console.print(Text(f"a{text}b", style="red"), f"c{text}d")
+    told = behind.getvalue()
+    assert told.startswith("\x1b[31m")
+    assert not steers(told.replace("\x1b[31m", "").replace("\x1b[0m", ""))

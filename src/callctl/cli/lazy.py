@@ -164,6 +164,9 @@ def _keep_colours_off_pipes() -> None:
     """Have Typer's help plain off a terminal, whatever FORCE_COLOR says, and where GitHub runs it."""
     from typer import rich_utils
 
+    from callctl.views.foreign import let_paint_through
+
+    let_paint_through(sys.stdout)
     if not sys.stdout.isatty():
         rich_utils.FORCE_TERMINAL = False
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from callctl.cli.runtime import Runtime
+from callctl.views.foreign import own
 
 T = TypeVar("T")
 
@@ -78,12 +79,12 @@ class Progress:
             self._runtime.say(f"callctl: {self._told(self.count)}")
             return
         self._begun = True
-        self._runtime.stderr.write(f"{_ERASE}callctl: {self._told(self.count)}")
+        own(self._runtime.stderr).write(f"{_ERASE}callctl: {self._told(self.count)}")
         self._runtime.stderr.flush()
         self._drawn = True
 
     def _erase(self) -> None:
         if self._drawn:
-            self._runtime.stderr.write(_ERASE)
+            own(self._runtime.stderr).write(_ERASE)
             self._runtime.stderr.flush()
             self._drawn = False

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from callctl.cli.streams import guarded, nowhere, widen
 from callctl.errors import ApiError, CallctlError, UsageError, why_no_text
@@ -56,10 +56,15 @@ class Runtime:
 
     @classmethod
     def of_process(cls) -> Runtime:
-        """Return the runtime of this process. Its stdout is guarded for Typer's own output as well."""
-        widen(sys.stdin, sys.stdout, sys.stderr)
-        sys.stdout = guarded(sys.stdout, name="stdout")
-        return cls(os.environ, _working_directory(), sys.stdin or nowhere(), sys.stdout, sys.stderr or nowhere())
+        """Return the runtime of this process. Its streams stand behind gates, for what others write as well."""
+        from callctl.views.foreign import Gate
+
+        if not isinstance(sys.stdout, Gate):
+            widen(sys.stdin, sys.stdout, sys.stderr)
+            sys.stdout = cast(TextIO, Gate(guarded(sys.stdout, name="stdout")))
+            sys.stderr = cast(TextIO, Gate(sys.stderr or nowhere()))
+        stdout, stderr = cast(TextIO, sys.stdout), cast(TextIO, sys.stderr)
+        return cls(os.environ, _working_directory(), sys.stdin or nowhere(), stdout, stderr)
 
     @property
     def form(self) -> Form:
