@@ -9,7 +9,7 @@ from legs import PARENT, board_of, callback, family
 from telling import START, clock_of
 
 from callctl.calls import Call
-from callctl.errors import NotFoundError
+from callctl.errors import NetworkError, NotFoundError
 from callctl.events import MISSED, POLLED
 from callctl.poller import FETCHES, Poller
 
@@ -154,3 +154,36 @@ def test_the_end_of_a_call_is_aged_by_the_clock_that_told_it() -> None:
     assert asking.left_open
     rest.calls[PARENT] = Call(PARENT, "completed", end_time=far, as_of=far + timedelta(seconds=6))
     assert [event.kind for event in asking.round(board.snapshot())] == [MISSED]
+
+
+@pytest.mark.parametrize("odd", [0, 1, 2])
+def test_one_odd_answer_keeps_no_other_end_back(odd: int) -> None:
+    legs = [f"CA{number:032d}" for number in range(3)]
+    board = board_of([callback(sid, "in-progress", second=0, sequence=0) for sid in legs])
+
+    class Odd(Rest):
+        def fetch(self, sid: str) -> Call:
+            if sid == legs[odd]:
+                raise NetworkError("answered, but not with a call")
+            return super().fetch(sid)
+
+    found = []
+    with pytest.raises(NetworkError):
+        for event in poller(Odd({sid: Call(sid, "completed") for sid in legs})).round(board.snapshot()):
+            found.append(event.call_sid)
+    assert sorted(found) == [sid for sid in legs if sid != legs[odd]]
+
+
+def test_an_api_in_trouble_is_not_asked_for_each_leg() -> None:
+    legs = [f"CA{number:032d}" for number in range(5)]
+    board = board_of([callback(sid, "in-progress", second=0, sequence=0) for sid in legs])
+    asked = []
+
+    class Down(Rest):
+        def fetch(self, sid: str) -> Call:
+            asked.append(sid)
+            raise NetworkError("nothing answers")
+
+    with pytest.raises(NetworkError):
+        list(poller(Down()).round(board.snapshot()))
+    assert len(asked) == 2

@@ -58,6 +58,12 @@ def unforeseen(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def reason(error: Exception) -> str:
+    """Return why something failed that is tried again: the message of an error of ours, else what it is."""
+    message = getattr(error, "message", None)
+    return message if isinstance(message, str) else unforeseen(error)
+
+
 async def until_it_fails(
     work: Callable[[], Coroutine[Any, Any, None]], *, what: str, trouble: Callable[[str], None]
 ) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Twilio's own form. A list holds four to a call, and the general parser takes seven times as long.
 _TWILIO_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) \+0000", re.ASCII)
 _YEARS = (1970, 3000)
+_LARGEST = 10**15
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -34,7 +39,7 @@ def _read_date(text: str) -> datetime | None:
             moment = read(text)
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
             return _plausible(moment.astimezone(UTC))
-        except (ValueError, TypeError, OverflowError, IndexError):
+        except Exception:  # noqa: S112 - the library's parser raises a dozen kinds for what is no date
             continue
     return None
 
@@ -92,22 +97,77 @@ def from_microseconds(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
+def parse_text(value: object) -> str:
+    """Read a text that may come as a number (codes, log levels); empty for anything else."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
 def parse_int(value: object) -> int | None:
-    """Read a whole number that may come as text (Twilio) or as a number (SignalWire); None for anything else."""
-    if value is None or isinstance(value, bool):
+    """Read a whole number that may come as text (Twilio) or as a number (SignalWire); None for anything else.
+
+    None as well for one of more than 15 digits: nothing that is counted here is so large, and neither SQLite nor a
+    ``timedelta`` could hold it.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     try:
-        return int(str(value).strip())
+        number = int(value)
     except ValueError:
         return None
+    return number if abs(number) < _LARGEST else None
 
 
 def parse_price(value: object) -> Decimal | None:
     """Read a price, negative where money was charged; None until Twilio has rated the call."""
-    if value is None or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:
-        price = Decimal(str(value).strip())
-    except InvalidOperation:
+        price = Decimal(value.strip() if isinstance(value, str) else str(value))
+    except (InvalidOperation, ValueError):
         return None
-    return price if price.is_finite() else None
+    # What a float holds: prices are written as JSON numbers.
+    return price if price.is_finite() and abs(price) < _LARGEST else None
+
+
+_DEEPEST = 50  # arrays and objects within one another
+
+
+def read_json(text: str) -> Any:
+    """Read JSON that somebody else wrote, whatever it holds; what JSON can't hold or UTF-8 can't carry is replaced.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply to be read.
+    """
+    try:
+        value = json.loads(text, parse_constant=lambda _name: None)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number of more digits than Python reads
+        value = json.loads(text, parse_constant=lambda _name: None, parse_int=_digits)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    # Half of a surrogate pair can come in by an escape only.
+    return writable(value) if "\\u" in text else value
+
+
+def _digits(text: str) -> int | str:
+    return int(text) if len(text) < 100 else text
+
+
+def writable(value: Any, *, depth: int = _DEEPEST) -> Any:
+    """Return a value that JSON can hold and UTF-8 can carry.
+
+    None stands for a number that is not finite and for what is nested too deeply, ``\ufffd`` for half of a surrogate
+    pair.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {writable(key): writable(item, depth=depth - 1) for key, item in value.items()} if depth else None
+    if isinstance(value, (list, tuple)):
+        return [writable(item, depth=depth - 1) for item in value] if depth else None
+    return value

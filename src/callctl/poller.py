@@ -15,7 +15,7 @@ from typing import Protocol
 from callctl.board import Leg, Snapshot
 from callctl.calls import Call
 from callctl.clock import Clock
-from callctl.errors import NotFoundError
+from callctl.errors import CallctlError, NotFoundError
 from callctl.events import CALLBACK, MISSED, POLLED, CallEvent, rank_of
 
 # A callback that is on its way tells more than a poll; only what is older than this is worth a poll's word.
@@ -64,8 +64,7 @@ class Poller:
             leg = snapshot.leg(call.sid)
             if is_news(call.status, leg) and (leg is None or self._is_settled(leg)):
                 yield self._event(call, kind=POLLED)
-        for leg in self._unlisted(snapshot, listed):
-            yield from self._end_of(leg)
+        yield from self._ends(self._unlisted(snapshot, listed))
 
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
         legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)
@@ -73,6 +72,19 @@ class Poller:
         suspects = [leg for leg in unlisted if self._is_settled(leg)]
         self.left_open = len(suspects) < len(unlisted)
         return sorted(suspects, key=lambda leg: leg.last_event_at)[:FETCHES]
+
+    def _ends(self, legs: list[Leg]) -> Iterator[CallEvent]:
+        """Yield the ends of legs; one of which REST answers oddly keeps none of the others back."""
+        failure: CallctlError | None = None
+        for leg in legs:
+            try:
+                yield from self._end_of(leg)
+            except CallctlError as error:
+                if failure is not None:
+                    break  # the API is in trouble, not one call's answer
+                failure = error
+        if failure is not None:
+            raise failure
 
     def _end_of(self, leg: Leg) -> Iterator[CallEvent]:
         try:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from callctl.addresses import is_loopback_url
 from callctl.errors import CallctlError
+from callctl.notation import read_json
 
 # How long a watch may take to say that it is there, in seconds.
 HEALTH_LIMIT = 1.0
@@ -162,7 +163,7 @@ def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
         return None
     try:
         connection.request("GET", parts.path or "/")
-        answer = json.loads(connection.getresponse().read(_LONGEST_RECORD))
+        answer = read_json(connection.getresponse().read(_LONGEST_RECORD).decode("utf-8", "replace"))
     except (OSError, HTTPException, ValueError):
         return None
     finally:
@@ -238,7 +239,7 @@ def _read(path: Path) -> WatchRecord | None:
         is_own = _has_own_owner(found) and not found.st_mode & _OTHERS_WRITE
         if not (stat.S_ISREG(found.st_mode) and is_own) or found.st_size > _LONGEST_RECORD:
             return None
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path.read_text(encoding="utf-8"))
         # A record that an older callctl left names no store.
         record = WatchRecord(
             **{name: fields[name] for name in WatchRecord.__slots__ if name != "store" or name in fields}

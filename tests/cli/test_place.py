@@ -1,9 +1,12 @@
 """``callctl place`` against the simulator."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
 import pytest
+from gateway.raw import RawServer, whole
 from running import Callctl, env_for
 
 from callctl.simulator import Simulator
@@ -110,3 +113,48 @@ def test_nothing_listening_exits_6(callctl: Callctl) -> None:
     }
     outcome = callctl("list", env=env, back_off=lambda _seconds: None)
     assert outcome.code == 6
+
+
+SID = "CA" + "1" * 32
+ENV = {
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "TWILIO_AUTH_TOKEN": "fake-token",
+    "CALLCTL_FROM": "+15005550006",
+}
+PLACE = ("place", "+12025550100", "--say", "Hello", "--status-callback", "none")
+
+
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+def test_an_odd_answer_loses_no_sid(callctl: Callctl, json_: tuple[str, ...]) -> None:
+    body = json.dumps({"sid": SID, "status": "queued", "x": float("inf"), "price": "1e999", "to": "\ud800"}).encode()
+    date = b"Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+    with RawServer(whole(201, body, {"Date": date, "Content-Type": b"application/json; charset"})) as server:
+        outcome = callctl(*PLACE, *json_, env={**ENV, "CALLCTL_API_URL": server.url})
+    assert outcome.code == 0, outcome.err
+    assert SID in outcome.out
+    if json_:
+        assert json.loads(outcome.out, parse_constant=pytest.fail)["x"] is None
+
+
+def test_an_answer_that_breaks_off_is_said_to(callctl: Callctl) -> None:
+    with RawServer(whole(201, b'{"sid": "' + SID.encode(), {"Content-Length": b"900"})) as server:
+        outcome = callctl(*PLACE, env={**ENV, "CALLCTL_API_URL": server.url})
+    assert (outcome.code, outcome.out) == (0, f"{SID}\n")
+    assert f"warning: the answer could not be read whole; the call is placed: `callctl show {SID}`" in outcome.err
+
+
+@pytest.mark.parametrize("fault", [UnicodeError("odd"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["store.sqlite.SqliteStore.remember_placed", "cli.placed.show_new_call"])
+def test_whatever_fails_afterwards_loses_no_sid(
+    callctl: Callctl, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, where: str, fault: BaseException
+) -> None:
+    def fail(*_args: object, **_more: object) -> None:
+        raise fault
+
+    streams = io.StringIO(), io.StringIO()
+    with monkeypatch.context() as patched, contextlib.suppress(UnicodeError):  # told where the process ends
+        patched.setattr(f"callctl.{where}", fail)
+        callctl(*PLACE, env=env_for(simulator), streams=streams)
+    sid = callctl("list", "-q", env=env_for(simulator)).out.strip()
+    assert len(sid) == 34
+    assert sid in streams[0].getvalue() + streams[1].getvalue()

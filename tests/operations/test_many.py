@@ -107,11 +107,23 @@ def test_wrong_credentials_end_it_after_what_was_done() -> None:
     assert asked == SIDS[:3]
 
 
-def test_a_mistake_of_ours_is_not_swallowed() -> None:
-    def work(_sid: str) -> str:
-        raise ZeroDivisionError
+def test_what_nobody_foresaw_is_told_of_its_call_and_leaves_no_other_alone() -> None:
+    def work(sid: str) -> str:
+        if sid == SIDS[1]:
+            raise ZeroDivisionError("by nothing")
+        return sid
 
-    with pytest.raises(ZeroDivisionError):
+    found = results(work)
+    assert {result.sid for result in found} == set(SIDS)
+    (failed,) = [result for result in found if isinstance(result, Failed)]
+    assert (failed.sid, failed.error.message) == (SIDS[1], "unexpected ZeroDivisionError: by nothing")
+
+
+def test_an_interrupt_is_not_swallowed() -> None:
+    def work(_sid: str) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
         results(work)
 
 

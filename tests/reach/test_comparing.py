@@ -29,6 +29,7 @@ class Rest:
     def __init__(self) -> None:
         self.asked = 0
         self.is_down = False
+        self.fault: Exception | None = None  # raised once, after the call was listed
         self.meanwhile: Callable[[], None] = lambda: None
 
     def live(self) -> Iterable[Call]:
@@ -36,7 +37,10 @@ class Rest:
         if self.is_down:
             raise NetworkError("the API can't be reached")
         self.meanwhile()
-        return [Call(SID, "ringing")]
+        yield Call(SID, "ringing")
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
 
     def fetch(self, sid: str) -> Call:
         raise AssertionError(sid)
@@ -187,3 +191,17 @@ async def test_what_nobody_foresaw_is_told_and_ends_this_alone() -> None:
     told: list[str] = []
     await until_it_fails(fails, what="comparing with REST", trouble=told.append)
     assert told == ["comparing with REST has stopped, restart the watch: ZeroDivisionError: 1/0"]
+
+
+@pytest.mark.parametrize("fault", [OverflowError("date value out of range"), NetworkError("odd")])
+async def test_an_odd_answer_ends_neither_the_comparing_nor_what_came_before_it(
+    fault: Exception, silence: Silence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.session.comparing.INTERVAL", 0.01)
+    silence.rest.fault = fault
+    async with silence.running():
+        await silence.until(lambda: silence.rest.asked > 2)
+    assert [event.call_sid for event in silence.kept][:1] == [SID]
+    (said,) = silence.said
+    assert said.startswith("can't compare with REST: ")
+    assert str(fault) in said

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from callctl.cli.placed import show_placed
+from callctl.background import reason
+from callctl.cli.placed import naming, show_placed
 from callctl.cli.runtime import Form, Runtime
 from callctl.errors import CallctlError
 
@@ -49,10 +50,11 @@ def wait_for_placed(
 
 
 def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
-    try:
-        call = gateway.fetch(call.sid)
-    except CallctlError as error:
-        runtime.say(f"callctl: shown as it was placed: {error.message}")
+    with naming(runtime, call):
+        try:
+            call = gateway.fetch(call.sid)
+        except Exception as error:
+            runtime.say(f"callctl: shown as it was placed: {reason(error)}")
     show_placed(runtime, call)
 
 

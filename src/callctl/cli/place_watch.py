@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from callctl.cli.callbacks import STATUS_PATH, find_callback, find_watch, with_retries, with_status_path
 from callctl.cli.checks import check_reachable, signing_trouble
 from callctl.cli.outcomes import say_it_may_be_placed
-from callctl.cli.placed import remember_placed
+from callctl.cli.placed import naming, remember_placed
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
 from callctl.masking import masked
@@ -79,7 +79,7 @@ async def _place_and_watch(
             say_it_may_be_placed(runtime, request.to)
             raise
         remember_placed(runtime, settings, call, request, dial_action=order.dial_action)
-        with _open_shown(runtime, settings, told, call) as shown:
+        with naming(runtime, call), _open_shown(runtime, settings, told, call) as shown:
             watch = FamilyWatch(
                 call,
                 world=settings.world,

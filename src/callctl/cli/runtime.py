@@ -189,6 +189,7 @@ class Runtime:
             sleep=self.back_off,
             random=random.random,
             on_wait=self._say_wait,
+            on_warning=lambda text: self.say_once(f"callctl: warning: {text}"),
         )
 
     def _say_wait(self, wait: Wait) -> None:

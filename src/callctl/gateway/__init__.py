@@ -19,9 +19,10 @@ from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageErr
 from callctl.gateway.pages import MAX_PAGE_SIZE, rows
 from callctl.gateway.parameters import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
 from callctl.gateway.repeats import Repeats, Wait, date_of
+from callctl.gateway.replies import Reply, sid_in
 from callctl.gateway.sending import NoReplyError, Sender
 from callctl.masking import masked
-from callctl.notation import parse_date
+from callctl.notation import parse_date, parse_text
 
 if TYPE_CHECKING:
     from callctl.gateway.account import Account
@@ -50,8 +51,7 @@ class Notification:
         """Read the JSON object of a reply. ``log`` is ``0`` for errors and ``1`` for warnings (OAS)."""
 
         def text(name: str) -> str:
-            value = resource.get(name)
-            return "" if value is None else str(value)
+            return parse_text(resource.get(name))
 
         # Sent as a form within the field; the words are under Msg.
         words = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
@@ -82,6 +82,7 @@ class Gateway:
         sleep: Callable[[float], None],
         random: Callable[[], float],
         on_wait: Callable[[Wait], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare; nothing is sent, and neither twilio nor requests is loaded.
 
@@ -91,7 +92,9 @@ class Gateway:
             sleep: Waits for some seconds.
             random: Returns a number from 0 to 1.
             on_wait: Told of each pause before a request is sent again, in the thread that waits.
+            on_warning: Told what can't be read of a reply that is used all the same.
         """
+        self._warn = on_warning or (lambda _text: None)
         self._settings = settings
         self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_wait=on_wait)
 
@@ -187,7 +190,7 @@ class Gateway:
             as_of = date_of(reply.headers)
             return reply.resource()
 
-        for row in rows(page, first, key="calls", base=self._settings.api_url):
+        for row in self._rows(page, first, key="calls"):
             call = Call.from_resource(row, as_of=as_of)
             if query.matches(call):
                 yield call
@@ -198,18 +201,30 @@ class Gateway:
     def notifications(self, sid: str) -> _Notifications:
         """Ask for the errors and warnings that Twilio noted for a call, newest first as the API has them."""
         url = self._call_url(sid, "/Notifications.json")
-        found = rows(self._get, url, key="notifications", base=self._settings.api_url)
-        return [Notification.from_resource(row) for row in found]
+        return [Notification.from_resource(row) for row in self._rows(self._get, url, key="notifications")]
+
+    def _rows(self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str) -> Iterator[Mapping[str, Any]]:
+        return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn)
 
     def _write(self, url: str, parameters: Parameters, *, feared: str, check: str) -> Call:
-        """Send what must not be sent twice; ``check`` is the hint for when nobody knows whether it was done."""
+        """Send what must not be sent twice; ``check`` is the hint for when nobody knows whether it was done.
+
+        Where a success can't be read whole, the call's SID is taken from what there is.
+        """
+        reply: Reply | None = None
         try:
-            return self._call(self._sender.submit(url, parameters, repeats=Repeats.NEVER_PROCESSED).resource())
+            reply = self._sender.submit(url, parameters, repeats=Repeats.NEVER_PROCESSED)
+            return self._call(reply.resource())
         except NetworkError as error:
-            # Without ``sent`` it is a success in words that can't be read.
-            if isinstance(error, NoReplyError) and not error.sent:
-                raise
-            raise OutcomeUnknownError(f"{error.message}; the call may have {feared}", hint=check) from error
+            # Another one is a success in words that can't be read.
+            if isinstance(error, NoReplyError):
+                if not error.sent:
+                    raise
+                reply = error.partial
+            if reply is not None and reply.succeeded and (sid := sid_in(reply.text)):
+                return Call(sid, status="")
+            unnamed = ", but its SID can't be read" if reply is not None and reply.status == 201 else ""
+            raise OutcomeUnknownError(f"{error.message}; the call may have {feared}{unnamed}", hint=check) from error
         except ApiError as error:
             if error.status >= 500:
                 error.hint = f"the call may have {feared}; {check}"

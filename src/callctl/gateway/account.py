@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from callctl.notation import parse_text
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -36,8 +38,7 @@ class Account:
         """
 
         def text(name: str) -> str:
-            value = resource.get(name)
-            return "" if value is None else str(value)
+            return parse_text(resource.get(name))
 
         if not text("sid"):
             raise ValueError("no account: it has no sid")

@@ -16,7 +16,9 @@ _MAX_STALE = 3
 _REMEMBERED = 3 * MAX_PAGE_SIZE  # rows; how far back a repeated row is recognised
 
 
-def rows(fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, base: str) -> Iterator[Mapping[str, Any]]:
+def rows(
+    fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, base: str, warn: Callable[[str], None]
+) -> Iterator[Mapping[str, Any]]:
     """Yield a list's rows page by page, each once.
 
     A row repeats at the head of a page because new calls have pushed it there from the page before. Hence only the
@@ -27,6 +29,7 @@ def rows(fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, bas
         first: The first page's URL.
         key: The envelope's name for the rows.
         base: The API address, with its path.
+        warn: Takes a warning that the list may go on, where the next page's address can't be read.
 
     Raises:
         NetworkError: The list never ends, or a page is none.
@@ -50,7 +53,7 @@ def rows(fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, bas
             known.add(sid)
             new += 1
             yield row
-        url = _next(page, current=url, base=base)
+        url = _next(page, current=url, base=base, warn=warn)
         stale = 0 if new else stale + 1
         if url is not None and (circle.closes(url) or stale >= _MAX_STALE):
             raise NetworkError(
@@ -85,11 +88,15 @@ def _rows_of(page: Mapping[str, Any], *, key: str) -> Iterator[Mapping[str, Any]
     return (row for row in found if isinstance(row, dict))
 
 
-def _next(page: Mapping[str, Any], *, current: str, base: str) -> str | None:
+def _next(page: Mapping[str, Any], *, current: str, base: str, warn: Callable[[str], None]) -> str | None:
     uri = page.get("next_page_uri")
     if not isinstance(uri, str) or not uri:
         return None
-    return on_base(uri, current=current, base=base)
+    try:
+        return on_base(uri, current=current, base=base)
+    except ValueError:
+        warn("the list may be incomplete: the address of its next page can't be read")
+        return None
 
 
 def on_base(uri: str, *, current: str, base: str) -> str:
@@ -97,6 +104,9 @@ def on_base(uri: str, *, current: str, base: str) -> str:
 
     Twilio's are paths from the host; where the API address has a path of its own, compatible services repeat it or
     leave it out. A host is disregarded: behind a proxy it is the inner one, and the token must not go elsewhere.
+
+    Raises:
+        ValueError: It is no address.
     """
     parts = urlsplit(urljoin(current, uri))
     root = urlsplit(base)

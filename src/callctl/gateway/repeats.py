@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum
+
+from callctl.notation import parse_date
 
 TRIES = 5
 FIRST_WAIT = 0.1  # seconds, doubled each time (sheet section 9, Back-off)
@@ -53,18 +54,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal() and len(text) < 10:
         return float(text)
-    until, now = _date(text), date_of(headers)
+    until, now = parse_date(text), date_of(headers)
     return (until - now).total_seconds() if until and now else None
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
     """Return what a reply's headers say that the time is, in whole seconds (RFC 9110, 6.6.1); None if they don't."""
-    return _date(headers.get("Date", ""))
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    return moment if moment.tzinfo else None
+    return parse_date(headers.get("Date", ""))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from callctl.calls import is_call_sid
 from callctl.errors import (
     ApiError,
     AuthenticationError,
@@ -19,10 +19,13 @@ from callctl.errors import (
 )
 from callctl.gateway import hints
 from callctl.gateway.repeats import date_of
+from callctl.notation import read_json
 
 _DOCUMENTATION = "https://www.twilio.com/docs/errors/"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ANSI = re.compile("(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]")
+_NAMED_SID = re.compile(r'"sid"\s*:\s*"(?!AC)([^"\\]{1,100})"')
+_TWILIO_SID = re.compile(r"(?<![0-9A-Za-z])CA[0-9a-fA-F]{32}(?![0-9A-Za-z])")
 _MAX_TEXT = 400  # characters of the server's own words
 # Not accepted, or accepted but not allowed to do this (sheet section 3, Errors). So are 401 and 403 without a code.
 _CREDENTIAL_CODES = frozenset({"20003", "20008", "20403", "70051"})
@@ -48,16 +51,33 @@ class Reply:
         Raises:
             NetworkError: It is something else, so something else than the API answered.
         """
-        try:
-            value = json.loads(self.text)
-        except (ValueError, RecursionError):
-            value = None
+        value = _json_of(self.text)
         if isinstance(value, dict):
             return value
         raise NetworkError(
             f"{self.host} answered HTTP {self.status}, but not as the API does ({_shape(self.text)})",
             hint=hints.ADDRESS,
         )
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return read_json(text)
+    except ValueError:
+        return None
+
+
+def sid_in(text: str) -> str | None:
+    """Return the SID of the call that the reply to a request is about, where the reply can't be read as a resource.
+
+    That is the first ``sid`` which can be one of a call; else the only SID of Twilio's form in the text, for instance
+    in the call's address.
+    """
+    named: str | None = next((sid for sid in _NAMED_SID.findall(text) if is_call_sid(sid)), None)
+    if named is not None:
+        return named
+    others: set[str] = set(_TWILIO_SID.findall(text))
+    return others.pop() if len(others) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +129,7 @@ def _kind(status: int, code: str | None) -> type[ApiError]:
 
 def _refusal(reply: Reply) -> Refusal:
     """Read the 2010 API's body, RFC 9457's, or a compatible service's; nothing of HTML but the status."""
-    try:
-        body = json.loads(reply.text)
-    except (ValueError, RecursionError):
-        body = None
+    body = _json_of(reply.text)
     if not isinstance(body, dict):
         return Refusal(None, None, None)
     code = _word(body.get("code"))

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class NoReplyError(NetworkError):
-    """No whole reply came. ``sent`` tells whether the server may have seen the request, and acted on it."""
+    """No whole reply came.
 
-    def __init__(self, message: str, *, sent: bool, hint: str) -> None:
+    ``sent`` tells whether the server may have seen the request, and acted on it; ``partial`` is what came of its reply.
+    """
+
+    def __init__(self, message: str, *, sent: bool, hint: str, partial: Reply | None = None) -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
+        self.partial = partial
 
 
 class Sender:
@@ -86,9 +90,11 @@ class Sender:
 
     def _unanswered(self, error: Exception, *, url: str, repeats: Repeats) -> tuple[NoReplyError, bool]:
         from callctl.gateway.faults import fault_of
+        from callctl.gateway.transport import partial_reply
 
         fault = fault_of(error, url=url, timeout=self._timeout)
-        failure = NoReplyError(fault.sentence, sent=fault.sent, hint=fault.hint)
+        partial = partial_reply(error, url=url)
+        failure = NoReplyError(fault.sentence, sent=fault.sent, hint=fault.hint, partial=partial)
         # The library's own text is not chained: it can hold the proxy's address with its password.
         return failure, fault.passing and (repeats is Repeats.ALWAYS or not fault.sent)
 

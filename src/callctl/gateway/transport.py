@@ -7,13 +7,19 @@ nothing does not pay for them.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Mapping, Sequence
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests import ReadTimeout, Request
+import requests
+from requests import ConnectTimeout, ReadTimeout
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 
 # The SDK's base client signs requests in, names itself and encodes; nothing of it knows the resources. The full
 # client's Calls resource would load a hundred modules more, and parse replies into objects that lose the time zone of
@@ -21,8 +27,10 @@ from requests.adapters import HTTPAdapter
 from twilio.base.client_base import ClientBase
 from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
+from urllib3.exceptions import DecodeError, ReadTimeoutError
 
 from callctl import __version__
+from callctl.background import beside
 from callctl.errors import SettingsError
 from callctl.gateway.faults import FAULTS
 from callctl.gateway.replies import Reply
@@ -34,17 +42,137 @@ _CHUNK = 64 * 1024
 _POOL_SIZE = 64
 
 
+class Exchange:
+    """One request and its reply, which ends as a whole when its time is over.
+
+    It runs in a thread of its own. Whoever waits for it can abandon it: then nothing more is sent, and what is read
+    ends. It says whether anything of the request may have been sent, and what has come of the reply.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._socket: Any = None
+        self._abandoned = False
+        self.sent = False
+        self.reply: Any = None
+        self.pieces: list[bytes] = []
+
+    def connects(self, connection: Any) -> None:
+        """Take notice of the connection that is about to be made; raise ConnectTimeout if nobody waits any more."""
+        with self._lock:
+            self._go_on()
+            self._connection = connection
+
+    def sends(self, connection: Any) -> None:
+        """Take notice that the request is about to be sent; raise ConnectTimeout if nobody waits any more."""
+        with self._lock:
+            self._go_on()
+            self._socket = connection.sock
+            self.sent = True
+
+    def _go_on(self) -> None:
+        if self._abandoned:
+            raise ConnectTimeout("the time was over before the request was sent")
+
+    def abandon(self) -> None:
+        """Let nothing more be sent, and end what is being read."""
+        with self._lock:
+            self._abandoned = True
+            # While it is made, a proxy's answer alone can take for ever: each other step has a limit of its own.
+            is_tunneling = getattr(self._connection, "_tunnel_host", None) is not None
+            used = self._socket or (self._connection.sock if is_tunneling else None)
+        # Of TLS within TLS the outer one. Not by the method of a TLS socket: the other thread is within it.
+        used = getattr(used, "socket", used)
+        if isinstance(used, socket.socket):
+            with suppress(OSError):
+                socket.socket.shutdown(used, socket.SHUT_RDWR)
+
+
+_running = threading.local()  # .exchange: the one that runs in this thread
+
+
+class _Tracked:
+    """A connection that tells the running exchange what it does."""
+
+    sock: Any
+    _is_connecting = False
+
+    def connect(self) -> None:
+        _running.exchange.connects(self)
+        self._is_connecting = True
+        try:
+            super().connect()  # type: ignore[misc] # that of the class it is mixed with
+        finally:
+            self._is_connecting = False
+
+    def _tunnel(self) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        _running.exchange.connects(self)  # an answer that was broken off here reads like one that ended
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        if not self._is_connecting:  # else it is a word to a proxy
+            _running.exchange.sends(self)
+        super().send(data)  # type: ignore[misc]
+
+
+def _track(manager: Any) -> None:
+    """Have a pool manager make connections that tell what they do."""
+    manager.pool_classes_by_scheme = {
+        scheme: type(
+            f"Tracked{pool.__name__}",
+            (pool,),
+            {"ConnectionCls": type("TrackedConnection", (_Tracked, pool.ConnectionCls), {})},
+        )
+        for scheme, pool in manager.pool_classes_by_scheme.items()
+    }
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with connections that tell what they do, and without its reading of headers.
+
+    It would read the charset, cookies and the target of a redirection, none of which is used here, and fail on what
+    can't be read.
+    """
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _track(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if is_new:
+            _track(manager)
+        return manager
+
+    def build_response(self, req: Any, resp: Any) -> Any:
+        reply = requests.Response()
+        reply.request, reply.url, reply.raw = req, req.url, resp
+        reply.status_code = resp.status
+        reply.headers = CaseInsensitiveDict(resp.headers)
+        return reply
+
+
+class BrokenReplyError(requests.RequestException):
+    """A reply whose head came, but not its whole body: ``partial`` is what came of it. The cause is chained."""
+
+    def __init__(self, partial: Response) -> None:
+        super().__init__("the reply broke off")
+        self.partial = partial
+
+
 class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the library is untyped
-    """The SDK's HTTP client with a time limit on whole replies, one pool, and the environment's certificates."""
+    """The SDK's HTTP client with a time limit on whole exchanges, one pool, and the environment's certificates."""
 
     def __init__(self, *, timeout: float, loopback: bool, encrypted: bool) -> None:
         super().__init__(timeout=timeout)
         self.session.verify = _certificates(os.environ) if encrypted else True
         # A proxy can't reach our loopback; and no .netrc has anything to say there.
         self.session.trust_env = not loopback
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
-        self.session.mount("https://", adapter)
-        self.session.mount("http://", adapter)
+        self._adapter = _Adapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
 
     def request(
         self,
@@ -57,38 +185,125 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
         timeout: float | None = None,  # noqa: ARG002 - the SDK's signature; the limit is the client's
         allow_redirects: bool = False,  # noqa: ARG002 - likewise: the token goes to no other host
     ) -> Response:
-        """Send one request and read its reply, both within the time limit.
+        """Send one request and read its reply, all of it within the time limit.
 
-        ``requests`` limits the wait for each piece alone, so that a server that sends a byte now and then would hold
-        a command for ever; hence the reply is read here, piece by piece.
+        ``requests`` limits the wait for each piece alone, so that a server that sends a byte now and then, or a name
+        with several addresses, would hold a command for ever. Hence all of it runs in another thread.
 
         Raises:
-            requests.RequestException: No reply came, or it broke off.
-            urllib3.exceptions.HTTPError: It broke off while it was read.
+            requests.RequestException: No reply came. BrokenReplyError if its head did.
+            urllib3.exceptions.HTTPError: Likewise.
         """
+        headers = {**(headers or {}), "Accept-Encoding": "gzip, deflate"}
         question = {"method": method.upper(), "url": url, "params": params, "headers": headers}
         self.log_request(question)
-        deadline = time.monotonic() + self.timeout
-        prepared = self.session.prepare_request(Request(**question, data=data, auth=auth))
-        environment = self.session.merge_environment_settings(prepared.url, {}, True, None, None)
-        with self.session.send(prepared, allow_redirects=False, timeout=self.timeout, **environment) as reply:
-            body = _read(reply.raw, deadline=deadline)
-        self.log_response(reply.status_code, reply)
-        # JSON is UTF-8 whatever the header says; without a header the library would guess, and take long over it.
-        return Response(reply.status_code, body.decode("utf-8", "replace"), reply.headers)
+        exchange = Exchange()
+        request = requests.Request(**question, data=data, auth=auth)
+        response = self._in_time(exchange, lambda: self._exchange(exchange, request))
+        self.log_response(response.status_code, response)
+        return response
+
+    def _in_time(self, exchange: Exchange, work: Callable[[], Response]) -> Response:
+        future = beside(work)
+        try:
+            is_late = not wait([future], timeout=self.timeout).done
+        except BaseException:  # Ctrl-C
+            exchange.abandon()
+            raise
+        try:
+            if is_late:
+                exchange.abandon()
+                raise ReadTimeout("the reply did not end")
+            return future.result()
+        except (ReadTimeout, ReadTimeoutError) as error:
+            if not exchange.sent:  # in a proxy's answer, or the TLS handshake
+                raise ConnectTimeout(error) from error
+            raise _broken(exchange, error) from error
+        except FAULTS as error:
+            raise _broken(exchange, error) from error
+
+    def _exchange(self, exchange: Exchange, request: requests.Request) -> Response:
+        _running.exchange = exchange
+        prepared = self.session.prepare_request(request)
+        environment = self.session.merge_environment_settings(prepared.url or "", {}, True, None, None)
+        # Not the session's own send: it reads cookies and the target of a redirection, and fails on odd ones.
+        with self._adapter.send(prepared, timeout=self.timeout, **environment) as reply:
+            if reply.status_code < 200:  # an interim reply, of which http.client skips 100 alone
+                raise requests.ConnectionError("the reply broke off")
+            exchange.reply = reply
+            _read(reply.raw, exchange.pieces)
+        body = decompressed(b"".join(exchange.pieces), reply.headers)
+        return _response(exchange, body)
 
 
-def _read(raw: Any, *, deadline: float) -> bytes:
-    pieces: list[bytes] = []
+def _broken(exchange: Exchange, error: Exception) -> Exception:
+    """Return what a fault is: a broken reply, if its head has come."""
+    if exchange.reply is None:
+        return error
+    return BrokenReplyError(_response(exchange, salvaged(b"".join(exchange.pieces), exchange.reply.headers)))
+
+
+def _response(exchange: Exchange, body: bytes) -> Response:
+    # JSON is UTF-8 whatever the header says; without a header the library would guess, and take long over it.
+    return Response(exchange.reply.status_code, body.decode("utf-8", "replace"), exchange.reply.headers)
+
+
+def _read(raw: Any, pieces: list[bytes]) -> None:
     size = 0
-    # What the socket has, not a full chunk: only so is the clock looked at between two pieces.
+    # What the socket has, not a full chunk: so is there what came, when the rest does not.
     read = getattr(raw, "read1", raw.read)
-    while piece := read(_CHUNK, decode_content=True):
+    while piece := read(_CHUNK, decode_content=False):
         pieces.append(piece)
         size += len(piece)
-        if time.monotonic() > deadline or size > MAX_BODY:
+        if size > MAX_BODY:
             raise ReadTimeout("the reply did not end")
-    return b"".join(pieces)
+
+
+def decompressed(raw: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return a body as it was before it was compressed: it may be, and a few bytes may stand for gigabytes.
+
+    Raises:
+        DecodeError: It can't be decompressed, or is too large.
+    """
+    if not _is_compressed(raw, headers):
+        return raw
+    body, is_whole = _inflated(raw, step=_CHUNK)
+    if not is_whole:
+        raise DecodeError("the reply can't be decompressed")
+    return body
+
+
+def salvaged(raw: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return as much of a broken body as can be read."""
+    return _inflated(raw[:_CHUNK], step=1)[0] if _is_compressed(raw, headers) else raw
+
+
+def _is_compressed(raw: bytes, headers: Mapping[str, str]) -> bool:
+    # What begins like JSON is not compressed, whatever its header says.
+    is_said = headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+    return is_said and raw[:1] not in (b"", b"{", b"[", b" ", b"\r", b"\n")
+
+
+def _inflated(raw: bytes, *, step: int) -> tuple[bytes, bool]:
+    """Return what can be decompressed, some bytes at a time, and whether that is all of it.
+
+    ``deflate`` means the form of zlib (RFC 9110, 8.4.1.2), and to some servers the bare one.
+    """
+    body, is_whole = _inflated_as(raw, zlib.MAX_WBITS | 32, step=step)  # gzip or zlib
+    return (body, is_whole) if body else _inflated_as(raw, -zlib.MAX_WBITS, step=step)
+
+
+def _inflated_as(raw: bytes, form: int, *, step: int) -> tuple[bytes, bool]:
+    inflate = zlib.decompressobj(form)
+    body = bytearray()
+    try:
+        for start in range(0, len(raw), step):
+            body += inflate.decompress(raw[start : start + step], MAX_BODY + 1 - len(body))
+            if len(body) > MAX_BODY:
+                return bytes(body), False
+    except zlib.error:
+        return bytes(body), False
+    return bytes(body), inflate.eof
 
 
 def _certificates(environ: Mapping[str, str]) -> str | bool:
@@ -133,6 +348,11 @@ class Client:
     def post(self, url: str, form: Sequence[tuple[str, str]]) -> Reply:
         """Send a form; a name may stand in it several times."""
         return _reply(self._sdk.request("POST", url, data=list(form)), url=url)
+
+
+def partial_reply(error: Exception, *, url: str) -> Reply | None:
+    """Return what came of the reply to a request that ended with this error; None if not even its head did."""
+    return _reply(error.partial, url=url) if isinstance(error, BrokenReplyError) else None
 
 
 def _reply(response: Response, *, url: str) -> Reply:

@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Protocol
 
 from callctl.actions import ActionEvent
-from callctl.background import in_daemon_thread
+from callctl.background import in_daemon_thread, reason
 from callctl.board import Board, Change, Snapshot
 from callctl.calls import Call
-from callctl.errors import CallctlError, NotFoundError, StoreError
+from callctl.errors import NotFoundError, StoreError
 from callctl.events import CALLBACK, CallEvent
 from callctl.gateway import CallQuery
 
@@ -163,10 +163,10 @@ class FamilyWatch:
         """Return the call and its child legs as REST shows them; none if it could not be asked."""
         try:
             calls = await in_daemon_thread(self._round)
-        except CallctlError as error:
-            if error.message not in told:
-                told.add(error.message)
-                self._shown.trouble(f"can't ask REST: {error.message}")
+        except Exception as error:
+            if (why := reason(error)) not in told:
+                told.add(why)
+                self._shown.trouble(f"can't ask REST: {why}")
             return []
         told.clear()
         return calls

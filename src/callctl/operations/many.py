@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from callctl.background import unforeseen
 from callctl.errors import AuthenticationError, CallctlError, RateLimitedError
 
 T = TypeVar("T")
+
+_FAULT = "this is a fault of callctl; `callctl show` tells what the call is doing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ class _Line(Generic[T]):
                     self._results.put(error)
                 else:
                     self._results.put(Failed(sid, error))
+            except Exception as error:  # one odd answer must not leave the other calls alone
+                self._results.put(Failed(sid, CallctlError(f"unexpected {unforeseen(error)}", hint=_FAULT)))
             except BaseException as error:  # raised again where the results are read
                 self._results.put(error)
                 return

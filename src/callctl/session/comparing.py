@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Protocol
 
-from callctl.background import in_daemon_thread
+from callctl.background import in_daemon_thread, reason
 from callctl.board import Snapshot
 from callctl.clock import Clock
-from callctl.errors import CallctlError
 from callctl.events import CallEvent
 from callctl.poller import Poller, is_news
 
@@ -54,23 +53,36 @@ class Comparing:
         self._keep, self._trouble, self._clock = keep, trouble, clock
 
     async def run(self) -> None:
-        """Compare until cancelled. An API that fails is told of once."""
+        """Compare until cancelled. What fails is told of once, and tried again with the next round."""
         told: set[str] = set()
         while True:
-            try:
-                for event in await in_daemon_thread(self._round()):
-                    if self._is_news(event):
-                        await self._keep(event)
+            failure = await self._compare()
+            if failure is None:
                 told.clear()
-            except CallctlError as error:
-                if error.message not in told:
-                    told.add(error.message)
-                    self._trouble(f"can't compare with REST: {error.message}")
+            elif (why := reason(failure)) not in told:
+                told.add(why)
+                self._trouble(f"can't compare with REST: {why}")
             await self._pause(SOON if self._poller.left_open else INTERVAL)
 
-    def _round(self) -> Callable[[], list[CallEvent]]:
+    async def _compare(self) -> Exception | None:
+        """Do one round; return why it broke off. What was found before that counts."""
         snapshot = self._snapshot()
-        return lambda: list(self._poller.round(snapshot))
+        try:
+            found, failure = await in_daemon_thread(lambda: self._round(snapshot))
+            for event in found:
+                if self._is_news(event):
+                    await self._keep(event)
+        except Exception as error:
+            return error
+        return failure
+
+    def _round(self, snapshot: Snapshot) -> tuple[list[CallEvent], Exception | None]:
+        found: list[CallEvent] = []
+        try:
+            found.extend(self._poller.round(snapshot))
+        except Exception as error:
+            return found, error
+        return found, None
 
     def _is_news(self, event: CallEvent) -> bool:
         sid = event.call_sid

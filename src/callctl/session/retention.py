@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from callctl.background import in_daemon_thread
+from callctl.background import in_daemon_thread, reason
 from callctl.board import Board
 from callctl.clock import Clock, pause
-from callctl.errors import StoreError
 
 # Seconds between two looks for what is too old, and between two steps, so that callbacks are committed in between.
 INTERVAL = 600.0
@@ -54,9 +53,9 @@ class Retention:
             try:
                 await self.trim()
                 told = False
-            except StoreError as error:
+            except Exception as error:
                 if not told:
-                    self._trouble(f"can't delete what is older than {self._days} days: {error.message}")
+                    self._trouble(f"can't delete what is older than {self._days} days: {reason(error)}")
                 told = True
             await pause(INTERVAL)
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from callctl import silence
-from callctl.background import in_daemon_thread
+from callctl.background import in_daemon_thread, reason
 from callctl.board import Snapshot
 from callctl.calls import Call
 from callctl.clock import Clock
@@ -107,6 +107,9 @@ class SilentCalls:
         except CallctlError as error:  # the poller tells of an API that can't be asked, the listener of the store
             if isinstance(error, NotFoundError):
                 self._done.add(sid)
+        except Exception as error:
+            self._done.add(sid)
+            self._trouble(f"{sid}: can't find out why no status callback comes: {reason(error)}")
         if self._looks[sid] >= MOST_LOOKS:
             self._done.add(sid)
 

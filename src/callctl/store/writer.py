@@ -136,7 +136,8 @@ class GroupWriter:
                 for entry in entries:
                     self._settle([entry])
                 return
-            outcomes = [StoreError(f"can't write to the event store {self._path}: {unforeseen(error)}")]
+            what = f"can't write to the event store {self._path}: {unforeseen(error)}"
+            outcomes = [StoreError(what, hint="`callctl doctor` looks at the store")]
         _tell([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
 
     def _commit(self, rows: Sequence[Row]) -> list[bool]:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
+from callctl.notation import writable
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _BREAKS = re.compile("([\n\t])")
 _PAINT = re.compile("(\x1b\\[[0-9;]*m)")  # what chooses colours and the like (SGR)
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def printable(text: str) -> str:
@@ -32,8 +34,14 @@ def printable(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Return a value as JSON on one line, with the same characters escaped: it may be read on a terminal, too."""
-    text = _encode(value)
+    """Return a value as JSON on one line, with the same characters escaped: it may be read on a terminal, too.
+
+    What JSON can't hold is null: a number that is not finite, and what is nested too deeply.
+    """
+    try:
+        text = _encode(value)
+    except (ValueError, RecursionError):
+        text = _encode(writable(value))
     if text.isascii() and "\x7f" not in text:  # of the others, JSON escapes the ASCII ones itself
         return text
     return "".join(_escaped(char) if unicodedata.category(char) in _UNSAFE else char for char in text)

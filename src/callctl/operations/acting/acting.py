@@ -14,10 +14,10 @@ from functools import partial
 from typing import Protocol
 
 from callctl.actions import ActionEvent
-from callctl.background import unforeseen
+from callctl.background import reason
 from callctl.board import Change, Snapshot
 from callctl.clock import Clock
-from callctl.errors import CallctlError, StoreError
+from callctl.errors import StoreError
 from callctl.operations.acting.again import Again
 from callctl.operations.acting.needs import LEASE, Claims, Held
 from callctl.policies import Action, Brake, Declined, Engine, Turn
@@ -221,11 +221,8 @@ class Acting:
         def run() -> None:
             try:
                 event = work()
-            except CallctlError as error:
-                self._news.append(f"a rule could not act: {error.message}")
-                return
             except Exception as error:
-                self._news.append(f"a rule could not act: {unforeseen(error)}")
+                self._news.append(f"a rule could not act: {reason(error)}")
                 return
             if event is not None:
                 self._news.append(event)
@@ -236,8 +233,7 @@ class Acting:
         try:
             claims = self._claims.left_open(is_over=self._is_over)
         except Exception as error:
-            why = error.message if isinstance(error, StoreError) else unforeseen(error)
-            self._news.append(f"can't look for what a crash left: {why}")
+            self._news.append(f"can't look for what a crash left: {reason(error)}")
             return
         for claim in claims:
             self._do_and_tell(partial(self._recover_one, claim))
