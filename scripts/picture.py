@@ -64,7 +64,9 @@ class Watched:
     def __init__(self, stage: Stage, console: Console) -> None:
         self._stage = stage
         settings = load(stage.environ, cwd=stage.home)
-        self._session = Session(settings, Plan("127.0.0.1", 0), clock=Clock(wall=stage.now))
+        self._session = Session(
+            settings, Plan("127.0.0.1", 0), clock=Clock(wall=stage.now, elapsed=lambda: stage.now().timestamp())
+        )
         self._view = PictureView(console, idle=(), now=stage.now)
 
     async def play(self) -> None:

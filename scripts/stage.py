@@ -120,7 +120,7 @@ class Stage:
             raise ValueError(f"nobody here can type this: {command}")
 
     def _runtime(self, stdin: io.StringIO, out: io.StringIO, err: io.StringIO) -> Runtime:
-        return Runtime(self.environ, self.home, stdin, out, err, now=self.now)
+        return Runtime(self.environ, self.home, stdin, out, err, now=self.now, elapsed=lambda: self.now().timestamp())
 
     @contextmanager
     def _happening(self, out: io.StringIO) -> Iterator[None]:

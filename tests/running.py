@@ -91,7 +91,12 @@ def run(
     out, err = streams or ((Terminal if terminal else io.StringIO)(), io.StringIO())
     environ = {"HOME": str(home), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
     typed = stdin if isinstance(stdin, io.StringIO) else (Terminal if keyboard else io.StringIO)(stdin)
-    code = main(args, runtime=Runtime(environ, cwd or home, typed, out, err, back_off=back_off, now=now))
+    code = main(
+        args,
+        runtime=Runtime(
+            environ, cwd or home, typed, out, err, back_off=back_off, now=now, elapsed=lambda: now().timestamp()
+        ),
+    )
     return Outcome(code, out.getvalue(), err.getvalue())
 
 

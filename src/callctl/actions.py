@@ -23,9 +23,10 @@ REHEARSED: Final = "dry-run"
 class ActionEvent:
     """One change that was asked of one leg.
 
-    ``action`` is redirect, hangup, cancel or limit; ``request`` the form that was sent; ``outcome`` what came of it,
-    as a sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the rule
-    that asked; None stands for a command. ``about`` is the leg that the rule looked at, if not the one that was
+    ``at`` is when it was asked, just before the request went out: callbacks of what came of it may arrive before its
+    answer. ``action`` is redirect, hangup, cancel or limit; ``request`` the form that was sent; ``outcome`` what came
+    of it, as a sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the
+    rule that asked; None stands for a command. ``about`` is the leg that the rule looked at, if not the one that was
     changed, ``result`` one of the words above, and ``code`` the API's code where it refused.
     """
 

@@ -6,7 +6,6 @@ it: a clock that is set forward by an hour makes no call an hour old.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import deque
@@ -103,6 +102,8 @@ async def pause(seconds: float, *, tick: float = 1.0, elapsed: Callable[[], floa
 
     ``tick`` is how many seconds may go by between two looks.
     """
+    import asyncio
+
     end = elapsed() + seconds
     while (left := end - elapsed()) > 0:  # noqa: ASYNC110 # no timer of the loop goes on in suspension
         await asyncio.sleep(min(tick, left))

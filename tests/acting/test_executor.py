@@ -352,3 +352,21 @@ def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: SqliteClaims) -> Non
     assert door.sent == []
     assert claims.claimed() == set()
     assert claims.asked_of(sid(1)) == []
+
+
+def test_an_action_is_dated_before_its_request_for_callbacks_may_be_quicker_than_the_answer(
+    claims: SqliteClaims,
+) -> None:
+    now = moment(0)
+
+    class Slow(Script):
+        def _answer(self, what: str, sid: str) -> Call:
+            nonlocal now
+            now = moment(2.5)
+            return super()._answer(what, sid)
+
+    clock = clock_of(lambda: now)
+    working = Executor(Slow(), claims, clock=clock, sleep=lambda _: None, applies=lambda _: True, trouble=print)
+    event = working.perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert event.at == moment(0)

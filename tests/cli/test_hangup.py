@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
@@ -14,6 +15,7 @@ from gateway.scripted import Server, call, reply
 from processes import environment
 from running import Callctl, env_for
 
+from callctl.gateway import Gateway
 from callctl.simulator import Simulator
 
 COLOURS = {"NO_COLOR": "1"}
@@ -420,3 +422,35 @@ def test_what_makes_no_sense_exits_2_and_sends_nothing(world: World, args: list[
     assert outcome.code == 2
     assert message in outcome.err
     assert world.simulator.requests == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "method"),
+    [
+        (["hangup"], "hangup"),
+        (["hangup", "--only-ringing"], "cancel"),
+        (["redirect", "--say", "x"], "redirect"),
+        (["hangup", "--all", "--yes", "--max", "9"], "hangup"),
+    ],
+    ids=" ".join,
+)
+def test_what_was_asked_is_dated_before_its_request(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: list[str], method: str
+) -> None:
+    """Its callbacks may arrive before the answer, and are not to stand before it."""
+    name, *options = command
+    sid = world.place(NEVER if method == "cancel" else ANSWERS, after=5)
+    world.tell(sid, "ringing", at=datetime.now(UTC))
+    sent: list[datetime] = []
+    send = getattr(Gateway, method)
+
+    def noting(*args: Any) -> Any:
+        sent.append(datetime.now(UTC))
+        return send(*args)
+
+    monkeypatch.setattr(Gateway, method, noting)
+    assert world.callctl(name, *([] if "--all" in options else [sid]), *options).code == 0
+    timeline = json.loads(world.callctl("show", sid, "--json").out)["timeline"]
+    (asked,) = [item for item in timeline if item["type"] == "action"]
+    assert len(sent) == 1
+    assert datetime.fromisoformat(asked["at"]) <= sent[0]

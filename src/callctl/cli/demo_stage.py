@@ -17,7 +17,6 @@ from callctl.cli.rules_options import Asked, at_work
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.signals import stop_on_signals
 from callctl.cli.simulator_settings import settings_to_use, write_settings
-from callctl.clock import Clock
 from callctl.session import Plan, Session, View
 from callctl.settings import NamedUrl, Settings
 from callctl.simulator import Simulator
@@ -44,7 +43,7 @@ async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
     """Play the demo and tell whether it came to its end. Simulator and listener are on free loopback ports."""
     async with Simulator(port=0) as simulator, serving() as survey:
         settings = _settings(simulator, folder, survey_url=survey.url)
-        clock = Clock(wall=runtime.now)
+        clock = runtime.clock()
         with at_work(runtime, settings, rules(settings), asked=Asked(), clock=clock) as acting:
             session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), clock=clock, rules=acting)
             survey.note = session.note

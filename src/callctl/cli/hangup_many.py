@@ -167,7 +167,7 @@ class Many:
         self._outcomes.update((one.sid, one) for one in told)
         for one in news:
             self._teller.tell(one)
-        asked = [one.to_event(self._runtime.now()) for one in news if asked_for(one)]
+        asked = [one.to_event(self._memory.asked_at(one.sid)) for one in news if asked_for(one)]
         if asked:
             self._memory.note(asked)
 

@@ -38,6 +38,7 @@ class Memory:
         self._writing = threading.Lock()  # of the store, and of what is noted there before its time
         self._noted: set[str] = set()
         self._intended: set[str] = set()
+        self._asked: dict[str, datetime] = {}
 
     def __enter__(self) -> Self:
         self._reader = open_store(self._runtime, self._settings)
@@ -92,6 +93,14 @@ class Memory:
         with self._writing, suppress(StoreError):  # told of with what is noted afterwards
             self._intended.update(sids)
             self._opened_store().intend(self._intended, until=self.now() + _LONGEST)
+
+    def asking(self, sid: str) -> None:
+        """Keep that a change is asked of a call now. May be called in several threads."""
+        self._asked[sid] = self.now()
+
+    def asked_at(self, sid: str) -> datetime:
+        """Return when a change was last asked of a call."""
+        return self._asked.get(sid) or self.now()
 
     def _give_up(self) -> None:
         with self._writing, suppress(StoreError):  # an intent ends by itself

@@ -97,6 +97,7 @@ class Redirecting:
     def _one(self, sid: str) -> Outcome:
         foreseen = self._foresight.tell(sid)
         self._memory.intend([sid])
+        self._memory.asking(sid)
         call = redirecting.redirect(
             self._gateway,
             sid,
@@ -121,7 +122,7 @@ class Redirecting:
     # Telling
 
     def _take_alone(self, told: Outcome) -> None:
-        self._memory.note([told.to_event(self._runtime.now())])
+        self._memory.note([told.to_event(self._memory.asked_at(told.sid))])
         show_alone(self._runtime, told)
 
     def _take(self, group: Sequence[Done[Outcome] | Failed]) -> list[str]:
@@ -134,5 +135,5 @@ class Redirecting:
             request = tuple(self._request.parameters())
             self._teller.tell(failure("redirect", result.sid, request=request, error=result.error))
         if done:
-            self._memory.note([told.to_event(self._runtime.now()) for told in done])
+            self._memory.note([told.to_event(self._memory.asked_at(told.sid)) for told in done])
         return [result.sid for result in failed]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from callctl.cli.streams import guarded, nowhere, widen
+from callctl.clock import Clock, elapsed
 from callctl.errors import ApiError, CallctlError, UsageError, why_no_text
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Runtime:
     request_timeout: float = 10.0
     back_off: Callable[[float], None] = time.sleep  # seconds, before a request is sent again
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    elapsed: Callable[[], float] = elapsed  # seconds, which nobody can set
     api_url: str | None = None  # where the API is, once known, if it is not Twilio's
     make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
     _told: set[str] = field(default_factory=set)
@@ -65,6 +67,10 @@ class Runtime:
             sys.stderr = cast(TextIO, Gate(sys.stderr or nowhere()))
         stdout, stderr = cast(TextIO, sys.stdout), cast(TextIO, sys.stderr)
         return cls(os.environ, _working_directory(), sys.stdin or nowhere(), stdout, stderr)
+
+    def clock(self) -> Clock:
+        """Return a clock that begins now."""
+        return Clock(wall=self.now, elapsed=self.elapsed)
 
     @property
     def form(self) -> Form:

@@ -187,7 +187,7 @@ def watch(
     check_forwarding(plan)
     choice = watch_choice.read_choice(runtime, settings, call=call, to=to, from_=from_, status=status)
     source = None if no_poll else LiveCalls(runtime.gateway(settings))
-    clock = Clock(wall=runtime.now)
+    clock = runtime.clock()
     with rules_options.acting(runtime, settings, asked, clock=clock) as acting:
         asyncio.run(_watch(runtime, settings, plan, clock=clock, source=source, rules=acting, choice=choice))
     raise typer.Exit(exits.INTERRUPTED)

@@ -13,6 +13,7 @@ from callctl.events import CallEvent
 from callctl.views.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Line, draw
 from callctl.views.header import Header
 from callctl.views.lines import action_line, short_line
+from callctl.views.timeline import may_come_of
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleDimensions, ConsoleOptions
@@ -50,8 +51,14 @@ class LiveView:
         self._recent.append((event, change is not None and change.late))
 
     def action(self, action: ActionEvent) -> None:
-        """Show what was asked of a call among the latest events."""
-        self._recent.append(action)
+        """Show what was asked of a call among the latest events, before the end that came of it.
+
+        The callback of that may be quicker than the answer to the request.
+        """
+        recent = list(self._recent)[1 - EVENT_LINES :]
+        at = next((at for at, one in enumerate(recent) if _may_come_of(one, action)), len(recent))
+        self._recent.clear()
+        self._recent.extend([*recent[:at], action, *recent[at:]])
 
     def note(self, text: str) -> None:
         """Show a sentence among the latest events, on as many lines as it needs."""
@@ -100,6 +107,10 @@ class LiveView:
 
     def _picture(self, frame: Frame, *, height: int) -> _Lines:
         return _Lines(draw(frame, width=self._console.width, height=height))
+
+
+def _may_come_of(told: tuple[CallEvent, bool] | ActionEvent | Line, action: ActionEvent) -> bool:
+    return isinstance(told, tuple) and may_come_of(told[0], action)
 
 
 class _Lines:

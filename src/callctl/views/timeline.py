@@ -18,8 +18,24 @@ _STATUS_WIDTH = 13
 
 
 def in_order(events: Iterable[CallEvent], actions: Iterable[ActionEvent]) -> list[CallEvent | ActionEvent]:
-    """Return both by the time at which they happened; what happened in one second, as it arrived."""
-    return sorted([*events, *actions], key=_key)
+    """Return both by the time at which they happened; what happened in one second, as it arrived.
+
+    What ended a leg stands before the end that came of it, also where this machine's clock is ahead of Twilio's.
+    """
+    told = list(events)
+    return sorted([*told, *actions], key=lambda item: _key(item) if isinstance(item, CallEvent) else _place(item, told))
+
+
+def may_come_of(event: CallEvent, action: ActionEvent) -> bool:
+    """Tell whether an event may be what came of an action: the end of the leg or of its child, and it came later."""
+    ends = action.action != "redirect" and action.may_have_changed_it
+    is_related = action.call_sid in (event.call_sid, event.parent_call_sid)
+    return ends and event.is_final and is_related and event.received_at >= action.at
+
+
+def _place(action: ActionEvent, told: Iterable[CallEvent]) -> tuple[datetime, datetime]:
+    ends = [_key(event) for event in told if may_come_of(event, action)]
+    return min([_key(action), *((second, action.at) for second, _ in ends)])
 
 
 def _key(item: CallEvent | ActionEvent) -> tuple[datetime, datetime]:

@@ -7,6 +7,8 @@ between two of these leaves either nothing, or an open claim that the next watch
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
 from callctl.actions import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
 from callctl.board import Leg
@@ -33,6 +35,13 @@ LONGEST_PAUSE = 30.0  # seconds
 SETTLE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds: together within the lease, so that nobody else takes the claim
 
 Applies = Callable[[Action], bool]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """When a request was sent, the last time; None before."""
+
+    at: datetime | None = None
 
 
 class Executor:
@@ -75,11 +84,12 @@ class Executor:
         claimed = self._claim_patiently(action, claim)
         if claimed is not None:
             return claimed if isinstance(claimed, Held) else None
-        found = found or self._send(action, claim)
+        asked = _Asked()
+        found = found or self._send(action, claim, asked)
         if isinstance(found, Held) and action.rule.follows_dial:
             self._claims.release(claim)  # the caller has another leg, whose end may ask for it again
             return found
-        return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found)
+        return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
 
     def decline(self, declined: Declined) -> ActionEvent | None:
         """Write down why a rule asks for nothing; None if that was written down before."""
@@ -99,10 +109,11 @@ class Executor:
             what = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
             words = f"outcome unknown: callctl stopped before the answer was recorded; {what}"
             return self._settle(claim, action.deed if action else None, Found(UNKNOWN, words))
-        found = self._look(action) or self._send(action, claim)
+        asked = _Asked()
+        found = self._look(action) or self._send(action, claim, asked)
         if isinstance(found, Held) and found.look_again:
             return None  # it stays open, and is met again
-        return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found)
+        return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
 
     def _claim(self, claim: OpenClaim) -> bool:
         now = self._clock.wall()
@@ -113,8 +124,8 @@ class Executor:
         refused = Found(DECLINED, "it was done before")
         return self._patiently(action, lambda: None if self._claim(claim) else refused, once_only=False)
 
-    def _settle(self, claim: OpenClaim, deed: Deed | None, found: Found) -> ActionEvent:
-        event = found.event(claim, deed, at=self._clock.wall())
+    def _settle(self, claim: OpenClaim, deed: Deed | None, found: Found, *, at: datetime | None = None) -> ActionEvent:
+        event = found.event(claim, deed, at=at or self._clock.wall())
         for pause in SETTLE_PAUSES:
             try:
                 self._claims.settle(claim, event)
@@ -126,9 +137,10 @@ class Executor:
         self._claims.settle(claim, event)
         return event
 
-    def _send(self, action: Action, claim: OpenClaim) -> Found | Held:
+    def _send(self, action: Action, claim: OpenClaim, asked: _Asked) -> Found | Held:
         def once() -> Found:
             self._claims.renew(claim, until=self._clock.wall() + LEASE)
+            asked.at = self._clock.wall()
             return carry_out(self._door, action.call_sid, action.deed, told=self._told, sleep=self._sleep)
 
         return self._patiently(action, once, once_only=isinstance(action.deed, Redirect)) or _GIVEN_UP

@@ -1,0 +1,66 @@
+"""What was asked of a call stands before what came of it, whichever of them was known first."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from legs import board_of
+from rich.console import Console
+from telling import event, moment, sid
+
+from callctl.actions import DONE, LATE, ActionEvent
+from callctl.events import CallEvent
+from callctl.views.header import Header
+from callctl.views.live import LiveView
+from callctl.views.timeline import in_order
+
+ANSWERED = event(1, "in-progress", at=0, received=0.2, number=1)
+
+
+def asked(at: float, *, action: str = "hangup", result: str = DONE) -> ActionEvent:
+    return ActionEvent(moment(at), sid(1), action, (), "hung up", result=result)
+
+
+def ended(at: float, received: float, *, call: int = 1, parent: int | None = None) -> CallEvent:
+    return event(call, "completed", at=at, received=received, number=2, parent=parent)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ended(10, 10.6),  # in the same second
+        ended(11, 11.1),
+        ended(5, 10.6),  # this machine's clock is five seconds ahead
+        ended(10, 10.6, call=2, parent=1),
+    ],
+)
+def test_an_end_comes_after_what_was_asked(end: CallEvent) -> None:
+    action = asked(10.4)
+    assert in_order([ANSWERED, end], [action]) == [ANSWERED, action, end]
+
+
+def test_an_end_that_was_known_before_stays_before() -> None:
+    end, action = ended(10, 10.2), asked(10.4, result=LATE)
+    assert in_order([ANSWERED, end], [action]) == [ANSWERED, end, action]
+    other = ended(8, 10.6, call=3)
+    assert in_order([ANSWERED, other], [asked(10.4)]) == [ANSWERED, other, asked(10.4)]
+
+
+@pytest.mark.parametrize("more", [0, 3, 8])
+def test_the_live_table_shows_the_cause_above_its_effect(more: int) -> None:
+    """The callback of the end was shown before the request was answered."""
+    screen = io.StringIO()
+    view = LiveView(Console(file=screen, force_terminal=True, width=160, height=24), idle=[], now=lambda: moment(12))
+    told = [ANSWERED, ended(10, 10.6)]
+    for number in range(more):
+        view.event(event(9, "ringing", at=9, received=9 + number / 100, number=number), None)
+    for one in told:
+        view.event(one, None)
+    view.action(asked(10.4))
+    view.refresh(board_of(told).snapshot(), Header(title="watch", listening="", callback_url="", api_url=None))
+    lines = [line for line in screen.getvalue().splitlines() if sid(1) in line and ":" in line]
+    view.close()
+    assert [any(word in line for line in lines) for word in ("hangup: hung up", "completed")] == [True, True]
+    below = next(at for at, line in enumerate(lines) if "hangup: hung up" in line)
+    assert "completed" in lines[below + 1]
