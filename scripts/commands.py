@@ -1,40 +1,58 @@
-"""Writes docs/commands.md from what `callctl COMMAND --help` shows; a test compares the two."""
+"""Writes docs/commands.md: each command's help page, and what takes more words than a page has room for."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from callctl.cli.lazy import every_command
+from callctl.cli.help_pages import in_full, page
+from callctl.cli.lazy import LazyCommand, every_command
 
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 HEAD = """\
 # Commands
 
-What `callctl COMMAND --help` shows; `python scripts/commands.py` writes this page.
+What `callctl COMMAND --help` shows and, below it, what needs more words; `python scripts/commands.py` writes this page.
 """
 
 
-def page() -> str:
-    """Return the page."""
-    return HEAD + "".join(f"\n## {name}\n\n```\n{shown(name)}\n```\n" for name, _ in every_command())
+def document() -> str:
+    """Return the document."""
+    return HEAD + "".join(f"\n## {name}\n\n{_section(name)}" for name, _ in every_command())
+
+
+def _section(name: str) -> str:
+    more = explained(name)
+    return _block(shown(name)) + (f"\nMore on it:\n\n{_block(more)}" if more else "")
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text.strip()}\n```\n"
 
 
 @cache
-def shown(command: str) -> str:
-    """Return a command's help as a terminal of 100 columns shows it."""
-    env = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
-    line = [sys.executable, "-m", "callctl", *command.split(), "--help"]
-    text = subprocess.run(line, env=env, check=True, capture_output=True, encoding="utf-8").stdout
-    return "\n".join(row.rstrip() for row in text.strip().splitlines())
+def shown(name: str) -> str:
+    """Return a command's help page."""
+    return page(*command(name))
+
+
+@cache
+def explained(name: str) -> str:
+    """Return what is to be said of a command beside its page."""
+    return in_full(*command(name))
+
+
+def command(name: str) -> tuple[Any, Any]:
+    """Return a command and the context in which its help is asked for."""
+    real = LazyCommand(dict(every_command())[name]).real
+    context = real.context_class(real, info_name=f"callctl {name}", help_option_names=["-h", "--help"])
+    return real, context
 
 
 def main() -> None:
-    """Write the page to its place."""
-    PAGE.write_text(page(), encoding="utf-8")
+    """Write the document to its place."""
+    PAGE.write_text(document(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_usage_says_how_many_calls_may_be_named(
     callctl: Callctl, capsys: pytest.CaptureFixture[str], name: str, calls: str
 ) -> None:
     callctl(name, "--help")
-    assert f"Usage: callctl {name} [OPTIONS] {calls} " in capsys.readouterr().out
+    assert f"Usage: callctl {name} [OPTIONS] {calls}\n" in capsys.readouterr().out
 
 
 def test_an_unknown_command_or_option_is_refused_with_the_right_hint(callctl: Callctl) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import pty
 import re
 import shlex
 import subprocess
@@ -13,19 +16,19 @@ from processes import CALLCTL, environment
 from running import Callctl
 
 from callctl.cli import exits, help_settings
+from callctl.cli.help_pages import page
 from callctl.cli.lazy import Entry, LazyCommand, every_command
 from callctl.settings import IDENTITY, PLAIN
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = dict(every_command())
 PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-PAGES = dict(re.findall(r"^## ([^\n]+)\n\n```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+PAGES = dict(re.findall(r"^## ([^\n]+)\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
 
 @pytest.mark.parametrize(("name", "entry"), COMMANDS.items(), ids=COMMANDS)
 def test_a_page_opens_with_a_sentence_and_two_examples_that_are_understood(name: str, entry: Entry) -> None:
-    page = PAGES[name].splitlines()
-    text = [line.strip() for line in page if line.strip()]
+    text = [line.strip() for line in PAGES[name].splitlines() if line.strip()]
     opening = " ".join(text[1 : next(number for number, line in enumerate(text) if line == entry.examples[0])])
     assert text[0].startswith(f"Usage: callctl {name}")
     assert re.findall(r"[.!?]( |$)", opening) == [""], "one sentence"
@@ -38,16 +41,60 @@ def test_a_page_opens_with_a_sentence_and_two_examples_that_are_understood(name:
         LazyCommand(entry).make_context(entry.name, args).close()
 
 
-def words(text: str) -> list[str]:
-    """Return what is said, without the lines and the wrapping around it."""
-    return re.findall(r"[^\s│╭╮╰╯─]+", text)
-
-
 def test_the_page_of_all_commands_is_what_help_shows() -> None:
-    assert words(PAGE) == words(commands.page()), "`python scripts/commands.py` writes it anew"
+    assert commands.document() == PAGE, "`python scripts/commands.py` writes it anew"
 
 
-# What does it without callctl, and what else the help of an option that acts must say, the first first.
+@pytest.mark.parametrize("name", ["place", "watch", "simulator", "simulator call"])
+def test_a_process_shows_the_page(home: Path, name: str) -> None:
+    for line in ([*name.split(), "--help"], ["help", *name.split()]):
+        shown = subprocess.run([*CALLCTL, *line], env=environment(home), capture_output=True, check=True)
+        assert shown.stdout.decode() == PAGES[name]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_page_has_headings_one_line_an_option_and_room_on_a_screen(name: str) -> None:
+    lines = PAGES[name].splitlines()
+    assert len(lines) <= (80 if name in ("place", "watch") else 60)
+    assert max(map(len, lines)) <= 80
+    assert not set(PAGES[name]) & set("│╭╮╰╯─")
+    options = [line for line in lines if re.match(r"  -", line)]
+    command, context = commands.command(name)
+    assert len(options) == sum(param.param_type_name == "option" for param in command.get_params(context))
+    for line in options:
+        assert re.fullmatch(r"  (-\w, )?--[a-z-]+( \S+)?  +\S.*[.\]…]", line), line
+    after = {following for line, following in itertools.pairwise(lines) if line in options} - set(options)
+    assert after <= {""}, "each option has one line"
+
+
+ADVANCED = {
+    "--parallel": "hangup",
+    "--settle": "watch",
+    "--accept-forgeries": "watch",
+    "--max-actions": "watch",
+    "--request-timeout": "list",
+    "--debug": "list",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_seldom_needed_stands_last(name: str) -> None:
+    rest, _, advanced = PAGES[name].partition("\nAdvanced:\n")
+    assert not re.search(rf"^  ({'|'.join(ADVANCED)}) ", rest, re.MULTILINE)
+    assert not re.search(r"^\S", advanced, re.MULTILINE)
+    for option, command in ADVANCED.items():
+        assert name != command or f"  {option} " in advanced
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_page_has_no_room_for_stands_in_the_document(name: str) -> None:
+    section = PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    command, context = commands.command(name)
+    for param in command.get_params(context):
+        assert " ".join(param.in_full.split()) in " ".join(section.split())
+
+
+# What does it without callctl, and what else is to be said of an option that acts, the first first.
 STORIES = {
     "--hangup-ringing-after": ("Without callctl: Timeout on the call, <Dial timeout>.", "unproven on live Twilio"),
     "--after-dial": (
@@ -60,16 +107,45 @@ STORIES = {
 }
 
 
-def test_help_of_what_acts_begins_with_what_twilio_does_without_callctl() -> None:
-    page = commands.shown("watch")
-    groups = re.findall(r"^╭─ (\w+) ─", page, re.MULTILINE)
-    assert groups == ["Options", "Listen", "Show", "Keep", "Act"]
-    act = " ".join(words(page.partition("╭─ Act ─")[2]))
+def test_what_is_said_of_what_acts_begins_with_what_twilio_does_without_callctl() -> None:
+    headings = re.findall(r"^(\w+):$", commands.shown("watch"), re.MULTILINE)
+    assert headings == ["Listen", "Show", "Keep", "Act", "General", "Advanced"]
+    said = dict(re.findall(r"^(--[a-z-]+).*\n((?:    .*\n?)+)", commands.explained("watch"), re.MULTILINE))
     for option, (first, *more) in STORIES.items():
-        told = re.split(r" --[a-z-]+ (?=[A-Z])", act.partition(f"{option} ")[2])[0]
-        told = re.sub(r"^[A-Z|=]+ ", "", told)  # the metavar, if it takes a value
+        told = " ".join(said[option].split())
         assert told.startswith(first), option
         assert all(text in told for text in more), option
+    assert "what Twilio does without callctl" in " ".join(commands.shown("watch").split())
+
+
+@pytest.mark.parametrize(
+    ("env", "painted"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
+)
+def test_headings_are_bold_on_a_terminal(home: Path, env: dict[str, str], painted: bool) -> None:
+    controller, terminal = pty.openpty()
+    with os.fdopen(controller, "rb", buffering=0) as screen, os.fdopen(terminal, "wb") as stdout:
+        subprocess.run([*CALLCTL, "demo", "--help"], env=environment(home, env), stdout=stdout, check=True)
+        shown = screen.read(10_000)
+    assert (b"\x1b[1mOptions:\x1b[0m" in shown) is painted
+    assert (b"\x1b" in shown) is painted
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_narrow_terminal_loses_no_word(name: str, columns: int) -> None:
+    wide = commands.shown(name)
+    narrow = page(*commands.command(name), width=columns)
+    assert narrow.split() == wide.split()
+    text = narrow.partition("\n\n")[2]  # Usage is Typer's
+    for line in text.splitlines():
+        is_long_word = len(re.split(r"  +", line.strip())[-1].split()) == 1  # an example of a value stays whole
+        assert len(line) <= columns or line.strip() in COMMANDS[name].examples or is_long_word, line
+
+
+@pytest.mark.parametrize("columns", ["9" * 30, "", "x", "0"])
+def test_an_odd_width_is_no_trouble(capsys: pytest.CaptureFixture[str], callctl: Callctl, columns: str) -> None:
+    assert callctl("hangup", "--help", env={"COLUMNS": columns}).code == 0
+    assert capsys.readouterr().out == PAGES["hangup"]
 
 
 def test_exit_codes(callctl: Callctl) -> None:

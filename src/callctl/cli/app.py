@@ -91,8 +91,7 @@ def _complain_of_command_line(error: TyperException, argv: Sequence[str], runtim
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
     if type(error).__name__ == "NoArgsIsHelpError":
-        if message:  # else the page is on stdout already
-            runtime.say(message)
+        typer.echo(message)  # it is the page
         return exits.USAGE
     runtime.json = "--json" in argv
     path = context.command_path if context is not None else "callctl"

@@ -12,6 +12,7 @@ import typer
 from callctl.calls import EVENT_NAMES, is_e164, is_endpoint
 from callctl.cli import completing
 from callctl.cli.checks import check_endpoint, check_reachable, read_ring_limit
+from callctl.cli.headings import DIALLING
 from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
 
@@ -21,8 +22,9 @@ Then: TypeAlias = Annotated[
         "--then",
         metavar="NAME|URL",
         autocompletion=completing.url_names,
-        help="With --dial: where the call goes when the Dial is over. Twilio asks it with every DialCallStatus, busy "
-        "and no-answer included, so a survey must look for completed.",
+        help="Where the call goes when the Dial is over.\n\n"
+        "Twilio asks it with every DialCallStatus, busy and no-answer included, so a survey must look for completed.",
+        rich_help_panel=DIALLING,
     ),
 ]
 DialTimeout: TypeAlias = Annotated[
@@ -30,14 +32,17 @@ DialTimeout: TypeAlias = Annotated[
     typer.Option(
         "--dial-timeout",
         metavar="DURATION",
-        help="With --dial: Twilio's ring limit for the destinations (30 s unless told, at most 10 min).",
+        help="Twilio's ring limit for DEST: 30s unless told.\n\n"
+        "How long each destination may ring, at most 10m. How long TO may ring is --ring-timeout.",
+        rich_help_panel=DIALLING,
     ),
 ]
 CallerId: TypeAlias = Annotated[
-    str | None, typer.Option("--caller-id", metavar="NUMBER", help="With --dial: what the destinations see.")
+    str | None,
+    typer.Option("--caller-id", metavar="NUMBER", help="What the destinations see.", rich_help_panel=DIALLING),
 ]
 Sequential: TypeAlias = Annotated[
-    bool, typer.Option("--sequential", help="With --dial: ring the destinations in turn, not all at once.")
+    bool, typer.Option("--sequential", help="Ring the destinations in turn, not all at once.", rich_help_panel=DIALLING)
 ]
 
 # What may stand for the caller where nobody is called by number (sheet section 1, SIP caller ids).

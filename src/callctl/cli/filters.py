@@ -15,6 +15,7 @@ import typer
 
 from callctl.calls import REST_STATUSES, Call, CallStatus
 from callctl.cli import completing
+from callctl.cli.headings import WHICH
 from callctl.cli.options import words_in
 from callctl.cli.sids import check_sid
 from callctl.cli.times import read_duration, read_end, read_start
@@ -27,37 +28,50 @@ if TYPE_CHECKING:
 LIVE = (CallStatus.IN_PROGRESS, CallStatus.RINGING, CallStatus.QUEUED)
 _MAX_PAGE_SIZE = 1000  # OAS
 
-Live: TypeAlias = Annotated[bool, typer.Option("--live", help="Only calls that are queued, ringing or in progress.")]
+Live: TypeAlias = Annotated[
+    bool, typer.Option("--live", help="Only calls that are queued, ringing or in progress.", rich_help_panel=WHICH)
+]
 Status: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--status",
         metavar="STATUS",
         autocompletion=completing.statuses,
-        help=f"Only calls with it; repeat for several: {', '.join(REST_STATUSES)}.",
+        help=f"queued, ringing, in-progress, …; repeatable.\n\n{', '.join(REST_STATUSES)}.",
+        rich_help_panel=WHICH,
     ),
 ]
-To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="TO", help="Only calls to exactly this.")]
-From: TypeAlias = Annotated[str | None, typer.Option("--from", metavar="FROM", help="Only calls from exactly this.")]
+To: TypeAlias = Annotated[
+    str | None, typer.Option("--to", metavar="TO", help="Only calls to exactly this.", rich_help_panel=WHICH)
+]
+From: TypeAlias = Annotated[
+    str | None, typer.Option("--from", metavar="FROM", help="Only calls from exactly this.", rich_help_panel=WHICH)
+]
 Parent: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--parent",
         metavar="SID",
         help="Only the child legs of this call.",
+        rich_help_panel=WHICH,
         autocompletion=completing.call_sids,
     ),
 ]
 Since: TypeAlias = Annotated[
     str | None,
-    typer.Option("--since", metavar="WHEN", help="Only calls started since: 2h, 2026-01-05, 2026-01-05T14:00Z."),
+    typer.Option(
+        "--since", metavar="WHEN", help="Started since 2h, 2026-01-05, 2026-01-05T14:00Z.", rich_help_panel=WHICH
+    ),
 ]
 Until: TypeAlias = Annotated[
-    str | None, typer.Option("--until", metavar="WHEN", help="Only calls started before; a date means the end of it.")
+    str | None,
+    typer.Option("--until", metavar="WHEN", help="Started before; a date means the end of it.", rich_help_panel=WHICH),
 ]
 OlderThan: TypeAlias = Annotated[
     str | None,
-    typer.Option("--older-than", metavar="DURATION", help="Only calls created longer ago than this: 90s, 5m."),
+    typer.Option(
+        "--older-than", metavar="DURATION", help="Created longer ago than this: 90s, 5m.", rich_help_panel=WHICH
+    ),
 ]
 
 

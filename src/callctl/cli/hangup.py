@@ -10,6 +10,7 @@ import typer
 from callctl.calls import Call, CallStatus
 from callctl.cli import completing, filters, options
 from callctl.cli.ending_calls import RINGS_ON, Manner, asked_for, ender, outcome_of, why_not_ended
+from callctl.cli.headings import ADVANCED, HOW, WAITING, WHICH
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import show_alone, show_among_others
 from callctl.cli.runtime import Form, Runtime
@@ -35,12 +36,16 @@ def hangup(
         ),
     ] = None,
     only_ringing: Annotated[
-        bool, typer.Option("--only-ringing", help="Leave a call alone that was answered meanwhile.")
+        bool, typer.Option("--only-ringing", help="Leave answered calls alone.", rich_help_panel=HOW)
     ] = False,
-    family: Annotated[bool, typer.Option("--family", help="End the parent leg and all its children as well.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until each has ended.")] = False,
+    family: Annotated[
+        bool, typer.Option("--family", help="End the parent leg and all its children as well.", rich_help_panel=HOW)
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until each has ended.", rich_help_panel=WAITING)] = False,
     wait_timeout: options.WaitTimeout = None,
-    all_: Annotated[bool, typer.Option("--all", help="End all live calls, or those that match the filters.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All live calls, or those that match the filters.", rich_help_panel=WHICH)
+    ] = False,
     status: filters.Status = None,
     to: filters.To = None,
     from_: filters.From = None,
@@ -48,19 +53,27 @@ def hangup(
     since: filters.Since = None,
     until: filters.Until = None,
     older_than: filters.OlderThan = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask; needs --max without a terminal.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Don't ask; needs --max without a terminal.", rich_help_panel=WHICH)
+    ] = False,
     max_: Annotated[
-        int | None, typer.Option("--max", metavar="N", min=1, help="With more matches than this, end nothing.")
+        int | None,
+        typer.Option("--max", metavar="N", min=1, help="With more matches, end nothing.", rich_help_panel=WHICH),
     ] = None,
     parallel: Annotated[
-        int, typer.Option("--parallel", metavar="N", min=1, max=64, help="So many requests at once.")
+        int,
+        typer.Option(
+            "--parallel", metavar="N", min=1, max=64, help="So many requests at once.", rich_help_panel=ADVANCED
+        ),
     ] = PARALLEL,
     until_none: Annotated[
         str | None,
         typer.Option(
             "--until-none",
             metavar="DURATION",
-            help="Repeat so long until no call matches. This does not stop the application that places them.",
+            help="With --all: repeat so long until none matches.\n\n"
+            "This does not stop the application that places them.",
+            rich_help_panel=WHICH,
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be ended, and send nothing.")] = False,

@@ -11,6 +11,7 @@ import typer
 from callctl.cli import completing
 from callctl.cli.checks import check_method, check_reachable
 from callctl.cli.dialing import DialOptions, read_dial
+from callctl.cli.headings import INSTRUCTIONS
 from callctl.cli.runtime import Runtime, read_text
 from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
@@ -21,23 +22,40 @@ Url: TypeAlias = Annotated[
         "--url",
         metavar="NAME|URL",
         autocompletion=completing.url_names,
-        help="TwiML from this URL; NAME stands for CALLCTL_URL_<NAME>.",
+        help="TwiML from this URL, or from CALLCTL_URL_<NAME>.",
+        rich_help_panel=INSTRUCTIONS,
     ),
 ]
 Twiml: TypeAlias = Annotated[
-    str | None, typer.Option("--twiml", metavar="XML|@FILE|-", help="This TwiML, at most 4,000 characters.")
+    str | None,
+    typer.Option(
+        "--twiml",
+        metavar="XML|@FILE|-",
+        help="This TwiML, at most 4,000 characters.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
 ]
-Say: TypeAlias = Annotated[str | None, typer.Option("--say", metavar="TEXT", help="Say this, then hang up.")]
+Say: TypeAlias = Annotated[
+    str | None, typer.Option("--say", metavar="TEXT", help="Say this, then hang up.", rich_help_panel=INSTRUCTIONS)
+]
 Dial: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--dial",
         metavar="DEST",
-        help="Connect to a number, sip:… or client:…; repeat to ring several, the first to answer wins.",
+        help="Connect to a number, sip:… or client:…; repeatable.\n\n"
+        "Repeat it to ring several; the first to answer wins.",
+        rich_help_panel=INSTRUCTIONS,
     ),
 ]
 Method: TypeAlias = Annotated[
-    str | None, typer.Option("--method", metavar="GET|POST", help="How Twilio fetches --url (POST unless told).")
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="GET|POST",
+        help="How Twilio fetches --url; POST unless told.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
 ]
 FallbackUrl: TypeAlias = Annotated[
     str | None,
@@ -46,11 +64,16 @@ FallbackUrl: TypeAlias = Annotated[
         metavar="NAME|URL",
         autocompletion=completing.url_names,
         help="TwiML from here if --url can't be fetched or run.",
+        rich_help_panel=INSTRUCTIONS,
     ),
 ]
 AddCallbacks: TypeAlias = Annotated[
     bool,
-    typer.Option("--add-callbacks", help="Have the legs that --twiml dials report: add statusCallback to its nouns."),
+    typer.Option(
+        "--add-callbacks",
+        help="Have the legs that --twiml dials report.\n\nIt adds statusCallback to the nouns of --twiml.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
 ]
 
 

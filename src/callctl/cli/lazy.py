@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from callctl.cli.values import pass_plain_values, without_types_of_flags
+from callctl.cli.help_pages import keep_short, write_page
+from callctl.cli.values import pass_plain_values
 from callctl.errors import UsageError
 
 
@@ -66,13 +66,13 @@ CATALOGUE = (
     Entry(
         "wait",
         "wait:wait",
-        "Block until a call gets to a status; the exit code tells whether it did.",
+        "Block until a call gets to a status; the exit code tells.",
         ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --wait-timeout 5m"),
     ),
     Entry(
         "watch",
         "watch:watch",
-        "Listen for status callbacks and show the live calls as a table of legs.",
+        "Take status callbacks and show the live calls as a table of legs.",
         ("callctl watch --tunnel cloudflared", "callctl watch --after-dial survey --dry-run"),
     ),
     Entry(
@@ -136,17 +136,19 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Load the command and let it read its arguments."""
-        return self._real.make_context(info_name, args, parent=parent, **extra)
+        return self.real.make_context(info_name, args, parent=parent, **extra)
 
     @cached_property
-    def _real(self) -> Any:
+    def real(self) -> Any:
+        """The command itself."""
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         function = load(self._entry)
         text = _with_examples(inspect.getdoc(function) or "", self._entry.examples)
         if not self._entry.subcommands:
             alone.command(self._entry.name, cls=_Command, help=text)(function)
             return typer.main.get_command(alone)
-        alone.callback(cls=_CommandOfSeveral, help=text, invoke_without_command=True)(function)
+        settings: Any = {"invoke_without_command": True, "subcommand_metavar": "[COMMAND]"}
+        alone.callback(cls=_CommandOfSeveral, help=text, **settings)(function)
         group: Any = typer.main.get_group(alone)
         group.name = self._entry.name
         for sub in self._entry.subcommands:
@@ -160,35 +162,22 @@ def _with_examples(text: str, examples: Sequence[str]) -> str:
     return "\n\n".join(filter(None, (opening, "\n".join(examples), rest)))
 
 
-def _keep_colours_off_pipes() -> None:
-    """Have Typer's help plain off a terminal, whatever FORCE_COLOR says, and where GitHub runs it."""
-    from typer import rich_utils
-
-    from callctl.views.foreign import let_paint_through
-
-    let_paint_through(sys.stdout)
-    if not sys.stdout.isatty():
-        rich_utils.FORCE_TERMINAL = False
-
-
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
-        return without_types_of_flags(pass_plain_values(super().get_params(ctx)))
+        return keep_short(pass_plain_values(super().get_params(ctx)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        _keep_colours_off_pipes()
-        super().format_help(ctx, formatter)
+        write_page(self, ctx, formatter)
 
 
 class _CommandOfSeveral(TyperGroup):
     """A command that works by itself and has subcommands, which take none of its options."""
 
     def get_params(self, ctx: Any) -> Any:
-        return without_types_of_flags(pass_plain_values(super().get_params(ctx)))
+        return keep_short(pass_plain_values(super().get_params(ctx)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        _keep_colours_off_pipes()
-        super().format_help(ctx, formatter)
+        write_page(self, ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the subcommand that is named.
@@ -212,6 +201,13 @@ def _is_given(ctx: Any, param: Any) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+# Options that Typer adds, in the one line that there is for each.
+_TYPERS_OWN = {
+    "install_completion": "Install completion for this shell.",
+    "show_completion": "Print the completion for this shell.",
+}
+
+
 class InterruptedByUserError(Exception):
     """Ctrl-C in a command. Not a KeyboardInterrupt: Typer makes an exit code of that, and nobody hears of it."""
 
@@ -226,12 +222,14 @@ class LazyGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> Any:
         """Return the group's own options."""
-        return without_types_of_flags(pass_plain_values(super().get_params(ctx)))
+        params = keep_short(pass_plain_values(super().get_params(ctx)))
+        for param in params:
+            param.help = _TYPERS_OWN.get(param.name, param.help)
+        return params
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the overview."""
-        _keep_colours_off_pipes()
-        super().format_help(ctx, formatter)
+        write_page(self, ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was called.

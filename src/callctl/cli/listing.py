@@ -11,6 +11,7 @@ import typer
 
 from callctl.calls import Call
 from callctl.cli import filters, options
+from callctl.cli.headings import OUTPUT
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
 from callctl.errors import CallctlError, UsageError
@@ -35,11 +36,20 @@ def list_calls(
     until: filters.Until = None,
     older_than: filters.OlderThan = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help=f"Show at most N calls; else {DEFAULT_LIMIT}.")
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=1, help=f"Show at most N calls; else {DEFAULT_LIMIT}.", rich_help_panel=OUTPUT
+        ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Show all calls that match, however many.")] = False,
-    tree: Annotated[bool, typer.Option("--tree", help="Group child legs under their parent.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Write SIDs only, for pipes.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Show all calls that match, however many.", rich_help_panel=OUTPUT)
+    ] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Group child legs under their parent.", rich_help_panel=OUTPUT)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Write SIDs only, for pipes.", rich_help_panel=OUTPUT)
+    ] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = "10s",

@@ -8,27 +8,38 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from callctl.cli.headings import ADVANCED, WAITING
 from callctl.cli.runtime import Runtime
 from callctl.durations import read_duration
 from callctl.errors import UsageError
 
 EnvFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--env-file", metavar="FILE", help="Take the settings from this file before the environment."),
+    typer.Option("--env-file", metavar="FILE", help="Take settings from this file before the environment."),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
-Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")]
+Debug: TypeAlias = Annotated[
+    bool, typer.Option("--debug", help="Show a traceback when something goes wrong.", rich_help_panel=ADVANCED)
+]
 AccountSid: TypeAlias = Annotated[
     str | None, typer.Option("--account-sid", metavar="SID", help="Act on this (sub)account.")
 ]
 RequestTimeout: TypeAlias = Annotated[
     str,
-    typer.Option("--request-timeout", metavar="DURATION", help="Time limit of each request to the API."),
+    typer.Option(
+        "--request-timeout",
+        metavar="DURATION",
+        help="Limit of each request to the API.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 WaitTimeout: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--wait-timeout", metavar="DURATION", help="Wait no longer than this, then exit code 9; else for ever."
+        "--wait-timeout",
+        metavar="DURATION",
+        help="At most so long, then exit code 9; else for ever.",
+        rich_help_panel=WAITING,
     ),
 ]
 

@@ -12,6 +12,7 @@ import typer
 from callctl.calls import EVENT_NAMES, is_e164
 from callctl.cli import completing
 from callctl.cli.checks import read_ring_limit, read_seconds
+from callctl.cli.headings import CALL, CALLBACKS
 from callctl.cli.options import words_in
 from callctl.errors import UsageError
 from callctl.settings import Settings
@@ -21,25 +22,37 @@ RingTimeout: TypeAlias = Annotated[
     typer.Option(
         "--ring-timeout",
         metavar="DURATION",
-        help="Twilio's own ring limit: how long TO may ring; 60 s unless told, at most 10 min.",
+        help="Twilio's ring limit for TO: 60s unless told.\n\nHow long TO may ring, at most 10m.",
+        rich_help_panel=CALL,
     ),
 ]
 TimeLimit: TypeAlias = Annotated[
-    str | None, typer.Option("--time-limit", metavar="DURATION", help="Twilio ends the call after this long.")
+    str | None,
+    typer.Option(
+        "--time-limit",
+        metavar="DURATION",
+        help="Twilio ends the call after this long.",
+        rich_help_panel=CALL,
+    ),
 ]
 SendDigits: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--send-digits", metavar="DIGITS", help="Keys to press once it is answered: 0-9 A-D # *, w waits 0.5 s."
+        "--send-digits",
+        metavar="DIGITS",
+        help="Keys to press once it is answered.\n\n0-9 A-D # *, and w, which waits for half a second.",
+        rich_help_panel=CALL,
     ),
 ]
-Record: TypeAlias = Annotated[bool, typer.Option("--record", help="Record the call.")]
+Record: TypeAlias = Annotated[bool, typer.Option("--record", help="Record the call.", rich_help_panel=CALL)]
 MachineDetection: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--machine-detection",
-        metavar="Enable|DetectMessageEnd",
-        help="Have Twilio tell a person from an answering machine.",
+        metavar="MODE",
+        help="Tell machines: Enable or DetectMessageEnd.\n\n"
+        "Twilio tells a person from an answering machine; DetectMessageEnd waits for a machine's beep.",
+        rich_help_panel=CALL,
     ),
 ]
 StatusCallback: TypeAlias = Annotated[
@@ -47,7 +60,9 @@ StatusCallback: TypeAlias = Annotated[
     typer.Option(
         "--status-callback",
         metavar="URL|none",
-        help="Where status callbacks go; else to the running watch, else to CALLCTL_PUBLIC_URL.",
+        help="Where they go; else to the running watch.\n\n"
+        "Without it they go to the running watch, else to CALLCTL_PUBLIC_URL; with none, nowhere.",
+        rich_help_panel=CALLBACKS,
     ),
 ]
 Event: TypeAlias = Annotated[
@@ -56,7 +71,8 @@ Event: TypeAlias = Annotated[
         "--event",
         metavar="NAME",
         autocompletion=completing.event_names,
-        help=f"What to be told of; repeat, or separate by commas: {', '.join(EVENT_NAMES)}. All unless told.",
+        help=f"{','.join(EVENT_NAMES)}; else all.\n\nRepeat it, or separate them by commas.",
+        rich_help_panel=CALLBACKS,
     ),
 ]
 

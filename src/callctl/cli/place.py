@@ -9,6 +9,7 @@ import typer
 from callctl.cli import completing, dialing, instructions, options, ordering
 from callctl.cli.callbacks import find_callback
 from callctl.cli.checks import check_endpoint
+from callctl.cli.headings import CALL, WAITING
 from callctl.cli.outcomes import say_it_may_be_placed
 from callctl.cli.placed import remember_placed, show_placed
 from callctl.cli.times import read_duration
@@ -23,7 +24,8 @@ def place(
     ctx: typer.Context,
     to: Annotated[str, typer.Argument(metavar="TO", help="A number (E.164), sip:… or client:…")],
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="NUMBER", help="Whose number calls; else CALLCTL_FROM.")
+        str | None,
+        typer.Option("--from", metavar="NUMBER", help="Whose number calls; else CALLCTL_FROM.", rich_help_panel=CALL),
     ] = None,
     url: instructions.Url = None,
     twiml: instructions.Twiml = None,
@@ -49,15 +51,18 @@ def place(
             "--wait-for",
             metavar="STATUS",
             autocompletion=completing.goals,
-            help=f"Block until the call gets there, else exit code 8: {options.GOALS}.",
+            help="Block until TO is answered, ended, busy, …\n\n"
+            f"{options.GOALS}. Exit code 8 if the call ended another way.",
+            rich_help_panel=WAITING,
         ),
     ] = None,
     wait_timeout: options.WaitTimeout = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show this call and its legs live until all have ended.")
+        bool,
+        typer.Option("--watch", help="Show this call and its legs until all are over.", rich_help_panel=WAITING),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the request and the TwiML, secrets masked; send nothing.")
+        bool, typer.Option("--dry-run", help="Show the request and the TwiML, masked; send nothing.")
     ] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
@@ -73,8 +78,8 @@ def place(
     way to a survey. Twilio asks that URL with every DialCallStatus, busy and
     no-answer included, so answer by it. To DialCallStatus=completed:
 
-    <Response><Gather numDigits="1" action="/score">
-    <Say>How was it, from 1 to 5?</Say></Gather></Response>
+      <Response><Gather numDigits="1" action="/score">
+      <Say>How was it, from 1 to 5?</Say></Gather></Response>
 
     To any other: <Response><Hangup/></Response>
     """

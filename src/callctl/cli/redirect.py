@@ -11,6 +11,7 @@ import typer
 from callctl.calls import CallStatus
 from callctl.cli import completing, instructions, options
 from callctl.cli.callbacks import find_callback
+from callctl.cli.headings import WAITING
 from callctl.cli.selecting import calls_to_change
 from callctl.cli.times import read_duration
 from callctl.errors import UsageError
@@ -41,7 +42,11 @@ def redirect(
     add_callbacks: instructions.AddCallbacks = False,
     on: Annotated[
         str | None,
-        typer.Option("--on", metavar="parent|children", help="Redirect the other legs of the call that is named."),
+        typer.Option(
+            "--on",
+            metavar="parent|children",
+            help="Redirect the other legs of the call named.",
+        ),
     ] = None,
     when: Annotated[
         str | None,
@@ -49,15 +54,18 @@ def redirect(
             "--when",
             metavar="STATUS",
             autocompletion=completing.redirectable,
-            help="Wait until the call gets there: in-progress (or answered), the one status in which a call can be "
-            "redirected.",
+            help="Wait until it is answered (or: in-progress).\n\n"
+            "in-progress (or answered) is the one status in which a call can be redirected.",
+            rich_help_panel=WAITING,
         ),
     ] = None,
     wait_timeout: options.WaitTimeout = None,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Show the request, and what becomes of the other leg; send nothing that changes a call."
+            "--dry-run",
+            help="Show the request and its effects; change nothing.\n\n"
+            "It shows what becomes of the other leg, for which it asks; nothing that changes a call is sent.",
         ),
     ] = False,
     env_file: options.EnvFile = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from callctl.cli.checks import check_reachable
-from callctl.cli.panels import ACT
+from callctl.cli.headings import ACT, ADVANCED
 from callctl.cli.runtime import Runtime
 from callctl.cli.times import read_duration
 from callctl.errors import UsageError
@@ -28,7 +28,8 @@ RingLimit: TypeAlias = Annotated[
     typer.Option(
         "--hangup-ringing-after",
         metavar="DURATION",
-        help="Without callctl: Timeout on the call, <Dial timeout>. End outbound legs that ring longer, by "
+        help="End outbound legs that ring longer.\n\n"
+        "Without callctl: Timeout on the call, <Dial timeout>. End outbound legs that ring longer, by "
         "Status=canceled, which leaves answered ones alone. That it ends a leg inside <Dial> is unproven on live "
         "Twilio: its status is read back and told.",
         rich_help_panel=ACT,
@@ -39,7 +40,8 @@ AfterDial: TypeAlias = Annotated[
     typer.Option(
         "--after-dial",
         metavar="NAME|URL",
-        help="Without callctl, and the proper way: <Dial action> (place --then). This can only catch parents whose "
+        help="Redirect the parent once its child has ended.\n\n"
+        "Without callctl, and the proper way: <Dial action> (place --then). This can only catch parents whose "
         "TwiML keeps the caller after the Dial, and can't tell a redirect made by other software apart. When a leg "
         "that was answered ends, redirect its parent here, once.",
         rich_help_panel=ACT,
@@ -50,7 +52,8 @@ MaxDuration: TypeAlias = Annotated[
     typer.Option(
         "--max-duration",
         metavar="DURATION",
-        help="Without callctl: TimeLimit on the call, <Dial timeLimit>. End legs that last longer, by TimeLimit where "
+        help="End legs that last longer.\n\n"
+        "Without callctl: TimeLimit on the call, <Dial timeLimit>. End legs that last longer, by TimeLimit where "
         "Twilio takes it for a call in progress, else by hanging up.",
         rich_help_panel=ACT,
     ),
@@ -60,9 +63,9 @@ Settle: TypeAlias = Annotated[
     typer.Option(
         "--settle",
         metavar="DURATION",
-        help="How long, after a leg that was dialled has ended, to wait for another one before its parent is "
-        "redirected (1s).",
-        rich_help_panel=ACT,
+        help="After a Dial: wait for another leg; 1s unless told.\n\n"
+        "How long, after a leg that was dialled has ended, to wait for another one before its parent is redirected.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 RulesFile: TypeAlias = Annotated[
@@ -70,7 +73,7 @@ RulesFile: TypeAlias = Annotated[
     typer.Option(
         "--rules",
         metavar="FILE",
-        help="Act by the rules of this TOML file; if anything in it is wrong, the watch does not start.",
+        help="Act by the rules of this TOML file.\n\nIf anything in it is wrong, the watch does not start.",
         rich_help_panel=ACT,
     ),
 ]
@@ -81,7 +84,8 @@ CutAnswered: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--cut-answered",
-        help="Hang up (Status=completed) ringing legs that Twilio does not cancel. Risks cutting off who answers at "
+        help="Cut off what Twilio does not cancel. Risky.\n\n"
+        "Hang up (Status=completed) ringing legs that Twilio does not cancel. Risks cutting off who answers at "
         "that moment.",
         rich_help_panel=ACT,
     ),
@@ -90,7 +94,7 @@ AllCalls: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--all-calls",
-        help="Let rules act on all that the account shows, not only on calls that report here or callctl placed.",
+        help="Let rules act on all calls of the account.\n\nNot only on those that report here or that callctl placed.",
         rich_help_panel=ACT,
     ),
 ]
@@ -100,8 +104,8 @@ MaxActions: TypeAlias = Annotated[
         "--max-actions",
         metavar="COUNT",
         min=1,
-        help="Stop acting after so many actions in a minute (100).",
-        rich_help_panel=ACT,
+        help="Stop acting after so many in a minute; 100 unless told.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 

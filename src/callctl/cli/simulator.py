@@ -46,18 +46,18 @@ def simulator(
         Path | None, typer.Option("--far-end", metavar="FILE", help="TOML: what other addresses do when called.")
     ] = None,
     speed: Annotated[
-        float, typer.Option("--speed", metavar="FACTOR", min=0.01, help="Shorten the waits; time stamps stay real.")
+        float, typer.Option("--speed", metavar="FACTOR", min=0.01, help="Shorten the waits, not time stamps.")
     ] = 1.0,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="NUMBER", help="Make every random choice again, SIDs too.")
     ] = None,
     reading: Annotated[
         list[str] | None,
-        typer.Option("--reading", metavar="NAME", help="Another reading of what Twilio leaves open; may be repeated."),
+        typer.Option("--reading", metavar="NAME", help="Another reading of Twilio's text; repeatable."),
     ] = None,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Let callbacks overtake each other.")] = False,
     duplicate: Annotated[
-        str, typer.Option("--duplicate", metavar="SHARE", help="Send this share of the callbacks twice, as 10%.")
+        str, typer.Option("--duplicate", metavar="SHARE", help="Send this share of callbacks twice, as 10%.")
     ] = "0",
     drop: Annotated[
         str, typer.Option("--drop", metavar="SHARE", help="Lose this share of the callbacks, as 5%.")
@@ -72,26 +72,24 @@ def simulator(
         str, typer.Option("--lag", metavar="DURATION", help="Show changes in the API this late, as 500ms.")
     ] = "0s",
     cps: Annotated[
-        float, typer.Option("--cps", metavar="NUMBER", min=0, help="Dial so many calls a second; queue the others.")
+        float, typer.Option("--cps", metavar="NUMBER", min=0, help="Dial so many calls a second; queue others.")
     ] = 0.0,
     concurrency: Annotated[
         int, typer.Option("--concurrency", metavar="NUMBER", min=0, help="Answer 429 to more API requests at once.")
     ] = 0,
     keep_finished: Annotated[
-        int, typer.Option("--keep-finished", metavar="NUMBER", min=0, help="Remember so many calls that have ended.")
+        int, typer.Option("--keep-finished", metavar="NUMBER", min=0, help="Remember so many ended calls.")
     ] = 10_000,
     dialect: Annotated[
-        str, typer.Option("--dialect", metavar="NAME", help="Answer as twilio, somleng or signalwire do.")
+        str, typer.Option("--dialect", metavar="NAME", help="Answer as somleng or signalwire do.")
     ] = "twilio",
     base_path: Annotated[
         str, typer.Option("--base-path", metavar="PATH", help="Serve the API below this path, as /api/laml.")
     ] = "",
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Fetch documents from, and send callbacks to, other machines too.")
+        bool, typer.Option("--allow-remote", help="Fetch from, and send to, other machines too.")
     ] = False,
-    log: Annotated[
-        str, typer.Option("--log", metavar="WHEN", help="Tell each request on stderr: always, never, or on a terminal.")
-    ] = "terminal",
+    log: Annotated[str, typer.Option("--log", metavar="WHEN", help="Tell requests: always, never.")] = "terminal",
     debug: options.Debug = False,
 ) -> None:
     """Simulate Twilio's live calls on this machine: no account, no charge, and no call is placed.
@@ -100,14 +98,14 @@ def simulator(
     far end does depends on whom you call, by number or by name, such as
     sip:busy@example.com and client:busy:
 
-    +12025550100  answers    answers after 2 s, as any other number and name
-    …0101         late       answers after 20 s
-    …0102         busy       is busy
-    …0103         no-answer  never answers
-    …0104         not-found  fails with SIP 404
-    …0105         hangs-up   answers, and hangs up after 5 s
-    …0106         voicemail  is a machine, which answers after 4 s
-    …0107         digits     answers, and presses 1 at each <Gather>
+      +12025550100  answers    answers after 2 s, as any other number and name
+      …0101         late       answers after 20 s
+      …0102         busy       is busy
+      …0103         no-answer  never answers
+      …0104         not-found  fails with SIP 404
+      …0105         hangs-up   answers, and hangs up after 5 s
+      …0106         voicemail  is a machine, which answers after 4 s
+      …0107         digits     answers, and presses 1 at each <Gather>
 
     Where Twilio's text leaves it open, --reading takes the other view:
     cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice,

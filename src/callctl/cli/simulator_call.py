@@ -21,16 +21,14 @@ from callctl.settings.values import api_url as read_api_url
 def simulator_call(
     ctx: typer.Context,
     to: Annotated[str, typer.Option("--to", metavar="NUMBER", help="Which of your numbers is called.")],
-    from_: Annotated[
-        str, typer.Option("--from", metavar="NUMBER", help="Who calls; does as the simulator's far end of this number.")
-    ],
+    from_: Annotated[str, typer.Option("--from", metavar="NUMBER", help="Who calls, and how that end behaves.")],
     voice_url: Annotated[
         str,
         typer.Option(
             "--voice-url",
             metavar="NAME|URL",
             autocompletion=completing.url_names,
-            help="Where the TwiML of your number is, as its VoiceUrl says at Twilio.",
+            help="Where your number's TwiML is.\n\nWhat the number's VoiceUrl says at Twilio.",
         ),
     ],
     status_callback: Annotated[
@@ -41,7 +39,7 @@ def simulator_call(
         typer.Option(
             "--url",
             metavar="URL",
-            help=f"Where the simulator is; else CALLCTL_API_URL, else http://127.0.0.1:{DEFAULT_PORT}.",
+            help=f"Where it is; else CALLCTL_API_URL, else port {DEFAULT_PORT}.",
         ),
     ] = None,
     env_file: options.EnvFile = None,

@@ -34,14 +34,6 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def without_types_of_flags(params: list[Any]) -> list[Any]:
-    """Let help show no type beside a flag, which takes no value, nor beside arguments whose name says it all."""
-    for param in params:
-        if getattr(param, "is_flag", False) or (param.param_type_name == "argument" and param.nargs == -1):
-            param.display_type_rich = lambda ctx: None  # noqa: ARG005 # Typer names it
-    return params
-
-
 def pass_plain_values(params: list[Any]) -> list[Any]:
     """Let the parameters of a command pass on what needs no reading; return them."""
     for param in params:

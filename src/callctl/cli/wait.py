@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callctl.cli import completing, options
+from callctl.cli.headings import WAITING
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.selecting import one_call, open_store
 from callctl.cli.times import read_duration
@@ -38,7 +39,8 @@ def wait(
             "--for",
             metavar="STATUS",
             autocompletion=completing.goals,
-            help=f"{options.GOALS}.",
+            help=f"answered, ended, ringing, busy, failed, …\n\n{options.GOALS}.",
+            rich_help_panel=WAITING,
         ),
     ],
     wait_timeout: options.WaitTimeout = None,

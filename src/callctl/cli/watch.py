@@ -13,7 +13,7 @@ from callctl.calls import Call, CallStatus
 from callctl.cli import exits, options, rules_options, watch_choice
 from callctl.cli.callbacks import STATUS_PATH
 from callctl.cli.greeting import open_view
-from callctl.cli.panels import ACT, KEEP, LISTEN, SHOW
+from callctl.cli.headings import ACT, ADVANCED, KEEP, LISTEN, SHOW
 from callctl.cli.runtime import Runtime
 from callctl.cli.times import read_start
 from callctl.cli.watch_checks import check_exposure, check_forwarding, check_keys, public_address
@@ -48,7 +48,7 @@ def watch(
         typer.Option(
             "--public-url",
             metavar="URL",
-            help="Where Twilio reaches this listener; else CALLCTL_PUBLIC_URL.",
+            help="Where Twilio reaches it; else CALLCTL_PUBLIC_URL.",
             rich_help_panel=LISTEN,
         ),
     ] = None,
@@ -57,7 +57,8 @@ def watch(
         typer.Option(
             "--tunnel",
             metavar="COMMAND",
-            help="Run this tunnel and take the address it prints: cloudflared, ngrok, or a command with {port}.",
+            help="Run cloudflared, ngrok or a command with {port}.\n\n"
+            "The tunnel's address is the one that it prints, once a request has come back through it.",
             rich_help_panel=LISTEN,
         ),
     ] = None,
@@ -71,8 +72,8 @@ def watch(
         bool,
         typer.Option(
             "--accept-forgeries",
-            help="Allow --unverified where others can reach this listener.",
-            rich_help_panel=LISTEN,
+            help="Allow --unverified where others can reach it.",
+            rich_help_panel=ADVANCED,
         ),
     ] = False,
     call: watch_choice.Call = None,
@@ -84,7 +85,7 @@ def watch(
         typer.Option(
             "--since",
             metavar="WHEN",
-            help="Begin with the calls touched since: 2h, 2026-01-05, 2026-01-05T14:00Z.",
+            help="Begin with the calls touched since.\n\nSo long ago (2h), or a date (2026-01-05, 2026-01-05T14:00Z).",
             rich_help_panel=SHOW,
         ),
     ] = "1h",
@@ -92,7 +93,7 @@ def watch(
         bool,
         typer.Option(
             "--no-poll",
-            help="Show callbacks only; don't ask REST for calls that send none.",
+            help="Show callbacks only.\n\nREST is not asked for calls that send none.",
             rich_help_panel=SHOW,
         ),
     ] = False,
@@ -104,14 +105,14 @@ def watch(
             metavar="DAYS",
             min=0,
             max=36500,
-            help="Delete events older than this; 0 keeps nothing beyond the run.",
+            help="Delete older events; 0: none are kept.\n\nWith 0, nothing is kept beyond the run.",
             rich_help_panel=KEEP,
         ),
     ] = 30,
     serve: Annotated[
         list[str] | None,
         typer.Option(
-            "--serve", metavar="NAME=FILE", help="Give Twilio this TwiML at /twiml/NAME; repeat.", rich_help_panel=ACT
+            "--serve", metavar="NAME=FILE", help="Serve this TwiML at /twiml/NAME; repeatable.", rich_help_panel=ACT
         ),
     ] = None,
     forward_to: Annotated[
@@ -119,7 +120,7 @@ def watch(
         typer.Option(
             "--forward-to",
             metavar="URL",
-            help="Pass each verified request on to an application, unchanged.",
+            help="Pass verified requests on, unchanged.\n\nTo an application of yours, which answers them.",
             rich_help_panel=ACT,
         ),
     ] = None,
@@ -136,18 +137,19 @@ def watch(
     account_sid: options.AccountSid = None,
     debug: options.Debug = False,
 ) -> None:
-    r"""Listen for status callbacks and show the live calls as a table of legs.
+    """Take status callbacks and show the live calls as a table of legs.
 
     Rules are for calls whose TwiML you don't control, and act only while this
     runs. Those of a file for --rules are TOML:
 
-    \[rule.agents-ring]
-    when = "ringing"
-    for = "20s"
-    leg = "child"
-    then = "cancel"
+      [rule.agents-ring]
+      when = "ringing"
+      for = "20s"
+      leg = "child"
+      then = "cancel"
 
-    docs/rules.md tells of every key, and of what is unproven on live Twilio.
+    docs/rules.md tells of every key, of what Twilio does without callctl, and of
+    what is unproven on live Twilio.
     """
     import asyncio
 

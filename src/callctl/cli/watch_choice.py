@@ -9,7 +9,7 @@ import typer
 
 from callctl.calls import CallStatus
 from callctl.cli import completing, options
-from callctl.cli.panels import SHOW
+from callctl.cli.headings import SHOW
 from callctl.cli.runtime import Runtime
 from callctl.errors import UsageError
 from callctl.settings import Settings
@@ -24,7 +24,7 @@ Call: TypeAlias = Annotated[
     typer.Option(
         "--call",
         metavar="CALL",
-        help="Show only this call's family: its SID, a start of it, or @last.",
+        help="Show only this call's family.\n\nIts SID, a start of it, or @last.",
         autocompletion=completing.call_sids,
         rich_help_panel=SHOW,
     ),
@@ -43,7 +43,7 @@ Status: TypeAlias = Annotated[
         "--status",
         metavar="STATUS",
         autocompletion=completing.statuses,
-        help=f"Show only legs with it; repeat for several: {', '.join(_STATUSES)}.",
+        help=f"Show only legs with it; repeat it for several.\n\n{', '.join(_STATUSES)}.",
         rich_help_panel=SHOW,
     ),
 ]

@@ -1,0 +1,12 @@
+"""The headings under which help pages show the options."""
+
+INSTRUCTIONS = "What the call does"
+DIALLING = "With --dial"
+CALL = "The call"
+CALLBACKS = "Status callbacks"
+WAITING = "Waiting"
+WHICH = "Which calls"
+HOW = "How they are ended"
+OUTPUT = "Output"
+LISTEN, SHOW, KEEP, ACT = "Listen", "Show", "Keep", "Act"
+ADVANCED = "Advanced"
