@@ -299,8 +299,16 @@ def polled_event(draw: st.DrawFn) -> CallEvent:
     return CallEvent.from_call(call, received_at=moment(draw(st.integers(0, 9))), world=WORLD, kind=kind)
 
 
+def feature_event() -> st.SearchStrategy[CallEvent]:
+    answers = st.sampled_from(["human", "machine_start", "fax"]).map(lambda answer: {"AnsweredBy": answer})
+    recordings = st.integers(1, 3).map(lambda one: {"RecordingSid": f"RE{one}", "RecordingStatus": "completed"})
+    rooms = st.integers(1, 3).map(lambda one: {"ConferenceSid": f"CF{one}", "StatusCallbackEvent": "conference-start"})
+    calls = st.integers(1, 4).map(lambda call: {"CallSid": sid(call)})
+    return st.builds(lambda one, call: told(call | one), answers | recordings, calls) | rooms.map(told)
+
+
 @given(
-    events=st.lists(any_event() | polled_event(), max_size=12, unique_by=lambda one: one.key),
+    events=st.lists(any_event() | polled_event() | feature_event(), max_size=12, unique_by=lambda one: one.key),
     data=st.data(),
 )
 def test_any_permutation_and_duplication_gives_the_same_board(events: list[CallEvent], data: st.DataObject) -> None:
@@ -316,7 +324,7 @@ def test_any_permutation_and_duplication_gives_the_same_board(events: list[CallE
     picture = board.snapshot()
 
     assert picture == board_of(events)
-    assert sorted(picture.legs) == sorted({one.call_sid for one in events})
+    assert sorted(picture.legs) == sorted({one.call_sid for one in events if one.status})
     assert [leg for family in picture.families for leg in family.legs if picture.leg(leg.call_sid) != leg] == []
     assert sum(len(family.legs) for family in picture.families) == len(picture.legs)
     assert picture.family_of == {leg.call_sid: family for family in picture.families for leg in family.legs}
@@ -340,3 +348,37 @@ def test_legs_of_one_second_stand_in_the_order_in_which_they_were_heard_of() -> 
     for order in (events, events[::-1]):
         (family,) = board_of(order).families
         assert [leg.call_sid for leg in family.children] == [early, late]
+
+
+def test_what_tells_no_status_makes_no_leg_but_is_known_once_there_is_one() -> None:
+    board = Board()
+    heard = told({"CallSid": sid(1), "AnsweredBy": "machine_start"}, received=8)
+    assert board.apply(heard) is None
+    assert board.apply(told({"ConferenceSid": "CF1", "StatusCallbackEvent": "conference-start"})) is None
+    assert board.snapshot() == Snapshot()
+    change = board.apply(LIFE[2])
+    assert change is not None
+    assert (change.before, change.after.answered_by, change.after.status) == (None, "machine_start", "in-progress")
+    assert board.apply(heard) is None
+    (other,) = board.snapshot().legs.values()
+    assert other == change.after
+
+
+def test_a_machine_detection_that_comes_later_changes_its_leg_and_not_its_status() -> None:
+    board = Board()
+    board.apply(LIFE[2])
+    change = board.apply(told({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9))
+    assert change is not None
+    assert change.before is not None
+    assert (change.before.answered_by, change.after.answered_by, change.after.status) == (None, "fax", "in-progress")
+    assert (change.status_changed, change.late) == (False, False)
+
+
+def test_what_never_got_a_status_is_forgotten() -> None:
+    board = Board()
+    heard = told({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9)
+    board.apply(heard)
+    board.forget(before=moment(9))
+    assert list(board._folds) == [sid(1)]
+    board.forget(before=moment(10))
+    assert list(board._folds) == []

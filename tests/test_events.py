@@ -75,7 +75,7 @@ def test_timestamps_in_every_form_that_was_seen(text: str, moment: datetime | No
 
 @pytest.mark.parametrize("missing", ["CallSid", "CallStatus"])
 def test_what_tells_no_calls_status_is_no_event(missing: str) -> None:
-    fields = form(1, "ringing") | {"ConferenceSid": "CF1", "StatusCallbackEvent": "participant-join"}
+    fields = form(1, "ringing") | {"ParentCallSid": sid(2)}
     del fields[missing]
     with pytest.raises(NotACallEventError, match=missing):
         told(fields)

@@ -6,6 +6,7 @@ store when it is answered for is lost. Nothing slow stands before the answer but
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +19,7 @@ from callctl.accepting import Door
 from callctl.background import AfterTurn, unforeseen
 from callctl.endpoint import Address, gates
 from callctl.errors import StoreError
-from callctl.events import TWIML_REQUEST, CallEvent, NotACallEventError
+from callctl.events import FEATURES, TWIML_REQUEST, CallEvent, NotACallEventError
 from callctl.intake import BodyRefusedError, Limits, not_allowed, path_of, receive, serve
 from callctl.received import Behind, NothingBehind, Received
 from callctl.signatures import SIGNATURE_HEADERS, Asked, Gate
@@ -43,8 +44,8 @@ class Listener:
     of each stored event after its answer, and whether it is new; ``on_trouble``, once per cause, why requests are
     refused or can't be stored. Neither may be slow.
 
-    The counters may be read at any time, the URLs and the port once it has started. ``health`` is what /healthz says,
-    with 503 while the last event could not be stored.
+    The counters may be read at any time, the URLs and the port once it has started; ``features`` counts, by kind, what
+    tells no status. ``health`` is what /healthz says, with 503 while the last event could not be stored.
 
     Raises:
         SettingsError: ``keys`` is empty.
@@ -78,6 +79,7 @@ class Listener:
         self._store_works = True
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
+        self.features: Counter[str] = Counter()
         self.last_callback_at: datetime | None = None
         self.is_at(Address(host, port, path, public_url, tuple(documents)))
 
@@ -153,7 +155,7 @@ class Listener:
                 signed=received.signed.covered,
             )
         except NotACallEventError:
-            self.ignored += 1  # a conference's or a recording's callback, say: in order, but nothing to show
+            self.ignored += 1  # in order, but nothing to show
             self._behind.passed(received)
             return web.Response(status=204)
         return await self._keep(event, place, received)
@@ -163,15 +165,18 @@ class Listener:
             is_new = await self._store.append_async(event)
         except Exception as error:  # whatever it is, the caller is answered in time and somebody is told
             self._say_failing(error.message if isinstance(error, StoreError) else f"can't keep it: {unforeseen(error)}")
-            if place == self.address.path:
+            if place == self.address.path or event.kind in FEATURES:
                 return web.Response(status=500)
             return await self._behind.twiml(place, received)  # the call goes on, told of or not
         self._say_works()
-        self.accepted += is_new
+        if event.kind in FEATURES:
+            self.features[event.kind] += is_new
+        else:
+            self.accepted += is_new
         self.duplicates += not is_new
         self.last_callback_at = event.received_at
         self._stored.put(event, is_new)  # told of once this task, which goes on to write the answer, has let go
-        if event.kind == TWIML_REQUEST or place != self.address.path:
+        if event.kind == TWIML_REQUEST or (place != self.address.path and event.kind not in FEATURES):
             return await self._behind.twiml(place, received)
         self._behind.passed(received)
         return web.Response(status=204)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from staging import ALL_EVENTS
+from telling import WORLD
 from turning import TurnedStage, a_turned_stage
 
 from callctl.actions import DONE
+from callctl.events import CallEvent
 from callctl.gateway import PlaceRequest
 from callctl.policies import Cancel
 from callctl.rules import load
@@ -96,6 +98,24 @@ def test_who_answered_counts_once_it_is_told(stage: TurnedStage) -> None:
     assert stage.events == []  # callbacks tell it with the end alone
     stage.poll(machine)
     stage.poll(person)
+    stage.until(lambda: stage.status(machine) == "completed")
+    stage.settle(5)
+    assert done(stage) == {(machine, None, "hangup", DONE)}
+    assert stage.status(person) == "in-progress"
+
+
+def test_the_callback_of_a_machine_detection_tells_who_answered(stage: TurnedStage) -> None:
+    act(stage, '[rule.no-machines]\nwhen = "answered"\nanswered_by = "machine_start"\nthen = "hangup"')
+    machine, person = (stage.place() for _ in range(2))
+    stage.until(
+        lambda: all(
+            (leg := stage.board.snapshot().leg(sid)) and leg.status == "in-progress" for sid in (machine, person)
+        )
+    )
+    for sid, who in ((machine, "machine_start"), (person, "human")):
+        form = {"CallSid": sid, "AnsweredBy": who, "MachineDetectionDuration": "3400"}
+        heard = CallEvent.from_form(form.items(), received_at=stage.clock.wall(), world=WORLD, verified=True)
+        stage.take([heard, heard])
     stage.until(lambda: stage.status(machine) == "completed")
     stage.settle(5)
     assert done(stage) == {(machine, None, "hangup", DONE)}

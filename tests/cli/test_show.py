@@ -154,3 +154,41 @@ def test_what_a_watch_heard_is_shown(still: Still, told: tuple[str, str], store:
     )
     store.append(event)
     assert "✓ completed    (01:02, not verified)" in still("show", told[0], terminal=True, columns=100).out
+
+
+@pytest.fixture
+def recorded(store: SqliteStore, told: tuple[str, str]) -> str:
+    """Return the call of a family of which also a detection, a recording and a conference were told."""
+    parent, _ = told
+    for second, fields in enumerate(
+        [
+            {"CallSid": parent, "AnsweredBy": "human", "MachineDetectionDuration": "1400"},
+            {"CallSid": parent, "ConferenceSid": "CF1", "StatusCallbackEvent": "participant-join"},
+            {"ConferenceSid": "CF1", "FriendlyName": "room\x1b[2J", "StatusCallbackEvent": "conference-start"},
+            {"CallSid": parent, "RecordingSid": "RE1", "RecordingStatus": "completed", "RecordingDuration": "25"},
+            {"CallSid": "CA" + "9" * 32, "RecordingSid": "RE9", "RecordingStatus": "completed"},
+        ]
+    ):
+        at = NOON + timedelta(seconds=10 + second)
+        store.append(CallEvent.from_form(fields.items(), received_at=at, world="w", verified=True))
+    return parent
+
+
+def test_the_timeline_has_detections_recordings_and_conferences(still: Still, recorded: str) -> None:
+    page = plain(still("show", recorded, terminal=True, columns=120).out)
+    lines = [line.split("  ")[-1] for line in page.splitlines()]
+    assert [line for line in lines if line.startswith(("answered by", "recording", "conference"))] == [
+        "answered by human after 1.4 s",
+        "conference CF1: participant-join",
+        "conference room�[2J: conference-start",
+        "recording completed 25 s RE1",
+    ]
+    piped = [line.split("\t") for line in still("show", recorded).out.splitlines()]
+    assert [line[3:] for line in piped if line[0] in ("amd", "recording", "conference")] == [
+        ["amd", "answered by human after 1.4 s"],
+        ["participant-join", "conference CF1: participant-join"],
+        ["conference-start", "conference room�[2J: conference-start"],
+        ["recording-completed", "recording completed 25 s RE1"],
+    ]
+    timeline = json.loads(still("show", recorded, "--json").out)["timeline"]
+    assert [one["type"] for one in timeline[-4:]] == ["amd", "conference", "conference", "recording"]

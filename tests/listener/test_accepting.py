@@ -285,3 +285,35 @@ async def test_a_subaccounts_get_is_explained(start: Start, heard: Heard, http: 
     async with http.get(URL(f"{listener.url}/status{query}", encoded=True), headers=headers) as answer:
         assert answer.status == 403
     assert [text.split(": ")[1] for text in heard.troubles] == ["other account"]
+
+
+async def test_detections_recordings_and_conferences_are_stored_answered_and_counted_by_kind(
+    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    recording = {"CallSid": sid(1), "RecordingSid": "RE1", "RecordingStatus": "completed", "RecordingDuration": "25"}
+    sent = [
+        {"CallSid": sid(1), "AnsweredBy": "fax", "MachineDetectionDuration": "3400"},
+        recording,
+        {"ConferenceSid": "CF1", "StatusCallbackEvent": "conference-start"},
+        {"ConferenceSid": "CF1", "StatusCallbackEvent": "participant-join", "CallSid": sid(1)},
+        recording,
+    ]
+    for fields in sent:
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            assert answer.status == 204
+    events = await heard.of(5)
+    assert [event.kind for event in events] == ["amd", "recording", "conference", "conference", "recording"]
+    assert list(store.replay(since=None)) == events[:4]
+    assert listener.features == {"amd": 1, "recording": 1, "conference": 2}
+    assert (listener.accepted, listener.duplicates, listener.ignored) == (0, 1, 0)
+
+
+async def test_a_recording_that_can_not_be_stored_is_not_acknowledged(
+    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(kept_by=FailingStore(store))
+    fields = {"CallSid": sid(1), "RecordingSid": "RE1", "RecordingStatus": "completed"}
+    async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+        assert answer.status == 500
+    assert (listener.failed, listener.features, heard.events) == (1, {}, [])

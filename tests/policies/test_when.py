@@ -97,3 +97,13 @@ def test_a_leg_was_answered_if_it_was_in_progress_or_completed() -> None:
     assert failed is not None
     assert when.fits(failed)
     assert not when.fits(leg_of({"CallStatus": "failed"}))
+
+
+def test_answered_by_is_what_the_asynchronous_detection_told(tmp_path: Path) -> None:
+    when = condition(tmp_path, f'{LIVE}answered_by = "machine_start"')
+    answered = event(1, "in-progress", at=1)
+    heard = told({"CallSid": sid(1), "AnsweredBy": "machine_start", "MachineDetectionDuration": "3400"}, received=4)
+    before, after = (board_of(events).snapshot().leg(sid(1)) for events in ([answered], [answered, heard]))
+    assert before is not None
+    assert after is not None
+    assert (when.fits(before), when.fits(after)) == (False, True)

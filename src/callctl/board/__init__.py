@@ -66,7 +66,7 @@ class Board:
         self._snapshot: Snapshot | None = Snapshot()
 
     def apply(self, event: CallEvent) -> Change | None:
-        """Take in an event; None if it was told before."""
+        """Take in an event; None if it was told before, or if nobody has told the status of its call yet."""
         fold = self._folds.get(event.call_sid)
         late = False
         if fold is None:
@@ -76,6 +76,8 @@ class Board:
         else:
             late = fold.is_late(event)
             fold.absorb(event)
+        if not fold.tells_status:
+            return None  # what it tells is known once there is a leg
         before = self._legs.get(event.call_sid)
         after = self._legs[event.call_sid] = fold.leg(event.call_sid)
         self._final += after.is_final - (before is not None and before.is_final)
@@ -107,6 +109,8 @@ class Board:
                 self._tree.remove(leg.call_sid)
                 self._final -= 1
             self._touched.add(family.sid)
+        for sid in [sid for sid, fold in self._folds.items() if not fold.tells_status and fold.last_at < before]:
+            del self._folds[sid]
         if gone:
             self._snapshot = None
         return len(gone)

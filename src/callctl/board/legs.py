@@ -105,6 +105,16 @@ class Fold:
         self._verified = True
         self.absorb(event)
 
+    @property
+    def tells_status(self) -> bool:
+        """Whether any of the events told a status; a recording, say, tells that there is a call, but not how it is."""
+        return bool(self._winner.status)
+
+    @property
+    def last_at(self) -> datetime:
+        """When the last of its events arrived."""
+        return self._last_at
+
     def knows(self, event: CallEvent) -> bool:
         """Tell whether this very event was taken in."""
         return _short(event.key) in self._keys

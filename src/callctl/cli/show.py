@@ -111,6 +111,8 @@ def _told(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEven
     try:
         with closing(reader):
             events = list(reader.family(sid))
+            conferences = dict.fromkeys(event.conference_sid for event in events if event.conference_sid)
+            events += [event for conference in conferences for event in reader.family(conference)]
             legs = dict.fromkeys([sid, *(event.call_sid for event in events)])
             return events, [action for leg in legs for action in reader.actions(leg)]
     except StoreError as error:

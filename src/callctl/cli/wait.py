@@ -136,7 +136,7 @@ class WatchedStore:
             return ()
         if not any(event.kind == CALLBACK for event in events):
             return ()
-        return [*(event.status for event in events if event.status != row.status), row.status]
+        return [*(event.status for event in events if event.status not in ("", row.status)), row.status]
 
     def _open(self) -> Reader | None:
         if self._reader is None:

@@ -1,4 +1,4 @@
-"""CallEvent: one thing that was told about a call, by a status callback, a TwiML request or a poll.
+"""CallEvent: one thing that was told about a call: by a status callback, a TwiML request, a poll, or another callback.
 
 An event keeps the whole form as it came; every other field is read from it. A record therefore holds the form alone,
 and an event read back from an old store gains whatever this module has learnt to read since.
@@ -12,6 +12,18 @@ from datetime import datetime
 from typing import Any
 
 from callctl.calls import Call, is_final
+from callctl.events.features import (
+    AMD,
+    CONFERENCE,
+    FEATURES,
+    RECORDING,
+    event_of,
+    feature_of,
+    hides_call,
+    in_words,
+    json_of,
+    owner_of,
+)
 from callctl.events.forms import (
     Form,
     as_object,
@@ -37,9 +49,13 @@ from callctl.events.records import Record, read_record
 from callctl.notation import format_date, parse_int, parse_timestamp
 
 __all__ = [
+    "AMD",
     "CALLBACK",
+    "CONFERENCE",
+    "FEATURES",
     "MISSED",
     "POLLED",
+    "RECORDING",
     "TWIML_REQUEST",
     "CallEvent",
     "NotACallEventError",
@@ -49,15 +65,17 @@ __all__ = [
 
 
 class NotACallEventError(ValueError):
-    """A request that tells no call's status: a conference's or a recording's callback, or something else."""
+    """A request that tells nothing of a call that is known here."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallEvent:
     """What was told about one leg at one moment.
 
-    ``kind`` says who told it: ``callback``, ``twiml-request``, ``polled`` or ``missed``. ``event`` is Twilio's event
-    name, or the status where there is no name for it. ``timestamp`` is when the event fired, ``received_at`` when it
+    ``kind`` says who told it: ``callback``, ``twiml-request``, ``polled`` or ``missed``; or what else it is about:
+    ``amd``, ``recording`` or ``conference``, which have no ``status`` (events/features.py), and where they are about a
+    conference alone, its SID for a ``call_sid``. ``event`` is Twilio's event name, or the status where there is no name
+    for it. ``timestamp`` is when the event fired, ``received_at`` when it
     got here; both are aware and in UTC. ``duration`` is in seconds: ``CallDuration``, never ``Duration``, which is in
     minutes (sheet section 5). ``error_code`` and ``error_message`` are those of compatible services, for Twilio sends
     none. ``form`` is all that came, in its order.
@@ -114,12 +132,13 @@ class CallEvent:
             signed: What a signature of the request covers behind the path, query and form; the form alone if None.
 
         Raises:
-            NotACallEventError: There is no CallSid or no CallStatus, or not where Twilio signed them.
+            NotACallEventError: It is no call's status, machine detection, recording or conference, or is cut elsewhere
+                than what Twilio signed.
         """
         form = kept(pairs)
         text = signed_form(form) if signed is None else signed
         event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
-        if is_cut_elsewhere(text, event.call_sid):
+        if is_cut_elsewhere(text, event.call_sid) or (not event.status and hides_call(text, event.fields)):
             raise NotACallEventError("CallSid and CallStatus stand elsewhere than Twilio signed them")
         return event
 
@@ -150,6 +169,8 @@ class CallEvent:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``watch --json`` writes: times in RFC 3339, a repeated name's values as an array."""
+        if self.kind in FEATURES:
+            return self._feature_json()
         return {
             "v": 1,
             "type": "event",
@@ -175,6 +196,35 @@ class CallEvent:
             "form": as_object(self.form),
         }
 
+    def _feature_json(self) -> dict[str, Any]:
+        return {
+            "v": 1,
+            "type": self.kind,
+            "verified": self.verified,
+            "received_at": format_date(self.received_at),
+            "timestamp": format_date(self.timestamp),
+            "event": self.event,
+            "call_sid": self.fields.get("CallSid") or None,
+            "account_sid": self.account_sid or None,
+            **json_of(self.kind, self.fields),
+            "form": as_object(self.form),
+        }
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The form, of a repeated name the last value."""
+        return dict(self.form)
+
+    @property
+    def in_words(self) -> str:
+        """What it tells beside a status, for people; empty for what tells a status."""
+        return in_words(self.kind, self.fields) if self.kind in FEATURES else ""
+
+    @property
+    def conference_sid(self) -> str | None:
+        """The conference that it is about, if it is."""
+        return self.fields.get("ConferenceSid") or None if self.kind in FEATURES else None
+
     @property
     def moment(self) -> datetime:
         """When it happened: the event's own time stamp, else when it was received."""
@@ -194,19 +244,22 @@ class CallEvent:
 def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -> CallEvent:
     fields = dict(form)  # of a repeated name the last
     sid, told = fields.get("CallSid", "").strip(), fields.get("CallStatus", "").strip()
-    if not sid or not told:
+    feature = None if told else feature_of(fields)
+    if feature is not None:
+        sid = owner_of(fields)
+    if not sid or not (told or feature):
         raise NotACallEventError(f"no {'CallStatus' if sid else 'CallSid'} in the request")
     status = SAME_STATUS.get(told, told)
     parent = fields.get("ParentCallSid", "").strip()
-    is_request = is_twiml_request(fields, status)
+    kind = feature or (TWIML_REQUEST if is_twiml_request(fields, status) else CALLBACK)
     return CallEvent(
         key=key,
-        kind=TWIML_REQUEST if is_request else CALLBACK,
+        kind=kind,
         received_at=received_at,
         call_sid=sid,
         parent_call_sid=parent if parent and parent != sid else None,
         account_sid=fields.get("AccountSid", ""),
-        event=TWIML_REQUEST if is_request else event_name(status),
+        event=event_of(feature, fields) if feature else TWIML_REQUEST if kind == TWIML_REQUEST else event_name(status),
         status=status,
         direction=fields.get("Direction", ""),
         from_=fields.get("From") or fields.get("Caller", ""),

@@ -64,9 +64,10 @@ def order_of(*, status: str, number: int | None, timestamp: datetime | None, kin
     """Return the text by which events of one call sort; the greatest tells the status.
 
     Life-cycle rank first; then SequenceNumber, Timestamp, and the order of ends; callbacks before polls; the key
-    at last, so that no two events are equal and the outcome never hangs on the order of arrival.
+    at last, so that no two events are equal and the outcome never hangs on the order of arrival. What tells no status
+    sorts below all that do.
     """
     number = 0 if number is None else min(max(number + 1, 0), 10**10 - 1)
     moment = 0 if timestamp is None else max(microseconds(timestamp), 0)
     rank, weight = _RANKS.get(status, 0), _FINAL_WEIGHTS.get(status, 0)
-    return f"{rank}{number:010d}{moment:018d}{weight}{_TOLD.get(kind, 0)}{key[:16]}"
+    return f"{rank if status else '-'}{number:010d}{moment:018d}{weight}{_TOLD.get(kind, 0)}{key[:16]}"

@@ -16,7 +16,7 @@ from callctl.background import in_daemon_thread, reason
 from callctl.board import Board, Change, Snapshot
 from callctl.calls import Call
 from callctl.errors import NotFoundError, StoreError
-from callctl.events import CALLBACK, CallEvent
+from callctl.events import CALLBACK, FEATURES, CallEvent
 from callctl.gateway import CallQuery
 
 FRAME = 0.25  # seconds between two looks into the store, and two frames at least
@@ -145,7 +145,7 @@ class FamilyWatch:
             self._heard = self._heard or event.kind == CALLBACK
             change = self._board.apply(event)
             # What REST shows again of a leg is news to the board, and none to the reader.
-            if change is not None and (event.kind == CALLBACK or change.status_changed):
+            if change is not None and (event.kind in (CALLBACK, *FEATURES) or change.status_changed):
                 self._shown.event(event, change)
 
     async def _ask_again_and_again(self) -> None:

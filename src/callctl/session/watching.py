@@ -228,6 +228,7 @@ class Session:
             failed=listener.failed,
             ignored=listener.ignored,
             misdirected=listener.misdirected,
+            features=dict(listener.features),
             last_callback_at=listener.last_callback_at,
             round_trip=reach.round_trip,
             deaf=reach.deaf,

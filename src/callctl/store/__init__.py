@@ -15,7 +15,7 @@ from callctl.events import CallEvent
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """What a store knows of one call without reading its events."""
+    """What a store knows of one call without reading its events. ``status`` is empty where nobody told one."""
 
     call_sid: str
     parent_call_sid: str | None

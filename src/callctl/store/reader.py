@@ -27,7 +27,7 @@ _NEWEST = 2**63 - 1
 # The calls that are not over or were touched since, with their parents, and with the children of all of those.
 _RECENT = """
     WITH touched AS (
-        SELECT id, sid, parent_sid FROM calls WHERE world = :world AND NOT is_final
+        SELECT id, sid, parent_sid FROM calls WHERE world = :world AND NOT is_final AND status <> ''
         UNION SELECT id, sid, parent_sid FROM calls WHERE world = :world AND last_at >= :since
     ), heads AS (
         SELECT sid FROM touched UNION SELECT parent_sid FROM touched WHERE parent_sid IS NOT NULL
@@ -122,7 +122,7 @@ class Reader:
     def calls_starting(self, start: str, *, limit: int = 10) -> list[CallRow]:
         """Return the calls whose SID begins with a text, the latest first."""
         rows = self._rows(
-            f"{_ROW} AND sid >= :start AND sid < :end AND substr(sid, 1, length(:start)) = :start"
+            f"{_ROW} AND status <> '' AND sid >= :start AND sid < :end AND substr(sid, 1, length(:start)) = :start"
             " ORDER BY last_at DESC LIMIT :limit",
             start=start,
             end=start + "\U0010ffff",
@@ -132,7 +132,7 @@ class Reader:
 
     def live_calls(self) -> list[CallRow]:
         """Return the calls that have not ended, as far as the store was told."""
-        return [_call_row(row) for row in self._rows(f"{_ROW} AND NOT is_final ORDER BY last_at")]
+        return [_call_row(row) for row in self._rows(f"{_ROW} AND NOT is_final AND status <> '' ORDER BY last_at")]
 
     def last_placed(self) -> str | None:
         """Return the SID of the call that was placed last in this world."""

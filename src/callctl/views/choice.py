@@ -40,6 +40,11 @@ class Choice:
         ]
         return ", ".join(part for part in parts if part)
 
+    @property
+    def narrows(self) -> bool:
+        """Whether it depends on the leg itself."""
+        return bool(self.to or self.from_ or self.statuses)
+
     def fits(self, leg: Leg | CallEvent) -> bool:
         """Tell whether a leg, or what an event says of one, matches; of its family nothing is known here."""
         return (
@@ -62,7 +67,9 @@ class ChosenView:
         related = {event.call_sid, event.parent_call_sid or event.call_sid}
         if self._family & related:
             self._family |= related
-        if self._is_in_family(event.call_sid) and self._choice.fits(event):
+        # What tells no status says nothing of numbers either.
+        told = event if event.status else self._board.leg(event.call_sid)
+        if self._is_in_family(event.call_sid) and (self._choice.fits(told) if told else not self._choice.narrows):
             self._view.event(event, change)
 
     def action(self, action: ActionEvent) -> None:

@@ -154,6 +154,7 @@ def _header_parts(header: Header) -> Iterator[str]:
         (header.refused, "refused"),
         (header.duplicates, "twice"),
         (header.failed, "not stored"),
+        *((count, kind) for kind, count in header.features.items()),
         (header.misdirected, "to another path"),
         (header.ignored, "no callback"),
     ):

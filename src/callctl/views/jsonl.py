@@ -28,7 +28,8 @@ class JsonLinesView:
 
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Write an event; the session passes each one on once. ``late``: one that tells a later step came before."""
-        self._write({**event.to_json(), "late": change is not None and change.late})
+        late = {"late": change is not None and change.late} if event.status else {}
+        self._write({**event.to_json(), **late})
 
     def action(self, action: ActionEvent) -> None:
         """Write what was asked of a call."""

@@ -28,16 +28,14 @@ def marks(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
     """Return time, sid, parent, event, status, from, to of one event, and its marks with commas between.
 
-    ``-`` stands for no parent, and for nothing that is not as usual.
+    ``-`` stands for no parent, for nothing that is not as usual, and for what callbacks without a status do not tell.
     """
     return (
         format_date(event.moment) or "",
         event.call_sid,
         event.parent_call_sid or "-",
         event.event,
-        event.status,
-        event.from_,
-        event.to,
+        *((event.status, event.from_, event.to) if event.status else ("-", "-", "-")),
         ",".join(marks(event, is_late=is_late)) or "-",
     )
 
@@ -45,6 +43,8 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 def short_line(event: CallEvent, *, is_late: bool = False) -> str:
     """Return one event for the foot of the live table: local time, SID, status, marks, destination."""
     moment = event.moment.astimezone()
+    if not event.status:
+        return "  ".join((f"{moment:%H:%M:%S}", event.call_sid, event.in_words, *marks(event)))
     told = event.kind if event.kind == TWIML_REQUEST else event.status
     shown = (f"{moment:%H:%M:%S}", event.call_sid, f"{glyph(event.status)} {told}")
     return "  ".join((*shown, *marks(event, is_late=is_late), event.to))  # in a narrow window the end is cut

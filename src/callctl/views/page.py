@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from callctl.actions import ActionEvent
 from callctl.calls import Call, CallStatus
-from callctl.events import CallEvent
+from callctl.events import FEATURES, CallEvent
 from callctl.notation import format_date
 from callctl.views import timeline
 from callctl.views.foreign import printable
@@ -101,7 +101,11 @@ def _note_json(note: Note) -> Mapping[str, Any]:
 
 
 def plain_lines(page: Page) -> Iterator[str]:
-    """Yield tab-separated lines; the first field says of what: call, parent, child, event, action, notification."""
+    """Yield tab-separated lines; the first field says of what.
+
+    That is call, parent, child, event, action, notification; or amd, recording, conference, with time, SID, event and
+    what it tells.
+    """
     yield f"call\t{plain_line(page.call)}"
     if page.parent is not None:
         yield f"parent\t{plain_line(page.parent)}"
@@ -110,6 +114,8 @@ def plain_lines(page: Page) -> Iterator[str]:
     for item in page.told:
         if isinstance(item, ActionEvent):
             yield _joined("action", format_date(item.at), item.call_sid, item.action, item.outcome, *_by(item))
+        elif item.kind in FEATURES:
+            yield _joined(item.kind, format_date(item.moment), item.call_sid, item.event, item.in_words)
         else:
             yield _joined("event", *event_fields(item))
     for note in page.notes or ():

@@ -50,14 +50,18 @@ def lines(told: Sequence[CallEvent | ActionEvent], *, own: str) -> Iterator[str]
     for item in told:
         moment = _key(item)[0]
         after = "" if begin is None else f"+{clock((moment - begin).total_seconds())}"
-        leg = "" if item.call_sid == own else legs.get(item.call_sid, item.call_sid)
+        leg = "" if item.call_sid in (own, _conference(item)) else legs.get(item.call_sid, item.call_sid)
         what = _asked(item, leg=leg) if isinstance(item, ActionEvent) else _happened(item, leg=leg)
         yield f"  {moment.astimezone():%H:%M:%S}  {after:>8}  {what}".rstrip()
 
 
+def _conference(item: CallEvent | ActionEvent) -> str | None:
+    return item.conference_sid if isinstance(item, CallEvent) else None
+
+
 def _names(told: Iterable[CallEvent | ActionEvent]) -> dict[str, str]:
     """Name each leg by whom it calls, and by its SID where that would not tell two of them apart."""
-    told_of = {item.call_sid: item for item in told if isinstance(item, CallEvent)}
+    told_of = {item.call_sid: item for item in told if isinstance(item, CallEvent) and item.status}
     called = Counter(event.to for event in told_of.values())
     return {
         sid: (BRANCH if event.parent_call_sid else "parent ") + (event.to if called[event.to] == 1 else sid)
@@ -70,6 +74,9 @@ def _asked(action: ActionEvent, *, leg: str) -> str:
 
 
 def _happened(event: CallEvent, *, leg: str) -> str:
+    if not event.status:
+        told = (event.in_words, leg, "" if event.verified else "(not verified)")
+        return printable("  ".join(part for part in told if part))
     status = f"{glyph(event.status)} {event.status}".ljust(_STATUS_WIDTH)
     facts = ", ".join(fact for fact in _facts(event) if fact)
     return printable("  ".join(part for part in (status, leg, f"({facts})" if facts else "") if part))
