@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from cli.still import Still, standing_still
-from gateway.scripted import Handler, Server, call, reply
+from gateway.scripted import Handler, Server, Turn, call, drop, reply
 from running import Callctl, env_for
 from telling import START
 
@@ -204,6 +204,30 @@ def test_a_page_that_comes_for_ever_is_noticed(callctl: Callctl) -> None:
         outcome = callctl("list", "--all", "-q", env=env_of(server))
     assert (outcome.code, outcome.out) == (6, f"{call()['sid']}\n")
     assert "the list does not end" in outcome.err
+
+
+@pytest.mark.parametrize("rows", [1, 50, 120])
+@pytest.mark.parametrize("fault", [reply(500, b""), reply(401, {"message": "no"}), drop(), reply(200, b"<html>")])
+def test_a_list_that_breaks_off_is_an_array_all_the_same(callctl: Callctl, rows: int, fault: Turn) -> None:
+    first = {"calls": [call(f"CA{n:032d}") for n in range(rows)], "next_page_uri": "/2010-04-01/Calls.json?Page=1"}
+    with Server(reply(200, first), fault) as server:
+        outcome = callctl("list", "--all", "--json", env=env_of(server), back_off=lambda _seconds: None)
+    assert outcome.code != 0
+    assert len(json.loads(outcome.out)) == rows
+    assert outcome.err.count("error") >= 1
+
+
+def test_so_is_one_that_is_interrupted(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = {"calls": [call()], "next_page_uri": "/2010-04-01/Calls.json?Page=1"}
+    with Server(reply(200, pages)) as server:
+        monkeypatch.setattr("callctl.gateway.pages._next", interrupt)
+        outcome = callctl("list", "--all", "--json", env=env_of(server))
+    assert outcome.code == 130
+    assert len(json.loads(outcome.out)) == 1
+
+
+def interrupt(*_args: object, **_more: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_error_before_the_first_page_leaves_stdout_empty(callctl: Callctl) -> None:

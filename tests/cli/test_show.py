@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli.still import NOON, Still
 from cli.stored import store_of, tell
-from gateway.scripted import Handler, Server, call, reply
+from gateway.scripted import Handler, Server, Turn, call, drop, reply
 from running import Callctl
 
 from callctl.actions import ActionEvent
@@ -134,7 +134,36 @@ def test_a_service_without_notifications_costs_only_those(callctl: Callctl) -> N
     parent = call("CA" + "1" * 32, status="completed")
     child = call("CA" + "2" * 32, parent_call_sid="CA" + "1" * 32)
     shown = page_of(callctl, parent, child, notes=404)
-    assert "tells no errors and warnings of calls (HTTP 404)" in shown
+    assert "shown without its errors and warnings: " in shown
+    assert "HTTP 404" in shown
+
+
+REFUSED = {"code": 20403, "message": "Not for you"}
+PARTS = {"parent": "the parent call CA" + "9" * 32, "children": "its child legs", "notifications": "its errors and"}
+
+
+@pytest.mark.parametrize("turn", [drop(), reply(403, REFUSED), reply(429, b""), reply(500, b"oops"), reply(200, {})])
+@pytest.mark.parametrize("lacking", list(PARTS))
+def test_what_can_not_be_had_is_said_and_the_rest_shown(callctl: Callctl, lacking: str, turn: Turn) -> None:
+    sid, parent = "CA" + "1" * 32, "CA" + "9" * 32
+    there = {
+        "parent": reply(200, call(parent)),
+        "children": reply(200, {"calls": [call("CA" + "2" * 32, parent_call_sid=sid)]}),
+        "notifications": reply(200, {"notifications": []}),
+    } | {lacking: turn}
+
+    def answer(handler: Handler) -> None:
+        paths = {"Notifications": "notifications", "Calls.json": "children", parent: "parent"}
+        part = next((part for path, part in paths.items() if path in handler.path), None)
+        (there[part] if part else reply(200, call(sid, parent_call_sid=parent)))(handler)
+
+    with Server(answer) as server:
+        env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        outcome = callctl("show", sid, "--json", env=env, back_off=lambda _seconds: None)
+    assert outcome.code == 0, outcome.err
+    shown = json.loads(outcome.out)
+    assert {part: shown[part] is None for part in PARTS} == {part: part == lacking for part in PARTS}
+    assert f"warning: shown without {PARTS[lacking]}" in outcome.err
 
 
 def test_an_unknown_call_exits_3_with_one_error(still: Still) -> None:

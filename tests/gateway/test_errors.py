@@ -89,6 +89,10 @@ SHAPES: list[tuple[str, int, object, type[ApiError], str, str | None]] = [
         None,
     ),
     ("other words", 400, {"error_message": "bad thing"}, ApiError, "bad thing", None),
+    ("msg", 401, {"msg": "who are you"}, AuthenticationError, "who are you", None),
+    ("error", 400, {"error": "invalid_request", "error_description": "No To"}, ApiError, "No To", None),
+    ("one deeper", 400, {"error": {"code": 7, "message": "bad"}}, ApiError, "bad", "7"),
+    ("a list of texts", 422, {"errors": ["To is odd", "From too"]}, ApiError, "To is odd; From too", None),
 ]
 
 
@@ -144,6 +148,39 @@ def test_bodies_without_an_explanation_still_give_a_sentence(
     assert type(caught.value) is kind
     assert f"answered HTTP {status}" in caught.value.message
     assert shape in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"upstream connect error, reset before headers", "(no JSON): upstream connect error, reset before headers"),
+        (
+            b"<html><head><title>502 Bad\n Gateway</title></head><body>x</body></html>",
+            "instead of JSON): 502 Bad Gateway",
+        ),
+        (b"<p>Caf&eacute; <b>closed</b><script>var x</script></p>", "instead of JSON): Caf\u00e9 closed"),
+        (b'{"oops": "bad"}', '(JSON of another shape): {"oops": "bad"}'),
+        (b"bad \x1b[2Jtoken " + TOKEN.encode(), "(no JSON): bad token ***"),
+        (b"x" * 9000, "(no JSON): xxx"),
+    ],
+)
+def test_the_words_of_any_body_are_told(door: MakeDoor, body: bytes, words: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        door(reply(503, body)).gateway.fetch(SID)
+    assert words in caught.value.message
+    assert len(caught.value.message) < 600
+    assert caught.value.message.isprintable()
+
+
+def test_the_2010_apis_own_xml_is_read(door: MakeDoor) -> None:
+    body = (
+        b"<?xml version='1.0'?><TwilioResponse><RestException><Code>20404</Code><Message>A &amp; B not found</Message>"
+        b"<MoreInfo>https://www.twilio.com/docs/errors/20404</MoreInfo><Status>404</Status></RestException></TwilioResponse>"
+    )
+    with pytest.raises(NotFoundError) as caught:
+        door(reply(404, body)).gateway.fetch(SID)
+    assert (caught.value.message, caught.value.code) == ("A & B not found", "20404")
+    assert caught.value.more_info == "https://www.twilio.com/docs/errors/20404"
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -14,7 +14,8 @@ from callctl.cli import filters, options
 from callctl.cli.headings import OUTPUT
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
-from callctl.errors import CallctlError, UsageError
+from callctl.cli.streams import OutputError, ReaderGoneError
+from callctl.errors import UsageError
 from callctl.settings import Settings
 
 T = TypeVar("T")
@@ -155,15 +156,23 @@ def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:
 
 
 def _write_array(runtime: Runtime, values: Iterator[Mapping[str, Any]]) -> None:
-    """Write a JSON array piece by piece. After an error it stays open, so that nobody takes it for the whole."""
+    """Write a JSON array piece by piece. It is closed where the list breaks off too: the exit code tells of that."""
     from callctl.views.foreign import json_text
 
     # Nothing is written before the first calls are there: an error at once leaves stdout empty.
     opening = "["
-    for piece in _pieces(values):
-        runtime.stdout.write(opening + json_text(piece)[1:-1])
-        runtime.stdout.flush()
-        opening = ",\n "
+    try:
+        for piece in _pieces(values):
+            text = opening + json_text(piece)[1:-1]
+            opening = ",\n "
+            runtime.stdout.write(text)
+            runtime.stdout.flush()
+    except (OutputError, ReaderGoneError):
+        raise
+    except BaseException:
+        if opening != "[":
+            runtime.write("]")
+        raise
     runtime.write("[]" if opening == "[" else "]")
 
 
@@ -176,7 +185,9 @@ def _pieces(items: Iterator[T]) -> Iterator[list[T]]:
             if len(piece) == _CHUNK:
                 yield piece
                 piece = []
-    except CallctlError:
+    except GeneratorExit:
+        raise
+    except BaseException:
         if piece:
             yield piece
         raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,14 +13,16 @@ from callctl.calls import Call
 from callctl.cli import completing, options
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.selecting import one_call, open_store
-from callctl.errors import ApiError, AuthenticationError, NotFoundError, RateLimitedError, StoreError
+from callctl.errors import ApiError, CallctlError, NotFoundError, StoreError
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
     from callctl.actions import ActionEvent
     from callctl.events import CallEvent
-    from callctl.gateway import Gateway, Notification
+    from callctl.gateway import Gateway
     from callctl.views.page import Page
+
+T = TypeVar("T")
 
 # A Dial rings ten at once (sheet section 6); a call that dials on and on has more.
 MOST_CHILDREN = 1000
@@ -66,19 +69,18 @@ def _page(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> P
 
     asked_call = beside(lambda: gateway.fetch(sid))
     asked_children = beside(lambda: list(gateway.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
-    asked_notes = beside(lambda: _notifications(gateway, sid))
+    asked_notes = beside(lambda: gateway.notifications(sid))
     call = asked_call.result()
     parent = _parent(runtime, gateway, call)
-    children, notes = asked_children.result(), asked_notes.result()
-    if isinstance(notes, ApiError):
-        runtime.say(f"callctl: this API tells no errors and warnings of calls (HTTP {notes.status})")
+    children = _part(runtime, asked_children, "its child legs")
+    notes = _part(runtime, asked_notes, "its errors and warnings")
     events, actions = _told(runtime, settings, sid)
     return Page(
         call=call,
         parent=parent,
-        children=children[::-1],
+        children=None if children is None else children[::-1],
         told=in_order(events, actions),
-        notes=None if isinstance(notes, ApiError) else notes,
+        notes=notes,
         api_url=None if settings.is_twilio else settings.api_url,
     )
 
@@ -90,17 +92,27 @@ def _parent(runtime: Runtime, gateway: Gateway, call: Call) -> Call | None:
         return gateway.fetch(call.parent_call_sid)
     except NotFoundError:
         runtime.say(f"callctl: the parent call {call.parent_call_sid} is not there any more")
+    except CallctlError as error:
+        _say_missing(runtime, f"the parent call {call.parent_call_sid}", error)
+    return None
+
+
+def _part(runtime: Runtime, asked: Future[list[T]], what: str) -> list[T] | None:
+    """Return what belongs to the call; where it can't be had, say so and return None: the rest is shown without."""
+    try:
+        return asked.result()
+    except CallctlError as error:
+        _say_missing(runtime, what, error)
         return None
 
 
-def _notifications(gateway: Gateway, sid: str) -> list[Notification] | ApiError:
-    """Return what Twilio noted, or why a service that keeps no such list refused: the rest can be shown without."""
-    try:
-        return gateway.notifications(sid)
-    except (AuthenticationError, RateLimitedError):
-        raise
-    except ApiError as error:
-        return error
+def _say_missing(runtime: Runtime, what: str, error: CallctlError) -> None:
+    runtime.say_once(f"callctl: warning: shown without {what}: {_why(error)}")
+
+
+def _why(error: CallctlError) -> str:
+    status = f" (HTTP {error.status})" if isinstance(error, ApiError) and "HTTP" not in error.message else ""
+    return error.message + status
 
 
 def _told(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ANSI = re.compile("(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]")
 _NAMED_SID = re.compile(r'"sid"\s*:\s*"(?!AC)([^"\\]{1,100})"')
 _TWILIO_SID = re.compile(r"(?<![0-9A-Za-z])CA[0-9a-fA-F]{32}(?![0-9A-Za-z])")
+# Where different services put the words of an error, the best first.
+_WORDS = (
+    *("message", "detail", "title", "error_message", "error_description", "errorMessage", "msg", "Message"),
+    *("description", "reason", "error", "faultstring"),
+)
+_READ = 4000  # characters of a body that is no JSON
 _MAX_TEXT = 400  # characters of the server's own words
 # Not accepted, or accepted but not allowed to do this (sheet section 3, Errors). So are 401 and 403 without a code.
 _CREDENTIAL_CODES = frozenset({"20003", "20008", "20403", "70051"})
@@ -97,7 +104,7 @@ def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
         clean: What takes secrets out of the server's words.
     """
     refusal = _refusal(reply)
-    text = clean(refusal.text) if refusal.text else _sentence(reply)
+    text = clean(refusal.text) if refusal.text else _sentence(reply, clean=clean)
     return _kind(reply.status, refusal.code)(
         text,
         status=reply.status,
@@ -128,18 +135,30 @@ def _kind(status: int, code: str | None) -> type[ApiError]:
 
 
 def _refusal(reply: Reply) -> Refusal:
-    """Read the 2010 API's body, RFC 9457's, or a compatible service's; nothing of HTML but the status."""
+    """Read the 2010 API's body, RFC 9457's, or a compatible service's, in JSON or XML."""
     body = _json_of(reply.text)
     if not isinstance(body, dict):
-        return Refusal(None, None, None)
-    code = _word(body.get("code"))
-    words = _first(body, "message", "detail", "title", "error_message")
+        body = _xml_of(reply.text)
+    inner = body.get("error")  # some put it one object deeper
+    if isinstance(inner, dict):
+        body = {**body, **inner}
+    code = _word(body.get("code")) or _word(body.get("error_code"))
+    words = _first(body, *_WORDS)
     more = _first(body, "more_info", "moreInfo")
     if more is None and (kind := _first(body, "type")) and kind.startswith("https://"):
         more = kind
     if more is None and code and re.fullmatch(r"[1-9][0-9]{4}", code) and "message" in body:
         more = _DOCUMENTATION + code
     return Refusal(_with_details(words, body), code, more)
+
+
+def _xml_of(text: str) -> dict[str, str]:
+    """Return the fields of the 2010 API's errors in XML: a RestException's (OAS knows JSON alone)."""
+    if "<RestException>" not in text:
+        return {}
+    names = {"Message": "message", "Code": "code", "MoreInfo": "more_info", "Detail": "detail"}
+    found = re.findall(r"<(Message|Code|MoreInfo|Detail)>([^<]*)<", text)
+    return {names[name]: html.unescape(value) for name, value in found}
 
 
 def _with_details(words: str | None, body: Mapping[str, Any]) -> str | None:
@@ -152,6 +171,8 @@ def _with_details(words: str | None, body: Mapping[str, Any]) -> str | None:
     if not isinstance(errors, list):
         return words
     told = [_pointed(error) for error in errors[:3] if isinstance(error, dict)]
+    if words is None and not told:  # texts alone are another shape; beside words they are nonsense
+        told = [error for error in errors[:3] if isinstance(error, str)]
     return "; ".join(part for part in (words, *told) if part) or None
 
 
@@ -171,15 +192,25 @@ def _word(value: object) -> str | None:
     return str(value).strip() or None
 
 
-def _sentence(reply: Reply) -> str:
+def _sentence(reply: Reply, *, clean: Callable[[str], str]) -> str:
     try:
         phrase = f" {HTTPStatus(reply.status).phrase}"
     except ValueError:
         phrase = ""
     elsewhere = " and points elsewhere" if 300 <= reply.status < 400 else ""
-    return (
-        f"{reply.host} answered HTTP {reply.status}{phrase}{elsewhere}, without an explanation ({_shape(reply.text)})"
-    )
+    words = clean(_words_of(reply.text))
+    said = f" ({_shape(reply.text)}): {words}" if words else f", without an explanation ({_shape(reply.text)})"
+    return f"{reply.host} answered HTTP {reply.status}{phrase}{elsewhere}{said}"
+
+
+def _words_of(text: str) -> str:
+    """Return what a body of no known shape says: the text itself, of a page its title, else what it shows."""
+    text = text[:_READ].strip()
+    if text.startswith("<"):
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        shown = re.sub(r"(?is)<!--.*?-->|<(script|style|head)\b.*?</\1>|<[^>]*>", " ", text)
+        text = html.unescape(title[1] if title and title[1].strip() else shown)
+    return text if any(char.isalpha() for char in text) else ""
 
 
 def _shape(text: str) -> str:

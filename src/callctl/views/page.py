@@ -56,13 +56,13 @@ class Note(Protocol):
 class Page:
     """One call and what belongs to it.
 
-    ``told`` are the events and requests of its family that the local store holds, by time. ``notes`` is None where
-    the API has none to tell. ``api_url`` is None where the API is Twilio's own.
+    ``told`` are the events and requests of its family that the local store holds, by time. ``children`` and
+    ``notes`` are None where the API could not tell them. ``api_url`` is None where the API is Twilio's own.
     """
 
     call: Call
     parent: Call | None
-    children: Sequence[Call]
+    children: Sequence[Call] | None
     told: Sequence[CallEvent | ActionEvent]
     notes: Sequence[Note] | None
     api_url: str | None
@@ -74,7 +74,7 @@ class Page:
             above = [Row(self.parent.sid, self.parent), Row(self.call.sid, self.call, depth=1)]
         else:
             above = [Row(self.call.sid, self.call)]
-        return above + [Row(child.sid, child, depth=1 + (self.parent is not None)) for child in self.children]
+        return above + [Row(child.sid, child, depth=1 + (self.parent is not None)) for child in self.children or ()]
 
 
 def to_json(page: Page) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def to_json(page: Page) -> dict[str, Any]:
         **page.call.to_json(),
         **({} if page.api_url is None else {"api_url": page.api_url}),
         "parent": None if page.parent is None else page.parent.to_json(),
-        "children": [child.to_json() for child in page.children],
+        "children": None if page.children is None else [child.to_json() for child in page.children],
         "timeline": [item.to_json() for item in page.told],
         "notifications": None if page.notes is None else [_note_json(note) for note in page.notes],
     }
@@ -109,7 +109,7 @@ def plain_lines(page: Page) -> Iterator[str]:
     yield f"call\t{plain_line(page.call)}"
     if page.parent is not None:
         yield f"parent\t{plain_line(page.parent)}"
-    for child in page.children:
+    for child in page.children or ():
         yield f"child\t{plain_line(child)}"
     for item in page.told:
         if isinstance(item, ActionEvent):
@@ -182,7 +182,7 @@ def _cost(page: Page) -> str | None:
     own = _amount(page.call)
     if own is None:
         own = "not rated yet" if page.call.status == CallStatus.COMPLETED else None
-    rated = [leg for leg in (page.call, *page.children) if leg.price is not None]
+    rated = [leg for leg in (page.call, *(page.children or ())) if leg.price is not None]
     if not page.children or len({leg.price_unit for leg in rated}) != 1 or own is None:
         return own
     total = sum((-leg.price for leg in rated if leg.price is not None), Decimal())
