@@ -57,7 +57,7 @@ VALUES = {
     "TWILIO_AUTH_TOKEN": [f"token-{number}" for number in range(3)],
     "TWILIO_API_KEY": [f"SK{number:032d}" for number in range(3)],
     "TWILIO_API_SECRET": [f"secret-{number}" for number in range(3)],
-    "TWILIO_REGION": [f"region{number}" for number in range(3)],
+    "TWILIO_REGION": ["ie1", "au1", "us1"],  # which need no edge
     "TWILIO_EDGE": [f"edge{number}" for number in range(3)],
     "CALLCTL_API_URL": [f"https://api{number}.example.com" for number in range(3)],
     "CALLCTL_SIGNING_TOKEN": [f"signing-{number}" for number in range(3)],
@@ -302,18 +302,48 @@ def test_api_addresses(tmp_path: Path, value: str, url: str) -> None:
     ("region", "edge", "host"),
     [
         (None, None, "api.twilio.com"),
-        ("ie1", None, "api.ie1.twilio.com"),
+        ("us1", None, "api.us1.twilio.com"),
+        ("ie1", None, "api.dublin.ie1.twilio.com"),
+        ("au1", None, "api.sydney.au1.twilio.com"),
+        ("ie1", "frankfurt", "api.frankfurt.ie1.twilio.com"),
+        ("jp1", "tokyo", "api.tokyo.jp1.twilio.com"),
         (None, "dublin", "api.dublin.us1.twilio.com"),
         ("au1", "sydney", "api.sydney.au1.twilio.com"),
     ],
 )
-def test_region_and_edge_choose_twilios_host_as_the_library_does(
-    tmp_path: Path, region: str | None, edge: str | None, host: str
-) -> None:
+def test_region_and_edge_choose_twilios_host(tmp_path: Path, region: str | None, edge: str | None, host: str) -> None:
     chosen = {"TWILIO_REGION": region, "TWILIO_EDGE": edge}
     settings = from_env(tmp_path, **{key: value for key, value in chosen.items() if value})
     assert settings.api_url == f"https://{host}"
     assert settings.is_twilio
+    assert (settings.implied_edge is not None) == (region in ("ie1", "au1") and edge is None)
+
+
+@pytest.mark.parametrize(
+    ("region", "edge"),
+    [
+        ("br1", "sao-paulo"),
+        ("de1", "frankfurt"),
+        ("jp1", "tokyo"),
+        ("sg1", "singapore"),
+        ("us2", "umatilla"),
+        ("xx1", "…"),
+        ("dublin", "…"),
+    ],
+)
+def test_another_region_without_an_edge_is_refused(tmp_path: Path, region: str, edge: str) -> None:
+    with pytest.raises(SettingsError, match=f"TWILIO_REGION is {region}, and TWILIO_EDGE is not set") as refused:
+        from_env(tmp_path, TWILIO_REGION=region)
+    assert f"set TWILIO_EDGE={edge} beside it" in (refused.value.hint or "")
+    assert "unset TWILIO_REGION" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("region", ["ie1", "au1", "br1", "de1", "jp1", "sg1", "us2"])
+def test_a_host_that_is_switched_off_is_refused(tmp_path: Path, region: str) -> None:
+    with pytest.raises(SettingsError, match="which Twilio has switched off"):
+        from_env(tmp_path, CALLCTL_API_URL=f"https://api.{region}.twilio.com/")
+    for host in ("api.us1.twilio.com", "api.twilio.com", f"api.dublin.{region}.twilio.com", f"{region}.example.com"):
+        assert from_env(tmp_path, CALLCTL_API_URL=f"https://{host}").api_url == f"https://{host}"
 
 
 @pytest.mark.parametrize("key", ["TWILIO_REGION", "TWILIO_EDGE"])

@@ -93,6 +93,40 @@ class TestSettings:
         if env:
             assert "all from one place" in found["credentials"]["fix"]
 
+    @pytest.mark.parametrize(
+        ("region", "edge", "levels", "told"),
+        [
+            ("ie1", "", ("ok", None), "ie1  from the environment; reached through dublin, TWILIO_EDGE is not set"),
+            ("ie1", "dublin", ("ok", "ok"), "ie1  from the environment"),
+            ("us1", "", ("ok", None), "us1  from the environment"),
+            ("", "dublin", (None, "ok"), "dublin  from the environment; the region is us1, TWILIO_REGION is not set"),
+            ("br1", "sao-paulo", ("warning", "ok"), "Twilio documents no such region for calls"),
+            ("dublin", "ie1", ("warning", "warning"), "that is an edge, not a region"),
+            ("us1", "paris", ("ok", "warning"), "Twilio has no edge of that name"),
+        ],
+    )
+    def test_region_and_edge_must_go_together(
+        self,
+        callctl: Callctl,
+        monkeypatch: pytest.MonkeyPatch,
+        region: str,
+        edge: str,
+        levels: tuple[str | None, str | None],
+        told: str,
+    ) -> None:
+        with no_way_to_twilio(monkeypatch):
+            _, found = doctor(callctl, TWILIO | {"TWILIO_REGION": region, "TWILIO_EDGE": edge})
+        names = ("TWILIO_REGION", "TWILIO_EDGE")
+        assert tuple(level(found, name) if name in found else None for name in names) == levels
+        assert any(found[name]["text"].endswith(told) for name in names if name in found)
+        if region == "dublin":
+            assert found["TWILIO_REGION"]["fix"] == "set it to ie1, and TWILIO_EDGE=dublin"
+
+    def test_a_region_without_an_edge_that_is_known_is_refused(self, callctl: Callctl) -> None:
+        code, found = doctor(callctl, TWILIO | {"TWILIO_REGION": "br1"})
+        assert (code, level(found, "settings")) == (2, "error")
+        assert "TWILIO_EDGE=sao-paulo" in found["settings"]["fix"]
+
     def test_a_secret_in_the_wrong_place_is_not_shown(self, callctl: Callctl, simulator: Simulator) -> None:
         env = env_for(simulator) | {"TWILIO_ACCOUNT_SID": OTHER, "CALLCTL_FROM": OTHER}
         for args in (["--json"], []):

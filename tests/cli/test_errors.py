@@ -157,6 +157,19 @@ def test_the_code_its_documentation_and_the_request_are_told(home: Path) -> None
     assert f"  code 21219, HTTP 400, https://www.twilio.com/docs/errors/21219, request RQ{'0' * 32}\n" in outcome.err
 
 
+@pytest.mark.parametrize(("region", "edge"), [("ie1", "dublin"), ("au1", "sydney")])
+def test_the_edge_that_is_taken_for_a_region_is_said(home: Path, region: str, edge: str) -> None:
+    regional = {**ENV, "TWILIO_REGION": region}
+    outcome = run(*PLACE, "--dry-run", home=home, env=regional)
+    host = f"https://api.{edge}.{region}.twilio.com"
+    assert (outcome.code, host in outcome.out) == (0, True)
+    sentence = (
+        f"callctl: TWILIO_REGION is {region}, and TWILIO_EDGE is not set: requests go through {edge}, to {host}\n"
+    )
+    assert sentence in outcome.err
+    assert "TWILIO_EDGE" not in run(*PLACE, "--dry-run", home=home, env={**regional, "TWILIO_EDGE": edge}).err
+
+
 @pytest.mark.parametrize(
     ("args", "env", "code", "said"),
     [

@@ -23,7 +23,7 @@ ACCOUNT = (
     Setting("CALLCTL_SIGNING_TOKEN", "whose token signs callbacks; two while one is rotated", "the auth token"),
     Setting("CALLCTL_API_URL", "another service that speaks Twilio's API, or the simulator", "https://api.twilio.com"),
     Setting("TWILIO_REGION", "Twilio's region, which has tokens of its own", "us1"),
-    Setting("TWILIO_EDGE", "Twilio's edge"),
+    Setting("TWILIO_EDGE", "Twilio's edge, through which the region is reached", "dublin for ie1, sydney for au1"),
 )
 OTHERS = (
     Setting("CALLCTL_FROM", "who calls, for `place`"),

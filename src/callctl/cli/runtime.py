@@ -173,6 +173,11 @@ class Runtime:
         settings = load(self.environ, cwd=self.cwd, env_file=env_file, overrides=given)
         if settings.env_file_above:
             self.say_once(f"callctl: using settings from {settings.env_file_above}")
+        if settings.implied_edge:
+            self.say_once(
+                f"callctl: TWILIO_REGION is {settings.region}, and TWILIO_EDGE is not set: requests go through "
+                f"{settings.implied_edge}, to {settings.api_url}"
+            )
         if not settings.is_twilio:
             self.api_url = settings.api_url
             self.say_once(f"callctl: the API is {settings.api_url}, not Twilio's")

@@ -45,7 +45,8 @@ def diagnosed(settings: Settings, error: ApiError) -> ApiError:
 
 def _mismatch(settings: Settings) -> tuple[str, str]:
     """Say what to look for where each part has the right form, yet they are refused (ERR 20003)."""
-    regional = f"; in {settings.region} only what was made there is accepted" if settings.region else ""
+    region = settings.region
+    regional = f"; {region} accepts only what was made there: for keys of the US, unset TWILIO_REGION" if region else ""
     if settings.api_key:
         return (
             "not accepted: the API key and its secret do not belong together, or not to this account",

@@ -10,6 +10,7 @@ from callctl.calls import is_endpoint
 from callctl.findings import Finding, fine, warning
 from callctl.masking import MASK, masked
 from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name
+from callctl.settings.values import OWN_EDGES
 
 _SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -26,6 +27,13 @@ _KINDS = {
     "US": "a user",
     "OR": "an organization",
 }
+_PLACES = ("TWILIO_REGION", "TWILIO_EDGE")
+_REGIONS = ("us1", *OWN_EDGES)
+# "Edge Locations" in Twilio's documentation; those with -ix are private.
+_EDGES = (
+    *("ashburn", "dublin", "frankfurt", "sao-paulo", "singapore", "sydney", "tokyo", "umatilla", "roaming"),
+    *("ashburn-ix", "san-jose-ix", "london-ix", "frankfurt-ix", "singapore-ix", "sydney-ix", "tokyo-ix"),
+)
 _AGAIN = "copy it again from the console (https://console.twilio.com)"
 
 
@@ -37,11 +45,36 @@ def setting_findings(settings: Settings) -> Iterator[Finding]:
         facts = {"value": None if name in SECRETS else _shown(name, values[name]), "source": source}
         text = f"{facts['value'] or MASK}  {_where(source)}"
         trouble = trouble_with(settings, name)
-        if trouble is None:
+        if name in _PLACES:
+            yield replace(_place(settings, name, text), facts=facts)
+        elif trouble is None:
             yield replace(fine(name, text), facts=facts)
         else:
             found = warning(name, f"{text}; it {trouble}", fix=f"{_AGAIN}, and write nothing else beside it")
             yield replace(found, facts=facts)
+
+
+def _place(settings: Settings, name: str, text: str) -> Finding:
+    """Tell whether region and edge can go together: what Twilio documents, which is not all that works."""
+    region, edge = settings.region, settings.edge
+    if name == "TWILIO_EDGE":
+        if edge in _EDGES:
+            return fine(name, f"{text}{'' if region else '; the region is us1, TWILIO_REGION is not set'}")
+        return warning(name, f"{text}; Twilio has no edge of that name", fix=f"one of {', '.join(_EDGES)}")
+    if settings.implied_edge:
+        return fine(name, f"{text}; reached through {settings.implied_edge}, TWILIO_EDGE is not set")
+    if region in _REGIONS:
+        return fine(name, text)
+    wanted = next((known for known, own in OWN_EDGES.items() if own == region), None)
+    if wanted is not None:
+        return warning(
+            name, f"{text}; that is an edge, not a region", fix=f"set it to {wanted}, and TWILIO_EDGE={region}"
+        )
+    return warning(
+        name,
+        f"{text}; Twilio documents no such region for calls",
+        fix=f"one of {', '.join(_REGIONS)}; unset, it is us1",
+    )
 
 
 def suspect(settings: Settings) -> str | None:

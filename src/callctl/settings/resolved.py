@@ -16,6 +16,7 @@ from callctl.nearest import nearest
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
+    OWN_EDGES,
     TWILIO_API_URL,
     URL_PREFIX,
     NamedUrl,
@@ -63,6 +64,11 @@ class Settings:
         """Whether the API address is Twilio's own."""
         host = urlsplit(self.api_url).hostname or ""
         return host == "twilio.com" or host.endswith(".twilio.com")
+
+    @property
+    def implied_edge(self) -> str | None:
+        """The edge through which the region is reached where none is set, if it needs one."""
+        return OWN_EDGES.get(self.region or "") if self.edge is None else None
 
     @property
     def is_loopback(self) -> bool:

@@ -19,6 +19,13 @@ ENVIRONMENT = "environment"  # and of a variable; else it is a file's path
 URL_PREFIX = "CALLCTL_URL_"
 
 
+# Twilio switched off api.REGION.twilio.com on 28 April 2026, except for us1: a region is reached through an edge. These
+# two process calls outside the US, each with its own edge; the others were names of edges alone. See "Legacy Edge
+# Location IDs" and "API domain migration guide" in Twilio's documentation.
+OWN_EDGES = {"ie1": "dublin", "au1": "sydney"}
+OLD_NAMES = {"br1": "sao-paulo", "de1": "frankfurt", "jp1": "tokyo", "sg1": "singapore", "us2": "umatilla"}
+
+
 @dataclass(frozen=True, slots=True)
 class NamedUrl:
     """A TwiML URL that a name stands for, with the method Twilio shall use to fetch it."""
@@ -115,12 +122,30 @@ def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:
             f"CALLCTL_API_URL is plain http: {text}",
             hint="the token would travel unencrypted; use https (http is for loopback only)",
         )
+    _check_host(parts.hostname or "")
     return text.rstrip("/")
+
+
+def _check_host(host: str) -> None:
+    region = host.removeprefix("api.").removesuffix(".twilio.com")
+    if region in OWN_EDGES | OLD_NAMES and host == f"api.{region}.twilio.com":
+        raise SettingsError(
+            f"CALLCTL_API_URL names {host}, which Twilio has switched off",
+            hint=f"unset it, and set TWILIO_REGION={region} if the account's keys are of that region",
+        )
 
 
 def _twilio_url(*, region: str | None, edge: str | None) -> str:
     if edge and not region:
         region = "us1"  # what the library does (sheet section 8, Hosts)
+    if region and not edge and region != "us1":
+        edge = OWN_EDGES.get(region)
+        if edge is None:
+            known = OLD_NAMES.get(region)
+            raise SettingsError(
+                f"TWILIO_REGION is {region}, and TWILIO_EDGE is not set: Twilio takes no region without an edge",
+                hint=f"set TWILIO_EDGE={known or '…'} beside it, or, for keys of the US, unset TWILIO_REGION",
+            )
     return "https://" + ".".join(part for part in ("api", edge, region, "twilio.com") if part)
 
 
