@@ -89,7 +89,11 @@ class Notes:
         self.troubles: list[str] = []
         self.header: Header | None = None
         self.snapshot: Snapshot | None = None
+        self.began: Snapshot | None = None
         self._news = asyncio.Event()
+
+    def begin(self, snapshot: Snapshot) -> None:
+        self.began = snapshot
 
     def event(self, event: CallEvent, change: Change | None) -> None:
         if change is not None:

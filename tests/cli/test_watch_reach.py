@@ -150,6 +150,45 @@ def test_readiness_is_data(home: Path, simulator: Simulator) -> None:
         assert (health["status"], health["callback_url"], health["reachable"]) == ("ok", f"{base}/status", True)
 
 
+def test_a_reader_of_records_is_told_what_is_live_at_the_start(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env, rings_on = env_for(simulator), "+12025550103"
+    with Piped(*WATCH, "--json", home=home, env=env) as first:
+        first.record()
+        sids = over, other, live = [callctl("place", rings_on, "--say", "Hi", env=env).out.strip() for _ in range(3)]
+        ringing: set[str] = set()
+        while len(ringing) < len(sids):
+            ringing |= {event["call_sid"] for event in [first.record()] if event["status"] == "ringing"}
+        callctl("hangup", over, env=env)
+        while first.record()["status"] != "canceled":
+            pass
+        first.kill()
+    with Piped(*WATCH, "--json", home=home, env=env) as second:
+        assert second.record()["type"] == "ready"
+        snapshots = [second.record(), second.record()]
+    with Piped(*WATCH, "--json", "--call", live, home=home, env=env) as third:
+        assert [third.record()["type"], third.record()["call_sid"]] == ["ready", live]
+    assert {record.pop("call_sid") for record in snapshots} == {other, live}
+    for record in snapshots:
+        assert record.pop("status_since") == record.pop("ringing_at") >= record.pop("initiated_at")
+        assert record == {
+            "v": 1,
+            "type": "snapshot",
+            "source": "callback",
+            "verified": True,
+            "parent_call_sid": None,
+            "status": "ringing",
+            "direction": "outbound-api",
+            "from": "+15005550006",
+            "to": rings_on,
+            "answered_at": None,
+            "answered_by": None,
+            "caller_name": None,
+            "api_url": simulator.url,
+        }
+
+
 def test_a_call_is_placed_with_the_twiml_that_the_watch_serves(
     callctl: Callctl, home: Path, simulator: Simulator
 ) -> None:

@@ -29,6 +29,9 @@ class Held:
         self.free = threading.Event()
         self.failure: Exception | None = None
 
+    def begin(self, _snapshot: Snapshot) -> None:
+        self._write("begun")
+
     def event(self, event: CallEvent, _change: Change | None) -> None:
         self._write(event.call_sid)
 

@@ -169,6 +169,7 @@ class Picture:
         if self._rules is not None:
             self._rules.begin(self.board.snapshot())
         self.recalled = None
+        view.begin(self.board.snapshot())
         self.is_whole.set()
 
     async def _page(self, view: View) -> list[CallEvent]:

@@ -45,6 +45,10 @@ class Apart:
         self._failure: Exception | None = None
         self._thread: threading.Thread | None = None
 
+    def begin(self, snapshot: Snapshot) -> None:
+        """Pass it on before the first news."""
+        self._put(methodcaller("begin", snapshot))
+
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Pass it on with the next picture."""
         self._put(methodcaller("event", event, change))

@@ -62,6 +62,11 @@ class ChosenView:
         self._family = {choice.call} if choice.call else set()
         self._board = Snapshot()
 
+    def begin(self, snapshot: Snapshot) -> None:
+        """Pass on the chosen legs."""
+        self._board = snapshot
+        self._view.begin(self._part_of(snapshot))
+
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Pass on an event of a chosen leg."""
         related = {event.call_sid, event.parent_call_sid or event.call_sid}
@@ -90,11 +95,13 @@ class ChosenView:
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Have the chosen legs drawn."""
         self._board = snapshot
+        self._view.refresh(self._part_of(snapshot), replace(header, chosen=self._choice.in_words))
+
+    def _part_of(self, snapshot: Snapshot) -> Snapshot:
         families = tuple(self._chosen(snapshot))
         legs = [leg for family in families for leg in family.legs]
         live = sum(leg.is_live for leg in legs)
-        shown = Snapshot(families, live, len(legs) - live, {leg.call_sid: leg for leg in legs})
-        self._view.refresh(shown, replace(header, chosen=self._choice.in_words))
+        return Snapshot(families, live, len(legs) - live, {leg.call_sid: leg for leg in legs})
 
     def is_stale(self) -> bool:
         """Tell whether what is shown no longer fits."""

@@ -68,6 +68,9 @@ class LineView:
         self._stream = stream
         self._say = say
 
+    def begin(self, snapshot: Snapshot) -> None:
+        """Do nothing: a line is an event."""
+
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Write an event; the session passes each one on once."""
         fields = event_fields(event, is_late=change is not None and change.late)

@@ -46,6 +46,9 @@ class LiveView:
         self._live = Live(console=console, screen=True, auto_refresh=False, transient=True)
         self._live.start()
 
+    def begin(self, snapshot: Snapshot) -> None:
+        """Do nothing: the table shows the board."""
+
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Remember an event, and whether it came late, for the foot of the table."""
         self._recent.append((event, change is not None and change.late))

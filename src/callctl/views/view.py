@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class View(Protocol):
     """What a session shows itself on."""
 
+    def begin(self, snapshot: Snapshot) -> None:
+        """Take notice, once, of the board as it was known at the start, before anything new."""
+
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Take notice of one event and of what it changed on the board, if anything."""
 
