@@ -1,15 +1,20 @@
 """What the shell offers after Tab, asked the way shells ask."""
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 from processes import environment
 
+from callctl.cli import completing
+from callctl.cli.app import app
+from callctl.cli.runtime import Runtime
 from callctl.events import CallEvent
 from callctl.settings import load
 from callctl.store.sqlite import SqliteStore
@@ -58,6 +63,44 @@ def known(home: Path) -> Path:
 def test_commands_and_options(home: Path) -> None:
     assert offered("callctl re", home) == ["redirect"]
     assert "--older-than" in offered("callctl list --o", home)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (200_000, "2 d")]
+)
+def test_a_call_is_offered_with_number_status_and_age(
+    home: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, age: str
+) -> None:
+    began = datetime(2026, 1, 5, tzinfo=UTC)
+    settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
+    store = SqliteStore(settings.store, world=settings.world)
+    told = {"To": "+12025550103", "From": "+15005550006", "Direction": "outbound-api"}
+    for sid, status, more in (
+        (LIVE, "ringing", told),
+        ("CA" + "3" * 32, "in-progress", {**told, "Direction": "inbound"}),
+        ("CA" + "4" * 32, "queued", {}),
+    ):
+        form = [("CallSid", sid), ("CallStatus", status), *more.items()]
+        store.append(CallEvent.from_form(form, received_at=began, world=settings.world, verified=True))
+    store.close()
+    environ = {"HOME": str(home), **ACCOUNT}
+    stream = io.StringIO()
+    runtime = Runtime(environ, home, stream, stream, stream, now=lambda: began + timedelta(seconds=seconds))
+    context = typer.Context(typer.main.get_command(app), obj=runtime)
+    offered = {
+        LIVE: f"+12025550103, ringing for {age}",
+        "CA" + "3" * 32: f"+15005550006, in-progress for {age}",
+        "CA" + "4" * 32: f"queued for {age}",
+    }
+    assert dict(completing.call_sids(context, "CA")) == offered
+    listed = [f"{sid}  {described}" for sid, described in offered.items()]
+    for kind, expected in (("63", listed), ("33", listed), ("9", list(offered)), ("37", list(offered))):
+        environ[completing.LISTED_BY_BASH] = kind
+        assert sorted(text for text, _ in completing.call_sids(context, "CA")) == sorted(expected)
+    environ[completing.LISTED_BY_BASH] = "63"
+    assert [text for text, _ in completing.call_sids(context, LIVE[:5])] == [LIVE]
+    monkeypatch.setattr(completing, "_DESCRIBED", 2)  # of many, only what is at hand
+    assert dict(completing.call_sids(context, "CA"))[f"{LIVE}  ringing"] == ""
 
 
 @pytest.mark.parametrize("command", ["show", "redirect", "hangup", "wait", "list --parent"])

@@ -18,6 +18,7 @@ from callctl.store.sqlite import SqliteStore
 
 BIN = Path(sys.executable).parent
 LIVE, OTHER, OVER = "CA" + "1" * 32, "CB" + "1" * 32, "CA" + "2" * 32
+CALLED = "+12025550103"
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 PROMPT = "shell> "
 SETTINGS = {
@@ -84,8 +85,8 @@ def known(home: Path) -> None:
     settings = load({"HOME": str(home), **SETTINGS}, cwd=home)
     store = SqliteStore(settings.store, world=settings.world)
     now = datetime.now(UTC)
-    for sid, status in ((LIVE, "ringing"), (OTHER, "in-progress"), (OVER, "busy")):
-        form = [("CallSid", sid), ("CallStatus", status)]
+    for sid, status, to in ((LIVE, "ringing", CALLED), (OTHER, "in-progress", "client:ann"), (OVER, "busy", CALLED)):
+        form = [("CallSid", sid), ("CallStatus", status), ("To", to), ("Direction", "outbound-api")]
         store.append(CallEvent.from_form(form, received_at=now, world=settings.world, verified=True))
     store.close()
 
@@ -94,7 +95,9 @@ def known(home: Path) -> None:
 def test_what_the_readme_promises(shell: Shell) -> None:
     shell.tab("callctl red", "callctl redirect")
     shell.tab("callctl redirect CA", f"callctl redirect {LIVE}")
-    assert OVER not in shell.offered("callctl redirect C", LIVE, OTHER)
+    listed = shell.offered("callctl redirect C", LIVE, OTHER, f"{CALLED}, ringing for ", "client:ann, in-progress for ")
+    assert OVER not in listed
+    shell.tab("callctl redirect C", "callctl redirect C")  # of what is shown beside a SID, nothing is inserted
     shell.offered(f"callctl redirect {LIVE} --url ", "after-hours", "survey")
     shell.tab(f"callctl redirect {LIVE} --url s", f"callctl redirect {LIVE} --url survey")
     shell.tab("callctl list --sta", "callctl list --status")
@@ -110,11 +113,23 @@ def test_a_settings_file_of_others_runs_nothing(shell: Shell, home: Path) -> Non
     assert not (home / "run").exists()
 
 
-def test_installing_twice_changes_nothing(home: Path) -> None:
+@pytest.mark.parametrize(("name", "written"), [("zsh", ".zfunc/_callctl"), ("bash", ".bash_completions/callctl.sh")])
+def test_installing_twice_changes_nothing(home: Path, name: str, written: str) -> None:
     files = []
     for _ in range(2):
-        with start("zsh", home) as terminal:
+        with start(name, home) as terminal:
             terminal.type("callctl --install-completion && exit\r")
             assert terminal.ended() == 0
-        files.append((home / ".zfunc" / "_callctl").read_text())
+        files.append((home / written).read_text())
     assert files[0] == files[1]
+
+
+@pytest.mark.usefixtures("known")
+def test_bash_inserts_no_description_in_a_menu(home: Path) -> None:
+    (home / ".bashrc").write_text(f"PS1='{PROMPT}'\nbind 'TAB:menu-complete'\n")
+    with start("bash", home) as terminal:
+        terminal.type("callctl --install-completion && exit\r")
+        assert terminal.ended() == 0
+    with start("bash", home) as terminal:
+        shell = Shell(terminal)
+        shell.tab("callctl redirect C", f"callctl redirect {LIVE}")

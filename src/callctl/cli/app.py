@@ -79,9 +79,9 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
         return _complain_of_command_line(error, argv, runtime)
     except SystemExit:  # Typer's, once completion is installed
         if "--install-completion" in argv:
-            from callctl.cli.first_tab import answer_first_tab
+            from callctl.cli.first_tab import complete_scripts
 
-            answer_first_tab(Path.home())  # where Typer wrote
+            complete_scripts(Path.home())  # where Typer wrote
         raise
     runtime.stdout.flush()  # now, while a full disk can still be told of
     return result if isinstance(result, int) else exits.DONE

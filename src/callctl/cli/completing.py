@@ -7,8 +7,9 @@ explanations included, and names come from files that others wrote: only harmles
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,19 @@ from callctl.masking import masked
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
+    from callctl.store import CallRow
+    from callctl.store.reader import Reader
 
 Offer = list[tuple[str, str]]
 
 _WORD = re.compile(r"[A-Za-z0-9_.,@+:-]+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 _.,:;/?&=%+@~#()-]")
+
+# By this variable our script for bash (cli/first_tab.py) passes on for what it completes: COMP_TYPE.
+LISTED_BY_BASH = "_CALLCTL_COMP_TYPE"
+# Its values where a list is shown, after a second Tab or at once; with others, what is offered may be inserted whole.
+_LISTINGS = frozenset(str(ord(letter)) for letter in "?!@")
+_DESCRIBED = 50  # calls; the events of each are read
 
 _EVENT_HELP = {
     "initiated": "dialling has begun",
@@ -46,11 +55,16 @@ _ENDS = ("completed", "busy", "no-answer", "failed", "canceled")
 
 def call_sids(ctx: typer.Context, incomplete: str) -> Offer:
     """Offer ``@last``, and the calls that have not ended as far as the local store was told."""
+    runtime = _runtime(ctx)
     found = [("@last", "the call placed last")] if incomplete.startswith("@") else []
     settings = _settings(ctx)
     if settings is not None:
-        found += _live(settings)
-    return _beginning(found, incomplete)
+        found += _live(settings, incomplete, now=runtime.now())
+    offered = _beginning(found, incomplete)
+    if len(offered) > 1 and runtime.environ.get(LISTED_BY_BASH) in _LISTINGS:
+        # Bash shows what it is offered, and of several inserts what they have in common: never more than of the SIDs.
+        return [(f"{text}  {told}", "") for text, told in offered]
+    return offered
 
 
 def url_names(ctx: typer.Context, incomplete: str) -> Offer:
@@ -87,25 +101,49 @@ def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
     return [(text, _UNSAFE.sub("?", told)) for text, told in fitting]
 
 
-def _live(settings: Settings) -> Iterator[tuple[str, str]]:
+def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
+    """Return the live calls that begin so, the last touched first, with number, status and age where there are few."""
     from callctl.store.reader import Reader
 
     try:
         if not settings.store.exists():
-            return
+            return []
         with closing(Reader.open(settings.store, world=settings.world, busy_timeout=0.2)) as reader:
-            calls = reader.live_calls()
+            calls = [row for row in reversed(reader.live_calls()) if row.call_sid.startswith(start)]
+            few = len(calls) <= _DESCRIBED
+            return [(row.call_sid, _described(reader, row, now=now) if few else row.status) for row in calls]
     except (CallctlError, OSError):
-        return
-    yield from ((row.call_sid, row.status) for row in reversed(calls))
+        return []
+
+
+def _described(reader: Reader, row: CallRow, *, now: datetime) -> str:
+    from callctl.calls import Direction
+    from callctl.operations.told import leg_of
+
+    leg = leg_of(reader, row.call_sid)
+    if leg is None:
+        return row.status
+    number = leg.from_ if leg.direction == Direction.INBOUND else leg.to
+    return ", ".join(filter(None, (number, f"{leg.status} for {_age((now - leg.status_since).total_seconds())}")))
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _runtime(ctx: typer.Context) -> Runtime:
+    runtime = ctx.find_root().obj
+    return runtime if isinstance(runtime, Runtime) else Runtime.of_process()
 
 
 def _settings(ctx: typer.Context) -> Settings | None:
     """Return the settings that the command line so far means, without a word about them."""
     from callctl.settings import load
 
-    runtime = ctx.find_root().obj
-    runtime = runtime if isinstance(runtime, Runtime) else Runtime.of_process()
+    runtime = _runtime(ctx)
     file, account = ctx.params.get("env_file"), ctx.params.get("account_sid")
     try:
         return load(
