@@ -66,5 +66,20 @@ def without_fragment(url: str) -> str:
 
 def reason_of(error: OSError) -> str:
     """Return why a connection failed, without the address, which asyncio puts in; name resolution has its own words."""
+    told = tls_reason(error)
+    if told is not None:
+        return told
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)
+
+
+def tls_reason(error: Exception) -> str | None:
+    """Return why TLS failed, such as "self-signed certificate"; None if the error is not about TLS.
+
+    The numbers of such an error are not the system's.
+    """
+    # By its attributes: the module that has the class is not loaded for every command.
+    told = getattr(error, "verify_message", None) or (
+        getattr(error, "library", None) and getattr(error, "reason", None)
+    )
+    return str(told).replace("_", " ").lower() if told else None

@@ -7,15 +7,19 @@ TwiML is passed on before, for its answer is what Twilio waits for.
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from callctl.addresses import reason_of
+from callctl.addresses import reason_of, tls_reason
 from callctl.background import unforeseen
+from callctl.errors import SettingsError
 from callctl.received import Received
 
 # Twilio gives up after 15 s (sheet section 5).
@@ -36,11 +40,15 @@ _HOP = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the application said: ``seconds`` it took, and its status, or why there is none."""
+    """What the application said: ``seconds`` it took, and its status, or why there is none.
+
+    ``is_untrusted`` tells that its certificate was not accepted.
+    """
 
     seconds: float
     status: int | None = None
     failure: str | None = None
+    is_untrusted: bool = False
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,8 +72,15 @@ class Forwarder:
         dropped: Callable[[], None],
         clock: Callable[[], float],
         limit: float = LIMIT,
+        verify: bool = True,
     ) -> None:
+        """Prepare; nothing is sent yet. Without ``verify`` any certificate is accepted.
+
+        Raises:
+            SettingsError: The certificates that SSL_CERT_FILE names can't be read.
+        """
         self._url = URL(url)
+        self._tls = _trusted(os.environ) if verify and self._url.scheme == "https" else False
         self._told, self._dropped, self._clock, self._limit = told, dropped, clock, limit
         self._queue: asyncio.Queue[Received] = asyncio.Queue(WAITING)
         self._workers: list[asyncio.Task[None]] = []
@@ -74,7 +89,10 @@ class Forwarder:
     def start(self) -> None:
         """Begin to pass on what is put in; call it in the event loop."""
         self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self._limit), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            connector=aiohttp.TCPConnector(ssl=self._tls),
+            timeout=aiohttp.ClientTimeout(total=self._limit),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._workers = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
 
@@ -124,11 +142,12 @@ class Forwarder:
                 body = await _read(reply)
                 if len(body) > _LONGEST:
                     return Answer(self._clock() - began, failure="an answer longer than Twilio takes (64 kB)")
-                return Answer(self._clock() - began, reply.status, None, body, dict(reply.headers))
+                return Answer(self._clock() - began, reply.status, body=body, headers=dict(reply.headers))
         except TimeoutError:
             return Answer(self._clock() - began, failure="no answer")
         except (aiohttp.ClientError, ValueError) as error:  # the latter for what can't be sent
-            return Answer(self._clock() - began, failure=_why(error))
+            untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
+            return Answer(self._clock() - began, failure=_why(error), is_untrusted=untrusted)
 
     def _target(self, received: Received) -> URL:
         query = received.target.partition("?")[2]
@@ -162,7 +181,24 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
+def _trusted(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return the usual certificates, and those of the file or folder that SSL_CERT_FILE names."""
+    context = ssl.create_default_context()
+    if named := environ.get("SSL_CERT_FILE"):
+        try:
+            is_folder = Path(named).is_dir()
+            context.load_verify_locations(cafile=None if is_folder else named, capath=named if is_folder else None)
+        except OSError as error:
+            raise SettingsError(
+                f"the certificates that SSL_CERT_FILE names can't be read: {named}: {reason_of(error)}",
+                hint="correct or unset SSL_CERT_FILE",
+            ) from error
+    return context
+
+
 def _why(error: aiohttp.ClientError | ValueError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted ({tls_reason(error.certificate_error)})"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"can't connect ({reason_of(error.os_error)})"
     return f"no usable answer ({type(error).__name__})"

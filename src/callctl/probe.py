@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from callctl.addresses import is_loopback_url, reason_of, without_fragment
+from callctl.addresses import is_loopback_url, reason_of, tls_reason, without_fragment
 from callctl.background import unforeseen
 from callctl.notation import read_json
 from callctl.received import PROBE
@@ -89,8 +89,8 @@ def _proxy_to(url: str) -> str | None:
 
 
 def _told(error: aiohttp.ClientError) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "its certificate is not accepted"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted ({tls_reason(error.certificate_error)})"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its host name is not known"
     if isinstance(error, aiohttp.ClientConnectorError):

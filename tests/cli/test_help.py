@@ -71,6 +71,7 @@ ADVANCED = {
     "--parallel": "hangup",
     "--settle": "watch",
     "--accept-forgeries": "watch",
+    "--forward-insecure": "watch",
     "--max-actions": "watch",
     "--request-timeout": "list",
     "--debug": "list",

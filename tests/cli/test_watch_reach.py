@@ -38,7 +38,7 @@ PANELS = [
         ],
     ),
     ("General", ["--env-file", "--account-sid", "--help"]),
-    ("Advanced", ["--accept-forgeries", "--settle", "--max-actions", "--debug"]),
+    ("Advanced", ["--accept-forgeries", "--forward-insecure", "--settle", "--max-actions", "--debug"]),
 ]
 
 
@@ -68,6 +68,8 @@ def test_help_groups_the_options(
     ("args", "told"),
     [
         (("--accept-forgeries",), "goes with --unverified"),
+        (("--forward-insecure",), "goes with --forward-to an address on loopback"),
+        (("--forward-insecure", "--forward-to", "https://example.com/x"), "an address on loopback"),
         (("--unverified", "--public-url", "https://example.com"), "--unverified with a public URL"),
         (("--unverified", "--tunnel", "cloudflared"), "--unverified with a tunnel"),
         (("--unverified", "--host", "192.0.2.1"), "--unverified with --host 192.0.2.1"),

@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+import pytest
 from hearing import sign
 from reaching import Application, settings_in, watching
 from telling import form, sid
 
 from callctl.documents import Documents
+from callctl.errors import SettingsError
 from callctl.forward import AT_ONCE, WAITING, Forwarder
 from callctl.received import Received
 from callctl.session import Plan
 from callctl.signatures import SignedRequest
 
+KEYS = Path(__file__).parents[1] / "gateway"
+CERTIFICATE = KEYS / "certificate.pem"
 REQUEST = {"ApiVersion": "2010-04-01", "Direction": "inbound"}
 DOCUMENT = "<Response><Say>Hello</Say></Response>"
 
@@ -197,3 +204,72 @@ async def test_a_request_that_fails_in_a_way_nobody_foresaw_ends_none_that_passe
         (sent,) = await application.requests(1)
         assert sent.body == urlencode(fields).encode()
         assert "not passed on" in await watch.view.until_noted("not passed on")
+
+
+@asynccontextmanager
+async def an_application_with_its_own_certificate() -> AsyncIterator[str]:
+    """Serve one answer to everything over TLS, at ``localhost``."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, KEYS / "key.pem")
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield f"https://localhost:{server.sockets[0].getsockname()[1]}/app"
+
+
+async def test_what_is_wrong_with_an_applications_certificate_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    async with (
+        an_application_with_its_own_certificate() as url,
+        watching(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+    ):
+        for call in (1, 2):
+            assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
+        await watch.view.until_noted(f"{sid(1)} ringing")
+        await watch.view.until_noted(f"{sid(2)} ringing")
+        troubles = [text for text in watch.view.troubles if "→" in text]
+        assert len(troubles) == 2
+        assert all(text.startswith(f"→ {url}  its certificate is not accepted (self") for text in troubles)
+        (hint,) = [text for text in watch.view.troubles if "SSL_CERT_FILE" in text]
+        assert "--forward-insecure" in hint
+
+
+@pytest.mark.parametrize("trusted", [CERTIFICATE, None])
+async def test_a_certificate_counts_that_is_named_or_need_not_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: Path | None
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if trusted is not None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    async with an_application_with_its_own_certificate() as url:
+        plan = Plan("127.0.0.1", 0, forward_to=url, forward_insecure=trusted is None)
+        async with watching(settings_in(tmp_path), plan) as watch:
+            assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
+            assert "  200 in " in await watch.view.until_noted(f"{sid(1)} ringing")
+
+
+async def test_an_application_that_speaks_no_tls_is_told_of_in_words(tmp_path: Path, application: Application) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
+        told = await watch.view.until_noted(f"{sid(1)} ringing")
+    assert "can't connect (" in told
+    assert "not permitted" not in told
+
+
+@pytest.mark.parametrize("name", ["nothing.pem", "empty.pem"])
+def test_certificates_that_can_not_be_read_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+    with pytest.raises(SettingsError, match=f"SSL_CERT_FILE names can't be read: .*{name}: "):
+        Forwarder("https://localhost/x", told=lambda *_: None, dropped=lambda: None, clock=lambda: 0.0)

@@ -141,4 +141,5 @@ def test_a_certificate_that_nobody_vouches_for_is_told_of(home: Path, proxy: Tls
         assert health["reachable"] is False
         trouble = running.record()
         assert trouble["type"] == "trouble"
-        assert "its certificate is not accepted; callbacks would not arrive either" in trouble["text"]
+        assert "its certificate is not accepted (self" in trouble["text"]
+        assert "; callbacks would not arrive either" in trouble["text"]

@@ -124,6 +124,14 @@ def watch(
             rich_help_panel=ACT,
         ),
     ] = None,
+    forward_insecure: Annotated[
+        bool,
+        typer.Option(
+            "--forward-insecure",
+            help="Accept any certificate from --forward-to.\n\nOnly on loopback. SSL_CERT_FILE names a CA to trust.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = False,
     hangup_ringing_after: rules_options.RingLimit = None,
     after_dial: rules_options.AfterDial = None,
     max_duration: rules_options.MaxDuration = None,
@@ -182,6 +190,7 @@ def watch(
         forgeries_accepted=accept_forgeries,
         documents=Documents.read_options(serve or [], folder=runtime.cwd),
         forward_to=forward_to,
+        forward_insecure=forward_insecure,
         since=ago,
         keep_days=keep_days,
     )

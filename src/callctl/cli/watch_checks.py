@@ -65,6 +65,11 @@ def check_forwarding(plan: Plan) -> None:
     Raises:
         UsageError: They can't.
     """
+    if plan.forward_insecure and (plan.forward_to is None or not is_loopback_url(plan.forward_to)):
+        raise UsageError(
+            "--forward-insecure goes with --forward-to an address on loopback: elsewhere anybody could answer for it",
+            hint="name the file of the CA that signed your application's certificate in SSL_CERT_FILE",
+        )
     if plan.forward_to is None:
         return
     if not is_http_url(plan.forward_to):

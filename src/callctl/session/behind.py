@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from callctl.addresses import is_loopback_url
 from callctl.documents import Documents
 from callctl.endpoint import DOCUMENTS
 from callctl.errors import UsageError
@@ -25,11 +26,12 @@ class BehindWatch:
         documents: Documents,
         forward_to: str | None,
         *,
+        forward_insecure: bool = False,
         note: Callable[[str], None],
         trouble: Callable[[str], None],
     ) -> None:
         self._documents, self._note, self._trouble = documents, note, trouble
-        self._forward_to = forward_to
+        self._forward_to, self._insecure = forward_to, forward_insecure
         self._forwarder: Forwarder | None = None
         self._told: set[str] = set()
         self._dropped = 0
@@ -37,7 +39,13 @@ class BehindWatch:
     def start(self) -> None:
         """Begin; call it in the event loop."""
         if self._forward_to is not None:
-            self._forwarder = Forwarder(self._forward_to, told=self._tell, dropped=self._drop, clock=time.perf_counter)
+            self._forwarder = Forwarder(
+                self._forward_to,
+                told=self._tell,
+                dropped=self._drop,
+                clock=time.perf_counter,
+                verify=not self._insecure,
+            )
             self._forwarder.start()
 
     async def stop(self) -> None:
@@ -78,6 +86,13 @@ class BehindWatch:
         call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
         tell = self._trouble if answer.status is None or answer.status >= 500 else self._note
         tell(f"→ {self._forward_to}  {answer.text}  {call}".rstrip())
+
+        if answer.is_untrusted:
+            local = is_loopback_url(self._forward_to or "")
+            self._once(
+                "SSL_CERT_FILE names the file of a CA to trust, or of your application's own certificate"
+                + ("; --forward-insecure accepts any" if local else "")
+            )
 
     def _drop(self) -> None:
         self._dropped += 1

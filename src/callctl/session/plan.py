@@ -19,7 +19,8 @@ class Plan:
 
     ``public_url`` is where Twilio reaches it, path included; ``tunnel`` the command that brings it there; ``agent``
     the local API of an ngrok agent that may run. With ``unverified`` anybody's callbacks are believed, and through a
-    public address only if ``forgeries_accepted``. ``since`` is how far back a start looks, ``keep_days`` how many days
+    public address only if ``forgeries_accepted``. With ``forward_insecure`` the application may have any certificate.
+    ``since`` is how far back a start looks, ``keep_days`` how many days
     of events the store keeps, 0 for none beyond the run.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     forgeries_accepted: bool = False
     documents: Documents = field(default_factory=Documents)
     forward_to: str | None = None
+    forward_insecure: bool = False
     title: str = "watch"
     since: timedelta = timedelta(hours=1)
     keep_days: int = 30

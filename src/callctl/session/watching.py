@@ -63,7 +63,11 @@ class Session:
         self._picture = Picture(header=self.header, rules=rules)
         self._rules = rules
         self._behind = BehindWatch(
-            plan.documents, plan.forward_to, note=self._picture.note, trouble=self._picture.trouble
+            plan.documents,
+            plan.forward_to,
+            forward_insecure=plan.forward_insecure,
+            note=self._picture.note,
+            trouble=self._picture.trouble,
         )
         self._starting: asyncio.Task[object] | None = None
         self._store: SqliteStore | None = None
