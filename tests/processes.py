@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,6 +77,14 @@ class Piped:
     def record(self) -> dict[str, Any]:
         """Return the next line of stdout, which is JSON, as an object."""
         return dict(json.loads(self.line()))
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of stdout until it ends."""
+        while True:
+            try:
+                yield self.line()
+            except AssertionError:
+                return
 
     def read_on(self) -> None:
         """Read stdout to its end, and forget it: a full pipe would stop the process."""

@@ -93,7 +93,9 @@ class Session:
 
     async def _start_up(self) -> Ready:
         self._yield_to_holder()  # before the store is opened: who follows writes nothing
-        self._store = SqliteStore(self._settings.store, world=self._settings.world)
+        self._store = SqliteStore(
+            self._settings.store, world=self._settings.world, on_trouble=self._trouble_in_any_thread()
+        )
         self._picture.know(self._store.reader, since=self._clock.wall() - self._plan.since)
         listener = self._make_listener(self._store)
         await self._listen(listener)
@@ -105,6 +107,15 @@ class Session:
         presence.announce(self._settings.state_dir, self._settings.world, self._record(ready))
         self._upkeep = self._make_upkeep(self._store, listener, self._reach)
         return ready
+
+    def _trouble_in_any_thread(self) -> Callable[[str], None]:
+        loop = asyncio.get_running_loop()
+
+        def tell(text: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the watch has ended
+                loop.call_soon_threadsafe(self._picture.trouble, text)
+
+        return tell
 
     async def _listen(self, listener: Listener) -> None:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.faults import explained
+from callctl.store.files import alone_in
 from callctl.store.identity import check_identity
 from callctl.store.place import HINT, check_place
 from callctl.store.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
@@ -105,26 +106,28 @@ def _make_file(path: Path) -> None:
         StoreError: A log lies there without its database, and SQLite would apply it to the new one.
         OSError: It can't be made.
     """
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size and not path.exists():  # looked for once more: it may have just been made
-        raise StoreError(
-            f"there can be no event store {path}: the log of another database, {log}, lies beside it",
-            hint=f"move it away if its database will come back, else remove it; or {HINT}",
-        )
     if not path.parent.is_dir():
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with alone_in(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        log = path.with_name(f"{path.name}-wal")
+        if path.exists():
+            return
+        if log.exists() and log.stat().st_size:
+            raise StoreError(
+                f"there can be no event store {path}: the log of another database, {log}, lies beside it",
+                hint=f"move it away if its database will come back, else remove it; or {HINT}",
+            )
         made = Path(folder) / path.name
         os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         with suppress(FileExistsError):
-            _give_name(made, path)
+            give_name(made, path)
 
 
-def _give_name(made: Path, path: Path) -> None:
+def give_name(made: Path, path: Path) -> None:
     """Let a file have another name.
 
     Raises:

@@ -1,43 +1,52 @@
-"""A connection to the store's file that notices when somebody takes the file away.
+"""A connection to the store's files that notices when somebody changes them from outside.
 
-SQLite would go on writing to a file that has no name any more, and all of it would be gone with the process: events
-that were acknowledged too. Removing the file is how one purges it, also while a watch runs.
+SQLite would go on writing to a file that has no name any more, or beside a log that was emptied, and all of it would be
+gone with the process: events that were acknowledged too. One connection of a store mends that, its keeper; the others
+wait for it.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from callctl.errors import StoreError
 from callctl.store.faults import explained
+from callctl.store.files import Files, alone_in, is_sound, log_header
+from callctl.store.identity import check_identity
+from callctl.store.rescue import Held, carry_over, copy_to_new_file, is_set_aside, set_aside
 
-_opening = threading.Lock()  # or one would remove what another of this process has just made
+_LOOK_EVERY = 1.0  # seconds, where nothing is written
+# After so many commits or changed rows the log is brought to the database: some MB, as SQLite would do by itself.
+_MOST_COMMITS, _MOST_CHANGES = 200, 4000
+_SETTLE = 0.05  # seconds in which whoever removes or replaces the files one by one is done with it
 
 
 class Opened:
-    """A connection and the file it was opened on. Only for one thread at a time."""
+    """A connection and the files it was opened on. Only for one thread at a time."""
 
-    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection]) -> None:
-        """Open the file with ``connect``, which raises StoreError if that can't be done."""
-        self._path, self._connect = path, connect
+    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection], *, keeper: Keeper | None = None) -> None:
+        """Open the file with ``connect``, which raises StoreError if that can't be done. ``keeper`` mends the files."""
+        self._path, self._connect, self._keeper = path, connect, keeper
         self._lock = threading.Lock()
-        self.connection = connect()
-        self._file = self._there()
-        self.turn = 0  # how often another file was found
+        self._files: Files | None = None
+        self.turn = -1  # how often another file was found
+        self._take(connect())
 
     @contextmanager
     def used(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """Yield a connection to the file that is there now, for one use of it; ``doing`` says what for, in errors.
+        """Yield a connection to the files that are there now, for one use of it; ``doing`` says what for, in errors.
 
         Raises:
-            StoreError: It can't be opened, or what is done with it fails.
+            StoreError: They can't be opened, or what is done with them fails.
         """
         with self._lock, explained(self._path, doing):
-            if self._file is None or self._there() != self._file:
-                self._open_anew()
+            self._look()
             yield self.connection
 
     @contextmanager
@@ -45,7 +54,8 @@ class Opened:
         """Yield a connection that writes: what is done with it is done as one when the block is left, or not at all.
 
         Raises:
-            StoreError: It can't be opened or locked for writing, or what is done with it fails.
+            StoreError: It can't be opened or locked for writing, or what is done with it fails, or the files were
+                changed meanwhile: then it may or may not be kept.
         """
         with self.used("write to") as connection:
             if connection.in_transaction:  # one whose rollback failed, or nothing could be written ever after
@@ -53,27 +63,214 @@ class Opened:
             with connection:  # its own block commits or rolls back
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
+            self._look_again()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the files."""
         with self._lock:
             self.connection.close()
 
+    def _look(self) -> None:
+        """See that the files are those that were opened; else open those that are there now."""
+        now = self._there()
+        if self._files is None:
+            self._open_anew()
+            return
+        if self._keeper is not None:
+            self._keeper.look_soon(at_once=self._files.replaced_in(now) is not None)
+        if (why := self._files.replaced_in(now)) is None:
+            self._files = now
+            return
+        is_of_another = now.database is not None and not now.database.is_same(self._files.database)
+        log, before = now.log, self._files.log
+        if not now.are_gone and (not is_of_another or (log is not None and log.is_same(before))):
+            raise StoreError(_changed(self._path, why), hint="a watch that uses it mends it")
+        self._open_anew()
+
+    def _look_again(self) -> None:
+        """See that what was committed went to the files that have the store's names."""
+        now = self._there()
+        if self._files is not None and (why := self._files.replaced_in(now)) is not None:
+            raise StoreError(_changed(self._path, why), hint="a watch that uses it mends it")
+        self._files = now
+
     def _open_anew(self) -> None:
         self.connection.close()  # first: with it go its locks on files of the same names
-        self._file = None
-        with _opening:
-            if self._there() is None:
-                for end in ("-wal", "-shm"):  # nothing of what was removed may come back
-                    self._path.with_name(self._path.name + end).unlink(missing_ok=True)
-            self.connection = self._connect()
-            self._file = self._there()
-            self.turn += 1
+        self._files = None
+        self._take(self._connect())
 
-    def _there(self) -> tuple[int, int] | None:
-        # As long as a file is open, no other one gets its number.
+    def _take(self, connection: sqlite3.Connection) -> None:
+        self.connection, self._real = connection, os.path.realpath(self._path)
+        self._files = self._there()
+        self.turn += 1
+
+    def _there(self) -> Files:
+        return Files.at(self._path, self._real)
+
+
+class Keeper(Opened):
+    """The connection of a store that mends its files.
+
+    What it still reads of files that were damaged is copied to a new one; those lie beside it under another name.
+    Where all of them were removed together, as one does to purge a store, or another store was put in their place, only
+    what rules have done is carried over.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        on_trouble: Callable[[str], None] = lambda _text: None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Open the file. ``on_trouble`` is told, in any thread, what was mended; ``pause`` waits for some seconds."""
+        self._on_trouble, self._pause = on_trouble, pause
+        self._aside: Path | None = None  # where damaged files are of which nothing is copied yet
+        self._held, self._looked_at = Held(), time.monotonic()
+        self.restore: Callable[[sqlite3.Connection], None] = lambda _: None
+        self.forget: Callable[[], None] = lambda: None
+        self.ask: Callable[[], None] = lambda: None
+        super().__init__(path, connect)
+
+    def _take(self, connection: sqlite3.Connection) -> None:
+        # Checkpoints are made where they can be told from what others write.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self._commits, self._changes = 0, connection.total_changes
+        self._held.of_another_connection()
+        super()._take(connection)
+        self._header = log_header(self._real)  # at the last look
+
+    def look(self) -> None:
+        """See that the files are whole; mend them if they are not.
+
+        Raises:
+            StoreError: They can't be mended.
+        """
+        with self._lock, explained(self._path, "mend"):
+            self._look()
+
+    def look_soon(self, *, at_once: bool) -> None:
+        """Have a look taken in another thread, if it is time or ``at_once``: mending may take long. Returns at once."""
+        now = time.monotonic()
+        if at_once or now - self._looked_at >= _LOOK_EVERY:
+            self._looked_at = now
+            self.ask()
+
+    def close(self) -> None:
+        """Let go of the files, mended if need be."""
+        with suppress(StoreError, sqlite3.ProgrammingError):  # the latter: closed before
+            self.connection.execute("SELECT 1")
+            if not self._there().are_gone:
+                self.look()
+        super().close()
+
+    def _look(self) -> None:
+        why = self._what_is_wrong(after_commit=False)
+        if why is not None:
+            self._mend(why)
+        self._held.look(self.connection)
+
+    def _look_again(self) -> None:
+        why = self._what_is_wrong(after_commit=True)
+        if why is not None:
+            self._mend(why)
+            raise StoreError(f"{_changed(self._path, why)} while it was written to")
+        self._commits += 1
+        if self._commits >= _MOST_COMMITS or self.connection.total_changes - self._changes >= _MOST_CHANGES:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Bring what is in the log to the database, as far as nobody reads it, so that the log begins anew."""
+        with suppress(sqlite3.OperationalError):  # tried again after as many commits
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._commits, self._changes = 0, self.connection.total_changes
+        now = self._there()
+        if self._files is not None and not self._files.replaced_in(now) and not self._files.shrank_in(now):
+            self._files = now  # else the next look finds out why
+
+    def _what_is_wrong(self, *, after_commit: bool) -> str | None:
+        """Return what was done to the files since the last look, in words; None if they are whole."""
+        before, now = self._files, self._there()
+        if self._aside is not None or before is None or before.database is None:
+            return "it could not be mended yet"
+        if (why := before.replaced_in(now)) is not None:
+            return why
+        if now.database is None or now.log is None:
+            return "its log (-wal) was removed"
+        header = log_header(self._real) or log_header(self._real)  # twice: others may be writing it just now
+        if now.log.size and header is None:
+            return "its log (-wal) was overwritten"
+        is_emptied = now.log.size == 0 and (after_commit or before.log is None or before.log.size > 0)
+        # Only checkpoints write to the database, and this connection makes its own after the look. A new log begins
+        # with the next commit, of this connection or of another one.
+        is_written = now.database.changed != before.database.changed or (not after_commit and header != self._header)
+        is_doubtful = is_emptied or is_written or before.shrank_in(now)
+        if is_doubtful and not is_sound(self._path, like=self.connection):
+            return "its content was overwritten or cut"
+        self._header = header
+        self._files = now
+        return None
+
+    def _mend(self, why: str) -> None:
+        before, old = self._files or Files(None, None, None), self.connection
+        path = Path(os.path.realpath(self._path))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with alone_in(path.parent):
+            is_damaged = self._aside is not None or self._is_damaged(before)
+            is_mended = not is_damaged and is_set_aside(path, before)
+            text = self._rescue(path, why) if is_damaged else _replaced(self._path, self._there())
+        connection = self._connect()
+        if is_damaged or is_mended:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                self._held.restore(connection)
+                self.restore(connection)
+        else:
+            self.forget()
+            with suppress(sqlite3.Error):  # of what was purged, or is no longer whole, something is better than nothing
+                carry_over(old, connection)
+        self._take(connection)
+        old.close()
+        if not is_mended:  # else another watch has told it
+            self._on_trouble(text)
+
+    def _is_damaged(self, before: Files) -> bool:
+        """Tell whether what is there can't simply be used; None of the files is fine, and another whole store is."""
+        now = self._there()
+        if before.database is not None and (now.database is None or not before.database.is_same(now.database)):
+            self._pause(_SETTLE)
+            now = self._there()
+        if now.are_gone:
+            return False
+        if now.database is None or now.database.is_same(before.database):
+            return True
+        if any(
+            file is not None and file.is_same(old) for file, old in ((now.log, before.log), (now.index, before.index))
+        ):
+            return True
         try:
-            found = self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return found.st_dev, found.st_ino
+            check_identity(self._path)
+        except (StoreError, sqlite3.Error):
+            return True
+        return False
+
+    def _rescue(self, path: Path, why: str) -> str:
+        aside = set_aside(path)
+        self._aside = aside or self._aside
+        whole = copy_to_new_file(self.connection, path)
+        kept, self._aside = self._aside, None
+        read = "all that was in it" if whole else "what could still be read, which is not all that was in it,"
+        beside = f"; the old files are beside it as {kept.name}*" if kept is not None else ""
+        return f"{_changed(self._path, why)}; {read} was copied to a new file{beside}"
+
+
+def _changed(path: Path, why: str) -> str:
+    return f"the event store {path} was changed from outside: {why}"
+
+
+def _replaced(path: Path, now: Files) -> str:
+    what = (
+        "removed, and is begun anew" if now.database is None else "replaced by another store, which is used from now on"
+    )
+    return f"the event store {path} was {what}; what rules have done is kept, so that none acts twice"

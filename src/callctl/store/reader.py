@@ -16,7 +16,7 @@ from callctl.events import CallEvent
 from callctl.notation import from_microseconds, microseconds
 from callctl.store import CallRow, PlacedCall
 from callctl.store.connecting import connect_readonly
-from callctl.store.opened import Opened
+from callctl.store.opened import Keeper, Opened
 from callctl.store.rows import read_action
 from callctl.store.schema import plain
 
@@ -55,13 +55,13 @@ class Reader:
         self._turns: dict[str, int] = {}  # of each query the file that its last answer came from
 
     @classmethod
-    def open(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> Reader:
-        """Open a store that is there, for reading only. ``busy_timeout`` is in seconds.
+    def open(cls, path: Path, *, world: str, busy_timeout: float = 5.0, keeper: Keeper | None = None) -> Reader:
+        """Open a store that is there, for reading only. ``busy_timeout`` is in seconds; ``keeper`` mends its files.
 
         Raises:
             StoreError: It is not there, or can't be read.
         """
-        return cls(Opened(path, lambda: connect_readonly(path, busy_timeout=busy_timeout)), world=world)
+        return cls(Opened(path, lambda: connect_readonly(path, busy_timeout=busy_timeout), keeper=keeper), world=world)
 
     def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
         """Yield, in their order of arrival, the events of the families that are not over or were touched since.

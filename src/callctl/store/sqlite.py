@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from callctl.events import CallEvent
 from callctl.notation import microseconds
 from callctl.store import CallRow
 from callctl.store.connecting import connect
-from callctl.store.opened import Opened
+from callctl.store.opened import Keeper
 from callctl.store.reader import Reader
 from callctl.store.rows import INSERT_ACTION, action_row
 from callctl.store.writer import GroupWriter
@@ -32,26 +32,36 @@ class SqliteStore:
     file locked or damaged, the store closed.
     """
 
-    def __init__(self, path: Path, *, world: str, busy_timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        world: str,
+        busy_timeout: float = 5.0,
+        on_trouble: Callable[[str], None] = lambda _text: None,
+    ) -> None:
         """Open or make the store at ``path`` for one world: one account at one API address.
 
         Args:
             path: The database file.
             world: What keeps this account's calls from those of others in the same file.
             busy_timeout: How many seconds to wait for another program's lock. Twilio waits 15 for an answer.
+            on_trouble: Is told, in any thread, where somebody changed the files, and what became of what they held.
 
         Raises:
             StoreError: It can't be opened.
         """
         self._path = path
         self._world = world
-        self._opened = Opened(path, lambda: connect(path, busy_timeout=busy_timeout))
+        self._opened = Keeper(path, lambda: connect(path, busy_timeout=busy_timeout), on_trouble=on_trouble)
         try:
-            self.reader = Reader.open(path, world=world, busy_timeout=busy_timeout)
+            self.reader = Reader.open(path, world=world, busy_timeout=busy_timeout, keeper=self._opened)
         except StoreError:
             self._opened.close()
             raise
         self._writer = GroupWriter(self._opened, path=path, world=world)
+        self._opened.restore, self._opened.forget = self._writer.restore, self._writer.forget
+        self._opened.ask = self._writer.look_soon
 
     def append(self, event: CallEvent) -> bool:
         """Keep an event; it is durable when this returns. False if it was there before."""
@@ -144,6 +154,7 @@ class SqliteStore:
                     f"DELETE FROM {column} < ? AND world = ?",
                     (microseconds(moment), self._world),
                 )
+            self._writer.forget(before=microseconds(moment))
         return len(rows)
 
     def close(self, *, timeout: float = 5.0) -> None:

@@ -8,7 +8,9 @@ another thread costs more than writing a row.
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from callctl.background import unforeseen
 from callctl.errors import StoreError
 from callctl.events import CallEvent
-from callctl.store.opened import Opened
+from callctl.store.opened import Keeper
 from callctl.store.rows import CHUNK, Row, insert
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 # So many events at most share a commit: enough to make its cost small, few enough to stay quick.
 _GROUP = 256
+# So many events are held in memory, some MB: more than SQLite leaves in its log, which somebody may empty, before it
+# copies them to the database.
+_HELD = 8192
 
 
 class _Entry(NamedTuple):
@@ -38,7 +43,7 @@ class _Entry(NamedTuple):
 class GroupWriter:
     """Commits events in groups, in a thread of its own that starts with the first one."""
 
-    def __init__(self, opened: Opened, *, path: Path, world: str) -> None:
+    def __init__(self, opened: Keeper, *, path: Path, world: str) -> None:
         """Write with a connection that others use too."""
         self._opened = opened
         self._path = path
@@ -49,6 +54,7 @@ class GroupWriter:
         self._turn_of: asyncio.AbstractEventLoop | None = None  # at the end of whose turn they are handed over
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._held: deque[Row] = deque(maxlen=_HELD)  # the newest; under the lock of what is opened
 
     def put(self, event: CallEvent, waiting: Future[bool]) -> None:
         """Hand an event over; ``waiting`` is settled after its commit, or with StoreError.
@@ -86,15 +92,36 @@ class GroupWriter:
         thread.join(timeout)
         return not thread.is_alive()
 
+    def look_soon(self) -> None:
+        """Have the thread look after the files, as it does before and after each commit."""
+        with self._gate:
+            if not self._closed:
+                self._start()
+                self._queue.put([])
+
+    def restore(self, connection: sqlite3.Connection) -> None:
+        """Write once more the newest events, of which the files may have lost some."""
+        rows = list(self._held)
+        for start in range(0, len(rows), CHUNK):
+            insert(connection, rows[start : start + CHUNK], world=self._world)
+
+    def forget(self, *, before: int | None = None) -> None:
+        """Hold no longer the events that came before a time, in microseconds since 1970; None stands for all."""
+        kept = [] if before is None else [row for row in self._held if row.call[-1] >= before]
+        self._held = deque(kept, maxlen=_HELD)
+
     def _gather(self, entry: _Entry) -> None:
         if self._closed:
             raise StoreError(f"the event store {self._path} is closed", hint="the watch is ending: start it again")
+        self._start()
+        self._gathered.append(entry)
+
+    def _start(self) -> None:
         if self._thread is None:
             # A daemon, so that a stuck disk can't keep the program from ending.
             thread = threading.Thread(target=self._write, name="callctl-store", daemon=True)
             thread.start()  # kept only once it runs: where the system has no thread left, the next event tries again
             self._thread = thread
-        self._gathered.append(entry)
 
     def _end_turn(self) -> None:
         with self._gate:
@@ -112,6 +139,9 @@ class GroupWriter:
             entries, more = self._group()
             for start in range(0, len(entries), _GROUP):
                 self._settle(entries[start : start + _GROUP])
+            if not entries and more:
+                with suppress(Exception):  # told with the next event, which can't be kept
+                    self._opened.look()
 
     def _group(self) -> tuple[list[_Entry], bool]:
         """Wait for entries, and take along those that are there already."""
@@ -145,6 +175,7 @@ class GroupWriter:
         with self._opened.changed() as connection:
             for start in range(0, len(rows), CHUNK):
                 outcomes += insert(connection, rows[start : start + CHUNK], world=self._world)
+            self._held.extend(rows)
         return outcomes
 
 

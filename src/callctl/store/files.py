@@ -1,0 +1,153 @@
+"""The three files of an open store, as they lie on the disk: whether they are still those that SQLite has open.
+
+SQLite writes on to a file that has lost its name, or whose log was emptied, and says nothing: what it commits there is
+gone with the process. The database and its ``-shm`` are only ever stat'ed, for closing them would drop the POSIX locks
+of this process's connections ("How to corrupt", section 2.2). On the ``-wal`` SQLite takes no locks, so it may be read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from callctl.errors import StoreError
+from callctl.store.identity import check_identity
+
+_HEADER = 32  # bytes of a log's header ("WAL-mode File Format")
+_MAGIC = (0x377F0682, 0x377F0683)
+_LONGEST_CHECK = 0.5  # seconds that callbacks may have to wait for the check of a whole database
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file: device and inode, which no other file gets while it is open; size in bytes; time of the last change."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+    @classmethod
+    def at(cls, path: str) -> File | None:
+        """Look at a path; None if nothing is there."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - done twice for each commit
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def is_same(self, other: File | None) -> bool:
+        """Tell whether another look found the same file, whatever is in it."""
+        return other is not None and (self.device, self.inode) == (other.device, other.inode)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A store's database, its log and its index, at one moment."""
+
+    database: File | None
+    log: File | None
+    index: File | None
+
+    @classmethod
+    def at(cls, path: Path, real: str) -> Files:
+        """Look at the files of the store at a path, where ``real`` is that path without links.
+
+        SQLite puts log and index beside the file that a link names.
+        """
+        return cls(File.at(str(path)), File.at(f"{real}-wal"), File.at(f"{real}-shm"))
+
+    @property
+    def are_gone(self) -> bool:
+        """Whether none is there: they were removed, or moved, together."""
+        return self.database is None and self.log is None and self.index is None
+
+    def replaced_in(self, now: Files) -> str | None:
+        """Return which of these files was removed or replaced by now, in words; None if none was.
+
+        A log or an index that was not there before may have come since.
+        """
+        if now.database is None or not now.database.is_same(self.database):
+            return "the file was removed" if now.database is None else "another file has taken its place"
+        for name, before, there in (("log (-wal)", self.log, now.log), ("index (-shm)", self.index, now.index)):
+            if before is not None and not before.is_same(there):
+                return f"its {name} was {'removed' if there is None else 'replaced'}"
+        return None
+
+    def shrank_in(self, now: Files) -> bool:
+        """Tell whether one of them is smaller by now. SQLite may do that too: VACUUM, a checkpoint that truncates."""
+        pairs = ((self.database, now.database), (self.log, now.log))
+        return any(before is not None and there is not None and there.size < before.size for before, there in pairs)
+
+
+def log_header(real: str) -> bytes | None:
+    """Return the header of a store's log; None if it has none: no magic number, or a checksum that does not fit."""
+    try:
+        with open(f"{real}-wal", "rb", buffering=0) as log:  # noqa: PTH123 - for each commit
+            header = log.read(_HEADER)
+    except OSError:
+        return None
+    if len(header) < _HEADER:
+        return None
+    fields = struct.unpack(">8I", header)
+    words = struct.unpack(">6I" if fields[0] & 1 else "<6I", header[:24])
+    first = second = 0
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return header if fields[0] in _MAGIC and fields[6:] == (first, second) else None
+
+
+def is_sound(path: Path, *, like: sqlite3.Connection) -> bool:
+    """Tell whether the files still hold a whole database with the newest event that a connection knows.
+
+    It takes time, half a second at most; a larger database than can be read in that counts as sound.
+    """
+    try:
+        check_identity(path)
+        newest = _newest(like)
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as fresh:
+            if newest is not None and newest != _newest(fresh, at=newest[0]):
+                return False
+            limit = threading.Timer(_LONGEST_CHECK, fresh.interrupt)
+            limit.start()
+            try:
+                return fresh.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+            finally:
+                limit.cancel()
+                limit.join()
+    except (StoreError, OSError):
+        return False
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)
+
+
+def _newest(connection: sqlite3.Connection, *, at: int | None = None) -> tuple[int, str] | None:
+    """Return id and key of the newest event, or of that with an id."""
+    where = "" if at is None else f"WHERE id = {at}"
+    row = connection.execute(f"SELECT id, key FROM events {where} ORDER BY id DESC LIMIT 1").fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let nobody else, in this process or in another, make or replace a store in a folder until the block is left.
+
+    Raises:
+        OSError: The folder can't be opened.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
