@@ -240,9 +240,9 @@ def test_help_names_twilios_ring_limits_and_warns_of_the_survey(
     callctl: Callctl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert callctl("place", "--help", columns=200).code == 0
-    words = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "Twilio's own ring limit" in words
-    assert "Twilio's ring limit for the destinations" in words
+    words = " ".join(capsys.readouterr().out.split())
+    assert "--ring-timeout DURATION Twilio's ring limit for TO: 60s unless told." in words
+    assert "--dial-timeout DURATION Twilio's ring limit for DEST: 30s unless told." in words
     assert "every DialCallStatus, busy and no-answer included" in words
     assert "To DialCallStatus=completed: <Response><Gather" in words
     assert "To any other: <Response><Hangup/></Response>" in words
