@@ -110,10 +110,22 @@ class Piped:
             time.sleep(0.02)
         return said
 
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it has done something that can be seen elsewhere."""
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def kill(self) -> None:
         """Send kill -9."""
         self._process.kill()
         self._process.wait()
+
+    def terminate(self) -> int:
+        """Send SIGTERM, as a service manager does, and return the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=LIMIT)
 
     def interrupt(self) -> int:
         """Send Ctrl-C and return the exit code."""

@@ -296,6 +296,25 @@ def test_ctrl_c_while_the_tunnel_starts_leaves_nothing_behind(home: Path) -> Non
         assert watch.interrupt() == 130
 
 
+def test_a_service_manager_ends_a_watch_cleanly(home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Piped(*WATCH, "--json", home=home, env=env) as watch:
+        port = watch.record()["port"]
+        with Piped("watch", "--json", "--no-poll", "--port", str(port), home=home, env=env) as follower:
+            assert follower.record()["follows"] > 0
+            assert follower.terminate() == 0
+        assert watch.terminate() == 0
+    assert list((home / ".local/state/callctl/watch").glob("*.json")) == []
+
+
+@pytest.mark.parametrize("says", ["", "echo https://tunnel.invalid;"])
+def test_a_service_manager_ends_a_watch_that_is_starting(home: Path, simulator: Simulator, says: str) -> None:
+    (home / "tunnel.sh").write_text(f"{says} touch started; sleep 600\n")
+    with Piped(*WATCH, "--json", "--tunnel", f"sh {home}/tunnel.sh", home=home, env=env_for(simulator)) as watch:
+        watch.until(lambda: (home / "started").exists())
+        assert watch.terminate() == 0
+
+
 def test_nothing_is_kept_beyond_the_run_with_no_days(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
     with Piped(*WATCH, "--json", "--keep-days", "0", home=home, env=env) as watch:

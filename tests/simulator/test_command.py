@@ -91,6 +91,13 @@ def test_it_prints_its_settings_serves_and_ends_on_ctrl_c(tmp_path: Path) -> Non
         assert "Traceback" not in err
 
 
+def test_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
+    with started(tmp_path) as (process, _):
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0
+
+
 def test_credentials_can_be_chosen(tmp_path: Path) -> None:
     chosen = (
         "--account-sid",

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first stops and tidies up, the second leaves at once."""
+"""Ctrl-C and SIGTERM: the first stops and tidies up, the second leaves at once."""
 
 from __future__ import annotations
 
@@ -8,28 +8,41 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from callctl.cli.exits import INTERRUPTED
+from callctl.cli.exits import DONE, INTERRUPTED
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Leave the alternate screen and show the cursor: what the live table changed on the terminal.
 _RESTORE = b"\x1b[?1049l\x1b[?25h"
 
 
-@contextmanager
-def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """While in the block, call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP and leave the process on the second."""
-    loop = asyncio.get_running_loop()
+class Stop:
+    """Which signal stopped a command, if one did."""
 
-    def take() -> None:
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The code to end with: SIGTERM is how a service manager ends what did nothing wrong."""
+        return DONE if self.number == signal.SIGTERM else INTERRUPTED
+
+
+@contextmanager
+def stop_on_signals(stop: Callable[[], None]) -> Iterator[Stop]:
+    """While in the block, call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP and leave the process on the second."""
+    loop, stopped = asyncio.get_running_loop(), Stop()
+
+    def take(by: int) -> None:
+        stopped.number = by
         stop()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, _leave)
 
     for number in _SIGNALS:
-        loop.add_signal_handler(number, take)
+        loop.add_signal_handler(number, take, number)
     try:
-        yield
+        yield stopped
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callctl.cli import exits, options
+from callctl.cli import options
 from callctl.cli.runtime import Runtime
 from callctl.cli.simulator_log import telling
 from callctl.cli.simulator_settings import DEFAULT_PORT, lines, settings_to_use, settings_with_key, write_settings
@@ -147,13 +147,13 @@ def simulator(
     )
     try:
         read = settings_to_use if api_key is None and api_secret is None else settings_with_key
-        asyncio.run(_serve(runtime, made, read_settings=read, write_env=write_env, force=force, exposed=host))
+        code = asyncio.run(_serve(runtime, made, read_settings=read, write_env=write_env, force=force, exposed=host))
     except PortInUseError as error:
         hint = "another simulator may be running there; --port chooses another port, 0 a free one"
         raise PortTakenError(str(error), hint=hint) from error
     except SimulatorError as error:
         raise CallctlError(str(error), hint="--host says where to listen, --port at which port") from error
-    raise typer.Exit(exits.INTERRUPTED)
+    raise typer.Exit(code)
 
 
 def _allow_many_files() -> None:
@@ -184,19 +184,21 @@ async def _serve(
     write_env: Path | None,
     force: bool,
     exposed: str,
-) -> None:
+) -> int:
+    """Run the simulator until it is stopped, and return the exit code."""
     import asyncio
 
     from callctl.cli.signals import stop_on_signals
 
     stopping = asyncio.Event()
-    with stop_on_signals(stopping.set):
+    with stop_on_signals(stopping.set) as stopped:
         async with made as running:
             settings = read_settings(running)
             if write_env is not None:
                 write_settings(runtime.cwd / write_env, settings, force=force)
             _introduce(runtime, settings, write_env, exposed=exposed)
             await stopping.wait()
+    return stopped.exit_code
 
 
 def _introduce(runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str) -> None:

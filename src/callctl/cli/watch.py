@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callctl.calls import Call, CallStatus
-from callctl.cli import exits, options, rules_options, watch_choice
+from callctl.cli import options, rules_options, watch_choice
 from callctl.cli.callbacks import STATUS_PATH
 from callctl.cli.greeting import open_view
 from callctl.cli.headings import ACT, ADVANCED, KEEP, LISTEN, SHOW
@@ -200,8 +200,8 @@ def watch(
     source = None if no_poll else LiveCalls(runtime.gateway(settings))
     clock = runtime.clock()
     with rules_options.acting(runtime, settings, asked, clock=clock) as acting:
-        asyncio.run(_watch(runtime, settings, plan, clock=clock, source=source, rules=acting, choice=choice))
-    raise typer.Exit(exits.INTERRUPTED)
+        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, source=source, rules=acting, choice=choice))
+    raise typer.Exit(code)
 
 
 def _so_long_ago(runtime: Runtime, since: str) -> timedelta:
@@ -238,31 +238,31 @@ async def _watch(
     source: LiveCalls | None,
     rules: Acting | None,
     choice: Choice | None,
-) -> None:
-    """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that."""
+) -> int:
+    """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
     from callctl.session import Follower, PortHeldError, Session
 
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {plan.tunnel}")
     try:
         session = Session(settings, plan, clock=clock, source=source, asked=source, rules=rules)
-        await _show(runtime, session, choice)
+        return await _show(runtime, session, choice)
     except PortHeldError as error:
         if plan.acts:
             raise
         if rules is not None:
             runtime.say("callctl: no rules here: this only follows the watch that holds the port")
-        await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), choice)
+        return await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), choice)
 
 
-async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | None) -> None:
-    """Start, run and shut down, whatever happens in between."""
+async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | None) -> int:
+    """Start, run and shut down, whatever happens in between; return the exit code."""
     import asyncio
 
     from callctl.cli.signals import stop_on_signals
     from callctl.collecting import collect_seldom
 
-    with stop_on_signals(session.stop):
+    with stop_on_signals(session.stop) as stopped:
         try:
             ready = await session.start_up()
             collect_seldom()
@@ -271,3 +271,4 @@ async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | 
             pass  # stopped while it was starting
         finally:
             await session.shut_down()
+    return stopped.exit_code
