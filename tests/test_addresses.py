@@ -13,6 +13,7 @@ from callctl.addresses import (
     is_loopback_host,
     is_loopback_url,
     reason_of,
+    scheme_hint,
     why_unreachable,
     without_fragment,
 )
@@ -144,3 +145,25 @@ def test_why_a_connection_failed_in_one_phrase() -> None:
     assert reason_of(OSError(111, "Connect call failed ('127.0.0.1', 9999)")) == os.strerror(111)
     assert reason_of(OSError(-2, "Name or service not known")) == "Name or service not known"
     assert reason_of(OSError("Multiple exceptions")) == "Multiple exceptions"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("example.com/x.xml", "https:// is missing: https://example.com/x.xml"),
+        ("//example.com/x", "https:// is missing: https://example.com/x"),
+        ("https:/example.com/x", "https:// is missing: https://example.com/x"),
+        ("example.com:8080", "https:// is missing: https://example.com:8080"),
+        ("localhost:8000/x", "http:// is missing: http://localhost:8000/x"),
+        ("127.0.0.1:8000", "http:// is missing: http://127.0.0.1:8000"),
+        ("survey", "else"),
+        ("", "else"),
+        ("ftp://example.com/", "else"),
+        ("https://exa mple.com/", "else"),
+        ("exa mple.com/", "else"),
+        ("http://[::1", "else"),
+        ("[::1", "else"),
+    ],
+)
+def test_a_missing_scheme_is_named(text: str, hint: str) -> None:
+    assert scheme_hint(text, otherwise="else") == hint

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from xml.etree import ElementTree
 
 import pytest
@@ -9,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callctl.errors import UsageError
-from callctl.twiml import MAX_LENGTH, add_callbacks, check, dial, legs_without_callbacks, noun_attributes, say
+from callctl.twiml import (
+    MAX_LENGTH,
+    add_callbacks,
+    check,
+    check_events,
+    check_inline,
+    dial,
+    legs_without_callbacks,
+    noun_attributes,
+    say,
+    stripped,
+)
 
 CALLBACK = 'https://example.com/status?a=1&b="2"#rc=3&rp=5xx,ct,rt'
 EVENTS = "initiated ringing answered completed"
@@ -200,3 +213,94 @@ def test_adding_callbacks_can_make_a_document_too_long() -> None:
 def test_what_is_to_be_pasted_is_escaped(url: str) -> None:
     element = ElementTree.fromstring(f"<Number {noun_attributes(url)}/>")
     assert element.attrib == {**REPORTING, "statusCallback": url}
+
+
+DECLARED = '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Say>hi</Say></Response>'
+
+
+@pytest.mark.parametrize("before", ["\n", " \t\r\n", "\ufeff", "\ufeff\n"])
+def test_a_document_is_checked_as_it_goes_out(before: str) -> None:
+    with pytest.raises(UsageError, match="not well-formed") if before != "\ufeff" else nullcontext():
+        check(before + DECLARED)
+    assert stripped(before + DECLARED + "\n") == DECLARED
+    check(DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("verbs", "words"),
+    [
+        (
+            '<Gather action="/score"/>',
+            "the action of <Gather> is no absolute URL in TwiML that is given inline: '/score'",
+        ),
+        ('<Gather action="score.php"><Say>x</Say></Gather>', "the action of <Gather>"),
+        ('<Record action="//example.com/x"/>', "the action of <Record>"),
+        ("<Gather/>", "<Gather> has no action"),
+        ('<Record action=""/>', "<Record> has no action"),
+        ("<Pay/>", "<Pay> has no action"),
+        ('<Dial action="/after">+12025550101</Dial>', "the action of <Dial>"),
+        ('<Dial recordingStatusCallback="rec">+12025550101</Dial>', "the recordingStatusCallback of <Dial>"),
+        ('<Dial><Number url="/whisper">+12025550101</Number></Dial>', "the url of <Number>"),
+        ('<Dial><Client statusCallback="/status">ann</Client></Dial>', "the statusCallback of <Client>"),
+        ('<Dial><Conference waitUrl="wait.xml">r</Conference></Dial>', "the waitUrl of <Conference>"),
+        ("<Redirect>next.xml</Redirect>", "the URL in <Redirect>"),
+        ("<Redirect/>", "the URL in <Redirect>"),
+        ("<Play>beep.mp3</Play>", "the URL in <Play>"),
+        ('<Gather action="https://example.com/x"><Play>beep.mp3</Play></Gather>', "the URL in <Play>"),
+        ('<Start><Stream url="stream"/></Start>', "the url of <Stream>"),
+    ],
+)
+def test_inline_a_url_is_absolute(verbs: str, words: str) -> None:
+    document = f"<Response>{verbs}</Response>"
+    check(document)
+    with pytest.raises(UsageError) as caught:
+        check_inline(document)
+    assert caught.value.message.startswith(words)
+    assert "https://example.com" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "verbs",
+    [
+        '<Gather action="https://example.com/score" method="GET"><Say>x</Say></Gather>',
+        '<Record action="https://example.com/r" recordingStatusCallbackEvent="completed" transcribe="true"/>',
+        '<Dial action=" https://example.com/x "><Conference waitUrl="">room</Conference></Dial>',
+        '<Dial sequential="true"><Sip statusCallback="https://example.com/s">sip:a@example.com</Sip></Dial>',
+        "<Play> https://example.com/a.mp3 </Play>",
+        '<Play digits="1"/>',
+        '<Start><Stream url="wss://example.com/s"/></Start>',
+        "<!-- action='x' --><?x url='y'?><Say>https</Say>",
+        "<Redirect>HTTPS://example.com/x</Redirect>",
+    ],
+)
+def test_what_is_absolute_or_no_url_passes(verbs: str) -> None:
+    check_inline(f"<Response>{verbs}</Response>")
+
+
+@pytest.mark.parametrize("check_it", [check_inline, check_events])
+@pytest.mark.parametrize("noun", ["Number", "Sip", "Client", "Application", "WhatsApp", "Conference"])
+@pytest.mark.parametrize(
+    ("events", "wrong"),
+    [
+        ("initiated,ringing", "initiated,ringing"),
+        ("hold, busy", "hold,"),
+        ("['initiated']", "['initiated']"),
+        ("in-progress", "in-progress"),
+        ("no-answer completed", "no-answer"),
+        ("Answered", "Answered"),
+        ("", "(nothing)"),
+    ],
+)
+def test_events_that_are_none_are_named(check_it: Callable[[str], None], noun: str, events: str, wrong: str) -> None:
+    document = f'<Response><Dial><{noun} statusCallbackEvent="{events}">x</{noun}></Dial></Response>'
+    with pytest.raises(UsageError) as caught:
+        check_it(document)
+    assert f"no such event: {wrong}" in caught.value.message
+    assert "separated by spaces" in (caught.value.hint or "")
+
+
+def test_the_events_of_each_noun_pass() -> None:
+    check_events(
+        '<Response><Dial><Number statusCallbackEvent="initiated ringing  answered completed">+12025550101</Number>'
+        '</Dial><Dial><Conference statusCallbackEvent="start end join">r</Conference></Dial></Response>'
+    )

@@ -38,6 +38,16 @@ def is_http_url(url: str) -> bool:
         return False
 
 
+def scheme_hint(text: str, *, otherwise: str) -> str:
+    """Return what to do about a text that is no http or https URL: to add the scheme, where that makes it one."""
+    rest = re.sub(r"^(https?:)?/*", "", text, flags=re.IGNORECASE)
+    if "://" in text or not re.search(r"[./:]", rest):
+        return otherwise
+    scheme = "http" if is_loopback_url(f"http://{rest}") else "https"
+    url = f"{scheme}://{rest}"
+    return f"{scheme}:// is missing: {url}" if is_http_url(url) else otherwise
+
+
 def why_unreachable(url: str) -> str | None:
     """Say why Twilio could not reach a URL, or None if nothing speaks against it.
 

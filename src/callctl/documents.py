@@ -38,7 +38,9 @@ class Documents:
             files[name] = folder / Path(file).expanduser()
         found = cls(files)
         for name in files:
-            found.text(name)
+            fault = event_fault(found.text(name))
+            if fault is not None:
+                raise UsageError(f"{files[name]} (--serve {name}): {fault.message}", hint=fault.hint)
         return found
 
     def text(self, name: str) -> str:
@@ -48,7 +50,7 @@ class Documents:
             KeyError: None has this name.
             UsageError: The file can't be read or is no TwiML.
         """
-        from callctl.twiml import check_document
+        from callctl.twiml import check_document, stripped
 
         path = self.files[name]
         try:
@@ -62,8 +64,23 @@ class Documents:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"can't read {path} (--serve {name}): {why_no_text(error)}", hint=_FILE) from error
+        text = stripped(text)  # its check would be one of something else than what is served
         try:
             check_document(text)
         except UsageError as error:
             raise UsageError(f"{path} (--serve {name}): {error.message}", hint=error.hint) from error
         return text
+
+
+def event_fault(text: str) -> UsageError | None:
+    """Return what is wrong with the events that a document's nouns report; None if nothing is.
+
+    Twilio runs such a document all the same, so it is not kept from a call that asks for it.
+    """
+    from callctl.twiml import check_events
+
+    try:
+        check_events(text)
+    except UsageError as error:
+        return error
+    return None

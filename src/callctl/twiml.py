@@ -21,6 +21,12 @@ MAX_LEGS = 10  # that one Dial rings (sheet section 6)
 # section 6).
 REPORTING_NOUNS = ("Number", "Sip", "Client", "Application", "WhatsApp")
 NOUNS = (*REPORTING_NOUNS, "Conference", "Queue", "Sim")
+# What a Conference's own callbacks tell of (sheet 2, section 1).
+CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
+# Verbs that ask the document they stand in, unless they name another.
+_ASKING = ("Gather", "Record", "Pay")
+_ABSOLUTE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]")
+_ABSOLUTE = "write the whole URL, such as https://example.com/next; or serve the TwiML, and give its --url"
 _DESTINATIONS = "a number as +12025550100, sip:agent@example.com, or client:ann"
 _WELL_FORMED = "each element needs its end tag; write & as &amp; and < as &lt; in texts and URLs"
 # What XML 1.0 leaves no way to write, escaped or not.
@@ -110,8 +116,16 @@ def _callback_options(status_callback: str | None, events: Sequence[str]) -> dic
     }
 
 
+def stripped(text: str) -> str:
+    """Return somebody's document without the white space and the byte order mark around it.
+
+    An XML declaration may have nothing before it, and Twilio refuses such a document (12100).
+    """
+    return text.strip("\ufeff \t\r\n")
+
+
 def check(text: str) -> None:
-    """Make sure that Twilio can take a document as a Twiml parameter.
+    """Make sure that Twilio can take a document as a Twiml parameter, just as it is.
 
     Raises:
         UsageError: It is too long, not well-formed, declares a document type, or its root is not Response.
@@ -154,7 +168,7 @@ def _root_name(text: str) -> str:
     parser.StartElementHandler = start
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(text.strip(), True)
+        parser.Parse(text, True)
     except (expat.ExpatError, UnicodeEncodeError) as error:
         raise UsageError(f"the TwiML is not well-formed: {_where(error)}", hint=_WELL_FORMED) from error
     return names[0]
@@ -166,6 +180,65 @@ def _where(error: Exception) -> str:
     if not isinstance(error, expat.ExpatError):
         return "it holds characters that are not text"
     return f"{expat.ErrorString(error.code)}, line {error.lineno}, column {error.offset + 1}"
+
+
+def check_inline(text: str) -> None:
+    """Make sure that a document works where it goes along with a request: it has no address of its own.
+
+    Hence there is nothing that a relative URL could be relative to, and no document that Gather, Record and Pay could
+    ask by default (sheet 2, section 4): Twilio ends the call with 11100 there.
+
+    Raises:
+        UsageError: As ``check``; or a URL is relative or missing; or as ``check_events``.
+    """
+    root = _parse(text)
+    for element in _elements(root):
+        if element.tag in _ASKING and not element.get("action"):
+            raise UsageError(f"<{element.tag}> has no action in TwiML that is given inline", hint=_ABSOLUTE)
+        for what, url in _urls(element):
+            if (url or element.tag == "Redirect") and not _ABSOLUTE_URL.match(url):
+                raise UsageError(f"{what} is no absolute URL in TwiML that is given inline: {url!r}", hint=_ABSOLUTE)
+    _check_events(root)
+
+
+def check_events(text: str) -> None:
+    """Make sure that the events which a document's nouns report are events, separated by spaces.
+
+    Twilio takes such a document, and sends no callbacks (21626), or not those that were meant.
+
+    Raises:
+        UsageError: As ``check_document``; or they are not.
+    """
+    check_document(text)
+    _check_events(_tree(text))
+
+
+def _check_events(root: Element) -> None:
+    for noun in _elements(root):
+        known = CONFERENCE_EVENTS if noun.tag == "Conference" else EVENT_NAMES
+        text = noun.get("statusCallbackEvent")
+        if text is None or noun.tag not in (*REPORTING_NOUNS, "Conference"):
+            continue
+        wrong = next((word for word in text.split() if word not in known), None)
+        if wrong is not None or not text.split():
+            raise UsageError(
+                f'<{noun.tag} statusCallbackEvent="{text}">: no such event: {wrong or "(nothing)"}',
+                hint=f"the events are {', '.join(known)}; in TwiML they are separated by spaces",
+            )
+
+
+def _elements(root: Element) -> Iterator[Element]:
+    # The tag of a comment is a function.
+    return (element for element in root.iter() if isinstance(element.tag, str))  # type: ignore[redundant-expr]
+
+
+def _urls(element: Element) -> Iterator[tuple[str, str]]:
+    """Yield what Twilio takes for a URL in an element, with its name; nothing for one that is empty."""
+    for name, value in element.attrib.items():
+        if name == "action" or name.endswith(("url", "Url", "Callback")):
+            yield f"the {name} of <{element.tag}>", value.strip()
+    if element.tag in ("Redirect", "Play"):
+        yield f"the URL in <{element.tag}>", (element.text or "").strip()
 
 
 def legs_without_callbacks(text: str) -> int:
@@ -197,13 +270,17 @@ def add_callbacks(text: str, status_callback: str, *, events: Sequence[str] = EV
 
 
 def _parse(text: str) -> Element:
+    check(text)
+    return _tree(text)
+
+
+def _tree(text: str) -> Element:
     from xml.etree.ElementTree import TreeBuilder, XMLParser, fromstring
 
-    check(text)
     # Safe from entities: check refuses documents that declare any. Comments are kept: somebody else's document comes
     # back as it was but for the attributes.
     parser = XMLParser(target=TreeBuilder(insert_comments=True, insert_pis=True))
-    return fromstring(text.strip(), parser=parser)
+    return fromstring(text, parser=parser)
 
 
 def _silent_legs(root: Element) -> Iterator[Element]:

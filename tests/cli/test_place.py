@@ -53,6 +53,12 @@ def test_twiml_comes_from_a_file_or_from_stdin(callctl: Callctl, simulator: Simu
     env = env_for(simulator)
     assert callctl("place", "+12025550100", "--twiml", "@hello.xml", env=env).code == 0
     assert callctl("place", "+12025550100", "--twiml", "-", stdin="<Response/>", env=env).code == 0
+    declared = '<?xml version="1.0"?><Response/>'
+    (home / "lead.xml").write_text(f"\ufeff\n{declared}\n", encoding="utf-8")
+    for more in ((), ("--dry-run",)):
+        assert callctl("place", "+12025550100", "--twiml", "@lead.xml", *more, env=env).code == 0
+    sent = [request.form["Twiml"] for request in simulator.requests if request.method == "POST"]
+    assert sent[-1] == (declared,)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,15 @@ def test_twiml_comes_from_a_file_or_from_stdin(callctl: Callctl, simulator: Simu
         (["place", "+12025550100"], "nothing tells what the call shall do"),
         (["place", "+12025550100", "--say", "x", "--url", "survey"], "--url and --say exclude each other"),
         (["place", "+12025550100", "--url", "surwey"], "no URL is named 'surwey' (known: survey)"),
+        (["place", "+12025550100", "--url", "example.com/x.xml"], "https:// is missing: https://example.com/x.xml"),
+        (["place", "+12025550100", "--url", "localhost:8000/x"], "http:// is missing: http://localhost:8000/x"),
         (["place", "+12025550100", "--twiml", "<Response>"], "not well-formed"),
+        (["place", "+12025550100", "--twiml", '<Response><Gather action="/x"/></Response>'], "no absolute URL"),
+        (["redirect", "CA" + "1" * 32, "--twiml", "<Response><Record/></Response>"], "<Record> has no action"),
+        (
+            ["place", "+12025550100", "--twiml", "@hook.xml", "--add-callbacks"],
+            "no such event: answered,completed",
+        ),
         (["place", "+12025550100", "--twiml", f"<Response>{' ' * 4000}</Response>"], "4000"),
         (["place", "+12025550100", "--twiml", "@missing.xml"], "can't read missing.xml"),
         (["place", "+12025550100", "--dial", "bob"], "not a number, SIP address or client: bob"),
@@ -71,9 +85,12 @@ def test_twiml_comes_from_a_file_or_from_stdin(callctl: Callctl, simulator: Simu
     ],
 )
 def test_bad_input_is_one_line_with_a_code(
-    callctl: Callctl, simulator: Simulator, args: list[str], message: str
+    callctl: Callctl, simulator: Simulator, home: Path, args: list[str], message: str
 ) -> None:
     env = {**env_for(simulator), "CALLCTL_URL_SURVEY": "https://example.com/survey"}
+    (home / "hook.xml").write_text(
+        '<Response><Dial><Sip statusCallbackEvent="answered,completed">sip:a@example.com</Sip></Dial></Response>'
+    )
     outcome = callctl(*args, env=env)
     assert outcome.code == 2
     assert message in outcome.err

@@ -15,7 +15,7 @@ from reaching import Application, settings_in, watching
 from telling import form, sid
 
 from callctl.documents import Documents
-from callctl.errors import SettingsError
+from callctl.errors import SettingsError, UsageError
 from callctl.forward import AT_ONCE, WAITING, Forwarder
 from callctl.received import Received
 from callctl.session import Plan
@@ -156,6 +156,28 @@ async def test_a_document_is_served_to_verified_requests_alone(tmp_path: Path) -
         file.write_text("<Response>")
         assert (await post(url, twiml_form(4)))[0] == 500
         assert "not well-formed" in await watch.view.until_noted("answered with 500")
+
+
+async def test_a_document_is_served_as_it_is_checked(tmp_path: Path) -> None:
+    declared = f'<?xml version="1.0" encoding="UTF-8"?>\n{DOCUMENT}'
+    (tmp_path / "lead.xml").write_text(f"\n \ufeff\t{declared}\n\n", encoding="utf-8")
+    documents = Documents.read_options(["lead=lead.xml"], folder=tmp_path)
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+        assert await post(watch.ready.documents["lead"], twiml_form(1)) == (200, declared)
+
+
+async def test_events_that_are_none_are_told_of_where_documents_are_served(tmp_path: Path) -> None:
+    wrong = '<Response><Dial><Client statusCallbackEvent="ringing,answered">ann</Client></Dial></Response>'
+    file = tmp_path / "one.xml"
+    file.write_text(wrong)
+    with pytest.raises(UsageError, match="no such event: ringing,answered"):
+        Documents.read_options(["one=one.xml"], folder=tmp_path)
+    file.write_text(DOCUMENT)
+    documents = Documents.read_options(["one=one.xml"], folder=tmp_path)
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+        file.write_text(wrong)  # Twilio would run it, so it is served
+        assert await post(watch.ready.documents["one"], twiml_form(1)) == (200, wrong)
+        assert "no such callbacks will come" in await watch.view.until_noted("no such event: ringing,answered")
 
 
 async def test_a_document_lies_beside_the_public_callback_url(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from callctl.addresses import is_http_url
+from callctl.addresses import is_http_url, scheme_hint
 from callctl.cli.checks import check_reachable
 from callctl.cli.runtime import Runtime
 from callctl.errors import CallctlError, UsageError
@@ -42,7 +42,7 @@ def _as_given(settings: Settings, given: str) -> str | None:
     if not is_http_url(given):
         raise UsageError(
             f"--status-callback is neither a URL nor none: {masked_whole(given)}",
-            hint="an absolute http or https URL; none means no callbacks",
+            hint=scheme_hint(given, otherwise="an absolute http or https URL; none means no callbacks"),
         )
     check_reachable(settings, given, what="--status-callback")
     return given

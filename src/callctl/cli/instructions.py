@@ -149,7 +149,7 @@ def read_orders(
     if url is not None:
         return _from_url(settings, url, method=method)
     if twiml is not None:
-        document = read_text(runtime, twiml, option="--twiml")
+        document = _checked(read_text(runtime, twiml, option="--twiml"))
         return _reporting(document, dialing.events) if add_callbacks else _as_it_is(runtime, document)
     if say is not None:
         return _from_say(say)
@@ -175,6 +175,19 @@ def _from_url(settings: Settings, text: str, *, method: str | None) -> Orders:
     return Orders(url=named.url, method=check_method(method) or named.method)
 
 
+def _checked(text: str) -> str:
+    """Return a user's document as it is sent.
+
+    Raises:
+        UsageError: Twilio can't run it.
+    """
+    from callctl.twiml import check_inline, stripped
+
+    document = stripped(text)
+    check_inline(document)
+    return document
+
+
 def _as_it_is(runtime: Runtime, document: str) -> Orders:
     """Return the order to run a document as it is, with a warning of the legs that nobody will hear of."""
     from callctl.twiml import legs_without_callbacks
@@ -194,9 +207,7 @@ def _as_it_is(runtime: Runtime, document: str) -> Orders:
 
 
 def _reporting(document: str, events: Sequence[str]) -> Orders:
-    from callctl.twiml import add_callbacks, check
-
-    check(document)
+    from callctl.twiml import add_callbacks
 
     def added(callback: str | None) -> str:
         if callback is None:

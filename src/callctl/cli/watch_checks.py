@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from callctl.addresses import is_http_url, is_loopback_host, is_loopback_url
+from callctl.addresses import is_http_url, is_loopback_host, is_loopback_url, scheme_hint
 from callctl.cli.callbacks import with_status_path
 from callctl.cli.checks import signing_trouble
 from callctl.errors import SettingsError, UsageError
@@ -75,7 +75,7 @@ def check_forwarding(plan: Plan) -> None:
     if not is_http_url(plan.forward_to):
         raise UsageError(
             f"--forward-to is not an http or https address: {plan.forward_to}",
-            hint="such as http://127.0.0.1:5000/status",
+            hint=scheme_hint(plan.forward_to, otherwise="such as http://127.0.0.1:5000/status"),
         )
     if is_loopback_url(plan.forward_to) and urlsplit(plan.forward_to).port == plan.port:
         raise UsageError(
@@ -94,6 +94,7 @@ def public_address(settings: Settings, given: str | None) -> str | None:
         return None
     if not is_http_url(url):
         raise UsageError(
-            f"--public-url is not an http or https address: {url}", hint="such as https://example.ngrok.app"
+            f"--public-url is not an http or https address: {url}",
+            hint=scheme_hint(url, otherwise="such as https://example.ngrok.app"),
         )
     return with_status_path(url)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from callctl.addresses import is_loopback_url
-from callctl.documents import Documents
+from callctl.documents import Documents, event_fault
 from callctl.endpoint import DOCUMENTS
 from callctl.errors import UsageError
 from callctl.forward import Answer, Forwarder
@@ -74,6 +74,8 @@ class BehindWatch:
         except UsageError as error:
             self._trouble(f"a request for TwiML was answered with 500: {error.message}")
             return web.Response(status=500)
+        if fault := event_fault(text):  # it was edited since the watch began
+            self._once(f"--serve {name}: {fault.message}: no such callbacks will come; {fault.hint}")
         return web.Response(text=text, content_type="text/xml", charset="utf-8")
 
     def _once(self, text: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.addresses import is_http_url, is_loopback_url
+from callctl.addresses import is_http_url, is_loopback_url, scheme_hint
 from callctl.errors import SettingsError, UsageError
 from callctl.masking import masked_whole
 from callctl.nearest import nearest
@@ -139,6 +139,11 @@ class Settings:
         named = self.urls.get(url_name(text))
         if named is not None:
             return named
+        if "." in text or "/" in text or ":" in text:  # no name has these
+            raise UsageError(
+                f"not an absolute http or https URL: {masked_whole(text)}",
+                hint=scheme_hint(text, otherwise="such as https://example.com/survey.xml"),
+            )
         known = ", ".join(sorted(self.urls)) or "none are set"
         near = nearest(text, self.urls)
         guess = f"did you mean {near}? " if near else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.addresses import is_http_url, is_loopback_host
+from callctl.addresses import is_http_url, is_loopback_host, scheme_hint
 from callctl.errors import SettingsError
 from callctl.masking import masked_whole
 
@@ -115,7 +115,7 @@ def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:
     if parts is None or parts.query or parts.fragment or parts.username is not None:
         raise SettingsError(
             "CALLCTL_API_URL is not a plain http or https address",  # not shown: it may hold a password
-            hint="for example https://example.signalwire.com/api/laml",
+            hint=scheme_hint(text, otherwise="for example https://example.signalwire.com/api/laml"),
         )
     if parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
         raise SettingsError(
@@ -155,7 +155,7 @@ def public_url(text: str | None) -> str | None:
         return text
     raise SettingsError(
         f"CALLCTL_PUBLIC_URL is not an http or https address: {masked_whole(text)}",
-        hint="such as https://example.ngrok.app",
+        hint=scheme_hint(text, otherwise="such as https://example.ngrok.app"),
     )
 
 
@@ -179,7 +179,9 @@ def named_urls(values: Mapping[str, str]) -> dict[str, NamedUrl]:
             if not is_http_url(url):
                 raise SettingsError(
                     f"{key} is not an http or https address: {masked_whole(value)}",
-                    hint="write https://…, or GET https://… for a document on static hosting",
+                    hint=scheme_hint(
+                        url, otherwise="write https://…, or GET https://… for a document on static hosting"
+                    ),
                 )
             named[url_name(key.removeprefix(URL_PREFIX))] = NamedUrl(url, method if has_method else None)
     return named
