@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callctl.notation import format_date, parse_date, parse_int, parse_price
+from callctl.notation import format_date, local_time, parse_date, parse_int, parse_price, time_of_day
 
 MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 SECONDS = st.datetimes(min_value=datetime(1980, 1, 1), max_value=datetime(2100, 1, 1)).map(
@@ -103,3 +104,27 @@ def test_prices(value: object, price: str) -> None:
 @pytest.mark.parametrize("value", [None, "", "free", "NaN", "Infinity", float("inf"), True, []])
 def test_what_is_no_price(value: object) -> None:
     assert parse_price(value) is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "told"),
+    [
+        ("UTC", datetime(2026, 1, 5, 10, tzinfo=UTC), "2026-01-05 10:00:00Z"),
+        ("CET-1CEST,M3.5.0,M10.5.0", datetime(2026, 1, 5, 10, tzinfo=UTC), "2026-01-05 11:00:00+01"),
+        ("CET-1CEST,M3.5.0,M10.5.0", datetime(2026, 7, 5, 23, tzinfo=UTC), "2026-07-06 01:00:00+02"),
+        ("EST5", datetime(2026, 1, 5, 2, tzinfo=UTC), "2026-01-04 21:00:00-05"),
+        ("IST-5:30", datetime(2026, 1, 5, 10, tzinfo=UTC), "2026-01-05 15:30:00+05:30"),
+    ],
+)
+def test_a_local_time_carries_its_zone_and_is_read_back(
+    monkeypatch: pytest.MonkeyPatch, zone: str, moment: datetime, told: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert (local_time(moment), time_of_day(moment)) == (told, told.partition(" ")[2])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert datetime.fromisoformat(told) == moment
+    assert local_time(None) == ""

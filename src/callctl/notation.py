@@ -86,6 +86,19 @@ def format_date(moment: datetime | None) -> str | None:
     return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat().removesuffix("+00:00") + "Z"
 
 
+def local_time(moment: datetime | None) -> str:
+    """Write a time as people here read it, with its zone: ``2026-11-24 10:41:02+01``; nothing for None."""
+    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d} {time_of_day(moment)}"
+
+
+def time_of_day(moment: datetime) -> str:
+    """Write the local time of day with its zone, as short as ISO 8601 has it: ``10:41:02+01``, ``09:41:02Z``."""
+    here = moment.astimezone()
+    offset = f"{here:%z}"
+    zone = "Z" if not here.utcoffset() else offset[:3] if offset[3:] == "00" else f"{offset[:3]}:{offset[3:5]}"
+    return f"{here:%H:%M:%S}{zone}"
+
+
 def microseconds(moment: datetime) -> int:
     """Return a time as whole microseconds since 1970, exactly."""
     since = moment - _EPOCH

@@ -141,13 +141,13 @@ def test_fifty_are_shown_unless_told_otherwise(still: Still) -> None:
 
 
 WIDE = """\
-CALL SID                              STATUS         DIRECTION      FROM          TO                     START                DURATION  PARENT CALL SID
-{queued}    ◌ queued       outbound-api   +15005550006  +12025550100                                          -
-{ringing}    ◔ ringing      outbound-api   +15005550006  +12025550103           2026-01-05 13:00:00            -
-{parent}    ● in-progress  outbound-api   +15005550006  +12025550100           2026-01-05 13:00:00            -
-└ {ann}  ○ canceled     outbound-dial  +15005550006  client:no-answer       2026-01-05 13:00:00            {parent}
-└ {agent}  ● in-progress  outbound-dial  +15005550006  sip:agent@example.com  2026-01-05 13:00:00            {parent}
-{busy}    ○ busy         outbound-api   +15005550006  +12025550102           2026-01-05 12:00:00            -
+CALL SID                              STATUS         DIRECTION      FROM          TO                     START                 DURATION  PARENT CALL SID
+{queued}    ◌ queued       outbound-api   +15005550006  +12025550100                                           -
+{ringing}    ◔ ringing      outbound-api   +15005550006  +12025550103           2026-01-05 13:00:00Z            -
+{parent}    ● in-progress  outbound-api   +15005550006  +12025550100           2026-01-05 13:00:00Z            -
+└ {ann}  ○ canceled     outbound-dial  +15005550006  client:no-answer       2026-01-05 13:00:00Z            {parent}
+└ {agent}  ● in-progress  outbound-dial  +15005550006  sip:agent@example.com  2026-01-05 13:00:00Z            {parent}
+{busy}    ○ busy         outbound-api   +15005550006  +12025550102           2026-01-05 12:00:00Z            -
 """  # noqa: E501
 
 

@@ -221,3 +221,28 @@ def test_the_timeline_has_detections_recordings_and_conferences(still: Still, re
     ]
     timeline = json.loads(still("show", recorded, "--json").out)["timeline"]
     assert [one["type"] for one in timeline[-4:]] == ["amd", "conference", "conference", "recording"]
+
+
+@pytest.mark.parametrize(
+    ("number", "after", "told_at", "words"),
+    [
+        ("+12025550103", 20, 12, "ringing       for 00:08"),
+        ("+12025550103", 20, None, "ringing       for 00:20 at most"),
+        (ANSWERS, 95, 35, "in progress   for 01:00"),
+        (ANSWERS, 95, None, "in progress   for 01:35 at most"),
+    ],
+)
+def test_a_live_calls_page_says_for_how_long_it_is_as_it_is(
+    still: Still, store: SqliteStore, number: str, after: int, told_at: int | None, words: str
+) -> None:
+    """By the API's clock, and as callbacks told it: REST tells when a call was dialled, not when it was answered."""
+    sid = still.place(number, "--twiml", "<Response><Pause length='600'/></Response>")
+    still.simulator.advance(5)
+    if told_at is not None:
+        status = words.partition("  ")[0].replace(" ", "-")
+        tell(store, sid, status, at=NOON + timedelta(seconds=told_at))
+    still.later(seconds=after)
+    shown = plain(still("show", sid, terminal=True, columns=120).out)
+    assert f"  {words}\n" in shown
+    still("hangup", sid)
+    assert "  for 0" not in plain(still("show", sid, terminal=True, columns=120).out)

@@ -11,7 +11,7 @@ from callctl.calls import Call
 from callctl.errors import NetworkError, UnknownCallError, WrongCallStateError
 from callctl.events import CallEvent
 from callctl.gateway import RedirectRequest
-from callctl.notation import format_date
+from callctl.notation import format_date, time_of_day
 from callctl.operations.redirecting import foresee, redirect, whose_phone
 from callctl.operations.relatives import Relatives, children_of, family_of, look, parent_of
 from callctl.operations.told import seconds_before_end
@@ -72,7 +72,7 @@ def test_a_refusal_says_what_the_call_does_and_what_would_work() -> None:
 
 def test_since_when_is_said_when_callbacks_told() -> None:
     error = refusal("ringing", told=leg(("initiated", 33), ("ringing", 31)))
-    assert error.message.endswith("since " + f"{(NOW - timedelta(seconds=31)).astimezone():%H:%M:%S} (31 s ago)")
+    assert error.message.endswith("since " + f"{time_of_day(NOW - timedelta(seconds=31))} (31 s ago)")
 
 
 def test_of_a_call_that_is_over_no_command_is_promised_to_work_on_it() -> None:
@@ -146,11 +146,11 @@ def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_par
     left = {"CA3": NOW}.get
     others = foresee(Relatives(call("in-progress"), (child, bridged)), left=left)
     assert [other.effect for other in others] == [
-        f"goes on: it was redirected out of the Dial at {NOW.astimezone():%H:%M:%S}",
+        f"goes on: it was redirected out of the Dial at {time_of_day(NOW)}",
         "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
     ]
     (parent,) = foresee(Relatives(child, ()), left=left)
-    assert parent.effect == f"goes on: this leg was redirected out of its Dial at {NOW.astimezone():%H:%M:%S}"
+    assert parent.effect == f"goes on: this leg was redirected out of its Dial at {time_of_day(NOW)}"
 
 
 @pytest.mark.parametrize(

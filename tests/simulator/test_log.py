@@ -117,7 +117,7 @@ async def test_a_witness_is_told_of_a_reply_once_it_has_been_acted_on() -> None:
     ],
 )
 def test_a_request_received(request_: Received, line: str) -> None:
-    assert received_line(request_, at=AT) == f"14:02:11 {line}"
+    assert received_line(request_, at=AT) == f"14:02:11Z {line}"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_request_received(request_: Received, line: str) -> None:
 )
 def test_a_request_made(reply: Reply | None, outcome: str, why: str) -> None:
     sent = Sent("POST", "http://127.0.0.1:8765/status", SID, "busy", reply)
-    line = f"14:02:11 --> {outcome} POST http://127.0.0.1:8765/status busy {SID}{why}"
+    line = f"14:02:11Z --> {outcome} POST http://127.0.0.1:8765/status busy {SID}{why}"
     assert sent_line(sent, at=AT) == line
 
 

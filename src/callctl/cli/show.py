@@ -82,6 +82,7 @@ def _page(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> P
         told=in_order(events, actions),
         notes=notes,
         api_url=None if settings.is_twilio else settings.api_url,
+        now=runtime.now(),
     )
 
 

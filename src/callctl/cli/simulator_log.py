@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from callctl.cli.runtime import Runtime
 from callctl.errors import UsageError
+from callctl.notation import time_of_day
 from callctl.views.foreign import printable
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def telling(runtime: Runtime, *, when: str) -> Iterator[Callable[[Received | Sen
     with Lines(runtime.stderr) as lines:
 
         def tell(traffic: Received | Sent) -> None:
-            at = runtime.now().astimezone()
+            at = runtime.now()
             lines.put(received_line(traffic, at=at) if isinstance(traffic, Received) else sent_line(traffic, at=at))
 
         yield tell
@@ -115,7 +116,7 @@ def received_line(request: Received, *, at: datetime) -> str:
     path = f"/{rest}" if rest and request.status < 400 else request.path
     query = f"?{urlencode(request.query, safe='<>:+,@')}" if request.query else ""
     code = f" {request.code}" if request.code is not None else ""
-    return _one_line(f"{at:%H:%M:%S} <-- {request.status}{code} {request.method} {path}{query}")
+    return _one_line(f"{time_of_day(at)} <-- {request.status}{code} {request.method} {path}{query}")
 
 
 def sent_line(request: Sent, *, at: datetime) -> str:
@@ -129,7 +130,7 @@ def sent_line(request: Sent, *, at: datetime) -> str:
         outcome = str(reply.status)
     tries = f" (try {reply.attempts})" if reply is not None and reply.attempts > 1 else ""
     about = f" {request.status} {request.call}".rstrip()
-    return _one_line(f"{at:%H:%M:%S} --> {outcome}{tries} {request.method} {request.url}{about}{why}")
+    return _one_line(f"{time_of_day(at)} --> {outcome}{tries} {request.method} {request.url}{about}{why}")
 
 
 def _one_line(text: str) -> str:

@@ -11,6 +11,7 @@ from callctl.board import Leg
 from callctl.calls import Call, CallStatus, Direction
 from callctl.errors import CallctlError, WrongCallStateError
 from callctl.gateway import RedirectRequest
+from callctl.notation import time_of_day
 from callctl.operations.pauses import until
 from callctl.operations.relatives import Relatives
 from callctl.operations.told import latest
@@ -67,11 +68,6 @@ def effect_on_parent(left: datetime | None) -> str:
     if left is not None:
         return f"goes on: this leg was redirected out of its Dial at {time_of_day(left)}"
     return "goes on with the Dial's action, else with its next verb, else hangs up"
-
-
-def time_of_day(moment: datetime) -> str:
-    """Return the local time of day."""
-    return f"{moment.astimezone():%H:%M:%S}"
 
 
 def whose_phone(call: Call) -> str:

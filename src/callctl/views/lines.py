@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from callctl.events import MISSED, POLLED, TWIML_REQUEST
-from callctl.notation import format_date
+from callctl.notation import format_date, time_of_day
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph
 
@@ -42,17 +42,16 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 
 def short_line(event: CallEvent, *, is_late: bool = False) -> str:
     """Return one event for the foot of the live table: local time, SID, status, marks, destination."""
-    moment = event.moment.astimezone()
     if not event.status:
-        return "  ".join((f"{moment:%H:%M:%S}", event.call_sid, event.in_words, *marks(event)))
+        return "  ".join((time_of_day(event.moment), event.call_sid, event.in_words, *marks(event)))
     told = event.kind if event.kind == TWIML_REQUEST else event.status
-    shown = (f"{moment:%H:%M:%S}", event.call_sid, f"{glyph(event.status)} {told}")
+    shown = (time_of_day(event.moment), event.call_sid, f"{glyph(event.status)} {told}")
     return "  ".join((*shown, *marks(event, is_late=is_late), event.to))  # in a narrow window the end is cut
 
 
 def action_line(action: ActionEvent) -> str:
     """Return what was asked of a call, the answer, and the rule that asked, as one line with a local time."""
-    return f"{action.at.astimezone():%H:%M:%S}  {action.call_sid}  {action_words(action)}"
+    return f"{time_of_day(action.at)}  {action.call_sid}  {action_words(action)}"
 
 
 def action_words(action: ActionEvent) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from callctl.events import CallEvent
+from callctl.notation import time_of_day
 from callctl.views.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Line, draw
 from callctl.views.header import Header
 from callctl.views.lines import action_line, short_line
@@ -72,9 +73,10 @@ class LiveView:
         self._say(text, look=TROUBLE)
 
     def _say(self, text: str, *, look: str) -> None:
-        first, *rest = textwrap.wrap(text, width=max(20, self._console.width - 12)) or [""]
         moment = self._now()
-        told = Line(f"{moment.astimezone():%H:%M:%S}  {first}", look, tuple(f"          {line}" for line in rest))
+        head = f"{time_of_day(moment)}  "
+        first, *rest = textwrap.wrap(text, width=max(20, self._console.width - len(head) - 2)) or [""]
+        told = Line(head + first, look, tuple(" " * len(head) + line for line in rest))
         self._recent.append(told)
         if look == TROUBLE:
             self._trouble = told, moment + TROUBLE_STAYS

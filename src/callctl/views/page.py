@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from callctl.actions import ActionEvent
 from callctl.calls import Call, CallStatus
-from callctl.events import FEATURES, CallEvent
-from callctl.notation import format_date
+from callctl.events import CALLBACK, FEATURES, CallEvent
+from callctl.notation import format_date, local_time
 from callctl.views import timeline
 from callctl.views.foreign import printable
 from callctl.views.lines import event_fields
 from callctl.views.statuses import style
-from callctl.views.tables import Row, clock, local_time, plain_line, print_rows, shown_status
+from callctl.views.tables import Row, clock, plain_line, print_rows, shown_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +57,8 @@ class Page:
     """One call and what belongs to it.
 
     ``told`` are the events and requests of its family that the local store holds, by time. ``children`` and
-    ``notes`` are None where the API could not tell them. ``api_url`` is None where the API is Twilio's own.
+    ``notes`` are None where the API could not tell them. ``api_url`` is None where the API is Twilio's own. ``now``
+    counts where the API's reply does not say when it was made.
     """
 
     call: Call
@@ -66,6 +67,25 @@ class Page:
     told: Sequence[CallEvent | ActionEvent]
     notes: Sequence[Note] | None
     api_url: str | None
+    now: datetime
+
+    @property
+    def status_since(self) -> datetime | None:
+        """Since when a live call has its status, if a callback told that; REST does not (sheet section 2)."""
+        told = [item for item in self.told if isinstance(item, CallEvent) and item.kind == CALLBACK]
+        moments = (item.moment for item in told if (item.call_sid, item.status) == (self.call.sid, self.call.status))
+        return min(moments, default=None)
+
+    @property
+    def in_status(self) -> tuple[str, str] | None:
+        """For how long a live call has had its status, in words; None of one that has ended."""
+        call, since = self.call, self.status_since
+        began = since or call.start_time or call.date_created
+        if call.is_final or began is None:
+            return None
+        at_most = "" if since or call.status == CallStatus.QUEUED else " at most"
+        seconds = ((call.as_of or self.now) - began).total_seconds()
+        return call.status.replace("-", " "), f"for {clock(seconds)}{at_most}"
 
     @property
     def legs(self) -> list[Row]:
@@ -169,6 +189,7 @@ def _facts(page: Page) -> Iterator[tuple[str, str]]:
         "started": local_time(call.start_time),
         "ended": local_time(call.end_time),
         "queued for": f"{call.queue_time / 1000:.1f} s" if call.queue_time else None,
+        **dict([page.in_status] if page.in_status else []),
         "duration": None if call.duration is None else clock(call.duration),
         "cost": _cost(page),
         "account": call.account_sid,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from callctl.calls import Call
-from callctl.notation import format_date
+from callctl.notation import format_date, local_time
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph, style
 
@@ -194,11 +193,6 @@ def _look(row: Row) -> str:
 def shown_status(status: str) -> str:
     """Return a status as people see it: glyph and word."""
     return f"{glyph(status)} {printable(status)}"
-
-
-def local_time(moment: datetime | None) -> str:
-    """Return a time as people here read it, to the second; nothing for None."""
-    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def clock(seconds: float) -> str:

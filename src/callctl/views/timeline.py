@@ -8,6 +8,7 @@ from datetime import datetime
 
 from callctl.actions import ActionEvent
 from callctl.events import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.notation import time_of_day
 from callctl.views.foreign import printable
 from callctl.views.lines import action_words
 from callctl.views.statuses import glyph
@@ -52,7 +53,7 @@ def lines(told: Sequence[CallEvent | ActionEvent], *, own: str) -> Iterator[str]
         after = "" if begin is None else f"+{clock((moment - begin).total_seconds())}"
         leg = "" if item.call_sid in (own, _conference(item)) else legs.get(item.call_sid, item.call_sid)
         what = _asked(item, leg=leg) if isinstance(item, ActionEvent) else _happened(item, leg=leg)
-        yield f"  {moment.astimezone():%H:%M:%S}  {after:>8}  {what}".rstrip()
+        yield f"  {time_of_day(moment)}  {after:>8}  {what}".rstrip()
 
 
 def _conference(item: CallEvent | ActionEvent) -> str | None:
