@@ -70,6 +70,15 @@ def test_what_is_no_time(text: str) -> None:
         read_end(text, now=NOW, option="--until")
 
 
+@given(st.integers(0, 10_000), st.sampled_from(["ms", "s", "m", "min", "h", "d", "w"]))
+def test_any_number_with_a_unit_is_a_duration_and_none_without(number: int, unit: str) -> None:
+    seconds = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}[unit]
+    if number * seconds <= 100 * 365 * 86400:
+        assert read_duration(f"{number}{unit}", option="--x") == pytest.approx(number * seconds)
+    with pytest.raises(UsageError, match="needs a unit"):
+        read_duration(str(number), option="--x")
+
+
 @given(st.text(max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (read_start, read_end):

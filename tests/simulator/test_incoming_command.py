@@ -77,6 +77,11 @@ def test_url_finds_a_simulator_that_no_setting_names(
     assert json.loads(done.out)["api_url"] == simulator.url
 
 
+def test_an_address_in_the_settings_is_enough(callctl: Callctl, simulator: Simulator) -> None:
+    done = callctl(*GIVEN, "--voice-url", URL, env={"CALLCTL_API_URL": simulator.url})
+    assert (done.code, len(done.out.strip())) == (0, 34)
+
+
 def test_url_counts_before_the_settings_and_their_credentials_stay(callctl: Callctl, simulator: Simulator) -> None:
     env = env_for(simulator) | {"CALLCTL_API_URL": "http://127.0.0.1:1"}
     assert callctl(*GIVEN, "--voice-url", URL, "--url", simulator.url, env=env).code == 0

@@ -9,6 +9,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,7 +21,9 @@ _LEAST_TEXT = 20  # columns beside an option; with fewer, its text stands below 
 _PLAIN_DEFAULTS = (None, False, "", 0, "0", "0s")  # that go without saying
 
 Row: TypeAlias = tuple[str, str]  # what is typed, and what it does
-Paint: TypeAlias = Callable[[str], str]
+Paint: TypeAlias = Callable[[str, str], str]  # a text and what it is: _HEADING or _TYPED
+
+_HEADING, _TYPED = "1", "1;36"  # bold, and bold cyan, as terminals have them
 
 
 def keep_short(params: list[Any]) -> list[Any]:
@@ -41,12 +44,12 @@ def write_page(command: Any, ctx: Any, formatter: Any) -> None:
 
         let_paint_through(sys.stdout)
     width = _columns(environ) if is_terminal else WIDTH
-    formatter.write(page(command, ctx, width=width, paint=_bold if painted else str))
+    formatter.write(page(command, ctx, width=width, paint=_painted if painted else _plain))
 
 
-def page(command: Any, ctx: Any, *, width: int = WIDTH, paint: Paint = str) -> str:
+def page(command: Any, ctx: Any, *, width: int = WIDTH, paint: Paint | None = None) -> str:
     """Return a command's page; no line but an example is wider than ``width``."""
-    drawing = _Drawing(width, paint)
+    drawing = _Drawing(width, paint or _plain)
     blocks = [
         [command.get_usage(ctx)],
         *drawing.text(command.help or ""),
@@ -59,7 +62,7 @@ def page(command: Any, ctx: Any, *, width: int = WIDTH, paint: Paint = str) -> s
 
 def in_full(command: Any, ctx: Any) -> str:
     """Return what the document says beside a command's page; empty if that is all."""
-    drawing = _Drawing(WIDTH, str)
+    drawing = _Drawing(WIDTH, _plain)
     blocks = []
     for param in command.get_params(ctx):
         said = " ".join(filter(None, (" ".join(param.in_full.split()), _range(param))))
@@ -142,7 +145,7 @@ class _Drawing:
         """Return a heading and its rows, the texts below each other."""
         heading, rows = section
         column = 4 + max(len(typed) for typed, _ in rows)
-        return [self.paint(f"{heading}:"), *(line for row in rows for line in self._row(row, column))]
+        return [self.paint(f"{heading}:", _HEADING), *(line for row in rows for line in self._row(row, column))]
 
     def wrapped(self, text: str, *, indent: int = 0) -> list[str]:
         """Return a text as lines."""
@@ -150,7 +153,7 @@ class _Drawing:
 
     def _row(self, row: Row, column: int) -> list[str]:
         typed, text = row
-        left = f"  {self.paint(typed)}"
+        left = f"  {self.paint(typed, _TYPED)}"
         if self.width - column < _LEAST_TEXT:
             return [left, *self.wrapped(text, indent=6)]
         first, *more = self._fold(text, self.width - column, " " * column) or [""]
@@ -168,15 +171,18 @@ class _Drawing:
         return [f"{indent}{line}" for line in lines]
 
 
-def _bold(text: str) -> str:
-    return f"\x1b[1m{text}\x1b[0m"
+def _painted(text: str, what: str) -> str:
+    return f"\x1b[{what}m{text}\x1b[0m"
+
+
+def _plain(text: str, _what: str) -> str:
+    return text
 
 
 def _columns(environ: Mapping[str, str]) -> int:
     named = environ.get("COLUMNS", "")
-    if named.isdecimal() and len(named) < 6:
-        return min(max(int(named), _NARROWEST), WIDTH)
-    try:
-        return min(max(os.get_terminal_size(sys.stdout.fileno()).columns, _NARROWEST), WIDTH)
-    except (OSError, ValueError):
-        return WIDTH
+    columns = int(named) if named.isascii() and named.isdecimal() and len(named) < 6 else 0
+    if not columns:
+        with suppress(OSError, ValueError):
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    return min(max(columns, _NARROWEST), WIDTH) if columns else WIDTH  # a terminal that does not know its width says 0

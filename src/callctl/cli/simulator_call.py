@@ -50,7 +50,7 @@ def simulator_call(
     """Let a call come in at the simulator: an inbound leg that asks --voice-url for TwiML.
 
     It signs in with the settings, or as the simulator does by itself where they
-    are those of Twilio: no token of yours goes to a simulator.
+    have no account or are those of Twilio: no token of yours goes to a simulator.
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     for name, address in (("--to", to), ("--from", from_)):
@@ -67,11 +67,13 @@ def simulator_call(
 
 
 def _of_simulator(runtime: Runtime, settings: Settings, url: str | None) -> Settings:
-    """Return the settings with the address of the simulator, and with its own credentials if they are Twilio's."""
-    if url is None and not settings.is_twilio:
-        return settings
-    address = _address(url) if url is not None else f"http://127.0.0.1:{DEFAULT_PORT}"
-    if settings.is_twilio:
+    """Return the settings with the simulator's address, and with its own credentials unless they have some for it."""
+    address = settings.api_url
+    if url is not None:
+        address = _address(url)
+    elif settings.is_twilio:
+        address = f"http://127.0.0.1:{DEFAULT_PORT}"
+    if settings.is_twilio or settings.account_sid is None:
         from callctl.simulator.settings import ACCOUNT_SID, AUTH_TOKEN
 
         settings = replace(
@@ -83,8 +85,9 @@ def _of_simulator(runtime: Runtime, settings: Settings, url: str | None) -> Sett
             api_secret=None,
             signing_token=None,
         )
-    runtime.api_url = address
-    runtime.say_once(f"callctl: the simulator is {address}")
+    if address != settings.api_url:
+        runtime.api_url = address
+        runtime.say_once(f"callctl: the simulator is {address}")
     return replace(settings, api_url=address)
 
 
