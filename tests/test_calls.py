@@ -23,6 +23,9 @@ from callctl.calls import (
     is_endpoint,
     is_final,
     is_live,
+    is_party,
+    is_party_pattern,
+    number_meant,
 )
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -117,6 +120,63 @@ def test_a_sid_has_nothing_that_could_change_a_path(text: str) -> None:
 def test_who_can_be_called(text: str, number: bool, endpoint: bool) -> None:
     assert is_e164(text) is number
     assert is_endpoint(text) is endpoint
+
+
+@pytest.mark.parametrize(
+    ("text", "possible", "meant"),
+    [
+        ("+12025550103", True, "+12025550103"),
+        ("12025550103", False, "+12025550103"),
+        ("+1 202 555 0103", False, "+12025550103"),
+        ("+1 (202) 555-0103", False, "+12025550103"),
+        ("0012025550103", False, "+12025550103"),
+        ("2025550103", False, None),  # of which country?
+        ("+02025550103", False, None),
+        ("tel:+12025550103", False, None),
+        ("", False, None),
+        (" ", False, None),
+        ("ann smith", False, None),
+        ("sip:agent@example.com", True, None),
+        ("agent@example.com", True, None),  # as REST writes it
+        ("client:ann", True, None),
+        ("sim:HS0123", True, None),
+        ("anonymous", True, None),
+        ("1001", True, None),
+        ("911", True, None),
+    ],
+)
+def test_who_can_be_at_one_end_of_a_call(text: str, possible: bool, meant: str | None) -> None:
+    assert is_party(text) is possible
+    assert number_meant(text) == meant
+    assert is_party_pattern(text) is possible
+
+
+@pytest.mark.parametrize(
+    ("pattern", "possible"),
+    [
+        ("*", True),
+        ("+1900*", True),
+        ("+*", True),
+        ("*0103", True),
+        ("sip:*@example.com", True),
+        ("1900*", True),  # a short code, an extension
+        ("12025550*", False),
+        ("+1 202*", False),
+        ("+0*", False),
+    ],
+)
+def test_what_a_pattern_may_match(pattern: str, possible: bool) -> None:
+    assert is_party_pattern(pattern) is possible
+
+
+@given(
+    st.from_regex(r"\+[1-9][0-9]{7,14}", fullmatch=True), st.sampled_from(["-", " ", ".", ") ", "/"]), st.integers(2, 7)
+)
+def test_a_number_is_known_in_any_spelling(number: str, sign: str, place: int) -> None:
+    spelled = number[:place] + sign + number[place:]
+    assert number_meant(spelled) == number_meant(number) == number
+    assert is_party(number)
+    assert not is_party(spelled)
 
 
 def live_resource() -> dict[str, Any]:

@@ -118,6 +118,12 @@ HEAD = "[rule.mine]\n"
             "on: a child leg has no",
             "parent",
         ),
+        (
+            HEAD + 'when = "ringing"\nto = "12025550103"\nthen = "cancel"',
+            "to: no call has an end that is written '12025550103'",
+            "did you mean +12025550103?",
+        ),
+        (HEAD + 'when = "ringing"\nfrom = "+1 202*"\nthen = "cancel"', "from: no call has an end", '"+1202*"'),
         ('[rule.after-dial]\nwhen = "ringing"\nthen = "hangup"', "rule after-dial: the name belongs to a flag", None),
         ("[rule]\nwhen = 'ringing'\nthen = 'hangup'", "a rule has no name", "[rule.long-ring]"),
         ("[rule.'']\nwhen = 'ringing'\nthen = 'hangup'", "a rule has no name", "[rule.long-ring]"),

@@ -86,6 +86,46 @@ def is_endpoint(text: str) -> bool:
     return any(form.fullmatch(text) for form in (_E164, _SIP, _CLIENT))
 
 
+# How else REST and callbacks write one end of a call: a SIP address without its scheme, a SIM, what stands for a caller
+# where there is no number (sheet section 1): a name, a short code, an extension.
+_SIP_BARE = re.compile(r"[^\s<>\"@:]+@[^\s<>\"@]+")
+_SIM = re.compile(r"sim:[A-Za-z0-9]+", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9+._*#-]{1,256}")
+_NUMBER_SIGNS = re.compile(r"[\s().\-/\u2010-\u2015\u00a0]")
+_LEAST_NUMBER = 7  # digits; fewer may be a short code or an extension
+
+
+def is_party(text: str) -> bool:
+    """Tell whether one end of a call may be written so: as ``is_endpoint``, or as REST writes other callers.
+
+    A phone number is E.164: in any other spelling no call has it.
+    """
+    if is_endpoint(text):
+        return True
+    written = any(form.fullmatch(text) for form in (_SIP_BARE, _SIM, _NAME))
+    return written and not _is_number_misspelled(text)
+
+
+def is_party_pattern(text: str) -> bool:
+    """Tell whether one end of a call may match a text in which ``*`` stands for any other."""
+    if "*" not in text:
+        return is_party(text)
+    return not any(char.isspace() for char in text) and not _is_number_misspelled(text.partition("*")[0])
+
+
+def number_meant(text: str) -> str | None:
+    """Return the number in E.164 that another spelling of it stands for; None if that is not certain."""
+    digits = _NUMBER_SIGNS.sub("", text)
+    number = f"+{digits.removeprefix('00')}" if digits.startswith("00") or not digits.startswith("+") else digits
+    is_whole = digits.startswith(("+", "00")) or len(digits) > 10  # else the country code may be missing
+    return number if is_whole and is_e164(number) else None
+
+
+def _is_number_misspelled(text: str) -> bool:
+    digits = _NUMBER_SIGNS.sub("", text).removeprefix("+")
+    return digits.isdecimal() and (len(digits) >= _LEAST_NUMBER or text.startswith("+")) and not is_e164(text)
+
+
 _TEXTS = (
     "sid",
     "status",

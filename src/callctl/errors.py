@@ -24,10 +24,12 @@ Exit codes are the command line's affair (``cli/exits.py``); nothing here knows 
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from callctl.masking import masked
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class CallctlError(Exception):

@@ -18,7 +18,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from callctl.calls import EVENT_NAMES, FINAL_STATUSES, CallStatus, Direction
+from callctl.calls import (
+    EVENT_NAMES,
+    FINAL_STATUSES,
+    CallStatus,
+    Direction,
+    is_party_pattern,
+    number_meant,
+)
 from callctl.durations import read_duration
 from callctl.errors import UsageError, why_no_text
 from callctl.events import event_name
@@ -136,8 +143,22 @@ def _when(table: Mapping[str, object], at: _At) -> When:
         leg=at.word(table["leg"], key="leg", known=(PARENT_LEG, CHILD_LEG)) if "leg" in table else None,
         answered_by=_chosen(table, at, key="answered_by", known=ANSWERED_BY),
         directions=_chosen(table, at, key="direction", known=tuple(map(str, Direction))),
-        from_=at.text(table["from"], key="from") if "from" in table else None,
-        to=at.text(table["to"], key="to") if "to" in table else None,
+        from_=_party(table, at, key="from"),
+        to=_party(table, at, key="to"),
+    )
+
+
+def _party(table: Mapping[str, object], at: _At, *, key: str) -> str | None:
+    if key not in table:
+        return None
+    text = at.text(table[key], key=key)
+    if is_party_pattern(text):
+        return text
+    meant = f"did you mean {number}? " if (number := number_meant(text)) else ""
+    raise at.error(
+        f"no call has an end that is written {text!r}",
+        key=key,
+        hint=f'{meant}numbers are in E.164 form, such as "+12025550100" or "+1202*"',
     )
 
 

@@ -415,6 +415,9 @@ def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(world: World) 
         ([UNKNOWN, "--wait", "5s"], "hint: how long to wait is said by --wait-timeout 5s"),
         ([UNKNOWN, "--parallel", "0"], "--parallel"),
         (["CAxxx"], "not a call SID: CAxxx"),
+        (["--all", "--to", "12025550103"], "hint: did you mean +12025550103? write a number in E.164 form"),
+        (["--all", "--from", "+1 202 555 0103"], "--from: not a number, SIP address or client: +1 202 555 0103"),
+        (["--all", "--parent", "CA" + "1A" * 16], "its letters are small in Twilio's"),
     ],
 )
 def test_what_makes_no_sense_exits_2_and_sends_nothing(world: World, args: list[str], message: str) -> None:

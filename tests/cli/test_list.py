@@ -112,6 +112,9 @@ def test_older_than_counts_by_the_clock_that_told_the_creation(callctl: Callctl)
         (["--limit", "5", "--all"], "--limit and --all exclude each other"),
         (["-q", "--json"], "--quiet and --json exclude each other"),
         (["--parent", "CAxxx"], "not a call SID: CAxxx"),
+        (["--to", "12025550103"], "hint: did you mean +12025550103? write a number in E.164 form"),
+        (["--from", "2025550103"], "--from: not a number, SIP address or client: 2025550103"),
+        (["--to", ""], "--to: not a number, SIP address or client: (nothing)"),
         (["--parent", "RE" + "1" * 32], "it is the SID of a recording"),
     ],
 )

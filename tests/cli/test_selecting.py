@@ -100,6 +100,8 @@ def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:
         ("SM" + "1" * 32, "it is the SID of a message", "CA and 32 hexadecimal digits"),
         ("AC" + "1" * 32, "it is the SID of an account", "CA and 32 hexadecimal digits"),
         (f"CA{'1' * 16} {'1' * 16}", "it has a blank in it", "CA and 32 hexadecimal digits"),
+        ("CA" + "1A" * 16, f"its letters are small in Twilio's: CA{'1a' * 16}", "CA and 32 hexadecimal digits"),
+        ("12025550100", "it is a phone number", "`callctl list --live --to +12025550100`"),
         ("+12025550100", "not a call SID: +12025550100", "`callctl list --live --to +12025550100`"),
     ],
 )

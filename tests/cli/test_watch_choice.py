@@ -71,6 +71,13 @@ def test_the_table_says_that_it_is_a_part(callctl: Callctl, home: Path, simulato
         (("--status", " "), "no such status: (nothing)"),
         (("--call", "CAnothing!"), "not a call SID: CAnothing!"),
         (("--call", "ca" + "1" * 32), "it begins with CA in capitals"),
+        (("--call", "CA" + "1A" * 16), f"its letters are small in Twilio's: CA{'1a' * 16}"),
+        (("--call", "12025550103"), "it is a phone number"),
+        (
+            ("--to", "12025550103"),
+            "--to: not a number, SIP address or client: 12025550103\nhint: did you mean +12025550103?",
+        ),
+        (("--from", "+1 202 555 0103"), "--from: not a number, SIP address or client: +1 202 555 0103"),
     ],
 )
 def test_what_can_be_no_part_is_refused(

@@ -200,7 +200,7 @@ def test_a_working_directory_that_is_gone_does_not_keep_calls_from_being_ended(w
 
 def test_what_is_not_text_is_refused(world: World) -> None:
     for option, name in (("--to", "To"), ("--from", "From")):
-        outcome = world.callctl("list", option, "\udcff")
+        outcome = world.callctl("list", option, "sip:\udcff@example.com")
         assert (outcome.code, outcome.out) == (2, "")
         assert f"{name} can't be sent, since it is not text" in outcome.err
         assert "hint: it holds bytes that are no UTF-8" in outcome.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callctl.addresses import why_unreachable
-from callctl.calls import is_endpoint
+from callctl.calls import is_endpoint, is_party, number_meant
 from callctl.cli.options import EMPTY
 from callctl.cli.times import read_duration
 from callctl.errors import SettingsError, UsageError
@@ -59,9 +59,25 @@ def check_endpoint(text: str, *, what: str) -> str:
     """
     if is_endpoint(text):
         return text
-    raise UsageError(
+    raise _no_endpoint(text, what=what)
+
+
+def check_party(text: str, *, what: str) -> str:
+    """Return what one end of a call is to be, for a filter, if a call can have it.
+
+    Raises:
+        UsageError: No call has an end that is written so, such as a number without its ``+``.
+    """
+    if is_party(text):
+        return text
+    raise _no_endpoint(text, what=what)
+
+
+def _no_endpoint(text: str, *, what: str) -> UsageError:
+    meant = f"did you mean {number}? " if (number := number_meant(text)) else ""
+    return UsageError(
         f"{what}: not a number, SIP address or client: {text or EMPTY}",
-        hint="write a number in E.164 form (+12025550100), sip:user@example.com or client:name",
+        hint=f"{meant}write a number in E.164 form (+12025550100), sip:user@example.com or client:name",
     )
 
 

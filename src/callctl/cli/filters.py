@@ -15,6 +15,7 @@ import typer
 
 from callctl.calls import REST_STATUSES, Call, CallStatus
 from callctl.cli import completing
+from callctl.cli.checks import check_party
 from callctl.cli.headings import WHICH
 from callctl.cli.options import words_in
 from callctl.cli.sids import check_sid
@@ -180,8 +181,8 @@ def read_filters(
     ago = None if older_than is None else read_duration(older_than, option="--older-than")
     filters = Filters(
         statuses=_statuses(live, status or ()),
-        to=to,
-        from_=from_,
+        to=None if to is None else check_party(to, what="--to"),
+        from_=None if from_ is None else check_party(from_, what="--from"),
         parent=None if parent is None else check_sid(parent),
         since=None if since is None else read_start(since, now=now, option="--since"),
         until=None if until is None else read_end(until, now=now, option="--until"),

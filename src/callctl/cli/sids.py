@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from callctl.calls import is_call_sid
+from callctl.calls import is_call_sid, is_endpoint, number_meant
 from callctl.cli.options import EMPTY
 from callctl.errors import UsageError
 
@@ -64,6 +64,8 @@ def why_no_call(text: str) -> str | None:
         return "it begins with CA in capitals, and here it does not"
     if len(text) == _WHOLE - 2 and set(text) <= _HEX:
         return f"it lacks the CA before its 32 digits: CA{text}"
+    if number_meant(text) is not None:
+        return "it is a phone number"
     if any(char.isspace() for char in text):
         return "it has a blank in it"
     if text.startswith("CA"):
@@ -75,6 +77,8 @@ def _why_not_twilios(text: str) -> str | None:
     stray = next(((place, char) for place, char in enumerate(text[2:], 3) if char not in _HEX), None)
     if stray is not None:
         return f"its character {stray[0]}, {stray[1]!r}, is no hexadecimal digit"
+    if text[2:] != text[2:].lower():
+        return f"its letters are small in Twilio's: {text[:2]}{text[2:].lower()}"
     if len(text) > _WHOLE:
         return f"it has {len(text)} characters, a call SID has {_WHOLE}"
     return f"it has {len(text)} characters, a start of one at least {LEAST}" if len(text) < LEAST else None
@@ -84,8 +88,9 @@ def _next(text: str) -> str | None:
     """Return what would help who gave this; None if that is to be said in general."""
     if re.fullmatch(r"CA[xX]+|CA…", text):
         return "put a SID in its place: `callctl list` shows them, and @last is the call that was placed last"
-    if re.fullmatch(r"\+[0-9]+|(sips?|client):.*", text):
-        return f"`callctl list --live --to {text}` shows the SIDs of the live calls to it"
+    party = number_meant(text) or (text if is_endpoint(text) else None)
+    if party is not None:
+        return f"`callctl list --live --to {party}` shows the SIDs of the live calls to it"
     if re.fullmatch(r"[0-9.]+[a-z]+", text):
         return f"how long to wait is said by --wait-timeout {text}"
     return None

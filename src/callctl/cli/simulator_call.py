@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from callctl.calls import Call, is_endpoint
+from callctl.calls import Call
 from callctl.cli import completing, options
+from callctl.cli.checks import check_endpoint
 from callctl.cli.outcomes import show_new_call
 from callctl.cli.runtime import Runtime
 from callctl.cli.simulator_settings import DEFAULT_PORT
@@ -54,11 +55,7 @@ def simulator_call(
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     for name, address in (("--to", to), ("--from", from_)):
-        if not is_endpoint(address):
-            raise UsageError(
-                f"{name} is no number, sip: or client: address: {address}",
-                hint="such as +12025550100, sip:user@example.com or client:name",
-            )
+        check_endpoint(address, what=name)
     settings = _of_simulator(runtime, runtime.settings(env_file=env_file), url)
     document = settings.named_url(voice_url)
     form = {"To": to, "From": from_, "Url": document.url, "Method": document.method, "StatusCallback": status_callback}

@@ -9,6 +9,7 @@ import typer
 
 from callctl.calls import CallStatus
 from callctl.cli import completing, options
+from callctl.cli.checks import check_party
 from callctl.cli.headings import SHOW
 from callctl.cli.runtime import Runtime
 from callctl.errors import UsageError
@@ -61,7 +62,7 @@ def read_choice(
     """Turn the options into a choice; None if everything is to be shown.
 
     Raises:
-        UsageError: A status is none, or the call can be no SID and no start of one.
+        UsageError: A status is none, no call has an end written so, or the call can be no SID and no start of one.
         UnknownCallError: No call begins with it, or none was placed.
     """
     from callctl.views.choice import Choice
@@ -70,6 +71,9 @@ def read_choice(
     unknown = next((word for word in named if word not in _STATUSES), None)
     if unknown is not None or (status and not named):
         raise UsageError(f"no such status: {unknown or options.EMPTY}", hint=f"one of {', '.join(_STATUSES)}")
+    for option, party in (("--to", to), ("--from", from_)):
+        if party is not None:
+            check_party(party, what=option)
     sid = None if call is None else _whole(runtime, settings, call)
     choice = Choice(call=sid, to=to, from_=from_, statuses=tuple(dict.fromkeys(named)))
     return choice if choice.in_words else None
