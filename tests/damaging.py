@@ -18,6 +18,7 @@ def log_of(path: Path) -> Path:
 def other_database(path: Path, *, rows: int = 50) -> Path:
     """Return a sound database of another program, which lies beside the store."""
     other = path.with_name("other.sqlite")
+    other.unlink(missing_ok=True)
     with closing(sqlite3.connect(other)) as connection, connection:
         connection.execute("CREATE TABLE notes (text)")
         connection.executemany("INSERT INTO notes VALUES (?)", [("x" * 2000,)] * rows)

@@ -20,7 +20,7 @@ from pathlib import Path
 from callctl.errors import StoreError
 from callctl.store.identity import check_identity
 
-_HEADER = 32  # bytes of a log's header ("WAL-mode File Format")
+_HEADER, _FRAME_HEADER = 32, 24  # bytes of the headers of a log and of a page in it ("WAL-mode File Format")
 _MAGIC = (0x377F0682, 0x377F0683)
 _LONGEST_CHECK = 0.5  # seconds that callbacks may have to wait for the check of a whole database
 
@@ -87,22 +87,60 @@ class Files:
         return any(before is not None and there is not None and there.size < before.size for before, there in pairs)
 
 
-def log_header(real: str) -> bytes | None:
-    """Return the header of a store's log; None if it has none: no magic number, or a checksum that does not fit."""
-    try:
-        with open(f"{real}-wal", "rb", buffering=0) as log:  # noqa: PTH123 - for each commit
-            header = log.read(_HEADER)
-    except OSError:
-        return None
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What a log held at one moment: its header, and where its last committed frame ends, with that frame's header."""
+
+    header: bytes
+    end: int = _HEADER
+    frame: bytes = b""
+
+    @classmethod
+    def read(cls, real: str, before: Log | None) -> Log | None:
+        """Read the log of a store at a path without links, on from what was read before.
+
+        None if it does not begin as a log does, or no longer holds what it held: a log that begins anew has another
+        header.
+        """
+        try:
+            log = os.open(f"{real}-wal", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError:
+            return None
+        try:
+            header = os.pread(log, _HEADER, 0)
+            if not _is_header(header):
+                return None
+            now = before if before is not None and before.header == header else cls(header)
+            size = _FRAME_HEADER + int.from_bytes(header[8:12])
+            if now.frame and os.pread(log, _FRAME_HEADER, now.end - size) != now.frame:
+                return None
+            return now._read_on(log, size)
+        except OSError:
+            return None
+        finally:
+            os.close(log)
+
+    def _read_on(self, log: int, size: int) -> Log:
+        end, frame, at = self.end, self.frame, self.end
+        while True:
+            found = os.pread(log, _FRAME_HEADER, at)
+            if len(found) < _FRAME_HEADER or found[8:16] != self.header[16:24]:  # salts: it is older than the header
+                return self if end == self.end else Log(self.header, end, frame)
+            at += size
+            if found[4:8] != bytes(4):
+                end, frame = at, found
+
+
+def _is_header(header: bytes) -> bool:
     if len(header) < _HEADER:
-        return None
+        return False
     fields = struct.unpack(">8I", header)
     words = struct.unpack(">6I" if fields[0] & 1 else "<6I", header[:24])
     first = second = 0
     for even, odd in zip(words[::2], words[1::2], strict=True):
         first = (first + even + second) & 0xFFFFFFFF
         second = (second + odd + first) & 0xFFFFFFFF
-    return header if fields[0] in _MAGIC and fields[6:] == (first, second) else None
+    return fields[0] in _MAGIC and fields[6:] == (first, second)
 
 
 def is_sound(path: Path, *, like: sqlite3.Connection) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.faults import explained
-from callctl.store.files import Files, alone_in, is_sound, log_header
+from callctl.store.files import Files, Log, alone_in, is_sound
 from callctl.store.identity import check_identity
 from callctl.store.rescue import Held, carry_over, copy_to_new_file, is_set_aside, set_aside
 
@@ -139,7 +139,8 @@ class Keeper(Opened):
         self._commits, self._changes = 0, connection.total_changes
         self._held.of_another_connection()
         super()._take(connection)
-        self._header = log_header(self._real)  # at the last look
+        self._log: Log | None = None
+        self._log = self._read_log()  # at the last look
 
     def look(self) -> None:
         """See that the files are whole; mend them if they are not.
@@ -198,19 +199,24 @@ class Keeper(Opened):
             return why
         if now.database is None or now.log is None:
             return "its log (-wal) was removed"
-        header = log_header(self._real) or log_header(self._real)  # twice: others may be writing it just now
-        if now.log.size and header is None:
+        log = self._read_log() or self._read_log()  # twice: others may be writing its header just now
+        if now.log.size and log is None:
             return "its log (-wal) was overwritten"
         is_emptied = now.log.size == 0 and (after_commit or before.log is None or before.log.size > 0)
         # Only checkpoints write to the database, and this connection makes its own after the look. A new log begins
         # with the next commit, of this connection or of another one.
-        is_written = now.database.changed != before.database.changed or (not after_commit and header != self._header)
+        is_written = now.database.changed != before.database.changed or (not after_commit and self._begins_anew(log))
         is_doubtful = is_emptied or is_written or before.shrank_in(now)
         if is_doubtful and not is_sound(self._path, like=self.connection):
             return "its content was overwritten or cut"
-        self._header = header
-        self._files = now
+        self._log, self._files = log, now
         return None
+
+    def _read_log(self) -> Log | None:
+        return Log.read(self._real, self._log)
+
+    def _begins_anew(self, log: Log | None) -> bool:
+        return (log and log.header) != (self._log and self._log.header)
 
     def _mend(self, why: str) -> None:
         before, old = self._files or Files(None, None, None), self.connection
@@ -260,9 +266,13 @@ class Keeper(Opened):
         self._aside = aside or self._aside
         whole = copy_to_new_file(self.connection, path)
         kept, self._aside = self._aside, None
-        read = "all that was in it" if whole else "what could still be read, which is not all that was in it,"
+        read = (
+            "all that was in it was"
+            if whole
+            else "not all that was in it could be read; the rest and the newest events were"
+        )
         beside = f"; the old files are beside it as {kept.name}*" if kept is not None else ""
-        return f"{_changed(self._path, why)}; {read} was copied to a new file{beside}"
+        return f"{_changed(self._path, why)}; {read} copied to a new file{beside}"
 
 
 def _changed(path: Path, why: str) -> str:
