@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import combinations, islice, pairwise, product
 from urllib.parse import quote, unquote_plus, urlencode
 
 import aiohttp
@@ -10,7 +12,7 @@ import pytest
 from hearing import PUBLIC, TOKEN, Heard, Start
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
-from telling import START, WORLD, form
+from telling import ACCOUNT, START, WORLD, form
 from twilio.request_validator import RequestValidator
 from yarl import URL
 
@@ -141,3 +143,60 @@ async def test_a_captured_callback_sent_in_every_way_is_one_event(
     assert len(list(store.replay(since=None))) == 1
     assert listener.duplicates >= 3
     assert len(await heard.of(1 + listener.duplicates)) == 1 + listener.duplicates
+
+
+# Names that make an event what it is.
+TELLING = "CallSid|CallStatus|AnsweredBy|ConferenceSid|RecordingSid|RecordingStatus|StatusCallbackEvent"
+HEX = "CA12ab34cd56ef7890ab12cd34ef567890"
+ROOM = {"ConferenceSid": "CF" + "0" * 32, "FriendlyName": "room", "SequenceNumber": "5", "AccountSid": ACCOUNT}
+FORMS = {
+    "child": form(1, "completed", number=1, at=1, parent=2, ApiVersion="2010-04-01", AnsweredBy="human"),
+    "hex": form(HEX, "completed", number=1, parent="CAfe" + "0" * 30, AnsweredBy="human"),
+    "uuid": form("f371391e-25cc-4ba6-a752-ec745a59cf06", "busy", AnsweredBy="human"),
+    "a name like a call": form(1, "ringing", CallerName="CallSidCA9CallStatuscompleted"),
+    "a name like a SID": form(1, "ringing", CallerName=f"CallSid{HEX}AnsweredByhuman", AnsweredBy="fax"),
+    "a name like a status": form(1, "ringing", CallerName="CallStatuscompleted"),
+    "detection": {"AccountSid": ACCOUNT, "AnsweredBy": "fax", "CallSid": HEX, "MachineDetectionDuration": "3400"},
+    "recording": {"CallSid": HEX, "RecordingChannels": "1", "RecordingSid": "RE1", "RecordingStatus": "completed"},
+    "participant": {
+        **ROOM,
+        "CallSid": HEX,
+        "ParticipantCallStatus": "busy",
+        "StatusCallbackEvent": "participant-leave",
+    },
+    "conference": {**ROOM, "CallSidEndingConference": HEX, "StatusCallbackEvent": "conference-end"},
+}
+
+
+def all_cuts(text: str) -> Iterator[list[tuple[str, str]]]:
+    """Yield pairs that a signed text can be cut into: telling names wherever they stand, and others behind values."""
+    found = [(match.start(), match[1]) for match in re.finditer(f"(?=({TELLING}))", text)]
+    for count in range(2, 6):
+        for chosen in combinations(found, count):
+            names = [name for _, name in chosen]
+            if names != sorted(set(names)):
+                continue
+            ends = [*(start for start, _ in chosen[1:]), len(text)]
+            stops = [
+                [end, *(at for at in range(start + len(name), end) if text[at:end] > name)]
+                for (start, name), end in zip(chosen, ends, strict=True)
+            ]
+            for cut in islice(product(*stops), 3000):
+                pairs = [(text[: chosen[0][0]], "")] if chosen[0][0] else []
+                for (start, name), stop, end in zip(chosen, cut, ends, strict=True):
+                    pairs += [(name, text[start + len(name) : stop]), *([(text[stop:end], "")] if stop < end else [])]
+                if all(one <= other for one, other in pairwise(pairs)):
+                    yield pairs
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_whatever_names_are_found_in_a_signed_text_it_is_one_event(kind: str) -> None:
+    genuine = tuple(FORMS[kind].items())
+    signature = signature_of(PUBLIC, genuine, key=TOKEN)
+    ours = events_of("/status", genuine, signature, method="POST")
+    assert len(ours) == 1
+    tried = 0
+    for pairs in all_cuts(signed_form(genuine)):
+        tried += 1
+        assert events_of("/status", tuple(pairs), signature, method="POST") <= ours, pairs
+    assert tried > 0

@@ -138,7 +138,7 @@ class CallEvent:
         form = kept(pairs)
         text = signed_form(form) if signed is None else signed
         event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
-        if is_cut_elsewhere(text, event.call_sid) or (not event.status and hides_call(text, event.fields)):
+        if _is_cut_elsewhere(event, text):
             raise NotACallEventError("CallSid and CallStatus stand elsewhere than Twilio signed them")
         return event
 
@@ -239,6 +239,12 @@ class CallEvent:
     def rank(self) -> int:
         """How far along a call's life the status is; 0 for one that nobody knows."""
         return rank_of(self.status)
+
+
+def _is_cut_elsewhere(event: CallEvent, signed: str) -> bool:
+    if event.status or event.fields.get("CallSid"):
+        return is_cut_elsewhere(signed, event.call_sid)
+    return hides_call(signed) or is_cut_elsewhere(signed, event.call_sid, name="ConferenceSid")
 
 
 def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -> CallEvent:

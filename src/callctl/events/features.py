@@ -63,9 +63,9 @@ def owner_of(fields: Fields) -> str:
     return fields.get("CallSid", "").strip() or fields.get("ConferenceSid", "").strip()
 
 
-def hides_call(signed: str, fields: Fields) -> bool:
-    """Tell whether the call was cut out of a signed text that has one."""
-    return not fields.get("CallSid") and _HIDDEN_SID.search(signed) is not None
+def hides_call(signed: str) -> bool:
+    """Tell whether a call was cut out of the signed text of a form that has no CallSid."""
+    return _HIDDEN_SID.search(signed) is not None
 
 
 def event_of(kind: str, fields: Fields) -> str:

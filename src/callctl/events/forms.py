@@ -21,7 +21,10 @@ Form = tuple[tuple[str, str], ...]
 as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-# A CallSid and a CallStatus as a form is signed; in a query a "=" would follow the names.
+# As a form is signed; in a query a "=" would follow the names. A SID is Twilio's, or a UUID of compatible services.
+_SID = "(C[AF][0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
+_SIGNED_SID = {name: re.compile(f"{name}{_SID}") for name in ("CallSid", "ConferenceSid")}
+_LONGER_NAMES = ("Ending", "ToCoach")  # of a conference: CallSidEndingConference, CallSidToCoach
 _SIGNED_CALL = re.compile("CallSid(?!=).*CallStatus(?!=)", re.DOTALL)
 
 
@@ -45,16 +48,23 @@ def signed_key(signed: str, *, world: str) -> str:
     return hashlib.sha256(f"{world}\0{signed}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def is_cut_elsewhere(signed: str, call_sid: str) -> bool:
-    """Tell whether a request's names and values begin elsewhere in the signed text than those that Twilio signed.
+def is_cut_elsewhere(signed: str, sid: str, *, name: str = "CallSid") -> bool:
+    """Tell whether the SID in a field is another one than Twilio signed under that name.
 
     What is signed does not say where a value ends, and a caller may choose a name for himself that reads like a CallSid
     and a CallStatus. Those that Twilio sent come before anything that a caller chooses.
     """
-    if "=" in call_sid or "&" in call_sid:  # a query that was sent again as a form
+    if "=" in sid or "&" in sid:  # a query that was sent again as a form
         return True
-    before, found, _ = signed.partition(f"CallSid{call_sid}")
-    return bool(found) and _SIGNED_CALL.search(before) is not None
+    before, found, _ = signed.partition(f"{name}{sid}")
+    if not found:  # a query, which can't be cut otherwise
+        return False
+    if sid.startswith(_LONGER_NAMES):
+        return True
+    first = _SIGNED_SID[name].search(signed)
+    if first is not None and first.start() <= len(before):
+        return first[1] != sid
+    return "CallStatus" in sid or _SIGNED_CALL.search(before) is not None
 
 
 def pairs_key(form: Form, *, world: str) -> str:
