@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from legs import PARENT, callback
+from legs import PARENT, board_of, callback
 from telling import START
 
 from callctl.board import Board
@@ -41,6 +41,26 @@ def test_marks_stand_side_by_side() -> None:
     assert event_fields(missed)[7:] == ("missed",)
     assert event_fields(replace(RINGING, verified=False), is_late=True)[7:] == ("late,unverified",)
     assert event_fields(ANSWERED)[7:] == ("-",)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140, 170])
+@pytest.mark.parametrize("far", ["inbound", "outbound-api"])
+@pytest.mark.parametrize("is_folded", [False, True])
+@pytest.mark.parametrize("kind", ["callback", "polled"])
+def test_one_s_own_number_gives_way_to_the_other_end(width: int, far: str, is_folded: bool, kind: str) -> None:
+    called, own = "+12025550100", "+15005550006"
+    from_, to = (called, own) if far == "inbound" else (own, called)
+    facts = {"Direction": far, "From": from_, "AnsweredBy": "machine_end_beep", "CallDuration": "3600"}
+    one = replace(
+        callback(PARENT, "no-answer" if is_folded else "in-progress", second=0, sequence=0, to=to, **facts), kind=kind
+    )
+    family = board_of([one]).snapshot().families[0]
+    later = START + timedelta(seconds=3700)
+    row = next(iter(family_rows(family, now=later, width=width)))
+    line = row.lines[0].copy()
+    line.truncate(width, overflow="ellipsis")
+    assert called in line.plain, line.plain
+    assert (own in line.plain) or width < 100
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 170])

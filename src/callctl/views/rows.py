@@ -11,7 +11,7 @@ from callctl.events import CALLBACK
 from callctl.views.foreign import printable
 from callctl.views.lines import UNVERIFIED
 from callctl.views.statuses import glyph, style
-from callctl.views.tables import ENDS_AT, clock
+from callctl.views.tables import cells, clock, far_end, pad_for
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -27,6 +27,10 @@ UNFOLDED = timedelta(seconds=60)
 # The longest status Twilio documents, "in-progress", with its glyph and a space.
 STATUS_WIDTH = 13
 SID_WIDTH = 34
+# So many characters of a SID are accepted by every command.
+SID_START = 10
+# The longest phone number, with its plus and the arrow before it.
+FAR_WIDTH = 18
 DIRECTION_WIDTH = 13
 
 
@@ -63,11 +67,13 @@ def family_rows(family: Family, *, now: datetime, width: int) -> Iterator[Row]:
 
 def _folded(family: Family, *, width: int) -> Row:
     leg = family.parent or family.children[0]
-    line = text(f" {glyph(leg.status)} {printable(leg.call_sid)} {printable(leg.status)}", "dim")
     others = len(family.legs) - 1
-    line.append(f" +{others}" if others else "")  # as many child legs
-    line.append("  ")
-    _append_ends(line, leg, _ends(leg), width=width)
+    status = f" {printable(leg.status)}{f' +{others}' if others else ''}  "  # with as many child legs
+    sid = printable(leg.call_sid)
+    if width - cells(f" {glyph(leg.status)} {sid}{status}") < FAR_WIDTH:
+        sid = f"{sid[:SID_START]}…"
+    line = text(f" {glyph(leg.status)} {sid}{status}", "dim")
+    _append_ends(line, leg, width=width)
     return Row([line], legs=len(family.legs))
 
 
@@ -84,7 +90,7 @@ def _wide(leg: Leg, *, now: datetime, width: int) -> list[Text]:
         direction = printable(leg.direction).ljust(DIRECTION_WIDTH)
         line.append(f" {_ring_time(leg, now=now):>5}  {_talk_time(leg, now=now):>5}  {direction}")
     line.append("  ")
-    _append_ends(line, leg, _ends(leg), width=width)
+    _append_ends(line, leg, width=width)
     return [line]
 
 
@@ -93,23 +99,34 @@ def _narrow(leg: Leg, *, now: datetime, width: int) -> list[Text]:
     first = text(f" {branch}")
     status = f"{glyph(leg.status)} {printable(leg.status)} {_elapsed(leg, now=now)}"
     first.append(status, style=style(leg.status))
-    first.pad_right(max(1, ENDS_AT - first.cell_len))
-    _append_ends(first, leg, f"→ {printable(leg.to)}" if branch else _ends(leg), width=width)
+    pad_for(_far_end(leg), first, width=width)
+    _append_ends(first, leg, width=width, far_alone=bool(branch))
     of = f" of {printable(leg.parent_call_sid)}" if leg.parent_call_sid else ""
     return [first, text(f"   {printable(leg.call_sid)}{of}")]
 
 
-def _ends(leg: Leg) -> str:
-    return f"{printable(leg.from_)} → {printable(leg.to)}"
+def _far_end(leg: Leg) -> str:
+    return far_end(printable(leg.from_), printable(leg.to), direction=leg.direction)
 
 
-def _append_ends(line: Text, leg: Leg, ends: str, *, width: int) -> None:
-    """Append who talks to whom and the facts; where not all has room, what is not as usual comes first."""
-    facts, unusual = _facts(leg), _unusual(leg)
-    whole = f"{ends}{_in_brackets([*facts, *unusual])}"
-    if unusual and line.cell_len + text(whole).cell_len > width:
-        whole = f"{_in_brackets(unusual).strip()} {ends}{_in_brackets(facts)}"
-    line.append(whole)
+def _append_ends(line: Text, leg: Leg, *, width: int, far_alone: bool = False) -> None:
+    """Append who talks to whom and the facts. Where not all has room, one's own end gives way, and facts do.
+
+    What is not as usual goes before the facts, and before the ends where it would be cut behind them.
+    """
+    room, facts, unusual = width - line.cell_len, _facts(leg), _unusual(leg)
+    far, marks = _far_end(leg), _in_brackets(unusual).strip()
+    both = far if far_alone else f"{printable(leg.from_)} → {printable(leg.to)}"
+    if cells(whole := f"{both}{_in_brackets([*facts, *unusual])}") <= room:
+        line.append(whole)
+        return
+    fitting = (one for end in (both, far) if cells(one := f"{marks} {end}".strip()) <= room)
+    found, rest = next(fitting, ""), facts
+    if not found and cells(far) <= min(room, FAR_WIDTH):
+        found, rest = far, [*unusual, *facts]  # a number is whole or of no use
+    found = found or f"{marks} {far}".lstrip()
+    # Where a line is cut, the sign of it stands in its last cell.
+    line.append(found if cells(found) == room else f"{found}{_in_brackets(rest)}")
 
 
 def _in_brackets(facts: list[str]) -> str:

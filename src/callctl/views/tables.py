@@ -176,14 +176,35 @@ def _two_lines(row: Row, *, width: int) -> list[Text]:
     first = Text(f" {branch}").append(f"{_STATUS.value(row)} {_DURATION.value(row)}".rstrip(), style=_look(row))
     second = Text(f"   {printable(row.sid)}")
     if row.call is not None:
-        first.pad_right(max(1, ENDS_AT - first.cell_len))
-        first.append(f"{_FROM.value(row)} → {_TO.value(row)}")
+        far = far_end(_FROM.value(row), _TO.value(row), direction=row.call.direction)
+        pad_for(far, first, width=width)
+        both = f"{_FROM.value(row)} → {_TO.value(row)}"
+        first.append(both if first.cell_len + cells(both) <= width else far)
         of = f" of {_PARENT.value(row)}" if row.call.parent_call_sid and not branch else ""
         for more in (of, f"  {_START.value(row)}"):
             if more.strip() and second.cell_len + len(more) <= width:
                 second.append(more)
     first.truncate(width, overflow="ellipsis")
     return [first, second]
+
+
+def far_end(from_: str, to: str, *, direction: str) -> str:
+    """Return the end of a call that is not one's own: who called, of an inbound call, else who is called."""
+    return f"{from_} →" if direction == "inbound" else f"→ {to}"
+
+
+def pad_for(far: str, line: Text, *, width: int) -> None:
+    """Have what follows on a line begin in its column, or sooner where the far end would be cut there."""
+    line.append("  ")
+    room = width - cells(far)
+    line.pad_right(max(0, min(ENDS_AT, room) - line.cell_len))
+
+
+def cells(text: str) -> int:
+    """Return how much room a text takes on a terminal."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _look(row: Row) -> str:
