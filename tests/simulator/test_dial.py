@@ -19,7 +19,7 @@ from simulator.world import (
     a_world,
 )
 
-from callctl.simulator import FarEnd
+from callctl.simulator import FarEnd, Noted
 
 
 def noun(world: World, address: str, kind: str = "Number", **attributes: str) -> str:
@@ -196,6 +196,46 @@ async def test_a_noun_without_events_tells_completed_alone_and_a_strange_one_is_
     first, second = await world.children(call["sid"])
     assert (world.statuses(first["sid"]), world.statuses(second["sid"])) == (["completed"], ["ringing"])
     assert await world.notes(call["sid"]) == [("21626", "1")]
+
+
+@pytest.mark.parametrize(
+    ("noun_", "events", "strange"),
+    [
+        ("Number", "initiated,ringing", "'initiated,ringing'"),
+        ("Client", "answered, completed", "'answered,'"),
+        ("Sip", "[&quot;answered&quot;]", "'[\"answered\"]'"),
+        ("Number", "in-progress", "'in-progress'"),
+        ("Application", "no-answer", "'no-answer'"),
+        ("Number", "", "''"),
+        ("Conference", "answered", "'answered'"),
+        ("Conference", "start,end", "'start,end'"),
+    ],
+)
+@pytest.mark.parametrize("callback", [True, False])
+async def test_events_that_are_none_are_noted_whatever_else_the_noun_says(
+    noun_: str, events: str, strange: str, *, callback: bool
+) -> None:
+    seen: list[Noted] = []
+    async with a_world(witness=lambda one: seen.append(one) if isinstance(one, Noted) else None) as world:
+        await _noted(world, noun_, events, callback=callback)
+    assert [(note.code, note.is_warning) for note in seen].count((21626, True)) == 1
+    assert f"statusCallbackEvent: {strange} is no event" in "".join(note.text for note in seen)
+
+
+async def _noted(world: World, noun_: str, events: str, *, callback: bool) -> None:
+    reports = f'statusCallback="{world.status}"' if callback else ""
+    call = await dials(world, f'<{noun_} {reports} statusCallbackEvent="{events}">{NEVER}</{noun_}>')
+    await world.advance(3)
+    assert ("21626", "1") in await world.notes(call["sid"])
+
+
+@pytest.mark.parametrize(
+    ("noun_", "events"), [("Number", "initiated ringing  answered completed"), ("Conference", "start end join leave")]
+)
+async def test_events_that_are_some_are_not(world: World, noun_: str, events: str) -> None:
+    call = await dials(world, f'<{noun_} statusCallbackEvent="{events}">{NEVER}</{noun_}>')
+    await world.advance(3)
+    assert "21626" not in [code for code, _ in await world.notes(call["sid"])]
 
 
 async def test_a_whisper_connects_when_it_ends(world: World) -> None:

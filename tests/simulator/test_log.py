@@ -18,8 +18,8 @@ import requests
 from simulator.world import ANSWERS, BUSY, FROM, a_world
 from twilio.rest import Client
 
-from callctl.cli.simulator_log import Lines, received_line, sent_line
-from callctl.simulator import Faults, Received, Reply, Sent
+from callctl.cli.simulator_log import Lines, noted_line, received_line, sent_line
+from callctl.simulator import Faults, Noted, Received, Reply, Sent
 
 AT = datetime(2026, 1, 5, 14, 2, 11, tzinfo=UTC)
 ACCOUNT = "/2010-04-01/Accounts/AC00000000000000000000000000000000"
@@ -50,6 +50,13 @@ async def test_a_witness_is_given_each_request_with_its_answer() -> None:
         (f"{world.listener.url}/doc", "in-progress", 404),
     ]
     assert [each.call for each in seen if isinstance(each, Sent)][:3] == [call["sid"]] * 3
+
+
+def test_what_was_noted_of_a_call_is_a_line() -> None:
+    warning = Noted(SID, 21626, "<Number>: 'a,\nb' is no event", is_warning=True)
+    error = Noted(SID, 11200, "HTTP retrieval failure", is_warning=False)
+    assert noted_line(warning, at=AT) == f"14:02:11Z !!! 21626 warning {SID}: <Number>: 'a,{UNSAFE}b' is no event"
+    assert noted_line(error, at=AT) == f"14:02:11Z !!! 11200 error {SID}: HTTP retrieval failure"
 
 
 async def test_a_witness_learns_of_what_a_fault_dropped() -> None:
@@ -184,7 +191,7 @@ def test_a_terminal_that_is_held_stops_the_log_alone(tmp_path: Path) -> None:
         termios.tcflow(far, termios.TCOON)
         os.close(far)
         process.terminate()
-        assert process.wait(PATIENCE) == 130
+        assert process.wait(PATIENCE) == 0
         told += _rest(near)
     assert told.count(b"<-- 200 GET /simulator/survey") == 3
 
@@ -196,7 +203,7 @@ def test_a_held_terminal_does_not_keep_it_from_ending(tmp_path: Path) -> None:
         termios.tcflow(far, termios.TCOOFF)
         assert requests.get(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).ok
         process.terminate()
-        assert process.wait(PATIENCE) == 130
+        assert process.wait(PATIENCE) == 0
     os.close(far)
     os.close(near)
 
@@ -214,7 +221,7 @@ def test_a_reader_that_has_gone_stops_the_log_alone(tmp_path: Path) -> None:
         while call.fetch().status != "completed":
             assert time.monotonic() < until
         process.terminate()
-        assert process.wait(PATIENCE) == 130
+        assert process.wait(PATIENCE) == 0
 
 
 def test_lines_beyond_those_that_may_wait_are_left_out_and_counted() -> None:

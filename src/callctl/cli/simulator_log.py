@@ -1,4 +1,4 @@
-"""One line for each request that a simulator received or made, for whoever reads along."""
+"""One line for each request that a simulator received or made, and for each error or warning that it noted."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from callctl.notation import time_of_day
 from callctl.views.foreign import printable
 
 if TYPE_CHECKING:
-    from callctl.simulator import Received, Sent
+    from callctl.simulator import Noted, Received, Sent
 
+    Traffic = Received | Sent | Noted
 
 _TIMES = ("always", "never", "terminal")
 MOST_WAITING = 1000  # lines
@@ -28,13 +29,13 @@ END_LIMIT = 0.3  # seconds in which what was told last must be written at the en
 
 
 @contextmanager
-def telling(runtime: Runtime, *, when: str) -> Iterator[Callable[[Received | Sent], None]]:
+def telling(runtime: Runtime, *, when: str) -> Iterator[Callable[[Traffic], None]]:
     """Give what tells on stderr of each request, at its local time: always, never, or where that is a terminal.
 
     Raises:
         UsageError: It is none of these times.
     """
-    from callctl.simulator import Received
+    from callctl.simulator import Noted, Received
 
     if when not in _TIMES:
         raise UsageError(f"--log has no such time: {when}", hint=f"one of {', '.join(_TIMES)}")
@@ -44,9 +45,12 @@ def telling(runtime: Runtime, *, when: str) -> Iterator[Callable[[Received | Sen
 
     with Lines(runtime.stderr) as lines:
 
-        def tell(traffic: Received | Sent) -> None:
+        def tell(traffic: Traffic) -> None:
             at = runtime.now()
-            lines.put(received_line(traffic, at=at) if isinstance(traffic, Received) else sent_line(traffic, at=at))
+            if isinstance(traffic, Noted):
+                lines.put(noted_line(traffic, at=at))
+            else:
+                lines.put(received_line(traffic, at=at) if isinstance(traffic, Received) else sent_line(traffic, at=at))
 
         yield tell
 
@@ -131,6 +135,12 @@ def sent_line(request: Sent, *, at: datetime) -> str:
     tries = f" (try {reply.attempts})" if reply is not None and reply.attempts > 1 else ""
     about = f" {request.status} {request.call}".rstrip()
     return _one_line(f"{time_of_day(at)} --> {outcome}{tries} {request.method} {request.url}{about}{why}")
+
+
+def noted_line(note: Noted, *, at: datetime) -> str:
+    """Tell an error or a warning that was noted for a call."""
+    level = "warning" if note.is_warning else "error"
+    return _one_line(f"{time_of_day(at)} !!! {note.code} {level} {note.call}: {note.text}")
 
 
 def _one_line(text: str) -> str:

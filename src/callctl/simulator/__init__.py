@@ -12,7 +12,7 @@ from callctl.simulator.instance import PortInUseError, SimulatorError
 from callctl.simulator.network import Reply
 from callctl.simulator.readings import READINGS
 from callctl.simulator.settings import DIALECTS, Settings
-from callctl.simulator.traffic import Received, Sent
+from callctl.simulator.traffic import Noted, Received, Sent
 
 __all__ = [
     "DIALECTS",
@@ -21,6 +21,7 @@ __all__ = [
     "FarEnd",
     "FarEndError",
     "Faults",
+    "Noted",
     "PortInUseError",
     "Received",
     "Reply",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from callctl.simulator import numbers, twiml
-from callctl.simulator.models import EVENTS, Detection, Source, Subscription
+from callctl.simulator.models import Detection, Source, Subscription
 from callctl.simulator.script import HTTP_FAILURE, absolute, ask, dial_form
 from callctl.simulator.steps import DialResult, Over, Wait
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # a leg runs a Dial, and a Dial is made of legs
     from callctl.simulator.line import Line
 
 CANCELED = 487
-INVALID_NUMBER, INVALID_EVENTS = 13224, 21626
+INVALID_NUMBER = 13224
 # Measured on live Twilio after a parent was redirected (sheet, section 3): the child ends, the Dial's action is asked,
 # and then the new document.
 CHILD_ENDS_AFTER, ACTION_AFTER, DOCUMENT_AFTER = 0.166, 0.154, 0.23
@@ -131,9 +131,6 @@ class DialSession:
         url = self._link(target.callback_url, "statusCallback")
         if not url:
             return None
-        strange = [event for event in target.callback_events if event not in EVENTS]
-        if strange:
-            self._parent.notify(INVALID_EVENTS, f"statusCallbackEvent: {strange[0]!r} is no event")
         return Subscription(url, target.callback_method, frozenset(target.callback_events))
 
     def _connected(self, child: "Line", target: twiml.Target) -> None:

@@ -10,6 +10,7 @@ from callctl.simulator.faults import Chance
 from callctl.simulator.models import Facts, Leg, Notification
 from callctl.simulator.orders import Order
 from callctl.simulator.settings import Settings
+from callctl.simulator.traffic import Noted, Witness, nobody
 
 WARNINGS = frozenset({12200, 13224, 21626})
 MAX_NOTIFICATIONS = 1000  # per call; a document that loops could note without end
@@ -18,8 +19,17 @@ MAX_NOTIFICATIONS = 1000  # per call; a document that loops could note without e
 class Register:
     """Every leg by its SID, in the order in which they came."""
 
-    def __init__(self, settings: Settings, *, clock: Clock, wall: Callable[[], datetime], chance: Chance) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        wall: Callable[[], datetime],
+        chance: Chance,
+        witness: Witness = nobody,
+    ) -> None:
         self._settings = settings
+        self._witness = witness
         self._clock = clock
         self._wall = wall
         self._chance = chance
@@ -75,7 +85,7 @@ class Register:
             leg.past.pop(0)
 
     def note(self, leg: Leg, code: int, text: str, *, url: str = "", method: str = "") -> None:
-        """Add to the notifications of a leg."""
+        """Add to the notifications of a leg, and let whoever watches know."""
         number = len(leg.notifications)
         if number >= MAX_NOTIFICATIONS:
             return
@@ -92,6 +102,7 @@ class Register:
                 method=method,
             )
         )
+        self._witness(Noted(leg.sid, code, text, code in WARNINGS))
 
     def finish(self, leg: Leg) -> None:
         """Count a leg among those that have ended, of which the oldest are dropped."""

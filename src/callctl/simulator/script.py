@@ -14,7 +14,7 @@ from callctl.simulator.models import Source
 from callctl.simulator.network import Ask, Reply
 from callctl.simulator.steps import DialResult, Fetch, Listen, Over, Ring, Wait
 
-HTTP_FAILURE, STRANGE_VERB = 11200, 12200
+HTTP_FAILURE, STRANGE_VERB, INVALID_EVENTS = 11200, 12200, 21626
 
 
 class Line(Protocol):
@@ -185,6 +185,8 @@ def absolute(base: str, url: str) -> str:
 async def _dial(line: Line, dial: twiml.Dial, page: Page, source: Source) -> Outcome:
     for name in dial.strangers:
         line.notify(STRANGE_VERB, f"<Dial>: {name} is not imitated; it was passed over")
+    for fault in dial.event_faults:
+        line.notify(INVALID_EVENTS, fault)
     if not dial.targets:
         return None
     result = await Ring(dial, page.url)

@@ -42,7 +42,7 @@ class Switch:
         self._directory = Directory({normal(address): far_end for address, far_end in settings.far_end.items()})
         self._lines: dict[str, Line] = {}
         self._next_dial = 0.0
-        self.register = Register(settings, clock=clock, wall=wall, chance=chance)
+        self.register = Register(settings, clock=clock, wall=wall, chance=chance, witness=witness)
         self.callbacks = Callbacks(
             account_sid=settings.account_sid,
             clock=clock,

@@ -49,17 +49,28 @@ class Sent:
         return cls(request.method, url, request.params.get("CallSid", ""), request.params.get("CallStatus", ""), reply)
 
 
-Witness = Callable[[Received | Sent], None]
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """One error or warning that was added to a call's notifications, with Twilio's code."""
+
+    call: str
+    code: int
+    text: str
+    is_warning: bool
 
 
-def nobody(_traffic: Received | Sent) -> None:
+Traffic = Received | Sent | Noted
+Witness = Callable[[Traffic], None]
+
+
+def nobody(_traffic: Traffic) -> None:
     """Watch nothing."""
 
 
 def harmless(witness: Witness) -> Witness:
     """Return a witness that changes nothing by what it raises: that is logged, and it is given what comes next."""
 
-    def watch(traffic: Received | Sent) -> None:
+    def watch(traffic: Traffic) -> None:
         try:
             witness(traffic)
         except (KeyboardInterrupt, SystemExit):

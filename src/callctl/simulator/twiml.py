@@ -7,6 +7,7 @@ Defaults are those of the verbs' pages (sheet, sections 6 and 10).
 from dataclasses import dataclass
 
 from callctl.simulator.markup import Element, MarkupError, read
+from callctl.simulator.models import EVENTS
 
 SAY_SECONDS_PER_CHARACTER = 0.06
 PLAY_SECONDS = 2.0
@@ -14,6 +15,8 @@ DIAL_TIMEOUT_SECONDS = 30.0  # DIAL
 DIAL_TIME_LIMIT_SECONDS = 14400.0  # DIAL
 GATHER_TIMEOUT_SECONDS = 5.0
 MAX_DIALLED = 10  # CLIENT: up to ten nouns at once
+# What a Conference's own callbacks tell of (its page, "statusCallbackEvent").
+CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 SPOKEN = ("Say", "Play", "Pause")
 DIALLED = ("Number", "Sip", "Client")
 
@@ -82,6 +85,7 @@ class Dial:
     answer_on_bridge: bool
     hangup_on_star: bool
     strangers: tuple[str, ...]
+    event_faults: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +207,20 @@ def _dial(element: Element) -> Dial:
         answer_on_bridge=_flag(element, "answerOnBridge"),
         hangup_on_star=_flag(element, "hangupOnStar"),
         strangers=tuple(strangers),
+        event_faults=tuple(fault for child in element.children if (fault := _event_fault(child))),
     )
+
+
+def _event_fault(noun: Element) -> str:
+    """Return what is wrong with the events that a noun reports; empty if nothing is, or it says none."""
+    if "statusCallbackEvent" not in noun.attributes:
+        return ""
+    known = CONFERENCE_EVENTS if noun.name == "Conference" else EVENTS
+    words = noun.get("statusCallbackEvent").split() or [""]
+    strange = next((word for word in words if word not in known), None)
+    if strange is None:
+        return ""
+    return f"<{noun.name}>: statusCallbackEvent: {strange!r} is no event; they are {' '.join(known)}"
 
 
 def _target(element: Element) -> Target:
