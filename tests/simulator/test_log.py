@@ -174,7 +174,7 @@ def test_the_command_tells_on_a_terminal_unless_told(
         process.terminate()
         process.wait(PATIENCE)
         told = _rest(near)
-    line = rf"^\d\d:\d\d:\d\d <-- 401 20003 GET /simulator/survey/{UNSAFE}\[31m\r?$"
+    line = rf"^\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d) <-- 401 20003 GET /simulator/survey/{UNSAFE}\[31m\r?$"
     assert len(re.findall(line, told.decode(), flags=re.MULTILINE)) == lines
     assert told.count(b"<--") == lines
     assert b"SIMULATED" in told
