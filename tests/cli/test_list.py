@@ -2,16 +2,21 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from random import Random
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from cli.still import Still, standing_still
 from gateway.scripted import Handler, Server, Turn, call, drop, reply
+from hypothesis import given
+from hypothesis import strategies as st
 from running import Callctl, env_for
 from telling import START
 
+from callctl.calls import REST_STATUSES, Call
 from callctl.cli.progress import AFTER
+from callctl.cli.sorting import SORTS, in_order
 from callctl.simulator import Simulator
 
 BUSY, ANSWERS, RINGS = "+12025550102", "+12025550100", "+12025550103"
@@ -111,6 +116,8 @@ def test_older_than_counts_by_the_clock_that_told_the_creation(callctl: Callctl)
         (["--limit", "0"], "--limit"),
         (["--limit", "5", "--all"], "--limit and --all exclude each other"),
         (["-q", "--json"], "--quiet and --json exclude each other"),
+        (["--sort", "age"], "--sort is start, duration or status, not age"),
+        (["--sort", "start", "--tree"], "--sort and --tree exclude each other"),
         (["--parent", "CAxxx"], "not a call SID: CAxxx"),
         (["--to", "12025550103"], "hint: did you mean +12025550103? write a number in E.164 form"),
         (["--from", "2025550103"], "--from: not a number, SIP address or client: 2025550103"),
@@ -133,6 +140,60 @@ def test_it_says_when_there_are_more_than_it_shows(still: Still, calls: dict[str
     assert "there is more than 1 call; --limit N" in still("list", "--limit", "1").err
     assert len(still.sids("--all")) == len(still.sids("--limit", "9" * 30)) == len(calls)
     assert len(still.sids("--request-timeout", "9000d")) == len(calls)
+
+
+def test_of_live_calls_all_are_shown_so_that_the_oldest_are_not_cut(still: Still) -> None:
+    for _ in range(57):
+        still.place(RINGS)
+    for live in (("--live",), ("--status", "queued"), ("--status", "ringing,queued")):
+        assert len(still.sids(*live)) == 57
+    outcome = still("list", "--live", "--limit", "50")
+    assert outcome.out.count("\n") == 50
+    assert "there are more than 50 calls" in outcome.err
+    assert len(still.sids("--status", "queued,busy")) == 50
+
+
+def test_they_are_sorted_by_start_by_duration_or_by_status(still: Still) -> None:
+    sids = []
+    for to in (RINGS, BUSY, ANSWERS):
+        sids.append(still.place(to))
+        still.simulator.advance(5)
+        still.later(seconds=5)
+    rings, busy, talking = sids
+    queued = still.place(RINGS)
+    newest_first = [queued, talking, busy, rings]
+    assert still.sids() == newest_first
+    assert still.sids("--sort", "start") == newest_first[::-1]
+    assert still.sids("--sort", "duration")[:2] == [rings, talking]
+    assert still.sids("--sort", "duration", "--limit", "1") == [rings]
+    assert still.sids("--sort", "status") == [queued, rings, talking, busy]
+    assert "there is more than 1 call" in still("list", "--sort", "start", "--limit", "1").err
+
+
+@given(
+    st.lists(
+        st.builds(
+            Call,
+            sid=st.uuids().map(str),
+            status=st.sampled_from([*REST_STATUSES, "strange"]),
+            start_time=st.none() | st.datetimes(timezones=st.just(UTC)),
+            date_created=st.none() | st.datetimes(timezones=st.just(UTC)),
+            duration=st.none() | st.integers(0, 9999),
+        ),
+        unique_by=lambda call: call.sid,
+    ),
+    st.sampled_from(SORTS),
+    st.integers(0, 5),
+    st.randoms(),
+)
+def test_sorting_loses_no_call_and_does_not_hang_on_the_order_in_which_they_came(
+    calls: list[Call], sort: str, most: int, random: Random
+) -> None:
+    now = datetime(2026, 1, 5, tzinfo=UTC)
+    whole = in_order(calls, sort, most=None, now=now)
+    assert {call.sid for call in whole} == {call.sid for call in calls}
+    random.shuffle(calls)
+    assert in_order(calls, sort, most=most, now=now) == whole[:most]
 
 
 def test_fifty_are_shown_unless_told_otherwise(still: Still) -> None:

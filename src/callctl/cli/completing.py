@@ -17,6 +17,7 @@ import typer
 
 from callctl.calls import EVENT_NAMES, REST_STATUSES
 from callctl.cli.runtime import Runtime
+from callctl.cli.sorting import SORTS
 from callctl.errors import CallctlError
 from callctl.masking import masked
 
@@ -84,6 +85,11 @@ def event_names(incomplete: str) -> Offer:
 def statuses(incomplete: str) -> Offer:
     """Offer the statuses that the list can be filtered by."""
     return _beginning(((str(status), "") for status in REST_STATUSES), incomplete)
+
+
+def sorts(incomplete: str) -> Offer:
+    """Offer what calls can be sorted by."""
+    return _beginning(((sort, "") for sort in SORTS), incomplete)
 
 
 def goals(incomplete: str) -> Offer:

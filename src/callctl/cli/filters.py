@@ -111,6 +111,11 @@ class Filters:
         return bool(self.statuses) and CallStatus.IN_PROGRESS not in self.statuses
 
     @property
+    def means_live_alone(self) -> bool:
+        """Whether no call is meant that is over."""
+        return bool(self.statuses) and set(self.statuses) <= set(LIVE)
+
+    @property
     def means_all_live(self) -> bool:
         """Whether every live call is meant."""
         return replace(self, statuses=()).is_empty and set(LIVE) <= set(self.statuses)

@@ -10,10 +10,11 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from callctl.calls import Call
-from callctl.cli import filters, options
+from callctl.cli import completing, filters, options
 from callctl.cli.headings import OUTPUT
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
+from callctl.cli.sorting import in_order, read_sort
 from callctl.cli.streams import OutputError, ReaderGoneError
 from callctl.errors import UsageError
 from callctl.settings import Settings
@@ -39,12 +40,30 @@ def list_calls(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=1, help=f"Show at most N calls; else {DEFAULT_LIMIT}.", rich_help_panel=OUTPUT
+            "--limit",
+            metavar="N",
+            min=1,
+            help=f"Show at most N calls; else {DEFAULT_LIMIT}, or all live ones.\n\n"
+            f"Where only live calls are asked for, all are shown unless told: the newest {DEFAULT_LIMIT} would leave "
+            "out those that have gone on for longest.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Show all calls that match, however many.", rich_help_panel=OUTPUT)
     ] = False,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            autocompletion=completing.sorts,
+            help="By start, duration or status; else newest first.\n\n"
+            "start: the oldest first. duration: the longest first, of live calls so far. status: as a call's life goes "
+            "on. All that match are read before the first is shown.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     tree: Annotated[
         bool, typer.Option("--tree", help="Group child legs under their parent.", rich_help_panel=OUTPUT)
     ] = False,
@@ -57,7 +76,7 @@ def list_calls(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """List calls, newest first.
+    """List calls, newest first unless --sort is given.
 
     Repeated --status are alternatives; everything else must hold together. --since, --until: when the call was
     started; of calls that are still queued, when they were created. Times without a zone are local.
@@ -67,6 +86,9 @@ def list_calls(
         raise UsageError("--limit and --all exclude each other", hint="--all shows all that match, however many")
     if quiet and json:
         raise UsageError("--quiet and --json exclude each other", hint="--quiet writes SIDs alone, --json whole calls")
+    if sort is not None and tree:
+        raise UsageError("--sort and --tree exclude each other", hint="--tree keeps the legs of each family together")
+    order = read_sort(sort)
     chosen = filters.read_filters(
         live=live,
         status=status,
@@ -79,9 +101,13 @@ def list_calls(
         now=runtime.now(),
     )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    most = None if all_ else min(limit or DEFAULT_LIMIT, options.MOST)
+    most = _most(limit, all_=all_, chosen=chosen)
     # One more than is shown tells whether there are more.
-    found = filters.find_calls(runtime.gateway(settings), chosen, limit=None if most is None else most + 1)
+    upto = None if most is None else most + 1
+    found = filters.find_calls(runtime.gateway(settings), chosen, limit=upto if order is None else None)
+    if order is not None:
+        with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
+            found = iter(in_order(progress.counted(found), order, most=upto, now=runtime.now()))
     with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
         write = _write_tree if tree else _write
         write(runtime, islice(found, most), form=_Form.of(runtime, settings, quiet=quiet), progress=progress)
@@ -95,6 +121,16 @@ def list_calls(
     if more and most is not None:
         there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
         runtime.say(f"callctl: there {there}; --limit N shows more, --all shows all")
+
+
+def _most(limit: int | None, *, all_: bool, chosen: filters.Filters) -> int | None:
+    """Return how many calls are shown at most, or None for all.
+
+    Of live calls none is left out unless told: the oldest are those that an operator looks for.
+    """
+    if all_ or (limit is None and chosen.means_live_alone):
+        return None
+    return min(limit or DEFAULT_LIMIT, options.MOST)
 
 
 @dataclass(frozen=True, slots=True)
