@@ -117,6 +117,16 @@ class Piped:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
+    def stop(self, sent: signal.Signals) -> int:
+        """Have it stopped, as by Ctrl-Z, and return its process's number."""
+        self._process.send_signal(sent)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
+        return self._process.pid
+
+    def go_on(self) -> None:
+        """Let it go on after that."""
+        self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Send kill -9."""
         self._process.kill()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -15,7 +16,17 @@ from pathlib import Path
 import pytest
 
 from callctl.errors import CallctlError
-from callctl.presence import WatchRecord, announce, ask_health, find, withdraw
+from callctl.presence import (
+    WatchRecord,
+    announce,
+    ask_health,
+    find,
+    how_to_go_on,
+    is_stopped,
+    stopped,
+    stopped_in_words,
+    withdraw,
+)
 from callctl.settings import Settings
 
 ACCOUNT = "AC" + "0" * 32
@@ -259,3 +270,48 @@ def test_it_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
     assert done.stdout == "[]\n"
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("by_ps", [False, True], ids=["proc", "ps"])
+@pytest.mark.parametrize("sent", [signal.SIGSTOP, signal.SIGTSTP], ids=str)
+def test_a_process_that_is_stopped_is_known_as_such_until_it_goes_on(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, by_ps: bool
+) -> None:
+    if by_ps:
+        if not Path("/bin/ps").exists():
+            pytest.skip("there is no /bin/ps")
+        monkeypatch.setattr("callctl.presence.PROC", Path("/nowhere"))
+    assert not is_stopped(sleeper.pid)
+    sleeper.send_signal(sent)
+    os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+    assert is_stopped(sleeper.pid)
+    sleeper.send_signal(signal.SIGCONT)
+    os.waitid(os.P_PID, sleeper.pid, os.WCONTINUED | os.WNOWAIT)
+    assert not is_stopped(sleeper.pid)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**31 - 2, "1", None, True], ids=repr)
+def test_what_is_no_process_is_not_stopped(pid: object) -> None:
+    assert not is_stopped(pid)
+
+
+def test_a_stopped_watch_is_found_though_it_does_not_answer(
+    here: Settings, record: WatchRecord, watch: Watch, sleeper: subprocess.Popen[bytes]
+) -> None:
+    watch.answer = b"{}"
+    announce(here.state_dir, here.world, replace(record, pid=sleeper.pid))
+    assert (find(here), stopped(here)) == (None, None)
+    sleeper.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+    found = stopped(here)
+    assert found is not None
+    assert f"(process {sleeper.pid}) is stopped, as by Ctrl-Z" in stopped_in_words(found)
+    assert how_to_go_on(found) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, lets it go on"
+    assert stopped(replace(here, account_sid="AC" + "1" * 32)) is None

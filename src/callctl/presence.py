@@ -26,6 +26,8 @@ from callctl.notation import read_json
 # How long a watch may take to say that it is there, in seconds.
 HEALTH_LIMIT = 1.0
 _LONGEST_RECORD = 65536
+# Where Linux tells of processes; other systems are asked by ``ps``.
+PROC = Path("/proc")
 _OTHERS_WRITE = 0o022  # the right of group and others to write
 _OWN_FOLDER = "set XDG_STATE_HOME to a folder of your own"
 
@@ -126,15 +128,61 @@ def running(world: World, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRec
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    for path in _paths(world.state_dir, world.world):
-        record = _read(path)
-        if record is None or record.account_sid != world.account_sid or record.api_url != world.api_url:
-            continue
+    for path, record in _records(world):
         if is_alive(record, timeout=timeout):
             yield record
         elif not _exists(record.pid):
             with suppress(OSError):
                 path.unlink()  # left behind by a watch that was killed
+
+
+def stopped(world: World) -> WatchRecord | None:
+    """Return the record of the newest watch of this account and API address whose process is stopped (Ctrl-Z).
+
+    Such a process answers nothing, and neither does it let go of its port.
+
+    Raises:
+        CallctlError: The records can't be looked for or trusted.
+    """
+    return next((record for _, record in _records(world) if is_stopped(record.pid)), None)
+
+
+def is_stopped(pid: object) -> bool:
+    """Tell whether a process is stopped, as by Ctrl-Z; in doubt it is not."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        # Where there is /proc: the state stands behind the name, which may itself hold brackets and blanks.
+        state = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        state = "" if (PROC / "self" / "stat").exists() else _state_by_ps(pid)
+    return state[:1] in ("T", "t")
+
+
+def _state_by_ps(pid: int) -> str:
+    import subprocess
+
+    try:
+        told = subprocess.run(
+            ["/bin/ps", "-o", "state=", "-p", str(pid)],
+            capture_output=True,
+            text=True,
+            timeout=HEALTH_LIMIT,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told.stdout.strip()
+
+
+def stopped_in_words(record: WatchRecord) -> str:
+    """Say that a watch is stopped."""
+    return f"the watch (process {record.pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
+
+
+def how_to_go_on(record: WatchRecord) -> str:
+    """Say what lets a watch that is stopped go on."""
+    return f"`fg` in its terminal, or `kill -CONT {record.pid}`, lets it go on"
 
 
 def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
@@ -169,6 +217,14 @@ def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
     finally:
         connection.close()
     return answer if isinstance(answer, dict) else None
+
+
+def _records(world: World) -> Iterator[tuple[Path, WatchRecord]]:
+    """Yield the records of this account and API address, the newest first, whether their watches run or not."""
+    for path in _paths(world.state_dir, world.world):
+        record = _read(path)
+        if record is not None and record.account_sid == world.account_sid and record.api_url == world.api_url:
+            yield path, record
 
 
 def _exists(pid: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -338,3 +339,38 @@ def test_no_color_is_honoured_and_a_request_for_twiml_is_named(
         sid = place(callctl, env, "--url", url)
         terminal.until(lambda rows: any(f"{sid}  ● twiml-request" in row for row in rows))
         assert re.findall(rb"\x1b\[[0-9;]*3[1-7]m", terminal.raw) == []
+
+
+@pytest.mark.parametrize("sent", [signal.SIGSTOP, signal.SIGTSTP], ids=str)
+def test_a_watch_that_is_stopped_is_told_of_as_such_and_loses_nothing(
+    callctl: Callctl, home: Path, simulator: Simulator, sent: signal.Signals
+) -> None:
+    env = env_for(simulator)
+    with Piped(*WATCH, "--json", home=home, env=env) as first:
+        ready = first.record()
+        args = ("watch", "--port", str(ready["port"]), "--no-poll")
+        with Piped(*args, "--json", home=home, env=env) as follower:
+            follower.record()
+            sid = place(callctl, env)
+            while (told := first.record())["status"] != "in-progress":
+                pass
+            pid = first.stop(sent)
+            stopped = f"the watch (process {pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
+            goes_on = f"`fg` in its terminal, or `kill -CONT {pid}`, lets it go on"
+            while (trouble := follower.record())["type"] != "trouble":
+                pass
+            assert trouble["text"] == f"{stopped}; {goes_on}"
+            placed = callctl("place", "+12025550102", "--say", "x", env=env)
+            assert f"callctl: no status callbacks: {stopped}\nhint: {goes_on}, or give" in placed.err
+            public = {**env, "CALLCTL_PUBLIC_URL": "https://example.com"}
+            placed = callctl("place", "+12025550102", "--say", "x", env=public)
+            assert f"callctl: {stopped}; status callbacks go to CALLCTL_PUBLIC_URL" in placed.err
+            second = callctl(*args, env=env)
+            assert (second.code, stopped in second.err, goes_on in second.err) == (1, True, True)
+            first.go_on()
+            while told["status"] != "completed":
+                told = first.record()
+            assert (told["call_sid"], told["source"]) == (sid, "callback")
+            follower.until_said("is there again")
+            placed = callctl("place", "+12025550102", "--say", "x", env=env)
+            assert "status callbacks go to the running watch" in placed.err

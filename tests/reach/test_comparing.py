@@ -104,6 +104,7 @@ class Silence:
 def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
     monkeypatch.setattr("callctl.session.comparing.INTERVAL", 3600.0)
     monkeypatch.setattr("callctl.session.comparing.TICK", 0.01)
+    monkeypatch.setattr("callctl.session.comparing.GRACE", 0.002)
     return Silence()
 
 
@@ -120,6 +121,30 @@ async def test_a_machine_that_slept_asks_at_once(silence: Silence) -> None:
         await silence.until(lambda: silence.rest.asked == 2)
         await silence.ticks()
         assert silence.rest.asked == 2
+
+
+async def test_callbacks_that_waited_meanwhile_are_taken_in_before_rest_has_its_word(
+    silence: Silence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine slept, or the process was stopped; then there is much to be read from sockets."""
+    gone_on, grace = asyncio.Event(), 0.0037
+    monkeypatch.setattr("callctl.session.comparing.GRACE", grace)
+    sleep = asyncio.sleep
+
+    async def noting(seconds: float) -> None:
+        if seconds == grace:
+            gone_on.set()
+            silence.snapshot = board_of([callback(SID, "ringing", second=0, sequence=0)]).snapshot()
+        await sleep(0.001)
+
+    async with silence.running():
+        kept = len(silence.kept)
+        monkeypatch.setattr("callctl.session.comparing.asyncio.sleep", noting)
+        silence.now += timedelta(hours=1)
+        await silence.until(lambda: silence.rest.asked == 2)
+        await silence.ticks()
+        assert gone_on.is_set()
+        assert len(silence.kept) == kept
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), -timedelta(hours=1)], ids=str)

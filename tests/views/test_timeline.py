@@ -7,10 +7,11 @@ import io
 import pytest
 from legs import board_of
 from rich.console import Console
-from telling import event, moment, sid
+from telling import WORLD, event, moment, sid
 
 from callctl.actions import DONE, LATE, ActionEvent
-from callctl.events import CallEvent
+from callctl.calls import Call
+from callctl.events import MISSED, CallEvent
 from callctl.views.header import Header
 from callctl.views.live import LiveView
 from callctl.views.timeline import in_order
@@ -45,6 +46,16 @@ def test_an_end_that_was_known_before_stays_before() -> None:
     assert in_order([ANSWERED, end], [action]) == [ANSWERED, end, action]
     other = ended(8, 10.6, call=3)
     assert in_order([ANSWERED, other], [asked(10.4)]) == [ANSWERED, other, asked(10.4)]
+
+
+def test_an_end_that_a_callback_told_after_all_stands_there_once() -> None:
+    """REST was asked before the callback that had waited in the socket was taken in."""
+    polled = Call(sid(1), "completed", end_time=moment(10))
+    missed = CallEvent.from_call(polled, received_at=moment(18), world=WORLD, kind=MISSED)
+    assert in_order([ANSWERED, missed], []) == [ANSWERED, missed]
+    end = ended(10, 19)
+    assert in_order([ANSWERED, missed, end], []) == [ANSWERED, end]
+    assert in_order([ANSWERED, missed, ended(10, 19, call=3)], [])[1] == missed
 
 
 @pytest.mark.parametrize("more", [0, 3, 8])

@@ -68,16 +68,29 @@ def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
 
 
 def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
+    from callctl.presence import how_to_go_on, stopped_in_words
+
+    stopped = _stopped_watch(settings)
+    why = "no watch is running" if stopped is None else stopped_in_words(stopped)
     if settings.public_url is None:
+        start = "start `callctl watch` first" if stopped is None else how_to_go_on(stopped)
         runtime.say(
-            "callctl: no status callbacks: no watch is running\n"
-            "hint: start `callctl watch` first, or give --status-callback URL (none says you mean it)"
+            f"callctl: no status callbacks: {why}\nhint: {start}, or give --status-callback URL (none says you mean it)"
         )
         return None
     callback = with_status_path(settings.public_url)
     check_reachable(settings, callback, what="CALLCTL_PUBLIC_URL")
-    runtime.say(f"callctl: no watch is running; status callbacks go to CALLCTL_PUBLIC_URL, {masked(callback)}")
+    runtime.say(f"callctl: {why}; status callbacks go to CALLCTL_PUBLIC_URL, {masked(callback)}")
     return with_retries(settings, callback)
+
+
+def _stopped_watch(settings: Settings) -> WatchRecord | None:
+    from callctl.presence import stopped
+
+    try:
+        return stopped(settings)
+    except CallctlError:
+        return None  # told of when a running one was looked for
 
 
 def with_status_path(url: str) -> str:

@@ -20,6 +20,8 @@ SOON = 5.0
 # Seconds between two looks whether there was a silence, and how much time must have gone by between two of them.
 TICK = 1.0
 SLEPT = timedelta(seconds=5)
+# Seconds that callbacks get which waited in the socket meanwhile: what they tell is not to be told by REST before.
+GRACE = 2.0
 
 
 class Way(Protocol):
@@ -33,8 +35,8 @@ class Way(Protocol):
 class Comparing:
     """Compares REST with the board, and hands on what is new.
 
-    A silence is over when the machine wakes from sleep, or when callbacks can arrive again: who called meanwhile is
-    not to stand wrong on the board for half a minute more.
+    A silence is over when the machine wakes from sleep, or this process goes on after it was stopped, or when
+    callbacks can arrive again: who called meanwhile is not to stand wrong on the board for half a minute more.
     """
 
     def __init__(
@@ -95,5 +97,8 @@ class Comparing:
         while (left := end - loop.time()) > 0:
             before, was_deaf = self._clock.now(), self._way.deaf is not None
             await asyncio.sleep(min(TICK, left))
-            if self._clock.now() - before > SLEPT or (was_deaf and self._way.deaf is None):
+            if self._clock.now() - before > SLEPT:
+                await asyncio.sleep(GRACE)
+                return
+            if was_deaf and self._way.deaf is None:
                 return

@@ -119,9 +119,15 @@ class Follower:
 
     def _lose(self) -> None:
         if not self._gone:
-            self._picture.trouble(
-                f"the watch that listens (process {self._record.pid}) is gone; start `callctl watch` again to listen"
-            )
+            if presence.is_stopped(self._record.pid):
+                self._picture.trouble(
+                    f"{presence.stopped_in_words(self._record)}; {presence.how_to_go_on(self._record)}"
+                )
+            else:
+                self._picture.trouble(
+                    f"the watch that listens (process {self._record.pid}) is gone; "
+                    "start `callctl watch` again to listen"
+                )
         self._gone = True
 
     def _keep_to(self, record: presence.WatchRecord) -> None:

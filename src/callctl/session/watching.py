@@ -122,6 +122,12 @@ class Session:
             await listener.start()
         except PortTakenError:
             self._yield_to_holder(patience=HOLDER_LIMIT)
+            stopped = presence.stopped(self._settings)
+            if stopped is not None and stopped.port == self._plan.port:
+                raise PortTakenError(
+                    f"the port {self._plan.port} is taken: {presence.stopped_in_words(stopped)}",
+                    hint=presence.how_to_go_on(stopped),
+                ) from None
             raise
 
     def _yield_to_holder(self, *, patience: float = presence.HEALTH_LIMIT) -> None:

@@ -23,8 +23,15 @@ def in_order(events: Iterable[CallEvent], actions: Iterable[ActionEvent]) -> lis
 
     What ended a leg stands before the end that came of it, also where this machine's clock is ahead of Twilio's.
     """
-    told = list(events)
+    told = _without_superseded(events)
     return sorted([*told, *actions], key=lambda item: _key(item) if isinstance(item, CallEvent) else _place(item, told))
+
+
+def _without_superseded(events: Iterable[CallEvent]) -> list[CallEvent]:
+    """Leave out an end that no callback had told when REST did, if one told it after all, however late."""
+    told = list(events)
+    ended = {event.call_sid for event in told if event.kind == CALLBACK and event.verified and event.is_final}
+    return [event for event in told if event.kind != MISSED or event.call_sid not in ended]
 
 
 def may_come_of(event: CallEvent, action: ActionEvent) -> bool:
