@@ -29,13 +29,17 @@ _log.addHandler(logging.NullHandler())  # without one, Python would write to the
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may cost: ``body_bytes``, seconds for the header, the body and an idle connection, connections."""
+    """What a client may cost: ``body_bytes``, seconds for the header, the body and an idle connection, connections.
+
+    ``store_seconds`` is how long an event may take to be stored: Twilio waits 15 s for an answer (sheet section 5).
+    """
 
     body_bytes: int = 64 * 1024
     header_seconds: float = 10.0
     body_seconds: float = 10.0
     idle_seconds: float = 60.0
     connections: int = 256
+    store_seconds: float = 10.0
 
 
 class BodyRefusedError(Exception):

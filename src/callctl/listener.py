@@ -6,6 +6,7 @@ store when it is answered for is lost. Nothing slow stands before the answer but
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -161,13 +162,16 @@ class Listener:
         return await self._keep(event, place, received)
 
     async def _keep(self, event: CallEvent, place: str, received: Received) -> web.Response:
+        limit = self._limits.store_seconds
         try:
-            is_new = await self._store.append_async(event)
+            async with asyncio.timeout(limit):
+                is_new = await self._store.append_async(event)
+        except TimeoutError:
+            return await self._not_kept(f"the event store takes longer than {limit:g} s", event, place, received)
+        except StoreError as error:
+            return await self._not_kept(error.message, event, place, received)
         except Exception as error:  # whatever it is, the caller is answered in time and somebody is told
-            self._say_failing(error.message if isinstance(error, StoreError) else f"can't keep it: {unforeseen(error)}")
-            if place == self.address.path or event.kind in FEATURES:
-                return web.Response(status=500)
-            return await self._behind.twiml(place, received)  # the call goes on, told of or not
+            return await self._not_kept(f"can't keep an event: {unforeseen(error)}", event, place, received)
         self._say_works()
         if event.kind in FEATURES:
             self.features[event.kind] += is_new
@@ -181,12 +185,15 @@ class Listener:
         self._behind.passed(received)
         return web.Response(status=204)
 
-    def _say_failing(self, text: str) -> None:
+    async def _not_kept(self, why: str, event: CallEvent, place: str, received: Received) -> web.Response:
         self.failed += 1
         if self._store_works:
-            self._on_trouble(f"{text}; callbacks are answered with 500")
+            self._on_trouble(f"{why}; callbacks are answered with 500")
         self._store_works = False
-        self.health |= {"status": "failing", "trouble": text}
+        self.health |= {"status": "failing", "trouble": why}
+        if place == self.address.path or event.kind in FEATURES:
+            return web.Response(status=500)
+        return await self._behind.twiml(place, received)  # the call goes on, told of or not
 
     def _say_works(self) -> None:
         if not self._store_works:

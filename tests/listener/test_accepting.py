@@ -12,6 +12,7 @@ from telling import form, samples, sid
 from yarl import URL
 
 from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreError
+from callctl.intake import Limits
 from callctl.listener import Listener
 from callctl.store.sqlite import SqliteStore
 
@@ -186,6 +187,27 @@ async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_on
     assert len(heard.troubles) == 1
     failing.fails = False
     assert await tell() == (204, 200, "ok", False)
+
+
+async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_gives_up(
+    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(limits=Limits(store_seconds=0.5))
+    fields = form(1, "ringing")
+
+    async def tell() -> int:
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            return answer.status
+
+    with store._opened._lock:  # as while its thread is in a write that hangs
+        assert await tell() == 500
+        async with http.get(listener.health_url) as answer:
+            assert answer.status == 503
+    assert "takes longer than 0.5 s" in heard.troubles[0]
+    while await tell() != 204:  # once what hung is over
+        pass
+    async with http.get(listener.health_url) as answer:
+        assert answer.status == 200
 
 
 async def test_a_full_database_is_answered_with_500_until_there_is_room(
