@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -159,7 +161,7 @@ def test_with_other_filters_each_call_is_looked_at_just_before_it_is_ended(world
     assert outcome.code == 0
     assert sorted(outcome.out.splitlines()[-3:]) == sorted(
         [
-            f"left alone: {queued} is ringing by now, which no longer matches",
+            f"left alone: {queued} is ringing by now and no longer matches",
             f"ended: {talking} is completed",
             f"already over: {over} is busy",
         ]
@@ -227,6 +229,61 @@ def test_list_names_the_way_to_end_only_what_still_rings(world: World) -> None:
     outcome = world.callctl("hangup", "-", "--only-ringing", *AGREED, stdin=listed.out)
     assert outcome.code == 8
     assert [world.status(sid) for sid in (answered, rings)] == ["in-progress", "canceled"]
+
+
+def minutes_ago(count: float) -> datetime:
+    return datetime.now(UTC) - timedelta(minutes=count)
+
+
+def test_for_longer_than_counts_from_what_callbacks_told(world: World) -> None:
+    young, old, unheard = (world.place(NEVER) for _ in range(3))
+    world.simulator.advance(3)
+    world.tell(young, "ringing", at=minutes_ago(1))
+    world.tell(old, "ringing", at=minutes_ago(3))
+    listed = world.callctl("list", "-q", "--for-longer-than", "2m")
+    assert (listed.code, listed.out) == (0, f"{old}\n")
+    outcome = world.callctl("hangup", "--all", "--for-longer-than", "2m", *AGREED)
+    assert (outcome.code, outcome.out) == (0, f"{old}\tcanceled\tended\n")
+    assert {world.status(sid) for sid in (young, unheard)} == {"ringing"}
+
+
+def test_where_no_callback_told_the_latest_of_rests_dates_counts_and_that_is_said(world: World) -> None:
+    sid = world.place(ANSWERS, after=4)
+    for command in (("list", "-q"), ("hangup", "--all", "--dry-run")):
+        outcome = world.callctl(*command, "--for-longer-than", "2m")
+        assert sid not in outcome.out
+        assert "no callback told" not in outcome.err
+        # By the API's own dates no time has gone by, whatever this machine's clock says.
+        assert sid not in world.callctl(*command, "--for-longer-than", "2m", now=lambda: minutes_ago(-5)).out
+    at = format_datetime(minutes_ago(3))
+    listed = {"date_created": format_datetime(minutes_ago(9)), "start_time": at, "date_updated": at}
+    with Rounds([rings(1) | listed], answer="canceled") as server:
+        for span, count in (("2m", 1), ("4m", 0)):
+            outcome = server.run(world.run, "--dry-run", "--for-longer-than", span)
+            assert outcome.out.count("dry-run") == count
+            assert ("no callback told of 1 call since when" in outcome.err) == bool(count)
+
+
+def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its_step(world: World) -> None:
+    sid = world.place(NEVER)
+    world.tell(sid, "queued", at=minutes_ago(3))
+
+    def begins_to_ring() -> None:
+        world.simulator.advance(3)
+        world.tell(sid, "ringing", at=minutes_ago(0))
+
+    live = ("--status", "queued,ringing", "--for-longer-than", "2m")
+    outcome = world.callctl(
+        "hangup", "--all", *live, terminal=True, env={"NO_COLOR": "1"}, stdin=Meanwhile("1\n", begins_to_ring)
+    )
+    assert (outcome.code, ended(world), world.status(sid)) == (0, [], "ringing")
+    assert f"left alone: {sid} is ringing by now and no longer matches" in outcome.out
+
+
+def test_for_longer_than_is_about_live_calls(world: World) -> None:
+    outcome = world.callctl("list", "--status", "busy", "--for-longer-than", "2m")
+    assert (outcome.code, world.simulator.requests) == (2, ())
+    assert "no call can match" in outcome.err
 
 
 # Asking

@@ -109,7 +109,7 @@ def _no_longer(ended: Ending) -> str:
     call = ended.call
     if call.status == CallStatus.IN_PROGRESS:
         return "was answered meanwhile"
-    return f"is {call.status} by now, which no longer matches" if call.status else why_not_ended(ended)
+    return f"is {call.status} by now and no longer matches" if call.status else why_not_ended(ended)
 
 
 def _still_shown(ended: Ending) -> str:

@@ -5,7 +5,7 @@ Repeated statuses are alternatives; everything else must hold together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -30,7 +30,7 @@ LIVE = (CallStatus.IN_PROGRESS, CallStatus.RINGING, CallStatus.QUEUED)
 _MAX_PAGE_SIZE = 1000  # OAS
 
 Live: TypeAlias = Annotated[
-    bool, typer.Option("--live", help="Only calls that are queued, ringing or in progress.", rich_help_panel=WHICH)
+    bool, typer.Option("--live", help="Only queued, ringing or in progress.", rich_help_panel=WHICH)
 ]
 Status: TypeAlias = Annotated[
     list[str] | None,
@@ -75,6 +75,17 @@ OlderThan: TypeAlias = Annotated[
     ),
 ]
 
+ForLongerThan: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--for-longer-than",
+        metavar="DURATION",
+        help="Live, and in their status for longer: 90s, 5m.\n\n"
+        "Counted from what callbacks told; of calls of which they told nothing, from the latest of REST's dates.",
+        rich_help_panel=WHICH,
+    ),
+]
+
 
 class Lister(Protocol):
     """What finding calls needs of the gateway."""
@@ -88,7 +99,8 @@ class Filters:
     """Which calls are meant. No statuses: any. The times are aware.
 
     ``older_than`` is about date_created, set against the ``Date`` of the reply that told it, both by Twilio's clock: a
-    machine's own clock that is ahead makes no call old. Only where a reply has none, ``now`` counts instead.
+    machine's own clock that is ahead makes no call old. Only where a reply has none, ``now`` counts instead. So it is
+    with ``longer_than``, for how long a call has had its status: ``status_since`` tells since when.
     """
 
     statuses: tuple[str, ...] = ()
@@ -98,6 +110,8 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     older_than: timedelta | None = None
+    longer_than: timedelta | None = None
+    status_since: Callable[[Call], datetime | None] | None = field(default=None, compare=False)
     now: datetime | None = field(default=None, compare=False)
 
     @property
@@ -157,13 +171,22 @@ class Filters:
         return (
             (not self.statuses or call.status in self.statuses)
             and everything.matches(call)
-            and (self.older_than is None or self._is_older(call, self.older_than))
+            and (self.older_than is None or self._is_before(call.date_created, call, self.older_than))
+            and (self.longer_than is None or self._has_lasted(call, self.longer_than))
         )
 
-    def _is_older(self, call: Call, age: timedelta) -> bool:
+    @property
+    def is_checked_here(self) -> bool:
+        """Whether there is a check that the API can't do."""
+        return self.older_than is not None or self.longer_than is not None
+
+    def _has_lasted(self, call: Call, span: timedelta) -> bool:
+        return self.status_since is not None and self._is_before(self.status_since(call), call, span)
+
+    def _is_before(self, moment: datetime | None, call: Call, span: timedelta) -> bool:
         # Without a date of its own a call is not known to be old, so it is not taken for it.
         now = call.as_of or self.now
-        return call.date_created is not None and now is not None and call.date_created < now - age
+        return moment is not None and now is not None and moment < now - span
 
 
 def read_filters(
@@ -176,6 +199,7 @@ def read_filters(
     since: str | None = None,
     until: str | None = None,
     older_than: str | None = None,
+    for_longer_than: str | None = None,
     now: datetime,
 ) -> Filters:
     """Turn the options into filters.
@@ -184,14 +208,16 @@ def read_filters(
         UsageError: A value makes no sense, or no call can match.
     """
     ago = None if older_than is None else read_duration(older_than, option="--older-than")
+    lasted = None if for_longer_than is None else read_duration(for_longer_than, option="--for-longer-than")
     filters = Filters(
-        statuses=_statuses(live, status or ()),
+        statuses=_statuses(live or lasted is not None, status or ()),
         to=None if to is None else check_party(to, what="--to"),
         from_=None if from_ is None else check_party(from_, what="--from"),
         parent=None if parent is None else check_sid(parent),
         since=None if since is None else read_start(since, now=now, option="--since"),
         until=None if until is None else read_end(until, now=now, option="--until"),
         older_than=None if ago is None else timedelta(seconds=ago),
+        longer_than=None if lasted is None else timedelta(seconds=lasted),
         now=now,
     )
     if filters.since and filters.until and filters.since >= filters.until:
@@ -244,9 +270,9 @@ def find_calls(gateway: Lister, filters: Filters, *, limit: int | None) -> Itera
     from callctl.cli.merging import newest_first
 
     # With a check that the API can't do, most of a small page could be thrown away.
-    size = _MAX_PAGE_SIZE if limit is None or filters.older_than is not None else limit
+    size = _MAX_PAGE_SIZE if limit is None or filters.is_checked_here else limit
     found = [gateway.list(query, page_size=size, limit=None) for query in filters.queries()]
-    if len(found) == 1 and filters.older_than is None:
+    if len(found) == 1 and not filters.is_checked_here:
         return islice(found[0], limit)  # the gateway has checked it all
     calls = newest_first(found) if len(found) > 1 else found[0]
     return islice((call for call in calls if filters.matches(call)), limit)

@@ -53,6 +53,7 @@ def hangup(
     since: filters.Since = None,
     until: filters.Until = None,
     older_than: filters.OlderThan = None,
+    for_longer_than: filters.ForLongerThan = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Don't ask; needs --max without a terminal.", rich_help_panel=WHICH)
     ] = False,
@@ -104,6 +105,7 @@ def hangup(
         since=since,
         until=until,
         older_than=older_than,
+        for_longer_than=for_longer_than,
         now=runtime.now(),
     )
     repeat = None if until_none is None else read_duration(until_none, option="--until-none")

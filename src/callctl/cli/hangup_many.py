@@ -13,6 +13,7 @@ from callctl.calls import Call, CallStatus
 from callctl.cli.confirming import Consent
 from callctl.cli.ending_calls import RINGS_ON, Manner, asked_for, ender, outcome_of
 from callctl.cli.filters import Filters, find_calls, without_answered
+from callctl.cli.lasting import StatusSince
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, Teller, calls, failure, show_among_others, some
 from callctl.cli.progress import Progress
@@ -92,13 +93,16 @@ class Many:
             chosen = without_answered(chosen)
         elif chosen.excludes_answered:
             self._manner = replace(self._manner, only_ringing=True)
-        self._promise = chosen
+        since = StatusSince(self._memory.leg)
+        self._promise = chosen = replace(chosen, status_since=since)
         if not self._dry_run:
             self._consent.check_flags(self._runtime)
         matching = self._matching(chosen)
         if not matching:
             self._runtime.say("callctl: no live call matches")
             return
+        if (words := since.in_words(call.sid for call in matching)) is not None:
+            self._runtime.say(f"callctl: {words}")
         if self._dry_run:
             self._show_dry([(call.sid, call) for call in matching])
             return
@@ -130,7 +134,10 @@ class Many:
         from callctl.operations.ending import look_again
 
         promise = self._promise
-        if promise is None or promise.means_all_live or self._manner.only_ringing:
+        if promise is None or promise.means_all_live:
+            return None
+        # By Status=canceled Twilio keeps the promise itself, but for how long a status has lasted.
+        if self._manner.only_ringing and promise.longer_than is None:
             return None
         return lambda sid: look_again(self._gateway, listed[sid], told=self._memory.leg, matches=promise.matches)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Annotated, Any, TypeVar
 
@@ -12,6 +13,8 @@ import typer
 from callctl.calls import Call
 from callctl.cli import completing, filters, options
 from callctl.cli.headings import OUTPUT
+from callctl.cli.lasting import StatusSince
+from callctl.cli.memory import Memory
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.sorting import in_order, read_sort
@@ -37,6 +40,7 @@ def list_calls(
     since: filters.Since = None,
     until: filters.Until = None,
     older_than: filters.OlderThan = None,
+    for_longer_than: filters.ForLongerThan = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -98,20 +102,31 @@ def list_calls(
         since=since,
         until=until,
         older_than=older_than,
+        for_longer_than=for_longer_than,
         now=runtime.now(),
     )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     most = _most(limit, all_=all_, chosen=chosen)
     # One more than is shown tells whether there are more.
     upto = None if most is None else most + 1
-    found = filters.find_calls(runtime.gateway(settings), chosen, limit=upto if order is None else None)
-    if order is not None:
+    shown: list[str] = []
+    with ExitStack() as stack:
+        told: StatusSince | None = None
+        if chosen.longer_than is not None:
+            told = StatusSince(stack.enter_context(Memory(runtime, settings)).leg)
+            chosen = replace(chosen, status_since=told)
+        found = filters.find_calls(runtime.gateway(settings), chosen, limit=upto if order is None else None)
+        if order is not None:
+            with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
+                found = iter(in_order(progress.counted(found), order, most=upto, now=runtime.now()))
+        if told is not None:
+            found = _noted(found, shown)
         with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
-            found = iter(in_order(progress.counted(found), order, most=upto, now=runtime.now()))
-    with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
-        write = _write_tree if tree else _write
-        write(runtime, islice(found, most), form=_Form.of(runtime, settings, quiet=quiet), progress=progress)
-        more = next(found, None) is not None
+            write = _write_tree if tree else _write
+            write(runtime, islice(found, most), form=_Form.of(runtime, settings, quiet=quiet), progress=progress)
+            more = next(found, None) is not None
+        if told is not None and (words := told.in_words(shown[:most])) is not None:
+            runtime.say(f"callctl: {words}")
     if not progress.count and runtime.form is not Form.JSON:
         runtime.say("callctl: no calls" if chosen.is_empty else "callctl: no calls match")
     if progress.count and quiet and chosen.excludes_answered and set(chosen.statuses) & set(filters.LIVE):
@@ -121,6 +136,12 @@ def list_calls(
     if more and most is not None:
         there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
         runtime.say(f"callctl: there {there}; --limit N shows more, --all shows all")
+
+
+def _noted(calls: Iterator[Call], sids: list[str]) -> Iterator[Call]:
+    for call in calls:
+        sids.append(call.sid)
+        yield call
 
 
 def _most(limit: int | None, *, all_: bool, chosen: filters.Filters) -> int | None:
