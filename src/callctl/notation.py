@@ -154,15 +154,23 @@ def read_json(text: str) -> Any:
         ValueError: It is no JSON, or nested too deeply to be read.
     """
     try:
-        value = json.loads(text, parse_constant=lambda _name: None)
+        value = _decode(text)
     except json.JSONDecodeError:
         raise
     except ValueError:  # a number of more digits than Python reads
-        value = json.loads(text, parse_constant=lambda _name: None, parse_int=_digits)
+        value = json.loads(text, parse_constant=_none, parse_int=_digits)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     # Half of a surrogate pair can come in by an escape only.
-    return writable(value) if "\\u" in text else value
+    may_be_halved = "\\u" in text and ("\\ud" in text or "\\uD" in text)
+    return writable(value) if may_be_halved else value
+
+
+def _none(_name: str) -> None:
+    """Return what stands for NaN and the infinities, which are no JSON."""
+
+
+_decode = json.JSONDecoder(parse_constant=_none).decode
 
 
 def _digits(text: str) -> int | str:
