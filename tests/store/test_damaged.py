@@ -228,6 +228,41 @@ def test_others_wait_for_who_mends_it(path: Path, store: SqliteStore) -> None:
     claims.close()
 
 
+def test_a_command_leaves_it_to_the_watch(path: Path, store: SqliteStore) -> None:
+    acknowledged = fill(store)
+    with closing(SqliteStore(path, world=WORLD, mends=False)) as command:
+        command.remember_placed(sid(1), at=START)
+        remove_log(path)
+        with pytest.raises(StoreError, match="was changed from outside"):
+            command.remember_placed(sid(2), at=START)
+        assert not path.with_name("events.db.damaged-1").exists()
+        store.append(event(99, "ringing"))
+        command.remember_placed(sid(3), at=START)
+    with closing(SqliteClaims(path, world=WORLD)) as claims:
+        assert [claims.was_placed(sid(number)) for number in (1, 2, 3)] == [True, False, True]
+    assert acknowledged <= kept(copy_of(path))
+
+
+def test_a_database_that_others_write_to_is_checked_now_and_then(
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[bool] = []
+    fill(store)
+
+    def check(_path: Path, *, like: sqlite3.Connection) -> bool:
+        checks.append(like.in_transaction)
+        return True
+
+    monkeypatch.setattr("callctl.store.opened.is_sound", check)
+    monkeypatch.setattr("callctl.store.opened._STAYS", 10**9)
+    for number in range(100, 110):
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        store.append(event(number, "ringing"))
+    assert checks == [False]
+    assert troubles == []
+
+
 def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: SqliteStore) -> None:
     acknowledged = fill(store)
     with closing(SqliteStore(path, world="other")) as other:

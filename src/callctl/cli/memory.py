@@ -125,7 +125,7 @@ class Memory:
         from callctl.store.sqlite import SqliteStore
 
         if self._store is None:
-            self._store = SqliteStore(self._settings.store, world=self._settings.world)
+            self._store = SqliteStore(self._settings.store, world=self._settings.world, mends=False)
         return self._store
 
     def _record(self, actions: Sequence[ActionEvent]) -> None:

@@ -49,7 +49,7 @@ def _remember(
     from callctl.store.sqlite import SqliteStore
 
     callback = place_of(request.status_callback) if request.status_callback else None
-    store = SqliteStore(settings.store, world=settings.world)
+    store = SqliteStore(settings.store, world=settings.world, mends=False)
     try:
         store.remember_placed(
             call.sid,

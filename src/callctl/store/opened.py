@@ -24,6 +24,8 @@ from callctl.store.rescue import Held, carry_over, copy_to_new_file, is_set_asid
 _LOOK_EVERY = 1.0  # seconds, where nothing is written
 # After so many commits or changed rows the log is brought to the database: some MB, as SQLite would do by itself.
 _MOST_COMMITS, _MOST_CHANGES = 200, 4000
+# A check of the whole database is not repeated for so many times what it took, where another process writes to it too.
+_STAYS = 20
 _SETTLE = 0.05  # seconds in which whoever removes or replaces the files one by one is done with it
 
 
@@ -64,6 +66,15 @@ class Opened:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
             self._look_again()
+
+    def look(self) -> None:
+        """See that the files are those that were opened, though nothing is done with them.
+
+        Raises:
+            StoreError: They are not, and can't be opened anew.
+        """
+        with self._lock, explained(self._path, "use"):
+            self._look()
 
     def close(self) -> None:
         """Let go of the files."""
@@ -127,7 +138,7 @@ class Keeper(Opened):
         """Open the file. ``on_trouble`` is told, in any thread, what was mended; ``pause`` waits for some seconds."""
         self._on_trouble, self._pause = on_trouble, pause
         self._aside: Path | None = None  # where damaged files are of which nothing is copied yet
-        self._held, self._looked_at = Held(), time.monotonic()
+        self._held, self._looked_at, self._next_check = Held(), time.monotonic(), 0.0
         self.restore: Callable[[sqlite3.Connection], None] = lambda _: None
         self.forget: Callable[[], None] = lambda: None
         self.ask: Callable[[], None] = lambda: None
@@ -141,15 +152,6 @@ class Keeper(Opened):
         super()._take(connection)
         self._log: Log | None = None
         self._log = self._read_log()  # at the last look
-
-    def look(self) -> None:
-        """See that the files are whole; mend them if they are not.
-
-        Raises:
-            StoreError: They can't be mended.
-        """
-        with self._lock, explained(self._path, "mend"):
-            self._look()
 
     def look_soon(self, *, at_once: bool) -> None:
         """Have a look taken in another thread, if it is time or ``at_once``: mending may take long. Returns at once."""
@@ -206,11 +208,22 @@ class Keeper(Opened):
         # Only checkpoints write to the database, and this connection makes its own after the look. A new log begins
         # with the next commit, of this connection or of another one.
         is_written = now.database.changed != before.database.changed or (not after_commit and self._begins_anew(log))
-        is_doubtful = is_emptied or is_written or before.shrank_in(now)
-        if is_doubtful and not is_sound(self._path, like=self.connection):
+        is_smaller = is_emptied or before.shrank_in(now)
+        if is_written and not is_smaller and time.monotonic() < self._next_check:
+            self._log = log  # it is checked later: the files of the last look are kept
+            return None
+        if (is_written or is_smaller) and not self._is_sound():
             return "its content was overwritten or cut"
         self._log, self._files = log, now
         return None
+
+    def _is_sound(self) -> bool:
+        began = time.monotonic()
+        try:
+            return is_sound(self._path, like=self.connection)
+        finally:
+            now = time.monotonic()
+            self._next_check = now + _STAYS * (now - began)
 
     def _read_log(self) -> Log | None:
         return Log.read(self._real, self._log)

@@ -14,7 +14,7 @@ from callctl.events import CallEvent
 from callctl.notation import microseconds
 from callctl.store import CallRow
 from callctl.store.connecting import connect
-from callctl.store.opened import Keeper
+from callctl.store.opened import Keeper, Opened
 from callctl.store.reader import Reader
 from callctl.store.rows import INSERT_ACTION, action_row
 from callctl.store.writer import GroupWriter
@@ -39,6 +39,7 @@ class SqliteStore:
         world: str,
         busy_timeout: float = 5.0,
         on_trouble: Callable[[str], None] = lambda _text: None,
+        mends: bool = True,
     ) -> None:
         """Open or make the store at ``path`` for one world: one account at one API address.
 
@@ -47,21 +48,29 @@ class SqliteStore:
             world: What keeps this account's calls from those of others in the same file.
             busy_timeout: How many seconds to wait for another program's lock. Twilio waits 15 for an answer.
             on_trouble: Is told, in any thread, where somebody changed the files, and what became of what they held.
+            mends: Copies what can still be read then; False leaves that to the watch, as a short command does.
 
         Raises:
             StoreError: It can't be opened.
         """
         self._path = path
         self._world = world
-        self._opened = Keeper(path, lambda: connect(path, busy_timeout=busy_timeout), on_trouble=on_trouble)
+        keeper = (
+            Keeper(path, lambda: connect(path, busy_timeout=busy_timeout), on_trouble=on_trouble) if mends else None
+        )
+        self._opened = keeper or Opened(path, lambda: connect(path, busy_timeout=busy_timeout))
         try:
-            self.reader = Reader.open(path, world=world, busy_timeout=busy_timeout, keeper=self._opened)
+            self.reader = Reader.open(path, world=world, busy_timeout=busy_timeout, keeper=keeper)
         except StoreError:
             self._opened.close()
             raise
         self._writer = GroupWriter(self._opened, path=path, world=world)
-        self._opened.restore, self._opened.forget = self._writer.restore, self._writer.forget
-        self._opened.ask = self._writer.look_soon
+        if keeper is not None:
+            keeper.restore, keeper.forget, keeper.ask = (
+                self._writer.restore,
+                self._writer.forget,
+                self._writer.look_soon,
+            )
 
     def append(self, event: CallEvent) -> bool:
         """Keep an event; it is durable when this returns. False if it was there before."""

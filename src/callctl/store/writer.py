@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from callctl.background import unforeseen
 from callctl.errors import StoreError
 from callctl.events import CallEvent
-from callctl.store.opened import Keeper
+from callctl.store.opened import Opened
 from callctl.store.rows import CHUNK, Row, insert
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class _Entry(NamedTuple):
 class GroupWriter:
     """Commits events in groups, in a thread of its own that starts with the first one."""
 
-    def __init__(self, opened: Keeper, *, path: Path, world: str) -> None:
+    def __init__(self, opened: Opened, *, path: Path, world: str) -> None:
         """Write with a connection that others use too."""
         self._opened = opened
         self._path = path
