@@ -16,6 +16,7 @@ from callctl.actions import ActionEvent
 from callctl.board import Board, Change, Snapshot
 from callctl.events import CallEvent
 from callctl.session.picture import AT_ONCE, Picture
+from callctl.trouble import Trouble
 from callctl.views.header import Header
 
 SID = "CA" + "0" * 32
@@ -91,7 +92,7 @@ class Rules:
         self.looks += 1
         raise ZeroDivisionError("1/0")
 
-    def news(self) -> list[ActionEvent | str]:
+    def news(self) -> list[ActionEvent | Trouble]:
         return []
 
 

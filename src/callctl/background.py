@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
+from callctl.trouble import Cause, Trouble
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -65,13 +67,13 @@ def reason(error: Exception) -> str:
 
 
 async def until_it_fails(
-    work: Callable[[], Coroutine[Any, Any, None]], *, what: str, trouble: Callable[[str], None]
+    work: Callable[[], Coroutine[Any, Any, None]], *, what: str, trouble: Callable[[Trouble], None]
 ) -> None:
     """Do some work beside everything else; what nobody foresaw is told, and ends this work alone."""
     try:
         await work()
     except Exception as error:
-        trouble(f"{what} has stopped, restart the watch: {unforeseen(error)}")
+        trouble(Trouble(f"{what} has stopped, restart the watch: {unforeseen(error)}", Cause.INTERNAL))
 
 
 class AfterTurn(Generic[*Ts]):

@@ -24,6 +24,7 @@ from callctl.events import FEATURES, TWIML_REQUEST, CallEvent, NotACallEventErro
 from callctl.intake import BodyRefusedError, Limits, not_allowed, path_of, receive, serve
 from callctl.received import Behind, NothingBehind, Received
 from callctl.signatures import SIGNATURE_HEADERS, Asked, Gate
+from callctl.trouble import Cause, Trouble
 
 _HEALTH_PATH = "/healthz"
 # So many paths at most are told of to which signed requests came in vain: whoever captured one can choose more.
@@ -69,7 +70,7 @@ class Listener:
         other_keys: Sequence[str] = (),
         documents: Sequence[str] = (),
         behind: Behind | None = None,
-        on_trouble: Callable[[str], None] = lambda _text: None,
+        on_trouble: Callable[[Trouble], None] = lambda _text: None,
         limits: Limits | None = None,
     ) -> None:
         self._keys, self._other_keys, self._account_sid = keys, other_keys, account_sid
@@ -130,10 +131,11 @@ class Listener:
             self.health["misdirected"] = {"count": self.misdirected, "path": path}
             if path not in self._misdirected_to and len(self._misdirected_to) < _PATHS_TOLD:
                 self._misdirected_to.add(path)
-                self._on_trouble(
+                what = (
                     f"signed requests come to {path}, this watch listens at {self.address.path}: they are answered "
                     f"with 404, and what they tell is lost; the URL to give Twilio is {self.address.shown_url}"
                 )
+                self._on_trouble(Trouble(what, Cause.MISDIRECTED, url=path, status=404))
         return web.Response(status=404)
 
     async def _take(self, place: str, received: Received) -> web.Response:
@@ -143,7 +145,7 @@ class Listener:
         if gate is not None and not gate.admits(received.signed):
             self.refused += 1
             if text := gate.refusals.explain_once(received.signed, asked=Asked.read(received.headers), now=at):
-                self._on_trouble(text)
+                self._on_trouble(Trouble(text, Cause.REFUSED, url=self.callback_url, status=403))
             return web.Response(status=403)
         if received.is_probe:
             return web.json_response(self.health)
@@ -188,7 +190,7 @@ class Listener:
     async def _not_kept(self, why: str, event: CallEvent, place: str, received: Received) -> web.Response:
         self.failed += 1
         if self._store_works:
-            self._on_trouble(f"{why}; callbacks are answered with 500")
+            self._on_trouble(Trouble(f"{why}; callbacks are answered with 500", Cause.STORE, status=500))
         self._store_works = False
         self.health |= {"status": "failing", "trouble": why}
         if place == self.address.path or event.kind in FEATURES:

@@ -23,10 +23,11 @@ LIMIT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a probe found: the round trip in seconds, or why there was none."""
+    """What a probe found: the round trip in seconds, or why there was none, with the HTTP status that came instead."""
 
     round_trip: float | None = None
     failure: str | None = None
+    status: int | None = None
 
 
 async def probe(
@@ -44,8 +45,8 @@ async def probe(
     form = ((PROBE, secrets.token_hex(8)),)
     headers = {"X-Twilio-Signature": signature_of(url, form, key=keys[0])} if keys else {}
     began = clock()
-    failure = await _why_not_from(nonce, "POST", url, limit=limit, data=list(form), headers=headers)
-    return Outcome(failure=failure) if failure else Outcome(round_trip=clock() - began)
+    failure, status = await _why_not_from(nonce, "POST", url, limit=limit, data=list(form), headers=headers)
+    return Outcome(failure=failure, status=status) if failure else Outcome(round_trip=clock() - began)
 
 
 async def why_not_ours(url: str, *, nonce: str, limit: float = LIMIT) -> str | None:
@@ -54,10 +55,13 @@ async def why_not_ours(url: str, *, nonce: str, limit: float = LIMIT) -> str | N
     A signature, even of a self-test, is for nobody else, and a request that is not safe to repeat may do something
     where the URL belongs to somebody else; hence a GET without one.
     """
-    return await _why_not_from(nonce, "GET", url, limit=limit, params={PROBE: ""})
+    failure, _ = await _why_not_from(nonce, "GET", url, limit=limit, params={PROBE: ""})
+    return failure
 
 
-async def _why_not_from(nonce: str, method: str, url: str, *, limit: float, **request: Any) -> str | None:
+async def _why_not_from(
+    nonce: str, method: str, url: str, *, limit: float, **request: Any
+) -> tuple[str | None, int | None]:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit)) as http,
@@ -67,14 +71,14 @@ async def _why_not_from(nonce: str, method: str, url: str, *, limit: float, **re
         ):
             status, body = reply.status, await reply.content.read(65536)
     except TimeoutError:
-        return f"no answer within {limit:g} s"
+        return f"no answer within {limit:g} s", None
     except aiohttp.ClientError as error:
-        return _told(error)
+        return _told(error), None
     except ValueError:  # a host that no name may have, a proxy's address that is none
-        return "it can't be asked for"
+        return "it can't be asked for", None
     except Exception as error:  # one odd answer must not end the self-tests
-        return unforeseen(error)
-    return None if _is_from(nonce, body) else _why(status, body)
+        return unforeseen(error), None
+    return None if _is_from(nonce, body) else _why(status, body), status
 
 
 def _proxy_to(url: str) -> str | None:

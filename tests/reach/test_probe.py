@@ -11,6 +11,7 @@ from reaching import Application, settings_in, watching
 from callctl.probe import probe, why_not_ours
 from callctl.session import Plan
 from callctl.store.reader import Reader
+from callctl.trouble import Trouble
 
 
 def ticks() -> float:
@@ -79,6 +80,9 @@ async def test_a_watch_that_becomes_deaf_later_says_so(
         await watch.view.until(lambda view: bool(view.troubles))
         assert watch.view.header is not None
         assert watch.view.header.round_trip is None
+        (trouble,) = watch.view.troubles
+        assert isinstance(trouble, Trouble)
+        assert (trouble.cause, trouble.url, trouble.status) == ("unreachable", plan.public_url, 502)
         assert watch.view.troubles == [
             f"the self-test through {plan.public_url} fails: {why}; callbacks would not arrive either"
         ]

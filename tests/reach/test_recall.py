@@ -23,6 +23,7 @@ from callctl.session import Plan
 from callctl.settings import Settings
 from callctl.store.reader import Reader
 from callctl.store.sqlite import SqliteStore
+from callctl.trouble import Trouble
 
 PLAN = Plan("127.0.0.1", 0)
 CALLS, EACH = 200, 100
@@ -51,7 +52,7 @@ class Seen:
         self.looked_at += changes
         self.board = snapshot
 
-    def news(self) -> list[ActionEvent | str]:
+    def news(self) -> list[ActionEvent | Trouble]:
         return []
 
 

@@ -11,8 +11,9 @@ from telling import moment, sid
 from callctl.actions import DONE, REHEARSED, ActionEvent
 from callctl.board import Change, Snapshot
 from callctl.session import Plan
+from callctl.trouble import Cause, Trouble
 
-STOPPED = "the rules have stopped: 100 actions in a minute (--max-actions)"
+STOPPED = Trouble("the rules have stopped: 100 actions in a minute (--max-actions)", Cause.RULE)
 
 
 def hangup(call: int, result: str) -> ActionEvent:
@@ -26,10 +27,10 @@ class Braked:
     is_stopped = False
 
     def __init__(self) -> None:
-        self._news: list[ActionEvent | str] = [
+        self._news: list[ActionEvent | Trouble] = [
             hangup(1, DONE),
             STOPPED,
-            "rule mine waits for https://user:secret@example.com",
+            Trouble("rule mine waits for https://user:secret@example.com", Cause.RULE),
             hangup(2, REHEARSED),
         ]
 
@@ -39,7 +40,7 @@ class Braked:
 
     def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None: ...
 
-    def news(self) -> list[ActionEvent | str]:
+    def news(self) -> list[ActionEvent | Trouble]:
         told, self._news = self._news, []
         self.is_stopped = self.is_stopped or STOPPED in told
         return told

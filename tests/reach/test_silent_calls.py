@@ -24,6 +24,7 @@ from callctl.settings import Settings
 from callctl.silence import place_of
 from callctl.simulator import Faults, Simulator
 from callctl.store.sqlite import SqliteStore
+from callctl.trouble import Trouble
 
 NEVER = "+12025550103"
 EVENTS = ("initiated", "ringing", "answered", "completed")
@@ -179,6 +180,8 @@ async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
     async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
         sid = await scene.place_badly(running.ready.callback_url)
         told = await noted(running, sid)
+    assert isinstance(told, Trouble)
+    assert (told.cause, told.call_sid, told.url) == ("no-callback", sid, running.ready.callback_url)
     assert "its StatusCallbackEvent was not understood" in told
     assert "(21626, https://www.twilio.com/docs/errors/21626); send StatusCallbackEvent once for each event" in told
 

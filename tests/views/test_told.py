@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from legs import board_of, family
 from rich.console import Console
 from telling import START
 
+from callctl.trouble import Cause, Trouble
 from callctl.views.header import Header
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
@@ -72,11 +75,16 @@ def test_trouble_is_a_record_for_who_reads_records_only() -> None:
     out, said = io.StringIO(), list[str]()
     view = JsonLinesView(out, extra={"api_url": "http://127.0.0.1:8766"}, say=said.append)
     view.note("the script is over")
-    view.trouble("the tunnel has ended")
+    url = "https://user:secret@example.com/status"
+    view.trouble(Trouble(f"the self-test through {url} fails", Cause.UNREACHABLE, url=url, status=502))
     assert json.loads(out.getvalue()) == {
         "v": 1,
         "type": "trouble",
-        "text": "the tunnel has ended",
+        "cause": "unreachable",
+        "text": "the self-test through https://user:***@example.com/status fails",
+        "url": "https://user:***@example.com/status",
+        "status": 502,
+        "call_sid": None,
         "api_url": "http://127.0.0.1:8766",
     }
     assert said == ["the script is over"]
@@ -86,3 +94,9 @@ def test_on_a_pipe_trouble_is_said_beside_the_events() -> None:
     out, said = io.StringIO(), list[str]()
     LineView(out, say=said.append).trouble("the tunnel has ended")
     assert (out.getvalue(), said) == ("", ["callctl: the tunnel has ended"])
+
+
+def test_each_cause_is_documented_in_its_words() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "watch-json.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([A-Z][^|]*) \|$", page, re.MULTILINE))
+    assert set(rows) == {cause.value for cause in Cause}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from callctl.listener import Listener
     from callctl.session import View
     from callctl.settings import Settings
+    from callctl.trouble import Trouble
 
 TITLE = "place"
 
@@ -203,9 +204,9 @@ class OnView:
         """Pass it on."""
         self._view.action(action)
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Pass it on."""
-        self._view.trouble(text)
+        self._view.trouble(trouble)
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Draw the legs, with the header as it is now."""

@@ -17,6 +17,7 @@ from callctl.cli.runtime import Runtime
 from callctl.cli.times import read_duration
 from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
+from callctl.trouble import Trouble
 
 if TYPE_CHECKING:
     from callctl.clock import Clock
@@ -235,7 +236,7 @@ def at_work(
     gateway = runtime.gateway(settings)
     claims = SqliteClaims(settings.store, world=settings.world)
 
-    def performer(applies: Callable[[Action], bool], trouble: Callable[[str], None]) -> Performer:
+    def performer(applies: Callable[[Action], bool], trouble: Callable[[Trouble], None]) -> Performer:
         import time
 
         from callctl.operations.acting.executor import Executor

@@ -18,6 +18,7 @@ from callctl.calls import Call
 from callctl.errors import NotFoundError, StoreError
 from callctl.events import CALLBACK, FEATURES, CallEvent
 from callctl.gateway import CallQuery
+from callctl.trouble import Cause, Trouble
 
 FRAME = 0.25  # seconds between two looks into the store, and two frames at least
 COUNTING_FRAME = 1.0  # a clock in the table counts
@@ -58,7 +59,7 @@ class Shown(Protocol):
     def action(self, action: ActionEvent) -> None:
         """Take notice of what was asked of a leg, and of the answer."""
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Tell of something that went wrong."""
 
     def refresh(self, snapshot: Snapshot) -> None:
@@ -166,7 +167,7 @@ class FamilyWatch:
         except Exception as error:
             if (why := reason(error)) not in told:
                 told.add(why)
-                self._shown.trouble(f"can't ask REST: {why}")
+                self._shown.trouble(Trouble(f"can't ask REST: {why}", Cause.API, status=getattr(error, "status", None)))
             return []
         told.clear()
         return calls

@@ -13,6 +13,7 @@ from callctl.endpoint import DOCUMENTS
 from callctl.errors import UsageError
 from callctl.forward import Answer, Forwarder
 from callctl.received import NOT_FOR_TWIML, Received
+from callctl.trouble import Cause, Trouble
 
 # Headers of an application's answer that mean something to Twilio; the rest belongs to its connection to us.
 _ANSWER_HEADERS = ("content-type", "content-encoding", "location", "cache-control", "set-cookie")
@@ -28,7 +29,7 @@ class BehindWatch:
         *,
         forward_insecure: bool = False,
         note: Callable[[str], None],
-        trouble: Callable[[str], None],
+        trouble: Callable[[Trouble], None],
     ) -> None:
         self._documents, self._note, self._trouble = documents, note, trouble
         self._forward_to, self._insecure = forward_to, forward_insecure
@@ -65,20 +66,23 @@ class BehindWatch:
             return self._document(place.removeprefix(DOCUMENTS))
         if self._forwarder is not None:
             return _response(await self._forwarder.ask(received))
-        self._once("a request for TwiML was answered with 404: this URL is for status callbacks; give --serve")
+        what = "a request for TwiML was answered with 404: this URL is for status callbacks; give --serve"
+        self._once(Trouble(what, Cause.TWIML, url=received.target, status=404))
         return web.Response(status=404, text=NOT_FOR_TWIML)
 
     def _document(self, name: str) -> web.Response:
         try:
             text = self._documents.text(name)
         except UsageError as error:
-            self._trouble(f"a request for TwiML was answered with 500: {error.message}")
+            what = f"a request for TwiML was answered with 500: {error.message}"
+            self._trouble(Trouble(what, Cause.TWIML, url=DOCUMENTS + name, status=500))
             return web.Response(status=500)
         if fault := event_fault(text):  # it was edited since the watch began
-            self._once(f"--serve {name}: {fault.message}: no such callbacks will come; {fault.hint}")
+            what = f"--serve {name}: {fault.message}: no such callbacks will come; {fault.hint}"
+            self._once(Trouble(what, Cause.TWIML, url=DOCUMENTS + name))
         return web.Response(text=text, content_type="text/xml", charset="utf-8")
 
-    def _once(self, text: str) -> None:
+    def _once(self, text: Trouble) -> None:
         if text not in self._told:
             self._told.add(text)
             self._trouble(text)
@@ -86,20 +90,24 @@ class BehindWatch:
     def _tell(self, received: Received, answer: Answer) -> None:
         fields = dict(received.pairs)
         call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
-        tell = self._trouble if answer.status is None or answer.status >= 500 else self._note
-        tell(f"→ {self._forward_to}  {answer.text}  {call}".rstrip())
+        what = f"→ {self._forward_to}  {answer.text}  {call}".rstrip()
+        if answer.status is None or answer.status >= 500:
+            facts = {"url": self._forward_to, "call_sid": fields.get("CallSid")}
+            self._trouble(Trouble(what, Cause.FORWARD, status=answer.status, **facts))
+        else:
+            self._note(what)
 
         if answer.is_untrusted:
             local = is_loopback_url(self._forward_to or "")
-            self._once(
-                "SSL_CERT_FILE names the file of a CA to trust, or of your application's own certificate"
-                + ("; --forward-insecure accepts any" if local else "")
-            )
+            what = "SSL_CERT_FILE names the file of a CA to trust, or of your application's own certificate"
+            what += "; --forward-insecure accepts any" if local else ""
+            self._once(Trouble(what, Cause.FORWARD, url=self._forward_to))
 
     def _drop(self) -> None:
         self._dropped += 1
         if self._dropped & (self._dropped - 1) == 0:  # the first, second, fourth, eighth …
-            self._trouble(f"{self._forward_to} is too slow: {self._dropped} requests were not passed on")
+            what = f"{self._forward_to} is too slow: {self._dropped} requests were not passed on"
+            self._trouble(Trouble(what, Cause.FORWARD, url=self._forward_to))
 
 
 def _response(answer: Answer) -> web.Response:

@@ -12,6 +12,7 @@ from callctl.board import Snapshot
 from callctl.clock import Clock
 from callctl.events import CallEvent
 from callctl.poller import Poller, is_news
+from callctl.trouble import Cause, Trouble
 
 # Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
 INTERVAL = 30.0
@@ -47,7 +48,7 @@ class Comparing:
         snapshot: Callable[[], Snapshot],
         is_pending: Callable[[str], bool],
         keep: Callable[[CallEvent], Awaitable[None]],
-        trouble: Callable[[str], None],
+        trouble: Callable[[Trouble], None],
         clock: Clock,
     ) -> None:
         self._poller, self._way = poller, way
@@ -63,7 +64,9 @@ class Comparing:
                 told.clear()
             elif (why := reason(failure)) not in told:
                 told.add(why)
-                self._trouble(f"can't compare with REST: {why}")
+                self._trouble(
+                    Trouble(f"can't compare with REST: {why}", Cause.API, status=getattr(failure, "status", None))
+                )
             await self._pause(SOON if self._poller.left_open else INTERVAL)
 
     async def _compare(self) -> Exception | None:

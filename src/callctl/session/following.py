@@ -17,6 +17,7 @@ from callctl.session.picture import Picture
 from callctl.session.plan import Plan, Ready
 from callctl.settings import Settings
 from callctl.store.reader import Reader
+from callctl.trouble import Cause, Trouble
 from callctl.views.header import Header
 from callctl.views.view import View
 
@@ -120,14 +121,13 @@ class Follower:
     def _lose(self) -> None:
         if not self._gone:
             if presence.is_stopped(self._record.pid):
-                self._picture.trouble(
-                    f"{presence.stopped_in_words(self._record)}; {presence.how_to_go_on(self._record)}"
-                )
+                what = f"{presence.stopped_in_words(self._record)}; {presence.how_to_go_on(self._record)}"
             else:
-                self._picture.trouble(
+                what = (
                     f"the watch that listens (process {self._record.pid}) is gone; "
                     "start `callctl watch` again to listen"
                 )
+            self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
         self._gone = True
 
     def _keep_to(self, record: presence.WatchRecord) -> None:
@@ -165,12 +165,12 @@ class Follower:
 
     def _say_search_trouble(self, text: str | None) -> None:
         if text is not None and text != self._search_trouble:
-            self._picture.trouble(f"can't look for the watch that listens: {text}")
+            self._picture.trouble(Trouble(f"can't look for the watch that listens: {text}", Cause.WATCH_GONE))
         self._search_trouble = text
 
     def _say_trouble(self, text: str | None) -> None:
         if text is not None and text != self._trouble:
-            self._picture.trouble(text)
+            self._picture.trouble(Trouble(text, Cause.STORE))
         self._trouble = text
 
     def header(self) -> Header:

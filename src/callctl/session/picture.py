@@ -18,6 +18,7 @@ from callctl.board import Board, Change, Snapshot
 from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.masking import masked
+from callctl.trouble import Cause, Trouble
 from callctl.views.header import Header
 from callctl.views.view import View
 
@@ -58,7 +59,7 @@ class Rules(Protocol):
     def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
         """Take in what changed, and begin what is to be done."""
 
-    def news(self) -> list[ActionEvent | str]:
+    def news(self) -> list[ActionEvent | Trouble]:
         """Return what the store does not tell: rehearsed actions, and why something could not be done."""
 
     @property
@@ -124,9 +125,9 @@ class Picture:
         self._told.append(methodcaller("note", masked(text)))
         self._wake.set()
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Take a line about something that went wrong."""
-        self._told.append(methodcaller("trouble", masked(text)))
+        self._told.append(methodcaller("trouble", trouble))
         self._wake.set()
 
     def wake(self) -> None:
@@ -219,7 +220,8 @@ class Picture:
         try:
             return self.board.apply(event)
         except Exception as error:  # what nobody foresaw in one event must not hide all others
-            self.trouble(f"can't put an event of {event.call_sid} on the board: {unforeseen(error)}")
+            what = f"can't put an event of {event.call_sid} on the board: {unforeseen(error)}"
+            self.trouble(Trouble(what, Cause.INTERNAL, call_sid=event.call_sid))
             return None
 
     def _let_rules_look(self, changes: Sequence[Change]) -> None:
@@ -229,7 +231,7 @@ class Picture:
             self._rules.look(changes, self.board.snapshot())
         except Exception as error:
             if not self._rules_failed:  # else it would be said with each frame
-                self.trouble(f"the rules could not look at what came: {unforeseen(error)}")
+                self.trouble(Trouble(f"the rules could not look at what came: {unforeseen(error)}", Cause.RULE))
             self._rules_failed = True
 
     def _tell_view(self, view: View) -> None:
@@ -246,7 +248,7 @@ class Picture:
             return []  # told when the next event can't be kept, or read; a watch that can't read goes on listening
         except Exception as error:
             if not self._actions_failed:  # else it would be said with each frame
-                self.trouble(f"can't read what was asked of calls: {unforeseen(error)}")
+                self.trouble(Trouble(f"can't read what was asked of calls: {unforeseen(error)}", Cause.STORE))
             self._actions_failed = True
             return []
         self._last_action = found[-1][0] if found else self._last_action
@@ -255,7 +257,7 @@ class Picture:
     def _rehearsed(self) -> list[ActionEvent]:
         """Return what the rules would have done, and note what they could not do; the store tells what was done."""
         news = [] if self._rules is None else self._rules.news()
-        self._told.extend(methodcaller("trouble", masked(one)) for one in news if isinstance(one, str))
+        self._told.extend(methodcaller("trouble", one) for one in news if isinstance(one, Trouble))
         return [one for one in news if isinstance(one, ActionEvent) and one.result == REHEARSED]
 
     def _is_aging(self) -> bool:

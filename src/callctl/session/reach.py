@@ -14,6 +14,7 @@ from callctl.errors import UsageError
 from callctl.listener import Listener
 from callctl.probe import Outcome, probe, why_not_ours
 from callctl.session.plan import Plan
+from callctl.trouble import Cause, Trouble
 from callctl.tunnel import Tunnel, find_agent
 
 # Seconds from one self-test to the next: after one that succeeded, and after one that failed.
@@ -44,7 +45,7 @@ class Reach:
         keys: Sequence[str] | None,
         nonce: str,
         note: Callable[[str], None],
-        trouble: Callable[[str], None],
+        trouble: Callable[[Trouble], None],
     ) -> None:
         self._plan, self._listener, self._api_is_local = plan, listener, api_is_local
         self._keys, self._nonce, self._note, self._trouble = keys, nonce, note, trouble
@@ -107,7 +108,8 @@ class Reach:
                 why = f"{url}: {failure}"
             await asyncio.sleep(AGENT_AGAIN)
         self._listener.is_at(before)
-        self._trouble(f"an ngrok agent runs, but no self-test comes back through its address, which is not used: {why}")
+        what = f"an ngrok agent runs, but no self-test comes back through its address, which is not used: {why}"
+        self._trouble(Trouble(what, Cause.UNREACHABLE, url=urls[0]))
 
     async def _try(self, address: str) -> str | None:
         """Have the listener be at an address, and say why it does not lead there; None if it does.
@@ -135,7 +137,8 @@ class Reach:
         code = await self._tunnel.ended()
         said = f": {self._tunnel.last_words}" if self._tunnel.last_words else ""
         self._tunnel_ended = f"the tunnel has ended (code {code})"
-        self._trouble(f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}")
+        what = f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}"
+        self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=self._listener.callback_url))
 
     async def _keep_probing(self) -> None:
         while self.is_reachable:
@@ -154,7 +157,8 @@ class Reach:
             return
         self._failures += 1
         if self._failures == FAILURES_TOLD:
-            self._trouble(f"the self-test through {url} fails: {outcome.failure}; callbacks would not arrive either")
+            what = f"the self-test through {url} fails: {outcome.failure}; callbacks would not arrive either"
+            self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, status=outcome.status))
 
     async def close(self) -> None:
         """End the tunnel that was started."""

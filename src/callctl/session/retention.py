@@ -10,6 +10,7 @@ from typing import Protocol
 from callctl.background import in_daemon_thread, reason
 from callctl.board import Board
 from callctl.clock import Clock, pause
+from callctl.trouble import Cause, Trouble
 
 # Seconds between two looks for what is too old, and between two steps, so that callbacks are committed in between.
 INTERVAL = 600.0
@@ -38,7 +39,7 @@ class Retention:
         *,
         days: int,
         since: timedelta,
-        trouble: Callable[[str], None],
+        trouble: Callable[[Trouble], None],
         clock: Clock,
     ) -> None:
         self._store, self._board, self._days, self._trouble, self._clock = store, board, days, trouble, clock
@@ -55,7 +56,9 @@ class Retention:
                 told = False
             except Exception as error:
                 if not told:
-                    self._trouble(f"can't delete what is older than {self._days} days: {reason(error)}")
+                    self._trouble(
+                        Trouble(f"can't delete what is older than {self._days} days: {reason(error)}", Cause.STORE)
+                    )
                 told = True
             await pause(INTERVAL)
 

@@ -22,6 +22,8 @@ from callctl.events import CALLBACK, POLLED, CallEvent
 from callctl.poller import is_news
 from callctl.silence import Cause, cause_in, is_due, place_of, unnoted
 from callctl.store import PlacedCall
+from callctl.trouble import Cause as TroubleCause
+from callctl.trouble import Trouble
 
 # Seconds between two looks. Each asks about one call at most, with two requests; a burst of silent calls has one cause.
 LOOK = 2.0
@@ -71,7 +73,7 @@ class SilentCalls:
         snapshot: Callable[[], Snapshot],
         keep: Callable[[CallEvent], Awaitable[None]],
         world: str,
-        trouble: Callable[[str], None],
+        trouble: Callable[[Trouble], None],
         clock: Clock,
     ) -> None:
         """Prepare. Calls placed before this moment are left alone: nobody may have listened then.
@@ -109,7 +111,8 @@ class SilentCalls:
                 self._done.add(sid)
         except Exception as error:
             self._done.add(sid)
-            self._trouble(f"{sid}: can't find out why no status callback comes: {reason(error)}")
+            what = f"{sid}: can't find out why no status callback comes: {reason(error)}"
+            self._trouble(Trouble(what, TroubleCause.NO_CALLBACK, call_sid=sid))
         if self._looks[sid] >= MOST_LOOKS:
             self._done.add(sid)
 
@@ -193,7 +196,9 @@ class SilentCalls:
     def _tell(self, sid: str, cause: Cause) -> None:
         """Tell a cause with its fix; the same one again with the call alone."""
         if cause.text in self._told:
-            self._trouble(f"{sid}: no status callback either")
-            return
+            text = f"{sid}: no status callback either"
+        else:
+            text = f"{sid}: no status callback in {silence.AFTER.seconds} s: {cause.sentence}; {cause.fix}"
         self._told.add(cause.text)
-        self._trouble(f"{sid}: no status callback in {silence.AFTER.seconds} s: {cause.sentence}; {cause.fix}")
+        url = self._here().callback_url
+        self._trouble(Trouble(text, TroubleCause.NO_CALLBACK, url=url, call_sid=sid))

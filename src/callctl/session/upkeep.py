@@ -21,6 +21,7 @@ from callctl.session.reach import Reach
 from callctl.session.retention import Retention
 from callctl.session.silent_calls import Asked, Here, SilentCalls
 from callctl.store.sqlite import SqliteStore
+from callctl.trouble import Cause, Trouble
 
 # Seconds between two looks whether the clock was set, and from what on that is told.
 LOOK_AT_CLOCK = 1.0
@@ -86,7 +87,7 @@ class Upkeep:
         while True:
             for step in self._clock.new_steps():
                 if abs(step) >= TOLD_STEP:
-                    self._picture.trouble(step_in_words(step))
+                    self._picture.trouble(Trouble(step_in_words(step), Cause.CLOCK))
             await asyncio.sleep(LOOK_AT_CLOCK)
 
     async def run(self) -> None:

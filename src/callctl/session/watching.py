@@ -29,6 +29,7 @@ from callctl.session.silent_calls import Asked
 from callctl.session.upkeep import Upkeep
 from callctl.settings import Settings
 from callctl.store.sqlite import SqliteStore
+from callctl.trouble import Cause, Trouble
 from callctl.views.header import Header
 from callctl.views.view import View
 
@@ -94,7 +95,7 @@ class Session:
     async def _start_up(self) -> Ready:
         self._yield_to_holder()  # before the store is opened: who follows writes nothing
         self._store = SqliteStore(
-            self._settings.store, world=self._settings.world, on_trouble=self._trouble_in_any_thread()
+            self._settings.store, world=self._settings.world, on_trouble=self._store_trouble_in_any_thread()
         )
         self._picture.know(self._store.reader, since=self._clock.wall() - self._plan.since)
         listener = self._make_listener(self._store)
@@ -108,12 +109,12 @@ class Session:
         self._upkeep = self._make_upkeep(self._store, listener, self._reach)
         return ready
 
-    def _trouble_in_any_thread(self) -> Callable[[str], None]:
+    def _store_trouble_in_any_thread(self) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
 
         def tell(text: str) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the watch has ended
-                loop.call_soon_threadsafe(self._picture.trouble, text)
+                loop.call_soon_threadsafe(self._picture.trouble, Trouble(text, Cause.STORE))
 
         return tell
 

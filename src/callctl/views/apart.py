@@ -14,6 +14,8 @@ from contextlib import suppress
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
+from callctl.trouble import Cause, Trouble
+
 if TYPE_CHECKING:
     from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
@@ -61,9 +63,9 @@ class Apart:
         """Pass it on with the next picture."""
         self._put(methodcaller("note", text))
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Pass it on with the next picture."""
-        self._put(methodcaller("trouble", text))
+        self._put(methodcaller("trouble", trouble))
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Have all news and this picture shown as soon as the view can."""
@@ -119,7 +121,8 @@ class Apart:
             self._news.popleft()(self._view)
         if self._left_out:
             count, self._left_out = self._left_out, 0
-            self._view.trouble(f"{count} lines were left out: nobody read them for too long; the store has the events")
+            what = f"{count} lines were left out: nobody read them for too long; the store has the events"
+            self._view.trouble(Trouble(what, Cause.OUTPUT))
 
     def _draw(self) -> None:
         if self._pictures:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from callctl.actions import ActionEvent
     from callctl.board import Change
     from callctl.events import CallEvent
+    from callctl.trouble import Trouble
     from callctl.views.header import Header
     from callctl.views.view import View
 
@@ -88,9 +89,9 @@ class ChosenView:
         """Pass it on: it concerns the watch."""
         self._view.note(text)
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Pass it on likewise."""
-        self._view.trouble(text)
+        self._view.trouble(trouble)
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Have the chosen legs drawn."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from callctl.notation import format_date
+from callctl.trouble import Trouble
 from callctl.views.foreign import json_text
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ class JsonLinesView:
         """Say it where talk goes, not among the records."""
         self._say(text)
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Write it as a record: who reads only these must know when no more can come."""
-        self._write({"v": 1, "type": "trouble", "text": text})
+        self._write(trouble.to_json())
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Do nothing: a stream of events has no picture to draw again."""

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
     from callctl.events import CallEvent
+    from callctl.trouble import Trouble
     from callctl.views.header import Header
 
 
@@ -26,7 +27,7 @@ class View(Protocol):
     def note(self, text: str) -> None:
         """Tell something that is no event."""
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Tell of something that went wrong, so that it is not overlooked."""
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:

@@ -22,6 +22,7 @@ from callctl.operations.acting.again import Again
 from callctl.operations.acting.needs import LEASE, Claims, Held
 from callctl.policies import Action, Brake, Declined, Engine, Turn
 from callctl.store import OpenClaim
+from callctl.trouble import Cause, Trouble
 
 # How often to look for claims that a crashed watch left open.
 RECOVER_EVERY = timedelta(seconds=15)
@@ -51,7 +52,7 @@ class Acting:
         self,
         engine: Engine,
         *,
-        make_performer: Callable[[Callable[[Action], bool], Callable[[str], None]], Performer],
+        make_performer: Callable[[Callable[[Action], bool], Callable[[Trouble], None]], Performer],
         claims: Claims,
         brake: Brake,
         clock: Clock,
@@ -83,7 +84,7 @@ class Acting:
         self._known: set[tuple[str, str]] = set()
         self._given_back: deque[tuple[Action, Held]] = deque()  # by threads: not done, and nothing claimed
         self._again = Again()
-        self._news: deque[ActionEvent | str] = deque()
+        self._news: deque[ActionEvent | Trouble] = deque()
         self._told: set[str] = set()
         self._clock_told = False
         self._unread: list[Action | Declined] = []  # those of which the store could not say whether they are ours
@@ -127,7 +128,7 @@ class Acting:
             self._recovered_at = now
             self._start(self._recover)
 
-    def news(self) -> list[ActionEvent | str]:
+    def news(self) -> list[ActionEvent | Trouble]:
         """Return what was done, or could not be, since the last call."""
         found = []
         while self._news:
@@ -173,15 +174,21 @@ class Acting:
         self._clock_told = True
         least = f"{ahead.total_seconds():.0f} s"
         self._news.append(
-            f"rules find all events too old: no callback took less than {least} by this machine's clock, "
-            "so it is probably that far ahead. Set it (`callctl doctor` measures it) and start the watch again"
+            Trouble(
+                f"rules find all events too old: no callback took less than {least} by this machine's clock, "
+                "so it is probably that far ahead. Set it (`callctl doctor` measures it) and start the watch again",
+                Cause.CLOCK,
+            )
         )
 
     def _say_stopped(self) -> None:
         self._queue.clear()
         self._news.append(
-            f"the rules have stopped: {self._brake.per_minute} actions in a minute (--max-actions). "
-            "The watch goes on; restart it to let them act again"
+            Trouble(
+                f"the rules have stopped: {self._brake.per_minute} actions in a minute (--max-actions). "
+                "The watch goes on; restart it to let them act again",
+                Cause.RULE,
+            )
         )
 
     def _is_wanted(self, asked: Action | Declined) -> bool:
@@ -192,11 +199,12 @@ class Acting:
         try:
             return asked.is_own or self._claims.was_placed(asked.family)
         except StoreError as error:
-            self._once(f"rule {asked.rule.name} waits, it can't tell whose call it is: {error.message}")
+            what = f"rule {asked.rule.name} waits, it can't tell whose call it is: {error.message}"
+            self._once(Trouble(what, Cause.STORE, call_sid=asked.call_sid))
             self._unread.append(asked)  # asked again at the next look
             return False
 
-    def _once(self, text: str) -> None:
+    def _once(self, text: Trouble) -> None:
         """Tell of trouble that lasts, once: it is met again with each try."""
         if text not in self._told:
             self._told.add(text)
@@ -222,7 +230,7 @@ class Acting:
             try:
                 event = work()
             except Exception as error:
-                self._news.append(f"a rule could not act: {reason(error)}")
+                self._news.append(Trouble(f"a rule could not act: {reason(error)}", Cause.RULE))
                 return
             if event is not None:
                 self._news.append(event)
@@ -233,7 +241,7 @@ class Acting:
         try:
             claims = self._claims.left_open(is_over=self._is_over)
         except Exception as error:
-            self._news.append(f"can't look for what a crash left: {reason(error)}")
+            self._news.append(Trouble(f"can't look for what a crash left: {reason(error)}", Cause.RULE))
             return
         for claim in claims:
             self._do_and_tell(partial(self._recover_one, claim))

@@ -29,6 +29,7 @@ from callctl.operations.ending import Sleep
 from callctl.operations.told import leg_of
 from callctl.policies import Action, Declined, Deed, Redirect
 from callctl.store import OpenClaim
+from callctl.trouble import Cause, Trouble
 
 FIRST_PAUSE = 1.0  # seconds, doubled each time; the gateway has repeated it five times by then
 LONGEST_PAUSE = 30.0  # seconds
@@ -55,7 +56,7 @@ class Executor:
         clock: Clock,
         sleep: Sleep,
         applies: Applies,
-        trouble: Callable[[str], None],
+        trouble: Callable[[Trouble], None],
     ) -> None:
         """Prepare.
 
@@ -132,7 +133,11 @@ class Executor:
                 return event
             except StoreError as error:
                 what = f"{claim.action} of {claim.call_sid}: {found.outcome}"
-                self._trouble(f"{what}, but it is not written down yet: {error.message}")
+                self._trouble(
+                    Trouble(
+                        f"{what}, but it is not written down yet: {error.message}", Cause.STORE, call_sid=claim.call_sid
+                    )
+                )
                 self._sleep(pause)
         self._claims.settle(claim, event)
         return event
@@ -166,7 +171,8 @@ class Executor:
             try:
                 return work()
             except StoreError as error:  # before anything is sent: the look, the claim and its renewal
-                self._trouble(f"rule {action.rule.name} waits, it can't keep what it does: {error.message}")
+                what = f"rule {action.rule.name} waits, it can't keep what it does: {error.message}"
+                self._trouble(Trouble(what, Cause.STORE, call_sid=action.call_sid))
             except CallctlError as error:
                 if (found := _meaning(error, once_only=once_only)) is not None:
                     return found

@@ -1,0 +1,77 @@
+"""What went wrong with a watch: a sentence for people, with the facts that programs read beside it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from callctl.masking import masked
+
+
+class Cause(StrEnum):
+    """What kind of thing went wrong. Words may be added; none changes its meaning."""
+
+    UNREACHABLE = "unreachable"
+    """No self-test comes back through the callback URL."""
+    TUNNEL_ENDED = "tunnel-ended"
+    """The tunnel command has ended."""
+    REFUSED = "refused"
+    """A request was answered with 403: its signature does not fit."""
+    MISDIRECTED = "misdirected"
+    """Signed requests come to another path than the watch's."""
+    STORE = "store"
+    """The event store can't be read or written."""
+    API = "api"
+    """The API can't be asked."""
+    NO_CALLBACK = "no-callback"
+    """A call should have sent status callbacks and did not."""
+    FORWARD = "forward"
+    """The application behind --forward-to failed or is too slow."""
+    TWIML = "twiml"
+    """A request for TwiML could not be answered with any."""
+    RULE = "rule"
+    """A rule could not act."""
+    CLOCK = "clock"
+    """This machine's clock was set."""
+    WATCH_GONE = "watch-gone"
+    """The watch that this one follows is gone."""
+    OUTPUT = "output"
+    """Nobody read what was written, so that lines were left out."""
+    INTERNAL = "internal"
+    """A fault of callctl's own."""
+
+
+class Trouble(str):
+    """A sentence, and what kind of thing it tells of.
+
+    ``url`` is the address that it is about, without a password; ``status`` the HTTP status that was answered, by us or
+    to us; ``call_sid`` the call. Each is None where there is none.
+    """
+
+    __slots__ = ("call_sid", "cause", "status", "url")
+
+    cause: Cause
+    url: str | None
+    status: int | None
+    call_sid: str | None
+
+    def __new__(
+        cls, text: str, cause: Cause, *, url: str | None = None, status: int | None = None, call_sid: str | None = None
+    ) -> Trouble:
+        """Return the sentence without passwords."""
+        made = super().__new__(cls, masked(text))
+        made.cause, made.status, made.call_sid = cause, status, call_sid
+        made.url = None if url is None else masked(url)
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``watch --json`` writes."""
+        return {
+            "v": 1,
+            "type": "trouble",
+            "cause": self.cause.value,
+            "text": str(self),
+            "url": self.url,
+            "status": self.status,
+            "call_sid": self.call_sid,
+        }
