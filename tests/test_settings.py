@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,11 @@ def test_a_named_file_that_can_not_be_read(tmp_path: Path, content: bytes | None
         ("CALLCTL_PORT", "-1"),
         ("CALLCTL_PUBLIC_URL", "example.com"),
         ("CALLCTL_PUBLIC_URL", "ftp://example.com"),
+        ("CALLCTL_PUBLIC_URL", "https://example\udcff.com"),
+        ("CALLCTL_PUBLIC_URL", "https://example.com/\udcff"),
+        ("CALLCTL_PUBLIC_URL", "https://example.com/\x9b"),
+        ("CALLCTL_API_URL", "https://example.com/\udcff"),
+        ("CALLCTL_URL_SURVEY", "https://example.com/\udcff"),
         ("CALLCTL_URL_SURVEY", "example.com/survey"),
         ("CALLCTL_URL_SURVEY", "PUT https://example.com"),
         ("CALLCTL_URL_SURVEY", "GET "),
@@ -289,6 +295,10 @@ def test_malformed_values_are_named_and_never_guessed_at(tmp_path: Path, key: st
         ("http://localhost:9000/", "http://localhost:9000"),
         ("http://[::1]:9000", "http://[::1]:9000"),
         ("https://example.signalwire.com/api/laml/", "https://example.signalwire.com/api/laml"),
+        ("https://example.signalwire.com/api/laml/2010-04-01", "https://example.signalwire.com/api/laml"),
+        ("https://example.signalwire.com/api/laml/2010-04-01/", "https://example.signalwire.com/api/laml"),
+        ("http://127.0.0.1:9000/2010-04-01/Accounts/ACx/Calls.json", "http://127.0.0.1:9000"),
+        ("http://127.0.0.1:9000/2010-04-01-beta", "http://127.0.0.1:9000/2010-04-01-beta"),
     ],
 )
 def test_api_addresses(tmp_path: Path, value: str, url: str) -> None:
@@ -434,6 +444,31 @@ def test_credentials_are_whole_or_say_what_is_missing(
     for name, is_missing in missing.items():
         assert (name in caught.value.message.replace("TWILIO_API_KEY and TWILIO_API_SECRET", "")) is is_missing
     assert "callctl demo" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"account_sid": KEY}, "TWILIO_ACCOUNT_SID .* is the SID of an API key \\(SK…\\), not of an account"),
+        ({"account_sid": "ZZ" + "0" * 32}, "is the SID of something else"),
+        ({"auth_token": KEY}, "TWILIO_AUTH_TOKEN .* is the SID of an API key"),
+        ({"api_key": "PN" + "0" * 32, "api_secret": "fake"}, "TWILIO_API_KEY .* is the SID of a phone number"),
+        ({"api_key": KEY, "api_secret": KEY}, "TWILIO_API_SECRET .* is the SID of an API key"),
+    ],
+)
+def test_the_sid_of_something_else_is_no_credential(changed: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as refused:
+        replace(Settings(account_sid=ACCOUNT, auth_token="fake-token"), **changed).credentials()  # type: ignore[arg-type]
+    assert "TWILIO_API_KEY" in (refused.value.hint or "")
+
+
+def test_what_may_be_a_credential_elsewhere_or_stand_for_one_is_taken() -> None:
+    other = Settings(account_sid="ZZ" + "0" * 32, auth_token="fake", api_url="https://example.com")
+    assert other.credentials().account_sid == "ZZ" + "0" * 32
+    by_token = Settings(account_sid=ACCOUNT, api_key=ACCOUNT, api_secret="fake-token")
+    assert by_token.credentials() == Credentials(ACCOUNT, ACCOUNT, "fake-token")
+    unused = Settings(account_sid=ACCOUNT, auth_token=KEY, api_key=KEY, api_secret="fake-secret")
+    assert unused.credentials().username == KEY
 
 
 def test_secrets_are_in_no_repr(tmp_path: Path) -> None:

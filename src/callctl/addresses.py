@@ -28,8 +28,11 @@ def is_loopback_url(url: str) -> bool:
 
 
 def is_http_url(url: str) -> bool:
-    """Tell whether a text is an absolute http or https URL with a host and without control characters."""
-    if any(char <= " " or char == "\x7f" for char in url):
+    """Tell whether a text is an absolute http or https URL with a host, all of it text that can be seen.
+
+    Python holds a byte that is not UTF-8 as a surrogate, which can't be seen either.
+    """
+    if " " in url or not url.isprintable():
         return False
     try:
         parts = urlsplit(url)

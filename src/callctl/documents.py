@@ -35,7 +35,11 @@ class Documents:
                 raise UsageError(f"--serve is not NAME=FILE: {option}", hint="such as --serve survey=survey.xml")
             if name in files:
                 raise UsageError(f"--serve names {name} twice", hint="give each document a name of its own")
-            files[name] = folder / Path(file).expanduser()
+            try:
+                files[name] = folder / Path(file).expanduser()
+            except RuntimeError:
+                why = "nobody here has that home folder"
+                raise UsageError(f"can't read {file} (--serve {name}): {why}", hint=_FILE) from None
         found = cls(files)
         for name in files:
             fault = event_fault(found.text(name))

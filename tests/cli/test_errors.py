@@ -157,6 +157,34 @@ def test_the_code_its_documentation_and_the_request_are_told(home: Path) -> None
     assert f"  code 21219, HTTP 400, https://www.twilio.com/docs/errors/21219, request RQ{'0' * 32}\n" in outcome.err
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        LIST,
+        PLACE,
+        (*PLACE, "--dry-run"),
+        ("show", SID),
+        ("hangup", SID),
+        ("hangup", "--all", "--yes"),
+        ("redirect", SID, "--say", "Hello"),
+        ("wait", SID, "--for", "ended"),
+        ("watch", "--port", "0"),
+        ("watch", "--port", "0", "--no-poll"),
+        ("doctor",),
+    ],
+    ids=" ".join,
+)
+def test_an_api_key_in_the_place_of_the_account_is_explained_by_each_command(home: Path, args: tuple[str, ...]) -> None:
+    with Server() as server:
+        outcome = run(
+            *args, home=home, env={**ENV, "CALLCTL_API_URL": server.url, "TWILIO_ACCOUNT_SID": "SK" + "0" * 32}
+        )
+        assert server.asked == []
+    assert outcome.code == 2
+    told = "TWILIO_ACCOUNT_SID (from the environment) is the SID of an API key (SK…), not of an account (AC…)"
+    assert told in outcome.err + outcome.out
+
+
 @pytest.mark.parametrize(("region", "edge"), [("ie1", "dublin"), ("au1", "sydney")])
 def test_the_edge_that_is_taken_for_a_region_is_said(home: Path, region: str, edge: str) -> None:
     regional = {**ENV, "TWILIO_REGION": region}

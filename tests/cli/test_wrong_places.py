@@ -170,6 +170,10 @@ def test_ports_and_hosts_that_cannot_be_listened_at(callctl: Callctl) -> None:
             ("simulator", "--port", "0", "--write-env", "no/env"),
             "can't write {home}/no/env: No such file or directory\nhint: --write-env names a file",
         ),
+        (
+            ("watch", "--serve", "x=~nobody-of-that-name/x"),
+            "can't read ~nobody-of-that-name/x (--serve x): nobody here",
+        ),
         (("place", ANSWERS, "--twiml", "@."), "can't read . (--twiml): Is a directory\nhint: @ is followed by"),
     ],
 )

@@ -74,3 +74,12 @@ def test_a_console_paints_and_lets_nobody_else_do_so(text: str) -> None:
     told = behind.getvalue()
     assert told.startswith("\x1b[31m")
     assert not steers(told.replace("\x1b[31m", "").replace("\x1b[0m", ""))
+
+
+@pytest.mark.parametrize("size", ["9" * 30, "9" * 5000, "0", "-3", "٣٣", "10000", "x", ""])
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
+def test_a_size_that_no_terminal_has_counts_as_none(name: str, size: str) -> None:
+    given = {"COLUMNS": "90", "LINES": "30", "TERM": "xterm"}
+    without = {other: text for other, text in given.items() if other != name}
+    console, usual = (plain_console(io.StringIO(), environ=environ) for environ in (given | {name: size}, without))
+    assert console.size == usual.size

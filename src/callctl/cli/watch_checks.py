@@ -9,6 +9,7 @@ from callctl.addresses import is_http_url, is_loopback_host, is_loopback_url, sc
 from callctl.cli.callbacks import with_status_path
 from callctl.cli.checks import signing_trouble
 from callctl.errors import SettingsError, UsageError
+from callctl.masking import masked_whole
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ def check_keys(settings: Settings, *, unverified: bool) -> None:
     """See that there is an account, and a token that verifies its callbacks unless that is not asked for.
 
     Raises:
-        SettingsError: One is missing.
+        SettingsError: One is missing, or the SID of something else.
     """
     if settings.account_sid is None:
         raise SettingsError(
             "missing credentials: TWILIO_ACCOUNT_SID",
             hint="set it in the environment or a .env file, or try `callctl demo`, which needs no account",
         )
+    settings.check_kinds()
     trouble = None if unverified else signing_trouble(settings)
     if trouble is not None:
         raise trouble
@@ -74,7 +76,7 @@ def check_forwarding(plan: Plan) -> None:
         return
     if not is_http_url(plan.forward_to):
         raise UsageError(
-            f"--forward-to is not an http or https address: {plan.forward_to}",
+            f"--forward-to is not an http or https address: {masked_whole(plan.forward_to)}",
             hint=scheme_hint(plan.forward_to, otherwise="such as http://127.0.0.1:5000/status"),
         )
     if is_loopback_url(plan.forward_to) and urlsplit(plan.forward_to).port == plan.port:
@@ -94,7 +96,7 @@ def public_address(settings: Settings, given: str | None) -> str | None:
         return None
     if not is_http_url(url):
         raise UsageError(
-            f"--public-url is not an http or https address: {url}",
+            f"--public-url is not an http or https address: {masked_whole(url)}",
             hint=scheme_hint(url, otherwise="such as https://example.ngrok.app"),
         )
     return with_status_path(url)

@@ -10,23 +10,11 @@ from callctl.calls import is_endpoint
 from callctl.findings import Finding, fine, warning
 from callctl.masking import MASK, masked
 from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name
-from callctl.settings.values import OWN_EDGES
+from callctl.settings.values import OWN_EDGES, SID, kind_of_sid
 
-_SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
-_KINDS = {
-    "AC": "an account",
-    "SK": "an API key",
-    "CA": "a call",
-    "AP": "an application",
-    "PN": "a phone number",
-    "MG": "a messaging service",
-    "VA": "a Verify service",
-    "US": "a user",
-    "OR": "an organization",
-}
 _PLACES = ("TWILIO_REGION", "TWILIO_EDGE")
 _REGIONS = ("us1", *OWN_EDGES)
 # "Edge Locations" in Twilio's documentation; those with -ix are private.
@@ -90,7 +78,7 @@ def trouble_with(settings: Settings, name: str) -> str | None:
     text = _values(settings).get(name)
     if text is None or (name not in SECRETS and name != "TWILIO_ACCOUNT_SID"):
         return None
-    return _stray(text) or _kind_of_sid(name, text) or (_form(name, text) if settings.is_twilio else None)
+    return _stray(text) or kind_of_sid(name, text) or (_form(name, text) if settings.is_twilio else None)
 
 
 def _stray(text: str) -> str | None:
@@ -108,20 +96,10 @@ def _stray(text: str) -> str | None:
     return None
 
 
-def _kind_of_sid(name: str, text: str) -> str | None:
-    wanted = {"TWILIO_ACCOUNT_SID": "AC", "TWILIO_API_KEY": "SK"}.get(name)
-    if not _SID.fullmatch(text) or text[:2] == wanted:
-        return None
-    kind = _KINDS.get(text[:2], "something else")
-    if wanted is None:
-        return f"is the SID of {kind} ({text[:2]}…), no token"
-    return f"is the SID of {kind} ({text[:2]}…), not of {_KINDS[wanted]} ({wanted}…)"
-
-
 def _form(name: str, text: str) -> str | None:
     """Tell what Twilio's own have a fixed form of: SIDs of 34 characters, tokens of 32 (OAS)."""
     if name in ("TWILIO_ACCOUNT_SID", "TWILIO_API_KEY"):
-        if _SID.fullmatch(text):
+        if SID.fullmatch(text):
             return None
         prefix = "AC" if name == "TWILIO_ACCOUNT_SID" else "SK"
         if len(text) != 34:
@@ -137,7 +115,7 @@ def _form(name: str, text: str) -> str | None:
 def _shown(name: str, text: str) -> str:
     """Return a value as it may be shown: what can't be what its name says may be a secret in the wrong place."""
     if name == "TWILIO_ACCOUNT_SID":
-        return text if _SID.fullmatch(text) or _UUID.fullmatch(text) else MASK
+        return text if SID.fullmatch(text) or _UUID.fullmatch(text) else MASK
     if name == "CALLCTL_FROM":
         return text if is_endpoint(text) else MASK
     return masked(text)

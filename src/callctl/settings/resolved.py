@@ -16,10 +16,12 @@ from callctl.nearest import nearest
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
+    KINDS,
     OWN_EDGES,
     TWILIO_API_URL,
     URL_PREFIX,
     NamedUrl,
+    kind_of_sid,
     signing_tokens,
     url_name,
 )
@@ -102,8 +104,9 @@ class Settings:
         """Return what requests are signed in with: an API key if there is one, else the auth token.
 
         Raises:
-            SettingsError: Something is missing; the message names what.
+            SettingsError: Something is missing, or the SID of something else; the message names what.
         """
+        self.check_kinds()
         if self.account_sid and self.api_key and self.api_secret:
             return Credentials(self.account_sid, self.api_key, self.api_secret)
         if self.account_sid and self.auth_token and not self.api_key:
@@ -113,6 +116,28 @@ class Settings:
             hint="set them in the environment or a .env file (see .env.example), "
             "or try `callctl demo`, which needs no account",
         )
+
+    def check_kinds(self) -> None:
+        """See that none of what requests are signed in with is the SID of something else, which would be refused.
+
+        Raises:
+            SettingsError: One is; the message says of what.
+        """
+        used = {"TWILIO_ACCOUNT_SID": self.account_sid}
+        if self.api_key:
+            used |= {"TWILIO_API_KEY": self.api_key, "TWILIO_API_SECRET": self.api_secret}
+        else:
+            used["TWILIO_AUTH_TOKEN"] = self.auth_token
+        for name, text in used.items():
+            trouble = kind_of_sid(name, text or "")
+            # Another service may have SIDs of its own. The account's SID and token may stand for an API key.
+            is_one = text is not None and (self.is_twilio or text[:2] in KINDS)
+            if trouble and is_one and not (name == "TWILIO_API_KEY" and text == self.account_sid):
+                raise SettingsError(
+                    f"{self.named(name)} {trouble}",
+                    hint="account SID and auth token stand on the first page of https://console.twilio.com; an API key "
+                    "is TWILIO_API_KEY, with TWILIO_API_SECRET",
+                )
 
     def _missing(self) -> list[str]:
         missing = [] if self.account_sid else ["TWILIO_ACCOUNT_SID"]

@@ -26,6 +26,20 @@ OWN_EDGES = {"ie1": "dublin", "au1": "sydney"}
 OLD_NAMES = {"br1": "sao-paulo", "de1": "frankfurt", "jp1": "tokyo", "sg1": "singapore", "us2": "umatilla"}
 
 
+SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
+KINDS = {
+    "AC": "an account",
+    "SK": "an API key",
+    "CA": "a call",
+    "AP": "an application",
+    "PN": "a phone number",
+    "MG": "a messaging service",
+    "VA": "a Verify service",
+    "US": "a user",
+    "OR": "an organization",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class NamedUrl:
     """A TwiML URL that a name stands for, with the method Twilio shall use to fetch it."""
@@ -78,6 +92,17 @@ def account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str | 
     raise SettingsError(f"{name} is malformed", hint="it begins with AC and has 34 characters")
 
 
+def kind_of_sid(name: str, text: str) -> str | None:
+    """Say that a setting is the SID of something else than it should be, to end a sentence with; None if it is not."""
+    wanted = {"TWILIO_ACCOUNT_SID": "AC", "TWILIO_API_KEY": "SK"}.get(name)
+    if not SID.fullmatch(text) or text[:2] == wanted:
+        return None
+    kind = KINDS.get(text[:2], "something else")
+    if wanted is None:
+        return f"is the SID of {kind} ({text[:2]}…), no token"
+    return f"is the SID of {kind} ({text[:2]}…), not of {KINDS[wanted]} ({wanted}…)"
+
+
 def signing_tokens(text: str) -> tuple[str, ...]:
     """Return the tokens that stand in a text, each once."""
     return tuple(dict.fromkeys(text.replace(",", " ").split()))
@@ -123,7 +148,7 @@ def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:
             hint="the token would travel unencrypted; use https (http is for loopback only)",
         )
     _check_host(parts.hostname or "")
-    return text.rstrip("/")
+    return re.sub(r"/2010-04-01(/.*)?$", "", text).rstrip("/")  # which the library appends
 
 
 def _check_host(host: str) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _BREAKS = re.compile("([\n\t])")
 _PAINT = re.compile("(\x1b\\[[0-9;]*m)")  # what chooses colours and the like (SGR)
+_SIZES = ("COLUMNS", "LINES")
+_SIZE = re.compile("[1-9][0-9]{0,3}")  # rich would take any number, and fill lines as long
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -109,7 +111,7 @@ def plain_console(stream: TextIO, *, environ: Mapping[str, str], width: int | No
         soft_wrap=False,
         width=width,
         # Rich reads only what it is given: NO_COLOR, TERM, COLUMNS.
-        _environ=environ,
+        _environ={name: value for name, value in environ.items() if name not in _SIZES or _SIZE.fullmatch(value)},
     )
 
 
