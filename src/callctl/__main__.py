@@ -21,15 +21,24 @@ def main() -> None:
     except Exception as error:
         # A fault of callctl's own. Not sys.excepthook: Typer puts one of its own there.
         if "--debug" in sys.argv:
-            traceback.print_exc()
+            sys.stderr.write(_masked(traceback.format_exc()))
         else:
-            kind, words = type(error).__name__, " ".join(str(error).split())
+            kind, words = type(error).__name__, _masked(" ".join(str(error).split()))
             sys.stderr.write("callctl: error: unexpected {}: {}\n".format(kind, words))  # noqa: UP032 - an old Python too
             sys.stderr.write("hint: this is a fault of callctl; run it again with --debug and report what it prints\n")
         code = 1
     if code == _INTERRUPTED:
         _leave_at_once()
     sys.exit(code)
+
+
+def _masked(text: str) -> str:
+    """Return a text without the passwords of URLs; as it is where callctl itself can't be loaded."""
+    try:
+        from callctl.masking import masked
+    except Exception:
+        return text
+    return masked(text)
 
 
 def _leave_at_once() -> None:

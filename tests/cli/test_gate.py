@@ -87,6 +87,15 @@ def test_a_fault_of_callctls_own(home: Path, debug: tuple[str, ...], json: tuple
     assert not set(told) & set(HOSTILE) - set("abct0J;2][")
 
 
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+def test_a_fault_shows_no_password_of_a_url(home: Path, debug: tuple[str, ...]) -> None:
+    fault = FAULT.replace("lambda: fail", "lambda: lambda *_, **__: int('http://ann:fake-word@example.com')")
+    told = on_a_terminal(fault, "list", *debug, home=home)
+    assert "ValueError: invalid literal" in told
+    assert "'http://ann:***@example.com'" in told
+    assert "fake-word" not in told
+
+
 @pytest.mark.parametrize("args", [("--help",), ("place", "--help"), ("help", "hangup")])
 def test_help_is_painted_all_the_same(home: Path, args: tuple[str, ...]) -> None:
     told = on_a_terminal("from callctl.__main__ import main; main()", *args, home=home)

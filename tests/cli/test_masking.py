@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from cli.world import World
-from running import Callctl, Outcome
+from processes import OnTerminal, Piped
+from running import Callctl, Outcome, env_for
 
 URL = "https://ann:fake-word@example.com/survey"
 SHOWN = "https://ann:***@example.com/survey"
@@ -99,3 +100,56 @@ def test_what_place_says_of_callbacks_does_not_show_it(world: World) -> None:
 def test_only_the_password_is_masked(world: World, url: str, told: str) -> None:
     outcome = world.callctl("place", TO, "--url", url, "--dry-run", "--status-callback", "none")
     assert f"\nUrl={told}\n" in outcome.out
+
+
+PUBLIC = f"https://ann:{SECRET}@calls.example.com/status"
+PASTED = [f"  StatusCallback={PUBLIC}", f'  statusCallback="{PUBLIC}"']
+CLEAR = "These lines hold the public URL's password in clear; all else shows ***."
+WATCH = ("watch", "--port", "0", "--no-poll", "--public-url", PUBLIC)
+
+
+def test_a_watch_shows_it_in_the_lines_to_be_pasted_alone_and_says_so(world: World, home: Path) -> None:
+    (home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
+    env = env_for(world.simulator)
+    with Piped(*WATCH, "--json", "--serve", "survey=survey.xml", home=home, env=env) as watch:
+        ready = watch.record()
+        said = watch.until_said("statusCallbackMethod")
+        health = watch.until_health(ready["health_url"], lambda health: health.get("reachable") is False)
+    shown_url = PUBLIC.replace(SECRET, "***")
+    assert (ready["callback_url"], health["callback_url"]) == (shown_url, shown_url)
+    assert ready["documents"] == {"survey": "https://ann:***@calls.example.com/twiml/survey"}
+    pasted = [*PASTED, f"  survey: https://ann:{SECRET}@calls.example.com/twiml/survey"]
+    assert sorted(line for line in said.splitlines() if SECRET in line) == sorted(pasted)
+    assert CLEAR in said
+    assert SECRET not in json.dumps([ready, health])
+    assert SECRET.encode() not in (home / ".local/state/callctl/events.db").read_bytes()
+
+
+def test_nor_does_the_live_table_elsewhere(world: World, home: Path) -> None:
+    with OnTerminal(*WATCH, home=home, env=env_for(world.simulator), columns=120, lines=40) as terminal:
+        rows = terminal.until(
+            lambda rows: "ann:***@calls" in rows[0] and any("statusCallbackMethod" in row for row in rows)
+        )
+        assert [row.strip() for row in rows if SECRET in row] == [line.strip() for line in PASTED]
+        assert f" {CLEAR}" in rows
+
+
+def test_without_a_password_nothing_is_said_of_one(world: World, home: Path) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(world.simulator)) as watch:
+        watch.record()
+        assert "password" not in watch.until_said("statusCallbackMethod")
+
+
+@pytest.mark.parametrize("option", ["--public-url", "--forward-to"])
+@pytest.mark.parametrize("url", ["ann:fake-word@example.com", "ftp://ann:fake/word:fake-word@example.com"])
+def test_what_is_no_address_of_a_watch_does_not_show_it(world: World, option: str, url: str) -> None:
+    outcome = world.callctl("watch", "--no-poll", option, url)
+    assert outcome.code == 2
+    assert "example.com" in shown(outcome)
+
+
+def test_a_tunnels_command_does_not_show_it(world: World) -> None:
+    outcome = world.callctl(
+        "watch", "--port", "0", "--no-poll", "--tunnel", "false http://ann:fake-word@127.0.0.1:{port}"
+    )
+    assert "starting the tunnel: false http://ann:***@127" in shown(outcome)

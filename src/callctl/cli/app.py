@@ -16,6 +16,7 @@ from callctl.cli import exits
 from callctl.cli.lazy import InterruptedByUserError, LazyGroup
 from callctl.cli.runtime import Runtime
 from callctl.cli.streams import OutputError, ReaderGoneError, give_up_on
+from callctl.masking import masked
 
 # The commands are in cli/lazy.py, which loads each when it is called.
 app = typer.Typer(
@@ -69,7 +70,7 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
         if isinstance(error, OutputError):
             give_up_on(runtime.stdout)
         if runtime.debug:
-            runtime.say(traceback.format_exc().rstrip())
+            runtime.say(masked(traceback.format_exc().rstrip()))
         code = exits.code_for(error)
         runtime.complain(error, code=code)
         return code

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from callctl.calls import EVENT_NAMES
 from callctl.cli.runtime import Form, Runtime
+from callctl.masking import masked
 
 if TYPE_CHECKING:
     from callctl.session import Ready, View
@@ -71,11 +72,16 @@ def _reach_guide(ready: Ready) -> list[str]:
 
 
 def paste_guide(ready: Ready) -> list[str]:
-    """Return what to paste elsewhere so that calls report here; each line short enough for 80 columns."""
+    """Return what to paste elsewhere so that calls report here; each line short enough for 80 columns.
+
+    Here alone a password in the URL stands in clear, for Twilio must have it.
+    """
     from callctl.twiml import noun_attributes
 
+    has_password = masked(ready.callback_url) != ready.callback_url
     served = [f"  {name}: {url}" for name, url in ready.documents.items()]
     return [
+        *(["These lines hold the public URL's password in clear; all else shows ***.", ""] if has_password else []),
         *(["Served as TwiML, for `place --url` and a number's voice URL:", *served] if served else []),
         "Calls that `callctl place` places report here by themselves.",
         "For calls placed by your own code, the REST parameters:",

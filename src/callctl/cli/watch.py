@@ -19,6 +19,7 @@ from callctl.cli.times import read_start
 from callctl.cli.watch_checks import check_exposure, check_forwarding, check_keys, public_address
 from callctl.clock import Clock
 from callctl.gateway import CallQuery, Gateway, Notification
+from callctl.masking import masked
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ async def _watch(
     from callctl.session import Follower, PortHeldError, Session
 
     if plan.tunnel is not None:
-        runtime.say(f"callctl: starting the tunnel: {plan.tunnel}")
+        runtime.say(f"callctl: starting the tunnel: {masked(plan.tunnel)}")
     try:
         session = Session(settings, plan, clock=clock, source=source, asked=source, rules=rules)
         return await _show(runtime, session, choice)

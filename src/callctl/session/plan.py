@@ -9,6 +9,7 @@ from typing import Any
 
 from callctl.documents import Documents
 from callctl.errors import PortTakenError
+from callctl.masking import masked
 from callctl.presence import WatchRecord
 from callctl.tunnel import NGROK_AGENT
 
@@ -48,7 +49,7 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """Where a watch listens, as data. ``documents`` are the URLs of what it serves; ``follows`` names the process whose
-    store it reads, where it does not listen itself.
+    store it reads, where it does not listen itself. A password in a URL is there in clear; ``to_json`` masks it.
     """
 
     host: str
@@ -67,11 +68,11 @@ class Ready:
         return {
             "host": self.host,
             "port": self.port,
-            "callback_url": self.callback_url,
+            "callback_url": masked(self.callback_url),
             "health_url": self.health_url,
             "api_url": self.api_url,
             "account_sid": self.account_sid,
-            "documents": dict(self.documents),
+            "documents": {name: masked(url) for name, url in self.documents.items()},
             "follows": self.follows,
         }
 
