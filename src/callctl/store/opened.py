@@ -178,7 +178,8 @@ class Keeper(Opened):
         why = self._what_is_wrong(after_commit=True)
         if why is not None:
             self._mend(why)
-            raise StoreError(f"{_changed(self._path, why)} while it was written to")
+            hint = "let nothing but callctl change the store's files; `callctl doctor` looks at the store"
+            raise StoreError(f"{_changed(self._path, why)} while it was written to", hint=hint)
         self._commits += 1
         if self._commits >= _MOST_COMMITS or self.connection.total_changes - self._changes >= _MOST_CHANGES:
             self._checkpoint()

@@ -65,7 +65,10 @@ def copy_to_new_file(source: sqlite3.Connection, path: Path) -> bool:
             _copy_rows(source, made)
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:
             if not _is_whole(connection):
-                raise StoreError(f"what could be read of the event store {path} does not make a whole database")
+                raise StoreError(
+                    f"what could be read of the event store {path} does not make a whole database",
+                    hint="`callctl doctor` looks at the store",
+                )
             connection.execute("PRAGMA journal_mode = WAL")
         made.chmod(0o600)
         give_name(made, path)
