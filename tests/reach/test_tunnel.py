@@ -270,6 +270,17 @@ async def test_whatever_else_answers_is_no_agent(application: Application, answe
     assert await find_agent(PORT, agent="http://127.0.0.1:9") == []
 
 
+@pytest.mark.parametrize("odd", ["http://[::1", "[", "9" * 5000, "//[::1:80", 10**400, [[]], {}, None, "\ud800", True])
+async def test_an_odd_address_of_an_agent_is_passed_over(application: Application, odd: object) -> None:
+    tunnels = [
+        {"public_url": odd, "config": {"addr": str(PORT)}},
+        {"public_url": "https://odd.example.com", "config": {"addr": odd}},
+        {"public_url": "https://a.example.com", "config": {"addr": PORT}},
+    ]
+    application.text = json.dumps({"tunnels": tunnels})
+    assert await find_agent(PORT, agent=application.url) == ["https://a.example.com"]
+
+
 def agent_of(*urls: str, port: int) -> str:
     tunnels = [{"public_url": url, "config": {"addr": f"localhost:{port}"}} for url in urls]
     return json.dumps({"tunnels": tunnels})

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from gateway.scripted import Server, hang, reply
+from gateway.scripted import Server, hang, reply, trickle
 from running import Callctl, env_for
 from simulator.world import HANGS_UP
 
@@ -55,7 +55,7 @@ def test_what_the_simulator_refuses_ends_with_its_words(callctl: Callctl, simula
 
 
 def test_what_is_no_simulator_is_not_taken_for_one(callctl: Callctl, simulator: Simulator) -> None:
-    for turn, code in ((reply(200, {}), 1), (hang(), 6)):
+    for turn, code in ((reply(200, {}), 1), (reply(200, b"{"), 6), (hang(), 6), (trickle(), 6)):
         with Server(turn) as server:
             env = env_for(simulator) | {"CALLCTL_API_URL": server.url}
             done = callctl(*GIVEN, "--voice-url", URL, "--request-timeout", "300ms", env=env)

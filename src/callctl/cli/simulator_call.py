@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from callctl.background import beside
 from callctl.calls import Call
 from callctl.cli import completing, options
 from callctl.cli.checks import check_endpoint
@@ -15,6 +16,7 @@ from callctl.cli.runtime import Runtime
 from callctl.cli.simulator_settings import DEFAULT_PORT
 from callctl.errors import ApiError, AuthenticationError, NetworkError, NotFoundError, SettingsError, UsageError
 from callctl.masking import masked
+from callctl.notation import read_json
 from callctl.settings import Settings
 from callctl.settings.values import api_url as read_api_url
 
@@ -106,14 +108,18 @@ def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[s
     with requests.Session() as session:
         session.trust_env = False  # a proxy has no business between here and loopback
         try:
-            reply = session.post(
-                f"{settings.api_url.rstrip('/')}/simulator/calls",
-                data=form,
-                auth=(credentials.username, credentials.secret),
-                timeout=timeout,
+            # In a thread, for the limit is on the whole answer, and the library's is on each wait within it.
+            asked = beside(
+                lambda: session.post(
+                    f"{settings.api_url.rstrip('/')}/simulator/calls",
+                    data=form,
+                    auth=(credentials.username, credentials.secret),
+                    timeout=timeout,
+                )
             )
-            body = reply.json()
-        except requests.RequestException as error:
+            reply = asked.result(timeout)
+            body = read_json(reply.content.decode("utf-8", "replace"))
+        except (requests.RequestException, TimeoutError, ValueError) as error:
             raise NetworkError(
                 f"no simulator answers at {settings.api_url}", hint="is `callctl simulator` running?"
             ) from error

@@ -88,7 +88,7 @@ class Gateway:
 
         Args:
             settings: Account, credentials and API address.
-            request_timeout: The time limit for connecting, and for the whole answer, in seconds.
+            request_timeout: The time limit for one exchange, from looking the name up to the last byte, in seconds.
             sleep: Waits for some seconds.
             random: Returns a number from 0 to 1.
             on_wait: Told of each pause before a request is sent again, in the thread that waits.

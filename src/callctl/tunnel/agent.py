@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from callctl.addresses import is_http_url, is_loopback_host
+from callctl.notation import parse_int, parse_text, read_json
 
 NGROK_AGENT: Final = "http://127.0.0.1:4040"
 _LIMIT = 1.0
@@ -24,7 +25,7 @@ async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
             aiohttp.ClientSession(timeout=limit) as http,
             http.get(f"{agent}/api/tunnels", allow_redirects=False) as reply,
         ):
-            listed = await reply.json(content_type=None)
+            listed = read_json(await reply.text(encoding="utf-8", errors="replace"))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return []
     return sorted(_agent_urls(listed, port=port), key=lambda url: not url.startswith("https:"))
@@ -36,8 +37,8 @@ def _agent_urls(listed: Any, *, port: int) -> list[str]:
     for tunnel in tunnels if isinstance(tunnels, list) else []:
         config = tunnel.get("config") if isinstance(tunnel, dict) else None
         address = config.get("addr") if isinstance(config, dict) else None
-        url = str(tunnel.get("public_url", "")) if isinstance(tunnel, dict) else ""
-        if is_http_url(url) and _leads_to(str(address or ""), port):
+        url = parse_text(tunnel.get("public_url")) if isinstance(tunnel, dict) else ""
+        if is_http_url(url) and _leads_to(parse_text(address), port):
             found.append(url.rstrip("/"))
     return found
 
@@ -45,9 +46,9 @@ def _agent_urls(listed: Any, *, port: int) -> list[str]:
 def _leads_to(address: str, port: int) -> bool:
     """Tell whether an agent's ``addr`` (``8765``, ``localhost:8765``, ``http://localhost:8765``) is our port."""
     if address.isdecimal():
-        return int(address) == port
-    parts = urlsplit(address if "//" in address else f"//{address}")
+        return parse_int(address) == port
     try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
         return parts.scheme in ("", "http") and parts.port == port and is_loopback_host(parts.hostname or "")
     except ValueError:
         return False
