@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cli.world import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, World, talk
 from gateway.scripted import Server, call, reply
-from running import Callctl
+from processes import Piped
+from running import Callctl, env_for
 
 from callctl.simulator import Simulator
 
@@ -423,3 +424,66 @@ def test_a_service_with_uuids_and_codes_as_words(callctl: Callctl, world: World)
         assert f"{ringing} can't be redirected: it is ringing" in refused.err
         assert other.callctl("hangup", ringing).out == f"{ringing}\tcanceled\tended\n"
         assert other.callctl("hangup", ringing).out == f"{ringing}\tcanceled\talready-over\n"
+
+
+# Where the call reports from now on
+
+
+def test_a_call_in_progress_can_be_made_to_report(world: World) -> None:
+    """It was placed without callbacks, and from the redirect on its end is told."""
+    sid = world.place(after=4)
+    told_at = f"{world.simulator.url}/simulator/survey"  # whoever answers
+    outcome = world.callctl("redirect", sid, "--url", "survey", "--status-callback", told_at)
+    assert outcome.code == 0
+    assert form(world) == {"Url": world.survey, "StatusCallback": told_at}
+    assert list(world.simulator.callbacks) == []
+    world.callctl("hangup", sid)
+    world.simulator.advance(1)
+    assert [(one.url, one.params["CallStatus"]) for one in world.simulator.callbacks] == [(told_at, "completed")]
+
+
+@pytest.mark.parametrize("given", [(), ("--status-callback", "none")])
+def test_unless_asked_a_redirect_changes_nothing_about_callbacks(world: World, given: tuple[str, ...]) -> None:
+    sid = world.place(after=4)
+    env = {"CALLCTL_PUBLIC_URL": "https://example.com/status"}
+    assert world.callctl("redirect", sid, "--url", "survey", *given, env=env).code == 0
+    assert form(world) == {"Url": world.survey}
+
+
+def test_a_call_in_progress_can_be_made_to_report_to_the_watch(world: World) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=world.home, env=env_for(world.simulator)) as watch:
+        ready = watch.record()
+        sid = world.place(after=4)
+        outcome = world.callctl("redirect", sid, "--url", "survey", "--status-callback", "watch")
+        assert outcome.code == 0
+        assert f"status callbacks go to the running watch, {ready['callback_url']}" in outcome.err
+        assert form(world)["StatusCallback"].partition("#")[0] == ready["callback_url"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message", "hint"),
+    [
+        (("--twiml", "<Response/>", "--status-callback", "https://example.com/s"), "beside TwiML", "watch --serve"),
+        (("--say", "x", "--status-callback", "watch"), "--status-callback goes with --url", "give --url"),
+        (("--url", "survey", "--status-callback", "watch"), "no watch is running", "start `callctl watch` first"),
+        (("--url", "survey", "--status-callback", "example.com"), "neither a URL nor", "https:// is missing"),
+    ],
+)
+def test_a_status_callback_that_would_be_ignored_is_refused(
+    world: World, args: tuple[str, ...], message: str, hint: str
+) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("redirect", sid, *args)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert hint in outcome.err
+    assert len(world.sent()) == 0
+
+
+def test_the_dry_run_shows_it_and_the_command_for_the_other_leg_repeats_it(world: World) -> None:
+    parent, child = world.dialled()
+    told_at = "https://example.com/status"
+    args = ("redirect", parent, "--url", "survey", "--status-callback", told_at)
+    assert f"StatusCallback={told_at}" in world.callctl(*args, "--dry-run").out
+    said = talk(world.callctl("redirect", child, *args[2:], "--dry-run"))
+    assert f"callctl redirect {parent} --url survey --status-callback {told_at}" in said

@@ -36,6 +36,31 @@ def find_callback(runtime: Runtime, settings: Settings, given: str | None) -> st
     return _of_running_watch(runtime, settings) or _of_public_url(runtime, settings)
 
 
+def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | None, *, by_url: bool) -> str | None:
+    """Return where a call in progress shall report from now on, or None to leave that as it is.
+
+    Nothing is changed unless asked for: ``given`` is a URL, ``watch`` for the running watch (else the public URL), or
+    ``none``, as if it were not given: Twilio has no way to take a status callback away.
+
+    Raises:
+        UsageError: The URL can't work, no watch runs, or the redirect is not ``by_url``: then Twilio ignores a new
+            status callback (sheet section 3).
+    """
+    if given is None or given.lower() == "none":
+        return None
+    if not by_url:
+        raise UsageError(
+            "--status-callback goes with --url: beside TwiML, Twilio ignores it",
+            hint="give --url; `callctl watch --serve NAME=FILE` serves a file of TwiML at a URL",
+        )
+    callback = find_callback(runtime, settings, None if given.lower() == "watch" else given)
+    if callback is None:
+        raise UsageError(
+            "--status-callback watch: no watch is running", hint="start `callctl watch` first, or give a URL"
+        )
+    return callback
+
+
 def _as_given(settings: Settings, given: str) -> str | None:
     if given.lower() == "none":
         return None

@@ -10,8 +10,8 @@ import typer
 
 from callctl.calls import CallStatus
 from callctl.cli import completing, instructions, options
-from callctl.cli.callbacks import find_callback
-from callctl.cli.headings import WAITING
+from callctl.cli.callbacks import find_callback, find_callback_of_live
+from callctl.cli.headings import CALLBACKS, WAITING
 from callctl.cli.selecting import calls_to_change
 from callctl.cli.times import read_duration
 from callctl.errors import UsageError
@@ -39,6 +39,17 @@ def redirect(
     dial: instructions.Dial = None,
     method: instructions.Method = None,
     fallback_url: instructions.FallbackUrl = None,
+    status_callback: Annotated[
+        str | None,
+        typer.Option(
+            "--status-callback",
+            metavar="URL|watch",
+            help="With --url: where the call reports from now on.\n\n"
+            "watch is the running watch. Unless given, nothing changes. Which events are told can't be chosen for a "
+            "call in progress: its end is, if it was placed without callbacks.",
+            rich_help_panel=CALLBACKS,
+        ),
+    ] = None,
     add_callbacks: instructions.AddCallbacks = False,
     on: Annotated[
         str | None,
@@ -111,6 +122,7 @@ def redirect(
         add_callbacks=add_callbacks,
     )
     fallback = instructions.read_fallback(settings, fallback_url)
+    report_to = find_callback_of_live(runtime, settings, status_callback, by_url=url is not None)
     gateway = runtime.gateway(settings)
     sids = calls_to_change(runtime, settings, gateway, calls)
     if not sids:
@@ -128,8 +140,9 @@ def redirect(
         twiml=told.twiml,
         fallback_url=fallback.url or None,
         fallback_method=fallback.method,
+        status_callback=report_to,
     )
-    given = {"--url": url, "--twiml": twiml, "--say": say}
+    given = {"--url": url, "--twiml": twiml, "--say": say, "--status-callback": status_callback}
     with Memory(runtime, settings) as memory:
         foresight = Foresight(runtime, gateway, memory, _again(given, dial=dial or (), add_callbacks=add_callbacks))
         chosen = foresight.others(sids, on=on) if on else sids
