@@ -54,6 +54,14 @@ def test_codes_that_tell_by_themselves(code: str, words: str) -> None:
     assert cause.fix
 
 
+def test_a_joined_list_of_events_is_named_first_whatever_else_was_noted() -> None:
+    failed = Noted("11200", "failed", None, SHOWN)
+    cause = cause_in([failed, Noted("21609"), Noted("21626")], callback_url=URL)
+    assert cause is not None
+    assert cause.code == "21626"
+    assert "`initiated ringing answered completed` in one value" in cause.fix
+
+
 @pytest.mark.parametrize("asked", [SHOWN, "https://ann:***@example.com/status#rc=1"])
 def test_a_failure_of_the_very_url_is_a_cause_whatever_its_code(asked: str) -> None:
     cause = cause_in([Noted("99999", "Got HTTP 502", "https://docs", asked)], callback_url=URL)

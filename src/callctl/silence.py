@@ -20,11 +20,12 @@ ON_ITS_WAY = timedelta(seconds=3)
 
 _DOCTOR = "`callctl doctor` tests the way from Twilio to here"
 _TUNNEL = f"see that the tunnel runs and leads to the watch; {_DOCTOR}"
-# By code (sheet section 3, Errors): what it means for callbacks, and what to do.
+# By code (sheet section 3, Errors): what it means for callbacks, and what to do; the likeliest first. A joined list of
+# events has been taken for an effect of inline `Twiml`, which by all that is known does not stop callbacks.
 _CAUSES = {
     "21626": (
         "its StatusCallbackEvent was not understood, so Twilio sends it no callbacks at all",
-        "send StatusCallbackEvent once for each event, not several in one value",
+        "send StatusCallbackEvent once for each event, not `initiated ringing answered completed` in one value",
     ),
     "21609": (
         "its StatusCallback is no URL that Twilio takes, so it sends no callbacks",
@@ -86,9 +87,9 @@ def is_due(events: Collection[str], status: str) -> bool:
 def cause_in(notes: Iterable[Note], *, callback_url: str) -> Cause | None:
     """Return the likeliest reason among a call's notifications; None if none of them is about its callbacks."""
     found = list(notes)
-    for note in found:
-        if note.code in _CAUSES:
-            return Cause(*_CAUSES[note.code], note.code, note.more_info)
+    for code, (text, fix) in _CAUSES.items():
+        if note := next((one for one in found if one.code == code), None):
+            return Cause(text, fix, code, note.more_info)
     ours = place_of(callback_url)
     failed = next((note for note in found if note.request_url and place_of(note.request_url) == ours), None)
     if failed is None:
