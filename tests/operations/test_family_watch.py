@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+import pytest
+
 from callctl.actions import ActionEvent
 from callctl.board import Change, Snapshot
 from callctl.calls import Call
@@ -92,10 +94,16 @@ def test_it_ends_only_when_the_last_leg_has_ended() -> None:
     assert stage.drawn[-1].ended == 2
 
 
-def test_trouble_with_the_api_is_told_once_and_outlived() -> None:
-    trouble = NetworkError("nothing answers")
+@pytest.mark.parametrize(
+    ("trouble", "why"),
+    [
+        (NetworkError("nothing answers"), "nothing answers"),
+        (OverflowError("date value out of range"), "OverflowError: date value out of range"),
+    ],
+)
+def test_trouble_with_the_api_is_told_once_and_outlived(trouble: Exception, why: str) -> None:
     stage, last = watched([trouble, trouble, [parent("busy")]])
-    assert stage.notes == ["can't ask REST: nothing answers"]
+    assert stage.notes == [f"can't ask REST: {why}"]
     assert last.ended == 1
 
 

@@ -168,3 +168,28 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
     assert asked[:5] == [moment(3600) - timedelta(days=30) + timedelta(minutes=minutes) for minutes in range(5)]
     assert len(told) == 2
     assert [family.sid for family in board.snapshot().families] == [sid(2)]
+
+
+async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.session.retention.INTERVAL", 0.01)
+    tries: list[datetime] = []
+    said: list[str] = []
+
+    class Odd:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:  # noqa: ARG002 - the store's own
+            tries.append(moment)
+            raise OverflowError("date value out of range")
+
+    retention = Retention(
+        Odd(),
+        Board(),
+        days=30,
+        since=timedelta(hours=1),
+        trouble=said.append,
+        clock=Clock(wall=lambda: datetime.now(UTC)),
+    )
+    running = asyncio.create_task(retention.run())
+    await until(lambda: len(tries) > 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert said == ["can't delete what is older than 30 days: OverflowError: date value out of range"]

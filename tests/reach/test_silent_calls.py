@@ -157,6 +157,20 @@ async def test_an_api_that_fails_once_is_asked_again(scene: Scene) -> None:
         assert calls.failed == {"fetch", "notifications"}
 
 
+async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_about(scene: Scene) -> None:
+    class Odd(Failing):
+        def _fail_once(self, what: str) -> None:
+            if what == "notifications" and what not in self.failed:
+                self.failed.add(what)
+                raise OverflowError("date value out of range")
+
+    async with watching(scene.settings, PLAN, asked=Odd(scene.calls)) as running:
+        first = await scene.place(running.ready.callback_url)
+        told = await running.view.until_noted(f"{first}: can't find out")
+        assert told.endswith("why no status callback comes: OverflowError: date value out of range")
+        await noted(running, await scene.place(running.ready.callback_url))
+
+
 async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:
     scene = Scene(simulator, tmp_path)
     gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
