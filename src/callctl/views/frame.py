@@ -72,13 +72,13 @@ def draw(frame: Frame, *, width: int, height: int) -> list[Text]:
 
 
 def _tail(frame: Frame, *, width: int, height: int, above: int) -> list[Text]:
-    """Return the latest events and the foot: all of them if every leg still fits, else as few as say something.
+    """Return the latest events and the foot: as many as leave room for every leg, and so few at least as say something.
 
     ``above`` is how many lines the header takes.
     """
     legs = frame.snapshot.live + frame.snapshot.ended
     wanted = 1 + above + legs * (1 if width >= WIDE else 2) + len(frame.foot)
-    shown = EVENT_LINES if wanted + EVENT_LINES + 2 <= height else FEWEST_EVENT_LINES
+    shown = min(EVENT_LINES, max(FEWEST_EVENT_LINES, height - wanted - 2))
     tail = _block(_latest(frame.recent, room=shown)) + _block(_plain(frame.foot))
     return tail if len(tail) <= height // 3 else []
 

@@ -74,9 +74,7 @@ class LiveView:
 
     def _say(self, text: str, *, look: str) -> None:
         moment = self._now()
-        head = f"{time_of_day(moment)}  "
-        first, *rest = textwrap.wrap(text, width=max(20, self._console.width - len(head) - 2)) or [""]
-        told = Line(head + first, look, tuple(" " * len(head) + line for line in rest))
+        told = _wrapped(f"{time_of_day(moment)}  ", text, look, width=self._console.width)
         self._recent.append(told)
         if look == TROUBLE:
             self._trouble = told, moment + TROUBLE_STAYS
@@ -88,7 +86,8 @@ class LiveView:
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
         # Of a storm of events only those that are drawn are put into words.
-        recent = [*self._pushed_out(), *(_line(one) for one in self._recent)]
+        width = self._console.width
+        recent = [*self._pushed_out(), *(_line(one, width=width) for one in self._recent)]
         self._last = Frame(header, snapshot, recent, self._idle, self._foot, self._now())
         self._drawn_at = self._console.size
         self._live.update(self._picture(self._last, height=self._console.height), refresh=True)
@@ -135,10 +134,17 @@ class _Lines:
             yield Segment.line()
 
 
-def _line(told: tuple[CallEvent, bool] | ActionEvent | Line) -> Line:
+def _wrapped(head: str, text: str, look: str, *, width: int) -> Line:
+    """Return a sentence on as many lines as it needs, all of them after its time."""
+    first, *rest = textwrap.wrap(text, width=max(20, width - len(head) - 2)) or [""]
+    return Line(head + first, look, tuple(" " * len(head) + line for line in rest))
+
+
+def _line(told: tuple[CallEvent, bool] | ActionEvent | Line, *, width: int) -> Line:
     if isinstance(told, Line):
         return told
     if isinstance(told, tuple):
         event, is_late = told
         return Line(short_line(event, is_late=is_late), PLAIN)
-    return Line(action_line(told), PLAIN)
+    time, _, words = action_line(told).partition("  ")
+    return _wrapped(f"{time}  ", words, PLAIN, width=width)
