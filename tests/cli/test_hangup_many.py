@@ -261,7 +261,7 @@ def test_where_no_callback_told_the_latest_of_rests_dates_counts_and_that_is_sai
         for span, count in (("2m", 1), ("4m", 0)):
             outcome = server.run(world.run, "--dry-run", "--for-longer-than", span)
             assert outcome.out.count("dry-run") == count
-            assert ("no callback told of 1 call since when" in outcome.err) == bool(count)
+            assert ("of 1 call no callback told since when" in outcome.err) == bool(count)
 
 
 def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its_step(world: World) -> None:

@@ -42,6 +42,4 @@ class StatusSince:
         if not count:
             return None
         which = "1 call" if count == 1 else f"{count} calls"
-        return (
-            f"no callback told of {which} since when: counted from the latest of REST's dates, it is so long at least"
-        )
+        return f"of {which} no callback told since when: the latest of REST's dates counts, so it is so long at least"
