@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from damaging import DAMAGES, copy_store_over, cut_log, empty_log, remove_database, remove_log, zero_log
+from damaging import DAMAGES, copy_store_over, cut_log, empty_database, empty_log, remove_database, remove_log, zero_log
 from telling import START, WORLD, event, sid
 
 from callctl.actions import ActionEvent
@@ -121,6 +121,21 @@ def test_a_store_larger_than_the_memory_of_its_connection_loses_nothing_that_lie
     with suppress(StoreError):
         store.append(event(99, "ringing"))
     assert acknowledged <= kept(copy_of(path))
+
+
+def test_megabytes_of_a_database_that_is_overwritten_can_still_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.store.writer._HELD", 10)
+    with closing(SqliteStore(path, world=WORLD)) as store:
+        for number in range(300):
+            store.append(event(number, "ringing", Filling="x" * 20_000))
+        store._opened.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        store.append(event(300, "ringing"))
+        empty_database(path)
+        with suppress(StoreError):
+            store.append(event(301, "ringing"))
+        assert {sid(number) for number in range(301)} <= kept(copy_of(path))
 
 
 def test_what_could_not_be_read_is_said(path: Path, store: SqliteStore, troubles: list[str]) -> None:

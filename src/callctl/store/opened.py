@@ -21,6 +21,8 @@ from callctl.store.files import Files, Log, alone_in, is_sound
 from callctl.store.identity import check_identity
 from callctl.store.rescue import Held, carry_over, copy_to_new_file, is_set_aside, set_aside
 
+# So many KiB of what was read or written are kept in memory: what can be read of a database that is overwritten.
+_CACHE = 16 * 1024
 _LOOK_EVERY = 1.0  # seconds, where nothing is written
 # After so many commits or changed rows the log is brought to the database: some MB, as SQLite would do by itself.
 _MOST_COMMITS, _MOST_CHANGES = 200, 4000
@@ -147,6 +149,7 @@ class Keeper(Opened):
     def _take(self, connection: sqlite3.Connection) -> None:
         # Checkpoints are made where they can be told from what others write.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA cache_size = {-_CACHE}")
         self._commits, self._changes = 0, connection.total_changes
         self._held.of_another_connection()
         super()._take(connection)
