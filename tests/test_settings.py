@@ -173,7 +173,6 @@ def test_a_file_that_was_found_keeps_events_below_the_working_and_the_state_fold
     here, state = tmp_path / "repository" / "part", tmp_path / ".state" / "callctl"
     here.mkdir(parents=True)
     (here / "link").symlink_to(tmp_path)
-    (here / "circle").symlink_to(here / "circle")
     env = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(state.parent)}
     for inside in (
         "events.db",
@@ -184,10 +183,10 @@ def test_a_file_that_was_found_keeps_events_below_the_working_and_the_state_fold
     ):
         write(here.parent / ".env", {"CALLCTL_STORE": inside})
         assert load(env, cwd=here).store == Path(inside).expanduser()
-    outside = ["../events.db", "~/events.db", "/etc/passwd", "link/events.db", f"{state}/../x.db", "circle/x.db", "~"]
+    outside = ["../events.db", "~/events.db", "/etc/passwd", "link/events.db", f"{state}/../x.db", "~"]
     for text in outside:
         file = write(here.parent / ".env", {"CALLCTL_STORE": text})
-        with pytest.raises(SettingsError, match=r"neither below the working folder|leads nowhere") as refused:
+        with pytest.raises(SettingsError, match="neither below the working folder") as refused:
             load(env, cwd=here)
         assert "CALLCTL_STORE" in refused.value.message
         named = load(env, cwd=here, env_file=file)

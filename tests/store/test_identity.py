@@ -195,7 +195,7 @@ def test_links_lead_to_a_store_or_are_refused(path: Path, tmp_path: Path) -> Non
     store = SqliteStore(good, world=WORLD)
     assert store.append(event(1, "ringing"))
     store.close()
-    for link in (dangling, circle):
+    for link in (dangling, circle, dangling / "events.db", circle / "deep" / "events.db"):
         with pytest.raises(StoreError, match="a symbolic link that leads nowhere"):
             SqliteStore(link, world=WORLD)
     assert not (tmp_path / "nothing").exists()

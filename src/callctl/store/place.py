@@ -23,8 +23,11 @@ def check_place(path: Path) -> None:
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no regular file"
         raise StoreError(f"there can be no event store {path}: it is {what}", hint=HINT)
-    if path.is_symlink() and not path.exists():
-        raise StoreError(f"there can be no event store {path}: it is a symbolic link that leads nowhere", hint=HINT)
+    nowhere = next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
+    if nowhere is not None:
+        raise StoreError(
+            f"there can be no event store {path}: {nowhere} is a symbolic link that leads nowhere", hint=HINT
+        )
     real = path.resolve()
     for end in ("-wal", "-shm", "-journal"):
         beside = real.with_name(real.name + end)
