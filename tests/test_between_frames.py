@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from legs import callback
-from reaching import LIMIT, Notes
+from reaching import LIMIT, Notes, until
 from telling import START
 
 from callctl.actions import ActionEvent
@@ -87,10 +87,12 @@ class Rules:
 
     def begin(self, _snapshot: Snapshot, /) -> None:
         self.looks = 0
+        self.fails = True
 
     def look(self, _changes: Sequence[Change], _snapshot: Snapshot, /) -> None:
         self.looks += 1
-        raise ZeroDivisionError("1/0")
+        if self.fails:
+            raise ZeroDivisionError("1/0")
 
     def news(self) -> list[ActionEvent | Trouble]:
         return []
@@ -109,6 +111,21 @@ async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> No
         await running
     assert rules.looks >= 3
     assert view.troubles == ["the rules could not look at what came: ZeroDivisionError: 1/0"]
+
+
+async def test_rules_that_fail_again_after_they_worked_are_told_of_again() -> None:
+    rules: Any = Rules()
+    picture, view = Picture(header=lambda: HEADER, rules=rules), Notes()
+    running = asyncio.create_task(picture.run(view))
+    async with asyncio.timeout(LIMIT):
+        await view.until(lambda seen: seen.snapshot is not None)
+        for number, fails in enumerate((True, False, True)):
+            rules.fails, before = fails, rules.looks
+            picture.event(callback(f"CA{number:032}", "ringing", second=1, sequence=0))
+            await until(lambda: rules.looks > before)  # noqa: B023
+        await view.until(lambda seen: len(seen.troubles) == 2)
+        picture.stop()
+        await running
 
 
 class Drawn(Notes):

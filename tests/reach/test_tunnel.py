@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,6 +240,25 @@ async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
         assert "code 7: giving up" in note
         assert watch.view.header is not None
         assert watch.view.header.deaf == "the tunnel has ended (code 7)"
+
+
+async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_that_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.session.reach.PROBE_AGAIN", 0.01)
+    command = script(
+        tmp_path,
+        "import subprocess, os; started = subprocess.Popen("
+        f"[sys.executable, {str(RELAY)!r}, sys.argv[1]], start_new_session=True, stdout=subprocess.PIPE, text=True)\n"
+        f"print(started.stdout.readline()); open({str(tmp_path / 'pid')!r}, 'w').write(str(started.pid)); os._exit(0)",
+    )
+    try:
+        async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, tunnel=command)) as watch:
+            await watch.view.until_noted("has ended with code 0")
+            await watch.view.until_noted("arrives all the same")
+            assert watch.session.header().deaf is None
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 async def test_with_a_public_url_the_tunnels_output_is_not_read(tmp_path: Path) -> None:

@@ -229,6 +229,7 @@ class Picture:
             return
         try:
             self._rules.look(changes, self.board.snapshot())
+            self._rules_failed = False
         except Exception as error:
             if not self._rules_failed:  # else it would be said with each frame
                 self.trouble(Trouble(f"the rules could not look at what came: {unforeseen(error)}", Cause.RULE))
@@ -251,6 +252,7 @@ class Picture:
                 self.trouble(Trouble(f"can't read what was asked of calls: {unforeseen(error)}", Cause.STORE))
             self._actions_failed = True
             return []
+        self._actions_failed = False
         self._last_action = found[-1][0] if found else self._last_action
         return [action for _, action in found]
 

@@ -139,6 +139,9 @@ class Reach:
         self._tunnel_ended = f"the tunnel has ended (code {code})"
         what = f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}"
         self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=self._listener.callback_url))
+        if self.is_reachable:
+            await pause(PROBE_AGAIN)
+            await self._probe_once()  # some commands only start a tunnel, and end
 
     async def _keep_probing(self) -> None:
         while self.is_reachable:
@@ -146,14 +149,18 @@ class Reach:
             await pause(PROBE_AGAIN if self._failures else PROBE_INTERVAL)
 
     async def _probe_once(self) -> None:
-        url = self._listener.callback_url
+        url, ended_before = self._listener.callback_url, self._tunnel_ended
         outcome = await probe(url, keys=self._keys, nonce=self._nonce, clock=time.perf_counter)
         self._last = outcome
         self._listener.health["reachable"] = outcome.failure is None
         if outcome.failure is None:
             if self._failures >= FAILURES_TOLD:
                 self._note(f"the self-test through {url} arrives again")
+            elif ended_before:
+                self._note(f"the self-test through {url} arrives all the same")
             self._failures = 0
+            if ended_before:
+                self._tunnel_ended = None
             return
         self._failures += 1
         if self._failures == FAILURES_TOLD:
