@@ -141,7 +141,7 @@ def parse_price(value: object) -> Decimal | None:
     except (InvalidOperation, ValueError):
         return None
     # What a float holds: prices are written as JSON numbers.
-    return price if price.is_finite() and abs(price) < _LARGEST else None
+    return price if price.is_finite() and -_LARGEST < price < _LARGEST else None
 
 
 _DEEPEST = 50  # arrays and objects within one another

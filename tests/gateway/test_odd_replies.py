@@ -37,7 +37,22 @@ odd_json: st.SearchStrategy[Any] = st.recursive(
     | st.sampled_from([10**30, -(10**300), 1e300, float("nan"), float("inf"), -float("inf")])
     | st.floats()
     | st.text(st.characters(codec=None), max_size=20)
-    | st.sampled_from(["\ud800", "http://[::1", "//[", FAR.decode(), "9" * 5000, "1e999999999", "\x1b[2J", "-0000"]),
+    | st.sampled_from(
+        [
+            "\ud800",
+            "http://[::1",
+            "//[",
+            FAR.decode(),
+            "9" * 5000,
+            "1e999999999",
+            "10E999999",
+            "1E-999999",
+            "0E999999",
+            "sNaN",
+            "\x1b[2J",
+            "-0000",
+        ]
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -75,6 +90,8 @@ def as_json(value: Any) -> bytes:
 @given(headers=odd_headers, fields=odd_fields)
 @example(headers={"Date": FAR}, fields={})
 @example(headers={"Content-Type": b"application/json; charset"}, fields={})
+@example(headers={}, fields={"price": "10E999999"})
+@example(headers={}, fields={"price": "-1E-999999"})
 @example(headers={}, fields={"price": "1e999", "x": float("nan"), "to": "\ud800"})
 def test_a_placed_call_has_its_sid_whatever_else_is_told(
     server: RawServer, headers: dict[str, bytes], fields: dict[str, Any]
