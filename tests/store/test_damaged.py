@@ -12,7 +12,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from damaging import DAMAGES, copy_store_over, cut_log, empty_database, empty_log, remove_database, remove_log, zero_log
+from damaging import (
+    DAMAGES,
+    copy_store_over,
+    cut_log,
+    empty_database,
+    empty_log,
+    remove_database,
+    remove_index,
+    remove_log,
+    zero_log,
+)
 from telling import START, WORLD, event, sid
 
 from callctl.actions import ActionEvent
@@ -20,6 +30,7 @@ from callctl.errors import StoreError
 from callctl.store import OpenClaim
 from callctl.store.claims import SqliteClaims
 from callctl.store.reader import Reader
+from callctl.store.rescue import set_aside
 from callctl.store.sqlite import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
@@ -331,7 +342,7 @@ def test_a_copy_that_could_not_be_made_is_made_with_the_next_event(
     acknowledged = fill(store)
     remove_log(path)
 
-    def fail(*_: object) -> bool:
+    def fail(*_: object, **__: object) -> bool:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as full:
@@ -341,6 +352,30 @@ def test_a_copy_that_could_not_be_made_is_made_with_the_next_event(
                 store.append(event(98, "ringing"))
     assert store.append(event(99, "ringing"))
     assert acknowledged <= kept(copy_of(path))
+
+
+def test_there_is_always_a_store_while_it_is_copied_and_what_others_write_then_is_copied_too(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledged, claims = fill(store), SqliteClaims(path, world=WORLD)
+    there: list[set[str]] = []
+
+    def take_away(folder: Path) -> Path | None:
+        there.append({file.name for file in folder.parent.iterdir() if file.name.startswith(path.name)})
+        connection = claims._opened.connection
+        connection.execute(
+            "INSERT INTO claims (world, rule, sid, about, action, at, lease) VALUES (?, ?, ?, ?, 'hangup', 0, 0)",
+            (WORLD, CLAIM.rule, CLAIM.call_sid, CLAIM.about),
+        )
+        return set_aside(folder)
+
+    monkeypatch.setattr("callctl.store.opened.set_aside", take_away)
+    remove_index(path)
+    store.append(event(99, "ringing"))
+    assert there == [{"events.db", "events.db-wal"}]
+    assert acknowledged <= kept(copy_of(path))
+    assert not claims.claim(CLAIM, now=START, until=UNTIL)
+    claims.close()
 
 
 def test_a_store_that_is_closed_is_mended_before(path: Path, store: SqliteStore) -> None:

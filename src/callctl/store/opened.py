@@ -279,9 +279,10 @@ class Keeper(Opened):
         return False
 
     def _rescue(self, path: Path, why: str) -> str:
-        aside = set_aside(path)
-        self._aside = aside or self._aside
-        whole = copy_to_new_file(self.connection, path)
+        def aside() -> None:
+            self._aside = set_aside(path) or self._aside
+
+        whole = copy_to_new_file(self.connection, path, aside=aside)
         kept, self._aside = self._aside, None
         read = (
             "all that was in it was"

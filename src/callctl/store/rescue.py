@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,11 @@ def is_set_aside(path: Path, files: Files) -> bool:
     return any(file is not None and any(file.is_same(one) for one in old) for file in there)
 
 
-def copy_to_new_file(source: sqlite3.Connection, path: Path) -> bool:
-    """Make a new store at a path, where none is, of what a connection still reads; tell whether that is all of it.
+def copy_to_new_file(source: sqlite3.Connection, path: Path, *, aside: Callable[[], None]) -> bool:
+    """Make a new store at a path of what a connection still reads; tell whether that is all of it.
+
+    ``aside`` takes away what lies at the path. It is called once the copy is made and checked, so that a crash does not
+    leave nothing there for as long as copying takes.
 
     Raises:
         StoreError: The copy is damaged too.
@@ -59,20 +62,35 @@ def copy_to_new_file(source: sqlite3.Connection, path: Path) -> bool:
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         made = Path(folder) / path.name
-        whole = _copy_whole(source, made)
-        if not whole:
-            made.unlink(missing_ok=True)
-            _copy_rows(source, made)
-        with closing(sqlite3.connect(made, isolation_level=None)) as connection:
-            if not _is_whole(connection):
-                raise StoreError(
-                    f"what could be read of the event store {path} does not make a whole database",
-                    hint="`callctl doctor` looks at the store",
-                )
-            connection.execute("PRAGMA journal_mode = WAL")
-        made.chmod(0o600)
+        version = _data_version(source)
+        whole = _copy(source, made, path)
+        aside()
+        if _data_version(source) != version:  # others wrote meanwhile; from now on they see that the files are gone
+            made.unlink()
+            whole = _copy(source, made, path)
         give_name(made, path)
     return whole
+
+
+def _copy(source: sqlite3.Connection, made: Path, path: Path) -> bool:
+    whole = _copy_whole(source, made)
+    if not whole:
+        made.unlink(missing_ok=True)
+        _copy_rows(source, made)
+    with closing(sqlite3.connect(made, isolation_level=None)) as connection:
+        if not _is_whole(connection):
+            raise StoreError(f"what could be read of the event store {path} does not make a whole database")
+        connection.execute("PRAGMA journal_mode = WAL")
+    made.chmod(0o600)
+    return whole
+
+
+def _data_version(connection: sqlite3.Connection) -> int | None:
+    """Return what changes when another connection writes; None where that can't be read."""
+    try:
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+    except sqlite3.DatabaseError:
+        return None
 
 
 def carry_over(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
