@@ -157,6 +157,7 @@ def test_who_can_be_at_one_end_of_a_call(text: str, possible: bool, meant: str |
         ("*", True),
         ("+1900*", True),
         ("+*", True),
+        ("+1*0142", True),
         ("*0103", True),
         ("sip:*@example.com", True),
         ("1900*", True),  # a short code, an extension

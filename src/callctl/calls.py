@@ -65,6 +65,7 @@ def is_final(status: str) -> bool:
 # Twilio's are CA + 32 hex; compatible services use UUIDs and longer forms (sheet section 11).
 _CALL_SID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{15,95}")
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+_E164_START = re.compile(r"\+([1-9][0-9]{0,14})?")
 _SIP = re.compile(r"sips?:[^\s<>\"@]+(@[^\s<>\"@]+)?", re.IGNORECASE)
 _CLIENT = re.compile(r"client:[^\s<>\"]{1,256}", re.IGNORECASE)
 
@@ -110,7 +111,9 @@ def is_party_pattern(text: str) -> bool:
     """Tell whether one end of a call may match a text in which ``*`` stands for any other."""
     if "*" not in text:
         return is_party(text)
-    return not any(char.isspace() for char in text) and not _is_number_misspelled(text.partition("*")[0])
+    start = text.partition("*")[0]
+    is_start = _E164_START.fullmatch(start) is not None or not _is_number_misspelled(start)
+    return is_start and not any(char.isspace() for char in text)
 
 
 def number_meant(text: str) -> str | None:

@@ -221,7 +221,7 @@ def plain(text: str) -> str:
 
 
 def test_golden_tree_with_room_for_everything(still: Still, calls: dict[str, str]) -> None:
-    assert plain(still("list", "--tree", terminal=True, columns=170).out) == WIDE.format(**calls)
+    assert plain(still("list", "--tree", terminal=True, columns=180).out) == WIDE.format(**calls)
 
 
 def test_an_empty_list_in_every_form(still: Still) -> None:

@@ -285,5 +285,5 @@ class TestSimulatorCall:
             run(simulator_call, *self.GIVEN, cwd=tmp_path, environ=environ)
 
     def test_a_number_that_is_none(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="--to is no number"):
+        with pytest.raises(UsageError, match="--to: not a number, SIP address or client: x"):
             run(simulator_call, "--to", "x", *self.GIVEN[2:], cwd=tmp_path)
