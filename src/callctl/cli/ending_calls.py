@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from callctl.calls import CallStatus
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import Outcome
+from callctl.clock import elapsed
 
 if TYPE_CHECKING:
     from callctl.gateway import Gateway
@@ -62,7 +63,7 @@ def ender(
             told=memory.leg,
             limit=manner.wait,
             sleep=time.sleep,
-            monotonic=time.monotonic,
+            monotonic=elapsed,
             spare_answered=manner.only_ringing,
         )
 

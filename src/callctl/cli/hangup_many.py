@@ -18,6 +18,7 @@ from callctl.cli.memory import Memory
 from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, Teller, calls, failure, show_among_others, some
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
+from callctl.clock import elapsed
 from callctl.errors import PartlyFailedError, WaitTimeoutError
 from callctl.operations.many import Done, Failed, for_each
 from callctl.operations.relatives import family_of
@@ -107,7 +108,7 @@ class Many:
             self._show_dry([(call.sid, call) for call in matching])
             return
         self._consent.ask(self._runtime, matching)
-        deadline = None if repeat is None else time.monotonic() + repeat
+        deadline = None if repeat is None else elapsed() + repeat
         if deadline is not None:
             self._runtime.say(
                 "callctl: repeating until no call matches; this does not stop the application that places them"
@@ -192,7 +193,7 @@ class Many:
             if not found:
                 self._runtime.say("callctl: no call matches any more")
                 return []
-            if time.monotonic() >= deadline:
+            if elapsed() >= deadline:
                 return [call.sid for call in found]
             fresh = {call.sid for call in found} - self._outcomes.keys()
             total = len(self._outcomes) + len(fresh)

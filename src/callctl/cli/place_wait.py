@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from callctl.background import reason
 from callctl.cli.placed import naming, show_placed
 from callctl.cli.runtime import Form, Runtime
+from callctl.clock import elapsed
 from callctl.errors import CallctlError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _looker_for(
         deaf=lambda: _deaf(_watch(settings, url)),
         is_ours=lambda: _watch(settings, url) is not None,
         tell=tell,
-        now=time.monotonic,
+        now=elapsed,
     ).look
 
 

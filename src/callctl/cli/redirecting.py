@@ -10,6 +10,7 @@ from callctl.cli.foresight import PARALLEL, Foresight
 from callctl.cli.memory import Memory
 from callctl.cli.outcomes import Outcome, Teller, calls, failure, show_alone, some
 from callctl.cli.runtime import Runtime
+from callctl.clock import elapsed
 from callctl.errors import PartlyFailedError
 from callctl.operations import redirecting
 from callctl.operations.many import Done, Failed, for_each
@@ -105,7 +106,7 @@ class Redirecting:
             command=self._foresight.command(sid),
             told=lambda: self._memory.leg(sid),
             sleep=time.sleep,
-            monotonic=time.monotonic,
+            monotonic=elapsed,
             now=self._runtime.now,
         )
         return Outcome(

@@ -13,6 +13,7 @@ from callctl.cli.headings import WAITING
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.selecting import one_call, open_store
 from callctl.cli.times import read_duration
+from callctl.clock import elapsed
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
 
@@ -64,15 +65,15 @@ def wait(
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     gateway = runtime.gateway(settings)
     sid = one_call(runtime, settings, gateway, call)
-    started = time.monotonic()
+    started = elapsed()
     with WatchedStore(runtime, settings) as told:
         waiter = waiter_for(runtime, gateway, sid, told=told, placed=False)
         try:
             waiter.until(wanted, limit=limit)
         except CallctlError:
-            _show(runtime, waiter.last, wanted, reached=False, seconds=time.monotonic() - started)
+            _show(runtime, waiter.last, wanted, reached=False, seconds=elapsed() - started)
             raise
-    _show(runtime, waiter.last, wanted, reached=True, seconds=time.monotonic() - started)
+    _show(runtime, waiter.last, wanted, reached=True, seconds=elapsed() - started)
 
 
 def waiter_for(
@@ -92,7 +93,7 @@ def waiter_for(
         asked=gateway,
         told=told,
         sleep=time.sleep,
-        now=time.monotonic,
+        now=elapsed,
         on_status=lambda status: runtime.say(f"callctl: {sid} is {status}"),
         missing_for=_BELIEVED if placed else 0.0,
         on_look=on_look,
@@ -146,9 +147,9 @@ class WatchedStore:
     def _has_watch(self) -> bool:
         from callctl.cli.callbacks import find_watch
 
-        if time.monotonic() >= self._ask_again:
+        if elapsed() >= self._ask_again:
             self._is_running = find_watch(self._runtime, self._settings) is not None
-            self._ask_again = time.monotonic() + _BELIEVED
+            self._ask_again = elapsed() + _BELIEVED
         return self._is_running
 
 
