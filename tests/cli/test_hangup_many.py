@@ -454,7 +454,7 @@ def rings(number: int) -> dict[str, object]:
 def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:
     # In the second round REST still shows the first call, since it lags behind.
     with Rounds([rings(1)], [rings(1), rings(2)], [], answer="canceled") as server:
-        outcome = server.run(callctl, *AGREED, "--until-none", "60s")
+        outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "60s")
         assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
     assert outcome.code == 0
     assert outcome.out == f"CA{1:032d}\tcanceled\tended\nCA{2:032d}\tcanceled\tended\n"
@@ -468,15 +468,16 @@ def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:
 def test_until_none_takes_an_answered_call_for_dealt_with(callctl: Callctl) -> None:
     # REST still lists it as ringing, since it lags behind.
     with Rounds([rings(1)], [rings(1), rings(2)], [rings(2)], [rings(2)], [], answer="in-progress") as server:
-        outcome = server.run(callctl, *AGREED, "--status", "ringing", "--until-none", "60s")
+        outcome = server.run(callctl, *AGREED, "--status", "ringing", "--until-none", "--wait-timeout", "60s")
         assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
     assert outcome.code == 0
     assert outcome.out == f"CA{1:032d}\tin-progress\tleft-alone\nCA{2:032d}\tin-progress\tleft-alone\n"
 
 
-def test_until_none_gives_up_with_exit_9_and_tells_each_result_once(callctl: Callctl) -> None:
+@pytest.mark.parametrize("wait", [[], ["--wait"]])
+def test_until_none_gives_up_with_exit_9_and_tells_each_result_once(callctl: Callctl, wait: list[str]) -> None:
     with Rounds([rings(1)], answer="ringing") as server:
-        outcome = server.run(callctl, *AGREED, "--until-none", "1500ms")
+        outcome = server.run(callctl, *AGREED, *wait, "--until-none", "--wait-timeout", "1500ms")
         assert set(server.ended) == {f"CA{1:032d}"}
     assert (outcome.code, outcome.out) == (9, f"CA{1:032d}\tringing\taccepted\n")
     assert f"callctl: error: 1 call still matches: CA{1:032d}\nhint: an application may be placing" in outcome.err
@@ -484,7 +485,7 @@ def test_until_none_gives_up_with_exit_9_and_tells_each_result_once(callctl: Cal
 
 def test_until_none_stays_within_max(callctl: Callctl) -> None:
     with Rounds([rings(1)], [rings(2), rings(3)], answer="canceled") as server:
-        outcome = server.run(callctl, "--yes", "--max", "2", "--until-none", "60s")
+        outcome = server.run(callctl, "--yes", "--max", "2", "--until-none", "--wait-timeout", "60s")
         assert server.ended == [f"CA{1:032d}"]
     assert outcome.code == 9
     assert "with those that match now it would be 3, more than --max 2" in outcome.err

@@ -15,6 +15,7 @@ from callctl.cli.memory import Memory
 from callctl.cli.outcomes import show_alone, show_among_others
 from callctl.cli.runtime import Form, Runtime
 from callctl.cli.selecting import calls_to_change
+from callctl.cli.sids import what_was_meant
 from callctl.cli.times import read_duration
 from callctl.errors import NotEndedError, UsageError, WaitTimeoutError
 
@@ -68,15 +69,15 @@ def hangup(
         ),
     ] = PARALLEL,
     until_none: Annotated[
-        str | None,
+        bool,
         typer.Option(
             "--until-none",
-            metavar="DURATION",
-            help="With --all: repeat so long until none matches.\n\n"
+            help="With --all: repeat until no call matches.\n\n"
+            "--wait-timeout says for how long at most, and must be given. "
             "This does not stop the application that places them.",
             rich_help_panel=WHICH,
         ),
-    ] = None,
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be ended, and send nothing.")] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
@@ -95,7 +96,8 @@ def hangup(
     The filters hold until the end: what no longer matches is left alone.
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
-    manner = Manner(only_ringing, _waiting(wait, wait_timeout))
+    limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
+    manner = Manner(only_ringing, (math.inf if limit is None else limit) if wait else None)
     chosen = filters.read_filters(
         live=all_,
         status=status,
@@ -108,8 +110,8 @@ def hangup(
         for_longer_than=for_longer_than,
         now=runtime.now(),
     )
-    repeat = None if until_none is None else read_duration(until_none, option="--until-none")
-    _check(calls, all_=all_, chosen=chosen, family=family, repeat=repeat)
+    _check(calls, all_=all_, chosen=chosen, family=family, until_none=until_none)
+    _check_limit(limit, wait=wait, until_none=until_none)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     gateway = runtime.gateway(settings)
     with Memory(runtime, settings) as memory:
@@ -126,23 +128,17 @@ def hangup(
         consent = Consent(yes, None if max_ is None else min(max_, options.MOST))
         many = Many(runtime, gateway, memory, manner=manner, parallel=parallel, dry_run=dry_run, consent=consent)
         if all_:
-            many.end_matching(chosen, repeat=repeat)
+            many.end_matching(chosen, repeat=limit if until_none else None)
         else:
             many.end_named(sids, family=family, on_stdin="-" in (calls or []))
 
 
-def _waiting(wait: bool, timeout: str | None) -> float | None:
-    """Return for how many seconds the end is waited for: for ever unless told; None if it is not waited for."""
-    if timeout is None:
-        return math.inf if wait else None
-    if not wait:
-        raise UsageError("--wait-timeout goes with --wait", hint="give both to wait for the end of each call")
-    return read_duration(timeout, option="--wait-timeout")
-
-
-def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, family: bool, repeat: float | None) -> None:
+def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, family: bool, until_none: bool) -> None:
     if all_ and calls:
-        raise UsageError("--all ends the calls that match, and some are named as well", hint="give one or the other")
+        raise UsageError(
+            "--all ends the calls that match, and some are named as well",
+            hint=what_was_meant(calls[0]) or "give one or the other",
+        )
     if all_ and family:
         raise UsageError(
             "--family goes with calls that are named, not with --all", hint="--all ends every leg that matches"
@@ -156,10 +152,21 @@ def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, fami
             "the filters go with --all, not with calls that are named",
             hint="give --all and the filters, or the calls alone",
         )
-    if repeat is not None:
+    if until_none:
         raise UsageError(
             "--until-none goes with --all",
             hint="it repeats what --all ends; --wait waits for the end of calls that are named",
+        )
+
+
+def _check_limit(limit: float | None, *, wait: bool, until_none: bool) -> None:
+    if until_none and limit is None:
+        raise UsageError(
+            "--until-none needs --wait-timeout", hint="such as --wait-timeout 60s: for how long it repeats at most"
+        )
+    if limit is not None and not (wait or until_none):
+        raise UsageError(
+            "--wait-timeout goes with --wait or --until-none", hint="give --wait to wait for the end of each call"
         )
 
 

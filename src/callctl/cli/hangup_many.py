@@ -202,6 +202,9 @@ class Many:
                     f"callctl: with those that match now it would be {total}, more than --max {self._consent.limit}"
                 )
                 return [call.sid for call in found]
+            if self._manner.wait is not None:  # one limit for all of it
+                left = deadline - time.monotonic()
+                self._manner = replace(self._manner, wait=max(left, 0.0))
             self._end_listed(sorted(found, key=_urgency))
 
     def _is_dealt_with(self, told: Outcome) -> bool:

@@ -53,7 +53,9 @@ def check_sid(text: str) -> str:
 def no_sid(text: str, *, wanted: str) -> UsageError:
     """Return the error for a text that is no SID of a call, with the reason if that can be told."""
     reason = why_no_call(text)
-    return UsageError(f"not a call SID: {text or EMPTY}{f' ({reason})' if reason else ''}", hint=_next(text) or wanted)
+    return UsageError(
+        f"not a call SID: {text or EMPTY}{f' ({reason})' if reason else ''}", hint=what_was_meant(text) or wanted
+    )
 
 
 def why_no_call(text: str) -> str | None:
@@ -84,7 +86,7 @@ def _why_not_twilios(text: str) -> str | None:
     return f"it has {len(text)} characters, a start of one at least {LEAST}" if len(text) < LEAST else None
 
 
-def _next(text: str) -> str | None:
+def what_was_meant(text: str) -> str | None:
     """Return what would help who gave this; None if that is to be said in general."""
     if re.fullmatch(r"CA[xX]+|CA…", text):
         return "put a SID in its place: `callctl list` shows them, and @last is the call that was placed last"
