@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from callctl.background import beside, in_daemon_thread
+from callctl.background import beside, in_daemon_thread, kept_going
+from callctl.trouble import Trouble
 
 
 def missing() -> str:
@@ -21,3 +24,20 @@ async def test_so_it_is_in_an_event_loop() -> None:
     assert await in_daemon_thread(lambda: 7) == 7
     with pytest.raises(KeyError):
         await in_daemon_thread(missing)
+
+
+async def test_work_that_fails_is_begun_anew_and_each_error_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.background.RESTART_AFTER", 0.001)
+    faults = iter([ZeroDivisionError("1/0"), ZeroDivisionError("1/0"), KeyError("x")])
+    told: list[Trouble] = []
+
+    async def work() -> None:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+
+    async with asyncio.timeout(60):
+        await kept_going(work, what="looking for silent calls", trouble=told.append)
+    assert [str(one) for one in told] == [
+        "looking for silent calls failed, and is begun anew: ZeroDivisionError: 1/0",
+        "looking for silent calls failed, and is begun anew: KeyError: 'x'",
+    ]

@@ -15,6 +15,9 @@ from typing import Any, Generic, TypeVar, TypeVarTuple
 
 from callctl.trouble import Cause, Trouble
 
+# Seconds before work is begun anew that failed.
+RESTART_AFTER = 5.0
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -66,14 +69,24 @@ def reason(error: Exception) -> str:
     return message if isinstance(message, str) else unforeseen(error)
 
 
-async def until_it_fails(
+async def kept_going(
     work: Callable[[], Coroutine[Any, Any, None]], *, what: str, trouble: Callable[[Trouble], None]
 ) -> None:
-    """Do some work beside everything else; what nobody foresaw is told, and ends this work alone."""
-    try:
-        await work()
-    except Exception as error:
-        trouble(Trouble(f"{what} has stopped, restart the watch: {unforeseen(error)}", Cause.INTERNAL))
+    """Do some work beside everything else, until it is done.
+
+    An error that nobody foresaw is told, each one once, and the work is begun anew after a while.
+    """
+    import asyncio
+
+    told: set[str] = set()
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            if (why := unforeseen(error)) not in told:
+                told.add(why)
+                trouble(Trouble(f"{what} failed, and is begun anew: {why}", Cause.INTERNAL))
+        await asyncio.sleep(RESTART_AFTER)
 
 
 class AfterTurn(Generic[*Ts]):

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 import requests
-from reaching import Running, settings_in, until, watching
+from reaching import LIMIT, Running, settings_in, until, watching
 from serving import free_port
 
 from callctl.calls import Call
@@ -229,3 +231,25 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
         silent = await scene.place(running.ready.callback_url)
         await noted(running, silent)
         assert not any(before in note for note in running.view.notes)
+
+
+@pytest.mark.parametrize("part", ["session.silent_calls.place_of", "session.reach.probe", "clock.Clock.new_steps"])
+async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr("callctl.background.RESTART_AFTER", 0.01)
+    faults = iter([ZeroDivisionError("once")])
+    own = resolve_name(f"callctl.{part}")
+
+    def odd(*args: Any, **more: Any) -> Any:
+        for fault in faults:
+            raise fault
+        again.set()
+        return own(*args, **more)
+
+    again = asyncio.Event()
+    monkeypatch.setattr(f"callctl.{part}", odd)
+    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+        assert "is begun anew: ZeroDivisionError: once" in await running.view.until_noted("is begun anew")
+        async with asyncio.timeout(LIMIT):
+            await again.wait()

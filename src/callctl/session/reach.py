@@ -127,11 +127,8 @@ class Reach:
             await probe(url, keys=self._keys, nonce=self._nonce, clock=time.perf_counter, limit=TRIAL_LIMIT)
         ).failure
 
-    async def run(self) -> None:
-        """Watch the tunnel and repeat the self-test until cancelled."""
-        await asyncio.gather(self._watch_tunnel(), self._keep_probing())
-
-    async def _watch_tunnel(self) -> None:
+    async def watch_tunnel(self) -> None:
+        """Tell of the end of the tunnel that was started."""
         if self._tunnel is None:
             return
         code = await self._tunnel.ended()
@@ -143,7 +140,8 @@ class Reach:
             await pause(PROBE_AGAIN)
             await self._probe_once()  # some commands only start a tunnel, and end
 
-    async def _keep_probing(self) -> None:
+    async def keep_probing(self) -> None:
+        """Repeat the self-test until cancelled."""
         while self.is_reachable:
             await self._probe_once()
             await pause(PROBE_AGAIN if self._failures else PROBE_INTERVAL)

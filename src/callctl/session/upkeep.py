@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
-from callctl.background import until_it_fails
+from callctl.background import kept_going
 from callctl.clock import Clock
 from callctl.events import CallEvent
 from callctl.listener import Listener
@@ -99,7 +99,7 @@ class Upkeep:
             "deleting what is old": self._retention,
         }
         trouble = self._picture.trouble
-        begun = (until_it_fails(work.run, what=what, trouble=trouble) for what, work in works.items() if work)
+        begun = (kept_going(work.run, what=what, trouble=trouble) for what, work in works.items() if work)
         await asyncio.gather(*begun)
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from callctl import __version__, presence
-from callctl.background import alongside, until_it_fails
+from callctl.background import alongside, kept_going
 from callctl.board import Snapshot
 from callctl.clock import Clock
 from callctl.errors import PortTakenError
@@ -222,9 +222,9 @@ class Session:
         if self._upkeep is not None:
             parts |= {"the watch's upkeep": self._upkeep.run, "looking at the clock": self._upkeep.tell_steps}
         if self._reach is not None:
-            parts["the self-test"] = self._reach.run
+            parts |= {"looking after the tunnel": self._reach.watch_tunnel, "the self-test": self._reach.keep_probing}
         trouble = self._picture.trouble
-        begun = (until_it_fails(part, what=what, trouble=trouble) for what, part in parts.items())
+        begun = (kept_going(part, what=what, trouble=trouble) for what, part in parts.items())
         async with alongside(*begun):
             await self._picture.run(view)
 
