@@ -153,6 +153,19 @@ class Picture:
             await self._show_news(view)
         self._draw(view)
 
+    def finish(self, view: View) -> None:
+        """Tell the view what came after ``run`` had returned; rules look at that no more."""
+        actions = self._asked()
+        if not (actions or self._told or self._queue):
+            return
+        for action in actions:
+            view.action(action)
+        self._tell_view(view)
+        while self._queue:
+            event = self._queue.popleft()
+            view.event(event, self._put_on_board(event))
+        self._draw(view)
+
     async def _recall(self, view: View) -> None:
         """Put what was known on the board, some of it at a time."""
         count = 0

@@ -277,12 +277,18 @@ class Session:
                 stack.callback(self._upkeep.end)
             if self._view is not None:
                 stack.callback(self._view.close)
+                stack.push_async_callback(self._show_the_last, self._view)
             stack.push_async_callback(self._behind.stop)
             if self._reach is not None:
                 stack.push_async_callback(_in_time, self._reach.close)
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop)
                 stack.callback(presence.withdraw, self._settings.state_dir, self._settings.world, self.nonce)
+
+    async def _show_the_last(self, view: View) -> None:
+        """Show what was acknowledged while the listener stopped: programs that read the view learn it nowhere else."""
+        await asyncio.sleep(0)  # what was answered in this turn is handed on in the next
+        self._picture.finish(view)
 
 
 async def _in_time(step: Callable[[], Awaitable[None]]) -> None:
