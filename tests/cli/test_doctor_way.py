@@ -129,13 +129,31 @@ class TestWay:
         async def answered(*_args: object, **_kept: object) -> Probed:
             return Probed(round_trip=0.084)
 
+        async def is_ours(*_args: object, **_kept: object) -> None:
+            pass
+
         monkeypatch.setattr(doctor_way, "find_agent", agent)
+        monkeypatch.setattr(doctor_way, "why_not_ours", is_ours)
         monkeypatch.setattr(doctor_way, "probe", answered)
         with no_way_to_twilio(monkeypatch):
             found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
         assert "http://nowhere.example.com/status (of the ngrok agent that runs here)" in found["public URL"]["text"]
         assert (level(found, "public URL"), found["public URL"]["text"][-13:]) == ("warning", "is plain http")
         assert found["round trip"]["text"] == "a signed request came back in 84 ms"
+
+    def test_an_agent_that_leads_elsewhere_is_sent_nothing_that_is_signed(
+        self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def agent(_port: int, **_kept: str) -> list[str]:
+            return ["http://elsewhere.example.com"]
+
+        monkeypatch.setattr(doctor_way, "find_agent", agent)
+        with no_way_to_twilio(monkeypatch), Server(reply(200, {})) as elsewhere:
+            monkeypatch.setenv("http_proxy", elsewhere.url)
+            found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
+            assert [(one.method, "X-Twilio-Signature" in one.headers) for one in elsewhere.asked] == [("GET", False)]
+        assert level(found, "round trip") == "error"
+        assert "elsewhere.example.com/status does not lead here: something else" in found["round trip"]["text"]
 
     def test_a_callback_that_comes_meanwhile_is_not_acknowledged(
         self, callctl: Callctl, simulator: Simulator, monkeypatch: pytest.MonkeyPatch

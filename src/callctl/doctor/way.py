@@ -16,7 +16,7 @@ from callctl.events import CallEvent
 from callctl.findings import Finding, fine, skipped, warning, wrong
 from callctl.listener import Listener
 from callctl.masking import masked
-from callctl.probe import Outcome, probe
+from callctl.probe import Outcome, probe, why_not_ours
 from callctl.settings import Settings
 from callctl.tunnel import NGROK_AGENT, find_agent
 
@@ -115,6 +115,9 @@ async def _through(
     found = await _public(settings, url, source=source)
     if url is None and not settings.is_loopback:
         return [found, skipped("round trip", "not tried: there is no public URL")]
+    if url is not None and url != way.callback_url and (why := await why_not_ours(url, nonce=nonce)) is not None:
+        # An address that a program told may be somebody else's: no signature goes there.
+        return [found, wrong("round trip", NetworkError(f"{url} does not lead here: {why}", hint=_HINT_WAY))]
     trip = await _round_trip(settings, listener.callback_url, keys=keys, nonce=nonce, clock=clock, doubted=way.doubted)
     return [found, trip]
 
