@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from telling import WORLD, clock_of, event, moment, sid
@@ -137,6 +138,63 @@ def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: S
     event = executor(Script(), claims, pauses=[]).perform(asked)
     assert isinstance(event, ActionEvent)
     assert event.result == DONE
+
+
+class Overtaken:
+    """Claims of which somebody else has been quicker by the time that one is claimed."""
+
+    def __init__(self, claims: SqliteClaims, quicker: Callable[[], object]) -> None:
+        self._claims, self._quicker = claims, quicker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._claims, name)
+
+    def claim(self, claim: OpenClaim, **options: Any) -> bool:
+        self._quicker()
+        return self._claims.claim(claim, **options)
+
+
+THANKS = OpenClaim("thanks", sid(1), sid(2), "redirect")
+
+
+def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: SqliteClaims) -> None:
+    """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
+    asked, door = after_dial_action(), Script()
+    first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), alone=True)
+    overtaken = cast("Claims", Overtaken(claims, first))
+    assert executor(door, overtaken, pauses=[]).perform(asked) == Held(look_again=True)
+    assert claims.claimed() == {("thanks", sid(1))}
+    claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
+    event = executor(door, claims, pauses=[]).perform(asked)
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
+    assert door.sent == []
+
+
+def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_it(claims: SqliteClaims) -> None:
+    done = ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE)
+
+    def quicker() -> None:
+        claims.claim(THANKS, now=moment(0), until=moment(90), alone=True)
+        claims.settle(THANKS, done)
+
+    door, overtaken = Script(), cast("Claims", Overtaken(claims, quicker))
+    event = executor(door, overtaken, pauses=[]).perform(after_dial_action())
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
+    assert door.sent == []
+
+
+def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(
+    claims: SqliteClaims, tmp_path: Path
+) -> None:
+    store = SqliteStore(tmp_path / "events.db", world=WORLD)
+    overtaken = cast("Claims", Overtaken(claims, lambda: store.intend([sid(1)], until=moment(60))))
+    door = Script()
+    assert executor(door, overtaken, pauses=[]).perform(after_dial_action()) == Held(look_again=True)
+    assert claims.claimed() == set()
+    assert door.sent == []
+    store.close()
 
 
 def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteClaims) -> None:

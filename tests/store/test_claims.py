@@ -103,6 +103,33 @@ def test_a_claim_given_back_is_free(claims: SqliteClaims) -> None:
     assert claims.claim(CLAIM, now=moment(0), until=LEASE)
 
 
+def test_of_many_rules_that_claim_a_leg_for_themselves_alone_one_gets_it(path: Path) -> None:
+    got: list[str] = []
+
+    def claim(rule: str) -> None:
+        mine = SqliteClaims(path, world=WORLD)
+        if mine.claim(OpenClaim(rule, sid(1), sid(2), "redirect"), now=moment(0), until=LEASE, alone=True):
+            got.append(rule)
+        mine.close()
+
+    threads = [threading.Thread(target=claim, args=(f"rule-{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 1
+
+
+def test_a_leg_is_free_for_another_rule_once_the_answer_is_recorded(claims: SqliteClaims) -> None:
+    other = OpenClaim("another", sid(1), sid(2), "redirect")
+    claims.claim(OpenClaim("max-duration", sid(1), sid(1), "limit"), now=moment(0), until=LEASE)
+    assert claims.claim(CLAIM, now=moment(0), until=LEASE, alone=True)  # a limit ends nothing by itself
+    assert not claims.claim(other, now=moment(1), until=LEASE, alone=True)
+    claims.settle(CLAIM, EVENT)
+    assert not claims.claim(CLAIM, now=moment(1), until=LEASE, alone=True)
+    assert claims.claim(other, now=moment(1), until=LEASE, alone=True)
+
+
 def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(
     claims: SqliteClaims, store: SqliteStore
 ) -> None:

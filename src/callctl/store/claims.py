@@ -23,6 +23,8 @@ from callctl.store.reader import Reader
 from callctl.store.rows import INSERT_ACTION, action_row, read_action
 
 _MINE = "world = :world AND rule = :rule AND sid = :sid"
+# A limit ends nothing by itself.
+_OTHERS = "world = :world AND lease > 0 AND sid = :sid AND rule != :rule AND action != 'limit'"
 
 
 class _Run(Protocol):
@@ -47,12 +49,16 @@ class SqliteClaims:
         self._world = world
         self._opened = Opened(path, lambda: connect(path, busy_timeout=busy_timeout))
 
-    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
-        """Claim a rule's deed for a leg, with a lease until a time; False if it was claimed before."""
+    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime, alone: bool = False) -> bool:
+        """Claim a rule's deed for a leg, with a lease until a time; False if it was claimed before.
+
+        With ``alone`` also if another rule is changing the leg just now: of two that claim at once, one is first.
+        """
+        others = f" WHERE NOT EXISTS (SELECT 1 FROM claims WHERE {_OTHERS})" if alone else " WHERE true"
         with self._writing() as run:
             return run(
-                "INSERT INTO claims (world, rule, sid, about, action, at, lease) VALUES"
-                " (:world, :rule, :sid, :about, :action, :at, :lease) ON CONFLICT DO NOTHING",
+                "INSERT INTO claims (world, rule, sid, about, action, at, lease)"
+                f" SELECT :world, :rule, :sid, :about, :action, :at, :lease{others} ON CONFLICT DO NOTHING",
                 claim,
                 at=microseconds(now),
                 lease=microseconds(until),
@@ -121,9 +127,8 @@ class SqliteClaims:
         """Return how another rule than ``beside`` is changing a leg just now, its answer not recorded yet."""
         with self._opened.used("read") as connection:
             row = connection.execute(
-                "SELECT action FROM claims"
-                " WHERE world = ? AND lease > 0 AND sid = ? AND rule != ? AND action != 'limit'",
-                (self._world, call_sid, beside),
+                f"SELECT action FROM claims WHERE {_OTHERS}",
+                {"world": self._world, "sid": call_sid, "rule": beside},
             ).fetchone()
         return None if row is None else str(row[0])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from callctl.actions import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
 from callctl.board import Leg
@@ -23,7 +24,7 @@ from callctl.errors import (
     WrongCallStateError,
 )
 from callctl.operations.acting.deeds import carry_out
-from callctl.operations.acting.looking import why_not
+from callctl.operations.acting.looking import taken_up, why_not
 from callctl.operations.acting.needs import LEASE, Claims, Door, Found, Held, claim_of
 from callctl.operations.ending import Sleep
 from callctl.operations.told import leg_of
@@ -82,10 +83,13 @@ class Executor:
         found = self._look(action)
         if isinstance(found, Held):
             return found
-        claimed = self._claim_patiently(action, claim)
+        follows = action.rule.follows_dial and found is None
+        claimed = self._claim_patiently(action, claim, alone=follows)
         if claimed is not None:
             return claimed if isinstance(claimed, Held) else None
         asked = _Asked()
+        if follows:  # between the look and the claim another rule, or a command, may have been quicker
+            found = self._patiently(action, partial(self._taken_up, action), once_only=False)
         found = found or self._send(action, claim, asked)
         if isinstance(found, Held) and action.rule.follows_dial:
             self._claims.release(claim)  # the caller has another leg, whose end may ask for it again
@@ -116,14 +120,24 @@ class Executor:
             return None  # it stays open, and is met again
         return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
 
-    def _claim(self, claim: OpenClaim) -> bool:
+    def _claim(self, claim: OpenClaim, *, alone: bool = False) -> bool:
         now = self._clock.wall()
-        return self._claims.claim(claim, now=now, until=now + LEASE)
+        return self._claims.claim(claim, now=now, until=now + LEASE, alone=alone)
 
-    def _claim_patiently(self, action: Action, claim: OpenClaim) -> Found | Held | None:
-        """Claim; None if that was done, else why it was not."""
-        refused = Found(DECLINED, "it was done before")
-        return self._patiently(action, lambda: None if self._claim(claim) else refused, once_only=False)
+    def _claim_patiently(self, action: Action, claim: OpenClaim, *, alone: bool) -> Found | Held | None:
+        """Claim; None if that was done, else why it was not. With ``alone`` not while another rule is at work."""
+
+        def once() -> Found | Held | None:
+            if self._claim(claim, alone=alone):
+                return None
+            if alone and self._claims.at_work_on(action.call_sid, beside=claim.rule) is not None:
+                return Held(look_again=True)  # what came of that is seen then
+            return Found(DECLINED, "it was done before")
+
+        return self._patiently(action, once, once_only=False)
+
+    def _taken_up(self, action: Action) -> Found | Held | None:
+        return taken_up(self._claims, action, clock=self._clock)
 
     def _settle(self, claim: OpenClaim, deed: Deed | None, found: Found, *, at: datetime | None = None) -> ActionEvent:
         event = found.event(claim, deed, at=at or self._clock.wall())

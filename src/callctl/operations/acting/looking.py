@@ -22,14 +22,8 @@ def why_not(door: Door, claims: Claims, action: Action, *, clock: Clock) -> Foun
     Raises:
         CallctlError: The API or the store could not be asked.
     """
-    if action.rule.follows_dial:
-        # Before what is written down is read: a command takes back its intent after it has written.
-        if any(claims.is_about_to_change(sid, is_over=clock.has_passed) for sid in (action.call_sid, action.about)):
-            return Held(look_again=True)
-        if (found := _taken_care_of(claims, action)) is not None:
-            return found
-    if not action.look_first:
-        return None
+    if (taken := taken_up(claims, action, clock=clock)) is not None or not action.look_first:
+        return taken
     call = door.fetch(action.call_sid)
     wanted = action.rule.target_statuses
     if call.status not in wanted:
@@ -46,6 +40,20 @@ def why_not(door: Door, claims: Claims, action: Action, *, clock: Clock) -> Foun
     if watched.status not in action.rule.seen_statuses:
         return Found(DECLINED, f"the leg that the rule looks at, {watched.sid}, is {watched.status} by now")
     return _too_young(watched, action, clock=clock)
+
+
+def taken_up(claims: Claims, action: Action, *, clock: Clock) -> Found | Held | None:
+    """Return why a caller whose Dial is over is left to whom has taken them up, or is about to; else None.
+
+    Raises:
+        StoreError: The store could not be asked.
+    """
+    if not action.rule.follows_dial:
+        return None
+    # Before what is written down is read: a command takes back its intent after it has written.
+    if any(claims.is_about_to_change(sid, is_over=clock.has_passed) for sid in (action.call_sid, action.about)):
+        return Held(look_again=True)
+    return _taken_care_of(claims, action)
 
 
 def _too_young(call: Call, action: Action, *, clock: Clock) -> Held | None:

@@ -43,8 +43,8 @@ class Door(Protocol):
 class Claims(Protocol):
     """What happened once per rule and leg. Each call is committed when it returns; all raise StoreError."""
 
-    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
-        """Claim; False if it was claimed before."""
+    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime, alone: bool = False) -> bool:
+        """Claim; False if it was claimed before, with ``alone`` also if another rule is changing the leg just now."""
 
     def renew(self, claim: OpenClaim, *, until: datetime) -> None:
         """Hold a claim for longer."""
