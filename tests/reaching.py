@@ -43,6 +43,7 @@ class Application:
     status: int = 200
     text: str = ""
     content_type: str = "text/plain"
+    cookies: tuple[str, ...] = ()
     hold: asyncio.Event | None = None
     sent: list[Sent] = field(default_factory=list)
     port: int = 0
@@ -69,7 +70,10 @@ class Application:
         self._arrived.set()
         if self.hold is not None:
             await self.hold.wait()
-        return web.Response(status=self.status, text=self.text, content_type=self.content_type)
+        response = web.Response(status=self.status, text=self.text, content_type=self.content_type)
+        for cookie in self.cookies:
+            response.headers.add("Set-Cookie", cookie)
+        return response
 
     async def requests(self, number: int) -> list[Sent]:
         """Return what was sent once there is so much."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -42,7 +43,8 @@ _HOP = frozenset(
 class Answer:
     """What the application said: ``seconds`` it took, and its status, or why there is none.
 
-    ``is_untrusted`` tells that its certificate was not accepted.
+    ``is_untrusted`` tells that its certificate was not accepted. ``headers`` are as they came: Set-Cookie may be there
+    more than once.
     """
 
     seconds: float
@@ -50,7 +52,7 @@ class Answer:
     failure: str | None = None
     is_untrusted: bool = False
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def text(self) -> str:
@@ -60,6 +62,8 @@ class Answer:
 
 class Forwarder:
     """Passes requests on to one URL, whose path and query stand in place of those here.
+
+    Each carries a ``Via`` (RFC 9110, section 7.6.3), by which one that comes back is known. Else it is unchanged.
 
     ``told`` hears of each answer, and what was dropped; it may not be slow. ``clock`` is in seconds.
     """
@@ -82,6 +86,7 @@ class Forwarder:
         self._url = URL(url)
         self._tls = _trusted(os.environ) if verify and self._url.scheme == "https" else False
         self._told, self._dropped, self._clock, self._limit = told, dropped, clock, limit
+        self._name = f"callctl-{secrets.token_hex(8)}"
         self._queue: asyncio.Queue[Received] = asyncio.Queue(WAITING)
         self._workers: list[asyncio.Task[None]] = []
         self._http: aiohttp.ClientSession | None = None
@@ -110,6 +115,10 @@ class Forwarder:
             self._queue.put_nowait(received)
         except asyncio.QueueFull:
             self._dropped()
+
+    def has_passed_on(self, received: Received) -> bool:
+        """Tell whether a request was passed on from here already: the URL leads back to this watch."""
+        return any(name.lower() == b"via" and self._name.encode() in value for name, value in received.headers)
 
     async def _work(self) -> None:
         while True:
@@ -142,7 +151,7 @@ class Forwarder:
                 body = await _read(reply)
                 if len(body) > _LONGEST:
                     return Answer(self._clock() - began, failure="an answer longer than Twilio takes (64 kB)")
-                return Answer(self._clock() - began, reply.status, body=body, headers=dict(reply.headers))
+                return Answer(self._clock() - began, reply.status, body=body, headers=tuple(reply.headers.items()))
         except TimeoutError:
             return Answer(self._clock() - began, failure="no answer")
         except (aiohttp.ClientError, ValueError) as error:  # the latter for what can't be sent
@@ -164,7 +173,8 @@ class Forwarder:
         }
         if self._url.user is not None:  # who signs in there by the URL does not sign in as Twilio does here
             left_out.add("authorization")
-        return CIMultiDict([(name, value) for name, value in headers if name.lower() not in _HOP | left_out])
+        kept = [(name, value) for name, value in headers if name.lower() not in _HOP | left_out]
+        return CIMultiDict([*kept, ("Via", f"1.1 {self._name}")])
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:

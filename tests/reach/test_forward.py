@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from hearing import sign
 from reaching import Application, settings_in, watching
+from serving import free_port
 from telling import form, sid
 
 from callctl.documents import Documents
@@ -128,6 +129,31 @@ async def test_the_application_answers_requests_for_twiml(tmp_path: Path, applic
         assert await post(watch.ready.callback_url, twiml_form(1)) == (200, DOCUMENT)
         await watch.view.until(lambda view: bool(view.events))
         assert (watch.view.events[0].kind, watch.view.events[0].call_sid) == ("twiml-request", sid(1))
+
+
+async def test_every_cookie_of_the_application_reaches_twilio(tmp_path: Path, application: Application) -> None:
+    application.cookies = ("a=1; Path=/", "b=2")
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    async with watching(settings_in(tmp_path), plan) as watch, aiohttp.ClientSession() as http:
+        url, fields = watch.ready.callback_url, twiml_form(1)
+        async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
+            assert answer.headers.getall("Set-Cookie") == ["a=1; Path=/", "b=2"]
+
+
+async def test_what_is_passed_on_and_comes_back_is_not_passed_on_again(tmp_path: Path) -> None:
+    port = free_port()
+    # To the watch itself, under a name that does not tell so.
+    plan = Plan("127.0.0.1", port, forward_to=f"http://0.0.0.0:{port}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        url = watch.ready.callback_url
+        assert (await post(url, form(1, "ringing")))[0] == 204
+        await watch.view.until_noted("leads back to this watch")
+        await watch.view.until_noted("204 in ")
+        status, _ = await post(url, twiml_form(2))
+        assert status == 508
+        await watch.view.until_noted("508 in ")
+        assert sum("leads back to this watch" in note for note in watch.view.notes) == 1
+        assert watch.session.header().duplicates == 2
 
 
 async def test_a_request_for_twiml_at_the_callback_url_is_told_of(tmp_path: Path) -> None:

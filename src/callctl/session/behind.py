@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from callctl.addresses import is_loopback_url
 from callctl.documents import Documents, event_fault
@@ -17,6 +18,7 @@ from callctl.trouble import Cause, Trouble
 
 # Headers of an application's answer that mean something to Twilio; the rest belongs to its connection to us.
 _ANSWER_HEADERS = ("content-type", "content-encoding", "location", "cache-control", "set-cookie")
+_LOOP = 508  # Loop Detected (RFC 5842, section 7.2)
 
 
 class BehindWatch:
@@ -55,8 +57,8 @@ class BehindWatch:
             await self._forwarder.stop()
 
     def passed(self, received: Received) -> None:
-        """Pass on what was acknowledged."""
-        if self._forwarder is not None:
+        """Pass on what was acknowledged, but nothing that comes back from there: it would go round for ever."""
+        if self._forwarder is not None and not self._comes_back(self._forwarder, received):
             self._forwarder.put(received)
 
     async def twiml(self, place: str, received: Received) -> web.Response:
@@ -65,10 +67,19 @@ class BehindWatch:
             self.passed(received)
             return self._document(place.removeprefix(DOCUMENTS))
         if self._forwarder is not None:
+            if self._comes_back(self._forwarder, received):
+                return web.Response(status=_LOOP)
             return _response(await self._forwarder.ask(received))
         what = "a request for TwiML was answered with 404: this URL is for status callbacks; give --serve"
         self._once(Trouble(what, Cause.TWIML, url=received.target, status=404))
         return web.Response(status=404, text=NOT_FOR_TWIML)
+
+    def _comes_back(self, forwarder: Forwarder, received: Received) -> bool:
+        if not forwarder.has_passed_on(received):
+            return False
+        what = f"--forward-to {self._forward_to} leads back to this watch: give it the address of your application"
+        self._once(Trouble(what, Cause.FORWARD, url=self._forward_to))
+        return True
 
     def _document(self, name: str) -> web.Response:
         try:
@@ -113,5 +124,5 @@ class BehindWatch:
 def _response(answer: Answer) -> web.Response:
     if answer.status is None:
         return web.Response(status=502)
-    headers = {name: value for name, value in answer.headers.items() if name.lower() in _ANSWER_HEADERS}
+    headers = CIMultiDict([(name, value) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS])
     return web.Response(status=answer.status, body=answer.body, headers=headers)
