@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from damaging import (
     DAMAGES,
+    copy_large_database_over,
+    copy_small_database_over,
     copy_store_over,
     cut_log,
     empty_database,
@@ -29,6 +31,7 @@ from callctl.actions import ActionEvent
 from callctl.errors import StoreError
 from callctl.store import OpenClaim
 from callctl.store.claims import SqliteClaims
+from callctl.store.files import Newest
 from callctl.store.reader import Reader
 from callctl.store.rescue import set_aside
 from callctl.store.sqlite import SqliteStore
@@ -147,6 +150,38 @@ def test_megabytes_of_a_database_that_is_overwritten_can_still_be_read(
         with suppress(StoreError):
             store.append(event(301, "ringing"))
         assert {sid(number) for number in range(301)} <= kept(copy_of(path))
+
+
+def test_the_newest_event_that_another_watch_deletes_is_no_damage(
+    path: Path, store: SqliteStore, troubles: list[str]
+) -> None:
+    with closing(SqliteStore(path, world="other")) as other:
+        other.append(event(1, "ringing"))
+        store.delete_older_than(START)  # a commit that sees it
+        assert other.delete_older_than(START + timedelta(days=1)) == 1
+    checkpoint(path)
+    assert store.append(event(2, "ringing"))
+    assert troubles == []
+
+
+@pytest.mark.parametrize("damage", [copy_small_database_over, copy_large_database_over, copy_store_over])
+def test_a_database_of_another_program_is_never_taken_for_what_the_store_held(
+    path: Path, store: SqliteStore, troubles: list[str], damage: Damage
+) -> None:
+    acknowledged = fill(store)
+    checkpoint(path)
+    damage(path)
+    for connection in (store._opened.connection, store.reader._opened.connection):
+        connection.execute("PRAGMA shrink_memory")  # as where another process has written: it is read anew
+    for number in range(EVENTS, EVENTS + 3):
+        with suppress(StoreError):
+            store.append(event(number, "ringing"))
+            acknowledged.add(sid(number))
+    assert len(acknowledged) >= EVENTS + 2
+    assert acknowledged <= kept(copy_of(path))
+    (told,) = troubles
+    assert f"{path.name}.damaged-1*" in told
+    assert not list(path.parent.glob("*.damaged-2*"))
 
 
 def test_what_could_not_be_read_is_said(path: Path, store: SqliteStore, troubles: list[str]) -> None:
@@ -272,11 +307,11 @@ def test_a_command_leaves_it_to_the_watch(path: Path, store: SqliteStore) -> Non
 def test_a_database_that_others_write_to_is_checked_now_and_then(
     path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checks: list[bool] = []
+    checks: list[tuple[bool, bool]] = []
     fill(store)
 
-    def check(_path: Path, *, like: sqlite3.Connection) -> bool:
-        checks.append(like.in_transaction)
+    def check(_path: Path, *, like: sqlite3.Connection, newest: Newest | None) -> bool:
+        checks.append((like.in_transaction, newest is not None))
         return True
 
     monkeypatch.setattr("callctl.store.opened.is_sound", check)
@@ -285,7 +320,7 @@ def test_a_database_that_others_write_to_is_checked_now_and_then(
         with closing(sqlite3.connect(path)) as other:
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")
         store.append(event(number, "ringing"))
-    assert checks == [False]
+    assert checks == [(False, True)]
     assert troubles == []
 
 

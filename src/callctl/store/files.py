@@ -143,16 +143,40 @@ def _is_header(header: bytes) -> bool:
     return fields[0] in _MAGIC and fields[6:] == (first, second)
 
 
-def is_sound(path: Path, *, like: sqlite3.Connection) -> bool:
-    """Tell whether the files still hold a whole database with the newest event that a connection knows.
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest event that a connection has seen in a store, held in memory: the files may be others by now."""
 
-    It takes time, half a second at most; a larger database than can be read in that counts as sound.
+    id: int
+    key: str
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection) -> Newest | None:
+        """Return the newest event; None if there is none."""
+        row = connection.execute("SELECT id, key FROM events ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else cls(row[0], row[1])
+
+    def is_in(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether a store holds this event."""
+        row = connection.execute("SELECT key FROM events WHERE id = ?", (self.id,)).fetchone()
+        return row is not None and bool(row[0] == self.key)
+
+    def was_in(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether a store has had as many events: it may have deleted this one since, for no id is given twice."""
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        return row is not None and bool(row[0] >= self.id)
+
+
+def is_sound(path: Path, *, like: sqlite3.Connection, newest: Newest | None) -> bool:
+    """Tell whether the files still hold a whole database, and the newest event that a connection has seen there.
+
+    It may have been deleted since, but then that connection does not see it either. It takes time, half a second at
+    most; a larger database than can be read in that counts as sound.
     """
     try:
         check_identity(path)
-        newest = _newest(like)
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as fresh:
-            if newest is not None and newest != _newest(fresh, at=newest[0]):
+            if newest is not None and not newest.is_in(fresh) and (newest.is_in(like) or not newest.was_in(fresh)):
                 return False
             limit = threading.Timer(_LONGEST_CHECK, fresh.interrupt)
             limit.start()
@@ -166,13 +190,6 @@ def is_sound(path: Path, *, like: sqlite3.Connection) -> bool:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)
-
-
-def _newest(connection: sqlite3.Connection, *, at: int | None = None) -> tuple[int, str] | None:
-    """Return id and key of the newest event, or of that with an id."""
-    where = "" if at is None else f"WHERE id = {at}"
-    row = connection.execute(f"SELECT id, key FROM events {where} ORDER BY id DESC LIMIT 1").fetchone()
-    return None if row is None else (row[0], row[1])
 
 
 @contextmanager

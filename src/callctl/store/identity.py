@@ -32,11 +32,12 @@ def check_identity(path: Path) -> None:
         raise StoreError(f"{path} is no event store: it is empty", hint=_HINT)
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(uri, uri=True)) as found:
-        if not (_is_store(found) or (_is_blank(found) and _is_store_with_log(found, path))):
+        if not (is_store(found) or (_is_blank(found) and _is_store_with_log(found, path))):
             raise StoreError(f"{path} is no event store: it is a database of another program", hint=_HINT)
 
 
-def _is_store(found: sqlite3.Connection) -> bool:
+def is_store(found: sqlite3.Connection) -> bool:
+    """Tell whether an open database is an event store, by its mark or, of callctl 0.1.0, by its tables."""
     marked, version = application_id_of(found), version_of(found)
     if marked or not 0 < version <= LAST_UNMARKED:
         return marked == APPLICATION_ID
@@ -65,4 +66,4 @@ def _is_store_with_log(found: sqlite3.Connection, path: Path) -> bool:
             found.backup(blank)
         shutil.copyfile(log, f"{copy}-wal")
         with closing(sqlite3.connect(copy)) as whole:
-            return _is_store(whole)
+            return is_store(whole)

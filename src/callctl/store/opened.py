@@ -17,7 +17,7 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.faults import explained
-from callctl.store.files import Files, Log, alone_in, is_sound
+from callctl.store.files import Files, Log, Newest, alone_in, is_sound
 from callctl.store.identity import check_identity
 from callctl.store.rescue import Held, carry_over, copy_to_new_file, is_set_aside, set_aside
 
@@ -155,6 +155,7 @@ class Keeper(Opened):
         super()._take(connection)
         self._log: Log | None = None
         self._log = self._read_log()  # at the last look
+        self._newest = Newest.of(connection)
 
     def look_soon(self, *, at_once: bool) -> None:
         """Have a look taken in another thread, if it is time or ``at_once``: mending may take long. Returns at once."""
@@ -183,6 +184,7 @@ class Keeper(Opened):
             self._mend(why)
             hint = "let nothing but callctl change the store's files; `callctl doctor` looks at the store"
             raise StoreError(f"{_changed(self._path, why)} while it was written to", hint=hint)
+        self._newest = Newest.of(self.connection)
         self._commits += 1
         if self._commits >= _MOST_COMMITS or self.connection.total_changes - self._changes >= _MOST_CHANGES:
             self._checkpoint()
@@ -224,7 +226,7 @@ class Keeper(Opened):
     def _is_sound(self) -> bool:
         began = time.monotonic()
         try:
-            return is_sound(self._path, like=self.connection)
+            return is_sound(self._path, like=self.connection, newest=self._newest)
         finally:
             now = time.monotonic()
             self._next_check = now + _STAYS * (now - began)
@@ -282,7 +284,7 @@ class Keeper(Opened):
         def aside() -> None:
             self._aside = set_aside(path) or self._aside
 
-        whole = copy_to_new_file(self.connection, path, aside=aside)
+        whole = copy_to_new_file(self.connection, path, newest=self._newest, aside=aside)
         kept, self._aside = self._aside, None
         read = (
             "all that was in it was"

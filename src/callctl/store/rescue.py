@@ -13,7 +13,8 @@ from typing import Any
 
 from callctl.errors import StoreError
 from callctl.store.connecting import give_name
-from callctl.store.files import File, Files
+from callctl.store.files import File, Files, Newest
+from callctl.store.identity import is_store
 from callctl.store.schema import APPLICATION_ID, migrate
 
 # What keeps rules from acting twice, and on calls that are not theirs.
@@ -49,8 +50,10 @@ def is_set_aside(path: Path, files: Files) -> bool:
     return any(file is not None and any(file.is_same(one) for one in old) for file in there)
 
 
-def copy_to_new_file(source: sqlite3.Connection, path: Path, *, aside: Callable[[], None]) -> bool:
-    """Make a new store at a path of what a connection still reads; tell whether that is all of it.
+def copy_to_new_file(
+    source: sqlite3.Connection, path: Path, *, newest: Newest | None, aside: Callable[[], None]
+) -> bool:
+    """Make a new store at a path of what a connection still reads; tell whether that is all of it, ``newest`` too.
 
     ``aside`` takes away what lies at the path. It is called once the copy is made and checked, so that a crash does not
     leave nothing there for as long as copying takes.
@@ -63,16 +66,16 @@ def copy_to_new_file(source: sqlite3.Connection, path: Path, *, aside: Callable[
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         made = Path(folder) / path.name
         version = _data_version(source)
-        whole = _copy(source, made, path)
+        whole = _copy(source, made, path, newest)
         aside()
         if _data_version(source) != version:  # others wrote meanwhile; from now on they see that the files are gone
             made.unlink()
-            whole = _copy(source, made, path)
+            whole = _copy(source, made, path, newest)
         give_name(made, path)
     return whole
 
 
-def _copy(source: sqlite3.Connection, made: Path, path: Path) -> bool:
+def _copy(source: sqlite3.Connection, made: Path, path: Path, newest: Newest | None) -> bool:
     whole = _copy_whole(source, made)
     if not whole:
         made.unlink(missing_ok=True)
@@ -81,6 +84,7 @@ def _copy(source: sqlite3.Connection, made: Path, path: Path) -> bool:
         if not _is_whole(connection):
             raise StoreError(f"what could be read of the event store {path} does not make a whole database")
         connection.execute("PRAGMA journal_mode = WAL")
+        whole = whole and (newest is None or newest.is_in(connection))
     made.chmod(0o600)
     return whole
 
@@ -148,7 +152,8 @@ def _copy_whole(source: sqlite3.Connection, made: Path) -> bool:
     try:
         with closing(sqlite3.connect(made, isolation_level=None)) as target:
             source.backup(target)
-            return _is_whole(target) and _count(target, "events") == _count(source, "events")
+            # The connection may read the database of another program by now.
+            return is_store(target) and _is_whole(target) and _count(target, "events") == _count(source, "events")
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
             raise
