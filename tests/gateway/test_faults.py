@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
 from gateway.conftest import ACCOUNT, TOKEN, MakeDoor
+from gateway.raw import RawServer
 from gateway.scripted import Handler, Server, call, cut, drop, hang, reply, trickle
 
-from callctl.errors import NetworkError, SettingsError
-from callctl.gateway import Gateway
+from callctl.errors import NetworkError, OutcomeUnknownError, SettingsError
+from callctl.gateway import Gateway, PlaceRequest
+from callctl.gateway.repeats import TRIES
 from callctl.settings import Settings
 
 SID = "CA" + "1" * 32
 HERE = Path(__file__).parent
 DONE = reply(200, call())
+REQUEST = PlaceRequest(to="+12025550100", from_="+15005550006", url="https://example.com/twiml")
 
 
 def gateway(url: str, *, timeout: float = 5.0) -> Gateway:
@@ -118,6 +122,45 @@ def test_https_to_a_server_without(door: MakeDoor) -> None:
     with pytest.raises(NetworkError, match="does not speak TLS"):
         gateway(at.server.url.replace("http:", "https:")).fetch(SID)
     assert at.server.asked == []
+
+
+@pytest.mark.parametrize("pieces", [[], [bytes.fromhex("15030300020250")]], ids=["closed", "internal error"])
+def test_what_breaks_within_the_handshake_was_not_sent(pieces: list[bytes]) -> None:
+    with RawServer(lambda: iter(pieces), speaks_first=True) as server:
+        with pytest.raises(NetworkError, match="broke before the request was sent") as caught:
+            gateway(server.url.replace("http:", "https:")).place(REQUEST)
+        for _ in range(TRIES):
+            assert server.ended.acquire(timeout=10)
+    assert not isinstance(caught.value, OutcomeUnknownError)
+
+
+@pytest.mark.parametrize("came", [b"", b"HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"])
+def test_a_tls_record_that_is_none_may_follow_a_call_that_was_placed(
+    came: bytes, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turn(handler: Handler) -> None:
+        handler.wfile.write(came)
+        handler.wfile.flush()
+        socket.socket.send(handler.connection, b"no record of TLS")  # past the encryption
+        handler.hang_up()
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
+    with Server(turn, context=tls) as server:
+        with pytest.raises(OutcomeUnknownError, match="may have been placed"):
+            gateway(server.url).place(REQUEST)
+        assert len(server.asked) == 1
+
+
+def test_the_sid_is_read_before_a_tls_record_that_is_none(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    def turn(handler: Handler) -> None:
+        handler.wfile.write(b'HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"sid": "%s", ' % SID.encode())
+        handler.wfile.flush()
+        socket.socket.send(handler.connection, b"no record of TLS")
+        handler.hang_up()
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
+    with Server(turn, context=tls) as server:
+        assert gateway(server.url).place(REQUEST).sid == SID
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])

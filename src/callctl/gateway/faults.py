@@ -14,7 +14,7 @@ from urllib3 import exceptions as u3
 # Whatever the transport may raise. OSError: requests' word for a certificate file that is not there.
 FAULTS = (rq.RequestException, u3.HTTPError, OSError)
 
-# Failures of the TLS handshake, when nothing of the request has been sent. Any other TLS error may come later.
+# What the TLS handshake fails with where the other side does not speak TLS, or not this.
 _HANDSHAKE = frozenset(
     {
         "WRONG_VERSION_NUMBER",
@@ -24,6 +24,8 @@ _HANDSHAKE = frozenset(
         "TLSV1_UNRECOGNIZED_NAME",
     }
 )
+# The time limit was over. A wait for a proxy's answer, or within the handshake, is one for a reply to the libraries.
+_LATE = (u3.ConnectTimeoutError, rq.ConnectTimeout, rq.ReadTimeout, u3.ReadTimeoutError, TimeoutError)
 # A file of trusted certificates that is none.
 _UNREADABLE = frozenset({"NO_CERTIFICATE_OR_CRL_FOUND", "BAD_BASE64_DECODE", "PEM_LIB"})
 
@@ -45,29 +47,35 @@ class Fault:
     hint: str
 
 
-def fault_of(error: Exception, *, url: str, timeout: float) -> Fault:
-    """Say what an exception of the transport means for a request to ``url``."""
+def fault_of(error: Exception, *, sent: bool, url: str, timeout: float) -> Fault:
+    """Say what an exception of the transport means for a request to ``url``.
+
+    ``sent`` is whether anything of it may have been sent. The exception does not tell: most kinds come before and
+    after.
+    """
     host = urlsplit(url).netloc.rpartition("@")[2]
     chain = list(_chain(error))
-    return _before_sending(chain, host=host, timeout=timeout) or _after_sending(chain, host=host, timeout=timeout)
+    if sent:
+        return _after_sending(chain, host=host, timeout=timeout)
+    return _before_sending(chain, host=host, timeout=timeout)
 
 
-def _before_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault | None:
+def _before_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault:
     proxy = _has(chain, u3.ProxyError, rq.ProxyError)
     where = "the proxy" if proxy else host
-    fault: Fault | None = None
     if _has(chain, socket.gaierror, u3.NameResolutionError):
         fault = Fault(f"the name of {where} could not be resolved", False, True, _NETWORK)
     elif _has(chain, ConnectionRefusedError):
         fault = Fault(f"nothing answers at {where}: the connection was refused", False, True, _proxy_or(proxy, _START))
-    elif _has(chain, u3.ConnectTimeoutError, rq.ConnectTimeout) and not _has(chain, u3.NewConnectionError):
+    elif _has(chain, *_LATE) and not _has(chain, u3.NewConnectionError):
         fault = Fault(f"no connection to {where} within {timeout:g} s", False, True, _NETWORK)
     elif _has(chain, u3.NewConnectionError):
         fault = Fault(f"no connection to {where}", False, True, _NETWORK)
     elif proxy:
         fault = Fault(f"the proxy did not let the connection to {host} through", False, False, _PROXY)
     else:
-        fault = _unsendable(chain, host=host)
+        broke = Fault(f"the connection to {host} broke before the request was sent", False, True, _BETWEEN)
+        fault = _unsendable(chain, host=host) or broke
     return fault
 
 
@@ -85,7 +93,7 @@ def _unsendable(chain: list[BaseException], *, host: str) -> Fault | None:
 
 
 def _after_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault:
-    if _has(chain, rq.ReadTimeout, u3.ReadTimeoutError, TimeoutError):
+    if _has(chain, *_LATE):
         return Fault(f"no whole answer from {host} within {timeout:g} s", True, True, _SLOW)
     if _has(chain, rq.ContentDecodingError, u3.DecodeError):
         return Fault(f"the answer of {host} could not be decoded", True, True, _BETWEEN)

@@ -90,9 +90,9 @@ class Sender:
 
     def _unanswered(self, error: Exception, *, url: str, repeats: Repeats) -> tuple[NoReplyError, bool]:
         from callctl.gateway.faults import fault_of
-        from callctl.gateway.transport import partial_reply
+        from callctl.gateway.transport import may_be_sent, partial_reply
 
-        fault = fault_of(error, url=url, timeout=self._timeout)
+        fault = fault_of(error, sent=may_be_sent(error), url=url, timeout=self._timeout)
         partial = partial_reply(error, url=url)
         failure = NoReplyError(fault.sentence, sent=fault.sent, hint=fault.hint, partial=partial)
         # The library's own text is not chained: it can hold the proxy's address with its password.

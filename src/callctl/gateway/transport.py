@@ -27,7 +27,7 @@ from requests.structures import CaseInsensitiveDict
 from twilio.base.client_base import ClientBase
 from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
-from urllib3.exceptions import DecodeError, ReadTimeoutError
+from urllib3.exceptions import DecodeError
 
 from callctl import __version__
 from callctl.background import beside
@@ -156,11 +156,16 @@ class _Adapter(HTTPAdapter):
         return reply
 
 
-class BrokenReplyError(requests.RequestException):
-    """A reply whose head came, but not its whole body: ``partial`` is what came of it. The cause is chained."""
+class ExchangeError(requests.RequestException):
+    """No whole reply came. The cause is chained.
 
-    def __init__(self, partial: Response) -> None:
-        super().__init__("the reply broke off")
+    ``sent`` tells whether anything of the request may have been sent, ``partial`` is what came of the reply, if its
+    head did.
+    """
+
+    def __init__(self, *, sent: bool, partial: Response | None) -> None:
+        super().__init__("the reply broke off" if sent else "the request was not sent")
+        self.sent = sent
         self.partial = partial
 
 
@@ -191,8 +196,7 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
         with several addresses, would hold a command for ever. Hence all of it runs in another thread.
 
         Raises:
-            requests.RequestException: No reply came. BrokenReplyError if its head did.
-            urllib3.exceptions.HTTPError: Likewise.
+            ExchangeError: No whole reply came.
         """
         headers = {**(headers or {}), "Accept-Encoding": "gzip, deflate"}
         question = {"method": method.upper(), "url": url, "params": params, "headers": headers}
@@ -215,12 +219,8 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
                 exchange.abandon()
                 raise ReadTimeout("the reply did not end")
             return future.result()
-        except (ReadTimeout, ReadTimeoutError) as error:
-            if not exchange.sent:  # in a proxy's answer, or the TLS handshake
-                raise ConnectTimeout(error) from error
-            raise _broken(exchange, error) from error
         except FAULTS as error:
-            raise _broken(exchange, error) from error
+            raise ExchangeError(sent=exchange.sent, partial=_partial(exchange)) from error
 
     def _exchange(self, exchange: Exchange, request: requests.Request) -> Response:
         _running.exchange = exchange
@@ -236,11 +236,11 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
         return _response(exchange, body)
 
 
-def _broken(exchange: Exchange, error: Exception) -> Exception:
-    """Return what a fault is: a broken reply, if its head has come."""
+def _partial(exchange: Exchange) -> Response | None:
+    """Return what came of a reply that broke off; None if not even its head did."""
     if exchange.reply is None:
-        return error
-    return BrokenReplyError(_response(exchange, salvaged(b"".join(exchange.pieces), exchange.reply.headers)))
+        return None
+    return _response(exchange, salvaged(b"".join(exchange.pieces), exchange.reply.headers))
 
 
 def _response(exchange: Exchange, body: bytes) -> Response:
@@ -352,7 +352,13 @@ class Client:
 
 def partial_reply(error: Exception, *, url: str) -> Reply | None:
     """Return what came of the reply to a request that ended with this error; None if not even its head did."""
-    return _reply(error.partial, url=url) if isinstance(error, BrokenReplyError) else None
+    partial = error.partial if isinstance(error, ExchangeError) else None
+    return None if partial is None else _reply(partial, url=url)
+
+
+def may_be_sent(error: Exception) -> bool:
+    """Tell whether anything of the request that ended with this error may have been sent."""
+    return not isinstance(error, ExchangeError) or error.sent
 
 
 def _reply(response: Response, *, url: str) -> Reply:
