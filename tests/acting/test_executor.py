@@ -302,6 +302,17 @@ def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteC
     assert event.outcome == (over if deed == Hangup() else "it was answered or is over, and was left alone")
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: SqliteClaims, cut: bool) -> None:
+    """No <Dial> rings it, so Twilio has ended it, or it was answered and REST is behind: ``completed`` would cut it."""
+    door = Script(status="ringing")
+    event = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=cut)))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.status) == (UNKNOWN, None)
+    assert event.outcome == "outcome unknown: Twilio took it, and REST still shows it as ringing"
+    assert door.sent == ["cancel"]
+
+
 def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims: SqliteClaims) -> None:
     store = SqliteStore(tmp_path / "events.db", world=WORLD)
     store.append(event(1, "in-progress", number=2))

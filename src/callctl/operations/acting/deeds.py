@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callctl.actions import DONE, NOT_ENDED
+from callctl.actions import DONE, NOT_ENDED, UNKNOWN
 from callctl.gateway import RedirectRequest
 from callctl.operations import ending
 from callctl.operations.acting.needs import Door, Found, too_late
@@ -45,6 +45,8 @@ def _cancel(door: Door, sid: str, deed: Cancel, *, told: Told, sleep: Sleep) -> 
             return Found(DONE, "ended before it was answered", ended.call.status)
         case Result.OVER | Result.SPARED:
             return _late(ended)
+        case Result.ACCEPTED:  # Twilio ends it unless it was answered meanwhile, so it must not be hung up
+            return Found(UNKNOWN, f"outcome unknown: Twilio took it, and REST still shows it as {ended.call.status}")
     if not deed.cut_answered:
         return Found(NOT_ENDED, "Twilio did not end it", ended.call.status)
     return _hung_up(ending.hang_up(door, sid, told=told, sleep=sleep), "Twilio did not end it, so it was hung up")
