@@ -57,7 +57,8 @@ def draw_board(snapshot: Snapshot) -> int:
     header = Header(
         title="watch", listening="127.0.0.1:8765", callback_url="http://127.0.0.1:8765/status", api_url=None
     )
-    frame = Frame(header, snapshot, [], ["No calls yet."], [], datetime.now(UTC))
+    now = datetime.now(UTC)
+    frame = Frame(header, snapshot, [], ["No calls yet."], [], lambda moment: now - moment)
     with Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere, width=160, height=50, force_terminal=True)
         lines = draw(frame, width=160, height=50)

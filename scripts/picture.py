@@ -64,10 +64,9 @@ class Watched:
     def __init__(self, stage: Stage, console: Console) -> None:
         self._stage = stage
         settings = load(stage.environ, cwd=stage.home)
-        self._session = Session(
-            settings, Plan("127.0.0.1", 0), clock=Clock(wall=stage.now, elapsed=lambda: stage.now().timestamp())
-        )
-        self._view = PictureView(console, idle=(), now=stage.now)
+        clock = Clock(wall=stage.now, elapsed=lambda: stage.now().timestamp())
+        self._session = Session(settings, Plan("127.0.0.1", 0), clock=clock)
+        self._view = PictureView(console, idle=(), clock=clock)
 
     async def play(self) -> None:
         """Play the calls that the picture shows."""

@@ -66,6 +66,11 @@ def told(fields: Mapping[str, str], *, received: float = 0, verified: bool = Tru
     return CallEvent.from_form(fields.items(), received_at=moment(received), world=WORLD, verified=verified)
 
 
+def age_at(now: datetime) -> Callable[[datetime], timedelta]:
+    """Return what tells how long ago a moment was."""
+    return lambda moment: now - moment
+
+
 def clock_of(wall: Callable[[], datetime], *, elapsed: Callable[[], datetime] | None = None) -> Clock:
     """Return a clock that is turned by hand; ``elapsed`` tells how much time has really gone by, where that differs."""
     steady = elapsed or wall

@@ -32,6 +32,10 @@ def elapsed() -> float:
     return time.clock_gettime(_STEADY)
 
 
+# Returns how long ago a moment was.
+Age = Callable[[datetime], timedelta]
+
+
 class Clock:
     """The wall clock, and a steady one that begins with it and then only goes on. Safe for several threads."""
 
@@ -60,6 +64,10 @@ class Clock:
         """
         now = self.now()
         return min((moment + offset for offset in self._offsets), key=lambda found: abs(now - found))
+
+    def age(self, moment: datetime) -> timedelta:
+        """Return how long ago a moment was that the wall clock told, or one that agrees with it."""
+        return self.now() - self.steady(moment)
 
     def has_passed(self, moment: datetime) -> bool:
         """Tell whether a moment that was some minutes ahead of the wall clock, by any of its steps, is over.

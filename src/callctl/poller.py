@@ -100,7 +100,7 @@ class Poller:
             yield self._event(call, kind=MISSED)
 
     def _is_settled(self, leg: Leg) -> bool:
-        return self._clock.now() - self._clock.steady(leg.last_event_at) > SETTLED
+        return self._clock.age(leg.last_event_at) > SETTLED
 
     def _has_just_ended(self, call: Call) -> bool:
         if call.end_time is None:

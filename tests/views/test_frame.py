@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family
 from rich.text import Text
-from telling import START
+from telling import START, age_at
 
 from callctl.board import Board
 from callctl.calls import Call
@@ -39,7 +39,7 @@ def frame_of(board: Board, *, recent: Sequence[str] = (), header: Header = HEADE
         [Line(text, PLAIN) for text in recent],
         ("No calls yet.",),
         (),
-        START + timedelta(seconds=44),
+        age_at(START + timedelta(seconds=44)),
     )
 
 
@@ -176,7 +176,9 @@ def test_a_family_that_ended_a_while_ago_folds_into_one_line() -> None:
     ]
     board = board_of(family() + ended)
     before, after = (START + timedelta(seconds=seconds) for seconds in (60, 200))
-    lines = [draw(Frame(HEADER, board.snapshot(), (), (), (), now), width=80, height=15) for now in (before, after)]
+    lines = [
+        draw(Frame(HEADER, board.snapshot(), (), (), (), age_at(now)), width=80, height=15) for now in (before, after)
+    ]
     assert len(lines[0]) == 7
     (folded,) = lines[1][1:]
     assert folded.plain == f" ✓ {PARENT} completed +2  +15005550006 → +12025550100…"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from legs import board_of
 from rich.console import Console
-from telling import START, form, told
+from telling import START, age_at, form, told
 
 from callctl.actions import ActionEvent
 from callctl.calls import Call
@@ -55,7 +55,7 @@ def frame(events: Sequence[CallEvent], *, width: int, seconds: float = 2, recent
     """Draw a frame some seconds after the start; the end of a line of it is the only thing that moves the cursor."""
     foot = [Line(short_line(event), PLAIN) for event in recent]
     now = START + timedelta(seconds=seconds)
-    lines = draw(Frame(HEADER, board_of([*events]).snapshot(), foot, (), (), now), width=width, height=40)
+    lines = draw(Frame(HEADER, board_of([*events]).snapshot(), foot, (), (), age_at(now)), width=width, height=40)
     assert not any("\n" in line.plain for line in lines)
     return "\n".join(line.plain for line in lines)
 
@@ -178,6 +178,6 @@ def test_what_the_api_said_steers_nothing() -> None:
 def test_the_header_steers_nothing(part: str) -> None:
     changed: dict[str, Any] = {part: HOSTILE}
     header = replace(HEADER, **changed)
-    (line, *_) = draw(Frame(header, board_of([]).snapshot(), (), (), (), START), width=400, height=9)
+    (line, *_) = draw(Frame(header, board_of([]).snapshot(), (), (), (), age_at(START)), width=400, height=9)
     assert not STEERS & set(line.plain)
     assert HARMLESS in line.plain

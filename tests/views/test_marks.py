@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from legs import PARENT, board_of, callback
-from telling import START
+from telling import START, age_at
 
 from callctl.board import Board
 from callctl.calls import Call
@@ -56,7 +56,7 @@ def test_one_s_own_number_gives_way_to_the_other_end(width: int, far: str, is_fo
     )
     family = board_of([one]).snapshot().families[0]
     later = START + timedelta(seconds=3700)
-    row = next(iter(family_rows(family, now=later, width=width)))
+    row = next(iter(family_rows(family, age=age_at(later), width=width)))
     line = row.lines[0].copy()
     line.truncate(width, overflow="ellipsis")
     assert called in line.plain, line.plain
@@ -71,7 +71,7 @@ def test_a_row_keeps_its_marks_where_its_ends_have_no_room(width: int, later: ti
     for second, status in enumerate(("ringing", "busy")):
         told = callback(PARENT, status, second=second, sequence=second, to=far, From=far, SipResponseCode="486")
         board.apply(replace(told, verified=False))
-    (row,) = family_rows(board.snapshot().families[0], now=START + later, width=width)
+    (row,) = family_rows(board.snapshot().families[0], age=age_at(START + later), width=width)
     for line in row.lines:
         line.truncate(width)
     assert "(unverified)" in row.lines[0].plain

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from legs import board_of
-from telling import START, samples, told
+from telling import START, age_at, samples, told
 
 from callctl.board import Board
 from callctl.events import CallEvent, NotACallEventError
@@ -36,7 +36,7 @@ def events() -> Iterator[CallEvent]:
 def table_of(board: Board, *recent: CallEvent, width: int, after: timedelta) -> list[str]:
     """Return the lines above the latest events, some time after the samples came."""
     foot = [Line(short_line(event), PLAIN) for event in recent]
-    lines = draw(Frame(HEADER, board.snapshot(), foot, (), (), START + after), width=width, height=300)
+    lines = draw(Frame(HEADER, board.snapshot(), foot, (), (), age_at(START + after)), width=width, height=300)
     return "\n".join(line.plain for line in lines).partition("\n\n")[0].splitlines()
 
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from legs import board_of
 from rich.console import Console
-from telling import WORLD, event, moment, sid
+from telling import WORLD, clock_of, event, moment, sid
 
 from callctl.actions import DONE, LATE, ActionEvent
 from callctl.calls import Call
@@ -62,7 +62,9 @@ def test_an_end_that_a_callback_told_after_all_stands_there_once() -> None:
 def test_the_live_table_shows_the_cause_above_its_effect(more: int) -> None:
     """The callback of the end was shown before the request was answered."""
     screen = io.StringIO()
-    view = LiveView(Console(file=screen, force_terminal=True, width=160, height=24), idle=[], now=lambda: moment(12))
+    view = LiveView(
+        Console(file=screen, force_terminal=True, width=160, height=24), idle=[], clock=clock_of(lambda: moment(12))
+    )
     told = [ANSWERED, ended(10, 10.6)]
     for number in range(more):
         view.event(event(9, "ringing", at=9, received=9 + number / 100, number=number), None)

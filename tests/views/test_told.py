@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from legs import board_of, family
+from legs import PARENT, board_of, callback, family
 from rich.console import Console
-from telling import START
+from telling import START, clock_of, moment
 
 from callctl.trouble import Cause, Trouble
 from callctl.views.header import Header
@@ -28,7 +29,7 @@ def drawn(text: str, *, is_trouble: bool, colours: bool = True) -> str:
     console = Console(
         file=screen, force_terminal=True, color_system="standard", no_color=not colours, width=80, height=24
     )
-    view = LiveView(console, idle=[], now=lambda: START)
+    view = LiveView(console, idle=[], clock=clock_of(lambda: START))
     (view.trouble if is_trouble else view.note)(text)
     view.refresh(board_of(family()).snapshot(), HEADER)
     view.close()
@@ -55,7 +56,9 @@ def test_a_long_sentence_is_red_to_its_end() -> None:
 
 def test_events_do_not_push_trouble_away_before_it_was_read() -> None:
     now, screen = [START], io.StringIO()
-    view = LiveView(Console(file=screen, force_terminal=True, width=80, height=24), idle=[], now=lambda: now[0])
+    view = LiveView(
+        Console(file=screen, force_terminal=True, width=80, height=24), idle=[], clock=clock_of(lambda: now[0])
+    )
 
     def shown() -> str:
         screen.truncate(0)
@@ -68,6 +71,26 @@ def test_events_do_not_push_trouble_away_before_it_was_read() -> None:
     assert "the tunnel has ended" in shown()
     now[0] += TROUBLE_STAYS + timedelta(seconds=1)
     assert "the tunnel has ended" not in shown()
+    view.close()
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
+def test_a_clock_that_is_set_makes_no_call_older_and_no_callback(step: timedelta) -> None:
+    seconds, ahead, screen = 0, timedelta(), io.StringIO()
+    clock = clock_of(lambda: moment(seconds) + ahead, elapsed=lambda: moment(seconds))
+    view = LiveView(Console(file=screen, force_terminal=True, width=160, height=24), idle=[], clock=clock)
+
+    def shown() -> str:
+        screen.truncate(0)
+        board = board_of([callback(PARENT, "ringing", second=0, sequence=1)])
+        view.refresh(board.snapshot(), replace(HEADER, last_callback_at=START))
+        return re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+
+    seconds = 20
+    assert "◔ ringing     00:20" in shown()
+    seconds, ahead = 30, step
+    assert "◔ ringing     00:30" in shown()
+    assert "last callback 30 s ago" in shown()
     view.close()
 
 

@@ -119,7 +119,7 @@ def _open_scene(runtime: Runtime, *, note: Callable[[str], None], guide: Sequenc
         return _Scene(LineView(runtime.stdout, say=runtime.say), lambda lines: note("\n".join(lines)), guide)
     from callctl.views.live import LiveView
 
-    view = LiveView(runtime.console(), idle=["The first call is being placed."], now=runtime.now)
+    view = LiveView(runtime.console(), idle=["The first call is being placed."], clock=runtime.clock())
     return _Scene(view, view.put_below, guide)
 
 

@@ -48,7 +48,7 @@ def _whole_view(runtime: Runtime, ready: Ready, guide: Sequence[str]) -> View:
         return LineView(runtime.stdout, say=runtime.say)
     from callctl.views.live import LiveView
 
-    return LiveView(runtime.console(), idle=["No calls yet.", "", *guide], now=runtime.now)
+    return LiveView(runtime.console(), idle=["No calls yet.", "", *guide], clock=runtime.clock())
 
 
 def _follow_guide(ready: Ready) -> list[str]:

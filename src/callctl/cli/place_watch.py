@@ -181,7 +181,7 @@ def _view(runtime: Runtime, settings: Settings, call: Call) -> View:
         return LineView(runtime.stdout, say=runtime.say)
     from callctl.views.live import LiveView
 
-    return LiveView(runtime.console(), idle=[], now=runtime.now)
+    return LiveView(runtime.console(), idle=[], clock=runtime.clock())
 
 
 class OnView:

@@ -159,7 +159,7 @@ class SilentCalls:
                 yield leg.call_sid
 
     def _is_old(self, moment: datetime) -> bool:
-        return self._clock.now() - self._clock.steady(moment) >= silence.AFTER
+        return self._clock.age(moment) >= silence.AFTER
 
     def _is_heard(self, sid: str) -> bool:
         try:

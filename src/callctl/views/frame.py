@@ -1,10 +1,9 @@
-"""One frame of the live table: a pure function of the board, the time and the size of the terminal."""
+"""One frame of the live table: a pure function of the board, the ages of things and the size of the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from callctl.masking import masked
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from callctl.board import Snapshot
+    from callctl.clock import Age
 
 EVENT_LINES = 5
 FEWEST_EVENT_LINES = 2
@@ -47,6 +47,7 @@ class Frame:
     """Everything a frame shows.
 
     ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``foot`` always.
+    ``age`` tells how long ago a moment was.
     ``is_last``: it stays when the watch has ended, and no other will show more.
     """
 
@@ -55,13 +56,13 @@ class Frame:
     recent: Sequence[Line]
     idle: Sequence[str]
     foot: Sequence[str]
-    now: datetime
+    age: Age
     is_last: bool = False
 
 
 def draw(frame: Frame, *, width: int, height: int) -> list[Text]:
     """Return at most ``height`` lines of at most ``width`` cells."""
-    lines = _header(frame.header, width=width, height=height, now=frame.now)
+    lines = _header(frame.header, width=width, height=height, age=frame.age)
     tail = _tail(frame, width=width, height=height, above=len(lines))
     room = max(0, height - len(lines) - len(tail))
     body = _table(frame, width=width, room=room) if frame.snapshot.families else _block(_plain(_idle(frame)))
@@ -102,7 +103,7 @@ def _latest(recent: Sequence[Line], *, room: int) -> list[Line]:
     return [taken[index] for index in sorted(taken)]
 
 
-def _header(header: Header, *, width: int, height: int, now: datetime) -> list[Text]:
+def _header(header: Header, *, width: int, height: int, age: Age) -> list[Text]:
     """Return one line; or two, where the first has no room for all down to the callback URL, and the window is high."""
     first = text(f" {printable(header.title)}", "bold reverse")
     second = text(" " * _INDENT, "bold reverse")
@@ -114,7 +115,7 @@ def _header(header: Header, *, width: int, height: int, now: datetime) -> list[T
         lines.append(second.append(f"  {left[0]}"))
         left = _append(second, left[1:], width=width)
     if header.last_callback_at and not left:
-        ago = _ago((now - header.last_callback_at).total_seconds())
+        ago = _ago(age(header.last_callback_at).total_seconds())
         _append(lines[-1], [f"last callback {ago} ago"], width=width)
     for line in lines:
         line.pad_right(max(0, width - line.cell_len))
@@ -211,4 +212,4 @@ def _rows(frame: Frame, *, width: int) -> Iterator[Row]:
     for live in (True, False):
         for family in frame.snapshot.families:
             if family.is_live is live:
-                yield from family_rows(family, now=frame.now, width=width)
+                yield from family_rows(family, age=frame.age, width=width)

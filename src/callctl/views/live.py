@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
+    from callctl.clock import Clock
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
@@ -33,13 +34,13 @@ TROUBLE_STAYS = timedelta(seconds=60)
 class LiveView:
     """Draws the board when told to; it never draws by itself and never asks anybody for data."""
 
-    def __init__(self, console: Console, *, idle: Sequence[str], now: Callable[[], datetime]) -> None:
+    def __init__(self, console: Console, *, idle: Sequence[str], clock: Clock) -> None:
         from rich.live import Live
 
         self._console = console
         self._idle = idle
         self._foot: Sequence[str] = ()
-        self._now = now
+        self._clock = clock
         self._recent: deque[tuple[CallEvent, bool] | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
         self._trouble: tuple[Line, datetime] | None = None
         self._last: Frame | None = None
@@ -73,11 +74,10 @@ class LiveView:
         self._say(text, look=TROUBLE)
 
     def _say(self, text: str, *, look: str) -> None:
-        moment = self._now()
-        told = _wrapped(f"{time_of_day(moment)}  ", text, look, width=self._console.width)
+        told = _wrapped(f"{time_of_day(self._clock.wall())}  ", text, look, width=self._console.width)
         self._recent.append(told)
         if look == TROUBLE:
-            self._trouble = told, moment + TROUBLE_STAYS
+            self._trouble = told, self._clock.now() + TROUBLE_STAYS
 
     def put_below(self, lines: Sequence[str]) -> None:
         """Have these stand below all else from the next frame on, in the place of what stood there."""
@@ -88,13 +88,13 @@ class LiveView:
         # Of a storm of events only those that are drawn are put into words.
         width = self._console.width
         recent = [*self._pushed_out(), *(_line(one, width=width) for one in self._recent)]
-        self._last = Frame(header, snapshot, recent, self._idle, self._foot, self._now())
+        self._last = Frame(header, snapshot, recent, self._idle, self._foot, self._clock.age)
         self._drawn_at = self._console.size
         self._live.update(self._picture(self._last, height=self._console.height), refresh=True)
 
     def _pushed_out(self) -> list[Line]:
         """Return the last trouble if newer events have taken its place too soon."""
-        if self._trouble is None or self._trouble[0] in self._recent or self._now() > self._trouble[1]:
+        if self._trouble is None or self._trouble[0] in self._recent or self._clock.now() > self._trouble[1]:
             return []
         return [self._trouble[0]]
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from callctl.board import Family, Leg
+    from callctl.clock import Age
 
 # From this width on, a row has room for every fact beside two whole SIDs.
 WIDE = 140
@@ -56,13 +57,13 @@ def columns(*, width: int) -> Text:
     return text(f" {sid} {parent}  {'STATUS'.ljust(STATUS_WIDTH)}   FOR{lesser}  FROM → TO", "bold")
 
 
-def family_rows(family: Family, *, now: datetime, width: int) -> Iterator[Row]:
+def family_rows(family: Family, *, age: Age, width: int) -> Iterator[Row]:
     """Yield a family's rows: its legs, the parent first, or one row if all ended a while ago."""
-    if not family.is_live and now - family.last_event_at > UNFOLDED:
+    if not family.is_live and age(family.last_event_at) > UNFOLDED:
         yield _folded(family, width=width)
         return
     for leg in family.legs:
-        yield Row((_wide if width >= WIDE else _narrow)(leg, now=now, width=width))
+        yield Row((_wide if width >= WIDE else _narrow)(leg, age=age, width=width))
 
 
 def _folded(family: Family, *, width: int) -> Row:
@@ -81,23 +82,23 @@ def _branch(leg: Leg) -> str:
     return "└ " if leg.parent_call_sid else ""
 
 
-def _wide(leg: Leg, *, now: datetime, width: int) -> list[Text]:
+def _wide(leg: Leg, *, age: Age, width: int) -> list[Text]:
     line = text(f" {(_branch(leg) + printable(leg.call_sid)).ljust(SID_WIDTH + 2)} ")
     line.append(f"{printable(leg.parent_call_sid or '-').ljust(SID_WIDTH)}  ")
     line.append(f"{glyph(leg.status)} {printable(leg.status)}".ljust(STATUS_WIDTH), style=style(leg.status))
-    line.append(f" {_elapsed(leg, now=now):>5}")
+    line.append(f" {_elapsed(leg, age=age):>5}")
     if width >= WIDEST:
         direction = printable(leg.direction).ljust(DIRECTION_WIDTH)
-        line.append(f" {_ring_time(leg, now=now):>5}  {_talk_time(leg, now=now):>5}  {direction}")
+        line.append(f" {_ring_time(leg, age=age):>5}  {_talk_time(leg, age=age):>5}  {direction}")
     line.append("  ")
     _append_ends(line, leg, width=width)
     return [line]
 
 
-def _narrow(leg: Leg, *, now: datetime, width: int) -> list[Text]:
+def _narrow(leg: Leg, *, age: Age, width: int) -> list[Text]:
     branch = _branch(leg)
     first = text(f" {branch}")
-    status = f"{glyph(leg.status)} {printable(leg.status)} {_elapsed(leg, now=now)}"
+    status = f"{glyph(leg.status)} {printable(leg.status)} {_elapsed(leg, age=age)}"
     first.append(status, style=style(leg.status))
     pad_for(_far_end(leg), first, width=width)
     _append_ends(first, leg, width=width, far_alone=bool(branch))
@@ -151,19 +152,23 @@ def _unusual(leg: Leg) -> list[str]:
     return [mark for mark, is_so in told.items() if is_so]
 
 
-def _elapsed(leg: Leg, *, now: datetime) -> str:
+def _elapsed(leg: Leg, *, age: Age) -> str:
     if leg.is_final:
         return "ended"
-    return clock((now - leg.status_since).total_seconds())
+    return clock(age(leg.status_since).total_seconds())
 
 
-def _ring_time(leg: Leg, *, now: datetime) -> str:
+def _ring_time(leg: Leg, *, age: Age) -> str:
     if leg.ringing_at is None:
         return ""
-    return clock(((leg.answered_at or leg.ended_at or now) - leg.ringing_at).total_seconds())
+    return _span(leg.ringing_at, leg.answered_at or leg.ended_at, age=age)
 
 
-def _talk_time(leg: Leg, *, now: datetime) -> str:
+def _talk_time(leg: Leg, *, age: Age) -> str:
     if leg.answered_at is None:
         return ""
-    return clock(((leg.ended_at or now) - leg.answered_at).total_seconds())
+    return _span(leg.answered_at, leg.ended_at, age=age)
+
+
+def _span(begun: datetime, ended: datetime | None, *, age: Age) -> str:
+    return clock((age(begun) if ended is None else ended - begun).total_seconds())
