@@ -168,6 +168,16 @@ def test_a_claim_is_taken_over_when_its_lease_is_really_over(stage: TurnedStage,
     assert stage.gateway.fetch(sid).status == "completed"
 
 
+def test_a_claim_whose_lease_is_over_at_the_start_is_taken_over_at_once(stage: TurnedStage) -> None:
+    rule = Rule(name="end-all", when=TALKING, then=Hangup())
+    sid = answered(stage)
+    now = stage.clock.wall()
+    assert stage.claims.claim(OpenClaim(rule.name, sid, sid, "hangup"), now=now, until=now - timedelta(seconds=1))
+    stage.act(rule)
+    stage.settle(20)
+    assert stage.gateway.fetch(sid).status == "completed"
+
+
 def test_a_claim_whose_lease_seems_to_end_in_hours_is_taken_over_all_the_same(stage: TurnedStage) -> None:
     """The clock was set back while no watch ran."""
     rule = Rule(name="end-all", when=TALKING, then=Hangup())

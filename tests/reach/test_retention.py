@@ -106,6 +106,27 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
     assert sorted(leg.call_sid[-1] for family in board.snapshot().families for leg in family.legs) == ["2", "3"]
 
 
+@pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
+async def test_a_clock_that_is_set_takes_no_family_off_the_board(step: timedelta) -> None:
+    ahead = timedelta()
+    board = Board()
+    board.apply(event(1, "completed", at=0))
+    clock = clock_of(lambda: moment(60) + ahead, elapsed=lambda: moment(60))
+    ahead = step
+
+    class Store:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            raise AssertionError((moment, limit))
+
+    def leave(text: str) -> None:
+        raise KeyError(text)
+
+    retention = Retention(Store(), board, days=30, since=timedelta(), trouble=leave, clock=clock)
+    with pytest.raises(KeyError):
+        await retention.run()
+    assert len(board.snapshot().families) == 1
+
+
 @pytest.mark.parametrize("days", [0, 30])
 @pytest.mark.parametrize("step", [timedelta(days=400), -timedelta(hours=2)], ids=str)
 async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timedelta, days: int) -> None:

@@ -6,22 +6,27 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import requests
 from reaching import LIMIT, Running, settings_in, until, watching
 from serving import free_port
+from telling import clock_of, moment
 
+from callctl.board import Snapshot
 from callctl.calls import Call
 from callctl.cli.watch import LiveCalls
 from callctl.errors import NetworkError
 from callctl.gateway import Gateway, Notification, PlaceRequest
 from callctl.session import Plan
+from callctl.session.silent_calls import Here, SilentCalls
 from callctl.settings import Settings
 from callctl.silence import place_of
 from callctl.simulator import Faults, Simulator
@@ -253,3 +258,30 @@ async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
         assert "is begun anew: ZeroDivisionError: once" in await running.view.until_noted("is begun anew")
         async with asyncio.timeout(LIMIT):
             await again.wait()
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
+async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(scene: Scene, step: timedelta) -> None:
+    seconds, ahead = 0.0, timedelta()
+    clock = clock_of(lambda: moment(seconds) + ahead, elapsed=lambda: moment(seconds))
+    here = Here("http://127.0.0.1:9/status", None)
+    with closing(SqliteStore(scene.settings.store, world="w")) as store:
+        silent_calls = SilentCalls(
+            store.reader,
+            scene.calls,
+            here=lambda: here,
+            snapshot=Snapshot,
+            keep=AsyncMock(),
+            world="w",
+            trouble=print,
+            clock=clock,
+        )
+        silent = await scene.place(here.callback_url, is_remembered=False)
+        store.remember_placed(silent, at=clock.wall(), callback=here.callback_url, events=EVENTS)
+        asked = len(scene.simulator.requests)
+        ahead = step
+        await silent_calls.look()
+        assert len(scene.simulator.requests) == asked
+        seconds = 2.0
+        await silent_calls.look()
+        assert len(scene.simulator.requests) == asked + 1
