@@ -33,7 +33,7 @@ def step_in_words(step: timedelta) -> str:
     seconds = step.total_seconds()
     return (
         f"this machine's clock was set {'forward' if seconds > 0 else 'back'} by {abs(seconds):.0f} s; "
-        "waits and rules count elapsed time, which that does not change; the table's ages go by the clock as it is now"
+        "waits, ages in the table and rules count elapsed time, which that does not change"
     )
 
 
