@@ -168,6 +168,9 @@ def test_they_are_sorted_by_start_by_duration_or_by_status(still: Still) -> None
     assert still.sids("--sort", "duration", "--limit", "1") == [rings]
     assert still.sids("--sort", "status") == [queued, rings, talking, busy]
     assert "there is more than 1 call" in still("list", "--sort", "start", "--limit", "1").err
+    for args in (["--sort", "start"], ["--sort", "duration"], ["--since", "2026-01-01"]):
+        in_time = plain(still("list", "--status", "ringing", *args, terminal=True, columns=80).out).splitlines()
+        assert in_time[1].startswith(f"   {rings}  2026-01-05 "), args
 
 
 @given(

@@ -19,10 +19,10 @@ ENDED = replace(LIVE, status="completed", duration=67)
 CHILD = replace(LIVE, direction="outbound-dial", to="sip:agent@example.com", parent_call_sid=PARENT)
 
 
-def shown(*rows: Row, width: int) -> list[str]:
+def shown(*rows: Row, width: int, timed: bool = False) -> list[str]:
     """Return the lines of a table without their looks."""
     stream = io.StringIO()
-    print_rows(plain_console(stream, environ={"COLUMNS": str(width), "LINES": "40", "TERM": "dumb"}), rows)
+    print_rows(plain_console(stream, environ={"COLUMNS": str(width), "LINES": "40", "TERM": "dumb"}), rows, timed=timed)
     return re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()).splitlines()
 
 
@@ -31,6 +31,15 @@ def test_live_calls_between_numbers_take_one_line_in_80_columns() -> None:
         "CALL SID                            STATUS         FROM          TO",
         f"{SID}  ● in-progress  +15005550006  +12025550100",
     ]
+
+
+def test_sorted_or_chosen_by_time_they_take_two_and_their_start_is_shown() -> None:
+    first, second = shown(Row(SID, LIVE), width=80, timed=True)
+    assert first == " ● in-progress          +15005550006 → +12025550100"
+    assert second.startswith(f"   {SID}  2026-01-05 ")
+    far_first, far_second = shown(Row(SID, replace(CHILD, to="client:ann")), width=80, timed=True)
+    assert far_first.startswith(" ● in-progress          +15005550006 → client:ann  2026-01-05 ")
+    assert far_second == f"   {SID} of {PARENT}"
 
 
 def test_with_a_duration_they_take_two_and_nothing_is_cut() -> None:

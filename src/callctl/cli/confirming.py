@@ -56,8 +56,8 @@ class Consent:
                 hint="--dry-run shows them; give a larger --max if they are all meant",
             )
 
-    def ask(self, runtime: Runtime, matching: Sequence[Call]) -> None:
-        """Show the calls and have their number typed, unless ``--yes`` was given.
+    def ask(self, runtime: Runtime, matching: Sequence[Call], *, timed: bool = False) -> None:
+        """Show the calls, with their starts if ``timed``, and have their number typed, unless ``--yes`` was given.
 
         Raises:
             CallctlError: Something else was typed.
@@ -66,7 +66,7 @@ class Consent:
             return
         from callctl.views.tables import print_calls
 
-        print_calls(runtime.console(), matching)
+        print_calls(runtime.console(), matching, timed=timed)
         count = len(matching)
         runtime.stderr.write(f"Type {count} to end {'this call' if count == 1 else f'these {count} calls'}: ")
         runtime.stderr.flush()

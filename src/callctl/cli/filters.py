@@ -120,6 +120,11 @@ class Filters:
         return self == Filters()
 
     @property
+    def are_about_time(self) -> bool:
+        """Whether calls are chosen by when something was, or for how long."""
+        return any(one is not None for one in (self.since, self.until, self.older_than, self.longer_than))
+
+    @property
     def excludes_answered(self) -> bool:
         """Whether calls in progress are not meant: ``Status=canceled`` keeps to that by itself (sheet section 3)."""
         return bool(self.statuses) and CallStatus.IN_PROGRESS not in self.statuses

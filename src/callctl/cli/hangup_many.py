@@ -107,7 +107,7 @@ class Many:
         if self._dry_run:
             self._show_dry([(call.sid, call) for call in matching])
             return
-        self._consent.ask(self._runtime, matching)
+        self._consent.ask(self._runtime, matching, timed=chosen.are_about_time)
         deadline = None if repeat is None else elapsed() + repeat
         if deadline is not None:
             self._runtime.say(
@@ -219,7 +219,8 @@ class Many:
         if self._runtime.form is Form.TABLE and known:
             from callctl.views.tables import print_calls
 
-            print_calls(self._runtime.console(), known)
+            timed = self._promise is not None and self._promise.are_about_time
+            print_calls(self._runtime.console(), known, timed=timed)
         else:
             for sid, call in found:
                 sentence = f"would be ended: {sid}"

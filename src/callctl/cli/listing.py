@@ -123,7 +123,9 @@ def list_calls(
             found = _noted(found, shown)
         with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
             write = _write_tree if tree else _write
-            write(runtime, islice(found, most), form=_Form.of(runtime, settings, quiet=quiet), progress=progress)
+            timed = order in ("start", "duration") or chosen.are_about_time
+            form = _Form.of(runtime, settings, quiet=quiet, timed=timed)
+            write(runtime, islice(found, most), form=form, progress=progress)
             more = next(found, None) is not None
         if told is not None and (words := told.in_words(shown[:most])) is not None:
             runtime.say(f"callctl: {words}")
@@ -156,11 +158,15 @@ def _most(limit: int | None, *, all_: bool, chosen: filters.Filters) -> int | No
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How calls are written: as a table, or as lines, or as an array of JSON objects with ``extra`` in each."""
+    """How calls are written: as a table, or as lines, or as an array of JSON objects with ``extra`` in each.
+
+    In a ``timed`` table their starts are never left out.
+    """
 
     form: Form
     line: Callable[[Call], str]
     extra: dict[str, Any]
+    timed: bool
 
     def json(self, call: Call) -> dict[str, Any]:
         """Return the object that stands for a call."""
@@ -169,13 +175,13 @@ class _Form:
         return value
 
     @classmethod
-    def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool) -> _Form:
+    def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool, timed: bool) -> _Form:
         from callctl.views.foreign import printable
         from callctl.views.tables import plain_line
 
         if quiet:
-            return cls(Form.PLAIN, lambda call: printable(call.sid), {})
-        return cls(runtime.form, plain_line, {} if settings.is_twilio else {"api_url": settings.api_url})
+            return cls(Form.PLAIN, lambda call: printable(call.sid), {}, timed)
+        return cls(runtime.form, plain_line, {} if settings.is_twilio else {"api_url": settings.api_url}, timed)
 
 
 def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
@@ -189,7 +195,7 @@ def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Pr
         from callctl.views.tables import print_calls
 
         progress.finish()  # from here on, the rows tell how far it is
-        print_calls(runtime.console(), chain([first], counted))
+        print_calls(runtime.console(), chain([first], counted), timed=form.timed)
 
 
 def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
@@ -204,7 +210,7 @@ def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progres
     elif form.form is Form.PLAIN:
         _write_lines(runtime, map(form.line, tree.members(grouped)))
     elif grouped:
-        print_rows(runtime.console(), tree.rows(grouped))
+        print_rows(runtime.console(), tree.rows(grouped), timed=form.timed)
 
 
 def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:

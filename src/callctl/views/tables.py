@@ -51,21 +51,22 @@ def plain_line(call: Call) -> str:
     return "\t".join(printable(text) for text in fields)
 
 
-def print_calls(console: Console, calls: Iterable[Call]) -> None:
+def print_calls(console: Console, calls: Iterable[Call], *, timed: bool = False) -> None:
     """Draw calls as a table that fits the console, as they come; SIDs stay whole and on one line."""
-    print_rows(console, (Row(call.sid, call) for call in calls))
+    print_rows(console, (Row(call.sid, call) for call in calls), timed=timed)
 
 
-def print_rows(console: Console, rows: Iterable[Row]) -> None:
+def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False) -> None:
     """Draw rows as they come. The first of them decide the columns; what does not fit later is cut with ``…``.
 
-    Where a line has no room for what counts, each row takes two, as in the live table.
+    Where a line has no room for what counts, each row takes two, as in the live table. With ``timed`` the starts of
+    the calls count as well: they were chosen or sorted by time.
     """
     later = iter(rows)
     sample = list(islice(later, _SAMPLE))
     columns = _fitting(sample, width=console.width)
     drawn = chain(sample, later)
-    if _holds_what_counts(columns, sample):
+    if _holds_what_counts(columns, sample, timed=timed):
         lines = chain([_head(columns)], (_line(row, columns) for row in drawn))
     else:
         lines = chain.from_iterable(_two_lines(row, width=console.width) for row in drawn)
@@ -120,11 +121,12 @@ def _fitting(sample: Sequence[Row], *, width: int) -> list[_Column]:
     return [kept[column.title] for column in _IN_ORDER if column.title in kept]
 
 
-def _holds_what_counts(columns: Sequence[_Column], sample: Sequence[Row]) -> bool:
+def _holds_what_counts(columns: Sequence[_Column], sample: Sequence[Row], *, timed: bool) -> bool:
     """Tell whether both ends of the calls are whole, and their durations there, if any of them has one."""
     widths = {column.title: column.width for column in columns}
-    has_duration = any(_DURATION.value(row) for row in sample)
-    return (not has_duration or _DURATION.title in widths) and all(
+    told = (_DURATION, _START) if timed else (_DURATION,)
+    needed = {column.title for column in told if any(column.value(row) for row in sample)}
+    return needed <= widths.keys() and all(
         widths.get(end.title, 0) >= end.fitted(sample, most=_MOST_END).width for end in (_FROM, _TO)
     )
 
@@ -181,9 +183,12 @@ def _two_lines(row: Row, *, width: int) -> list[Text]:
         both = f"{_FROM.value(row)} → {_TO.value(row)}"
         first.append(both if first.cell_len + cells(both) <= width else far)
         of = f" of {_PARENT.value(row)}" if row.call.parent_call_sid and not branch else ""
-        for more in (of, f"  {_START.value(row)}"):
-            if more.strip() and second.cell_len + len(more) <= width:
-                second.append(more)
+        if second.cell_len + len(of) <= width:
+            second.append(of)
+        start = f"  {_START.value(row)}"
+        line = next((line for line in (second, first) if line.cell_len + len(start) <= width), None)
+        if line is not None and start.strip():
+            line.append(start)
     first.truncate(width, overflow="ellipsis")
     return [first, second]
 
