@@ -23,6 +23,7 @@ from callctl.presence import (
     find,
     how_to_go_on,
     is_stopped,
+    shortcoming,
     stopped,
     stopped_in_words,
     withdraw,
@@ -89,6 +90,23 @@ def test_the_record_is_the_owners_alone(here: Settings, record: WatchRecord) -> 
     modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, here.state_dir)]
     assert modes == [0o600, 0o700, 0o700]
     assert [one.name for one in path.parent.iterdir()] == [f"{here.world}-n1.json"]  # nothing unfinished is left
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({}, None),
+        ({"reachable": True, "status": "ok"}, None),
+        ({"reachable": False, "status": "ok"}, "no request comes through"),
+        ({"reachable": True, "status": "failing"}, "it can't store them"),
+    ],
+)
+def test_what_a_running_watch_says_is_wrong_with_it_is_known(
+    record: WatchRecord, watch: Watch, told: dict[str, object], why: str | None
+) -> None:
+    watch.answer = json.dumps({"nonce": "n1", **told}).encode()
+    found = shortcoming(record)
+    assert found is None if why is None else why in str(found)
 
 
 def test_a_watch_that_answers_otherwise_or_not_at_all_is_none(

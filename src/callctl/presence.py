@@ -191,6 +191,16 @@ def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
     return answer is not None and answer.get("nonce") == record.nonce
 
 
+def shortcoming(record: WatchRecord) -> str | None:
+    """Return why callbacks may be lost that are sent to a watch, as far as it says so itself; None if nothing is."""
+    health = ask_health(record.health_url) or {}
+    if health.get("reachable") is False:
+        return "no request comes through to it now, so that they may be lost"
+    if health.get("status") == "failing":
+        return "it can't store them now and answers with 500, so that they may be lost"
+    return None
+
+
 def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
     """Return what a watch says at its health URL, or None if none answers in time. Proxies are passed by."""
     answers: list[dict[str, object] | None] = []

@@ -49,6 +49,7 @@ def test_a_tunnel_that_is_down(callctl: Callctl, simulator: Simulator, home: Pat
             outcome = callctl("place", NEVER, *WAIT, "4s", env=env)
     sid = outcome.out.strip()
     assert outcome.code == 9
+    assert f"running watch, {gone}/status\ncallctl: warning: no request comes through to it now" in outcome.err
     assert f"callctl: no status callback of {sid} in 1 s: Twilio could not deliver to {gone}/status: " in outcome.err
     assert "(11200, https://www.twilio.com/docs/errors/11200)\nhint: see that the tunnel runs" in outcome.err
     assert asked(simulator) == 1
@@ -61,6 +62,7 @@ def test_callbacks_that_are_lost_on_their_way(callctl: Callctl, losing: Simulato
         watch.until_health(str(watch.record()["health_url"]), lambda health: health.get("reachable") is True)
         outcome = callctl("place", NEVER, *WAIT, "4s", env=env)
     assert outcome.code == 9
+    assert "warning" not in outcome.err
     assert f"no status callback of {outcome.out.strip()} in 1 s: Twilio has noted nothing; " in outcome.err
     assert "`callctl doctor` tests the way" in outcome.err
     assert asked(losing) == 1

@@ -12,8 +12,10 @@ import pytest
 from reaching import Application, settings_in, watching
 from serving import free_port
 
+from callctl.background import in_daemon_thread
 from callctl.clock import Clock
 from callctl.errors import CallctlError, UsageError
+from callctl.presence import ask_health
 from callctl.session import Plan, Session
 from callctl.settings import Settings
 from callctl.tunnel import AddressFinder, Tunnel, find_agent
@@ -240,6 +242,9 @@ async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
         assert "code 7: giving up" in note
         assert watch.view.header is not None
         assert watch.view.header.deaf == "the tunnel has ended (code 7)"
+        health = await in_daemon_thread(lambda: ask_health(watch.ready.health_url))
+        assert health is not None
+        assert health["reachable"] is False  # by which `place` knows, before the next self-test
 
 
 async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_that_lasts(

@@ -85,10 +85,14 @@ def find_watch(runtime: Runtime, settings: Settings) -> WatchRecord | None:
 
 
 def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
+    from callctl.presence import shortcoming
+
     record = find_watch(runtime, settings)
     if record is None:
         return None
     runtime.say(f"callctl: status callbacks go to the running watch, {masked(record.callback_url)}")
+    if why := shortcoming(record):
+        runtime.say(f"callctl: warning: {why}\nhint: see what the watch says; `callctl doctor` looks for the cause")
     return with_retries(settings, record.callback_url)
 
 

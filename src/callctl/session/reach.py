@@ -134,6 +134,7 @@ class Reach:
         code = await self._tunnel.ended()
         said = f": {self._tunnel.last_words}" if self._tunnel.last_words else ""
         self._tunnel_ended = f"the tunnel has ended (code {code})"
+        self._listener.health["reachable"] = False
         what = f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}"
         self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=self._listener.callback_url))
         if self.is_reachable:
