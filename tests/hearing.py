@@ -15,6 +15,7 @@ from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.listener import Listener
 from callctl.store.sqlite import SqliteStore
+from callctl.trouble import Trouble
 
 TOKEN = "12345"
 PUBLIC = "https://example.com/status"
@@ -44,7 +45,7 @@ class Heard:
     """What a listener told of."""
 
     events: list[tuple[CallEvent, bool]] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
     looks: int = 0
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -513,3 +513,10 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest(tmp_path: Path) ->
 def test_what_looks_like_a_url_is_no_name(text: str) -> None:
     with pytest.raises(UsageError, match="not an absolute http or https URL"):
         Settings().named_url(text)
+
+
+@pytest.mark.parametrize("name", ["CALLCTL_API_URL", "CALLCTL_PUBLIC_URL", "CALLCTL_URL_SURVEY"])
+def test_a_setting_without_a_scheme_is_told_so(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        from_env(tmp_path, **{name: "api.example.com/x"})
+    assert caught.value.hint == "https:// is missing: https://api.example.com/x"

@@ -173,6 +173,25 @@ def test_they_are_sorted_by_start_by_duration_or_by_status(still: Still) -> None
         assert in_time[1].startswith(f"   {rings}  2026-01-05 "), args
 
 
+def test_live_calls_last_so_far_and_those_of_one_status_stand_by_age() -> None:
+    def one(sid: str, status: str, *, began: float, duration: int | None = None) -> Call:
+        return Call(sid, status, start_time=START + timedelta(seconds=began), duration=duration)
+
+    calls = [
+        one("CA1", "in-progress", began=50),
+        one("CA2", "completed", began=10, duration=30),
+        one("CA3", "in-progress", began=40),
+        one("CA4", "completed", began=5, duration=80),
+    ]
+
+    def order(sort: str) -> list[str]:
+        return [call.sid for call in in_order(calls, sort, most=None, now=START + timedelta(seconds=100))]
+
+    assert order("duration") == ["CA4", "CA3", "CA1", "CA2"]
+    assert order("status") == ["CA3", "CA1", "CA4", "CA2"]
+    assert order("start") == ["CA4", "CA2", "CA3", "CA1"]
+
+
 @given(
     st.lists(
         st.builds(

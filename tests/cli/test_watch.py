@@ -181,6 +181,14 @@ def test_of_a_subaccount_the_missing_token_is_its_own(callctl: Callctl) -> None:
     assert "API key" not in outcome.err
 
 
+@pytest.mark.parametrize("name", ["CALLCTL_SIGNING_TOKEN", "TWILIO_AUTH_TOKEN"])
+def test_the_sid_of_a_key_verifies_no_callback(callctl: Callctl, name: str) -> None:
+    key = {"TWILIO_API_KEY": "SK" + "0" * 32, "TWILIO_API_SECRET": "fake"}
+    outcome = callctl("watch", env={"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, **key, name: "SK" + "1" * 32})
+    assert outcome.code == 2
+    assert f"{name} (from the environment) is the SID of an API key (SK…), no token" in outcome.err
+
+
 def test_beside_an_api_key_the_auth_token_is_missing(callctl: Callctl) -> None:
     env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_API_KEY": "SK" + "0" * 32, "TWILIO_API_SECRET": "fake"}
     for more in ([], ["--account-sid", "AC" + "1" * 32]):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gateway.scripted import Server, call, reply
 from processes import OnTerminal, Piped
 from running import Callctl, env_for
 
@@ -79,7 +80,8 @@ def test_help_groups_the_options(
             ("--unverified", "--accept-forgeries", "--host", "192.0.2.1", "--forward-to", "http://localhost:3000"),
             "exclude each other",
         ),
-        (("--forward-to", "localhost:3000"), "not an http or https address"),
+        (("--forward-to", "localhost:3000"), "http:// is missing: http://localhost:3000"),
+        (("--public-url", "tunnel.example.com"), "https:// is missing: https://tunnel.example.com"),
         (("--forward-to", "http://localhost:8765/status", "--port", "8765"), "leads back to this watch"),
         (("--serve", "survey"), "--serve is not NAME=FILE"),
         (("--serve", "a/b=survey.xml"), "--serve is not NAME=FILE"),
@@ -341,6 +343,16 @@ def test_no_color_is_honoured_and_a_request_for_twiml_is_named(
         assert re.findall(rb"\x1b\[[0-9;]*3[1-7]m", terminal.raw) == []
 
 
+def test_warnings_of_requests_stand_in_the_table_that_has_the_terminal(home: Path) -> None:
+    page = {"calls": [call()], "next_page_uri": "http://[::1"}
+    with Server(reply(200, page)) as server:
+        env = {**TWILIO, "CALLCTL_API_URL": server.url}
+        with OnTerminal("watch", "--port", "0", home=home, env=env) as terminal:
+            told = re.compile(r" \d\d:\d\d:\d\dZ  warning: the list may be incomplete: ")
+            terminal.until(lambda rows: any(told.match(row) for row in rows))
+            assert b"callctl: warning" not in terminal.raw
+
+
 @pytest.mark.parametrize("sent", [signal.SIGSTOP, signal.SIGTSTP], ids=str)
 def test_a_watch_that_is_stopped_is_told_of_as_such_and_loses_nothing(
     callctl: Callctl, home: Path, simulator: Simulator, sent: signal.Signals
@@ -367,8 +379,21 @@ def test_a_watch_that_is_stopped_is_told_of_as_such_and_loses_nothing(
             assert f"callctl: {stopped}; status callbacks go to CALLCTL_PUBLIC_URL" in placed.err
             second = callctl(*args, env=env)
             assert (second.code, stopped in second.err, goes_on in second.err) == (1, True, True)
+            watched = callctl("place", "+12025550103", "--say", "x", "--watch", env=env)
+            assert f"callctl: {stopped}\nhint: {goes_on}\n" in watched.err
+            moved = callctl("redirect", sid, "--url", "https://example.com/x", "--status-callback", "watch", env=env)
+            assert (moved.code, f"--status-callback watch: {stopped}" in moved.err, goes_on in moved.err) == (
+                2,
+                True,
+                True,
+            )
+            for port, check in ((str(ready["port"]), "port"), ("0", "watch")):
+                found = callctl("doctor", "--json", env={**env, "CALLCTL_PORT": port})
+                told = next(one for one in json.loads(found.out)["checks"] if one["name"] == check)
+                assert stopped in told["text"]
+                assert goes_on in str(told)
             first.go_on()
-            while told["status"] != "completed":
+            while told.get("status") != "completed":
                 told = first.record()
             assert (told["call_sid"], told["source"]) == (sid, "callback")
             follower.until_said("is there again")

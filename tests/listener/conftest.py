@@ -38,6 +38,7 @@ async def start(store: SqliteStore, heard: Heard) -> AsyncIterator[Start]:
         kept_by: Store = store,
         port: int = 0,
         limits: Limits | None = None,
+        documents: tuple[str, ...] = (),
     ) -> Listener:
         listener = Listener(
             host="127.0.0.1",
@@ -53,6 +54,7 @@ async def start(store: SqliteStore, heard: Heard) -> AsyncIterator[Start]:
             now=heard.now,
             account_sid=ACCOUNT,
             limits=limits,
+            documents=documents,
         )
         await listener.start()
         started.append(listener)

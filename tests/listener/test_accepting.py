@@ -164,6 +164,7 @@ async def test_a_store_that_fails_is_said_once_and_recovers(
     failing.fails = True
     assert await status() == 500
     assert ["disk is full" in text for text in heard.troubles] == [True, True]  # one for each time it began to fail
+    assert {(text.cause, text.status) for text in heard.troubles} == {("store", 500)}
 
 
 @pytest.mark.parametrize("failure", [StoreError("the disk is full"), KeyError("a mistake of ours")], ids=repr)
@@ -329,6 +330,23 @@ async def test_detections_recordings_and_conferences_are_stored_answered_and_cou
     assert list(store.replay(since=None)) == events[:4]
     assert listener.features == {"amd": 1, "recording": 1, "conference": 2}
     assert (listener.accepted, listener.duplicates, listener.ignored) == (0, 1, 0)
+
+
+async def test_callbacks_without_a_status_get_no_twiml_where_documents_are_served(
+    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+) -> None:
+    failing = FailingStore(store)
+    listener = await start(kept_by=failing, documents=("survey",))
+    url, fields = PUBLIC.replace("status", "twiml/survey"), {"CallSid": sid(1), "AnsweredBy": "fax"}
+
+    async def status() -> int:
+        async with http.post(listener.url + "/twiml/survey", data=fields, headers=sign(url, fields)) as answer:
+            return answer.status
+
+    assert await status() == 500
+    failing.fails = False
+    assert await status() == 204
+    assert [event.kind for event in await heard.of(1)] == ["amd"]
 
 
 async def test_a_recording_that_can_not_be_stored_is_not_acknowledged(

@@ -15,6 +15,11 @@ from callctl.store.sqlite import SqliteStore
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
+def trouble(cause: str, *, url: str | None, status: int) -> dict[str, object]:
+    """Return a trouble record without its words."""
+    return {"v": 1, "type": "trouble", "cause": cause, "text": "", "url": url, "status": status, "call_sid": None}
+
+
 @pytest.mark.parametrize("signature", [None, "", "AAAA", "\xfc\xfc", "=" * 5000])
 async def test_a_wrong_signature_leaves_nothing_but_a_count(
     start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession, signature: str | None
@@ -58,6 +63,7 @@ async def test_a_refusal_is_explained_once_per_cause(
         async with http.post(listener.url + "/status", data=fields, headers=headers) as answer:
             assert answer.status == 403
     (text,) = heard.troubles
+    assert text.to_json() | {"text": ""} == trouble("refused", url=PUBLIC, status=403)
     assert text.startswith(f"refused a request: {cause}:")
     assert url in text
     assert PUBLIC in text
@@ -176,6 +182,7 @@ async def test_signed_requests_to_another_path_are_told_of_once_and_counted(
         for path in ("/voice/status", "/changed", "/", "/polled")
     ]
     assert "https://example.com/hooks/status" in heard.troubles[0]
+    assert heard.troubles[0].to_json() | {"text": ""} == trouble("misdirected", url="/voice/status", status=404)
     assert (listener.misdirected, listener.refused, heard.events) == (8, 0, [])
     assert listener.health["misdirected"] == {"count": 8, "path": "/polled"}
     for number in range(20):

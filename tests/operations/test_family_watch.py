@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from telling import told
 
 from callctl.actions import ActionEvent
 from callctl.board import Change, Snapshot
@@ -29,6 +30,7 @@ class Stage:
         self.shown: list[tuple[str, str]] = []
         self.notes: list[str] = []
         self.drawn: list[Snapshot] = []
+        self.stored: list[CallEvent] = []
 
     def fetch(self, _sid: str) -> Call:
         answer = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
@@ -40,7 +42,7 @@ class Stage:
     def family(self, _sid: str) -> Iterator[CallEvent]:
         if self._broken_store:
             raise StoreError("the store can't be read")
-        return iter(())
+        return iter(self.stored)
 
     def actions(self, _sid: str) -> list[ActionEvent]:
         return []
@@ -70,8 +72,11 @@ def child(status: str) -> Call:
     return Call(CHILD, status, parent_call_sid=PARENT)
 
 
-def watched(rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> tuple[Stage, Snapshot]:
+def watched(
+    rounds: list[list[Call] | Exception], *, broken_store: bool = False, stored: Iterable[CallEvent] = ()
+) -> tuple[Stage, Snapshot]:
     stage = Stage(rounds, broken_store=broken_store)
+    stage.stored = list(stored)
 
     async def run() -> Snapshot:
         return await FamilyWatch(
@@ -105,6 +110,12 @@ def test_trouble_with_the_api_is_told_once_and_outlived(trouble: Exception, why:
     stage, last = watched([trouble, trouble, [parent("busy")]])
     assert stage.notes == [f"can't ask REST: {why}"]
     assert last.ended == 1
+
+
+def test_what_a_machine_detection_heard_is_shown() -> None:
+    heard = told({"CallSid": PARENT, "AnsweredBy": "fax"})
+    stage, _ = watched([[parent("in-progress")], [parent("completed")]], stored=[heard])
+    assert (PARENT, "") in stage.shown
 
 
 def test_a_call_that_rest_does_not_know_yet_is_no_trouble() -> None:

@@ -64,11 +64,12 @@ async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, applica
 async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Application) -> None:
     plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/status")
     async with watching(settings_in(tmp_path), plan) as watch:
-        url = f"{watch.ready.callback_url}?{urlencode(form(1, 'busy', CalledCity='São Paulo'))}"
+        url = f"{watch.ready.callback_url}?CallSid=mine&{urlencode(form(1, 'busy', CalledCity='São Paulo'))}"
         async with aiohttp.ClientSession() as http, http.get(url, headers=sign(url)) as answer:
             assert answer.status == 204
         (sent,) = await application.requests(1)
         assert sent.target.partition("?")[2] == url.partition("?")[2]
+        assert f"{sid(1)} busy" in await watch.view.until_noted(application.url)
 
 
 async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: Path, application: Application) -> None:

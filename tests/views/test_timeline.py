@@ -14,7 +14,7 @@ from callctl.calls import Call
 from callctl.events import MISSED, CallEvent
 from callctl.views.header import Header
 from callctl.views.live import LiveView
-from callctl.views.timeline import in_order
+from callctl.views.timeline import in_order, lines
 
 ANSWERED = event(1, "in-progress", at=0, received=0.2, number=1)
 
@@ -39,6 +39,12 @@ def ended(at: float, received: float, *, call: int = 1, parent: int | None = Non
 def test_an_end_comes_after_what_was_asked(end: CallEvent) -> None:
     action = asked(10.4)
     assert in_order([ANSWERED, end], [action]) == [ANSWERED, action, end]
+
+
+def test_why_a_compatible_service_ended_it_is_told() -> None:
+    end = event(1, "failed", at=1, SipResultCode="403", ErrorCode="32011", ErrorMessage="no such number")
+    (line,) = lines([end], own=sid(1))
+    assert "(SIP 403, error 32011 no such number)" in line
 
 
 def test_an_end_that_was_known_before_stays_before() -> None:

@@ -53,11 +53,14 @@ def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | Non
             "--status-callback goes with --url: beside TwiML, Twilio ignores it",
             hint="give --url; `callctl watch --serve NAME=FILE` serves a file of TwiML at a URL",
         )
-    callback = find_callback(runtime, settings, None if given.lower() == "watch" else given)
+    if given.lower() != "watch":
+        return _as_given(settings, given)
+    callback = _of_running_watch(runtime, settings)
+    if callback is None and settings.public_url is not None:
+        callback = _of_public_url(runtime, settings)
     if callback is None:
-        raise UsageError(
-            "--status-callback watch: no watch is running", hint="start `callctl watch` first, or give a URL"
-        )
+        why, start = _why_none(settings)
+        raise UsageError(f"--status-callback watch: {why}", hint=f"{start}, or give a URL")
     return callback
 
 
@@ -97,12 +100,8 @@ def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
 
 
 def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
-    from callctl.presence import how_to_go_on, stopped_in_words
-
-    stopped = _stopped_watch(settings)
-    why = "no watch is running" if stopped is None else stopped_in_words(stopped)
+    why, start = _why_none(settings)
     if settings.public_url is None:
-        start = "start `callctl watch` first" if stopped is None else how_to_go_on(stopped)
         runtime.say(
             f"callctl: no status callbacks: {why}\nhint: {start}, or give --status-callback URL (none says you mean it)"
         )
@@ -113,13 +112,24 @@ def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
     return with_retries(settings, callback)
 
 
-def _stopped_watch(settings: Settings) -> WatchRecord | None:
+def stopped_watch(settings: Settings) -> WatchRecord | None:
+    """Return the record of a watch that is stopped (Ctrl-Z), or None."""
     from callctl.presence import stopped
 
     try:
         return stopped(settings)
     except CallctlError:
         return None  # told of when a running one was looked for
+
+
+def _why_none(settings: Settings) -> tuple[str, str]:
+    """Say why no watch takes callbacks in, and what to do about it."""
+    from callctl.presence import how_to_go_on, stopped_in_words
+
+    stopped = stopped_watch(settings)
+    if stopped is None:
+        return "no watch is running", "start `callctl watch` first"
+    return stopped_in_words(stopped), how_to_go_on(stopped)
 
 
 def with_status_path(url: str) -> str:

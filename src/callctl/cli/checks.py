@@ -8,6 +8,7 @@ from callctl.cli.options import EMPTY
 from callctl.cli.times import read_duration
 from callctl.errors import SettingsError, UsageError
 from callctl.settings import Settings
+from callctl.settings.values import kind_of_sid
 
 # Seconds; that of <Dial> is not documented, and taken to be that of a call (OAS, Timeout).
 LONGEST_RINGING = 600
@@ -97,6 +98,13 @@ def check_reachable(settings: Settings, url: str, *, what: str) -> None:
 
 def signing_trouble(settings: Settings) -> SettingsError | None:
     """Return why no callback could be verified, with what to set; None if one can be (sheet section 7)."""
+    name = "CALLCTL_SIGNING_TOKEN" if settings.signing_token else "TWILIO_AUTH_TOKEN"
+    wrong = (kind_of_sid(name, key) for key in settings.signing_keys)
+    if settings.is_twilio and (kind := next(filter(None, wrong), None)):
+        return SettingsError(
+            f"{settings.named(name)} {kind}, so that no callback can be verified with it",
+            hint="Twilio signs callbacks with the account's auth token: 32 hexadecimal digits",
+        )
     if settings.signing_keys:
         return None
     if settings.auth_token:  # then it is the main account's

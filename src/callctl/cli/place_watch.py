@@ -9,7 +9,14 @@ from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from callctl.cli.callbacks import STATUS_PATH, find_callback, find_watch, with_retries, with_status_path
+from callctl.cli.callbacks import (
+    STATUS_PATH,
+    find_callback,
+    find_watch,
+    stopped_watch,
+    with_retries,
+    with_status_path,
+)
 from callctl.cli.checks import check_reachable, signing_trouble
 from callctl.cli.outcomes import say_it_may_be_placed
 from callctl.cli.placed import naming, remember_placed
@@ -106,16 +113,22 @@ async def _find_or_listen(
     runtime: Runtime, settings: Settings, store: SqliteStore, stack: AsyncExitStack, *, given: str | None
 ) -> Telling:
     """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
+    from callctl.presence import how_to_go_on, stopped_in_words
+
     if given is not None:
         return Telling(find_callback(runtime, settings, given), "asking REST")
     if find_watch(runtime, settings) is not None:
         return Telling(find_callback(runtime, settings, None), "beside the running watch")
-    if why := _why_deaf(settings):
+    stopped = stopped_watch(settings)
+    if missing := _why_deaf(settings):
+        why = "no watch is running" if stopped is None else stopped_in_words(stopped)
         runtime.say(
-            "callctl: no status callbacks: no watch is running, and none can be heard here; asking REST instead\n"
-            f"hint: {why}"
+            f"callctl: no status callbacks: {why}, and none can be heard here; asking REST instead\n"
+            f"hint: {missing if stopped is None else how_to_go_on(stopped)}"
         )
         return Telling(None, "asking REST")
+    if stopped is not None:
+        runtime.say(f"callctl: {stopped_in_words(stopped)}\nhint: {how_to_go_on(stopped)}")
     listener = _listener(runtime, settings, store)
     stack.push_async_callback(listener.stop)
     await listener.start()
@@ -163,7 +176,8 @@ def _open_shown(runtime: Runtime, settings: Settings, told: Telling, call: Call)
     view = Apart(_view(runtime, settings, call))  # callbacks may come to a listener in this process
     api_url = None if settings.is_twilio else settings.api_url
     try:
-        yield OnView(view, Header(TITLE, told.header, masked(told.callback or "").partition("#")[0], api_url))
+        with runtime.beside_table(view.note):
+            yield OnView(view, Header(TITLE, told.header, masked(told.callback or "").partition("#")[0], api_url))
     finally:
         view.close()
 

@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -53,6 +54,7 @@ class Runtime:
     elapsed: Callable[[], float] = elapsed  # seconds, which nobody can set
     api_url: str | None = None  # where the API is, once known, if it is not Twilio's
     make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
+    aside: Callable[[str], None] | None = None  # shows talk where a table has the terminal; called in any thread
     _told: set[str] = field(default_factory=set)
     _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
 
@@ -121,14 +123,34 @@ class Runtime:
         return record if self.api_url is None else {**record, "api_url": self.api_url}
 
     def say(self, text: str) -> None:
-        """Write one line of talk to stderr."""
+        """Write talk to stderr; beside a table that has the terminal, show it there."""
         from callctl.views.foreign import printable
 
         with self._speaking:
+            if self.aside is not None and self.stderr.isatty():
+                self.aside(text.removeprefix("callctl: "))
+                return
             if self.make_room is not None:
                 self.make_room()
             self.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
             self.stderr.flush()
+
+    @contextmanager
+    def beside_table(self, note: Callable[[str], None]) -> Iterator[None]:
+        """Have talk shown by ``note``, in this event loop, while a table has the terminal: it would be painted over."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+
+        def show(text: str) -> None:
+            with suppress(RuntimeError):  # the loop has ended: so has the table
+                loop.call_soon_threadsafe(note, text)
+
+        self.aside = show if self.form is Form.TABLE else None
+        try:
+            yield
+        finally:
+            self.aside = None
 
     def say_once(self, text: str) -> None:
         """Write a line of talk unless it was written before."""

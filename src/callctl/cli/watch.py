@@ -267,7 +267,9 @@ async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | 
         try:
             ready = await session.start_up()
             collect_seldom()
-            await session.run(open_view(runtime, ready, choice=choice))
+            view = open_view(runtime, ready, choice=choice)
+            with runtime.beside_table(session.note):
+                await session.run(view)
         except asyncio.CancelledError:
             pass  # stopped while it was starting
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -83,15 +83,18 @@ async def way_findings(
         ]
     nonce = secrets.token_hex(16)
     listener = _listener(settings, way, keys=keys, nonce=nonce, now=now)
+    stopped = _stopped(settings)
     try:
         async with _listening(listener):
             return [
                 fine("port", f"{settings.port} is free" if settings.port else "any that is free"),
+                *_told_of(stopped),
                 *await _through(settings, way, listener, keys=keys, nonce=nonce, clock=clock),
             ]
     except CallctlError as error:
         return [
-            wrong("port", _explained(error, settings.port)),
+            wrong("port", _explained(error, settings.port, stopped=stopped)),
+            *_told_of(stopped if stopped is None or stopped.port != settings.port else None),
             await _public(settings, way.callback_url, source="of CALLCTL_PUBLIC_URL"),
             skipped("round trip", "not tried: nothing can listen at the port"),
         ]
@@ -170,9 +173,26 @@ def _misdirected(watch: presence.WatchRecord) -> list[Finding]:
     ]
 
 
-def _explained(error: CallctlError, port: int) -> CallctlError:
+def _stopped(settings: Settings) -> presence.WatchRecord | None:
+    with suppress(CallctlError):  # told as a finding of its own
+        return presence.stopped(settings)
+    return None
+
+
+def _told_of(stopped: presence.WatchRecord | None) -> list[Finding]:
+    """Return a warning of a watch that is stopped: it keeps its port, and takes in no callbacks."""
+    if stopped is None:
+        return []
+    return [warning("watch", presence.stopped_in_words(stopped), fix=presence.how_to_go_on(stopped))]
+
+
+def _explained(error: CallctlError, port: int, *, stopped: presence.WatchRecord | None) -> CallctlError:
     if not isinstance(error, PortTakenError):
         return error
+    if stopped is not None and stopped.port == port:
+        return PortTakenError(
+            f"{port} is taken: {presence.stopped_in_words(stopped)}", hint=presence.how_to_go_on(stopped)
+        )
     answer = presence.ask_health(f"http://{_HOST}:{port}/healthz")
     who = "a watch of another account or API address" if answer and "nonce" in answer else "another program"
     return PortTakenError(

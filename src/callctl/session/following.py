@@ -43,7 +43,7 @@ class Follower:
         self._last_at: datetime | None = None
         self._trouble: str | None = None
         self._search_trouble: str | None = None
-        self._gone = False
+        self._gone: str | None = None  # why nothing new can come
         self._alive_at = now()  # when the other watch was last there
 
     async def start_up(self) -> Ready:
@@ -119,21 +119,20 @@ class Follower:
         return next((one for one in presence.running(self._settings) if one.port == self._record.port), None)
 
     def _lose(self) -> None:
-        if not self._gone:
-            if presence.is_stopped(self._record.pid):
-                what = f"{presence.stopped_in_words(self._record)}; {presence.how_to_go_on(self._record)}"
-            else:
-                what = (
-                    f"the watch that listens (process {self._record.pid}) is gone; "
-                    "start `callctl watch` again to listen"
-                )
-            self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
-        self._gone = True
+        if self._gone:
+            return
+        if presence.is_stopped(self._record.pid):
+            self._gone = "the watch that listens is stopped"
+            what = f"{presence.stopped_in_words(self._record)}; {presence.how_to_go_on(self._record)}"
+        else:
+            self._gone = "the watch that listens is gone"
+            what = f"the watch that listens (process {self._record.pid}) is gone; start `callctl watch` again to listen"
+        self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
 
     def _keep_to(self, record: presence.WatchRecord) -> None:
         if self._gone:
             self._picture.note(f"the watch that listens (process {record.pid}) is there again")
-        self._gone, self._alive_at = False, self._now()
+        self._gone, self._alive_at = None, self._now()
 
     async def _take_up(self, record: presence.WatchRecord) -> None:
         """Follow another watch, in its store if that is another one.
@@ -145,7 +144,7 @@ class Follower:
         if path != self._path:
             await self._picture.is_whole.wait()  # until then the other store is being read
             await self._read_from(path)
-        self._record, self._gone, self._alive_at = record, False, self._now()
+        self._record, self._gone, self._alive_at = record, None, self._now()
         self._picture.note(f"following process {record.pid} now, which listens at {urlsplit(record.health_url).netloc}")
 
     async def _read_from(self, path: Path) -> None:
@@ -173,6 +172,10 @@ class Follower:
             self._picture.trouble(Trouble(text, Cause.STORE))
         self._trouble = text
 
+    def note(self, text: str) -> None:
+        """Have the view tell something that is no event."""
+        self._picture.note(text)
+
     def header(self) -> Header:
         """Return what the first line of the table says now."""
         return Header(
@@ -182,7 +185,7 @@ class Follower:
             api_url=None if self._settings.is_twilio else self._settings.api_url,
             accepted=self._shown,
             last_callback_at=self._last_at,
-            deaf="the watch that listens is gone" if self._gone else self._trouble,
+            deaf=self._gone or self._trouble,
             recalled=self._picture.recalled,
         )
 
