@@ -7,6 +7,7 @@ asyncio is imported where it is needed.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
@@ -35,6 +36,15 @@ def beside(work: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=run, daemon=True, name="callctl-request").start()
     return future
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Return or raise what ``work`` does, if that takes no longer than so many seconds.
+
+    Raises:
+        TimeoutError: It takes longer. It goes on, and nobody waits for it any more.
+    """
+    return beside(work).result(timeout=None if math.isinf(seconds) else seconds)
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:

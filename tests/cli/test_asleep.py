@@ -52,7 +52,7 @@ def suspended(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("wait", SID, "--for", "ended", "--wait-timeout", "30m"),
         ("hangup", SID, "--wait", "--wait-timeout", "30m"),
-        ("hangup", "--all", "--yes", "--max", "5", "--until-none", "30m"),
+        ("hangup", "--all", "--yes", "--max", "5", "--until-none", "--wait-timeout", "30m"),
         ("redirect", SID, "--url", "https://example.com/x", "--when", "answered", "--wait-timeout", "30m"),
         (
             *("place", "+12025550103", "--say", "hi", "--status-callback", "none"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from cli.world import ANSWERS, BUSY, NEVER, World, talk
-from gateway.scripted import Asked, Server, Turn, call, reply
+from gateway.scripted import Asked, Server, Turn, call, hang, reply
 from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
 
@@ -449,6 +449,22 @@ def _sid_in(asked: Asked) -> str:
 
 def rings(number: int) -> dict[str, object]:
     return call(f"CA{number:032d}", status="ringing")
+
+
+class Unanswering(Rounds):
+    """Lists nothing any more once a call was ended: it does not answer."""
+
+    def take(self, asked: Asked) -> Turn:
+        turn = super().take(asked)
+        return hang() if asked.method == "GET" and self.ended else turn
+
+
+def test_until_none_gives_up_in_time_where_the_api_does_not_answer(callctl: Callctl) -> None:
+    with Unanswering([rings(1)], answer="canceled") as server:
+        outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "100ms", "--request-timeout", "1h")
+        assert server.ended == [f"CA{1:032d}"]
+    assert outcome.code == 9
+    assert "the API has not answered in time whether a call still matches" in outcome.err
 
 
 def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:

@@ -1,9 +1,10 @@
 """Ending a call, whatever the API makes of the request."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from operations.doors import PARENT, SID, Door, Time, call, wrong_state
+from operations.doors import PARENT, SID, Door, Time, Unanswered, call, wrong_state
 from telling import WORLD, form
 
 from callctl.board import Board, Leg
@@ -211,6 +212,18 @@ def test_waiting_gives_up_at_its_limit() -> None:
     time = Time()
     assert seen(Door(fetches=[call("ringing")]), limit=5, time=time).result is Result.ACCEPTED
     assert time.now == pytest.approx(5)
+
+
+def test_waiting_gives_up_at_its_limit_also_where_the_api_does_not_answer(unanswered: Unanswered) -> None:
+    ending = seen(unanswered, limit=0.1, time=Time())
+    assert ending == Ending(Result.ACCEPTED, call("ringing"))
+
+
+def test_what_was_accepted_stays_so_where_the_api_can_not_be_asked() -> None:
+    door = Door(fetches=[NetworkError("refused"), NetworkError("refused"), call("canceled")])
+    assert seen(door, limit=5, time=Time()).result is Result.ENDED
+    with pytest.raises(NetworkError):
+        seen(Door(fetches=[NetworkError("refused")]), limit=math.inf, time=Time())
 
 
 def test_what_has_ended_is_not_waited_for() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from operations.doors import SID, Time, call
+from operations.doors import SID, Time, Unanswered, call
 
 from callctl.calls import Call
 from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
@@ -169,6 +169,24 @@ def test_the_limit_is_kept_and_says_how_it_stands() -> None:
         on.waiter.until(goal("answered"), limit=4)
     assert f"callctl hangup {SID}" in (caught.value.hint or "")
     assert on.rest.time.now == pytest.approx(4, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (None, f"{SID} is not known to be ended after 0.1 s; the API has not answered since"),
+        ("ringing", f"{SID} is not known to be ended after 0.1 s: it was ringing when last heard of; the API"),
+    ],
+)
+def test_the_limit_is_kept_by_an_api_that_does_not_answer(
+    before: str | None, words: str, unanswered: Unanswered
+) -> None:
+    waiter = stage([]).waiter
+    waiter._asked = unanswered
+    if before is not None:
+        waiter._note(before, source="rest")
+    with pytest.raises(WaitTimeoutError, match=words):
+        waiter.until(goal("ended"), limit=0.1)
 
 
 def test_a_call_placed_just_now_may_be_unknown_for_a_moment() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from callctl.background import within
 from callctl.calls import Call, CallStatus
 from callctl.cli.confirming import Consent
 from callctl.cli.ending_calls import RINGS_ON, Manner, asked_for, ender, outcome_of
@@ -21,6 +22,7 @@ from callctl.cli.runtime import Form, Runtime
 from callctl.clock import elapsed
 from callctl.errors import PartlyFailedError, WaitTimeoutError
 from callctl.operations.many import Done, Failed, for_each
+from callctl.operations.pauses import LAST
 from callctl.operations.relatives import family_of
 
 if TYPE_CHECKING:
@@ -189,7 +191,7 @@ class Many:
             time.sleep(_PAUSE)
             # What has ended may be listed as live for a while (sheet section 2).
             over = {sid for sid, told in self._outcomes.items() if self._is_dealt_with(told)}
-            found = [call for call in find_calls(self._gateway, chosen, limit=None) if call.sid not in over]
+            found = [call for call in self._listed(chosen, deadline=deadline) if call.sid not in over]
             if not found:
                 self._runtime.say("callctl: no call matches any more")
                 return []
@@ -203,9 +205,18 @@ class Many:
                 )
                 return [call.sid for call in found]
             if self._manner.wait is not None:  # one limit for all of it
-                left = deadline - time.monotonic()
+                left = deadline - elapsed()
                 self._manner = replace(self._manner, wait=max(left, 0.0))
             self._end_listed(sorted(found, key=_urgency))
+
+    def _listed(self, chosen: Filters, *, deadline: float) -> list[Call]:
+        try:
+            return within(max(deadline - elapsed(), LAST), lambda: list(find_calls(self._gateway, chosen, limit=None)))
+        except TimeoutError:
+            raise WaitTimeoutError(
+                "the API has not answered in time whether a call still matches",
+                hint="`callctl list --live` shows what is left",
+            ) from None
 
     def _is_dealt_with(self, told: Outcome) -> bool:
         # What was answered never rings again; what the other filters left out may match later.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from callctl.background import reason
+from callctl.background import reason, within
 from callctl.cli.placed import naming, show_placed
 from callctl.cli.runtime import Form, Runtime
 from callctl.clock import elapsed
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from callctl.presence import WatchRecord
     from callctl.settings import Settings
     from callctl.silence import Cause
+
+# How long the fetch may take after which the call is shown at last, in seconds: the waiting is over.
+_LATEST = 2.0
 
 
 def wait_for_placed(
@@ -52,7 +55,9 @@ def wait_for_placed(
 def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
     with naming(runtime, call):
         try:
-            call = gateway.fetch(call.sid)
+            call = within(_LATEST, lambda: gateway.fetch(call.sid))
+        except TimeoutError:
+            runtime.say("callctl: shown as it was placed: the API has not answered")
         except Exception as error:
             runtime.say(f"callctl: shown as it was placed: {reason(error)}")
     show_placed(runtime, call)

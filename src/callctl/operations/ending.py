@@ -12,13 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from math import inf
 from typing import Protocol
 
+from callctl.background import within
 from callctl.board import Leg
 from callctl.calls import Call, CallStatus, Direction
-from callctl.errors import ApiError, NetworkError, WrongCallStateError
+from callctl.errors import ApiError, NetworkError, RateLimitedError, WrongCallStateError
 from callctl.events import rank_of
-from callctl.operations.pauses import until
+from callctl.operations.pauses import LAST, until
 from callctl.operations.told import latest
 
 # How often a call is read back when it is not clear what it does, and the pauses before.
@@ -180,14 +182,22 @@ def see_ended(
 ) -> Ending:
     """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most.
 
-    With ``spare_answered`` it was canceled, so that an answered call does not end.
+    With ``spare_answered`` it was canceled, so that an answered call does not end. Within a limit, an API that can't be
+    asked is no failure: the end was accepted before.
     """
     if ending.result is not Result.ACCEPTED:
         return ending
     sid = ending.call.sid
+    deadline = monotonic() + limit
 
     def ask() -> Call:
-        return latest(later_of(ending.call, door.fetch(sid)), told(sid))
+        call = ending.call
+        try:
+            call = later_of(call, within(max(deadline - monotonic(), LAST), lambda: door.fetch(sid)))
+        except (TimeoutError, NetworkError, RateLimitedError):
+            if limit == inf:
+                raise
+        return latest(call, told(sid))
 
     def is_clear(call: Call) -> bool:
         return call.is_final or (spare_answered and call.status == CallStatus.IN_PROGRESS)

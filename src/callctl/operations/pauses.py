@@ -10,6 +10,8 @@ T = TypeVar("T")
 FIRST = 0.1  # seconds
 GROWTH = 1.5
 LONGEST = 2.0  # seconds
+# How long the last question may take that is asked before a limit is over, in seconds.
+LAST = 0.5
 
 
 def until(

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from callctl.background import within
 from callctl.calls import FINAL_STATUSES, Call, CallStatus
 from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
 from callctl.events import rank_of
+from callctl.operations.pauses import LAST
 
 FIRST_GAP = 0.5  # seconds between two questions to REST; each is half as long again as the one before
 LONGEST_GAP = 5.0
@@ -149,8 +151,16 @@ class Waiter:
             ApiError: The API refused to tell; NetworkError: it could not be asked.
         """
         deadline = None if limit is None else self._now() + limit
+        left = float("inf") if limit is None else limit
         while True:
-            self._look()
+            try:
+                self._look(max(left, LAST))
+            except TimeoutError:
+                raise WaitTimeoutError(
+                    f"{self._sid} is not known to be {goal.name} after {limit:g} s{self._standing(last=True)}; "
+                    "the API has not answered since",
+                    hint=self._goes_on,
+                ) from None
             if self.last is not None:
                 self._on_look(self.last.status)
                 if goal.is_met([*self._heard, *self._shown]):
@@ -159,16 +169,25 @@ class Waiter:
                     raise ConditionNotMetError(
                         _ended(self.last, goal), hint=f"`callctl show {self._sid}` tells what became of it"
                     )
-            left = LOOK if deadline is None else deadline - self._now()
+            if deadline is not None:
+                left = deadline - self._now()
             if left <= 0:
                 raise WaitTimeoutError(
                     f"{self._sid} is not {goal.name} after {limit:g} s{self._standing()}",
-                    hint=f"it goes on: `callctl show {self._sid}` looks at it, `callctl hangup {self._sid}` ends it",
+                    hint=self._goes_on,
                 )
             self._sleep(min(LOOK, left))
 
-    def _look(self) -> None:
-        """Take notice of what callbacks told, and of what REST shows if it is time to ask."""
+    @property
+    def _goes_on(self) -> str:
+        return f"it goes on: `callctl show {self._sid}` looks at it, `callctl hangup {self._sid}` ends it"
+
+    def _look(self, left: float) -> None:
+        """Take notice of what callbacks told, and of what REST shows if it is time to ask.
+
+        Raises:
+            TimeoutError: REST has not answered in the seconds that are left, with all that is repeated.
+        """
         heard = self._told.statuses(self._sid)
         if heard and heard != self._heard:
             self._ask_at = self._now() + SILENCE
@@ -178,11 +197,11 @@ class Waiter:
         if heard:
             self._note(heard[-1], source="callbacks")
         if self._now() >= self._ask_at and not self._is_over():
-            self._ask()
+            self._ask(left)
 
-    def _ask(self) -> None:
+    def _ask(self, left: float) -> None:
         try:
-            call = self._asked.fetch(self._sid)
+            call = within(left, lambda: self._asked.fetch(self._sid))
         except NotFoundError:
             if self._now() >= self._missing_until:
                 raise
@@ -205,8 +224,10 @@ class Waiter:
     def _is_over(self) -> bool:
         return self.last is not None and self.last.status in FINAL_STATUSES
 
-    def _standing(self) -> str:
-        return "" if self.last is None else f": it is {self.last.status}"
+    def _standing(self, *, last: bool = False) -> str:
+        if self.last is None:
+            return ""
+        return f": it was {self.last.status} when last heard of" if last else f": it is {self.last.status}"
 
 
 def _ended(last: Waited, goal: Goal) -> str:
