@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from damaging import empty_log
 from processes import OnTerminal, Piped
 from running import Callctl, env_for
 
+from callctl.settings import load
 from callctl.simulator import Simulator
 
 TO = "+12025550100"
@@ -123,3 +125,17 @@ def test_what_cannot_be_placed_is_an_error_like_any_other(callctl: Callctl, quic
     outcome = callctl("place", "+15005550003", "--say", "Hello", "--watch", "--json", env=env_for(quick))
     assert (outcome.code, outcome.out) == (1, "")
     assert json.loads(outcome.err.splitlines()[-1])["code"] == "21215"
+
+
+def test_a_store_that_is_damaged_meanwhile_is_told_of(home: Path, quick: Simulator) -> None:
+    env = env_for(quick)
+    store = load({"HOME": str(home), **env}, cwd=home).store
+    with Piped("place", "+12025550103", "--say", "Hello", "--watch", "--json", home=home, env=env) as place:
+        while json.loads(place.line())["type"] != "event":
+            pass
+        empty_log(store)
+        while (record := json.loads(place.line()))["type"] != "trouble":
+            pass
+        place.kill()
+    assert record["cause"] == "store"
+    assert f"the event store {store} was changed from outside" in record["text"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from callctl.cli.signals import stop_on_signals
 from callctl.masking import masked
 from callctl.operations.family_watch import FamilyWatch
 from callctl.store.sqlite import SqliteStore
+from callctl.trouble import Cause, Trouble
 from callctl.views.header import Header
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from callctl.listener import Listener
     from callctl.session import View
     from callctl.settings import Settings
-    from callctl.trouble import Trouble
 
 TITLE = "place"
 
@@ -77,8 +77,18 @@ async def _place_and_watch(
 ) -> tuple[Call, Snapshot]:
     from callctl.background import in_daemon_thread
 
+    loop = asyncio.get_running_loop()
+
+    def tell(trouble: Trouble) -> None:
+        runtime.say(f"callctl: {trouble}")
+
+    def tell_in_any_thread(text: str) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the command has ended
+            loop.call_soon_threadsafe(lambda: tell(Trouble(text, Cause.STORE)))
+
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(closing(SqliteStore(settings.store, world=settings.world)))
+        store = SqliteStore(settings.store, world=settings.world, on_trouble=tell_in_any_thread)
+        stack.enter_context(closing(store))
         told = await _find_or_listen(runtime, settings, store, stack, given=order.given)
         request = order.request_to(told.callback)
         try:
@@ -88,6 +98,7 @@ async def _place_and_watch(
             raise
         remember_placed(runtime, settings, call, request, dial_action=order.dial_action)
         with naming(runtime, call), _open_shown(runtime, settings, told, call) as shown:
+            tell = shown.trouble
             watch = FamilyWatch(
                 call,
                 world=settings.world,
