@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from telling import ACCOUNT, WORLD, event, form, moment, sid, told
 
+from callctl.actions import ActionEvent
 from callctl.events import CallEvent, NotACallEventError
 from callctl.events.forms import signed_form
 from callctl.store.sqlite import SqliteStore
+from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import event_fields, short_line
 
 AMD = {"CallSid": sid(1), "AccountSid": ACCOUNT, "AnsweredBy": "machine_start", "MachineDetectionDuration": "3400"}
@@ -144,3 +148,18 @@ def test_a_store_keeps_them_and_takes_none_for_a_live_call(tmp_path: Path) -> No
     assert row is not None
     assert (row.status, row.is_final, row.last_event_at) == ("completed", True, moment(7))
     store.close()
+
+
+def test_the_fields_of_each_record_are_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "watch-json.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE))
+    out = io.StringIO()
+    view = JsonLinesView(out, extra={}, say=print)
+    for one in (event(sid(1), "ringing"), told(AMD), told(RECORDING), told(LEFT)):
+        view.event(one, None)
+    view.action(ActionEvent(moment(1), sid(1), "hangup", (("Status", "completed"),), "completed"))
+    records = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [record["type"] for record in records] == ["event", "amd", "recording", "conference", "action"]
+    for record in records:
+        fields = set(re.findall(r"`([a-z_]+)`", rows[record["type"]]))
+        assert fields == record.keys() - {"v", "type"}
