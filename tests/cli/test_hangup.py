@@ -262,6 +262,8 @@ def test_the_dry_run_of_a_redirect_believes_callbacks_as_well(behind: World) -> 
     assert behind.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 0
     behind.tell(sid, "completed", at=datetime.now(UTC))
     assert "it is completed" in behind.callctl("redirect", sid, "--url", "survey", "--dry-run").err
+    when = ("--when", "answered", "--dry-run")
+    assert behind.callctl("redirect", sid, "--url", "survey", *when).code == 5  # it was answered: the wait is over
 
 
 # --wait
@@ -381,12 +383,28 @@ def test_too_many_requests_at_once_are_no_failure(callctl: Callctl, world: World
 
 
 def test_dry_run_of_named_calls_sends_nothing(world: World) -> None:
-    sid = world.place(after=4)
+    sid = world.place(NEVER, after=4)
     outcome = world.callctl("hangup", sid, "--dry-run", "--only-ringing")
-    assert (outcome.code, outcome.out) == (0, f"{sid}\t\tdry-run\n")
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tringing\tdry-run\n")
     assert talk(outcome) == "callctl: nothing was sent; without --dry-run, 1 call would get Status=canceled\n"
     assert world.sent() == []
     assert world.callctl("hangup", sid, "--dry-run", terminal=True).out == f"would be ended: {sid}\n"
+
+
+def test_a_dry_run_of_named_calls_tells_what_would_come_of_each(world: World) -> None:
+    busy, answered, rings = world.place(BUSY), world.place(ANSWERS), world.place(NEVER, after=6)
+    dry = world.callctl("hangup", busy, "--dry-run")
+    assert (dry.code, dry.out) == (0, f"{busy}\tbusy\talready-over\n")
+    dry = world.callctl("hangup", answered, "--dry-run", "--only-ringing", terminal=True)
+    assert (dry.code, dry.out) == (5, "")
+    assert dry.err.count(f"callctl: error: would not be ended: {answered} is in progress") == 1
+    unknown = world.callctl("hangup", UNKNOWN, "--dry-run")
+    assert (unknown.code, unknown.err.count("was not found")) == (3, 1)
+    both = world.callctl("hangup", answered, rings, busy, "--dry-run", "--only-ringing", terminal=True)
+    assert (both.code, both.out) == (8, f"would be ended: {rings}\nalready over: {busy} is busy\n")
+    assert f"1 of 3 calls would not be ended: {answered}" in both.err
+    assert world.callctl("hangup", answered, rings, busy, "--dry-run").code == 0
+    assert world.sent() == []
 
 
 def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(world: World) -> None:

@@ -78,7 +78,7 @@ def hangup(
             rich_help_panel=WHICH,
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be ended, and send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be ended; change nothing.")] = False,
     env_file: options.EnvFile = None,
     account_sid: options.AccountSid = None,
     request_timeout: options.RequestTimeout = "10s",

@@ -20,7 +20,7 @@ from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, Teller, calls, failur
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
 from callctl.clock import elapsed
-from callctl.errors import PartlyFailedError, WaitTimeoutError
+from callctl.errors import NotEndedError, PartlyFailedError, WaitTimeoutError
 from callctl.operations.many import Done, Failed, for_each
 from callctl.operations.pauses import LAST
 from callctl.operations.relatives import family_of
@@ -64,6 +64,7 @@ class Many:
         """End the calls that were named; ``family`` adds the other legs of each.
 
         Raises:
+            CallctlError: The only one was not ended.
             UsageError: Many came on stdin, and nothing says that they are all meant.
             PartlyFailedError: Some were not ended.
         """
@@ -76,7 +77,7 @@ class Many:
             rest = dict.fromkeys(chain.from_iterable(members[1:] for members in families))
             waves = [heads, [sid for sid in rest if sid not in heads]]
         if self._dry_run:
-            self._show_dry([(sid, None) for sid in chain.from_iterable(waves)])
+            self._rehearse(list(chain.from_iterable(waves)))
             return
         self._end(waves)
         self._sum_up()
@@ -107,7 +108,7 @@ class Many:
         if (words := since.in_words(call.sid for call in matching)) is not None:
             self._runtime.say(f"callctl: {words}")
         if self._dry_run:
-            self._show_dry([(call.sid, call) for call in matching])
+            self._show_dry(matching)
             return
         self._consent.ask(self._runtime, matching, timed=chosen.are_about_time)
         deadline = None if repeat is None else elapsed() + repeat
@@ -225,20 +226,65 @@ class Many:
 
     # Telling
 
-    def _show_dry(self, found: Sequence[tuple[str, Call | None]]) -> None:
-        known = [call for _, call in found if call is not None]
-        if self._runtime.form is Form.TABLE and known:
+    def _show_dry(self, found: Sequence[Call]) -> None:
+        if self._runtime.form is Form.TABLE:
             from callctl.views.tables import print_calls
 
             timed = self._promise is not None and self._promise.are_about_time
-            print_calls(self._runtime.console(), known, timed=timed)
+            print_calls(self._runtime.console(), found, timed=timed)
         else:
-            for sid, call in found:
-                sentence = f"would be ended: {sid}"
-                told = Outcome(self._manner.action, sid, DRY_RUN, sentence, self._manner.request, call=call)
-                show_among_others(self._runtime, told)
+            for call in found:
+                show_among_others(self._runtime, self._would_be_ended(call))
+        self._say_nothing_was_sent(len(found))
+
+    def _say_nothing_was_sent(self, count: int) -> None:
         form = "&".join("=".join(pair) for pair in self._manner.request)
-        self._runtime.say(f"callctl: nothing was sent; without --dry-run, {calls(len(found))} would get {form}")
+        self._runtime.say(f"callctl: nothing was sent; without --dry-run, {calls(count)} would get {form}")
+
+    def _would_be_ended(self, call: Call) -> Outcome:
+        sentence = f"would be ended: {call.sid}"
+        return Outcome(self._manner.action, call.sid, DRY_RUN, sentence, self._manner.request, call=call)
+
+    def _rehearse(self, sids: Sequence[str]) -> None:
+        """Look at the calls that were named, and show what would come of ending each, as it is now.
+
+        Raises:
+            CallctlError: The only one would not be ended.
+            PartlyFailedError: Some of several would not.
+        """
+        told: dict[str, Outcome] = {}
+        for group in for_each(sids, self._foresee, parallel=self._parallel):
+            for one in group:
+                told[one.sid] = self._told(one) if isinstance(one, Failed) else one.value
+        outcomes = [told[sid] for sid in sids]
+        alone = len(outcomes) == 1
+        for outcome in outcomes:
+            # The error of the only one is told at the end, once.
+            if not (alone and outcome.error is not None and self._runtime.form is not Form.JSON):
+                show_among_others(self._runtime, outcome)
+        self._say_nothing_was_sent(len(outcomes))
+        missed = [outcome for outcome in outcomes if outcome.error is not None]
+        if alone and outcomes[0].error is not None:
+            raise outcomes[0].error
+        if missed:
+            raise PartlyFailedError(
+                f"{len(missed)} of {calls(len(outcomes))} would not be ended: {some([one.sid for one in missed])}",
+                hint="`callctl list --live` shows what each call is doing",
+            )
+
+    def _foresee(self, sid: str) -> Outcome:
+        from callctl.operations.told import latest
+
+        call = latest(self._gateway.fetch(sid), self._memory.leg(sid))
+        action, request = self._manner.action, self._manner.request
+        if call.is_final:
+            return Outcome(action, sid, "already-over", f"already over: {sid} is {call.status}", request, call=call)
+        if self._manner.only_ringing and call.status == CallStatus.IN_PROGRESS:
+            error = NotEndedError(
+                f"would not be ended: {sid} is in progress", hint=f"`callctl hangup {sid}` would end it all the same"
+            )
+            return Outcome(action, sid, "not-ended", error.message, request, call=call, error=error)
+        return self._would_be_ended(call)
 
     def _sum_up(self, left: Sequence[str] = ()) -> None:
         """Say how it went.

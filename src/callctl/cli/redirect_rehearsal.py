@@ -90,7 +90,9 @@ class Rehearsal:
             return
         told = f"{call.sid} could not be redirected: it is {call.status}"
         if call.is_final:
-            kind = ConditionNotMetError if self._when_answered else NotInProgressError
+            # Who has completed was answered: the waiting is over at once, and the redirect is refused.
+            never = self._when_answered and call.status != CallStatus.COMPLETED
+            kind = ConditionNotMetError if never else NotInProgressError
             raise kind(told, hint="it is over; `callctl list --live` shows the calls that can be redirected")
         command = self._foresight.command(call.sid)
         raise NotInProgressError(told, hint=f"`{command} --when answered` waits until it can be")
