@@ -70,6 +70,23 @@ def test_of_a_child_it_shows_the_parent(still: Still, told: tuple[str, str]) -> 
     assert "● in-progress  parent +12025550100  (human)" in shown
 
 
+def test_where_rest_is_behind_the_callbacks_these_count_and_it_is_said(
+    still: Still, told: tuple[str, str], store: SqliteStore
+) -> None:
+    parent, child = told
+    ahead = json.loads(still("show", parent, "--json").out)
+    assert (ahead["status"], "rest_status" in ahead) == ("in-progress", False)
+    assert [leg["status"] for leg in ahead["children"]] == ["busy"]
+    tell(store, parent, "completed", at=NOON + timedelta(seconds=12))
+    page = json.loads(still("show", parent, "--json").out)
+    assert (page["status"], page["rest_status"]) == ("completed", "in-progress")
+    lines = plain(still("show", parent, terminal=True).out).splitlines()
+    assert lines[0] == f"{parent}  ✓ completed"
+    assert "  REST          is behind the callbacks, and still shows it as in-progress" in lines
+    assert not any(line.startswith("  in progress") for line in lines)
+    assert still("show", child).out.splitlines()[1].split("\t")[:3] == ["parent", parent, "completed"]
+
+
 def test_without_a_store_it_says_that_nothing_was_recorded(still: Still, family: tuple[str, str]) -> None:
     outcome = still("show", family[0], terminal=True, columns=100)
     assert "No callback of this call was recorded here." in outcome.out

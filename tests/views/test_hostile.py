@@ -127,7 +127,16 @@ def page(field: str) -> Page:
     name = FIELDS[field]
     steers = {} if name is None else {name: HOSTILE}
     call, child = (Call.from_resource(resource | steers) for resource in resources)
-    return Page(call=call, parent=None, children=[child], told=hostile(field), notes=(), api_url=None, now=START)
+    return Page(
+        call=call,
+        rest_status=call.status,
+        parent=None,
+        children=[child],
+        told=hostile(field),
+        notes=(),
+        api_url=None,
+        now=START,
+    )
 
 
 def on_a_terminal(told: Page, *, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -46,7 +47,8 @@ def show(
 ) -> None:
     """Show one call: its parent and child legs, cost and duration, its timeline, and its errors and warnings.
 
-    The timeline is what status callbacks told a watch on this machine; the rest is what the API says now.
+    The timeline is what status callbacks told a watch on this machine; the rest is what the API says now, except that a
+    status which verified callbacks told counts where the API is behind.
     """
     runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
@@ -75,15 +77,29 @@ def _page(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> P
     children = _part(runtime, asked_children, "its child legs")
     notes = _part(runtime, asked_notes, "its errors and warnings")
     events, actions = _told(runtime, settings, sid)
+    known = _with_callbacks(events)
     return Page(
-        call=call,
-        parent=parent,
-        children=None if children is None else children[::-1],
+        call=known(call),
+        rest_status=call.status,
+        parent=None if parent is None else known(parent),
+        children=None if children is None else [known(child) for child in reversed(children)],
         told=in_order(events, actions),
         notes=notes,
         api_url=None if settings.is_twilio else settings.api_url,
         now=runtime.now(),
     )
+
+
+def _with_callbacks(events: Iterable[CallEvent]) -> Callable[[Call], Call]:
+    """Return what gives a call the status that callbacks told, where that is a later step than the one REST shows."""
+    from callctl.board import Board
+    from callctl.operations.told import latest
+
+    board = Board()
+    for event in events:
+        board.apply(event)
+    snapshot = board.snapshot()
+    return lambda call: latest(call, snapshot.leg(call.sid))
 
 
 def _parent(runtime: Runtime, gateway: Gateway, call: Call) -> Call | None:

@@ -56,18 +56,25 @@ class Note(Protocol):
 class Page:
     """One call and what belongs to it.
 
+    The calls have the latest status that REST or callbacks told; ``rest_status`` is what REST shows of ``call``.
     ``told`` are the events and requests of its family that the local store holds, by time. ``children`` and
     ``notes`` are None where the API could not tell them. ``api_url`` is None where the API is Twilio's own. ``now``
     counts where the API's reply does not say when it was made.
     """
 
     call: Call
+    rest_status: str
     parent: Call | None
     children: Sequence[Call] | None
     told: Sequence[CallEvent | ActionEvent]
     notes: Sequence[Note] | None
     api_url: str | None
     now: datetime
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether callbacks told a later status of the call than REST shows yet."""
+        return self.call.status != self.rest_status
 
     @property
     def status_since(self) -> datetime | None:
@@ -101,6 +108,7 @@ def to_json(page: Page) -> dict[str, Any]:
     """Return the call's own fields, and beside them parent, children, timeline and notifications."""
     return {
         **page.call.to_json(),
+        **({"rest_status": page.rest_status} if page.is_ahead else {}),
         **({} if page.api_url is None else {"api_url": page.api_url}),
         "parent": None if page.parent is None else page.parent.to_json(),
         "children": None if page.children is None else [child.to_json() for child in page.children],
@@ -178,6 +186,7 @@ def print_page(console: Console, page: Page) -> None:
 def _facts(page: Page) -> Iterator[tuple[str, str]]:
     call = page.call
     facts = {
+        "REST": f"is behind the callbacks, and still shows it as {page.rest_status}" if page.is_ahead else None,
         "direction": call.direction,
         "from": call.from_,
         "to": call.to,
