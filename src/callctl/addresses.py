@@ -36,7 +36,9 @@ def is_http_url(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # A quote or an angle bracket before the path would end the URL where it stands in a text, and hide a password.
+        is_whole = bool(parts.hostname) and not set(parts.netloc) & set('"<>')
+        return parts.scheme in ("http", "https") and is_whole and parts.port != 0
     except ValueError:
         return False
 

@@ -6,7 +6,7 @@ import re
 
 MASK = "***"
 # What stands before the last @ of a URL's authority: with it Twilio signs in where it asks for a document.
-_IN_URL = re.compile(r"(://)([^/\s\"'<>?#]*)@")
+_IN_URL = re.compile(r"(://)([^/\s\"<>?#]*)@")
 _IN_NOUN = re.compile(r"""(\bpassword\s*=\s*)("[^"]*"|'[^']*')""")
 
 

@@ -48,6 +48,16 @@ def test_a_redirect_sends_it_and_neither_shows_nor_keeps_it(world: World, home: 
     shown(world.callctl("show", child, "--json"))
 
 
+def test_a_quote_in_a_password_hides_none_of_it(world: World) -> None:
+    sid = world.place(after=4)
+    url = f"https://ann:it's-{SECRET}@example.com/x"
+    shown(world.callctl("redirect", sid, "--url", url, "--dry-run"))
+    for sign in '"<>':
+        outcome = world.callctl("redirect", sid, "--url", url.replace("'", sign), "--dry-run")
+        assert outcome.code == 2
+        shown(outcome)
+
+
 def test_so_does_a_redirect_to_a_named_url_and_to_a_sip_phone(world: World, home: Path) -> None:
     sid = world.place(after=4)
     outcome = world.callctl("redirect", sid, "--url", "secret", "--json", env={"CALLCTL_URL_SECRET": URL})

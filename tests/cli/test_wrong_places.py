@@ -208,3 +208,13 @@ def test_what_is_not_text_is_refused(world: World) -> None:
         assert (outcome.code, outcome.out) == (2, "")
         assert f"{name} can't be sent, since it is not text" in outcome.err
         assert "hint: it holds bytes that are no UTF-8" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["watch", "simulator"])
+@pytest.mark.parametrize(
+    ("host", "shown"), [("", "(nothing)"), (" ", "(nothing)"), ("a..b", "a..b"), ("a\x1b[2J", "a�[2J")]
+)
+def test_a_host_that_is_none_is_not_listened_at(callctl: Callctl, command: str, host: str, shown: str) -> None:
+    outcome = callctl(command, "--host", host, env=KEYS)
+    assert outcome.code == 2
+    assert f"error: --host is no address: {shown}\n" in outcome.err

@@ -14,6 +14,23 @@ from callctl.settings.values import kind_of_sid
 LONGEST_RINGING = 600
 
 
+def check_host(text: str, *, option: str = "--host") -> None:
+    """Make sure that a text can be the address to listen at; an empty one would stand for all of this machine's.
+
+    Raises:
+        UsageError: It can't.
+    """
+    try:
+        may_be = bool(text.strip()) and text.isprintable() and bool(text.encode("idna"))
+    except UnicodeError:
+        may_be = False
+    if not may_be:
+        raise UsageError(
+            f"{option} is no address: {text.strip() or EMPTY}",
+            hint="127.0.0.1, ::1, or 0.0.0.0 for all of this machine's",
+        )
+
+
 def read_ring_limit(text: str | None, *, option: str) -> int | None:
     """Return how long a phone may ring, in whole seconds, or None where it is left to Twilio.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callctl.cli import options
+from callctl.cli.checks import check_host
 from callctl.cli.runtime import Runtime
 from callctl.cli.simulator_log import telling
 from callctl.cli.simulator_settings import DEFAULT_PORT, lines, settings_to_use, settings_with_key, write_settings
@@ -118,6 +119,7 @@ def simulator(
     if ctx.invoked_subcommand is not None:
         return
     runtime = options.runtime_of(ctx, debug=debug)
+    check_host(host)
     _allow_many_files()
     credentials = {
         "account_sid": account_sid,

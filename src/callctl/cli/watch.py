@@ -12,6 +12,7 @@ import typer
 from callctl.calls import Call, CallStatus
 from callctl.cli import options, rules_options, watch_choice
 from callctl.cli.callbacks import STATUS_PATH
+from callctl.cli.checks import check_host
 from callctl.cli.greeting import open_view
 from callctl.cli.headings import ACT, ADVANCED, KEEP, LISTEN, SHOW
 from callctl.cli.runtime import Runtime
@@ -180,6 +181,7 @@ def watch(
         max_actions=max_actions,
     )
     asked.check(unverified=unverified)
+    check_host(host)
     check_keys(settings, unverified=unverified)
     plan = Plan(
         host=host,
