@@ -61,7 +61,7 @@ CATALOGUE = (
         "hangup",
         "hangup:hangup",
         "End calls, whether queued, ringing or in progress.",
-        ("callctl hangup CAxxx", "callctl hangup --all --status ringing --older-than 60s --dry-run"),
+        ("callctl hangup CAxxx", "callctl hangup --all --status ringing --for-longer-than 20s --dry-run"),
     ),
     Entry(
         "wait",
