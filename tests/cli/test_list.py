@@ -87,6 +87,27 @@ def test_older_than_counts_from_the_creation(callctl: Callctl) -> None:
         assert callctl("list", "-q", "--older-than", "0s", "--live", env=env).out in ("", f"{sid}\n")
 
 
+@pytest.mark.parametrize(
+    ("ahead", "span", "meant"),
+    [(300, ("--until", "1h"), (False, False, True)), (-1, ("--since", "1h"), (True, True, False))],
+)
+def test_a_wrong_clock_lets_a_span_that_is_relative_match_no_other_calls(
+    callctl: Callctl, ahead: int, span: tuple[str, str], meant: tuple[bool, ...]
+) -> None:
+    now = START
+
+    def here() -> datetime:
+        return now + timedelta(days=ahead)
+
+    with Simulator(port=0, manual_clock=True, wall=lambda: now) as simulator:
+        env = env_for(simulator)
+        sid = callctl("place", RINGS, "--say", "x", "--status-callback", "none", env=env).out.strip()
+        for minutes, is_meant in zip((0, 59, 61), meant, strict=True):
+            now = START + timedelta(minutes=minutes)
+            found = callctl("list", "-q", *span, env=env, now=here).out
+            assert (sid in found) == is_meant
+
+
 def test_older_than_counts_by_the_clock_that_told_the_creation(callctl: Callctl) -> None:
     """This machine's clock is months ahead of the API's: that makes no call old."""
     now = START

@@ -184,6 +184,19 @@ async def test_a_dashboards_address_is_passed_over_and_sent_nothing_that_is_sign
         assert names == {"host", "accept", "accept-encoding", "user-agent"}
 
 
+async def test_an_address_through_which_no_signed_self_test_comes_back_is_passed_over(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def passes_questions(_url: str, **_kept: object) -> None:
+        """Say that the listener answers there: a proxy may pass on questions, and no forms."""
+
+    monkeypatch.setattr("callctl.session.reach.why_not_ours", passes_questions)
+    first = f"Forwarding from {application.url}"
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, tunnel=relay(tmp_path, first))) as watch:
+        assert not watch.ready.callback_url.startswith(application.url)
+        assert {sent.method for sent in application.sent} == {"POST"}
+
+
 @pytest.mark.parametrize("late", ["print-after", "listen-after"])
 async def test_an_address_that_works_or_is_told_only_after_a_while_is_tried_again(
     tmp_path: Path, application: Application, late: str

@@ -19,7 +19,7 @@ from callctl.cli.checks import check_party
 from callctl.cli.headings import WHICH
 from callctl.cli.options import words_in
 from callctl.cli.sids import check_sid
-from callctl.cli.times import read_duration, read_end, read_start
+from callctl.cli.times import read_duration, read_end, read_span, read_start
 from callctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ class Filters:
 
     ``older_than`` is about date_created, set against the ``Date`` of the reply that told it, both by Twilio's clock: a
     machine's own clock that is ahead makes no call old. Only where a reply has none, ``now`` counts instead. So it is
-    with ``longer_than``, for how long a call has had its status: ``status_since`` tells since when.
+    with ``longer_than``, for how long a call has had its status: ``status_since`` tells since when; and with
+    ``since_ago`` and ``until_ago``, which ``since`` and ``until`` were made of.
     """
 
     statuses: tuple[str, ...] = ()
@@ -109,6 +110,8 @@ class Filters:
     parent: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    since_ago: timedelta | None = None
+    until_ago: timedelta | None = None
     older_than: timedelta | None = None
     longer_than: timedelta | None = None
     status_since: Callable[[Call], datetime | None] | None = field(default=None, compare=False)
@@ -170,8 +173,8 @@ class Filters:
             to=self.to,
             from_=self.from_,
             parent_call_sid=self.parent,
-            start_time_after=self.since,
-            start_time_before=self.until,
+            start_time_after=self._told_by(call, self.since, self.since_ago, choose=max),
+            start_time_before=self._told_by(call, self.until, self.until_ago, choose=min),
         )
         return (
             (not self.statuses or call.status in self.statuses)
@@ -184,6 +187,19 @@ class Filters:
     def is_checked_here(self) -> bool:
         """Whether there is a check that the API can't do."""
         return self.older_than is not None or self.longer_than is not None
+
+    def _told_by(
+        self,
+        call: Call,
+        moment: datetime | None,
+        ago: timedelta | None,
+        *,
+        choose: Callable[[datetime, datetime], datetime],
+    ) -> datetime | None:
+        """Return the end of a span by this machine's clock or by Twilio's, whichever makes fewer calls match."""
+        if moment is None or ago is None or call.as_of is None:
+            return moment
+        return choose(moment, call.as_of - ago)
 
     def _has_lasted(self, call: Call, span: timedelta) -> bool:
         return self.status_since is not None and self._is_before(self.status_since(call), call, span)
@@ -221,6 +237,8 @@ def read_filters(
         parent=None if parent is None else check_sid(parent),
         since=None if since is None else read_start(since, now=now, option="--since"),
         until=None if until is None else read_end(until, now=now, option="--until"),
+        since_ago=None if since is None else read_span(since),
+        until_ago=None if until is None else read_span(until),
         older_than=None if ago is None else timedelta(seconds=ago),
         longer_than=None if lasted is None else timedelta(seconds=lasted),
         now=now,

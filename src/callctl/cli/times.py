@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta
 from callctl.durations import read_duration
 from callctl.errors import UsageError
 
-__all__ = ["read_duration", "read_end", "read_start"]
+__all__ = ["read_duration", "read_end", "read_span", "read_start"]
 
 _BARE = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -32,6 +32,14 @@ def read_end(text: str, *, now: datetime, option: str) -> datetime:
         UsageError: It is none of these.
     """
     return _moment(text, now=now, option=option, day=timedelta(days=1))
+
+
+def read_span(text: str) -> timedelta | None:
+    """Return how long ago a text of ``read_start`` or ``read_end`` says; None if it is a date or a time."""
+    try:
+        return timedelta(seconds=read_duration(text.strip(), option=""))
+    except UsageError:
+        return None
 
 
 def _moment(text: str, *, now: datetime, option: str, day: timedelta) -> datetime:
