@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callctl.notation import format_date, local_time, parse_date, parse_int, parse_price, time_of_day
+from callctl.notation import format_date, local_time, parse_date, parse_int, parse_price, read_json, time_of_day
 
 MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 SECONDS = st.datetimes(min_value=datetime(1980, 1, 1), max_value=datetime(2100, 1, 1)).map(
@@ -128,3 +128,14 @@ def test_a_local_time_carries_its_zone_and_is_read_back(
         time.tzset()
     assert datetime.fromisoformat(told) == moment
     assert local_time(None) == ""
+
+
+@pytest.mark.parametrize("value", ["9" * 16, "-" + "9" * 400, 10**15, -(10**15), True, None, 1.5, "1.5", "1e3"])
+def test_what_is_no_whole_number_that_can_be_kept_is_none(value: object) -> None:
+    assert parse_int(value) is None
+
+
+def test_json_with_what_python_can_not_hold_is_read_all_the_same() -> None:
+    digits = "9" * 5000
+    assert read_json(f'{{"sid": "CA", "x": {digits}, "y": [NaN]}}') == {"sid": "CA", "x": digits, "y": [None]}
+    assert read_json('{"x": "\\ud800", "\\uDfff": ["\\ud83d\\ude00"]}') == {"x": "\ufffd", "\ufffd": ["\U0001f600"]}

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from gateway.scripted import Server, reply
 from hearing import TOKEN
 from reaching import Application, settings_in, watching
 
@@ -117,3 +118,11 @@ async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_wi
     assert (await probe(url, keys=(TOKEN,), nonce="this", clock=ticks)).failure is None
     assert [sent.target.partition("?")[0] for sent in application.sent] == [url, url]
     assert not any(name.lower() == "authorization" for sent in application.sent for name, _ in sent.headers)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_nothing_goes_to_where_an_answer_points(application: Application, status: int) -> None:
+    with Server(reply(status, Location=f"{application.url}/status")) as server:
+        assert (await probe(server.url, keys=(TOKEN,), nonce="x", clock=ticks)).failure is not None
+        assert await why_not_ours(server.url, nonce="x") is not None
+    assert application.sent == []
