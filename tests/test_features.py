@@ -12,7 +12,7 @@ import pytest
 from telling import ACCOUNT, WORLD, event, form, moment, sid, told
 
 from callctl.actions import ActionEvent
-from callctl.events import CallEvent, NotACallEventError
+from callctl.events import FEATURES, CallEvent, NotACallEventError
 from callctl.events.forms import signed_form
 from callctl.store.sqlite import SqliteStore
 from callctl.views.jsonl import JsonLinesView
@@ -31,6 +31,16 @@ RECORDING = {
     "RecordingSource": "OutboundAPI",
     "RecordingTrack": "both",
 }
+STANDARD = {"CallSid": sid(1), "AccountSid": ACCOUNT, "ApiVersion": "2010-04-01", "Direction": "inbound"}
+TRANSCRIBED = STANDARD | {
+    "CallStatus": "completed",
+    "RecordingSid": "RE" + "0" * 32,
+    "RecordingUrl": "https://api.twilio.com/2010-04-01/Accounts/AC/Recordings/RE",
+    "TranscriptionSid": "TR" + "0" * 32,
+    "TranscriptionStatus": "completed",
+    "TranscriptionText": "hello there",
+}
+PARTIAL = STANDARD | {"CallStatus": "in-progress", "UnstableSpeechResult": "I want to", "SequenceNumber": "7"}
 LEFT = {
     "ConferenceSid": "CF" + "0" * 32,
     "FriendlyName": "room-1",
@@ -61,6 +71,8 @@ ENDED = {
         (AMD, "amd", "amd", sid(1), "answered by machine_start after 3.4 s"),
         (RECORDING, "recording", "recording-completed", sid(1), f"recording completed 25 s RE{'0' * 32}"),
         (LEFT, "conference", "participant-leave", sid(1), "conference room-1: participant-leave agent (left)"),
+        (TRANSCRIBED, "transcription", "transcription-completed", sid(1), "transcription completed hello there"),
+        (PARTIAL, "speech", "speech", sid(1), "speech so far: I want to"),
         (ENDED, "conference", "conference-end", "CF" + "0" * 32, "conference room-1: conference-end (last-left)"),
     ],
 )  # fmt: skip
@@ -155,11 +167,11 @@ def test_the_fields_of_each_record_are_documented() -> None:
     rows = dict(re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE))
     out = io.StringIO()
     view = JsonLinesView(out, extra={}, say=print)
-    for one in (event(sid(1), "ringing"), told(AMD), told(RECORDING), told(LEFT)):
+    for one in (event(sid(1), "ringing"), *map(told, (AMD, RECORDING, LEFT, TRANSCRIBED, PARTIAL))):
         view.event(one, None)
     view.action(ActionEvent(moment(1), sid(1), "hangup", (("Status", "completed"),), "completed"))
     records = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [record["type"] for record in records] == ["event", "amd", "recording", "conference", "action"]
+    assert [record["type"] for record in records] == ["event", *FEATURES, "action"]
     for record in records:
         fields = set(re.findall(r"`([a-z_]+)`", rows[record["type"]]))
         assert fields == record.keys() - {"v", "type"}

@@ -36,6 +36,14 @@ def test_a_late_one_is_marked_in_each_form() -> None:
     assert short_line(RINGING, is_late=True).endswith("◔ ringing  late  +12025550100")
 
 
+def test_where_a_line_is_too_wide_the_sid_gives_way_and_not_what_happened() -> None:
+    polled = replace(ANSWERED, kind="polled", verified=False)
+    whole = short_line(polled, width=200)
+    assert short_line(polled, width=len(whole)) == whole
+    narrow = short_line(polled, width=len(whole) - 1)
+    assert (narrow, len(narrow)) == (whole.replace(PARENT, f"{PARENT[:10]}…"), len(whole) - 23)
+
+
 def test_marks_stand_side_by_side() -> None:
     missed = CallEvent.from_call(Call(PARENT, "completed"), received_at=START, world="test", kind=MISSED)
     assert event_fields(missed)[7:] == ("missed",)

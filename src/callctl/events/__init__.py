@@ -250,9 +250,9 @@ def _is_cut_elsewhere(event: CallEvent, signed: str) -> bool:
 def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -> CallEvent:
     fields = dict(form)  # of a repeated name the last
     sid, told = fields.get("CallSid", "").strip(), fields.get("CallStatus", "").strip()
-    feature = None if told else feature_of(fields)
+    feature = feature_of(fields)
     if feature is not None:
-        sid = owner_of(fields)
+        sid, told = owner_of(fields), ""
     if not sid or not (told or feature):
         raise NotACallEventError(f"no {'CallStatus' if sid else 'CallSid'} in the request")
     status = SAME_STATUS.get(told, told)

@@ -1,13 +1,14 @@
-"""Callbacks that tell no call's status: what a machine detection heard, a recording, a conference.
+"""Callbacks that are about something else than a call's status: machine detection, recording, conference, speech.
 
 Twilio sends them to URLs of their own, which may be the same as that of status callbacks. They come with the SID of the
-call, if not of the conference alone, and without a CallStatus (sheet section 5).
+call, if not of the conference alone, and without a CallStatus (sheet section 5). Transcriptions and partial results of
+speech recognition come with one, as requests for TwiML do, but Twilio ignores what they are answered.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from callctl.notation import format_date, parse_int, parse_timestamp
@@ -15,7 +16,9 @@ from callctl.notation import format_date, parse_int, parse_timestamp
 AMD: Final = "amd"
 RECORDING: Final = "recording"
 CONFERENCE: Final = "conference"
-FEATURES: Final = (AMD, RECORDING, CONFERENCE)
+TRANSCRIPTION: Final = "transcription"
+SPEECH: Final = "speech"
+FEATURES: Final = (AMD, RECORDING, CONFERENCE, TRANSCRIPTION, SPEECH)
 
 Fields = Mapping[str, str]
 
@@ -45,12 +48,31 @@ _JSON_FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("reason_conference_ended", "ReasonConferenceEnded"),
         ("call_sid_ending_conference", "CallSidEndingConference"),
     ),
+    TRANSCRIPTION: (
+        ("transcription_sid", "TranscriptionSid"),
+        ("transcription_status", "TranscriptionStatus"),
+        ("transcription_text", "TranscriptionText"),
+        ("transcription_url", "TranscriptionUrl"),
+        ("recording_sid", "RecordingSid"),
+        ("recording_url", "RecordingUrl"),
+    ),
+    SPEECH: (
+        ("unstable_speech_result", "UnstableSpeechResult"),
+        ("stable_speech_result", "StableSpeechResult"),
+        ("sequence_number", "SequenceNumber"),
+    ),
 }
 _NUMBERS = {"machine_detection_duration", "recording_duration", "recording_channels", "sequence_number"}
 
 
 def feature_of(fields: Fields) -> str | None:
-    """Return of which kind a form without CallStatus is; None if of none that is known."""
+    """Return of which kind a form is that is not about a call's status; None if of none that is known."""
+    if fields.get("CallSid") and fields.get("TranscriptionSid") and fields.get("TranscriptionStatus"):
+        return TRANSCRIPTION
+    if fields.get("CallSid") and ("UnstableSpeechResult" in fields or "StableSpeechResult" in fields):
+        return SPEECH
+    if fields.get("CallStatus", "").strip():
+        return None
     if fields.get("RecordingSid") and fields.get("RecordingStatus"):
         return RECORDING
     if fields.get("ConferenceSid") and fields.get("StatusCallbackEvent"):
@@ -69,10 +91,12 @@ def hides_call(signed: str) -> bool:
 
 
 def event_of(kind: str, fields: Fields) -> str:
-    """Return what happened, in a word: Twilio's StatusCallbackEvent, ``recording-`` with its status, or ``amd``."""
+    """Return what happened, in a word: Twilio's StatusCallbackEvent, or the kind, with its status if it has one."""
     if kind == RECORDING:
         return f"recording-{fields['RecordingStatus']}"
-    return fields["StatusCallbackEvent"] if kind == CONFERENCE else AMD
+    if kind == TRANSCRIPTION:
+        return f"transcription-{fields['TranscriptionStatus']}"
+    return fields["StatusCallbackEvent"] if kind == CONFERENCE else kind
 
 
 def json_of(kind: str, fields: Fields) -> dict[str, Any]:
@@ -87,7 +111,7 @@ def json_of(kind: str, fields: Fields) -> dict[str, Any]:
 
 def in_words(kind: str, fields: Fields) -> str:
     """Return what it tells, for people."""
-    return " ".join(filter(None, {AMD: _amd, RECORDING: _recording, CONFERENCE: _conference}[kind](fields)))
+    return " ".join(filter(None, _WORDS[kind](fields)))
 
 
 def _amd(fields: Fields) -> Iterator[str]:
@@ -108,3 +132,23 @@ def _conference(fields: Fields) -> Iterator[str]:
     yield fields.get("ParticipantLabel", "")
     reason = fields.get("ReasonParticipantLeft") or fields.get("ReasonConferenceEnded")
     yield f"({reason})" if reason else ""
+
+
+def _transcription(fields: Fields) -> Iterator[str]:
+    yield f"transcription {fields['TranscriptionStatus']}"
+    yield fields.get("TranscriptionText", "")
+
+
+def _speech(fields: Fields) -> Iterator[str]:
+    yield "speech so far:"
+    yield fields.get("StableSpeechResult", "")
+    yield fields.get("UnstableSpeechResult", "")
+
+
+_WORDS: dict[str, Callable[[Fields], Iterator[str]]] = {
+    AMD: _amd,
+    RECORDING: _recording,
+    CONFERENCE: _conference,
+    TRANSCRIPTION: _transcription,
+    SPEECH: _speech,
+}

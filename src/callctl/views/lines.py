@@ -9,6 +9,7 @@ from callctl.events import MISSED, POLLED, TWIML_REQUEST
 from callctl.notation import format_date, time_of_day
 from callctl.views.foreign import printable
 from callctl.views.statuses import glyph
+from callctl.views.tables import SID_START, cells
 
 if TYPE_CHECKING:
     from callctl.actions import ActionEvent
@@ -40,12 +41,22 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
     )
 
 
-def short_line(event: CallEvent, *, is_late: bool = False) -> str:
-    """Return one event for the foot of the live table: local time, SID, status, marks, destination."""
+def short_line(event: CallEvent, *, is_late: bool = False, width: int | None = None) -> str:
+    """Return one event for the foot of the live table: local time, SID, status, marks, destination.
+
+    Where it is wider than ``width`` cells, of the SID so much is left as every command takes: the row has it whole.
+    """
+    whole = _short_line(event, event.call_sid, is_late=is_late)
+    if width is None or cells(printable(whole)) <= width:
+        return whole
+    return _short_line(event, f"{event.call_sid[:SID_START]}…", is_late=is_late)
+
+
+def _short_line(event: CallEvent, sid: str, *, is_late: bool) -> str:
     if not event.status:
-        return "  ".join((time_of_day(event.moment), event.call_sid, event.in_words, *marks(event)))
+        return "  ".join((time_of_day(event.moment), sid, event.in_words, *marks(event)))
     told = event.kind if event.kind == TWIML_REQUEST else event.status
-    shown = (time_of_day(event.moment), event.call_sid, f"{glyph(event.status)} {told}")
+    shown = (time_of_day(event.moment), sid, f"{glyph(event.status)} {told}")
     return "  ".join((*shown, *marks(event, is_late=is_late), event.to))  # in a narrow window the end is cut
 
 

@@ -145,6 +145,10 @@ def _line(told: tuple[CallEvent, bool] | ActionEvent | Line, *, width: int) -> L
         return told
     if isinstance(told, tuple):
         event, is_late = told
-        return Line(short_line(event, is_late=is_late), PLAIN)
-    time, _, words = action_line(told).partition("  ")
+        text = short_line(event, is_late=is_late, width=width - 1 if event.status else None)
+        if event.status:
+            return Line(text, PLAIN)
+    else:
+        text = action_line(told)
+    time, _, words = text.partition("  ")
     return _wrapped(f"{time}  ", words, PLAIN, width=width)

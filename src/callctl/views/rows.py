@@ -11,7 +11,7 @@ from callctl.events import CALLBACK
 from callctl.views.foreign import printable
 from callctl.views.lines import UNVERIFIED
 from callctl.views.statuses import glyph, style
-from callctl.views.tables import cells, clock, far_end, pad_for
+from callctl.views.tables import SID_START, cells, clock, far_end, pad_for
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -28,8 +28,6 @@ UNFOLDED = timedelta(seconds=60)
 # The longest status Twilio documents, "in-progress", with its glyph and a space.
 STATUS_WIDTH = 13
 SID_WIDTH = 34
-# So many characters of a SID are accepted by every command.
-SID_START = 10
 # The longest phone number, with its plus and the arrow before it.
 FAR_WIDTH = 18
 DIRECTION_WIDTH = 13
