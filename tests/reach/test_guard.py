@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -96,6 +97,25 @@ async def test_what_it_left_running_ends_with_it(tmp_path: Path) -> None:
     assert await tunnel.ended() == 0
     until_gone(pids_in(tmp_path))
     await tunnel.stop()
+
+
+async def test_its_end_is_known_though_what_it_left_running_holds_its_output(tmp_path: Path) -> None:
+    holder = "import os, time; os.setsid(); open('pids', 'w').write(str(os.getpid())); time.sleep(600)"
+    text = (
+        f'{sys.executable} -c "{holder}" &\nwhile [ ! -s pids ]; do sleep 0.01; done; echo http://127.0.0.1:9\n'
+        "while [ ! -e now ]; do sleep 0.01; done; exit 5"
+    )
+    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, text), port=1, leads_here=is_fine)
+    try:
+        ended = asyncio.create_task(tunnel.ended())
+        await asyncio.sleep(0)  # it is waited for before it ends
+        (tmp_path / "now").touch()
+        async with asyncio.timeout(LIMIT):
+            assert await ended == 5
+    finally:
+        os.kill(int(pids_in(tmp_path)[0]), signal.SIGKILL)
+        await tunnel.ended()  # its output is closed now, and read to the end
+        await tunnel.stop()
 
 
 async def test_a_signal_that_ended_it_is_in_its_code(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ SETTLE = 2.0
 AGAIN = 1.0
 # How long what a tunnel said may take to be read once it has ended, and how long the guard may take to end it.
 _READ_LIMIT = 0.5
+_LOOK = 0.1  # seconds between two looks whether it has ended
 _STOP_LIMIT = 0.8
 # Without site packages and the user's settings for Python: it starts sooner and finds nothing that it does not need.
 _GUARD = (sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")))
@@ -53,6 +54,7 @@ class Tunnel:
         self._said: deque[str] = deque(maxlen=3)
         self._readers: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
+        self._gone = asyncio.ensure_future(guard.wait())
 
     @classmethod
     async def start(cls, command: str, *, port: int) -> Tunnel:
@@ -190,7 +192,10 @@ class Tunnel:
 
     async def ended(self) -> int:
         """Return its exit code once it has ended and all that it said was read; 128 and more tell of a signal."""
-        code = await self._guard.wait()
+        # On some Pythons (3.11) ``wait`` lasts until the pipes are closed too, and what the tunnel left running may
+        # hold them open.
+        while (code := self._guard.returncode) is None:
+            await asyncio.wait({self._gone}, timeout=_LOOK)
         if self._readers:
             # A process that left its group may hold the pipe open for ever.
             await asyncio.wait(self._readers, timeout=_READ_LIMIT)
@@ -204,12 +209,10 @@ class Tunnel:
     async def stop(self) -> None:
         """Have the guard end it, with the processes that it started; a guard that takes longer is left to it."""
         self._held.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_LIMIT):
-                await self._guard.wait()
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await asyncio.wait({self._gone}, timeout=_STOP_LIMIT)
+        for waiting in (self._gone, *self._readers):
+            waiting.cancel()
+        await asyncio.gather(self._gone, *self._readers, return_exceptions=True)
 
 
 def _end_of(ended: asyncio.Task[int]) -> str | None:
