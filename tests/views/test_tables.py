@@ -40,6 +40,8 @@ def test_sorted_or_chosen_by_time_they_take_two_and_their_start_is_shown() -> No
     far_first, far_second = shown(Row(SID, replace(CHILD, to="client:ann")), width=80, timed=True)
     assert far_first.startswith(" ● in-progress          +15005550006 → client:ann  2026-01-05 ")
     assert far_second == f"   {SID} of {PARENT}"
+    sip_first, _ = shown(Row(SID, CHILD), width=80, timed=True)
+    assert sip_first.startswith(" ● in-progress          → sip:agent@example.com  2026-01-05 ")
 
 
 def test_with_a_duration_they_take_two_and_nothing_is_cut() -> None:

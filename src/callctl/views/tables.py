@@ -72,7 +72,7 @@ def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False) ->
     if _holds_what_counts(columns, sample, timed=timed):
         lines = chain([_head(columns)], (_line(row, columns) for row in drawn))
     else:
-        lines = chain.from_iterable(_two_lines(row, width=console.width) for row in drawn)
+        lines = chain.from_iterable(_two_lines(row, width=console.width, timed=timed) for row in drawn)
     for line in lines:
         console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
 
@@ -173,24 +173,29 @@ def _line(row: Row, columns: Sequence[_Column]) -> Text:
     return line
 
 
-def _two_lines(row: Row, *, width: int) -> list[Text]:
-    """Return a row's lines: what the call does and between whom; then its SID, and what else there is room for."""
+def _two_lines(row: Row, *, width: int, timed: bool) -> list[Text]:
+    """Return a row's lines: what the call does and between whom; then its SID, and what else there is room for.
+
+    One's own number gives way to the other end's, and if ``timed`` to the start.
+    """
     from rich.text import Text
 
     branch = BRANCH * bool(row.depth)
     first = Text(f" {branch}").append(f"{_STATUS.value(row)} {_DURATION.value(row)}".rstrip(), style=_look(row))
     second = Text(f"   {printable(row.sid)}")
     if row.call is not None:
-        far = far_end(_FROM.value(row), _TO.value(row), direction=row.call.direction)
-        pad_for(far, first, width=width)
-        both = f"{_FROM.value(row)} → {_TO.value(row)}"
-        first.append(both if first.cell_len + cells(both) <= width else far)
         of = f" of {_PARENT.value(row)}" if row.call.parent_call_sid and not branch else ""
         if second.cell_len + len(of) <= width:
             second.append(of)
-        start = f"  {_START.value(row)}"
-        line = next((line for line in (second, first) if line.cell_len + len(start) <= width), None)
-        if line is not None and start.strip():
+        start = f"  {_START.value(row)}".rstrip()
+        fits_below = second.cell_len + len(start) <= width
+        far = far_end(_FROM.value(row), _TO.value(row), direction=row.call.direction)
+        pad_for(far, first, width=width)
+        both = f"{_FROM.value(row)} → {_TO.value(row)}"
+        room = width - (len(start) if timed and not fits_below else 0)
+        first.append(both if first.cell_len + cells(both) <= room else far)
+        line = second if fits_below else first
+        if line.cell_len + len(start) <= width:
             line.append(start)
     first.truncate(width, overflow="ellipsis")
     return [first, second]
