@@ -280,6 +280,21 @@ def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its
     assert f"left alone: {sid} is ringing by now and no longer matches" in outcome.out
 
 
+def test_calls_that_are_to_be_queued_are_left_alone_once_they_ring(world: World) -> None:
+    sid = world.place(NEVER)
+    outcome = world.callctl(
+        "hangup",
+        "--all",
+        "--status",
+        "queued",
+        terminal=True,
+        env={"NO_COLOR": "1"},
+        stdin=Meanwhile("1\n", lambda: world.simulator.advance(3)),
+    )
+    assert (outcome.code, ended(world), world.status(sid)) == (0, [], "ringing")
+    assert f"left alone: {sid} is ringing by now and no longer matches" in outcome.out
+
+
 def test_for_longer_than_is_about_live_calls(world: World) -> None:
     outcome = world.callctl("list", "--status", "busy", "--for-longer-than", "2m")
     assert (outcome.code, world.simulator.requests) == (2, ())

@@ -140,8 +140,9 @@ class Many:
         promise = self._promise
         if promise is None or promise.means_all_live:
             return None
-        # By Status=canceled Twilio keeps the promise itself, but for how long a status has lasted.
-        if self._manner.only_ringing and promise.longer_than is None:
+        # By Status=canceled Twilio keeps the promise itself, but for how long a status has lasted, and for calls that
+        # are to be ended only while they are queued.
+        if self._manner.only_ringing and promise.longer_than is None and CallStatus.RINGING in promise.statuses:
             return None
         return lambda sid: look_again(self._gateway, listed[sid], told=self._memory.leg, matches=promise.matches)
 
