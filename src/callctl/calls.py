@@ -149,8 +149,8 @@ class Call:
     """One leg as the REST API last told it.
 
     ``duration`` is in seconds, ``queue_time`` in milliseconds, ``price`` negative (OAS). ``resource`` is the whole
-    reply, with the fields that callctl does not know. ``as_of`` is when a call that was fetched or
-    listed was as told here: by the ``Date`` of the reply, and so by the clock that told the other dates.
+    reply, with the fields that callctl does not know. ``as_of`` is when the call was as told here: by the ``Date`` of
+    the reply, and so by the clock that told the other dates.
     """
 
     sid: str

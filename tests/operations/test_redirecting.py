@@ -1,6 +1,7 @@
 """Redirecting: what it does to the other leg, and what is said when it is refused."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from operations.doors import PARENT, SID, Door, Time, call, wrong_state
@@ -49,7 +50,7 @@ def redirected(door: Door, *, told: Leg | None = None, time: Time | None = None)
     )
 
 
-def refusal(status: str, *, told: Leg | None = None, **fields: str) -> WrongCallStateError:
+def refusal(status: str, *, told: Leg | None = None, **fields: Any) -> WrongCallStateError:
     with pytest.raises(WrongCallStateError) as caught:
         redirected(Door(redirects=[wrong_state()], fetches=[call(status, **fields)]), told=told)
     return caught.value
@@ -73,6 +74,9 @@ def test_a_refusal_says_what_the_call_does_and_what_would_work() -> None:
 def test_since_when_is_said_when_callbacks_told() -> None:
     error = refusal("ringing", told=leg(("initiated", 33), ("ringing", 31)))
     assert error.message.endswith("since " + f"{time_of_day(NOW - timedelta(seconds=31))} (31 s ago)")
+    # The API's own date counts before this machine's clock.
+    error = refusal("ringing", told=leg(("initiated", 33), ("ringing", 31)), as_of=NOW - timedelta(seconds=21))
+    assert error.message.endswith(" (10 s ago)")
 
 
 def test_of_a_call_that_is_over_no_command_is_promised_to_work_on_it() -> None:

@@ -13,6 +13,7 @@ from callctl.cli.outcomes import Outcome
 from callctl.clock import elapsed
 
 if TYPE_CHECKING:
+    from callctl.calls import Call
     from callctl.gateway import Gateway
     from callctl.operations.ending import Ending
 
@@ -81,7 +82,7 @@ def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Ou
     noted = ""
     match ended.result:
         case "ended":
-            before = _before(memory, sid, call.status)
+            before = _before(memory, call, sid=sid)
             sentence, noted = f"ended: {sid} is {call.status}{before}", f"{call.status}{before}"
         case "accepted":
             sentence, noted = f"hang-up accepted: {sid} is still {call.status}", f"accepted, still {call.status}"
@@ -117,13 +118,14 @@ def _still_shown(ended: Ending) -> str:
     return f" (REST is behind and still shows it as {ended.shown})" if ended.shown else ""
 
 
-def _before(memory: Memory, sid: str, status: str) -> str:
+def _before(memory: Memory, call: Call, *, sid: str) -> str:
     leg = memory.leg(sid)
     if leg is None:
         return ""
     from callctl.operations.told import seconds_before_end
 
-    known = seconds_before_end(leg, status, now=memory.now())
+    # Callbacks have Twilio's time stamps, so the date of its reply counts: this machine's clock may be wrong.
+    known = seconds_before_end(leg, call.status, now=call.as_of or memory.now())
     if known is None:
         return ""
     was = "in progress" if known[0] == CallStatus.IN_PROGRESS else known[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -158,8 +158,7 @@ class Gateway:
     def fetch(self, sid: str) -> Call:
         """Ask for one call. Right after a change the answer may be old (sheet section 2)."""
         reply = self._sender.ask(self._call_url(sid))
-        call = self._about(sid, self._call(reply.resource()))
-        return replace(call, as_of=date_of(reply.headers))
+        return self._about(sid, self._call(reply))
 
     def list(self, query: CallQuery, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, in the order of the API (newest first), asking page by page as they are read.
@@ -214,7 +213,7 @@ class Gateway:
         reply: Reply | None = None
         try:
             reply = self._sender.submit(url, parameters, repeats=Repeats.NEVER_PROCESSED)
-            return self._call(reply.resource())
+            return self._call(reply)
         except NetworkError as error:
             # Another one is a success in words that can't be read.
             if isinstance(error, NoReplyError):
@@ -232,7 +231,7 @@ class Gateway:
 
     def _update(self, sid: str, parameters: Parameters) -> Call:
         reply = self._sender.submit(self._call_url(sid), parameters, repeats=Repeats.ALWAYS)
-        return self._about(sid, self._call(reply.resource()))
+        return self._about(sid, self._call(reply))
 
     def _about(self, sid: str, call: Call) -> Call:
         """Return what was answered, if it is about the call that was asked for."""
@@ -243,9 +242,10 @@ class Gateway:
     def _get(self, url: str) -> dict[str, Any]:
         return self._sender.ask(url).resource()
 
-    def _call(self, resource: Mapping[str, Any]) -> Call:
+    def _call(self, reply: Reply) -> Call:
+        resource = reply.resource()
         try:
-            return Call.from_resource(resource)
+            return Call.from_resource(resource, as_of=date_of(reply.headers))
         except ValueError as error:
             raise self._another("a call") from error
 

@@ -152,7 +152,8 @@ def refused(
 ) -> WrongCallStateError:
     """Return the refusal with what the call does now, since when if callbacks told, and the command that would work."""
     call = latest(call, leg)
-    since = _since(leg, call.status, now=now)
+    # Callbacks have Twilio's time stamps, so the date of its reply counts, if it has one.
+    since = _since(leg, call.status, now=call.as_of or now)
     if call.status == CallStatus.IN_PROGRESS:
         told = f"callbacks told that it is{since}" if since else "REST still shows it as in-progress"
         return error.reworded(
