@@ -127,4 +127,7 @@ _ADDRESS = "check the API address (CALLCTL_API_URL)"
 _SLOW = "try again, with a longer --request-timeout if the API or the network is slow"
 _BETWEEN = "try again; if it stays so, see what stands between here and the API: a proxy, or a service of your own"
 _PROXY = "check the proxy settings (HTTPS_PROXY, NO_PROXY)"
-_CERTIFICATE = "if a proxy or a server of your own signs its certificates itself, name its CA file in SSL_CERT_FILE"
+_CERTIFICATE = (
+    "if a proxy or a server of your own signs its certificates itself, name its CA file in SSL_CERT_FILE; "
+    "REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, where set, count before it"
+)
