@@ -82,7 +82,10 @@ def _copy(source: sqlite3.Connection, made: Path, path: Path, newest: Newest | N
         _copy_rows(source, made)
     with closing(sqlite3.connect(made, isolation_level=None)) as connection:
         if not _is_whole(connection):
-            raise StoreError(f"what could be read of the event store {path} does not make a whole database")
+            raise StoreError(
+                f"what could be read of the event store {path} does not make a whole database",
+                hint="CALLCTL_STORE names another file; `callctl doctor` looks at this one",
+            )
         connection.execute("PRAGMA journal_mode = WAL")
         whole = whole and (newest is None or newest.is_in(connection))
     made.chmod(0o600)
