@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from telling import WORLD, event
 
+from callctl.store.connecting import check_writable
+from callctl.store.reader import Reader
 from callctl.store.sqlite import SqliteStore
 
 WRITER = Path(__file__).with_name("writer.py")
@@ -35,3 +43,24 @@ def _write_until_killed(path: Path, acknowledged: int) -> list[str]:
     process.wait()
     assert b"" not in lines
     return [line.decode().strip() for line in lines if line.endswith(b"\n")]
+
+
+@pytest.mark.parametrize("opens", [SqliteStore, Reader.open])
+@pytest.mark.parametrize("pages", [1, 3, 7])
+def test_a_store_whose_checkpoint_was_cut_off_opens_with_all_that_is_in_its_log(
+    path: Path, opens: Callable[..., SqliteStore | Reader], pages: int
+) -> None:
+    with closing(SqliteStore(path, world=WORLD)) as store:
+        events = [event(number, "ringing") for number in range(100)]
+        for one in events:
+            store.append(one)
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        copy = path.with_name("copy.db")
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+    # Pages are written in their order, the first one with the number of all: a crash, or a full disk, comes in between.
+    os.truncate(copy, 4096 * pages)
+    assert check_writable(copy)
+    with closing(opens(copy, world=WORLD)) as again:
+        assert list(again.replay(since=None)) == events

@@ -32,6 +32,9 @@ def check_identity(path: Path) -> None:
         raise StoreError(f"{path} is no event store: it is empty", hint=_HINT)
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(uri, uri=True)) as found:
+        # Without it SQLite refuses a file that is shorter than its first page says: what a checkpoint that was cut off
+        # leaves, whose rest is in the log ("writable_schema" in "PRAGMA Statements").
+        found.execute("PRAGMA writable_schema = ON")
         if not (is_store(found) or (_is_blank(found) and _is_store_with_log(found, path))):
             raise StoreError(f"{path} is no event store: it is a database of another program", hint=_HINT)
 
