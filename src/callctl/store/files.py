@@ -167,17 +167,19 @@ class Newest:
         return row is not None and bool(row[0] >= self.id)
 
 
-def is_sound(path: Path, *, like: sqlite3.Connection, newest: Newest | None) -> bool:
-    """Tell whether the files still hold a whole database, and the newest event that a connection has seen there.
+def is_sound(path: Path, *, like: sqlite3.Connection, newest: Newest | None, whole: bool) -> bool:
+    """Tell whether the files still hold a store with the newest event that a connection has seen there.
 
-    It may have been deleted since, but then that connection does not see it either. It takes time, half a second at
-    most; a larger database than can be read in that counts as sound.
+    It may have been deleted since, but then that connection does not see it either. With ``whole`` all of the database
+    is checked. That takes time, half a second at most; a larger one than can be read in that counts as sound.
     """
     try:
         check_identity(path)
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as fresh:
             if newest is not None and not newest.is_in(fresh) and (newest.is_in(like) or not newest.was_in(fresh)):
                 return False
+            if not whole:
+                return True
             limit = threading.Timer(_LONGEST_CHECK, fresh.interrupt)
             limit.start()
             try:

@@ -215,21 +215,24 @@ class Keeper(Opened):
         # with the next commit, of this connection or of another one.
         is_written = now.database.changed != before.database.changed or (not after_commit and self._begins_anew(log))
         is_smaller = is_emptied or before.shrank_in(now)
-        if is_written and not is_smaller and time.monotonic() < self._next_check:
-            self._log = log  # it is checked later: the files of the last look are kept
-            return None
-        if (is_written or is_smaller) and not self._is_sound():
-            return "its content was overwritten or cut"
+        if is_written or is_smaller:
+            is_whole_due = is_smaller or time.monotonic() >= self._next_check
+            if not self._is_sound(whole=is_whole_due):
+                return "its content was overwritten or cut"
+            if not is_whole_due:
+                self._log = log  # all of it is checked later: the files of the last look are kept
+                return None
         self._log, self._files = log, now
         return None
 
-    def _is_sound(self) -> bool:
+    def _is_sound(self, *, whole: bool) -> bool:
         began = time.monotonic()
         try:
-            return is_sound(self._path, like=self.connection, newest=self._newest)
+            return is_sound(self._path, like=self.connection, newest=self._newest, whole=whole)
         finally:
             now = time.monotonic()
-            self._next_check = now + _STAYS * (now - began)
+            if whole:
+                self._next_check = now + _STAYS * (now - began)
 
     def _read_log(self) -> Log | None:
         return Log.read(self._real, self._log)
