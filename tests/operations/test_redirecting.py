@@ -88,6 +88,13 @@ def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
     assert "it is completed" in refusal("in-progress", told=leg(("completed", 2))).message
 
 
+def test_who_is_told_the_end_by_callbacks_waits_for_no_rest_to_show_it() -> None:
+    door = Door(redirects=[wrong_state()], fetches=[call("in-progress")])
+    with pytest.raises(WrongCallStateError, match="it is completed"):
+        redirected(door, told=leg(("in-progress", 30), ("completed", 2)))
+    assert door.asked == ["redirect", "fetch"]
+
+
 def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:
     time, door = Time(), Door(redirects=[wrong_state(), wrong_state(), call("in-progress")])
     assert redirected(door, told=leg(("in-progress", 0.2)), time=time).status == "in-progress"
