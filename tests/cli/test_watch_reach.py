@@ -171,8 +171,9 @@ def test_a_reader_of_records_is_told_what_is_live_at_the_start(
     with Piped(*WATCH, "--json", home=home, env=env) as second:
         assert second.record()["type"] == "ready"
         snapshots = [second.record(), second.record()]
-    with Piped(*WATCH, "--json", "--call", live, home=home, env=env) as third:
-        assert [third.record()["type"], third.record()["call_sid"]] == ["ready", live]
+    for one in (other, live):
+        with Piped(*WATCH, "--json", "--call", one, home=home, env=env) as third:
+            assert [third.record()["type"], third.record()["call_sid"]] == ["ready", one]
     assert {record.pop("call_sid") for record in snapshots} == {other, live}
     for record in snapshots:
         assert record.pop("status_since") == record.pop("ringing_at") >= record.pop("initiated_at")
@@ -257,9 +258,12 @@ def test_a_follower_takes_up_the_next_watch_at_the_same_port(
             following = {**env, "CALLCTL_STORE": str(home / store)} if store else env
             with Piped(*args, home=home, env=following) as second:
                 assert second.record()["follows"] is None
+                early = place(callctl, env)  # before the follower may have found it
                 follower.until_said(f"which listens at 127.0.0.1:{port}")
-                sid = place(callctl, env)
-                assert follower.record()["call_sid"] == sid
+                late = place(callctl, env)
+                seen: set[str | None] = set()
+                while not {early, late} <= seen:
+                    seen.add(follower.record()["call_sid"])
 
 
 def test_a_follower_neither_serves_nor_forwards(callctl: Callctl, home: Path, simulator: Simulator) -> None:

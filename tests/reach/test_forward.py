@@ -72,6 +72,16 @@ async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Ap
         assert f"{sid(1)} busy" in await watch.view.until_noted(application.url)
 
 
+async def test_what_tells_no_status_is_counted_in_the_header_and_passed_on(
+    tmp_path: Path, application: Application
+) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    async with watching(settings_in(tmp_path), plan) as watch:
+        assert (await post(watch.ready.callback_url, {"CallSid": sid(1), "AnsweredBy": "fax"}))[0] == 204
+        assert len(await application.requests(1)) == 1
+        await watch.view.until(lambda view: view.header is not None and view.header.features == {"amd": 1})
+
+
 async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: Path, application: Application) -> None:
     application.hold = asyncio.Event()
     plan = Plan("127.0.0.1", 0, forward_to=application.url)
