@@ -65,6 +65,14 @@ def test_an_end_that_no_hang_up_makes_was_there_before(status: str) -> None:
     assert hung_up(Door(hangups=[call(status)])).result is Result.OVER
 
 
+@pytest.mark.parametrize(("ago", "result"), [(9, Result.OVER), (1, Result.ENDED)])
+@pytest.mark.parametrize("by_callback", [False, True])
+def test_an_end_long_before_the_reply_was_there_before(ago: int, result: Result, by_callback: bool) -> None:
+    end = None if by_callback else NOW - timedelta(seconds=ago)
+    door = Door(hangups=[call("completed", as_of=NOW, end_time=end)])
+    assert hung_up(door, told=leg("completed", ago=ago) if by_callback else None).result is result
+
+
 def test_a_refused_call_that_rest_still_shows_as_live_is_asked_for_again() -> None:
     time = Time()
     door = Door(hangups=[wrong_state()], fetches=[call("in-progress"), call("in-progress"), call("completed")])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from math import inf
 from typing import Protocol
@@ -27,6 +27,8 @@ from callctl.operations.told import latest
 READ_BACK = (0.1, 0.2, 0.4, 0.8)  # seconds
 # What no hang-up makes of a call: one that shows it was over before.
 _OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
+# An end so long before the API's reply did not come of the request; less may be its own time and whole seconds.
+_BEFORE = timedelta(seconds=5)
 
 
 class Result(StrEnum):
@@ -90,9 +92,17 @@ def hang_up(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
         call = door.hangup(sid)
     except WrongCallStateError as error:
         return _over(door, sid, error, told=told, sleep=sleep)
-    if call.status in _OTHER_ENDS:
+    if call.status in _OTHER_ENDS or _had_ended(call, told(sid)):
         return Ending(Result.OVER, call)
     return Ending(Result.ENDED if call.is_final else Result.ACCEPTED, call)
+
+
+def _had_ended(call: Call, leg: Leg | None) -> bool:
+    """Tell whether a call ended before it was hung up, where the API does not refuse that: by Twilio's own dates."""
+    if not call.is_final or call.as_of is None:
+        return False
+    told = leg.ended_at if leg is not None and leg.verified else None
+    return any(end is not None and end < call.as_of - _BEFORE for end in (call.end_time, told))
 
 
 def _over(door: Door, sid: str, refusal: WrongCallStateError, *, told: Told, sleep: Sleep) -> Ending:
