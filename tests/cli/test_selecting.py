@@ -215,6 +215,17 @@ def test_starts_of_uuids_are_starts(callctl: Callctl, home: Path) -> None:
             assert choose.one(sid[:length]) == sid
 
 
+def test_last_says_what_keeps_the_store_from_being_read(choose: Chooser) -> None:
+    store = choose.store()
+    store.remember_placed("CA" + "5" * 32, at=datetime(2026, 1, 5, tzinfo=UTC))
+    store._opened.connection.execute("PRAGMA user_version = 6")
+    store.close()
+    for attempt in (choose.one, choose.change):
+        with pytest.raises(UnknownCallError, match="has version 6") as raised:
+            attempt("@last")
+        assert raised.value.hint == "`callctl watch` brings it up to date"
+
+
 def test_last_is_the_call_placed_last_in_this_world(still: Still, choose: Chooser) -> None:
     for attempt in (choose.one, choose.change):
         with pytest.raises(UnknownCallError, match="@last stands for no call"):

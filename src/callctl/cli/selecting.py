@@ -165,11 +165,14 @@ def _known(runtime: Runtime, settings: Settings, start: str) -> list[CallRow]:
 
 
 def _last(runtime: Runtime, settings: Settings) -> str:
-    reader = open_store(runtime, settings)
     sid = None
-    if reader is not None:
-        with closing(reader):
-            sid = reader.last_placed()
+    try:
+        reader = _reader(settings)
+        if reader is not None:
+            with closing(reader):
+                sid = reader.last_placed()
+    except StoreError as error:
+        raise UnknownCallError(f"{LAST} stands for no call: {error.message}", hint=error.hint) from error
     if sid is None:
         raise UnknownCallError(
             f"{LAST} stands for no call: none was placed with this account at {settings.api_url}",
@@ -181,16 +184,20 @@ def _last(runtime: Runtime, settings: Settings) -> str:
 
 def open_store(runtime: Runtime, settings: Settings) -> Reader | None:
     """Return the local store for reading, or None, having said why, if it can't be read; without one, say nothing."""
+    try:
+        return _reader(settings)
+    except StoreError as error:
+        runtime.mention(error)
+    return None
+
+
+def _reader(settings: Settings) -> Reader | None:
+    from callctl.store.faults import explained
     from callctl.store.place import check_place
     from callctl.store.reader import Reader
 
-    try:
+    with explained(settings.store, "read"):
         check_place(settings.store)
         if not settings.store.exists():
             return None
-        return Reader.open(settings.store, world=settings.world)
-    except StoreError as error:
-        runtime.mention(error)
-    except OSError as error:
-        runtime.say_once(f"callctl: can't read the event store {settings.store}: {error.strerror}")
-    return None
+    return Reader.open(settings.store, world=settings.world)
