@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 import sqlite3
 import time
@@ -164,6 +165,23 @@ def test_megabytes_of_a_database_that_is_overwritten_can_still_be_read(
         with suppress(StoreError):
             store.append(event(301, "ringing"))
         assert {sid(number) for number in range(301)} <= kept(copy_of(path))
+
+
+def test_a_log_that_cannot_be_opened_just_now_is_no_damage(
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledged = fill(store)
+
+    def refuse(*_args: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("callctl.store.files.os.open", refuse)
+        with pytest.raises(StoreError, match="Too many open files"):
+            store.append(event(98, "ringing"))
+    assert store.append(event(99, "ringing"))
+    assert troubles == []
+    assert acknowledged | {sid(99)} <= kept(copy_of(path))
 
 
 def test_the_newest_event_that_another_watch_deletes_is_no_damage(

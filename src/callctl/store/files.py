@@ -101,10 +101,13 @@ class Log:
 
         None if it does not begin as a log does, or no longer holds what it held: a log that begins anew has another
         header.
+
+        Raises:
+            OSError: It is there and can't be opened, as where no more files may be open: that is no damage.
         """
         try:
             log = os.open(f"{real}-wal", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except OSError:
+        except FileNotFoundError:
             return None
         try:
             header = os.pread(log, _HEADER, 0)
