@@ -40,7 +40,8 @@ class Opened:
         self._lock = threading.Lock()
         self._files: Files | None = None
         self.turn = -1  # how often another file was found
-        self._take(connect())
+        with explained(path, "open"):
+            self._take(connect())
 
     @contextmanager
     def used(self, doing: str) -> Iterator[sqlite3.Connection]:
