@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import shutil
 import sqlite3
 import time
@@ -172,8 +173,12 @@ def test_a_log_that_cannot_be_opened_just_now_is_no_damage(
 ) -> None:
     acknowledged = fill(store)
 
-    def refuse(*_args: object) -> int:
-        raise OSError(errno.EMFILE, "Too many open files")
+    opened = os.open
+
+    def refuse(name: str | Path, flags: int, *more: int) -> int:
+        if str(name).endswith("-wal"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(name, flags, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr("callctl.store.files.os.open", refuse)
