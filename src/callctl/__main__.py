@@ -1,11 +1,49 @@
-"""``python -m callctl`` and the console script: run the command line and exit with its code."""
+"""``python -m callctl`` and the console script: run the command line and exit with its code.
+
+Little is loaded here before signals are seen to: Ctrl-C may come at any moment.
+"""
 
 import os
 import sys
-import traceback
-from contextlib import suppress
 
 _INTERRUPTED = 130
+_WORDS = b"callctl: interrupted\n"
+
+try:
+    import signal
+except KeyboardInterrupt:
+    os.write(2, _WORDS)
+    os._exit(_INTERRUPTED)
+
+# Commands that run until they are stopped. SIGTERM is how a service manager stops them, so they end with 0 by it.
+_LASTING = ("watch", "simulator")
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End before anything was begun that would have to be tidied up."""
+    if number == signal.SIGINT:
+        os.write(2, _WORDS)
+    os._exit(0 if number == signal.SIGTERM else _INTERRUPTED)
+
+
+def _is_lasting() -> bool:
+    return sys.argv[1:2] != [] and sys.argv[1] in _LASTING and sys.argv[1:3] != ["simulator", "call"]
+
+
+def _take_signals() -> None:
+    """Leave on Ctrl-C while modules are loaded, and on SIGTERM and SIGHUP too where the command runs until stopped.
+
+    A signal that is ignored, as SIGHUP by nohup, stays so. Commands put their own handlers above these.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    if _is_lasting():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _leave)
+
+
+_take_signals()
 
 
 def main() -> None:
@@ -13,22 +51,26 @@ def main() -> None:
     try:
         from callctl.cli.app import main as run
 
+        if signal.getsignal(signal.SIGINT) is _leave and not _is_lasting():
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # the command line sees to it from here
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        # While the modules were being loaded; later, the command line sees to it.
+        # Between two commands' handlers; otherwise the command line sees to it.
         sys.stderr.write("callctl: interrupted\n")
         code = _INTERRUPTED
     except Exception as error:
         # A fault of callctl's own. Not sys.excepthook: Typer puts one of its own there.
         if "--debug" in sys.argv:
+            import traceback
+
             sys.stderr.write(_masked(traceback.format_exc()))
         else:
             kind, words = type(error).__name__, _masked(" ".join(str(error).split()))
             sys.stderr.write("callctl: error: unexpected {}: {}\n".format(kind, words))  # noqa: UP032 - an old Python too
             sys.stderr.write("hint: this is a fault of callctl; run it again with --debug and report what it prints\n")
         code = 1
-    if code == _INTERRUPTED:
-        _leave_at_once()
+    if code == _INTERRUPTED or _is_lasting():
+        _leave_at_once(code)
     sys.exit(code)
 
 
@@ -41,16 +83,19 @@ def _masked(text: str) -> str:
     return masked(text)
 
 
-def _leave_at_once() -> None:
-    """End with 130, whatever was being done when Ctrl-C came.
+def _leave_at_once(code: int) -> None:
+    """End with this code, whatever was being done when a signal came, and whatever signal comes yet.
 
-    Where that was the making of a dataclass, Python was running a text. It notes an interrupt there as one that nobody
-    handled and, started as ``python -m callctl``, kills itself with SIGINT on its way out.
+    Where Ctrl-C came in the making of a dataclass, Python was running a text. It notes an interrupt there as one that
+    nobody handled and, started as ``python -m callctl``, kills itself with SIGINT on its way out. On that way it also
+    takes all handlers of signals away, so that a second SIGTERM would kill it.
     """
+    from contextlib import suppress
+
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # gone, or closed
             stream.flush()
-    os._exit(_INTERRUPTED)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from callctl.notation import read_json
 
 # How long a watch may take to say that it is there, in seconds.
 HEALTH_LIMIT = 1.0
+# The field of a health answer by which a watch names its world until its record is written.
+STARTING = "starting"
 _LONGEST_RECORD = 65536
 # Where Linux tells of processes; other systems are asked by ``ps``.
 PROC = Path("/proc")
@@ -183,6 +185,25 @@ def stopped_in_words(record: WatchRecord) -> str:
 def how_to_go_on(record: WatchRecord) -> str:
     """Say what lets a watch that is stopped go on."""
     return f"`fg` in its terminal, or `kill -CONT {record.pid}`, lets it go on"
+
+
+def health_url_at(port: int) -> str:
+    """Return the health URL of a watch at a port of this machine, if one listens there."""
+    return f"http://127.0.0.1:{port}/healthz"
+
+
+def is_starting(health_url: str, world: str, *, timeout: float = HEALTH_LIMIT) -> bool:
+    """Ask a health URL whether a watch of this world listens there that has yet to write its record.
+
+    Its tunnel is not proven by then. It writes the record before it says that it has started.
+    """
+    answer = ask_health(health_url, timeout=timeout)
+    return answer is not None and answer.get(STARTING) == world
+
+
+def starting_in_words(port: int) -> str:
+    """Say that a watch is still starting."""
+    return f"a watch is still starting at port {port}"
 
 
 def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:

@@ -122,14 +122,24 @@ def stopped_watch(settings: Settings) -> WatchRecord | None:
         return None  # told of when a running one was looked for
 
 
-def _why_none(settings: Settings) -> tuple[str, str]:
-    """Say why no watch takes callbacks in, and what to do about it."""
-    from callctl.presence import how_to_go_on, stopped_in_words
+def idle_watch(settings: Settings) -> tuple[str, str] | None:
+    """Say of a watch that takes no callbacks in why that is, and what to do about it: stopped, or still starting.
+
+    None if there is none. One that is still starting is looked for at the port that is set.
+    """
+    from callctl.presence import health_url_at, how_to_go_on, is_starting, starting_in_words, stopped_in_words
 
     stopped = stopped_watch(settings)
-    if stopped is None:
-        return "no watch is running", "start `callctl watch` first"
-    return stopped_in_words(stopped), how_to_go_on(stopped)
+    if stopped is not None:
+        return stopped_in_words(stopped), how_to_go_on(stopped)
+    if settings.port and is_starting(health_url_at(settings.port), settings.world):
+        return starting_in_words(settings.port), "wait until it says where it listens"
+    return None
+
+
+def _why_none(settings: Settings) -> tuple[str, str]:
+    """Say why no watch takes callbacks in, and what to do about it."""
+    return idle_watch(settings) or ("no watch is running", "start `callctl watch` first")
 
 
 def with_status_path(url: str) -> str:

@@ -13,7 +13,7 @@ from callctl.cli.callbacks import (
     STATUS_PATH,
     find_callback,
     find_watch,
-    stopped_watch,
+    idle_watch,
     with_retries,
     with_status_path,
 )
@@ -124,22 +124,19 @@ async def _find_or_listen(
     runtime: Runtime, settings: Settings, store: SqliteStore, stack: AsyncExitStack, *, given: str | None
 ) -> Telling:
     """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
-    from callctl.presence import how_to_go_on, stopped_in_words
-
     if given is not None:
         return Telling(find_callback(runtime, settings, given), "asking REST")
     if find_watch(runtime, settings) is not None:
         return Telling(find_callback(runtime, settings, None), "beside the running watch")
-    stopped = stopped_watch(settings)
+    idle = idle_watch(settings)
     if missing := _why_deaf(settings):
-        why = "no watch is running" if stopped is None else stopped_in_words(stopped)
+        why, hint = idle or ("no watch is running", missing)
         runtime.say(
-            f"callctl: no status callbacks: {why}, and none can be heard here; asking REST instead\n"
-            f"hint: {missing if stopped is None else how_to_go_on(stopped)}"
+            f"callctl: no status callbacks: {why}, and none can be heard here; asking REST instead\nhint: {hint}"
         )
         return Telling(None, "asking REST")
-    if stopped is not None:
-        runtime.say(f"callctl: {stopped_in_words(stopped)}\nhint: {how_to_go_on(stopped)}")
+    if idle is not None:
+        runtime.say(f"callctl: {idle[0]}\nhint: {idle[1]}")
     listener = _listener(runtime, settings, store)
     stack.push_async_callback(listener.stop)
     await listener.start()

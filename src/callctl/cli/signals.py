@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from callctl.cli.exits import DONE, INTERRUPTED
 
@@ -29,23 +30,36 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(stop: Callable[[], None]) -> Iterator[Stop]:
-    """While in the block, call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP and leave the process on the second."""
+    """While in the block, call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP and leave the process on the second.
+
+    After the block, a second one leaves the process still; if none came, the handlers are again those from before.
+    """
     loop, stopped = asyncio.get_running_loop(), Stop()
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _SIGNALS}
 
     def take(by: int) -> None:
         stopped.number = by
+        _replace(loop, dict.fromkeys(_SIGNALS, _leave))
         stop()
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, _leave)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, take, number)
     try:
         yield stopped
     finally:
-        for number in _SIGNALS:
+        if stopped.number is None:
+            _replace(loop, before)
+
+
+def _replace(loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Any]) -> None:
+    """Take the loop's handlers away and put others in their place, with no moment at which a signal would kill."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
+    try:
+        for number, handler in handlers.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _leave(_number: int, _frame: object) -> None:

@@ -248,7 +248,7 @@ async def _watch(
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {masked(plan.tunnel)}")
     try:
-        session = Session(settings, plan, clock=clock, source=source, asked=source, rules=rules)
+        session = Session(settings, plan, clock=clock, source=source, asked=source, rules=rules, say=runtime.say)
         return await _show(runtime, session, choice)
     except PortHeldError as error:
         if plan.acts:

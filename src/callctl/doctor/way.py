@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from callctl import presence
 from callctl.addresses import is_loopback_url, why_unreachable
+from callctl.background import in_daemon_thread
 from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError
 from callctl.events import CallEvent
 from callctl.findings import Finding, fine, skipped, warning, wrong
@@ -92,6 +93,15 @@ async def way_findings(
                 *await _through(settings, way, listener, keys=keys, nonce=nonce, clock=clock),
             ]
     except CallctlError as error:
+        if isinstance(error, PortTakenError) and await _is_starting(settings):
+            return [
+                warning(
+                    "port", presence.starting_in_words(settings.port), fix="try again once it says where it listens"
+                ),
+                *_told_of(stopped),
+                await _public(settings, way.callback_url, source="of CALLCTL_PUBLIC_URL"),
+                skipped("round trip", "not tried: the watch is still starting"),
+            ]
         return [
             wrong("port", _explained(error, settings.port, stopped=stopped)),
             *_told_of(stopped if stopped is None or stopped.port != settings.port else None),
@@ -179,6 +189,11 @@ def _stopped(settings: Settings) -> presence.WatchRecord | None:
     return None
 
 
+async def _is_starting(settings: Settings) -> bool:
+    url = presence.health_url_at(settings.port)
+    return await in_daemon_thread(lambda: presence.is_starting(url, settings.world))
+
+
 def _told_of(stopped: presence.WatchRecord | None) -> list[Finding]:
     """Return a warning of a watch that is stopped: it keeps its port, and takes in no callbacks."""
     if stopped is None:
@@ -193,7 +208,7 @@ def _explained(error: CallctlError, port: int, *, stopped: presence.WatchRecord 
         return PortTakenError(
             f"{port} is taken: {presence.stopped_in_words(stopped)}", hint=presence.how_to_go_on(stopped)
         )
-    answer = presence.ask_health(f"http://{_HOST}:{port}/healthz")
+    answer = presence.ask_health(presence.health_url_at(port))
     who = "a watch of another account or API address" if answer and "nonce" in answer else "another program"
     return PortTakenError(
         f"{port} is taken by {who}",

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from callctl import __version__, presence
-from callctl.background import alongside, kept_going
+from callctl.background import alongside, in_daemon_thread, kept_going
 from callctl.board import Snapshot
 from callctl.clock import Clock
 from callctl.errors import PortTakenError
@@ -35,6 +35,11 @@ from callctl.views.view import View
 
 # How long whoever holds the port may take to say that it is a watch: it may be a busy one.
 HOLDER_LIMIT = 10.0
+# How long whoever holds the port may take to say whether it is a watch that is still starting.
+STARTING_LIMIT = 3.0
+# How long to wait for such a watch, and between two looks at it. A tunnel may take a minute.
+PATIENCE = 120.0
+LOOK_INTERVAL = 0.25
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
 
@@ -51,11 +56,12 @@ class Session:
         source: Source | None = None,
         asked: Asked | None = None,
         rules: Rules | None = None,
+        say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
         ``source`` is asked for calls that send no callbacks, ``asked`` why one that should is silent; None asks nobody.
-        ``rules`` act on what the board shows.
+        ``rules`` act on what the board shows. ``say`` is told what is waited for before there is a view.
         """
         self._settings, self._plan, self._clock = settings, plan, clock
         self._source, self._asked = source, asked
@@ -63,6 +69,7 @@ class Session:
         self.nonce = secrets.token_hex(16)
         self._picture = Picture(header=self.header, rules=rules)
         self._rules = rules
+        self._say = say
         self._behind = BehindWatch(
             plan.documents,
             plan.forward_to,
@@ -83,7 +90,7 @@ class Session:
         What the store knows is read by ``run``: it may be much, and callbacks are taken in meanwhile.
 
         Raises:
-            PortHeldError: The port is held by a watch that can be followed.
+            PortHeldError: The port is held by a watch that can be followed. One that is still starting is waited for.
             CallctlError: The store can't be opened, the port is taken, the tunnel does not come up.
         """
         self._starting = asyncio.current_task()
@@ -93,7 +100,7 @@ class Session:
             self._starting = None
 
     async def _start_up(self) -> Ready:
-        self._yield_to_holder()  # before the store is opened: who follows writes nothing
+        await self._yield_to_holder()  # before the store is opened: who follows writes nothing
         self._store = SqliteStore(
             self._settings.store, world=self._settings.world, on_trouble=self._store_trouble_in_any_thread()
         )
@@ -106,6 +113,7 @@ class Session:
         await self._reach.open()
         ready = self._ready(listener, self._reach)
         presence.announce(self._settings.state_dir, self._settings.world, self._record(ready))
+        del listener.health[presence.STARTING]  # not before: who sees it gone finds the record
         self._upkeep = self._make_upkeep(self._store, listener, self._reach)
         return ready
 
@@ -119,22 +127,52 @@ class Session:
         return tell
 
     async def _listen(self, listener: Listener) -> None:
-        try:
-            await listener.start()
-        except PortTakenError:
-            self._yield_to_holder(patience=HOLDER_LIMIT)
-            stopped = presence.stopped(self._settings)
-            if stopped is not None and stopped.port == self._plan.port:
-                raise PortTakenError(
-                    f"the port {self._plan.port} is taken: {presence.stopped_in_words(stopped)}",
-                    hint=presence.how_to_go_on(stopped),
-                ) from None
-            raise
+        """Listen; while another watch of this world is still starting at the port, wait for it to be there or gone."""
+        listener.health[presence.STARTING] = self._settings.world
+        elapsed = asyncio.get_running_loop().time
+        end, is_waiting, has_gone = elapsed() + PATIENCE, False, False
+        while True:
+            try:
+                return await listener.start()
+            except PortTakenError:
+                # In this order: it writes its record before it says that it has started.
+                is_starting = await self._holder_is_starting(listener.health_url)
+                await self._yield_to_holder(patience=HOLDER_LIMIT)
+                if not is_starting and (has_gone or not is_waiting):
+                    self._complain_of_stopped()
+                    raise
+                if not is_starting:  # that for which this waited may just have let go of the port
+                    has_gone = True
+                    continue
+                has_gone = False
+                if self._plan.acts or elapsed() >= end:
+                    raise PortTakenError(
+                        f"the port {self._plan.port} is taken: {presence.starting_in_words(self._plan.port)}",
+                        hint="wait until that one listens or stop it, or start another with --port",
+                    ) from None
+            if not is_waiting:
+                self._say(f"callctl: {presence.starting_in_words(self._plan.port)}; waiting to follow it")
+                is_waiting = True
+            await asyncio.sleep(LOOK_INTERVAL)
 
-    def _yield_to_holder(self, *, patience: float = presence.HEALTH_LIMIT) -> None:
-        for running in presence.running(self._settings, timeout=patience):
-            if running.port == self._plan.port:
-                raise PortHeldError(running, port=self._plan.port)
+    async def _holder_is_starting(self, health_url: str) -> bool:
+        world = self._settings.world
+        return await in_daemon_thread(lambda: presence.is_starting(health_url, world, timeout=STARTING_LIMIT))
+
+    def _complain_of_stopped(self) -> None:
+        stopped = presence.stopped(self._settings)
+        if stopped is not None and stopped.port == self._plan.port:
+            raise PortTakenError(
+                f"the port {self._plan.port} is taken: {presence.stopped_in_words(stopped)}",
+                hint=presence.how_to_go_on(stopped),
+            ) from None
+
+    async def _yield_to_holder(self, *, patience: float = presence.HEALTH_LIMIT) -> None:
+        # In a thread: Ctrl-C does not wait for a watch that is slow to answer.
+        port, running = self._plan.port, presence.running(self._settings, timeout=patience)
+        record = await in_daemon_thread(lambda: next((one for one in running if one.port == port), None))
+        if record is not None:
+            raise PortHeldError(record, port=port)
 
     def _make_listener(self, store: SqliteStore) -> Listener:
         return Listener(
