@@ -134,8 +134,8 @@ class Script:
             store.record_actions([asked])
 
     def _until_told(self, *words: str) -> None:
-        """Wait until one line, on either stream, holds these words in this order."""
-        pattern = re.compile("[^\n]*".join(map(re.escape, words)))
+        """Wait until one line, on either stream, holds these words in this order; the SID of a wide one is cut."""
+        pattern = re.compile("[^\n]*".join(map(re.escape, words)).replace(CLIENT, f"(?:{CLIENT}|{CLIENT[:10]}…)"))
         self._until(lambda: any(pattern.search(stream.getvalue()) for stream in self.streams), " … ".join(words))
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
