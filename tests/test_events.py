@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import UTC, datetime
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -249,7 +250,11 @@ def test_any_form_is_an_event_or_refused_and_can_be_kept(
     pairs: list[tuple[str, str]], sequence: str, timestamp: str
 ) -> None:
     known = [("CallSid", "x"), ("CallStatus", "y"), ("SequenceNumber", sequence), ("Timestamp", timestamp)]
-    read = CallEvent.from_form([*known, *pairs], received_at=START, world=WORLD, verified=True)
+    try:
+        read = CallEvent.from_form([*known, *pairs], received_at=START, world=WORLD, verified=True)
+    except NotACallEventError:  # only where what was drawn speaks of a call too
+        assert "Call" in "".join([sequence, timestamp, *chain.from_iterable(pairs)])
+        return
     assert read.form == (*known, *pairs)
     assert CallEvent.from_record(read.to_record()) == read
     json.dumps(read.to_json(), ensure_ascii=False).encode()
