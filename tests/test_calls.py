@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from telling import DATA
 
 from callctl.calls import (
     FINAL_STATUSES,
@@ -28,7 +28,6 @@ from callctl.calls import (
     number_meant,
 )
 
-SHARED = Path(__file__).parents[2] / "shared"
 MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -181,10 +180,7 @@ def test_a_number_is_known_in_any_spelling(number: str, sign: str, place: int) -
 
 
 def live_resource() -> dict[str, Any]:
-    path = SHARED / "samples" / "live_call_resource.json"
-    if not path.exists():
-        pytest.skip("the samples are not part of the checkout")
-    resource: dict[str, Any] = json.loads(path.read_text())
+    resource: dict[str, Any] = json.loads((DATA / "live_call_resource.json").read_text())
     return resource
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from gateway.conftest import TOKEN, MakeDoor
 from gateway.scripted import reply
+from telling import samples
 
 from callctl.errors import (
     ApiError,
@@ -21,20 +20,17 @@ from callctl.errors import (
 from callctl.gateway import CallQuery
 
 SID = "CA" + "1" * 32
-SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "errors.json"
 
 
-def samples() -> list[Any]:
-    if not SAMPLES.exists():
-        return [pytest.param(None, marks=pytest.mark.skip(reason="the samples are not part of the checkout"))]
-    bodies = [entry for entry in json.loads(SAMPLES.read_text()) if entry["body"]]
+def published() -> list[Any]:
+    bodies = [entry for entry in samples("errors.json") if entry["body"]]
     return [pytest.param(entry, id=f"{entry['code']}-{number}") for number, entry in enumerate(bodies)]
 
 
 KINDS = {20003: AuthenticationError, 20404: NotFoundError, 20429: RateLimitedError, 21220: WrongCallStateError}
 
 
-@pytest.mark.parametrize("sample", samples())
+@pytest.mark.parametrize("sample", published())
 def test_every_known_body_is_told_whole(door: MakeDoor, sample: dict[str, Any]) -> None:
     status = sample["http_status"] or 400
     at = door(reply(status, sample["body"], Twilio_Request_Id="RQ123"))

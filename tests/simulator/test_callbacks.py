@@ -1,7 +1,6 @@
 """Status callbacks: signed, with Twilio's headers, repeated as the URL says, and with the faults that were ordered."""
 
 import asyncio
-import json
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, NEVER, SHARED, World, a_world, served
+from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, NEVER, World, a_world, served
+from telling import samples
 
 from callctl.simulator import Faults, Received, Reply, Sent
 from callctl.simulator import web as simulator_web
@@ -99,9 +99,8 @@ class TestRequest:
         assert await world.notes(call["sid"]) == [("11200", "0")]
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the vectors are not beside this checkout")
 def test_signatures_agree_with_the_vectors_of_twilios_libraries() -> None:
-    vectors = json.loads((SHARED / "samples/signature_vectors.json").read_text())
+    vectors = samples("signature_vectors.json")
     checked = 0
     for each in vectors:
         plain = each["params"] is None or all(isinstance(value, str) for value in each["params"].values())

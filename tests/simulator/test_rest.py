@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import pytest
-from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, SHARED, World, a_world, basic
+from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, World, a_world, basic
+from telling import DATA, samples
 
 from callctl.simulator import Simulator
 
@@ -140,13 +141,12 @@ class TestErrors:
         assert body["more_info"] == f"https://www.twilio.com/docs/errors/{code}"
         assert await world.calls() == []
 
-    @pytest.mark.skipif(not SHARED.exists(), reason="the samples are not beside this checkout")
     async def test_the_wording_of_live_bodies(self, world: World) -> None:
-        samples = json.loads((SHARED / "samples/errors.json").read_text())
-        live = {each["code"]: each["body"] for each in samples if each["quality"] == "live body recorded"}
+        published = samples("errors.json")
+        live = {each["code"]: each["body"] for each in published if each["quality"] == "live body recorded"}
         for params, code in (({"To": None}, 21201), ({"Twiml": None}, 21205)):
             _, body = await create(world, **params)
-            known = [each["body"] for each in samples if each["code"] == code]
+            known = [each["body"] for each in published if each["code"] == code]
             assert body in known
         assert live[20003]["message"] == "Authenticate"
 
@@ -227,9 +227,8 @@ class TestCreate:
             made, changed = "Mon, 05 Jan 2026 00:00:00 +0000", "Mon, 05 Jan 2026 00:01:00 +0000"
             assert (call["date_updated"], shown["date_created"], shown["date_updated"]) == (made, made, changed)
 
-    @pytest.mark.skipif(not SHARED.exists(), reason="the samples are not beside this checkout")
     async def test_it_has_every_key_that_a_live_one_has(self, world: World) -> None:
-        live = json.loads((SHARED / "samples/live_call_resource.json").read_text())
+        live = json.loads((DATA / "live_call_resource.json").read_text())
         _, body = await create(world)
         assert set(live) - set(body) == set()
 

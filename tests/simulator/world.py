@@ -6,20 +6,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import aiohttp
 import jsonschema  # type: ignore[import-untyped]
 from aiohttp import web
+from telling import DATA
 from twilio.request_validator import RequestValidator
 
 from callctl.accepting import Door
 from callctl.simulator import DIALECTS, Simulator
 
-SHARED = Path(__file__).parents[3] / "shared"
-OPENAPI = SHARED / "twilio-calls-openapi-live.json"
+OPENAPI = DATA / "calls_openapi_live.json"
 FROM, ANSWERS, LATE, BUSY, NEVER, FAILS, HANGS_UP, VOICEMAIL, DIGITS = (
     "+15005550006",
     *(f"+1202555010{last}" for last in range(8)),
@@ -93,7 +92,7 @@ class World:
     async def request(
         self, method: str, path: str, form: Mapping[str, Any] | None = None, **options: Any
     ) -> tuple[int, Json]:
-        """Send one request; its reply must be as the OpenAPI text says, where that is at hand."""
+        """Send one request; its reply must be as the OpenAPI description says."""
         pairs = [
             (name, value)
             for name, values in (form or {}).items()
@@ -241,7 +240,7 @@ def _validator(path: str, method: str, status: str) -> jsonschema.Draft202012Val
 def check_reply(method: str, path: str, status: int, body: Json) -> None:
     """Check a reply of one of the described operations against Twilio's own description."""
     names = path.split("/")
-    if not OPENAPI.exists() or names[1] != "2010-04-01" or "Calls" not in path or "Notifications" in path:
+    if names[1] != "2010-04-01" or "Calls" not in path or "Notifications" in path:
         return
     template = "/2010-04-01/Accounts/{AccountSid}/Calls" + ("/{Sid}.json" if len(names) == 6 else ".json")
     if method.lower() not in _openapi()["paths"][template] or status in (403, 413):  # of which it says nothing
