@@ -56,7 +56,7 @@ def scheme_hint(text: str, *, otherwise: str) -> str:
 def why_unreachable(url: str) -> str | None:
     """Say why Twilio could not reach a URL, or None if nothing speaks against it.
 
-    Twilio refuses a host with an underscore (sheet section 1, ``StatusCallback``) and, from outside, no
+    Twilio refuses a host with an underscore (docs/twilio.md, "Creating a call") and, from outside, no
     loopback, private or link-local address can be reached.
     """
     host = (urlsplit(url).hostname or "").rstrip(".")

@@ -17,7 +17,7 @@ class CallStatus(StrEnum):
     """The statuses Twilio documents. Others are kept as plain text: a new one must not break anything."""
 
     QUEUED = "queued"
-    INITIATED = "initiated"  # in callbacks only; REST never shows it (sheet section 4)
+    INITIATED = "initiated"  # in callbacks only; REST never shows it (docs/twilio.md, "Statuses")
     RINGING = "ringing"
     IN_PROGRESS = "in-progress"
     COMPLETED = "completed"
@@ -62,7 +62,7 @@ def is_final(status: str) -> bool:
     return status in FINAL_STATUSES
 
 
-# Twilio's are CA + 32 hex; compatible services use UUIDs and longer forms (sheet section 11).
+# Twilio's are CA + 32 hex; compatible services use UUIDs and longer forms (docs/twilio.md, "Compatible services").
 _CALL_SID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{15,95}")
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _E164_START = re.compile(r"\+([1-9][0-9]{0,14})?")
@@ -88,7 +88,7 @@ def is_endpoint(text: str) -> bool:
 
 
 # How else REST and callbacks write one end of a call: a SIP address without its scheme, a SIM, what stands for a caller
-# where there is no number (sheet section 1): a name, a short code, an extension.
+# where there is no number (docs/twilio.md, "Addresses"): a name, a short code, an extension.
 _SIP_BARE = re.compile(r"[^\s<>\"@:]+@[^\s<>\"@]+")
 _SIM = re.compile(r"sim:[A-Za-z0-9]+", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9+._*#-]{1,256}")

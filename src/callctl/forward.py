@@ -23,7 +23,7 @@ from callctl.background import unforeseen
 from callctl.errors import SettingsError
 from callctl.received import Received
 
-# Twilio gives up after 15 s (sheet section 5).
+# Twilio gives up after 15 s (docs/twilio.md, "Delivery").
 LIMIT = 15.0
 # So many requests at once, and so many that wait; what comes beyond is dropped and told of.
 AT_ONCE = 8

@@ -31,7 +31,8 @@ _log.addHandler(logging.NullHandler())  # without one, Python would write to the
 class Limits:
     """What a client may cost: ``body_bytes``, seconds for the header, the body and an idle connection, connections.
 
-    ``store_seconds`` is how long an event may take to be stored: Twilio waits 15 s for an answer (sheet section 5).
+    ``store_seconds`` is how long an event may take to be stored: Twilio waits 15 s for an answer (docs/twilio.md,
+    "Delivery").
     """
 
     body_bytes: int = 64 * 1024

@@ -1,7 +1,7 @@
 """The listener for status callbacks: verify, store, answer 204, and only then pass on.
 
-By default Twilio repeats a callback only when the connection failed (sheet section 5), so an event that is not in the
-store when it is answered for is lost. Nothing slow stands before the answer but the store.
+By default Twilio repeats a callback only when the connection failed (docs/twilio.md, "Delivery"), so an event that is
+not in the store when it is answered for is lost. Nothing slow stands before the answer but the store.
 """
 
 from __future__ import annotations

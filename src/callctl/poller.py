@@ -3,7 +3,7 @@
 Callbacks come only from calls that were asked for them, and some get lost. So now and then the live calls that REST
 lists are compared with the board: a call that is not there is ``polled``; a leg that the board believes alive but REST
 no longer lists is fetched, and if it has ended, its end was ``missed``. Absence from a list alone ends nothing: lists
-and fetches are eventually consistent (sheet section 2).
+and fetches are eventually consistent (docs/twilio.md, "Eventual consistency").
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Why no status callback of a call came: what Twilio noted for the call, and what is left when it noted nothing.
 
-A call that was accepted (201) may never send a callback (sheet section 1); the reason is in its notifications alone.
+A call that was accepted (201) may never send a callback (docs/twilio.md, "Creating a call"); the reason is in its
+notifications alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ON_ITS_WAY = timedelta(seconds=3)
 
 _DOCTOR = "`callctl doctor` tests the way from Twilio to here"
 _TUNNEL = f"see that the tunnel runs and leads to the watch; {_DOCTOR}"
-# By code (sheet section 3, Errors): what it means for callbacks, and what to do; the likeliest first. A joined list of
+# By code (docs/twilio.md, "Errors"): what it means for callbacks, and what to do; the likeliest first. A joined list of
 # events has been taken for an effect of inline `Twiml`, which by all that is known does not stop callbacks.
 _CAUSES = {
     "21626": (

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 MAX_LENGTH = 4000  # characters, of the Twiml parameter (OAS)
-MAX_LEGS = 10  # that one Dial rings (sheet section 6)
-# The nouns that take a statusCallback. Queue and Sim take none, and a Conference's tells of other things (sheet
-# section 6).
+MAX_LEGS = 10  # that one Dial rings (docs/twilio.md, "Dial legs")
+# The nouns that take a statusCallback. Queue and Sim take none, and a Conference's tells of other things
+# (docs/twilio.md, "Dial legs").
 REPORTING_NOUNS = ("Number", "Sip", "Client", "Application", "WhatsApp")
 NOUNS = (*REPORTING_NOUNS, "Conference", "Queue", "Sim")
-# What a Conference's own callbacks tell of (sheet 2, section 1).
+# What a Conference's own callbacks tell of (docs/twilio.md, "Conferences").
 CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 # Verbs that ask the document they stand in, unless they name another.
 _ASKING = ("Gather", "Record", "Pay")
@@ -63,12 +63,12 @@ def dial(
 ) -> str:
     """Return a document that connects the call to the first of some destinations that answers.
 
-    Each leg gets a status callback of its own, since the call's covers only its own leg (sheet section 6).
+    Each leg gets a status callback of its own, since the call's covers only its own leg (docs/twilio.md, "Dial legs").
 
     Args:
         destinations: Numbers in E.164 form, ``sip:…``, ``client:…``; at most ten.
         status_callback: Where the legs report, or None for silent ones.
-        events: What they report; in TwiML one attribute, separated by spaces (sheet section 6).
+        events: What they report; in TwiML one attribute, separated by spaces (docs/twilio.md, "Dial legs").
         action: The URL asked when the Dial is over, whatever came of it.
         method: The method for ``action``.
         timeout: How long the destinations ring, in seconds.
@@ -186,7 +186,7 @@ def check_inline(text: str) -> None:
     """Make sure that a document works where it goes along with a request: it has no address of its own.
 
     Hence there is nothing that a relative URL could be relative to, and no document that Gather, Record and Pay could
-    ask by default (sheet 2, section 4): Twilio ends the call with 11100 there.
+    ask by default (docs/twilio.md, "TwiML sent with a request"): Twilio ends the call with 11100 there.
 
     Raises:
         UsageError: As ``check``; or a URL is relative or missing; or as ``check_events``.

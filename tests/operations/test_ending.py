@@ -61,7 +61,7 @@ def test_a_call_that_is_over_is_asked_for_and_is_no_error() -> None:
 
 @pytest.mark.parametrize("status", ["busy", "no-answer", "failed"])
 def test_an_end_that_no_hang_up_makes_was_there_before(status: str) -> None:
-    # Services that answer a second hang-up with 200 (sheet section 13).
+    # Services that answer a second hang-up with 200 (docs/twilio.md, "REST: updating a call").
     assert hung_up(Door(hangups=[call(status)])).result is Result.OVER
 
 

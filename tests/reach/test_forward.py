@@ -29,7 +29,7 @@ DOCUMENT = "<Response><Say>Hello</Say></Response>"
 
 
 def twiml_form(call: int) -> dict[str, str]:
-    """Return what Twilio sends when it asks for TwiML: no event's marks (sheet section 5)."""
+    """Return what Twilio sends when it asks for TwiML: no event's marks (docs/twilio.md, "Callback parameters")."""
     fields = form(call, "ringing") | REQUEST
     del fields["CallbackSource"]
     return fields

@@ -1,4 +1,4 @@
-"""Update, row by row of the sheet's section 3, in every status and under each reading."""
+"""Update in every status and under each reading (docs/twilio.md, "REST: updating a call")."""
 
 from collections.abc import AsyncIterator
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from callctl.presence import WatchRecord
 
 STATUS_PATH = "/status"
-# How Twilio shall deliver to a watch (sheet section 5, Transport): try again, three times, also when the watch answers
+# How Twilio shall deliver to a watch (docs/twilio.md, "Delivery"): try again, three times, also when the watch answers
 # with a 5xx or not at all, as while it is restarted; a local listener is quick to connect to and to answer, so give up
 # each try early. Twilio takes 15 seconds for all of it at most.
 RETRIES = "rc=3&rp=5xx,ct,rt&ct=2000&rt=3000"
@@ -44,7 +44,7 @@ def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | Non
 
     Raises:
         UsageError: The URL can't work, no watch runs, or the redirect is not ``by_url``: then Twilio ignores a new
-            status callback (sheet section 3).
+            status callback (docs/twilio.md, "REST: updating a call").
     """
     if given is None or given.lower() == "none":
         return None

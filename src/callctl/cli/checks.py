@@ -114,7 +114,7 @@ def check_reachable(settings: Settings, url: str, *, what: str) -> None:
 
 
 def signing_trouble(settings: Settings) -> SettingsError | None:
-    """Return why no callback could be verified, with what to set; None if one can be (sheet section 7)."""
+    """Return why no callback could be verified, with what to set; None if one can be (docs/twilio.md, "Signatures")."""
     name = "CALLCTL_SIGNING_TOKEN" if settings.signing_token else "TWILIO_AUTH_TOKEN"
     wrong = (kind_of_sid(name, key) for key in settings.signing_keys)
     if settings.is_twilio and (kind := next(filter(None, wrong), None)):

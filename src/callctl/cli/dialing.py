@@ -45,7 +45,7 @@ Sequential: TypeAlias = Annotated[
     bool, typer.Option("--sequential", help="Ring the destinations in turn, not all at once.", rich_help_panel=DIALLING)
 ]
 
-# What may stand for the caller where nobody is called by number (sheet section 1, SIP caller ids).
+# What may stand for the caller where nobody is called by number (docs/twilio.md, "Addresses").
 _CALLER_ID = re.compile(r"[A-Za-z0-9+._-]+")
 
 

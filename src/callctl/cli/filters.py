@@ -129,7 +129,10 @@ class Filters:
 
     @property
     def excludes_answered(self) -> bool:
-        """Whether calls in progress are not meant: ``Status=canceled`` keeps to that by itself (sheet section 3)."""
+        """Whether calls in progress are not meant: ``Status=canceled`` keeps to that by itself.
+
+        Source: docs/twilio.md, "REST: updating a call".
+        """
         return bool(self.statuses) and CallStatus.IN_PROGRESS not in self.statuses
 
     @property

@@ -191,7 +191,7 @@ class Many:
         """End what matches again and again; return what still matches when the time is over."""
         while True:
             time.sleep(_PAUSE)
-            # What has ended may be listed as live for a while (sheet section 2).
+            # What has ended may be listed as live for a while (docs/twilio.md, "Eventual consistency").
             over = {sid for sid, told in self._outcomes.items() if self._is_dealt_with(told)}
             found = [call for call in self._listed(chosen, deadline=deadline) if call.sid not in over]
             if not found:

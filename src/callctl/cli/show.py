@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A Dial rings ten at once (sheet section 6); a call that dials on and on has more.
+# A Dial rings ten at once (docs/twilio.md, "Dial legs"); a call that dials on and on has more.
 MOST_CHILDREN = 1000
 
 

@@ -98,7 +98,8 @@ def _open(settings: Settings, api: Api) -> Opened:
     except AuthenticationError as error:
         if settings.api_key is None or error.code == "20008":
             raise
-    # A standard or a restricted key (sheet section 8), or a service without this resource: calls are what counts.
+    # A standard or a restricted key (docs/twilio.md, "Credentials"), or a service without this resource: calls are what
+    # counts.
     return Opened(newest=next(iter(api.newest()), None))
 
 

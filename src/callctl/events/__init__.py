@@ -77,8 +77,8 @@ class CallEvent:
     conference alone, its SID for a ``call_sid``. ``event`` is Twilio's event name, or the status where there is no name
     for it. ``timestamp`` is when the event fired, ``received_at`` when it
     got here; both are aware and in UTC. ``duration`` is in seconds: ``CallDuration``, never ``Duration``, which is in
-    minutes (sheet section 5). ``error_code`` and ``error_message`` are those of compatible services, for Twilio sends
-    none. ``form`` is all that came, in its order.
+    minutes (docs/twilio.md, "Callback parameters"). ``error_code`` and ``error_message`` are those of compatible
+    services, for Twilio sends none. ``form`` is all that came, in its order.
     """
 
     key: str
@@ -121,7 +121,7 @@ class CallEvent:
         verified: bool,
         signed: str | None = None,
     ) -> CallEvent:
-        """Read the form of a status callback or of a TwiML request (sheet section 5).
+        """Read the form of a status callback or of a TwiML request (docs/twilio.md, "Callback parameters").
 
         Args:
             pairs: Names and values as they came, blanks included. Of a repeated name the last value counts: what Twilio

@@ -1,8 +1,9 @@
 """Callbacks that are about something else than a call's status: machine detection, recording, conference, speech.
 
 Twilio sends them to URLs of their own, which may be the same as that of status callbacks. They come with the SID of the
-call, if not of the conference alone, and without a CallStatus (sheet section 5). Transcriptions and partial results of
-speech recognition come with one, as requests for TwiML do, but Twilio ignores what they are answered.
+call, if not of the conference alone, and without a CallStatus (docs/twilio.md, "Other callbacks"). Transcriptions and
+partial results of speech recognition come with one, as requests for TwiML do, but Twilio ignores what they are
+answered.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A callback's key is made of what its signature covers, so that nobody can make two events of one signed request: Twilio
 signs the query and then the set of pairs, names and values run together, whatever their order and repetition
-(sheet section 7).
+(docs/twilio.md, "Signatures").
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def _encodable(text: str) -> str:
 def is_twiml_request(fields: Mapping[str, str], status: str) -> bool:
     """Tell a request for TwiML from a status callback."""
     # Twilio marks progress events with CallbackSource, SequenceNumber and Timestamp, and requests for TwiML with none
-    # of them, but always with ApiVersion and Direction (samples, sheet section 5). Compatible services leave out the
-    # marks too, so what has neither is taken for a callback.
+    # of them, but always with ApiVersion and Direction (samples, docs/twilio.md, "Callback parameters"). Compatible
+    # services leave out the marks too, so what has neither is taken for a callback.
     if any(name in fields for name in ("CallbackSource", "SequenceNumber", "Timestamp", "CallDuration")):
         return False
     if "ApiVersion" not in fields or "Direction" not in fields:

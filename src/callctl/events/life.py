@@ -23,7 +23,8 @@ _EVENT_NAMES: dict[str, str] = {
     CallStatus.FAILED: "completed",
     CallStatus.CANCELED: "completed",
 }
-# SignalWire sends ``answered`` beside ``in-progress`` for one and the same step (sheet section 11).
+# SignalWire sends ``answered`` beside ``in-progress`` for one and the same step (docs/twilio.md, "Compatible
+# services").
 SAME_STATUS = {"answered": CallStatus.IN_PROGRESS.value}
 
 # The steps of a call's life; an unknown status ranks below all, so that it shows only where nothing better is known.
@@ -56,7 +57,7 @@ def rank_of(status: str) -> int:
 
 
 def event_name(status: str) -> str:
-    """Return Twilio's event name for a status (sheet section 4); the status itself where there is none."""
+    """Return Twilio's event name for a status (docs/twilio.md, "Statuses"); the status itself where there is none."""
     return _EVENT_NAMES.get(status, status)
 
 

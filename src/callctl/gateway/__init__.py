@@ -1,8 +1,8 @@
 """The gateway: the one door to Twilio's REST API. It places, fetches, lists, redirects and ends calls.
 
 It sends through the SDK's client and reads the replies itself, since the SDK's objects lose what callctl tells: the
-zone of dates, the request id, the code of list errors (sheet section 12). Whatever goes wrong comes out as an error
-of ours. What may be sent twice is decided here and nowhere else.
+zone of dates, the request id, the code of list errors (docs/twilio.md, "The Python library"). Whatever goes wrong comes
+out as an error of ours. What may be sent twice is decided here and nowhere else.
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ class Gateway:
         return self._sender.server_time
 
     def account(self) -> Account:
-        """Ask for the account. Of keys, only a main one may (sheet section 8); others are refused with 20003."""
+        """Ask for the account. Of keys, only a main one may; others are refused with 20003.
+
+        Source: docs/twilio.md, "Credentials".
+        """
         from callctl.gateway.account import Account
 
         resource = self._get(self._account_url(".json"))
@@ -148,7 +151,10 @@ class Gateway:
         return self._update(sid, [("Status", "completed")])
 
     def cancel(self, sid: str) -> Call:
-        """End a call that is queued or ringing; one in progress is left alone (sheet section 3)."""
+        """End a call that is queued or ringing; one in progress is left alone.
+
+        Source: docs/twilio.md, "REST: updating a call".
+        """
         return self._update(sid, [("Status", "canceled")])
 
     def limit_time(self, sid: str, seconds: int) -> Call:
@@ -156,7 +162,7 @@ class Gateway:
         return self._update(sid, [("TimeLimit", str(seconds))])
 
     def fetch(self, sid: str) -> Call:
-        """Ask for one call. Right after a change the answer may be old (sheet section 2)."""
+        """Ask for one call. Right after a change the answer may be old (docs/twilio.md, "Eventual consistency")."""
         reply = self._sender.ask(self._call_url(sid))
         return self._about(sid, self._call(reply))
 

@@ -19,7 +19,7 @@ class Account:
         status: ``active``, ``suspended`` or ``closed``.
         type: ``Trial`` or ``Full``.
         owner_sid: The main account's SID; its own if it is no subaccount.
-        primary_token: The auth token that signs its callbacks (sheet section 7), where the API tells it.
+        primary_token: The auth token that signs its callbacks (docs/twilio.md, "Signatures"), where the API tells it.
     """
 
     sid: str

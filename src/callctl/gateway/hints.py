@@ -1,4 +1,4 @@
-"""What to do about the refusals that people meet, by Twilio's code (sheet section 3, Errors)."""
+"""What to do about the refusals that people meet, by Twilio's code (docs/twilio.md, "Errors")."""
 
 from __future__ import annotations
 

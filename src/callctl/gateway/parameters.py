@@ -20,7 +20,8 @@ class PlaceRequest:
 
     Raises:
         UsageError: Not exactly one of ``url`` and ``twiml`` is given (Twilio would silently prefer the URL), or an
-            event is unknown (Twilio would place the call and send no callbacks at all, sheet section 3, 21626).
+            event is unknown (Twilio would place the call and send no callbacks at all, docs/twilio.md, "Errors",
+            21626).
     """
 
     to: str
@@ -72,7 +73,7 @@ class RedirectRequest:
 
     Raises:
         UsageError: Not exactly one of ``url`` and ``twiml`` is given, or a status callback without a URL, which
-            Twilio would ignore (sheet section 3).
+            Twilio would ignore (docs/twilio.md, "REST: updating a call").
     """
 
     url: str | None = None
@@ -117,7 +118,10 @@ class CallQuery:
     start_time_after: date | datetime | None = None
 
     def parameters(self) -> Parameters:
-        """Return the query's names and values. The comparison sign belongs to the name (sheet section 2)."""
+        """Return the query's names and values. The comparison sign belongs to the name.
+
+        Source: docs/twilio.md, "Listing calls".
+        """
         return _given(
             ("To", self.to),
             ("From", self.from_),
@@ -131,8 +135,9 @@ class CallQuery:
     def matches(self, call: Call) -> bool:
         """Tell whether a call is one that was asked for.
 
-        Compatible services ignore filters that they don't know, some of them all (sheet section 11), and Twilio those
-        whose names it doesn't know. A command that ends whatever matches can't rely on the server alone.
+        Compatible services ignore filters that they don't know, some of them all (docs/twilio.md, "Compatible
+        services"), and Twilio those whose names it doesn't know. A command that ends whatever matches can't rely on the
+        server alone.
         """
         return (
             (self.to is None or _same_endpoint(self.to, call.to))
@@ -163,7 +168,7 @@ def _given(*pairs: tuple[str, str | int | None]) -> Parameters:
 
 
 def _moment(moment: date | datetime | None) -> str | None:
-    # The library would write the local time and call it UTC (sheet section 12).
+    # The library would write the local time and call it UTC (docs/twilio.md, "The Python library").
     if isinstance(moment, datetime):
         return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return None if moment is None else moment.isoformat()

@@ -10,7 +10,7 @@ from enum import Enum
 from callctl.notation import parse_date
 
 TRIES = 5
-FIRST_WAIT = 0.1  # seconds, doubled each time (sheet section 9, Back-off)
+FIRST_WAIT = 0.1  # seconds, doubled each time (docs/twilio.md, "Back-off")
 MAX_WAIT = 30.0  # seconds
 JITTER = 0.1  # of the wait, either way, so that many callers don't come back together
 

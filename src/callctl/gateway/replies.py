@@ -34,7 +34,7 @@ _WORDS = (
 )
 _READ = 4000  # characters of a body that is no JSON
 _MAX_TEXT = 400  # characters of the server's own words
-# Not accepted, or accepted but not allowed to do this (sheet section 3, Errors). So are 401 and 403 without a code.
+# Not accepted, or accepted but not allowed to do this (docs/twilio.md, "Errors"). So are 401 and 403 without a code.
 _CREDENTIAL_CODES = frozenset({"20003", "20008", "20403", "70051"})
 
 

@@ -99,7 +99,7 @@ class Sender:
         return failure, fault.passing and (repeats is Repeats.ALWAYS or not fault.sent)
 
     def _refused(self, reply: Reply, *, repeats: Repeats) -> tuple[CallctlError, bool, Mapping[str, str]]:
-        # A 429 was never processed (sheet section 3, 20429). A 5xx may have been.
+        # A 429 was never processed (docs/twilio.md, "Errors", 20429). A 5xx may have been.
         again = reply.status == 429 or (reply.status >= 500 and repeats is Repeats.ALWAYS)
         return error_of(reply, clean=self._clean), again, reply.headers
 

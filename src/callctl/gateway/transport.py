@@ -23,7 +23,7 @@ from requests.structures import CaseInsensitiveDict
 
 # The SDK's base client signs requests in, names itself and encodes; nothing of it knows the resources. The full
 # client's Calls resource would load a hundred modules more, and parse replies into objects that lose the time zone of
-# dates, the headers of errors and the code of list errors (sheet section 12).
+# dates, the headers of errors and the code of list errors (docs/twilio.md, "The Python library").
 from twilio.base.client_base import ClientBase
 from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
@@ -336,7 +336,7 @@ class Client:
             secret,
             http_client=TimeLimitedHttpClient(timeout=timeout, loopback=loopback, encrypted=encrypted),
             # Not os.environ, which an empty mapping would mean: an exported region would mangle the address's host
-            # (sheet section 8, Hosts). The settings have put region and edge into it.
+            # (docs/twilio.md, "Regions and edges"). The settings have put region and edge into it.
             environment={"TWILIO_REGION": ""},
             user_agent_extensions=[f"callctl/{__version__}"],
         )

@@ -1,8 +1,8 @@
 """Ending one call, and finding out what came of it: what ``hangup`` and the rules of a watch share.
 
-REST is eventually consistent (sheet section 2): a call that has just ended, or was just answered, may still be fetched
-as it was before. A status only ever goes on, so of all that is known of a call the latest step counts, and callbacks,
-which the store holds, are often ahead.
+REST is eventually consistent (docs/twilio.md, "Eventual consistency"): a call that has just ended, or was just
+answered, may still be fetched as it was before. A status only ever goes on, so of all that is known of a call the
+latest step counts, and callbacks, which the store holds, are often ahead.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class Result(StrEnum):
     SPARED = "not-ended"
     """It was answered, and only a ringing call was to be ended. Without a status: it was answered, or is over."""
     RINGING = "still-ringing"
-    """It rings inside ``<Dial>``, where ``Status=canceled`` may do nothing (sheet section 3)."""
+    """It rings inside ``<Dial>``, where ``Status=canceled`` may do nothing.
+
+    Source: docs/twilio.md, "REST: updating a call".
+    """
     NO_MATCH = "left-alone"
     """It is no longer as the filters ask, so nothing was sent, or nothing that ends it."""
 
@@ -82,8 +85,8 @@ Monotonic = Callable[[], float]
 def hang_up(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
     """End a call that is queued, ringing or in progress: one request, unless the call is over already.
 
-    Only a call that is over is refused (21220, sheet section 3), so it is taken for over, whatever a fetch shows,
-    unless something newer than the refusal says that it lives.
+    Only a call that is over is refused (21220, docs/twilio.md, "REST: updating a call"), so it is taken for over,
+    whatever a fetch shows, unless something newer than the refusal says that it lives.
 
     Raises:
         WrongCallStateError: The API refused, and a callback or a fetch that is newer shows the call as live.
@@ -133,8 +136,9 @@ def _lives(call: Call, leg: Leg | None, *, since: datetime | None) -> bool:
 def cancel(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
     """End a call that is queued or ringing, and leave an answered one alone; read it back if the reply leaves doubt.
 
-    Whether a call in progress is refused or left alone with a 200 is not settled (sheet section 3). A refusal alone
-    says no more than that the call does not ring any longer, or that it rings inside ``<Dial>``.
+    Whether a call in progress is refused or left alone with a 200 is not settled (docs/twilio.md, "REST: updating a
+    call"). A refusal alone says no more than that the call does not ring any longer, or that it rings inside
+    ``<Dial>``.
     """
     refusal: WrongCallStateError | None = None
     call = Call(sid, "")
@@ -219,7 +223,10 @@ def see_ended(
 
 
 def later_of(first: Call, second: Call) -> Call:
-    """Return the second reply about a call, unless its status is an earlier one: then it is old (sheet section 2)."""
+    """Return the second reply about a call, unless its status is an earlier one: then it is old.
+
+    Source: docs/twilio.md, "Eventual consistency".
+    """
     return first if rank_of(second.status) < rank_of(first.status) else second
 
 

@@ -45,7 +45,7 @@ class OtherLeg:
 
 
 def foresee(relatives: Relatives, *, left: Callable[[str], datetime | None]) -> list[OtherLeg]:
-    """Return what happens to the other legs when a call is redirected (sheet section 3).
+    """Return what happens to the other legs when a call is redirected (docs/twilio.md, "Redirects and the other leg").
 
     ``left`` returns when a child leg was redirected, if that is known: by that it left the ``<Dial>``, and is alone.
     """

@@ -36,8 +36,8 @@ def leg_of(memory: Memory | None, sid: str) -> Leg | None:
 def latest(call: Call, leg: Leg | None) -> Call:
     """Return a call with the status that callbacks told, where that is a later step than the one REST shows.
 
-    REST is eventually consistent (sheet section 2), and no call goes back a step. What is not verified counts for
-    nothing, nor does ``initiated``, which REST has no word for.
+    REST is eventually consistent (docs/twilio.md, "Eventual consistency"), and no call goes back a step. What is not
+    verified counts for nothing, nor does ``initiated``, which REST has no word for.
     """
     if leg is None or not leg.verified:
         return call

@@ -1,7 +1,8 @@
 """Waiting until a call gets somewhere: by what its callbacks told a running watch, else by asking REST.
 
-Callbacks are quicker and cost nothing, and REST is eventually consistent (sheet section 2). So as long as they tell of
-the call, REST is only asked after a long silence: by default Twilio doesn't repeat a lost callback.
+Callbacks are quicker and cost nothing, and REST is eventually consistent (docs/twilio.md, "Eventual consistency"). So
+as long as they tell of the call, REST is only asked after a long silence: by default Twilio doesn't repeat a lost
+callback.
 """
 
 from __future__ import annotations

@@ -139,12 +139,15 @@ class Rule:
     @property
     def seen_statuses(self) -> frozenset[str]:
         """What the leg that is looked at may be, likewise."""
-        # REST has no ``initiated``: it shows such a leg as queued or ringing (sheet section 4).
+        # REST has no ``initiated``: it shows such a leg as queued or ringing (docs/twilio.md, "Statuses").
         return self.when.statuses | _RINGING if self.when.statuses & _RINGING else self.when.statuses
 
 
 def was_answered(leg: Leg) -> bool:
-    """Tell whether a leg was ever in progress. ``completed`` says so too: it means connected (sheet section 4)."""
+    """Tell whether a leg was ever in progress. ``completed`` says so too: it means connected.
+
+    Source: docs/twilio.md, "Statuses".
+    """
     return leg.answered_at is not None or leg.status in (CallStatus.IN_PROGRESS, CallStatus.COMPLETED)
 
 

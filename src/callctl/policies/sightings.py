@@ -88,8 +88,8 @@ class Sightings:
         """Return since when, by the steady clock, a live leg has had its status.
 
         A ringing leg counts from ringing's own Timestamp, else from initiated's, else from first sight: ringing may
-        never come (sheet section 4). A leg in progress counts from its answer; where no callback told that, from
-        what REST calls its start, the ringing included.
+        never come (docs/twilio.md, "Statuses"). A leg in progress counts from its answer; where no callback told that,
+        from what REST calls its start, the ringing included.
         """
         sight = self._sights.get(leg.call_sid)
         if sight is None:

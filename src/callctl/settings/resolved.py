@@ -85,7 +85,7 @@ class Settings:
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
-        """The tokens that may sign callbacks. An API key's secret can't (sheet section 7).
+        """The tokens that may sign callbacks. An API key's secret can't (docs/twilio.md, "Signatures").
 
         Nor can the main account's token for a subaccount: its callbacks are signed with its own. While a token is
         rotated there are two, for callbacks that were signed before the change still come after it.

@@ -162,7 +162,7 @@ def _check_host(host: str) -> None:
 
 def _twilio_url(*, region: str | None, edge: str | None) -> str:
     if edge and not region:
-        region = "us1"  # what the library does (sheet section 8, Hosts)
+        region = "us1"  # what the library does (docs/twilio.md, "Regions and edges")
     if region and not edge and region != "us1":
         edge = OWN_EDGES.get(region)
         if edge is None:

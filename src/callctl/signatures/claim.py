@@ -1,4 +1,4 @@
-"""What a request says of its signature, and whether that holds over a URL (sheet section 7).
+"""What a request says of its signature, and whether that holds over a URL (docs/twilio.md, "Signatures").
 
 The signature is computed by Twilio's library, over the URL that Twilio was given and the request's own query; the
 request's Host header is not believed. What the library leaves out, or libraries disagree on, is settled here:
@@ -24,7 +24,7 @@ from urllib.parse import parse_qs
 
 from callctl.events.forms import signed_form
 
-# SignalWire signs alike under a name of its own (sheet section 11).
+# SignalWire signs alike under a name of its own (docs/twilio.md, "Compatible services").
 SIGNATURE_HEADERS = ("X-Twilio-Signature", "X-SignalWire-Signature")
 SETTINGS_HEADER = "X-Twilio-Webhooks-Signature-Settings"
 

@@ -187,7 +187,8 @@ class Api:
 
     async def _update(self, request: web.Request) -> web.Response:
         leg = self._leg(request)
-        # OAS has TimeLimit alone among its examples of updates; other implementations refuse it (sheet section 13).
+        # OAS has TimeLimit alone among its examples of updates; other implementations refuse it (docs/twilio.md, "REST:
+        # updating a call").
         alone = ("TimeLimit",) if TIME_LIMIT_ALONE in self._settings.readings else ()
         change = orders.read_change(await self._form(request), enough=("StatusCallback", *alone))
         self._switch.update(leg, change)

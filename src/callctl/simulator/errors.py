@@ -1,4 +1,7 @@
-"""Twilio's error replies: codes, HTTP statuses and wording (sheet, section 3; the live bodies among the samples)."""
+"""Twilio's error replies: codes, HTTP statuses and wording.
+
+Source: docs/twilio.md, "Errors"; the live bodies among the samples.
+"""
 
 from collections.abc import Mapping
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError
 
-MAX_BODY = 64 * 1024  # over it 413 (sheet, section 13.16)
+MAX_BODY = 64 * 1024  # over it 413 (docs/twilio.md, "Errors")
 MAX_PARAMETERS = 1000
 BODY_SECONDS = 15.0  # real ones; a client that never finishes holds a place among the requests at once until then
 

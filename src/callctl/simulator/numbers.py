@@ -8,7 +8,8 @@ SIP = re.compile(r"sips?:[^\s@<>]+(@[^\s@<>]+)?", re.IGNORECASE)
 CLIENT = re.compile(r"client:[^\s]{1,256}", re.IGNORECASE)  # CLIENT: an id of up to 256 characters
 CALLER = re.compile(r"[A-Za-z0-9+\-_.]{1,256}")  # DIAL: what a SIP caller id may hold
 
-# The numbers of Twilio's test credentials (sheet, section 8): which code a call gets.
+# The numbers of Twilio's test credentials (docs/twilio.md, "Test credentials and magic numbers"): which code a call
+# gets.
 MAGIC_FROM: Mapping[str, int] = {"+15005550001": 21212}
 MAGIC_TO: Mapping[str, int] = {
     "+15005550001": 21217,

@@ -43,7 +43,10 @@ class Change:
 
 
 def read_order(form: Form) -> Order:
-    """Read a create request. Live Twilio looks at To first, then at Url, then at From (sheet, section 13)."""
+    """Read a create request. Live Twilio looks at To first, then at Url, then at From.
+
+    Source: docs/twilio.md, "Creating a call".
+    """
     to = _to(form)
     source = _source(form)
     if source is None:

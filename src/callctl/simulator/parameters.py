@@ -1,4 +1,7 @@
-"""What Twilio's requests tell about a leg: those for TwiML and those to its status callback (sheet, section 5)."""
+"""What Twilio's requests tell about a leg: those for TwiML and those to its status callback.
+
+Source: docs/twilio.md, "Callback parameters".
+"""
 
 import math
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ ACCOUNT_STATUSES = (ACTIVE, "suspended", "closed")  # OAS, account
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a service that speaks Twilio's API differs from Twilio (sheet, section 11)."""
+    """How a service that speaks Twilio's API differs from Twilio (docs/twilio.md, "Compatible services")."""
 
     uuid_sids: bool = False
     string_codes: bool = False

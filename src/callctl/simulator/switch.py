@@ -85,7 +85,7 @@ class Switch:
         return line.leg
 
     def update(self, leg: Leg, change: Change) -> None:
-        """Do what an update asks (sheet, section 3); raise ApiError where Twilio refuses."""
+        """Do what an update asks (docs/twilio.md, "REST: updating a call"); raise ApiError where Twilio refuses."""
         if change.status == "completed":
             self._complete(leg)
         elif change.status == "canceled":

@@ -1,7 +1,7 @@
 """TwiML, read: which verbs a document has, and how long what they do takes.
 
 Nothing is fetched to be played and nothing is spoken; a verb is worth its time and its effect on the call.
-Defaults are those of the verbs' pages (sheet, sections 6 and 10).
+Defaults are those of the verbs' pages (docs/twilio.md, "Dial legs" and "TwiML").
 """
 
 from dataclasses import dataclass
@@ -192,7 +192,7 @@ def _dial(element: Element) -> Dial:
     nouns = [child for child in element.children if child.name in DIALLED]
     targets = [_target(child) for child in nouns]
     if not element.children and element.text:
-        # Bare text is a number, and only when there is no noun (sheet, section 13.20).
+        # Bare text is a number, and only when there is no noun (docs/twilio.md, "Other implementations").
         targets = [_target(Element("Number", {}, texts=[element.text]))]
     strangers = [child.name for child in element.children if child.name not in DIALLED]
     strangers += [f"noun {noun.kind} beyond the tenth" for noun in targets[MAX_DIALLED:]]

@@ -78,7 +78,10 @@ class Page:
 
     @property
     def status_since(self) -> datetime | None:
-        """Since when a live call has its status, if a callback told that; REST does not (sheet section 2)."""
+        """Since when a live call has its status, if a callback told that; REST does not.
+
+        Source: docs/twilio.md, "Eventual consistency".
+        """
         told = [item for item in self.told if isinstance(item, CallEvent) and item.kind == CALLBACK]
         moments = (item.moment for item in told if (item.call_sid, item.status) == (self.call.sid, self.call.status))
         return min(moments, default=None)

@@ -207,7 +207,7 @@ def _meaning(error: CallctlError, *, once_only: bool) -> Found | None:
         return Found(LATE, words, code=error.code)
     if isinstance(error, OutcomeUnknownError):
         return Found(UNKNOWN, f"outcome unknown: {error.message}")
-    # Refused connections, unknown hosts and 429 were never processed (sheet section 3, 20429).
+    # Refused connections, unknown hosts and 429 were never processed (docs/twilio.md, "Errors", 20429).
     if isinstance(error, RateLimitedError | NetworkError):
         return None
     if isinstance(error, ApiError) and error.status >= 500:

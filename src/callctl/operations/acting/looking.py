@@ -27,7 +27,7 @@ def why_not(door: Door, claims: Claims, action: Action, *, clock: Clock) -> Foun
     call = door.fetch(action.call_sid)
     wanted = action.rule.target_statuses
     if call.status not in wanted:
-        # What callbacks told can't be undone: REST is behind (sheet section 2).
+        # What callbacks told can't be undone: REST is behind (docs/twilio.md, "Eventual consistency").
         is_behind = 0 < rank_of(call.status) < min(map(rank_of, wanted))
         return Held(look_again=True) if is_behind else too_late(call.status)
     if action.rule.follows_dial and any(child.sid != action.about for child in live_children(door, action.call_sid)):
