@@ -99,12 +99,17 @@ async def test_what_it_left_running_ends_with_it(tmp_path: Path) -> None:
     await tunnel.stop()
 
 
+def open_files() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
 async def test_its_end_is_known_though_what_it_left_running_holds_its_output(tmp_path: Path) -> None:
     holder = "import os, time; os.setsid(); open('pids', 'w').write(str(os.getpid())); time.sleep(600)"
     text = (
         f'{sys.executable} -c "{holder}" &\nwhile [ ! -s pids ]; do sleep 0.01; done; echo http://127.0.0.1:9\n'
         "while [ ! -e now ]; do sleep 0.01; done; exit 5"
     )
+    before = open_files()
     tunnel, _ = await Tunnel.start_and_find(command(tmp_path, text), port=1, leads_here=is_fine)
     try:
         ended = asyncio.create_task(tunnel.ended())
@@ -113,9 +118,12 @@ async def test_its_end_is_known_though_what_it_left_running_holds_its_output(tmp
         async with asyncio.timeout(LIMIT):
             assert await ended == 5
     finally:
-        os.kill(int(pids_in(tmp_path)[0]), signal.SIGKILL)
-        await tunnel.ended()  # its output is closed now, and read to the end
         await tunnel.stop()
+        for _ in range(10):  # turns of the loop, in which it closes them
+            await asyncio.sleep(0)
+        left_open = open_files()
+        os.kill(int(pids_in(tmp_path)[0]), signal.SIGKILL)
+    assert left_open <= before  # its pipes are let go of, though somebody holds the other ends
 
 
 async def test_a_signal_that_ended_it_is_in_its_code(tmp_path: Path) -> None:

@@ -213,6 +213,10 @@ class Tunnel:
         for waiting in (self._gone, *self._readers):
             waiting.cancel()
         await asyncio.gather(self._gone, *self._readers, return_exceptions=True)
+        if self._guard.returncode is not None:
+            # What it left running may hold the pipes open; asyncio has no public way to let go of them. While the guard
+            # is at work this would kill it.
+            self._guard._transport.close()  # type: ignore[attr-defined]
 
 
 def _end_of(ended: asyncio.Task[int]) -> str | None:
