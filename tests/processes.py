@@ -46,6 +46,7 @@ class Piped:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=talk,
+                process_group=0,  # or the kernel discards SIGTSTP where nobody else is in the session, as in CI
             )
         self._buffer = b""
 

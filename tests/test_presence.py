@@ -292,7 +292,8 @@ def test_it_loads_nothing_heavy() -> None:
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+    # In a process group of its own: the kernel discards SIGTSTP for a group whose session has nobody else, as in CI.
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], process_group=0) as process:
         yield process
         process.kill()
 
