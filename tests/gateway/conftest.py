@@ -31,6 +31,16 @@ class Door:
 MakeDoor = Callable[..., Door]
 
 
+def gateway_at(url: str, *, timeout: float = 5.0) -> Gateway:
+    """Return a gateway to a server of the test's own; it repeats without waiting. ``timeout`` is in seconds."""
+    return Gateway(
+        Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=url),
+        request_timeout=timeout,
+        sleep=lambda _seconds: None,
+        random=lambda: 0.5,
+    )
+
+
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):

@@ -7,28 +7,18 @@ import ssl
 from pathlib import Path
 
 import pytest
-from gateway.conftest import ACCOUNT, TOKEN, MakeDoor
+from gateway.conftest import MakeDoor, gateway_at
 from gateway.raw import RawServer
 from gateway.scripted import Handler, Server, call, cut, drop, hang, reply, trickle
 
 from callctl.errors import NetworkError, OutcomeUnknownError, SettingsError
-from callctl.gateway import Gateway, PlaceRequest
+from callctl.gateway import PlaceRequest
 from callctl.gateway.repeats import TRIES
-from callctl.settings import Settings
 
 SID = "CA" + "1" * 32
 HERE = Path(__file__).parent
 DONE = reply(200, call())
 REQUEST = PlaceRequest(to="+12025550100", from_="+15005550006", url="https://example.com/twiml")
-
-
-def gateway(url: str, *, timeout: float = 5.0) -> Gateway:
-    return Gateway(
-        Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=url),
-        request_timeout=timeout,
-        sleep=lambda _seconds: None,
-        random=lambda: 0.5,
-    )
 
 
 @pytest.fixture
@@ -99,28 +89,28 @@ def test_a_certificate_of_ones_own_is_named_by_ssl_cert_file(
 ) -> None:
     with Server(DONE, context=tls) as server:
         with pytest.raises(NetworkError, match=r"certificate of .* was not accepted") as caught:
-            gateway(server.url).fetch(SID)
+            gateway_at(server.url).fetch(SID)
         assert "SSL_CERT_FILE; REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, where set, count" in (caught.value.hint or "")
         assert server.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
-        assert gateway(server.url).fetch(SID).sid == SID
+        assert gateway_at(server.url).fetch(SID).sid == SID
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(HERE / "key.pem"))
         with pytest.raises(NetworkError, match="certificate file can't be read"):
-            gateway(server.url).fetch(SID)
+            gateway_at(server.url).fetch(SID)
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_certificate_file_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch, door: MakeDoor) -> None:
     monkeypatch.setenv(name, "/nowhere/ca.pem")
     with pytest.raises(SettingsError, match=f"{name} names a file that is not there: /nowhere/ca.pem"):
-        gateway("https://127.0.0.1:9").fetch(SID)
+        gateway_at("https://127.0.0.1:9").fetch(SID)
     assert door(DONE).gateway.fetch(SID).sid == SID  # plain http to loopback needs none
 
 
 def test_https_to_a_server_without(door: MakeDoor) -> None:
     at = door(DONE)
     with pytest.raises(NetworkError, match="does not speak TLS"):
-        gateway(at.server.url.replace("http:", "https:")).fetch(SID)
+        gateway_at(at.server.url.replace("http:", "https:")).fetch(SID)
     assert at.server.asked == []
 
 
@@ -128,7 +118,7 @@ def test_https_to_a_server_without(door: MakeDoor) -> None:
 def test_what_breaks_within_the_handshake_was_not_sent(pieces: list[bytes]) -> None:
     with RawServer(lambda: iter(pieces), speaks_first=True) as server:
         with pytest.raises(NetworkError, match="broke before the request was sent") as caught:
-            gateway(server.url.replace("http:", "https:")).place(REQUEST)
+            gateway_at(server.url.replace("http:", "https:")).place(REQUEST)
         for _ in range(TRIES):
             assert server.ended.acquire(timeout=10)
     assert not isinstance(caught.value, OutcomeUnknownError)
@@ -147,7 +137,7 @@ def test_a_tls_record_that_is_none_may_follow_a_call_that_was_placed(
     monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
     with Server(turn, context=tls) as server:
         with pytest.raises(OutcomeUnknownError, match="may have been placed"):
-            gateway(server.url).place(REQUEST)
+            gateway_at(server.url).place(REQUEST)
         assert len(server.asked) == 1
 
 
@@ -160,7 +150,7 @@ def test_the_sid_is_read_before_a_tls_record_that_is_none(tls: ssl.SSLContext, m
 
     monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
     with Server(turn, context=tls) as server:
-        assert gateway(server.url).place(REQUEST).sid == SID
+        assert gateway_at(server.url).place(REQUEST).sid == SID
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
@@ -179,7 +169,7 @@ def test_the_world_is_asked_for_through_the_proxy(door: MakeDoor, monkeypatch: p
     with pytest.raises(
         NetworkError, match=r"the proxy did not let the connection to api\.example\.com through"
     ) as caught:
-        gateway("https://api.example.com").hangup(SID)
+        gateway_at("https://api.example.com").hangup(SID)
     (asked,) = proxy.server.asked
     assert (asked.method, asked.target) == ("CONNECT", "api.example.com:443")
     assert "HTTPS_PROXY" in (caught.value.hint or "")
@@ -193,7 +183,7 @@ def test_the_world_is_asked_for_through_the_proxy(door: MakeDoor, monkeypatch: p
 def test_a_proxy_that_is_none_does_not_spill_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(NetworkError, match="proxy") as caught:
-        gateway("https://api.example.com").fetch(SID)
+        gateway_at("https://api.example.com").fetch(SID)
     assert_untold(caught.value, "fake-password")
 
 

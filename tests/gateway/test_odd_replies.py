@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gateway.conftest import ACCOUNT, TOKEN, MakeDoor
+from gateway.conftest import ACCOUNT, TOKEN, MakeDoor, gateway_at
 from gateway.raw import RawServer, whole
 from gateway.scripted import call, cut, reply
 from hypothesis import HealthCheck, example, given, settings
@@ -67,15 +67,6 @@ odd_headers = st.dictionaries(st.sampled_from(HEADERS[:-1]), header_values)
 quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def gateway(url: str, *, timeout: float = 5.0) -> Gateway:
-    return Gateway(
-        Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=url),
-        request_timeout=timeout,
-        sleep=lambda _seconds: None,
-        random=lambda: 0.5,
-    )
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[RawServer]:
     with RawServer(whole(500, b"")) as server:
@@ -97,7 +88,7 @@ def test_a_placed_call_has_its_sid_whatever_else_is_told(
     server: RawServer, headers: dict[str, bytes], fields: dict[str, Any]
 ) -> None:
     server.answer = whole(201, as_json(call() | fields), headers)
-    placed = gateway(server.url).place(REQUEST)
+    placed = gateway_at(server.url).place(REQUEST)
     assert placed.sid == SID
     text = json_text(placed.to_json())
     assert json.loads(text, parse_constant=pytest.fail)["sid"] == SID
@@ -111,7 +102,7 @@ def test_a_placed_call_has_its_sid_whatever_else_is_told(
 def test_every_refusal_is_one(server: RawServer, status: int, headers: dict[str, bytes], body: Any) -> None:
     server.answer = whole(status, as_json(body), headers)
     with pytest.raises(ApiError) as caught:
-        gateway(server.url).place(REQUEST)
+        gateway_at(server.url).place(REQUEST)
     assert caught.value.message.isprintable()
 
 
@@ -123,7 +114,7 @@ def test_a_list_has_the_rows_that_can_be_read(server: RawServer, page: Any, uri:
     answers = [{"calls": [page, call() | row], "next_page_uri": uri}, {"calls": [], "next_page_uri": None}]
     asked = iter(answers)
     server.answer = lambda: whole(200, as_json(next(asked, answers[-1])))()
-    found = list(gateway(server.url).list(CallQuery(), limit=None))
+    found = list(gateway_at(server.url).list(CallQuery(), limit=None))
     assert SID in [one.sid for one in found]
     for one in found:
         CallEvent.from_call(one, received_at=parse_date("2026-01-05"), world="w").to_record()  # type: ignore[arg-type]
@@ -217,14 +208,14 @@ BOMB = gzip.compress(BODY[:-1] + b', "x": "' + b" " * 80_000_000 + b'"}', compre
 )
 def test_a_body_of_any_kind_tells_the_sid(server: RawServer, body: bytes, headers: dict[str, bytes]) -> None:
     server.answer = whole(201, body, headers)
-    assert gateway(server.url).place(REQUEST).sid == SID
+    assert gateway_at(server.url).place(REQUEST).sid == SID
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"sid": null}', BODY[:20], b"{" * 100_000])
 def test_a_placed_call_without_a_sid_is_told_of(server: RawServer, body: bytes) -> None:
     server.answer = whole(201, body)
     with pytest.raises(OutcomeUnknownError, match="may have been placed, but its SID can't be read") as caught:
-        gateway(server.url).place(REQUEST)
+        gateway_at(server.url).place(REQUEST)
     assert caught.value.hint == "before you place it again, look: `callctl list --live --to +12025550100`"
 
 
@@ -248,4 +239,4 @@ def test_a_broken_answer_to_a_question_is_asked_for_again(door: MakeDoor) -> Non
 def test_a_head_that_is_none_is_an_error_of_ours(server: RawServer, head: bytes) -> None:
     server.answer = lambda: iter([head + b"\r\n\r\n"])
     with pytest.raises(CallctlError):
-        gateway(server.url).fetch(SID)
+        gateway_at(server.url).fetch(SID)

@@ -8,13 +8,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from gateway.conftest import ACCOUNT, TOKEN
+from gateway.conftest import gateway_at
 from gateway.raw import RawServer, drip, whole
 from gateway.scripted import Handler, Server, call, reply
 
 from callctl.errors import NetworkError, OutcomeUnknownError
 from callctl.gateway import Gateway, PlaceRequest
-from callctl.settings import Settings
 
 SID = "CA" + "1" * 32
 REQUEST = PlaceRequest(to="+12025550100", from_="+15005550006", url="https://example.com/twiml")
@@ -33,12 +32,7 @@ DRIPS = [
 
 
 def gateway(url: str, *, timeout: float = 0.3) -> Gateway:
-    return Gateway(
-        Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=url),
-        request_timeout=timeout,
-        sleep=lambda _seconds: None,
-        random=lambda: 0.5,
-    )
+    return gateway_at(url, timeout=timeout)
 
 
 def let_them_end() -> None:
