@@ -47,7 +47,7 @@ def test_so_is_a_reply_that_trickles(door: MakeDoor) -> None:
 
 def test_a_reply_without_end_is_not_kept(door: MakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callctl.gateway.transport.MAX_BODY", 1000)
-    with pytest.raises(NetworkError):
+    with pytest.raises(NetworkError, match="is larger than any of the API"):
         door(reply(200, b" " * 200_000)).gateway.fetch(SID)
 
 

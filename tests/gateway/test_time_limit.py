@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import socket
 import ssl
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
 from gateway.conftest import gateway_at
-from gateway.raw import RawServer, drip, whole
+from gateway.raw import Answer, RawServer, drip, whole
 from gateway.scripted import Handler, Server, call, reply
 
-from callctl.errors import NetworkError, OutcomeUnknownError
+from callctl.errors import CallctlError, NetworkError, OutcomeUnknownError
 from callctl.gateway import Gateway, PlaceRequest
 
 SID = "CA" + "1" * 32
@@ -171,3 +174,67 @@ def test_an_interim_reply_alone_refuses_nothing(status: int) -> None:
     answer = b"HTTP/1.1 %d Wait\r\n\r\n" % status
     with RawServer(lambda: iter([answer])) as server, pytest.raises(OutcomeUnknownError, match="may have been placed"):
         gateway(server.url, timeout=10).place(REQUEST)
+
+
+GZIP = {"Content-Encoding": b"gzip"}
+BODY = b'{"sid": "' + SID.encode() + b'"}'
+CHUNK = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+# Each is larger than any reply, as sent or as decompressed, and each would take long to read as JSON.
+LARGE = [
+    pytest.param(whole(200, gzip.compress(BODY[:-1] + b" " * 30_000_000 + b"}", 1), GZIP), id="gzip of blanks"),
+    pytest.param(whole(200, gzip.compress(BODY) * 400_000, GZIP), id="many members"),
+    pytest.param(whole(200, BODY[:-1] + b', "x": [' + b"0," * 5_000_000 + b"0]}"), id="many numbers"),
+    pytest.param(whole(200, BODY[:-1] + b', "x": ' + b"9" * 10_000_000 + b"}"), id="a long number"),
+    pytest.param(whole(200, BODY[:-1] + b', "x": ' + b"[" * 10_000_000), id="deep"),
+    pytest.param(lambda: itertools.chain([OK + b"Transfer-Encoding: chunked\r\n\r\n"], [CHUNK] * 50), id="chunks"),
+]
+
+
+@pytest.mark.parametrize("answer", LARGE)
+def test_a_reply_larger_than_any_is_neither_read_on_nor_asked_for_again(answer: Answer) -> None:
+    with RawServer(answer) as server:
+        with pytest.raises(NetworkError, match=r"the answer of 127\.0\.0\.1:\d+ is larger than any of the API$"):
+            gateway(server.url, timeout=30).fetch(SID)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("answer", LARGE[:1] + LARGE[2:5])
+def test_a_call_has_its_sid_from_the_beginning_of_such_a_reply(answer: Answer) -> None:
+    with RawServer(answer) as server:
+        assert gateway(server.url, timeout=30).place(REQUEST).sid == SID
+        assert len(server.requests) == 1
+
+
+def test_nothing_is_decompressed_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python gathers what follows, and copies it with each piece: seconds and more, after the time limit too."""
+    real = zlib.decompressobj
+
+    class Watched:
+        def __init__(self, form: int) -> None:
+            self.inflate = real(form)
+
+        def decompress(self, piece: bytes, most: int) -> bytes:
+            assert not self.inflate.eof
+            return self.inflate.decompress(piece, most)
+
+        @property
+        def eof(self) -> bool:
+            return self.inflate.eof
+
+    monkeypatch.setattr("callctl.gateway.transport.zlib.decompressobj", Watched)
+    members = gzip.compress(BODY) * 5000
+    with RawServer(whole(200, members, GZIP)) as server:
+        assert gateway(server.url, timeout=30).fetch(SID).sid == SID
+    cut = {"Content-Length": str(len(members) + 1).encode(), **GZIP}
+    with RawServer(whole(201, members, cut)) as server:
+        assert gateway(server.url, timeout=30).place(REQUEST).sid == SID
+
+
+@pytest.mark.parametrize("coding", [b"gzip, gzip", b"gzip,deflate,br"])
+def test_an_encoding_within_an_encoding_is_no_answer(coding: bytes) -> None:
+    nested = gzip.compress(gzip.compress(b" " * 30_000_000))
+    with (
+        RawServer(whole(200, nested, {"Content-Encoding": coding})) as server,
+        pytest.raises(CallctlError, match="not as the API does"),
+    ):
+        gateway(server.url, timeout=30).fetch(SID)

@@ -14,6 +14,11 @@ from urllib3 import exceptions as u3
 # Whatever the transport may raise. OSError: requests' word for a certificate file that is not there.
 FAULTS = (rq.RequestException, u3.HTTPError, OSError)
 
+
+class TooLargeError(rq.RequestException):
+    """The reply is larger than any of the API."""
+
+
 # What the TLS handshake fails with where the other side does not speak TLS, or not this.
 _HANDSHAKE = frozenset(
     {
@@ -93,6 +98,8 @@ def _unsendable(chain: list[BaseException], *, host: str) -> Fault | None:
 
 
 def _after_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault:
+    if _has(chain, TooLargeError):
+        return Fault(f"the answer of {host} is larger than any of the API", True, False, _ADDRESS)
     if _has(chain, *_LATE):
         return Fault(f"no whole answer from {host} within {timeout:g} s", True, True, _SLOW)
     if _has(chain, rq.ContentDecodingError, u3.DecodeError):

@@ -32,12 +32,15 @@ from urllib3.exceptions import DecodeError
 from callctl import __version__
 from callctl.background import beside
 from callctl.errors import SettingsError
-from callctl.gateway.faults import FAULTS
+from callctl.gateway.faults import FAULTS, TooLargeError
 from callctl.gateway.replies import Reply
 
-# Replies come in pages of 1,000 calls, about 1.2 kB each; what is larger than this is no reply.
-MAX_BODY = 64 * 1024 * 1024
+# Bytes of a reply, as sent and decompressed. The largest is a page of 1,000 calls, about 1.2 kB each and 4 kB with long
+# addresses; twice that. What is allowed here is also read as JSON, after the time limit of the exchange.
+MAX_BODY = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
+# Bytes that are looked through for a SID where the reply is broken: one call takes about 1.5 kB.
+_SALVAGED = 64 * 1024
 # As many as threads may ask at once; beyond it urllib3 would throw connections away, and log that.
 _POOL_SIZE = 64
 
@@ -240,7 +243,7 @@ def _partial(exchange: Exchange) -> Response | None:
     """Return what came of a reply that broke off; None if not even its head did."""
     if exchange.reply is None:
         return None
-    return _response(exchange, salvaged(b"".join(exchange.pieces), exchange.reply.headers))
+    return _response(exchange, salvaged(list(exchange.pieces), exchange.reply.headers))
 
 
 def _response(exchange: Exchange, body: bytes) -> Response:
@@ -256,26 +259,35 @@ def _read(raw: Any, pieces: list[bytes]) -> None:
         pieces.append(piece)
         size += len(piece)
         if size > MAX_BODY:
-            raise ReadTimeout("the reply did not end")
+            raise TooLargeError
 
 
 def decompressed(raw: bytes, headers: Mapping[str, str]) -> bytes:
     """Return a body as it was before it was compressed: it may be, and a few bytes may stand for gigabytes.
 
     Raises:
-        DecodeError: It can't be decompressed, or is too large.
+        DecodeError: It can't be decompressed.
+        TooLargeError: It is larger than any reply.
     """
     if not _is_compressed(raw, headers):
         return raw
-    body, is_whole = _inflated(raw, step=_CHUNK)
+    body, is_whole = _inflated(raw, step=_CHUNK, most=MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise TooLargeError
     if not is_whole:
         raise DecodeError("the reply can't be decompressed")
     return body
 
 
-def salvaged(raw: bytes, headers: Mapping[str, str]) -> bytes:
-    """Return as much of a broken body as can be read."""
-    return _inflated(raw[:_CHUNK], step=1)[0] if _is_compressed(raw, headers) else raw
+def salvaged(pieces: Sequence[bytes], headers: Mapping[str, str]) -> bytes:
+    """Return the beginning of a broken body, as far as it can be read."""
+    raw = b""
+    for piece in pieces:
+        raw += piece
+        if len(raw) >= _SALVAGED:
+            break
+    raw = raw[:_SALVAGED]
+    return _inflated(raw, step=1, most=_SALVAGED)[0] if _is_compressed(raw, headers) else raw
 
 
 def _is_compressed(raw: bytes, headers: Mapping[str, str]) -> bool:
@@ -284,23 +296,25 @@ def _is_compressed(raw: bytes, headers: Mapping[str, str]) -> bool:
     return is_said and raw[:1] not in (b"", b"{", b"[", b" ", b"\r", b"\n")
 
 
-def _inflated(raw: bytes, *, step: int) -> tuple[bytes, bool]:
-    """Return what can be decompressed, some bytes at a time, and whether that is all of it.
+def _inflated(raw: bytes, *, step: int, most: int) -> tuple[bytes, bool]:
+    """Return what can be decompressed, ``most`` bytes of it, and whether that is all of it.
 
-    ``deflate`` means the form of zlib (RFC 9110, 8.4.1.2), and to some servers the bare one.
+    It is decompressed ``step`` bytes at a time, so that what comes before an error is not lost. ``deflate`` means the
+    form of zlib (RFC 9110, 8.4.1.2), and to some servers the bare one.
     """
-    body, is_whole = _inflated_as(raw, zlib.MAX_WBITS | 32, step=step)  # gzip or zlib
-    return (body, is_whole) if body else _inflated_as(raw, -zlib.MAX_WBITS, step=step)
+    body, is_whole = _inflated_as(raw, zlib.MAX_WBITS | 32, step=step, most=most)  # gzip or zlib
+    return (body, is_whole) if body else _inflated_as(raw, -zlib.MAX_WBITS, step=step, most=most)
 
 
-def _inflated_as(raw: bytes, form: int, *, step: int) -> tuple[bytes, bool]:
+def _inflated_as(raw: bytes, form: int, *, step: int, most: int) -> tuple[bytes, bool]:
     inflate = zlib.decompressobj(form)
     body = bytearray()
     try:
         for start in range(0, len(raw), step):
-            body += inflate.decompress(raw[start : start + step], MAX_BODY + 1 - len(body))
-            if len(body) > MAX_BODY:
-                return bytes(body), False
+            body += inflate.decompress(raw[start : start + step], most - len(body))
+            # What comes after the end would be gathered, and copied each time: no server sends a second member.
+            if inflate.eof or len(body) == most:
+                break
     except zlib.error:
         return bytes(body), False
     return bytes(body), inflate.eof
