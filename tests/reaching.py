@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 from hearing import TOKEN
 from telling import ACCOUNT
@@ -185,3 +187,21 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT):
         for _ in iter(condition, True):
             await asyncio.sleep(0.01)
+
+
+class Suspension:
+    """A machine that is suspended now and then: elapsed time goes on meanwhile, and the event loop's does not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real, self._slept = time.clock_gettime, 0.0
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + self._slept)
+
+    async def of(self, seconds: float, *, done: Callable[[], bool]) -> None:
+        """Be suspended for so long, again and again until a condition holds: a pause may begin just afterwards."""
+        async with asyncio.timeout(LIMIT):
+            while not done():
+                self._slept += seconds
+                for _ in range(130):
+                    if done():
+                        break
+                    await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -106,3 +107,13 @@ def test_the_later_of_creation_and_timestamp_counts(claims: SqliteClaims) -> Non
     assert look(claims, ringing(created=NOW - 5), told=moment(0)) == Held(
         look_again=True, not_before=timedelta(seconds=23)
     )
+
+
+@pytest.mark.parametrize(("started", "left"), [(NOW - 10, 18.0), (NOW - 30, None)])
+def test_the_start_of_a_call_counts_before_its_creation(
+    claims: SqliteClaims, started: float, left: float | None
+) -> None:
+    # One that was queued for an hour has rung since it was dialled.
+    call = replace(ringing(created=NOW - 3600), start_time=moment(started))
+    came = look(claims, call)
+    assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from reaching import Application
+from reaching import Application, Suspension
 
 
 @pytest.fixture
@@ -13,3 +13,9 @@ async def application() -> AsyncIterator[Application]:
     await application.start()
     yield application
     await application.stop()
+
+
+@pytest.fixture
+def suspension(monkeypatch: pytest.MonkeyPatch) -> Suspension:
+    """Return what suspends this machine, as far as callctl can tell."""
+    return Suspension(monkeypatch)

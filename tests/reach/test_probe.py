@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from gateway.scripted import Server, reply
 from hearing import TOKEN
-from reaching import Application, settings_in, watching
+from reaching import Application, Suspension, settings_in, watching
 
 from callctl.probe import probe, why_not_ours
 from callctl.session import Plan
+from callctl.session.reach import PROBE_INTERVAL
 from callctl.store.reader import Reader
 from callctl.trouble import Trouble
 
@@ -87,6 +88,19 @@ async def test_a_watch_that_becomes_deaf_later_says_so(
         assert watch.view.troubles == [
             f"the self-test through {plan.public_url} fails: {why}; callbacks would not arrive either"
         ]
+
+
+async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
+    tmp_path: Path, application: Application, suspension: Suspension
+) -> None:
+    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    application.hold = asyncio.Event()  # until it knows what this watch calls itself
+    async with watching(settings_in(tmp_path), plan) as watch:
+        application.text = json.dumps({"nonce": watch.session.nonce})
+        application.hold.set()
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        assert len(application.sent) == 1
+        await suspension.of(PROBE_INTERVAL, done=lambda: len(application.sent) == 2)
 
 
 async def test_who_is_here_is_asked_without_a_signature_and_told_by_this_watch_alone(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from reaching import ago, settings_in, until, watching
+from reaching import Suspension, ago, settings_in, until, watching
 from telling import clock_of, event, form, moment, sid
 
 from callctl.board import Board
@@ -13,7 +13,7 @@ from callctl.clock import Clock
 from callctl.errors import StoreError
 from callctl.events import CallEvent
 from callctl.session import Plan
-from callctl.session.retention import STEP, Retention
+from callctl.session.retention import INTERVAL, PAUSE, STEP, Retention
 from callctl.settings import Settings
 from callctl.store.reader import Reader
 from callctl.store.sqlite import SqliteStore
@@ -214,3 +214,42 @@ async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert said == ["can't delete what is older than 30 days: OverflowError: date value out of range"]
+
+
+async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(STEP + 1), age=timedelta(days=31))
+    store = SqliteStore(settings.store, world=settings.world)
+    done: list[str] = []
+
+    class Told:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            done.append("step")
+            return store.delete_older_than(moment, limit=limit)
+
+    async def sleep(seconds: float) -> None:
+        done.append("pause" if seconds == PAUSE else f"another one of {seconds} s")
+
+    monkeypatch.setattr("callctl.session.retention.asyncio.sleep", sleep)
+    clock = Clock(wall=lambda: datetime.now(UTC))
+    await Retention(Told(), Board(), days=30, since=timedelta(), trouble=print, clock=clock).trim()
+    store.close()
+    assert done == ["step", "pause", "step", "pause"]
+
+
+async def test_it_goes_on_at_once_when_the_machine_wakes(suspension: Suspension) -> None:
+    looks: list[datetime] = []
+
+    class Store:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            looks.append(moment)
+            return min(limit, 0)
+
+    clock = Clock(wall=lambda: datetime.now(UTC))
+    retention = Retention(Store(), Board(), days=30, since=timedelta(), trouble=print, clock=clock)
+    running = asyncio.create_task(retention.run())
+    await until(lambda: len(looks) == 1)
+    await suspension.of(INTERVAL, done=lambda: len(looks) == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(looks) == 2

@@ -60,9 +60,9 @@ class Sightings:
         if event.kind == CALLBACK and event.verified and event.timestamp is not None:
             delay = arrived - event.timestamp
             if is_recalled:
-                self._least_recalled = min(delay, self._least_recalled or delay)
+                self._least_recalled = _least(delay, self._least_recalled)
             else:
-                self._least_delay = delay if self._least_delay is None else min(delay, self._least_delay)
+                self._least_delay = _least(delay, self._least_delay)
 
     def keep(self, legs: Container[str]) -> None:
         """Drop all other legs."""
@@ -137,6 +137,11 @@ class Sightings:
     def since_moment(self, moment: datetime, *, now: datetime) -> timedelta:
         """Return how long ago a moment was that Twilio's clock told."""
         return now - moment - min(self.skew, timedelta())
+
+
+def _least(delay: timedelta, before: timedelta | None) -> timedelta:
+    # Not ``before or delay``: a delay of zero is one, and the least there can be by clocks that agree.
+    return delay if before is None else min(delay, before)
 
 
 def _counted_from(status: str) -> tuple[str, ...]:
