@@ -290,6 +290,19 @@ def test_what_is_accepted_is_said_to_be_accepted(callctl: Callctl) -> None:
         )
 
 
+def test_an_answer_without_a_status_is_not_told_as_one(callctl: Callctl) -> None:
+    sid = "CA" + "1" * 32
+    with Server(reply(200, {"sid": sid})) as server:
+        assert scripted(callctl, server, sid) == (
+            0,
+            f"{sid}\t\taccepted\n",
+            f"callctl: hang-up accepted: {sid}; its status is not known\n",
+        )
+        waited = scripted(callctl, server, sid, "--wait", "--wait-timeout", "50ms")
+    assert waited[0] == 9
+    assert "but after 0.05 s it is not known to have ended\n" in waited[2]
+
+
 def test_wait_polls_until_the_call_has_ended(callctl: Callctl) -> None:
     sid = "CA" + "1" * 32
     turns = [reply(200, call(status=status)) for status in ("ringing", "ringing", "canceled")]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cli.world import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, World, talk
-from gateway.scripted import Server, call, reply
+from gateway.scripted import Server, call, cut, reply
 from processes import Piped
 from running import Callctl, env_for
 
@@ -204,6 +204,25 @@ def test_a_look_that_is_not_allowed_does_not_keep_it_from_acting(callctl: Callct
         outcome = callctl("redirect", SID, "--say", "x", env=env)
     assert (outcome.code, outcome.out) == (0, f"{SID}\tin-progress\tredirected\n")
     assert f"can't tell what happens to the other leg of {SID}: may not read" in outcome.err
+
+
+def test_an_answer_that_breaks_off_is_not_told_as_a_status(callctl: Callctl) -> None:
+    class BreakingOff(Server):
+        def take(self, asked):  # type: ignore[no-untyped-def]
+            super().take(asked)
+            if asked.method == "POST":
+                return cut(b'{"sid": "%s", "sta' % SID.encode())
+            if asked.path.endswith("/Calls.json"):
+                return reply(200, {"calls": [], "next_page_uri": None})
+            return reply(200, call(status="in-progress"))
+
+    with BreakingOff(reply(500)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        outcome = callctl("redirect", SID, "--say", "x", env=env)
+        record = json.loads(callctl("redirect", SID, "--say", "x", "--json", env=env).out)
+    assert (outcome.code, outcome.out) == (0, f"{SID}\t\tredirected\n")
+    assert f"redirected to other TwiML: {SID}; the answer could not be read whole\n" in outcome.err
+    assert (record["result"], record["call"]) == ("redirected", None)
 
 
 def test_one_named_call_is_never_asked_about(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 import socket
 import ssl
 import threading
@@ -174,6 +175,14 @@ def test_an_interim_reply_alone_refuses_nothing(status: int) -> None:
     answer = b"HTTP/1.1 %d Wait\r\n\r\n" % status
     with RawServer(lambda: iter([answer])) as server, pytest.raises(OutcomeUnknownError, match="may have been placed"):
         gateway(server.url, timeout=10).place(REQUEST)
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_interim_replies_before_the_answer_are_passed_over(status: int) -> None:
+    interim = b"HTTP/1.1 %d Wait\r\nLink: </x>\r\n\r\n" % status
+    answer = whole(201, json.dumps(call()).encode())
+    with RawServer(lambda: itertools.chain([interim] * 3, answer())) as server:
+        assert gateway(server.url, timeout=10).place(REQUEST).sid == SID
 
 
 GZIP = {"Content-Encoding": b"gzip"}

@@ -85,7 +85,9 @@ def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Ou
             before = _before(memory, call, sid=sid)
             sentence, noted = f"ended: {sid} is {call.status}{before}", f"{call.status}{before}"
         case "accepted":
-            sentence, noted = f"hang-up accepted: {sid} is still {call.status}", f"accepted, still {call.status}"
+            is_still = f" is still {call.status}" if call.status else "; its status is not known"
+            sentence = f"hang-up accepted: {sid}{is_still}"
+            noted = f"accepted, still {call.status}" if call.status else "accepted"
         case "already-over":
             sentence = f"already over: {sid}{f' is {call.status}' if call.status else _still_shown(ended)}"
         case "left-alone":

@@ -209,8 +209,9 @@ def _problem(ended: Ending, manner: Manner) -> NotEndedError | WaitTimeoutError 
             hint=RINGS_ON if rings else f"`callctl hangup {call.sid}` ends it all the same",
         )
     if ended.result == "accepted" and manner.wait is not None:
+        still = f"is still {call.status}" if call.status else "is not known to have ended"
         return WaitTimeoutError(
-            f"the hang-up of {call.sid} was accepted, but after {manner.wait:g} s it is still {call.status}",
+            f"the hang-up of {call.sid} was accepted, but after {manner.wait:g} s it {still}",
             hint=f"`callctl show {call.sid}` tells what becomes of it",
         )
     return None

@@ -109,14 +109,15 @@ class Redirecting:
             monotonic=elapsed,
             now=self._runtime.now,
         )
+        now = f" is {call.status}" if call.status else "; the answer could not be read whole"
         return Outcome(
             "redirect",
             sid,
             "redirected",
-            f"redirected to {self._where}: {sid} is {call.status}",
+            f"redirected to {self._where}: {sid}{now}",
             tuple(self._request.parameters()),
             f"to {self._where}",
-            call,
+            call if call.status else None,
             more=foreseen.to_json(),
         )
 

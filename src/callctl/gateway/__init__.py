@@ -142,9 +142,7 @@ class Gateway:
             OutcomeUnknownError: No answer came; the call may have been redirected.
         """
         check = f"before you redirect it again, look: `callctl show {sid}`"
-        return self._about(
-            sid, self._write(self._call_url(sid), request.parameters(), feared="been redirected", check=check)
-        )
+        return self._write(self._call_url(sid), request.parameters(), feared="been redirected", check=check, sid=sid)
 
     def hangup(self, sid: str) -> Call:
         """End a call, whether queued, ringing or in progress."""
@@ -211,23 +209,25 @@ class Gateway:
     def _rows(self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str) -> Iterator[Mapping[str, Any]]:
         return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn)
 
-    def _write(self, url: str, parameters: Parameters, *, feared: str, check: str) -> Call:
+    def _write(self, url: str, parameters: Parameters, *, feared: str, check: str, sid: str | None = None) -> Call:
         """Send what must not be sent twice; ``check`` is the hint for when nobody knows whether it was done.
 
-        Where a success can't be read whole, the call's SID is taken from what there is.
+        Where a success can't be read whole, the call's SID is taken from what there is. ``sid`` is whose it must be.
         """
         reply: Reply | None = None
         try:
             reply = self._sender.submit(url, parameters, repeats=Repeats.NEVER_PROCESSED)
-            return self._call(reply)
+            call = self._call(reply)
+            return call if sid is None else self._about(sid, call)
         except NetworkError as error:
             # Another one is a success in words that can't be read.
             if isinstance(error, NoReplyError):
                 if not error.sent:
                     raise
                 reply = error.partial
-            if reply is not None and reply.succeeded and (sid := sid_in(reply.text)):
-                return Call(sid, status="")
+            found = sid_in(reply.text) if reply is not None and reply.succeeded else None
+            if found is not None and sid in (None, found):
+                return Call(found, status="")
             unnamed = ", but its SID can't be read" if reply is not None and reply.status == 201 else ""
             raise OutcomeUnknownError(f"{error.message}; the call may have {feared}{unnamed}", hint=check) from error
         except ApiError as error:

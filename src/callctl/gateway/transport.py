@@ -6,6 +6,7 @@ nothing does not pay for them.
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import threading
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -95,9 +97,22 @@ class Exchange:
 _running = threading.local()  # .exchange: the one that runs in this thread
 
 
+class _Response(http.client.HTTPResponse):
+    """A response that passes over every interim one before it: the library's passes over 100 alone.
+
+    Source: RFC 9110, 15.2.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc] # not in the stubs
+        is_interim = 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if is_interim else status, reason
+
+
 class _Tracked:
     """A connection that tells the running exchange what it does."""
 
+    response_class = _Response
     sock: Any
     _is_connecting = False
 
@@ -231,7 +246,7 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
         environment = self.session.merge_environment_settings(prepared.url or "", {}, True, None, None)
         # Not the session's own send: it reads cookies and the target of a redirection, and fails on odd ones.
         with self._adapter.send(prepared, timeout=self.timeout, **environment) as reply:
-            if reply.status_code < 200:  # an interim reply, of which http.client skips 100 alone
+            if reply.status_code < 200:  # 101: it goes on in another protocol
                 raise requests.ConnectionError("the reply broke off")
             exchange.reply = reply
             _read(reply.raw, exchange.pieces)

@@ -23,14 +23,14 @@ def carry_out(door: Door, sid: str, deed: Deed, *, told: Told, sleep: Sleep) -> 
             return _hung_up(ending.hang_up(door, sid, told=told, sleep=sleep), "hung up")
         case Redirect():
             call = door.redirect(sid, RedirectRequest(url=deed.url, method=deed.method))
-            return Found(DONE, f"redirected to {deed.name}", call.status)
+            return Found(DONE, f"redirected to {deed.name}", call.status or None)
         case Limit():
             call = door.limit_time(sid, deed.seconds)
-            return Found(DONE, f"Twilio ends it {deed.seconds} s after its answer", call.status)
+            return Found(DONE, f"Twilio ends it {deed.seconds} s after its answer", call.status or None)
 
 
 def _hung_up(ended: Ending, words: str) -> Found:
-    return _late(ended) if ended.result is Result.OVER else Found(DONE, words, ended.call.status)
+    return _late(ended) if ended.result is Result.OVER else Found(DONE, words, ended.call.status or None)
 
 
 def _late(ended: Ending) -> Found:
@@ -46,7 +46,8 @@ def _cancel(door: Door, sid: str, deed: Cancel, *, told: Told, sleep: Sleep) -> 
         case Result.OVER | Result.SPARED:
             return _late(ended)
         case Result.ACCEPTED:  # Twilio ends it unless it was answered meanwhile, so it must not be hung up
-            return Found(UNKNOWN, f"outcome unknown: Twilio took it, and REST still shows it as {ended.call.status}")
+            shown = f", and REST still shows it as {ended.call.status}" if ended.call.status else ""
+            return Found(UNKNOWN, f"outcome unknown: Twilio took it{shown}")
     if not deed.cut_answered:
         return Found(NOT_ENDED, "Twilio did not end it", ended.call.status)
     return _hung_up(ending.hang_up(door, sid, told=told, sleep=sleep), "Twilio did not end it, so it was hung up")
