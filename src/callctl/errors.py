@@ -40,6 +40,11 @@ class CallctlError(Exception):
         self.hint = None if hint is None else masked(hint)
         super().__init__(self.message)
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether asking the API again later may succeed, without anything being changed here."""
+        return False
+
 
 class UsageError(CallctlError):
     """The request makes no sense as it was put: a bad number, two options that exclude each other."""
@@ -84,6 +89,11 @@ class PortTakenError(CallctlError):
 class NetworkError(CallctlError):
     """No usable answer came back: refused, unknown host, time limit, broken connection."""
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether asking again later may succeed: so it may, unless a subclass knows better."""
+        return True
+
 
 class OutcomeUnknownError(NetworkError):
     """The request went out and no answer came back, so it may have been carried out."""
@@ -117,6 +127,11 @@ class ApiError(CallctlError):
         self.more_info = more_info
         self.request_id = request_id
         self.at = at
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether asking again later may succeed: after a fault of the server's own, or too many requests."""
+        return self.status >= 500 or isinstance(self, RateLimitedError)
 
     def reworded(self, message: str, *, hint: str | None) -> Self:
         """Return the same refusal, explained better than the API did."""

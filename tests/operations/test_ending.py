@@ -9,7 +9,7 @@ from telling import WORLD, form
 
 from callctl.board import Board, Leg
 from callctl.calls import Call
-from callctl.errors import NetworkError, WrongCallStateError
+from callctl.errors import AuthenticationError, NetworkError, WrongCallStateError
 from callctl.events import CallEvent
 from callctl.notation import format_date
 from callctl.operations.ending import Ending, Result, cancel, hang_up, look_again, see_ended
@@ -228,10 +228,11 @@ def test_waiting_gives_up_at_its_limit_also_where_the_api_does_not_answer(unansw
 
 
 def test_what_was_accepted_stays_so_where_the_api_can_not_be_asked() -> None:
-    door = Door(fetches=[NetworkError("refused"), NetworkError("refused"), call("canceled")])
-    assert seen(door, limit=5, time=Time()).result is Result.ENDED
-    with pytest.raises(NetworkError):
-        seen(Door(fetches=[NetworkError("refused")]), limit=math.inf, time=Time())
+    for limit in (5, math.inf):
+        door = Door(fetches=[NetworkError("refused"), NetworkError("refused"), call("canceled")])
+        assert seen(door, limit=limit, time=Time()).result is Result.ENDED
+        with pytest.raises(AuthenticationError):
+            seen(Door(fetches=[AuthenticationError("who?", status=401)]), limit=limit, time=Time())
 
 
 def test_what_has_ended_is_not_waited_for() -> None:

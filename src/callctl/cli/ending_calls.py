@@ -14,6 +14,7 @@ from callctl.clock import elapsed
 
 if TYPE_CHECKING:
     from callctl.calls import Call
+    from callctl.errors import CallctlError
     from callctl.gateway import Gateway
     from callctl.operations.ending import Ending
 
@@ -39,11 +40,17 @@ class Manner:
 
 
 def ender(
-    gateway: Gateway, memory: Memory, manner: Manner, *, look: Callable[[str], Ending | None] | None = None
+    gateway: Gateway,
+    memory: Memory,
+    manner: Manner,
+    *,
+    on_outage: Callable[[CallctlError | None], None],
+    look: Callable[[str], Ending | None] | None = None,
 ) -> Callable[[str], Ending]:
     """Return what ends one call, and waits for the end if that was asked for; what is waited for is noted before.
 
-    ``look`` is asked just before and returns why a call is left alone, or None if it is to be ended.
+    ``look`` is asked just before and returns why a call is left alone, or None if it is to be ended. ``on_outage`` is
+    told why the API can't be asked while the end is waited for, and with None that it can again.
     """
     from callctl.operations import ending
 
@@ -66,6 +73,7 @@ def ender(
             sleep=time.sleep,
             monotonic=elapsed,
             spare_answered=manner.only_ringing,
+            on_outage=on_outage,
         )
 
     return end

@@ -172,7 +172,7 @@ def _check_limit(limit: float | None, *, wait: bool, until_none: bool) -> None:
 
 def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, manner: Manner) -> None:
     memory.intend([sid])
-    ended = ender(gateway, memory, manner)(sid)
+    ended = ender(gateway, memory, manner, on_outage=runtime.tell_outage)(sid)
     told = outcome_of(ended, memory, sid=sid, manner=manner)
     if asked_for(told):
         memory.note([told.to_event(memory.asked_at(sid))])

@@ -20,7 +20,7 @@ from callctl.cli.outcomes import DRY_RUN, FAILED, Outcome, Teller, calls, failur
 from callctl.cli.progress import Progress
 from callctl.cli.runtime import Form, Runtime
 from callctl.clock import elapsed
-from callctl.errors import NotEndedError, PartlyFailedError, WaitTimeoutError
+from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, WaitTimeoutError
 from callctl.operations.many import Done, Failed, for_each
 from callctl.operations.pauses import LAST
 from callctl.operations.relatives import family_of
@@ -147,7 +147,7 @@ class Many:
         return lambda sid: look_again(self._gateway, listed[sid], told=self._memory.leg, matches=promise.matches)
 
     def _end(self, waves: Iterable[Sequence[str]], *, look: Callable[[str], Ending | None] | None = None) -> None:
-        end = ender(self._gateway, self._memory, self._manner, look=look)
+        end = ender(self._gateway, self._memory, self._manner, on_outage=self._runtime.tell_outage, look=look)
         sids = [list(wave) for wave in waves if wave]
         total = sum(len(wave) for wave in sids)
         done = 0
@@ -212,13 +212,27 @@ class Many:
             self._end_listed(sorted(found, key=_urgency))
 
     def _listed(self, chosen: Filters, *, deadline: float) -> list[Call]:
-        try:
-            return within(max(deadline - elapsed(), LAST), lambda: list(find_calls(self._gateway, chosen, limit=None)))
-        except TimeoutError:
-            raise WaitTimeoutError(
-                "the API has not answered in time whether a call still matches",
-                hint="`callctl list --live` shows what is left",
-            ) from None
+        while True:
+            try:
+                found = within(
+                    max(deadline - elapsed(), LAST), lambda: list(find_calls(self._gateway, chosen, limit=None))
+                )
+            except TimeoutError:
+                break
+            except CallctlError as error:
+                if not error.is_transient:
+                    raise
+                self._runtime.tell_outage(error)
+            else:
+                self._runtime.tell_outage(None)
+                return found
+            if elapsed() >= deadline:
+                break
+            time.sleep(_PAUSE)
+        raise WaitTimeoutError(
+            "the API has not answered in time whether a call still matches",
+            hint="`callctl list --live` shows what is left",
+        )
 
     def _is_dealt_with(self, told: Outcome) -> bool:
         # What was answered never rings again; what the other filters left out may match later.

@@ -56,6 +56,7 @@ class Runtime:
     make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
     aside: Callable[[str], None] | None = None  # shows talk where a table has the terminal; called in any thread
     _told: set[str] = field(default_factory=set)
+    _in_outage: bool = False
     _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
 
     @classmethod
@@ -162,6 +163,15 @@ class Runtime:
         """Tell once of an error for which nothing fails; ``before`` says what went well all the same."""
         self.say_once(f"callctl: {before}{error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
+    def tell_outage(self, error: CallctlError | None) -> None:
+        """Say once that the API can't be asked, and is asked again; and once that it can, which None stands for."""
+        with self._speaking:
+            if error is not None and not self._in_outage:
+                self.say(f"callctl: {error.message}; asking again until the API answers, or the time is over")
+            elif error is None and self._in_outage:
+                self.say("callctl: the API answers again")
+            self._in_outage = error is not None
+
     def complain(self, error: CallctlError, *, code: int, of: str = "") -> None:
         """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``.
 
@@ -226,7 +236,8 @@ class Runtime:
         )
 
     def _say_wait(self, wait: Wait) -> None:
-        self.say(f"callctl: {wait.reason}; trying again in {wait.seconds:.1f} s")
+        if not self._in_outage:
+            self.say(f"callctl: {wait.reason}; trying again in {wait.seconds:.1f} s")
 
 
 def _working_directory() -> Path:

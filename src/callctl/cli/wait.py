@@ -97,6 +97,7 @@ def waiter_for(
         on_status=lambda status: runtime.say(f"callctl: {sid} is {status}"),
         missing_for=_BELIEVED if placed else 0.0,
         on_look=on_look,
+        on_outage=runtime.tell_outage,
     )
 
 

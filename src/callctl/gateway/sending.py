@@ -24,10 +24,16 @@ class NoReplyError(NetworkError):
     ``sent`` tells whether the server may have seen the request, and acted on it; ``partial`` is what came of its reply.
     """
 
-    def __init__(self, message: str, *, sent: bool, hint: str, partial: Reply | None = None) -> None:
+    def __init__(self, message: str, *, sent: bool, passing: bool, hint: str, partial: Reply | None = None) -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
+        self._is_transient = passing
         self.partial = partial
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether asking again later may succeed: not where a certificate or an address is wrong, for instance."""
+        return self._is_transient
 
 
 class Sender:
@@ -94,7 +100,7 @@ class Sender:
 
         fault = fault_of(error, sent=may_be_sent(error), url=url, timeout=self._timeout)
         partial = partial_reply(error, url=url)
-        failure = NoReplyError(fault.sentence, sent=fault.sent, hint=fault.hint, partial=partial)
+        failure = NoReplyError(fault.sentence, sent=fault.sent, passing=fault.passing, hint=fault.hint, partial=partial)
         # The library's own text is not chained: it can hold the proxy's address with its password.
         return failure, fault.passing and (repeats is Repeats.ALWAYS or not fault.sent)
 

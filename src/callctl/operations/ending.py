@@ -12,13 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from math import inf
 from typing import Protocol
 
 from callctl.background import within
 from callctl.board import Leg
 from callctl.calls import Call, CallStatus, Direction
-from callctl.errors import ApiError, NetworkError, RateLimitedError, WrongCallStateError
+from callctl.errors import ApiError, CallctlError, NetworkError, WrongCallStateError
 from callctl.events import rank_of
 from callctl.operations.pauses import LAST, until
 from callctl.operations.told import latest
@@ -192,12 +191,20 @@ def look_again(door: Door, listed: Call, *, told: Told, matches: Callable[[Call]
 
 
 def see_ended(
-    door: Door, ending: Ending, *, told: Told, limit: float, sleep: Sleep, monotonic: Monotonic, spare_answered: bool
+    door: Door,
+    ending: Ending,
+    *,
+    told: Told,
+    limit: float,
+    sleep: Sleep,
+    monotonic: Monotonic,
+    spare_answered: bool,
+    on_outage: Callable[[CallctlError | None], None] = lambda _error: None,
 ) -> Ending:
     """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most.
 
-    With ``spare_answered`` it was canceled, so that an answered call does not end. Within a limit, an API that can't be
-    asked is no failure: the end was accepted before.
+    With ``spare_answered`` it was canceled, so that an answered call does not end. An API that can't be asked for a
+    while is no failure, since the end was accepted before: ``on_outage`` is told why, and with None that it can again.
     """
     if ending.result is not Result.ACCEPTED:
         return ending
@@ -208,9 +215,14 @@ def see_ended(
         call = ending.call
         try:
             call = later_of(call, within(max(deadline - monotonic(), LAST), lambda: door.fetch(sid)))
-        except (TimeoutError, NetworkError, RateLimitedError):
-            if limit == inf:
+        except TimeoutError:
+            pass
+        except CallctlError as error:
+            if not error.is_transient:
                 raise
+            on_outage(error)
+        else:
+            on_outage(None)
         return latest(call, told(sid))
 
     def is_clear(call: Call) -> bool:

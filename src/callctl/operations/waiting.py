@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import isinf
 from typing import Protocol
 
 from callctl.background import within
 from callctl.calls import FINAL_STATUSES, Call, CallStatus
-from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
+from callctl.errors import CallctlError, ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
 from callctl.events import rank_of
 from callctl.operations.pauses import LAST
 
@@ -115,6 +116,7 @@ class Waiter:
         on_status: Callable[[str], None],
         missing_for: float = 0.0,
         on_look: Callable[[str], None] = lambda _status: None,
+        on_outage: Callable[[CallctlError | None], None] = lambda _error: None,
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -127,11 +129,14 @@ class Waiter:
             on_status: Told of each status when it is first seen.
             missing_for: For how many seconds REST may not know the call: it was placed just now.
             on_look: Told at each look how the call stands.
+            on_outage: Told why the API can't be asked for a while, and with None that it can again.
         """
         self._sid = sid
         self._asked, self._told = asked, told
         self._sleep, self._now = sleep, now
-        self._on_status, self._on_look = on_status, on_look
+        self._on_status, self._on_look, self._on_outage = on_status, on_look, on_outage
+        self._is_out = False
+        self._has_answered = missing_for > 0  # it placed the call
         self._missing_until = now() + missing_for
         self._gap = FIRST_GAP
         self._ask_at = now()
@@ -142,6 +147,8 @@ class Waiter:
     def until(self, goal: Goal, *, limit: float | None) -> Waited:
         """Return when the goal is met.
 
+        An API that can't be asked for a while is asked again: until the limit, or without one if it has answered.
+
         Args:
             goal: What is waited for.
             limit: For how many seconds at most, or None for as long as it takes.
@@ -149,7 +156,8 @@ class Waiter:
         Raises:
             ConditionNotMetError: The call ended another way.
             WaitTimeoutError: The limit is over.
-            ApiError: The API refused to tell; NetworkError: it could not be asked.
+            ApiError: The API refused to tell.
+            NetworkError: It could not be asked: never yet and without a limit, or for a reason that does not pass.
         """
         deadline = None if limit is None else self._now() + limit
         left = float("inf") if limit is None else limit
@@ -157,11 +165,7 @@ class Waiter:
             try:
                 self._look(max(left, LAST))
             except TimeoutError:
-                raise WaitTimeoutError(
-                    f"{self._sid} is not known to be {goal.name} after {limit:g} s{self._standing(last=True)}; "
-                    "the API has not answered since",
-                    hint=self._goes_on,
-                ) from None
+                raise self._unknown(goal, limit) from None
             if self.last is not None:
                 self._on_look(self.last.status)
                 if goal.is_met([*self._heard, *self._shown]):
@@ -172,12 +176,21 @@ class Waiter:
                     )
             if deadline is not None:
                 left = deadline - self._now()
+            if left <= 0 and self._is_out:
+                raise self._unknown(goal, limit)
             if left <= 0:
                 raise WaitTimeoutError(
                     f"{self._sid} is not {goal.name} after {limit:g} s{self._standing()}",
                     hint=self._goes_on,
                 )
             self._sleep(min(LOOK, left))
+
+    def _unknown(self, goal: Goal, limit: float | None) -> WaitTimeoutError:
+        return WaitTimeoutError(
+            f"{self._sid} is not known to be {goal.name} after {limit:g} s{self._standing(last=True)}; "
+            "the API has not answered since",
+            hint=self._goes_on,
+        )
 
     @property
     def _goes_on(self) -> str:
@@ -196,6 +209,7 @@ class Waiter:
             self._ask_at = self._now()
         self._heard = heard
         if heard:
+            self._has_answered = True
             self._note(heard[-1], source="callbacks")
         if self._now() >= self._ask_at and not self._is_over():
             self._ask(left)
@@ -206,7 +220,14 @@ class Waiter:
         except NotFoundError:
             if self._now() >= self._missing_until:
                 raise
+        except CallctlError as error:
+            if not error.is_transient or (isinf(left) and not self._has_answered):
+                raise
+            self._is_out = True
+            self._on_outage(error)
         else:
+            self._is_out, self._has_answered = False, True
+            self._on_outage(None)
             self._shown = list(dict.fromkeys([*self._shown, call.status]))
             self._note(call.status, source="rest", call=call)
         self._ask_at = self._now() + (SILENCE if self._heard else self._gap)
