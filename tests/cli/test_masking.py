@@ -163,3 +163,52 @@ def test_a_tunnels_command_does_not_show_it(world: World) -> None:
         "watch", "--port", "0", "--no-poll", "--tunnel", "false http://ann:fake-word@127.0.0.1:{port}"
     )
     assert "starting the tunnel: false http://ann:***@127" in shown(outcome)
+
+
+SIP = f"sip:ann:{SECRET}@example.com"
+SIP_SHOWN = "sip:ann:***@example.com"
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--debug"], ["--dry-run"], ["--dry-run", "--json"]])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nor_is_one_of_a_sip_address_shown_that_is_called(world: World, more: list[str], terminal: bool) -> None:
+    for args in ([SIP, "--say", "Hello"], [TO, "--dial", SIP]):
+        outcome = world.callctl("place", *args, *more, "--status-callback", "none", terminal=terminal, columns=160)
+        assert outcome.code == 0, outcome.err
+        if "--dry-run" in more:
+            assert SIP_SHOWN in shown(outcome)
+            assert not world.sent()
+        else:
+            shown(outcome)
+            assert SIP in json.dumps(world.simulator.requests[-1].form)
+
+
+def test_nor_is_it_by_what_shows_and_changes_calls(world: World, home: Path) -> None:
+    sid = world.place(SIP)
+    for args in (["list"], ["list", "--json"], ["show", sid], ["show", sid, "--json"], ["list", "--to", SIP]):
+        for terminal in (False, True):
+            assert SIP_SHOWN in shown(world.callctl(*args, terminal=terminal, columns=160))
+    answered = world.place(after=4)
+    redirected = world.callctl("redirect", answered, "--dial", SIP, "--json")
+    assert redirected.code == 0
+    assert SIP_SHOWN in shown(redirected)
+    assert SIP_SHOWN in stored(home)
+    assert SECRET not in stored(home)
+    assert SIP_SHOWN in shown(world.callctl("hangup", "--all", "--to", SIP, "--dry-run", terminal=True, columns=160))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["place", f"sip:ann:{SECRET}@@", "--say", "x"],
+        ["place", TO, "--dial", f"sip:ann:it's {SECRET}@example.com"],
+        ["place", TO, "--dial", "client:ann", "--from", f"SIPS:ann:{SECRET}@example.com"],
+        ["list", "--to", f"sip:ann:fake@{SECRET}@example.com"],
+    ],
+)
+def test_nor_is_it_by_a_complaint(callctl: Callctl, args: list[str]) -> None:
+    account = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_FROM": "+15005550006"}
+    for more in ([], ["--json"]):
+        outcome = callctl(*args, *more, env=account)
+        assert outcome.code == 2
+        assert "error" in shown(outcome)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
+from callctl.masking import without_sip_passwords
 from callctl.notation import writable
 
 if TYPE_CHECKING:
@@ -29,21 +30,27 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def printable(text: str) -> str:
-    """Return a text with every character that could move the cursor, paint or reorder shown as ``�``."""
+    """Return a text with every character that could move the cursor, paint or reorder shown as ``�``.
+
+    The ends of calls may be SIP addresses with passwords, which are masked.
+    """
+    text = without_sip_passwords(text)
     if text.isprintable():  # of what is not, some is harmless
         return text
     return "".join("�" if unicodedata.category(char) in _UNSAFE else char for char in text)
 
 
 def json_text(value: Any) -> str:
-    """Return a value as JSON on one line, with the same characters escaped: it may be read on a terminal, too.
+    """Return a value as JSON on one line, with the same characters escaped and the same passwords masked.
 
-    What JSON can't hold is null: a number that is not finite, and what is nested too deeply.
+    It may be read on a terminal, too. What JSON can't hold is null: a number that is not finite, and what is nested too
+    deeply.
     """
     try:
         text = _encode(value)
     except (ValueError, RecursionError):
         text = _encode(writable(value))
+    text = without_sip_passwords(text)
     if text.isascii() and "\x7f" not in text:  # of the others, JSON escapes the ASCII ones itself
         return text
     return "".join(_escaped(char) if unicodedata.category(char) in _UNSAFE else char for char in text)
