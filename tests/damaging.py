@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from callctl.store.index import checksum
 from callctl.store.sqlite import SqliteStore
 
 
 def log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
+
+
+def index_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-shm")
 
 
 def other_database(path: Path, *, rows: int = 50) -> Path:
@@ -41,7 +48,7 @@ def remove_database(path: Path) -> None:
 
 
 def remove_index(path: Path) -> None:
-    path.with_name(f"{path.name}-shm").unlink()
+    index_of(path).unlink()
 
 
 def rename_database(path: Path) -> None:
@@ -90,6 +97,81 @@ def copy_large_database_over(path: Path) -> None:
 def copy_store_over(path: Path) -> None:
     shutil.copyfile(other_store(path), path)
 
+
+def write_into_index(path: Path, at: int, data: bytes) -> None:
+    with index_of(path).open("r+b") as stream:
+        stream.seek(at)
+        stream.write(data)
+
+
+def _number_of_frames(path: Path, change: Callable[[int], int], *, salt: int = 0) -> None:
+    """Change how many frames count, in both copies of the header, with the checksum that belongs to them."""
+    header = bytearray(index_of(path).read_bytes()[:40])
+    (frames,) = struct.unpack_from("=I", header, 16)
+    struct.pack_into("=I", header, 16, change(frames))
+    header[32:36] = (int.from_bytes(header[32:36]) + salt).to_bytes(4)
+    write_into_index(path, 0, (bytes(header) + checksum(bytes(header))) * 2)
+
+
+def halve_index(path: Path) -> None:
+    _number_of_frames(path, lambda frames: frames // 2)
+
+
+def forget_index(path: Path) -> None:
+    _number_of_frames(path, lambda _frames: 0)
+
+
+def raise_index(path: Path) -> None:
+    _number_of_frames(path, lambda frames: frames + 1000)
+
+
+def begin_index_anew(path: Path) -> None:
+    """Write what a checkpoint leaves that has brought all of the log to the database."""
+    _number_of_frames(path, lambda _frames: 0, salt=1)
+
+
+def fill_backfilled(path: Path) -> None:
+    """Write that all of the log is in the database."""
+    write_into_index(path, 96, index_of(path).read_bytes()[16:20])
+
+
+def raise_backfilled(path: Path) -> None:
+    write_into_index(path, 96, b"\xff" * 4)
+
+
+def zero_index(path: Path) -> None:
+    write_into_index(path, 0, bytes(32768))
+
+
+def overwrite_headers(path: Path) -> None:
+    write_into_index(path, 0, random.Random(1).randbytes(136))
+
+
+def overwrite_pages(path: Path) -> None:
+    write_into_index(path, 136, random.Random(2).randbytes(16384 - 136))
+
+
+def overwrite_tables(path: Path) -> None:
+    write_into_index(path, 16384, random.Random(3).randbytes(16384))
+
+
+# After these SQLite makes it anew by itself, as its header is not valid; or it looks as after a checkpoint, or as where
+# a process was killed while it wrote.
+QUIET_INDEX_DAMAGES: list[Callable[[Path], None]] = [
+    zero_index,
+    overwrite_headers,
+    forget_index,
+    begin_index_anew,
+    fill_backfilled,
+]
+INDEX_DAMAGES: list[Callable[[Path], None]] = [
+    *QUIET_INDEX_DAMAGES,
+    halve_index,
+    raise_index,
+    raise_backfilled,
+    overwrite_pages,
+    overwrite_tables,
+]
 
 DAMAGES: list[Callable[[Path], None]] = [
     remove_log,

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import struct
 import threading
+from array import array
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -89,15 +90,24 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What a log held at one moment: its header, and where its last committed frame ends, with that frame's header."""
+    """What a log held at one moment: its header, and where its last committed frame ends, with that frame's header.
+
+    ``pages`` are the numbers of the pages in all frames up to there, of 4 bytes each in the machine's order.
+    """
 
     header: bytes
     end: int = _HEADER
     frame: bytes = b""
+    pages: bytes = b""
+
+    @property
+    def frames(self) -> int:
+        """How many frames there are up to the end."""
+        return len(self.pages) // 4
 
     @classmethod
-    def read(cls, real: str, before: Log | None) -> Log | None:
-        """Read the log of a store at a path without links, on from what was read before.
+    def read(cls, real: str, before: Log | None, *, most: int | None = None) -> Log | None:
+        """Read the log of a store at a path without links, on from what was read before; ``most`` frames of it.
 
         None if it does not begin as a log does, or no longer holds what it held: a log that begins anew has another
         header.
@@ -117,21 +127,24 @@ class Log:
             size = _FRAME_HEADER + int.from_bytes(header[8:12])
             if now.frame and os.pread(log, _FRAME_HEADER, now.end - size) != now.frame:
                 return None
-            return now._read_on(log, size)
+            return now._read_on(log, size, most)
         except OSError:
             return None
         finally:
             os.close(log)
 
-    def _read_on(self, log: int, size: int) -> Log:
+    def _read_on(self, log: int, size: int, most: int | None) -> Log:
         end, frame, at = self.end, self.frame, self.end
-        while True:
+        pages, committed = array("I"), 0
+        while most is None or self.frames + len(pages) < most:
             found = os.pread(log, _FRAME_HEADER, at)
             if len(found) < _FRAME_HEADER or found[8:16] != self.header[16:24]:  # salts: it is older than the header
-                return self if end == self.end else Log(self.header, end, frame)
+                break
             at += size
+            pages.append(int.from_bytes(found[:4]))
             if found[4:8] != bytes(4):
-                end, frame = at, found
+                end, frame, committed = at, found, len(pages)
+        return self if end == self.end else Log(self.header, end, frame, self.pages + pages[:committed].tobytes())
 
 
 def _is_header(header: bytes) -> bool:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.faults import explained
-from callctl.store.files import Files, Log, Newest, alone_in, is_sound
+from callctl.store.files import File, Files, Log, Newest, alone_in, is_sound
 from callctl.store.identity import check_identity
+from callctl.store.index import Index
 from callctl.store.rescue import Held, carry_over, copy_to_new_file, is_set_aside, set_aside
 
 # So many KiB of what was read or written are kept in memory: what can be read of a database that is overwritten.
@@ -28,6 +29,7 @@ _LOOK_EVERY = 1.0  # seconds, where nothing is written
 _MOST_COMMITS, _MOST_CHANGES = 200, 4000
 # A check of the whole database is not repeated for so many times what it took, where another process writes to it too.
 _STAYS = 20
+_LOG, _INDEX = "its log (-wal) was overwritten", "its index (-shm) was overwritten"
 _SETTLE = 0.05  # seconds in which whoever removes or replaces the files one by one is done with it
 
 
@@ -40,6 +42,7 @@ class Opened:
         self._lock = threading.Lock()
         self._files: Files | None = None
         self.turn = -1  # how often another file was found
+        self._has_failed = False  # whether the last change did, for what SQLite read
         with explained(path, "open"):
             self._take(connect())
 
@@ -65,9 +68,13 @@ class Opened:
         with self.used("write to") as connection:
             if connection.in_transaction:  # one whose rollback failed, or nothing could be written ever after
                 connection.execute("ROLLBACK")
-            with connection:  # its own block commits or rolls back
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
+            try:
+                with connection:  # its own block commits or rolls back
+                    connection.execute("BEGIN IMMEDIATE")
+                    yield connection
+            except sqlite3.DatabaseError as error:
+                self._has_failed = _code_of(error) == sqlite3.SQLITE_CORRUPT
+                raise
             self._look_again()
 
     def look(self) -> None:
@@ -142,6 +149,7 @@ class Keeper(Opened):
         self._on_trouble, self._pause = on_trouble, pause
         self._aside: Path | None = None  # where damaged files are of which nothing is copied yet
         self._held, self._looked_at, self._next_check = Held(), time.monotonic(), 0.0
+        self._index: Index | None = None
         self.restore: Callable[[sqlite3.Connection], None] = lambda _: None
         self.forget: Callable[[], None] = lambda: None
         self.ask: Callable[[], None] = lambda: None
@@ -151,11 +159,13 @@ class Keeper(Opened):
         # Checkpoints are made where they can be told from what others write.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA cache_size = {-_CACHE}")
-        self._commits, self._changes = 0, connection.total_changes
+        self._commits, self._changes, self._has_failed = 0, connection.total_changes, False
         self._held.of_another_connection()
         super()._take(connection)
         self._log: Log | None = None
         self._log = self._read_log()  # at the last look
+        self._index = self._opened_index()
+        self._backfilled: tuple[bytes | None, int, File | None] | None = None
         self._newest = Newest.of(connection)
 
     def look_soon(self, *, at_once: bool) -> None:
@@ -172,6 +182,9 @@ class Keeper(Opened):
             if not self._there().are_gone:
                 self.look()
         super().close()
+        if self._index is not None:
+            self._index.close()
+            self._index = None
 
     def _look(self) -> None:
         why = self._what_is_wrong(after_commit=False)
@@ -210,21 +223,102 @@ class Keeper(Opened):
             return "its log (-wal) was removed"
         log = self._read_log() or self._read_log()  # twice: others may be writing its header just now
         if now.log.size and log is None:
-            return "its log (-wal) was overwritten"
+            return _LOG
+        log, why = self._with_index(log)
+        if why is not None:
+            return why
         is_emptied = now.log.size == 0 and (after_commit or before.log is None or before.log.size > 0)
         # Only checkpoints write to the database, and this connection makes its own after the look. A new log begins
         # with the next commit, of this connection or of another one.
         is_written = now.database.changed != before.database.changed or (not after_commit and self._begins_anew(log))
-        is_smaller = is_emptied or before.shrank_in(now)
+        is_smaller = is_emptied or self._has_failed or before.shrank_in(now)
         if is_written or is_smaller:
             is_whole_due = is_smaller or time.monotonic() >= self._next_check
             if not self._is_sound(whole=is_whole_due):
                 return "its content was overwritten or cut"
+            self._has_failed = False
             if not is_whole_due:
                 self._log = log  # all of it is checked later: the files of the last look are kept
                 return None
         self._log, self._files = log, now
         return None
+
+    def _with_index(self, log: Log | None) -> tuple[Log | None, str | None]:
+        """See that the index says what the log holds, else have it made anew.
+
+        Return the log as it is then, and in words what was done to the files that this does not mend.
+        """
+        index = self._index
+        if index is None or (index.is_of(log) and self._is_backfilled(index, log)):
+            return log, None
+        with self._locked():  # others may be writing just now
+            log, before, frames = self._read_log(), self._log, index.frames
+            is_of_log = index.is_of(log)
+            if is_of_log and self._is_backfilled(index, log):
+                return log, None
+            if before is not None and before.frames and self._begins_anew(log) and index.goes_on_from(before):
+                return log, _LOG
+            # Where a process is killed between writing to the log and noting that in the index, nobody changed it.
+            is_behind = is_of_log or (log is not None and frames < log.frames and index.is_of(self._log_of(frames)))
+            index.invalidate()
+        try:
+            is_mended = self._make_index(index)
+        except sqlite3.DatabaseError as error:
+            if _code_of(error) == sqlite3.SQLITE_BUSY:
+                raise
+            is_mended = False
+        if not is_mended:
+            return log, _INDEX
+        if not is_behind:
+            self._on_trouble(f"{_changed(self._path, _INDEX)}; it was made anew from the log")
+        return self._read_log(), None
+
+    def _is_backfilled(self, index: Index, log: Log | None) -> bool:
+        """Tell whether a checkpoint can have brought to the database what the index says: that changes the database."""
+        header, frames = None if log is None else log.header, index.backfilled(log)
+        before = self._backfilled
+        if before is not None and frames <= (before[1] if before[0] == header else 0):
+            return True
+        database = File.at(self._real)
+        if before is not None and database == before[2]:
+            return False
+        self._backfilled = header, frames, database
+        return True
+
+    def _make_index(self, index: Index) -> bool:
+        """Have SQLite make the index anew; tell whether the store is whole with what is held in memory."""
+        with self.connection as connection:
+            connection.execute("BEGIN IMMEDIATE")  # makes it
+            self._log = self._log_of(index.frames)
+            if not index.is_of(self._log):
+                return False
+            self._held.restore(connection)  # what was written meanwhile may lie where it does not count
+            self.restore(connection)
+        return self._is_sound(whole=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep others from writing; where SQLite can't make sense of the index, go on without that."""
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            if _code_of(error) == sqlite3.SQLITE_BUSY:
+                raise
+        try:
+            yield
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+
+    def _opened_index(self) -> Index | None:
+        try:
+            return Index(self._real)
+        except OSError:  # it is not compared, then
+            return None
+
+    def _log_of(self, frames: int) -> Log | None:
+        """Read so many frames of the log."""
+        return Log.read(self._real, None, most=frames)
 
     def _is_sound(self, *, whole: bool) -> bool:
         began = time.monotonic()
@@ -242,7 +336,7 @@ class Keeper(Opened):
         return (log and log.header) != (self._log and self._log.header)
 
     def _mend(self, why: str) -> None:
-        before, old = self._files or Files(None, None, None), self.connection
+        before, old, index = self._files or Files(None, None, None), self.connection, self._index
         path = Path(os.path.realpath(self._path))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with alone_in(path.parent):
@@ -261,6 +355,8 @@ class Keeper(Opened):
                 carry_over(old, connection)
         self._take(connection)
         old.close()
+        if index is not None:
+            index.close()
         if not is_mended:  # else another watch has told it
             self._on_trouble(text)
 
@@ -297,6 +393,10 @@ class Keeper(Opened):
         )
         beside = f"; the old files are beside it as {kept.name}*" if kept is not None else ""
         return f"{_changed(self._path, why)}; {read} copied to a new file{beside}"
+
+
+def _code_of(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # the low byte is the primary code
 
 
 def _changed(path: Path, why: str) -> str:
