@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
 
 class CallctlError(Exception):
-    """Something failed. Say what in ``message`` and what to do next in ``hint``; URLs lose their passwords there."""
+    """Something failed. Say what in ``message`` and what to do next in ``hint``; URLs lose their passwords there.
+
+    ``may_be_done`` tells whether a change of a call may have been carried out all the same: by this request, or by an
+    earlier try of it that was not answered.
+    """
+
+    may_be_done = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         self.message = masked(message)
@@ -98,6 +104,8 @@ class NetworkError(CallctlError):
 class OutcomeUnknownError(NetworkError):
     """The request went out and no answer came back, so it may have been carried out."""
 
+    may_be_done = True
+
 
 class ApiError(CallctlError):
     """The API answered, and refused.
@@ -135,7 +143,7 @@ class ApiError(CallctlError):
 
     def reworded(self, message: str, *, hint: str | None) -> Self:
         """Return the same refusal, explained better than the API did."""
-        return type(self)(
+        reworded = type(self)(
             message,
             status=self.status,
             code=self.code,
@@ -144,6 +152,8 @@ class ApiError(CallctlError):
             at=self.at,
             hint=hint,
         )
+        reworded.may_be_done = self.may_be_done
+        return reworded
 
 
 class AuthenticationError(ApiError):

@@ -130,6 +130,35 @@ def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteC
     assert (event.result, len(door.sent)) == (DECLINED, 3)
 
 
+def not_answered() -> NetworkError:
+    failure = NetworkError("the connection broke")
+    failure.may_be_done = True
+    return failure
+
+
+OVER = WrongCallStateError("Call is not in-progress.", status=400, code="21220")
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [("completed", UNKNOWN), ("canceled", UNKNOWN), ("busy", LATE), ("no-answer", LATE)],
+)
+def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
+    claims: SqliteClaims, status: str, result: str
+) -> None:
+    door = Script([not_answered(), OVER], status=status)
+    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.status, door.sent) == (result, status, ["hangup", "hangup"])
+
+
+def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: SqliteClaims) -> None:
+    door = Script([not_answered()] * 99)
+    event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (UNKNOWN, "outcome unknown: a request was not answered")
+
+
 def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: SqliteClaims) -> None:
     """The caller got another leg meanwhile; the end of that one asks again, and the claim must not stand in its way."""
     asked, door = after_dial_action(), Script([BUSY] * 99)

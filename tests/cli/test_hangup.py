@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
-from gateway.scripted import Server, call, reply
-from processes import environment
+from gateway.scripted import Handler, Server, call, drop, hang, reply
+from processes import LIMIT, Piped, environment
 from running import Callctl, env_for
 
 from callctl.gateway import Gateway
@@ -323,6 +324,71 @@ def test_what_is_waited_for_is_written_down_before(callctl: Callctl, home: Path)
     store.close()
     told = json.loads(record)
     assert (told["call_sid"], told["action"], told["outcome"]) == (sid, "hangup", "accepted, still in-progress")
+
+
+OVER = reply(400, {"code": 21220, "message": "Call is not in-progress.", "status": 400})
+
+
+def actions_of(home: Path) -> list[tuple[str, str, str]]:
+    """Return the action, the result and the outcome of what the store holds."""
+    with sqlite3.connect(home / ".local/state/callctl/events.db") as store:
+        records = [json.loads(record) for (record,) in store.execute("SELECT record FROM actions")]
+    store.close()
+    return [(told["action"], told["result"], told["outcome"]) for told in records]
+
+
+def test_what_a_try_without_an_answer_ended_is_told_as_ended(callctl: Callctl, home: Path) -> None:
+    sid = "CA" + "1" * 32
+    with Server(drop(), OVER, reply(200, call(status="completed"))) as server:
+        code, out, said = scripted(callctl, server, sid)
+    assert (code, out) == (0, f"{sid}\tcompleted\tended\n")
+    assert f"callctl: ended: {sid} is completed\n" in said
+    assert actions_of(home) == [("hangup", "done", "completed")]
+
+
+@pytest.mark.parametrize("more", [(), ("CA" + "2" * 32,)], ids=["alone", "several"])
+def test_a_call_that_may_have_been_ended_is_written_down_as_such(
+    callctl: Callctl, home: Path, more: tuple[str, ...]
+) -> None:
+    """A rule that hears of the end must find who may have ended the call."""
+    with Server(reply(502)) as server:
+        assert scripted(callctl, server, "CA" + "1" * 32, *more)[0] == (8 if more else 1)
+    told = f"outcome unknown: {server.url.removeprefix('http://')} answered HTTP 502 Bad Gateway"
+    assert [(action, result) for action, result, _ in actions_of(home)] == [("hangup", "unknown")] * (1 + len(more))
+    assert all(outcome.startswith(told) for _, _, outcome in actions_of(home))
+
+
+def test_a_call_that_is_over_by_a_try_without_an_answer_is_written_down_too(callctl: Callctl, home: Path) -> None:
+    with Server(drop(), OVER, reply(200, call(status="in-progress"))) as server:
+        assert "already over" in scripted(callctl, server, "CA" + "1" * 32)[2]
+    assert actions_of(home) == [("hangup", "unknown", "outcome unknown: the first request was not answered")]
+
+
+def test_what_was_refused_is_not_written_down(callctl: Callctl, home: Path) -> None:
+    with Server(OVER, reply(200, call(status="busy"))) as server:
+        assert scripted(callctl, server, "CA" + "1" * 32)[0] == 0
+    assert not (home / ".local/state/callctl/events.db").exists() or actions_of(home) == []
+
+
+@pytest.mark.parametrize("more", [(), ("CA" + "2" * 32,)], ids=["alone", "several"])
+def test_after_ctrl_c_it_says_what_may_have_been_ended(home: Path, more: tuple[str, ...]) -> None:
+    sids = ["CA" + "1" * 32, *more]
+    asked = threading.Semaphore(0)
+
+    def wait(handler: Handler) -> None:
+        asked.release()
+        hang()(handler)
+
+    with Server(wait) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        with Piped("hangup", *sids, home=home, env=env) as command:
+            for _ in sids:
+                assert asked.acquire(timeout=LIMIT)
+            assert command.interrupt() == 130
+            said = command.until_said("may have been ended: ")
+    assert all(sid in said for sid in sids)
+    why = "outcome unknown: the answer was not waited for"
+    assert actions_of(home) == [("hangup", "unknown", why)] * len(sids)
 
 
 def test_wait_gives_up_with_exit_9(callctl: Callctl) -> None:

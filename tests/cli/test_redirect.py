@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cli.world import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, World, talk
-from gateway.scripted import Server, call, cut, reply
+from gateway.scripted import Server, Turn, call, cut, drop, reply
 from processes import Piped
 from running import Callctl, env_for
 
@@ -223,6 +223,22 @@ def test_an_answer_that_breaks_off_is_not_told_as_a_status(callctl: Callctl) -> 
     assert (outcome.code, outcome.out) == (0, f"{SID}\t\tredirected\n")
     assert f"redirected to other TwiML: {SID}; the answer could not be read whole\n" in outcome.err
     assert (record["result"], record["call"]) == ("redirected", None)
+
+
+@pytest.mark.parametrize(("turn", "code"), [(drop(), 6), (reply(502), 1)], ids=["broken", "502"])
+def test_what_may_have_been_redirected_is_written_down_as_such(callctl: Callctl, turn: Turn, code: int) -> None:
+    """A rule that hears of the child's end must find that it may have been redirected."""
+
+    class NotAnswering(Server):
+        def take(self, asked):  # type: ignore[no-untyped-def]
+            super().take(asked)
+            return turn if asked.method == "POST" else reply(200, call(status="in-progress") | {"calls": []})
+
+    with NotAnswering(reply(500)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        assert callctl("redirect", SID, "--say", "x", env=env).code == code
+        shown = callctl("show", SID, env=env).out
+    assert f"\t{SID}\tredirect\toutcome unknown: " in shown
 
 
 def test_one_named_call_is_never_asked_about(world: World) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from gateway.conftest import MakeDoor
-from gateway.scripted import call, cut, drop, hang, reply
+from gateway.scripted import Turn, call, cut, drop, hang, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, RateLimitedError
+from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownError, RateLimitedError
 from callctl.gateway import CallQuery, Gateway, PlaceRequest, RedirectRequest
 from callctl.gateway.repeats import MAX_WAIT, TRIES, seconds_before
 
@@ -188,3 +188,34 @@ def test_jitter_is_a_tenth_either_way(door: MakeDoor) -> None:
         at = door(TOO_MANY, DONE, random=random)
         at.gateway.hangup(SID)
         assert at.slept == pytest.approx([seconds])
+
+
+OVER = reply(400, {"code": 21220, "message": "Call is not in-progress.", "status": 400})
+
+
+@pytest.mark.parametrize(
+    ("turns", "may_be_done"),
+    [
+        ([OVER], False),
+        ([TOO_MANY, OVER], False),
+        ([drop(), OVER], True),
+        ([cut(b'{"sid": "CA'), TOO_MANY, OVER], True),
+        ([reply(502), OVER], True),
+        ([reply(502)], True),
+        ([drop()], True),
+        ([TOO_MANY], False),
+        ([reply(200, {"status": "completed"})], True),
+    ],
+)
+def test_of_a_hang_up_that_fails_it_is_known_whether_it_may_be_done(
+    door: MakeDoor, turns: list[Turn], may_be_done: bool
+) -> None:
+    with pytest.raises(CallctlError) as caught:
+        door(*turns).gateway.hangup(SID)
+    assert caught.value.may_be_done is may_be_done
+
+
+def test_a_question_that_fails_changes_nothing(door: MakeDoor) -> None:
+    with pytest.raises(NetworkError) as caught:
+        door(drop()).gateway.fetch(SID)
+    assert caught.value.may_be_done is False

@@ -92,6 +92,40 @@ def test_a_refused_call_is_over_also_when_it_cannot_be_asked_for() -> None:
     assert (ended.result, ended.call.status, ended.shown) == (Result.OVER, "", "")
 
 
+def refused_after_a_try() -> WrongCallStateError:
+    """Refuse what an earlier try, which was not answered, may have done."""
+    refusal = refused_at()
+    refusal.may_be_done = True
+    return refusal
+
+
+@pytest.mark.parametrize(
+    ("shown", "hung", "cancel_result"),
+    [
+        (call("completed", as_of=NOW, end_time=NOW - timedelta(seconds=20)), Result.ENDED, Result.OVER),
+        (call("canceled"), Result.ENDED, Result.ENDED),
+        (call("completed", as_of=NOW, end_time=NOW - timedelta(minutes=2)), Result.OVER, Result.OVER),
+        (call("busy"), Result.OVER, Result.OVER),
+    ],
+)
+def test_what_an_earlier_try_ended_was_not_over_before(shown: Call, hung: Result, cancel_result: Result) -> None:
+    assert hung_up(Door(hangups=[refused_after_a_try()], fetches=[shown])).result is hung
+    assert canceled(Door(cancels=[refused_after_a_try()], fetches=[shown])).result is cancel_result
+
+
+@pytest.mark.parametrize(("refusal", "ours"), [(refused_after_a_try(), True), (refused_at(), False)])
+def test_where_it_is_not_known_how_it_ended_an_earlier_try_may_have_ended_it(
+    refusal: WrongCallStateError, ours: bool
+) -> None:
+    for ended in (
+        hung_up(Door(hangups=[refusal], fetches=[call("in-progress")])),
+        canceled(Door(cancels=[refusal], fetches=[call("ringing")])),
+    ):
+        assert (ended.call.status, ended.may_be_ours) == ("", ours)
+    answered = canceled(Door(cancels=[refusal], fetches=[call("in-progress")]))
+    assert (answered.result, answered.may_be_ours) == (Result.SPARED, False)
+
+
 def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
     door = Door(hangups=[refused_at()], fetches=[call("in-progress")])
     ended = hung_up(door, told=leg("completed"))

@@ -57,11 +57,13 @@ def ender(
     def end(sid: str) -> Ending:
         if look is not None and (left := look(sid)) is not None:
             return left
-        memory.asking(sid)
-        if manner.only_ringing:
-            ended = ending.cancel(gateway, sid, told=memory.leg, sleep=time.sleep)
-        else:
-            ended = ending.hang_up(gateway, sid, told=memory.leg, sleep=time.sleep)
+        with memory.asking(sid, manner.action, manner.request):
+            if manner.only_ringing:
+                ended = ending.cancel(gateway, sid, told=memory.leg, sleep=time.sleep)
+            else:
+                ended = ending.hang_up(gateway, sid, told=memory.leg, sleep=time.sleep)
+        if ended.may_be_ours:
+            memory.note_unclear(sid, manner.action, manner.request, "the first request was not answered")
         if manner.wait is None or ended.result != "accepted":
             return ended
         memory.note_at_once(outcome_of(ended, memory, sid=sid, manner=manner).to_event(memory.asked_at(sid)))

@@ -6,23 +6,25 @@ It is a help and no more: one that can't be read or written is told of once, and
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from callctl.cli.runtime import Runtime
 from callctl.cli.selecting import open_store
-from callctl.errors import StoreError
+from callctl.errors import CallctlError, StoreError
 
 if TYPE_CHECKING:
     from callctl.actions import ActionEvent
     from callctl.board import Leg
+    from callctl.cli.outcomes import Request
     from callctl.settings import Settings
     from callctl.store.reader import Reader
     from callctl.store.sqlite import SqliteStore
 
+_NOT_WRITTEN = "the outcome is unknown, and not written down: "
 # How long a change may take: five tries of ten seconds each, and the pauses between.
 _LONGEST = timedelta(minutes=1)
 
@@ -39,6 +41,7 @@ class Memory:
         self._noted: set[str] = set()
         self._intended: set[str] = set()
         self._asked: dict[str, datetime] = {}
+        self._unanswered: dict[str, tuple[str, Request]] = {}  # what is asked of calls just now, by SID
 
     def __enter__(self) -> Self:
         self._reader = open_store(self._runtime, self._settings)
@@ -47,6 +50,7 @@ class Memory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._note_unanswered()
         self._give_up()
         for opened in (self._reader, self._store):
             if opened is not None:
@@ -94,9 +98,46 @@ class Memory:
             self._intended.update(sids)
             self._opened_store().intend(self._intended, until=self.now() + _LONGEST)
 
-    def asking(self, sid: str) -> None:
-        """Keep that a change is asked of a call now. May be called in several threads."""
+    @contextmanager
+    def asking(self, sid: str, action: str, request: Request) -> Iterator[None]:
+        """Keep that a change is asked of a call in the block. May be used in several threads.
+
+        Where nobody knows whether it was carried out, that is written down at once: no rule may take what comes of it
+        for the end of a conversation.
+        """
         self._asked[sid] = self.now()
+        self._unanswered[sid] = action, request
+        try:
+            yield
+        except CallctlError as error:
+            if error.may_be_done:
+                self.note_unclear(sid, action, request, error.message)
+            self._unanswered.pop(sid, None)
+            raise
+        self._unanswered.pop(sid, None)
+
+    def note_unclear(self, sid: str, action: str, request: Request, why: str) -> None:
+        """Write down that a call may have been changed. May be called in several threads."""
+        with self._writing:
+            self._record([self._unclear(sid, action, request, why)], before=_NOT_WRITTEN)
+
+    def _unclear(self, sid: str, action: str, request: Request, why: str) -> ActionEvent:
+        from callctl.actions import UNKNOWN, ActionEvent
+
+        return ActionEvent(self.asked_at(sid), sid, action, request, f"outcome unknown: {why}", result=UNKNOWN)
+
+    def _note_unanswered(self) -> None:
+        """Say and write down which calls may have been changed by requests whose answer is not waited for: Ctrl-C."""
+        left = dict(self._unanswered)
+        if not left:
+            return
+        from callctl.cli.outcomes import some
+
+        done = "redirected" if any(action == "redirect" for action, _ in left.values()) else "ended"
+        self._runtime.say(f"callctl: may have been {done}: {some(list(left))}")
+        why = "the answer was not waited for"
+        with self._writing:
+            self._record([self._unclear(sid, *asked, why) for sid, asked in left.items()], before=_NOT_WRITTEN)
 
     def asked_at(self, sid: str) -> datetime:
         """Return when a change was last asked of a call."""
@@ -128,11 +169,11 @@ class Memory:
             self._store = SqliteStore(self._settings.store, world=self._settings.world, mends=False)
         return self._store
 
-    def _record(self, actions: Sequence[ActionEvent]) -> None:
+    def _record(self, actions: Sequence[ActionEvent], *, before: str = "done, but not written down: ") -> None:
         if not actions:
             return
         try:
             self._opened_store().record_actions(actions)
             self._intended.difference_update(action.call_sid for action in actions)
         except StoreError as error:
-            self._runtime.mention(error, before="done, but not written down: ")
+            self._runtime.mention(error, before=before)

@@ -98,17 +98,17 @@ class Redirecting:
     def _one(self, sid: str) -> Outcome:
         foreseen = self._foresight.tell(sid)
         self._memory.intend([sid])
-        self._memory.asking(sid)
-        call = redirecting.redirect(
-            self._gateway,
-            sid,
-            self._request,
-            command=self._foresight.command(sid),
-            told=lambda: self._memory.leg(sid),
-            sleep=time.sleep,
-            monotonic=elapsed,
-            now=self._runtime.now,
-        )
+        with self._memory.asking(sid, "redirect", tuple(self._request.parameters())):
+            call = redirecting.redirect(
+                self._gateway,
+                sid,
+                self._request,
+                command=self._foresight.command(sid),
+                told=lambda: self._memory.leg(sid),
+                sleep=time.sleep,
+                monotonic=elapsed,
+                now=self._runtime.now,
+            )
         now = f" is {call.status}" if call.status else "; the answer could not be read whole"
         return Outcome(
             "redirect",

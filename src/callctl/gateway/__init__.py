@@ -237,7 +237,11 @@ class Gateway:
 
     def _update(self, sid: str, parameters: Parameters) -> Call:
         reply = self._sender.submit(self._call_url(sid), parameters, repeats=Repeats.ALWAYS)
-        return self._about(sid, self._call(reply))
+        try:
+            return self._about(sid, self._call(reply))
+        except NetworkError as error:
+            error.may_be_done = True  # a success in words that can't be read
+            raise
 
     def _about(self, sid: str, call: Call) -> Call:
         """Return what was answered, if it is about the call that was asked for."""

@@ -60,7 +60,7 @@ class Sender:
 
     def ask(self, url: str) -> Reply:
         """Return the successful reply to a GET. Raises as ``submit``."""
-        return self._perform(lambda client: client.get(url), url=url, repeats=Repeats.ALWAYS)
+        return self._perform(lambda client: client.get(url), url=url, repeats=Repeats.ALWAYS, changes=False)
 
     def submit(self, url: str, form: Parameters, *, repeats: Repeats) -> Reply:
         """Return the successful reply to a form.
@@ -72,11 +72,12 @@ class Sender:
             ApiError: The API refused.
         """
         check_text(form)
-        return self._perform(lambda client: client.post(url, form), url=url, repeats=repeats)
+        return self._perform(lambda client: client.post(url, form), url=url, repeats=repeats, changes=True)
 
-    def _perform(self, send: Callable[[Client], Reply], *, url: str, repeats: Repeats) -> Reply:
+    def _perform(self, send: Callable[[Client], Reply], *, url: str, repeats: Repeats, changes: bool) -> Reply:
         client = self._ready_client()
         attempt = 1
+        may_be_done = False  # by an earlier attempt
         while True:
             headers: Mapping[str, str] | None = None
             failure: CallctlError
@@ -89,6 +90,7 @@ class Sender:
                 if reply.succeeded:
                     return reply
                 failure, again, headers = self._refused(reply, repeats=repeats)
+            failure.may_be_done = may_be_done = changes and (may_be_done or failure.may_be_done)
             if not again or attempt == TRIES:
                 raise failure
             self._pause(attempt, failure, headers=headers)
@@ -101,13 +103,16 @@ class Sender:
         fault = fault_of(error, sent=may_be_sent(error), url=url, timeout=self._timeout)
         partial = partial_reply(error, url=url)
         failure = NoReplyError(fault.sentence, sent=fault.sent, passing=fault.passing, hint=fault.hint, partial=partial)
+        failure.may_be_done = fault.sent
         # The library's own text is not chained: it can hold the proxy's address with its password.
         return failure, fault.passing and (repeats is Repeats.ALWAYS or not fault.sent)
 
     def _refused(self, reply: Reply, *, repeats: Repeats) -> tuple[CallctlError, bool, Mapping[str, str]]:
         # A 429 was never processed (docs/twilio.md, "Errors", 20429). A 5xx may have been.
         again = reply.status == 429 or (reply.status >= 500 and repeats is Repeats.ALWAYS)
-        return error_of(reply, clean=self._clean), again, reply.headers
+        failure = error_of(reply, clean=self._clean)
+        failure.may_be_done = reply.status >= 500
+        return failure, again, reply.headers
 
     def _pause(self, attempt: int, failure: CallctlError, *, headers: Mapping[str, str] | None) -> None:
         seconds = seconds_before(attempt, random=self._random(), headers=headers)

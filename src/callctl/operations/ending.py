@@ -26,8 +26,10 @@ from callctl.operations.told import latest
 READ_BACK = (0.1, 0.2, 0.4, 0.8)  # seconds
 # What no hang-up makes of a call: one that shows it was over before.
 _OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
-# An end so long before the API's reply did not come of the request; less may be its own time and whole seconds.
+# An end so long before the API's reply did not come of the request; less may be its own time and whole seconds. Where
+# an earlier try was not answered, several of them with their time limits lie between.
 _BEFORE = timedelta(seconds=5)
+_BEFORE_TRIES = timedelta(minutes=1)
 
 
 class Result(StrEnum):
@@ -60,6 +62,12 @@ class Ending:
     call: Call
     shown: str = ""
     refusal: WrongCallStateError | None = None
+
+    @property
+    def may_be_ours(self) -> bool:
+        """Whether an earlier try of the request, which was not answered, may have ended the call."""
+        is_over = self.result is Result.OVER or (self.result is Result.SPARED and not self.call.status)
+        return is_over and self.refusal is not None and self.refusal.may_be_done
 
 
 class Door(Protocol):
@@ -94,17 +102,22 @@ def hang_up(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
         call = door.hangup(sid)
     except WrongCallStateError as error:
         return _over(door, sid, error, told=told, sleep=sleep)
-    if call.status in _OTHER_ENDS or _had_ended(call, told(sid)):
+    if call.status in _OTHER_ENDS or _had_ended(call, told(sid), since=_BEFORE):
         return Ending(Result.OVER, call)
     return Ending(Result.ENDED if call.is_final else Result.ACCEPTED, call)
 
 
-def _had_ended(call: Call, leg: Leg | None) -> bool:
-    """Tell whether a call ended before it was hung up, where the API does not refuse that: by Twilio's own dates."""
+def _had_ended(call: Call, leg: Leg | None, *, since: timedelta) -> bool:
+    """Tell whether a call ended longer ago than ``since``, before it was hung up: by Twilio's own dates."""
     if not call.is_final or call.as_of is None:
         return False
     told = leg.ended_at if leg is not None and leg.verified else None
-    return any(end is not None and end < call.as_of - _BEFORE for end in (call.end_time, told))
+    return any(end is not None and end < call.as_of - since for end in (call.end_time, told))
+
+
+def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateError) -> bool:
+    """Tell whether a call that is over was ended by an earlier try of the request that was not answered."""
+    return refusal.may_be_done and call.status not in _OTHER_ENDS and not _had_ended(call, leg, since=_BEFORE_TRIES)
 
 
 def _over(door: Door, sid: str, refusal: WrongCallStateError, *, told: Told, sleep: Sleep) -> Ending:
@@ -115,7 +128,8 @@ def _over(door: Door, sid: str, refusal: WrongCallStateError, *, told: Told, sle
     leg = told(sid)
     known = latest(call, leg)
     if known.is_final:
-        return Ending(Result.OVER, known, refusal=refusal)
+        ended = _ended_by_earlier_try(known, leg, refusal)
+        return Ending(Result.ENDED if ended else Result.OVER, known, refusal=refusal)
     if _lives(call, leg, since=refusal.at):
         raise refusal.reworded(
             f"{sid} was not ended: Twilio refused, and it is {known.status} since",
@@ -153,7 +167,8 @@ def cancel(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
         call = _read_back(door, call, is_clear=is_clear, sleep=sleep)
     known = latest(call, told(sid))
     if known.is_final:
-        return Ending(_end_of_cancel(known, refusal), known, refusal=refusal)
+        by_earlier = refusal is not None and _ended_by_earlier_try(known, told(sid), refusal)
+        return Ending(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
     if known.status == CallStatus.IN_PROGRESS:
         return Ending(Result.SPARED, known, refusal=refusal)
     if _is_dialled(known):

@@ -35,6 +35,8 @@ def _hung_up(ended: Ending, words: str) -> Found:
 
 def _late(ended: Ending) -> Found:
     code = None if ended.refusal is None else ended.refusal.code
+    if ended.may_be_ours:
+        return Found(UNKNOWN, "outcome unknown: it is over, and the first request was not answered", code=code)
     return too_late(ended.call.status, over=ended.result is Result.OVER, code=code)
 
 

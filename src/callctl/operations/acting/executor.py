@@ -13,6 +13,7 @@ from functools import partial
 
 from callctl.actions import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
 from callctl.board import Leg
+from callctl.calls import CallStatus
 from callctl.clock import Clock
 from callctl.errors import (
     ApiError,
@@ -36,14 +37,17 @@ FIRST_PAUSE = 1.0  # seconds, doubled each time; the gateway has repeated it fiv
 LONGEST_PAUSE = 30.0  # seconds
 SETTLE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds: together within the lease, so that nobody else takes the claim
 
+_ENDS_OF_DEEDS = (CallStatus.COMPLETED, CallStatus.CANCELED)  # what a hang-up or a cancel makes of a call
+
 Applies = Callable[[Action], bool]
 
 
 @dataclass(slots=True)
 class _Asked:
-    """When a request was sent, the last time; None before."""
+    """When a request was sent, the last time; None before. Whether one without an answer may have been carried out."""
 
     at: datetime | None = None
+    may_be_done: bool = False
 
 
 class Executor:
@@ -160,9 +164,14 @@ class Executor:
         def once() -> Found:
             self._claims.renew(claim, until=self._clock.wall() + LEASE)
             asked.at = self._clock.wall()
-            return carry_out(self._door, action.call_sid, action.deed, told=self._told, sleep=self._sleep)
+            try:
+                return carry_out(self._door, action.call_sid, action.deed, told=self._told, sleep=self._sleep)
+            except CallctlError as error:
+                asked.may_be_done = asked.may_be_done or error.may_be_done
+                raise
 
-        return self._patiently(action, once, once_only=isinstance(action.deed, Redirect)) or _GIVEN_UP
+        found = self._patiently(action, once, once_only=isinstance(action.deed, Redirect)) or _GIVEN_UP
+        return _unclear(found) if asked.may_be_done else found
 
     def _told(self, sid: str) -> Leg | None:
         try:
@@ -198,6 +207,18 @@ class Executor:
 
 _GIVEN_UP = Held(look_again=False)
 _NO_LONGER = Found(DECLINED, "the rule no longer asked for it when it could be sent")
+
+
+def _unclear(found: Found | Held) -> Found:
+    """Return what came of an action of which an earlier request was not answered, and may have been carried out.
+
+    That may be why the rule no longer asks for it, or why the call is over now.
+    """
+    words = "outcome unknown: a request was not answered"
+    if isinstance(found, Held):
+        return Found(UNKNOWN, words)
+    is_clear = found.result not in (LATE, REFUSED) or found.status not in (None, *_ENDS_OF_DEEDS)
+    return found if is_clear else Found(UNKNOWN, words, found.status, found.code)
 
 
 def _meaning(error: CallctlError, *, once_only: bool) -> Found | None:
