@@ -136,6 +136,7 @@ def test_what_is_no_whole_number_that_can_be_kept_is_none(value: object) -> None
 
 
 def test_json_with_what_python_can_not_hold_is_read_all_the_same() -> None:
+    assert read_json('{"x": NaN, "y": [Infinity, -Infinity]}') == {"x": None, "y": [None, None]}
     digits = "9" * 5000
     assert read_json(f'{{"sid": "CA", "x": {digits}, "y": [NaN]}}') == {"sid": "CA", "x": digits, "y": [None]}
     assert read_json('{"x": "\\ud800", "\\uDfff": ["\\ud83d\\ude00"]}') == {"x": "\ufffd", "\ufffd": ["\U0001f600"]}

@@ -515,6 +515,13 @@ def test_what_looks_like_a_url_is_no_name(text: str) -> None:
         Settings().named_url(text)
 
 
+@pytest.mark.parametrize("text", ["example.com/x.xml", "example.com", "example.com:8443"])
+def test_an_address_without_a_scheme_is_no_name_either(text: str) -> None:
+    with pytest.raises(UsageError, match="not an absolute http or https URL") as caught:
+        Settings().named_url(text)
+    assert caught.value.hint == f"https:// is missing: https://{text}"
+
+
 @pytest.mark.parametrize("name", ["CALLCTL_API_URL", "CALLCTL_PUBLIC_URL", "CALLCTL_URL_SURVEY"])
 def test_a_setting_without_a_scheme_is_told_so(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError) as caught:

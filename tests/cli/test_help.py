@@ -129,7 +129,7 @@ def test_a_page_is_painted_on_a_terminal(home: Path, env: dict[str, str], painte
     assert ("\x1b" in shown) is painted
 
 
-@pytest.mark.parametrize("columns", ["9" * 30, "", "x", "0", "٣", "-1", "200"])
+@pytest.mark.parametrize("columns", ["9" * 30, "9" * 5000, "", "x", "0", "٣", "-1", "200"])
 def test_an_odd_width_is_no_trouble(home: Path, columns: str) -> None:
     shown = on_terminal("wait", "--help", home=home, env={"COLUMNS": columns, "NO_COLOR": "1"})
     assert shown == PAGES["wait"]

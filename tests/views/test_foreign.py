@@ -76,6 +76,11 @@ def test_a_console_paints_and_lets_nobody_else_do_so(text: str) -> None:
     assert not steers(told.replace("\x1b[31m", "").replace("\x1b[0m", ""))
 
 
+def test_json_holds_no_number_that_is_not_finite() -> None:
+    odd = {"a": float("nan"), "b": [float("inf"), -float("inf")], "c": 0.5}
+    assert json_text(odd) == '{"a": null, "b": [null, null], "c": 0.5}'
+
+
 @pytest.mark.parametrize("size", ["9" * 30, "9" * 5000, "0", "-3", "٣٣", "10000", "x", ""])
 @pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
 def test_a_size_that_no_terminal_has_counts_as_none(name: str, size: str) -> None:

@@ -71,6 +71,13 @@ def test_one_s_own_number_gives_way_to_the_other_end(width: int, far: str, is_fo
     assert (own in line.plain) or width < 100
 
 
+def test_a_mark_stands_before_an_end_behind_which_it_would_be_cut() -> None:
+    own = callback(PARENT, "ringing", second=0, sequence=0, to="+12025550100", From="+15005550006")
+    polled = board_of([replace(own, kind="polled")]).snapshot().families[0]
+    (row,) = family_rows(polled, age=age_at(START), width=47)
+    assert row.lines[0].plain == " ◔ ringing 00:00        (polled) → +12025550100"
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 170])
 @pytest.mark.parametrize("later", [timedelta(seconds=30), timedelta(hours=1)], ids=["unfolded", "folded"])
 def test_a_row_keeps_its_marks_where_its_ends_have_no_room(width: int, later: timedelta) -> None:

@@ -44,6 +44,10 @@ def test_sorted_or_chosen_by_time_they_take_two_and_their_start_is_shown() -> No
     assert sip_first.startswith(" ● in-progress          → sip:agent@example.com  2026-01-05 ")
 
 
+def test_in_40_columns_the_called_end_begins_sooner_and_is_whole() -> None:
+    assert shown(Row(SID, CHILD), width=40)[0] == " ● in-progress   → sip:agent@example.com"
+
+
 def test_with_a_duration_they_take_two_and_nothing_is_cut() -> None:
     first, second = shown(Row(SID, ENDED), width=80)
     assert first == " ✓ completed 01:07      +15005550006 → +12025550100"
