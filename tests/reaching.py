@@ -23,6 +23,7 @@ from callctl.clock import Clock
 from callctl.events import CallEvent
 from callctl.session import Plan, Ready, Session
 from callctl.settings import Settings
+from callctl.trouble import Trouble
 from callctl.views.header import Header
 
 LIMIT = 60.0
@@ -92,7 +93,8 @@ class Notes:
     def __init__(self) -> None:
         self.events: list[CallEvent] = []
         self.notes: list[str] = []
-        self.troubles: list[str] = []
+        self.troubles: list[Trouble] = []
+        self.resolved: list[Trouble] = []
         self.header: Header | None = None
         self.snapshot: Snapshot | None = None
         self.began: Snapshot | None = None
@@ -111,9 +113,9 @@ class Notes:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def trouble(self, text: str) -> None:
-        self.troubles.append(text)
-        self.notes.append(text)
+    def trouble(self, trouble: Trouble) -> None:
+        (self.resolved if trouble.is_over else self.troubles).append(trouble)
+        self.notes.append(trouble)
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         self.snapshot, self.header = snapshot, header

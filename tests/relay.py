@@ -1,6 +1,7 @@
 """A tunnel as a program of its own: it passes connections at a free port on to another port, and prints its address.
 
-``relay.py PORT [print-after FILE | listen-after FILE | end-after FILE]``: it does that only once the file is there.
+``relay.py PORT [print-after FILE | listen-after FILE | end-after FILE [WORDS] | move-after FILE]``: it does that only
+once the file is there. To move is to have another address, and to print that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import sys
 
 
-async def main(port: int, late: str = "", file: str = "") -> None:
+async def main(port: int, late: str = "", file: str = "", last: str = "giving up") -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{held.getsockname()[1]}"
@@ -31,9 +32,11 @@ async def main(port: int, late: str = "", file: str = "") -> None:
                 await _until_there(file)
             if late != "listen-after":
                 _say(address)
-            await _until_there(file if late == "end-after" else "/nowhere")
-            _say("giving up")
-            os._exit(7)
+            await _until_there(file if late in ("end-after", "move-after") else "/nowhere")
+            if late == "end-after":
+                _say(last)
+                os._exit(7)
+    await main(port)
 
 
 def _say(text: str) -> None:

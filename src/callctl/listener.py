@@ -44,7 +44,7 @@ class Listener:
     Args: ``public_url`` is the callback URL as Twilio was given it, path included. ``keys`` are the tokens that may
     sign; None takes in everything and marks it unverified. ``other_keys`` only explain refusals. ``on_event`` is told
     of each stored event after its answer, and whether it is new; ``on_trouble``, once per cause, why requests are
-    refused or can't be stored. Neither may be slow.
+    refused or can't be stored, and that they are stored again. Neither may be slow.
 
     The counters may be read at any time, the URLs and the port once it has started; ``features`` counts, by kind, what
     tells no status. ``health`` is what /healthz says, with 503 while the last event could not be stored.
@@ -200,6 +200,7 @@ class Listener:
     def _say_works(self) -> None:
         if not self._store_works:
             self._store_works = True
+            self._on_trouble(Trouble("events are stored again", Cause.STORE, is_over=True))
             self.health["status"] = "ok"
             self.health.pop("trouble", None)
 

@@ -27,6 +27,8 @@ from callctl.notation import read_json
 HEALTH_LIMIT = 1.0
 # The field of a health answer by which a watch names its world until its record is written.
 STARTING = "starting"
+# The field by which a `place --watch` names its world, as long as it listens for its call.
+PLACING = "placing"
 _LONGEST_RECORD = 65536
 # Where Linux tells of processes; other systems are asked by ``ps``.
 PROC = Path("/proc")
@@ -102,6 +104,17 @@ def announce(state_dir: Path, world: str, record: WatchRecord) -> Path:
             hint="set XDG_STATE_HOME to a directory that can be written",
         ) from error
     return path
+
+
+def is_announced(state_dir: Path, world: str, nonce: str) -> bool:
+    """Tell whether this watch's record is there; in doubt it is."""
+    try:
+        _path(state_dir, world, nonce).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def withdraw(state_dir: Path, world: str, nonce: str) -> None:

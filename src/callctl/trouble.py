@@ -15,6 +15,8 @@ class Cause(StrEnum):
     """No self-test comes back through the callback URL."""
     TUNNEL_ENDED = "tunnel-ended"
     """The tunnel command has ended."""
+    TUNNEL_MOVED = "tunnel-moved"
+    """The tunnel has another address now; what is sent to the one before is lost."""
     REFUSED = "refused"
     """A request was answered with 403: its signature does not fit."""
     MISDIRECTED = "misdirected"
@@ -35,6 +37,8 @@ class Cause(StrEnum):
     """This machine's clock was set."""
     WATCH_GONE = "watch-gone"
     """The watch that this one follows is gone."""
+    RECORD = "record"
+    """The record by which ``place`` finds the watch can't be written."""
     OUTPUT = "output"
     """Nobody read what was written, so that lines were left out."""
     INTERNAL = "internal"
@@ -45,22 +49,31 @@ class Trouble(str):
     """A sentence, and what kind of thing it tells of.
 
     ``url`` is the address that it is about, without a password; ``status`` the HTTP status that was answered, by us or
-    to us; ``call_sid`` the call. Each is None where there is none.
+    to us; ``call_sid`` the call. Each is None where there is none. With ``is_over`` it tells that trouble of this cause
+    is over.
     """
 
-    __slots__ = ("call_sid", "cause", "status", "url")
+    __slots__ = ("call_sid", "cause", "is_over", "status", "url")
 
     cause: Cause
     url: str | None
     status: int | None
     call_sid: str | None
+    is_over: bool
 
     def __new__(
-        cls, text: str, cause: Cause, *, url: str | None = None, status: int | None = None, call_sid: str | None = None
+        cls,
+        text: str,
+        cause: Cause,
+        *,
+        url: str | None = None,
+        status: int | None = None,
+        call_sid: str | None = None,
+        is_over: bool = False,
     ) -> Trouble:
         """Return the sentence without passwords."""
         made = super().__new__(cls, masked(text))
-        made.cause, made.status, made.call_sid = cause, status, call_sid
+        made.cause, made.status, made.call_sid, made.is_over = cause, status, call_sid, is_over
         made.url = None if url is None else masked(url)
         return made
 
@@ -68,7 +81,7 @@ class Trouble(str):
         """Return the object that ``watch --json`` writes."""
         return {
             "v": 1,
-            "type": "trouble",
+            "type": "resolved" if self.is_over else "trouble",
             "cause": self.cause.value,
             "text": str(self),
             "url": self.url,

@@ -38,6 +38,22 @@ class TestWay:
         assert (code, found["port"]["text"]) == (1, f"{server.server_port} is taken by another program")
         assert level(found, "round trip") == "skipped"
 
+    def test_the_listener_of_a_place_at_the_port_is_known(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        port = str(free_port())
+        env = env_for(simulator) | {"CALLCTL_PORT": port, "CALLCTL_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+        with Piped("place", "+12025550103", "--say", "Hello", "--watch", "--json", home=home, env=env) as place:
+            assert place.record()["type"] == "placed"
+            code, found = doctor(callctl, env)
+            assert (code, level(found, "port"), level(found, "round trip")) == (0, "warning", "skipped")
+            assert found["port"]["text"] == f"`callctl place --watch` listens at {port} until its call is over"
+            with Simulator(port=0, auth_token=TOKEN) as other:
+                code, found = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
+                assert (code, level(found, "port")) == (1, "error")
+                assert "a watch of another account or API address" in found["port"]["text"]
+            place.kill()
+
     def test_a_watch_at_the_port_takes_the_test(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         env = env_for(simulator)
         with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:

@@ -259,9 +259,11 @@ def test_a_follower_takes_up_the_next_watch_at_the_same_port(
             with Piped(*args, home=home, env=following) as second:
                 assert second.record()["follows"] is None
                 early = place(callctl, env)  # before the follower may have found it
-                follower.until_said(f"which listens at 127.0.0.1:{port}")
-                late = place(callctl, env)
                 seen: set[str | None] = set()
+                while (told := follower.record())["type"] != "resolved":
+                    seen.add(told["call_sid"])
+                assert (told["cause"], f"which listens at 127.0.0.1:{port}" in told["text"]) == ("watch-gone", True)
+                late = place(callctl, env)
                 while not {early, late} <= seen:
                     seen.add(follower.record()["call_sid"])
 
@@ -400,6 +402,8 @@ def test_a_watch_that_is_stopped_is_told_of_as_such_and_loses_nothing(
             while told.get("status") != "completed":
                 told = first.record()
             assert (told["call_sid"], told["source"]) == (sid, "callback")
-            follower.until_said("is there again")
+            while (told := follower.record())["type"] != "resolved":
+                pass
+            assert (told["cause"], "is there again" in told["text"]) == ("watch-gone", True)
             placed = callctl("place", "+12025550102", "--say", "x", env=env)
             assert "status callbacks go to the running watch" in placed.err

@@ -163,8 +163,13 @@ async def test_a_store_that_fails_is_said_once_and_recovers(
     assert await status() == 204
     failing.fails = True
     assert await status() == 500
-    assert ["disk is full" in text for text in heard.troubles] == [True, True]  # one for each time it began to fail
-    assert {(text.cause, text.status) for text in heard.troubles} == {("store", 500)}
+    # One for each time it began to fail, and one for the end.
+    assert ["disk is full" in text for text in heard.troubles] == [True, False, True]
+    assert [(text.cause, text.status, text.is_over) for text in heard.troubles] == [
+        ("store", 500, False),
+        ("store", None, True),
+        ("store", 500, False),
+    ]
 
 
 @pytest.mark.parametrize("failure", [StoreError("the disk is full"), KeyError("a mistake of ours")], ids=repr)

@@ -177,7 +177,8 @@ async def test_an_api_that_is_down_is_told_of_once(silence: Silence) -> None:
         silence.rest.is_down = False
         silence.now += timedelta(hours=1)
         await silence.until(lambda: len(silence.kept) == 1)
-        assert silence.said == ["can't compare with REST: the API can't be reached"]
+        await silence.until(lambda: len(silence.said) == 2)
+        assert silence.said == ["can't compare with REST: the API can't be reached", "REST is compared again"]
 
 
 @pytest.mark.parametrize("where", ["on the board", "on its way to the board"])
@@ -234,5 +235,7 @@ async def test_what_can_not_be_kept_is_handed_on_again(
         await silence.until(lambda: silence.rest.asked > 2)
         silence.full = None
         await silence.until(lambda: bool(silence.kept))
-    (said,) = silence.said
+        await silence.until(lambda: len(silence.said) == 2)
+    said, end = silence.said
     assert str(fault) in said
+    assert (end, getattr(end, "cause", None), getattr(end, "is_over", None)) == ("REST is compared again", "api", True)

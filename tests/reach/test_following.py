@@ -30,6 +30,7 @@ async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_sho
         connection.execute("UPDATE events SET record = ?", (whole.to_record(),))
         store.append(event(2, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1), sid(2)])
+        assert [one.cause for one in view.resolved if "can be read again" in one] == ["store"]
     finally:
         follower.stop()
         await running

@@ -62,6 +62,7 @@ async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
         application.status, application.text = 200, json.dumps({"nonce": watch.session.nonce})
         await watch.view.until_noted("arrives again")
         assert watch.session.header().deaf is None
+        assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", plan.public_url)]
 
 
 async def test_a_watch_that_becomes_deaf_later_says_so(

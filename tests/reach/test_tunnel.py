@@ -260,6 +260,42 @@ async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
         assert health["reachable"] is False  # by which `place` knows, before the next self-test
 
 
+async def test_the_watch_goes_with_its_tunnel_to_another_address(tmp_path: Path, application: Application) -> None:
+    now, settings = tmp_path / "now", settings_in(tmp_path)
+    command = relay(tmp_path, f"Manage it at {application.url}", f"move-after {now}")
+    async with watching(settings, Plan("127.0.0.1", 0, tunnel=command)) as watch:
+        before = watch.ready.callback_url
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        now.touch()
+        await watch.view.until(lambda view: bool(view.troubles))
+        (told,) = watch.view.troubles
+        after = watch.session.header().callback_url
+        assert after not in (before, f"{application.url}/status")
+        assert (told.cause, told.url) == ("tunnel-moved", after)
+        assert f"another address now, {after}: calls placed before, and whatever names {before}" in told
+        await watch.view.until(lambda view: view.header is not None and view.header.deaf is None)
+        (record,) = records_in(settings)
+        assert json.loads(record.read_text())["callback_url"] == after
+        health = await in_daemon_thread(lambda: ask_health(watch.ready.health_url))
+        assert health is not None
+        assert (health["callback_url"], health["reachable"]) == (after, True)
+
+
+async def test_what_a_tunnel_prints_later_is_no_address_where_it_leads_elsewhere(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.session.reach.PROBE_AGAIN", 0.01)
+    now, settings = tmp_path / "now", settings_in(tmp_path)
+    command = relay(tmp_path, late=f"end-after {now} {application.url}")
+    async with watching(settings, Plan("127.0.0.1", 0, tunnel=command)) as watch:
+        now.touch()
+        asked = await application.requests(1)
+        await watch.view.until_noted("has ended")
+        assert watch.session.header().callback_url == watch.ready.callback_url
+        assert {sent.method for sent in asked} == {"GET"}  # nothing that is signed
+        assert "tunnel-moved" not in {one.cause for one in watch.view.troubles}
+
+
 async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_that_lasts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +310,7 @@ async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_t
         async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, tunnel=command)) as watch:
             await watch.view.until_noted("has ended with code 0")
             await watch.view.until_noted("arrives all the same")
+            assert watch.view.resolved[-1].cause == "tunnel-ended"
             assert watch.session.header().deaf is None
     finally:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)

@@ -24,13 +24,16 @@ HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
 RED = "\x1b[1;31m"
 
 
-def drawn(text: str, *, is_trouble: bool, colours: bool = True) -> str:
+def drawn(text: str, *, is_trouble: bool, is_over: bool = False, colours: bool = True) -> str:
     screen = io.StringIO()
     console = Console(
         file=screen, force_terminal=True, color_system="standard", no_color=not colours, width=80, height=24
     )
     view = LiveView(console, idle=[], clock=clock_of(lambda: START))
-    (view.trouble if is_trouble else view.note)(text)
+    if is_trouble:
+        view.trouble(Trouble(text, Cause.TUNNEL_ENDED, is_over=is_over))
+    else:
+        view.note(text)
     view.refresh(board_of(family()).snapshot(), HEADER)
     view.close()
     return screen.getvalue()
@@ -46,6 +49,12 @@ def test_trouble_is_red_where_there_is_colour(is_trouble: bool, colours: bool, i
         if "the tunnel has ended" in line
     )
     assert (RED in line) is is_red
+
+
+def test_the_end_of_trouble_is_not_red() -> None:
+    told = drawn("it arrives again", is_trouble=True, is_over=True)
+    line = next(line for line in told.splitlines() if "it arrives again" in line)
+    assert RED not in line
 
 
 def test_a_long_sentence_is_red_to_its_end() -> None:
@@ -65,7 +74,7 @@ def test_events_do_not_push_trouble_away_before_it_was_read() -> None:
         view.refresh(board_of(family()).snapshot(), HEADER)
         return screen.getvalue()
 
-    view.trouble("the tunnel has ended")
+    view.trouble(Trouble("the tunnel has ended", Cause.TUNNEL_ENDED))
     for event in family():
         view.event(event, None)
     assert "the tunnel has ended" in shown()
@@ -113,9 +122,18 @@ def test_trouble_is_a_record_for_who_reads_records_only() -> None:
     assert said == ["the script is over"]
 
 
+def test_the_end_of_trouble_is_a_record_of_its_own() -> None:
+    out, said, url = io.StringIO(), list[str](), "https://example.com/status"
+    view = JsonLinesView(out, extra={}, say=said.append)
+    view.trouble(Trouble("the self-test arrives again", Cause.UNREACHABLE, url=url, is_over=True))
+    facts = {"cause": "unreachable", "text": "the self-test arrives again", "url": url, "status": None}
+    assert json.loads(out.getvalue()) == {"v": 1, "type": "resolved", **facts, "call_sid": None}
+    assert said == []
+
+
 def test_on_a_pipe_trouble_is_said_beside_the_events() -> None:
     out, said = io.StringIO(), list[str]()
-    LineView(out, say=said.append).trouble("the tunnel has ended")
+    LineView(out, say=said.append).trouble(Trouble("the tunnel has ended", Cause.TUNNEL_ENDED))
     assert (out.getvalue(), said) == ("", ["callctl: the tunnel has ended"])
 
 

@@ -156,11 +156,12 @@ def _why_deaf(settings: Settings) -> str | None:
 def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Listener:
     """Return a listener like a watch's; it is not announced, for it goes away with this call."""
     from callctl.listener import Listener
+    from callctl.presence import PLACING
 
     def leave_to_the_store(_event: CallEvent, _is_new: bool) -> None:
         """Do nothing: who watches reads the store."""
 
-    return Listener(
+    listener = Listener(
         host="127.0.0.1",
         # A tunnel leads to the port that is set; without one, any port will do.
         port=settings.port if settings.public_url else 0,
@@ -174,6 +175,8 @@ def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Liste
         now=runtime.now,
         account_sid=settings.account_sid,
     )
+    listener.health[PLACING] = settings.world
+    return listener
 
 
 @contextmanager

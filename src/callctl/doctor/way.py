@@ -93,14 +93,13 @@ async def way_findings(
                 *await _through(settings, way, listener, keys=keys, nonce=nonce, clock=clock),
             ]
     except CallctlError as error:
-        if isinstance(error, PortTakenError) and await _is_starting(settings):
+        holder = await _holder(settings) if isinstance(error, PortTakenError) else None
+        if holder is not None:
             return [
-                warning(
-                    "port", presence.starting_in_words(settings.port), fix="try again once it says where it listens"
-                ),
+                holder.port,
                 *_told_of(stopped),
                 await _public(settings, way.callback_url, source="of CALLCTL_PUBLIC_URL"),
-                skipped("round trip", "not tried: the watch is still starting"),
+                skipped("round trip", f"not tried: {holder.why_untried}"),
             ]
         return [
             wrong("port", _explained(error, settings.port, stopped=stopped)),
@@ -189,9 +188,27 @@ def _stopped(settings: Settings) -> presence.WatchRecord | None:
     return None
 
 
-async def _is_starting(settings: Settings) -> bool:
-    url = presence.health_url_at(settings.port)
-    return await in_daemon_thread(lambda: presence.is_starting(url, settings.world))
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Who holds the port for a while, of this account and API address; and why there is no round trip meanwhile."""
+
+    port: Finding
+    why_untried: str
+
+
+async def _holder(settings: Settings) -> _Holder | None:
+    port = settings.port
+    health = await in_daemon_thread(lambda: presence.ask_health(presence.health_url_at(port))) or {}
+    if health.get(presence.STARTING) == settings.world:
+        fix = "try again once it says where it listens"
+        return _Holder(warning("port", presence.starting_in_words(port), fix=fix), "the watch is still starting")
+    if health.get(presence.PLACING) == settings.world:
+        what = f"`callctl place --watch` listens at {port} until its call is over"
+        return _Holder(
+            warning("port", what, fix="try again then; `callctl watch` takes all calls in"),
+            "nothing else can listen at the port",
+        )
+    return None
 
 
 def _told_of(stopped: presence.WatchRecord | None) -> list[Finding]:

@@ -103,8 +103,8 @@ class BehindWatch:
         call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
         what = f"→ {self._forward_to}  {answer.text}  {call}".rstrip()
         if answer.status is None or answer.status >= 500:
-            facts = {"url": self._forward_to, "call_sid": fields.get("CallSid")}
-            self._trouble(Trouble(what, Cause.FORWARD, status=answer.status, **facts))
+            sid = fields.get("CallSid")
+            self._trouble(Trouble(what, Cause.FORWARD, url=self._forward_to, status=answer.status, call_sid=sid))
         else:
             self._note(what)
 

@@ -56,11 +56,13 @@ class Comparing:
         self._keep, self._trouble, self._clock = keep, trouble, clock
 
     async def run(self) -> None:
-        """Compare until cancelled. What fails is told of once, and tried again with the next round."""
+        """Compare until cancelled. What fails is told of once, and tried again with the next round; so is its end."""
         told: set[str] = set()
         while True:
             failure = await self._compare()
             if failure is None:
+                if told:
+                    self._trouble(Trouble("REST is compared again", Cause.API, is_over=True))
                 told.clear()
             elif (why := reason(failure)) not in told:
                 told.add(why)

@@ -131,7 +131,8 @@ class Follower:
 
     def _keep_to(self, record: presence.WatchRecord) -> None:
         if self._gone:
-            self._picture.note(f"the watch that listens (process {record.pid}) is there again")
+            what = f"the watch that listens (process {record.pid}) is there again"
+            self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
         self._gone, self._alive_at = None, self._now()
 
     async def _take_up(self, record: presence.WatchRecord) -> None:
@@ -145,7 +146,8 @@ class Follower:
             await self._picture.is_whole.wait()  # until then the other store is being read
             await self._read_from(path)
         self._record, self._gone, self._alive_at = record, None, self._now()
-        self._picture.note(f"following process {record.pid} now, which listens at {urlsplit(record.health_url).netloc}")
+        what = f"following process {record.pid} now, which listens at {urlsplit(record.health_url).netloc}"
+        self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
 
     async def _read_from(self, path: Path) -> None:
         reader = Reader.open(path, world=self._settings.world)
@@ -165,11 +167,16 @@ class Follower:
     def _say_search_trouble(self, text: str | None) -> None:
         if text is not None and text != self._search_trouble:
             self._picture.trouble(Trouble(f"can't look for the watch that listens: {text}", Cause.WATCH_GONE))
+        elif text is None and self._search_trouble is not None:
+            what = "the watch that listens can be looked for again"
+            self._picture.trouble(Trouble(what, Cause.WATCH_GONE, is_over=True))
         self._search_trouble = text
 
     def _say_trouble(self, text: str | None) -> None:
         if text is not None and text != self._trouble:
             self._picture.trouble(Trouble(text, Cause.STORE))
+        elif text is None and self._trouble is not None:
+            self._picture.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
         self._trouble = text
 
     def note(self, text: str) -> None:

@@ -126,7 +126,7 @@ class Picture:
         self._wake.set()
 
     def trouble(self, trouble: Trouble) -> None:
-        """Take a line about something that went wrong."""
+        """Take a line about something that went wrong, or about the end of that."""
         self._told.append(methodcaller("trouble", trouble))
         self._wake.set()
 

@@ -33,7 +33,8 @@ class Reach:
     """Opens a tunnel, or finds one, and sees that requests through it arrive.
 
     ``api_is_local`` tells that the API runs on this machine and so reaches loopback addresses. ``keys`` sign the
-    self-test; None where nothing is verified. ``trouble`` is told what goes wrong, ``note`` that it is over.
+    self-test; None where nothing is verified. ``trouble`` is told what goes wrong, and that it is over; ``moved`` is
+    called when the callback URL has become another one.
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class Reach:
         api_is_local: bool,
         keys: Sequence[str] | None,
         nonce: str,
-        note: Callable[[str], None],
         trouble: Callable[[Trouble], None],
+        moved: Callable[[], object],
     ) -> None:
         self._plan, self._listener, self._api_is_local = plan, listener, api_is_local
-        self._keys, self._nonce, self._note, self._trouble = keys, nonce, note, trouble
+        self._keys, self._nonce, self._trouble, self._moved = keys, nonce, trouble, moved
         self._tunnel: Tunnel | None = None
+        self._known: frozenset[str] = frozenset()  # what the tunnel had printed when its address was chosen
         self._tunnel_ended: str | None = None
         self._failures = 0
         self._last: Outcome | None = None
@@ -88,6 +90,7 @@ class Reach:
             self._tunnel = await Tunnel.start(plan.tunnel, port=port)
         elif plan.tunnel is not None:
             self._tunnel, _ = await Tunnel.start_and_find(plan.tunnel, port=port, leads_here=self._try)
+            self._known = frozenset(self._tunnel.addresses)
         elif plan.public_url is None and (plan.unverified or not self._api_is_local):
             await self._take_agent(await find_agent(port, agent=plan.agent))
 
@@ -145,7 +148,18 @@ class Reach:
         """Repeat the self-test until cancelled."""
         while self.is_reachable:
             await self._probe_once()
-            await pause(PROBE_AGAIN if self._failures else PROBE_INTERVAL)
+            await self._pause(PROBE_AGAIN if self._failures else PROBE_INTERVAL)
+
+    async def _pause(self, seconds: float) -> None:
+        """Return after so many seconds, or once the tunnel prints another address: the one before may be gone."""
+        waits = [asyncio.create_task(pause(seconds))]
+        if self._tunnel is not None:
+            waits.append(asyncio.create_task(self._tunnel.prints_another(self._tunnel.addresses)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _probe_once(self) -> None:
         url, ended_before = self._listener.callback_url, self._tunnel_ended
@@ -153,18 +167,43 @@ class Reach:
         self._last = outcome
         self._listener.health["reachable"] = outcome.failure is None
         if outcome.failure is None:
-            if self._failures >= FAILURES_TOLD:
-                self._note(f"the self-test through {url} arrives again")
-            elif ended_before:
-                self._note(f"the self-test through {url} arrives all the same")
-            self._failures = 0
-            if ended_before:
-                self._tunnel_ended = None
+            self._hears_again(url, ended_before)
             return
         self._failures += 1
-        if self._failures == FAILURES_TOLD:
+        if await self._take_later_address():
+            await self._probe_once()
+        elif self._failures == FAILURES_TOLD:
             what = f"the self-test through {url} fails: {outcome.failure}; callbacks would not arrive either"
             self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, status=outcome.status))
+
+    def _hears_again(self, url: str, ended_before: str | None) -> None:
+        if self._failures >= FAILURES_TOLD:
+            what = f"the self-test through {url} arrives again"
+            self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, is_over=True))
+        if ended_before:
+            what = f"the self-test through {url} arrives all the same"
+            self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=url, is_over=True))
+            self._tunnel_ended = None
+        self._failures = 0
+
+    async def _take_later_address(self) -> bool:
+        """Be at an address that the tunnel has printed since, if one leads here; some give another one now and then."""
+        before, printed = self._listener.address, [] if self._tunnel is None else self._tunnel.addresses
+        for address in (one for one in printed if one not in self._known):
+            url = _with_path(address, self._plan.path)
+            if await why_not_ours(url, nonce=self._nonce, limit=TRIAL_LIMIT) is not None:
+                continue  # asked first: while it is tried, what is signed over the one before is refused
+            if await self._try(address) is None:
+                self._known = frozenset(printed)
+                self._moved()
+                what = (
+                    f"the tunnel has another address now, {self._listener.callback_url}: calls placed before, and "
+                    f"whatever names {before.callback_url}, report in vain"
+                )
+                self._trouble(Trouble(what, Cause.TUNNEL_MOVED, url=self._listener.callback_url))
+                return True
+            self._listener.is_at(before)
+        return False
 
     async def close(self) -> None:
         """End the tunnel that was started."""

@@ -17,7 +17,7 @@ from callctl import __version__, presence
 from callctl.background import alongside, in_daemon_thread, kept_going
 from callctl.board import Snapshot
 from callctl.clock import Clock
-from callctl.errors import PortTakenError
+from callctl.errors import CallctlError, PortTakenError
 from callctl.events import CallEvent
 from callctl.listener import Listener
 from callctl.poller import Source
@@ -40,6 +40,8 @@ STARTING_LIMIT = 3.0
 # How long to wait for such a watch, and between two looks at it. A tunnel may take a minute.
 PATIENCE = 120.0
 LOOK_INTERVAL = 0.25
+# Seconds between two looks whether the record for ``place`` is still there.
+RECORD_INTERVAL = 5.0
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
 
@@ -82,6 +84,7 @@ class Session:
         self._listener: Listener | None = None
         self._reach: Reach | None = None
         self._upkeep: Upkeep | None = None
+        self._record_failure: str | None = None
         self._view: View | None = None
 
     async def start_up(self) -> Ready:
@@ -112,7 +115,7 @@ class Session:
         self._reach = self._make_reach(listener)
         await self._reach.open()
         ready = self._ready(listener, self._reach)
-        presence.announce(self._settings.state_dir, self._settings.world, self._record(ready))
+        self._announce(ready)
         del listener.health[presence.STARTING]  # not before: who sees it gone finds the record
         self._upkeep = self._make_upkeep(self._store, listener, self._reach)
         return ready
@@ -200,8 +203,8 @@ class Session:
             api_is_local=self._settings.is_loopback,
             keys=self._keys,
             nonce=self.nonce,
-            note=self._picture.note,
             trouble=self._picture.trouble,
+            moved=self._write_record,
         )
 
     def _make_upkeep(self, store: SqliteStore, listener: Listener, reach: Reach) -> Upkeep:
@@ -237,6 +240,32 @@ class Session:
             documents={name: listener.address.document_url(name) for name in self._plan.documents.files},
         )
 
+    def _announce(self, ready: Ready) -> None:
+        presence.announce(self._settings.state_dir, self._settings.world, self._record(ready))
+
+    async def _keep_record(self) -> None:
+        """Write the record for ``place`` again where it is gone, as with the state folder, until cancelled."""
+        while True:
+            await asyncio.sleep(RECORD_INTERVAL)
+            is_there = presence.is_announced(self._settings.state_dir, self._settings.world, self.nonce)
+            if not (is_there and self._record_failure is None) and self._write_record():
+                what = "the record by which `place` finds this watch was gone, and is written again"
+                self._picture.trouble(Trouble(what, Cause.RECORD, is_over=True))
+
+    def _write_record(self) -> bool:
+        """Write the record as it is now; tell why if that fails, once."""
+        if self._listener is None or self._reach is None:
+            return False
+        try:
+            self._announce(self._ready(self._listener, self._reach))
+        except CallctlError as error:
+            if error.message != self._record_failure:
+                self._record_failure = error.message
+                self._picture.trouble(Trouble(f"`place` does not find this watch: {error.message}", Cause.RECORD))
+            return False
+        self._record_failure = None
+        return True
+
     def _record(self, ready: Ready) -> presence.WatchRecord:
         return presence.WatchRecord(
             callback_url=ready.callback_url,
@@ -259,6 +288,7 @@ class Session:
         parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         if self._upkeep is not None:
             parts |= {"the watch's upkeep": self._upkeep.run, "looking at the clock": self._upkeep.tell_steps}
+            parts["keeping the record"] = self._keep_record
         if self._reach is not None:
             parts |= {"looking after the tunnel": self._reach.watch_tunnel, "the self-test": self._reach.keep_probing}
         trouble = self._picture.trouble

@@ -24,7 +24,7 @@ _TALK = frozenset(
         "login.tailscale.com", "tailscale.com", "localtunnel.me", "localtunnel.github.io",
     }
 )  # fmt: skip
-# How many addresses are tried at most.
+# How many addresses are kept at most, the newest of them: some tunnels print another one now and then.
 _MOST = 50
 # Some programs' addresses are known by their form; then nothing else that they print counts.
 _KNOWN: Mapping[str, re.Pattern[str]] = MappingProxyType(
@@ -64,8 +64,9 @@ class AddressFinder:
                 self._add(url)
 
     def _add(self, url: str) -> None:
-        if len(self._found) < _MOST:
-            self._found[url] = None
+        self._found[url] = None
+        if len(self._found) > _MOST:
+            del self._found[next(iter(self._found))]
 
     def _is_other(self, url: str) -> bool:
         parts = urlsplit(url)

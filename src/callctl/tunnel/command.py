@@ -14,7 +14,7 @@ import shlex
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -54,6 +54,7 @@ class Tunnel:
         self._said: deque[str] = deque(maxlen=3)
         self._readers: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
+        self._finder: AddressFinder | None = None
         self._gone = asyncio.ensure_future(guard.wait())
 
     @classmethod
@@ -84,7 +85,8 @@ class Tunnel:
         words = _words(command, port=port)
         tunnel = await cls._run(command, words, output=asyncio.subprocess.PIPE)
         try:
-            return tunnel, await tunnel._address(AddressFinder(words[0], port=port), leads_here)
+            tunnel._finder = finder = AddressFinder(words[0], port=port)
+            return tunnel, await tunnel._address(finder, leads_here)
         except BaseException:
             await tunnel.stop()
             raise
@@ -200,6 +202,17 @@ class Tunnel:
             # A process that left its group may hold the pipe open for ever.
             await asyncio.wait(self._readers, timeout=_READ_LIMIT)
         return code
+
+    @property
+    def addresses(self) -> list[str]:
+        """What it has printed so far that may be its address, the likeliest first; nothing where that is not read."""
+        return [] if self._finder is None else self._finder.candidates
+
+    async def prints_another(self, known: Collection[str]) -> None:
+        """Return once it has printed an address that is not among those known."""
+        while set(self.addresses) <= set(known):
+            self._news.clear()
+            await self._news.wait()
 
     @property
     def last_words(self) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
     from callctl.events import CallEvent
+    from callctl.trouble import Trouble
     from callctl.views.header import Header
 
 LATE, UNVERIFIED = "late", "unverified"
@@ -95,9 +96,9 @@ class LineView:
         """Say it where talk goes, not among the events."""
         self._say(text)
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, trouble: Trouble) -> None:
         """Say it likewise."""
-        self._say(f"callctl: {text}")
+        self._say(f"callctl: {trouble}")
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Do nothing: lines have no picture to draw again."""

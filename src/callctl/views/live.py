@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from callctl.actions import ActionEvent
     from callctl.board import Change, Snapshot
     from callctl.clock import Clock
+    from callctl.trouble import Trouble
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
@@ -69,9 +70,9 @@ class LiveView:
         """Show a sentence among the latest events, on as many lines as it needs."""
         self._say(text, look=PLAIN)
 
-    def trouble(self, text: str) -> None:
-        """Show it likewise, in red."""
-        self._say(text, look=TROUBLE)
+    def trouble(self, trouble: Trouble) -> None:
+        """Show it likewise, in red unless it is over."""
+        self._say(trouble, look=PLAIN if trouble.is_over else TROUBLE)
 
     def _say(self, text: str, *, look: str) -> None:
         told = _wrapped(f"{time_of_day(self._clock.wall())}  ", text, look, width=self._console.width)

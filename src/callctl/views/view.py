@@ -28,7 +28,7 @@ class View(Protocol):
         """Tell something that is no event."""
 
     def trouble(self, trouble: Trouble) -> None:
-        """Tell of something that went wrong, so that it is not overlooked."""
+        """Tell of something that went wrong, so that it is not overlooked; or that it is over."""
 
     def refresh(self, snapshot: Snapshot, header: Header) -> None:
         """Show the board as it is now."""
