@@ -79,9 +79,29 @@ TABLE = [
         id="problem+json",
     ),
     pytest.param(
-        reply(502, b"<html>Bad gateway</html>"), PLACE, 1, "answered HTTP 502", "may have been placed", id="a page"
+        reply(502, b"<html>Bad gateway</html>"),
+        PLACE,
+        1,
+        "it is not known whether the call was placed: ",
+        "before you place it again, look: `callctl list --live",
+        id="a page",
     ),
-    pytest.param(reply(500, b""), PLACE, 1, "answered HTTP 500", "may have been placed", id="an empty body"),
+    pytest.param(
+        reply(500, b""),
+        PLACE,
+        1,
+        "it is not known whether the call was placed: ",
+        "before you place it again",
+        id="an empty body",
+    ),
+    pytest.param(
+        reply(503, {"code": 20503, "message": "Service unavailable", "status": 503}),
+        REDIRECT,
+        1,
+        "it is not known whether the call was redirected: Service unavailable",
+        f"before you redirect it again, look: `callctl show {SID}`",
+        id="a redirect that is not answered for",
+    ),
     pytest.param(
         reply(302, b"", Location="https://example.com/"), PLACE, 1, "HTTP 302", "not followed", id="elsewhere"
     ),

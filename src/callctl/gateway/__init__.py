@@ -132,7 +132,7 @@ class Gateway:
             OutcomeUnknownError: No answer came; the call may have been placed.
         """
         check = f"before you place it again, look: `callctl list --live --to {shlex.quote(request.to)}`"
-        return self._write(self.calls_url, request.parameters(), feared="been placed", check=check)
+        return self._write(self.calls_url, request.parameters(), done="placed", check=check)
 
     def redirect(self, sid: str, request: RedirectRequest) -> Call:
         """Give a call in progress other TwiML. Never sent twice: it would restart the survey, or dial again.
@@ -142,7 +142,7 @@ class Gateway:
             OutcomeUnknownError: No answer came; the call may have been redirected.
         """
         check = f"before you redirect it again, look: `callctl show {sid}`"
-        return self._write(self._call_url(sid), request.parameters(), feared="been redirected", check=check, sid=sid)
+        return self._write(self._call_url(sid), request.parameters(), done="redirected", check=check, sid=sid)
 
     def hangup(self, sid: str) -> Call:
         """End a call, whether queued, ringing or in progress."""
@@ -209,7 +209,7 @@ class Gateway:
     def _rows(self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str) -> Iterator[Mapping[str, Any]]:
         return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn)
 
-    def _write(self, url: str, parameters: Parameters, *, feared: str, check: str, sid: str | None = None) -> Call:
+    def _write(self, url: str, parameters: Parameters, *, done: str, check: str, sid: str | None = None) -> Call:
         """Send what must not be sent twice; ``check`` is the hint for when nobody knows whether it was done.
 
         Where a success can't be read whole, the call's SID is taken from what there is. ``sid`` is whose it must be.
@@ -229,11 +229,11 @@ class Gateway:
             if found is not None and sid in (None, found):
                 return Call(found, status="")
             unnamed = ", but its SID can't be read" if reply is not None and reply.status == 201 else ""
-            raise OutcomeUnknownError(f"{error.message}; the call may have {feared}{unnamed}", hint=check) from error
+            raise OutcomeUnknownError(f"{error.message}; the call may have been {done}{unnamed}", hint=check) from error
         except ApiError as error:
-            if error.status >= 500:
-                error.hint = f"the call may have {feared}; {check}"
-            raise
+            if error.status < 500:
+                raise
+            raise error.reworded(f"it is not known whether the call was {done}: {error.message}", hint=check) from error
 
     def _update(self, sid: str, parameters: Parameters) -> Call:
         reply = self._sender.submit(self._call_url(sid), parameters, repeats=Repeats.ALWAYS)
