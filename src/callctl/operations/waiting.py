@@ -14,8 +14,9 @@ from typing import Protocol
 
 from callctl.background import within
 from callctl.calls import FINAL_STATUSES, Call, CallStatus
-from callctl.errors import CallctlError, ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
+from callctl.errors import CallctlError, ConditionNotMetError, NetworkError, NotFoundError, UsageError, WaitTimeoutError
 from callctl.events import rank_of
+from callctl.gateway.sending import NoReplyError
 from callctl.operations.pauses import LAST
 
 FIRST_GAP = 0.5  # seconds between two questions to REST; each is half as long again as the one before
@@ -221,7 +222,7 @@ class Waiter:
             if self._now() >= self._missing_until:
                 raise
         except CallctlError as error:
-            if not error.is_transient or (isinf(left) and not self._has_answered):
+            if not self._waits_out(error, left):
                 raise
             self._is_out = True
             self._on_outage(error)
@@ -232,6 +233,11 @@ class Waiter:
             self._note(call.status, source="rest", call=call)
         self._ask_at = self._now() + (SILENCE if self._heard else self._gap)
         self._gap = min(self._gap * 1.5, LONGEST_GAP)
+
+    def _waits_out(self, error: CallctlError, left: float) -> bool:
+        """Tell whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""
+        is_foreign = isinstance(error, NetworkError) and not isinstance(error, NoReplyError)
+        return error.is_transient and (self._has_answered or not (isinf(left) or is_foreign))
 
     def _note(self, status: str, *, source: str, call: Call | None = None) -> None:
         """Believe a status unless a later one is known: callbacks overtake each other, and REST lags."""
