@@ -522,6 +522,16 @@ def test_until_none_stays_within_max(callctl: Callctl) -> None:
     assert "with those that match now it would be 3, more than --max 2" in outcome.err
 
 
+def test_live_is_said_to_be_what_all_means(callctl: Callctl) -> None:
+    for args in (["--live"], ["--all", "--live"]):
+        outcome = callctl("hangup", *args)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err == (
+            "callctl: error: No such option: --live\n"
+            "hint: `callctl hangup --all` ends live calls alone; see `callctl hangup --help`\n"
+        )
+
+
 # Nobody reads
 
 

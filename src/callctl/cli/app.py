@@ -96,5 +96,8 @@ def _complain_of_command_line(error: TyperException, argv: Sequence[str], runtim
         return exits.USAGE
     runtime.json = "--json" in argv
     path = context.command_path if context is not None else "callctl"
-    runtime.complain(errors.UsageError(message, hint=f"see `{path} --help`"), code=exits.USAGE)
+    hint = f"see `{path} --help`"
+    if path == "callctl hangup" and getattr(error, "option_name", None) == "--live":  # that of `list`, and once here
+        message, hint = "No such option: --live", f"`callctl hangup --all` ends live calls alone; {hint}"
+    runtime.complain(errors.UsageError(message, hint=hint), code=exits.USAGE)
     return exits.USAGE
