@@ -169,3 +169,33 @@ signal.raise_signal(signal.SIGTERM)
 def test_after_what_took_signals_a_first_one_stops_and_a_second_one_leaves(args: tuple[str, ...], code: int) -> None:
     command = [sys.executable, "-c", BETWEEN_BLOCKS, "watch", *args]
     assert subprocess.run(command, timeout=LIMIT, check=False).returncode == code
+
+
+UNDER_NOHUP = ("/bin/sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "callctl")
+
+
+@pytest.mark.parametrize(
+    ("args", "sent", "code"),
+    [
+        (SIMULATOR, signal.SIGTERM, 0),
+        (("watch", "--port", "0", "--no-poll", "--json"), signal.SIGTERM, 0),
+        (("wait", SID, "--for", "ended", "--json"), signal.SIGINT, 130),
+    ],
+)
+def test_a_sighup_that_is_ignored_stays_so(home: Path, args: tuple[str, ...], sent: signal.Signals, code: int) -> None:
+    """Taken, it would be the first signal, by which what runs until stopped ends with 130."""
+    with Server(hang()) as server:
+        account = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        command, env = [*UNDER_NOHUP, *args], environment(home, account)
+        with subprocess.Popen(command, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+            assert running.stdout is not None
+            if args[0] == "wait":
+                deadline = time.monotonic() + LIMIT
+                while not server.asked:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+            else:
+                assert running.stdout.readline()
+            running.send_signal(signal.SIGHUP)
+            running.send_signal(sent)
+            assert running.wait(timeout=LIMIT) == code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -138,3 +139,21 @@ async def test_a_file_that_is_no_program_is_told_of(tmp_path: Path) -> None:
     path.write_text("no program")
     with pytest.raises(CallctlError, match=r"notes.txt: Permission denied"):
         await Tunnel.start(str(path), port=1)
+
+
+@pytest.mark.parametrize(("handler", "code"), [(signal.SIG_IGN, 5), (signal.SIG_DFL, 143)])
+def test_a_sighup_that_is_ignored_ends_no_tunnel(tmp_path: Path, handler: signal.Handlers, code: int) -> None:
+    ours, its = socket.socketpair()
+    text = "trap 'exit 9' HUP; while [ ! -e now ]; do sleep 0.01; done; exit 5"
+    with ours, its:
+        guard = subprocess.Popen(
+            [sys.executable, "-m", "callctl.tunnel.guard", "/bin/sh", "-c", text],
+            cwd=tmp_path,
+            stdin=its.fileno(),
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, handler),
+        )
+        assert ours.recv(1) == b"\n"  # the command runs
+        guard.send_signal(signal.SIGHUP)
+        if handler is signal.SIG_IGN:
+            (tmp_path / "now").touch()
+        assert guard.wait(timeout=LIMIT) == code

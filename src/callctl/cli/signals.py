@@ -32,17 +32,20 @@ class Stop:
 def stop_on_signals(stop: Callable[[], None]) -> Iterator[Stop]:
     """While in the block, call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP and leave the process on the second.
 
-    After the block, a second one leaves the process still; if none came, the handlers are again those from before.
+    After the block, a second one leaves the process still; if none came, the handlers are again those from before. A
+    SIGHUP that is ignored, as ``nohup`` has it, stays so.
     """
     loop, stopped = asyncio.get_running_loop(), Stop()
     before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _SIGNALS}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
     def take(by: int) -> None:
         stopped.number = by
-        _replace(loop, dict.fromkeys(_SIGNALS, _leave))
+        _replace(loop, dict.fromkeys(before, _leave))
         stop()
 
-    for number in _SIGNALS:
+    for number in before:
         loop.add_signal_handler(number, take, number)
     try:
         yield stopped

@@ -25,7 +25,8 @@ def main(words: list[str]) -> int:
     """Run a command in a process group of its own until it or the watch ends; return its exit code as shells do."""
     watch = socket.socket(fileno=0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: _hang_up(watch))
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda *_: _hang_up(watch))
     try:
         command = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
