@@ -183,6 +183,25 @@ def test_what_can_not_be_had_is_said_and_the_rest_shown(callctl: Callctl, lackin
     assert f"warning: shown without {PARTS[lacking]}" in outcome.err
 
 
+def test_a_parent_that_is_not_there_any_more_is_no_warning(callctl: Callctl) -> None:
+    sid, parent = "CA" + "1" * 32, "CA" + "9" * 32
+
+    def answer(handler: Handler) -> None:
+        if parent in handler.path:
+            reply(404, {"code": 20404, "message": "Not found"})(handler)
+        elif handler.path.partition("?")[0].endswith(f"/{sid}.json"):
+            reply(200, call(sid, parent_call_sid=parent))(handler)
+        else:
+            reply(200, {"calls": [], "notifications": []})(handler)
+
+    with Server(answer) as server:
+        env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        outcome = callctl("show", sid, "--json", env=env)
+    assert (outcome.code, json.loads(outcome.out)["parent"]) == (0, None)
+    assert f"callctl: the parent call {parent} is not there any more\n" in outcome.err
+    assert "shown without" not in outcome.err
+
+
 def test_an_unknown_call_exits_3_with_one_error(still: Still) -> None:
     outcome = still("show", "CA" + "0" * 32)
     assert (outcome.code, outcome.out) == (3, "")

@@ -14,6 +14,7 @@ from legs import PARENT, board_of, callback, family
 from rich.console import Console
 from telling import START, clock_of, moment
 
+from callctl.notation import format_date
 from callctl.trouble import Cause, Trouble
 from callctl.views.header import Header
 from callctl.views.jsonl import JsonLinesView
@@ -101,6 +102,21 @@ def test_a_clock_that_is_set_makes_no_call_older_and_no_callback(step: timedelta
     assert "◔ ringing     00:30" in shown()
     assert "last callback 30 s ago" in shown()
     view.close()
+
+
+def test_the_record_of_a_live_leg_says_since_when_it_has_its_status() -> None:
+    out = io.StringIO()
+    told = [callback(PARENT, status, second=at, sequence=at) for at, status in ((1, "ringing"), (3, "in-progress"))]
+    JsonLinesView(out, extra={}, say=print).begin(board_of(told).snapshot())
+    record = json.loads(out.getvalue())
+    times = {name: record[name] for name in ("status_since", "initiated_at", "ringing_at", "answered_at")}
+    ringing, answered = format_date(moment(1)), format_date(moment(3))
+    assert times == {
+        "status_since": answered,
+        "initiated_at": None,
+        "ringing_at": ringing,
+        "answered_at": answered,
+    }
 
 
 def test_trouble_is_a_record_for_who_reads_records_only() -> None:
