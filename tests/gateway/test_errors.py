@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
-from gateway.conftest import TOKEN, MakeDoor
+from gateway.conftest import ACCOUNT, TOKEN, MakeDoor
 from gateway.scripted import reply
 from telling import samples
 
@@ -240,3 +241,22 @@ def test_a_server_that_echoes_secrets_does_not_get_them_printed(door: MakeDoor) 
         at.gateway.fetch(SID)
     assert caught.value.message == "bad token *** signed ***"
     assert TOKEN not in f"{caught.value.code}{caught.value.more_info}{caught.value!r}"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"signing_token": "fake-signing,fake-former"},
+        {"api_key": "SK" + "2" * 32, "api_secret": "fake-secret?>", "signing_token": "fake-former, fake-signing"},
+    ],
+)
+def test_a_server_that_echoes_the_request_does_not_get_secrets_printed(
+    door: MakeDoor, settings: dict[str, str]
+) -> None:
+    user, secret = settings.get("api_key", ACCOUNT), settings.get("api_secret", TOKEN)
+    basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
+    words = f"field too long: Authorization: Basic {basic}; {secret} {TOKEN} fake-signing fake-former"
+    at = door(reply(400, {"message": words}), **settings)
+    with pytest.raises(ApiError) as caught:
+        at.gateway.fetch(SID)
+    assert caught.value.message == "field too long: Authorization: Basic ***; *** *** *** ***"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -121,9 +122,8 @@ class Sender:
         self._sleep(seconds)
 
     def _clean(self, text: str) -> str:
-        credentials = self._settings.credentials()
-        for secret in (credentials.secret, self._settings.signing_token):
-            text = text.replace(secret, "***") if secret else text
+        for secret in _secrets(self._settings):
+            text = text.replace(secret, "***")
         return clean_text(text)
 
     def _ready_client(self) -> Client:
@@ -141,6 +141,17 @@ class Sender:
                     encrypted=self._settings.api_url.startswith("https:"),
                 )
             return self._client
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Return what may not be shown where a server repeats the request: all secrets, also as HTTP Basic carries them.
+
+    The longest stand first, for one may be part of another.
+    """
+    used = settings.credentials()
+    basic = base64.b64encode(f"{used.username}:{used.secret}".encode()).decode()
+    secrets = {basic, used.secret, settings.auth_token or used.secret, *settings.signing_keys}
+    return sorted(secrets, key=len, reverse=True)
 
 
 def _check(credentials: Credentials) -> None:
