@@ -148,6 +148,8 @@ class Forwarder:
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
                 allow_redirects=False,
             ) as reply:
+                if reply.status < 200:  # 101: an upgrade that nobody asked for
+                    return Answer(self._clock() - began, failure=f"no usable answer (HTTP {reply.status})")
                 body = await _read(reply)
                 if len(body) > _LONGEST:
                     return Answer(self._clock() - began, failure="an answer longer than Twilio takes (64 kB)")

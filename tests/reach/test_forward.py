@@ -151,6 +151,43 @@ async def test_every_cookie_of_the_application_reaches_twilio(tmp_path: Path, ap
             assert answer.headers.getall("Set-Cookie") == ["a=1; Path=/", "b=2"]
 
 
+@asynccontextmanager
+async def an_application_that_answers(answer: bytes) -> AsyncIterator[str]:
+    """Answer each connection's first request with these bytes; yield the URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/voice"
+
+
+async def test_a_header_that_can_not_be_sent_does_not_cost_twilio_the_answer(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\x1b\r\nSet-Cookie: a=\x01b\x7f\r\nContent-Length: %d\r\n\r\n"
+    async with (
+        an_application_that_answers(head % len(DOCUMENT) + DOCUMENT.encode()) as url,
+        watching(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+        aiohttp.ClientSession() as http,
+    ):
+        at, fields = watch.ready.callback_url, twiml_form(1)
+        async with http.post(at, data=fields, headers=sign(at, fields)) as answer:
+            assert (answer.status, answer.content_type, await answer.text()) == (200, "text/xml", DOCUMENT)
+            assert answer.headers.getall("Set-Cookie") == ["a=b"]
+
+
+async def test_an_application_that_changes_protocols_is_told_of(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with (
+        an_application_that_answers(answer) as url,
+        watching(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+    ):
+        assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 502
+        await watch.view.until_noted("no usable answer (HTTP 101) in ")
+
+
 async def test_what_is_passed_on_and_comes_back_is_not_passed_on_again(tmp_path: Path) -> None:
     port = free_port()
     # To the watch itself, under a name that does not tell so.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from callctl.trouble import Cause, Trouble
 
 # Headers of an application's answer that mean something to Twilio; the rest belongs to its connection to us.
 _ANSWER_HEADERS = ("content-type", "content-encoding", "location", "cache-control", "set-cookie")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _LOOP = 508  # Loop Detected (RFC 5842, section 7.2)
 
 
@@ -124,5 +126,8 @@ class BehindWatch:
 def _response(answer: Answer) -> web.Response:
     if answer.status is None:
         return web.Response(status=502)
-    headers = CIMultiDict([(name, value) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS])
+    # A header with a control character can't be sent, and an answer without headers is better for the call than none.
+    headers = CIMultiDict(
+        [(name, _CONTROL.sub("", value)) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS]
+    )
     return web.Response(status=answer.status, body=answer.body, headers=headers)
