@@ -94,8 +94,17 @@ def test_no_complaint_shows_it(callctl: Callctl, args: list[str], env: dict[str,
 def test_what_place_says_of_callbacks_does_not_show_it(world: World) -> None:
     env = {"CALLCTL_PUBLIC_URL": "http://ann:fake-word@127.0.0.1:9/x"}
     outcome = world.callctl("place", TO, "--say", "Hello", env=env)
-    assert "status callbacks go to CALLCTL_PUBLIC_URL, http://ann:***@127.0.0.1:9/x\n" in shown(outcome)
+    assert "status callbacks go to CALLCTL_PUBLIC_URL (from the environment), http://ann:***@127.0.0.1:9/x\n" in shown(
+        outcome
+    )
     assert world.simulator.requests[-1].form["StatusCallback"][0].startswith("http://ann:fake-word@127.0.0.1:9/x#")
+
+
+def test_where_callbacks_go_by_a_file_that_was_found_is_said_with_its_name(world: World) -> None:
+    (world.home / ".env").write_text("CALLCTL_PUBLIC_URL=http://127.0.0.1:9/x\n")
+    outcome = world.callctl("place", TO, "--say", "Hello")
+    named = f"CALLCTL_PUBLIC_URL (in {world.home / '.env'})"
+    assert f"callctl: no watch is running; status callbacks go to {named}, http://127.0.0.1:9/x\n" in outcome.err
 
 
 @pytest.mark.parametrize(

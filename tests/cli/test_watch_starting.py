@@ -93,8 +93,8 @@ def test_place_says_so(callctl: Callctl, home: Path, env: dict[str, str]) -> Non
         placed = callctl("place", "+12025550100", "--say", "Hello", env=public)
         where = f"http://localhost:{port}/status"
         assert (
-            f"a watch is still starting at port {port}; status callbacks go to CALLCTL_PUBLIC_URL, {where}"
-            in placed.err
+            f"a watch is still starting at port {port}; status callbacks go to CALLCTL_PUBLIC_URL (from the "
+            f"environment), {where}" in placed.err
         )
         # Of another account it says nothing.
         other = callctl("place", "+12025550100", "--say", "Hello", env={**env, "TWILIO_ACCOUNT_SID": "AC" + "9" * 32})

@@ -108,7 +108,9 @@ def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
         return None
     callback = with_status_path(settings.public_url)
     check_reachable(settings, callback, what="CALLCTL_PUBLIC_URL")
-    runtime.say(f"callctl: {why}; status callbacks go to CALLCTL_PUBLIC_URL, {masked(callback)}")
+    # A file that was found, not named, may be somebody else's.
+    named = settings.named("CALLCTL_PUBLIC_URL")
+    runtime.say(f"callctl: {why}; status callbacks go to {named}, {masked(callback)}")
     return with_retries(settings, callback)
 
 
