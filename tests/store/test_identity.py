@@ -168,6 +168,15 @@ def test_a_log_without_its_database_is_neither_applied_nor_removed(path: Path) -
     assert "else remove it" in (refused.value.hint or "")
 
 
+def test_a_journal_without_its_database_is_not_removed(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name("events.db-journal").write_bytes(b"what undoes a change")
+    before = files(path.parent)
+    with pytest.raises(StoreError, match=r"the log of another database, .*events\.db-journal, lies beside it"):
+        SqliteStore(path, world=WORLD)
+    assert files(path.parent) == before
+
+
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
 @pytest.mark.parametrize("what", ["a link", "a folder", "a pipe"])
 def test_what_sqlite_keeps_beside_it_must_be_files(path: Path, end: str, what: str) -> None:

@@ -103,17 +103,18 @@ def _make_file(path: Path) -> None:
     """Make an empty store, for its owner only, unless somebody else is quicker: it is there whole or not at all.
 
     Raises:
-        StoreError: A log lies there without its database, and SQLite would apply it to the new one.
+        StoreError: A log or a journal lies there without its database, and SQLite would apply or remove it.
         OSError: It can't be made.
     """
     if not path.parent.is_dir():
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
     with alone_in(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        log = path.with_name(f"{path.name}-wal")
         if path.exists():
             return
-        if log.exists() and log.stat().st_size:
+        logs = (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal"))
+        log = next((one for one in logs if one.exists() and one.stat().st_size), None)
+        if log is not None:
             raise StoreError(
                 f"there can be no event store {path}: the log of another database, {log}, lies beside it",
                 hint=f"move it away if its database will come back, else remove it; or {HINT}",
