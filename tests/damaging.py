@@ -155,18 +155,17 @@ def overwrite_tables(path: Path) -> None:
     write_into_index(path, 16384, random.Random(3).randbytes(16384))
 
 
-# After these SQLite makes it anew by itself, as its header is not valid; or it looks as after a checkpoint, or as where
-# a process was killed while it wrote.
+# After these SQLite makes it anew by itself, as its header is not valid; or it looks as after a checkpoint.
 QUIET_INDEX_DAMAGES: list[Callable[[Path], None]] = [
     zero_index,
     overwrite_headers,
-    forget_index,
     begin_index_anew,
     fill_backfilled,
 ]
 INDEX_DAMAGES: list[Callable[[Path], None]] = [
     *QUIET_INDEX_DAMAGES,
     halve_index,
+    forget_index,
     raise_index,
     raise_backfilled,
     overwrite_pages,

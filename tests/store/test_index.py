@@ -15,7 +15,7 @@ from telling import START, WORLD, event, sid
 from callctl.errors import StoreError
 from callctl.store import OpenClaim
 from callctl.store.claims import SqliteClaims
-from callctl.store.files import Log
+from callctl.store.files import Files, Log
 from callctl.store.index import Index, _handles
 from callctl.store.opened import Keeper
 from callctl.store.sqlite import SqliteStore
@@ -37,7 +37,7 @@ def is_right(path: Path) -> bool:
     """Compare an index with its log, as one who sees both for the first time."""
     index = Index(str(path))
     try:
-        return index.is_of(Log.read(str(path), None))
+        return index.is_of(Log.read(str(path), None, upto=index.end))
     finally:
         index.close()
 
@@ -149,19 +149,62 @@ def test_a_log_of_several_blocks_is_compared_whole(path: Path) -> None:
         assert len(troubles) == 4
 
 
-def test_what_a_process_wrote_that_was_killed_before_it_noted_it_in_the_index_is_kept_and_no_damage(
+def test_what_a_process_wrote_that_was_killed_before_it_noted_it_in_the_index_is_no_damage(path: Path) -> None:
+    troubles: list[str] = []
+    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
+        store.append(event(1, "ringing"))
+        header = index_of(path).read_bytes()[:96]
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("CREATE TABLE notes (text)")
+            other.executemany("INSERT INTO notes VALUES (?)", [("x" * 3000,)] * 20)
+            write_into_index(path, 0, header)  # as it was before that: what is written next is written over it
+            for number in range(2, 10):
+                assert store.append(event(number, "ringing"))
+                assert is_right(path)
+        assert after_a_crash(path) == {sid(number) for number in range(1, 10)}
+    assert troubles == []
+
+
+def test_a_transaction_that_rewrites_its_frames_at_its_end_is_no_damage(
     path: Path,
 ) -> None:
     troubles: list[str] = []
     with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))
-        header = index_of(path).read_bytes()[:96]
-        with closing(SqliteStore(path, world="other")) as other:
-            other.append(event(2, "ringing"))
-            write_into_index(path, 0, header)  # as it was before that
-            for number in range(3, 10):
-                assert store.append(event(number, "ringing"))
-            assert [one.call_sid for one in other.replay(since=None)] == [sid(2)]
+        log = path.with_name(f"{path.name}-wal")
+        with log.open("r+b") as stream:  # a frame as another process writes it before it knows its checksum
+            stream.seek(0)
+            salts, size = stream.read(32)[16:24], log.stat().st_size
+            stream.seek(size)
+            stream.write(bytes(3) + b"\1" + bytes(3) + b"\1" + salts + b"interim!" + bytes(4096))
+        with suppress(StoreError):
+            store._opened.look()
+        with log.open("r+b") as stream:
+            stream.seek(size + 16)
+            stream.write(b"final...")
+        assert store.append(event(2, "ringing"))
+    assert troubles == []
+
+
+def test_a_log_that_a_checkpoint_empties_between_a_look_at_its_size_and_one_at_its_header_is_no_damage(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles: list[str] = []
+    look, looks = Files.at, 0
+
+    def look_and_empty(name: Path, real: str) -> Files:
+        nonlocal looks
+        found, looks = look(name, real), looks + 1
+        if looks == 1:
+            with closing(sqlite3.connect(path)) as other:
+                assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        return found
+
+    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
+        store.append(event(1, "ringing"))
+        monkeypatch.setattr("callctl.store.opened.Files.at", look_and_empty)
+        assert store.append(event(2, "ringing"))
+    assert looks > 1
     assert troubles == []
 
 

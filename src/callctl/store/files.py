@@ -89,6 +89,14 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """Where a log ends: after so many frames, if its header has these salts."""
+
+    salts: bytes
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What a log held at one moment: its header, and where its last committed frame ends, with that frame's header.
 
@@ -106,9 +114,10 @@ class Log:
         return len(self.pages) // 4
 
     @classmethod
-    def read(cls, real: str, before: Log | None, *, most: int | None = None) -> Log | None:
-        """Read the log of a store at a path without links, on from what was read before; ``most`` frames of it.
+    def read(cls, real: str, before: Log | None, *, upto: End | None = None) -> Log | None:
+        """Read the log of a store at a path without links, on from what was read before.
 
+        Nothing new is read beyond ``upto``, where others may be writing; of a log with other salts, nothing at all.
         None if it does not begin as a log does, or no longer holds what it held: a log that begins anew has another
         header.
 
@@ -127,7 +136,9 @@ class Log:
             size = _FRAME_HEADER + int.from_bytes(header[8:12])
             if now.frame and os.pread(log, _FRAME_HEADER, now.end - size) != now.frame:
                 return None
-            return now._read_on(log, size, most)
+            if upto is None:
+                return now._read_on(log, size, None)
+            return now._read_on(log, size, upto.frames if upto.salts == header[16:24] else 0)
         except OSError:
             return None
         finally:

@@ -14,10 +14,8 @@ import os
 import struct
 import threading
 from array import array
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from callctl.store.files import Log
+from callctl.store.files import End, Log
 
 _COPY, _INFO = 48, 136  # bytes: one of the two copies of the header; both, and what is known of checkpoints
 _BLOCK, _TABLE = 32768, 16384  # bytes of a block, the second half of which is its hash table
@@ -67,10 +65,10 @@ class Index:
             _close_unused()
 
     @property
-    def frames(self) -> int:
-        """How many frames of the log count, by the index."""
-        (frames,) = struct.unpack_from("=I", os.pread(self._handle, _INFO, 0).ljust(_INFO, b"\0"), 16)
-        return int(frames)
+    def end(self) -> End:
+        """Where the log ends, by the index."""
+        found = os.pread(self._handle, _INFO, 0).ljust(_INFO, b"\0")
+        return End(found[32:40], *struct.unpack_from("=I", found, 16))
 
     def is_of(self, log: Log | None) -> bool:
         """Tell whether it says what the log holds; None stands for a log that is empty or not there."""

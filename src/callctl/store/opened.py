@@ -162,9 +162,9 @@ class Keeper(Opened):
         self._commits, self._changes, self._has_failed = 0, connection.total_changes, False
         self._held.of_another_connection()
         super()._take(connection)
+        self._index = self._opened_index()
         self._log: Log | None = None
         self._log = self._read_log()  # at the last look
-        self._index = self._opened_index()
         self._backfilled: tuple[bytes | None, int, File | None] | None = None
         self._newest = Newest.of(connection)
 
@@ -217,11 +217,14 @@ class Keeper(Opened):
         before, now = self._files, self._there()
         if self._aside is not None or before is None or before.database is None:
             return "it could not be mended yet"
+        log = self._read_log()
+        if log is None and now.log is not None and now.log.size:
+            with self._locked():  # others may be emptying it just now, or beginning it anew
+                now, log = self._there(), self._read_log()
         if (why := before.replaced_in(now)) is not None:
             return why
         if now.database is None or now.log is None:
             return "its log (-wal) was removed"
-        log = self._read_log() or self._read_log()  # twice: others may be writing its header just now
         if now.log.size and log is None:
             return _LOG
         log, why = self._with_index(log)
@@ -252,14 +255,12 @@ class Keeper(Opened):
         if index is None or (index.is_of(log) and self._is_backfilled(index, log)):
             return log, None
         with self._locked():  # others may be writing just now
-            log, before, frames = self._read_log(), self._log, index.frames
+            log, before = self._read_log(), self._log
             is_of_log = index.is_of(log)
             if is_of_log and self._is_backfilled(index, log):
                 return log, None
             if before is not None and before.frames and self._begins_anew(log) and index.goes_on_from(before):
                 return log, _LOG
-            # Where a process is killed between writing to the log and noting that in the index, nobody changed it.
-            is_behind = is_of_log or (log is not None and frames < log.frames and index.is_of(self._log_of(frames)))
             index.invalidate()
         try:
             is_mended = self._make_index(index)
@@ -269,18 +270,19 @@ class Keeper(Opened):
             is_mended = False
         if not is_mended:
             return log, _INDEX
-        if not is_behind:
+        if not is_of_log:  # else a checkpoint may have written to the database within one tick of its clock
             self._on_trouble(f"{_changed(self._path, _INDEX)}; it was made anew from the log")
         return self._read_log(), None
 
     def _is_backfilled(self, index: Index, log: Log | None) -> bool:
         """Tell whether a checkpoint can have brought to the database what the index says: that changes the database."""
-        header, frames = None if log is None else log.header, index.backfilled(log)
+        header = None if log is None else log.header
+        database = File.at(self._real)  # before the index: a checkpoint writes to that last
+        frames = index.backfilled(log)
         before = self._backfilled
         if before is not None and frames <= (before[1] if before[0] == header else 0):
             return True
-        database = File.at(self._real)
-        if before is not None and database == before[2]:
+        if before is not None and File.at(self._real) == before[2]:
             return False
         self._backfilled = header, frames, database
         return True
@@ -289,7 +291,7 @@ class Keeper(Opened):
         """Have SQLite make the index anew; tell whether the store is whole with what is held in memory."""
         with self.connection as connection:
             connection.execute("BEGIN IMMEDIATE")  # makes it
-            self._log = self._log_of(index.frames)
+            self._log = Log.read(self._real, None, upto=index.end)
             if not index.is_of(self._log):
                 return False
             self._held.restore(connection)  # what was written meanwhile may lie where it does not count
@@ -316,10 +318,6 @@ class Keeper(Opened):
         except OSError:  # it is not compared, then
             return None
 
-    def _log_of(self, frames: int) -> Log | None:
-        """Read so many frames of the log."""
-        return Log.read(self._real, None, most=frames)
-
     def _is_sound(self, *, whole: bool) -> bool:
         began = time.monotonic()
         try:
@@ -330,7 +328,8 @@ class Keeper(Opened):
                 self._next_check = now + _STAYS * (now - began)
 
     def _read_log(self) -> Log | None:
-        return Log.read(self._real, self._log)
+        """Read on in the log, as far as it counts by the index: what follows others may be writing, or have died at."""
+        return Log.read(self._real, self._log, upto=None if self._index is None else self._index.end)
 
     def _begins_anew(self, log: Log | None) -> bool:
         return (log and log.header) != (self._log and self._log.header)
