@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.world import ANSWERS, BUSY, NEVER, World, talk
@@ -343,6 +344,23 @@ def test_any_other_answer_ends_nothing(world: World, answer: str) -> None:
     assert outcome.code == 1
     assert "not confirmed: nothing was ended" in outcome.err
     assert ended(world) == []
+
+
+def test_what_callbacks_told_is_shown_where_rest_is_behind(world: World) -> None:
+    ringing, answered = world.place(NEVER, after=4), world.place(NEVER, after=4)
+    world.tell(answered, "in-progress", at=datetime.now(UTC))
+    asking: dict[str, Any] = {"terminal": True, "keyboard": True, "stdin": "no\n", "env": {"NO_COLOR": "1"}}
+    for args in (["hangup", "--all"], ["hangup", "--all", "--dry-run"]):
+        rows = {row.split()[0]: row for row in world.callctl(*args, **asking).out.splitlines() if row}
+        assert "● in-progress" in rows[answered]
+        assert "ringing" in rows[ringing]
+    (told,) = [
+        record
+        for line in world.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()
+        if (record := json.loads(line))["call_sid"] == answered
+    ]
+    assert told["call"]["status"] == "in-progress"
+    assert world.status(answered) == "ringing"
 
 
 def test_yes_at_a_terminal_does_not_ask(world: World) -> None:

@@ -57,13 +57,11 @@ class Consent:
             )
 
     def ask(self, runtime: Runtime, matching: Sequence[Call], *, timed: bool = False) -> None:
-        """Show the calls, with their starts if ``timed``, and have their number typed, unless ``--yes`` was given.
+        """Show the calls, with their starts if ``timed``, and have their number typed.
 
         Raises:
             CallctlError: Something else was typed.
         """
-        if self.yes:
-            return
         from callctl.views.tables import print_calls
 
         print_calls(runtime.console(), matching, timed=timed)

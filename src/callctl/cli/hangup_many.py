@@ -108,9 +108,10 @@ class Many:
         if (words := since.in_words(call.sid for call in matching)) is not None:
             self._runtime.say(f"callctl: {words}")
         if self._dry_run:
-            self._show_dry(matching)
+            self._show_dry(self._as_told(matching))
             return
-        self._consent.ask(self._runtime, matching, timed=chosen.are_about_time)
+        if not self._consent.yes:
+            self._consent.ask(self._runtime, self._as_told(matching), timed=chosen.are_about_time)
         deadline = None if repeat is None else elapsed() + repeat
         if deadline is not None:
             self._runtime.say(
@@ -127,6 +128,12 @@ class Many:
             self._consent.check_count(len(matching), which="match")
         matching.sort(key=_urgency)
         return matching
+
+    def _as_told(self, listed: Sequence[Call]) -> list[Call]:
+        """Return listed calls as callbacks told them, where those are ahead of REST."""
+        from callctl.operations.told import latest
+
+        return [latest(call, self._memory.leg(call.sid)) for call in listed]
 
     # Ending
 
@@ -249,7 +256,7 @@ class Many:
             print_calls(self._runtime.console(), found, timed=timed)
         else:
             for call in found:
-                show_among_others(self._runtime, self._would_be_ended(call))
+                show_among_others(self._runtime, self._over(call) if call.is_final else self._would_be_ended(call))
         self._say_nothing_was_sent(len(found))
 
     def _say_nothing_was_sent(self, count: int) -> None:
@@ -259,6 +266,10 @@ class Many:
     def _would_be_ended(self, call: Call) -> Outcome:
         sentence = f"would be ended: {call.sid}"
         return Outcome(self._manner.action, call.sid, DRY_RUN, sentence, self._manner.request, call=call)
+
+    def _over(self, call: Call) -> Outcome:
+        sentence = f"already over: {call.sid} is {call.status}"
+        return Outcome(self._manner.action, call.sid, "already-over", sentence, self._manner.request, call=call)
 
     def _rehearse(self, sids: Sequence[str]) -> None:
         """Look at the calls that were named, and show what would come of ending each, as it is now.
@@ -291,9 +302,9 @@ class Many:
         from callctl.operations.told import latest
 
         call = latest(self._gateway.fetch(sid), self._memory.leg(sid))
-        action, request = self._manner.action, self._manner.request
         if call.is_final:
-            return Outcome(action, sid, "already-over", f"already over: {sid} is {call.status}", request, call=call)
+            return self._over(call)
+        action, request = self._manner.action, self._manner.request
         if self._manner.only_ringing and call.status == CallStatus.IN_PROGRESS:
             error = NotEndedError(
                 f"would not be ended: {sid} is in progress", hint=f"`callctl hangup {sid}` would end it all the same"
