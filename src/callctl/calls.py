@@ -224,6 +224,16 @@ class Call:
         """Whether the leg has ended."""
         return is_final(self.status)
 
+    def seconds_so_far(self, now: datetime) -> float | None:
+        """Return its duration; of a live call, how long ago it started, or was created; None if it has neither.
+
+        ``now`` is the time where the reply told none.
+        """
+        began = self.start_time or self.date_created
+        if self.duration is not None or not self.is_live or began is None:
+            return self.duration
+        return ((self.as_of or now) - began).total_seconds()
+
     def to_json(self) -> dict[str, Any]:
         """Return the resource with REST's field names, times in RFC 3339, and numbers for durations and prices."""
         known: dict[str, Any] = {

@@ -194,6 +194,19 @@ def test_they_are_sorted_by_start_by_duration_or_by_status(still: Still) -> None
         assert in_time[1].startswith(f"   {rings}  2026-01-05 "), args
 
 
+def test_sorted_by_duration_live_calls_show_people_what_they_are_sorted_by(still: Still) -> None:
+    rings = still.place(RINGS)
+    still.simulator.advance(5)
+    still.later(seconds=67)
+    for columns, so_far in ((80, " ◔ ringing 01:07"), (200, "  01:07")):
+        by = ("list", "--sort", "duration")
+        assert so_far in plain(still(*by, terminal=True, columns=columns).out)
+        assert "01:07" not in plain(still("list", terminal=True, columns=columns).out)
+    assert still(*by).out == still("list").out
+    assert json.loads(still(*by, "--json").out)[0]["duration"] is None
+    assert still.sids(*by[1:]) == [rings]
+
+
 def test_live_calls_last_so_far_and_those_of_one_status_stand_by_age() -> None:
     def one(sid: str, status: str, *, began: float, duration: int | None = None) -> Call:
         return Call(sid, status, start_time=START + timedelta(seconds=began), duration=duration)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain, islice
 from typing import Annotated, Any, TypeVar
 
@@ -124,7 +125,9 @@ def list_calls(
         with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
             write = _write_tree if tree else _write
             timed = order in ("start", "duration") or chosen.are_about_time
-            form = _Form.of(runtime, settings, quiet=quiet, timed=timed)
+            # What they are sorted by is shown.
+            now = runtime.now() if order == "duration" else None
+            form = _Form.of(runtime, settings, quiet=quiet, timed=timed, now=now)
             write(runtime, islice(found, most), form=form, progress=progress)
             more = next(found, None) is not None
         if told is not None and (words := told.in_words(shown[:most])) is not None:
@@ -160,13 +163,14 @@ def _most(limit: int | None, *, all_: bool, chosen: filters.Filters) -> int | No
 class _Form:
     """How calls are written: as a table, or as lines, or as an array of JSON objects with ``extra`` in each.
 
-    In a ``timed`` table their starts are never left out.
+    In a ``timed`` table their starts are never left out; with ``now`` live calls have the durations so far.
     """
 
     form: Form
     line: Callable[[Call], str]
     extra: dict[str, Any]
     timed: bool
+    now: datetime | None
 
     def json(self, call: Call) -> dict[str, Any]:
         """Return the object that stands for a call."""
@@ -175,13 +179,14 @@ class _Form:
         return value
 
     @classmethod
-    def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool, timed: bool) -> _Form:
+    def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool, timed: bool, now: datetime | None) -> _Form:
         from callctl.views.foreign import printable
         from callctl.views.tables import plain_line
 
         if quiet:
-            return cls(Form.PLAIN, lambda call: printable(call.sid), {}, timed)
-        return cls(runtime.form, plain_line, {} if settings.is_twilio else {"api_url": settings.api_url}, timed)
+            return cls(Form.PLAIN, lambda call: printable(call.sid), {}, timed, now)
+        extra = {} if settings.is_twilio else {"api_url": settings.api_url}
+        return cls(runtime.form, plain_line, extra, timed, now)
 
 
 def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
@@ -195,7 +200,7 @@ def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Pr
         from callctl.views.tables import print_calls
 
         progress.finish()  # from here on, the rows tell how far it is
-        print_calls(runtime.console(), chain([first], counted), timed=form.timed)
+        print_calls(runtime.console(), chain([first], counted), timed=form.timed, now=form.now)
 
 
 def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:

@@ -35,7 +35,7 @@ def in_order(calls: Iterable[Call], sort: str, *, most: int | None, now: datetim
     """
     keys: dict[str, Callable[[Call], Any]] = {
         "start": lambda call: (_start(call), call.sid),
-        "duration": lambda call: (-_seconds(call, now), call.sid),
+        "duration": lambda call: (-(call.seconds_so_far(now) or 0.0), call.sid),
         "status": lambda call: (_step(call), _start(call), call.sid),
     }
     key = keys[sort]
@@ -44,13 +44,6 @@ def in_order(calls: Iterable[Call], sort: str, *, most: int | None, now: datetim
 
 def _start(call: Call) -> datetime:
     return call.start_time or call.date_created or _LAST
-
-
-def _seconds(call: Call, now: datetime) -> float:
-    if call.duration is not None or not call.is_live:
-        return float(call.duration or 0)
-    began = call.start_time or call.date_created
-    return 0.0 if began is None else ((call.as_of or now) - began).total_seconds()
 
 
 def _step(call: Call) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,22 @@ ENDS_AT = 24
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: a call; or, for a parent that is not among the calls, its SID alone. ``depth`` 1 is a child leg."""
+    """One row: a call; or, for a parent that is not among the calls, its SID alone. ``depth`` 1 is a child leg.
+
+    With ``now``, the duration of a live call is that so far.
+    """
 
     sid: str
     call: Call | None
     depth: int = 0
+    now: datetime | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The duration that is shown, in seconds; None if there is none."""
+        if self.call is None or self.now is None:
+            return None if self.call is None else self.call.duration
+        return self.call.seconds_so_far(self.now)
 
 
 def plain_line(call: Call) -> str:
@@ -54,9 +66,12 @@ def plain_line(call: Call) -> str:
     return "\t".join(printable(text) for text in fields)
 
 
-def print_calls(console: Console, calls: Iterable[Call], *, timed: bool = False) -> None:
-    """Draw calls as a table that fits the console, as they come; SIDs stay whole and on one line."""
-    print_rows(console, (Row(call.sid, call) for call in calls), timed=timed)
+def print_calls(console: Console, calls: Iterable[Call], *, timed: bool = False, now: datetime | None = None) -> None:
+    """Draw calls as a table that fits the console, as they come; SIDs stay whole and on one line.
+
+    With ``now``, the durations of live calls are those so far.
+    """
+    print_rows(console, (Row(call.sid, call, now=now) for call in calls), timed=timed)
 
 
 def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False) -> None:
@@ -101,7 +116,7 @@ _DIRECTION = _Column("DIRECTION", _of(lambda call: call.direction))
 _FROM = _Column("FROM", _of(lambda call: call.from_))
 _TO = _Column("TO", _of(lambda call: call.to))
 _START = _Column("START", _of(lambda call: local_time(call.start_time)))
-_DURATION = _Column("DURATION", _of(lambda call: "" if call.duration is None else clock(call.duration)))
+_DURATION = _Column("DURATION", lambda row: "" if row.seconds is None else clock(row.seconds))
 _PARENT = _Column("PARENT CALL SID", _of(lambda call: call.parent_call_sid or "-"))
 _IN_ORDER = (_SID, _STATUS, _DIRECTION, _FROM, _TO, _START, _DURATION, _PARENT)
 # What is left out in a narrow terminal, the last first; `show` tells it.
