@@ -29,6 +29,8 @@ from callctl.trouble import Cause, Trouble
 _HEALTH_PATH = "/healthz"
 # So many paths at most are told of to which signed requests came in vain: whoever captured one can choose more.
 _PATHS_TOLD = 8
+# So many events at most are remembered that were answered with 500: Twilio has long stopped sending the first of them.
+_MOST_UNTOLD = 8192
 
 
 class Store(Protocol):
@@ -81,6 +83,7 @@ class Listener:
         self._store_works = True
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
+        self._untold: dict[str, None] = {}  # keys of events that were answered with 500, the newest last
         self.features: Counter[str] = Counter()
         self.last_callback_at: datetime | None = None
         self.is_at(Address(host, port, path, public_url, tuple(documents)))
@@ -175,6 +178,8 @@ class Listener:
         except Exception as error:  # whatever it is, the caller is answered in time and somebody is told
             return await self._not_kept(f"can't keep an event: {unforeseen(error)}", event, place, received)
         self._say_works()
+        # The store may have kept it before, though it was answered with 500: then nobody was told of it.
+        is_new |= self._untold.pop(event.key, False) is None
         if event.kind in FEATURES:
             self.features[event.kind] += is_new
         else:
@@ -189,6 +194,9 @@ class Listener:
 
     async def _not_kept(self, why: str, event: CallEvent, place: str, received: Received) -> web.Response:
         self.failed += 1
+        self._untold[event.key] = None
+        if len(self._untold) > _MOST_UNTOLD:
+            del self._untold[next(iter(self._untold))]
         if self._store_works:
             self._on_trouble(Trouble(f"{why}; callbacks are answered with 500", Cause.STORE, status=500))
         self._store_works = False

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from hearing import PUBLIC, TOKEN, FailingStore, Heard, Start, sign
+from reaching import until
 from telling import form, samples, sid
 from yarl import URL
 
@@ -214,6 +215,25 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_giv
         pass
     async with http.get(listener.health_url) as answer:
         assert answer.status == 200
+
+
+async def test_what_was_kept_though_it_was_answered_with_500_is_told_of_once_it_is_sent_again(
+    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(limits=Limits(store_seconds=0.2))
+    fields = form(1, "ringing")
+
+    async def tell() -> int:
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            return answer.status
+
+    with store._opened._lock:
+        assert await tell() == 500
+    await until(lambda: store.call(fields["CallSid"]) is not None)
+    assert [await tell(), await tell()] == [204, 204]
+    await heard.of(2)
+    assert [is_new for _, is_new in heard.events] == [True, False]
+    assert (listener.failed, listener.accepted, listener.duplicates) == (1, 1, 1)
 
 
 async def test_a_full_database_is_answered_with_500_until_there_is_room(

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from legs import board_of, callback
-from reaching import LIMIT
+from reaching import LIMIT, settings_in, watching
 from telling import START, clock_of
 
 from callctl.board import Snapshot
@@ -17,6 +18,7 @@ from callctl.calls import Call
 from callctl.errors import NetworkError, StoreError
 from callctl.events import CallEvent
 from callctl.poller import Poller
+from callctl.session import Plan
 from callctl.session.comparing import Comparing
 
 SID = "CA" + "0" * 32
@@ -239,3 +241,22 @@ async def test_what_can_not_be_kept_is_handed_on_again(
     said, end = silence.said
     assert str(fault) in said
     assert (end, getattr(end, "cause", None), getattr(end, "is_over", None)) == ("REST is compared again", "api", True)
+
+
+async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alone_tells_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.session.comparing.INTERVAL", 0.01)
+    settings, plan = settings_in(tmp_path), Plan("127.0.0.1", 0)
+
+    class Listing(Rest):
+        is_there = False
+
+        def live(self) -> Iterable[Call]:
+            return [Call(SID, "ringing")] if self.is_there else []
+
+    first, second = Listing(), Listing()
+    async with watching(settings, plan, source=first) as one, watching(settings, plan, source=second) as other:
+        for rest, running in ((first, one), (second, other)):
+            rest.is_there = True
+            await running.view.until(lambda view: [event.call_sid for event in view.events] == [SID])

@@ -6,7 +6,6 @@ All of it needs to know what the store knew, so it begins when that is on the bo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 
 from callctl.background import kept_going
@@ -51,11 +50,10 @@ class Upkeep:
         picture: Picture,
         source: Source | None,
         asked: Asked | None,
-        take: Callable[[CallEvent, bool], None],
         clock: Clock,
     ) -> None:
-        """Prepare. ``source`` and ``asked`` are those of the session; ``take`` is told of what was found and stored."""
-        self._store, self._picture, self._take, self._clock = store, picture, take, clock
+        """Prepare. ``source`` and ``asked`` are the session's; ``picture`` is told of what was found and stored."""
+        self._store, self._picture, self._clock = store, picture, clock
         self._retention = Retention(
             store, picture.board, days=plan.keep_days, since=plan.since, trouble=picture.trouble, clock=clock
         )
@@ -111,4 +109,6 @@ class Upkeep:
         self._retention.end()
 
     async def _keep(self, event: CallEvent) -> None:
-        self._take(event, await self._store.append_async(event))
+        # That the store has it says nothing: another watch may have put it there, or a write that seemed to fail.
+        await self._store.append_async(event)
+        self._picture.event(event)

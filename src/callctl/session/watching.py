@@ -217,7 +217,6 @@ class Session:
             picture=self._picture,
             source=self._source,
             asked=self._asked,
-            take=self._take,
             clock=self._clock,
         )
 
