@@ -145,6 +145,13 @@ def test_a_clock_that_is_set_neither_hurries_nor_stops_the_comparison(step: time
     assert (event.status, event.received_at) == ("in-progress", START + timedelta(seconds=15) + step)
 
 
+def test_what_a_clock_told_before_that_was_ahead_does_not_hold_up_the_comparison() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    asking = poller(Rest({PARENT: Call(PARENT, "completed")}), now=START - timedelta(days=1))
+    (event,) = asking.round(board.snapshot())
+    assert (event.status, event.kind, asking.left_open) == ("completed", MISSED, False)
+
+
 def test_the_end_of_a_call_is_aged_by_the_clock_that_told_it() -> None:
     board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
     far = LATER + timedelta(hours=2)

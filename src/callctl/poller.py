@@ -100,7 +100,8 @@ class Poller:
             yield self._event(call, kind=MISSED)
 
     def _is_settled(self, leg: Leg) -> bool:
-        return self._clock.age(leg.last_event_at) > SETTLED
+        # What was told by a clock that was ahead, as before a restart, lies in the future: it is not just being told.
+        return abs(self._clock.age(leg.last_event_at)) > SETTLED
 
     def _has_just_ended(self, call: Call) -> bool:
         if call.end_time is None:

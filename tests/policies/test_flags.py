@@ -100,6 +100,23 @@ def test_of_a_restarted_watch_the_age_goes_on() -> None:
     assert after.actions == [(31.0, "cancel", sid(1))]
 
 
+@pytest.mark.parametrize("status", ["ringing", "in-progress"])
+@pytest.mark.parametrize("has_timestamp", [False, True])
+def test_after_a_restart_a_clock_that_was_ahead_before_puts_off_no_rule_beyond_its_time(
+    status: str, has_timestamp: bool
+) -> None:
+    rule = RING if status == "ringing" else max_duration(seconds(60))[0]
+    play = Play(rule)
+    play.wait(20)
+    known = event(1, status, at=0, received=3600) if has_timestamp else event(1, status, received=3600)
+    change = play.board.apply(known)
+    assert change is not None
+    play.engine.recall(change, now=moment(20))
+    assert play.engine.recalled(play.board.snapshot(), now=moment(20)) == []
+    play.wait(100)
+    assert [(at, found) for at, found, _ in play.actions] == [(51.0, rule.then.action)]
+
+
 def test_a_sleep_of_an_hour_asks_once_and_has_the_call_fetched() -> None:
     play = Play(RING)
     play.tell(1, "ringing")

@@ -260,8 +260,11 @@ async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
             await again.wait()
 
 
+@pytest.mark.parametrize("is_placed_after", [False, True])
 @pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
-async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(scene: Scene, step: timedelta) -> None:
+async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
+    scene: Scene, step: timedelta, is_placed_after: bool
+) -> None:
     seconds, ahead = 0.0, timedelta()
     clock = clock_of(lambda: moment(seconds) + ahead, elapsed=lambda: moment(seconds))
     here = Here("http://127.0.0.1:9/status", None)
@@ -277,6 +280,7 @@ async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(scene: Sc
             clock=clock,
         )
         silent = await scene.place(here.callback_url, is_remembered=False)
+        ahead = step if is_placed_after else timedelta()
         store.remember_placed(silent, at=clock.wall(), callback=here.callback_url, events=EVENTS)
         asked = len(scene.simulator.requests)
         ahead = step

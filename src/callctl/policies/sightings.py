@@ -94,12 +94,18 @@ class Sightings:
         sight = self._sights.get(leg.call_sid)
         if sight is None:
             return self._steady(leg.first_at)
-        told = self.told_at(leg)
-        if told is None and leg.status == CallStatus.IN_PROGRESS:
-            told = sight.began
-        if told is not None:
-            return told + self.skew
-        return sight.seen.get(leg.status, sight.first_at) if leg.status == CallStatus.IN_PROGRESS else sight.first_at
+        counted = next((status for status in _counted_from(leg.status) if status in sight.told), None)
+        if counted is not None:
+            since = sight.told[counted] + self.skew
+        elif leg.status == CallStatus.IN_PROGRESS and sight.began is not None:
+            since = sight.began + self.skew
+        elif leg.status == CallStatus.IN_PROGRESS:
+            since = sight.seen.get(leg.status, sight.first_at)
+        else:
+            since = sight.first_at
+        # It had it when this process took notice, though the store's times, of a clock that was ahead, may come later.
+        watched = self.watched_since(leg, now=since) if counted is None else sight.watched[counted]
+        return min(since, watched)
 
     def told_at(self, leg: Leg) -> datetime | None:
         """Return since when a live leg has had its status by Twilio's clock; None where no Timestamp told."""

@@ -83,7 +83,7 @@ class SilentCalls:
         """
         self._memory, self._asked, self._keep, self._world = memory, asked, keep, world
         self._here, self._snapshot, self._trouble, self._clock = here, snapshot, trouble, clock
-        self._began = clock.wall()
+        self._began = clock.now()
         self._looks: dict[str, int] = {}
         self._due: dict[str, CallEvent] = {}  # what was fetched of calls that must have told
         self._done: set[str] = set()
@@ -134,9 +134,11 @@ class SilentCalls:
         With the events that they were to tell of; None for those of others, of which that is not known.
         """
         try:
-            placed = self._memory.placed_since(self._began, callback=place_of(here.callback_url))
+            since = self._clock.earliest(self._began)
+            placed = self._memory.placed_since(since, callback=place_of(here.callback_url))
         except StoreError:
             return  # told when the next event can't be kept
+        placed = [one for one in placed if self._clock.steady(one.at) >= self._began]
         ours = [(one.call_sid, one.events) for one in placed if self._is_old(one.at)]
         known = {one.call_sid for one in placed}
         found: list[tuple[str, Collection[str] | None]] = [*ours, *((sid, None) for sid in self._foreign(known))]
