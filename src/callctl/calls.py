@@ -107,6 +107,19 @@ def is_party(text: str) -> bool:
     return written and not _is_number_misspelled(text)
 
 
+def is_same_party(one: str, other: str) -> bool:
+    """Tell whether two texts name the same end of a call: a SIP address stands with its scheme or without.
+
+    Source: docs/twilio.md, "Addresses".
+    """
+    return _without_scheme(one) == _without_scheme(other)
+
+
+def _without_scheme(text: str) -> str:
+    scheme, colon, rest = text.partition(":")
+    return rest if colon and scheme.lower() in ("sip", "sips") else text
+
+
 def is_party_pattern(text: str) -> bool:
     """Tell whether one end of a call may match a text in which ``*`` stands for any other."""
     if "*" not in text:

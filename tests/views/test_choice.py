@@ -67,8 +67,9 @@ def test_a_family_known_from_before_is_whole_at_once() -> None:
     assert [one.call_sid for one in seen.events] == [BUSY_CHILD]
 
 
-def test_a_parent_stays_above_the_leg_that_fits() -> None:
-    seen = shown(Choice(to="sip:agent@example.com"))
+@pytest.mark.parametrize("to", ["sip:agent@example.com", "agent@example.com", "SIPS:agent@example.com"])
+def test_a_parent_stays_above_the_leg_that_fits_with_its_scheme_or_without(to: str) -> None:
+    seen = shown(Choice(to=to))
     assert sids(seen) == [PARENT, SIP_CHILD]
     assert {event.call_sid for event in seen.events} == {SIP_CHILD}
     assert seen.notes == [SIP_CHILD]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from callctl.calls import EVENT_NAMES, Call
+from callctl.calls import EVENT_NAMES, Call, is_same_party
 from callctl.errors import UsageError
 
 Parameters = list[tuple[str, str]]
@@ -140,8 +140,8 @@ class CallQuery:
         server alone.
         """
         return (
-            (self.to is None or _same_endpoint(self.to, call.to))
-            and (self.from_ is None or _same_endpoint(self.from_, call.from_))
+            (self.to is None or is_same_party(self.to, call.to))
+            and (self.from_ is None or is_same_party(self.from_, call.from_))
             and self.parent_call_sid in (None, call.parent_call_sid)
             and self.status in (None, call.status)
             and self._matches_time(call.start_time or call.date_created)
@@ -178,16 +178,6 @@ def _instant(moment: date | datetime) -> datetime:
     if isinstance(moment, datetime):
         return moment.astimezone(UTC)
     return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
-
-
-def _same_endpoint(wanted: str, told: str) -> bool:
-    return _plain_endpoint(wanted) == _plain_endpoint(told)
-
-
-def _plain_endpoint(endpoint: str) -> str:
-    # Replies write a SIP address with or without its scheme (OAS; a live capture has it).
-    scheme, colon, rest = endpoint.partition(":")
-    return rest if colon and scheme.lower() in ("sip", "sips") else endpoint
 
 
 def check_text(parameters: Parameters) -> Parameters:

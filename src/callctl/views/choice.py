@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from callctl.board import Family, Leg, Snapshot
+from callctl.calls import is_same_party
 
 if TYPE_CHECKING:
     from callctl.actions import ActionEvent
@@ -49,8 +50,8 @@ class Choice:
     def fits(self, leg: Leg | CallEvent) -> bool:
         """Tell whether a leg, or what an event says of one, matches; of its family nothing is known here."""
         return (
-            (self.to is None or leg.to == self.to)
-            and (self.from_ is None or leg.from_ == self.from_)
+            (self.to is None or is_same_party(self.to, leg.to))
+            and (self.from_ is None or is_same_party(self.from_, leg.from_))
             and (not self.statuses or leg.status in self.statuses)
         )
 
