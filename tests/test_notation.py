@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callctl.notation import format_date, local_time, parse_date, parse_int, parse_price, read_json, time_of_day
+from callctl.notation import (
+    format_date,
+    local_time,
+    parse_date,
+    parse_int,
+    parse_price,
+    parse_timestamp,
+    read_json,
+    time_of_day,
+)
 
 MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 SECONDS = st.datetimes(min_value=datetime(1980, 1, 1), max_value=datetime(2100, 1, 1)).map(
@@ -140,3 +149,18 @@ def test_json_with_what_python_can_not_hold_is_read_all_the_same() -> None:
     digits = "9" * 5000
     assert read_json(f'{{"sid": "CA", "x": {digits}, "y": [NaN]}}') == {"sid": "CA", "x": digits, "y": [None]}
     assert read_json('{"x": "\\ud800", "\\uDfff": ["\\ud83d\\ude00"]}') == {"x": "\ufffd", "\ufffd": ["\U0001f600"]}
+
+
+@pytest.mark.parametrize("year", [1970, 2999])
+def test_the_first_and_the_last_year_of_a_date(year: int) -> None:
+    assert parse_date(f"{year}-06-01T10:00:00Z") == datetime(year, 6, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["99999999999", "9" * 14, "9" * 5000, "1969-12-31T23:59:59Z", "\u0663" * 10, "", None])
+def test_what_is_no_timestamp(text: str | None) -> None:
+    assert parse_timestamp(text) is None
+
+
+@pytest.mark.parametrize("text", ["1767607200", "1767607200000", "2026-01-05 10:00:00 UTC"])
+def test_timestamps_in_seconds_and_milliseconds(text: str) -> None:
+    assert parse_timestamp(text) == MOMENT

@@ -32,6 +32,23 @@ async def test_a_signed_callback_is_stored_answered_and_told_of(
     assert listener.last_callback_at == event.received_at
 
 
+async def test_numbers_of_five_thousand_digits_are_kept_and_count_as_absent(
+    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    huge = "9" * 5000
+    numbers = dict.fromkeys(("SequenceNumber", "Timestamp", "CallDuration"), huge)
+    amd = {"CallSid": sid(1), "AnsweredBy": "human", "MachineDetectionDuration": huge}
+    for fields in (form(1, "completed") | numbers, amd):
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            assert answer.status == 204
+    ended, detected = await heard.of(2)
+    assert (ended.status, ended.sequence_number, ended.timestamp, ended.duration) == ("completed", None, None, None)
+    assert dict(ended.form) == form(1, "completed") | numbers
+    assert (detected.in_words, detected.to_json()["machine_detection_duration"]) == ("answered by human", None)
+    assert list(store.replay(since=None)) == [ended, detected]
+
+
 async def test_it_is_in_the_database_when_it_is_answered(
     start: Start, tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
