@@ -164,3 +164,7 @@ def test_what_is_no_timestamp(text: str | None) -> None:
 @pytest.mark.parametrize("text", ["1767607200", "1767607200000", "2026-01-05 10:00:00 UTC"])
 def test_timestamps_in_seconds_and_milliseconds(text: str) -> None:
     assert parse_timestamp(text) == MOMENT
+
+
+def test_what_is_no_number_in_json_is_none() -> None:
+    assert read_json('[NaN, Infinity, -Infinity, {"a": NaN}, 1.5]') == [None, None, None, {"a": None}, 1.5]

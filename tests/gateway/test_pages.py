@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Iterator
 from itertools import count, islice
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from gateway.conftest import ACCOUNT, MakeDoor
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callctl.errors import NetworkError
-from callctl.gateway import CallQuery
+from callctl.gateway import CallQuery, Notification
 from callctl.gateway.pages import on_base, rows
 
 PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
@@ -233,3 +234,12 @@ def test_notifications_are_read_whole(door: MakeDoor) -> None:
     assert (first.more_info, first.request_url) == (one["more_info"], one["request_url"])
     assert (second.code, second.level, second.message, second.date) == ("21626", "warning", "plain words = here", None)
     assert [asked.path for asked in at.server.asked] == [path, path]
+
+
+def test_the_password_of_an_address_in_a_notification_is_masked() -> None:
+    url, shown = "https://ann:fake-word@example.com/status", "https://ann:***@example.com/status"
+    plain = {"request_url": url, "message_text": f"no answer from {url}"}
+    form = {"request_url": url, "message_text": urlencode({"Msg": f"no answer from {url}"})}
+    for resource in (plain, form):
+        note = Notification.from_resource({"sid": "NO" + "1" * 32, **resource})
+        assert (note.request_url, note.message) == (shown, f"no answer from {shown}")

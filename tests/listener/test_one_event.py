@@ -17,7 +17,7 @@ from twilio.request_validator import RequestValidator
 from yarl import URL
 
 from callctl.events import CallEvent, NotACallEventError
-from callctl.events.forms import signed_form
+from callctl.events.forms import signed_form, signed_key
 from callctl.signatures import Gate, SignedRequest, signature_of
 from callctl.store.sqlite import SqliteStore
 
@@ -200,3 +200,20 @@ def test_whatever_names_are_found_in_a_signed_text_it_is_one_event(kind: str) ->
         tried += 1
         assert events_of("/status", tuple(pairs), signature, method="POST") <= ours, pairs
     assert tried > 0
+
+
+def test_a_get_cut_at_its_equals_signs_and_sent_as_a_form_makes_no_other_event() -> None:
+    query = "?CallSid=CA1&CallStatus=busy"
+    signature = RequestValidator(TOKEN).compute_signature(PUBLIC + query, {})
+    assert len(events_of("/status" + query, parsed(query[1:]), signature, method="GET")) == 1
+    cut = (("CallSid", "=CA1&"), ("CallStatus", "=busy"))
+    assert GATE.admits(SignedRequest("/status?", cut, signature))
+    assert events_of("/status?", cut, signature, method="POST") == set()
+    swallowed = (("CallSid", "CA1&"), ("CallStatus", "=busy"))
+    swallowing = RequestValidator(TOKEN).compute_signature(PUBLIC + "?CallSidCA1&CallStatus=busy", {})
+    assert GATE.admits(SignedRequest("/status?", swallowed, swallowing))
+    assert events_of("/status?", swallowed, swallowing, method="POST") == set()
+
+
+def test_bytes_that_are_no_text_tell_events_apart_as_well() -> None:
+    assert signed_key("?a=\udcff", world=WORLD) != signed_key("?a=\udcfe", world=WORLD)

@@ -117,3 +117,14 @@ def test_an_option_before_the_subcommand_is_refused(
     assert (done.code, done.out) == (2, "")
     assert f"{before[0]} stands before call, where it would not count" in done.err
     assert simulator.requests == ()
+
+
+@pytest.mark.parametrize("option", ["--to", "--from"])
+def test_a_number_is_spelt_as_everywhere(callctl: Callctl, simulator: Simulator, option: str) -> None:
+    given = [*GIVEN, "--voice-url", URL]
+    given[given.index(option) + 1] = "12025550103"
+    done = callctl(*given, env=env_for(simulator))
+    assert (done.code, done.out) == (2, "")
+    assert f"{option}: not a number, SIP address or client: 12025550103" in done.err
+    assert "did you mean +12025550103?" in done.err
+    assert simulator.requests == ()

@@ -34,6 +34,7 @@ def ended(at: float, received: float, *, call: int = 1, parent: int | None = Non
         ended(11, 11.1),
         ended(5, 10.6),  # this machine's clock is five seconds ahead
         ended(10, 10.6, call=2, parent=1),
+        ended(5, 10.6, call=2, parent=1),
     ],
 )
 def test_an_end_comes_after_what_was_asked(end: CallEvent) -> None:

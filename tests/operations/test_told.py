@@ -1,0 +1,41 @@
+"""What callbacks told beside what REST shows: the later step counts, and of callbacks only those that were verified."""
+
+from __future__ import annotations
+
+import pytest
+from legs import board_of
+from telling import form, sid, told
+
+from callctl.board import Leg
+from callctl.calls import Call
+from callctl.operations.told import latest
+
+
+def leg(status: str, *, verified: bool = True) -> Leg:
+    found = board_of([told(form(1, status, at=1, parent=2), verified=verified)]).snapshot().leg(sid(1))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shown", "by_callbacks", "status"),
+    [
+        ("in-progress", "completed", "completed"),
+        ("ringing", "in-progress", "in-progress"),
+        ("queued", "canceled", "canceled"),
+        ("completed", "in-progress", "completed"),
+        ("in-progress", "ringing", "in-progress"),
+        ("completed", "busy", "completed"),
+        ("queued", "initiated", "queued"),  # a word that REST does not have
+    ],
+)
+def test_the_later_step_counts(shown: str, by_callbacks: str, status: str) -> None:
+    known = latest(Call(sid(1), shown), leg(by_callbacks))
+    assert (known.status, known.parent_call_sid) == (status, sid(2))
+
+
+@pytest.mark.parametrize("by_callbacks", ["completed", "in-progress", "canceled"])
+def test_what_was_not_verified_counts_for_nothing(by_callbacks: str) -> None:
+    call = Call(sid(1), "ringing")
+    assert latest(call, leg(by_callbacks, verified=False)) == call
+    assert latest(call, None) == call
