@@ -125,6 +125,14 @@ def test_names_of_urls(home: Path, command: str) -> None:
     assert offered(f"callctl {command} ", home, env) == ["after-hours", "survey"]
 
 
+def test_the_explanation_of_a_name_shows_no_password(home: Path) -> None:
+    env = {"CALLCTL_URL_SURVEY": "https://ann:fake-word@example.com/survey"}
+    (row,) = rows("callctl redirect CAx --url ", home, env)
+    assert row.startswith("survey\thttps://ann:")
+    assert row.endswith("@example.com/survey")
+    assert "fake-word" not in row
+
+
 def test_what_was_begun_is_gone_on_with(home: Path) -> None:
     env = {"CALLCTL_URL_SURVEY": "https://example.com/survey", "CALLCTL_URL_AFTER_HOURS": "https://example.com/late"}
     assert offered("callctl redirect CAx --url s", home, env) == ["survey"]

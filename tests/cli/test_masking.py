@@ -221,3 +221,11 @@ def test_nor_is_it_by_a_complaint(callctl: Callctl, args: list[str]) -> None:
         outcome = callctl(*args, *more, env=account)
         assert outcome.code == 2
         assert "error" in shown(outcome)
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_doctor_does_not_show_it(world: World, scheme: str, more: list[str]) -> None:
+    url = f"{scheme}{PUBLIC.removeprefix('https')}"
+    outcome = world.callctl("doctor", *more, env={"CALLCTL_PUBLIC_URL": url})
+    assert url.replace(SECRET, "***") in shown(outcome)

@@ -4,10 +4,12 @@ import asyncio
 import json
 from pathlib import Path
 
+import aiohttp
 import pytest
 from gateway.scripted import Server, reply
-from hearing import TOKEN
+from hearing import TOKEN, sign
 from reaching import Application, Suspension, settings_in, watching
+from telling import form
 
 from callctl.probe import probe, why_not_ours
 from callctl.session import Plan
@@ -141,3 +143,13 @@ async def test_nothing_goes_to_where_an_answer_points(application: Application, 
         assert (await probe(server.url, keys=(TOKEN,), nonce="x", clock=ticks)).failure is not None
         assert await why_not_ours(server.url, nonce="x") is not None
     assert application.sent == []
+
+
+async def test_signed_requests_to_another_path_are_counted_in_the_header(tmp_path: Path) -> None:
+    fields = form(1, "ringing")
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch, aiohttp.ClientSession() as http:
+        url = watch.ready.callback_url.replace("/status", "/voice")
+        async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
+            assert answer.status == 404
+        assert watch.session.header().misdirected == 1
+        await watch.view.until_noted("signed requests come to /voice")

@@ -229,3 +229,8 @@ def test_while_the_store_is_read_it_is_said_how_far_that_is() -> None:
     assert "reading the store: 120,000 events" in text
     assert "Reading what the store knows" in text
     assert "No calls yet" not in text
+
+
+def test_what_came_to_another_path_is_counted() -> None:
+    text = text_of(frame_of(Board(), header=replace(HEADER, misdirected=2)), width=140, height=24)
+    assert text.startswith(" watch  7 ok  3 refused  1 twice  2 to another path  127.0.0.1:8765")

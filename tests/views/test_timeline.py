@@ -51,6 +51,7 @@ def test_why_a_compatible_service_ended_it_is_told() -> None:
 def test_an_end_that_was_known_before_stays_before() -> None:
     end, action = ended(10, 10.2), asked(10.4, result=LATE)
     assert in_order([ANSWERED, end], [action]) == [ANSWERED, end, action]
+    assert in_order([ANSWERED, end], [asked(10.4)]) == [ANSWERED, end, asked(10.4)]
     other = ended(8, 10.6, call=3)
     assert in_order([ANSWERED, other], [asked(10.4)]) == [ANSWERED, other, asked(10.4)]
 
