@@ -44,6 +44,14 @@ def test_where_a_line_is_too_wide_the_sid_gives_way_and_not_what_happened() -> N
     assert (narrow, len(narrow)) == (whole.replace(PARENT, f"{PARENT[:10]}…"), len(whole) - 23)
 
 
+def test_where_that_is_too_wide_still_the_sid_gives_way_to_the_number() -> None:
+    time, rest = short_line(RINGING).split("  ", 1)
+    without = f"{time}  {rest.removeprefix(f'{PARENT}  ')}"
+    assert without.endswith("  ◔ ringing  +12025550100")
+    assert short_line(RINGING, width=len(without)) == without
+    assert short_line(RINGING, width=len(without) - 1) == f"{time}  {PARENT[:10]}…  ◔ ringing  +12025550100"
+
+
 def test_marks_stand_side_by_side() -> None:
     missed = CallEvent.from_call(Call(PARENT, "completed"), received_at=START, world="test", kind=MISSED)
     assert event_fields(missed)[7:] == ("missed",)

@@ -45,20 +45,21 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 def short_line(event: CallEvent, *, is_late: bool = False, width: int | None = None) -> str:
     """Return one event for the foot of the live table: local time, SID, status, marks, destination.
 
-    Where it is wider than ``width`` cells, of the SID so much is left as every command takes: the row has it whole.
+    Where it is wider than ``width`` cells, of the SID so much is left as every command takes, or nothing if the
+    destination has no room else: the row has it whole.
     """
-    whole = _short_line(event, event.call_sid, is_late=is_late)
-    if width is None or cells(printable(whole)) <= width:
-        return whole
-    return _short_line(event, f"{event.call_sid[:SID_START]}…", is_late=is_late)
+    short = _short_line(event, f"{event.call_sid[:SID_START]}…", is_late=is_late)
+    lines = (_short_line(event, event.call_sid, is_late=is_late), short, _short_line(event, None, is_late=is_late))
+    fitting = (line for line in lines if width is None or cells(printable(line)) <= width)
+    return next(fitting, short)  # whose end is cut
 
 
-def _short_line(event: CallEvent, sid: str, *, is_late: bool) -> str:
+def _short_line(event: CallEvent, sid: str | None, *, is_late: bool) -> str:
+    shown = (time_of_day(event.moment), *([] if sid is None else [sid]))
     if not event.status:
-        return "  ".join((time_of_day(event.moment), sid, event.in_words, *marks(event)))
+        return "  ".join((*shown, event.in_words, *marks(event)))
     told = event.kind if event.kind == TWIML_REQUEST else event.status
-    shown = (time_of_day(event.moment), sid, f"{glyph(event.status)} {told}")
-    return "  ".join((*shown, *marks(event, is_late=is_late), event.to))  # in a narrow window the end is cut
+    return "  ".join((*shown, f"{glyph(event.status)} {told}", *marks(event, is_late=is_late), event.to))
 
 
 def action_line(action: ActionEvent) -> str:
