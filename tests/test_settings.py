@@ -245,6 +245,21 @@ def test_a_named_file_that_can_not_be_read(tmp_path: Path, content: bytes | None
         load({}, cwd=tmp_path, env_file=path)
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_file_too_long_for_settings_is_not_read(tmp_path: Path, is_named: bool) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=b\n" * 65536)
+    assert from_env(tmp_path).account_sid is None
+    path.write_text("A=b\n" * 65536 + "\n")
+    with pytest.raises(SettingsError, match=r"can't read the settings file .*: longer than 256 kB"):
+        load({}, cwd=tmp_path, env_file=path if is_named else None)
+
+
+def test_of_a_named_device_no_more_is_read_than_can_be_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="can't read the settings file /dev/zero: longer than 256 kB"):
+        load({}, cwd=tmp_path, env_file=Path("/dev/zero"))
+
+
 # --- values
 
 

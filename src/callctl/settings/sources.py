@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,6 +30,10 @@ IDENTITY = (
 )
 PLAIN = ("CALLCTL_FROM", "CALLCTL_PUBLIC_URL", "CALLCTL_PORT", "CALLCTL_STORE")
 SECRETS = frozenset({"TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"})
+
+
+# What is longer is no settings file: one that is found in somebody's folder may not hold up a hang-up.
+_LONGEST = 256 * 1024
 
 
 def load(
@@ -80,16 +85,17 @@ def _find_env_file(cwd: Path) -> Path | None:
 def _read_env_file(path: Path) -> dict[str, str]:
     from dotenv import dotenv_values
 
+    hint = "--env-file, CALLCTL_ENV_FILE or a .env here or above names a text file with lines such as "
+    hint += "CALLCTL_FROM=+15005550006"
     try:
-        # Not interpolated: a ${TWILIO_AUTH_TOKEN} inside a URL would send the token away.
         with path.open(encoding="utf-8") as stream:
-            return {key: value for key, value in dotenv_values(stream=stream, interpolate=False).items() if value}
+            text = stream.read(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"can't read the settings file {path}: {why_no_text(error)}",
-            hint="--env-file, CALLCTL_ENV_FILE or a .env here or above names a text file with lines such as "
-            "CALLCTL_FROM=+15005550006",
-        ) from error
+        raise SettingsError(f"can't read the settings file {path}: {why_no_text(error)}", hint=hint) from error
+    if len(text) > _LONGEST:
+        raise SettingsError(f"can't read the settings file {path}: longer than 256 kB", hint=hint)
+    # Not interpolated: a ${TWILIO_AUTH_TOKEN} inside a URL would send the token away.
+    return {key: value for key, value in dotenv_values(stream=StringIO(text), interpolate=False).items() if value}
 
 
 def _merge(layers: list[tuple[str, dict[str, str]]]) -> tuple[dict[str, str], dict[str, str]]:
