@@ -124,7 +124,8 @@ def test_trouble_is_a_record_for_who_reads_records_only() -> None:
     view = JsonLinesView(out, extra={"api_url": "http://127.0.0.1:8766"}, say=said.append)
     view.note("the script is over")
     url = "https://user:secret@example.com/status"
-    view.trouble(Trouble(f"the self-test through {url} fails", Cause.UNREACHABLE, url=url, status=502))
+    text = f"the self-test through {url} fails"
+    view.trouble(Trouble(text, Cause.UNREACHABLE, url=url, status=502, call_sid=PARENT))
     assert json.loads(out.getvalue()) == {
         "v": 1,
         "type": "trouble",
@@ -132,7 +133,7 @@ def test_trouble_is_a_record_for_who_reads_records_only() -> None:
         "text": "the self-test through https://user:***@example.com/status fails",
         "url": "https://user:***@example.com/status",
         "status": 502,
-        "call_sid": None,
+        "call_sid": PARENT,
         "api_url": "http://127.0.0.1:8766",
     }
     assert said == ["the script is over"]
