@@ -144,6 +144,14 @@ def test_a_start_of_a_call_that_has_ended_stands_for_it_where_no_live_one_begins
         choose.change("CA00000000")
 
 
+@pytest.mark.usefixtures("still")
+def test_a_start_of_an_ended_call_that_only_the_store_knows_stands_for_it(choose: Chooser) -> None:
+    sid = "CA" + "7" * 32
+    choose.tell(sid, "completed")
+    assert choose.change(sid[:10]) == [sid]
+    assert choose.err.getvalue() == f"callctl: {sid[:10]} is {sid}, completed\n"
+
+
 def test_a_start_of_several_ended_calls_is_refused_and_they_are_named(home: Path) -> None:
     twins = [call("CA" + "1" * 31 + digit, status="busy") for digit in "12"]
     with Server(reply(200, {"calls": twins})) as server:
