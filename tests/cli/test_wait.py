@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from processes import Piped
@@ -104,6 +106,20 @@ def test_while_a_watch_hears_the_call_rest_is_not_asked(
         assert outcome.code == 0, outcome.err
         assert json.loads(outcome.out)["source"] == "callbacks"
         assert len(quick.requests) == asked
+
+
+def test_what_anybody_could_have_told_a_watch_does_not_count(callctl: Callctl, home: Path, env: dict[str, str]) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", "--unverified", home=home, env=env) as watch:
+        url = json.loads(watch.line())["callback_url"]
+        sid = place(callctl, env, ANSWERS)
+        while json.loads(watch.line())["event"] != "answered":
+            pass
+        with urlopen(url, urlencode({"CallSid": sid, "CallStatus": "completed"}).encode()) as answer:
+            assert answer.status == 204
+        assert json.loads(watch.line())["event"] == "completed"
+        outcome = callctl("wait", sid, "--for", "ended", "--wait-timeout", "300ms", "--json", env=env)
+        told = json.loads(outcome.out)
+        assert (outcome.code, told["status"], told["source"]) == (9, "in-progress", "rest")
 
 
 def test_callbacks_that_another_watch_heard_do_not_count_once_it_has_gone(

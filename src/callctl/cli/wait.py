@@ -122,7 +122,10 @@ class WatchedStore:
             self._reader.close()
 
     def statuses(self, sid: str) -> Sequence[str]:
-        """Return the statuses that callbacks told of a call, the present one last; none while no watch is running."""
+        """Return the statuses that callbacks told of a call, the present one last; none while no watch is running.
+
+        Where anything that was told of it is not verified, anybody may have told it, and none of it counts.
+        """
         from callctl.events import CALLBACK
 
         if not self._has_watch():
@@ -136,7 +139,7 @@ class WatchedStore:
         except StoreError as error:
             self._runtime.mention(error)
             return ()
-        if not any(event.kind == CALLBACK for event in events):
+        if not any(event.kind == CALLBACK for event in events) or not all(event.verified for event in events):
             return ()
         return [*(event.status for event in events if event.status not in ("", row.status)), row.status]
 
