@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -23,6 +24,7 @@ from callctl.presence import (
     find,
     how_to_go_on,
     is_stopped,
+    running,
     shortcoming,
     stopped,
     stopped_in_words,
@@ -43,6 +45,12 @@ class Watch:
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
+    with answering_watch("n1") as watch:
+        yield watch
+
+
+@contextmanager
+def answering_watch(nonce: str) -> Iterator[Watch]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -53,12 +61,14 @@ def watch() -> Iterator[Watch]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        answering = Watch(f"http://127.0.0.1:{server.server_port}/healthz", b'{"nonce": "n1"}')
+        answering = Watch(f"http://127.0.0.1:{server.server_port}/healthz", json.dumps({"nonce": nonce}).encode())
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield answering
-        server.shutdown()
-        thread.join()
+        try:
+            yield answering
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -152,6 +162,20 @@ def test_a_watch_that_was_there_first_is_found_when_the_second_has_gone(here: Se
     assert find(here) == record
     withdraw(here.state_dir, here.world, "n2")
     assert find(here) == record
+
+
+@pytest.mark.parametrize("newest", ["n1", "n2"])
+def test_of_two_watches_the_newest_is_found_and_the_other_comes_after_it(
+    here: Settings, record: WatchRecord, newest: str
+) -> None:
+    with answering_watch("n2") as other:
+        records = {"n1": record, "n2": replace(record, nonce="n2", health_url=other.url)}
+        for nonce, one in records.items():
+            path = announce(here.state_dir, here.world, one)
+            written = 2_000_000_000 if nonce == newest else 1_000_000_000
+            os.utime(path, (written, written))
+        assert find(here) == records[newest]
+        assert [one.nonce for one in running(here)] == [newest, "n2" if newest == "n1" else "n1"]
 
 
 def test_what_a_killed_watch_left_behind_is_cleared_away(here: Settings, record: WatchRecord) -> None:

@@ -11,9 +11,11 @@ from playing import seconds
 from turning import TurnedStage, a_turned_stage
 
 from callctl.actions import DONE, REFUSED
-from callctl.policies import Brake, Cancel, Hangup, Rule, Scope, When
+from callctl.operations.acting.needs import Held
+from callctl.policies import Action, Brake, Cancel, Hangup, Rule, Scope, When
 from callctl.policies.flags import max_duration, ring_limit
 from callctl.simulator.readings import TIME_LIMIT_ALONE
+from callctl.store import OpenClaim
 from callctl.store.sqlite import SqliteStore
 
 RING = ring_limit(seconds(10), cancel=Cancel())
@@ -82,3 +84,38 @@ def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: TurnedStage)
     assert (told["limit"].result, told["limit"].code) == (REFUSED, "21218")
     assert told["limit"].request == (("TimeLimit", "1"),)
     assert told["hangup"].result == DONE
+
+
+def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(stage: TurnedStage) -> None:
+    rule = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
+    stage.act(rule, brake=Brake(per_minute=1))
+    sids = [stage.place() for _ in range(2)]
+    stage.until(lambda: bool(stage.notes))
+    (spared,) = [sid for sid in sids if stage.gateway.fetch(sid).status == "in-progress"]
+    claim = OpenClaim(rule.name, spared, spared, "hangup")
+    assert stage.claims.claim(claim, now=stage.clock.wall(), until=stage.clock.wall() - seconds(1))
+    stage.settle(40)
+    assert stage.gateway.fetch(spared).status == "in-progress"
+    assert len(stage.events) == 1
+    assert stage.claims.left_open(is_over=lambda _: True) == [claim]
+
+
+def test_what_was_held_back_does_not_count_for_the_brake(stage: TurnedStage) -> None:
+    """REST is behind for longer than the brake would stand, if each look counted."""
+    stage.act(RING, brake=Brake(per_minute=2))
+    sid = stage.place("+12025550103")
+    looks = 0
+
+    def behind(_: Action) -> Held:
+        nonlocal looks
+        looks += 1
+        return Held(look_again=True)
+
+    assert stage.acting is not None
+    performer = stage.acting._performer
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(performer, "perform", behind)
+        stage.until(lambda: looks == 5)
+    assert stage.notes == []
+    stage.until(lambda: bool(stage.events))
+    assert [(event.call_sid, event.result) for event in stage.events] == [(sid, DONE)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -439,6 +439,25 @@ def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: Sq
     assert isinstance(event, ActionEvent)
     assert (door.sent, event.result) == ([], UNKNOWN)
     assert "the rule no longer asks for it" in event.outcome
+
+
+def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_could_not_be_sent(
+    claims: SqliteClaims,
+) -> None:
+    claim, door = left_open(claims, Hangup()), Script([BUSY] * 99)
+    event = executor(door, claims, pauses=[], applies=2).recover(claim, action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (DECLINED, "the rule no longer asked for it when it could be sent")
+    assert claims.left_open(is_over=lambda _: True) == []
+    assert claims.asked_of(sid(1)) == [event]
+
+
+def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: SqliteClaims) -> None:
+    claim, door = left_open(claims, Hangup()), Script(status="ringing")
+    asked = replace(action(Hangup()), look_first=True)
+    assert executor(door, claims, pauses=[]).recover(claim, asked) is None
+    assert door.sent == []
+    assert claims.left_open(is_over=lambda _: True) == [claim]
 
 
 def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: SqliteClaims) -> None:

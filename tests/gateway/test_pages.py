@@ -243,3 +243,16 @@ def test_the_password_of_an_address_in_a_notification_is_masked() -> None:
     for resource in (plain, form):
         note = Notification.from_resource({"sid": "NO" + "1" * 32, **resource})
         assert (note.request_url, note.message) == (shown, f"no answer from {shown}")
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/apiary/Calls.json", "/api/apiary/Calls.json"),
+        ("/api/Calls.json", "/api/Calls.json"),
+        ("/api", "/api/api"),
+    ],
+)
+def test_a_path_that_only_begins_like_that_of_the_api_address_is_another(uri: str, path: str) -> None:
+    base = "https://space.example.com/api"
+    assert on_base(f"{uri}?Page=1", current=f"{base}/x.json", base=base) == f"https://space.example.com{path}?Page=1"

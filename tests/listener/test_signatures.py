@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -146,3 +147,51 @@ def test_a_forged_form_of_thousands_of_fields_is_put_in_order_once_and_not_expla
     assert gate.refusals.explain(signed, asked=Asked()).startswith("unknown cause: ")
     few = SignedRequest("/a", form[:9], signature=signature_of("http://example.com:8443/a", form[:9], key="12345"))
     assert gate.refusals.explain(few, asked=Asked()).startswith("wrong scheme: ")
+
+
+URL = "https://example.com/status"
+
+
+def admitted(target: str, *, over: str, pairs: tuple[tuple[str, str], ...] = (), body: bytes | None = None) -> bool:
+    """Tell whether a request is admitted that was signed over a URL and a form."""
+    signature = signature_of(over, pairs, key="t")
+    return Gate([URL], keys=["t"]).admits(SignedRequest(target, pairs, signature, json_body=body))
+
+
+def test_a_json_body_is_covered_by_its_digest_alone() -> None:
+    body = b'{"CallSid": "CA1"}'
+    digest = hashlib.sha256(body).hexdigest()
+    named = f"/status?bodySHA256={digest}"
+    assert admitted(named, over=f"{URL}?bodySHA256={digest}", body=body)
+    assert not admitted(named, over=f"{URL}?bodySHA256={digest}", body=body + b" ")
+    assert not admitted("/status", over=URL, body=body)
+    assert not admitted("/status?bodySHA256=", over=f"{URL}?bodySHA256=", body=body)
+    assert not admitted("/status?bodySHA256=x", over=f"{URL}?bodySHA256=x", body=body)
+    assert not admitted(named, over=URL, body=body)  # the digest itself is not signed
+
+
+def test_pairs_are_signed_as_a_set_in_the_order_of_their_names_and_values() -> None:
+    signature = RequestValidator("t").compute_signature(f"{URL}A1A2B0", None)
+    gate = Gate([URL], keys=["t"])
+    for pairs in (
+        [("B", "0"), ("A", "2"), ("A", "1")],
+        [("A", "1"), ("A", "2"), ("B", "0"), ("A", "1")],
+    ):
+        assert gate.admits(SignedRequest("/status", pairs, signature))
+    assert not gate.admits(SignedRequest("/status", [("A", "1"), ("B", "0")], signature))
+
+
+@pytest.mark.parametrize(
+    ("sent", "signed"),
+    [
+        ("who='me'", "who='me'"),
+        ("who=%27me%27", "who='me'"),
+        ("who='me'", "who=%27me%27"),
+        ("who=a%40b", "who=a@b"),
+        ("at=10%3A00", "at=10:00"),
+        ("at=10%3a00", "at=10:00"),
+    ],
+)
+def test_twilio_signs_some_characters_of_a_query_otherwise_than_it_sends_them(sent: str, signed: str) -> None:
+    assert admitted(f"/status?{sent}", over=f"{URL}?{signed}")
+    assert not admitted(f"/status?{sent}x", over=f"{URL}?{signed}")

@@ -35,3 +35,15 @@ def test_a_turn_that_was_not_used_counts_for_nothing() -> None:
 
 def test_the_limit_may_be_chosen() -> None:
     assert turns(Brake(per_minute=2), every=1, count=3) == [Turn.GO, Turn.GO, Turn.STOP]
+
+
+def test_the_second_is_the_latest_one_and_not_that_since_the_first_of_the_minute() -> None:
+    brake = Brake(per_second=2)
+    assert [brake.turn(moment(at)) for at in (0, 30, 30.5, 30.9)] == [Turn.GO, Turn.GO, Turn.GO, Turn.WAIT]
+    assert [brake.turn(moment(at)) for at in (30.999, 31.0, 31.4)] == [Turn.WAIT, Turn.GO, Turn.WAIT]
+
+
+def test_an_action_of_a_minute_ago_counts_no_longer() -> None:
+    brake = Brake(per_minute=2)
+    assert [brake.turn(moment(at)) for at in (0, 59, 60)] == [Turn.GO] * 3
+    assert brake.turn(moment(118.999)) is Turn.STOP

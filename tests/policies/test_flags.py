@@ -372,3 +372,37 @@ def test_what_the_board_has_forgotten_is_dropped() -> None:
     assert not play.engine._sightings.has_callback(sid(1))
     play.wait(60)
     assert play.actions == []
+
+
+def again(play: Play, rule: str, call: int, about: int) -> Action | None:
+    snapshot = play.board.snapshot()
+    return play.engine.again(rule, sid(call), about=sid(about), snapshot=snapshot, now=moment(play.seconds))
+
+
+def test_what_a_crash_left_is_asked_for_again_only_as_long_as_the_rule_asks_for_it() -> None:
+    play = Play(RING)
+    play.tell(1, "ringing")
+    found = again(play, RING.name, 1, 1)
+    assert found is not None
+    assert (found.call_sid, found.deed, found.look_first) == (sid(1), Cancel(), True)
+    assert again(play, "another", 1, 1) is None
+    assert again(play, RING.name, 2, 2) is None
+    play.tell(1, "in-progress")
+    assert again(play, RING.name, 1, 1) is None
+
+
+def test_a_caller_who_has_another_leg_is_not_asked_for_again() -> None:
+    play = Play(AFTER)
+    play.tell(1, "in-progress")
+    play.tell(2, "in-progress", parent=1)
+    play.tell(2, "completed", parent=1)
+    assert again(play, AFTER.name, 1, 2) is not None
+    play.tell(3, "ringing", parent=1)
+    assert again(play, AFTER.name, 1, 2) is None
+
+
+def test_a_family_of_which_anything_unsigned_was_told_is_not_asked_for_again() -> None:
+    play = Play(RING)
+    play.tell(1, "ringing")
+    play.take(told(form(2, "ringing", parent=1), verified=False))
+    assert again(play, RING.name, 1, 1) is None

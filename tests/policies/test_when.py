@@ -9,7 +9,7 @@ from legs import board_of
 from telling import event, form, sid, told
 
 from callctl.board import Leg
-from callctl.policies import Cancel, When
+from callctl.policies import Cancel, Hangup, On, Rule, When
 from callctl.rules import load
 from callctl.settings import NamedUrl
 
@@ -107,3 +107,16 @@ def test_answered_by_is_what_the_asynchronous_detection_told(tmp_path: Path) -> 
     assert before is not None
     assert after is not None
     assert (when.fits(before), when.fits(after)) == (False, True)
+
+
+ALL_RINGING = frozenset({"queued", "initiated", "ringing"})
+
+
+@pytest.mark.parametrize("status", sorted(ALL_RINGING))
+def test_a_leg_that_a_callback_calls_initiated_rest_may_show_as_queued_or_ringing(status: str) -> None:
+    for on in On:
+        rule = Rule(name="r", when=When(statuses=frozenset({status})), then=Hangup(), on=on)
+        assert rule.seen_statuses == ALL_RINGING
+    assert Rule(name="r", when=When(statuses=frozenset({status})), then=Hangup()).target_statuses == ALL_RINGING
+    answered = Rule(name="r", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
+    assert answered.seen_statuses == answered.target_statuses == {"in-progress"}

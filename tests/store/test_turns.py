@@ -72,3 +72,19 @@ async def test_a_group_that_can_not_be_written_fails_wholly(path: Path, store: S
     assert [type(one) for one in told] == [StoreError] * 99
     assert len({id(one) for one in told}) == 99
     assert len(list(store.replay(since=None))) == 1
+
+
+async def test_who_gives_up_leaves_the_others_of_the_commit_answered(path: Path, store: SqliteStore) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # so that none is written before the first has given up
+    waiting = [asyncio.ensure_future(store.append_async(event(call, "ringing"))) for call in range(3)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    waiting[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    other.execute("ROLLBACK")
+    other.close()
+    async with asyncio.timeout(60):
+        assert await asyncio.gather(*waiting[1:]) == [True, True]
+    assert len(list(store.replay(since=None))) == 3

@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 from callctl.views.foreign import Gate, json_text, let_paint_through, own, plain_console, printable
 
 PAINT = re.compile("\x1b\\[[0-9;]*m")
-HOSTILE = ["\x1b[2J", "\x9b2J", "\x7f", "a\u202eb", "\u2028", "\U000e0041", "\ud800", "\r\n\t\b", "\u200b"]
+HOSTILE = [
+    "\x1b[2J",
+    "\x9b2J",
+    "\x7f",
+    "a\u202eb",
+    "\u2028",
+    "\U000e0041",
+    "\ud800",
+    "\r\n\t\b",
+    "\u200b",
+    "\ue000",
+    "\U0010fffd",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

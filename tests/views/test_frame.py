@@ -234,3 +234,11 @@ def test_while_the_store_is_read_it_is_said_how_far_that_is() -> None:
 def test_what_came_to_another_path_is_counted() -> None:
     text = text_of(frame_of(Board(), header=replace(HEADER, misdirected=2)), width=140, height=24)
     assert text.startswith(" watch  7 ok  3 refused  1 twice  2 to another path  127.0.0.1:8765")
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 24), (100, 10)])
+def test_the_password_of_the_callback_url_is_not_shown(width: int, height: int) -> None:
+    header = replace(HEADER, callback_url="https://ann:secret@a.example/status")
+    shown = text_of(frame_of(board_of(family()), header=header), width=width, height=height)
+    assert "https://ann:***@a.example/status" in shown
+    assert "secret" not in shown

@@ -27,7 +27,7 @@ _SHOWN = 5
 
 # The beginning of Twilio's form, or of a UUID, or of another service's; whole ones are told apart by is_call_sid.
 _START = re.compile(r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}")
-_UUID_START = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{0,26}")
+_UUID_START = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{0,26}")  # shorter than a whole one
 
 
 def one_call(runtime: Runtime, settings: Settings, gateway: Gateway, text: str) -> str:
@@ -95,7 +95,7 @@ def _on_stdin(runtime: Runtime) -> Iterator[str]:
 def is_whole(text: str) -> bool:
     """Tell whether a text is a whole SID, not the start of one."""
     # The form of other services' SIDs is wide; a UUID that was cut off would pass for one.
-    return is_call_sid(text) and not (len(text) < 36 and _UUID_START.fullmatch(text)) and why_no_call(text) is None
+    return is_call_sid(text) and _UUID_START.fullmatch(text) is None and why_no_call(text) is None
 
 
 def _checked(text: str) -> str:
