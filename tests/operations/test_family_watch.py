@@ -32,6 +32,10 @@ class Stage:
         self.drawn: list[Snapshot] = []
         self.stored: list[CallEvent] = []
 
+    @property
+    def rounds_left(self) -> int:
+        return len(self._rounds)
+
     def fetch(self, _sid: str) -> Call:
         answer = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
         if isinstance(answer, Exception):
@@ -116,6 +120,15 @@ def test_what_a_machine_detection_heard_is_shown() -> None:
     heard = told({"CallSid": PARENT, "AnsweredBy": "fax"})
     stage, _ = watched([[parent("in-progress")], [parent("completed")]], stored=[heard])
     assert (PARENT, "") in stage.shown
+
+
+@pytest.mark.parametrize(("verified", "asked"), [(False, 4), (True, 1)])
+def test_an_end_that_anybody_could_have_told_does_not_end_it(verified: bool, asked: int) -> None:
+    ended = told({"CallSid": PARENT, "CallStatus": "completed"}, verified=verified)
+    rounds: list[list[Call] | Exception] = [[parent("in-progress")] for _ in range(3)]
+    stage, last = watched([*rounds, [parent("completed")], [parent("completed")]], stored=[ended])
+    assert last.ended == 1
+    assert 5 - stage.rounds_left == asked
 
 
 def test_a_call_that_rest_does_not_know_yet_is_no_trouble() -> None:

@@ -18,6 +18,7 @@ from callctl.calls import Call
 from callctl.errors import NotFoundError, StoreError
 from callctl.events import CALLBACK, FEATURES, CallEvent
 from callctl.gateway import CallQuery
+from callctl.operations.told import latest
 from callctl.trouble import Cause, Trouble
 
 FRAME = 0.25  # seconds between two looks into the store, and two frames at least
@@ -157,8 +158,13 @@ class FamilyWatch:
             is_last = self._board.snapshot().live == 0
             calls = await self._calls(told)
             self._take(CallEvent.from_call(call, received_at=self._now(), world=self._world) for call in calls)
-            self._confirmed = is_last and bool(calls)
+            self._confirmed = is_last and bool(calls) and all(map(self._has_ended, calls))
             await self._gap()
+
+    def _has_ended(self, call: Call) -> bool:
+        """Tell whether a call is over, by REST or by what callbacks told: not by what anybody could have told."""
+        leg = self._board.snapshot().leg(call.sid)
+        return latest(call, leg).is_final
 
     async def _calls(self, told: set[str]) -> list[Call]:
         """Return the call and its child legs as REST shows them; none if it could not be asked."""
