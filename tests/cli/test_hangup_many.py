@@ -1,5 +1,6 @@
 """``hangup --all`` and SIDs on stdin: which calls, after asking, in which order."""
 
+import io
 import json
 import os
 import signal
@@ -529,7 +530,16 @@ def test_until_none_gives_up_with_exit_9_and_tells_each_result_once(callctl: Cal
         outcome = server.run(callctl, *AGREED, *wait, "--until-none", "--wait-timeout", "1500ms")
         assert set(server.ended) == {f"CA{1:032d}"}
     assert (outcome.code, outcome.out) == (9, f"CA{1:032d}\tringing\taccepted\n")
-    assert f"callctl: error: 1 call still matches: CA{1:032d}\nhint: an application may be placing" in outcome.err
+    hint = "`callctl list --live` shows what each call is doing"
+    assert f"callctl: error: 1 call still matches: CA{1:032d}\nhint: {hint}\n" in outcome.err
+
+
+def test_until_none_names_the_application_where_new_calls_still_come(callctl: Callctl) -> None:
+    rounds = [[rings(number)] for number in range(1, 9)]
+    with Rounds(*rounds, answer="canceled") as server:
+        outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "1500ms")
+    assert outcome.code == 9
+    assert "hint: an application may be placing them as fast as they are ended: stop it there" in outcome.err
 
 
 def test_until_none_stays_within_max(callctl: Callctl) -> None:
@@ -588,3 +598,24 @@ def test_ctrl_c_stops_at_once_and_says_how_far_it_was(home: Path) -> None:
         said = (home / "stderr-hangup").read_text()
         assert "of 200 calls; some more may have been ended" in said
         assert len(simulator.requests) < 200
+
+
+class Interrupted(io.StringIO):
+    """A stream at which Ctrl-C falls into the first writing."""
+
+    def write(self, _text: str, /) -> int:
+        raise KeyboardInterrupt
+
+
+def test_after_ctrl_c_what_was_answered_and_not_told_yet_is_written_down_too(callctl: Callctl) -> None:
+    """A rule that hears of the end must find who may have ended the call."""
+    first, second = f"CA{1:032d}", f"CA{2:032d}"
+    err = io.StringIO()
+    with Rounds([], answer="completed") as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        streams = (Interrupted(), err)
+        assert callctl("hangup", first, second, "--parallel", "1", env=env, streams=streams).code == 130
+        shown = callctl("show", first, "--json", env=env)
+    assert f"callctl: may have been ended: {first}" in err.getvalue()
+    (action,) = [record for record in json.loads(shown.out)["timeline"] if record["type"] == "action"]
+    assert (action["action"], action["result"]) == ("hangup", "unknown")

@@ -176,6 +176,7 @@ def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, 
     told = outcome_of(ended, memory, sid=sid, manner=manner)
     if asked_for(told):
         memory.note([told.to_event(memory.asked_at(sid))])
+    memory.told([sid])
     problem = _problem(ended, manner)
     if problem is None:
         show_alone(runtime, told)

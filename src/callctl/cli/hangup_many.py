@@ -189,6 +189,7 @@ class Many:
         asked = [one.to_event(self._memory.asked_at(one.sid)) for one in news if asked_for(one)]
         if asked:
             self._memory.note(asked)
+        self._memory.told(one.sid for one in told)
 
     def _is_news(self, told: Outcome) -> bool:
         before = self._outcomes.get(told.sid)
@@ -325,12 +326,9 @@ class Many:
             how = ", ".join(f"{count} {result}" for result, count in counts.items())
             self._runtime.say(f"callctl: {calls(len(outcomes))}: {how}")
         if left:
-            ring_on = all(sid in self._outcomes and self._outcomes[sid].result == "still-ringing" for sid in left)
             raise WaitTimeoutError(
                 f"{calls(len(left))} still {'matches' if len(left) == 1 else 'match'}: {some(left)}",
-                hint=RINGS_ON
-                if ring_on
-                else "an application may be placing them as fast as they are ended: stop it there",
+                hint=self._why_left(left),
             )
         missed = [told for told in outcomes if self._is_missed(told)]
         if len(outcomes) == 1 and missed and missed[0].error is not None:
@@ -343,6 +341,15 @@ class Many:
                 else "`callctl list --live` shows what is left",
             )
         self._teller.finish()
+
+    def _why_left(self, left: Sequence[str]) -> str:
+        """Return the hint for when some calls still match."""
+        results = {self._outcomes[sid].result if sid in self._outcomes else "" for sid in left}
+        if results == {"still-ringing"}:
+            return RINGS_ON
+        if "" in results:
+            return "an application may be placing them as fast as they are ended: stop it there"
+        return "`callctl list --live` shows what each call is doing"
 
     def _is_missed(self, told: Outcome) -> bool:
         waited = self._manner.wait is not None

@@ -41,7 +41,7 @@ class Memory:
         self._noted: set[str] = set()
         self._intended: set[str] = set()
         self._asked: dict[str, datetime] = {}
-        self._unanswered: dict[str, tuple[str, Request]] = {}  # what is asked of calls just now, by SID
+        self._unanswered: dict[str, tuple[str, Request]] = {}  # what was asked of calls and is not told yet, by SID
 
     def __enter__(self) -> Self:
         self._reader = open_store(self._runtime, self._settings)
@@ -100,7 +100,7 @@ class Memory:
 
     @contextmanager
     def asking(self, sid: str, action: str, request: Request) -> Iterator[None]:
-        """Keep that a change is asked of a call in the block. May be used in several threads.
+        """Keep that a change is asked of a call in the block, until ``told``. May be used in several threads.
 
         Where nobody knows whether it was carried out, that is written down at once: no rule may take what comes of it
         for the end of a conversation.
@@ -114,7 +114,11 @@ class Memory:
                 self.note_unclear(sid, action, request, error.message)
             self._unanswered.pop(sid, None)
             raise
-        self._unanswered.pop(sid, None)
+
+    def told(self, sids: Iterable[str]) -> None:
+        """Keep that it is known, and written down where it has to be, what came of what was asked of calls."""
+        for sid in sids:
+            self._unanswered.pop(sid, None)
 
     def note_unclear(self, sid: str, action: str, request: Request, why: str) -> None:
         """Write down that a call may have been changed. May be called in several threads."""
@@ -127,7 +131,7 @@ class Memory:
         return ActionEvent(self.asked_at(sid), sid, action, request, f"outcome unknown: {why}", result=UNKNOWN)
 
     def _note_unanswered(self) -> None:
-        """Say and write down which calls may have been changed by requests whose answer is not waited for: Ctrl-C."""
+        """Say and write down which calls may have been changed, where nothing was told of them by Ctrl-C."""
         left = dict(self._unanswered)
         if not left:
             return
@@ -137,7 +141,8 @@ class Memory:
         self._runtime.say(f"callctl: may have been {done}: {some(list(left))}")
         why = "the answer was not waited for"
         with self._writing:
-            self._record([self._unclear(sid, *asked, why) for sid, asked in left.items()], before=_NOT_WRITTEN)
+            new = [self._unclear(sid, *asked, why) for sid, asked in left.items() if sid not in self._noted]
+            self._record(new, before=_NOT_WRITTEN)
 
     def asked_at(self, sid: str) -> datetime:
         """Return when a change was last asked of a call."""

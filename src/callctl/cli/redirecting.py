@@ -125,6 +125,7 @@ class Redirecting:
 
     def _take_alone(self, told: Outcome) -> None:
         self._memory.note([told.to_event(self._memory.asked_at(told.sid))])
+        self._memory.told([told.sid])
         show_alone(self._runtime, told)
 
     def _take(self, group: Sequence[Done[Outcome] | Failed]) -> list[str]:
@@ -138,4 +139,5 @@ class Redirecting:
             self._teller.tell(failure("redirect", result.sid, request=request, error=result.error))
         if done:
             self._memory.note([told.to_event(self._memory.asked_at(told.sid)) for told in done])
+            self._memory.told(told.sid for told in done)
         return [result.sid for result in failed]
