@@ -109,3 +109,21 @@ def test_all_that_is_known_of_worlds_stays_apart_in_large_groups(path: Path) -> 
     for store in stores:
         assert len(list(store.replay(since=None))) == 70
         store.close()
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_a_look_at_the_files_that_fails_ends_no_thread(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    looked = threading.Event()
+
+    def fail() -> None:
+        looked.set()
+        raise failure
+
+    assert store.append(event(1, "ringing"))
+    with monkeypatch.context() as failing:
+        failing.setattr(store._writer._opened, "look", fail)
+        store._writer.look_soon()
+        assert looked.wait(60)
+    assert store.submit(event(2, "ringing")).result(timeout=60) is True
