@@ -72,7 +72,7 @@ def fill(store: SqliteStore) -> set[str]:
 
 def copy_of(path: Path) -> Path:
     """Return what a crash would leave of a store: its files, as they lie on the disk now."""
-    copy = path.parent.with_name("after-a-crash")
+    copy = path.parent.with_name(f"{path.parent.name}-after-a-crash")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(path.parent, copy)
     return copy / path.name
@@ -82,6 +82,30 @@ def checkpoint(path: Path) -> None:
     """Do what a shell of SQLite's may do: bring all to the database, and empty the log."""
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("damage", [empty_log, cut_log, zero_log], ids=lambda damage: damage.__name__)
+def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
+    path: Path, damage: Damage, is_killed: bool
+) -> None:
+    with closing(SqliteStore(path, world=WORLD)) as before:
+        for number in range(0, 3000, 100):
+            waiting = [before.submit(event(one, "ringing")) for one in range(number, number + 100)]
+            assert all(one.result() for one in waiting)
+        if is_killed:
+            path = copy_of(path)
+    with closing(SqliteStore(path, world=WORLD)) as store, closing(SqliteClaims(path, world=WORLD)) as claims:
+        for number in range(3000, 3050):
+            store.append(event(number, "ringing"))
+        # What another connection writes makes SQLite forget the pages that it held in memory.
+        claims.claim(CLAIM, now=START, until=UNTIL)
+        store.append(event(0, "in-progress"))
+        damage(path)
+        for number in range(3050, 3060):
+            with suppress(StoreError):
+                store.append(event(number, "ringing"))
+        assert {sid(number) for number in range(3050)} <= kept(copy_of(path))
 
 
 @pytest.mark.parametrize("is_checkpointed", [False, True])

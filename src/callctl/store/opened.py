@@ -159,6 +159,8 @@ class Keeper(Opened):
         # Checkpoints are made where they can be told from what others write.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA cache_size = {-_CACHE}")
+        with suppress(sqlite3.OperationalError):  # what a killed watch left in the log is held in no memory
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._commits, self._changes, self._has_failed = 0, connection.total_changes, False
         self._held.of_another_connection()
         super()._take(connection)
@@ -383,7 +385,9 @@ class Keeper(Opened):
         def aside() -> None:
             self._aside = set_aside(path) or self._aside
 
-        whole = copy_to_new_file(self.connection, path, newest=self._newest, aside=aside)
+        there = File.at(str(path))
+        is_own = there is not None and self._files is not None and there.is_same(self._files.database)
+        whole = copy_to_new_file(self.connection, path, newest=self._newest, aside=aside, has_own_database=is_own)
         kept, self._aside = self._aside, None
         read = (
             "all that was in it was"

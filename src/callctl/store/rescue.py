@@ -7,7 +7,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,18 @@ def is_set_aside(path: Path, files: Files) -> bool:
 
 
 def copy_to_new_file(
-    source: sqlite3.Connection, path: Path, *, newest: Newest | None, aside: Callable[[], None]
+    source: sqlite3.Connection,
+    path: Path,
+    *,
+    newest: Newest | None,
+    aside: Callable[[], None],
+    has_own_database: bool = False,
 ) -> bool:
     """Make a new store at a path of what a connection still reads; tell whether that is all of it, ``newest`` too.
 
     ``aside`` takes away what lies at the path. It is called once the copy is made and checked, so that a crash does not
-    leave nothing there for as long as copying takes.
+    leave nothing there for as long as copying takes. With ``has_own_database`` that is what the connection has open:
+    where its log is damaged, rows are read from the database alone too.
 
     Raises:
         StoreError: The copy is damaged too.
@@ -66,7 +72,8 @@ def copy_to_new_file(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         made = Path(folder) / path.name
         version = _data_version(source)
-        whole = _copy(source, made, path, newest)
+        own = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if has_own_database else None
+        whole = _copy(source, made, path, newest, own=own)
         aside()
         if _data_version(source) != version:  # others wrote meanwhile; from now on they see that the files are gone
             made.unlink()
@@ -75,11 +82,11 @@ def copy_to_new_file(
     return whole
 
 
-def _copy(source: sqlite3.Connection, made: Path, path: Path, newest: Newest | None) -> bool:
+def _copy(source: sqlite3.Connection, made: Path, path: Path, newest: Newest | None, *, own: str | None = None) -> bool:
     whole = _copy_whole(source, made)
     if not whole:
         made.unlink(missing_ok=True)
-        _copy_rows(source, made)
+        _copy_rows(source, made, own=own)
     with closing(sqlite3.connect(made, isolation_level=None)) as connection:
         if not _is_whole(connection):
             raise StoreError(
@@ -163,8 +170,8 @@ def _copy_whole(source: sqlite3.Connection, made: Path) -> bool:
         return False
 
 
-def _copy_rows(source: sqlite3.Connection, made: Path) -> None:
-    """Copy row by row what can be read."""
+def _copy_rows(source: sqlite3.Connection, made: Path, *, own: str | None) -> None:
+    """Copy row by row what can be read; also from the database alone, whose URI is ``own``."""
     with closing(sqlite3.connect(made, isolation_level=None)) as target:
         target.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrate(target, made)
@@ -172,7 +179,27 @@ def _copy_rows(source: sqlite3.Connection, made: Path) -> None:
         for table in ("calls", "events", "actions", "keyed_by_pairs", *_OF_RULES):
             _copy_table(source, target, table)
         target.execute("DELETE FROM events WHERE call_id NOT IN (SELECT id FROM calls)")
+        if own is not None:
+            with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(own, uri=True)) as found:
+                if is_store(found):
+                    _add_rows(found, target)
         target.execute("COMMIT")
+
+
+def _add_rows(found: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Add what a store lacks of another one, whose calls may have other ids."""
+    columns = "world, sid, parent_sid, status, standing, is_final, last_at"
+    target.executemany(
+        f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?,?,?,?,?,?,?)",
+        _readable(found, f"SELECT {columns} FROM calls"),
+    )
+    events = "SELECT key, record, world, sid FROM events JOIN calls ON calls.id = call_id ORDER BY events.id"
+    target.executemany(
+        "INSERT OR IGNORE INTO events (call_id, key, record) SELECT id, ?, ? FROM calls WHERE world = ? AND sid = ?",
+        _readable(found, events),
+    )
+    for table in _OF_RULES:
+        _copy_table(found, target, table)
 
 
 def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
