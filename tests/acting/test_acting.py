@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from playing import seconds
+from telling import moment, sid
 from turning import TurnedStage, a_turned_stage
 
 from callctl.actions import DONE, REFUSED
+from callctl.operations.acting.again import Again
 from callctl.operations.acting.needs import Held
 from callctl.policies import Action, Brake, Cancel, Hangup, Rule, Scope, When
 from callctl.policies.flags import max_duration, ring_limit
@@ -119,3 +121,34 @@ def test_what_was_held_back_does_not_count_for_the_brake(stage: TurnedStage) -> 
     assert stage.notes == []
     stage.until(lambda: bool(stage.events))
     assert [(event.call_sid, event.result) for event in stage.events] == [(sid, DONE)]
+
+
+def test_what_is_to_be_looked_at_again_comes_back_once_each_time_and_after_growing_pauses() -> None:
+    again, asked = Again(), Action(RING, sid(1), sid(1), sid(1), True, look_first=True)
+    pauses = []
+    at = 0.0
+    for _ in range(7):
+        again.put(asked, now=moment(at))
+        pause = next(number for number in range(1000) if again.due(now=moment(at + number)) == [asked])
+        assert again.due(now=moment(at + 1000)) == []
+        pauses.append(pause)
+        at += 1000
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_what_is_too_young_comes_back_when_it_may_be_old_enough_and_not_before() -> None:
+    again, asked = Again(), Action(RING, sid(1), sid(1), sid(1), True, look_first=True)
+    again.put(asked, now=moment(0), not_before=seconds(20))
+    assert again.due(now=moment(19.9)) == []
+    assert again.due(now=moment(20)) == [asked]
+    again.put(asked, now=moment(20), not_before=seconds(1))  # the pause is longer by now
+    assert again.due(now=moment(21.9)) == []
+    assert again.due(now=moment(22)) == [asked]
+
+
+def test_what_the_board_has_forgotten_is_not_looked_at_again() -> None:
+    again = Again()
+    for number in (1, 2):
+        again.put(Action(RING, sid(number), sid(number), sid(number), True, look_first=True), now=moment(0))
+    again.keep({sid(2)})
+    assert [action.call_sid for action in again.due(now=moment(1))] == [sid(2)]

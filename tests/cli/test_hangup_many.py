@@ -326,6 +326,16 @@ def test_with_more_matches_than_max_nothing_is_ended(world: World, source: str) 
     assert ended(world) == []
 
 
+@pytest.mark.parametrize("flags", [(), ("--yes",), ("--max", "9")])
+def test_several_calls_on_stdin_need_both_flags_and_one_needs_none(world: World, flags: tuple[str, ...]) -> None:
+    sids = [world.place(NEVER) for _ in range(2)]
+    outcome = world.callctl("hangup", "-", *flags, stdin="\n".join(sids))
+    assert (outcome.code, outcome.out, ended(world)) == (2, "", [])
+    assert "2 calls on stdin, and nobody can be asked whether they are meant" in outcome.err
+    assert world.callctl("hangup", "-", *flags, stdin=sids[0]).code == 0
+    assert ended(world) == sids[:1]
+
+
 def test_at_a_terminal_the_table_is_shown_and_the_number_asked_for(world: World) -> None:
     sids = [world.place(NEVER), world.place(ANSWERS)]
     outcome = world.callctl("hangup", "--all", terminal=True, keyboard=True, stdin="2\n", env={"NO_COLOR": "1"})

@@ -202,6 +202,8 @@ OVER = reply(400, {"code": 21220, "message": "Call is not in-progress.", "status
         ([cut(b'{"sid": "CA'), TOO_MANY, OVER], True),
         ([reply(502), OVER], True),
         ([reply(502)], True),
+        ([reply(500), OVER], True),
+        ([reply(500)], True),
         ([drop()], True),
         ([TOO_MANY], False),
         ([reply(200, {"status": "completed"})], True),

@@ -141,3 +141,26 @@ def test_nothing_further_is_begun_when_nobody_reads_on() -> None:
     groups.close()
     go_on.release(len(SIDS))
     assert len(begun) <= 2  # the one that was read, and the one that was under way
+
+
+def test_a_call_that_came_at_a_bad_time_is_the_next_one_of_those_who_are_left() -> None:
+    begun: list[str] = []
+    refusing: list[threading.Thread] = []
+    both, lock = threading.Barrier(2), threading.Lock()
+
+    def work(sid: str) -> str:
+        with lock:
+            begun.append(sid)
+            is_first = len(begun) <= 2
+        if is_first:
+            if sid == SIDS[0]:
+                refusing.append(threading.current_thread())
+            both.wait(60)
+            if sid == SIDS[0]:
+                raise refused(RateLimitedError)
+            refusing[0].join(60)  # it has put its call back, and leaves the rest to this one
+        return sid
+
+    assert len(results(work, parallel=2)) == len(SIDS)
+    assert sorted(begun[:2]) == SIDS[:2]
+    assert begun[2:] == [SIDS[0], *SIDS[2:]]

@@ -7,7 +7,7 @@ import pytest
 from playing import Play, seconds
 from telling import event, form, moment, sid, told
 
-from callctl.policies import Action, Cancel, Limit, Redirect, Scope
+from callctl.policies import Action, Cancel, Hangup, Limit, Redirect, Rule, Scope, When
 from callctl.policies.flags import after_dial, max_duration, ring_limit
 
 SURVEY = Redirect("survey", "https://example.com/survey")
@@ -406,3 +406,12 @@ def test_a_family_of_which_anything_unsigned_was_told_is_not_asked_for_again() -
     play.tell(1, "ringing")
     play.take(told(form(2, "ringing", parent=1), verified=False))
     assert again(play, RING.name, 1, 1) is None
+
+
+def test_a_leg_that_goes_on_as_it_was_is_asked_for_once() -> None:
+    hangup = Rule(name="end-all", when=When(statuses=frozenset({"ringing", "in-progress"})), then=Hangup())
+    play = Play(hangup)
+    play.tell(1, "ringing", number=1)
+    play.tell(1, "in-progress", number=2)
+    play.tell(1, "in-progress", number=3)
+    assert play.actions == [(0.0, "hangup", sid(1))]

@@ -59,8 +59,23 @@ def test_of_many_who_claim_at_once_one_gets_it(path: Path) -> None:
 def test_worlds_are_kept_apart(claims: SqliteClaims, path: Path) -> None:
     assert claims.claim(CLAIM, now=moment(0), until=LEASE)
     other = SqliteClaims(path, world="other")
+    assert other.claimed() == set()
+    assert other.left_open(is_over=lambda _: True) == []
+    assert other.at_work_on(sid(1), beside="another") is None
+    other.renew(CLAIM, until=moment(90))
+    other.settle(CLAIM, EVENT)
+    other.release(CLAIM)
+    assert [one.lease for one in claims.left_open(is_over=lambda _: True)] == [LEASE]
+    assert claims.asked_of(sid(1)) == []
     assert other.claim(CLAIM, now=moment(0), until=LEASE)
     other.close()
+
+
+def test_a_claim_that_is_settled_is_not_opened_again_by_who_still_renews_it(claims: SqliteClaims) -> None:
+    claims.claim(CLAIM, now=moment(0), until=LEASE)
+    claims.settle(CLAIM, EVENT)
+    claims.renew(CLAIM, until=moment(90))
+    assert claims.left_open(is_over=lambda _: True) == []
 
 
 def test_an_open_claim_may_be_taken_over_once_its_lease_is_over(claims: SqliteClaims) -> None:
