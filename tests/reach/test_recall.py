@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,20 @@ async def test_callbacks_are_taken_in_while_a_large_store_is_read(tmp_path: Path
     assert len(rules.begun) == 1
     assert [change.event.status for change in rules.looked_at] == ["completed", "ringing"]
     assert rules.looked_at[0].before is not None  # the board knew it from before
+
+
+@pytest.mark.parametrize("record", ["'no record'", "x'ff00'", "17"])
+async def test_an_event_that_can_not_be_read_hides_no_other(tmp_path: Path, record: str) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=3, each=1)
+    with closing(sqlite3.connect(settings.store)) as other, other:
+        other.execute(f"UPDATE events SET record = {record} WHERE id = 2")
+    async with watching(settings, PLAN) as running:
+        await running.view.until(lambda view: view.snapshot is not None and view.snapshot.live == 2)
+        assert (
+            await running.view.until_noted("can't be read") == "1 of the store's events can't be read and is left out"
+        )
+        assert await post(running, form(9, "ringing", number=0)) == 204
 
 
 async def test_it_stops_at_once_while_the_store_is_read(tmp_path: Path, go_on: threading.Event) -> None:

@@ -34,6 +34,8 @@ _PAGE = 1000  # events read from the store at a time
 class Memory(Protocol):
     """What is needed of the store. Everything raises StoreError."""
 
+    unreadable: int  # how many events were left out
+
     def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
         """Yield the events of what was touched since, but nothing that came after ``up_to``."""
 
@@ -180,6 +182,9 @@ class Picture:
             self.recalled = count
         if self._stopping:
             return
+        if self._memory is not None and (left_out := self._memory.unreadable):
+            what = f"{left_out} of the store's events can't be read and {'is' if left_out == 1 else 'are'} left out"
+            self.trouble(Trouble(what, Cause.STORE))
         if self._rules is not None:
             self._rules.begin(self.board.snapshot())
         self.recalled = None

@@ -52,6 +52,7 @@ class Reader:
     def __init__(self, opened: Opened, *, world: str) -> None:
         self._opened = opened
         self._world = world
+        self.unreadable = 0  # how many events were left out, since what stands in their rows is none
         self._turns: dict[str, int] = {}  # of each query the file that its last answer came from
 
     @classmethod
@@ -171,7 +172,14 @@ class Reader:
                 " ORDER BY events.id",
                 ids=json.dumps(ids[start : start + _PAGE].tolist()),
             )
-            yield from (CallEvent.from_record(row[0]) for row in rows)
+            yield from (event for row in rows if (event := self._event(row[0])) is not None)
+
+    def _event(self, record: Any) -> CallEvent | None:
+        try:
+            return CallEvent.from_record(record)
+        except Exception:  # whatever damage or a hand has left there, it must not hide all others
+            self.unreadable += 1
+            return None
 
     def _rows_after(self, last: int, sql: str, *, limit: int) -> list[tuple[Any, ...]]:
         """Return rows with higher ids; all, if ``last`` is of a file that is no longer there."""
