@@ -256,3 +256,17 @@ def test_the_password_of_an_address_in_a_notification_is_masked() -> None:
 def test_a_path_that_only_begins_like_that_of_the_api_address_is_another(uri: str, path: str) -> None:
     base = "https://space.example.com/api"
     assert on_base(f"{uri}?Page=1", current=f"{base}/x.json", base=base) == f"https://space.example.com{path}?Page=1"
+
+
+def test_pages_without_a_new_row_count_only_in_a_row() -> None:
+    """In an account that moves on fast."""
+    numbers = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4)
+
+    def fetch(url: str) -> dict[str, Any]:
+        here = int(url.rpartition("=")[2])
+        following = f"{PATH}?Page={here + 1}" if here + 1 < len(numbers) else None
+        return {"calls": [call(sid(numbers[here]))], "next_page_uri": following}
+
+    base = "https://api.twilio.com"
+    found = rows(fetch, f"{base}{PATH}?Page=0", key="calls", base=base, warn=pytest.fail)
+    assert [row["sid"] for row in found] == [sid(number) for number in (1, 2, 3, 4)]
