@@ -152,6 +152,25 @@ def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
     assert (event.result, event.status, door.sent) == (result, status, ["hangup", "hangup"])
 
 
+def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: SqliteClaims) -> None:
+    door = Script([not_answered(), BUSY, OVER], status="completed")
+    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, len(door.sent)) == (UNKNOWN, 3)
+
+
+@pytest.mark.parametrize("status", [500, 599])
+def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(
+    claims: SqliteClaims, status: int
+) -> None:
+    for deed, result, count in ((Hangup(), DONE, 2), (SURVEY, UNKNOWN, 1)):
+        door = Script([ApiError("it broke", status=status)])
+        event = executor(door, claims, pauses=[]).perform(action(deed))
+        assert isinstance(event, ActionEvent)
+        assert (event.result, len(door.sent)) == (result, count)
+        claims.release(OpenClaim("mine", sid(1), sid(1), deed.action))
+
+
 def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: SqliteClaims) -> None:
     door = Script([not_answered()] * 99)
     event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))

@@ -164,3 +164,26 @@ def test_a_call_that_came_at_a_bad_time_is_the_next_one_of_those_who_are_left() 
     assert len(results(work, parallel=2)) == len(SIDS)
     assert sorted(begun[:2]) == SIDS[:2]
     assert begun[2:] == [SIDS[0], *SIDS[2:]]
+
+
+@pytest.mark.timeout(60)
+def test_who_is_left_alone_while_a_request_is_refused_sends_it_again() -> None:
+    asked: list[str] = []
+    other: list[threading.Thread] = []
+    both = threading.Barrier(2)
+
+    def work(sid: str) -> str:
+        asked.append(sid)
+        if len(asked) > 2:
+            return sid
+        if sid == SIDS[1]:
+            other.append(threading.current_thread())
+        both.wait(30)
+        if sid == SIDS[0]:
+            other[0].join(30)  # it has found nothing more to do
+            raise refused(RateLimitedError)
+        return sid
+
+    groups = for_each(SIDS[:2], work, parallel=2)
+    assert {type(result) for group in groups for result in group} == {Done}
+    assert sorted(asked) == [SIDS[0], *SIDS[:2]]

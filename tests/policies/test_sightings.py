@@ -8,6 +8,7 @@ import pytest
 from playing import seconds
 from telling import WORLD, event, form, moment, sid, told
 
+from callctl.board import Board
 from callctl.calls import Call
 from callctl.events import MISSED, POLLED, CallEvent
 from callctl.policies.sightings import Sightings
@@ -76,3 +77,23 @@ def test_a_callback_and_an_end_that_rest_told_are_as_old_as_they_say() -> None:
     assert found.age(event(1, "busy", received=40), now=moment(50)) == seconds(10)
     missed = of_rest("completed", kind=MISSED, received=2 * HOUR)
     assert found.age(missed, now=moment(2 * HOUR)) == timedelta(hours=1)
+
+
+def test_a_callback_that_nobody_signed_makes_no_call_ours() -> None:
+    seen = sightings()
+    seen.take(told(form(1, "ringing"), verified=False), now=moment(0))
+    assert not seen.has_callback(sid(1))
+    seen.take(told(form(1, "ringing")), now=moment(0))
+    assert seen.has_callback(sid(1))
+
+
+def test_the_earliest_timestamp_of_a_status_counts_in_any_order() -> None:
+    for order in ((5, 10), (10, 5)):
+        seen, board = sightings(), Board()
+        for at in order:
+            one = event(1, "ringing", at=at, received=20)
+            seen.take(one, now=moment(20))
+            board.apply(one)
+        leg = board.snapshot().leg(sid(1))
+        assert leg is not None
+        assert seen.told_at(leg) == moment(5)
