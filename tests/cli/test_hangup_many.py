@@ -4,9 +4,11 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -575,6 +577,31 @@ def test_until_none_may_end_as_many_as_max_in_all(callctl: Callctl) -> None:
         outcome = server.run(callctl, "--yes", "--max", "3", "--until-none", "--wait-timeout", "60s")
         assert server.ended == [f"CA{number:032d}" for number in (1, 2, 3)]
     assert outcome.code == 0
+
+
+class Looking(Rounds):
+    """Looks, at each hang-up that arrives, whether the store says that this call is about to be changed."""
+
+    def __init__(self, home: Path, *rounds: list[dict[str, object]]) -> None:
+        super().__init__(*rounds, answer="canceled")
+        self._home = home
+        self.intended: list[bool] = []
+
+    def take(self, asked: Asked) -> Turn:
+        if asked.method == "POST":
+            for path in self._home.rglob("events.db"):
+                with closing(sqlite3.connect(path)) as store:
+                    found = store.execute("SELECT 1 FROM intents WHERE sid = ?", (_sid_in(asked),)).fetchone()
+                self.intended.append(found is not None)
+        return super().take(asked)
+
+
+def test_rules_are_told_of_a_hang_up_before_it_is_sent(callctl: Callctl, home: Path) -> None:
+    with Looking(home, [rings(1)], [rings(2), rings(3)]) as server:
+        assert server.run(callctl, *AGREED).code == 0  # makes the store, which a watch would have made
+        server.intended.clear()
+        assert server.run(callctl, *AGREED).code == 0
+        assert server.intended == [True, True]
 
 
 # Nobody reads

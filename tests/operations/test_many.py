@@ -129,9 +129,11 @@ def test_an_interrupt_is_not_swallowed() -> None:
 
 def test_nothing_further_is_begun_when_nobody_reads_on() -> None:
     begun: list[str] = []
+    threads: set[threading.Thread] = set()
     go_on = threading.Semaphore(1)
 
     def work(sid: str) -> str:
+        threads.add(threading.current_thread())
         go_on.acquire()
         begun.append(sid)
         return sid
@@ -140,6 +142,8 @@ def test_nothing_further_is_begun_when_nobody_reads_on() -> None:
     next(groups)
     groups.close()
     go_on.release(len(SIDS))
+    for thread in threads:
+        thread.join(60)
     assert len(begun) <= 2  # the one that was read, and the one that was under way
 
 
