@@ -216,6 +216,7 @@ async def test_other_paths_and_methods(start: Start, http: aiohttp.ClientSession
         ("POST", "/", 404, None),
         ("POST", "/statuses", 404, None),
         ("POST", "//status", 404, None),
+        ("PUT", "/statuses", 404, None),
         ("GET", "/status/../healthz/x", 404, None),
         ("PUT", "/status", 405, "GET, POST"),
         ("DELETE", "/status", 405, "GET, POST"),
@@ -225,6 +226,18 @@ async def test_other_paths_and_methods(start: Start, http: aiohttp.ClientSession
         async with http.request(method, url, data=fields, headers=sign(PUBLIC, fields)) as answer:
             assert (method, path, answer.status, answer.headers.get("Allow")) == (method, path, status, allow)
     assert (listener.accepted, listener.refused) == (0, 0)
+
+
+async def test_a_slash_too_many_at_the_end_of_the_path_is_left_to_the_signature(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    for token, status in ((TOKEN, 204), ("another", 403)):
+        headers = sign(PUBLIC, fields, token=token)
+        async with http.post(f"{listener.url}/status/", data=fields, headers=headers) as answer:
+            assert answer.status == status
+    assert (listener.accepted, listener.refused) == (1, 1)
 
 
 async def test_a_signed_request_that_is_no_calls_is_let_pass(
