@@ -575,7 +575,7 @@ def test_live_is_said_to_be_what_all_means(callctl: Callctl) -> None:
 def test_until_none_may_end_as_many_as_max_in_all(callctl: Callctl) -> None:
     with Rounds([rings(1)], [rings(2), rings(3)], [], answer="canceled") as server:
         outcome = server.run(callctl, "--yes", "--max", "3", "--until-none", "--wait-timeout", "60s")
-        assert server.ended == [f"CA{number:032d}" for number in (1, 2, 3)]
+        assert sorted(server.ended) == [f"CA{number:032d}" for number in (1, 2, 3)]  # some go out at once
     assert outcome.code == 0
 
 
