@@ -9,11 +9,11 @@ from pathlib import Path
 from callbacks import form
 from rich.console import Console, Group
 
-from callctl.board import Board, Snapshot
-from callctl.events import CallEvent
-from callctl.store.sqlite import SqliteStore
-from callctl.views.frame import Frame, draw
-from callctl.views.header import Header
+from callctl.calls.board import Board, Snapshot
+from callctl.calls.event import CallEvent
+from callctl.store.sqlite.store import SqliteStore
+from callctl.views.live.frame import Frame, draw
+from callctl.views.live.state import Header
 
 WORLD = "w"
 MANY = 5000  # events that are on their way to a store at once

@@ -18,11 +18,11 @@ from hanging_up import environment
 from measuring import Row, amount, timed
 from stub import server
 
-from callctl.board import Board, Change
-from callctl.cli.app import main
-from callctl.cli.runtime import Runtime
-from callctl.policies import Cancel, Engine, flags
-from callctl.store.sqlite import SqliteStore
+from callctl.calls.board import Board, Change
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.main import main
+from callctl.rules import Cancel, Engine, flags
+from callctl.store.sqlite.store import SqliteStore
 
 GROWTH = (1, 10, 100)
 LIMIT = 2.0

@@ -13,8 +13,8 @@ from pathlib import Path
 from boards import draw_board, fill, opened, told
 from measuring import Row, at_most, timed
 
-from callctl.board import Board
-from callctl.events import CallEvent
+from callctl.calls.board import Board
+from callctl.calls.event import CallEvent
 
 LIVE = 250  # calls of now, four events each; all others ended yesterday
 YESTERDAY = timedelta(days=1)

@@ -61,7 +61,7 @@ def span(load: Load) -> range:
 
 def compare(store: Path, sent: Sequence[tuple[int, int]]) -> Row:
     """Hold a store against what was acknowledged, by a look into the file alone."""
-    from callctl.events import CallEvent
+    from callctl.calls.event import CallEvent
 
     kept: Counter[tuple[int, int]] = Counter()
     with sqlite3.connect(store) as connection:

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from callctl.cli.commands import LazyCommand, every_command
 from callctl.cli.help_pages import in_full, page
-from callctl.cli.lazy import LazyCommand, every_command
 
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 HEAD = """\

@@ -17,14 +17,15 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from stage import ANSWERS, BUSY, HANGS_UP, LIMIT, NEVER, Stage, local_time_is_utc, standing_still
 
-from callctl.actions import ActionEvent
-from callctl.board import Change, Snapshot
-from callctl.clock import Clock
-from callctl.events import CallEvent
-from callctl.session import Plan, Session
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Change, Snapshot
+from callctl.calls.event import CallEvent
 from callctl.settings import load
-from callctl.views.header import Header
-from callctl.views.live import LiveView
+from callctl.support.clock import Clock
+from callctl.views.live.screen import LiveView
+from callctl.views.live.state import Header
+from callctl.watch.plan import Plan
+from callctl.watch.session import Session
 
 PICTURE = Path(__file__).parent.parent / "docs" / "watch.svg"
 COLUMNS = 104

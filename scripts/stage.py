@@ -20,8 +20,8 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from callctl.cli.app import main as callctl
-from callctl.cli.runtime import Runtime
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.main import main as callctl
 from callctl.simulator import Simulator
 
 BEGIN = datetime(2026, 11, 24, 9, 41, tzinfo=UTC)

@@ -19,13 +19,13 @@ from typing import Any
 
 from staging import WORLD
 
-from callctl.clock import Clock
-from callctl.gateway import Gateway
-from callctl.operations.acting.executor import Executor
-from callctl.policies import Action, Cancel, Hangup, Redirect, Rule, When
-from callctl.policies.flags import after_dial
+from callctl.api.client import Gateway
+from callctl.rules import Action, Cancel, Hangup, Redirect, Rule, When
+from callctl.rules.executor import Executor
+from callctl.rules.flags import after_dial
 from callctl.settings import load
-from callctl.store.claims import SqliteClaims
+from callctl.store.sqlite.claims import SqliteClaims
+from callctl.support.clock import Clock
 
 KILLED = 9
 
@@ -124,7 +124,7 @@ def watches(environment: dict[str, str]) -> Iterator[Watches]:
 
 def main() -> None:
     """Fork for each line that asks for a watch, and write its exit code."""
-    import callctl.gateway.transport  # noqa: F401 - what each would have to load for itself
+    import callctl.api.transport  # noqa: F401 - what each would have to load for itself
 
     for line in sys.stdin:
         asked, steps = json.loads(line)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from callctl.store.index import checksum
-from callctl.store.sqlite import SqliteStore
+from callctl.store.sqlite.index import checksum
+from callctl.store.sqlite.store import SqliteStore
 
 
 def log_of(path: Path) -> Path:

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from telling import START
 from twilio.request_validator import RequestValidator
 
-from callctl.accepting import Door
+from callctl.calls.event import CallEvent
+from callctl.calls.trouble import Trouble
 from callctl.errors import StoreError
-from callctl.events import CallEvent
-from callctl.listener import Listener
-from callctl.store.sqlite import SqliteStore
-from callctl.trouble import Trouble
+from callctl.store.sqlite.store import SqliteStore
+from callctl.support.server import Door
+from callctl.watch.listener.listener import Listener
 
 TOKEN = "12345"
 PUBLIC = "https://example.com/status"

@@ -6,8 +6,8 @@ from typing import Any
 
 from telling import event
 
-from callctl.board import Board
-from callctl.events import CallEvent
+from callctl.calls.board import Board
+from callctl.calls.event import CallEvent
 
 PARENT = "CA00000000000000000000000000000001"
 SIP_CHILD = "CA00000000000000000000000000000002"

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 from telling import form
 
 from callctl.settings import Settings
-from callctl.signatures import signature_of
-from callctl.store.sqlite import SqliteStore
+from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.listener.signature import signature_of
 
 _SENDERS = 6
 

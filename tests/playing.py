@@ -8,10 +8,10 @@ from typing import Any
 
 from telling import WORLD, event, moment, sid
 
-from callctl.board import Board
-from callctl.calls import Call
-from callctl.events import CallEvent
-from callctl.policies import Action, Declined, Engine, Rule, Scope
+from callctl.calls.board import Board
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
+from callctl.rules import Action, Declined, Engine, Rule, Scope
 
 
 class Play:

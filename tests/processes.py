@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import pyte
 
-from callctl.presence import ask_health
+from callctl.watch.registry import ask_health
 
 LIMIT = 90.0  # seconds; nothing takes so long, but many tests may share a processor
 CALLCTL = (sys.executable, "-m", "callctl")

@@ -16,15 +16,16 @@ from aiohttp import web
 from hearing import TOKEN
 from telling import ACCOUNT
 
-from callctl.accepting import Door
-from callctl.actions import ActionEvent
-from callctl.board import Change, Snapshot
-from callctl.clock import Clock
-from callctl.events import CallEvent
-from callctl.session import Plan, Ready, Session
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Change, Snapshot
+from callctl.calls.event import CallEvent
+from callctl.calls.trouble import Trouble
 from callctl.settings import Settings
-from callctl.trouble import Trouble
-from callctl.views.header import Header
+from callctl.support.clock import Clock
+from callctl.support.server import Door
+from callctl.views.live.state import Header
+from callctl.watch.plan import Plan, Ready
+from callctl.watch.session import Session
 
 LIMIT = 60.0
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from callctl.cli.app import main
-from callctl.cli.runtime import Runtime
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.main import main
 from callctl.simulator import READINGS, Simulator
 
 # For tests of what changes calls: where Twilio's text is open, callctl must hold under each way of reading it.

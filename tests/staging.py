@@ -14,19 +14,19 @@ from typing import Any, Self
 from running import env_for
 from serving import Site
 
-from callctl.actions import ActionEvent
-from callctl.board import Board, Change, Leg
-from callctl.calls import Call
-from callctl.clock import Clock
-from callctl.events import MISSED, POLLED, CallEvent
-from callctl.gateway import CallQuery, Gateway, PlaceRequest, RedirectRequest
-from callctl.operations.acting.acting import Acting, in_rule_thread
-from callctl.operations.acting.executor import Executor
-from callctl.operations.acting.needs import Door
-from callctl.policies import Brake, Engine, Rule, Scope
+from callctl.api.client import CallQuery, Gateway, PlaceRequest, RedirectRequest
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Board, Change, Leg
+from callctl.calls.call import Call
+from callctl.calls.event import MISSED, POLLED, CallEvent
+from callctl.rules import Brake, Engine, Rule, Scope
+from callctl.rules.executor import Executor
+from callctl.rules.outcome import Door
+from callctl.rules.runner import Acting, in_rule_thread
 from callctl.settings import load
 from callctl.simulator import Simulator
-from callctl.store.claims import SqliteClaims
+from callctl.store.sqlite.claims import SqliteClaims
+from callctl.support.clock import Clock
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
 ALL_EVENTS = "initiated ringing answered completed"

@@ -6,16 +6,16 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
-from callctl.clock import Clock
-from callctl.events import CallEvent
+from paths import DATA
+
+from callctl.calls.event import CallEvent
+from callctl.support.clock import Clock
 
 ACCOUNT = "AC" + "0" * 32
 WORLD = "0123456789abcdef"
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
-DATA = Path(__file__).parent / "data"  # its README says what each file is and where its facts come from
 
 
 def sid(number: int | str) -> str:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import readme
+from paths import ROOT
 from processes import OnTerminal
 from running import env_for, run
 
-from callctl import rules
-from callctl.policies import Cancel
+from callctl.rules import Cancel
+from callctl.rules import file as rules_file
 from callctl.simulator import Simulator
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -68,7 +68,7 @@ def test_the_rules_file_is_one(tmp_path: Path) -> None:
     (text,) = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     path = tmp_path / "rules.toml"
     path.write_text(text)
-    (rule,) = rules.load(path, resolve=lambda _: pytest.fail("it redirects nobody"), cancel=Cancel())
+    (rule,) = rules_file.load(path, resolve=lambda _: pytest.fail("it redirects nobody"), cancel=Cancel())
     assert rule.name == "agents-ring"
 
 

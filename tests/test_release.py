@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from pathlib import Path
+
+from paths import ROOT
 
 from callctl import __version__
 
-CHANGELOG = (Path(__file__).parent.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_the_newest_release_is_this_one() -> None:

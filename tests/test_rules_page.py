@@ -12,13 +12,14 @@ import commands
 import pytest
 import readme
 
-from callctl import actions, rules
-from callctl.calls import EVENT_NAMES, CallStatus, Direction
-from callctl.cli.lazy import CATALOGUE, LazyCommand
-from callctl.cli.rules_options import Asked, read_rules
-from callctl.policies import Cancel, On, brake, engine, flags
+from callctl.calls import action
+from callctl.calls.call import EVENT_NAMES, CallStatus, Direction
+from callctl.calls.twiml import check
+from callctl.cli.commands import CATALOGUE, LazyCommand
+from callctl.cli.watch.rules import Asked, read_rules
+from callctl.rules import Cancel, On, engine, flags, rate_limit
+from callctl.rules import file as rules_file
 from callctl.settings import NamedUrl, Settings
-from callctl.twiml import check
 
 PAGE = readme.RULES.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -33,7 +34,7 @@ def load(text: str, folder: Path) -> list[str]:
     """Return the names of the rules in a file with this text."""
     path = folder / "rules.toml"
     path.write_text(text)
-    return [rule.name for rule in rules.load(path, resolve=SETTINGS.named_url, cancel=Cancel())]
+    return [rule.name for rule in rules_file.load(path, resolve=SETTINGS.named_url, cancel=Cancel())]
 
 
 def test_what_stands_below_each_command_is_what_it_prints() -> None:
@@ -47,7 +48,7 @@ def test_each_example_is_of_a_kind_that_is_tried_here() -> None:
 
 def test_each_rules_file_is_read_and_the_wrong_one_is_refused(tmp_path: Path) -> None:
     (wrong,) = [file["text"] for file in readme.FILE.finditer(PAGE) if file["name"] == "wrong.toml"]
-    with pytest.raises(rules.RulesError, match="when: unknown: 'rining'"):
+    with pytest.raises(rules_file.RulesError, match="when: unknown: 'rining'"):
         load(wrong, tmp_path)
     good = [text for text in blocks("toml") if text != wrong]
     assert all(load(text, tmp_path) for text in good)
@@ -57,11 +58,11 @@ def test_each_rules_file_is_read_and_the_wrong_one_is_refused(tmp_path: Path) ->
 
 def test_each_key_and_each_word_is_named_and_each_key_has_an_example() -> None:
     examples = "\n".join(blocks("toml"))
-    for key in rules.KEYS:
+    for key in rules_file.KEYS:
         assert re.search(rf"^{key} = ", examples, re.MULTILINE), f"no example has {key}"
-    words = {*rules.KEYS, *rules.ANSWERED_BY, *EVENT_NAMES, *CallStatus, *Direction, *flags.NAMES}
-    words |= {actions.DONE, actions.LATE, actions.NOT_ENDED, actions.REFUSED, actions.UNKNOWN, actions.DECLINED}
-    words |= {actions.REHEARSED}
+    words = {*rules_file.KEYS, *rules_file.ANSWERED_BY, *EVENT_NAMES, *CallStatus, *Direction, *flags.NAMES}
+    words |= {action.DONE, action.LATE, action.NOT_ENDED, action.REFUSED, action.UNKNOWN, action.DECLINED}
+    words |= {action.REHEARSED}
     assert [word for word in sorted(words) if f"`{word}`" not in PAGE] == []
     assert [word for word in (*On, "parent", "child", "cancel", "hangup") if f'`"{word}"`' not in PAGE] == []
 
@@ -91,7 +92,7 @@ def test_each_document_is_twiml() -> None:
 def test_the_numbers_are_those_of_the_program() -> None:
     assert engine.FRESH.total_seconds() == 15
     assert "more than 15 s ago" in PAGE
-    assert (brake.PER_SECOND, brake.PER_MINUTE) == (10, 100)
+    assert (rate_limit.PER_SECOND, rate_limit.PER_MINUTE) == (10, 100)
     assert "Ten actions a second" in PAGE
     assert "After a hundred in a minute" in PAGE
     assert (flags.LIMIT_LEAD.total_seconds(), flags.LIMIT_GRACE.total_seconds()) == (30, 4)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from paths import ROOT
+
 PAGE = (ROOT / "docs" / "twilio.md").read_text(encoding="utf-8")
 
 

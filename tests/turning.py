@@ -17,9 +17,9 @@ from serving import Site
 from staging import Stage
 from telling import START, clock_of
 
-from callctl.clock import Clock
-from callctl.operations.acting.needs import Door
+from callctl.rules.outcome import Door
 from callctl.simulator import Simulator, SimulatorError
+from callctl.support.clock import Clock
 
 
 class Slow:

@@ -49,7 +49,7 @@ _take_signals()
 def main() -> None:
     """Run callctl with the process's arguments, streams and environment; never returns."""
     try:
-        from callctl.cli.app import main as run
+        from callctl.cli.main import main as run
 
         if signal.getsignal(signal.SIGINT) is _leave and not _is_lasting():
             signal.signal(signal.SIGINT, signal.default_int_handler)  # the command line sees to it from here

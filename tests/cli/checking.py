@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from gateway.scripted import Server, reply
+from api.scripted import Server, reply
 from running import Callctl, Outcome, env_for
 
 from callctl.simulator import Simulator

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from running import env_for
 
-from callctl.events import CallEvent
+from callctl.calls.event import CallEvent
 from callctl.settings import load
 from callctl.simulator import Simulator
-from callctl.store.sqlite import SqliteStore
+from callctl.store.sqlite.store import SqliteStore
 
 
 @contextmanager

@@ -25,8 +25,8 @@ from cli.checking import (
 from running import Callctl, env_for
 
 from callctl.simulator import Simulator
-from callctl.store.schema import MIGRATIONS
-from callctl.store.sqlite import SqliteStore
+from callctl.store.sqlite.schema import MIGRATIONS
+from callctl.store.sqlite.store import SqliteStore
 
 
 def test_all_is_well(callctl: Callctl, simulator: Simulator) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-from pathlib import Path
 
 import pytest
+from api.scripted import Handler, Server, reply
 from cli.checking import (
     ACCOUNT,
     FREE,
@@ -22,7 +22,7 @@ from cli.checking import (
     level,
     with_key,
 )
-from gateway.scripted import Handler, Server, reply
+from paths import TESTS
 from running import Callctl, env_for
 from serving import deaf_port
 
@@ -222,7 +222,7 @@ class TestNetwork:
 
     def test_a_certificate_that_is_not_accepted(self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
         direct(monkeypatch)
-        folder = Path(__file__).parents[1] / "gateway"
+        folder = TESTS / "api"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
         with Server(account(), context=context) as server:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from running import Callctl, Outcome, env_for
 
+from callctl.calls.findings import fine, skipped, warning, wrong
 from callctl.errors import AuthenticationError
-from callctl.findings import fine, skipped, warning, wrong
 from callctl.simulator import Simulator
-from callctl.views.checkup import print_finding
-from callctl.views.foreign import plain_console
+from callctl.views.doctor import print_finding
+from callctl.views.terminal_safe import plain_console
 
 FORM = re.compile("\x1b\\[[0-9;]*m")
 WIDE = """\

@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from gateway.scripted import Server, Turn, call, cut, drop, hang, reply
+from api.scripted import Server, Turn, call, cut, drop, hang, reply
 from running import Callctl, Outcome, run
 
 from callctl import errors
 from callctl.cli import exits
-from callctl.cli.runtime import Runtime
+from callctl.cli.io.runtime import Runtime
 
 SID = "CA" + "1" * 32
 ENV = {
@@ -279,7 +279,7 @@ def test_every_kind_of_error_has_its_exit_code() -> None:
 
 ELSEWHERE = ("simulator",)  # an island: its errors are replies
 UNSEEN = {
-    ("doctor/way.py", "StoreError"),  # the check's own listener keeps nothing
+    ("doctor/callback_route.py", "StoreError"),  # the check's own listener keeps nothing
     ("cli/doctor.py", "CallctlError"),  # only its exit code is asked for
 }
 

@@ -13,7 +13,7 @@ from cli.still import NOON, Still
 from cli.stored import store_of
 from running import Outcome
 
-from callctl.actions import ActionEvent
+from callctl.calls.action import ActionEvent
 
 TWIML = '<Response><Dial><Sip username="ann" password="fake-secret">sip:ann@example.com</Sip></Dial></Response>'
 LOOKS = re.compile("␛\\[[0-9;]*m")

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import commands
 import pytest
+from paths import ROOT
 from processes import CALLCTL, environment
 from running import Callctl
 
 from callctl.cli import exits, help_settings
+from callctl.cli.commands import Entry, LazyCommand, every_command
 from callctl.cli.help_pages import page
-from callctl.cli.lazy import Entry, LazyCommand, every_command
 from callctl.settings import IDENTITY, PLAIN
 
-ROOT = Path(__file__).parent.parent.parent
 COMMANDS = dict(every_command())
 PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 PAGES = dict(re.findall(r"^## ([^\n]+)\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

@@ -7,16 +7,16 @@ from random import Random
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from api.scripted import Handler, Server, Turn, call, drop, reply
 from cli.still import Still, standing_still
-from gateway.scripted import Handler, Server, Turn, call, drop, reply
 from hypothesis import given
 from hypothesis import strategies as st
 from running import Callctl, env_for
 from telling import START
 
-from callctl.calls import REST_STATUSES, Call
-from callctl.cli.progress import AFTER
-from callctl.cli.sorting import SORTS, in_order
+from callctl.calls.call import REST_STATUSES, Call
+from callctl.cli.io.progress import AFTER
+from callctl.cli.options.sorting import SORTS, in_order
 from callctl.simulator import Simulator
 
 BUSY, ANSWERS, RINGS = "+12025550102", "+12025550100", "+12025550103"
@@ -340,7 +340,7 @@ def test_a_list_that_breaks_off_is_an_array_all_the_same(callctl: Callctl, rows:
 def test_so_is_one_that_is_interrupted(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"calls": [call()], "next_page_uri": "/2010-04-01/Calls.json?Page=1"}
     with Server(reply(200, pages)) as server:
-        monkeypatch.setattr("callctl.gateway.pages._next", interrupt)
+        monkeypatch.setattr("callctl.api.pages._next", interrupt)
         outcome = callctl("list", "--all", "--json", env=env_of(server))
     assert outcome.code == 130
     assert len(json.loads(outcome.out)) == 1

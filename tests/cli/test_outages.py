@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from gateway.scripted import Asked, Server, Turn, call, drop, reply
+from api.scripted import Asked, Server, Turn, call, drop, reply
 from running import Callctl, Outcome
 
-from callctl.gateway.repeats import TRIES
+from callctl.api.repeats import TRIES
 
 SID = "CA" + "1" * 32
 RINGS, ENDED = call(SID, status="ringing"), call(SID, status="completed")

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from api.scripted import Handler, Server, Turn, call, drop, reply
 from cli.still import NOON, Still
 from cli.stored import store_of, tell
-from gateway.scripted import Handler, Server, Turn, call, drop, reply
 from running import Callctl
 
-from callctl.actions import ActionEvent
-from callctl.events import CallEvent
-from callctl.store.sqlite import SqliteStore
+from callctl.calls.action import ActionEvent
+from callctl.calls.event import CallEvent
+from callctl.store.sqlite.store import SqliteStore
 
 ANSWERS = "+12025550100"
 ACCOUNT = "AC" + "0" * 32

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pytest
 
 from callctl import __version__
-from callctl.cli.lazy import Entry, every_command
+from callctl.cli.commands import Entry, every_command
 
 HEAVY = ("twilio", "aiohttp", "rich", "dotenv", "asyncio", "sqlite3", "requests", "pydantic")
 
@@ -20,7 +20,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
-    assert loaded_by("import callctl.cli.app, callctl.cli") == set()
+    assert loaded_by("import callctl.cli.main, callctl.cli") == set()
 
 
 @pytest.mark.parametrize("entry", [entry for _, entry in every_command()], ids=lambda entry: entry.name)
@@ -30,11 +30,11 @@ def test_no_command_loads_anything_heavy_before_it_is_called(entry: Entry) -> No
 
 @pytest.mark.parametrize("args", [["hangup", "CA" + "0" * 32], ["list"], ["--version"]])
 def test_texts_are_read_without_pydantic(args: list[str]) -> None:
-    code = f"import os\nos.environ.clear()\nfrom callctl.cli.app import main\nmain({args!r})"
+    code = f"import os\nos.environ.clear()\nfrom callctl.cli.main import main\nmain({args!r})"
     assert loaded_by(code).isdisjoint({"pydantic", "asyncio", "aiohttp", "twilio"})
 
 
-@pytest.mark.parametrize("code", ["import callctl.gateway", "import callctl.presence"])
+@pytest.mark.parametrize("code", ["import callctl.api.client", "import callctl.watch.registry"])
 def test_importing_a_room_loads_nothing_heavy(code: str) -> None:
     assert loaded_by(code) == set()
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from running import Callctl, Outcome, env_for
 
-from callctl.events import CallEvent
+from callctl.calls.event import CallEvent
 from callctl.settings import load
 from callctl.simulator import Received, Simulator
-from callctl.store.sqlite import SqliteStore
+from callctl.store.sqlite.store import SqliteStore
 
 UNKNOWN = "CA" + "0" * 32
 ANSWERS, NEVER, BUSY = "+12025550100", "+12025550103", "+12025550102"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from callctl.calls import Call
+from callctl.api.client import CallQuery, RedirectRequest
+from callctl.calls.call import Call
 from callctl.errors import CallctlError, WrongCallStateError
-from callctl.gateway import CallQuery, RedirectRequest
 
 SID = "CA" + "1" * 32
 PARENT = "CA" + "2" * 32

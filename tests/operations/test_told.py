@@ -6,8 +6,8 @@ import pytest
 from legs import board_of
 from telling import form, sid, told
 
-from callctl.board import Leg
-from callctl.calls import Call
+from callctl.calls.board import Leg
+from callctl.calls.call import Call
 from callctl.operations.told import latest
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from callctl.calls import EVENT_NAMES
+from callctl.api.client import Notification
+from callctl.calls.call import EVENT_NAMES
 from callctl.errors import NetworkError
-from callctl.gateway import Notification
+from callctl.operations.missing_callbacks import Cause
 from callctl.operations.unheard import Ordered, Unheard
-from callctl.silence import Cause
 
 SID = "CA" + "1" * 32
 URL = "https://example.com/status"

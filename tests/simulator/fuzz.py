@@ -10,9 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from paths import DATA
+
 from callctl.simulator import Simulator
 
-OPENAPI = Path(__file__).parents[1] / "data" / "calls_openapi_live.json"
+OPENAPI = DATA / "calls_openapi_live.json"
 ACCOUNT = "AC" + "a" * 32  # the only account that the description's paths may hold
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 EXAMPLES = 40

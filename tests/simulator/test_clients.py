@@ -13,8 +13,9 @@ import pytest
 from aiohttp import web
 from simulator.world import ANSWERS, BUSY, FROM, World, a_world
 
-from callctl.simulator import door, forms
-from callctl.simulator.api import Api
+from callctl.simulator import door
+from callctl.simulator.rest import forms
+from callctl.simulator.rest.api import Api
 
 PATIENCE = 30.0
 HEADER = b"POST /simulator/survey HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"

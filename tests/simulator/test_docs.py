@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from callctl.simulator import DIALECTS, READINGS, load_far_ends
-from callctl.simulator.far_end import BY_NUMBER
+from callctl.simulator.switch.far_end import BY_NUMBER
 
-DOC = Path(__file__).parents[2] / "docs" / "simulator.md"
+DOC = ROOT / "docs" / "simulator.md"
 TEXT = DOC.read_text(encoding="utf-8")
 
 

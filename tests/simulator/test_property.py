@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from callctl.simulator import READINGS, FarEnd
 from callctl.simulator.clock import ManualClock
-from callctl.simulator.errors import ApiError
-from callctl.simulator.far_end import OUTCOMES
 from callctl.simulator.faults import Chance
 from callctl.simulator.models import FINAL, INBOUND, OUTBOUND_DIAL, Leg, Source, Subscription
 from callctl.simulator.network import Ask, Reply
-from callctl.simulator.orders import Change, Order
+from callctl.simulator.rest.errors import ApiError
+from callctl.simulator.rest.requests import Change, Order
 from callctl.simulator.settings import Settings
-from callctl.simulator.switch import Switch
+from callctl.simulator.switch.far_end import OUTCOMES
+from callctl.simulator.switch.switch import Switch
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 SITE = "http://127.0.0.1:9"

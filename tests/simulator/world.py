@@ -12,11 +12,11 @@ from urllib.parse import parse_qsl
 import aiohttp
 import jsonschema  # type: ignore[import-untyped]
 from aiohttp import web
-from telling import DATA
+from paths import DATA
 from twilio.request_validator import RequestValidator
 
-from callctl.accepting import Door
 from callctl.simulator import DIALECTS, Simulator
+from callctl.support.server import Door
 
 OPENAPI = DATA / "calls_openapi_live.json"
 FROM, ANSWERS, LATE, BUSY, NEVER, FAILS, HANGS_UP, VOICEMAIL, DIGITS = (

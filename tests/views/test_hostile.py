@@ -14,16 +14,16 @@ from legs import board_of
 from rich.console import Console
 from telling import START, age_at, form, told
 
-from callctl.actions import ActionEvent
-from callctl.calls import Call
-from callctl.events import CallEvent
-from callctl.gateway import Notification
-from callctl.views.foreign import json_text
-from callctl.views.frame import PLAIN, Frame, Line, draw
-from callctl.views.header import Header
+from callctl.api.client import Notification
+from callctl.calls.action import ActionEvent
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
+from callctl.views.call_page import Page, plain_lines, print_page, to_json
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, short_line
-from callctl.views.page import Page, plain_lines, print_page, to_json
+from callctl.views.live.frame import PLAIN, Frame, Line, draw
+from callctl.views.live.state import Header
+from callctl.views.terminal_safe import json_text
 
 # Clears the screen, sets a title, moves with C1 controls, turns the reading direction, hides, begins lines and columns.
 HOSTILE = "a\x1b[2J\x1b]0;t\x07\x9b2J\x7f\u202e\u2066\u200b\ufeff\r\n\t\u2028\u2029\x85b"
@@ -110,7 +110,7 @@ def test_a_field_of_an_event_steers_nothing(drawn: Callable[[Sequence[CallEvent]
 
 
 def test_a_folded_row_is_safe_whatever_counts_as_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callctl.board.legs.is_final", lambda _status: True)
+    monkeypatch.setattr("callctl.calls.leg.is_final", lambda _status: True)
     events = hostile("CallStatus")
     shown = in_folded_rows(events)
     assert len(shown.split("\n")) == 1 + len(events)

@@ -11,12 +11,12 @@ import pytest
 from legs import PARENT, board_of, callback
 from telling import START, age_at
 
-from callctl.board import Board
-from callctl.calls import Call
-from callctl.events import MISSED, CallEvent
+from callctl.calls.board import Board
+from callctl.calls.call import Call
+from callctl.calls.event import MISSED, CallEvent
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, event_fields, short_line
-from callctl.views.rows import family_rows
+from callctl.views.live.rows import family_rows
 from callctl.views.view import View
 
 ANSWERED = callback(PARENT, "in-progress", second=3, sequence=2)

@@ -11,13 +11,13 @@ import pytest
 from legs import board_of
 from telling import START, age_at, samples, told
 
-from callctl.board import Board
-from callctl.events import CallEvent, NotACallEventError
-from callctl.views.frame import PLAIN, Frame, Line, draw
-from callctl.views.header import Header
+from callctl.calls.board import Board
+from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, short_line
-from callctl.views.rows import UNFOLDED
+from callctl.views.live.frame import PLAIN, Frame, Line, draw
+from callctl.views.live.rows import UNFOLDED
+from callctl.views.live.state import Header
 
 HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
 SOON = timedelta(seconds=1)

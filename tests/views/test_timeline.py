@@ -9,11 +9,11 @@ from legs import board_of
 from rich.console import Console
 from telling import WORLD, clock_of, event, moment, sid
 
-from callctl.actions import DONE, LATE, ActionEvent
-from callctl.calls import Call
-from callctl.events import MISSED, CallEvent
-from callctl.views.header import Header
-from callctl.views.live import LiveView
+from callctl.calls.action import DONE, LATE, ActionEvent
+from callctl.calls.call import Call
+from callctl.calls.event import MISSED, CallEvent
+from callctl.views.live.screen import LiveView
+from callctl.views.live.state import Header
 from callctl.views.timeline import in_order, lines
 
 ANSWERED = event(1, "in-progress", at=0, received=0.2, number=1)

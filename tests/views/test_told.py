@@ -7,19 +7,19 @@ import json
 import re
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from legs import PARENT, board_of, callback, family
+from paths import ROOT
 from rich.console import Console
 from telling import START, clock_of, moment
 
-from callctl.notation import format_date
-from callctl.trouble import Cause, Trouble
-from callctl.views.header import Header
+from callctl.calls.trouble import Cause, Trouble
+from callctl.support.dates import format_date
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
-from callctl.views.live import TROUBLE_STAYS, LiveView
+from callctl.views.live.screen import TROUBLE_STAYS, LiveView
+from callctl.views.live.state import Header
 
 HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
 RED = "\x1b[1;31m"
@@ -155,6 +155,6 @@ def test_on_a_pipe_trouble_is_said_beside_the_events() -> None:
 
 
 def test_each_cause_is_documented_in_its_words() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "watch-json.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "watch-json.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([A-Z][^|]*) \|$", page, re.MULTILINE))
     assert set(rows) == {cause.value for cause in Cause}

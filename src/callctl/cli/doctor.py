@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.cli import exits, options
-from callctl.cli.callbacks import STATUS_PATH, with_status_path
-from callctl.cli.checks import signing_trouble
-from callctl.cli.runtime import Form, Runtime
+from callctl.cli import exits
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.options import common
+from callctl.cli.options.callback_url import STATUS_PATH, with_status_path
+from callctl.cli.options.checks import signing_trouble
 from callctl.errors import CallctlError, SettingsError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from callctl.calls import Call
-    from callctl.findings import Finding
-    from callctl.gateway import Gateway
-    from callctl.gateway.account import Account
-    from callctl.presence import WatchRecord
+    from callctl.api.client import Gateway
+    from callctl.api.resources import Account
+    from callctl.calls.call import Call
+    from callctl.calls.findings import Finding
     from callctl.settings import Settings
+    from callctl.watch.registry import WatchRecord
 
 _LONGEST_CHECK = len("settings file")
 
@@ -39,17 +40,17 @@ def doctor(
         int | None,
         typer.Option("--port", metavar="PORT", min=0, max=65535, help="Test this port; else CALLCTL_PORT or 8765."),
     ] = None,
-    env_file: options.EnvFile = None,
-    account_sid: options.AccountSid = None,
-    request_timeout: options.RequestTimeout = "5s",
-    json: options.Json = False,
-    debug: options.Debug = False,
+    env_file: common.EnvFile = None,
+    account_sid: common.AccountSid = None,
+    request_timeout: common.RequestTimeout = "5s",
+    json: common.Json = False,
+    debug: common.Debug = False,
 ) -> None:
     """Check settings, credentials, clock, store and the way back from Twilio, and say what to fix.
 
     A line each: ✓ fine, ! works but not for everything, ✗ wrong. Nothing is changed, and no call is placed.
     """
-    runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     given = {
         "TWILIO_ACCOUNT_SID": account_sid,
         "CALLCTL_PUBLIC_URL": public_url,
@@ -59,11 +60,11 @@ def doctor(
     try:
         settings = runtime.settings(env_file=env_file, overrides=given)
     except SettingsError as error:
-        from callctl.findings import wrong
+        from callctl.calls.findings import wrong
 
         report.show(checks=[wrong("settings", error)])
     else:
-        from callctl.doctor.values import setting_findings
+        from callctl.doctor.settings import setting_findings
 
         report.show(settings=list(setting_findings(settings)), checks=_checks(runtime, settings))
     raise typer.Exit(report.code)
@@ -92,7 +93,7 @@ def _asking(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
 
 def _doubted(settings: Settings, asked: Iterable[Finding]) -> str | None:
     """Return the check by which the token that verifies callbacks is a wrong one, or missing; None if there is none."""
-    from callctl.findings import Level
+    from callctl.calls.findings import Level
 
     if not settings.signing_keys:
         return "signing"
@@ -104,7 +105,7 @@ def _doubted(settings: Settings, asked: Iterable[Finding]) -> str | None:
 def _way(runtime: Runtime, settings: Settings, *, doubted: str | None) -> list[Finding]:
     import asyncio
 
-    from callctl.doctor.way import Way, way_findings
+    from callctl.doctor.callback_route import Way, way_findings
 
     url = None if settings.public_url is None else with_status_path(settings.public_url)
     found = way_findings(
@@ -119,7 +120,7 @@ def _way(runtime: Runtime, settings: Settings, *, doubted: str | None) -> list[F
 
 def _watch(settings: Settings) -> WatchRecord | None:
     """Return the running watch, that at the port first, if there are several."""
-    from callctl.presence import running
+    from callctl.watch.registry import running
 
     with suppress(CallctlError):  # told as a finding of its own
         return min(running(settings), key=lambda record: record.port != settings.port, default=None)
@@ -145,7 +146,7 @@ class _Asked:
         return self._door().account()
 
     def newest(self) -> Iterator[Call]:
-        from callctl.gateway import CallQuery
+        from callctl.api.client import CallQuery
 
         return self._door().list(CallQuery(), page_size=1, limit=1)
 
@@ -170,8 +171,8 @@ class _Report:
     code: int = exits.DONE
 
     def show(self, *, settings: Iterable[Finding] = (), checks: Iterable[Finding]) -> None:
-        from callctl.findings import Level
-        from callctl.views.checkup import to_json
+        from callctl.calls.findings import Level
+        from callctl.views.doctor import to_json
 
         of_settings = list(settings)
         width = max([_LONGEST_CHECK, *(len(one.name) for one in of_settings)])
@@ -190,7 +191,7 @@ class _Report:
             self.code = exits.code_for(wrong[0].error or CallctlError(wrong[0].text))
 
     def _show(self, finding: Finding, *, width: int) -> None:
-        from callctl.views.checkup import plain_line, print_finding
+        from callctl.views.doctor import plain_line, print_finding
 
         if self.runtime.form is Form.PLAIN:
             self.runtime.write(plain_line(finding))

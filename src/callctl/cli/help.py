@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from callctl.cli import exits, help_settings
-from callctl.cli.runtime import Form, Runtime
+from callctl.cli.io.runtime import Form, Runtime
 from callctl.errors import UsageError
-from callctl.nearest import nearest
+from callctl.support.nearest import nearest
 
 TOPICS = ("exit-codes", "settings")
 
@@ -36,8 +36,8 @@ def help_(
 
 def _show_page(command: str, runtime: Runtime) -> None:
     """Show a command's page, or the overview."""
-    from callctl.cli.app import app
-    from callctl.cli.lazy import every_command
+    from callctl.cli.commands import every_command
+    from callctl.cli.main import app
 
     names = [name for name, _ in every_command()]
     known = [*TOPICS, *names]

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from callctl.background import beside
-from callctl.calls import Call
-from callctl.cli import completing, options
-from callctl.cli.runtime import Form, Runtime
-from callctl.cli.selecting import one_call, open_store
+from callctl.calls.call import Call
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.options import common, completion
+from callctl.cli.options.calls import one_call, open_store
 from callctl.errors import ApiError, CallctlError, NotFoundError, StoreError
 from callctl.settings import Settings
+from callctl.support.threads import beside
 
 if TYPE_CHECKING:
-    from callctl.actions import ActionEvent
-    from callctl.events import CallEvent
-    from callctl.gateway import Gateway
-    from callctl.views.page import Page
+    from callctl.api.client import Gateway
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.event import CallEvent
+    from callctl.views.call_page import Page
 
 T = TypeVar("T")
 
@@ -36,25 +36,25 @@ def show(
         typer.Argument(
             metavar="CALL",
             help="The call's SID, a start of it (8 characters or more), or @last.",
-            autocompletion=completing.call_sids,
+            autocompletion=completion.call_sids,
         ),
     ],
-    env_file: options.EnvFile = None,
-    account_sid: options.AccountSid = None,
-    request_timeout: options.RequestTimeout = "10s",
-    json: options.Json = False,
-    debug: options.Debug = False,
+    env_file: common.EnvFile = None,
+    account_sid: common.AccountSid = None,
+    request_timeout: common.RequestTimeout = "10s",
+    json: common.Json = False,
+    debug: common.Debug = False,
 ) -> None:
     """Show one call: its parent and child legs, cost and duration, its timeline, and its errors and warnings.
 
     The timeline is what status callbacks told a watch on this machine; the rest is what the API says now, except that a
     status which verified callbacks told counts where the API is behind.
     """
-    runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     gateway = runtime.gateway(settings)
     page = _page(runtime, settings, gateway, one_call(runtime, settings, gateway, call))
-    from callctl.views.page import plain_lines, print_page, to_json
+    from callctl.views.call_page import plain_lines, print_page, to_json
 
     if runtime.form is Form.JSON:
         runtime.write_json(to_json(page))
@@ -65,8 +65,8 @@ def show(
 
 
 def _page(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> Page:
-    from callctl.gateway import CallQuery
-    from callctl.views.page import Page
+    from callctl.api.client import CallQuery
+    from callctl.views.call_page import Page
     from callctl.views.timeline import in_order
 
     asked_call = beside(lambda: gateway.fetch(sid))
@@ -92,7 +92,7 @@ def _page(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> P
 
 def _with_callbacks(events: Iterable[CallEvent]) -> Callable[[Call], Call]:
     """Return what gives a call the status that callbacks told, where that is a later step than the one REST shows."""
-    from callctl.board import Board
+    from callctl.calls.board import Board
     from callctl.operations.told import latest
 
     board = Board()

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.cli import completing, options
 from callctl.cli.headings import WAITING
-from callctl.cli.runtime import Form, Runtime
-from callctl.cli.selecting import one_call, open_store
-from callctl.cli.times import read_duration
-from callctl.clock import elapsed
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.options import common, completion
+from callctl.cli.options.calls import one_call, open_store
+from callctl.cli.options.times import read_duration
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
+from callctl.support.clock import elapsed
 
 if TYPE_CHECKING:
-    from callctl.gateway import Gateway
-    from callctl.operations.waiting import Goal, Waited, Waiter
-    from callctl.store.reader import Reader
+    from callctl.api.client import Gateway
+    from callctl.operations.wait import Goal, Waited, Waiter
+    from callctl.store.sqlite.reader import Reader
 
 # How long a watch that answered is believed to be running, in seconds: asking it is a request on loopback.
 _BELIEVED = 5.0
@@ -31,7 +31,7 @@ def wait(
     call: Annotated[
         str,
         typer.Argument(
-            metavar="CALL", autocompletion=completing.call_sids, help="The call: its SID, a start of it, or @last."
+            metavar="CALL", autocompletion=completion.call_sids, help="The call: its SID, a start of it, or @last."
         ),
     ],
     goal: Annotated[
@@ -39,17 +39,17 @@ def wait(
         typer.Option(
             "--for",
             metavar="STATUS",
-            autocompletion=completing.goals,
-            help=f"answered, ended, ringing, busy, failed, …\n\n{options.GOALS}.",
+            autocompletion=completion.goals,
+            help=f"answered, ended, ringing, busy, failed, …\n\n{common.GOALS}.",
             rich_help_panel=WAITING,
         ),
     ],
-    wait_timeout: options.WaitTimeout = None,
-    env_file: options.EnvFile = None,
-    account_sid: options.AccountSid = None,
-    request_timeout: options.RequestTimeout = "10s",
-    json: options.Json = False,
-    debug: options.Debug = False,
+    wait_timeout: common.WaitTimeout = None,
+    env_file: common.EnvFile = None,
+    account_sid: common.AccountSid = None,
+    request_timeout: common.RequestTimeout = "10s",
+    json: common.Json = False,
+    debug: common.Debug = False,
 ) -> None:
     """Wait until a call gets to a status.
 
@@ -57,9 +57,9 @@ def wait(
 
     Exit code 0: it got there. 8: it ended another way. 9: it did not get there in time.
     """
-    from callctl.operations.waiting import Goal
+    from callctl.operations.wait import Goal
 
-    runtime = options.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     wanted = Goal.read(goal, option="--for")
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
@@ -86,7 +86,7 @@ def waiter_for(
     on_look: Callable[[str], None] = lambda _status: None,
 ) -> Waiter:
     """Return what waits for a call and says each new status on stderr; ``placed``: REST may not know it yet."""
-    from callctl.operations.waiting import Waiter
+    from callctl.operations.wait import Waiter
 
     return Waiter(
         sid,
@@ -126,7 +126,7 @@ class WatchedStore:
 
         Where anything that was told of it is not verified, anybody may have told it, and none of it counts.
         """
-        from callctl.events import CALLBACK
+        from callctl.calls.event import CALLBACK
 
         if not self._has_watch():
             return ()
@@ -149,7 +149,7 @@ class WatchedStore:
         return self._reader
 
     def _has_watch(self) -> bool:
-        from callctl.cli.callbacks import find_watch
+        from callctl.cli.options.callback_url import find_watch
 
         if elapsed() >= self._ask_again:
             self._is_running = find_watch(self._runtime, self._settings) is not None
@@ -159,7 +159,7 @@ class WatchedStore:
 
 def _show(runtime: Runtime, last: Waited | None, goal: Goal, *, reached: bool, seconds: float) -> None:
     """Write how the call stands: a sentence on a terminal, SID and status on a pipe, or one JSON object."""
-    from callctl.views.foreign import printable
+    from callctl.views.terminal_safe import printable
 
     if last is None:
         return

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from callctl.calls import Call
+from callctl.api.resources import Account
+from callctl.calls.call import Call
+from callctl.calls.findings import Finding, fine, skipped, warning, wrong
 from callctl.doctor.refusals import CONSOLE, diagnosed, with_source
-from callctl.doctor.values import suspect
+from callctl.doctor.settings import suspect
 from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
-from callctl.findings import Finding, fine, skipped, warning, wrong
-from callctl.gateway.account import Account
-from callctl.policies.engine import FRESH
+from callctl.rules.engine import FRESH
 from callctl.settings import Settings
 
 # The Date header has whole seconds, and a reply takes its time: less than this says nothing.

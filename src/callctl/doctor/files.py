@@ -8,11 +8,11 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from callctl.calls.findings import Finding, fine, warning, wrong
 from callctl.errors import CallctlError, StoreError
-from callctl.findings import Finding, fine, warning, wrong
-from callctl.presence import check_folders
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
-from callctl.store.place import HINT, check_place
+from callctl.store.sqlite.location import HINT, check_place
+from callctl.watch.registry import check_folders
 
 _OTHERS = 0o077  # the rights of group and others
 _OTHERS_WRITE = 0o022  # their right to write
@@ -83,7 +83,7 @@ def _unmade(path: Path) -> Finding:
 
 
 def _made(path: Path) -> Finding:
-    from callctl.store.connecting import check_writable
+    from callctl.store.sqlite.connection import check_writable
 
     mode = path.stat().st_mode & 0o777
     for what, folder in ((path, False), (path.parent, True)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callctl.doctor.values import suspect
+from callctl.doctor.settings import suspect
 from callctl.errors import ApiError, CallctlError, NotFoundError, SettingsError
 from callctl.settings import ENVIRONMENT, Settings
 

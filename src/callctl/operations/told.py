@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from callctl.board import Board, Leg
-from callctl.calls import Call, CallStatus
-from callctl.events import CallEvent, rank_of
+from callctl.calls.board import Board, Leg
+from callctl.calls.call import Call, CallStatus
+from callctl.calls.event import CallEvent, rank_of
 
 
 class Memory(Protocol):

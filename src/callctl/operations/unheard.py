@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from callctl import silence
 from callctl.errors import CallctlError
-from callctl.silence import Cause, cause_in, is_due, unnoted
+from callctl.operations import missing_callbacks
+from callctl.operations.missing_callbacks import Cause, cause_in, is_due, unnoted
 
 
 class Asked(Protocol):
     """Asks the API."""
 
-    def notifications(self, sid: str) -> Iterable[silence.Note]:
+    def notifications(self, sid: str) -> Iterable[missing_callbacks.Note]:
         """Return what was noted for a call; raise CallctlError if that fails."""
 
 
@@ -65,8 +65,8 @@ class Unheard:
             return
         now = self._now()
         self._due_since = now if self._due_since is None else self._due_since
-        is_late = now - self._due_since >= silence.ON_ITS_WAY.total_seconds()
-        if not is_late or now - self._placed < silence.AFTER.total_seconds():
+        is_late = now - self._due_since >= missing_callbacks.ON_ITS_WAY.total_seconds()
+        if not is_late or now - self._placed < missing_callbacks.AFTER.total_seconds():
             return
         self._done = True
         if not self._heard(self._ordered.sid):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callctl.settings.resolved import Credentials, Settings
+from callctl.settings.settings import Credentials, Settings
 from callctl.settings.sources import IDENTITY, PLAIN, SECRETS, load
 from callctl.settings.values import DEFAULT_PORT, ENVIRONMENT, FLAG, TWILIO_API_URL, URL_PREFIX, NamedUrl, url_name
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from callctl.errors import SettingsError, why_no_text
 from callctl.masking import masked_whole
 from callctl.settings import values as read
-from callctl.settings.resolved import Settings
+from callctl.settings.settings import Settings
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
 
 # One set, taken whole from the first source that has any of them. Otherwise a .env in somebody's repository could

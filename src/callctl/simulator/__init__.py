@@ -4,14 +4,14 @@ It imports nothing else of callctl and is spoken to over HTTP alone, so that no 
 """
 
 from callctl.simulator.callbacks import Callback
-from callctl.simulator.controller import Simulator
-from callctl.simulator.far_end import FarEnd, FarEndError
-from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
 from callctl.simulator.instance import PortInUseError, SimulatorError
 from callctl.simulator.network import Reply
 from callctl.simulator.readings import READINGS
 from callctl.simulator.settings import DIALECTS, Settings
+from callctl.simulator.simulator import Simulator
+from callctl.simulator.switch.far_end import FarEnd, FarEndError
+from callctl.simulator.switch.far_end import load as load_far_ends
 from callctl.simulator.traffic import Noted, Received, Sent
 
 __all__ = [

@@ -11,12 +11,12 @@ from typing import Any
 from aiohttp import web
 
 from callctl.simulator import door
-from callctl.simulator.api import Api
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.clock import Clock, ManualClock, RealClock
 from callctl.simulator.faults import Chance
+from callctl.simulator.rest.api import Api
 from callctl.simulator.settings import Settings
-from callctl.simulator.switch import Switch
+from callctl.simulator.switch.switch import Switch
 from callctl.simulator.traffic import Received, Witness, harmless
 from callctl.simulator.web import Web
 

@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from callctl.simulator.far_end import FarEnd
 from callctl.simulator.faults import Faults
 from callctl.simulator.readings import READINGS
+from callctl.simulator.switch.far_end import FarEnd
 
 # Fixed and obviously fake, so that settings for the simulator can be written down and no one takes them for real ones.
 ACCOUNT_SID = "AC" + "0" * 32

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from callctl.notation import format_date
-from callctl.trouble import Trouble
-from callctl.views.foreign import json_text
+from callctl.calls.trouble import Trouble
+from callctl.support.dates import format_date
+from callctl.views.terminal_safe import json_text
 
 if TYPE_CHECKING:
-    from callctl.actions import ActionEvent
-    from callctl.board import Change, Leg, Snapshot
-    from callctl.events import CallEvent
-    from callctl.views.header import Header
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.board import Change, Leg, Snapshot
+    from callctl.calls.event import CallEvent
+    from callctl.views.live.state import Header
 
 
 class JsonLinesView:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from callctl.events import MISSED, POLLED, TWIML_REQUEST
-from callctl.notation import format_date, time_of_day
-from callctl.views.foreign import printable
-from callctl.views.statuses import glyph
-from callctl.views.tables import SID_START, cells
+from callctl.calls.event import MISSED, POLLED, TWIML_REQUEST
+from callctl.support.dates import format_date, time_of_day
+from callctl.views.style import glyph
+from callctl.views.table import SID_START, cells
+from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
-    from callctl.actions import ActionEvent
-    from callctl.board import Change, Snapshot
-    from callctl.events import CallEvent
-    from callctl.trouble import Trouble
-    from callctl.views.header import Header
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.board import Change, Snapshot
+    from callctl.calls.event import CallEvent
+    from callctl.calls.trouble import Trouble
+    from callctl.views.live.state import Header
 
 LATE, UNVERIFIED = "late", "unverified"
 

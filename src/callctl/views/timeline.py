@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from callctl.actions import ActionEvent
-from callctl.events import CALLBACK, MISSED, POLLED, CallEvent
-from callctl.notation import time_of_day
-from callctl.views.foreign import printable
+from callctl.calls.action import ActionEvent
+from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.support.dates import time_of_day
 from callctl.views.lines import action_words
-from callctl.views.statuses import glyph
-from callctl.views.tables import BRANCH, clock
+from callctl.views.style import glyph
+from callctl.views.table import BRANCH, clock
+from callctl.views.terminal_safe import printable
 
 _SOURCES = {CALLBACK: "", POLLED: "found by polling", MISSED: "no callback told it"}
 _STATUS_WIDTH = 13

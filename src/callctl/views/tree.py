@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from callctl.calls import Call
-from callctl.views.tables import Row
+from callctl.calls.call import Call
+from callctl.views.table import Row
 
 
 @dataclass(slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from callctl.actions import ActionEvent
-    from callctl.board import Change, Snapshot
-    from callctl.events import CallEvent
-    from callctl.trouble import Trouble
-    from callctl.views.header import Header
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.board import Change, Snapshot
+    from callctl.calls.event import CallEvent
+    from callctl.calls.trouble import Trouble
+    from callctl.views.live.state import Header
 
 
 class View(Protocol):

@@ -1,0 +1,281 @@
+"""The gateway: the one door to Twilio's REST API. It places, fetches, lists, redirects and ends calls.
+
+It sends through the SDK's client and reads the replies itself, since the SDK's objects lose what callctl tells: the
+zone of dates, the request id, the code of list errors (docs/twilio.md, "The Python library"). Whatever goes wrong comes
+out as an error of ours. What may be sent twice is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlencode
+
+from callctl.api.pages import MAX_PAGE_SIZE, rows
+from callctl.api.repeats import Repeats, Wait, date_of
+from callctl.api.replies import Reply, sid_in
+from callctl.api.requests import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
+from callctl.api.retries import NoReplyError, Sender
+from callctl.calls.call import Call, is_call_sid
+from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
+from callctl.masking import masked
+from callctl.support.dates import parse_date, parse_text
+
+if TYPE_CHECKING:
+    from callctl.api.resources import Account
+    from callctl.settings import Settings
+
+__all__ = ["CallQuery", "Gateway", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
+
+_VERSION = "2010-04-01"
+_DEFAULT_PAGE_SIZE = 50  # OAS
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """An error or a warning that Twilio noted for a call (OAS, call notification)."""
+
+    sid: str
+    code: str | None
+    level: str
+    message: str
+    more_info: str | None
+    request_url: str | None
+    date: datetime | None
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any]) -> Notification:
+        """Read the JSON object of a reply. ``log`` is ``0`` for errors and ``1`` for warnings (OAS)."""
+
+        def text(name: str) -> str:
+            return parse_text(resource.get(name))
+
+        # Sent as a form within the field; the words are under Msg.
+        words = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
+        return cls(
+            sid=text("sid"),
+            code=text("error_code") or None,
+            level={"0": "error", "1": "warning"}.get(text("log"), text("log")),
+            message=masked(words[0]),
+            more_info=text("more_info") or None,
+            request_url=masked(text("request_url")) or None,
+            date=parse_date(resource.get("message_date")),
+        )
+
+
+class Gateway:
+    """Twilio's Calls resource for one account at one API address. Safe for use from several threads.
+
+    Every method raises ``SettingsError`` before anything is sent when credentials are missing, ``UsageError`` for a
+    SID that can't be one, ``NetworkError`` when no usable answer came, and ``ApiError`` or one of its kinds when the
+    API refused.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        request_timeout: float = 10.0,
+        sleep: Callable[[float], None],
+        random: Callable[[], float],
+        on_wait: Callable[[Wait], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
+        """Prepare; nothing is sent, and neither twilio nor requests is loaded.
+
+        Args:
+            settings: Account, credentials and API address.
+            request_timeout: The time limit for one exchange, from looking the name up to the last byte, in seconds.
+            sleep: Waits for some seconds.
+            random: Returns a number from 0 to 1.
+            on_wait: Told of each pause before a request is sent again, in the thread that waits.
+            on_warning: Told what can't be read of a reply that is used all the same.
+        """
+        self._warn = on_warning or (lambda _text: None)
+        self._settings = settings
+        self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_wait=on_wait)
+
+    @property
+    def calls_url(self) -> str:
+        """The address to which the request to place a call goes; raise SettingsError without an account."""
+        return self._url("Calls.json")
+
+    def call_url(self, sid: str) -> str:
+        """Return the address to which a request to change a call goes; raise as the requests do."""
+        return self._call_url(sid)
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What the latest reply, a refusal too, said that the time is, in whole seconds; None before any."""
+        return self._sender.server_time
+
+    def account(self) -> Account:
+        """Ask for the account. Of keys, only a main one may; others are refused with 20003.
+
+        Source: docs/twilio.md, "Credentials".
+        """
+        from callctl.api.resources import Account
+
+        resource = self._get(self._account_url(".json"))
+        try:
+            return Account.from_resource(resource)
+        except ValueError as error:
+            raise self._another("an account") from error
+
+    def place(self, request: PlaceRequest) -> Call:
+        """Place a call. Never sent twice once its body may have gone out.
+
+        Raises:
+            OutcomeUnknownError: No answer came; the call may have been placed.
+        """
+        check = f"before you place it again, look: `callctl list --live --to {shlex.quote(request.to)}`"
+        return self._write(self.calls_url, request.parameters(), done="placed", check=check)
+
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        """Give a call in progress other TwiML. Never sent twice: it would restart the survey, or dial again.
+
+        Raises:
+            WrongCallStateError: The call is not in progress (21220).
+            OutcomeUnknownError: No answer came; the call may have been redirected.
+        """
+        check = f"before you redirect it again, look: `callctl show {sid}`"
+        return self._write(self._call_url(sid), request.parameters(), done="redirected", check=check, sid=sid)
+
+    def hangup(self, sid: str) -> Call:
+        """End a call, whether queued, ringing or in progress."""
+        return self._update(sid, [("Status", "completed")])
+
+    def cancel(self, sid: str) -> Call:
+        """End a call that is queued or ringing; one in progress is left alone.
+
+        Source: docs/twilio.md, "REST: updating a call".
+        """
+        return self._update(sid, [("Status", "canceled")])
+
+    def limit_time(self, sid: str, seconds: int) -> Call:
+        """Limit a call's length, in seconds."""
+        return self._update(sid, [("TimeLimit", str(seconds))])
+
+    def fetch(self, sid: str) -> Call:
+        """Ask for one call. Right after a change the answer may be old (docs/twilio.md, "Eventual consistency")."""
+        reply = self._sender.ask(self._call_url(sid))
+        return self._about(sid, self._call(reply))
+
+    def list(self, query: CallQuery, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
+        """Yield the calls that match, in the order of the API (newest first), asking page by page as they are read.
+
+        What the API sends is checked against the query again, since filters may have been ignored.
+
+        Args:
+            query: Which calls.
+            page_size: How many to ask for at once, at most 1,000.
+            limit: How many to yield, or None for all.
+
+        Raises:
+            NetworkError: The list does not end, or a page is none.
+        """
+        if limit is not None and limit <= 0:
+            return
+        # Where a filter may be ignored, pages of the limit's size would be many and small.
+        least = _DEFAULT_PAGE_SIZE if query.parameters() else 1
+        size = max(1, min(page_size, MAX_PAGE_SIZE, max(limit or MAX_PAGE_SIZE, least)))
+        parameters = check_text(query.parameters())
+        first = f"{self._url('Calls.json')}?{urlencode([*parameters, ('PageSize', str(size))])}"
+        count = 0
+        as_of: datetime | None = None
+
+        def page(url: str) -> dict[str, Any]:
+            nonlocal as_of
+            reply = self._sender.ask(url)
+            as_of = date_of(reply.headers)
+            return reply.resource()
+
+        for row in self._rows(page, first, key="calls"):
+            call = Call.from_resource(row, as_of=as_of)
+            if query.matches(call):
+                yield call
+                count += 1
+                if count == limit:
+                    return
+
+    def notifications(self, sid: str) -> _Notifications:
+        """Ask for the errors and warnings that Twilio noted for a call, newest first as the API has them."""
+        url = self._call_url(sid, "/Notifications.json")
+        return [Notification.from_resource(row) for row in self._rows(self._get, url, key="notifications")]
+
+    def _rows(self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str) -> Iterator[Mapping[str, Any]]:
+        return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn)
+
+    def _write(self, url: str, parameters: Parameters, *, done: str, check: str, sid: str | None = None) -> Call:
+        """Send what must not be sent twice; ``check`` is the hint for when nobody knows whether it was done.
+
+        Where a success can't be read whole, the call's SID is taken from what there is. ``sid`` is whose it must be.
+        """
+        reply: Reply | None = None
+        try:
+            reply = self._sender.submit(url, parameters, repeats=Repeats.NEVER_PROCESSED)
+            call = self._call(reply)
+            return call if sid is None else self._about(sid, call)
+        except NetworkError as error:
+            # Another one is a success in words that can't be read.
+            if isinstance(error, NoReplyError):
+                if not error.sent:
+                    raise
+                reply = error.partial
+            found = sid_in(reply.text) if reply is not None and reply.succeeded else None
+            if found is not None and sid in (None, found):
+                return Call(found, status="")
+            unnamed = ", but its SID can't be read" if reply is not None and reply.status == 201 else ""
+            raise OutcomeUnknownError(f"{error.message}; the call may have been {done}{unnamed}", hint=check) from error
+        except ApiError as error:
+            if error.status < 500:
+                raise
+            raise error.reworded(f"it is not known whether the call was {done}: {error.message}", hint=check) from error
+
+    def _update(self, sid: str, parameters: Parameters) -> Call:
+        reply = self._sender.submit(self._call_url(sid), parameters, repeats=Repeats.ALWAYS)
+        try:
+            return self._about(sid, self._call(reply))
+        except NetworkError as error:
+            error.may_be_done = True  # a success in words that can't be read
+            raise
+
+    def _about(self, sid: str, call: Call) -> Call:
+        """Return what was answered, if it is about the call that was asked for."""
+        if call.sid != sid:
+            raise self._another(f"call {sid}: it told of {call.sid}")
+        return call
+
+    def _get(self, url: str) -> dict[str, Any]:
+        return self._sender.ask(url).resource()
+
+    def _call(self, reply: Reply) -> Call:
+        resource = reply.resource()
+        try:
+            return Call.from_resource(resource, as_of=date_of(reply.headers))
+        except ValueError as error:
+            raise self._another("a call") from error
+
+    def _another(self, what: str) -> NetworkError:
+        return NetworkError(
+            f"{self._sender.host} answered, but not with {what}", hint="check the API address (CALLCTL_API_URL)"
+        )
+
+    def _call_url(self, sid: str, rest: str = ".json") -> str:
+        if not is_call_sid(sid):
+            raise UsageError(f"this can't be a call SID: {sid}", hint="it begins with CA and has 34 characters")
+        return self._url(f"Calls/{quote(sid, safe='')}{rest}")
+
+    def _url(self, path: str) -> str:
+        return self._account_url(f"/{path}")
+
+    def _account_url(self, rest: str) -> str:
+        # Asked for first: without an account nothing may go anywhere, least of all to /Accounts/None.
+        account = quote(self._settings.credentials().account_sid, safe="")
+        return f"{self._settings.api_url.rstrip('/')}/{_VERSION}/Accounts/{account}{rest}"
+
+
+_Notifications = list[Notification]  # within the class, ``list`` is the method

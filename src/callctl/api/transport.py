@@ -1,0 +1,394 @@
+"""The SDK's HTTP client, made fit for a command that must not hang, and the SDK's client around it.
+
+Only this module and ``faults`` know twilio and requests; the gateway imports both late, so that a command that sends
+nothing does not pay for them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests import ConnectTimeout, ReadTimeout
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+
+# The SDK's base client signs requests in, names itself and encodes; nothing of it knows the resources. The full
+# client's Calls resource would load a hundred modules more, and parse replies into objects that lose the time zone of
+# dates, the headers of errors and the code of list errors (docs/twilio.md, "The Python library").
+from twilio.base.client_base import ClientBase
+from twilio.http.http_client import TwilioHttpClient
+from twilio.http.response import Response
+from urllib3.exceptions import DecodeError
+
+from callctl import __version__
+from callctl.api.failures import FAULTS, TooLargeError
+from callctl.api.replies import Reply
+from callctl.errors import SettingsError
+from callctl.support.threads import beside
+
+# Bytes of a reply, as sent and decompressed. The largest is a page of 1,000 calls, about 1.2 kB each and 4 kB with long
+# addresses; twice that. What is allowed here is also read as JSON, after the time limit of the exchange.
+MAX_BODY = 8 * 1024 * 1024
+_CHUNK = 64 * 1024
+# Bytes that are looked through for a SID where the reply is broken: one call takes about 1.5 kB.
+_SALVAGED = 64 * 1024
+# As many as threads may ask at once; beyond it urllib3 would throw connections away, and log that.
+_POOL_SIZE = 64
+
+
+class Exchange:
+    """One request and its reply, which ends as a whole when its time is over.
+
+    It runs in a thread of its own. Whoever waits for it can abandon it: then nothing more is sent, and what is read
+    ends. It says whether anything of the request may have been sent, and what has come of the reply.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._socket: Any = None
+        self._abandoned = False
+        self.sent = False
+        self.reply: Any = None
+        self.pieces: list[bytes] = []
+
+    def connects(self, connection: Any) -> None:
+        """Take notice of the connection that is about to be made; raise ConnectTimeout if nobody waits any more."""
+        with self._lock:
+            self._go_on()
+            self._connection = connection
+
+    def sends(self, connection: Any) -> None:
+        """Take notice that the request is about to be sent; raise ConnectTimeout if nobody waits any more."""
+        with self._lock:
+            self._go_on()
+            self._socket = connection.sock
+            self.sent = True
+
+    def _go_on(self) -> None:
+        if self._abandoned:
+            raise ConnectTimeout("the time was over before the request was sent")
+
+    def abandon(self) -> None:
+        """Let nothing more be sent, and end what is being read."""
+        with self._lock:
+            self._abandoned = True
+            # While it is made, a proxy's answer alone can take for ever: each other step has a limit of its own.
+            is_tunneling = getattr(self._connection, "_tunnel_host", None) is not None
+            used = self._socket or (self._connection.sock if is_tunneling else None)
+        # Of TLS within TLS the outer one. Not by the method of a TLS socket: the other thread is within it.
+        used = getattr(used, "socket", used)
+        if isinstance(used, socket.socket):
+            with suppress(OSError):
+                socket.socket.shutdown(used, socket.SHUT_RDWR)
+
+
+_running = threading.local()  # .exchange: the one that runs in this thread
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that passes over every interim one before it: the library's passes over 100 alone.
+
+    Source: RFC 9110, 15.2.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc] # not in the stubs
+        is_interim = 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if is_interim else status, reason
+
+
+class _Tracked:
+    """A connection that tells the running exchange what it does."""
+
+    response_class = _Response
+    sock: Any
+    _is_connecting = False
+
+    def connect(self) -> None:
+        _running.exchange.connects(self)
+        self._is_connecting = True
+        try:
+            super().connect()  # type: ignore[misc] # that of the class it is mixed with
+        finally:
+            self._is_connecting = False
+
+    def _tunnel(self) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        _running.exchange.connects(self)  # an answer that was broken off here reads like one that ended
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        if not self._is_connecting:  # else it is a word to a proxy
+            _running.exchange.sends(self)
+        super().send(data)  # type: ignore[misc]
+
+
+def _track(manager: Any) -> None:
+    """Have a pool manager make connections that tell what they do."""
+    manager.pool_classes_by_scheme = {
+        scheme: type(
+            f"Tracked{pool.__name__}",
+            (pool,),
+            {"ConnectionCls": type("TrackedConnection", (_Tracked, pool.ConnectionCls), {})},
+        )
+        for scheme, pool in manager.pool_classes_by_scheme.items()
+    }
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with connections that tell what they do, and without its reading of headers.
+
+    It would read the charset, cookies and the target of a redirection, none of which is used here, and fail on what
+    can't be read.
+    """
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _track(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if is_new:
+            _track(manager)
+        return manager
+
+    def build_response(self, req: Any, resp: Any) -> Any:
+        reply = requests.Response()
+        reply.request, reply.url, reply.raw = req, req.url, resp
+        reply.status_code = resp.status
+        reply.headers = CaseInsensitiveDict(resp.headers)
+        return reply
+
+
+class ExchangeError(requests.RequestException):
+    """No whole reply came. The cause is chained.
+
+    ``sent`` tells whether anything of the request may have been sent, ``partial`` is what came of the reply, if its
+    head did.
+    """
+
+    def __init__(self, *, sent: bool, partial: Response | None) -> None:
+        super().__init__("the reply broke off" if sent else "the request was not sent")
+        self.sent = sent
+        self.partial = partial
+
+
+class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the library is untyped
+    """The SDK's HTTP client with a time limit on whole exchanges, one pool, and the environment's certificates."""
+
+    def __init__(self, *, timeout: float, loopback: bool, encrypted: bool) -> None:
+        super().__init__(timeout=timeout)
+        self.session.verify = _certificates(os.environ) if encrypted else True
+        # A proxy can't reach our loopback; and no .netrc has anything to say there.
+        self.session.trust_env = not loopback
+        self._adapter = _Adapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        params: Any = None,
+        data: Any = None,
+        headers: dict[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ARG002 - the SDK's signature; the limit is the client's
+        allow_redirects: bool = False,  # noqa: ARG002 - likewise: the token goes to no other host
+    ) -> Response:
+        """Send one request and read its reply, all of it within the time limit.
+
+        ``requests`` limits the wait for each piece alone, so that a server that sends a byte now and then, or a name
+        with several addresses, would hold a command for ever. Hence all of it runs in another thread.
+
+        Raises:
+            ExchangeError: No whole reply came.
+        """
+        headers = {**(headers or {}), "Accept-Encoding": "gzip, deflate"}
+        question = {"method": method.upper(), "url": url, "params": params, "headers": headers}
+        self.log_request(question)
+        exchange = Exchange()
+        request = requests.Request(**question, data=data, auth=auth)
+        response = self._in_time(exchange, lambda: self._exchange(exchange, request))
+        self.log_response(response.status_code, response)
+        return response
+
+    def _in_time(self, exchange: Exchange, work: Callable[[], Response]) -> Response:
+        future = beside(work)
+        try:
+            is_late = not wait([future], timeout=self.timeout).done
+        except BaseException:  # Ctrl-C
+            exchange.abandon()
+            raise
+        try:
+            if is_late:
+                exchange.abandon()
+                raise ReadTimeout("the reply did not end")
+            return future.result()
+        except FAULTS as error:
+            raise ExchangeError(sent=exchange.sent, partial=_partial(exchange)) from error
+
+    def _exchange(self, exchange: Exchange, request: requests.Request) -> Response:
+        _running.exchange = exchange
+        prepared = self.session.prepare_request(request)
+        environment = self.session.merge_environment_settings(prepared.url or "", {}, True, None, None)
+        # Not the session's own send: it reads cookies and the target of a redirection, and fails on odd ones.
+        with self._adapter.send(prepared, timeout=self.timeout, **environment) as reply:
+            if reply.status_code < 200:  # 101: it goes on in another protocol
+                raise requests.ConnectionError("the reply broke off")
+            exchange.reply = reply
+            _read(reply.raw, exchange.pieces)
+        body = decompressed(b"".join(exchange.pieces), reply.headers)
+        return _response(exchange, body)
+
+
+def _partial(exchange: Exchange) -> Response | None:
+    """Return what came of a reply that broke off; None if not even its head did."""
+    if exchange.reply is None:
+        return None
+    return _response(exchange, salvaged(list(exchange.pieces), exchange.reply.headers))
+
+
+def _response(exchange: Exchange, body: bytes) -> Response:
+    # JSON is UTF-8 whatever the header says; without a header the library would guess, and take long over it.
+    return Response(exchange.reply.status_code, body.decode("utf-8", "replace"), exchange.reply.headers)
+
+
+def _read(raw: Any, pieces: list[bytes]) -> None:
+    size = 0
+    # What the socket has, not a full chunk: so is there what came, when the rest does not.
+    read = getattr(raw, "read1", raw.read)
+    while piece := read(_CHUNK, decode_content=False):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BODY:
+            raise TooLargeError
+
+
+def decompressed(raw: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return a body as it was before it was compressed: it may be, and a few bytes may stand for gigabytes.
+
+    Raises:
+        DecodeError: It can't be decompressed.
+        TooLargeError: It is larger than any reply.
+    """
+    if not _is_compressed(raw, headers):
+        return raw
+    body, is_whole = _inflated(raw, step=_CHUNK, most=MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise TooLargeError
+    if not is_whole:
+        raise DecodeError("the reply can't be decompressed")
+    return body
+
+
+def salvaged(pieces: Sequence[bytes], headers: Mapping[str, str]) -> bytes:
+    """Return the beginning of a broken body, as far as it can be read."""
+    raw = b""
+    for piece in pieces:
+        raw += piece
+        if len(raw) >= _SALVAGED:
+            break
+    raw = raw[:_SALVAGED]
+    return _inflated(raw, step=1, most=_SALVAGED)[0] if _is_compressed(raw, headers) else raw
+
+
+def _is_compressed(raw: bytes, headers: Mapping[str, str]) -> bool:
+    # What begins like JSON is not compressed, whatever its header says.
+    is_said = headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+    return is_said and raw[:1] not in (b"", b"{", b"[", b" ", b"\r", b"\n")
+
+
+def _inflated(raw: bytes, *, step: int, most: int) -> tuple[bytes, bool]:
+    """Return what can be decompressed, ``most`` bytes of it, and whether that is all of it.
+
+    It is decompressed ``step`` bytes at a time, so that what comes before an error is not lost. ``deflate`` means the
+    form of zlib (RFC 9110, 8.4.1.2), and to some servers the bare one.
+    """
+    body, is_whole = _inflated_as(raw, zlib.MAX_WBITS | 32, step=step, most=most)  # gzip or zlib
+    return (body, is_whole) if body else _inflated_as(raw, -zlib.MAX_WBITS, step=step, most=most)
+
+
+def _inflated_as(raw: bytes, form: int, *, step: int, most: int) -> tuple[bytes, bool]:
+    inflate = zlib.decompressobj(form)
+    body = bytearray()
+    try:
+        for start in range(0, len(raw), step):
+            body += inflate.decompress(raw[start : start + step], most - len(body))
+            # What comes after the end would be gathered, and copied each time: no server sends a second member.
+            if inflate.eof or len(body) == most:
+                break
+    except zlib.error:
+        return bytes(body), False
+    return bytes(body), inflate.eof
+
+
+def _certificates(environ: Mapping[str, str]) -> str | bool:
+    """Return the file or folder of certificates to trust, or True for the usual ones.
+
+    Raises:
+        SettingsError: A variable names one that is not there.
+    """
+    # requests honours the first two by itself, but not where the environment is not to be trusted (a loopback
+    # address); the third, which OpenSSL and most tools honour, it ignores.
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if path := environ.get(name):
+            if os.path.exists(path):  # noqa: PTH110 - Path's raises where one may not look
+                return path
+            raise SettingsError(f"{name} names a file that is not there: {path}", hint=f"correct or unset {name}")
+    return True
+
+
+class Client:
+    """The SDK's client for one account at one API address. Safe for use from several threads.
+
+    ``faults`` are the exceptions that mean that no whole reply came.
+    """
+
+    faults = FAULTS
+
+    def __init__(self, *, username: str, secret: str, timeout: float, loopback: bool, encrypted: bool) -> None:
+        self._sdk = ClientBase(
+            username,
+            secret,
+            http_client=TimeLimitedHttpClient(timeout=timeout, loopback=loopback, encrypted=encrypted),
+            # Not os.environ, which an empty mapping would mean: an exported region would mangle the address's host
+            # (docs/twilio.md, "Regions and edges"). The settings have put region and edge into it.
+            environment={"TWILIO_REGION": ""},
+            user_agent_extensions=[f"callctl/{__version__}"],
+        )
+
+    def get(self, url: str) -> Reply:
+        """Ask for a resource."""
+        return _reply(self._sdk.request("GET", url), url=url)
+
+    def post(self, url: str, form: Sequence[tuple[str, str]]) -> Reply:
+        """Send a form; a name may stand in it several times."""
+        return _reply(self._sdk.request("POST", url, data=list(form)), url=url)
+
+
+def partial_reply(error: Exception, *, url: str) -> Reply | None:
+    """Return what came of the reply to a request that ended with this error; None if not even its head did."""
+    partial = error.partial if isinstance(error, ExchangeError) else None
+    return None if partial is None else _reply(partial, url=url)
+
+
+def may_be_sent(error: Exception) -> bool:
+    """Tell whether anything of the request that ended with this error may have been sent."""
+    return not isinstance(error, ExchangeError) or error.sent
+
+
+def _reply(response: Response, *, url: str) -> Reply:
+    return Reply(host=urlsplit(url).netloc, status=response.status_code, headers=response.headers, text=response.text)

@@ -1,0 +1,90 @@
+"""ActionEvent: what was asked of a live call, by a command or a rule, and what the API said to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from callctl.masking import masked
+from callctl.support.dates import format_date, parse_date
+
+DONE: Final = "done"
+LATE: Final = "too-late"  # the call got there first: an ordinary outcome
+NOT_ENDED: Final = "not-ended"  # Twilio took the request, and the leg rings on
+REFUSED: Final = "refused"
+UNKNOWN: Final = "unknown"  # the request went out, or may have; no answer was recorded
+DECLINED: Final = "declined"  # nothing was sent, for a reason that the outcome tells
+REHEARSED: Final = "dry-run"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEvent:
+    """One change that was asked of one leg.
+
+    ``at`` is when it was asked, just before the request went out: callbacks of what came of it may arrive before its
+    answer. ``action`` is redirect, hangup, cancel or limit; ``request`` the form that was sent; ``outcome`` what came
+    of it, as a sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the
+    rule that asked; None stands for a command. ``about`` is the leg that the rule looked at, if not the one that was
+    changed, ``result`` one of the words above, and ``code`` the API's code where it refused.
+    """
+
+    at: datetime
+    call_sid: str
+    action: str
+    request: tuple[tuple[str, str], ...]
+    outcome: str
+    status: str | None = None
+    rule: str | None = None
+    about: str | None = None
+    result: str = DONE
+    code: str | None = None
+
+    @property
+    def may_have_changed_it(self) -> bool:
+        """Whether the leg was ended or given other TwiML by this, or may have been."""
+        return self.action in ("redirect", "hangup", "cancel") and self.result in (DONE, UNKNOWN)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ActionEvent:
+        """Read back what :meth:`to_record` gave.
+
+        Raises:
+            ValueError: It is no record of an action.
+        """
+        at = parse_date(record.get("at"))
+        if at is None:
+            raise ValueError("not the record of an action")
+        return cls(
+            at=at,
+            call_sid=str(record.get("call_sid", "")),
+            action=str(record.get("action", "")),
+            request=tuple((str(name), str(value)) for name, value in record.get("request", ())),
+            outcome=str(record.get("outcome", "")),
+            status=record.get("status"),
+            rule=record.get("rule"),
+            about=record.get("about"),
+            result=str(record.get("result", DONE)),
+            code=record.get("code"),
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what a store keeps: JSON values only, and no password of a URL or of a ``<Sip>`` noun."""
+        return {
+            "at": format_date(self.at),
+            "call_sid": self.call_sid,
+            "action": self.action,
+            "request": tuple((name, masked(value)) for name, value in self.request),
+            "outcome": masked(self.outcome),
+            "status": self.status,
+            "rule": self.rule,
+            "about": self.about,
+            "result": self.result,
+            "code": self.code,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``watch --json`` writes."""
+        record = self.to_record()
+        return {"v": 1, "type": "action", **record, "request": dict(record["request"])}

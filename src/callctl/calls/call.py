@@ -1,0 +1,273 @@
+"""Call, the REST resource: one leg; its statuses, and what SIDs and the ends of a call look like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from callctl.support.dates import format_date, parse_date, parse_int, parse_price
+
+
+class CallStatus(StrEnum):
+    """The statuses Twilio documents. Others are kept as plain text: a new one must not break anything."""
+
+    QUEUED = "queued"
+    INITIATED = "initiated"  # in callbacks only; REST never shows it (docs/twilio.md, "Statuses")
+    RINGING = "ringing"
+    IN_PROGRESS = "in-progress"
+    COMPLETED = "completed"
+    BUSY = "busy"
+    FAILED = "failed"
+    NO_ANSWER = "no-answer"
+    CANCELED = "canceled"
+
+
+class Direction(StrEnum):
+    """Where a leg came from (OAS, ``direction``)."""
+
+    INBOUND = "inbound"
+    OUTBOUND_API = "outbound-api"
+    OUTBOUND_DIAL = "outbound-dial"
+    TRUNKING_TERMINATING = "trunking-terminating"
+    TRUNKING_ORIGINATING = "trunking-originating"
+
+
+LIVE_STATUSES = frozenset({CallStatus.QUEUED, CallStatus.INITIATED, CallStatus.RINGING, CallStatus.IN_PROGRESS})
+FINAL_STATUSES = frozenset(
+    {
+        CallStatus.COMPLETED,
+        CallStatus.BUSY,
+        CallStatus.NO_ANSWER,
+        CallStatus.FAILED,
+        CallStatus.CANCELED,
+    }
+)
+# What the Status filter of the list takes: no ``initiated`` (OAS).
+REST_STATUSES = tuple(status for status in CallStatus if status is not CallStatus.INITIATED)
+EVENT_NAMES = ("initiated", "ringing", "answered", "completed")
+
+
+def is_live(status: str) -> bool:
+    """Tell whether a status means that the leg still exists. An unknown status is neither live nor final."""
+    return status in LIVE_STATUSES
+
+
+def is_final(status: str) -> bool:
+    """Tell whether a leg with this status has ended."""
+    return status in FINAL_STATUSES
+
+
+# Twilio's are CA + 32 hex; compatible services use UUIDs and longer forms (docs/twilio.md, "Compatible services").
+_CALL_SID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{15,95}")
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+_E164_START = re.compile(r"\+([1-9][0-9]{0,14})?")
+_SIP = re.compile(r"sips?:[^\s<>\"@]+(@[^\s<>\"@]+)?", re.IGNORECASE)
+_CLIENT = re.compile(r"client:[^\s<>\"]{1,256}", re.IGNORECASE)
+
+
+def is_call_sid(text: str) -> bool:
+    """Tell whether a text could be a whole call SID, of Twilio or of a compatible service."""
+    if text.startswith("CA"):
+        return re.fullmatch(r"CA[0-9a-fA-F]{32}", text) is not None
+    return _CALL_SID.fullmatch(text) is not None and any(char.isdigit() for char in text)
+
+
+def is_e164(text: str) -> bool:
+    """Tell whether a text is a phone number in E.164 form (``+``, country code, at most 15 digits)."""
+    return _E164.fullmatch(text) is not None
+
+
+def is_endpoint(text: str) -> bool:
+    """Tell whether a call can go to this text: E.164, ``sip:user@host`` or ``client:name``."""
+    return any(form.fullmatch(text) for form in (_E164, _SIP, _CLIENT))
+
+
+# How else REST and callbacks write one end of a call: a SIP address without its scheme, a SIM, what stands for a caller
+# where there is no number (docs/twilio.md, "Addresses"): a name, a short code, an extension.
+_SIP_BARE = re.compile(r"[^\s<>\"@:]+@[^\s<>\"@]+")
+_SIM = re.compile(r"sim:[A-Za-z0-9]+", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9+._*#-]{1,256}")
+_NUMBER_SIGNS = re.compile(r"[\s().\-/\u2010-\u2015\u00a0]")
+_LEAST_NUMBER = 7  # digits; fewer may be a short code or an extension
+
+
+def is_party(text: str) -> bool:
+    """Tell whether one end of a call may be written so: as ``is_endpoint``, or as REST writes other callers.
+
+    A phone number is E.164: in any other spelling no call has it.
+    """
+    if is_endpoint(text):
+        return True
+    written = any(form.fullmatch(text) for form in (_SIP_BARE, _SIM, _NAME))
+    return written and not _is_number_misspelled(text)
+
+
+def is_same_party(one: str, other: str) -> bool:
+    """Tell whether two texts name the same end of a call: a SIP address stands with its scheme or without.
+
+    Source: docs/twilio.md, "Addresses".
+    """
+    return _without_scheme(one) == _without_scheme(other)
+
+
+def _without_scheme(text: str) -> str:
+    scheme, colon, rest = text.partition(":")
+    return rest if colon and scheme.lower() in ("sip", "sips") else text
+
+
+def is_party_pattern(text: str) -> bool:
+    """Tell whether one end of a call may match a text in which ``*`` stands for any other."""
+    if "*" not in text:
+        return is_party(text)
+    start = text.partition("*")[0]
+    is_start = _E164_START.fullmatch(start) is not None or not _is_number_misspelled(start)
+    return is_start and not any(char.isspace() for char in text)
+
+
+def number_meant(text: str) -> str | None:
+    """Return the number in E.164 that another spelling of it stands for; None if that is not certain."""
+    digits = _NUMBER_SIGNS.sub("", text)
+    number = f"+{digits.removeprefix('00')}" if digits.startswith("00") or not digits.startswith("+") else digits
+    is_whole = digits.startswith(("+", "00")) or len(digits) > 10  # else the country code may be missing
+    return number if is_whole and is_e164(number) else None
+
+
+def _is_number_misspelled(text: str) -> bool:
+    digits = _NUMBER_SIGNS.sub("", text).removeprefix("+")
+    return digits.isdecimal() and (len(digits) >= _LEAST_NUMBER or text.startswith("+")) and not is_e164(text)
+
+
+_TEXTS = (
+    "sid",
+    "status",
+    "direction",
+    "from",
+    "to",
+    "account_sid",
+    "parent_call_sid",
+    "price_unit",
+    "answered_by",
+    "caller_name",
+    "forwarded_from",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One leg as the REST API last told it.
+
+    ``duration`` is in seconds, ``queue_time`` in milliseconds, ``price`` negative (OAS). ``resource`` is the whole
+    reply, with the fields that callctl does not know. ``as_of`` is when the call was as told here: by the ``Date`` of
+    the reply, and so by the clock that told the other dates.
+    """
+
+    sid: str
+    status: str
+    direction: str = ""
+    from_: str = ""
+    to: str = ""
+    account_sid: str = ""
+    parent_call_sid: str | None = None
+    date_created: datetime | None = None
+    date_updated: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    duration: int | None = None
+    price: Decimal | None = None
+    price_unit: str | None = None
+    answered_by: str | None = None
+    caller_name: str | None = None
+    forwarded_from: str | None = None
+    queue_time: int | None = None
+    resource: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    as_of: datetime | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any], *, as_of: datetime | None = None) -> Call:
+        """Read the JSON object of a REST reply; absent and malformed fields become None or empty text.
+
+        ``as_of`` is the ``Date`` of the reply.
+
+        Raises:
+            ValueError: There is no ``sid``, so it is no call.
+        """
+        # A list reads this for each of its rows, hence no call of a function per field.
+        get = resource.get
+        # Sentences are built of them, and a line break would make one of the server's words look like one of ours.
+        texts = {key: value.replace("\n", "\ufffd") for key in _TEXTS if isinstance(value := get(key), str)}
+        text = texts.get
+        sid = text("sid")
+        if not sid:
+            raise ValueError("a call resource without a sid")
+        return cls(
+            sid=sid,
+            status=text("status", ""),
+            direction=text("direction", ""),
+            from_=text("from", ""),
+            to=text("to", ""),
+            account_sid=text("account_sid", ""),
+            parent_call_sid=text("parent_call_sid") or None,
+            date_created=parse_date(get("date_created")),
+            date_updated=parse_date(get("date_updated")),
+            start_time=parse_date(get("start_time")),
+            end_time=parse_date(get("end_time")),
+            duration=parse_int(get("duration")),
+            price=parse_price(get("price")),
+            price_unit=text("price_unit") or None,
+            answered_by=text("answered_by") or None,
+            caller_name=text("caller_name") or None,
+            forwarded_from=text("forwarded_from") or None,
+            queue_time=parse_int(get("queue_time")),
+            resource=dict(resource),
+            as_of=as_of,
+        )
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the leg still exists."""
+        return is_live(self.status)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the leg has ended."""
+        return is_final(self.status)
+
+    def seconds_so_far(self, now: datetime) -> float | None:
+        """Return its duration; of a live call, how long ago it started, or was created; None if it has neither.
+
+        ``now`` is the time where the reply told none.
+        """
+        began = self.start_time or self.date_created
+        if self.duration is not None or not self.is_live or began is None:
+            return self.duration
+        return ((self.as_of or now) - began).total_seconds()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the resource with REST's field names, times in RFC 3339, and numbers for durations and prices."""
+        known: dict[str, Any] = {
+            "sid": self.sid,
+            "parent_call_sid": self.parent_call_sid,
+            "account_sid": self.account_sid or None,
+            "status": self.status,
+            "direction": self.direction or None,
+            "from": self.from_ or None,
+            "to": self.to or None,
+            "date_created": format_date(self.date_created),
+            "date_updated": format_date(self.date_updated),
+            "start_time": format_date(self.start_time),
+            "end_time": format_date(self.end_time),
+            "duration": self.duration,
+            "price": None if self.price is None else float(self.price),
+            "price_unit": self.price_unit,
+            "answered_by": self.answered_by,
+            "caller_name": self.caller_name,
+            "forwarded_from": self.forwarded_from,
+            "queue_time": self.queue_time,
+        }
+        # In the order in which the service sent it, which is that of its documentation.
+        return {**self.resource, **known}

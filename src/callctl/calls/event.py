@@ -1,0 +1,304 @@
+"""CallEvent: one thing that was told about a call: by a status callback, a TwiML request, a poll, or another callback.
+
+An event keeps the whole form as it came; every other field is read from it. A record therefore holds the form alone,
+and an event read back from an old store gains whatever this module has learnt to read since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from callctl.calls.call import Call, is_final
+from callctl.calls.event_record import Record, read_record
+from callctl.calls.features import (
+    AMD,
+    CONFERENCE,
+    FEATURES,
+    RECORDING,
+    event_of,
+    feature_of,
+    hides_call,
+    in_words,
+    json_of,
+    owner_of,
+)
+from callctl.calls.forms import (
+    Form,
+    as_object,
+    facts_of,
+    is_cut_elsewhere,
+    is_twiml_request,
+    kept,
+    pairs_key,
+    signed_form,
+    signed_key,
+)
+from callctl.calls.life import CALLBACK, MISSED, POLLED, SAME_STATUS, TWIML_REQUEST, event_name, order_of, rank_of
+from callctl.support.dates import format_date, parse_int, parse_timestamp
+
+__all__ = [
+    "AMD",
+    "CALLBACK",
+    "CONFERENCE",
+    "FEATURES",
+    "MISSED",
+    "POLLED",
+    "RECORDING",
+    "TWIML_REQUEST",
+    "CallEvent",
+    "NotACallEventError",
+    "event_name",
+    "rank_of",
+]
+
+
+class NotACallEventError(ValueError):
+    """A request that tells nothing of a call that is known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """What was told about one leg at one moment.
+
+    ``kind`` says who told it: ``callback``, ``twiml-request``, ``polled`` or ``missed``; or what else it is about:
+    ``amd``, ``recording`` or ``conference``, which have no ``status`` (calls/features.py), and where they are about a
+    conference alone, its SID for a ``call_sid``. ``event`` is Twilio's event name, or the status where there is no name
+    for it. ``timestamp`` is when the event fired, ``received_at`` when it
+    got here; both are aware and in UTC. ``duration`` is in seconds: ``CallDuration``, never ``Duration``, which is in
+    minutes (docs/twilio.md, "Callback parameters"). ``error_code`` and ``error_message`` are those of compatible
+    services, for Twilio sends none. ``form`` is all that came, in its order.
+    """
+
+    key: str
+    kind: str
+    received_at: datetime
+    call_sid: str
+    parent_call_sid: str | None
+    account_sid: str
+    event: str
+    status: str
+    direction: str
+    from_: str
+    to: str
+    sequence_number: int | None
+    timestamp: datetime | None
+    duration: int | None
+    sip_response_code: str | None
+    error_code: str | None
+    error_message: str | None
+    answered_by: str | None
+    caller_name: str | None
+    verified: bool
+    form: Form
+    # A text by which events of one call sort: the greatest tells the status. The store and the board both ask for it.
+    order: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        order = order_of(
+            status=self.status, number=self.sequence_number, timestamp=self.timestamp, kind=self.kind, key=self.key
+        )
+        object.__setattr__(self, "order", order)
+
+    @classmethod
+    def from_form(
+        cls,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        received_at: datetime,
+        world: str,
+        verified: bool,
+        signed: str | None = None,
+    ) -> CallEvent:
+        """Read the form of a status callback or of a TwiML request (docs/twilio.md, "Callback parameters").
+
+        Args:
+            pairs: Names and values as they came, blanks included. Of a repeated name the last value counts: what Twilio
+                appends to the URL of a GET stands behind what the URL had.
+            received_at: When the request arrived.
+            world: The account and API address it belongs to; part of the key.
+            verified: Whether the request's signature was found right.
+            signed: What a signature of the request covers behind the path, query and form; the form alone if None.
+
+        Raises:
+            NotACallEventError: It is no call's status, machine detection, recording or conference, or is cut elsewhere
+                than what Twilio signed.
+        """
+        form = kept(pairs)
+        text = signed_form(form) if signed is None else signed
+        event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
+        if _is_cut_elsewhere(event, text):
+            raise NotACallEventError("CallSid and CallStatus stand elsewhere than Twilio signed them")
+        return event
+
+    @classmethod
+    def from_call(cls, call: Call, *, received_at: datetime, world: str, kind: str = POLLED) -> CallEvent:
+        """Make an event of a call that REST listed or fetched: ``polled``, or ``missed`` for an end not told before.
+
+        Polling the same facts again gives the same key, so a store holds them once.
+        """
+        form = kept(facts_of(call))
+        return _read_call(form, key=pairs_key(form, world=world), received_at=received_at, kind=kind)
+
+    @classmethod
+    def from_record(cls, record: str) -> CallEvent:
+        """Read back what :meth:`to_record` gave.
+
+        Raises:
+            ValueError: It is no record of an event, or of a version to come.
+        """
+        key, kind, received_at, verified, form = read_record(record)
+        if kind in (POLLED, MISSED):
+            return _read_call(form, key=key, received_at=received_at, kind=kind)
+        return _read_form(form, key=key, received_at=received_at, verified=verified)
+
+    def to_record(self) -> str:
+        """Return what a store keeps."""
+        return Record(self.key, self.kind, self.received_at, self.verified, self.form).write()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``watch --json`` writes: times in RFC 3339, a repeated name's values as an array."""
+        if self.kind in FEATURES:
+            return self._feature_json()
+        return {
+            "v": 1,
+            "type": "event",
+            "source": self.kind,
+            "verified": self.verified,
+            "received_at": format_date(self.received_at),
+            "timestamp": format_date(self.timestamp),
+            "event": self.event,
+            "call_sid": self.call_sid,
+            "parent_call_sid": self.parent_call_sid,
+            "account_sid": self.account_sid or None,
+            "status": self.status,
+            "direction": self.direction or None,
+            "from": self.from_ or None,
+            "to": self.to or None,
+            "sequence_number": self.sequence_number,
+            "duration": self.duration,
+            "sip_response_code": self.sip_response_code,
+            "error_code": self.error_code,
+            "error_message": self.error_message,
+            "answered_by": self.answered_by,
+            "caller_name": self.caller_name,
+            "form": as_object(self.form),
+        }
+
+    def _feature_json(self) -> dict[str, Any]:
+        return {
+            "v": 1,
+            "type": self.kind,
+            "verified": self.verified,
+            "received_at": format_date(self.received_at),
+            "timestamp": format_date(self.timestamp),
+            "event": self.event,
+            "call_sid": self.fields.get("CallSid") or None,
+            "account_sid": self.account_sid or None,
+            **json_of(self.kind, self.fields),
+            "form": as_object(self.form),
+        }
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The form, of a repeated name the last value."""
+        return dict(self.form)
+
+    @property
+    def in_words(self) -> str:
+        """What it tells beside a status, for people; empty for what tells a status."""
+        return in_words(self.kind, self.fields) if self.kind in FEATURES else ""
+
+    @property
+    def conference_sid(self) -> str | None:
+        """The conference that it is about, if it is."""
+        return self.fields.get("ConferenceSid") or None if self.kind in FEATURES else None
+
+    @property
+    def moment(self) -> datetime:
+        """When it happened: the event's own time stamp, else when it was received."""
+        return self.timestamp or self.received_at
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it tells the end of the leg."""
+        return is_final(self.status)
+
+    @property
+    def rank(self) -> int:
+        """How far along a call's life the status is; 0 for one that nobody knows."""
+        return rank_of(self.status)
+
+
+def _is_cut_elsewhere(event: CallEvent, signed: str) -> bool:
+    if event.status or event.fields.get("CallSid"):
+        return is_cut_elsewhere(signed, event.call_sid)
+    return hides_call(signed) or is_cut_elsewhere(signed, event.call_sid, name="ConferenceSid")
+
+
+def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -> CallEvent:
+    fields = dict(form)  # of a repeated name the last
+    sid, told = fields.get("CallSid", "").strip(), fields.get("CallStatus", "").strip()
+    feature = feature_of(fields)
+    if feature is not None:
+        sid, told = owner_of(fields), ""
+    if not sid or not (told or feature):
+        raise NotACallEventError(f"no {'CallStatus' if sid else 'CallSid'} in the request")
+    status = SAME_STATUS.get(told, told)
+    parent = fields.get("ParentCallSid", "").strip()
+    kind = feature or (TWIML_REQUEST if is_twiml_request(fields, status) else CALLBACK)
+    return CallEvent(
+        key=key,
+        kind=kind,
+        received_at=received_at,
+        call_sid=sid,
+        parent_call_sid=parent if parent and parent != sid else None,
+        account_sid=fields.get("AccountSid", ""),
+        event=event_of(feature, fields) if feature else TWIML_REQUEST if kind == TWIML_REQUEST else event_name(status),
+        status=status,
+        direction=fields.get("Direction", ""),
+        from_=fields.get("From") or fields.get("Caller", ""),
+        to=fields.get("To") or fields.get("Called", ""),
+        sequence_number=parse_int(fields.get("SequenceNumber")),
+        timestamp=parse_timestamp(fields.get("Timestamp")),
+        duration=parse_int(fields.get("CallDuration")),
+        # SignalWire calls it otherwise.
+        sip_response_code=fields.get("SipResponseCode") or fields.get("SipResultCode") or None,
+        error_code=fields.get("ErrorCode") or None,
+        error_message=fields.get("ErrorMessage") or None,
+        answered_by=fields.get("AnsweredBy") or None,
+        caller_name=fields.get("CallerName") or None,
+        verified=verified,
+        form=form,
+    )
+
+
+def _read_call(form: Form, *, key: str, received_at: datetime, kind: str) -> CallEvent:
+    call = Call.from_resource(dict(form))
+    began = call.start_time or call.date_created
+    parent = call.parent_call_sid
+    return CallEvent(
+        key=key,
+        kind=kind,
+        received_at=received_at,
+        call_sid=call.sid,
+        parent_call_sid=parent if parent != call.sid else None,
+        account_sid=call.account_sid,
+        event=event_name(call.status),
+        status=call.status,
+        direction=call.direction,
+        from_=call.from_,
+        to=call.to,
+        sequence_number=None,
+        timestamp=(call.end_time or began) if call.is_final else began,
+        duration=call.duration,
+        sip_response_code=None,
+        error_code=None,
+        error_message=None,
+        answered_by=call.answered_by,
+        caller_name=call.caller_name,
+        verified=True,  # it came from the API itself
+        form=form,
+    )

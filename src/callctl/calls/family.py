@@ -1,0 +1,121 @@
+"""Families: a parent leg with its child legs, whichever of them is told of first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from callctl.calls.leg import Leg
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A parent leg and its child legs, these in order of appearance.
+
+    ``sid`` is the parent leg's; ``parent`` is None until something is told of that leg itself. A child's own children
+    belong to the same family. ``legs`` are all of them, the parent first; ``is_live`` tells whether any still exists.
+    """
+
+    sid: str
+    parent: Leg | None
+    children: tuple[Leg, ...]
+    # Worked out once: a frame asks every family whether it is live, and there may be ten thousand.
+    legs: tuple[Leg, ...] = field(init=False, repr=False, compare=False)
+    is_live: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        legs = self.children if self.parent is None else (self.parent, *self.children)
+        object.__setattr__(self, "legs", legs)
+        object.__setattr__(self, "is_live", any(leg.is_live for leg in legs))
+
+    @property
+    def first_at(self) -> datetime:
+        """When the first of its legs appeared."""
+        return min(leg.first_at for leg in self.legs[:2])  # the parent and the first of its children
+
+    @property
+    def last_event_at(self) -> datetime:
+        """When anything was last told of it."""
+        return max(leg.last_event_at for leg in self.legs)
+
+
+class Tree:
+    """Which legs make a family: those that lead, parent by parent, to the same leg."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+        self._children: dict[str, set[str]] = {}
+        self._roots: dict[str, str] = {}
+        self._members: dict[str, dict[str, None]] = {}
+
+    def members(self, root: str) -> Iterable[str]:
+        """Return the legs of a family of which something was told, in their order of arrival.
+
+        That is nearly the order in which they are shown, and to sort what is nearly in order takes little.
+        """
+        return self._members.get(root, ())
+
+    def place(self, sid: str, parent: str | None) -> set[str]:
+        """Put a leg under its parent; return the roots of all families that this touches."""
+        if sid in self._roots and self._parents.get(sid) == parent:
+            return {self._roots[sid]}
+        self._link(sid, parent)
+        root = self._root(sid)  # and that of all below it, for their way up leads through it
+        touched = {root}
+        for moved in self._below(sid):
+            touched |= self._move(moved, root)
+        return touched
+
+    def remove(self, sid: str) -> None:
+        """Forget a leg."""
+        self._link(sid, None)
+        self._leave(sid, self._roots.pop(sid))
+
+    def _link(self, sid: str, parent: str | None) -> None:
+        old = self._parents.pop(sid, None)
+        if old is not None:
+            self._children[old].discard(sid)
+            if not self._children[old]:
+                del self._children[old]
+        if parent is not None:
+            self._parents[sid] = parent
+            self._children.setdefault(parent, set()).add(sid)
+
+    def _move(self, sid: str, root: str) -> set[str]:
+        old = self._roots.get(sid)
+        if old == root:
+            return set()
+        if old is not None:
+            self._leave(sid, old)
+        self._roots[sid] = root
+        self._members.setdefault(root, {})[sid] = None
+        return set() if old is None else {old}
+
+    def _leave(self, sid: str, root: str) -> None:
+        del self._members[root][sid]
+        if not self._members[root]:
+            del self._members[root]
+
+    def _below(self, sid: str) -> list[str]:
+        """The leg and all its descendants, each once, whatever circles senders tell of."""
+        found = {sid: None}
+        queue = [sid]
+        while queue:
+            fresh = [child for child in self._children.get(queue.pop(), ()) if child not in found]
+            found.update(dict.fromkeys(fresh))
+            queue.extend(fresh)
+        return list(found)
+
+    def _root(self, sid: str) -> str:
+        path: dict[str, None] = {}
+        here = sid
+        while here not in path:
+            path[here] = None
+            parent = self._parents.get(here)
+            if parent is None:
+                return here
+            here = parent
+        circle = list(path)
+        # Legs that are each other's parents are a sender's nonsense, but must not hang or depend on order.
+        return min(circle[circle.index(here) :])

@@ -1,0 +1,155 @@
+"""Callbacks that are about something else than a call's status: machine detection, recording, conference, speech.
+
+Twilio sends them to URLs of their own, which may be the same as that of status callbacks. They come with the SID of the
+call, if not of the conference alone, and without a CallStatus (docs/twilio.md, "Other callbacks"). Transcriptions and
+partial results of speech recognition come with one, as requests for TwiML do, but Twilio ignores what they are
+answered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from callctl.support.dates import format_date, parse_int, parse_timestamp
+
+AMD: Final = "amd"
+RECORDING: Final = "recording"
+CONFERENCE: Final = "conference"
+TRANSCRIPTION: Final = "transcription"
+SPEECH: Final = "speech"
+FEATURES: Final = (AMD, RECORDING, CONFERENCE, TRANSCRIPTION, SPEECH)
+
+Fields = Mapping[str, str]
+
+# A CallSid that is signed but stands in no field of that name: names and values were cut elsewhere.
+_HIDDEN_SID = re.compile("CallSid(?!EndingConference|ToCoach|=)")
+_JSON_FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
+    AMD: (("answered_by", "AnsweredBy"), ("machine_detection_duration", "MachineDetectionDuration")),
+    RECORDING: (
+        ("recording_sid", "RecordingSid"),
+        ("recording_status", "RecordingStatus"),
+        ("recording_duration", "RecordingDuration"),
+        ("recording_start_time", "RecordingStartTime"),
+        ("recording_channels", "RecordingChannels"),
+        ("recording_track", "RecordingTrack"),
+        ("recording_source", "RecordingSource"),
+        ("recording_url", "RecordingUrl"),
+        ("conference_sid", "ConferenceSid"),
+        ("error_code", "ErrorCode"),
+    ),
+    CONFERENCE: (
+        ("conference_sid", "ConferenceSid"),
+        ("friendly_name", "FriendlyName"),
+        ("sequence_number", "SequenceNumber"),
+        ("participant_label", "ParticipantLabel"),
+        ("participant_call_status", "ParticipantCallStatus"),
+        ("reason_participant_left", "ReasonParticipantLeft"),
+        ("reason_conference_ended", "ReasonConferenceEnded"),
+        ("call_sid_ending_conference", "CallSidEndingConference"),
+    ),
+    TRANSCRIPTION: (
+        ("transcription_sid", "TranscriptionSid"),
+        ("transcription_status", "TranscriptionStatus"),
+        ("transcription_text", "TranscriptionText"),
+        ("transcription_url", "TranscriptionUrl"),
+        ("recording_sid", "RecordingSid"),
+        ("recording_url", "RecordingUrl"),
+    ),
+    SPEECH: (
+        ("unstable_speech_result", "UnstableSpeechResult"),
+        ("stable_speech_result", "StableSpeechResult"),
+        ("sequence_number", "SequenceNumber"),
+    ),
+}
+_NUMBERS = {"machine_detection_duration", "recording_duration", "recording_channels", "sequence_number"}
+
+
+def feature_of(fields: Fields) -> str | None:
+    """Return of which kind a form is that is not about a call's status; None if of none that is known."""
+    if fields.get("CallSid") and fields.get("TranscriptionSid") and fields.get("TranscriptionStatus"):
+        return TRANSCRIPTION
+    if fields.get("CallSid") and ("UnstableSpeechResult" in fields or "StableSpeechResult" in fields):
+        return SPEECH
+    if fields.get("CallStatus", "").strip():
+        return None
+    if fields.get("RecordingSid") and fields.get("RecordingStatus"):
+        return RECORDING
+    if fields.get("ConferenceSid") and fields.get("StatusCallbackEvent"):
+        return CONFERENCE
+    return AMD if fields.get("CallSid") and fields.get("AnsweredBy") else None
+
+
+def owner_of(fields: Fields) -> str:
+    """Return the SID under which it is kept: the call's, else the conference's."""
+    return fields.get("CallSid", "").strip() or fields.get("ConferenceSid", "").strip()
+
+
+def hides_call(signed: str) -> bool:
+    """Tell whether a call was cut out of the signed text of a form that has no CallSid."""
+    return _HIDDEN_SID.search(signed) is not None
+
+
+def event_of(kind: str, fields: Fields) -> str:
+    """Return what happened, in a word: Twilio's StatusCallbackEvent, or the kind, with its status if it has one."""
+    if kind == RECORDING:
+        return f"recording-{fields['RecordingStatus']}"
+    if kind == TRANSCRIPTION:
+        return f"transcription-{fields['TranscriptionStatus']}"
+    return fields["StatusCallbackEvent"] if kind == CONFERENCE else kind
+
+
+def json_of(kind: str, fields: Fields) -> dict[str, Any]:
+    """Return the fields of a kind for JSON: durations in seconds, that of a machine detection in milliseconds."""
+    told: dict[str, Any] = {name: fields.get(parameter) or None for name, parameter in _JSON_FIELDS[kind]}
+    for name in told.keys() & _NUMBERS:
+        told[name] = parse_int(told[name])
+    if "recording_start_time" in told:
+        told["recording_start_time"] = format_date(parse_timestamp(told["recording_start_time"]))
+    return told
+
+
+def in_words(kind: str, fields: Fields) -> str:
+    """Return what it tells, for people."""
+    return " ".join(filter(None, _WORDS[kind](fields)))
+
+
+def _amd(fields: Fields) -> Iterator[str]:
+    yield f"answered by {fields['AnsweredBy']}"
+    heard = parse_int(fields.get("MachineDetectionDuration"))
+    yield f"after {heard / 1000:.1f} s" if heard else ""
+
+
+def _recording(fields: Fields) -> Iterator[str]:
+    yield f"recording {fields['RecordingStatus']}"
+    seconds = parse_int(fields.get("RecordingDuration"))
+    yield "" if seconds is None else f"{seconds} s"
+    yield fields["RecordingSid"]
+
+
+def _conference(fields: Fields) -> Iterator[str]:
+    yield f"conference {fields.get('FriendlyName') or fields['ConferenceSid']}: {fields['StatusCallbackEvent']}"
+    yield fields.get("ParticipantLabel", "")
+    reason = fields.get("ReasonParticipantLeft") or fields.get("ReasonConferenceEnded")
+    yield f"({reason})" if reason else ""
+
+
+def _transcription(fields: Fields) -> Iterator[str]:
+    yield f"transcription {fields['TranscriptionStatus']}"
+    yield fields.get("TranscriptionText", "")
+
+
+def _speech(fields: Fields) -> Iterator[str]:
+    yield "speech so far:"
+    yield fields.get("StableSpeechResult", "")
+    yield fields.get("UnstableSpeechResult", "")
+
+
+_WORDS: dict[str, Callable[[Fields], Iterator[str]]] = {
+    AMD: _amd,
+    RECORDING: _recording,
+    CONFERENCE: _conference,
+    TRANSCRIPTION: _transcription,
+    SPEECH: _speech,
+}

@@ -1,0 +1,243 @@
+"""Commands that are loaded when they are called, so that none waits for the modules of the others."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from callctl.cli.help_pages import keep_short, write_page
+from callctl.cli.values import pass_plain_values
+from callctl.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: its name, where its function is (``module:function`` under ``callctl.cli``), what it does.
+
+    The examples stand below the first sentence of its help. A command with subcommands also works without one.
+    """
+
+    name: str
+    place: str
+    summary: str
+    examples: tuple[str, str]
+    subcommands: tuple[Entry, ...] = ()
+
+
+# In the order in which help shows them: what changes calls, what shows them, what works without an account.
+CATALOGUE = (
+    Entry(
+        "place",
+        "place.command:place",
+        "Place a call that says a text, runs TwiML, or dials others.",
+        ('callctl place +12025550100 --say "Hello"', "callctl place +12025550100 --dial client:ann --then survey"),
+    ),
+    Entry(
+        "list",
+        "list:list_calls",
+        "List calls, newest first.",
+        ("callctl list --live --tree", "callctl list --to +12025550100 --since 2h --json"),
+    ),
+    Entry(
+        "show",
+        "show:show",
+        "Show one call, its legs, its timeline, and what went wrong.",
+        ("callctl show @last", "callctl show CAxxx --json"),
+    ),
+    Entry(
+        "redirect",
+        "redirect.command:redirect",
+        "Give calls in progress other TwiML, such as a survey.",
+        ("callctl redirect CAxxx --url survey", "callctl redirect @last --twiml @goodbye.xml --on parent"),
+    ),
+    Entry(
+        "hangup",
+        "hangup.command:hangup",
+        "End calls, whether queued, ringing or in progress.",
+        ("callctl hangup CAxxx", "callctl hangup --all --status ringing --for-longer-than 20s --dry-run"),
+    ),
+    Entry(
+        "wait",
+        "wait:wait",
+        "Block until a call gets to a status; the exit code tells.",
+        ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --wait-timeout 5m"),
+    ),
+    Entry(
+        "watch",
+        "watch.command:watch",
+        "Take status callbacks and show the live calls as a table of legs.",
+        ("callctl watch --tunnel cloudflared", "callctl watch --after-dial survey --dry-run"),
+    ),
+    Entry(
+        "doctor",
+        "doctor:doctor",
+        "Check settings, credentials and callback URL, and say what to fix.",
+        ("callctl doctor", "callctl doctor --json"),
+    ),
+    Entry(
+        "simulator",
+        "simulator.command:simulator",
+        "Play Twilio's Calls API on this machine: no account, no charge.",
+        ("callctl simulator --write-env .env.simulator", "callctl simulator --speed 10"),
+        (
+            Entry(
+                "call",
+                "simulator.call:simulator_call",
+                "Let a call come in at a running simulator.",
+                (
+                    "callctl simulator call --to +12025550142 --from client:ann --voice-url in",
+                    "callctl simulator call --to +12025550142 --from +12025550107 --voice-url in",
+                ),
+            ),
+        ),
+    ),
+    Entry(
+        "demo",
+        "demo.command:demo",
+        "Show live call control on this machine, in about 20 seconds.",
+        ("callctl demo", "callctl demo --keep"),
+    ),
+    Entry(
+        "help",
+        "help:help_",
+        "Explain the exit codes, the settings, or a command.",
+        ("callctl help settings", "callctl help exit-codes"),
+    ),
+)
+
+
+def every_command() -> Iterator[tuple[str, Entry]]:
+    """Yield all commands with what is typed for them: ``simulator``, then ``simulator call``."""
+    for entry in CATALOGUE:
+        yield entry.name, entry
+        for sub in entry.subcommands:
+            yield f"{entry.name} {sub.name}", sub
+
+
+def load(entry: Entry) -> Any:
+    """Return a command's function."""
+    module, _, function = entry.place.partition(":")
+    return getattr(import_module(f"callctl.cli.{module}"), function)
+
+
+class LazyCommand(TyperCommand):
+    """Stands for a command in the overview, and gives way to it as soon as it is called or completed."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(entry.name, help=entry.summary)
+        self._entry = entry
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Load the command and let it read its arguments."""
+        return self.real.make_context(info_name, args, parent=parent, **extra)
+
+    @cached_property
+    def real(self) -> Any:
+        """The command itself."""
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        function = load(self._entry)
+        text = _with_examples(inspect.getdoc(function) or "", self._entry.examples)
+        if not self._entry.subcommands:
+            alone.command(self._entry.name, cls=_Command, help=text)(function)
+            return typer.main.get_command(alone)
+        settings: Any = {"invoke_without_command": True, "subcommand_metavar": "[COMMAND]"}
+        alone.callback(cls=_CommandOfSeveral, help=text, **settings)(function)
+        group: Any = typer.main.get_group(alone)
+        group.name = self._entry.name
+        for sub in self._entry.subcommands:
+            group.add_command(LazyCommand(sub), sub.name)
+        return group
+
+
+def _with_examples(text: str, examples: Sequence[str]) -> str:
+    """Return a help text that opens with its first sentence and the examples."""
+    opening, _, rest = text.partition("\n\n")
+    return "\n\n".join(filter(None, (opening, "\n".join(examples), rest)))
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> Any:
+        return keep_short(pass_plain_values(super().get_params(ctx)))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        write_page(self, ctx, formatter)
+
+
+class _CommandOfSeveral(TyperGroup):
+    """A command that works by itself and has subcommands, which take none of its options."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return keep_short(pass_plain_values(super().get_params(ctx)))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        write_page(self, ctx, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the subcommand that is named.
+
+        Raises:
+            UsageError: Options stand before it, where they would count for nothing.
+        """
+        found = super().resolve_command(ctx, args)
+        given = [param.opts[0] for param in self.get_params(ctx) if _is_given(ctx, param)]
+        if given and not ctx.resilient_parsing:
+            raise UsageError(
+                f"{given[0]} stands before {args[0]}, where it would not count",
+                hint=f"the options of `{ctx.command_path} {args[0]}` stand after it; {given[0]} is one of "
+                f"`{ctx.command_path}` alone",
+            )
+        return found
+
+
+def _is_given(ctx: Any, param: Any) -> bool:
+    source = ctx.get_parameter_source(param.name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+# Options that Typer adds, in the one line that there is for each.
+_TYPERS_OWN = {
+    "install_completion": "Install completion for this shell.",
+    "show_completion": "Print the completion for this shell.",
+}
+
+
+class InterruptedByUserError(Exception):
+    """Ctrl-C in a command. Not a KeyboardInterrupt: Typer makes an exit code of that, and nobody hears of it."""
+
+
+class LazyGroup(TyperGroup):
+    """The group of all commands in the catalogue."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for entry in CATALOGUE:
+            self.add_command(LazyCommand(entry), entry.name)
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the group's own options."""
+        params = keep_short(pass_plain_values(super().get_params(ctx)))
+        for param in params:
+            param.help = _TYPERS_OWN.get(param.name, param.help)
+        return params
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show the overview."""
+        write_page(self, ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was called.
+
+        Raises:
+            InterruptedByUserError: Ctrl-C.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise InterruptedByUserError from interrupt

@@ -1,0 +1,125 @@
+"""What the demo plays: calls placed, redirected and ended, by rules and through the gateway, as commands would.
+
+Both ways to a survey are in it: the Dial's ``action``, which is the proper one, and ``--after-dial`` for a call whose
+TwiML has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from callctl.api.client import Gateway, PlaceRequest, RedirectRequest
+from callctl.calls.call import EVENT_NAMES, CallStatus
+from callctl.calls.twiml import dial, say
+from callctl.cli.demo.survey import Survey
+from callctl.errors import CallctlError
+from callctl.rules import Cancel, Redirect, Rule, flags
+from callctl.settings import Settings
+from callctl.support.threads import in_daemon_thread
+
+if TYPE_CHECKING:
+    from callctl.calls.board import Snapshot
+
+# The simulator's far ends, told by number.
+ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103", "+12025550105"
+ALSO_HANGS_UP = "client:hangs-up"
+# Seconds. A call that rings longer than this is ended; a real one would be given half a minute.
+RING_LIMIT = 5
+LONGEST_WAIT = 30.0
+LOOK_AGAIN = 0.1
+# Seconds that a caption stands at least, to be read. Each fits a line of 80 columns.
+READING = 2.0
+
+
+def rules(settings: Settings) -> list[Rule]:
+    """Return the rules of the watch: ``--hangup-ringing-after`` and ``--after-dial``."""
+    survey = settings.named_url("survey")
+    after_dial = flags.after_dial(Redirect("survey", survey.url, survey.method))
+    return [
+        flags.ring_limit(timedelta(seconds=RING_LIMIT), cancel=Cancel()),
+        # For the one call whose TwiML sends it nowhere: the other caller has its survey from the Dial's action.
+        replace(after_dial, when=replace(after_dial.when, to=HANGS_UP)),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The demo's hands: they place calls and, having seen on the board what those do, act on some and tell of all.
+
+    ``caption`` shows a sentence until the next one, ``note`` a line among the events.
+    """
+
+    gateway: Gateway
+    settings: Settings
+    callback: str
+    survey: Survey
+    board: Callable[[], Snapshot]
+    note: Callable[[str], None]
+    caption: Callable[[str], None]
+
+    async def play(self) -> None:
+        """Place all calls, then tell of each what becomes of it, until every leg has ended."""
+        await self._tell("A call dials two legs; `--then survey` has given its Dial an action.")
+        proper = await self._place(self._dial([BUSY, ALSO_HANGS_UP], action=self.survey.url))
+        await self._tell("A call whose TwiML is not ours: no action; the caller stays after the Dial.")
+        foreign = await self._place(self._dial([HANGS_UP]).replace("</Response>", '<Pause length="20"/></Response>'))
+        await self._tell(f"Nobody takes this call: the rule --hangup-ringing-after {RING_LIMIT}s will end it.")
+        unheard = await self._place(say("Hello?"), to=NEVER)
+        await self._tell("One more, who listens to a long text.")
+        listener = await self._place(say("This sentence is long enough to be cut off in its middle. " * 8))
+
+        await self._until(lambda: proper in self.survey.by_action)
+        await self._tell("A callee hung up: Twilio itself asks the Dial's action for the survey.")
+        await self._until(lambda: self._is(unheard, CallStatus.CANCELED))
+        await self._tell(f"It rang longer than {RING_LIMIT} s: the rule canceled it.")
+        await self._until(lambda: foreign in self.survey.by_redirect)
+        await self._tell("A callee hung up: the rule --after-dial redirected the caller to the survey.")
+        await self._change_by_hand(listener)
+        await self._until(lambda: self.board().live == 0)
+
+    async def _change_by_hand(self, sid: str) -> None:
+        """Redirect a call in the middle of a sentence, and hang it up in the middle of the next."""
+        text = "We are sorry to interrupt. Somebody will call you back within the hour, and tell you the rest."
+        await self._until(lambda: self._is(sid, CallStatus.IN_PROGRESS))
+        self.note(f"$ callctl redirect {sid} --say …")
+        await in_daemon_thread(lambda: self.gateway.redirect(sid, RedirectRequest(twiml=say(text))))
+        await self._tell("By hand: other TwiML for a call, in the middle of a sentence.")
+        self.note(f"$ callctl hangup {sid}")
+        await in_daemon_thread(lambda: self.gateway.hangup(sid))
+        await self._tell("By hand: the end of that call.")
+
+    async def _tell(self, text: str) -> None:
+        self.caption(text)
+        await asyncio.sleep(READING)
+
+    def _dial(self, destinations: list[str], *, action: str | None = None) -> str:
+        return dial(destinations, status_callback=self.callback, action=action)
+
+    async def _place(self, document: str, *, to: str = ANSWERS) -> str:
+        request = PlaceRequest(
+            to=to,
+            from_=self.settings.from_ or "",
+            twiml=document,
+            status_callback=self.callback,
+            status_callback_events=EVENT_NAMES,
+        )
+        call = await in_daemon_thread(lambda: self.gateway.place(request))
+        return call.sid
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                while not condition():  # noqa: ASYNC110 - looks at the board as a person would, now and then
+                    await asyncio.sleep(LOOK_AGAIN)
+        except TimeoutError as error:
+            raise CallctlError(
+                "the demo came to a standstill", hint="this machine may be busy; try it again"
+            ) from error
+
+    def _is(self, sid: str, status: str) -> bool:
+        leg = self.board().leg(sid)
+        return leg is not None and leg.status == status

@@ -1,0 +1,218 @@
+"""``callctl hangup``: end calls, one, several, or all that match."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callctl.calls.call import Call, CallStatus
+from callctl.cli.hangup.one import RINGS_ON, Manner, asked_for, ender, outcome_of, why_not_ended
+from callctl.cli.headings import ADVANCED, HOW, WAITING, WHICH
+from callctl.cli.io.results import show_alone, show_among_others
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.options import common, completion, filters
+from callctl.cli.options.calls import calls_to_change
+from callctl.cli.options.history import Memory
+from callctl.cli.options.sids import what_was_meant
+from callctl.cli.options.times import read_duration
+from callctl.errors import NotEndedError, UsageError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from callctl.api.client import Gateway
+    from callctl.operations.hangup import Ending
+
+PARALLEL = 20
+
+
+def hangup(
+    ctx: typer.Context,
+    calls: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CALL",
+            autocompletion=completion.call_sids,
+            help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin.",
+        ),
+    ] = None,
+    only_ringing: Annotated[
+        bool, typer.Option("--only-ringing", help="Leave answered calls alone.", rich_help_panel=HOW)
+    ] = False,
+    family: Annotated[
+        bool, typer.Option("--family", help="End the parent leg and all its children as well.", rich_help_panel=HOW)
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until each has ended.", rich_help_panel=WAITING)] = False,
+    wait_timeout: common.WaitTimeout = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All live calls, or those that match the filters.", rich_help_panel=WHICH)
+    ] = False,
+    status: filters.Status = None,
+    to: filters.To = None,
+    from_: filters.From = None,
+    parent: filters.Parent = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    older_than: filters.OlderThan = None,
+    for_longer_than: filters.ForLongerThan = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Don't ask; needs --max without a terminal.", rich_help_panel=WHICH)
+    ] = False,
+    max_: Annotated[
+        int | None,
+        typer.Option("--max", metavar="N", min=1, help="With more matches, end nothing.", rich_help_panel=WHICH),
+    ] = None,
+    parallel: Annotated[
+        int,
+        typer.Option(
+            "--parallel", metavar="N", min=1, max=64, help="So many requests at once.", rich_help_panel=ADVANCED
+        ),
+    ] = PARALLEL,
+    until_none: Annotated[
+        bool,
+        typer.Option(
+            "--until-none",
+            help="With --all: repeat until no call matches.\n\n"
+            "--wait-timeout says for how long at most, and must be given. "
+            "This does not stop the application that places them.",
+            rich_help_panel=WHICH,
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be ended; change nothing.")] = False,
+    env_file: common.EnvFile = None,
+    account_sid: common.AccountSid = None,
+    request_timeout: common.RequestTimeout = "10s",
+    json: common.Json = False,
+    debug: common.Debug = False,
+) -> None:
+    """End calls, whether queued, ringing or in progress.
+
+    A call that is over already is no error, nor is a stdin without SIDs.
+    Ending a child leg does not end its parent: --family ends both.
+
+    Calls named here are never asked about. --all shows what matches and asks
+    for the number of calls; without a terminal it takes --yes and --max N.
+
+    The filters hold until the end: what no longer matches is left alone.
+    """
+    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
+    manner = Manner(only_ringing, (math.inf if limit is None else limit) if wait else None)
+    chosen = filters.read_filters(
+        live=all_,
+        status=status,
+        to=to,
+        from_=from_,
+        parent=parent,
+        since=since,
+        until=until,
+        older_than=older_than,
+        for_longer_than=for_longer_than,
+        now=runtime.now(),
+    )
+    _check(calls, all_=all_, chosen=chosen, family=family, until_none=until_none)
+    _check_limit(limit, wait=wait, until_none=until_none)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    gateway = runtime.gateway(settings)
+    with Memory(runtime, settings) as memory:
+        if not all_:
+            sids = calls_to_change(runtime, settings, gateway, calls or [])
+            if not sids:
+                return
+            if len(sids) == 1 and not family and not dry_run:
+                _end_alone(runtime, gateway, memory, sids[0], manner=manner)
+                return
+        from callctl.cli.hangup.bulk import Many
+        from callctl.cli.hangup.confirm import Consent
+
+        consent = Consent(yes, None if max_ is None else min(max_, common.MOST))
+        many = Many(runtime, gateway, memory, manner=manner, parallel=parallel, dry_run=dry_run, consent=consent)
+        if all_:
+            many.end_matching(chosen, repeat=limit if until_none else None)
+        else:
+            many.end_named(sids, family=family, on_stdin="-" in (calls or []))
+
+
+def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, family: bool, until_none: bool) -> None:
+    if all_ and calls:
+        raise UsageError(
+            "--all ends the calls that match, and some are named as well",
+            hint=what_was_meant(calls[0]) or "give one or the other",
+        )
+    if all_ and family:
+        raise UsageError(
+            "--family goes with calls that are named, not with --all", hint="--all ends every leg that matches"
+        )
+    if all_:
+        return
+    if not calls:
+        raise UsageError("no call was named", hint="give SIDs, @last or - (SIDs on stdin), or --all with filters")
+    if not chosen.is_empty:
+        raise UsageError(
+            "the filters go with --all, not with calls that are named",
+            hint="give --all and the filters, or the calls alone",
+        )
+    if until_none:
+        raise UsageError(
+            "--until-none goes with --all",
+            hint="it repeats what --all ends; --wait waits for the end of calls that are named",
+        )
+
+
+def _check_limit(limit: float | None, *, wait: bool, until_none: bool) -> None:
+    if until_none and limit is None:
+        raise UsageError(
+            "--until-none needs --wait-timeout", hint="such as --wait-timeout 60s: for how long it repeats at most"
+        )
+    if limit is not None and not (wait or until_none):
+        raise UsageError(
+            "--wait-timeout goes with --wait or --until-none", hint="give --wait to wait for the end of each call"
+        )
+
+
+def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, manner: Manner) -> None:
+    memory.intend([sid])
+    ended = ender(gateway, memory, manner, on_outage=runtime.tell_outage)(sid)
+    told = outcome_of(ended, memory, sid=sid, manner=manner)
+    if asked_for(told):
+        memory.note([told.to_event(memory.asked_at(sid))])
+    memory.told([sid])
+    problem = _problem(ended, manner)
+    if problem is None:
+        show_alone(runtime, told)
+    elif runtime.form is not Form.TABLE:
+        show_among_others(runtime, told)  # the sentence comes with the error
+    if ended.call.parent_call_sid is not None and asked_for(told):
+        _tell_of_parent(runtime, memory, ended.call, parent=ended.call.parent_call_sid)
+    if problem is not None:
+        raise problem
+
+
+def _tell_of_parent(runtime: Runtime, memory: Memory, call: Call, *, parent: str) -> None:
+    from callctl.operations.redirect import effect_on_parent
+
+    left = memory.left_dial(call.sid)
+    # A leg that nobody answered may be one of several that the Dial rings.
+    may_ring_others = left is None and call.status != CallStatus.COMPLETED
+    unless = ", unless the Dial still rings another leg" if may_ring_others else ""
+    runtime.say(
+        f"callctl: its parent {parent} {effect_on_parent(left)}{unless}\n"
+        f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once"
+    )
+
+
+def _problem(ended: Ending, manner: Manner) -> NotEndedError | WaitTimeoutError | None:
+    call = ended.call
+    if ended.result in ("not-ended", "still-ringing"):
+        rings = ended.result == "still-ringing"
+        return NotEndedError(
+            f"not ended: {call.sid} {why_not_ended(ended)}",
+            hint=RINGS_ON if rings else f"`callctl hangup {call.sid}` ends it all the same",
+        )
+    if ended.result == "accepted" and manner.wait is not None:
+        still = f"is still {call.status}" if call.status else "is not known to have ended"
+        return WaitTimeoutError(
+            f"the hang-up of {call.sid} was accepted, but after {manner.wait:g} s it {still}",
+            hint=f"`callctl show {call.sid}` tells what becomes of it",
+        )
+    return None

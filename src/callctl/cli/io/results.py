@@ -1,0 +1,149 @@
+"""How commands tell what came of placing or changing a call: a sentence, a row, or an object, one per call."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from callctl.calls.action import ActionEvent
+from callctl.calls.call import Call
+from callctl.cli import exits
+from callctl.cli.io.runtime import Form, Runtime, error_record
+from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
+from callctl.errors import CallctlError
+from callctl.masking import masked
+from callctl.views.terminal_safe import printable
+
+FAILED = "failed"
+DRY_RUN = "dry-run"
+_NAMED = 5  # calls that a summary names one by one
+
+Request = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one request.
+
+    ``action`` is hangup, cancel or redirect; ``result`` one word; ``sentence`` the same for people, and ``noted`` for
+    the store, where the SID stands beside it; ``call`` what the API told last; ``more`` what else belongs into the JSON
+    object.
+    """
+
+    action: str
+    sid: str
+    result: str
+    sentence: str
+    request: Request
+    noted: str = ""
+    call: Call | None = None
+    error: CallctlError | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The status the API told last, or nothing."""
+        return "" if self.call is None else self.call.status
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``--json`` writes on one line."""
+        record = {
+            "v": 1,
+            "type": "action",
+            "action": self.action,
+            "call_sid": self.sid,
+            "result": self.result,
+            "outcome": self.sentence,
+            "request": {name: masked(value) for name, value in self.request},
+            "call": None if self.call is None else self.call.to_json(),
+        }
+        if self.error is not None:
+            record["error"] = error_record(self.error, code=exits.code_for(self.error))
+        return record | dict(self.more)
+
+    def to_event(self, at: datetime) -> ActionEvent:
+        """Return what the store keeps of it."""
+        return ActionEvent(at, self.sid, self.action, self.request, self.noted, self.status or None)
+
+
+def failure(action: str, sid: str, *, request: Request, error: CallctlError) -> Outcome:
+    """Return the outcome of a request that was refused or not answered."""
+    return Outcome(action, sid, FAILED, error.message, request, error=error)
+
+
+def show_new_call(runtime: Runtime, call: Call) -> None:
+    """Write a call that has just come into being: on a pipe its SID alone."""
+    if runtime.form is Form.JSON:
+        runtime.write_json(call.to_json())
+    elif runtime.form is Form.PLAIN:
+        runtime.write(printable(call.sid))
+    else:
+        from callctl.views.table import print_calls
+
+        print_calls(runtime.console(), [call])
+
+
+def say_it_may_be_placed(runtime: Runtime, to: str) -> None:
+    """Tell somebody who does not wait for the answer that the request to call ``to`` may be on its way."""
+    look = f"callctl list --live --to {shlex.quote(to)}"
+    runtime.say(f"callctl: the call may have been placed: look with `{look}`")
+
+
+def show_alone(runtime: Runtime, outcome: Outcome) -> None:
+    """Write the outcome for the only call: on a pipe a row, and the sentence beside it on stderr."""
+    if runtime.form is Form.TABLE:
+        runtime.write(printable(outcome.sentence))
+        return
+    show_among_others(runtime, outcome)
+    if runtime.form is Form.PLAIN:
+        runtime.say(f"callctl: {outcome.sentence}")
+
+
+def show_among_others(runtime: Runtime, outcome: Outcome) -> None:
+    """Write the outcome for one of several calls; a failure also goes to stderr, with its reason."""
+    if runtime.form is Form.JSON:
+        runtime.write_json(outcome.to_json())
+        return
+    if outcome.error is not None:
+        runtime.complain(outcome.error, code=exits.code_for(outcome.error), of=outcome.sid)
+    if runtime.form is Form.PLAIN:
+        runtime.write("\t".join(printable(text) for text in (outcome.sid, outcome.status, outcome.result)))
+    elif outcome.error is None:
+        runtime.write(printable(outcome.sentence))
+
+
+class Teller:
+    """Tells outcomes of several calls. When stdout can't be written any more, the calls are dealt with all the same."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._fault: OutputError | ReaderGoneError | None = None
+
+    def tell(self, outcome: Outcome) -> None:
+        """Write one outcome."""
+        if self._fault is not None:
+            return
+        try:
+            show_among_others(self._runtime, outcome)
+        except (OutputError, ReaderGoneError) as error:
+            self._fault = error  # a reader like `head` must not stop a hang-up half-way
+            give_up_on(self._runtime.stdout)
+
+    def finish(self) -> None:
+        """Raise what went wrong with stdout, now that the calls are dealt with."""
+        if self._fault is not None:
+            raise self._fault
+
+
+def some(sids: Sequence[str]) -> str:
+    """Name a few calls, and say how many more there are."""
+    more = f" and {len(sids) - _NAMED} more" if len(sids) > _NAMED else ""
+    return ", ".join(sids[:_NAMED]) + more
+
+
+def calls(count: int) -> str:
+    """Return a number of calls in words."""
+    return "1 call" if count == 1 else f"{count} calls"

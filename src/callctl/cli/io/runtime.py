@@ -1,0 +1,280 @@
+"""What a command is given: the streams, the environment, and how to speak on them.
+
+stdout is data, stderr is talk. Nothing here or in the commands reads ``os.environ`` or ``sys.stdout`` by itself, so a
+test runs a whole command with streams and an environment of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from callctl.cli.io.streams import guarded, nowhere, widen
+from callctl.errors import ApiError, CallctlError, UsageError, why_no_text
+from callctl.support.clock import Clock, elapsed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from callctl.api.client import Gateway, Wait
+    from callctl.settings import Settings
+
+
+class Form(Enum):
+    """How data goes to stdout."""
+
+    TABLE = "table"
+    PLAIN = "plain"
+    JSON = "json"
+
+
+@dataclass(slots=True)
+class Runtime:
+    """The process as a command sees it."""
+
+    environ: Mapping[str, str]
+    cwd: Path
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+    json: bool = False
+    debug: bool = False
+    request_timeout: float = 10.0
+    back_off: Callable[[float], None] = time.sleep  # seconds, before a request is sent again
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    elapsed: Callable[[], float] = elapsed  # seconds, which nobody can set
+    api_url: str | None = None  # where the API is, once known, if it is not Twilio's
+    make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
+    aside: Callable[[str], None] | None = None  # shows talk where a table has the terminal; called in any thread
+    _told: set[str] = field(default_factory=set)
+    _in_outage: bool = False
+    _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
+
+    @classmethod
+    def of_process(cls) -> Runtime:
+        """Return the runtime of this process. Its streams stand behind gates, for what others write as well."""
+        from callctl.views.terminal_safe import Gate
+
+        if not isinstance(sys.stdout, Gate):
+            widen(sys.stdin, sys.stdout, sys.stderr)
+            sys.stdout = cast(TextIO, Gate(guarded(sys.stdout, name="stdout")))
+            sys.stderr = cast(TextIO, Gate(sys.stderr or nowhere()))
+        stdout, stderr = cast(TextIO, sys.stdout), cast(TextIO, sys.stderr)
+        return cls(os.environ, _working_directory(), sys.stdin or nowhere(), stdout, stderr)
+
+    def clock(self) -> Clock:
+        """Return a clock that begins now."""
+        return Clock(wall=self.now, elapsed=self.elapsed)
+
+    @property
+    def form(self) -> Form:
+        """JSON if asked for, a table on a terminal, plain lines otherwise."""
+        if self.json:
+            return Form.JSON
+        return Form.TABLE if self.stdout.isatty() else Form.PLAIN
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether there is somebody to answer a question."""
+        return self.stdin.isatty() and self.stdout.isatty() and not self.json
+
+    def read_stdin(self) -> str:
+        """Return all that stdin holds.
+
+        Raises:
+            UsageError: It can't be read.
+        """
+        try:
+            return self.stdin.read()
+        except OSError as error:
+            raise UsageError(
+                f"can't read stdin: {error.strerror}", hint="- stands for text that is piped in"
+            ) from error
+
+    def console(self) -> Console:
+        """Return a rich console on stdout that takes foreign text as data."""
+        from callctl.views.terminal_safe import plain_console
+
+        return plain_console(self.stdout, environ=self.environ)
+
+    def write(self, line: str) -> None:
+        """Write one line of data, flushed, so that a pipe sees it at once."""
+        with self._speaking:
+            if self.make_room is not None:
+                self.make_room()
+            self.stdout.write(line + "\n")
+            self.stdout.flush()
+
+    def write_json(self, value: Mapping[str, Any]) -> None:
+        """Write one JSON object on one line, with the API's address if it is not Twilio's."""
+        from callctl.views.terminal_safe import json_text
+
+        self.write(json_text(self._in_its_world(value)))
+
+    def _in_its_world(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        return record if self.api_url is None else {**record, "api_url": self.api_url}
+
+    def say(self, text: str) -> None:
+        """Write talk to stderr; beside a table that has the terminal, show it there."""
+        from callctl.views.terminal_safe import printable
+
+        with self._speaking:
+            if self.aside is not None and self.stderr.isatty():
+                self.aside(text.removeprefix("callctl: "))
+                return
+            if self.make_room is not None:
+                self.make_room()
+            self.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
+            self.stderr.flush()
+
+    @contextmanager
+    def beside_table(self, note: Callable[[str], None]) -> Iterator[None]:
+        """Have talk shown by ``note``, in this event loop, while a table has the terminal: it would be painted over."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+
+        def show(text: str) -> None:
+            with suppress(RuntimeError):  # the loop has ended: so has the table
+                loop.call_soon_threadsafe(note, text)
+
+        self.aside = show if self.form is Form.TABLE else None
+        try:
+            yield
+        finally:
+            self.aside = None
+
+    def say_once(self, text: str) -> None:
+        """Write a line of talk unless it was written before."""
+        if text not in self._told:
+            self._told.add(text)
+            self.say(text)
+
+    def mention(self, error: CallctlError, *, before: str = "") -> None:
+        """Tell once of an error for which nothing fails; ``before`` says what went well all the same."""
+        self.say_once(f"callctl: {before}{error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
+
+    def tell_outage(self, error: CallctlError | None) -> None:
+        """Say once that the API can't be asked, and is asked again; and once that it can, which None stands for."""
+        with self._speaking:
+            if error is not None and not self._in_outage:
+                self.say(f"callctl: {error.message}; asking again until the API answers, or the time is over")
+            elif error is None and self._in_outage:
+                self.say("callctl: the API answers again")
+            self._in_outage = error is not None
+
+    def complain(self, error: CallctlError, *, code: int, of: str = "") -> None:
+        """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``.
+
+        ``of`` is the SID of the call that it is about, where several are dealt with.
+        """
+        if self.json:
+            from callctl.views.terminal_safe import json_text
+
+            record = self._in_its_world(error_record(error, code=code))
+            self.stderr.write(json_text(record) + "\n")
+            self.stderr.flush()
+            return
+        whose = "" if error.message.startswith(of) else f"{of}: "
+        self.say(f"callctl: error: {whose}{error.message}")
+        if isinstance(error, ApiError):
+            facts = [f"code {error.code}" if error.code else "", f"HTTP {error.status}", error.more_info or ""]
+            request = f"request {error.request_id}" if error.request_id else ""
+            self.say("  " + ", ".join(fact for fact in [*facts, request] if fact))
+        if error.hint:
+            self.say(f"hint: {error.hint}")
+
+    def settings(self, *, env_file: Path | None = None, overrides: Mapping[str, str | None] | None = None) -> Settings:
+        """Resolve the settings and say on stderr what a user must know of them.
+
+        Raises:
+            SettingsError: A file can't be read, or a value is malformed.
+        """
+        from callctl.settings import load
+
+        given = {key: value for key, value in (overrides or {}).items() if value is not None}
+        settings = load(self.environ, cwd=self.cwd, env_file=env_file, overrides=given)
+        if settings.env_file_above:
+            self.say_once(f"callctl: using settings from {settings.env_file_above}")
+        if settings.implied_edge:
+            self.say_once(
+                f"callctl: TWILIO_REGION is {settings.region}, and TWILIO_EDGE is not set: requests go through "
+                f"{settings.implied_edge}, to {settings.api_url}"
+            )
+        if not settings.is_twilio:
+            self.api_url = settings.api_url
+            self.say_once(f"callctl: the API is {settings.api_url}, not Twilio's")
+        return settings
+
+    def gateway(self, settings: Settings) -> Gateway:
+        """Return the one door to the API. Credentials are checked now, before anything else is done.
+
+        Raises:
+            SettingsError: Credentials are missing.
+        """
+        import random
+
+        from callctl.api.client import Gateway
+
+        settings.credentials()
+        return Gateway(
+            settings,
+            request_timeout=self.request_timeout,
+            sleep=self.back_off,
+            random=random.random,
+            on_wait=self._say_wait,
+            on_warning=lambda text: self.say_once(f"callctl: warning: {text}"),
+        )
+
+    def _say_wait(self, wait: Wait) -> None:
+        if not self._in_outage:
+            self.say(f"callctl: {wait.reason}; trying again in {wait.seconds:.1f} s")
+
+
+def _working_directory() -> Path:
+    """Return where the process is; of a folder that is not there any more, where it was: calls can still be ended."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(os.environ.get("PWD") or "/")
+
+
+def error_record(error: CallctlError, *, code: int) -> dict[str, Any]:
+    """Return an error as the object that ``--json`` writes."""
+    record: dict[str, Any] = {"v": 1, "type": "error", "message": error.message, "hint": error.hint, "exit_code": code}
+    if isinstance(error, ApiError):
+        record |= {
+            "status": error.status,
+            "code": error.code,
+            "more_info": error.more_info,
+            "request_id": error.request_id,
+        }
+    return record
+
+
+def read_text(runtime: Runtime, value: str, *, option: str) -> str:
+    """Return an option's text: as it is, from ``@FILE``, or from stdin for ``-``.
+
+    Raises:
+        UsageError: The file, or stdin, can't be read.
+    """
+    if value == "-":
+        return runtime.read_stdin()
+    if not value.startswith("@"):
+        return value
+    try:
+        return (runtime.cwd / value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"can't read {value[1:]} ({option}): {why_no_text(error)}",
+            hint="@ is followed by the name of a text file; - means stdin",
+        ) from error

@@ -1,0 +1,263 @@
+"""``callctl list``: calls, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain, islice
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from callctl.calls.call import Call
+from callctl.cli.headings import OUTPUT
+from callctl.cli.io.lasting import StatusSince
+from callctl.cli.io.progress import Progress
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.io.streams import OutputError, ReaderGoneError
+from callctl.cli.options import common, completion, filters
+from callctl.cli.options.history import Memory
+from callctl.cli.options.sorting import in_order, read_sort
+from callctl.errors import UsageError
+from callctl.settings import Settings
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 50
+# How many calls are written at a time. A whole page at once would be megabytes to be moved about several times; one at
+# a time would set up the encoder for each.
+_CHUNK = 50
+
+
+def list_calls(
+    ctx: typer.Context,
+    live: filters.Live = False,
+    status: filters.Status = None,
+    to: filters.To = None,
+    from_: filters.From = None,
+    parent: filters.Parent = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    older_than: filters.OlderThan = None,
+    for_longer_than: filters.ForLongerThan = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=1,
+            help=f"Show at most N calls; else {DEFAULT_LIMIT}, or all live ones.\n\n"
+            f"Where only live calls are asked for, all are shown unless told: the newest {DEFAULT_LIMIT} would leave "
+            "out those that have gone on for longest.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Show all calls that match, however many.", rich_help_panel=OUTPUT)
+    ] = False,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            autocompletion=completion.sorts,
+            help="By start, duration or status; else newest first.\n\n"
+            "start: the oldest first. duration: the longest first, of live calls so far. status: as a call's life goes "
+            "on. All that match are read before the first is shown.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Group child legs under their parent.", rich_help_panel=OUTPUT)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Write SIDs only, for pipes.", rich_help_panel=OUTPUT)
+    ] = False,
+    env_file: common.EnvFile = None,
+    account_sid: common.AccountSid = None,
+    request_timeout: common.RequestTimeout = "10s",
+    json: common.Json = False,
+    debug: common.Debug = False,
+) -> None:
+    """List calls, newest first unless --sort is given.
+
+    Repeated --status are alternatives; everything else must hold together. --since, --until: when the call was
+    started; of calls that are still queued, when they were created. Times without a zone are local.
+    """
+    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    if limit is not None and all_:
+        raise UsageError("--limit and --all exclude each other", hint="--all shows all that match, however many")
+    if quiet and json:
+        raise UsageError("--quiet and --json exclude each other", hint="--quiet writes SIDs alone, --json whole calls")
+    if sort is not None and tree:
+        raise UsageError("--sort and --tree exclude each other", hint="--tree keeps the legs of each family together")
+    order = read_sort(sort)
+    chosen = filters.read_filters(
+        live=live,
+        status=status,
+        to=to,
+        from_=from_,
+        parent=parent,
+        since=since,
+        until=until,
+        older_than=older_than,
+        for_longer_than=for_longer_than,
+        now=runtime.now(),
+    )
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    most = _most(limit, all_=all_, chosen=chosen)
+    # One more than is shown tells whether there are more.
+    upto = None if most is None else most + 1
+    shown: list[str] = []
+    with ExitStack() as stack:
+        told: StatusSince | None = None
+        if chosen.longer_than is not None:
+            told = StatusSince(stack.enter_context(Memory(runtime, settings)).leg)
+            chosen = replace(chosen, status_since=told)
+        found = filters.find_calls(runtime.gateway(settings), chosen, limit=upto if order is None else None)
+        if order is not None:
+            with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
+                found = iter(in_order(progress.counted(found), order, most=upto, now=runtime.now()))
+        if told is not None:
+            found = _noted(found, shown)
+        with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
+            write = _write_tree if tree else _write
+            timed = order in ("start", "duration") or chosen.are_about_time
+            # What they are sorted by is shown.
+            now = runtime.now() if order == "duration" else None
+            form = _Form.of(runtime, settings, quiet=quiet, timed=timed, now=now)
+            write(runtime, islice(found, most), form=form, progress=progress)
+            more = next(found, None) is not None
+        if told is not None and (words := told.in_words(shown[:most])) is not None:
+            runtime.say(f"callctl: {words}")
+    if not progress.count and runtime.form is not Form.JSON:
+        runtime.say("callctl: no calls" if chosen.is_empty else "callctl: no calls match")
+    if progress.count and quiet and chosen.excludes_answered and set(chosen.statuses) & set(filters.LIVE):
+        runtime.say(
+            "hint: some may be answered before they are ended: `callctl hangup - --only-ringing` leaves those alone"
+        )
+    if more and most is not None:
+        there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
+        runtime.say(f"callctl: there {there}; --limit N shows more, --all shows all")
+
+
+def _noted(calls: Iterator[Call], sids: list[str]) -> Iterator[Call]:
+    for call in calls:
+        sids.append(call.sid)
+        yield call
+
+
+def _most(limit: int | None, *, all_: bool, chosen: filters.Filters) -> int | None:
+    """Return how many calls are shown at most, or None for all.
+
+    Of live calls none is left out unless told: the oldest are those that an operator looks for.
+    """
+    if all_ or (limit is None and chosen.means_live_alone):
+        return None
+    return min(limit or DEFAULT_LIMIT, common.MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How calls are written: as a table, or as lines, or as an array of JSON objects with ``extra`` in each.
+
+    In a ``timed`` table their starts are never left out; with ``now`` live calls have the durations so far.
+    """
+
+    form: Form
+    line: Callable[[Call], str]
+    extra: dict[str, Any]
+    timed: bool
+    now: datetime | None
+
+    def json(self, call: Call) -> dict[str, Any]:
+        """Return the object that stands for a call."""
+        value = call.to_json()
+        value.update(self.extra)
+        return value
+
+    @classmethod
+    def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool, timed: bool, now: datetime | None) -> _Form:
+        from callctl.views.table import plain_line
+        from callctl.views.terminal_safe import printable
+
+        if quiet:
+            return cls(Form.PLAIN, lambda call: printable(call.sid), {}, timed, now)
+        extra = {} if settings.is_twilio else {"api_url": settings.api_url}
+        return cls(runtime.form, plain_line, extra, timed, now)
+
+
+def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
+    """Write calls as they come, page by page."""
+    counted = progress.counted(calls)
+    if form.form is Form.JSON:
+        _write_array(runtime, map(form.json, counted))
+    elif form.form is Form.PLAIN:
+        _write_lines(runtime, map(form.line, counted))
+    elif (first := next(counted, None)) is not None:
+        from callctl.views.table import print_calls
+
+        progress.finish()  # from here on, the rows tell how far it is
+        print_calls(runtime.console(), chain([first], counted), timed=form.timed, now=form.now)
+
+
+def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
+    """Write calls family by family. A parent may come last, so all must be there before the first is written."""
+    from callctl.views import tree
+    from callctl.views.table import print_rows
+
+    grouped = tree.families(progress.counted(calls))
+    progress.finish()
+    if form.form is Form.JSON:
+        _write_array(runtime, (tree.to_json(family, extra=form.extra) for family in grouped))
+    elif form.form is Form.PLAIN:
+        _write_lines(runtime, map(form.line, tree.members(grouped)))
+    elif grouped:
+        print_rows(runtime.console(), tree.rows(grouped), timed=form.timed)
+
+
+def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:
+    for piece in _pieces(lines):
+        runtime.write("\n".join(piece))
+
+
+def _write_array(runtime: Runtime, values: Iterator[Mapping[str, Any]]) -> None:
+    """Write a JSON array piece by piece. It is closed where the list breaks off too: the exit code tells of that."""
+    from callctl.views.terminal_safe import json_text
+
+    # Nothing is written before the first calls are there: an error at once leaves stdout empty.
+    opening = "["
+    try:
+        for piece in _pieces(values):
+            text = opening + json_text(piece)[1:-1]
+            opening = ",\n "
+            runtime.stdout.write(text)
+            runtime.stdout.flush()
+    except (OutputError, ReaderGoneError):
+        raise
+    except BaseException:
+        if opening != "[":
+            runtime.write("]")
+        raise
+    runtime.write("[]" if opening == "[" else "]")
+
+
+def _pieces(items: Iterator[T]) -> Iterator[list[T]]:
+    """Yield the items some at a time; of a list that breaks off, those before the break as well."""
+    piece: list[T] = []
+    try:
+        for item in items:
+            piece.append(item)
+            if len(piece) == _CHUNK:
+                yield piece
+                piece = []
+    except GeneratorExit:
+        raise
+    except BaseException:
+        if piece:
+            yield piece
+        raise
+    if piece:
+        yield piece

@@ -1,0 +1,103 @@
+"""The Typer application and ``main``: the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from callctl import __version__, errors
+from callctl.cli import exits
+from callctl.cli.commands import InterruptedByUserError, LazyGroup
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
+from callctl.masking import masked
+
+# The commands are in cli/commands.py, which loads each when it is called.
+app = typer.Typer(
+    name="callctl",
+    cls=LazyGroup,
+    help="Live call control for Twilio: place, watch, redirect and hang up calls.",
+    epilog="No account yet? `callctl demo` shows it all on this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"callctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
+    """Run one command line and return its exit code."""
+    runtime = runtime or Runtime.of_process()
+    try:
+        return _run(argv, runtime)
+    except ReaderGoneError:
+        give_up_on(runtime.stdout)  # `callctl list | head`: the reader has seen enough
+        return exits.DONE
+    except (InterruptedByUserError, KeyboardInterrupt):
+        runtime.say("callctl: interrupted")
+        return exits.INTERRUPTED
+
+
+@cache
+def _command_line() -> Any:
+    return typer.main.get_command(app)
+
+
+def _run(argv: Sequence[str], runtime: Runtime) -> int:
+    try:
+        result = _command_line()(list(argv), prog_name="callctl", standalone_mode=False, obj=runtime)
+    except errors.CallctlError as error:
+        if isinstance(error, OutputError):
+            give_up_on(runtime.stdout)
+        if runtime.debug:
+            runtime.say(masked(traceback.format_exc().rstrip()))
+        code = exits.code_for(error)
+        runtime.complain(error, code=code)
+        return code
+    except typer.Abort as abort:
+        raise KeyboardInterrupt from abort
+    except TyperException as error:
+        return _complain_of_command_line(error, argv, runtime)
+    except SystemExit:  # Typer's, once completion is installed
+        if "--install-completion" in argv:
+            from callctl.cli.options.first_tab import complete_scripts
+
+            complete_scripts(Path.home())  # where Typer wrote
+        raise
+    runtime.stdout.flush()  # now, while a full disk can still be told of
+    return result if isinstance(result, int) else exits.DONE
+
+
+def _complain_of_command_line(error: TyperException, argv: Sequence[str], runtime: Runtime) -> int:
+    context = getattr(error, "ctx", None)
+    message = getattr(error, "format_message", lambda: str(error))()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message)  # it is the page
+        return exits.USAGE
+    runtime.json = "--json" in argv
+    path = context.command_path if context is not None else "callctl"
+    hint = f"see `{path} --help`"
+    if path == "callctl hangup" and getattr(error, "option_name", None) == "--live":  # that of `list`, and once here
+        message, hint = "No such option: --live", f"`callctl hangup --all` ends live calls alone; {hint}"
+    runtime.complain(errors.UsageError(message, hint=hint), code=exits.USAGE)
+    return exits.USAGE

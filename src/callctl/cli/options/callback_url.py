@@ -1,0 +1,159 @@
+"""Where a new call shall send its status callbacks: what was asked for, a running watch, or the public URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.checks import check_reachable
+from callctl.errors import CallctlError, UsageError
+from callctl.masking import masked, masked_whole
+from callctl.settings import Settings
+from callctl.support.urls import is_http_url, scheme_hint
+
+if TYPE_CHECKING:
+    from callctl.watch.registry import WatchRecord
+
+STATUS_PATH = "/status"
+# How Twilio shall deliver to a watch (docs/twilio.md, "Delivery"): try again, three times, also when the watch answers
+# with a 5xx or not at all, as while it is restarted; a local listener is quick to connect to and to answer, so give up
+# each try early. Twilio takes 15 seconds for all of it at most.
+RETRIES = "rc=3&rp=5xx,ct,rt&ct=2000&rt=3000"
+
+
+def find_callback(runtime: Runtime, settings: Settings, given: str | None) -> str | None:
+    """Return the callback URL for a call, or None for none, having said on stderr what was chosen and why.
+
+    ``given`` (a URL or ``none``) goes first, and as it was given; then a running watch of the same account and API
+    address that answers, then ``CALLCTL_PUBLIC_URL``, these two with what makes Twilio try again.
+
+    Raises:
+        UsageError: The URL that was asked for can't work.
+    """
+    if given is not None:
+        return _as_given(settings, given)
+    return _of_running_watch(runtime, settings) or _of_public_url(runtime, settings)
+
+
+def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | None, *, by_url: bool) -> str | None:
+    """Return where a call in progress shall report from now on, or None to leave that as it is.
+
+    Nothing is changed unless asked for: ``given`` is a URL, ``watch`` for the running watch (else the public URL), or
+    ``none``, as if it were not given: Twilio has no way to take a status callback away.
+
+    Raises:
+        UsageError: The URL can't work, no watch runs, or the redirect is not ``by_url``: then Twilio ignores a new
+            status callback (docs/twilio.md, "REST: updating a call").
+    """
+    if given is None or given.lower() == "none":
+        return None
+    if not by_url:
+        raise UsageError(
+            "--status-callback goes with --url: beside TwiML, Twilio ignores it",
+            hint="give --url; `callctl watch --serve NAME=FILE` serves a file of TwiML at a URL",
+        )
+    if given.lower() != "watch":
+        return _as_given(settings, given)
+    callback = _of_running_watch(runtime, settings)
+    if callback is None and settings.public_url is not None:
+        callback = _of_public_url(runtime, settings)
+    if callback is None:
+        why, start = _why_none(settings)
+        raise UsageError(f"--status-callback watch: {why}", hint=f"{start}, or give a URL")
+    return callback
+
+
+def _as_given(settings: Settings, given: str) -> str | None:
+    if given.lower() == "none":
+        return None
+    if not is_http_url(given):
+        raise UsageError(
+            f"--status-callback is neither a URL nor none: {masked_whole(given)}",
+            hint=scheme_hint(given, otherwise="an absolute http or https URL; none means no callbacks"),
+        )
+    check_reachable(settings, given, what="--status-callback")
+    return given
+
+
+def find_watch(runtime: Runtime, settings: Settings) -> WatchRecord | None:
+    """Return the record of the running watch, or None, having said why, if records can't be looked for or trusted."""
+    from callctl.watch.registry import find
+
+    try:
+        return find(settings)
+    except CallctlError as error:
+        runtime.mention(error, before="running watches can't be looked for: ")
+        return None
+
+
+def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
+    from callctl.watch.registry import shortcoming
+
+    record = find_watch(runtime, settings)
+    if record is None:
+        return None
+    runtime.say(f"callctl: status callbacks go to the running watch, {masked(record.callback_url)}")
+    if why := shortcoming(record):
+        runtime.say(f"callctl: warning: {why}\nhint: see what the watch says; `callctl doctor` looks for the cause")
+    return with_retries(settings, record.callback_url)
+
+
+def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
+    why, start = _why_none(settings)
+    if settings.public_url is None:
+        runtime.say(
+            f"callctl: no status callbacks: {why}\nhint: {start}, or give --status-callback URL (none says you mean it)"
+        )
+        return None
+    callback = with_status_path(settings.public_url)
+    check_reachable(settings, callback, what="CALLCTL_PUBLIC_URL")
+    # A file that was found, not named, may be somebody else's.
+    named = settings.named("CALLCTL_PUBLIC_URL")
+    runtime.say(f"callctl: {why}; status callbacks go to {named}, {masked(callback)}")
+    return with_retries(settings, callback)
+
+
+def stopped_watch(settings: Settings) -> WatchRecord | None:
+    """Return the record of a watch that is stopped (Ctrl-Z), or None."""
+    from callctl.watch.registry import stopped
+
+    try:
+        return stopped(settings)
+    except CallctlError:
+        return None  # told of when a running one was looked for
+
+
+def idle_watch(settings: Settings) -> tuple[str, str] | None:
+    """Say of a watch that takes no callbacks in why that is, and what to do about it: stopped, or still starting.
+
+    None if there is none. One that is still starting is looked for at the port that is set.
+    """
+    from callctl.watch.registry import health_url_at, how_to_go_on, is_starting, starting_in_words, stopped_in_words
+
+    stopped = stopped_watch(settings)
+    if stopped is not None:
+        return stopped_in_words(stopped), how_to_go_on(stopped)
+    if settings.port and is_starting(health_url_at(settings.port), settings.world):
+        return starting_in_words(settings.port), "wait until it says where it listens"
+    return None
+
+
+def _why_none(settings: Settings) -> tuple[str, str]:
+    """Say why no watch takes callbacks in, and what to do about it."""
+    return idle_watch(settings) or ("no watch is running", "start `callctl watch` first")
+
+
+def with_status_path(url: str) -> str:
+    """Return a public URL with ``/status`` appended if it has no path of its own."""
+    parts = urlsplit(url)
+    return parts._replace(path=STATUS_PATH).geturl() if parts.path in ("", "/") else url
+
+
+def with_retries(settings: Settings, url: str) -> str:
+    """Return a callback URL of callctl's own with the fragment that makes Twilio try again.
+
+    A fragment that is there is left alone. Another service would not understand it, and might sign it.
+    """
+    understood = settings.is_twilio or settings.is_loopback
+    return f"{url}#{RETRIES}" if understood and not urlsplit(url).fragment else url

@@ -1,0 +1,203 @@
+"""Which call is meant by CALL: a whole SID, an unambiguous start of one, ``@last``, or ``-`` for SIDs on stdin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from callctl.calls.call import Call, is_call_sid
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.filters import LIVE, Filters, Lister, find_calls
+from callctl.cli.options.sids import LEAST, no_sid, why_no_call
+from callctl.errors import StoreError, UnknownCallError, UsageError
+
+if TYPE_CHECKING:
+    from callctl.api.client import Gateway
+    from callctl.settings import Settings
+    from callctl.store.protocol import CallRow
+    from callctl.store.sqlite.reader import Reader
+
+LAST = "@last"
+# How many of the newest calls a reading command looks through for a start that the store does not know.
+_LOOKED_THROUGH = 1000
+_SHOWN = 5
+
+# The beginning of Twilio's form, or of a UUID, or of another service's; whole ones are told apart by is_call_sid.
+_START = re.compile(r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}")
+_UUID_START = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{0,26}")  # shorter than a whole one
+
+
+def one_call(runtime: Runtime, settings: Settings, gateway: Gateway, text: str) -> str:
+    """Return the SID that a command which only reads was given. Says which call a start or ``@last`` stands for.
+
+    Raises:
+        UsageError: It can be no SID and no start of one, or several calls begin with it.
+        UnknownCallError: No call begins with it, or none was placed.
+    """
+    if text == LAST:
+        return _last(runtime, settings)
+    if is_whole(text):
+        return text
+    start = _checked(text)
+    known = _known(runtime, settings, start)
+    found = {row.call_sid: row.status for row in known} or {
+        call.sid: _described(call) for call in _listed(gateway, start)
+    }
+    sid = _only(found, start, what="call")
+    runtime.say(f"callctl: {start} is {sid}, {found[sid]}")
+    return sid
+
+
+def calls_to_change(runtime: Runtime, settings: Settings, gateway: Gateway, texts: Sequence[str]) -> list[str]:
+    """Return the SIDs that a command which changes calls was given, each once, in their order.
+
+    An empty stdin is no error, since what was to list the calls may have found none; it is said.
+    Whole SIDs cost no request. For a start, exactly one live call must begin with it, of those that REST lists and
+    those that the store knows; its whole SID and number are said on stderr, before anything is done. Where none does,
+    it is the one call that has ended: what then is asked of it comes out as with its whole SID.
+
+    Raises:
+        UsageError: One can be no SID and no start of one, or several calls begin with it.
+        UnknownCallError: No call begins with it, or none was placed.
+    """
+    words = [word for text in texts for word in (_on_stdin(runtime) if text == "-" else (text,))]
+    if not words:
+        runtime.say("callctl: no calls on stdin: nothing to do")
+    starts = [_checked(word) for word in words if word != LAST and not is_whole(word)]
+    live = _live(runtime, settings, gateway, starts) if starts else {}
+    return list(dict.fromkeys(_resolved(runtime, settings, gateway, word, live=live) for word in words))
+
+
+def _resolved(
+    runtime: Runtime, settings: Settings, gateway: Gateway, word: str, *, live: dict[str, dict[str, str]]
+) -> str:
+    if word == LAST:
+        return _last(runtime, settings)
+    if word not in live:
+        return word
+    found = live[word] or _ended(runtime, settings, gateway, word)
+    sid = _only(found, word, what="live call" if live[word] or not found else "call")
+    runtime.say(f"callctl: {word} is {sid}, {found[sid]}")
+    return sid
+
+
+def _on_stdin(runtime: Runtime) -> Iterator[str]:
+    """Yield what stdin names: of each line the first field, so that what ``callctl list`` prints can be piped in."""
+    for line in runtime.read_stdin().splitlines():
+        word = line.split("\t")[0].strip()
+        if word:
+            yield word
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text is a whole SID, not the start of one."""
+    # The form of other services' SIDs is wide; a UUID that was cut off would pass for one.
+    return is_call_sid(text) and _UUID_START.fullmatch(text) is None and why_no_call(text) is None
+
+
+def _checked(text: str) -> str:
+    if _START.fullmatch(text) and why_no_call(text) is None:
+        return text
+    start = f"a start of at least {LEAST} characters will do, or {LAST}"
+    raise no_sid(text, wanted=f"Twilio's have CA and 32 hexadecimal digits; {start}")
+
+
+def _only(found: dict[str, str], start: str, *, what: str) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    if not found:
+        raise UnknownCallError(f"no {what} begins with {start}", hint="`callctl list` shows the calls there are")
+    shown = "\n".join(f"  {sid}  {told}" for sid, told in islice(found.items(), _SHOWN))
+    more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise UsageError(f"several {what}s begin with {start}:\n{shown}{more}", hint="give more of the SID")
+
+
+def _live(runtime: Runtime, settings: Settings, gateway: Gateway, starts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the live calls that begin with each start, by SID, with what is to be said of them."""
+    found: dict[str, dict[str, str]] = {start: {} for start in starts}
+    for call in find_calls(gateway, Filters(statuses=tuple(LIVE)), limit=None):
+        for start in starts:
+            if call.sid.startswith(start):
+                found[start][call.sid] = _described(call)
+    for start, calls in found.items():
+        for row in _known(runtime, settings, start):
+            if row.call_sid not in calls and not row.is_final:
+                _ask_for(gateway, row.call_sid, calls)
+    return found
+
+
+def _ask_for(gateway: Gateway, sid: str, calls: dict[str, str]) -> None:
+    """Add a call that the store takes for live and REST did not list, unless it is over by now."""
+    from callctl.errors import NotFoundError
+
+    try:
+        call = gateway.fetch(sid)
+    except NotFoundError:
+        return
+    if not call.is_final:
+        calls[sid] = _described(call)
+
+
+def _ended(runtime: Runtime, settings: Settings, gateway: Gateway, start: str) -> dict[str, str]:
+    """Return the calls that have ended and begin with a start, as far as the store or the newest in REST tell."""
+    known = {row.call_sid: row.status for row in _known(runtime, settings, start) if row.is_final}
+    return known or {call.sid: _described(call) for call in _listed(gateway, start) if call.is_final}
+
+
+def _listed(gateway: Lister, start: str) -> Iterator[Call]:
+    newest = find_calls(gateway, Filters(), limit=_LOOKED_THROUGH)
+    return (call for call in newest if call.sid.startswith(start))
+
+
+def _described(call: Call) -> str:
+    return f"{call.from_} → {call.to}, {call.status}"
+
+
+def _known(runtime: Runtime, settings: Settings, start: str) -> list[CallRow]:
+    reader = open_store(runtime, settings)
+    if reader is None:
+        return []
+    with closing(reader):
+        return reader.calls_starting(start, limit=_SHOWN + 2)
+
+
+def _last(runtime: Runtime, settings: Settings) -> str:
+    sid = None
+    try:
+        reader = _reader(settings)
+        if reader is not None:
+            with closing(reader):
+                sid = reader.last_placed()
+    except StoreError as error:
+        raise UnknownCallError(f"{LAST} stands for no call: {error.message}", hint=error.hint) from error
+    if sid is None:
+        raise UnknownCallError(
+            f"{LAST} stands for no call: none was placed with this account at {settings.api_url}",
+            hint="`callctl place` places one; `callctl list` shows the calls there are",
+        )
+    runtime.say(f"callctl: {LAST} is {sid}")
+    return sid
+
+
+def open_store(runtime: Runtime, settings: Settings) -> Reader | None:
+    """Return the local store for reading, or None, having said why, if it can't be read; without one, say nothing."""
+    try:
+        return _reader(settings)
+    except StoreError as error:
+        runtime.mention(error)
+    return None
+
+
+def _reader(settings: Settings) -> Reader | None:
+    from callctl.store.sqlite.faults import explained
+    from callctl.store.sqlite.location import check_place
+    from callctl.store.sqlite.reader import Reader
+
+    with explained(settings.store, "read"):
+        check_place(settings.store)
+        if not settings.store.exists():
+            return None
+    return Reader.open(settings.store, world=settings.world)

@@ -1,0 +1,140 @@
+"""What a command can tell to be wrong with an option before anything is sent."""
+
+from __future__ import annotations
+
+from callctl.calls.call import is_endpoint, is_party, number_meant
+from callctl.cli.options.common import EMPTY
+from callctl.cli.options.times import read_duration
+from callctl.errors import SettingsError, UsageError
+from callctl.masking import masked_whole
+from callctl.settings import Settings
+from callctl.settings.values import kind_of_sid
+from callctl.support.urls import why_unreachable
+
+# Seconds; that of <Dial> is not documented, and taken to be that of a call (OAS, Timeout).
+LONGEST_RINGING = 600
+
+
+def check_host(text: str, *, option: str = "--host") -> None:
+    """Make sure that a text can be the address to listen at; an empty one would stand for all of this machine's.
+
+    Raises:
+        UsageError: It can't.
+    """
+    try:
+        may_be = bool(text.strip()) and text.isprintable() and bool(text.encode("idna"))
+    except UnicodeError:
+        may_be = False
+    if not may_be:
+        raise UsageError(
+            f"{option} is no address: {text.strip() or EMPTY}",
+            hint="127.0.0.1, ::1, or 0.0.0.0 for all of this machine's",
+        )
+
+
+def read_ring_limit(text: str | None, *, option: str) -> int | None:
+    """Return how long a phone may ring, in whole seconds, or None where it is left to Twilio.
+
+    Raises:
+        UsageError: It is no duration, or one that Twilio does not take.
+    """
+    return read_seconds(text, option=option, longest=LONGEST_RINGING)
+
+
+def read_seconds(text: str | None, *, option: str, longest: int | None = None) -> int | None:
+    """Return a duration as the API takes it, in whole seconds from 1 on; None for None.
+
+    Raises:
+        UsageError: It is no duration, not a whole number of seconds, or out of range.
+    """
+    if text is None:
+        return None
+    seconds = read_duration(text, option=option)
+    if seconds < 1 or seconds != int(seconds) or (longest is not None and seconds > longest):
+        most = f"1 to {longest}" if longest is not None else "1 or more"
+        raise UsageError(f"{option} is out of range: {text}", hint=f"whole seconds, {most}")
+    return int(seconds)
+
+
+def check_method(method: str | None) -> str | None:
+    """Return GET or POST in Twilio's spelling, or None when nothing was given.
+
+    Raises:
+        UsageError: It is another method.
+    """
+    if method is None or method.upper() in ("GET", "POST"):
+        return method.upper() if method else None
+    raise UsageError(
+        f"--method is GET or POST, not {method}",
+        hint="static hosting answers GET only; Twilio asks by POST unless told",
+    )
+
+
+def check_endpoint(text: str, *, what: str) -> str:
+    """Return a destination if a call can go there.
+
+    Raises:
+        UsageError: It is no E.164 number, SIP address or client name.
+    """
+    if is_endpoint(text):
+        return text
+    raise _no_endpoint(text, what=what)
+
+
+def check_party(text: str, *, what: str) -> str:
+    """Return what one end of a call is to be, for a filter, if a call can have it.
+
+    Raises:
+        UsageError: No call has an end that is written so, such as a number without its ``+``.
+    """
+    if is_party(text):
+        return text
+    raise _no_endpoint(text, what=what)
+
+
+def _no_endpoint(text: str, *, what: str) -> UsageError:
+    meant = f"did you mean {number}? " if (number := number_meant(text)) else ""
+    shown = masked_whole(text) if text.count(":") > 1 else text  # sip:user:password@host, with a blank in it
+    return UsageError(
+        f"{what}: not a number, SIP address or client: {shown or EMPTY}",
+        hint=f"{meant}write a number in E.164 form (+12025550100), sip:user@example.com or client:name",
+    )
+
+
+def check_reachable(settings: Settings, url: str, *, what: str) -> None:
+    """Refuse a URL that the API could not reach; an API on loopback reaches everything that this machine does.
+
+    Raises:
+        UsageError: The URL is loopback, private, or has a host Twilio refuses.
+    """
+    reason = None if settings.is_loopback else why_unreachable(url)
+    if reason:
+        raise UsageError(
+            f"{what}: {settings.api_url} can't reach {url}: {reason}",
+            hint="give a public address, for example that of a tunnel",
+        )
+
+
+def signing_trouble(settings: Settings) -> SettingsError | None:
+    """Return why no callback could be verified, with what to set; None if one can be (docs/twilio.md, "Signatures")."""
+    name = "CALLCTL_SIGNING_TOKEN" if settings.signing_token else "TWILIO_AUTH_TOKEN"
+    wrong = (kind_of_sid(name, key) for key in settings.signing_keys)
+    if settings.is_twilio and (kind := next(filter(None, wrong), None)):
+        return SettingsError(
+            f"{settings.named(name)} {kind}, so that no callback can be verified with it",
+            hint="Twilio signs callbacks with the account's auth token: 32 hexadecimal digits",
+        )
+    if settings.signing_keys:
+        return None
+    if settings.auth_token:  # then it is the main account's
+        return SettingsError(
+            f"missing credentials: the auth token of the subaccount {settings.account_sid}, without which no callback "
+            "can be verified",
+            hint="Twilio signs a subaccount's callbacks with that account's own auth token: set CALLCTL_SIGNING_TOKEN "
+            "to it; the main account's opens the API, but signs nothing here",
+        )
+    return SettingsError(
+        "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified",
+        hint="Twilio signs callbacks with the auth token, never with an API key: "
+        "set TWILIO_AUTH_TOKEN, or CALLCTL_SIGNING_TOKEN beside an API key",
+    )

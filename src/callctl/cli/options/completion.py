@@ -1,0 +1,162 @@
+"""What the shell offers after Tab: names of URLs, events, statuses, and the SIDs of live calls known here.
+
+Nothing is asked of the API, nothing is said, and what can't be read offers nothing. zsh evaluates what it is offered,
+explanations included, and names come from files that others wrote: only harmless characters are passed on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from callctl.calls.call import EVENT_NAMES, REST_STATUSES
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.sorting import SORTS
+from callctl.errors import CallctlError
+from callctl.masking import masked
+
+if TYPE_CHECKING:
+    from callctl.settings import Settings
+    from callctl.store.protocol import CallRow
+    from callctl.store.sqlite.reader import Reader
+
+Offer = list[tuple[str, str]]
+
+_WORD = re.compile(r"[A-Za-z0-9_.,@+:-]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9 _.,:;/?&=%+@~#()-]")
+
+# By this variable our script for bash (cli/options/first_tab.py) passes on for what it completes: COMP_TYPE.
+LISTED_BY_BASH = "_CALLCTL_COMP_TYPE"
+# Its values where a list is shown, after a second Tab or at once; with others, what is offered may be inserted whole.
+_LISTINGS = frozenset(str(ord(letter)) for letter in "?!@")
+_DESCRIBED = 50  # calls; the events of each are read
+
+_EVENT_HELP = {
+    "initiated": "dialling has begun",
+    "ringing": "the far end rings",
+    "answered": "the call is in progress",
+    "completed": "the call has ended, in whatever way",
+}
+
+
+_GOALS = {
+    "ringing": "the far end rings",
+    "in-progress": "the call was answered",
+    "answered": "another word for in-progress",
+    "ended": "the call is over, in whatever way",
+}
+_ENDS = ("completed", "busy", "no-answer", "failed", "canceled")
+
+
+def call_sids(ctx: typer.Context, incomplete: str) -> Offer:
+    """Offer ``@last``, and the calls that have not ended as far as the local store was told."""
+    runtime = _runtime(ctx)
+    found = [("@last", "the call placed last")] if incomplete.startswith("@") else []
+    settings = _settings(ctx)
+    if settings is not None:
+        found += _live(settings, incomplete, now=runtime.now())
+    offered = _beginning(found, incomplete)
+    if len(offered) > 1 and runtime.environ.get(LISTED_BY_BASH) in _LISTINGS:
+        # Bash shows what it is offered, and of several inserts what they have in common: never more than of the SIDs.
+        return [(f"{text}  {told}", "") for text, told in offered]
+    return offered
+
+
+def url_names(ctx: typer.Context, incomplete: str) -> Offer:
+    """Offer the names of TwiML URLs that the settings know."""
+    settings = _settings(ctx)
+    urls = {} if settings is None else settings.urls
+    return _beginning(((name, masked(named.url)) for name, named in sorted(urls.items())), incomplete)
+
+
+def event_names(incomplete: str) -> Offer:
+    """Offer the events of status callbacks; of a comma list, the part after the last comma."""
+    begun, comma, last = incomplete.rpartition(",")
+    offered = _beginning(((name, _EVENT_HELP[name]) for name in EVENT_NAMES), last)
+    return [(f"{begun}{comma}{name}", told) for name, told in offered]
+
+
+def statuses(incomplete: str) -> Offer:
+    """Offer the statuses that the list can be filtered by."""
+    return _beginning(((str(status), "") for status in REST_STATUSES), incomplete)
+
+
+def sorts(incomplete: str) -> Offer:
+    """Offer what calls can be sorted by."""
+    return _beginning(((sort, "") for sort in SORTS), incomplete)
+
+
+def goals(incomplete: str) -> Offer:
+    """Offer what can be waited for."""
+    return _beginning([*_GOALS.items(), *((status, "this end and no other") for status in _ENDS)], incomplete)
+
+
+def redirectable(incomplete: str) -> Offer:
+    """Offer the statuses in which a call can be redirected."""
+    return _beginning(((name, _GOALS[name]) for name in ("in-progress", "answered")), incomplete)
+
+
+def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
+    fitting = ((text, told) for text, told in found if text.startswith(incomplete) and _WORD.fullmatch(text))
+    return [(text, _UNSAFE.sub("?", told)) for text, told in fitting]
+
+
+def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
+    """Return the live calls that begin so, the last touched first, with number, status and age where there are few."""
+    from callctl.store.sqlite.reader import Reader
+
+    try:
+        if not settings.store.exists():
+            return []
+        with closing(Reader.open(settings.store, world=settings.world, busy_timeout=0.2)) as reader:
+            calls = [row for row in reversed(reader.live_calls()) if row.call_sid.startswith(start)]
+            few = len(calls) <= _DESCRIBED
+            return [(row.call_sid, _described(reader, row, now=now) if few else row.status) for row in calls]
+    except (CallctlError, OSError):
+        return []
+
+
+def _described(reader: Reader, row: CallRow, *, now: datetime) -> str:
+    from callctl.calls.call import Direction
+    from callctl.operations.told import leg_of
+
+    leg = leg_of(reader, row.call_sid)
+    if leg is None:
+        return row.status
+    number = leg.from_ if leg.direction == Direction.INBOUND else leg.to
+    return ", ".join(filter(None, (number, f"{leg.status} for {_age((now - leg.status_since).total_seconds())}")))
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _runtime(ctx: typer.Context) -> Runtime:
+    runtime = ctx.find_root().obj
+    return runtime if isinstance(runtime, Runtime) else Runtime.of_process()
+
+
+def _settings(ctx: typer.Context) -> Settings | None:
+    """Return the settings that the command line so far means, without a word about them."""
+    from callctl.settings import load
+
+    runtime = _runtime(ctx)
+    file, account = ctx.params.get("env_file"), ctx.params.get("account_sid")
+    try:
+        return load(
+            runtime.environ,
+            cwd=runtime.cwd,
+            env_file=Path(file) if file else None,
+            overrides={"TWILIO_ACCOUNT_SID": account} if account else None,
+        )
+    except (CallctlError, OSError):
+        return None

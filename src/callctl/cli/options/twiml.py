@@ -1,0 +1,230 @@
+"""What a call shall do, from ``--url``, ``--twiml``, ``--say`` or ``--dial``: exactly one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+import typer
+
+from callctl.cli.headings import INSTRUCTIONS
+from callctl.cli.io.runtime import Runtime, read_text
+from callctl.cli.options import completion
+from callctl.cli.options.checks import check_method, check_reachable
+from callctl.cli.options.dialing import DialOptions, read_dial
+from callctl.errors import UsageError
+from callctl.settings import NamedUrl, Settings
+
+Url: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="NAME|URL",
+        autocompletion=completion.url_names,
+        help="TwiML from this URL, or from CALLCTL_URL_<NAME>.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
+]
+Twiml: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--twiml",
+        metavar="XML|@FILE|-",
+        help="This TwiML, at most 4,000 characters.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
+]
+Say: TypeAlias = Annotated[
+    str | None, typer.Option("--say", metavar="TEXT", help="Say this, then hang up.", rich_help_panel=INSTRUCTIONS)
+]
+Dial: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dial",
+        metavar="DEST",
+        help="Connect to a number, sip:… or client:…; repeatable.\n\n"
+        "Repeat it to ring several; the first to answer wins.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
+]
+Method: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="GET|POST",
+        help="How Twilio fetches --url; POST unless told.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
+]
+FallbackUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--fallback-url",
+        metavar="NAME|URL",
+        autocompletion=completion.url_names,
+        help="TwiML from here if --url can't be fetched or run.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
+]
+AddCallbacks: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--add-callbacks",
+        help="Have the legs that --twiml dials report.\n\nIt adds statusCallback to the nouns of --twiml.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """What Twilio is told to run: the address of a document, or the document."""
+
+    url: str | None = None
+    method: str | None = None
+    twiml: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the four options say, checked. A document is written when it is known where its legs report.
+
+    ``dial_action`` is what ``--then`` says: where the call goes when its Dial is over.
+    """
+
+    url: str | None = None
+    method: str | None = None
+    document: Callable[[str | None], str] | None = None
+    dial_action: str | None = None
+
+    def reporting_to(self, callback: str | None) -> Instructions:
+        """Return the instruction whose legs report to ``callback``; says on stderr which of them will be silent.
+
+        Raises:
+            UsageError: There is no callback to add, or the document becomes too long by it.
+        """
+        return Instructions(self.url, self.method, self.document(callback) if self.document else None)
+
+
+def read_orders(
+    runtime: Runtime,
+    settings: Settings,
+    *,
+    url: str | None,
+    twiml: str | None,
+    say: str | None,
+    dial: Sequence[str] | None,
+    method: str | None,
+    add_callbacks: bool = False,
+    dialing: DialOptions | None = None,
+) -> Orders:
+    """Turn the four options into one order. Nothing is said, and no watch is looked for.
+
+    Raises:
+        UsageError: None or more than one of the four is given, or the one given can't work; or options that don't
+            go with it are given.
+    """
+    dialing = dialing or DialOptions()
+    given = {"--url": url, "--twiml": twiml, "--say": say, "--dial": dial or None}
+    named = [option for option, value in given.items() if value is not None]
+    if len(named) != 1:
+        what = f"{' and '.join(named)} exclude each other" if named else "nothing tells what the call shall do"
+        raise UsageError(what, hint="give exactly one of --url, --twiml, --say, --dial")
+    if method is not None and url is None:
+        raise UsageError(
+            f"--method goes with --url, not with {named[0]}",
+            hint="it says how Twilio fetches a URL; other TwiML goes along with the request",
+        )
+    if not dial and (option := dialing.first_given()):
+        raise UsageError(
+            f"{option} goes with --dial, not with {named[0]}",
+            hint="give --dial DEST, or --twiml with a <Dial> that says so",
+        )
+    if add_callbacks and twiml is None:
+        raise UsageError(
+            f"--add-callbacks goes with --twiml, not with {named[0]}",
+            hint="--dial adds them by itself; TwiML from a URL names its statusCallback itself",
+        )
+    if url is not None:
+        return _from_url(settings, url, method=method)
+    if twiml is not None:
+        document = _checked(read_text(runtime, twiml, option="--twiml"))
+        return _reporting(document, dialing.events) if add_callbacks else _as_it_is(runtime, document)
+    if say is not None:
+        return _from_say(say)
+    return Orders(document=read_dial(settings, dial or [], options=dialing).document, dial_action=dialing.then)
+
+
+def read_fallback(settings: Settings, text: str | None) -> NamedUrl:
+    """Return the address that ``--fallback-url`` names, with its method if it has one; an empty one for None.
+
+    Raises:
+        UsageError: It is no URL and no name of one, or the API can't reach it.
+    """
+    if text is None:
+        return NamedUrl("")
+    named = settings.named_url(text)
+    check_reachable(settings, named.url, what=f"--fallback-url {text}")
+    return named
+
+
+def _from_url(settings: Settings, text: str, *, method: str | None) -> Orders:
+    named = settings.named_url(text)
+    check_reachable(settings, named.url, what=f"--url {text}")
+    return Orders(url=named.url, method=check_method(method) or named.method)
+
+
+def _checked(text: str) -> str:
+    """Return a user's document as it is sent.
+
+    Raises:
+        UsageError: Twilio can't run it.
+    """
+    from callctl.calls.twiml import check_inline, stripped
+
+    document = stripped(text)
+    check_inline(document)
+    return document
+
+
+def _as_it_is(runtime: Runtime, document: str) -> Orders:
+    """Return the order to run a document as it is, with a warning of the legs that nobody will hear of."""
+    from callctl.calls.twiml import legs_without_callbacks
+
+    silent = legs_without_callbacks(document)
+
+    def warned(_callback: str | None) -> str:
+        if silent:
+            legs, their = ("a leg", "it") if silent == 1 else (f"{silent} legs", "them")
+            runtime.say(
+                f"callctl: warning: the TwiML dials {legs} without statusCallback: no events will come of {their}\n"
+                "hint: --add-callbacks adds it"
+            )
+        return document
+
+    return Orders(document=warned)
+
+
+def _reporting(document: str, events: Sequence[str]) -> Orders:
+    from callctl.calls.twiml import add_callbacks
+
+    def added(callback: str | None) -> str:
+        if callback is None:
+            raise UsageError(
+                "--add-callbacks has no URL to add",
+                hint="start `callctl watch` first, set CALLCTL_PUBLIC_URL, or give --status-callback URL",
+            )
+        return add_callbacks(document, callback, events=events)
+
+    return Orders(document=added)
+
+
+def _from_say(text: str) -> Orders:
+    from callctl.calls.twiml import check, say
+
+    if not text.strip():
+        raise UsageError("--say needs a text", hint='such as --say "Hello"')
+    document = say(text)
+    check(document)
+    return Orders(document=lambda _callback: document)

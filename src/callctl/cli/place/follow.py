@@ -1,0 +1,238 @@
+"""``place --watch``: the live view of one call and its legs, beside a running watch or with a listener of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from callctl.calls.trouble import Cause, Trouble
+from callctl.cli.io.results import say_it_may_be_placed
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.io.signals import stop_on_signals
+from callctl.cli.options.callback_url import (
+    STATUS_PATH,
+    find_callback,
+    find_watch,
+    idle_watch,
+    with_retries,
+    with_status_path,
+)
+from callctl.cli.options.checks import check_reachable, signing_trouble
+from callctl.cli.place.placed import naming, remember_placed
+from callctl.masking import masked
+from callctl.operations.follow import FamilyWatch
+from callctl.store.sqlite.store import SqliteStore
+from callctl.views.live.state import Header
+
+if TYPE_CHECKING:
+    from callctl.api.client import Gateway, PlaceRequest
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.board import Change, Snapshot
+    from callctl.calls.call import Call
+    from callctl.calls.event import CallEvent
+    from callctl.settings import Settings
+    from callctl.views.view import View
+    from callctl.watch.listener.listener import Listener
+
+TITLE = "place"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call that is to be placed.
+
+    ``request_to`` returns the request whose callbacks go to a URL; ``given`` is what ``--status-callback`` says of it,
+    ``dial_action`` what ``--then`` says.
+    """
+
+    request_to: Callable[[str | None], PlaceRequest]
+    given: str | None
+    dial_action: str | None
+
+
+def place_and_watch(runtime: Runtime, settings: Settings, gateway: Gateway, order: Order) -> None:
+    """Place a call and show it and its legs until all have ended.
+
+    Raises:
+        CallctlError: The call could not be placed, or nothing could be set up to watch it.
+        KeyboardInterrupt: Ctrl-C; the call goes on.
+    """
+    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, gateway, order))
+    live = [leg.call_sid for leg in snapshot.legs.values() if not leg.is_final]
+    if live:
+        runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
+        raise KeyboardInterrupt
+    legs = [leg for family in snapshot.families for leg in family.legs]
+    # On a terminal the last picture has just been left behind, with every leg in it.
+    told = [] if runtime.form is Form.TABLE else [f"  {leg.call_sid} {leg.status}" for leg in legs]
+    runtime.say("\n".join([f"callctl: {'all have' if len(legs) > 1 else 'it has'} ended", *told]))
+
+
+async def _place_and_watch(
+    runtime: Runtime, settings: Settings, gateway: Gateway, order: Order
+) -> tuple[Call, Snapshot]:
+    from callctl.support.threads import in_daemon_thread
+
+    loop = asyncio.get_running_loop()
+
+    def tell(trouble: Trouble) -> None:
+        runtime.say(f"callctl: {trouble}")
+
+    def tell_in_any_thread(text: str) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the command has ended
+            loop.call_soon_threadsafe(lambda: tell(Trouble(text, Cause.STORE)))
+
+    async with AsyncExitStack() as stack:
+        store = SqliteStore(settings.store, world=settings.world, on_trouble=tell_in_any_thread)
+        stack.enter_context(closing(store))
+        told = await _find_or_listen(runtime, settings, store, stack, given=order.given)
+        request = order.request_to(told.callback)
+        try:
+            call = await in_daemon_thread(lambda: gateway.place(request))
+        except asyncio.CancelledError:  # Ctrl-C
+            say_it_may_be_placed(runtime, request.to)
+            raise
+        remember_placed(runtime, settings, call, request, dial_action=order.dial_action)
+        with naming(runtime, call), _open_shown(runtime, settings, told, call) as shown:
+            tell = shown.trouble
+            watch = FamilyWatch(
+                call,
+                world=settings.world,
+                memory=store.reader,
+                asked=gateway,
+                shown=shown,
+                now=runtime.now,
+                sleep=asyncio.sleep,
+            )
+            with stop_on_signals(watch.stop):
+                return call, await watch.run()
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Where the call's callbacks go, and how the table's header says it."""
+
+    callback: str | None
+    header: str
+
+
+async def _find_or_listen(
+    runtime: Runtime, settings: Settings, store: SqliteStore, stack: AsyncExitStack, *, given: str | None
+) -> Telling:
+    """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
+    if given is not None:
+        return Telling(find_callback(runtime, settings, given), "asking REST")
+    if find_watch(runtime, settings) is not None:
+        return Telling(find_callback(runtime, settings, None), "beside the running watch")
+    idle = idle_watch(settings)
+    if missing := _why_deaf(settings):
+        why, hint = idle or ("no watch is running", missing)
+        runtime.say(
+            f"callctl: no status callbacks: {why}, and none can be heard here; asking REST instead\nhint: {hint}"
+        )
+        return Telling(None, "asking REST")
+    if idle is not None:
+        runtime.say(f"callctl: {idle[0]}\nhint: {idle[1]}")
+    listener = _listener(runtime, settings, store)
+    stack.push_async_callback(listener.stop)
+    await listener.start()
+    check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
+    runtime.say(f"callctl: status callbacks go to this command, {masked(listener.callback_url)}")
+    return Telling(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}")
+
+
+def _why_deaf(settings: Settings) -> str | None:
+    """Return what would have to be set for callbacks to be heard here; None if nothing is missing."""
+    if not (settings.public_url or settings.is_loopback):
+        return "CALLCTL_PUBLIC_URL says where Twilio reaches this machine, TWILIO_AUTH_TOKEN verifies callbacks"
+    trouble = signing_trouble(settings)
+    return trouble.hint if trouble else None
+
+
+def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Listener:
+    """Return a listener like a watch's; it is not announced, for it goes away with this call."""
+    from callctl.watch.listener.listener import Listener
+    from callctl.watch.registry import PLACING
+
+    def leave_to_the_store(_event: CallEvent, _is_new: bool) -> None:
+        """Do nothing: who watches reads the store."""
+
+    listener = Listener(
+        host="127.0.0.1",
+        # A tunnel leads to the port that is set; without one, any port will do.
+        port=settings.port if settings.public_url else 0,
+        path=STATUS_PATH,
+        public_url=with_status_path(settings.public_url) if settings.public_url else None,
+        keys=settings.signing_keys,
+        world=settings.world,
+        store=store,
+        on_event=leave_to_the_store,
+        nonce=secrets.token_hex(16),
+        now=runtime.now,
+        account_sid=settings.account_sid,
+    )
+    listener.health[PLACING] = settings.world
+    return listener
+
+
+@contextmanager
+def _open_shown(runtime: Runtime, settings: Settings, told: Telling, call: Call) -> Iterator[OnView]:
+    """Open the view that suits stdout; it gives the terminal back when the block is left."""
+    from callctl.views.threaded import Apart
+
+    view = Apart(_view(runtime, settings, call))  # callbacks may come to a listener in this process
+    api_url = None if settings.is_twilio else settings.api_url
+    try:
+        with runtime.beside_table(view.note):
+            yield OnView(view, Header(TITLE, told.header, masked(told.callback or "").partition("#")[0], api_url))
+    finally:
+        view.close()
+
+
+def _view(runtime: Runtime, settings: Settings, call: Call) -> View:
+    if runtime.form is Form.JSON:
+        from callctl.views.jsonl import JsonLinesView
+
+        extra = {} if settings.is_twilio else {"api_url": settings.api_url}
+        runtime.write_json({"v": 1, "type": "placed", "call": call.to_json(), **extra})
+        return JsonLinesView(runtime.stdout, extra=extra, say=runtime.say)
+    if runtime.form is Form.PLAIN:
+        from callctl.views.lines import LineView
+
+        return LineView(runtime.stdout, say=runtime.say)
+    from callctl.views.live.screen import LiveView
+
+    return LiveView(runtime.console(), idle=[], clock=runtime.clock())
+
+
+class OnView:
+    """Shows what is found on a session's view, whose header counts the callbacks."""
+
+    def __init__(self, view: View, header: Header) -> None:
+        self._view = view
+        self._header = header
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Count it and pass it on."""
+        from callctl.calls.event import CALLBACK
+
+        if event.kind == CALLBACK:
+            latest = max(self._header.last_callback_at or event.received_at, event.received_at)
+            self._header = replace(self._header, accepted=self._header.accepted + 1, last_callback_at=latest)
+        self._view.event(event, change)
+
+    def action(self, action: ActionEvent) -> None:
+        """Pass it on."""
+        self._view.action(action)
+
+    def trouble(self, trouble: Trouble) -> None:
+        """Pass it on."""
+        self._view.trouble(trouble)
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Draw the legs, with the header as it is now."""
+        self._view.refresh(snapshot, self._header)

@@ -1,0 +1,79 @@
+"""What is done with a call that has just been placed: it is noted, and shown.
+
+By then nothing may keep its SID from whoever placed it: nobody can hang up what has no name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from callctl.calls.call import Call
+from callctl.cli.io.results import show_new_call
+from callctl.cli.io.runtime import Runtime
+from callctl.errors import CallctlError, StoreError
+from callctl.support.threads import reason
+
+if TYPE_CHECKING:
+    from callctl.api.client import PlaceRequest
+    from callctl.settings import Settings
+
+
+def remember_placed(
+    runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
+) -> None:
+    """Note the call for ``@last`` and for rules. It is placed by now: what fails is told of, and is no failure."""
+    with naming(runtime, call):
+        try:
+            _remember(runtime, settings, call, request, dial_action=dial_action)
+        except Exception as error:
+            rules = "" if dial_action is None else ", and `watch --after-dial` may redirect it too"
+            failure = (
+                error
+                if isinstance(error, CallctlError)
+                else StoreError(reason(error), hint="`callctl doctor` looks at the store")
+            )
+            runtime.mention(failure, before=f"placed, but @last will not stand for it{rules}: ")
+        if not call.resource:
+            runtime.say(
+                f"callctl: warning: the answer could not be read whole; the call is placed: `callctl show {call.sid}`"
+            )
+
+
+def _remember(
+    runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
+) -> None:
+    from callctl.masking import masked
+    from callctl.operations.missing_callbacks import place_of
+    from callctl.store.sqlite.store import SqliteStore
+
+    callback = place_of(request.status_callback) if request.status_callback else None
+    store = SqliteStore(settings.store, world=settings.world, mends=False)
+    try:
+        store.remember_placed(
+            call.sid,
+            at=runtime.now(),
+            callback=callback,
+            events=request.status_callback_events,
+            dial_action=None if dial_action is None else masked(dial_action),
+        )
+    finally:
+        store.close()
+
+
+def show_placed(runtime: Runtime, call: Call) -> None:
+    """Write the call to stdout; where that can't be done, say its SID at least."""
+    with naming(runtime, call):
+        show_new_call(runtime, call)
+        runtime.stdout.flush()
+
+
+@contextmanager
+def naming(runtime: Runtime, call: Call) -> Iterator[None]:
+    """Say the SID of a call that was placed, if what is done before it is shown fails, or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        runtime.say(f"callctl: placed {call.sid}")
+        raise

@@ -1,0 +1,110 @@
+"""``place --wait-for``: waiting for the call, and what is said where its status callbacks do not come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.place.placed import naming, show_placed
+from callctl.errors import CallctlError
+from callctl.support.clock import elapsed
+from callctl.support.threads import reason, within
+
+if TYPE_CHECKING:
+    from callctl.api.client import Gateway, PlaceRequest
+    from callctl.calls.call import Call
+    from callctl.cli.wait import WatchedStore
+    from callctl.operations.missing_callbacks import Cause
+    from callctl.operations.wait import Goal
+    from callctl.settings import Settings
+    from callctl.watch.registry import WatchRecord
+
+# How long the fetch may take after which the call is shown at last, in seconds: the waiting is over.
+_LATEST = 2.0
+
+
+def wait_for_placed(
+    runtime: Runtime,
+    settings: Settings,
+    gateway: Gateway,
+    call: Call,
+    request: PlaceRequest,
+    *,
+    goal: Goal,
+    limit: float | None,
+) -> None:
+    """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
+    from callctl.cli.wait import WatchedStore, waiter_for
+
+    try:
+        if runtime.form is not Form.JSON:
+            show_placed(runtime, call)
+        with WatchedStore(runtime, settings) as told:
+            look = _looker_for(runtime, settings, gateway, call, request, told=told)
+            waiter_for(runtime, gateway, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
+    except KeyboardInterrupt:
+        runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
+        raise
+    finally:
+        if runtime.form is Form.JSON:
+            _show_latest(runtime, gateway, call)
+
+
+def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
+    with naming(runtime, call):
+        try:
+            call = within(_LATEST, lambda: gateway.fetch(call.sid))
+        except TimeoutError:
+            runtime.say("callctl: shown as it was placed: the API has not answered")
+        except Exception as error:
+            runtime.say(f"callctl: shown as it was placed: {reason(error)}")
+    show_placed(runtime, call)
+
+
+def _looker_for(
+    runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, request: PlaceRequest, *, told: WatchedStore
+) -> Callable[[str], None]:
+    """Return what is to be told of the call's status now and then, and says why it is silent, if it is."""
+    from callctl.operations import missing_callbacks
+    from callctl.operations.unheard import Ordered, Unheard
+
+    if request.status_callback is None:
+        return lambda _status: None
+
+    def tell(cause: Cause) -> None:
+        seconds = missing_callbacks.AFTER.seconds
+        runtime.say(f"callctl: no status callback of {call.sid} in {seconds} s: {cause.sentence}\nhint: {cause.fix}")
+
+    url = request.status_callback
+    return Unheard(
+        Ordered(call.sid, url, request.status_callback_events),
+        heard=told.statuses,
+        asked=gateway,
+        deaf=lambda: _deaf(_watch(settings, url)),
+        is_ours=lambda: _watch(settings, url) is not None,
+        tell=tell,
+        now=elapsed,
+    ).look
+
+
+def _watch(settings: Settings, callback_url: str) -> WatchRecord | None:
+    """Return the running watch to which the callbacks go."""
+    from callctl.operations.missing_callbacks import place_of
+    from callctl.watch.registry import running
+
+    place = place_of(callback_url)
+    with suppress(CallctlError):  # said before the call was placed
+        return next((record for record in running(settings) if place_of(record.callback_url) == place), None)
+    return None
+
+
+def _deaf(watch: WatchRecord | None) -> str | None:
+    """Return why a watch hears nothing, as far as its own self-test knows."""
+    from callctl.watch.registry import ask_health
+
+    health = ask_health(watch.health_url) if watch is not None else None
+    if health is not None and health.get("reachable") is False:
+        return "the watch's own self-test does not come back either: the tunnel may be down"
+    return None

@@ -1,0 +1,139 @@
+"""``callctl simulator call``: let a call come in at a running simulator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from callctl.calls.call import Call
+from callctl.cli.io.results import show_new_call
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options import common, completion
+from callctl.cli.options.checks import check_endpoint
+from callctl.cli.simulator.env_file import DEFAULT_PORT
+from callctl.errors import ApiError, AuthenticationError, NetworkError, NotFoundError, SettingsError, UsageError
+from callctl.masking import masked
+from callctl.settings import Settings
+from callctl.settings.values import api_url as read_api_url
+from callctl.support.dates import read_json
+from callctl.support.threads import beside
+
+
+def simulator_call(
+    ctx: typer.Context,
+    to: Annotated[str, typer.Option("--to", metavar="NUMBER", help="Which of your numbers is called.")],
+    from_: Annotated[str, typer.Option("--from", metavar="NUMBER", help="Who calls, and how that end behaves.")],
+    voice_url: Annotated[
+        str,
+        typer.Option(
+            "--voice-url",
+            metavar="NAME|URL",
+            autocompletion=completion.url_names,
+            help="Where your number's TwiML is.\n\nWhat the number's VoiceUrl says at Twilio.",
+        ),
+    ],
+    status_callback: Annotated[
+        str | None, typer.Option("--status-callback", metavar="URL", help="Who is told when the call is over.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help=f"Where it is; else CALLCTL_API_URL, else port {DEFAULT_PORT}.",
+        ),
+    ] = None,
+    env_file: common.EnvFile = None,
+    request_timeout: common.RequestTimeout = "10s",
+    json: common.Json = False,
+    debug: common.Debug = False,
+) -> None:
+    """Let a call come in at the simulator: an inbound leg that asks --voice-url for TwiML.
+
+    It signs in with the settings, or as the simulator does by itself where they
+    have no account or are those of Twilio: no token of yours goes to a simulator.
+    """
+    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    for name, address in (("--to", to), ("--from", from_)):
+        check_endpoint(address, what=name)
+    settings = _of_simulator(runtime, runtime.settings(env_file=env_file), url)
+    document = settings.named_url(voice_url)
+    form = {"To": to, "From": from_, "Url": document.url, "Method": document.method, "StatusCallback": status_callback}
+    resource = _post(settings, {name: value for name, value in form.items() if value}, timeout=runtime.request_timeout)
+    show_new_call(runtime, Call.from_resource(resource))
+
+
+def _of_simulator(runtime: Runtime, settings: Settings, url: str | None) -> Settings:
+    """Return the settings with the simulator's address, and with its own credentials unless they have some for it."""
+    address = settings.api_url
+    if url is not None:
+        address = _address(url)
+    elif settings.is_twilio:
+        address = f"http://127.0.0.1:{DEFAULT_PORT}"
+    if settings.is_twilio or settings.account_sid is None:
+        from callctl.simulator.settings import ACCOUNT_SID, AUTH_TOKEN
+
+        settings = replace(
+            settings,
+            account_sid=ACCOUNT_SID,
+            token_account_sid=None,
+            auth_token=AUTH_TOKEN,
+            api_key=None,
+            api_secret=None,
+            signing_token=None,
+        )
+    if address != settings.api_url:
+        runtime.api_url = address
+        runtime.say_once(f"callctl: the simulator is {address}")
+    return replace(settings, api_url=address)
+
+
+def _address(url: str) -> str:
+    try:
+        return read_api_url(url, region=None, edge=None)
+    except SettingsError as error:
+        raise UsageError(
+            f"--url is not the address of a simulator: {masked(url)}",
+            hint=f"such as http://127.0.0.1:{DEFAULT_PORT}; where the TwiML is, --voice-url says",
+        ) from error
+
+
+def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[str, Any]:
+    """Send the call to the simulator; this is its own path, not Twilio's, so it does not go through the gateway."""
+    import requests
+
+    credentials = settings.credentials()
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy has no business between here and loopback
+        try:
+            # In a thread, for the limit is on the whole answer, and the library's is on each wait within it.
+            asked = beside(
+                lambda: session.post(
+                    f"{settings.api_url.rstrip('/')}/simulator/calls",
+                    data=form,
+                    auth=(credentials.username, credentials.secret),
+                    timeout=timeout,
+                )
+            )
+            reply = asked.result(timeout)
+            body = read_json(reply.content.decode("utf-8", "replace"))
+        except (requests.RequestException, TimeoutError, ValueError) as error:
+            raise NetworkError(
+                f"no simulator answers at {settings.api_url}", hint="is `callctl simulator` running?"
+            ) from error
+    if reply.status_code == 201 and isinstance(body, dict):
+        return body
+    raise _refusal(reply.status_code, body)
+
+
+def _refusal(status: int, body: object) -> ApiError:
+    facts = body if isinstance(body, dict) else {}
+    kind = {401: AuthenticationError, 404: NotFoundError}.get(status, ApiError)
+    return kind(
+        str(facts.get("message", "the simulator refused the call")),
+        status=status,
+        code=str(facts["code"]) if "code" in facts else None,
+        more_info=facts.get("more_info"),
+    )

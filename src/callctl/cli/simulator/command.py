@@ -1,0 +1,249 @@
+"""``callctl simulator``: Twilio's Calls API on loopback, without account or charge."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options import common
+from callctl.cli.options.checks import check_host
+from callctl.cli.options.times import read_duration
+from callctl.cli.simulator.env_file import DEFAULT_PORT, lines, settings_to_use, settings_with_key, write_settings
+from callctl.cli.simulator.log import telling
+from callctl.errors import CallctlError, PortTakenError, UsageError
+
+if TYPE_CHECKING:
+    from callctl.simulator import Simulator
+
+MANY_FILES = 8192
+
+
+def simulator(
+    ctx: typer.Context,
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Listen on this address.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 for a free one.")
+    ] = DEFAULT_PORT,
+    write_env: Annotated[
+        Path | None, typer.Option("--write-env", metavar="FILE", help="Write the settings to use it to this file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --write-env replace a file.")] = False,
+    account_sid: Annotated[
+        str | None, typer.Option("--account-sid", metavar="SID", help="The account it simulates.")
+    ] = None,
+    auth_token: Annotated[
+        str | None, typer.Option("--auth-token", metavar="TOKEN", help="Its auth token, which signs callbacks.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", metavar="SID", help="Its API key; given, it is among the settings.")
+    ] = None,
+    api_secret: Annotated[str | None, typer.Option("--api-secret", metavar="SECRET", help="The key's secret.")] = None,
+    far_end: Annotated[
+        Path | None, typer.Option("--far-end", metavar="FILE", help="TOML: what other addresses do when called.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="FACTOR", min=0.01, help="Shorten the waits, not time stamps.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="NUMBER", help="Make every random choice again, SIDs too.")
+    ] = None,
+    reading: Annotated[
+        list[str] | None,
+        typer.Option("--reading", metavar="NAME", help="Another reading of Twilio's text; repeatable."),
+    ] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Let callbacks overtake each other.")] = False,
+    duplicate: Annotated[
+        str, typer.Option("--duplicate", metavar="SHARE", help="Send this share of callbacks twice, as 10%.")
+    ] = "0",
+    drop: Annotated[
+        str, typer.Option("--drop", metavar="SHARE", help="Lose this share of the callbacks, as 5%.")
+    ] = "0",
+    delay: Annotated[
+        str, typer.Option("--delay", metavar="SPAN", help="Delay callbacks by this much, as 2s or 0s-3s.")
+    ] = "0s",
+    latency: Annotated[
+        str, typer.Option("--latency", metavar="DURATION", help="Answer API requests this late, as 100ms.")
+    ] = "0s",
+    lag: Annotated[
+        str, typer.Option("--lag", metavar="DURATION", help="Show changes in the API this late, as 500ms.")
+    ] = "0s",
+    cps: Annotated[
+        float, typer.Option("--cps", metavar="NUMBER", min=0, help="Dial so many calls a second; queue others.")
+    ] = 0.0,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="NUMBER", min=0, help="Answer 429 to more API requests at once.")
+    ] = 0,
+    keep_finished: Annotated[
+        int, typer.Option("--keep-finished", metavar="NUMBER", min=0, help="Remember so many ended calls.")
+    ] = 10_000,
+    dialect: Annotated[
+        str, typer.Option("--dialect", metavar="NAME", help="Answer as somleng or signalwire do.")
+    ] = "twilio",
+    base_path: Annotated[
+        str, typer.Option("--base-path", metavar="PATH", help="Serve the API below this path, as /api/laml.")
+    ] = "",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Fetch from, and send to, other machines too.")
+    ] = False,
+    log: Annotated[str, typer.Option("--log", metavar="WHEN", help="Tell requests: always, never.")] = "terminal",
+    debug: common.Debug = False,
+) -> None:
+    """Simulate Twilio's live calls on this machine: no account, no charge, and no call is placed.
+
+    It runs TwiML, makes <Dial> legs, and sends signed status callbacks. What the
+    far end does depends on whom you call, by number or by name, such as
+    sip:busy@example.com and client:busy:
+
+      +12025550100  answers    answers after 2 s, as any other number and name
+      …0101         late       answers after 20 s
+      …0102         busy       is busy
+      …0103         no-answer  never answers
+      …0104         not-found  fails with SIP 404
+      …0105         hangs-up   answers, and hangs up after 5 s
+      …0106         voicemail  is a machine, which answers after 4 s
+      …0107         digits     answers, and presses 1 at each <Gather>
+
+    Where Twilio's text leaves it open, --reading takes the other view:
+    cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice,
+    time-limit-alone.
+    """
+    import asyncio
+
+    from callctl.simulator import Faults, PortInUseError, SimulatorError
+
+    if ctx.invoked_subcommand is not None:
+        return
+    runtime = common.runtime_of(ctx, debug=debug)
+    check_host(host)
+    _allow_many_files()
+    credentials = {
+        "account_sid": account_sid,
+        "auth_token": auth_token,
+        "api_key": api_key,
+        "api_secret": api_secret,
+    }
+    made = _made(
+        **{name: value for name, value in credentials.items() if value is not None},
+        host=host,
+        port=port,
+        far_end=_far_ends(runtime, far_end),
+        speed=speed,
+        seed=seed,
+        readings=reading or [],
+        faults=Faults(shuffle, _share("--duplicate", duplicate), _share("--drop", drop), _span("--delay", delay)),
+        latency=read_duration(latency, option="--latency"),
+        lag=read_duration(lag, option="--lag"),
+        cps=cps,
+        concurrency=concurrency,
+        keep_finished=keep_finished,
+        keep_records=0,  # they are for tests; here nobody reads them
+        dialect=dialect,
+        base_path=base_path.rstrip("/"),
+        allow_remote=allow_remote,
+        witness=ctx.with_resource(telling(runtime, when=log)),
+    )
+    try:
+        read = settings_to_use if api_key is None and api_secret is None else settings_with_key
+        code = asyncio.run(_serve(runtime, made, read_settings=read, write_env=write_env, force=force, exposed=host))
+    except PortInUseError as error:
+        hint = "another simulator may be running there; --port chooses another port, 0 a free one"
+        raise PortTakenError(str(error), hint=hint) from error
+    except SimulatorError as error:
+        raise CallctlError(str(error), hint="--host says where to listen, --port at which port") from error
+    raise typer.Exit(code)
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files: 256 on macOS and 1024 on Linux are used up by a load test's connections."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _made(**chosen: Any) -> Simulator:
+    from callctl.simulator import Simulator
+
+    try:
+        return Simulator(**chosen)
+    except ValueError as error:
+        raise UsageError(str(error), hint="see `callctl simulator --help`") from error
+
+
+async def _serve(
+    runtime: Runtime,
+    made: Simulator,
+    *,
+    read_settings: Callable[[Simulator], dict[str, str]],
+    write_env: Path | None,
+    force: bool,
+    exposed: str,
+) -> int:
+    """Run the simulator until it is stopped, and return the exit code."""
+    import asyncio
+
+    from callctl.cli.io.signals import stop_on_signals
+
+    stopping = asyncio.Event()
+    with stop_on_signals(stopping.set) as stopped:
+        async with made as running:
+            settings = read_settings(running)
+            if write_env is not None:
+                write_settings(runtime.cwd / write_env, settings, force=force)
+            _introduce(runtime, settings, write_env, exposed=exposed)
+            await stopping.wait()
+    return stopped.exit_code
+
+
+def _introduce(runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str) -> None:
+    """Print the settings as data and, on stderr, how to use them."""
+    runtime.say("SIMULATED: no calls are placed. The settings to use it:")
+    for line in lines(settings):
+        runtime.write(line)
+    if write_env is not None:
+        runtime.say(f"In another terminal: callctl watch --env-file {write_env}")
+        runtime.say(f'Then: export CALLCTL_ENV_FILE={write_env}; callctl place +12025550100 --say "Hello"')
+    else:
+        runtime.say("Put them into a file with --write-env .env.simulator, and name it with --env-file.")
+    runtime.say("For Twilio's Python library: client.api.base_url = the value of CALLCTL_API_URL")
+    runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
+    if exposed not in ("127.0.0.1", "::1", "localhost"):
+        runtime.say(f"callctl: it listens on {exposed}: whoever reaches this machine and knows the token can use it")
+
+
+def _far_ends(runtime: Runtime, path: Path | None) -> Mapping[str, Any]:
+    if path is None:
+        return {}
+    from callctl.simulator import FarEndError, load_far_ends
+
+    try:
+        return load_far_ends(runtime.cwd / path)
+    except FarEndError as error:
+        raise UsageError(str(error), hint="docs/simulator.md shows such a file") from error
+
+
+def _span(option: str, text: str) -> tuple[float, float]:
+    low, dash, high = text.partition("-")
+    span = read_duration(low, option=option), read_duration(high if dash else low, option=option)
+    if span[0] > span[1]:
+        raise UsageError(f"{option} ends before it begins: {text}", hint="such as 0s-3s")
+    return span
+
+
+def _share(option: str, text: str) -> float:
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"{option} is no share: {text}", hint="such as 10%, or 0.1")
+    return share

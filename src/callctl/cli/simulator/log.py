@@ -1,0 +1,147 @@
+"""One line for each request that a simulator received or made, and for each error or warning that it noted."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+from urllib.parse import urlencode
+
+from callctl.cli.io.runtime import Runtime
+from callctl.errors import UsageError
+from callctl.support.dates import time_of_day
+from callctl.views.terminal_safe import printable
+
+if TYPE_CHECKING:
+    from callctl.simulator import Noted, Received, Sent
+
+    Traffic = Received | Sent | Noted
+
+_TIMES = ("always", "never", "terminal")
+MOST_WAITING = 1000  # lines
+END_LIMIT = 0.3  # seconds in which what was told last must be written at the end
+
+
+@contextmanager
+def telling(runtime: Runtime, *, when: str) -> Iterator[Callable[[Traffic], None]]:
+    """Give what tells on stderr of each request, at its local time: always, never, or where that is a terminal.
+
+    Raises:
+        UsageError: It is none of these times.
+    """
+    from callctl.simulator import Noted, Received
+
+    if when not in _TIMES:
+        raise UsageError(f"--log has no such time: {when}", hint=f"one of {', '.join(_TIMES)}")
+    if when == "never" or (when == "terminal" and not runtime.stderr.isatty()):
+        yield lambda _: None
+        return
+
+    with Lines(runtime.stderr) as lines:
+
+        def tell(traffic: Traffic) -> None:
+            at = runtime.now()
+            if isinstance(traffic, Noted):
+                lines.put(noted_line(traffic, at=at))
+            else:
+                lines.put(received_line(traffic, at=at) if isinstance(traffic, Received) else sent_line(traffic, at=at))
+
+        yield tell
+
+
+class Lines:
+    """Writes lines in a thread of its own: a terminal that is held (Ctrl-S) stops whoever writes to it.
+
+    It falls silent where they can't be written any more. Lines that find too many waiting are left out, and how many is
+    told in their place.
+    """
+
+    def __init__(self, stream: TextIO, *, most_waiting: int = MOST_WAITING) -> None:
+        self._stream = stream
+        self._most = most_waiting
+        self._waiting: deque[str | int] = deque()  # a number: of so many that were left out
+        self._ending = False
+        self._changed = threading.Condition()
+        # A daemon, so that a held terminal can't keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="callctl-log", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        self._thread.join(END_LIMIT)
+
+    def put(self, line: str) -> None:
+        """Have a line written after those before it."""
+        with self._changed:
+            if len(self._waiting) < self._most:
+                self._waiting.append(line)
+            elif isinstance(left_out := self._waiting[-1], int):
+                self._waiting[-1] = left_out + 1
+            else:
+                self._waiting.append(1)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with suppress(OSError, ValueError):  # a reader that has gone, a closed terminal, a full disk
+            while (line := self._next()) is not None:
+                self._write(line if isinstance(line, str) else f"{line} lines were left out: nobody read them in time")
+
+    def _next(self) -> str | int | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ending)
+            return self._waiting.popleft() if self._waiting else None
+
+    def _write(self, line: str) -> None:
+        # Past the stream's own buffer: whoever waits with its lock held would hold up what is said at the end, too.
+        data = f"{printable(line)}\n".encode(self._stream.encoding, self._stream.errors or "strict")
+        while data:
+            try:
+                data = data[os.write(self._stream.fileno(), data) :]
+            except BlockingIOError:  # another program on this terminal has made it one that never waits
+                select.select([], [self._stream], [])
+
+
+def received_line(request: Received, *, at: datetime) -> str:
+    """Tell an API request and its answer; what was refused with its whole path, else without the account's."""
+    rest = request.path.partition("/Accounts/")[2].partition("/")[2]
+    path = f"/{rest}" if rest and request.status < 400 else request.path
+    query = f"?{urlencode(request.query, safe='<>:+,@')}" if request.query else ""
+    code = f" {request.code}" if request.code is not None else ""
+    return _one_line(f"{time_of_day(at)} <-- {request.status}{code} {request.method} {path}{query}")
+
+
+def sent_line(request: Sent, *, at: datetime) -> str:
+    """Tell a request that the simulator made, about which call, and what came of it."""
+    reply, why = request.reply, ""
+    if reply is None:
+        outcome = "dropped"
+    elif reply.status is None:
+        outcome, why = "failed", f" ({reply.error})"
+    else:
+        outcome = str(reply.status)
+    tries = f" (try {reply.attempts})" if reply is not None and reply.attempts > 1 else ""
+    about = f" {request.status} {request.call}".rstrip()
+    return _one_line(f"{time_of_day(at)} --> {outcome}{tries} {request.method} {request.url}{about}{why}")
+
+
+def noted_line(note: Noted, *, at: datetime) -> str:
+    """Tell an error or a warning that was noted for a call."""
+    level = "warning" if note.is_warning else "error"
+    return _one_line(f"{time_of_day(at)} !!! {note.code} {level} {note.call}: {note.text}")
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "\N{REPLACEMENT CHARACTER}")

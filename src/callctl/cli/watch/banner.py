@@ -1,0 +1,93 @@
+"""What a watch says when it starts: where it listens, how calls come to report there, and the view it goes on with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from callctl.calls.call import EVENT_NAMES
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.masking import masked
+
+if TYPE_CHECKING:
+    from callctl.views.filter import Choice
+    from callctl.views.view import View
+    from callctl.watch.plan import Ready
+
+
+def open_view(runtime: Runtime, ready: Ready, *, choice: Choice | None = None) -> View:
+    """Say on stderr how to point Twilio here, and return the view that suits stdout, of the chosen legs alone.
+
+    It is drawn in a thread of its own.
+    """
+    from callctl.views.threaded import Apart
+
+    guide = _follow_guide(ready) if ready.follows else [*_reach_guide(ready), *paste_guide(ready)]
+    runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
+    for line in guide:
+        runtime.say(line)
+    if choice is not None:
+        from callctl.views.filter import ChosenView
+
+        runtime.say(f"callctl: showing only {choice.in_words}")
+        return Apart(ChosenView(_whole_view(runtime, ready, guide), choice))
+    return Apart(_whole_view(runtime, ready, guide))
+
+
+def _whole_view(runtime: Runtime, ready: Ready, guide: Sequence[str]) -> View:
+    from callctl.views.jsonl import JsonLinesView
+    from callctl.views.lines import LineView
+
+    if runtime.form is Form.JSON:
+        lines = JsonLinesView(
+            runtime.stdout, extra={} if ready.is_twilio else {"api_url": ready.api_url}, say=runtime.say
+        )
+        lines.ready(ready.to_json())
+        return lines
+    if runtime.form is Form.PLAIN:
+        return LineView(runtime.stdout, say=runtime.say)
+    from callctl.views.live.screen import LiveView
+
+    return LiveView(runtime.console(), idle=["No calls yet.", "", *guide], clock=runtime.clock())
+
+
+def _follow_guide(ready: Ready) -> list[str]:
+    return [
+        f"A watch of this account holds the port {ready.port} (process {ready.follows}).",
+        "This one shows what that one stores: it only reads, and no rules run here.",
+    ]
+
+
+def _reach_guide(ready: Ready) -> list[str]:
+    """Return the three ways to a public address where there is none that the API can reach."""
+    if ready.is_reachable:
+        return []
+    return [
+        "Twilio can't reach this listener. Three ways to change that:",
+        "  callctl watch --tunnel cloudflared        (or ngrok, or any command with {port})",
+        f"  ngrok http {ready.port}, then callctl watch      (a running ngrok agent is found)",
+        "  callctl watch --public-url https://…      (any other way to this port)",
+        "",
+    ]
+
+
+def paste_guide(ready: Ready) -> list[str]:
+    """Return what to paste elsewhere so that calls report here; each line short enough for 80 columns.
+
+    Here alone a password in the URL stands in clear, for Twilio must have it.
+    """
+    from callctl.calls.twiml import noun_attributes
+
+    has_password = masked(ready.callback_url) != ready.callback_url
+    served = [f"  {name}: {url}" for name, url in ready.documents.items()]
+    return [
+        *(["These lines hold the public URL's password in clear; all else shows ***.", ""] if has_password else []),
+        *(["Served as TwiML, for `place --url` and a number's voice URL:", *served] if served else []),
+        "Calls that `callctl place` places report here by themselves.",
+        "For calls placed by your own code, the REST parameters:",
+        f"  StatusCallback={ready.callback_url}",
+        *(f"  StatusCallbackEvent={event}" for event in EVENT_NAMES),
+        "For <Number>, <Sip> and <Client> inside <Dial>, the attributes:",
+        *(f"  {attribute}" for attribute in re.findall(r'\w+="[^"]*"', noun_attributes(ready.callback_url))),
+    ]

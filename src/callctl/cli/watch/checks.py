@@ -1,0 +1,102 @@
+"""What ``watch`` refuses before it listens: keys that are missing, addresses that are none, doors left open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from callctl.cli.options.callback_url import with_status_path
+from callctl.cli.options.checks import signing_trouble
+from callctl.errors import SettingsError, UsageError
+from callctl.masking import masked_whole
+from callctl.settings import Settings
+from callctl.support.urls import is_http_url, is_loopback_host, is_loopback_url, scheme_hint
+
+if TYPE_CHECKING:
+    from callctl.watch.plan import Plan
+
+
+def check_keys(settings: Settings, *, unverified: bool) -> None:
+    """See that there is an account, and a token that verifies its callbacks unless that is not asked for.
+
+    Raises:
+        SettingsError: One is missing, or the SID of something else.
+    """
+    if settings.account_sid is None:
+        raise SettingsError(
+            "missing credentials: TWILIO_ACCOUNT_SID",
+            hint="set it in the environment or a .env file, or try `callctl demo`, which needs no account",
+        )
+    settings.check_kinds()
+    trouble = None if unverified else signing_trouble(settings)
+    if trouble is not None:
+        raise trouble
+
+
+def check_exposure(plan: Plan) -> None:
+    """Refuse to believe unsigned callbacks where anybody could send them, unless that was asked for by name.
+
+    Raises:
+        UsageError: The options do not go together.
+    """
+    if plan.forgeries_accepted and not plan.unverified:
+        raise UsageError("--accept-forgeries goes with --unverified", hint="alone it changes nothing: drop it")
+    if not plan.unverified:
+        return
+    if plan.forward_to is not None:
+        raise UsageError(
+            "--unverified and --forward-to exclude each other: only verified requests are passed on",
+            hint="drop --unverified",
+        )
+    exposed = {
+        "a public URL": plan.public_url is not None and not is_loopback_url(plan.public_url),
+        "a tunnel": plan.tunnel is not None,
+        f"--host {plan.host}": not is_loopback_host(plan.host),
+    }
+    named = [what for what, is_so in exposed.items() if is_so]
+    if named and not plan.forgeries_accepted:
+        raise UsageError(
+            f"--unverified with {named[0]}: anybody could send callbacks",
+            hint="drop --unverified, or give --accept-forgeries as well if you mean it",
+        )
+
+
+def check_forwarding(plan: Plan) -> None:
+    """See that requests can be passed on to somewhere else than here.
+
+    Raises:
+        UsageError: They can't.
+    """
+    if plan.forward_insecure and (plan.forward_to is None or not is_loopback_url(plan.forward_to)):
+        raise UsageError(
+            "--forward-insecure goes with --forward-to an address on loopback: elsewhere anybody could answer for it",
+            hint="name the file of the CA that signed your application's certificate in SSL_CERT_FILE",
+        )
+    if plan.forward_to is None:
+        return
+    if not is_http_url(plan.forward_to):
+        raise UsageError(
+            f"--forward-to is not an http or https address: {masked_whole(plan.forward_to)}",
+            hint=scheme_hint(plan.forward_to, otherwise="such as http://127.0.0.1:5000/status"),
+        )
+    if is_loopback_url(plan.forward_to) and urlsplit(plan.forward_to).port == plan.port:
+        raise UsageError(
+            f"--forward-to leads back to this watch: {plan.forward_to}", hint="give the address of your application"
+        )
+
+
+def public_address(settings: Settings, given: str | None) -> str | None:
+    """Return where Twilio reaches the listener, by the option or else the settings; None if neither says it.
+
+    Raises:
+        UsageError: It is no http or https address.
+    """
+    url = given or settings.public_url
+    if url is None:
+        return None
+    if not is_http_url(url):
+        raise UsageError(
+            f"--public-url is not an http or https address: {masked_whole(url)}",
+            hint=scheme_hint(url, otherwise="such as https://example.ngrok.app"),
+        )
+    return with_status_path(url)

@@ -1,0 +1,285 @@
+"""``callctl watch``: the listener and the live table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callctl.api.client import CallQuery, Gateway, Notification
+from callctl.calls.call import Call, CallStatus
+from callctl.cli.headings import ACT, ADVANCED, KEEP, LISTEN, SHOW
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options import common
+from callctl.cli.options.callback_url import STATUS_PATH
+from callctl.cli.options.checks import check_host
+from callctl.cli.options.times import read_start
+from callctl.cli.watch import filters
+from callctl.cli.watch import rules as rules_options
+from callctl.cli.watch.banner import open_view
+from callctl.cli.watch.checks import check_exposure, check_forwarding, check_keys, public_address
+from callctl.masking import masked
+from callctl.settings import Settings
+from callctl.support.clock import Clock
+
+if TYPE_CHECKING:
+    from callctl.rules.runner import Acting
+    from callctl.views.filter import Choice
+    from callctl.watch.follower import Follower
+    from callctl.watch.plan import Plan
+    from callctl.watch.session import Session
+
+
+def watch(
+    ctx: typer.Context,
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help="Listen on this address.", rich_help_panel=LISTEN)
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Listen on this port, 0 for any; else CALLCTL_PORT or 8765.",
+            rich_help_panel=LISTEN,
+        ),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url",
+            metavar="URL",
+            help="Where Twilio reaches it; else CALLCTL_PUBLIC_URL.",
+            rich_help_panel=LISTEN,
+        ),
+    ] = None,
+    tunnel: Annotated[
+        str | None,
+        typer.Option(
+            "--tunnel",
+            metavar="COMMAND",
+            help="Run cloudflared, ngrok or a command with {port}.\n\n"
+            "The tunnel's address is the one that it prints, once a request has come back through it.",
+            rich_help_panel=LISTEN,
+        ),
+    ] = None,
+    unverified: Annotated[
+        bool,
+        typer.Option(
+            "--unverified", help="Believe callbacks without a signature; each is marked.", rich_help_panel=LISTEN
+        ),
+    ] = False,
+    accept_forgeries: Annotated[
+        bool,
+        typer.Option(
+            "--accept-forgeries",
+            help="Allow --unverified where others can reach it.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = False,
+    call: filters.Call = None,
+    to: filters.To = None,
+    from_: filters.From = None,
+    status: filters.Status = None,
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Begin with the calls touched since.\n\nSo long ago (2h), or a date (2026-01-05, 2026-01-05T14:00Z).",
+            rich_help_panel=SHOW,
+        ),
+    ] = "1h",
+    no_poll: Annotated[
+        bool,
+        typer.Option(
+            "--no-poll",
+            help="Show callbacks only.\n\nREST is not asked for calls that send none.",
+            rich_help_panel=SHOW,
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.", rich_help_panel=SHOW)] = False,
+    keep_days: Annotated[
+        int,
+        typer.Option(
+            "--keep-days",
+            metavar="DAYS",
+            min=0,
+            max=36500,
+            help="Delete older events; 0: none are kept.\n\nWith 0, nothing is kept beyond the run.",
+            rich_help_panel=KEEP,
+        ),
+    ] = 30,
+    serve: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--serve", metavar="NAME=FILE", help="Serve this TwiML at /twiml/NAME; repeatable.", rich_help_panel=ACT
+        ),
+    ] = None,
+    forward_to: Annotated[
+        str | None,
+        typer.Option(
+            "--forward-to",
+            metavar="URL",
+            help="Pass verified requests on, unchanged.\n\nTo an application of yours, which answers them.",
+            rich_help_panel=ACT,
+        ),
+    ] = None,
+    forward_insecure: Annotated[
+        bool,
+        typer.Option(
+            "--forward-insecure",
+            help="Accept any certificate from --forward-to.\n\nOnly on loopback. SSL_CERT_FILE names a CA to trust.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = False,
+    hangup_ringing_after: rules_options.RingLimit = None,
+    after_dial: rules_options.AfterDial = None,
+    max_duration: rules_options.MaxDuration = None,
+    rules: rules_options.RulesFile = None,
+    dry_run: rules_options.DryRun = False,
+    cut_answered: rules_options.CutAnswered = False,
+    all_calls: rules_options.AllCalls = False,
+    settle: rules_options.Settle = None,
+    max_actions: rules_options.MaxActions = None,
+    env_file: common.EnvFile = None,
+    account_sid: common.AccountSid = None,
+    debug: common.Debug = False,
+) -> None:
+    """Take status callbacks and show the live calls as a table of legs.
+
+    Rules are for calls whose TwiML you don't control, and act only while this
+    runs. Those of a file for --rules are TOML:
+
+      [rule.agents-ring]
+      when = "ringing"
+      for = "20s"
+      leg = "child"
+      then = "cancel"
+
+    docs/rules.md tells of every key, of what Twilio does without callctl, and of
+    what is unproven on live Twilio.
+    """
+    import asyncio
+
+    from callctl.watch.listener.documents import Documents
+    from callctl.watch.plan import Plan
+
+    runtime = common.runtime_of(ctx, json=json, debug=debug)
+    ago = _so_long_ago(runtime, since)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    asked = rules_options.Asked(
+        hangup_ringing_after=hangup_ringing_after,
+        after_dial=after_dial,
+        max_duration=max_duration,
+        rules=rules,
+        dry_run=dry_run,
+        cut_answered=cut_answered,
+        all_calls=all_calls,
+        settle=settle,
+        max_actions=max_actions,
+    )
+    asked.check(unverified=unverified)
+    check_host(host)
+    check_keys(settings, unverified=unverified)
+    plan = Plan(
+        host=host,
+        port=settings.port if port is None else port,
+        path=STATUS_PATH,
+        public_url=public_address(settings, public_url),
+        tunnel=tunnel,
+        unverified=unverified,
+        forgeries_accepted=accept_forgeries,
+        documents=Documents.read_options(serve or [], folder=runtime.cwd),
+        forward_to=forward_to,
+        forward_insecure=forward_insecure,
+        since=ago,
+        keep_days=keep_days,
+    )
+    check_exposure(plan)
+    check_forwarding(plan)
+    choice = filters.read_choice(runtime, settings, call=call, to=to, from_=from_, status=status)
+    source = None if no_poll else LiveCalls(runtime.gateway(settings))
+    clock = runtime.clock()
+    with rules_options.acting(runtime, settings, asked, clock=clock) as acting:
+        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, source=source, rules=acting, choice=choice))
+    raise typer.Exit(code)
+
+
+def _so_long_ago(runtime: Runtime, since: str) -> timedelta:
+    now = runtime.now()
+    return max(now - read_start(since, now=now, option="--since"), timedelta())
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCalls:
+    """What a watch asks beside callbacks: the gateway, for live calls and for what Twilio noted of silent ones."""
+
+    gateway: Gateway
+
+    def live(self) -> Iterator[Call]:
+        """Yield the calls that REST lists as queued, ringing or in progress: a request, or more, for each."""
+        for status in (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS):
+            yield from self.gateway.list(CallQuery(status=status), limit=None)
+
+    def fetch(self, sid: str) -> Call:
+        """Return one call."""
+        return self.gateway.fetch(sid)
+
+    def notifications(self, sid: str) -> list[Notification]:
+        """Return what Twilio noted for a call."""
+        return self.gateway.notifications(sid)
+
+
+async def _watch(
+    runtime: Runtime,
+    settings: Settings,
+    plan: Plan,
+    *,
+    clock: Clock,
+    source: LiveCalls | None,
+    rules: Acting | None,
+    choice: Choice | None,
+) -> int:
+    """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
+    from callctl.watch.follower import Follower
+    from callctl.watch.plan import PortHeldError
+    from callctl.watch.session import Session
+
+    if plan.tunnel is not None:
+        runtime.say(f"callctl: starting the tunnel: {masked(plan.tunnel)}")
+    try:
+        session = Session(settings, plan, clock=clock, source=source, asked=source, rules=rules, say=runtime.say)
+        return await _show(runtime, session, choice)
+    except PortHeldError as error:
+        if plan.acts:
+            raise
+        if rules is not None:
+            runtime.say("callctl: no rules here: this only follows the watch that holds the port")
+        return await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), choice)
+
+
+async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | None) -> int:
+    """Start, run and shut down, whatever happens in between; return the exit code."""
+    import asyncio
+
+    from callctl.cli.io.signals import stop_on_signals
+    from callctl.watch.collecting import collect_seldom
+
+    with stop_on_signals(session.stop) as stopped:
+        try:
+            ready = await session.start_up()
+            collect_seldom()
+            view = open_view(runtime, ready, choice=choice)
+            with runtime.beside_table(session.note):
+                await session.run(view)
+        except asyncio.CancelledError:
+            pass  # stopped while it was starting
+        finally:
+            await session.shut_down()
+    return stopped.exit_code

@@ -1,0 +1,260 @@
+"""The options of ``watch`` that act on calls, and the rules they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from callctl.calls.trouble import Trouble
+from callctl.cli.headings import ACT, ADVANCED
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.checks import check_reachable
+from callctl.cli.options.times import read_duration
+from callctl.errors import UsageError
+from callctl.settings import NamedUrl, Settings
+
+if TYPE_CHECKING:
+    from callctl.rules import Action, Rule
+    from callctl.rules.runner import Acting, Performer
+    from callctl.support.clock import Clock
+
+RingLimit: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--hangup-ringing-after",
+        metavar="DURATION",
+        help="End outbound legs that ring longer.\n\n"
+        "Without callctl: Timeout on the call, <Dial timeout>. End outbound legs that ring longer, by "
+        "Status=canceled, which leaves answered ones alone. That it ends a leg inside <Dial> is unproven on live "
+        "Twilio: its status is read back and told.",
+        rich_help_panel=ACT,
+    ),
+]
+AfterDial: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--after-dial",
+        metavar="NAME|URL",
+        help="Redirect the parent once its child has ended.\n\n"
+        "Without callctl, and the proper way: <Dial action> (place --then). This can only catch parents whose "
+        "TwiML keeps the caller after the Dial, and can't tell a redirect made by other software apart. When a leg "
+        "that was answered ends, redirect its parent here, once.",
+        rich_help_panel=ACT,
+    ),
+]
+MaxDuration: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--max-duration",
+        metavar="DURATION",
+        help="End legs that last longer.\n\n"
+        "Without callctl: TimeLimit on the call, <Dial timeLimit>. End legs that last longer, by TimeLimit where "
+        "Twilio takes it for a call in progress, else by hanging up.",
+        rich_help_panel=ACT,
+    ),
+]
+Settle: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--settle",
+        metavar="DURATION",
+        help="After a Dial: wait for another leg; 1s unless told.\n\n"
+        "How long, after a leg that was dialled has ended, to wait for another one before its parent is redirected.",
+        rich_help_panel=ADVANCED,
+    ),
+]
+RulesFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--rules",
+        metavar="FILE",
+        help="Act by the rules of this TOML file.\n\nIf anything in it is wrong, the watch does not start.",
+        rich_help_panel=ACT,
+    ),
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Show what rules would do; do nothing.", rich_help_panel=ACT)
+]
+CutAnswered: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--cut-answered",
+        help="Cut off what Twilio does not cancel. Risky.\n\n"
+        "Hang up (Status=completed) ringing legs that Twilio does not cancel. Risks cutting off who answers at "
+        "that moment.",
+        rich_help_panel=ACT,
+    ),
+]
+AllCalls: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--all-calls",
+        help="Let rules act on all calls of the account.\n\nNot only on those that report here or that callctl placed.",
+        rich_help_panel=ACT,
+    ),
+]
+MaxActions: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--max-actions",
+        metavar="COUNT",
+        min=1,
+        help="Stop acting after so many in a minute; 100 unless told.",
+        rich_help_panel=ADVANCED,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What these options say."""
+
+    hangup_ringing_after: str | None = None
+    after_dial: str | None = None
+    settle: str | None = None
+    max_duration: str | None = None
+    rules: Path | None = None
+    dry_run: bool = False
+    cut_answered: bool = False
+    all_calls: bool = False
+    max_actions: int | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether there is any rule."""
+        return any(
+            given is not None for given in (self.hangup_ringing_after, self.after_dial, self.max_duration, self.rules)
+        )
+
+    def check(self, *, unverified: bool) -> None:
+        """Refuse what makes no sense together.
+
+        Raises:
+            UsageError: A rule's companion without a rule, or rules beside unverified callbacks.
+        """
+        companions = {
+            "--dry-run": self.dry_run,
+            "--cut-answered": self.cut_answered,
+            "--all-calls": self.all_calls,
+            "--max-actions": self.max_actions is not None,
+            "--settle": self.settle is not None,
+        }
+        alone = [name for name, given in companions.items() if given]
+        if alone and not self.acts:
+            raise UsageError(
+                f"{alone[0]} goes with a rule",
+                hint="give --hangup-ringing-after, --after-dial, --max-duration or --rules",
+            )
+        if unverified and self.acts:
+            raise UsageError(
+                "--unverified and rules exclude each other: anybody could have calls ended", hint="drop --unverified"
+            )
+
+
+def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
+    """Return the rules that the options and the rules file ask for, all checked.
+
+    Raises:
+        UsageError: Anything in them can't be meant.
+    """
+    from callctl.rules import Cancel, Redirect, flags
+    from callctl.rules.file import load
+
+    def resolve(name: str) -> NamedUrl:
+        named = settings.named_url(name)
+        check_reachable(settings, named.url, what=name)
+        return named
+
+    cancel = Cancel(cut_answered=asked.cut_answered)
+    rules: list[Rule] = []
+    if asked.hangup_ringing_after is not None:
+        rules.append(flags.ring_limit(_positive(asked.hangup_ringing_after, "--hangup-ringing-after"), cancel=cancel))
+    if asked.after_dial is not None:
+        named = resolve(asked.after_dial)
+        rules.append(flags.after_dial(Redirect(asked.after_dial, named.url, named.method)))
+    if asked.max_duration is not None:
+        rules += flags.max_duration(_positive(asked.max_duration, "--max-duration"))
+    if asked.rules is not None:
+        rules += load(cwd / asked.rules, resolve=resolve, cancel=cancel)
+    if asked.settle is None:
+        return rules
+    settle = timedelta(seconds=read_duration(asked.settle, option="--settle"))
+    return [replace(rule, settle=settle) if rule.follows_dial else rule for rule in rules]
+
+
+def _names(rules: Sequence[Rule]) -> list[str]:
+    """Return the names as their user knows them: what ``--max-duration`` makes are two rules, and one to its user."""
+    from callctl.rules import flags
+
+    return [rule.name for rule in rules if rule.name != flags.MAX_DURATION_HANGUP]
+
+
+def _in_words(rules: Sequence[Rule], *, dry_run: bool) -> str:
+    count = len(_names(rules))
+    return f"{count} {'rule' if count == 1 else 'rules'}{' (dry run)' if dry_run else ''}"
+
+
+def _positive(text: str, option: str) -> timedelta:
+    seconds = read_duration(text, option=option)
+    if seconds < 1:
+        raise UsageError(f"{option} is too short: {text}", hint="a second at least: Twilio's own times have no finer")
+    return timedelta(seconds=seconds)
+
+
+@contextmanager
+def acting(runtime: Runtime, settings: Settings, asked: Asked, *, clock: Clock) -> Iterator[Acting | None]:
+    """Return the rules ready for a watch, or None if there are none; let go of the store at the end.
+
+    Raises:
+        CallctlError: A rule can't be meant, credentials are missing, the store can't be opened.
+    """
+    rules = read_rules(settings, asked, cwd=runtime.cwd) if asked.acts else []
+    if not rules:
+        yield None
+        return
+    runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if asked.dry_run else ''}")
+    with at_work(runtime, settings, rules, asked=asked, clock=clock) as found:
+        yield found
+
+
+@contextmanager
+def at_work(
+    runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, asked: Asked, clock: Clock
+) -> Iterator[Acting]:
+    """Return rules ready for a watch; of ``asked`` only counts how they are to act."""
+    from callctl.rules import Brake, Engine, Scope
+    from callctl.rules.rate_limit import PER_MINUTE
+    from callctl.rules.runner import Acting, in_rule_thread
+    from callctl.store.sqlite.claims import SqliteClaims
+
+    gateway = runtime.gateway(settings)
+    claims = SqliteClaims(settings.store, world=settings.world)
+
+    def performer(applies: Callable[[Action], bool], trouble: Callable[[Trouble], None]) -> Performer:
+        import time
+
+        from callctl.rules.dry_run import Rehearsal
+        from callctl.rules.executor import Executor
+
+        if asked.dry_run:
+            return Rehearsal(gateway, claims, clock=clock)
+        return Executor(gateway, claims, clock=clock, sleep=time.sleep, applies=applies, trouble=trouble)
+
+    try:
+        yield Acting(
+            Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN, steady=clock.steady),
+            make_performer=performer,
+            claims=claims,
+            brake=Brake(per_minute=asked.max_actions or PER_MINUTE),
+            clock=clock,
+            start=in_rule_thread,
+            in_words=_in_words(rules, dry_run=asked.dry_run),
+        )
+    finally:
+        claims.close()

@@ -1,1 +1,0 @@
-"""Acting on what rules ask for: look, claim, send, see what came of it, write it down."""

@@ -1,0 +1,131 @@
+"""One piece of work for each of many calls, several at once, and each told of as soon as it is done."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from callctl.errors import AuthenticationError, CallctlError, RateLimitedError
+from callctl.support.threads import unforeseen
+
+T = TypeVar("T")
+
+_FAULT = "this is a fault of callctl; `callctl show` tells what the call is doing"
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """What the work on one call returned."""
+
+    sid: str
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why the work on one call was not done."""
+
+    sid: str
+    error: CallctlError
+
+
+def for_each(
+    sids: Sequence[str], work: Callable[[str], T], *, parallel: int
+) -> Generator[list[Done[T] | Failed], None, None]:
+    """Do the work for every call, up to ``parallel`` at once and begun in their order; yield results as they come.
+
+    Those that are there together come together, so that they can be written down together. When the API has too many
+    requests at once even for the pauses in between, fewer are sent at a time, and the refused call gets its turn again.
+    When the generator is closed, nothing further is begun.
+
+    Raises:
+        AuthenticationError: The credentials are refused, which no further request can change.
+    """
+    line = _Line(sids, work, workers=max(1, min(parallel, len(sids))))
+    try:
+        left = len(sids)
+        while left:
+            group = line.next_group()
+            left -= len(group)
+            yield group
+    finally:
+        line.close()
+
+
+class _Line(Generic[T]):
+    """The calls that wait, and the threads that take one after another."""
+
+    def __init__(self, sids: Sequence[str], work: Callable[[str], T], *, workers: int) -> None:
+        self._waiting = deque(sids)
+        self._work = work
+        self._workers = workers
+        self._lock = threading.Lock()  # of the two above
+        self._results: SimpleQueue[Done[T] | Failed | BaseException] = SimpleQueue()
+        self._fault: BaseException | None = None
+        for _ in range(workers):
+            # Daemons: an executor's threads are waited for at exit, so Ctrl-C would wait for a slow answer.
+            threading.Thread(target=self._run, daemon=True, name="callctl-request").start()
+
+    def next_group(self) -> list[Done[T] | Failed]:
+        """Wait for a result, and take along those that are there already."""
+        group: list[Done[T] | Failed] = []
+        result = self._fault or self._results.get()
+        while True:
+            if isinstance(result, BaseException):
+                if not group:
+                    raise result
+                self._fault = result  # after what was done before it
+                return group
+            group.append(result)
+            try:
+                result = self._results.get_nowait()
+            except Empty:
+                return group
+
+    def close(self) -> None:
+        """Begin nothing further."""
+        with self._lock:
+            self._waiting.clear()
+
+    def _run(self) -> None:
+        while (taken := self._take()) is not None:
+            sid, alone = taken
+            try:
+                self._results.put(Done(sid, self._work(sid)))
+            except RateLimitedError as error:
+                if alone:
+                    self._results.put(Failed(sid, error))
+                elif self._step_back(sid):
+                    return
+            except CallctlError as error:
+                if isinstance(error, AuthenticationError):
+                    self.close()
+                    self._results.put(error)
+                else:
+                    self._results.put(Failed(sid, error))
+            except Exception as error:  # one odd answer must not leave the other calls alone
+                self._results.put(Failed(sid, CallctlError(f"unexpected {unforeseen(error)}", hint=_FAULT)))
+            except BaseException as error:  # raised again where the results are read
+                self._results.put(error)
+                return
+
+    def _take(self) -> tuple[str, bool] | None:
+        """Return a call, and whether no other thread is at work; None for the thread that is no longer needed."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft(), self._workers == 1
+            self._workers -= 1
+            return None
+
+    def _step_back(self, sid: str) -> bool:
+        """Put a call back; tell whether this thread shall leave it to the others: fewer at once."""
+        with self._lock:
+            self._waiting.appendleft(sid)
+            if self._workers == 1:
+                return False
+            self._workers -= 1
+            return True

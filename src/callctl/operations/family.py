@@ -1,0 +1,84 @@
+"""The other legs of a call: its parent, and the children that its ``<Dial>`` has made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from callctl.api.client import CallQuery
+from callctl.calls.call import Call
+from callctl.errors import UnknownCallError
+from callctl.support.threads import beside
+
+
+class Door(Protocol):
+    """What finding the other legs needs of the gateway."""
+
+    def fetch(self, sid: str) -> Call:
+        """Ask for a call."""
+
+    def list(self, query: CallQuery, *, limit: int | None) -> Iterator[Call]:
+        """Yield the calls that match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relatives:
+    """A call, and its child legs that have not ended."""
+
+    call: Call
+    children: tuple[Call, ...]
+
+    @property
+    def parent_sid(self) -> str | None:
+        """The SID of the leg whose ``<Dial>`` made this one."""
+        return self.call.parent_call_sid
+
+
+def look(door: Door, sid: str) -> Relatives:
+    """Ask for a call and its children, side by side: somebody waits for what comes after it."""
+    children = beside(lambda: live_children(door, sid))
+    call = door.fetch(sid)
+    return Relatives(call, children.result())
+
+
+def live_children(door: Door, sid: str) -> tuple[Call, ...]:
+    """Return the child legs of a call that have not ended."""
+    return tuple(child for child in door.list(CallQuery(parent_call_sid=sid), limit=None) if not child.is_final)
+
+
+def parent_of(door: Door, sid: str) -> str:
+    """Return the SID of a call's parent leg.
+
+    Raises:
+        UnknownCallError: It has none.
+    """
+    parent = door.fetch(sid).parent_call_sid
+    if parent is None:
+        raise UnknownCallError(
+            f"{sid} has no parent leg: no <Dial> made it", hint="--on children acts on the legs that it has dialled"
+        )
+    return parent
+
+
+def children_of(door: Door, sid: str) -> tuple[str, ...]:
+    """Return the SIDs of a call's live child legs.
+
+    Raises:
+        UnknownCallError: It has none.
+    """
+    children = live_children(door, sid)
+    if not children:
+        raise UnknownCallError(
+            f"{sid} has no live child leg: no <Dial> is under way in it",
+            hint="--on parent acts on the leg that dialled it",
+        )
+    return tuple(child.sid for child in children)
+
+
+def family_of(door: Door, sid: str) -> tuple[str, ...]:
+    """Return the SIDs of a call's whole family, whichever leg is named: the parent first, then its live children."""
+    call = door.fetch(sid)
+    head = call.parent_call_sid or sid
+    rest = [child.sid for child in live_children(door, head)]
+    return tuple(dict.fromkeys([head, sid, *rest]))

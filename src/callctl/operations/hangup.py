@@ -1,0 +1,265 @@
+"""Ending one call, and finding out what came of it: what ``hangup`` and the rules of a watch share.
+
+REST is eventually consistent (docs/twilio.md, "Eventual consistency"): a call that has just ended, or was just
+answered, may still be fetched as it was before. A status only ever goes on, so of all that is known of a call the
+latest step counts, and callbacks, which the store holds, are often ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from callctl.calls.board import Leg
+from callctl.calls.call import Call, CallStatus, Direction
+from callctl.calls.event import rank_of
+from callctl.errors import ApiError, CallctlError, NetworkError, WrongCallStateError
+from callctl.operations.polling import LAST, until
+from callctl.operations.told import latest
+from callctl.support.threads import within
+
+# How often a call is read back when it is not clear what it does, and the pauses before.
+READ_BACK = (0.1, 0.2, 0.4, 0.8)  # seconds
+# What no hang-up makes of a call: one that shows it was over before.
+_OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
+# An end so long before the API's reply did not come of the request; less may be its own time and whole seconds. Where
+# an earlier try was not answered, several of them with their time limits lie between.
+_BEFORE = timedelta(seconds=5)
+_BEFORE_TRIES = timedelta(minutes=1)
+
+
+class Result(StrEnum):
+    """What came of asking that a call be ended."""
+
+    ENDED = "ended"
+    ACCEPTED = "accepted"
+    """The API took the request, and the call has not ended yet."""
+    OVER = "already-over"
+    SPARED = "not-ended"
+    """It was answered, and only a ringing call was to be ended. Without a status: it was answered, or is over."""
+    RINGING = "still-ringing"
+    """It rings inside ``<Dial>``, where ``Status=canceled`` may do nothing.
+
+    Source: docs/twilio.md, "REST: updating a call".
+    """
+    NO_MATCH = "left-alone"
+    """It is no longer as the filters ask, so nothing was sent, or nothing that ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What came of it, and the call as it is known to be.
+
+    The call's status is empty where it is not known; ``shown`` is then what REST still shows, which can't be.
+    ``refusal`` is the API's, if it refused.
+    """
+
+    result: Result
+    call: Call
+    shown: str = ""
+    refusal: WrongCallStateError | None = None
+
+    @property
+    def may_be_ours(self) -> bool:
+        """Whether an earlier try of the request, which was not answered, may have ended the call."""
+        is_over = self.result is Result.OVER or (self.result is Result.SPARED and not self.call.status)
+        return is_over and self.refusal is not None and self.refusal.may_be_done
+
+
+class Door(Protocol):
+    """What ending needs of the gateway."""
+
+    def hangup(self, sid: str) -> Call:
+        """Ask that a call be ended, whatever it does."""
+
+    def cancel(self, sid: str) -> Call:
+        """Ask that a call be ended unless it was answered."""
+
+    def fetch(self, sid: str) -> Call:
+        """Ask for a call."""
+
+
+# Returns what callbacks told of a call, or None.
+Told = Callable[[str], Leg | None]
+Sleep = Callable[[float], None]
+Monotonic = Callable[[], float]
+
+
+def hang_up(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
+    """End a call that is queued, ringing or in progress: one request, unless the call is over already.
+
+    Only a call that is over is refused (21220, docs/twilio.md, "REST: updating a call"), so it is taken for over,
+    whatever a fetch shows, unless something newer than the refusal says that it lives.
+
+    Raises:
+        WrongCallStateError: The API refused, and a callback or a fetch that is newer shows the call as live.
+    """
+    try:
+        call = door.hangup(sid)
+    except WrongCallStateError as error:
+        return _over(door, sid, error, told=told, sleep=sleep)
+    if call.status in _OTHER_ENDS or _had_ended(call, told(sid), since=_BEFORE):
+        return Ending(Result.OVER, call)
+    return Ending(Result.ENDED if call.is_final else Result.ACCEPTED, call)
+
+
+def _had_ended(call: Call, leg: Leg | None, *, since: timedelta) -> bool:
+    """Tell whether a call ended longer ago than ``since``, before it was hung up: by Twilio's own dates."""
+    if not call.is_final or call.as_of is None:
+        return False
+    told = leg.ended_at if leg is not None and leg.verified else None
+    return any(end is not None and end < call.as_of - since for end in (call.end_time, told))
+
+
+def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateError) -> bool:
+    """Tell whether a call that is over was ended by an earlier try of the request that was not answered."""
+    return refusal.may_be_done and call.status not in _OTHER_ENDS and not _had_ended(call, leg, since=_BEFORE_TRIES)
+
+
+def _over(door: Door, sid: str, refusal: WrongCallStateError, *, told: Told, sleep: Sleep) -> Ending:
+    def is_clear(call: Call) -> bool:
+        return latest(call, told(sid)).is_final or _lives(call, told(sid), since=refusal.at)
+
+    call = _read_back(door, Call(sid, ""), is_clear=is_clear, sleep=sleep)
+    leg = told(sid)
+    known = latest(call, leg)
+    if known.is_final:
+        ended = _ended_by_earlier_try(known, leg, refusal)
+        return Ending(Result.ENDED if ended else Result.OVER, known, refusal=refusal)
+    if _lives(call, leg, since=refusal.at):
+        raise refusal.reworded(
+            f"{sid} was not ended: Twilio refused, and it is {known.status} since",
+            hint=f"try again: `callctl hangup {sid}`; `callctl show {sid}` tells what it is doing",
+        )
+    return Ending(Result.OVER, replace(call, status=""), shown=call.status, refusal=refusal)
+
+
+def _lives(call: Call, leg: Leg | None, *, since: datetime | None) -> bool:
+    """Tell whether a call is live by what is newer than a moment, all of it by Twilio's clock."""
+    if since is None:
+        return False
+    by_callbacks = leg is not None and leg.verified and leg.is_live and leg.status_since > since
+    return by_callbacks or (call.is_live and call.date_updated is not None and call.date_updated > since)
+
+
+def cancel(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
+    """End a call that is queued or ringing, and leave an answered one alone; read it back if the reply leaves doubt.
+
+    Whether a call in progress is refused or left alone with a 200 is not settled (docs/twilio.md, "REST: updating a
+    call"). A refusal alone says no more than that the call does not ring any longer, or that it rings inside
+    ``<Dial>``.
+    """
+    refusal: WrongCallStateError | None = None
+    call = Call(sid, "")
+    try:
+        call = door.cancel(sid)
+    except WrongCallStateError as error:
+        refusal = error
+
+    def is_clear(call: Call) -> bool:
+        return not _may_ring(latest(call, told(sid)))
+
+    if refusal is not None or not call.is_final:
+        call = _read_back(door, call, is_clear=is_clear, sleep=sleep)
+    known = latest(call, told(sid))
+    if known.is_final:
+        by_earlier = refusal is not None and _ended_by_earlier_try(known, told(sid), refusal)
+        return Ending(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
+    if known.status == CallStatus.IN_PROGRESS:
+        return Ending(Result.SPARED, known, refusal=refusal)
+    if _is_dialled(known):
+        return Ending(Result.RINGING, known, refusal=refusal)
+    if refusal is not None:
+        return Ending(Result.SPARED, replace(call, status=""), shown=call.status, refusal=refusal)
+    return Ending(Result.ACCEPTED, known)
+
+
+def _end_of_cancel(call: Call, refusal: WrongCallStateError | None) -> Result:
+    return Result.ENDED if refusal is None and call.status == CallStatus.CANCELED else Result.OVER
+
+
+def _read_back(door: Door, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> Call:
+    """Fetch a call until it is clear what it does, for a second and a half at most; return the latest step seen.
+
+    A fetch that fails tells nothing more, and is no failure of what was asked before.
+    """
+    with suppress(ApiError, NetworkError):
+        call = later_of(call, door.fetch(call.sid))
+        for pause in READ_BACK:
+            if is_clear(call):
+                break
+            sleep(pause)
+            call = later_of(call, door.fetch(call.sid))
+    return call
+
+
+def look_again(door: Door, listed: Call, *, told: Told, matches: Callable[[Call], bool]) -> Ending | None:
+    """Fetch a call that was listed, just before it is ended; return why it is left alone, or None if it is not."""
+    call = latest(later_of(listed, door.fetch(listed.sid)), told(listed.sid))
+    if call.is_final:
+        return Ending(Result.OVER, call)
+    return None if matches(call) else Ending(Result.NO_MATCH, call)
+
+
+def see_ended(
+    door: Door,
+    ending: Ending,
+    *,
+    told: Told,
+    limit: float,
+    sleep: Sleep,
+    monotonic: Monotonic,
+    spare_answered: bool,
+    on_outage: Callable[[CallctlError | None], None] = lambda _error: None,
+) -> Ending:
+    """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most.
+
+    With ``spare_answered`` it was canceled, so that an answered call does not end. An API that can't be asked for a
+    while is no failure, since the end was accepted before: ``on_outage`` is told why, and with None that it can again.
+    """
+    if ending.result is not Result.ACCEPTED:
+        return ending
+    sid = ending.call.sid
+    deadline = monotonic() + limit
+
+    def ask() -> Call:
+        call = ending.call
+        try:
+            call = later_of(call, within(max(deadline - monotonic(), LAST), lambda: door.fetch(sid)))
+        except TimeoutError:
+            pass
+        except CallctlError as error:
+            if not error.is_transient:
+                raise
+            on_outage(error)
+        else:
+            on_outage(None)
+        return latest(call, told(sid))
+
+    def is_clear(call: Call) -> bool:
+        return call.is_final or (spare_answered and call.status == CallStatus.IN_PROGRESS)
+
+    call = until(ask, done=is_clear, limit=limit, sleep=sleep, monotonic=monotonic)
+    if call.is_final:
+        return replace(ending, result=_end_of_cancel(call, None) if spare_answered else Result.ENDED, call=call)
+    return replace(ending, result=Result.SPARED if is_clear(call) else Result.ACCEPTED, call=call)
+
+
+def later_of(first: Call, second: Call) -> Call:
+    """Return the second reply about a call, unless its status is an earlier one: then it is old.
+
+    Source: docs/twilio.md, "Eventual consistency".
+    """
+    return first if rank_of(second.status) < rank_of(first.status) else second
+
+
+def _may_ring(call: Call) -> bool:
+    return not call.is_final and call.status != CallStatus.IN_PROGRESS
+
+
+def _is_dialled(call: Call) -> bool:
+    return call.parent_call_sid is not None or call.direction == Direction.OUTBOUND_DIAL

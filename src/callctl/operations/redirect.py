@@ -1,0 +1,181 @@
+"""Redirecting a call: what that does to its other leg, and what to say when it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from callctl.api.client import RedirectRequest
+from callctl.calls.board import Leg
+from callctl.calls.call import Call, CallStatus, Direction
+from callctl.errors import CallctlError, WrongCallStateError
+from callctl.operations.family import Relatives
+from callctl.operations.polling import until
+from callctl.operations.told import latest
+from callctl.support.dates import time_of_day
+
+# How long REST may refuse a call that callbacks say is in progress, in seconds.
+LAG = 2.0
+
+
+class Door(Protocol):
+    """What redirecting needs of the gateway."""
+
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        """Give a call other TwiML."""
+
+    def fetch(self, sid: str) -> Call:
+        """Ask for a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLeg:
+    """What a redirect does to the other leg of a ``<Dial>``.
+
+    ``relation`` is what that leg is to the redirected one: child or parent. ``goes_on`` tells whether it can be
+    redirected afterwards.
+    """
+
+    sid: str
+    relation: str
+    effect: str
+    goes_on: bool = True
+
+
+def foresee(relatives: Relatives, *, left: Callable[[str], datetime | None]) -> list[OtherLeg]:
+    """Return what happens to the other legs when a call is redirected (docs/twilio.md, "Redirects and the other leg").
+
+    ``left`` returns when a child leg was redirected, if that is known: by that it left the ``<Dial>``, and is alone.
+    """
+    if relatives.children:
+        return [_of_child(child, left(child.sid)) for child in relatives.children]
+    if relatives.parent_sid is not None:
+        return [OtherLeg(relatives.parent_sid, "parent", effect_on_parent(left(relatives.call.sid)))]
+    return []
+
+
+def _of_child(child: Call, left: datetime | None) -> OtherLeg:
+    if left is not None:
+        return OtherLeg(child.sid, "child", f"goes on: it was redirected out of the Dial at {time_of_day(left)}")
+    effect = f"{_doing(child)}: drops, and the Dial's action, if it has one, is asked as well"
+    return OtherLeg(child.sid, "child", effect, goes_on=False)
+
+
+def effect_on_parent(left: datetime | None) -> str:
+    """Return what the parent leg does once this one is gone; ``left`` is when it left the ``<Dial>``, if it did."""
+    if left is not None:
+        return f"goes on: this leg was redirected out of its Dial at {time_of_day(left)}"
+    return "goes on with the Dial's action, else with its next verb, else hangs up"
+
+
+def whose_phone(call: Call) -> str:
+    """Say whose phone a leg is, from its direction."""
+    match call.direction:
+        case Direction.INBOUND:
+            return f"the phone of the caller, {call.from_ or 'unknown'}"
+        case Direction.OUTBOUND_DIAL:
+            return f"the phone that <Dial> called, {call.to or 'unknown'} ({call.direction})"
+        case _:
+            return f"the phone that was called, {call.to or 'unknown'} ({call.direction or 'direction unknown'})"
+
+
+def _doing(call: Call) -> str:
+    verb = {CallStatus.IN_PROGRESS.value: "talking to", CallStatus.RINGING.value: "ringing"}.get(call.status)
+    return f"{verb} {call.to}" if verb else f"{call.status}, to {call.to}"
+
+
+def redirect(
+    door: Door,
+    sid: str,
+    request: RedirectRequest,
+    *,
+    command: str,
+    told: Callable[[], Leg | None],
+    sleep: Callable[[float], None],
+    monotonic: Callable[[], float],
+    now: Callable[[], datetime],
+) -> Call:
+    """Redirect a call; while callbacks say that it is in progress and REST does not yet, try for up to two seconds.
+
+    A refused redirect was not carried out, so that it may be sent again.
+
+    Args:
+        door: The gateway.
+        sid: The call.
+        request: What it shall run.
+        command: The command line that asked for it, for the hint.
+        told: Returns what callbacks told of the call, or None.
+        sleep: Waits for some seconds.
+        monotonic: A clock that only goes on, in seconds.
+        now: The time of day.
+
+    Raises:
+        WrongCallStateError: It was refused; the message says what the call does now, the hint what would work.
+        OutcomeUnknownError: No answer came; the call may have been redirected.
+    """
+
+    def attempt() -> Call | WrongCallStateError:
+        try:
+            return door.redirect(sid, request)
+        except WrongCallStateError as error:
+            return error
+
+    def will_do(answer: Call | WrongCallStateError) -> bool:
+        if isinstance(answer, Call):
+            return True
+        leg = told()
+        return leg is None or leg.status != CallStatus.IN_PROGRESS
+
+    answer = until(attempt, done=will_do, limit=LAG, sleep=sleep, monotonic=monotonic)
+    if isinstance(answer, Call):
+        return answer
+    leg = told()
+    # A call that REST shows as in progress has ended, most likely, and REST is behind.
+    patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
+    try:
+        call = until(
+            lambda: latest(door.fetch(sid), told()),
+            done=lambda call: call.status != CallStatus.IN_PROGRESS,
+            limit=patience,
+            sleep=sleep,
+            monotonic=monotonic,
+        )
+    except CallctlError:
+        raise answer from None  # the refusal is what counts
+    raise refused(answer, call, command=command, leg=told(), now=now()) from answer
+
+
+def refused(
+    error: WrongCallStateError, call: Call, *, command: str, leg: Leg | None, now: datetime
+) -> WrongCallStateError:
+    """Return the refusal with what the call does now, since when if callbacks told, and the command that would work."""
+    call = latest(call, leg)
+    # Callbacks have Twilio's time stamps, so the date of its reply counts, if it has one.
+    since = _since(leg, call.status, now=call.as_of or now)
+    if call.status == CallStatus.IN_PROGRESS:
+        told = f"callbacks told that it is{since}" if since else "REST still shows it as in-progress"
+        return error.reworded(
+            f"{call.sid} can't be redirected: Twilio says that it is not in progress, though {told}",
+            hint=f"it has just ended, or was just answered: `callctl show {call.sid}` tells; if it is live, try again",
+        )
+    return error.reworded(
+        f"{call.sid} can't be redirected: it is {call.status}{since}",
+        hint=_what_works(call, call.status, command=command),
+    )
+
+
+def _since(leg: Leg | None, status: str, *, now: datetime) -> str:
+    if leg is None or leg.status != status:
+        return ""
+    seconds = (now - leg.status_since).total_seconds()
+    return f", since {time_of_day(leg.status_since)} ({max(0, round(seconds))} s ago)"
+
+
+def _what_works(call: Call, status: str, *, command: str) -> str:
+    if status in (CallStatus.QUEUED, CallStatus.INITIATED, CallStatus.RINGING):
+        return f"`{command} --when answered` waits until it can be; `callctl hangup {call.sid}` ends it"
+    if call.parent_call_sid is not None:
+        return f"its parent may not be over: `callctl show {call.parent_call_sid}`"
+    return "it is over; `callctl list --live` shows the calls that can be redirected"

@@ -1,0 +1,262 @@
+"""Waiting until a call gets somewhere: by what its callbacks told a running watch, else by asking REST.
+
+Callbacks are quicker and cost nothing, and REST is eventually consistent (docs/twilio.md, "Eventual consistency"). So
+as long as they tell of the call, REST is only asked after a long silence: by default Twilio doesn't repeat a lost
+callback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import isinf
+from typing import Protocol
+
+from callctl.api.retries import NoReplyError
+from callctl.calls.call import FINAL_STATUSES, Call, CallStatus
+from callctl.calls.event import rank_of
+from callctl.errors import CallctlError, ConditionNotMetError, NetworkError, NotFoundError, UsageError, WaitTimeoutError
+from callctl.operations.polling import LAST
+from callctl.support.threads import within
+
+FIRST_GAP = 0.5  # seconds between two questions to REST; each is half as long again as the one before
+LONGEST_GAP = 5.0
+# Seconds without news after which REST is asked although callbacks told of the call.
+SILENCE = 30.0
+# How often the store is looked into: it is a local file, and a watch writes to it before it answers a callback.
+LOOK = 0.1
+
+ENDED = "ended"
+GOALS = (CallStatus.RINGING.value, CallStatus.IN_PROGRESS.value, ENDED, *sorted(FINAL_STATUSES))
+_OTHER_WORDS = {"answered": CallStatus.IN_PROGRESS.value}
+# The statuses by which a step is known to be behind the call. Who was busy or did not answer was rung; a call that
+# failed or was canceled may never have been.
+_PASSED: dict[str, frozenset[str]] = {
+    CallStatus.RINGING: frozenset(
+        {
+            CallStatus.RINGING,
+            CallStatus.IN_PROGRESS,
+            CallStatus.COMPLETED,
+            CallStatus.BUSY,
+            CallStatus.NO_ANSWER,
+        }
+    ),
+    CallStatus.IN_PROGRESS: frozenset({CallStatus.IN_PROGRESS, CallStatus.COMPLETED}),
+    ENDED: FINAL_STATUSES,
+}
+
+
+class Asked(Protocol):
+    """Asks the API for one call."""
+
+    def fetch(self, sid: str) -> Call:
+        """Return the call as REST shows it; raise NotFoundError if there is none."""
+
+
+class Told(Protocol):
+    """Knows what callbacks told."""
+
+    def statuses(self, sid: str) -> Sequence[str]:
+        """Return the statuses that callbacks told of a call, the present one last.
+
+        Empty while no watch is running, or when none of them came from a callback.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is waited for: ``name`` as Twilio spells it (or ``ended``), and the statuses that fulfil it."""
+
+    name: str
+    fulfilled_by: frozenset[str]
+
+    @classmethod
+    def read(cls, text: str, *, option: str) -> Goal:
+        """Return the goal that a word stands for; ``answered`` is another word for ``in-progress``.
+
+        Raises:
+            UsageError: No call ever gets there.
+        """
+        word = text.strip().lower()
+        name = _OTHER_WORDS.get(word, word)
+        if name not in GOALS:
+            raise UsageError(
+                f"{option}: a call never is {text or '(nothing)'}", hint=f"one of {', '.join([*_OTHER_WORDS, *GOALS])}"
+            )
+        return cls(name, _PASSED.get(name, frozenset({name})))
+
+    def is_met(self, statuses: Iterable[str]) -> bool:
+        """Tell whether a call that went through some statuses has got there; one already passed counts."""
+        return any(status in self.fulfilled_by for status in statuses)
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """How a call stood when the waiting was over.
+
+    ``source`` says who told it: ``callbacks`` or ``rest``. ``call`` is what REST last showed, if it was asked.
+    """
+
+    sid: str
+    status: str
+    source: str
+    call: Call | None = None
+
+
+class Waiter:
+    """Follows one call until a goal is met, or can't be any more. ``last`` is how it stood when last heard of."""
+
+    def __init__(
+        self,
+        sid: str,
+        *,
+        asked: Asked,
+        told: Told,
+        sleep: Callable[[float], None],
+        now: Callable[[], float],
+        on_status: Callable[[str], None],
+        missing_for: float = 0.0,
+        on_look: Callable[[str], None] = lambda _status: None,
+        on_outage: Callable[[CallctlError | None], None] = lambda _error: None,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            sid: The call.
+            asked: The API.
+            told: What callbacks told.
+            sleep: Waits for some seconds.
+            now: Seconds on a clock that never goes back.
+            on_status: Told of each status when it is first seen.
+            missing_for: For how many seconds REST may not know the call: it was placed just now.
+            on_look: Told at each look how the call stands.
+            on_outage: Told why the API can't be asked for a while, and with None that it can again.
+        """
+        self._sid = sid
+        self._asked, self._told = asked, told
+        self._sleep, self._now = sleep, now
+        self._on_status, self._on_look, self._on_outage = on_status, on_look, on_outage
+        self._is_out = False
+        self._has_answered = missing_for > 0  # it placed the call
+        self._missing_until = now() + missing_for
+        self._gap = FIRST_GAP
+        self._ask_at = now()
+        self._heard: Sequence[str] = ()
+        self._shown: list[str] = []
+        self.last: Waited | None = None
+
+    def until(self, goal: Goal, *, limit: float | None) -> Waited:
+        """Return when the goal is met.
+
+        An API that can't be asked for a while is asked again: until the limit, or without one if it has answered.
+
+        Args:
+            goal: What is waited for.
+            limit: For how many seconds at most, or None for as long as it takes.
+
+        Raises:
+            ConditionNotMetError: The call ended another way.
+            WaitTimeoutError: The limit is over.
+            ApiError: The API refused to tell.
+            NetworkError: It could not be asked: never yet and without a limit, or for a reason that does not pass.
+        """
+        deadline = None if limit is None else self._now() + limit
+        left = float("inf") if limit is None else limit
+        while True:
+            try:
+                self._look(max(left, LAST))
+            except TimeoutError:
+                raise self._unknown(goal, limit) from None
+            if self.last is not None:
+                self._on_look(self.last.status)
+                if goal.is_met([*self._heard, *self._shown]):
+                    return self.last
+                if self.last.status in FINAL_STATUSES:
+                    raise ConditionNotMetError(
+                        _ended(self.last, goal), hint=f"`callctl show {self._sid}` tells what became of it"
+                    )
+            if deadline is not None:
+                left = deadline - self._now()
+            if left <= 0 and self._is_out:
+                raise self._unknown(goal, limit)
+            if left <= 0:
+                raise WaitTimeoutError(
+                    f"{self._sid} is not {goal.name} after {limit:g} s{self._standing()}",
+                    hint=self._goes_on,
+                )
+            self._sleep(min(LOOK, left))
+
+    def _unknown(self, goal: Goal, limit: float | None) -> WaitTimeoutError:
+        return WaitTimeoutError(
+            f"{self._sid} is not known to be {goal.name} after {limit:g} s{self._standing(last=True)}; "
+            "the API has not answered since",
+            hint=self._goes_on,
+        )
+
+    @property
+    def _goes_on(self) -> str:
+        return f"it goes on: `callctl show {self._sid}` looks at it, `callctl hangup {self._sid}` ends it"
+
+    def _look(self, left: float) -> None:
+        """Take notice of what callbacks told, and of what REST shows if it is time to ask.
+
+        Raises:
+            TimeoutError: REST has not answered in the seconds that are left, with all that is repeated.
+        """
+        heard = self._told.statuses(self._sid)
+        if heard and heard != self._heard:
+            self._ask_at = self._now() + SILENCE
+        elif self._heard and not heard:  # the watch has gone: there will be no more news from it
+            self._ask_at = self._now()
+        self._heard = heard
+        if heard:
+            self._has_answered = True
+            self._note(heard[-1], source="callbacks")
+        if self._now() >= self._ask_at and not self._is_over():
+            self._ask(left)
+
+    def _ask(self, left: float) -> None:
+        try:
+            call = within(left, lambda: self._asked.fetch(self._sid))
+        except NotFoundError:
+            if self._now() >= self._missing_until:
+                raise
+        except CallctlError as error:
+            if not self._waits_out(error, left):
+                raise
+            self._is_out = True
+            self._on_outage(error)
+        else:
+            self._is_out, self._has_answered = False, True
+            self._on_outage(None)
+            self._shown = list(dict.fromkeys([*self._shown, call.status]))
+            self._note(call.status, source="rest", call=call)
+        self._ask_at = self._now() + (SILENCE if self._heard else self._gap)
+        self._gap = min(self._gap * 1.5, LONGEST_GAP)
+
+    def _waits_out(self, error: CallctlError, left: float) -> bool:
+        """Tell whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""
+        is_foreign = isinstance(error, NetworkError) and not isinstance(error, NoReplyError)
+        return error.is_transient and (self._has_answered or not (isinf(left) or is_foreign))
+
+    def _note(self, status: str, *, source: str, call: Call | None = None) -> None:
+        """Believe a status unless a later one is known: callbacks overtake each other, and REST lags."""
+        before = self.last
+        if before is not None and (
+            before.status == status or rank_of(status) < rank_of(before.status) or before.status in FINAL_STATUSES
+        ):
+            return
+        self.last = Waited(self._sid, status, source, call)
+        self._on_status(status)
+
+    def _is_over(self) -> bool:
+        return self.last is not None and self.last.status in FINAL_STATUSES
+
+    def _standing(self, *, last: bool = False) -> str:
+        if self.last is None:
+            return ""
+        return f": it was {self.last.status} when last heard of" if last else f": it is {self.last.status}"
+
+
+def _ended(last: Waited, goal: Goal) -> str:
+    return f"{last.sid} did not get to {goal.name}: it ended {last.status}"

@@ -1,0 +1,55 @@
+"""Carrying a deed out: the requests, and what their answers mean. May raise CallctlError; nothing is repeated here."""
+
+from __future__ import annotations
+
+from callctl.api.client import RedirectRequest
+from callctl.calls.action import DONE, NOT_ENDED, UNKNOWN
+from callctl.operations import hangup
+from callctl.operations.hangup import Ending, Result, Sleep, Told
+from callctl.rules import Cancel, Deed, Hangup, Limit, Redirect
+from callctl.rules.outcome import Door, Found, too_late
+
+
+def carry_out(door: Door, sid: str, deed: Deed, *, told: Told, sleep: Sleep) -> Found:
+    """Do it, once; ``told`` returns what callbacks told of a call.
+
+    Raises:
+        CallctlError: It was refused, or no answer came.
+    """
+    match deed:
+        case Cancel():
+            return _cancel(door, sid, deed, told=told, sleep=sleep)
+        case Hangup():
+            return _hung_up(hangup.hang_up(door, sid, told=told, sleep=sleep), "hung up")
+        case Redirect():
+            call = door.redirect(sid, RedirectRequest(url=deed.url, method=deed.method))
+            return Found(DONE, f"redirected to {deed.name}", call.status or None)
+        case Limit():
+            call = door.limit_time(sid, deed.seconds)
+            return Found(DONE, f"Twilio ends it {deed.seconds} s after its answer", call.status or None)
+
+
+def _hung_up(ended: Ending, words: str) -> Found:
+    return _late(ended) if ended.result is Result.OVER else Found(DONE, words, ended.call.status or None)
+
+
+def _late(ended: Ending) -> Found:
+    code = None if ended.refusal is None else ended.refusal.code
+    if ended.may_be_ours:
+        return Found(UNKNOWN, "outcome unknown: it is over, and the first request was not answered", code=code)
+    return too_late(ended.call.status, over=ended.result is Result.OVER, code=code)
+
+
+def _cancel(door: Door, sid: str, deed: Cancel, *, told: Told, sleep: Sleep) -> Found:
+    ended = hangup.cancel(door, sid, told=told, sleep=sleep)
+    match ended.result:
+        case Result.ENDED:
+            return Found(DONE, "ended before it was answered", ended.call.status)
+        case Result.OVER | Result.SPARED:
+            return _late(ended)
+        case Result.ACCEPTED:  # Twilio ends it unless it was answered meanwhile, so it must not be hung up
+            shown = f", and REST still shows it as {ended.call.status}" if ended.call.status else ""
+            return Found(UNKNOWN, f"outcome unknown: Twilio took it{shown}")
+    if not deed.cut_answered:
+        return Found(NOT_ENDED, "Twilio did not end it", ended.call.status)
+    return _hung_up(hangup.hang_up(door, sid, told=told, sleep=sleep), "Twilio did not end it, so it was hung up")

@@ -1,0 +1,253 @@
+"""What is asked of the Calls resource, read from a form and checked in Twilio's order."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from callctl.simulator.models import EVENTS, Detection, Source, Subscription
+from callctl.simulator.rest.errors import ApiError
+from callctl.simulator.switch import numbers
+from callctl.simulator.twiml import parser
+
+Form = Mapping[str, Sequence[str]]
+
+MAX_TWIML = 4000  # characters (OAS)
+MAX_URL = 4000  # characters (ERR 21609)
+CALL_TIMEOUT, MAX_TIMEOUT = 60, 600  # seconds (OAS)
+SEND_DIGITS = re.compile(r"[0-9A-D#*wW]{0,32}", re.IGNORECASE)  # OAS
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call to place, or (without `timeout` mattering) one that comes in."""
+
+    to: str
+    from_: str
+    source: Source
+    subscription: Subscription | None = None
+    strange_events: tuple[str, ...] = ()
+    timeout: float = CALL_TIMEOUT
+    time_limit: float | None = None
+    detection: Detection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an update asks of a call; `source` is the document to go to."""
+
+    status: str = ""
+    source: Source | None = None
+    callback_url: str = ""
+    callback_method: str = "POST"
+    time_limit: float | None = field(default=None)
+
+
+def read_order(form: Form) -> Order:
+    """Read a create request. Live Twilio looks at To first, then at Url, then at From.
+
+    Source: docs/twilio.md, "Creating a call".
+    """
+    to = _to(form)
+    source = _source(form)
+    if source is None:
+        raise ApiError(21205, "Url parameter is required.")
+    from_ = _from(form, to)
+    _refuse_magic(to, from_)
+    subscription, strange = _subscription(form)
+    _choice(form, "MachineDetection", ("Enable", "DetectMessageEnd"))
+    if not SEND_DIGITS.fullmatch(_one(form, "SendDigits")):
+        raise ApiError(20001, "SendDigits")
+    return Order(
+        to=to,
+        from_=from_,
+        source=source,
+        subscription=subscription,
+        strange_events=strange,
+        timeout=min(_whole(form, "Timeout", CALL_TIMEOUT, least=1), MAX_TIMEOUT),
+        time_limit=_time_limit(form),
+        detection=_detection(form),
+    )
+
+
+def read_incoming(form: Form) -> Order:
+    """Read what comes in by hand: like a create request, but anyone may call and magic numbers have no effect."""
+    source = _source(form)
+    if source is None:
+        raise ApiError(21205, "Url parameter is required.")
+    subscription, strange = _subscription(form)
+    to, from_ = numbers.normal(_one(form, "To")), numbers.normal(_one(form, "From"))
+    if not to:
+        raise ApiError(21201)
+    if not from_:
+        raise ApiError(21213)
+    for address, code in ((to, 21211), (from_, 21212)):
+        if not (numbers.is_number(address) or numbers.is_caller(address)):
+            raise ApiError(code, address)
+    return Order(to, from_, source, subscription, strange, time_limit=_time_limit(form))
+
+
+def read_change(form: Form, *, enough: Sequence[str] = ("StatusCallback",)) -> Change:
+    """Read an update request: one of Url, Twiml and Status, or none and what is ``enough``; else 21218 (inferred)."""
+    given = [name for name in ("Url", "Twiml", "Status") if _one(form, name)]
+    callback = _one(form, "StatusCallback")
+    if len(given) > 1:
+        raise ApiError(21218, f"only one of {', '.join(given)} may be given")
+    if not given and not any(_one(form, name) for name in enough):
+        raise ApiError(21218, f"one of Url, Twiml, Status or {' or '.join(enough)} is required")
+    _choice(form, "Status", ("canceled", "completed"))
+    if callback:
+        _callback_url(callback)
+    return Change(
+        status=_one(form, "Status"),
+        source=_source(form),
+        callback_url=callback,
+        callback_method=_method(form, "StatusCallbackMethod"),
+        time_limit=_time_limit(form),
+    )
+
+
+def _to(form: Form) -> str:
+    to = numbers.normal(_one(form, "To"))
+    if not to:
+        raise ApiError(21201)
+    if not (numbers.is_number(to) or numbers.is_sip(to) or numbers.is_client(to)):
+        raise ApiError(21211, to)
+    return to
+
+
+def _from(form: Form, to: str) -> str:
+    from_ = numbers.normal(_one(form, "From"))
+    if not from_:
+        raise ApiError(21213)
+    # It must be a phone number when To is one (OAS).
+    good = numbers.is_number if numbers.is_number(to) else _any_caller
+    if not good(from_):
+        raise ApiError(21212, from_)
+    return from_
+
+
+def _any_caller(address: str) -> bool:
+    return numbers.is_number(address) or numbers.is_caller(address)
+
+
+def _refuse_magic(to: str, from_: str) -> None:
+    checks: tuple[tuple[Callable[[str], int | None], str], ...] = (
+        (numbers.from_error, from_),
+        (numbers.to_error, to),
+    )
+    for check, address in checks:
+        code = check(address)
+        if code is not None:
+            raise ApiError(code, address)
+    if to == from_:
+        raise ApiError(21211, to)  # ERR 21211
+
+
+def _source(form: Form) -> Source | None:
+    """Return where the document comes from; Url beats Twiml (OAS), and applications are not imitated."""
+    url, text = _one(form, "Url"), _one(form, "Twiml")
+    fallback = _one(form, "FallbackUrl")
+    method, fallback_method = _method(form, "Method"), _method(form, "FallbackMethod")
+    for address in filter(None, (url, fallback)):
+        if not is_url(address):
+            raise ApiError(21205, f"Url is not a valid URL: {address}")
+    if url:
+        return Source(url, method, None, fallback, fallback_method)
+    if text:
+        _check_twiml(text)
+        return Source("", method, text, fallback, fallback_method)
+    if _one(form, "ApplicationSid"):
+        raise ApiError(21205, "The simulator has no applications: give Url or Twiml")
+    return None
+
+
+def _check_twiml(text: str) -> None:
+    if len(text) > MAX_TWIML:
+        raise ApiError(12100)
+    try:
+        parser.parse(text)
+    except parser.TwimlError as error:
+        raise ApiError(12100) from error
+
+
+def _subscription(form: Form) -> tuple[Subscription | None, tuple[str, ...]]:
+    """Return who is told; and which events are none, for then Twilio places the call and tells nothing (21626)."""
+    method = _method(form, "StatusCallbackMethod")
+    url = _one(form, "StatusCallback")
+    if not url:
+        return None, ()
+    _callback_url(url)
+    events = [event for event in form.get("StatusCallbackEvent", ()) if event.strip()]
+    strange = tuple(event for event in events if event not in EVENTS)
+    if strange:
+        return None, strange
+    return Subscription(url, method, frozenset(events or ["completed"])), ()
+
+
+def _callback_url(url: str) -> None:
+    host = urlsplit(url).hostname if is_url(url) else None
+    if host is None or len(url) > MAX_URL or "_" in host:
+        raise ApiError(21609, url[:200])
+
+
+def _detection(form: Form) -> Detection | None:
+    mode = _one(form, "MachineDetection")
+    if not mode or _one(form, "SendDigits"):  # SendDigits disables it (OAS)
+        return None
+    return Detection(
+        mode,
+        _one(form, "AsyncAmd").lower() == "true",
+        _one(form, "AsyncAmdStatusCallback"),
+        _method(form, "AsyncAmdStatusCallbackMethod"),
+    )
+
+
+def is_url(text: str) -> bool:
+    """Tell whether it is an absolute http or https URL."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  # raises ValueError for a port that is none
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _one(form: Form, name: str) -> str:
+    """Return a parameter's value, the last one when it is repeated; empty when it is not there."""
+    values = form.get(name, ())
+    return values[-1].strip() if values else ""
+
+
+def _method(form: Form, name: str) -> str:
+    method = _one(form, name).upper() or "POST"
+    if method not in ("GET", "POST"):
+        raise ApiError(21200, f"{name} must be GET or POST")
+    return method
+
+
+def _choice(form: Form, name: str, known: Sequence[str]) -> None:
+    value = _one(form, name)
+    if value and value not in known:
+        raise ApiError(20001, f"{name} must be one of {', '.join(known)}")
+
+
+def _whole(form: Form, name: str, default: int, *, least: int) -> int:
+    text = _one(form, name)
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
+        raise ApiError(20001, f"{name} must be a whole number of at least {least}")
+    return int(text)
+
+
+def _time_limit(form: Form) -> float | None:
+    return float(_whole(form, "TimeLimit", 0, least=1)) or None
+
+
+def read_digits(form: Form) -> str:
+    """Read the keys that the far end is to press."""
+    digits = _one(form, "Digits")
+    if not re.fullmatch(r"[0-9A-D#*]{1,64}", digits):
+        raise ApiError(20001, "Digits must be 1 to 64 of 0-9, A-D, # and *")
+    return digits

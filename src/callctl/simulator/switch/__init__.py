@@ -1,0 +1,1 @@
+"""The simulator's switch: legs, the ends they reach, and what joins them."""

@@ -1,0 +1,191 @@
+"""One <Dial>: the legs it makes, who of them wins, and when it is over.
+
+A child never outlives the Dial that made it unless it was redirected: every way out of here ends the children, or
+lets go of exactly the one that left.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from callctl.simulator.models import Detection, Source, Subscription
+from callctl.simulator.switch import numbers
+from callctl.simulator.twiml import parser
+from callctl.simulator.twiml.script import HTTP_FAILURE, absolute, ask, dial_form
+from callctl.simulator.twiml.steps import DialResult, Over, Wait
+
+if TYPE_CHECKING:  # a leg runs a Dial, and a Dial is made of legs
+    from callctl.simulator.switch.leg import Line
+
+CANCELED = 487
+INVALID_NUMBER = 13224
+# Measured on live Twilio after a parent was redirected (docs/twilio.md, "Redirects and the other leg"): the child ends,
+# the Dial's action is asked, and then the new document.
+CHILD_ENDS_AFTER, ACTION_AFTER, DOCUMENT_AFTER = 0.166, 0.154, 0.23
+
+
+class DialSession:
+    """A Dial under way. `over` is called once with the result, unless the parent is redirected or ends first."""
+
+    def __init__(self, parent: "Line", dial: parser.Dial, base: str, over: Callable[[DialResult], None]) -> None:
+        self._parent = parent
+        self._dial = dial
+        self._base = base
+        self._over = over
+        self._waiting = list(dial.targets)
+        self._ringing: list[Line] = []
+        self._winner: Line | None = None
+        self._bridged = False
+        self._closed = False
+        self._action_asked = False
+        self._stops: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Ring all at once, or the first of a sequence."""
+        if self._dial.sequential:
+            self._ring_next("failed")
+        else:
+            targets, self._waiting = self._waiting, []
+            for target in targets:
+                self._ring(target)
+        if not self._ringing:
+            self._finish_soon(DialResult("failed"))
+
+    def child_answered(self, child: "Line") -> None:
+        """The first to answer wins; the others are canceled."""
+        self._winner = child
+        self._ringing.remove(child)
+        for other in tuple(self._ringing):
+            other.end("canceled", sip=CANCELED)
+
+    def child_ended(self, child: "Line") -> None:
+        """A child is over: so is the Dial when it was the winner, or the last to ring."""
+        if child in self._ringing:
+            self._ringing.remove(child)
+        if self._closed:
+            return
+        if child is self._winner:
+            self._finish(self._result())
+        elif self._winner is None and not self._ringing:
+            self._ring_next(child.leg.status, child.leg.sid)
+
+    def child_left(self, child: "Line") -> None:
+        """The winner was redirected; the Dial is over and has no duration to tell (DIAL)."""
+        self._finish(DialResult("completed", child.leg.sid, None, self._bridged))
+
+    def star(self) -> None:
+        """The caller pressed `*`, which ends the conversation where hangupOnStar says so (DIAL)."""
+        if self._dial.hangup_on_star and self._bridged and self._winner is not None:
+            self._winner.end("completed")
+
+    def abort(self) -> None:
+        """End every child; the result is nobody's any more."""
+        self._close()
+        for child in tuple(self._ringing):
+            child.end("canceled", sip=CANCELED)
+        if self._winner is not None and self._winner.session is self:
+            self._winner.end("completed")
+
+    async def tear_down(self) -> None:
+        """The parent was redirected: the child ends, `action` is asked, and its answer thrown away."""
+        result = self._result()
+        self._close()
+        await Wait(CHILD_ENDS_AFTER)
+        self.abort()
+        if not self._dial.action or self._action_asked:
+            return
+        await Wait(ACTION_AFTER)
+        self._action_asked = True  # a second redirect meanwhile does not ask again
+        url = absolute(self._base, self._dial.action)
+        if url:
+            await ask(self._parent, url, self._dial.method, dial_form(result))
+        await Wait(DOCUMENT_AFTER)
+
+    def _ring_next(self, status: str, sid: str = "") -> None:
+        """Ring the next of a sequence; without one the Dial is over as the last that was tried."""
+        while self._waiting:
+            self._ring(self._waiting.pop(0))
+            if self._ringing:
+                return
+        if sid:
+            self._finish(DialResult(status, sid))
+
+    def _ring(self, target: parser.Target) -> None:
+        address = numbers.dialled(target.kind, target.address)
+        if not address:
+            text = f"<{target.kind}>: {target.address!r} can't be dialled"
+            self._parent.notify(INVALID_NUMBER, text)
+            return
+        child = self._parent.exchange.switch.make_child(
+            self._parent,
+            to=address,
+            caller=self._dial.caller_id or self._parent.leg.from_,
+            subscription=self._subscription(target),
+        )
+        child.session = self
+        child.connected = lambda: self._connected(child, target)
+        if target.machine_detection:
+            child.detection = Detection(target.machine_detection, asynchronous=True)
+        self._ringing.append(child)
+        child.dial(timeout=self._dial.timeout)
+
+    def _subscription(self, target: parser.Target) -> Subscription | None:
+        url = self._link(target.callback_url, "statusCallback")
+        if not url:
+            return None
+        return Subscription(url, target.callback_method, frozenset(target.callback_events))
+
+    def _connected(self, child: "Line", target: parser.Target) -> None:
+        self.child_answered(child)
+        if child.detection is not None:
+            child.detect()
+        url = self._link(target.whisper_url, "url")
+        if url:
+            child.whisper(Source(url, target.whisper_method), lambda over: self._heard(child, over))
+        elif target.whisper_url:
+            self._heard(child, Over.FAILED)
+        else:
+            self._bridge()
+
+    def _link(self, url: str, attribute: str) -> str:
+        """Return a noun's address as seen from the document; empty, and noted, when it is none that can be asked."""
+        link = absolute(self._base, url) if url else ""
+        if url and not link:
+            self._parent.notify(HTTP_FAILURE, f"HTTP retrieval failure: {attribute} {url!r} is no http or https URL")
+        return link
+
+    def _heard(self, child: "Line", over: Over) -> None:
+        """The whisper is over: it connects the callee unless it hung up or could not be had (the latter inferred)."""
+        if over is Over.DOCUMENT_END:
+            self._bridge()
+        else:
+            child.end("completed")
+
+    def _bridge(self) -> None:
+        winner = self._winner
+        if winner is None:
+            return
+        self._bridged = True
+        limit = self._parent.exchange.clock.later(self._dial.time_limit, lambda: winner.end("completed"))
+        self._stops.append(limit.cancel)
+        self._parent.answer()  # where it had been left ringing (answerOnBridge)
+
+    def _result(self) -> DialResult:
+        if self._winner is None:
+            return DialResult("canceled", self._ringing[0].leg.sid if self._ringing else "")
+        winner = self._winner
+        return DialResult("completed", winner.leg.sid, winner.duration, self._bridged)
+
+    def _finish_soon(self, result: DialResult) -> None:
+        timer = self._parent.exchange.clock.later(0.0, lambda: self._finish(result))
+        self._stops.append(timer.cancel)
+
+    def _finish(self, result: DialResult) -> None:
+        if not self._closed:
+            self._close()
+            self._over(result)
+
+    def _close(self) -> None:
+        self._closed = True
+        for stop in self._stops:
+            stop()
+        self._stops.clear()

@@ -1,0 +1,133 @@
+"""The register: every call resource there is, as the API shows it, and what was noted of each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from callctl.simulator.clock import Clock
+from callctl.simulator.faults import Chance
+from callctl.simulator.models import Facts, Leg, Notification
+from callctl.simulator.rest.errors import ApiError
+from callctl.simulator.rest.requests import Order
+from callctl.simulator.settings import Settings
+from callctl.simulator.traffic import Noted, Witness, nobody
+
+WARNINGS = frozenset({12200, 13224, 21626})
+MAX_NOTIFICATIONS = 1000  # per call; a document that loops could note without end
+
+
+class Register:
+    """Every leg by its SID, in the order in which they came."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        wall: Callable[[], datetime],
+        chance: Chance,
+        witness: Witness = nobody,
+    ) -> None:
+        self._settings = settings
+        self._witness = witness
+        self._clock = clock
+        self._wall = wall
+        self._chance = chance
+        self._legs: dict[str, Leg] = {}
+        self._finished: dict[str, None] = {}  # the SIDs of those that ended and were not deleted, the first first
+        self._calls = 0
+        self._ordinals = 0
+
+    def enter(self, order: Order, direction: str, status: str, *, parent: Leg | None) -> Leg:
+        """Return a new leg."""
+        key = self._key(parent)
+        now = self._wall()
+        subscription = order.subscription
+        if subscription is not None and self._settings.dialect.final_callbacks_only:
+            subscription = replace(subscription, events=frozenset({"completed"}))
+        self._ordinals += 1
+        leg = Leg(
+            sid=self._sid("CA", key),
+            key=key,
+            ordinal=self._ordinals,
+            to=order.to,
+            from_=order.from_,
+            direction=direction,
+            created=now,
+            facts=Facts(status, now),
+            parent=parent,
+            subscription=subscription,
+        )
+        self.remember(leg, leg.facts)
+        self._legs[leg.sid] = leg
+        return leg
+
+    def find(self, sid: str) -> Leg | None:
+        """Return the leg with this SID."""
+        return self._legs.get(sid)
+
+    def newest_first(self) -> Iterator[Leg]:
+        """Yield every leg, the newest first."""
+        return reversed(self._legs.values())
+
+    def seen(self, leg: Leg) -> Facts:
+        """Return a leg's facts as a request sees them now: those of a moment ago where the API lags."""
+        return leg.seen_at(self._clock.now() - self._settings.lag) if self._settings.lag else leg.facts
+
+    def remember(self, leg: Leg, facts: Facts) -> None:
+        """Replace the facts of a leg, keeping the old ones for as long as the API may still show them."""
+        leg.facts = facts
+        if not self._settings.lag:
+            return
+        now = self._clock.now()
+        leg.past.append((now, facts))
+        while len(leg.past) > 1 and leg.past[1][0] <= now - self._settings.lag:
+            leg.past.pop(0)
+
+    def note(self, leg: Leg, code: int, text: str, *, url: str = "", method: str = "") -> None:
+        """Add to the notifications of a leg, and let whoever watches know."""
+        number = len(leg.notifications)
+        if number >= MAX_NOTIFICATIONS:
+            return
+        leg.notifications.append(
+            Notification(
+                sid=self._sid("NO", leg.key, number),
+                ordinal=number,
+                call_sid=leg.sid,
+                code=code,
+                text=text,
+                log="1" if code in WARNINGS else "0",
+                date=self._wall(),
+                url=url,
+                method=method,
+            )
+        )
+        self._witness(Noted(leg.sid, code, text, code in WARNINGS))
+
+    def finish(self, leg: Leg) -> None:
+        """Count a leg among those that have ended, of which the oldest are dropped."""
+        self._finished[leg.sid] = None
+        while len(self._finished) > self._settings.keep_finished:
+            self._forget(next(iter(self._finished)))
+
+    def delete(self, leg: Leg) -> None:
+        """Forget a call that has ended; raise ApiError for one that has not."""
+        if not leg.is_final:
+            raise ApiError(20009)
+        self._forget(leg.sid)
+
+    def _forget(self, sid: str) -> None:
+        self._legs.pop(sid, None)
+        self._finished.pop(sid, None)
+
+    def _key(self, parent: Leg | None) -> str:
+        if parent is None:
+            self._calls += 1
+            return str(self._calls)
+        parent.children += 1
+        return f"{parent.key}.{parent.children}"
+
+    def _sid(self, prefix: str, *key: object) -> str:
+        if self._settings.dialect.uuid_sids:
+            return self._chance.uuid(prefix, *key)
+        return prefix + self._chance.hexadecimal(prefix, *key)

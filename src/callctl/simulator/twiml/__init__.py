@@ -1,0 +1,1 @@
+"""TwiML, as the simulator reads and runs it."""

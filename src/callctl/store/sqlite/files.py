@@ -1,0 +1,237 @@
+"""The three files of an open store, as they lie on the disk: whether they are still those that SQLite has open.
+
+SQLite writes on to a file that has lost its name, or whose log was emptied, and says nothing: what it commits there is
+gone with the process. The database and its ``-shm`` are only ever stat'ed, for closing them would drop the POSIX locks
+of this process's connections ("How to corrupt", section 2.2). On the ``-wal`` SQLite takes no locks, so it may be read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import struct
+import threading
+from array import array
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from callctl.errors import StoreError
+from callctl.store.sqlite.identity import check_identity
+
+_HEADER, _FRAME_HEADER = 32, 24  # bytes of the headers of a log and of a page in it ("WAL-mode File Format")
+_MAGIC = (0x377F0682, 0x377F0683)
+_LONGEST_CHECK = 0.5  # seconds that callbacks may have to wait for the check of a whole database
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file: device and inode, which no other file gets while it is open; size in bytes; time of the last change."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+    @classmethod
+    def at(cls, path: str) -> File | None:
+        """Look at a path; None if nothing is there."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - done twice for each commit
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def is_same(self, other: File | None) -> bool:
+        """Tell whether another look found the same file, whatever is in it."""
+        return other is not None and (self.device, self.inode) == (other.device, other.inode)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A store's database, its log and its index, at one moment."""
+
+    database: File | None
+    log: File | None
+    index: File | None
+
+    @classmethod
+    def at(cls, path: Path, real: str) -> Files:
+        """Look at the files of the store at a path, where ``real`` is that path without links.
+
+        SQLite puts log and index beside the file that a link names.
+        """
+        return cls(File.at(str(path)), File.at(f"{real}-wal"), File.at(f"{real}-shm"))
+
+    @property
+    def are_gone(self) -> bool:
+        """Whether none is there: they were removed, or moved, together."""
+        return self.database is None and self.log is None and self.index is None
+
+    def replaced_in(self, now: Files) -> str | None:
+        """Return which of these files was removed or replaced by now, in words; None if none was.
+
+        A log or an index that was not there before may have come since.
+        """
+        if now.database is None or not now.database.is_same(self.database):
+            return "the file was removed" if now.database is None else "another file has taken its place"
+        for name, before, there in (("log (-wal)", self.log, now.log), ("index (-shm)", self.index, now.index)):
+            if before is not None and not before.is_same(there):
+                return f"its {name} was {'removed' if there is None else 'replaced'}"
+        return None
+
+    def shrank_in(self, now: Files) -> bool:
+        """Tell whether one of them is smaller by now. SQLite may do that too: VACUUM, a checkpoint that truncates."""
+        pairs = ((self.database, now.database), (self.log, now.log))
+        return any(before is not None and there is not None and there.size < before.size for before, there in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a log ends: after so many frames, if its header has these salts."""
+
+    salts: bytes
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What a log held at one moment: its header, and where its last committed frame ends, with that frame's header.
+
+    ``pages`` are the numbers of the pages in all frames up to there, of 4 bytes each in the machine's order.
+    """
+
+    header: bytes
+    end: int = _HEADER
+    frame: bytes = b""
+    pages: bytes = b""
+
+    @property
+    def frames(self) -> int:
+        """How many frames there are up to the end."""
+        return len(self.pages) // 4
+
+    @classmethod
+    def read(cls, real: str, before: Log | None, *, upto: End | None = None) -> Log | None:
+        """Read the log of a store at a path without links, on from what was read before.
+
+        Nothing new is read beyond ``upto``, where others may be writing; of a log with other salts, nothing at all.
+        None if it does not begin as a log does, or no longer holds what it held: a log that begins anew has another
+        header.
+
+        Raises:
+            OSError: It is there and can't be opened, as where no more files may be open: that is no damage.
+        """
+        try:
+            log = os.open(f"{real}-wal", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            return None
+        try:
+            header = os.pread(log, _HEADER, 0)
+            if not _is_header(header):
+                return None
+            now = before if before is not None and before.header == header else cls(header)
+            size = _FRAME_HEADER + int.from_bytes(header[8:12])
+            if now.frame and os.pread(log, _FRAME_HEADER, now.end - size) != now.frame:
+                return None
+            if upto is None:
+                return now._read_on(log, size, None)
+            return now._read_on(log, size, upto.frames if upto.salts == header[16:24] else 0)
+        except OSError:
+            return None
+        finally:
+            os.close(log)
+
+    def _read_on(self, log: int, size: int, most: int | None) -> Log:
+        end, frame, at = self.end, self.frame, self.end
+        pages, committed = array("I"), 0
+        while most is None or self.frames + len(pages) < most:
+            found = os.pread(log, _FRAME_HEADER, at)
+            if len(found) < _FRAME_HEADER or found[8:16] != self.header[16:24]:  # salts: it is older than the header
+                break
+            at += size
+            pages.append(int.from_bytes(found[:4]))
+            if found[4:8] != bytes(4):
+                end, frame, committed = at, found, len(pages)
+        return self if end == self.end else Log(self.header, end, frame, self.pages + pages[:committed].tobytes())
+
+
+def _is_header(header: bytes) -> bool:
+    if len(header) < _HEADER:
+        return False
+    fields = struct.unpack(">8I", header)
+    words = struct.unpack(">6I" if fields[0] & 1 else "<6I", header[:24])
+    first = second = 0
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return fields[0] in _MAGIC and fields[6:] == (first, second)
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest event that a connection has seen in a store, held in memory: the files may be others by now."""
+
+    id: int
+    key: str
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection) -> Newest | None:
+        """Return the newest event; None if there is none."""
+        row = connection.execute("SELECT id, key FROM events ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else cls(row[0], row[1])
+
+    def is_in(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether a store holds this event."""
+        row = connection.execute("SELECT key FROM events WHERE id = ?", (self.id,)).fetchone()
+        return row is not None and bool(row[0] == self.key)
+
+    def was_in(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether a store has had as many events: it may have deleted this one since, for no id is given twice."""
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        return row is not None and bool(row[0] >= self.id)
+
+
+def is_sound(path: Path, *, like: sqlite3.Connection, newest: Newest | None, whole: bool) -> bool:
+    """Tell whether the files still hold a store with the newest event that a connection has seen there.
+
+    It may have been deleted since, but then that connection does not see it either. With ``whole`` all of the database
+    is checked. That takes time, half a second at most; a larger one than can be read in that counts as sound.
+    """
+    try:
+        check_identity(path)
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as fresh:
+            if newest is not None and not newest.is_in(fresh) and (newest.is_in(like) or not newest.was_in(fresh)):
+                return False
+            if not whole:
+                return True
+            limit = threading.Timer(_LONGEST_CHECK, fresh.interrupt)
+            limit.start()
+            try:
+                return fresh.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+            finally:
+                limit.cancel()
+                limit.join()
+    except (StoreError, OSError):
+        return False
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let nobody else, in this process or in another, make or replace a store in a folder until the block is left.
+
+    Raises:
+        OSError: The folder can't be opened.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,72 @@
+"""Whether a file is an event store of callctl's: found out before anything about it, or beside it, is changed.
+
+It is looked at through SQLite with ``immutable=1``, which takes no lock and makes neither ``-wal`` nor ``-shm`` ("URI
+filenames" in SQLite's documentation). Closing the file by hand would drop the locks of this process's other connections
+to it ("How to corrupt", section 2.2); SQLite keeps them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from callctl.errors import StoreError
+from callctl.store.sqlite.schema import APPLICATION_ID, LAST_UNMARKED, MIGRATIONS, application_id_of, version_of
+
+_HINT = "callctl changes no file but its own: name another one with CALLCTL_STORE, or move this one away"
+_COLUMNS = "SELECT tables.name, columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns"
+
+
+def check_identity(path: Path) -> None:
+    """Make sure that a file that is there is an event store; nothing is changed.
+
+    Raises:
+        StoreError: It is empty, or a database of another program.
+        sqlite3.Error: It is no database, or damaged.
+        OSError: It can't be looked at.
+    """
+    if path.stat().st_size == 0:
+        raise StoreError(f"{path} is no event store: it is empty", hint=_HINT)
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as found:
+        # Without it SQLite refuses a file that is shorter than its first page says: what a checkpoint that was cut off
+        # leaves, whose rest is in the log ("writable_schema" in "PRAGMA Statements").
+        found.execute("PRAGMA writable_schema = ON")
+        if not (is_store(found) or (_is_blank(found) and _is_store_with_log(found, path))):
+            raise StoreError(f"{path} is no event store: it is a database of another program", hint=_HINT)
+
+
+def is_store(found: sqlite3.Connection) -> bool:
+    """Tell whether an open database is an event store, by its mark or, of callctl 0.1.0, by its tables."""
+    marked, version = application_id_of(found), version_of(found)
+    if marked or not 0 < version <= LAST_UNMARKED:
+        return marked == APPLICATION_ID
+    with closing(sqlite3.connect(":memory:")) as model:
+        model.executescript(";".join(MIGRATIONS[:version]))
+        expected = set(model.execute(_COLUMNS))
+    return expected <= set(found.execute(_COLUMNS))
+
+
+def _is_blank(found: sqlite3.Connection) -> bool:
+    no_tables = found.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    return no_tables and application_id_of(found) == 0
+
+
+def _is_store_with_log(found: sqlite3.Connection, path: Path) -> bool:
+    """Tell whether a blank database is a store with what its log holds, as that of a 0.1.0 that was killed early.
+
+    The log is applied to a copy.
+    """
+    log = path.resolve().with_name(f"{path.resolve().name}-wal")
+    if not log.is_file():
+        return False
+    with tempfile.TemporaryDirectory(prefix="callctl-") as folder:
+        copy = Path(folder) / "copy.db"
+        with closing(sqlite3.connect(copy)) as blank:
+            found.backup(blank)
+        shutil.copyfile(log, f"{copy}-wal")
+        with closing(sqlite3.connect(copy)) as whole:
+            return is_store(whole)

@@ -1,0 +1,155 @@
+"""Events and actions as rows: what of one is written, and how many events go to SQLite at a time.
+
+Each step of a statement gives up Python's lock and must win it back from the busy event loop, hence few statements with
+many rows. A statement has room for 1, 4, 16 or 64 of them; those without a SID are filling.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+from callctl.calls.action import ActionEvent
+from callctl.calls.event import CallEvent
+from callctl.calls.forms import pairs_key
+from callctl.store.sqlite.schema import plain, short_key
+from callctl.support.dates import microseconds
+
+# So many rows at most go to SQLite in one statement; six values each, of the 999 that old builds of it allow.
+CHUNK = 64
+
+_UPSERT_CALLS = """
+    INSERT INTO calls (world, sid, parent_sid, status, standing, is_final, last_at)
+    SELECT ?, column1, column2, column3, column4, column5, column6
+    FROM (VALUES {rows}) WHERE column1 IS NOT NULL
+    ON CONFLICT (world, sid) DO UPDATE SET
+        parent_sid = coalesce(parent_sid, excluded.parent_sid),
+        status = CASE WHEN excluded.standing > standing THEN excluded.status ELSE status END,
+        is_final = is_final OR excluded.is_final,
+        last_at = max(last_at, excluded.last_at),
+        standing = max(standing, excluded.standing)
+"""
+# CROSS JOIN keeps the order of the rows: ids rise in the order of arrival.
+_INSERT_EVENTS = """
+    INSERT INTO events (call_id, key, record)
+    SELECT calls.id, told.column2, told.column3
+    FROM (VALUES {rows}) AS told CROSS JOIN calls ON calls.world = ? AND calls.sid = told.column1
+    WHERE true
+    ON CONFLICT DO NOTHING
+"""
+INSERT_ACTION = "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)"
+# Of a store of callctl 0.1.0, as long as events of it are there.
+_ANY_BY_PAIRS = "SELECT EXISTS (SELECT 1 FROM events WHERE id <= (SELECT last_id FROM keyed_by_pairs))"
+_ONE_BY_PAIRS = """
+    SELECT EXISTS (
+        SELECT 1 FROM calls JOIN events ON call_id = calls.id WHERE world = ? AND sid = ? AND key = ?
+        AND events.id <= (SELECT last_id FROM keyed_by_pairs)
+    )
+"""
+_LAST_KEYS = "SELECT json_group_array(key) FROM (SELECT key FROM events ORDER BY id DESC LIMIT ?)"
+
+_Call = tuple[str, str | None, str, str, int, int]
+_NO_CALL = (None,) * 6
+_NO_EVENT = (None,) * 3
+
+
+class Row(NamedTuple):
+    """An event made ready to be written: what it tells of its call, its key, and the whole of it."""
+
+    call: _Call
+    key: str
+    record: str
+
+    @classmethod
+    def of(cls, event: CallEvent) -> Row:
+        """Return the row of an event."""
+        parent = event.parent_call_sid
+        call = (
+            plain(event.call_sid),
+            None if parent is None else plain(parent),
+            plain(event.status),
+            event.order,
+            int(event.is_final),
+            microseconds(event.received_at),
+        )
+        return cls(call, short_key(event.key), event.to_record())
+
+
+def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> list[bool]:
+    """Write rows, at most ``CHUNK``; tell of each event whether it was new."""
+    known = _kept_before(connection, rows, world=world)
+    if not known:
+        return _insert(connection, rows, world=world)
+    fresh = iter(_insert(connection, [row for row in rows if row not in known], world=world))
+    return [row not in known and next(fresh) for row in rows]
+
+
+def _kept_before(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> set[Row]:
+    """Return the rows whose events callctl 0.1.0 kept, under keys of another make: a retry is no new event."""
+    if not connection.execute(_ANY_BY_PAIRS).fetchone()[0]:
+        return set()
+    known = set()
+    for row in rows:
+        key = short_key(pairs_key(CallEvent.from_record(row.record).form, world=world))
+        if connection.execute(_ONE_BY_PAIRS, (world, row.call[0], key)).fetchone()[0]:
+            known.add(row)
+    return known
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> list[bool]:
+    if not rows:
+        return []
+    upsert_calls, insert_events, room = _statements(len(rows))
+    values: list[object] = [world]
+    for row in rows:
+        values += row.call
+    values += _NO_CALL * (room - len(rows))
+    connection.execute(upsert_calls, values)
+    values = []
+    for call, key, record in rows:
+        values += (call[0], key, record)
+    values += _NO_EVENT * (room - len(rows))
+    inserted = connection.execute(insert_events, [*values, world]).rowcount
+    if inserted == len(rows):
+        return [True] * inserted
+    (keys,) = connection.execute(_LAST_KEYS, (inserted,)).fetchone()
+    return _first_of_each(rows, set(json.loads(keys)))
+
+
+def action_row(action: ActionEvent, *, world: str) -> tuple[str, str, int, str]:
+    """Return the values for ``INSERT_ACTION``."""
+    return world, action.call_sid, microseconds(action.at), json.dumps(action.to_record())
+
+
+def read_action(record: str) -> ActionEvent:
+    """Read back what ``action_row`` made the record of."""
+    return ActionEvent.from_record(json.loads(record))
+
+
+def _statements(count: int) -> tuple[str, str, int]:
+    """Return the statements for ``count`` rows, and for how many they have room."""
+    room = 1
+    while room < count:
+        room *= 4
+    return *_written(room), room
+
+
+@cache
+def _written(room: int) -> tuple[str, str]:
+    # No numbered placeholders (?1): for Python 3.12 they are named ones, which take no sequence of values.
+    def rows(width: int) -> str:
+        return ",".join([f"({','.join('?' * width)})"] * room)
+
+    return _UPSERT_CALLS.format(rows=rows(6)), _INSERT_EVENTS.format(rows=rows(3))
+
+
+def _first_of_each(rows: Sequence[Row], new: set[str]) -> list[bool]:
+    """Tell of each row whether it was new; of several with one key only the first is."""
+    outcomes = []
+    for row in rows:
+        outcomes.append(row.key in new)
+        new.discard(row.key)
+    return outcomes

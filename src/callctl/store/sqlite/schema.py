@@ -1,0 +1,162 @@
+"""What the SQLite file holds: its tables, and how those of an older callctl are brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from callctl.errors import StoreError
+
+# "CCTL": what tells that a SQLite file is a store. It stands at byte 68 of the file, as of "Database File Format".
+APPLICATION_ID = 0x4343544C
+# The newest version that stores without it have: those of callctl 0.1.0.
+LAST_UNMARKED = 6
+
+# One entry per version, in order; never changed once released. A store's ``user_version`` counts those it has had.
+#
+# ``events`` are found by call, never by key alone: the index on (call, key) grows at its end, where a new call's rows
+# are, while one on random keys would touch a page per event. ``standing`` sorts as CallEvent.order does.
+MIGRATIONS = (
+    """
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY,
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        parent_sid TEXT,
+        status TEXT NOT NULL,
+        standing TEXT NOT NULL,
+        is_final INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        UNIQUE (world, sid)
+    );
+    CREATE INDEX calls_by_parent ON calls (world, parent_sid) WHERE parent_sid IS NOT NULL;
+    CREATE INDEX calls_by_time ON calls (world, last_at);
+    CREATE INDEX calls_not_final ON calls (world) WHERE NOT is_final;
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        call_id INTEGER NOT NULL REFERENCES calls (id),
+        key TEXT NOT NULL,
+        record TEXT NOT NULL,
+        UNIQUE (call_id, key)
+    );
+    CREATE TABLE placed (
+        world TEXT PRIMARY KEY,
+        sid TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE actions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        record TEXT NOT NULL
+    );
+    CREATE INDEX actions_by_call ON actions (world, sid);
+    CREATE INDEX actions_by_time ON actions (world, at);
+    """,
+    # What rules have done, once per rule and leg: ``lease`` is until when whoever claimed it is at work, in
+    # microseconds since 1970, and 0 once the answer is recorded.
+    """
+    CREATE TABLE claims (
+        world TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        about TEXT NOT NULL,
+        action TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        lease INTEGER NOT NULL,
+        PRIMARY KEY (world, rule, sid)
+    ) WITHOUT ROWID;
+    CREATE INDEX claims_open ON claims (world, lease) WHERE lease > 0;
+    CREATE TABLE placed_calls (
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (world, sid)
+    ) WITHOUT ROWID;
+    """,
+    # Where a placed call's callbacks were to go, and of which events, separated by blanks: whether its silence is news.
+    """
+    ALTER TABLE placed_calls ADD COLUMN callback TEXT;
+    ALTER TABLE placed_calls ADD COLUMN events TEXT NOT NULL DEFAULT '';
+    CREATE INDEX placed_calls_by_time ON placed_calls (world, at);
+    """,
+    # From here on an event's record may be lines as well as JSON, which an older callctl can't read.
+    "",
+    # Where a placed call goes by itself when its <Dial> is over, as its user called it: no rule shall do so too.
+    "ALTER TABLE placed_calls ADD COLUMN dial_action TEXT",
+    # The calls that a command is about to change, and until when that may be so: its answer is in ``actions``.
+    """
+    CREATE TABLE intents (
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (world, sid)
+    ) WITHOUT ROWID
+    """,
+    # The last event whose key was made of its pairs; from here on it is made of what is signed (calls/forms.py).
+    """
+    CREATE TABLE keyed_by_pairs (last_id INTEGER NOT NULL);
+    INSERT INTO keyed_by_pairs SELECT max(id) FROM events HAVING count(*) > 0
+    """,
+)
+
+
+def short_key(key: str) -> str:
+    """Return the part of an event's key that is stored beside it: 128 of its 256 bits are plenty for one call."""
+    return key[:32]
+
+
+def plain(text: str) -> str:
+    """Return a text as a column holds it: SQLite's JSON functions stop at a NUL, which no real SID contains."""
+    return text.replace("\0", "\ufffd")
+
+
+def newest_version() -> int:
+    """Return the version that this callctl writes."""
+    return len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of an open store; 0 for one that was just made."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def application_id_of(connection: sqlite3.Connection) -> int:
+    """Return what a database says of the program that it belongs to; 0 if it says nothing."""
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables, or bring them up to date, and mark the file as a store: wholly or not at all.
+
+    Raises:
+        StoreError: A newer callctl wrote them.
+    """
+    if version_of(connection) == newest_version() and application_id_of(connection) == APPLICATION_ID:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        had = version_of(connection)  # read again: another process may have been first
+        if had > newest_version():
+            raise too_new(path, had)
+        for migration in MIGRATIONS[had:]:
+            # Not executescript: it would commit first.
+            for statement in filter(str.strip, migration.split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {newest_version()}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def too_new(path: Path, version: int) -> StoreError:
+    """Return what is said of a store that a newer callctl wrote."""
+    return StoreError(
+        f"the event store {path} was written by a newer callctl (version {version}, this one knows up to "
+        f"{newest_version()})",
+        hint="update callctl, or name another file with CALLCTL_STORE",
+    )

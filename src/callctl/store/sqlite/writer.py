@@ -1,0 +1,206 @@
+"""The thread that writes events: whoever waits at the same time shares one commit.
+
+A commit costs a write to the disk, whatever it holds, so events that come together are committed together. Each is
+answered for only after its commit. What an event loop takes in during one turn is handed over at its end, for waking
+another thread costs more than writing a row.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from callctl.calls.event import CallEvent
+from callctl.errors import StoreError
+from callctl.store.sqlite.opened import Opened
+from callctl.store.sqlite.rows import CHUNK, Row, insert
+from callctl.support.threads import unforeseen
+
+if TYPE_CHECKING:
+    import asyncio
+
+# So many events at most share a commit: enough to make its cost small, few enough to stay quick.
+_GROUP = 256
+# So many events are held in memory, some MB: more than SQLite leaves in its log, which somebody may empty, before it
+# copies them to the database.
+_HELD = 8192
+
+
+class _Entry(NamedTuple):
+    """An event made ready to be written, and the future of the one who waits for it."""
+
+    row: Row
+    waiting: Future[bool] | asyncio.Future[bool]
+
+
+class GroupWriter:
+    """Commits events in groups, in a thread of its own that starts with the first one."""
+
+    def __init__(self, opened: Opened, *, path: Path, world: str) -> None:
+        """Write with a connection that others use too."""
+        self._opened = opened
+        self._path = path
+        self._world = world
+        self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()  # of what follows
+        self._gathered: list[_Entry] = []
+        self._turn_of: asyncio.AbstractEventLoop | None = None  # at the end of whose turn they are handed over
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._held: deque[Row] = deque(maxlen=_HELD)  # the newest; under the lock of what is opened
+
+    def put(self, event: CallEvent, waiting: Future[bool]) -> None:
+        """Hand an event over; ``waiting`` is settled after its commit, or with StoreError.
+
+        Raises:
+            StoreError: The writer is closed.
+        """
+        entry = _Entry(Row.of(event), waiting)
+        with self._gate:
+            self._gather(entry)
+            self._hand_over()
+
+    def put_in_loop(self, event: CallEvent, waiting: asyncio.Future[bool]) -> None:
+        """Do what ``put`` does for one who waits in an event loop: it is handed over at the end of the loop's turn.
+
+        Raises:
+            StoreError: The writer is closed.
+        """
+        entry, loop = _Entry(Row.of(event), waiting), waiting.get_loop()
+        with self._gate:
+            self._gather(entry)
+            if self._turn_of is not loop:
+                self._turn_of = loop
+                loop.call_soon(self._end_turn)
+
+    def close(self, *, timeout: float) -> bool:
+        """Take in no more, and write what is there; False if that was not done in ``timeout`` seconds."""
+        with self._gate:
+            self._closed = True
+            thread = self._thread
+            self._hand_over()
+            self._queue.put(None)
+        if thread is None:
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    def look_soon(self) -> None:
+        """Have the thread look after the files, as it does before and after each commit."""
+        with self._gate:
+            if not self._closed:
+                self._start()
+                self._queue.put([])
+
+    def restore(self, connection: sqlite3.Connection) -> None:
+        """Write once more the newest events, of which the files may have lost some."""
+        rows = list(self._held)
+        for start in range(0, len(rows), CHUNK):
+            insert(connection, rows[start : start + CHUNK], world=self._world)
+
+    def forget(self, *, before: int | None = None) -> None:
+        """Hold no longer the events that came before a time, in microseconds since 1970; None stands for all."""
+        kept = [] if before is None else [row for row in self._held if row.call[-1] >= before]
+        self._held = deque(kept, maxlen=_HELD)
+
+    def _gather(self, entry: _Entry) -> None:
+        if self._closed:
+            raise StoreError(f"the event store {self._path} is closed", hint="the watch is ending: start it again")
+        self._start()
+        self._gathered.append(entry)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            # A daemon, so that a stuck disk can't keep the program from ending.
+            thread = threading.Thread(target=self._write, name="callctl-store", daemon=True)
+            thread.start()  # kept only once it runs: where the system has no thread left, the next event tries again
+            self._thread = thread
+
+    def _end_turn(self) -> None:
+        with self._gate:
+            self._turn_of = None
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
+
+    def _write(self) -> None:
+        more = True
+        while more:
+            entries, more = self._group()
+            for start in range(0, len(entries), _GROUP):
+                self._settle(entries[start : start + _GROUP])
+            if not entries and more:
+                with suppress(Exception):  # told with the next event, which can't be kept
+                    self._opened.look()
+
+    def _group(self) -> tuple[list[_Entry], bool]:
+        """Wait for entries, and take along those that are there already."""
+        entries: list[_Entry] = []
+        handed = self._queue.get()
+        while handed is not None:
+            entries += handed
+            if len(entries) >= _GROUP or self._queue.empty():
+                return entries, True
+            handed = self._queue.get()
+        return entries, False
+
+    def _settle(self, entries: Sequence[_Entry]) -> None:
+        """Commit entries and settle what waits for them. No failure is raised: it would end the thread."""
+        try:
+            outcomes: Sequence[bool | StoreError] = self._commit([entry.row for entry in entries])
+        except StoreError as error:
+            # One exception each: a shared one would gather the tracebacks of all who raise it.
+            outcomes = [StoreError(error.message, hint=error.hint) for _ in entries]
+        except Exception as error:
+            if len(entries) > 1:  # one event that can't be written must not fail those that share its commit
+                for entry in entries:
+                    self._settle([entry])
+                return
+            what = f"can't write to the event store {self._path}: {unforeseen(error)}"
+            outcomes = [StoreError(what, hint="`callctl doctor` looks at the store")]
+        _tell([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
+
+    def _commit(self, rows: Sequence[Row]) -> list[bool]:
+        outcomes: list[bool] = []
+        with self._opened.changed() as connection:
+            for start in range(0, len(rows), CHUNK):
+                outcomes += insert(connection, rows[start : start + CHUNK], world=self._world)
+            self._held.extend(rows)
+        return outcomes
+
+
+def _tell(outcomes: Sequence[tuple[Future[bool] | asyncio.Future[bool], bool | StoreError]]) -> None:
+    """Settle the futures: those of event loops in their loop, all of one loop at once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], bool | StoreError]]] = {}
+    for waiting, outcome in outcomes:
+        if not isinstance(waiting, Future):
+            by_loop.setdefault(waiting.get_loop(), []).append((waiting, outcome))
+            continue
+        with suppress(InvalidStateError):  # the one who waited gave up; the others of the commit still wait
+            if isinstance(outcome, StoreError):
+                waiting.set_exception(outcome)
+            else:
+                waiting.set_result(outcome)
+    for loop, told in by_loop.items():
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+            loop.call_soon_threadsafe(_tell_in_loop, told)
+
+
+def _tell_in_loop(outcomes: Sequence[tuple[asyncio.Future[bool], bool | StoreError]]) -> None:
+    for waiting, outcome in outcomes:
+        if waiting.done():  # the one who waited was cancelled
+            continue
+        if isinstance(outcome, StoreError):
+            waiting.set_exception(outcome)
+        else:
+            waiting.set_result(outcome)

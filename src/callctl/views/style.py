@@ -1,0 +1,28 @@
+"""How a status looks: a glyph and a colour beside the word, so that colour is never alone."""
+
+from __future__ import annotations
+
+from callctl.calls.call import CallStatus
+
+_LOOKS: dict[str, tuple[str, str]] = {
+    CallStatus.QUEUED: ("◌", "cyan"),
+    CallStatus.INITIATED: ("◌", "cyan"),
+    CallStatus.RINGING: ("◔", "yellow"),
+    CallStatus.IN_PROGRESS: ("●", "green"),
+    CallStatus.COMPLETED: ("✓", "dim"),
+    CallStatus.BUSY: ("○", "magenta"),
+    CallStatus.NO_ANSWER: ("○", "magenta"),
+    CallStatus.CANCELED: ("○", "dim"),
+    CallStatus.FAILED: ("✗", "red"),
+}
+_UNKNOWN = ("?", "bold")
+
+
+def glyph(status: str) -> str:
+    """Return the one-cell sign of a status."""
+    return _LOOKS.get(status, _UNKNOWN)[0]
+
+
+def style(status: str) -> str:
+    """Return the rich style of a status."""
+    return _LOOKS.get(status, _UNKNOWN)[1]

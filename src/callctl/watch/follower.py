@@ -1,0 +1,205 @@
+"""Another watch's store, read only: what a second ``callctl watch`` shows while the first one holds the port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from callctl.calls.event import CallEvent
+from callctl.calls.trouble import Cause, Trouble
+from callctl.errors import CallctlError, StoreError
+from callctl.settings import Settings
+from callctl.store.sqlite.reader import Reader
+from callctl.support.threads import alongside, in_daemon_thread, unforeseen
+from callctl.views.live.state import Header
+from callctl.views.view import View
+from callctl.watch import registry
+from callctl.watch.board_feed import Picture
+from callctl.watch.plan import Plan, Ready
+
+# Seconds between two looks into the store, and between two questions whether the other watch is still there.
+LOOK_INTERVAL = 0.25
+HEALTH_INTERVAL = 2.0
+
+
+class Follower:
+    """Shows what another watch of the same account and API address stores. It neither listens nor writes nor acts."""
+
+    def __init__(
+        self, settings: Settings, plan: Plan, record: registry.WatchRecord, *, now: Callable[[], datetime]
+    ) -> None:
+        """Prepare; nothing is opened yet. ``record`` is that of the watch that listens."""
+        self._settings, self._plan, self._record, self._now = settings, plan, record, now
+        self._picture = Picture(header=self.header)
+        self._path = settings.store
+        self._reader: Reader | None = None
+        self._view: View | None = None
+        self._last_event = 0
+        self._shown = 0
+        self._last_at: datetime | None = None
+        self._trouble: str | None = None
+        self._search_trouble: str | None = None
+        self._gone: str | None = None  # why nothing new can come
+        self._alive_at = now()  # when the other watch was last there
+
+    async def start_up(self) -> Ready:
+        """Open the other watch's store; ``run`` reads what it has shown so far.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        self._path = Path(self._record.store) if self._record.store else self._settings.store
+        self._reader = reader = Reader.open(self._path, world=self._settings.world)
+        self._last_event = self._picture.know(reader, since=self._now() - self._plan.since)
+        where = urlsplit(self._record.health_url)
+        return Ready(
+            host=where.hostname or "",
+            port=where.port or 0,
+            callback_url=self._record.callback_url,
+            health_url=self._record.health_url,
+            api_url=self._record.api_url,
+            account_sid=self._record.account_sid,
+            is_twilio=self._settings.is_twilio,
+            follows=self._record.pid,
+        )
+
+    async def run(self, view: View) -> None:
+        """Show events as they are stored until ``stop`` is called."""
+        self._view = view
+        async with alongside(self._read(), self._look_after()):
+            await self._picture.run(view)
+
+    def stop(self) -> None:
+        """Let ``run`` return; may be called more than once."""
+        self._picture.stop()
+
+    async def _read(self) -> None:
+        while self._reader is not None:
+            try:
+                found = self._reader.after(self._last_event)
+                self._say_trouble(None)
+            except Exception as error:  # whatever it is, it is said, and asked again
+                found = []
+                why = error.message if isinstance(error, StoreError) else unforeseen(error)
+                self._say_trouble(why)
+            for number, event in found:
+                self._last_event = number
+                self._take(event)
+            await asyncio.sleep(0 if found else LOOK_INTERVAL)
+
+    def _take(self, event: CallEvent) -> None:
+        self._shown += 1
+        self._last_at = event.received_at
+        self._picture.event(event)
+
+    async def _look_after(self) -> None:
+        """Tell when the other watch is gone, for then nothing new can come; take up the next one at its port."""
+        while True:
+            try:
+                record = await in_daemon_thread(self._listening)
+                if record is None:
+                    self._lose()
+                elif record.nonce != self._record.nonce:
+                    await self._take_up(record)
+                else:
+                    self._keep_to(record)
+                self._say_search_trouble(None)
+            except Exception as error:  # whatever it is, it is said, and looked for again
+                self._say_search_trouble(error.message if isinstance(error, CallctlError) else unforeseen(error))
+            await asyncio.sleep(HEALTH_INTERVAL)
+
+    def _listening(self) -> registry.WatchRecord | None:
+        """Return the record of the watch that listens: that which was followed so far, or another at the same port."""
+        if registry.is_alive(self._record):
+            return self._record
+        return next((one for one in registry.running(self._settings) if one.port == self._record.port), None)
+
+    def _lose(self) -> None:
+        if self._gone:
+            return
+        if registry.is_stopped(self._record.pid):
+            self._gone = "the watch that listens is stopped"
+            what = f"{registry.stopped_in_words(self._record)}; {registry.how_to_go_on(self._record)}"
+        else:
+            self._gone = "the watch that listens is gone"
+            what = f"the watch that listens (process {self._record.pid}) is gone; start `callctl watch` again to listen"
+        self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
+
+    def _keep_to(self, record: registry.WatchRecord) -> None:
+        if self._gone:
+            what = f"the watch that listens (process {record.pid}) is there again"
+            self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
+        self._gone, self._alive_at = None, self._now()
+
+    async def _take_up(self, record: registry.WatchRecord) -> None:
+        """Follow another watch, in its store if that is another one.
+
+        Raises:
+            StoreError: Its store can't be read.
+        """
+        path = Path(record.store) if record.store else self._settings.store
+        if path != self._path:
+            await self._picture.is_whole.wait()  # until then the other store is being read
+            await self._read_from(path)
+        self._record, self._gone, self._alive_at = record, None, self._now()
+        what = f"following process {record.pid} now, which listens at {urlsplit(record.health_url).netloc}"
+        self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
+
+    async def _read_from(self, path: Path) -> None:
+        reader = Reader.open(path, world=self._settings.world)
+        try:
+            last = reader.last_event_id()
+            missed = await in_daemon_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))
+            self._picture.read_actions_of(reader)
+        except BaseException:
+            reader.close()
+            raise
+        former, self._reader, self._path, self._last_event = self._reader, reader, path, last
+        if former is not None:
+            former.close()
+        for event in missed:
+            self._take(event)
+
+    def _say_search_trouble(self, text: str | None) -> None:
+        if text is not None and text != self._search_trouble:
+            self._picture.trouble(Trouble(f"can't look for the watch that listens: {text}", Cause.WATCH_GONE))
+        elif text is None and self._search_trouble is not None:
+            what = "the watch that listens can be looked for again"
+            self._picture.trouble(Trouble(what, Cause.WATCH_GONE, is_over=True))
+        self._search_trouble = text
+
+    def _say_trouble(self, text: str | None) -> None:
+        if text is not None and text != self._trouble:
+            self._picture.trouble(Trouble(text, Cause.STORE))
+        elif text is None and self._trouble is not None:
+            self._picture.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
+        self._trouble = text
+
+    def note(self, text: str) -> None:
+        """Have the view tell something that is no event."""
+        self._picture.note(text)
+
+    def header(self) -> Header:
+        """Return what the first line of the table says now."""
+        return Header(
+            title=f"following process {self._record.pid}",
+            listening=urlsplit(self._record.health_url).netloc,
+            callback_url=self._record.callback_url,
+            api_url=None if self._settings.is_twilio else self._settings.api_url,
+            accepted=self._shown,
+            last_callback_at=self._last_at,
+            deaf=self._gone or self._trouble,
+            recalled=self._picture.recalled,
+        )
+
+    async def shut_down(self) -> None:
+        """Close the view and the store."""
+        with contextlib.ExitStack() as stack:
+            if self._reader is not None:
+                stack.callback(self._reader.close)
+            if self._view is not None:
+                stack.callback(self._view.close)

@@ -1,0 +1,1 @@
+"""Taking callbacks in: verify, store, answer."""

@@ -1,0 +1,233 @@
+"""The listener's edge: how a request is read, and what one client may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote_plus
+
+from aiohttp import web
+
+from callctl.errors import CallctlError, PortTakenError
+from callctl.support.server import Door
+from callctl.support.urls import reason_of
+from callctl.watch.listener.received import Received
+from callctl.watch.listener.signature import SignedRequest
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_MOST_FIELDS = 2000  # Twilio sends about thirty
+_SHORT = 64
+_log = logging.getLogger("callctl.watch.listener.server")
+_log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal below the table
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may cost: ``body_bytes``, seconds for the header, the body and an idle connection, connections.
+
+    ``store_seconds`` is how long an event may take to be stored: Twilio waits 15 s for an answer (docs/twilio.md,
+    "Delivery").
+    """
+
+    body_bytes: int = 64 * 1024
+    header_seconds: float = 10.0
+    body_seconds: float = 10.0
+    idle_seconds: float = 60.0
+    connections: int = 256
+    store_seconds: float = 10.0
+
+
+class BodyRefusedError(Exception):
+    """A body that is too long (413), too slow (408) or broken (400)."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"body refused: {status}")
+        self.status = status
+
+    def answer(self) -> web.Response:
+        """Return what the client is told, after which the connection is of no more use."""
+        response = web.Response(status=self.status)
+        response.force_close()
+        return response
+
+
+class BoundedServer(web.Server):
+    """Cuts clients that say nothing. Beyond the limit of connections, whoever has been quiet longest gives way.
+
+    Quiet is who has no request under way, or is still sending one. Nobody who is being answered is cut; where all are,
+    a new connection is refused.
+    """
+
+    def __init__(self, answer: Answer, *, limits: Limits) -> None:
+        self._limits = limits
+        self._answer = answer
+        self._waiting: dict[Any, asyncio.TimerHandle] = {}  # until the first request: connection and its time limit
+        self._open: set[Any] = set()
+        self._quiet: dict[Any, None] = {}  # connections that are not being answered, the longest quiet first
+        super().__init__(
+            self._first_cut,
+            keepalive_timeout=limits.idle_seconds,
+            lingering_time=1.0,  # how long what a refused client still sends is thrown away
+            auto_decompress=False,  # Twilio never compresses, and a small body could unfold into a large one
+            access_log=None,
+            logger=_log,
+        )
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Take in a connection, or refuse it where there are too many."""
+        super().connection_made(handler, transport)
+        if len(self._open) >= self._limits.connections and not self._make_room():
+            transport.abort()
+            return
+        self._open.add(handler)
+        self._quiet[handler] = None
+        loop = asyncio.get_running_loop()
+        self._waiting[handler] = loop.call_later(self._limits.header_seconds, transport.abort)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection."""
+        self._open.discard(handler)
+        self._quiet.pop(handler, None)
+        self._heard(handler)
+        super().connection_lost(handler, exc)
+
+    def _make_room(self) -> bool:
+        longest = next(iter(self._quiet), None)
+        if longest is None:
+            return False
+        del self._quiet[longest]
+        self._open.discard(longest)
+        if longest.transport is not None:
+            longest.transport.abort()
+        return True
+
+    def _heard(self, handler: object) -> None:
+        timer = self._waiting.pop(handler, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def _first_cut(self, request: web.BaseRequest) -> web.StreamResponse:
+        # A later header on the same connection falls under the limit for idle ones.
+        handler, under_way = request.protocol, True
+
+        def whole() -> None:
+            if under_way:  # what comes of a body after its answer is waited for by nobody
+                self._quiet.pop(handler, None)
+
+        self._heard(handler)
+        self._quiet.pop(handler, None)
+        if handler in self._open and not request.content.is_eof():
+            self._quiet[handler] = None
+            request.content.on_eof(whole)
+        try:
+            return await self._answer(request)
+        finally:
+            under_way = False
+            if handler in self._open:
+                self._quiet[handler] = None
+
+
+async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> Door:
+    """Listen, at a free port where 0 was asked for.
+
+    Raises:
+        PortTakenError: Another process listens there.
+        CallctlError: The address can't be bound.
+    """
+    # Whoever is being answered when it stops gets half a second.
+    runner = web.ServerRunner(BoundedServer(answer, limits=limits), shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        return await Door.open(runner, host=host, port=port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(
+                f"the port is taken: {host}:{port}", hint="choose another with --port, or 0 for any"
+            ) from error
+        raise CallctlError(
+            f"can't listen at {host}:{port}: {reason_of(error)}",
+            hint="--host says where to listen, --port at which port",
+        ) from error
+
+
+def target_of(request: web.BaseRequest) -> str:
+    """Return path and query as they stood in the request line, where a proxy may have put scheme and host too."""
+    target = str(request.raw_path)
+    return target if target.startswith("/") else "/" + target.partition("://")[2].partition("/")[2]
+
+
+def path_of(request: web.BaseRequest) -> str:
+    """Return the path as it stood in the request line."""
+    return target_of(request).partition("?")[0]
+
+
+async def receive(request: web.BaseRequest, *, limits: Limits) -> Received:
+    """Read a POST or GET: its form, what of it is signed, and what it takes to pass it on unchanged.
+
+    Raises:
+        BodyRefusedError: The body or the form is too long, comes too slowly, or breaks off.
+    """
+    body = await _read_body(request, limits=limits)
+    target, headers, json_body = target_of(request), request.headers, None
+    pairs: tuple[tuple[str, str], ...] = ()
+    if request.method == "GET":
+        pairs = _pairs(target.partition("?")[2])
+    elif _is_json(request):
+        json_body = body
+    else:
+        pairs = _pairs(body.decode("utf-8", "replace"))
+    signed = SignedRequest.read(target, headers, pairs=() if request.method == "GET" else pairs, json_body=json_body)
+    return Received(request.method, target, request.raw_headers, body, pairs, signed)
+
+
+def _is_json(request: web.BaseRequest) -> bool:
+    told = request.headers.get("Content-Type", "")
+    # What Twilio sends is known without parsing.
+    return not told.startswith("application/x-www-form-urlencoded") and request.content_type == "application/json"
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """Do what ``parse_qsl`` does, blanks kept, in a fraction of the time: most parts were read a moment ago."""
+    if text.count("&") >= _MOST_FIELDS:
+        raise BodyRefusedError(400)
+    return tuple([_short_pair(part) if len(part) <= _SHORT else _pair(part) for part in text.split("&") if part])
+
+
+def _pair(part: str) -> tuple[str, str]:
+    name, _, value = part.partition("=")
+    return unquote_plus(name), unquote_plus(value)
+
+
+# Names, numbers and times come again and again. Short ones only, so that nobody can fill the memory.
+_short_pair = lru_cache(maxsize=1024)(_pair)
+
+
+async def _read_body(request: web.BaseRequest, *, limits: Limits) -> bytes:
+    if (request.content_length or 0) > limits.body_bytes:
+        raise BodyRefusedError(413)
+    body = bytearray()
+    try:
+        if request.content.is_eof():  # it came with its header, as nearly all do: no time limit need be set
+            body += request.content.read_nowait()
+        else:
+            async with asyncio.timeout(limits.body_seconds):
+                while len(body) <= limits.body_bytes and (chunk := await request.content.readany()):
+                    body += chunk
+    except TimeoutError as error:
+        raise BodyRefusedError(408) from error
+    except (OSError, web.RequestPayloadError) as error:
+        raise BodyRefusedError(400) from error
+    if len(body) > limits.body_bytes:
+        raise BodyRefusedError(413)
+    return bytes(body)
+
+
+def not_allowed(methods: str) -> web.Response:
+    """Return the answer to a method that the path does not know."""
+    return web.Response(status=405, headers={"Allow": methods})

@@ -1,0 +1,89 @@
+"""What a watch is asked to do, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from callctl.errors import PortTakenError
+from callctl.masking import masked
+from callctl.watch.listener.documents import Documents
+from callctl.watch.registry import WatchRecord
+from callctl.watch.tunnel import NGROK_AGENT
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a watch is asked to do.
+
+    ``public_url`` is where Twilio reaches it, path included; ``tunnel`` the command that brings it there; ``agent``
+    the local API of an ngrok agent that may run. With ``unverified`` anybody's callbacks are believed, and through a
+    public address only if ``forgeries_accepted``. With ``forward_insecure`` the application may have any certificate.
+    ``since`` is how far back a start looks, ``keep_days`` how many days
+    of events the store keeps, 0 for none beyond the run.
+    """
+
+    host: str
+    port: int
+    path: str = "/status"
+    public_url: str | None = None
+    tunnel: str | None = None
+    agent: str = NGROK_AGENT
+    unverified: bool = False
+    forgeries_accepted: bool = False
+    documents: Documents = field(default_factory=Documents)
+    forward_to: str | None = None
+    forward_insecure: bool = False
+    title: str = "watch"
+    since: timedelta = timedelta(hours=1)
+    keep_days: int = 30
+
+    @property
+    def acts(self) -> bool:
+        """Whether it asks for more than to show what is told."""
+        return bool(self.tunnel or self.documents.files or self.forward_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where a watch listens, as data. ``documents`` are the URLs of what it serves; ``follows`` names the process whose
+    store it reads, where it does not listen itself. A password in a URL is there in clear; ``to_json`` masks it.
+    """
+
+    host: str
+    port: int
+    callback_url: str
+    health_url: str
+    api_url: str
+    account_sid: str
+    is_twilio: bool
+    is_reachable: bool = True
+    documents: Mapping[str, str] = field(default_factory=dict)
+    follows: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the ``ready`` record."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "callback_url": masked(self.callback_url),
+            "health_url": self.health_url,
+            "api_url": self.api_url,
+            "account_sid": self.account_sid,
+            "documents": {name: masked(url) for name, url in self.documents.items()},
+            "follows": self.follows,
+        }
+
+
+class PortHeldError(PortTakenError):
+    """The port is held by a watch of the same account and API address, whose ``record`` this is."""
+
+    def __init__(self, record: WatchRecord, *, port: int) -> None:
+        super().__init__(
+            f"the port {port} is taken by a watch of the same account (process {record.pid}), which can only be "
+            "followed: no --serve, --tunnel or --forward-to",
+            hint="stop that one first, or start another with --port",
+        )
+        self.record = record

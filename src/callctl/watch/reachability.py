@@ -1,0 +1,216 @@
+"""The way from Twilio to the listener: opened at the start, tested now and then, closed in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from callctl.calls.trouble import Cause, Trouble
+from callctl.errors import UsageError
+from callctl.support.clock import pause
+from callctl.support.urls import is_loopback_url
+from callctl.watch.listener.listener import Listener
+from callctl.watch.plan import Plan
+from callctl.watch.selftest import Outcome, probe, why_not_ours
+from callctl.watch.tunnel import Tunnel, find_agent
+
+# Seconds from one self-test to the next: after one that succeeded, and after one that failed.
+PROBE_INTERVAL = 180.0
+PROBE_AGAIN = 5.0
+# Seconds that one self-test may take while an address is looked for, among several that may be black holes.
+TRIAL_LIMIT = 5.0
+# How often the addresses of an ngrok agent are tried, and seconds between.
+AGENT_TRIES = 5
+AGENT_AGAIN = 1.0
+# A tunnel may tell its address before it works, so one failure alone is shown in the header and not told.
+FAILURES_TOLD = 2
+
+
+class Reach:
+    """Opens a tunnel, or finds one, and sees that requests through it arrive.
+
+    ``api_is_local`` tells that the API runs on this machine and so reaches loopback addresses. ``keys`` sign the
+    self-test; None where nothing is verified. ``trouble`` is told what goes wrong, and that it is over; ``moved`` is
+    called when the callback URL has become another one.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        listener: Listener,
+        *,
+        api_is_local: bool,
+        keys: Sequence[str] | None,
+        nonce: str,
+        trouble: Callable[[Trouble], None],
+        moved: Callable[[], object],
+    ) -> None:
+        self._plan, self._listener, self._api_is_local = plan, listener, api_is_local
+        self._keys, self._nonce, self._trouble, self._moved = keys, nonce, trouble, moved
+        self._tunnel: Tunnel | None = None
+        self._known: frozenset[str] = frozenset()  # what the tunnel had printed when its address was chosen
+        self._tunnel_ended: str | None = None
+        self._failures = 0
+        self._last: Outcome | None = None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether there is an address that the API can reach."""
+        return self._api_is_local or not is_loopback_url(self._listener.callback_url)
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds that the last self-test took, if it succeeded."""
+        return self._last.round_trip if self._last is not None else None
+
+    @property
+    def deaf(self) -> str | None:
+        """Why no callback can arrive, as far as is known."""
+        if self._tunnel_ended:
+            return self._tunnel_ended
+        if not self.is_reachable:
+            return "Twilio can't reach a loopback address"
+        return self._last.failure if self._last is not None else None
+
+    async def open(self) -> None:
+        """Run the tunnel, or look for an ngrok agent's, and have the listener take requests signed over its address.
+
+        An address that a program tells counts only once a signed self-test has come back through it: it may be that
+        of a dashboard, which callbacks with phone numbers are not for.
+
+        Raises:
+            CallctlError: The tunnel does not come up, or none of the addresses it prints leads here.
+            UsageError: A tunnel leads to a listener that verifies nothing.
+        """
+        plan, port = self._plan, self._listener.port
+        if plan.tunnel is not None and plan.public_url is not None:
+            self._tunnel = await Tunnel.start(plan.tunnel, port=port)
+        elif plan.tunnel is not None:
+            self._tunnel, _ = await Tunnel.start_and_find(plan.tunnel, port=port, leads_here=self._try)
+            self._known = frozenset(self._tunnel.addresses)
+        elif plan.public_url is None and (plan.unverified or not self._api_is_local):
+            await self._take_agent(await find_agent(port, agent=plan.agent))
+
+    async def _take_agent(self, urls: Sequence[str]) -> None:
+        if not urls:
+            return
+        if self._plan.unverified and not self._plan.forgeries_accepted:
+            raise UsageError(
+                f"--unverified: an ngrok agent leads from {urls[0]} to this port, so anybody could send callbacks",
+                hint="stop it, listen at another --port, or give --accept-forgeries as well if you mean it",
+            )
+        before, why = self._listener.address, ""
+        for _ in range(AGENT_TRIES):
+            for url in urls:
+                failure = await self._try(url)
+                if failure is None:
+                    return
+                why = f"{url}: {failure}"
+            await asyncio.sleep(AGENT_AGAIN)
+        self._listener.is_at(before)
+        what = f"an ngrok agent runs, but no self-test comes back through its address, which is not used: {why}"
+        self._trouble(Trouble(what, Cause.UNREACHABLE, url=urls[0]))
+
+    async def _try(self, address: str) -> str | None:
+        """Have the listener be at an address, and say why it does not lead there; None if it does.
+
+        A signed self-test goes only where the listener itself has answered.
+        """
+        url = _with_path(address, self._plan.path)
+        if is_loopback_url(url) and not self._api_is_local:
+            return "Twilio can't reach a loopback address"
+        self._listener.is_at(replace(self._listener.address, public_url=url))
+        failure = await why_not_ours(url, nonce=self._nonce, limit=TRIAL_LIMIT)
+        if failure is not None:
+            return failure
+        return (
+            await probe(url, keys=self._keys, nonce=self._nonce, clock=time.perf_counter, limit=TRIAL_LIMIT)
+        ).failure
+
+    async def watch_tunnel(self) -> None:
+        """Tell of the end of the tunnel that was started."""
+        if self._tunnel is None:
+            return
+        code = await self._tunnel.ended()
+        said = f": {self._tunnel.last_words}" if self._tunnel.last_words else ""
+        self._tunnel_ended = f"the tunnel has ended (code {code})"
+        self._listener.health["reachable"] = False
+        what = f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}"
+        self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=self._listener.callback_url))
+        if self.is_reachable:
+            await pause(PROBE_AGAIN)
+            await self._probe_once()  # some commands only start a tunnel, and end
+
+    async def keep_probing(self) -> None:
+        """Repeat the self-test until cancelled."""
+        while self.is_reachable:
+            await self._probe_once()
+            await self._pause(PROBE_AGAIN if self._failures else PROBE_INTERVAL)
+
+    async def _pause(self, seconds: float) -> None:
+        """Return after so many seconds, or once the tunnel prints another address: the one before may be gone."""
+        waits = [asyncio.create_task(pause(seconds))]
+        if self._tunnel is not None:
+            waits.append(asyncio.create_task(self._tunnel.prints_another(self._tunnel.addresses)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _probe_once(self) -> None:
+        url, ended_before = self._listener.callback_url, self._tunnel_ended
+        outcome = await probe(url, keys=self._keys, nonce=self._nonce, clock=time.perf_counter)
+        self._last = outcome
+        self._listener.health["reachable"] = outcome.failure is None
+        if outcome.failure is None:
+            self._hears_again(url, ended_before)
+            return
+        self._failures += 1
+        if await self._take_later_address():
+            await self._probe_once()
+        elif self._failures == FAILURES_TOLD:
+            what = f"the self-test through {url} fails: {outcome.failure}; callbacks would not arrive either"
+            self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, status=outcome.status))
+
+    def _hears_again(self, url: str, ended_before: str | None) -> None:
+        if self._failures >= FAILURES_TOLD:
+            what = f"the self-test through {url} arrives again"
+            self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, is_over=True))
+        if ended_before:
+            what = f"the self-test through {url} arrives all the same"
+            self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=url, is_over=True))
+            self._tunnel_ended = None
+        self._failures = 0
+
+    async def _take_later_address(self) -> bool:
+        """Be at an address that the tunnel has printed since, if one leads here; some give another one now and then."""
+        before, printed = self._listener.address, [] if self._tunnel is None else self._tunnel.addresses
+        for address in (one for one in printed if one not in self._known):
+            url = _with_path(address, self._plan.path)
+            if await why_not_ours(url, nonce=self._nonce, limit=TRIAL_LIMIT) is not None:
+                continue  # asked first: while it is tried, what is signed over the one before is refused
+            if await self._try(address) is None:
+                self._known = frozenset(printed)
+                self._moved()
+                what = (
+                    f"the tunnel has another address now, {self._listener.callback_url}: calls placed before, and "
+                    f"whatever names {before.callback_url}, report in vain"
+                )
+                self._trouble(Trouble(what, Cause.TUNNEL_MOVED, url=self._listener.callback_url))
+                return True
+            self._listener.is_at(before)
+        return False
+
+    async def close(self) -> None:
+        """End the tunnel that was started."""
+        if self._tunnel is not None:
+            await self._tunnel.stop()
+
+
+def _with_path(url: str, path: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(path=path).geturl() if parts.path in ("", "/") else url

@@ -1,0 +1,350 @@
+"""The records by which ``place`` finds a running watch, one for each watch.
+
+A record may be left behind by a watch that was killed, so it is only believed if the watch answers with its nonce.
+It says where callbacks go, so it counts only in folders that nobody else can write to.
+This is on the way of every ``place``, hence no asyncio here, and http.client only when there is a record to check.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from callctl.errors import CallctlError
+from callctl.support.dates import read_json
+from callctl.support.urls import is_loopback_url
+
+# How long a watch may take to say that it is there, in seconds.
+HEALTH_LIMIT = 1.0
+# The field of a health answer by which a watch names its world until its record is written.
+STARTING = "starting"
+# The field by which a `place --watch` names its world, as long as it listens for its call.
+PLACING = "placing"
+_LONGEST_RECORD = 65536
+# Where Linux tells of processes; other systems are asked by ``ps``.
+PROC = Path("/proc")
+_OTHERS_WRITE = 0o022  # the right of group and others to write
+_OWN_FOLDER = "set XDG_STATE_HOME to a folder of your own"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRecord:
+    """Where a watch can be reached, and for which account at which API address it works."""
+
+    callback_url: str
+    health_url: str
+    account_sid: str
+    api_url: str
+    pid: int
+    nonce: str
+    version: str
+    store: str = ""
+
+    @property
+    def port(self) -> int | None:
+        """The port at which it listens on this machine."""
+        with suppress(ValueError):
+            return urlsplit(self.health_url).port
+        return None
+
+
+class World(Protocol):
+    """What of the settings tells one world from another."""
+
+    @property
+    def state_dir(self) -> Path:
+        """Where callctl keeps its state."""
+
+    @property
+    def world(self) -> str:
+        """The short name of this account at this API address."""
+
+    @property
+    def account_sid(self) -> str | None:
+        """The account."""
+
+    @property
+    def api_url(self) -> str:
+        """The API address."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the API runs on this machine."""
+
+
+def announce(state_dir: Path, world: str, record: WatchRecord) -> Path:
+    """Leave a record for ``place``: whole or not at all, readable by its owner only.
+
+    Raises:
+        CallctlError: It can't be written, or others could change it.
+    """
+    path = _path(state_dir, world, record.nonce)
+    try:
+        state_dir.parent.mkdir(parents=True, exist_ok=True)
+        for folder in _folders(state_dir):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        check_folders(state_dir)
+        # mkstemp makes it 0600; the new name comes into being with the whole text in it.
+        handle, made = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".json")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(asdict(record), stream)
+        Path(made).replace(path)
+    except OSError as error:
+        raise CallctlError(
+            f"can't write the record of the running watch, {path}: {error.strerror}",
+            hint="set XDG_STATE_HOME to a directory that can be written",
+        ) from error
+    return path
+
+
+def is_announced(state_dir: Path, world: str, nonce: str) -> bool:
+    """Tell whether this watch's record is there; in doubt it is."""
+    try:
+        _path(state_dir, world, nonce).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def withdraw(state_dir: Path, world: str, nonce: str) -> None:
+    """Take this watch's record away; those of others stay."""
+    with suppress(OSError):
+        _path(state_dir, world, nonce).unlink()
+
+
+def find(world: World) -> WatchRecord | None:
+    """Return the record of the newest watch that runs for this account and API address and answers, or None.
+
+    One whose callback URL is on loopback counts only if the API is on loopback too: Twilio could not reach it.
+
+    Raises:
+        CallctlError: The folder of the records can't be looked at, or is not to be trusted.
+    """
+    reachable = (record for record in running(world) if world.is_loopback or not is_loopback_url(record.callback_url))
+    return next(reachable, None)
+
+
+def running(world: World, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRecord]:
+    """Yield the records of the watches that run for this account and API address and answer, the newest first.
+
+    Each is given ``timeout`` seconds to answer.
+
+    Raises:
+        CallctlError: The folder of the records can't be looked at, or is not to be trusted.
+    """
+    for path, record in _records(world):
+        if is_alive(record, timeout=timeout):
+            yield record
+        elif not _exists(record.pid):
+            with suppress(OSError):
+                path.unlink()  # left behind by a watch that was killed
+
+
+def stopped(world: World) -> WatchRecord | None:
+    """Return the record of the newest watch of this account and API address whose process is stopped (Ctrl-Z).
+
+    Such a process answers nothing, and neither does it let go of its port.
+
+    Raises:
+        CallctlError: The records can't be looked for or trusted.
+    """
+    return next((record for _, record in _records(world) if is_stopped(record.pid)), None)
+
+
+def is_stopped(pid: object) -> bool:
+    """Tell whether a process is stopped, as by Ctrl-Z; in doubt it is not."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        # Where there is /proc: the state stands behind the name, which may itself hold brackets and blanks.
+        state = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        state = "" if (PROC / "self" / "stat").exists() else _state_by_ps(pid)
+    return state[:1] in ("T", "t")
+
+
+def _state_by_ps(pid: int) -> str:
+    import subprocess
+
+    try:
+        told = subprocess.run(
+            ["/bin/ps", "-o", "state=", "-p", str(pid)],
+            capture_output=True,
+            text=True,
+            timeout=HEALTH_LIMIT,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told.stdout.strip()
+
+
+def stopped_in_words(record: WatchRecord) -> str:
+    """Say that a watch is stopped."""
+    return f"the watch (process {record.pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
+
+
+def how_to_go_on(record: WatchRecord) -> str:
+    """Say what lets a watch that is stopped go on."""
+    return f"`fg` in its terminal, or `kill -CONT {record.pid}`, lets it go on"
+
+
+def health_url_at(port: int) -> str:
+    """Return the health URL of a watch at a port of this machine, if one listens there."""
+    return f"http://127.0.0.1:{port}/healthz"
+
+
+def is_starting(health_url: str, world: str, *, timeout: float = HEALTH_LIMIT) -> bool:
+    """Ask a health URL whether a watch of this world listens there that has yet to write its record.
+
+    Its tunnel is not proven by then. It writes the record before it says that it has started.
+    """
+    answer = ask_health(health_url, timeout=timeout)
+    return answer is not None and answer.get(STARTING) == world
+
+
+def starting_in_words(port: int) -> str:
+    """Say that a watch is still starting."""
+    return f"a watch is still starting at port {port}"
+
+
+def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
+    """Ask the health URL, for ``timeout`` seconds at most, whether the watch with this nonce is there."""
+    answer = ask_health(record.health_url, timeout=timeout)
+    return answer is not None and answer.get("nonce") == record.nonce
+
+
+def shortcoming(record: WatchRecord) -> str | None:
+    """Return why callbacks may be lost that are sent to a watch, as far as it says so itself; None if nothing is."""
+    health = ask_health(record.health_url) or {}
+    if health.get("reachable") is False:
+        return "no request comes through to it now, so that they may be lost"
+    if health.get("status") == "failing":
+        return "it can't store them now and answers with 500, so that they may be lost"
+    return None
+
+
+def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
+    """Return what a watch says at its health URL, or None if none answers in time. Proxies are passed by."""
+    answers: list[dict[str, object] | None] = []
+    # In a thread, for the limit is on the whole answer, and http.client's is on each wait within it.
+    asking = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)
+    asking.start()
+    asking.join(timeout)
+    return answers[0] if answers else None
+
+
+def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
+    from http.client import HTTPConnection, HTTPException
+
+    try:
+        parts = urlsplit(url)
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    except (ValueError, HTTPException):
+        return None
+    try:
+        connection.request("GET", parts.path or "/")
+        answer = read_json(connection.getresponse().read(_LONGEST_RECORD).decode("utf-8", "replace"))
+    except (OSError, HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return answer if isinstance(answer, dict) else None
+
+
+def _records(world: World) -> Iterator[tuple[Path, WatchRecord]]:
+    """Yield the records of this account and API address, the newest first, whether their watches run or not."""
+    for path in _paths(world.state_dir, world.world):
+        record = _read(path)
+        if record is not None and record.account_sid == world.account_sid and record.api_url == world.api_url:
+            yield path, record
+
+
+def _exists(pid: object) -> bool:
+    """Tell whether a process is there; in doubt it is."""
+    try:
+        os.kill(pid if isinstance(pid, int) and pid > 0 else os.getpid(), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _path(state_dir: Path, world: str, nonce: str) -> Path:
+    return state_dir / "watch" / f"{world}-{nonce}.json"
+
+
+def check_folders(state_dir: Path) -> bool:
+    """Make sure that only this user writes records; return whether there may be any.
+
+    Raises:
+        CallctlError: A folder is somebody else's or open to others, or can't be looked at.
+    """
+    for folder in _folders(state_dir):
+        try:
+            found = folder.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise CallctlError(
+                f"can't look at the state folder {folder}: {error.strerror}", hint=_OWN_FOLDER
+            ) from error
+        if not _has_own_owner(found):
+            raise CallctlError(
+                f"the state folder {folder} is another user's ({found.st_uid}), who could say where callbacks go",
+                hint=_OWN_FOLDER,
+            )
+        if found.st_mode & _OTHERS_WRITE:
+            raise CallctlError(
+                f"others may write to the state folder {folder} (mode {stat.S_IMODE(found.st_mode):03o}), and so say "
+                "where callbacks go",
+                hint=f"chmod go-w {folder}",
+            )
+    return True
+
+
+def _folders(state_dir: Path) -> tuple[Path, Path]:
+    return state_dir, state_dir / "watch"
+
+
+def _has_own_owner(found: os.stat_result) -> bool:
+    return found.st_uid in (os.geteuid(), 0)  # root can do anything here anyway
+
+
+def _paths(state_dir: Path, world: str) -> list[Path]:
+    dated: list[tuple[int, Path]] = []
+    if not check_folders(state_dir):
+        return []
+    for path in (state_dir / "watch").glob(f"{world}-*.json"):
+        with suppress(OSError):
+            dated.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(dated, reverse=True)]
+
+
+def _read(path: Path) -> WatchRecord | None:
+    try:
+        found = path.stat()
+        is_own = _has_own_owner(found) and not found.st_mode & _OTHERS_WRITE
+        if not (stat.S_ISREG(found.st_mode) and is_own) or found.st_size > _LONGEST_RECORD:
+            return None
+        fields = read_json(path.read_text(encoding="utf-8"))
+        # A record that an older callctl left names no store.
+        record = WatchRecord(
+            **{name: fields[name] for name in WatchRecord.__slots__ if name != "store" or name in fields}
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    texts = (getattr(record, name) for name in WatchRecord.__slots__ if name != "pid")
+    return record if all(isinstance(text, str) for text in texts) and record.nonce else None

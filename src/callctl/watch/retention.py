@@ -1,0 +1,91 @@
+"""How long what was told is kept: days in the store, an hour or so of ended families in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from callctl.calls.board import Board
+from callctl.calls.trouble import Cause, Trouble
+from callctl.support.clock import Clock, pause
+from callctl.support.threads import in_daemon_thread, reason
+
+# Seconds between two looks for what is too old, and between two steps, so that callbacks are committed in between.
+INTERVAL = 600.0
+PAUSE = 0.05
+# Calls that are deleted at a time: a transaction of some milliseconds.
+STEP = 100
+# Ended families stay on the board for so long at least.
+ON_BOARD = timedelta(hours=1)
+_ALL = 2**31
+
+
+class Store(Protocol):
+    """Deletes what is old."""
+
+    def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+        """Delete at most ``limit`` calls of which nothing was told since; return how many."""
+
+
+class Retention:
+    """Trims store and board. ``days`` is how long the store keeps events, 0 for no longer than this run."""
+
+    def __init__(
+        self,
+        store: Store,
+        board: Board,
+        *,
+        days: int,
+        since: timedelta,
+        trouble: Callable[[Trouble], None],
+        clock: Clock,
+    ) -> None:
+        self._store, self._board, self._days, self._trouble, self._clock = store, board, days, trouble, clock
+        self._on_board = max(since, ON_BOARD)
+        self._started = clock.now()
+
+    async def run(self) -> None:
+        """Trim now and every ten minutes until cancelled; a store that can't be trimmed is told of once."""
+        told = False
+        while True:
+            self._board.forget(before=self._clock.earliest(self._clock.now()) - self._on_board)
+            try:
+                await self.trim()
+                told = False
+            except Exception as error:
+                if not told:
+                    self._trouble(
+                        Trouble(f"can't delete what is older than {self._days} days: {reason(error)}", Cause.STORE)
+                    )
+                told = True
+            await pause(INTERVAL)
+
+    async def trim(self) -> None:
+        """Delete from the store what is too old, in small steps.
+
+        Raises:
+            StoreError: It can't be deleted.
+        """
+        moment = self._oldest_kept()
+        deleted = STEP
+        while deleted == STEP:
+            deleted = await in_daemon_thread(lambda: self._store.delete_older_than(moment, limit=STEP))
+            await asyncio.sleep(PAUSE)
+
+    def _oldest_kept(self) -> datetime:
+        # A clock that was set forward makes nothing old, and one that was set back makes nothing older than the start.
+        if self._days:
+            return self._clock.earliest(self._clock.now()) - timedelta(days=self._days)
+        return self._clock.earliest(self._started)
+
+    def end(self) -> None:
+        """Delete what the run has told, if nothing is to be kept beyond it. Nobody waits for the store any more.
+
+        Raises:
+            StoreError: It can't be deleted.
+        """
+        if self._days == 0:
+            # A moment past every event of this run, also one whose sender's clock was ahead.
+            self._store.delete_older_than(self._clock.wall() + timedelta(days=366), limit=_ALL)

@@ -1,0 +1,125 @@
+"""The self-test: a signed request through the public URL that must come back to this very watch."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from callctl.support.dates import read_json
+from callctl.support.threads import unforeseen
+from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_fragment
+from callctl.watch.listener.received import PROBE
+from callctl.watch.listener.signature import signature_of
+
+# Twilio waits 15 s for an answer; a listener that takes longer than this one is as good as deaf. In seconds.
+LIMIT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a probe found: the round trip in seconds, or why there was none, with the HTTP status that came instead."""
+
+    round_trip: float | None = None
+    failure: str | None = None
+    status: int | None = None
+
+
+async def probe(
+    url: str, *, keys: Sequence[str] | None, nonce: str, clock: Callable[[], float], limit: float = LIMIT
+) -> Outcome:
+    """Send a request as Twilio would and see that the watch with this nonce answers it.
+
+    Args:
+        url: The callback URL as Twilio was given it.
+        keys: The tokens that may sign, of which the first one does; None where nothing is verified.
+        nonce: What the watch calls itself.
+        clock: Seconds, to measure with.
+        limit: How many seconds the answer may take.
+    """
+    form = ((PROBE, secrets.token_hex(8)),)
+    headers = {"X-Twilio-Signature": signature_of(url, form, key=keys[0])} if keys else {}
+    began = clock()
+    failure, status = await _why_not_from(nonce, "POST", url, limit=limit, data=list(form), headers=headers)
+    return Outcome(failure=failure, status=status) if failure else Outcome(round_trip=clock() - began)
+
+
+async def why_not_ours(url: str, *, nonce: str, limit: float = LIMIT) -> str | None:
+    """Say why a URL does not lead to the watch with this nonce; None if it does. Nothing but a question is sent there.
+
+    A signature, even of a self-test, is for nobody else, and a request that is not safe to repeat may do something
+    where the URL belongs to somebody else; hence a GET without one.
+    """
+    failure, _ = await _why_not_from(nonce, "GET", url, limit=limit, params={PROBE: ""})
+    return failure
+
+
+async def _why_not_from(
+    nonce: str, method: str, url: str, *, limit: float, **request: Any
+) -> tuple[str | None, int | None]:
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit)) as http,
+            http.request(
+                method, without_fragment(url), proxy=_proxy_to(url), allow_redirects=False, **request
+            ) as reply,
+        ):
+            status, body = reply.status, await reply.content.read(65536)
+    except TimeoutError:
+        return f"no answer within {limit:g} s", None
+    except aiohttp.ClientError as error:
+        return _told(error), None
+    except ValueError:  # a host that no name may have, a proxy's address that is none
+        return "it can't be asked for", None
+    except Exception as error:  # one odd answer must not end the self-tests
+        return unforeseen(error), None
+    return None if _is_from(nonce, body) else _why(status, body), status
+
+
+def _proxy_to(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL; this machine never lies behind one.
+
+    aiohttp would look it up as well (``trust_env``), but also send what ``~/.netrc`` has for any host.
+    """
+    parts = urlsplit(url)
+    if is_loopback_url(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def _told(error: aiohttp.ClientError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted ({tls_reason(error.certificate_error)})"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host name is not known"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"can't connect: {reason_of(error.os_error)}"
+    return f"the connection broke: {error}" if str(error) else "the connection broke"
+
+
+def _is_from(nonce: str, body: bytes) -> bool:
+    answer = _as_object(body)
+    return answer is not None and answer.get("nonce") == nonce
+
+
+def _why(status: int, body: bytes) -> str:
+    if "nonce" in (_as_object(body) or {}):
+        return "another watch answers there"
+    if 300 <= status < 400:
+        return f"it redirects (HTTP {status}), which loses the form"
+    if status == 403:
+        return "the request is refused (HTTP 403), as if its signature were wrong; is this the URL that callers use?"
+    return f"something else answers there (HTTP {status})"
+
+
+def _as_object(body: bytes) -> dict[str, object] | None:
+    try:
+        answer = read_json(body.decode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None

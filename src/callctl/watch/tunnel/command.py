@@ -1,0 +1,261 @@
+"""A tunnel command that callctl runs, and that ends with the watch in whatever way that ends.
+
+The command runs under a guard, a small program that is the watch's child and the command's parent: nothing that dies
+by kill -9 can tidy up, and neither Linux nor macOS lets a process end with its grandparent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import socket
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from callctl.errors import CallctlError, UsageError
+from callctl.settings import SECRETS
+from callctl.watch.tunnel.address import AddressFinder
+
+SHORT_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "cloudflared": "cloudflared tunnel --no-autoupdate --url http://127.0.0.1:{port}",
+        "ngrok": "ngrok http 127.0.0.1:{port} --log stdout --log-format logfmt",
+    }
+)
+# How long a tunnel may take to print an address, and until one of those it printed leads here; in seconds.
+PRINT_LIMIT = 30.0
+ANSWER_LIMIT = 60.0
+# How long after the first address nothing is tried yet: a better one may follow, and a host name that is looked up
+# before it is known counts as unknown for minutes with some resolvers.
+SETTLE = 2.0
+# Seconds between two rounds through the addresses.
+AGAIN = 1.0
+# How long what a tunnel said may take to be read once it has ended, and how long the guard may take to end it.
+_READ_LIMIT = 0.5
+_LOOK = 0.1  # seconds between two looks whether it has ended
+_STOP_LIMIT = 0.8
+# Without site packages and the user's settings for Python: it starts sooner and finds nothing that it does not need.
+_GUARD = (sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")))
+
+
+class Tunnel:
+    """A tunnel command that runs beside the listener, under its guard."""
+
+    def __init__(self, guard: asyncio.subprocess.Process, command: str, *, held: socket.socket) -> None:
+        """``held`` is the socket whose closing ends the tunnel."""
+        self._guard, self._held = guard, held
+        self.command = command
+        self._said: deque[str] = deque(maxlen=3)
+        self._readers: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+        self._finder: AddressFinder | None = None
+        self._gone = asyncio.ensure_future(guard.wait())
+
+    @classmethod
+    async def start(cls, command: str, *, port: int) -> Tunnel:
+        """Run a command for a port of this machine without reading what it says: its address is known.
+
+        Raises:
+            UsageError: The command is malformed.
+            CallctlError: It can't be run.
+        """
+        return await cls._run(command, _words(command, port=port), output=asyncio.subprocess.DEVNULL)
+
+    @classmethod
+    async def start_and_find(
+        cls, command: str, *, port: int, leads_here: Callable[[str], Awaitable[str | None]]
+    ) -> tuple[Tunnel, str]:
+        """Run a command and return it with the first address among those it prints that leads to the listener.
+
+        Args:
+            command: A command with ``{port}``, or one of the short names.
+            port: Where the listener is on this machine.
+            leads_here: Says why an address does not lead to the listener; None if it does.
+
+        Raises:
+            UsageError: The command is malformed.
+            CallctlError: It can't be run, ends, or prints no address that leads here within the limits.
+        """
+        words = _words(command, port=port)
+        tunnel = await cls._run(command, words, output=asyncio.subprocess.PIPE)
+        try:
+            tunnel._finder = finder = AddressFinder(words[0], port=port)
+            return tunnel, await tunnel._address(finder, leads_here)
+        except BaseException:
+            await tunnel.stop()
+            raise
+
+    @classmethod
+    async def _run(cls, command: str, words: Sequence[str], *, output: int) -> Tunnel:
+        held, given = socket.socketpair()
+        held.setblocking(False)
+        with given:
+            guard = await asyncio.create_subprocess_exec(
+                *_GUARD,
+                *words,
+                stdin=given.fileno(),
+                stdout=output,
+                stderr=output,
+                env={name: value for name, value in os.environ.items() if name not in SECRETS},
+                start_new_session=True,  # Ctrl-C is for the watch, which then ends the tunnel
+            )
+        tunnel = cls(guard, command, held=held)
+        try:
+            trouble = await tunnel._trouble()
+        except BaseException:
+            await tunnel.stop()
+            raise
+        if trouble:
+            await tunnel.stop()
+            hint = "is it installed? --tunnel takes any command"
+            raise CallctlError(f"can't run the tunnel {words[0]}: {trouble}", hint=hint)
+        return tunnel
+
+    async def _trouble(self) -> str:
+        """Return why the guard can't run the command; empty if it runs."""
+        said = b""
+        while not said.endswith(b"\n"):
+            chunk = await asyncio.get_running_loop().sock_recv(self._held, 1024)
+            if not chunk:
+                return "its guard has ended"
+            said += chunk
+        return said.decode("utf-8", "replace").strip()
+
+    async def _address(self, finder: AddressFinder, leads_here: Callable[[str], Awaitable[str | None]]) -> str:
+        for stream in filter(None, (self._guard.stdout, self._guard.stderr)):
+            self._readers.append(asyncio.create_task(self._read(stream, finder)))
+        ended = asyncio.create_task(self.ended())
+        failures: dict[str, str] = {}
+        try:
+            await self._until(lambda: finder.candidates, ended, limit=PRINT_LIMIT)
+            if not finder.candidates:
+                raise self._failure(_end_of(ended) or f"printed no address within {PRINT_LIMIT:g} s")
+            await self._until(lambda: False, ended, limit=SETTLE)
+            async with asyncio.timeout(ANSWER_LIMIT):
+                return await self._first_that_leads_here(finder, leads_here, ended, failures)
+        except TimeoutError as error:
+            raise self._failure(f"printed no address that leads here within {ANSWER_LIMIT:g} s", failures) from error
+        finally:
+            ended.cancel()
+
+    async def _first_that_leads_here(
+        self,
+        finder: AddressFinder,
+        leads_here: Callable[[str], Awaitable[str | None]],
+        ended: asyncio.Task[int],
+        failures: dict[str, str],
+    ) -> str:
+        """Try the addresses in turn, again and again: one may work only after some seconds, and others may follow."""
+        while True:
+            how = _end_of(ended)  # by then all that it printed is known, and may go on working: one more round
+            tried = finder.candidates
+            for url in tried:
+                why = await leads_here(url)
+                if why is None:
+                    return url
+                failures[url] = why
+            if how:
+                raise self._failure(how, failures)
+            await self._until(lambda: len(finder.candidates) > len(tried), ended, limit=AGAIN)  # noqa: B023
+
+    async def _until(self, is_so: Callable[[], object], ended: asyncio.Task[int], *, limit: float) -> None:
+        """Return when something is so, can't become so any more, or after ``limit`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while not is_so() and not ended.done():
+                    self._news.clear()
+                    line = asyncio.create_task(self._news.wait())
+                    try:
+                        await asyncio.wait({line, ended}, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        line.cancel()
+
+    async def _read(self, stream: asyncio.StreamReader, finder: AddressFinder) -> None:
+        # It is read for as long as it talks: a full pipe would stop the tunnel.
+        async for line in _lines(stream):
+            if line.strip():
+                self._said.append(line.strip())
+            finder.read(line)
+            self._news.set()
+
+    def _failure(self, what: str, failures: Mapping[str, str] = MappingProxyType({})) -> CallctlError:
+        """Return what is raised: with what was wrong with each address, or with what it said last."""
+        said = "; ".join(f"{url}: {why}" for url, why in failures.items()) or "; ".join(self._said)
+        return CallctlError(
+            f"the tunnel `{self.command}` {what}" + (f": {said}" if said else ""),
+            hint="run the command by itself to see what it says, or give its address with --public-url",
+        )
+
+    async def ended(self) -> int:
+        """Return its exit code once it has ended and all that it said was read; 128 and more tell of a signal."""
+        # On some Pythons (3.11) ``wait`` lasts until the pipes are closed too, and what the tunnel left running may
+        # hold them open.
+        while (code := self._guard.returncode) is None:
+            await asyncio.wait({self._gone}, timeout=_LOOK)
+        if self._readers:
+            # A process that left its group may hold the pipe open for ever.
+            await asyncio.wait(self._readers, timeout=_READ_LIMIT)
+        return code
+
+    @property
+    def addresses(self) -> list[str]:
+        """What it has printed so far that may be its address, the likeliest first; nothing where that is not read."""
+        return [] if self._finder is None else self._finder.candidates
+
+    async def prints_another(self, known: Collection[str]) -> None:
+        """Return once it has printed an address that is not among those known."""
+        while set(self.addresses) <= set(known):
+            self._news.clear()
+            await self._news.wait()
+
+    @property
+    def last_words(self) -> str:
+        """What it said last."""
+        return self._said[-1] if self._said else ""
+
+    async def stop(self) -> None:
+        """Have the guard end it, with the processes that it started; a guard that takes longer is left to it."""
+        self._held.close()
+        await asyncio.wait({self._gone}, timeout=_STOP_LIMIT)
+        for waiting in (self._gone, *self._readers):
+            waiting.cancel()
+        await asyncio.gather(self._gone, *self._readers, return_exceptions=True)
+        if self._guard.returncode is not None:
+            # What it left running may hold the pipes open; asyncio has no public way to let go of them. While the guard
+            # is at work this would kill it.
+            self._guard._transport.close()  # type: ignore[attr-defined]
+
+
+def _end_of(ended: asyncio.Task[int]) -> str | None:
+    """Return how a tunnel has ended, in words; None while it runs."""
+    return f"ended with code {ended.result()}" if ended.done() else None
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Yield lines, ended by newline or carriage return; what is longer than any line with an address is cut."""
+    rest = ""
+    while chunk := await stream.read(4096):
+        *whole, rest = re.split(r"[\r\n]", rest + chunk.decode("utf-8", "replace"))
+        for line in whole:
+            yield line
+        rest = rest[-4096:]
+    yield rest
+
+
+def _words(command: str, *, port: int) -> list[str]:
+    try:
+        words = shlex.split(SHORT_NAMES.get(command.strip(), command))
+    except ValueError as error:
+        raise UsageError(
+            f"--tunnel is no command: {command}: {error}",
+            hint='write it as in a shell, and in quotes as a whole: --tunnel "ssh -R 80:127.0.0.1:{port} example.com"',
+        ) from error
+    if not words:
+        raise UsageError("--tunnel names no command", hint="such as --tunnel cloudflared")
+    return [word.replace("{port}", str(port)) for word in words]

@@ -1,0 +1,54 @@
+"""An ngrok agent that runs already, found by its local API."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from callctl.support.dates import parse_int, parse_text, read_json
+from callctl.support.urls import is_http_url, is_loopback_host
+
+NGROK_AGENT: Final = "http://127.0.0.1:4040"
+_LIMIT = 1.0
+
+
+async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
+    """Return the public addresses of a running ngrok agent's tunnels to our port, https before http.
+
+    ``/api/tunnels`` of the agent's local API (ngrok.com/docs/agent/api) lists ``public_url`` and ``config.addr``.
+    """
+    limit = aiohttp.ClientTimeout(total=_LIMIT)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=limit) as http,
+            http.get(f"{agent}/api/tunnels", allow_redirects=False) as reply,
+        ):
+            listed = read_json(await reply.text(encoding="utf-8", errors="replace"))
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return []
+    return sorted(_agent_urls(listed, port=port), key=lambda url: not url.startswith("https:"))
+
+
+def _agent_urls(listed: Any, *, port: int) -> list[str]:
+    tunnels = listed.get("tunnels") if isinstance(listed, dict) else None
+    found = []
+    for tunnel in tunnels if isinstance(tunnels, list) else []:
+        config = tunnel.get("config") if isinstance(tunnel, dict) else None
+        address = config.get("addr") if isinstance(config, dict) else None
+        url = parse_text(tunnel.get("public_url")) if isinstance(tunnel, dict) else ""
+        if is_http_url(url) and _leads_to(parse_text(address), port):
+            found.append(url.rstrip("/"))
+    return found
+
+
+def _leads_to(address: str, port: int) -> bool:
+    """Tell whether an agent's ``addr`` (``8765``, ``localhost:8765``, ``http://localhost:8765``) is our port."""
+    if address.isdecimal():
+        return parse_int(address) == port
+    try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        return parts.scheme in ("", "http") and parts.port == port and is_loopback_host(parts.hostname or "")
+    except ValueError:
+        return False

@@ -1,0 +1,73 @@
+"""Gateways that wait for nobody and remember what they would have waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api.scripted import Server, Turn
+
+from callctl.api.client import Gateway, Wait
+from callctl.settings import Settings
+
+ACCOUNT = "AC" + "0" * 32
+TOKEN = "fake-token-0123456789"
+
+
+@dataclass
+class Door:
+    """A gateway, the server behind it, and what the gateway did between its requests."""
+
+    gateway: Gateway
+    server: Server
+    waits: list[Wait]
+    slept: list[float]
+
+
+MakeDoor = Callable[..., Door]
+
+
+def gateway_at(url: str, *, timeout: float = 5.0) -> Gateway:
+    """Return a gateway to a server of the test's own; it repeats without waiting. ``timeout`` is in seconds."""
+    return Gateway(
+        Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=url),
+        request_timeout=timeout,
+        sleep=lambda _seconds: None,
+        random=lambda: 0.5,
+    )
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TWILIO_REGION", "TWILIO_EDGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def door() -> Iterator[MakeDoor]:
+    """Return what makes a gateway to a server that plays the given turns."""
+    with ExitStack() as stack:
+
+        def make(*turns: Turn, path: str = "", random: float = 0.5, timeout: float = 5.0, **settings: Any) -> Door:
+            server = stack.enter_context(Server(*turns))
+            values: dict[str, Any] = {"account_sid": ACCOUNT, "auth_token": TOKEN, "api_url": server.url + path}
+            waits: list[Wait] = []
+            slept: list[float] = []
+            gateway = Gateway(
+                Settings(**values | settings),
+                request_timeout=timeout,
+                sleep=slept.append,
+                random=lambda: random,
+                on_wait=waits.append,
+            )
+            return Door(gateway, server, waits, slept)
+
+        yield make

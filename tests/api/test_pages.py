@@ -1,0 +1,272 @@
+"""Lists: followed to their end, each row once, and never for ever."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from itertools import count, islice
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from api.conftest import ACCOUNT, MakeDoor
+from api.scripted import Turn, call, reply
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from callctl.api.client import CallQuery, Notification
+from callctl.api.pages import on_base, rows
+from callctl.errors import NetworkError
+
+PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
+ALL = CallQuery()
+
+
+def sid(number: int) -> str:
+    return f"CA{number:032x}"
+
+
+def page(*numbers: int, next_uri: object = None, **fields: object) -> Turn:
+    return reply(200, {"calls": [call(sid(number), **fields) for number in numbers], "next_page_uri": next_uri})
+
+
+def sids(found: Iterator[Any]) -> list[str]:
+    return [one.sid for one in found]
+
+
+def test_pages_are_followed_and_asked_for_only_when_needed(door: MakeDoor) -> None:
+    at = door(page(1, 2, next_uri=f"{PATH}?PageSize=2&Page=1&PageToken=PACA2"), page(3))
+    found = at.gateway.list(ALL, page_size=2, limit=None)
+    assert at.server.asked == []
+    assert sids(islice(found, 2)) == [sid(1), sid(2)]
+    assert len(at.server.asked) == 1
+    assert sids(found) == [sid(3)]
+    assert [asked.target for asked in at.server.asked] == [
+        f"{PATH}?PageSize=2",
+        f"{PATH}?PageSize=2&Page=1&PageToken=PACA2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "query", "size"),
+    [
+        (None, ALL, "1000"),
+        (3, ALL, "3"),
+        (5000, ALL, "1000"),
+        (3, CallQuery(status="ringing"), "50"),
+        (200, CallQuery(status="ringing"), "200"),
+    ],
+)
+def test_no_more_is_asked_for_than_is_needed(door: MakeDoor, limit: int | None, query: CallQuery, size: str) -> None:
+    at = door(page())
+    assert sids(at.gateway.list(query, limit=limit)) == []
+    assert dict(at.server.asked[0].query)["PageSize"] == size
+
+
+def test_the_limit_ends_it(door: MakeDoor) -> None:
+    at = door(page(1, 2, 3, next_uri=f"{PATH}?Page=1"))
+    assert sids(at.gateway.list(ALL, limit=2)) == [sid(1), sid(2)]
+    assert sids(at.gateway.list(ALL, limit=0)) == []
+    assert len(at.server.asked) == 1
+
+
+def test_a_row_pushed_onto_the_next_page_is_shown_once(door: MakeDoor) -> None:
+    at = door(page(1, 2, 3, next_uri=f"{PATH}?Page=1"), page(2, 3, 4, next_uri=f"{PATH}?Page=2"), page(4, 5))
+    assert sids(at.gateway.list(ALL, limit=None)) == [sid(number) for number in (1, 2, 3, 4, 5)]
+
+
+def test_a_server_that_ignores_filters_is_checked(door: MakeDoor) -> None:
+    first = reply(
+        200, {"calls": [call(sid(1), status="ringing"), call(sid(2), status="busy")], "next_page_uri": f"{PATH}?Page=1"}
+    )
+    at = door(first, page(3, status="ringing"))
+    assert sids(at.gateway.list(CallQuery(status="ringing"), limit=2)) == [sid(1), sid(3)]
+
+
+@pytest.mark.parametrize("uri", [f"{PATH}?PageSize=1000", f"{PATH}?Page=1"])
+def test_the_same_page_for_ever_is_noticed(door: MakeDoor, uri: str) -> None:
+    at = door(page(1, 2, next_uri=uri))
+    found = at.gateway.list(ALL, limit=None)
+    assert sids(islice(found, 2)) == [sid(1), sid(2)]
+    with pytest.raises(NetworkError, match="does not end"):
+        next(found)
+    assert len(at.server.asked) <= 2
+
+
+def endless(cycle: int) -> Iterator[dict[str, Any]]:
+    for number in count():
+        yield {"calls": [call(sid(number % cycle))], "next_page_uri": f"{PATH}?Page={number + 1}"}
+
+
+def test_so_is_one_that_counts_on_with_the_same_rows() -> None:
+    pages = endless(1)
+    asked = []
+
+    def fetch(url: str) -> dict[str, Any]:
+        asked.append(url)
+        return next(pages)
+
+    with pytest.raises(NetworkError, match="does not end"):
+        list(rows(fetch, PATH, key="calls", base="https://api.twilio.com", warn=pytest.fail))
+    assert len(asked) == 4
+
+
+@settings(deadline=None)
+@given(before=st.integers(0, 20), around=st.integers(1, 20))
+def test_a_circle_of_any_length_is_noticed_even_if_its_rows_are_new(before: int, around: int) -> None:
+    numbers = count()
+    asked = count()
+
+    def fetch(url: str) -> dict[str, Any]:
+        here = int(url.rpartition("=")[2])
+        following = here + 1 if here + 1 < before + around else before
+        assert next(asked) < 200
+        return {"calls": [call(sid(next(numbers)))], "next_page_uri": f"{PATH}?Page={following}"}
+
+    with pytest.raises(NetworkError, match="does not end"):
+        list(
+            rows(
+                fetch,
+                f"https://api.twilio.com{PATH}?Page=0",
+                key="calls",
+                base="https://api.twilio.com",
+                warn=pytest.fail,
+            )
+        )
+
+
+def test_memory_does_not_grow_with_the_account() -> None:
+    def peak(pages: int) -> int:
+        def fetch(url: str) -> dict[str, Any]:
+            number = int(url.rpartition("=")[2])
+            following = f"/x?Page={number + 1}" if number + 1 < pages else None
+            return {
+                "calls": [{"sid": f"CA{number * 1000 + row:032x}"} for row in range(1000)],
+                "next_page_uri": following,
+            }
+
+        tracemalloc.start()
+        try:
+            found = sum(1 for _ in rows(fetch, "https://h/x?Page=0", key="calls", base="https://h", warn=pytest.fail))
+            assert found == pages * 1000
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(40) < 1.3 * peak(5)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"calls": None}, "holds no calls"),
+        ({}, "holds no calls"),
+        ({"calls": {"1": 2}}, "holds no calls"),
+        ([], "but not as the API does"),
+    ],
+)
+def test_a_page_that_is_none(door: MakeDoor, body: object, words: str) -> None:
+    with pytest.raises(NetworkError, match=words):
+        list(door(reply(200, body)).gateway.list(ALL, limit=None))
+
+
+def test_rows_that_are_none_are_left_out(door: MakeDoor) -> None:
+    at = door(reply(200, {"calls": [7, None, {}, {"sid": 5}, {"sid": ""}, call(sid(1))]}))
+    assert sids(at.gateway.list(ALL, limit=None)) == [sid(1)]
+
+
+@pytest.mark.parametrize("ending", [None, "", 0, False])
+def test_every_way_to_say_that_there_is_no_next_page(door: MakeDoor, ending: object) -> None:
+    assert sids(door(page(1, next_uri=ending)).gateway.list(ALL, limit=None)) == [sid(1)]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/2010-04-01/Accounts/AC1/Calls.json?Page=1",
+        "/api/laml/2010-04-01/Accounts/AC1/Calls.json?Page=1",
+        "https://inner.example.com/api/laml/2010-04-01/Accounts/AC1/Calls.json?Page=1",
+        "http://inner.example.com:8080/2010-04-01/Accounts/AC1/Calls.json?Page=1#top",
+        "//evil.example.com/2010-04-01/Accounts/AC1/Calls.json?Page=1",
+        "?Page=1",
+        "Calls.json?Page=1",
+    ],
+)
+def test_the_next_page_is_on_the_api_address_whatever_the_server_writes(uri: str) -> None:
+    base = "https://space.example.com/api/laml"
+    current = f"{base}/2010-04-01/Accounts/AC1/Calls.json?PageSize=50"
+    assert on_base(uri, current=current, base=base) == f"{base}/2010-04-01/Accounts/AC1/Calls.json?Page=1"
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/laml"])
+def test_a_base_address_with_a_path_is_paged_through(door: MakeDoor, prefix: str) -> None:
+    at = door(page(1, next_uri=f"{prefix}{PATH}?Page=1"), page(2), path="/api/laml")
+    assert sids(at.gateway.list(ALL, limit=None)) == [sid(1), sid(2)]
+    assert [asked.path for asked in at.server.asked] == [f"/api/laml{PATH}"] * 2
+
+
+def test_notifications_are_read_whole(door: MakeDoor) -> None:
+    one = {
+        "sid": "NO" + "1" * 32,
+        "log": "0",
+        "error_code": "11200",
+        "message_text": "ErrorCode=11200&LogLevel=ERROR&Msg=HTTP+retrieval+failure&EmailNotification=false",
+        "message_date": "Mon, 05 Jan 2026 10:00:00 +0000",
+        "more_info": "https://www.twilio.com/docs/errors/11200",
+        "request_url": "https://example.com/twiml",
+    }
+    other = {
+        "sid": "NO" + "2" * 32,
+        "log": 1,
+        "error_code": 21626,
+        "message_text": "plain words = here",
+        "message_date": None,
+    }
+    path = f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid(1)}/Notifications.json"
+    at = door(
+        reply(200, {"notifications": [one], "next_page_uri": f"{path}?Page=1"}),
+        reply(200, {"notifications": [other], "next_page_uri": None}),
+    )
+    first, second = at.gateway.notifications(sid(1))
+    assert (first.code, first.level, first.message) == ("11200", "error", "HTTP retrieval failure")
+    assert first.date is not None
+    assert first.date.isoformat() == "2026-01-05T10:00:00+00:00"
+    assert (first.more_info, first.request_url) == (one["more_info"], one["request_url"])
+    assert (second.code, second.level, second.message, second.date) == ("21626", "warning", "plain words = here", None)
+    assert [asked.path for asked in at.server.asked] == [path, path]
+
+
+def test_the_password_of_an_address_in_a_notification_is_masked() -> None:
+    url, shown = "https://ann:fake-word@example.com/status", "https://ann:***@example.com/status"
+    plain = {"request_url": url, "message_text": f"no answer from {url}"}
+    form = {"request_url": url, "message_text": urlencode({"Msg": f"no answer from {url}"})}
+    for resource in (plain, form):
+        note = Notification.from_resource({"sid": "NO" + "1" * 32, **resource})
+        assert (note.request_url, note.message) == (shown, f"no answer from {shown}")
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/apiary/Calls.json", "/api/apiary/Calls.json"),
+        ("/api/Calls.json", "/api/Calls.json"),
+        ("/api", "/api/api"),
+    ],
+)
+def test_a_path_that_only_begins_like_that_of_the_api_address_is_another(uri: str, path: str) -> None:
+    base = "https://space.example.com/api"
+    assert on_base(f"{uri}?Page=1", current=f"{base}/x.json", base=base) == f"https://space.example.com{path}?Page=1"
+
+
+def test_pages_without_a_new_row_count_only_in_a_row() -> None:
+    """In an account that moves on fast."""
+    numbers = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4)
+
+    def fetch(url: str) -> dict[str, Any]:
+        here = int(url.rpartition("=")[2])
+        following = f"{PATH}?Page={here + 1}" if here + 1 < len(numbers) else None
+        return {"calls": [call(sid(numbers[here]))], "next_page_uri": following}
+
+    base = "https://api.twilio.com"
+    found = rows(fetch, f"{base}{PATH}?Page=0", key="calls", base=base, warn=pytest.fail)
+    assert [row["sid"] for row in found] == [sid(number) for number in (1, 2, 3, 4)]

@@ -1,0 +1,300 @@
+"""What goes over the wire, byte by byte where it matters."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from api.conftest import ACCOUNT, TOKEN, MakeDoor
+from api.scripted import call, reply
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twilio.http.http_client import TwilioHttpClient
+from twilio.rest import Client
+
+from callctl import __version__
+from callctl.api.client import CallQuery, PlaceRequest, RedirectRequest
+from callctl.calls.call import Call
+from callctl.errors import SettingsError, UsageError
+
+SID = "CA" + "1" * 32
+UUID = "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11"
+CALLS = f"/2010-04-01/Accounts/{ACCOUNT}/Calls"
+FULL = PlaceRequest(
+    to="+12025550100",
+    from_="+15005550006",
+    url="https://example.com/twiml?a=1&b=2",
+    method="GET",
+    fallback_url="https://example.com/fallback",
+    fallback_method="GET",
+    status_callback="https://example.com/status#rc=3&rp=5xx,ct,rt",
+    status_callback_events=("initiated", "ringing", "answered", "completed"),
+    timeout=20,
+    time_limit=600,
+    send_digits="ww12#",
+    record=True,
+    machine_detection="Enable",
+    caller_id="+12025550142",
+)
+
+
+def test_place_sends_exactly_its_parameters(door: MakeDoor) -> None:
+    at = door(reply(201, call()))
+    placed = at.gateway.place(FULL)
+    (asked,) = at.server.asked
+    assert (asked.method, asked.target) == ("POST", f"{CALLS}.json")
+    assert asked.form == FULL.parameters()
+    assert placed == Call.from_resource(call())
+
+
+def test_the_sdk_would_send_the_same_names_and_values(door: MakeDoor) -> None:
+    at = door(reply(201, call()))
+    sdk = Client(ACCOUNT, TOKEN, http_client=TwilioHttpClient(timeout=5))
+    sdk.api.base_url = at.server.url
+    sdk.calls.create(
+        to=FULL.to,
+        from_=FULL.from_,
+        url=FULL.url,
+        method=FULL.method,
+        fallback_url=FULL.fallback_url,
+        fallback_method=FULL.fallback_method,
+        status_callback=FULL.status_callback,
+        status_callback_event=list(FULL.status_callback_events),
+        timeout=FULL.timeout,
+        time_limit=FULL.time_limit,
+        send_digits=FULL.send_digits,
+        record=FULL.record,
+        machine_detection=FULL.machine_detection,
+        caller_id=FULL.caller_id,
+    )
+    at.gateway.place(FULL)
+    of_sdk, ours = at.server.asked
+    assert sorted(ours.form) == sorted(of_sdk.form)
+    assert (ours.method, ours.target) == (of_sdk.method, of_sdk.target)
+    sdk_adds = {"User-Agent", "Connection"}
+    assert {name: ours.headers[name] for name in of_sdk.headers if name not in sdk_adds} == {
+        name: value for name, value in of_sdk.headers.items() if name not in sdk_adds
+    }
+    sdk.http_client.session.close()
+
+
+def test_redirect_sends_exactly_its_parameters(door: MakeDoor) -> None:
+    at = door(reply(200, call(status="in-progress")))
+    request = RedirectRequest(
+        url="https://example.com/survey",
+        method="GET",
+        fallback_url="https://example.com/fallback",
+        fallback_method="POST",
+        status_callback="https://example.com/status",
+    )
+    assert at.gateway.redirect(SID, request).status == "in-progress"
+    (asked,) = at.server.asked
+    assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", request.parameters())
+    assert "Status" not in dict(asked.form)
+
+
+@pytest.mark.parametrize(
+    ("act", "form"),
+    [
+        (lambda gateway: gateway.hangup(SID), [("Status", "completed")]),
+        (lambda gateway: gateway.cancel(SID), [("Status", "canceled")]),
+        (lambda gateway: gateway.limit_time(SID, 90), [("TimeLimit", "90")]),
+    ],
+)
+def test_updates_are_one_request_each(door: MakeDoor, act: Any, form: list[tuple[str, str]]) -> None:
+    at = door(reply(200, call(status="completed")))
+    assert act(at.gateway).status == "completed"
+    (asked,) = at.server.asked
+    assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", form)
+
+
+def test_signs_in_with_the_token_and_says_who_asks(door: MakeDoor) -> None:
+    at = door(reply(200, call()))
+    at.gateway.fetch(SID)
+    headers = at.server.asked[0].headers
+    assert headers["Authorization"] == "Basic " + base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
+    assert headers["User-Agent"].endswith(f" callctl/{__version__}")
+    assert headers["User-Agent"].startswith("twilio-python/")
+    assert headers["Accept"] == "application/json"
+
+
+def test_an_api_key_signs_in_and_the_account_stays_in_the_path(door: MakeDoor) -> None:
+    key = "SK" + "2" * 32
+    at = door(reply(200, call()), auth_token=None, api_key=key, api_secret="fake-secret")
+    at.gateway.fetch(SID)
+    asked = at.server.asked[0]
+    assert asked.target == f"{CALLS}/{SID}.json"
+    assert asked.headers["Authorization"] == "Basic " + base64.b64encode(f"{key}:fake-secret".encode()).decode()
+
+
+def test_an_exported_region_does_not_change_the_host(door: MakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWILIO_REGION", "ie1")
+    monkeypatch.setenv("TWILIO_EDGE", "dublin")
+    at = door(reply(200, call()))
+    at.gateway.fetch(SID)
+    assert len(at.server.asked) == 1
+
+
+def test_a_base_address_with_a_path_and_sids_that_are_uuids(door: MakeDoor) -> None:
+    account = "0a8b7c6d-1111-4222-8333-444455556666"
+    at = door(reply(200, call(UUID)), path="/api/laml", account_sid=account)
+    assert at.gateway.hangup(UUID).sid == UUID
+    assert at.server.asked[0].target == f"/api/laml/2010-04-01/Accounts/{account}/Calls/{UUID}.json"
+
+
+@pytest.mark.parametrize(
+    "sid", ["", ".", "..", "CAxxx", "CA" + "g" * 32, f"{SID}/../../x", f"{SID}?x=1", f"{SID}#", SID + "\n", "CA%2e%2e"]
+)
+def test_what_can_not_be_a_sid_goes_nowhere(door: MakeDoor, sid: str) -> None:
+    at = door(reply(200, call()))
+    with pytest.raises(UsageError):
+        at.gateway.hangup(sid)
+    assert at.server.asked == []
+
+
+def test_a_long_sid_with_a_colon_is_escaped(door: MakeDoor) -> None:
+    at = door(reply(200, call("v3:0123456789abcdef0123456789")))
+    at.gateway.fetch("v3:0123456789abcdef0123456789")
+    assert at.server.asked[0].path == f"{CALLS}/v3%3A0123456789abcdef0123456789.json"
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"account_sid": None},
+        {"auth_token": None},
+        {"account_sid": None, "auth_token": None},
+        {"api_key": "SK" + "2" * 32},
+    ],
+)
+def test_without_credentials_nothing_is_sent(door: MakeDoor, missing: dict[str, Any]) -> None:
+    at = door(reply(200, call()), **missing)
+    attempts: list[Callable[[], Any]] = [
+        lambda: at.gateway.fetch(SID),
+        lambda: at.gateway.hangup(SID),
+        lambda: at.gateway.place(FULL),
+        lambda: list(at.gateway.list(CallQuery(), limit=None)),
+        lambda: at.gateway.notifications(SID),
+    ]
+    for attempt in attempts:
+        with pytest.raises(SettingsError, match="missing credentials"):
+            attempt()
+    assert at.server.asked == []
+
+
+@pytest.mark.parametrize("token", ["tok\nen", "tok“en”", "tok\x00en"])
+def test_a_token_with_odd_characters_is_refused_and_not_shown(door: MakeDoor, token: str) -> None:
+    at = door(reply(200, call()), auth_token=token)
+    with pytest.raises(SettingsError) as caught:
+        at.gateway.fetch(SID)
+    assert "tok" not in caught.value.message.replace("token", "")
+    assert at.server.asked == []
+
+
+def test_text_goes_as_utf_8_and_what_is_no_text_does_not_go(door: MakeDoor) -> None:
+    at = door(reply(201, call()))
+    twiml = "<Response><Say>Grüße + 你好 & 50%</Say></Response>"
+    at.gateway.place(PlaceRequest(to="+12025550100", from_="+15005550006", twiml=twiml))
+    assert dict(at.server.asked[0].form)["Twiml"] == twiml
+    broken = PlaceRequest(to="+12025550100", from_="+15005550006", twiml=os.fsdecode(b"<Response>\xff</Response>"))
+    with pytest.raises(UsageError, match="not text"):
+        at.gateway.place(broken)
+    assert len(at.server.asked) == 1
+
+
+def test_one_document_is_needed_and_only_one() -> None:
+    cases: list[dict[str, Any]] = [{}, {"url": "https://example.com", "twiml": "<Response/>"}]
+    for both in cases:
+        with pytest.raises(UsageError, match="exactly one"):
+            PlaceRequest(to="+12025550100", from_="+15005550006", **both)
+        with pytest.raises(UsageError, match="exactly one"):
+            RedirectRequest(**both)
+
+
+def test_an_unknown_event_is_refused_since_twilio_would_then_send_none() -> None:
+    with pytest.raises(UsageError, match="no such event: in-progress"):
+        PlaceRequest(
+            to="+12025550100", from_="+15005550006", twiml="<Response/>", status_callback_events=("in-progress",)
+        )
+
+
+def test_a_new_status_callback_needs_a_url() -> None:
+    with pytest.raises(UsageError, match="needs a URL"):
+        RedirectRequest(twiml="<Response/>", status_callback="https://example.com/status")
+
+
+def test_false_is_sent_and_absent_is_not() -> None:
+    request = PlaceRequest(to="+12025550100", from_="+15005550006", twiml="<Response/>", record=False)
+    assert request.parameters() == [
+        ("To", "+12025550100"),
+        ("From", "+15005550006"),
+        ("Twiml", "<Response/>"),
+        ("Record", "false"),
+    ]
+
+
+def test_the_comparison_sign_belongs_to_the_name_and_times_go_in_utc(door: MakeDoor) -> None:
+    zone = timezone(timedelta(hours=5))
+    query = CallQuery(
+        to="+12025550100",
+        from_="+15005550006",
+        parent_call_sid=SID,
+        status="ringing",
+        start_time_after=datetime(2026, 1, 5, 3, 4, 5, tzinfo=zone),
+        start_time_before=date(2026, 1, 6),
+    )
+    at = door(reply(200, {"calls": [], "next_page_uri": None}))
+    assert list(at.gateway.list(query, limit=None)) == []
+    (asked,) = at.server.asked
+    assert asked.query == [*query.parameters(), ("PageSize", "1000")]
+    assert ("StartTime>", "2026-01-04T22:04:05Z") in asked.query
+    assert ("StartTime<", "2026-01-06") in asked.query
+    assert "StartTime%3E=2026-01-04T22%3A04%3A05Z" in asked.target
+
+
+@settings(deadline=None)
+@given(st.datetimes(timezones=st.timezones(), min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1)))
+def test_any_zone_comes_out_as_the_same_instant(moment: datetime) -> None:
+    ((_, written),) = CallQuery(start_time_after=moment).parameters()
+    assert datetime.fromisoformat(written) == moment.astimezone(UTC).replace(microsecond=0)
+
+
+def test_a_query_checks_calls_again() -> None:
+    start = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    one = Call(SID, "ringing", to="+12025550100", from_="+15005550006", parent_call_sid="CA2", start_time=start)
+    assert CallQuery().matches(one)
+    matching = CallQuery(to="+12025550100", from_="+15005550006", parent_call_sid="CA2", status="ringing")
+    assert matching.matches(one)
+    for other in (
+        CallQuery(to="+12025550101"),
+        CallQuery(from_="+12025550100"),
+        CallQuery(parent_call_sid="CA3"),
+        CallQuery(status="busy"),
+        CallQuery(start_time=date(2026, 1, 6)),
+        CallQuery(start_time_before=start),
+        CallQuery(start_time_after=start + timedelta(seconds=1)),
+    ):
+        assert not other.matches(one)
+    for same in (
+        CallQuery(start_time=date(2026, 1, 5)),
+        CallQuery(start_time_after=start),
+        CallQuery(start_time_before=date(2026, 1, 6)),
+    ):
+        assert same.matches(one)
+
+
+def test_a_call_that_has_not_started_counts_by_its_creation() -> None:
+    created = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    queued = Call(SID, "queued", date_created=created)
+    assert CallQuery(start_time_after=created - timedelta(hours=2)).matches(queued)
+    assert not CallQuery(start_time_after=created + timedelta(hours=2)).matches(queued)
+    assert CallQuery(start_time_after=created).matches(Call(SID, "queued"))
+
+
+def test_a_sip_address_matches_with_and_without_its_scheme() -> None:
+    assert CallQuery(to="sip:agent@example.com").matches(Call(SID, "ringing", to="agent@example.com"))
+    assert not CallQuery(to="sip:agent@example.com").matches(Call(SID, "ringing", to="client:agent@example.com"))

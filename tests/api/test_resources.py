@@ -1,0 +1,93 @@
+"""Reading the account, and the server's clock."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from api.conftest import ACCOUNT, MakeDoor
+from api.scripted import Handler, Turn, reply
+
+from callctl.api.client import CallQuery, Gateway
+from callctl.api.resources import Account
+from callctl.errors import AuthenticationError, NetworkError
+from callctl.settings import Settings
+from callctl.simulator import Simulator
+
+RESOURCE = {
+    "sid": ACCOUNT,
+    "friendly_name": "Example Ltd",
+    "status": "active",
+    "type": "Full",
+    "owner_account_sid": ACCOUNT,
+    "auth_token": "the-primary-token",
+}
+
+
+def test_the_account_is_read_from_its_own_path(door: MakeDoor) -> None:
+    at = door(reply(200, RESOURCE))
+    assert at.gateway.account() == Account(ACCOUNT, "Example Ltd", "active", "Full", ACCOUNT, "the-primary-token")
+    assert [(one.method, one.target) for one in at.server.asked] == [("GET", f"/2010-04-01/Accounts/{ACCOUNT}.json")]
+
+
+def test_the_token_in_it_is_not_shown() -> None:
+    assert "the-primary-token" not in repr(Account.from_resource(RESOURCE))
+
+
+@pytest.mark.parametrize("resource", [{}, {"sid": None}, {"calls": []}])
+def test_what_is_no_account_is_told(door: MakeDoor, resource: dict[str, Any]) -> None:
+    with pytest.raises(NetworkError, match="answered, but not with an account"):
+        door(reply(200, resource)).gateway.account()
+
+
+def test_what_it_lacks_is_empty(door: MakeDoor) -> None:
+    assert door(reply(200, {"sid": "x"})).gateway.account() == Account("x", "", "", "", "")
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_refusal_tells_the_time_too(door: MakeDoor, status: int) -> None:
+    at = door(dated(status, "Mon, 05 Jan 2026 12:00:00 GMT"))
+    assert at.gateway.server_time is None
+    if status == 200:
+        at.gateway.account()
+    else:
+        with pytest.raises(AuthenticationError):
+            at.gateway.account()
+    assert at.gateway.server_time == datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def test_the_simulators_account_and_its_standard_key() -> None:
+    with Simulator(manual_clock=True, account_name="Example Ltd") as simulator:
+        whole = Settings(account_sid=simulator.account_sid, auth_token=simulator.auth_token, api_url=simulator.url)
+        account = gateway(whole).account()
+        assert (account.name, account.status, account.primary_token) == ("Example Ltd", "active", simulator.auth_token)
+        key = Settings(
+            account_sid=simulator.account_sid,
+            api_key=simulator.api_key,
+            api_secret=simulator.api_secret,
+            api_url=simulator.url,
+        )
+        with pytest.raises(AuthenticationError) as caught:
+            gateway(key).account()
+        assert caught.value.code == "20003"
+        assert list(gateway(key).list(CallQuery(), limit=1)) == []
+
+
+def dated(status: int, date: str) -> Turn:
+    """Answer with this Date alone; the server would add its own."""
+    body = json.dumps(RESOURCE).encode()
+
+    def turn(handler: Handler) -> None:
+        handler.send_response_only(status)
+        for name, value in (("Date", date), ("Content-Length", str(len(body)))):
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return turn
+
+
+def gateway(settings: Settings) -> Gateway:
+    return Gateway(settings, sleep=lambda _seconds: None, random=lambda: 0.5)

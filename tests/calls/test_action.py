@@ -1,0 +1,67 @@
+"""What was asked of a call is kept as it was, and found by whoever looks for it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from running import Callctl, env_for
+
+from callctl.calls.action import ActionEvent
+from callctl.simulator import Simulator
+from callctl.store.sqlite.store import SqliteStore
+
+CALL = "CA" + "1" * 32
+ACTION = ActionEvent(
+    datetime(2026, 1, 5, tzinfo=UTC), CALL, "redirect", (("Url", "https://example.com/"),), "to survey"
+)
+
+
+@given(
+    st.builds(
+        ActionEvent,
+        at=st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1), max_value=datetime(2999, 12, 31)),
+        call_sid=st.text(),
+        action=st.sampled_from(["redirect", "hangup", "cancel"]),
+        request=st.lists(st.tuples(st.text(), st.text())).map(tuple),
+        outcome=st.text(),
+        status=st.none() | st.text(),
+        rule=st.none() | st.text(),
+    )
+)
+def test_a_record_gives_back_the_action(action: ActionEvent) -> None:
+    assert ActionEvent.from_record(action.to_record()) == action
+
+
+def test_what_is_no_record_is_refused() -> None:
+    with pytest.raises(ValueError, match="not the record of an action"):
+        ActionEvent.from_record({"at": "yesterday"})
+
+
+def test_a_store_keeps_actions_by_call_and_by_world(tmp_path: Path) -> None:
+    mine, other = (SqliteStore(tmp_path / "events.db", world=world) for world in ("mine", "other"))
+    try:
+        mine.record_actions([ACTION])
+        other.record_actions([ACTION])
+        assert mine.reader.actions(CALL) == [ACTION]
+        assert mine.reader.actions("CA" + "2" * 32) == []
+        (found,) = mine.reader.actions_after(0)
+        assert found[1] == ACTION
+        assert mine.reader.actions_after(mine.reader.last_action_id()) == []
+    finally:
+        mine.close()
+        other.close()
+
+
+def test_a_hang_up_that_can_not_be_written_down_is_still_a_hang_up(
+    callctl: Callctl, simulator: Simulator, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "no-database"
+    blocked.write_text("this is not a database, and long enough to be looked at as one" * 10)
+    env = {**env_for(simulator), "CALLCTL_STORE": str(blocked)}
+    sid = callctl("place", "+12025550103", "--say", "Hello", env=env).out.strip()
+    outcome = callctl("hangup", sid, env=env)
+    assert outcome.code == 0
+    assert outcome.out.startswith(sid)
+    assert "done, but not written down" in outcome.err

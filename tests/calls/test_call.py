@@ -1,0 +1,248 @@
+"""What a Call is: statuses, forms of addresses and SIDs, the resource as it comes and as it is told."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paths import DATA
+
+from callctl.calls.call import (
+    FINAL_STATUSES,
+    LIVE_STATUSES,
+    REST_STATUSES,
+    Call,
+    CallStatus,
+    is_call_sid,
+    is_e164,
+    is_endpoint,
+    is_final,
+    is_live,
+    is_party,
+    is_party_pattern,
+    number_meant,
+)
+
+MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def test_every_status_is_either_live_or_final() -> None:
+    assert frozenset(CallStatus) == LIVE_STATUSES | FINAL_STATUSES
+    assert not LIVE_STATUSES & FINAL_STATUSES
+
+
+def test_an_unknown_status_is_neither() -> None:
+    assert not is_live("paused")
+    assert not is_final("paused")
+    assert is_live("in-progress")
+    assert is_final("no-answer")
+
+
+def test_initiated_is_known_from_callbacks_only() -> None:
+    assert set(CallStatus) - set(REST_STATUSES) == {CallStatus.INITIATED}
+
+
+@pytest.mark.parametrize(
+    "sid",
+    [
+        "CA" + "0" * 32,
+        "CA0123456789abcdefABCDEF0123456789",
+        "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11",
+        "v3:T02llQxIyaRkhfRKxgAP8nY511EhFLizdvdUKJiSw8d6A9BborherQ",
+    ],
+)
+def test_sids_of_twilio_and_of_others(sid: str) -> None:
+    assert is_call_sid(sid)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "CA",
+        "CAxxx",
+        "CA" + "0" * 31,
+        "CA" + "0" * 33,
+        "CA" + "g" * 32,
+        "hello",
+        "a/b/c/d/e/f/g/h/1",
+        "..",
+        "+12025550100",
+        "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11\n",
+        "6f0b1c7e 52b3 4f0e 9d0a",
+        "6f0b1c7e-52b3-4f0e-9d0a?x=1",
+        "1" * 97,
+    ],
+)
+def test_what_can_not_be_a_sid(text: str) -> None:
+    assert not is_call_sid(text)
+
+
+@given(st.text())
+def test_a_sid_has_nothing_that_could_change_a_path(text: str) -> None:
+    if is_call_sid(text):
+        assert not set(text) & set("/?#%\\ \n")
+        assert text not in (".", "..")
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "endpoint"),
+    [
+        ("+12025550100", True, True),
+        ("+123456789012345", True, True),
+        ("+1234567890123456", False, False),
+        ("+02025550100", False, False),
+        ("12025550100", False, False),
+        ("+1202555010\u0660", False, False),
+        ("+12025550100\n", False, False),
+        ("+1 202 555 0100", False, False),
+        ("sip:agent@example.com", False, True),
+        ("SIPS:agent@example.com;transport=tls", False, True),
+        ("sip:", False, False),
+        ("sip:a b@example.com", False, False),
+        ("client:ann", False, True),
+        ("client:" + "x" * 257, False, False),
+        ("client:", False, False),
+        ("ann", False, False),
+    ],
+)
+def test_who_can_be_called(text: str, number: bool, endpoint: bool) -> None:
+    assert is_e164(text) is number
+    assert is_endpoint(text) is endpoint
+
+
+@pytest.mark.parametrize(
+    ("text", "possible", "meant"),
+    [
+        ("+12025550103", True, "+12025550103"),
+        ("12025550103", False, "+12025550103"),
+        ("+1 202 555 0103", False, "+12025550103"),
+        ("+1 (202) 555-0103", False, "+12025550103"),
+        ("0012025550103", False, "+12025550103"),
+        ("2025550103", False, None),  # of which country?
+        ("+02025550103", False, None),
+        ("tel:+12025550103", False, None),
+        ("", False, None),
+        (" ", False, None),
+        ("ann smith", False, None),
+        ("sip:agent@example.com", True, None),
+        ("agent@example.com", True, None),  # as REST writes it
+        ("client:ann", True, None),
+        ("sim:HS0123", True, None),
+        ("anonymous", True, None),
+        ("1001", True, None),
+        ("911", True, None),
+    ],
+)
+def test_who_can_be_at_one_end_of_a_call(text: str, possible: bool, meant: str | None) -> None:
+    assert is_party(text) is possible
+    assert number_meant(text) == meant
+    assert is_party_pattern(text) is possible
+
+
+@pytest.mark.parametrize(
+    ("pattern", "possible"),
+    [
+        ("*", True),
+        ("+1900*", True),
+        ("+*", True),
+        ("+1*0142", True),
+        ("*0103", True),
+        ("sip:*@example.com", True),
+        ("1900*", True),  # a short code, an extension
+        ("12025550*", False),
+        ("+1 202*", False),
+        ("+0*", False),
+    ],
+)
+def test_what_a_pattern_may_match(pattern: str, possible: bool) -> None:
+    assert is_party_pattern(pattern) is possible
+
+
+@given(
+    st.from_regex(r"\+[1-9][0-9]{7,14}", fullmatch=True), st.sampled_from(["-", " ", ".", ") ", "/"]), st.integers(2, 7)
+)
+def test_a_number_is_known_in_any_spelling(number: str, sign: str, place: int) -> None:
+    spelled = number[:place] + sign + number[place:]
+    assert number_meant(spelled) == number_meant(number) == number
+    assert is_party(number)
+    assert not is_party(spelled)
+
+
+def live_resource() -> dict[str, Any]:
+    resource: dict[str, Any] = json.loads((DATA / "live_call_resource.json").read_text())
+    return resource
+
+
+def test_a_resource_as_live_twilio_sent_it() -> None:
+    resource = live_resource()
+    call = Call.from_resource(resource)
+    assert (call.sid, call.status, call.direction) == (resource["sid"], "completed", "inbound")
+    assert call.from_ == resource["from"]
+    assert (call.duration, call.queue_time) == (1, 0)
+    assert call.price == Decimal("-0.00400")
+    assert call.start_time == datetime(2026, 6, 9, 14, 51, 33, tzinfo=UTC)
+    assert call.parent_call_sid is None
+    assert call.is_final
+    assert not call.is_live
+
+
+def test_json_has_rests_own_names_and_every_field() -> None:
+    resource = live_resource()
+    told = Call.from_resource(resource).to_json()
+    assert set(told) == set(resource)
+    assert (told["duration"], told["price"], told["queue_time"]) == (1, -0.004, 0)
+    assert told["date_created"] == "2026-06-09T14:51:33Z"
+    assert told["subresource_uris"] == resource["subresource_uris"]
+    json.dumps(told, allow_nan=False)
+
+
+def test_the_dialects_of_compatible_services() -> None:
+    call = Call.from_resource(
+        {
+            "sid": "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11",
+            "status": "paused",
+            "duration": 12,
+            "price": -0.01,
+            "date_created": "2026-01-05T10:00:00Z",
+            "parent_call_sid": "",
+            "to": None,
+        }
+    )
+    assert (call.status, call.duration, call.price) == ("paused", 12, Decimal("-0.01"))
+    assert (call.date_created, call.parent_call_sid, call.to) == (MOMENT, None, "")
+    assert not call.is_live
+    assert not call.is_final
+
+
+@pytest.mark.parametrize("resource", [{}, {"sid": ""}, {"sid": None}, {"sid": 5}])
+def test_without_a_sid_it_is_no_call(resource: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="sid"):
+        Call.from_resource(resource)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["status", "to", "from", "duration", "price", "start_time", "queue_time", "x"]), JSON
+    )
+)
+def test_no_resource_with_a_sid_breaks_anything(resource: dict[str, Any]) -> None:
+    call = Call.from_resource({"sid": "CA" + "0" * 32, **resource})
+    assert call.sid == "CA" + "0" * 32
+    assert set(resource) <= set(call.to_json())
+
+
+def test_a_line_break_in_a_field_begins_no_line_of_ours() -> None:
+    call = Call.from_resource({"sid": "CA1", "status": "queued\ncallctl: ended", "from": "a\nb"})
+    assert (call.status, call.from_) == ("queued\ufffdcallctl: ended", "a\ufffdb")

@@ -1,0 +1,658 @@
+"""``hangup --all`` and SIDs on stdin: which calls, after asking, in which order."""
+
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api.scripted import Asked, Server, Turn, call, hang, reply
+from cli.world import ANSWERS, BUSY, NEVER, World, talk
+from processes import OnTerminal, Piped, environment
+from running import Callctl, Meanwhile, Outcome, env_for
+
+from callctl.simulator import Simulator
+
+AGREED = ("--yes", "--max", "10")
+
+
+def ended(world: World) -> list[str]:
+    """Return the SIDs that a hang-up was sent for, in the order of arrival."""
+    return [one.path.rpartition("/")[2].removesuffix(".json") for one in world.sent()]
+
+
+def test_max_may_be_any_number(world: World) -> None:
+    sid = world.place(NEVER)
+    assert world.callctl("hangup", "--all", "--yes", "--max", "9" * 30).out == f"{sid}\tcanceled\tended\n"
+
+
+def test_all_ends_what_is_live_and_nothing_else(world: World) -> None:
+    over = world.place(BUSY, after=5)
+    queued, talking = world.place(NEVER), world.place(ANSWERS)
+    outcome = world.callctl("hangup", "--all", *AGREED)
+    assert outcome.code == 0
+    assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted([queued, talking])
+    assert talk(outcome) == "callctl: 2 calls: 2 ended\n"
+    assert over not in ended(world)
+
+
+def test_parents_go_before_children_and_queued_calls_before_ringing_ones(world: World) -> None:
+    parent, child = world.dialled()
+    ringing = world.place(NEVER, after=3)
+    queued = world.place(NEVER)
+    assert world.status(queued) == "queued"
+    outcome = world.callctl("hangup", "--all", *AGREED, "--parallel", "1")
+    assert outcome.code == 0
+    assert ended(world) == [queued, ringing, parent, child]
+
+
+@pytest.mark.parametrize(
+    ("filters", "which"),
+    [
+        (("--to", NEVER), [0, 1]),
+        (("--from", "+15005550006"), [0, 1, 2]),
+        (("--from", "+15005550001"), []),
+        (("--status", "ringing"), [0, 1]),
+        (("--status", "ringing", "--status", "in-progress"), [0, 1, 2]),
+        (("--older-than", "1h"), []),
+        (("--since", "1h"), [0, 1, 2]),
+        (("--since", "2100-01-01"), []),
+        (("--until", "2020-01-01"), []),
+    ],
+)
+def test_the_filters_are_those_of_list(world: World, filters: tuple[str, ...], which: list[int]) -> None:
+    sids = [world.place(NEVER), world.place(NEVER), world.place(ANSWERS)]
+    world.simulator.advance(4)
+    outcome = world.callctl("hangup", "--all", *filters, *AGREED)
+    assert outcome.code == 0
+    assert sorted(ended(world)) == sorted(sids[number] for number in which)
+
+
+def test_children_of_one_parent(world: World) -> None:
+    parent, child = world.dialled()
+    assert world.callctl("hangup", "--all", "--parent", parent, *AGREED).code == 0
+    assert ended(world) == [child]
+
+
+def test_a_server_that_ignores_filters_loses_no_other_call(callctl: Callctl, home: Path) -> None:
+    with Simulator(port=0, manual_clock=True, dialect="somleng", base_path="/api/laml") as simulator:
+        world = World(simulator, callctl, home)
+        other, meant = world.place(ANSWERS), world.place(NEVER)
+        simulator.advance(4)
+        outcome = world.callctl("hangup", "--all", "--to", NEVER, *AGREED)
+        assert outcome.code == 0, outcome.err
+        assert ended(world) == [meant]
+        assert world.status(other) == "in-progress"
+
+
+def test_only_ringing_does_not_ask_for_calls_in_progress(world: World) -> None:
+    talking, ringing = world.place(ANSWERS), world.place(NEVER)
+    world.simulator.advance(4)
+    outcome = world.callctl("hangup", "--all", "--only-ringing", *AGREED)
+    assert (outcome.code, outcome.out) == (0, f"{ringing}\tcanceled\tended\n")
+    assert world.status(talking) == "in-progress"
+
+
+def test_the_limit_of_list_does_not_apply(world: World) -> None:
+    for _ in range(60):
+        world.place(NEVER)
+    outcome = world.callctl("hangup", "--all", "--yes", "--max", "60")
+    assert (outcome.code, outcome.out.count("\n")) == (0, 60)
+
+
+def test_when_no_call_matches_nothing_is_asked(world: World) -> None:
+    for more in (AGREED, ("--dry-run",)):
+        outcome = world.callctl("hangup", "--all", *more)
+        assert (outcome.code, outcome.out, talk(outcome)) == (0, "", "callctl: no live call matches\n")
+
+
+# A filter is a promise
+
+
+def at_the_prompt(world: World, happens: Callable[[], object], *args: str) -> Outcome:
+    """Run ``hangup --all``; something happens after the calls were listed and before the number is typed."""
+    keyboard = Meanwhile("3\n", happens)
+    return world.callctl("hangup", "--all", *args, terminal=True, env={"NO_COLOR": "1"}, stdin=keyboard)
+
+
+def forms(world: World) -> list[dict[str, tuple[str, ...]]]:
+    return [dict(one.form) for one in world.sent()]
+
+
+@pytest.mark.parametrize("filters", [("--status", "ringing"), ("--status", "queued,ringing"), ("--only-ringing",)])
+def test_what_was_answered_after_it_was_listed_as_ringing_is_left_alone(world: World, filters: tuple[str, ...]) -> None:
+    first, second, rings = world.place(ANSWERS), world.place(ANSWERS), world.place(NEVER)
+    world.simulator.advance(1)
+    outcome = at_the_prompt(world, lambda: world.simulator.advance(4), *filters)
+    assert outcome.code == 0
+    assert [world.status(sid) for sid in (first, second, rings)] == ["in-progress", "in-progress", "canceled"]
+    assert sorted(outcome.out.splitlines()[-3:]) == sorted(
+        [f"left alone: {sid} was answered meanwhile" for sid in (first, second)] + [f"ended: {rings} is canceled"]
+    )
+    assert forms(world) == [{"Status": ("canceled",)}] * 3
+
+
+def test_whom_the_api_refuses_to_cancel_is_left_alone_as_well(callctl: Callctl, home: Path) -> None:
+    with Simulator(port=0, manual_clock=True, readings=["cancel-refused-in-progress"]) as simulator:
+        world = World(simulator, callctl, home)
+        sids = [world.place(ANSWERS) for _ in range(3)]
+        simulator.advance(1)
+        outcome = at_the_prompt(world, lambda: simulator.advance(4), "--status", "ringing")
+        assert (outcome.code, {world.status(sid) for sid in sids}) == (0, {"in-progress"})
+        assert outcome.out.count("was answered meanwhile") == 3
+
+
+def test_what_only_rings_is_not_looked_at_before_it_is_canceled(world: World) -> None:
+    sid = world.place(NEVER, after=3)
+    outcome = world.callctl("hangup", "--all", "--status", "ringing", "--to", NEVER, *AGREED)
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tcanceled\tended\n")
+    assert (len(world.sent("GET")), forms(world)) == (0, [{"Status": ("canceled",)}])
+
+
+def test_with_other_filters_each_call_is_looked_at_just_before_it_is_ended(world: World) -> None:
+    queued, talking, over = (world.place(to) for to in (NEVER, ANSWERS, BUSY))
+    statuses = ("--status", "queued", "--status", "in-progress")
+    outcome = at_the_prompt(world, lambda: world.simulator.advance(8), *statuses)
+    assert outcome.code == 0
+    assert sorted(outcome.out.splitlines()[-3:]) == sorted(
+        [
+            f"left alone: {queued} is ringing by now and no longer matches",
+            f"ended: {talking} is completed",
+            f"already over: {over} is busy",
+        ]
+    )
+    assert (ended(world), forms(world)) == ([talking], [{"Status": ("completed",)}])
+    assert world.status(queued) == "ringing"
+
+
+def test_all_live_calls_are_not_looked_at_again(world: World) -> None:
+    sid = world.place(ANSWERS, after=4)
+    assert world.callctl("hangup", "--all", *AGREED).out == f"{sid}\tcompleted\tended\n"
+    assert world.sent("GET") == []
+
+
+def test_a_call_that_rang_and_one_in_progress_are_both_ended_when_both_are_meant(world: World) -> None:
+    sids = [world.place(ANSWERS) for _ in range(3)]
+    world.simulator.advance(1)
+    both = ("--status", "ringing", "--status", "in-progress")
+    outcome = at_the_prompt(world, lambda: world.simulator.advance(4), *both)
+    assert (outcome.code, sorted(ended(world))) == (0, sorted(sids))
+
+
+def test_a_call_that_cannot_be_looked_at_is_not_ended(callctl: Callctl) -> None:
+    class Blind(Rounds):
+        def take(self, asked: Asked) -> Turn:
+            turn = super().take(asked)
+            return reply(403, {"code": 20403, "message": "no"}) if "/Calls/" in asked.path else turn
+
+    with Blind([rings(1)], answer="completed") as server:
+        assert server.run(callctl, *AGREED, "--to", "+12025550100").code != 0
+        assert server.ended == []
+
+
+@pytest.mark.parametrize("readings", [[], ["cancel-refused-in-progress"]])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_leg_that_rings_inside_dial_may_be_left_alone_and_that_is_told(
+    callctl: Callctl, home: Path, readings: list[str], named: bool
+) -> None:
+    with Simulator(port=0, manual_clock=True, readings=["cancel-spares-dial-legs", *readings]) as simulator:
+        world = World(simulator, callctl, home)
+        parent = world.place(ANSWERS, "--dial", NEVER, after=5)
+        child = world.callctl("list", "--parent", parent, "-q").out.strip()
+        which = (child, "--only-ringing") if named else ("--all", "--status", "ringing", *AGREED)
+        outcome = world.callctl("hangup", *which)
+        assert (outcome.code, outcome.out) == (5 if named else 8, f"{child}\tringing\tstill-ringing\n")
+        assert "hint: `callctl hangup CALL` ends it as well, also if it is answered at that moment" in outcome.err
+        if named:
+            why = (
+                "or was answered just now: Twilio refused Status=canceled"
+                if readings
+                else "and Status=canceled did not end it"
+            )
+            assert f"not ended: {child} rings inside a <Dial>, {why}" in outcome.err
+        assert forms(world)[-1] == {"Status": ("canceled",)}
+        assert world.status(child) == "ringing"
+
+
+def test_list_names_the_way_to_end_only_what_still_rings(world: World) -> None:
+    answered, rings = world.place(ANSWERS), world.place(NEVER)
+    world.simulator.advance(1)
+    listed = world.callctl("list", "--status", "ringing", "-q")
+    assert "`callctl hangup - --only-ringing` leaves those alone" in listed.err
+    assert "--only-ringing" not in world.callctl("list", "--live", "-q").err
+    world.simulator.advance(4)
+    outcome = world.callctl("hangup", "-", "--only-ringing", *AGREED, stdin=listed.out)
+    assert outcome.code == 8
+    assert [world.status(sid) for sid in (answered, rings)] == ["in-progress", "canceled"]
+
+
+def minutes_ago(count: float) -> datetime:
+    return datetime.now(UTC) - timedelta(minutes=count)
+
+
+def test_for_longer_than_counts_from_what_callbacks_told(world: World) -> None:
+    young, old, unheard = (world.place(NEVER) for _ in range(3))
+    world.simulator.advance(3)
+    world.tell(young, "ringing", at=minutes_ago(1))
+    world.tell(old, "ringing", at=minutes_ago(3))
+    listed = world.callctl("list", "-q", "--for-longer-than", "2m")
+    assert (listed.code, listed.out) == (0, f"{old}\n")
+    outcome = world.callctl("hangup", "--all", "--for-longer-than", "2m", *AGREED)
+    assert (outcome.code, outcome.out) == (0, f"{old}\tcanceled\tended\n")
+    assert {world.status(sid) for sid in (young, unheard)} == {"ringing"}
+
+
+def test_where_no_callback_told_the_latest_of_rests_dates_counts_and_that_is_said(world: World) -> None:
+    sid = world.place(ANSWERS, after=4)
+    for command in (("list", "-q"), ("hangup", "--all", "--dry-run")):
+        outcome = world.callctl(*command, "--for-longer-than", "2m")
+        assert sid not in outcome.out
+        assert "no callback told" not in outcome.err
+        # By the API's own dates no time has gone by, whatever this machine's clock says.
+        assert sid not in world.callctl(*command, "--for-longer-than", "2m", now=lambda: minutes_ago(-5)).out
+    at = format_datetime(minutes_ago(3))
+    listed = {"date_created": format_datetime(minutes_ago(9)), "start_time": at, "date_updated": at}
+    with Rounds([rings(1) | listed], answer="canceled") as server:
+        for span, count in (("2m", 1), ("4m", 0)):
+            outcome = server.run(world.run, "--dry-run", "--for-longer-than", span)
+            assert outcome.out.count("dry-run") == count
+            assert ("of 1 call no callback told since when" in outcome.err) == bool(count)
+
+
+def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its_step(world: World) -> None:
+    sid = world.place(NEVER)
+    world.tell(sid, "queued", at=minutes_ago(3))
+
+    def begins_to_ring() -> None:
+        world.simulator.advance(3)
+        world.tell(sid, "ringing", at=minutes_ago(0))
+
+    live = ("--status", "queued,ringing", "--for-longer-than", "2m")
+    outcome = world.callctl(
+        "hangup", "--all", *live, terminal=True, env={"NO_COLOR": "1"}, stdin=Meanwhile("1\n", begins_to_ring)
+    )
+    assert (outcome.code, ended(world), world.status(sid)) == (0, [], "ringing")
+    assert f"left alone: {sid} is ringing by now and no longer matches" in outcome.out
+
+
+def test_calls_that_are_to_be_queued_are_left_alone_once_they_ring(world: World) -> None:
+    sid = world.place(NEVER)
+    outcome = world.callctl(
+        "hangup",
+        "--all",
+        "--status",
+        "queued",
+        terminal=True,
+        env={"NO_COLOR": "1"},
+        stdin=Meanwhile("1\n", lambda: world.simulator.advance(3)),
+    )
+    assert (outcome.code, ended(world), world.status(sid)) == (0, [], "ringing")
+    assert f"left alone: {sid} is ringing by now and no longer matches" in outcome.out
+
+
+def test_for_longer_than_is_about_live_calls(world: World) -> None:
+    outcome = world.callctl("list", "--status", "busy", "--for-longer-than", "2m")
+    assert (outcome.code, world.simulator.requests) == (2, ())
+    assert "no call can match" in outcome.err
+
+
+# Asking
+
+
+@pytest.mark.parametrize("flags", [(), ("--yes",), ("--max", "5")])
+def test_without_a_terminal_yes_and_max_are_needed(world: World, flags: tuple[str, ...]) -> None:
+    world.place(NEVER)
+    before = len(world.simulator.requests)
+    outcome = world.callctl("hangup", "--all", *flags)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "give --yes and --max N" in outcome.err
+    assert len(world.simulator.requests) == before
+
+
+@pytest.mark.parametrize("source", ["--all", "-"])
+def test_with_more_matches_than_max_nothing_is_ended(world: World, source: str) -> None:
+    sids = [world.place(NEVER) for _ in range(4)]
+    outcome = world.callctl("hangup", source, "--yes", "--max", "2", stdin="\n".join(sids))
+    assert (outcome.code, outcome.out) == (2, "")
+    which = "match" if source == "--all" else "on stdin"
+    assert f"4 calls {which}, more than --max 2: nothing was ended\nhint: --dry-run shows them" in outcome.err
+    assert ended(world) == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--yes",), ("--max", "9")])
+def test_several_calls_on_stdin_need_both_flags_and_one_needs_none(world: World, flags: tuple[str, ...]) -> None:
+    sids = [world.place(NEVER) for _ in range(2)]
+    outcome = world.callctl("hangup", "-", *flags, stdin="\n".join(sids))
+    assert (outcome.code, outcome.out, ended(world)) == (2, "", [])
+    assert "2 calls on stdin, and nobody can be asked whether they are meant" in outcome.err
+    assert world.callctl("hangup", "-", *flags, stdin=sids[0]).code == 0
+    assert ended(world) == sids[:1]
+
+
+def test_at_a_terminal_the_table_is_shown_and_the_number_asked_for(world: World) -> None:
+    sids = [world.place(NEVER), world.place(ANSWERS)]
+    outcome = world.callctl("hangup", "--all", terminal=True, keyboard=True, stdin="2\n", env={"NO_COLOR": "1"})
+    assert outcome.code == 0
+    table, results = outcome.out.splitlines()[:-2], outcome.out.splitlines()[-2:]
+    assert "CALL SID" in table[0]
+    assert all(any(sid in row for row in table) for sid in sids)
+    assert sorted(results) == sorted(f"ended: {sid} is canceled" for sid in sids)
+    assert talk(outcome) == "Type 2 to end these 2 calls: callctl: 2 calls: 2 ended\n"
+
+
+@pytest.mark.parametrize("answer", ["", "\n", "1\n", "y\n", "yes\n", "22\n"])
+def test_any_other_answer_ends_nothing(world: World, answer: str) -> None:
+    for _ in range(2):
+        world.place(NEVER)
+    outcome = world.callctl("hangup", "--all", terminal=True, keyboard=True, stdin=answer)
+    assert outcome.code == 1
+    assert "not confirmed: nothing was ended" in outcome.err
+    assert ended(world) == []
+
+
+def test_what_callbacks_told_is_shown_where_rest_is_behind(world: World) -> None:
+    ringing, answered = world.place(NEVER, after=4), world.place(NEVER, after=4)
+    world.tell(answered, "in-progress", at=datetime.now(UTC))
+    asking: dict[str, Any] = {"terminal": True, "keyboard": True, "stdin": "no\n", "env": {"NO_COLOR": "1"}}
+    for args in (["hangup", "--all"], ["hangup", "--all", "--dry-run"]):
+        rows = {row.split()[0]: row for row in world.callctl(*args, **asking).out.splitlines() if row}
+        assert "● in-progress" in rows[answered]
+        assert "ringing" in rows[ringing]
+    (told,) = [
+        record
+        for line in world.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()
+        if (record := json.loads(line))["call_sid"] == answered
+    ]
+    assert told["call"]["status"] == "in-progress"
+    assert world.status(answered) == "ringing"
+
+
+def test_yes_at_a_terminal_does_not_ask(world: World) -> None:
+    sid = world.place(NEVER)
+    outcome = world.callctl("hangup", "--all", "--yes", terminal=True, keyboard=True)
+    assert (outcome.code, outcome.out) == (0, f"ended: {sid} is canceled\n")
+
+
+def test_json_at_a_terminal_is_for_programs_and_not_asked(world: World) -> None:
+    world.place(NEVER)
+    outcome = world.callctl("hangup", "--all", "--json", terminal=True, keyboard=True)
+    assert outcome.code == 2
+
+
+def test_on_a_real_terminal(home: Path) -> None:
+    with Simulator(port=0, seed=1) as simulator:
+        world = World(simulator, lambda *args, **more: pytest.fail(f"not run here: {args} {more}"), home)
+        with Piped("place", NEVER, "--say", "x", home=home, env=env_for(simulator)) as placing:
+            sid = placing.line()
+        with OnTerminal("hangup", "--all", home=home, env=env_for(simulator), columns=80) as terminal:
+            rows = terminal.until(lambda rows: any("Type 1 to end this call:" in row for row in rows))
+            assert any(sid in row for row in rows)
+            terminal.type("1\n")
+            assert terminal.ended() == 0
+            assert any(f"ended: {sid} is canceled" in row for row in terminal.rows)
+        assert ended(world) == [sid]
+
+
+def test_a_bar_says_how_far_it_is_and_is_gone_at_the_end(home: Path) -> None:
+    with Simulator(port=0, latency=0.4) as simulator:
+        sids = [f"CA{number:032d}" for number in range(6)]
+        args = ("hangup", *sids, "--parallel", "1")
+        with OnTerminal(*args, home=home, env=env_for(simulator), columns=80, lines=40) as terminal:
+            terminal.until(lambda rows: any(row.startswith("callctl: [######") for row in rows))
+            assert terminal.ended() == 8
+            assert not any("[###" in row for row in terminal.rows)
+            assert sum("20404" in row or "not found" in row for row in terminal.rows) >= 1
+
+
+# SIDs on stdin
+
+
+def test_what_list_prints_can_be_piped_in(world: World) -> None:
+    sids = [world.place(NEVER), world.place(ANSWERS)]
+    for listed in (("list", "-q"), ("list",)):
+        outcome = world.callctl("hangup", "-", *AGREED, stdin=world.callctl(*listed).out)
+        assert outcome.code == 0
+        assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted(sids)
+
+
+def test_an_empty_pipe_is_nothing_to_do(world: World) -> None:
+    listed = world.callctl("list", "--live", "-q")
+    assert (listed.code, listed.out) == (0, "")
+    for options in ((), AGREED, ("--dry-run",), ("--family",)):
+        outcome = world.callctl("hangup", "-", *options, stdin=listed.out)
+        assert (outcome.code, outcome.out) == (0, "")
+        assert talk(outcome) == "callctl: no calls on stdin: nothing to do\n"
+    assert world.sent() == []
+
+
+def test_many_on_stdin_need_the_flags_and_one_does_not(world: World) -> None:
+    sids = [world.place(NEVER), world.place(NEVER)]
+    outcome = world.callctl("hangup", "-", stdin="\n".join(sids))
+    assert outcome.code == 2
+    assert "2 calls on stdin, and nobody can be asked whether they are meant" in outcome.err
+    assert world.callctl("hangup", "-", stdin=sids[0]).out == f"{sids[0]}\tcanceled\tended\n"
+
+
+# Dry run
+
+
+def test_dry_run_shows_what_matches_and_ends_nothing(world: World) -> None:
+    sids = [world.place(NEVER), world.place(NEVER)]
+    plain = world.callctl("hangup", "--all", "--dry-run", "--max", "1")
+    assert plain.code == 0
+    assert sorted(plain.out.splitlines()) == sorted(f"{sid}\tqueued\tdry-run" for sid in sids)
+    assert talk(plain) == "callctl: nothing was sent; without --dry-run, 2 calls would get Status=completed\n"
+    table = world.callctl("hangup", "--all", "--dry-run", terminal=True).out
+    assert all(sid in table for sid in sids)
+    records = [json.loads(line) for line in world.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()]
+    assert {(record["result"], record["call"]["status"]) for record in records} == {("dry-run", "queued")}
+    assert ended(world) == []
+
+
+# --until-none
+
+
+class Rounds(Server):
+    """Lists other live calls in each round, and answers every hang-up in one way."""
+
+    def __init__(self, *rounds: list[dict[str, object]], answer: str) -> None:
+        super().__init__(reply(404))
+        self._rounds, self._answer = list(rounds), answer
+
+    def take(self, asked: Asked) -> Turn:
+        super().take(asked)
+        if asked.method == "POST":
+            return reply(200, call(_sid_in(asked), status=self._answer))
+        if "/Calls/" in asked.path:
+            return reply(200, call(_sid_in(asked), status="ringing"))
+        # Each round asks once for each status; those that ring are asked for once.
+        found: list[dict[str, object]] = []
+        if ("Status", "ringing") in asked.query:
+            found = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
+        return reply(200, {"calls": found, "next_page_uri": None})
+
+    def run(self, callctl: Callctl, *args: str) -> Outcome:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": self.url}
+        return callctl("hangup", "--all", *args, env=env)
+
+    @property
+    def ended(self) -> list[str]:
+        return [_sid_in(one) for one in self.asked if one.method == "POST"]
+
+
+def _sid_in(asked: Asked) -> str:
+    return asked.path.rpartition("/")[2].removesuffix(".json")
+
+
+def rings(number: int) -> dict[str, object]:
+    return call(f"CA{number:032d}", status="ringing")
+
+
+class Unanswering(Rounds):
+    """Lists nothing any more once a call was ended: it does not answer."""
+
+    def take(self, asked: Asked) -> Turn:
+        turn = super().take(asked)
+        return hang() if asked.method == "GET" and self.ended else turn
+
+
+def test_until_none_gives_up_in_time_where_the_api_does_not_answer(callctl: Callctl) -> None:
+    with Unanswering([rings(1)], answer="canceled") as server:
+        outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "100ms", "--request-timeout", "1h")
+        assert server.ended == [f"CA{1:032d}"]
+    assert outcome.code == 9
+    assert "the API has not answered in time whether a call still matches" in outcome.err
+
+
+def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:
+    # In the second round REST still shows the first call, since it lags behind.
+    with Rounds([rings(1)], [rings(1), rings(2)], [], answer="canceled") as server:
+        outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "60s")
+        assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
+    assert outcome.code == 0
+    assert outcome.out == f"CA{1:032d}\tcanceled\tended\nCA{2:032d}\tcanceled\tended\n"
+    assert talk(outcome) == (
+        "callctl: repeating until no call matches; this does not stop the application that places them\n"
+        "callctl: no call matches any more\n"
+        "callctl: 2 calls: 2 ended\n"
+    )
+
+
+def test_until_none_takes_an_answered_call_for_dealt_with(callctl: Callctl) -> None:
+    # REST still lists it as ringing, since it lags behind.
+    with Rounds([rings(1)], [rings(1), rings(2)], [rings(2)], [rings(2)], [], answer="in-progress") as server:
+        outcome = server.run(callctl, *AGREED, "--status", "ringing", "--until-none", "--wait-timeout", "60s")
+        assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
+    assert outcome.code == 0
+    assert outcome.out == f"CA{1:032d}\tin-progress\tleft-alone\nCA{2:032d}\tin-progress\tleft-alone\n"
+
+
+@pytest.mark.parametrize("wait", [[], ["--wait"]])
+def test_until_none_gives_up_with_exit_9_and_tells_each_result_once(callctl: Callctl, wait: list[str]) -> None:
+    with Rounds([rings(1)], answer="ringing") as server:
+        outcome = server.run(callctl, *AGREED, *wait, "--until-none", "--wait-timeout", "1500ms")
+        assert set(server.ended) == {f"CA{1:032d}"}
+    assert (outcome.code, outcome.out) == (9, f"CA{1:032d}\tringing\taccepted\n")
+    hint = "`callctl list --live` shows what each call is doing"
+    assert f"callctl: error: 1 call still matches: CA{1:032d}\nhint: {hint}\n" in outcome.err
+
+
+def test_until_none_names_the_application_where_new_calls_still_come(callctl: Callctl) -> None:
+    rounds = [[rings(number)] for number in range(1, 9)]
+    with Rounds(*rounds, answer="canceled") as server:
+        outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "1500ms")
+    assert outcome.code == 9
+    assert "hint: an application may be placing them as fast as they are ended: stop it there" in outcome.err
+
+
+def test_until_none_stays_within_max(callctl: Callctl) -> None:
+    with Rounds([rings(1)], [rings(2), rings(3)], answer="canceled") as server:
+        outcome = server.run(callctl, "--yes", "--max", "2", "--until-none", "--wait-timeout", "60s")
+        assert server.ended == [f"CA{1:032d}"]
+    assert outcome.code == 9
+    assert "with those that match now it would be 3, more than --max 2" in outcome.err
+
+
+def test_live_is_said_to_be_what_all_means(callctl: Callctl) -> None:
+    for args in (["--live"], ["--all", "--live"]):
+        outcome = callctl("hangup", *args)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err == (
+            "callctl: error: No such option: --live\n"
+            "hint: `callctl hangup --all` ends live calls alone; see `callctl hangup --help`\n"
+        )
+
+
+def test_until_none_may_end_as_many_as_max_in_all(callctl: Callctl) -> None:
+    with Rounds([rings(1)], [rings(2), rings(3)], [], answer="canceled") as server:
+        outcome = server.run(callctl, "--yes", "--max", "3", "--until-none", "--wait-timeout", "60s")
+        assert sorted(server.ended) == [f"CA{number:032d}" for number in (1, 2, 3)]  # some go out at once
+    assert outcome.code == 0
+
+
+class Looking(Rounds):
+    """Looks, at each hang-up that arrives, whether the store says that this call is about to be changed."""
+
+    def __init__(self, home: Path, *rounds: list[dict[str, object]]) -> None:
+        super().__init__(*rounds, answer="canceled")
+        self._home = home
+        self.intended: list[bool] = []
+
+    def take(self, asked: Asked) -> Turn:
+        if asked.method == "POST":
+            for path in self._home.rglob("events.db"):
+                with closing(sqlite3.connect(path)) as store:
+                    found = store.execute("SELECT 1 FROM intents WHERE sid = ?", (_sid_in(asked),)).fetchone()
+                self.intended.append(found is not None)
+        return super().take(asked)
+
+
+def test_rules_are_told_of_a_hang_up_before_it_is_sent(callctl: Callctl, home: Path) -> None:
+    with Looking(home, [rings(1)], [rings(2), rings(3)]) as server:
+        assert server.run(callctl, *AGREED).code == 0  # makes the store, which a watch would have made
+        server.intended.clear()
+        assert server.run(callctl, *AGREED).code == 0
+        assert server.intended == [True, True]
+
+
+# Nobody reads
+
+
+@pytest.mark.parametrize("command", [("hangup",), ("redirect", "--url", "survey")])
+def test_a_reader_that_has_seen_enough_stops_nothing(home: Path, command: tuple[str, ...]) -> None:
+    with Simulator(port=0) as simulator:
+        sids = [f"CA{number:032d}" for number in range(30)]
+        env = environment(home, {**env_for(simulator), "CALLCTL_URL_SURVEY": f"{simulator.url}/simulator/survey"})
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as pipe:
+            args = [sys.executable, "-m", "callctl", command[0], *sids, *command[1:]]
+            done = subprocess.run(args, env=env, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 8  # none of them is there
+        assert "Traceback" not in done.stderr
+        assert len({one.path for one in simulator.requests if "/Calls/" in one.path}) == 30
+
+
+# Interrupted
+
+
+def test_ctrl_c_stops_at_once_and_says_how_far_it_was(home: Path) -> None:
+    with Simulator(port=0, latency=0.3) as simulator:
+        env = env_for(simulator)
+        sids = [f"CA{number:032d}" for number in range(200)]
+        with Piped("hangup", *sids, "--parallel", "2", home=home, env=env) as hanging:
+            hanging.line()
+            assert hanging.interrupt() == 128 + signal.SIGINT
+        said = (home / "stderr-hangup").read_text()
+        assert "of 200 calls; some more may have been ended" in said
+        assert len(simulator.requests) < 200
+
+
+class Interrupted(io.StringIO):
+    """A stream at which Ctrl-C falls into the first writing."""
+
+    def write(self, _text: str, /) -> int:
+        raise KeyboardInterrupt
+
+
+def test_after_ctrl_c_what_was_answered_and_not_told_yet_is_written_down_too(callctl: Callctl) -> None:
+    """A rule that hears of the end must find who may have ended the call."""
+    first, second = f"CA{1:032d}", f"CA{2:032d}"
+    err = io.StringIO()
+    with Rounds([], answer="completed") as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        streams = (Interrupted(), err)
+        assert callctl("hangup", first, second, "--parallel", "1", env=env, streams=streams).code == 130
+        shown = callctl("show", first, "--json", env=env)
+    assert f"callctl: may have been ended: {first}" in err.getvalue()
+    (action,) = [record for record in json.loads(shown.out)["timeline"] if record["type"] == "action"]
+    assert (action["action"], action["result"]) == ("hangup", "unknown")

@@ -1,0 +1,142 @@
+"""stdout that is closed, full or not there, with real processes: no traceback, and an exit code that is true."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from processes import OnTerminal, environment
+from running import env_for
+
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.io.streams import OutputError, guarded
+from callctl.errors import UsageError
+from callctl.simulator import Simulator
+
+CALLCTL = [sys.executable, "-m", "callctl"]
+LISTING = ["list", "--json"]
+
+
+@pytest.fixture
+def env(home: Path, simulator: Simulator) -> dict[str, str]:
+    return environment(home, env_for(simulator))
+
+
+@pytest.mark.parametrize("args", [LISTING, ["--help"], ["--version"], ["list", "--help"]])
+def test_a_reader_that_has_gone_is_no_failure(args: list[str], env: dict[str, str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run([*CALLCTL, *args], env=env, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("args", [LISTING, ["--help"], ["--version"]])
+def test_a_full_disk_is_a_failure_in_a_sentence(args: list[str], env: dict[str, str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*CALLCTL, *args], env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "can't write to stdout: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_that_cannot_be_written_is_told_by_its_name(name: str) -> None:
+    with suppress(OSError), Path("/dev/full").open("w") as full:  # closing it fails once more
+        stream = guarded(full, name=name)
+        stream.write("Hello")
+        with pytest.raises(OutputError, match=f"can't write to {name}: No space left on device") as refused:
+            stream.flush()
+        assert f"where {name} goes" in (refused.value.hint or "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_call_that_was_placed_is_named_even_if_stdout_is_full(env: dict[str, str], simulator: Simulator) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*CALLCTL, "place", "+12025550103", "--say", "Hello"],
+            env=env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    (sent,) = [request for request in simulator.requests if request.method == "POST"]
+    assert sent.status == 201
+    assert "placed CA" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_streams_that_are_closed_from_the_start(closed: str, env: dict[str, str]) -> None:
+    command = f"{sys.executable} -m callctl list --json {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.count("Traceback") == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_text_that_the_encoding_lacks_is_no_failure(encoding: str, env: dict[str, str]) -> None:
+    to = "client:é😀→"
+    env = {**env, "PYTHONIOENCODING": f"{encoding}:strict"}
+    place = [*CALLCTL, "place", to, "--say", "→", "--status-callback", "none", "--json"]
+    done = subprocess.run(place, env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode(encoding))["to"] == to
+    rows = subprocess.run([*CALLCTL, "list"], env=env, capture_output=True, check=True).stdout.decode(encoding)
+    assert rows.split("\t")[4] == (
+        to
+        if encoding == "utf-8"
+        else {"ascii": r"client:\u00e9", "latin-1": "client:é"}[encoding] + r"\ud83d\ude00\u2192"
+    )
+
+
+def test_a_terminal_shows_what_its_encoding_has(home: Path, env: dict[str, str]) -> None:
+    subprocess.run([*CALLCTL, "place", "+12025550103", "--say", "x"], env=env, capture_output=True, check=True)
+    with OnTerminal("list", home=home, env={**env, "PYTHONIOENCODING": "ascii:strict"}) as listing:
+        assert listing.ended() == 0
+        assert any("  ? " in row and "+12025550103" in row for row in listing.rows)
+
+
+def test_bytes_that_are_no_text_are_refused_for_what_they_are(env: dict[str, str]) -> None:
+    env = {**env, "PYTHONIOENCODING": "utf-8:strict"}
+    for args, told in (
+        (["hangup", "-"], "not a call SID: "),
+        (["place", "+12025550103", "--twiml", "-", "--status-callback", "none"], "the TwiML is not well-formed"),
+    ):
+        done = subprocess.run([*CALLCTL, *args], env=env, input=b"\xff\xfe\n", capture_output=True, check=False)
+        assert done.returncode == 2
+        assert told in done.stderr.decode()
+
+
+def test_a_stdin_that_cannot_be_read_is_told(home: Path) -> None:
+    class Broken(io.StringIO):
+        def read(self, _size: int | None = -1, /) -> str:
+            raise OSError(5, "Input/output error")
+
+    runtime = Runtime({}, home, Broken(), io.StringIO(), io.StringIO())
+    with pytest.raises(UsageError, match="can't read stdin: Input/output error"):
+        runtime.read_stdin()
+
+
+def test_a_fault_of_callctls_own_is_a_sentence_without_debug(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import callctl.settings\n"
+        "def broken(*args, **options): raise RuntimeError('a fault')\n"
+        "callctl.settings.load = broken\n"
+    )
+    env = {**env, "PYTHONPATH": str(tmp_path)}
+    plain = subprocess.run([*CALLCTL, "list"], env=env, capture_output=True, text=True, check=False)
+    assert plain.returncode == 1
+    assert plain.stderr.startswith("callctl: error: unexpected RuntimeError: a fault\nhint: ")
+    told = subprocess.run([*CALLCTL, "list", "--debug"], env=env, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert "Traceback" in told.stderr

@@ -1,0 +1,265 @@
+"""CALL on the command line: whole SIDs, starts of them, ``@last`` and ``-``."""
+
+import io
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from api.scripted import Server, call, reply
+from cli.still import Still, standing_still
+from running import Callctl, env_for
+
+from callctl.calls.event import CallEvent
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.calls import calls_to_change, one_call
+from callctl.errors import UnknownCallError, UsageError
+from callctl.settings import load
+from callctl.store.sqlite.store import SqliteStore
+
+BUSY, RINGS = "+12025550102", "+12025550103"
+UUID = "1f0c2a9e-1b2c-4d3e-8f90-123456789abc"
+
+
+class Chooser:
+    """Chooses calls with streams of its own, in the world of one server."""
+
+    def __init__(self, home: Path, env: dict[str, str]) -> None:
+        self.environ = {"HOME": str(home), **env}
+        self.home = home
+        self.settings = load(self.environ, cwd=home)
+
+    def runtime(self, stdin: str = "") -> Runtime:
+        self.err = io.StringIO()
+        return Runtime(self.environ, self.home, io.StringIO(stdin), io.StringIO(), self.err)
+
+    def one(self, text: str) -> str:
+        runtime = self.runtime()
+        return one_call(runtime, self.settings, runtime.gateway(self.settings), text)
+
+    def change(self, *texts: str, stdin: str = "") -> Sequence[str]:
+        runtime = self.runtime(stdin)
+        return calls_to_change(runtime, self.settings, runtime.gateway(self.settings), texts)
+
+    def store(self) -> SqliteStore:
+        return SqliteStore(self.settings.store, world=self.settings.world)
+
+    def tell(self, sid: str, status: str) -> None:
+        form = [("CallSid", sid), ("CallStatus", status), ("SequenceNumber", "0")]
+        store = self.store()
+        now = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+        store.append(CallEvent.from_form(form, received_at=now, world="w", verified=True))
+        store.close()
+
+
+@pytest.fixture
+def still(callctl: Callctl) -> Iterator[Still]:
+    with standing_still(callctl) as still:
+        yield still
+
+
+@pytest.fixture
+def choose(still: Still, home: Path) -> Chooser:
+    return Chooser(home, env_for(still.simulator))
+
+
+def test_whole_sids_cost_no_request_and_no_word(still: Still, choose: Chooser) -> None:
+    sids = ["CA" + "1" * 32, UUID, "v3:" + "a1" * 20]
+    assert list(choose.change(*sids)) == sids
+    assert [choose.one(sid) for sid in sids] == sids
+    assert choose.err.getvalue() == ""
+    assert still.simulator.requests == ()
+
+
+def test_named_twice_is_once_and_the_order_is_kept(choose: Chooser) -> None:
+    first, second = "CA" + "2" * 32, "CA" + "1" * 32
+    assert list(choose.change(first, second, first)) == [first, second]
+
+
+def test_sids_come_from_stdin_also_from_what_list_prints(choose: Chooser) -> None:
+    first, second, third = ("CA" + digit * 32 for digit in "123")
+    lines = f"{first}\tringing\toutbound-api\n\n  {second}\n{first}\n"
+    assert list(choose.change(third, "-", stdin=lines)) == [third, first, second]
+
+
+def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:
+    assert list(choose.change("-", stdin="\n")) == []
+    assert choose.err.getvalue() == "callctl: no calls on stdin: nothing to do\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "hint"),
+    [
+        ("", "(nothing)", "a start of at least 8 characters will do"),
+        ("CAxxx", "its character 3, 'x', is no hexadecimal digit", "put a SID in its place: `callctl list`"),
+        ("CA12345", "it has 7 characters, a start of one at least 8", "will do, or @last"),
+        ("CA" + "1" * 33, "it has 35 characters, a call SID has 34", "CA and 32 hexadecimal digits"),
+        ("CA" + "1" * 31 + "O", "its character 34, 'O', is no hexadecimal digit", "CA and 32 hexadecimal digits"),
+        ("ca" + "1" * 32, "it begins with CA in capitals, and here it does not", "CA and 32 hexadecimal digits"),
+        ("0a" * 16, f"it lacks the CA before its 32 digits: CA{'0a' * 16}", "CA and 32 hexadecimal digits"),
+        ("SM" + "1" * 32, "it is the SID of a message", "CA and 32 hexadecimal digits"),
+        ("AC" + "1" * 32, "it is the SID of an account", "CA and 32 hexadecimal digits"),
+        (f"CA{'1' * 16} {'1' * 16}", "it has a blank in it", "CA and 32 hexadecimal digits"),
+        ("CA" + "1A" * 16, f"its letters are small in Twilio's: CA{'1a' * 16}", "CA and 32 hexadecimal digits"),
+        ("12025550100", "it is a phone number", "`callctl list --live --to +12025550100`"),
+        ("+12025550100", "not a call SID: +12025550100", "`callctl list --live --to +12025550100`"),
+    ],
+)
+def test_what_is_wrong_with_a_sid_is_told(still: Still, choose: Chooser, text: str, reason: str, hint: str) -> None:
+    for attempt in (choose.one, choose.change):
+        with pytest.raises(UsageError) as caught:
+            attempt(text)
+        assert reason in caught.value.message
+        assert hint in (caught.value.hint or "")
+    assert still.simulator.requests == ()
+
+
+@pytest.mark.parametrize("text", ["CA12345", "CAxxxxxxxx", "CA" + "1" * 33, "+12025550100", "@first", "", "1f0c2a9"])
+def test_what_is_no_start_of_a_sid_is_refused_before_anything_is_asked(
+    still: Still, choose: Chooser, text: str
+) -> None:
+    for attempt in (choose.one, choose.change):
+        with pytest.raises(UsageError, match="not a call SID"):
+            attempt(text)
+    assert still.simulator.requests == ()
+
+
+def test_a_start_of_one_live_call_will_do_and_is_spelled_out_first(still: Still, choose: Chooser) -> None:
+    sid = still.place(RINGS)
+    still.simulator.advance(1)
+    assert choose.change(sid[:8]) == [sid]
+    assert choose.err.getvalue() == f"callctl: {sid[:8]} is {sid}, +15005550006 → {RINGS}, ringing\n"
+    assert choose.one(sid[:8]) == sid
+
+
+def test_a_start_of_a_call_that_has_ended_stands_for_it_where_no_live_one_begins_so(
+    still: Still, choose: Chooser
+) -> None:
+    sid = still.place(BUSY)
+    still.simulator.advance(5)
+    assert choose.one(sid[:10]) == sid
+    assert choose.change(sid[:10]) == [sid]
+    assert choose.err.getvalue() == f"callctl: {sid[:10]} is {sid}, +15005550006 → {BUSY}, busy\n"
+    with pytest.raises(UnknownCallError, match="no live call begins with CA00000000"):
+        choose.change("CA00000000")
+
+
+@pytest.mark.usefixtures("still")
+def test_a_start_of_an_ended_call_that_only_the_store_knows_stands_for_it(choose: Chooser) -> None:
+    sid = "CA" + "7" * 32
+    choose.tell(sid, "completed")
+    assert choose.change(sid[:10]) == [sid]
+    assert choose.err.getvalue() == f"callctl: {sid[:10]} is {sid}, completed\n"
+
+
+def test_a_start_of_several_ended_calls_is_refused_and_they_are_named(home: Path) -> None:
+    twins = [call("CA" + "1" * 31 + digit, status="busy") for digit in "12"]
+    with Server(reply(200, {"calls": twins})) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        with pytest.raises(UsageError, match="several calls begin with CA11111111"):
+            Chooser(home, env).change("CA11111111")
+
+
+def test_hangup_and_redirect_of_such_a_start_come_out_as_of_the_whole_sid(still: Still) -> None:
+    sid = still.place(BUSY)
+    still.simulator.advance(5)
+    for call_ in (sid, sid[:10]):
+        hung_up = still("hangup", call_)
+        assert (hung_up.code, hung_up.out) == (0, f"{sid}\tbusy\talready-over\n")
+        redirected = still("redirect", call_, "--say", "x")
+        assert (redirected.code, f"{sid} can't be redirected: it is busy" in redirected.err) == (5, True)
+
+
+def test_a_start_of_several_live_calls_is_refused_and_they_are_named(home: Path) -> None:
+    twins = [call("CA" + "1" * 31 + digit, status="ringing") for digit in "12"]
+    with Server(reply(200, {"calls": twins})) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        choose = Chooser(home, env)
+        for attempt in (choose.one, choose.change):
+            with pytest.raises(UsageError) as refused:
+                attempt("CA11111111")
+            assert all(str(twin["sid"]) in refused.value.message for twin in twins)
+
+
+def test_of_a_live_and_an_ended_call_the_live_one_is_changed(home: Path) -> None:
+    live, ended = (call("CA" + "1" * 31 + digit, status=status) for digit, status in (("1", "ringing"), ("2", "busy")))
+    with Server(reply(200, {"calls": [live, ended]})) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        assert Chooser(home, env).change("CA11111111") == [live["sid"]]
+
+
+def test_a_live_call_that_only_the_store_knows_counts(still: Still, choose: Chooser) -> None:
+    """REST's list may lag behind callbacks; the call is then asked for by its whole SID."""
+    sid = still.place(RINGS)
+    still.simulator.advance(1)
+    stranger = sid[:12] + "0" * 22
+    choose.tell(stranger, "ringing")  # REST knows nothing of it: it is not there
+    assert choose.change(sid[:10]) == [sid]
+    choose.tell(sid, "ringing")
+    assert choose.change(sid[:10]) == [sid]
+
+
+def test_a_call_that_the_store_takes_for_live_but_has_ended_is_said_to_be_over(still: Still, choose: Chooser) -> None:
+    sid = still.place(BUSY)
+    still.simulator.advance(5)
+    choose.tell(sid, "ringing")
+    assert choose.change(sid[:10]) == [sid]
+    assert choose.err.getvalue().endswith(f"{BUSY}, busy\n")
+
+
+def test_the_store_is_enough_for_reading(still: Still, choose: Chooser) -> None:
+    choose.tell("CA" + "7" * 32, "ringing")
+    assert choose.one("CA777777") == "CA" + "7" * 32
+    assert still.simulator.requests == ()
+
+
+def test_starts_of_uuids_are_starts(callctl: Callctl, home: Path) -> None:
+    with standing_still(callctl, dialect="somleng") as still:
+        sid = still.place(RINGS)
+        still.simulator.advance(1)
+        choose = Chooser(home, env_for(still.simulator))
+        for length in (8, 9, 20, 35):
+            assert choose.change(sid[:length]) == [sid]
+            assert choose.one(sid[:length]) == sid
+
+
+def test_last_says_what_keeps_the_store_from_being_read(choose: Chooser) -> None:
+    store = choose.store()
+    store.remember_placed("CA" + "5" * 32, at=datetime(2026, 1, 5, tzinfo=UTC))
+    store._opened.connection.execute("PRAGMA user_version = 6")
+    store.close()
+    for attempt in (choose.one, choose.change):
+        with pytest.raises(UnknownCallError, match="has version 6") as raised:
+            attempt("@last")
+        assert raised.value.hint == "`callctl watch` brings it up to date"
+
+
+def test_last_is_the_call_placed_last_in_this_world(still: Still, choose: Chooser) -> None:
+    for attempt in (choose.one, choose.change):
+        with pytest.raises(UnknownCallError, match="@last stands for no call"):
+            attempt("@last")
+    store = choose.store()
+    store.remember_placed("CA" + "5" * 32, at=datetime(2026, 1, 5, tzinfo=UTC))
+    store.close()
+    assert choose.one("@last") == "CA" + "5" * 32
+    assert choose.change("@last") == ["CA" + "5" * 32]
+    assert choose.err.getvalue() == f"callctl: @last is CA{'5' * 32}\n"
+    other = Chooser(choose.home, {**env_for(still.simulator), "TWILIO_ACCOUNT_SID": "AC" + "1" * 32})
+    with pytest.raises(UnknownCallError):
+        other.one("@last")
+
+
+def test_a_store_that_cannot_be_read_is_told(still: Still, home: Path) -> None:
+    sid = still.place(RINGS)
+    still.simulator.advance(1)
+    broken = home / "broken.db"
+    broken.write_text("no database " * 1000)
+    choose = Chooser(home, {**env_for(still.simulator), "CALLCTL_STORE": str(broken)})
+    assert choose.change(sid[:10]) == [sid]
+    assert "event store" in choose.err.getvalue()
+
+
+def test_an_unknown_start_exits_3(still: Still) -> None:
+    outcome = still("show", "CA00000000")
+    assert (outcome.code, outcome.out) == (3, "")
+    assert "no call begins with CA00000000" in outcome.err

@@ -1,0 +1,177 @@
+"""``callctl place`` against the simulator."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+from api.raw import RawServer, whole
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+
+
+def test_on_a_pipe_it_prints_the_sid_alone(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", "--status-callback", "none", env=env_for(simulator))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("CA")
+    assert len(outcome.out) == 35
+
+
+def test_on_a_terminal_it_shows_the_call(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", terminal=True, env=env_for(simulator))
+    assert outcome.code == 0
+    assert "queued" in outcome.out
+    assert "+12025550100" in outcome.out
+
+
+def test_json_has_rests_field_names(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", "--json", env=env_for(simulator))
+    call = json.loads(outcome.out)
+    assert call["status"] == "queued"
+    assert call["from"] == "+15005550006"
+    assert call["parent_call_sid"] is None
+    assert call["date_created"].endswith("Z")
+
+
+def test_without_a_watch_it_says_that_there_are_no_callbacks(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", env=env_for(simulator))
+    assert "no status callbacks: no watch is running" in outcome.err
+    assert "callctl watch" in outcome.err
+
+
+def test_the_public_url_takes_the_watchs_place(callctl: Callctl, simulator: Simulator) -> None:
+    env = {**env_for(simulator), "CALLCTL_PUBLIC_URL": "http://127.0.0.1:9"}
+    outcome = callctl("place", "+12025550100", "--say", "Hello", env=env)
+    assert outcome.code == 0
+    assert "http://127.0.0.1:9/status" in outcome.err
+
+
+def test_twiml_comes_from_a_file_or_from_stdin(callctl: Callctl, simulator: Simulator, home: Path) -> None:
+    (home / "hello.xml").write_text("<Response><Say>Hello</Say></Response>")
+    env = env_for(simulator)
+    assert callctl("place", "+12025550100", "--twiml", "@hello.xml", env=env).code == 0
+    assert callctl("place", "+12025550100", "--twiml", "-", stdin="<Response/>", env=env).code == 0
+    declared = '<?xml version="1.0"?><Response/>'
+    (home / "lead.xml").write_text(f"\ufeff\n{declared}\n", encoding="utf-8")
+    for more in ((), ("--dry-run",)):
+        assert callctl("place", "+12025550100", "--twiml", "@lead.xml", *more, env=env).code == 0
+    sent = [request.form["Twiml"] for request in simulator.requests if request.method == "POST"]
+    assert sent[-1] == (declared,)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["place", "2025550100", "--say", "x"], "not a number, SIP address or client: 2025550100"),
+        (["place", "+12025550100"], "nothing tells what the call shall do"),
+        (["place", "+12025550100", "--say", "x", "--url", "survey"], "--url and --say exclude each other"),
+        (["place", "+12025550100", "--url", "surwey"], "no URL is named 'surwey' (known: survey)"),
+        (["place", "+12025550100", "--url", "example.com/x.xml"], "https:// is missing: https://example.com/x.xml"),
+        (["place", "+12025550100", "--url", "localhost:8000/x"], "http:// is missing: http://localhost:8000/x"),
+        (["place", "+12025550100", "--twiml", "<Response>"], "not well-formed"),
+        (["place", "+12025550100", "--twiml", '<Response><Gather action="/x"/></Response>'], "no absolute URL"),
+        (["redirect", "CA" + "1" * 32, "--twiml", "<Response><Record/></Response>"], "<Record> has no action"),
+        (
+            ["place", "+12025550100", "--twiml", "@hook.xml", "--add-callbacks"],
+            "no such event: answered,completed",
+        ),
+        (["place", "+12025550100", "--twiml", f"<Response>{' ' * 4000}</Response>"], "4000"),
+        (["place", "+12025550100", "--twiml", "@missing.xml"], "can't read missing.xml"),
+        (["place", "+12025550100", "--dial", "bob"], "not a number, SIP address or client: bob"),
+        (["place", "+12025550100", "--say", "x", "--status-callback", "somewhere"], "neither a URL nor none"),
+        (["place", "+12025550100", "--say", "x", "--from", "ann"], "not a number in E.164 form: ann"),
+    ],
+)
+def test_bad_input_is_one_line_with_a_code(
+    callctl: Callctl, simulator: Simulator, home: Path, args: list[str], message: str
+) -> None:
+    env = {**env_for(simulator), "CALLCTL_URL_SURVEY": "https://example.com/survey"}
+    (home / "hook.xml").write_text(
+        '<Response><Dial><Sip statusCallbackEvent="answered,completed">sip:a@example.com</Sip></Dial></Response>'
+    )
+    outcome = callctl(*args, env=env)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert outcome.out == ""
+    assert simulator.requests == ()
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8000/x", "http://192.168.1.5/x", "https://a_b.example.com/x"])
+def test_addresses_that_twilio_cannot_reach_are_refused(callctl: Callctl, address: str) -> None:
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_FROM": "+15005550006"}
+    outcome = callctl("place", "+12025550100", "--url", address, "--status-callback", "none", env=env)
+    assert outcome.code == 2
+    assert "can't reach" in outcome.err
+
+
+def test_wrong_credentials_exit_4(callctl: Callctl, simulator: Simulator) -> None:
+    env = {**env_for(simulator), "TWILIO_AUTH_TOKEN": "f" * 32}
+    outcome = callctl("place", "+12025550100", "--say", "Hello", env=env)
+    assert outcome.code == 4
+    assert "20003" in outcome.err
+    assert "f" * 32 not in outcome.err
+
+
+def test_missing_credentials_are_named_and_the_demo_offered(callctl: Callctl) -> None:
+    outcome = callctl("place", "+12025550100", "--say", "Hello", "--from", "+15005550006")
+    assert outcome.code == 2
+    assert "TWILIO_ACCOUNT_SID" in outcome.err
+    assert "callctl demo" in outcome.err
+
+
+def test_nothing_listening_exits_6(callctl: Callctl) -> None:
+    env = {
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "0" * 32,
+        "CALLCTL_API_URL": "http://127.0.0.1:9",
+        "CALLCTL_FROM": "+15005550006",
+    }
+    outcome = callctl("list", env=env, back_off=lambda _seconds: None)
+    assert outcome.code == 6
+
+
+SID = "CA" + "1" * 32
+ENV = {
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "TWILIO_AUTH_TOKEN": "fake-token",
+    "CALLCTL_FROM": "+15005550006",
+}
+PLACE = ("place", "+12025550100", "--say", "Hello", "--status-callback", "none")
+
+
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+def test_an_odd_answer_loses_no_sid(callctl: Callctl, json_: tuple[str, ...]) -> None:
+    body = json.dumps({"sid": SID, "status": "queued", "x": float("inf"), "price": "1e999", "to": "\ud800"}).encode()
+    date = b"Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+    with RawServer(whole(201, body, {"Date": date, "Content-Type": b"application/json; charset"})) as server:
+        outcome = callctl(*PLACE, *json_, env={**ENV, "CALLCTL_API_URL": server.url})
+    assert outcome.code == 0, outcome.err
+    assert SID in outcome.out
+    if json_:
+        assert json.loads(outcome.out, parse_constant=pytest.fail)["x"] is None
+
+
+def test_an_answer_that_breaks_off_is_said_to(callctl: Callctl) -> None:
+    with RawServer(whole(201, b'{"sid": "' + SID.encode(), {"Content-Length": b"900"})) as server:
+        outcome = callctl(*PLACE, env={**ENV, "CALLCTL_API_URL": server.url})
+    assert (outcome.code, outcome.out) == (0, f"{SID}\n")
+    assert f"warning: the answer could not be read whole; the call is placed: `callctl show {SID}`" in outcome.err
+
+
+@pytest.mark.parametrize("fault", [UnicodeError("odd"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["store.sqlite.store.SqliteStore.remember_placed", "cli.place.placed.show_new_call"])
+def test_whatever_fails_afterwards_loses_no_sid(
+    callctl: Callctl, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, where: str, fault: BaseException
+) -> None:
+    def fail(*_args: object, **_more: object) -> None:
+        raise fault
+
+    streams = io.StringIO(), io.StringIO()
+    with monkeypatch.context() as patched, contextlib.suppress(UnicodeError):  # told where the process ends
+        patched.setattr(f"callctl.{where}", fail)
+        callctl(*PLACE, env=env_for(simulator), streams=streams)
+    sid = callctl("list", "-q", env=env_for(simulator)).out.strip()
+    assert len(sid) == 34
+    assert sid in streams[0].getvalue() + streams[1].getvalue()

@@ -1,0 +1,391 @@
+"""Every option of ``callctl place``: what goes over the wire, and what is refused before anything does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from api.scripted import Server, drop, reply
+from cli.world import BUSY, World, talk
+from processes import Piped
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+
+TO = "+12025550103"
+FRAGMENT = "#rc=3&rp=5xx,ct,rt&ct=2000&rt=3000"
+SAY = ("--say", "Hello")
+SILENT = "<Response><Dial><Number>+12025550100</Number><Client>ann</Client></Dial></Response>"
+
+
+def form_of(simulator: Simulator) -> Mapping[str, tuple[str, ...]]:
+    """Return the form of the last request to place a call."""
+    return {
+        name: tuple(values)
+        for name, values in next(one for one in reversed(simulator.requests) if one.method == "POST").form.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("args", "sent"),
+    [
+        (["--ring-timeout", "45s"], {"Timeout": ("45",)}),
+        (["--ring-timeout", "20s"], {"Timeout": ("20",)}),
+        (["--time-limit", "1h"], {"TimeLimit": ("3600",)}),
+        (["--send-digits", "ww1234#"], {"SendDigits": ("ww1234#",)}),
+        (["--record"], {"Record": ("true",)}),
+        (["--machine-detection", "enable"], {"MachineDetection": ("Enable",)}),
+        (["--machine-detection", "DetectMessageEnd"], {"MachineDetection": ("DetectMessageEnd",)}),
+        (["--from", "+15005550006"], {"From": ("+15005550006",)}),
+    ],
+)
+def test_each_option_goes_over_the_wire(world: World, args: list[str], sent: dict[str, tuple[str, ...]]) -> None:
+    assert world.callctl("place", TO, *SAY, *args).code == 0
+    form = form_of(world.simulator)
+    assert {name: form[name] for name in sent} == sent
+
+
+def test_what_was_not_asked_for_is_left_to_twilio(world: World) -> None:
+    assert world.callctl("place", TO, *SAY).code == 0
+    assert set(form_of(world.simulator)) == {"To", "From", "Twiml"}
+
+
+def test_the_url_its_method_and_its_fallback(world: World) -> None:
+    env = {"CALLCTL_URL_SORRY": f"GET {world.survey}"}
+    args = ["--url", "survey", "--method", "get", "--fallback-url", "sorry"]
+    assert world.callctl("place", TO, *args, env=env).code == 0
+    form = form_of(world.simulator)
+    assert form["Url"] == form["FallbackUrl"] == (world.survey,)
+    assert form["Method"] == form["FallbackMethod"] == ("GET",)
+
+
+def test_numbers_stay_text(world: World) -> None:
+    assert world.callctl("place", TO, *SAY, "--send-digits", "0012").code == 0
+    assert form_of(world.simulator)["SendDigits"] == ("0012",)
+
+
+@pytest.mark.parametrize(
+    ("given", "events"),
+    [
+        ([], ("initiated", "ringing", "answered", "completed")),
+        (["--event", "completed,initiated"], ("initiated", "completed")),
+        (["--event", "answered", "--event", "Ringing"], ("ringing", "answered")),
+    ],
+)
+def test_events_are_a_repeated_name_here_and_one_attribute_in_twiml(
+    world: World, given: list[str], events: tuple[str, ...]
+) -> None:
+    callback = f"{world.simulator.url}/simulator/ignored"
+    args = ["--dial", "client:ann", "--status-callback", callback, *given]
+    assert world.callctl("place", TO, *args).code == 0
+    form = form_of(world.simulator)
+    assert form["StatusCallbackEvent"] == events
+    assert form["StatusCallback"] == (callback,)
+    assert f'statusCallbackEvent="{" ".join(events)}"' in form["Twiml"][0]
+    assert f'statusCallback="{callback}"' in form["Twiml"][0]
+
+
+def test_the_dial_and_what_comes_after_the_conversation(world: World) -> None:
+    args = [
+        *("--dial", "+12025550100", "--dial", "sip:agent@example.com", "--then", "survey", "--dial-timeout", "20s"),
+        *("--caller-id", "+15005550006", "--sequential"),
+    ]
+    assert world.callctl("place", TO, *args).code == 0
+    assert form_of(world.simulator)["Twiml"] == (
+        f'<Response><Dial action="{world.survey}" callerId="+15005550006" sequential="true" timeout="20">'
+        "<Number>+12025550100</Number><Sip>sip:agent@example.com</Sip></Dial></Response>",
+    )
+
+
+def test_the_survey_comes_after_the_conversation(world: World) -> None:
+    sid = world.place("+12025550100", "--dial", "client:hangs-up", "--then", "survey", after=12)
+    assert world.status(sid) == "in-progress"  # the child has hung up, and the survey goes on
+    assert world.callctl("list", "--parent", sid, "--live", "-q").out == ""
+
+
+# --- the callback's URL
+
+
+def test_callctls_own_callback_urls_are_tried_again_and_others_are_left_alone(
+    world: World, callctl: Callctl, home: Path
+) -> None:
+    public = {"CALLCTL_PUBLIC_URL": "http://127.0.0.1:9"}
+    outcome = world.callctl("place", TO, "--dial", "client:ann", env=public)
+    form = form_of(world.simulator)
+    assert form["StatusCallback"] == (f"http://127.0.0.1:9/status{FRAGMENT}",)
+    assert FRAGMENT.replace("&", "&amp;") in form["Twiml"][0]
+    assert "#" not in outcome.err
+    own = {"CALLCTL_PUBLIC_URL": "http://127.0.0.1:9/mine#rc=1"}
+    world.callctl("place", TO, *SAY, env=own)
+    assert form_of(world.simulator)["StatusCallback"] == ("http://127.0.0.1:9/mine#rc=1",)
+    world.callctl("place", TO, *SAY, "--status-callback", "http://127.0.0.1:9/x")
+    assert form_of(world.simulator)["StatusCallback"] == ("http://127.0.0.1:9/x",)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(world.simulator)) as watch:
+        heard = json.loads(watch.line())["callback_url"]
+        assert callctl("place", TO, *SAY, env=env_for(world.simulator)).code == 0
+        assert form_of(world.simulator)["StatusCallback"] == (heard + FRAGMENT,)
+
+
+def test_another_service_gets_no_fragment_that_it_would_not_understand(callctl: Callctl) -> None:
+    env = {
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "0" * 32,
+        "CALLCTL_API_URL": "https://example.signalwire.com/api/laml",
+        "CALLCTL_PUBLIC_URL": "https://example.com",
+        "CALLCTL_FROM": "+15005550006",
+    }
+    outcome = callctl("place", TO, *SAY, "--dry-run", env=env)
+    assert "StatusCallback=https://example.com/status\n" in outcome.out
+    assert outcome.out.startswith("POST https://example.signalwire.com/api/laml/2010-04-01/Accounts/AC000")
+    del env["CALLCTL_API_URL"]
+    assert (
+        f"StatusCallback=https://example.com/status{FRAGMENT}\n" in callctl("place", TO, *SAY, "--dry-run", env=env).out
+    )
+
+
+# --- legs that nobody hears of
+
+
+def test_legs_without_callbacks_are_warned_of(world: World) -> None:
+    outcome = world.callctl("place", TO, "--twiml", SILENT)
+    assert outcome.code == 0
+    assert "warning: the TwiML dials 2 legs without statusCallback: no events will come of them" in outcome.err
+    assert "hint: --add-callbacks adds it" in outcome.err
+    assert form_of(world.simulator)["Twiml"] == (SILENT,)
+    told = SILENT.replace("<Number>", '<Number statusCallback="http://127.0.0.1:9/x">')
+    outcome = world.callctl("place", TO, "--twiml", told)
+    assert "dials a leg without" in outcome.err
+    assert "warning" not in world.callctl("place", TO, "--twiml", "<Response><Say>Hi</Say></Response>").err
+
+
+def test_add_callbacks_adds_them(world: World) -> None:
+    callback = f"{world.simulator.url}/simulator/ignored"
+    outcome = world.callctl("place", TO, "--twiml", SILENT, "--add-callbacks", "--status-callback", callback)
+    assert outcome.code == 0
+    assert "warning" not in outcome.err
+    sent = form_of(world.simulator)["Twiml"][0]
+    assert sent.count(f'statusCallback="{callback}"') == 2
+    assert sent.count('statusCallbackEvent="initiated ringing answered completed"') == 2
+
+
+def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: World) -> None:
+    callback = f"{world.simulator.url}/simulator/ignored"
+    args = ["--twiml", SILENT, "--add-callbacks", "--status-callback", callback, "--event", "completed,ringing"]
+    assert world.callctl("place", TO, *args).code == 0
+    form = form_of(world.simulator)
+    assert form["Twiml"][0].count('statusCallbackEvent="ringing completed"') == 2
+    assert form["StatusCallbackEvent"] == ("ringing", "completed")
+
+
+# --- what can't work, said before anything is sent
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--say", "x", "--then", "survey"], "--then goes with --dial, not with --say"),
+        (["--say", "x", "--dial-timeout", "5s"], "--dial-timeout goes with --dial, not with --say"),
+        (["--url", "survey", "--caller-id", "+15005550006"], "--caller-id goes with --dial, not with --url"),
+        (["--twiml", "<Response/>", "--sequential"], "--sequential goes with --dial, not with --twiml"),
+        (["--say", "x", "--add-callbacks"], "--add-callbacks goes with --twiml, not with --say"),
+        (["--twiml", SILENT, "--add-callbacks"], "--add-callbacks has no URL to add"),
+        (["--say", "x", "--method", "GET"], "--method goes with --url, not with --say"),
+        (["--url", "survey", "--method", "PUT"], "--method is GET or POST, not PUT"),
+        (["--say", "x", "--fallback-url", "nowhere"], "no URL is named 'nowhere'"),
+        (["--dial", "client:ann", "--then", "nowhere"], "no URL is named 'nowhere'"),
+        (["--dial", "+12025550100", "--caller-id", "ann"], "--caller-id is not a number in E.164 form: ann"),
+        (["--dial", "client:ann", "--dial-timeout", "0s"], "--dial-timeout is out of range: 0s"),
+        (["--dial", "client:ann", "--dial-timeout", "5"], "--dial-timeout needs a unit: 5"),
+        (["--say", "x", "--time-limit", "60"], "hint: write 60s for seconds, 60m for minutes"),
+        (["--say", "x", "--from", ""], "--from names no caller"),
+        (["--dial", ""], "--dial: not a number, SIP address or client: (nothing)"),
+        (["--say", "x", "--ring-timeout", "11m"], "--ring-timeout is out of range: 11m"),
+        (["--say", "x", "--ring-timeout", "1500ms"], "--ring-timeout is out of range: 1500ms"),
+        (["--say", "x", "--ring-timeout", "long"], "--ring-timeout is no duration: long"),
+        (["--say", "x", "--time-limit", "0s"], "--time-limit is out of range: 0s"),
+        (["--say", "x", "--send-digits", "12 34"], "--send-digits: not keys to press: 12 34"),
+        (["--say", "x", "--machine-detection", "on"], "--machine-detection is Enable or DetectMessageEnd, not on"),
+        (
+            ["--say", "x", "--machine-detection", "Enable", "--send-digits", "1"],
+            "--machine-detection and --send-digits exclude each other",
+        ),
+        (["--say", "x", "--event", "ringing,answerd"], "no such event: answerd"),
+        (["--say", "x", "--event", ","], "--event names no event"),
+        (
+            ["--say", "x", "--event", "ringing", "--status-callback", "none"],
+            "--event and --status-callback none exclude each other",
+        ),
+        (["--say", "x", "--wait-for", "soon"], "--wait-for: a call never is soon"),
+        (["--say", "x", "--wait-for", "ended", "--watch"], "--wait-for and --watch exclude each other"),
+        (["--say", "x", "--wait-timeout", "5s"], "--wait-timeout goes with --wait-for"),
+        (["--say", "x", "--wait-for", "ended", "--wait-timeout", "soon"], "--wait-timeout is no duration: soon"),
+    ],
+)
+def test_what_cannot_work_is_refused(world: World, args: list[str], message: str) -> None:
+    outcome = world.callctl("place", TO, *args)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert world.simulator.requests == ()
+
+
+def test_a_name_may_stand_for_the_caller_where_nobody_is_called_by_number(world: World) -> None:
+    assert world.callctl("place", TO, "--dial", "client:ann", "--caller-id", "bob").code == 0
+    assert 'callerId="bob"' in form_of(world.simulator)["Twiml"][0]
+
+
+def test_help_names_twilios_ring_limits_and_warns_of_the_survey(
+    callctl: Callctl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callctl("place", "--help", columns=200).code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "--ring-timeout DURATION Twilio's ring limit for TO: 60s unless told." in words
+    assert "--dial-timeout DURATION Twilio's ring limit for DEST: 30s unless told." in words
+    assert "every DialCallStatus, busy and no-answer included" in words
+    assert "To DialCallStatus=completed: <Response><Gather" in words
+    assert "To any other: <Response><Hangup/></Response>" in words
+
+
+# --- the dry run
+
+
+DRY_ENV = {
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+    "TWILIO_API_KEY": "SK" + "0" * 32,
+    "TWILIO_API_SECRET": "fake-secret",
+    "CALLCTL_FROM": "+15005550006",
+}
+
+
+@pytest.mark.parametrize("form", ["terminal", "no-color", "pipe"])
+def test_a_dry_run_shows_the_request_and_sends_nothing(callctl: Callctl, form: str) -> None:
+    env = {**DRY_ENV, **({"NO_COLOR": "1"} if form == "no-color" else {})}
+    twiml = '<Response><Dial><Sip password="fake-secret-2">sip:a@example.com</Sip></Dial></Response>'
+    callback = "https://user:fake-word@example.com/x"
+    outcome = callctl(
+        *("place", TO, "--twiml", twiml, "--status-callback", callback, "--event", "completed", "--dry-run"),
+        env=env,
+        terminal=form != "pipe",
+    )
+    masked = '<Response><Dial><Sip password="***">sip:a@example.com</Sip></Dial></Response>'
+    assert outcome.code == 0
+    assert outcome.out == (
+        f"POST https://api.twilio.com/2010-04-01/Accounts/AC{'0' * 32}/Calls.json\n"
+        "Authorization: Basic ***:***\n"
+        "\n"
+        f"To={TO}\n"
+        "From=+15005550006\n"
+        f"Twiml={masked}\n"
+        "StatusCallback=https://user:***@example.com/x\n"
+        "StatusCallbackEvent=completed\n"
+        "\n"
+        f"{masked}\n"
+    )
+    assert "dry run: nothing was sent" in outcome.err
+    assert not any(secret in outcome.out + outcome.err for secret in ("fake-secret", "fake-word", "SK0"))
+
+
+def test_a_dry_run_as_json(world: World) -> None:
+    outcome = world.callctl("place", TO, *SAY, "--dry-run", "--json", "--wait-for", "ended")
+    assert json.loads(outcome.out) == {
+        "v": 1,
+        "type": "dry-run",
+        "method": "POST",
+        "url": f"{world.simulator.url}/2010-04-01/Accounts/{world.simulator.account_sid}/Calls.json",
+        "user": world.simulator.account_sid,
+        "password": "***",
+        "form": [
+            ["To", TO],
+            ["From", "+15005550006"],
+            ["Twiml", "<Response><Say>Hello</Say></Response>"],
+        ],
+        "twiml": "<Response><Say>Hello</Say></Response>",
+        "api_url": world.simulator.url,
+    }
+    assert world.callctl("place", TO, *SAY, "--dry-run", "--watch").code == 0
+    assert world.simulator.requests == ()
+
+
+def test_a_dry_run_is_what_is_then_sent(world: World) -> None:
+    args = ["place", TO, "--dial", "client:ann", "--then", "survey", "--record", "--ring-timeout", "30s"]
+    shown = json.loads(world.callctl(*args, "--dry-run", "--json").out)["form"]
+    assert world.callctl(*args).code == 0
+    assert dict(shown) == {name: values[0] for name, values in form_of(world.simulator).items()}
+
+
+# --- waiting for what was placed
+
+
+@pytest.fixture
+def quick(callctl: Callctl, home: Path) -> Iterator[World]:
+    with Simulator(port=0, speed=20) as simulator:
+        yield World(simulator, callctl, home)
+
+
+@pytest.mark.parametrize(
+    ("to", "goal", "code", "ends"),
+    [
+        ("+12025550100", "answered", 0, "in-progress"),
+        ("+12025550105", "ended", 0, "completed"),
+        (BUSY, "answered", 8, "busy"),
+        (BUSY, "ended", 0, "busy"),
+        ("+12025550103", "ringing", 0, "ringing"),
+        (BUSY, "busy", 0, "busy"),
+        (BUSY, "completed", 8, "busy"),
+    ],
+)
+def test_wait_blocks_and_its_exit_code_tells(quick: World, to: str, goal: str, code: int, ends: str) -> None:
+    outcome = quick.callctl("place", to, "--say", "Hello. " * 400, "--wait-for", goal)
+    sid = outcome.out.strip()
+    assert outcome.code == code
+    assert outcome.out == f"{sid}\n"
+    assert sid.startswith("CA")
+    assert f"{sid} is {ends}" in outcome.err
+
+
+def test_waiting_as_json_is_one_object_of_the_call_as_it_then_is(quick: World) -> None:
+    outcome = quick.callctl("place", BUSY, *SAY, "--wait-for", "answered", "--json")
+    assert outcome.code == 8
+    assert json.loads(outcome.out)["status"] == "busy"
+    assert json.loads(outcome.err.splitlines()[-1])["exit_code"] == 8
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_the_waiting_has_a_limit(world: World, more: list[str]) -> None:
+    outcome = world.callctl("place", TO, *SAY, "--wait-for", "answered", "--wait-timeout", "300ms", *more)
+    sid = world.callctl("list", "-q").out.strip()
+    assert outcome.code == 9
+    assert sid in outcome.out
+    assert f"{sid} is not in-progress after 0.3 s: it is queued" in outcome.err
+    assert f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it" in outcome.err
+
+
+def test_on_a_terminal_the_table_comes_before_the_waiting(quick: World) -> None:
+    outcome = quick.callctl("place", BUSY, *SAY, "--wait-for", "ended", terminal=True)
+    assert outcome.code == 0
+    assert "queued" in outcome.out
+    assert "is busy" in talk(outcome)
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_call(world: World) -> None:
+    args = ("place", TO, *SAY, "--wait-for", "answered", "--status-callback", "none")
+    with Piped(*args, home=world.home, env=env_for(world.simulator)) as waiting:
+        sid = waiting.line()
+        assert waiting.interrupt() == 130
+    assert f"the call goes on: `callctl hangup {sid}` ends it" in (world.home / "stderr-place").read_text()
+    assert world.callctl("list", "--live", "-q").out == f"{sid}\n"
+
+
+def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: World) -> None:
+    with Server(drop(), reply(503), reply(204)) as restarting:
+        env = {"CALLCTL_PUBLIC_URL": restarting.url}
+        outcome = quick.callctl("place", BUSY, *SAY, "--event", "completed", "--wait-for", "ended", env=env)
+        assert outcome.code == 0
+        deadline = time.monotonic() + 60
+        while len(restarting.asked) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(restarting.asked) == 3
+    assert {dict(asked.form)["CallStatus"] for asked in restarting.asked} == {"busy"}
+    assert {asked.target for asked in restarting.asked} == {"/status"}

@@ -1,0 +1,524 @@
+"""``redirect``: which document, what is said of the other leg before, and what is said when it is refused."""
+
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from api.scripted import Server, Turn, call, cut, drop, reply
+from cli.world import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, World, talk
+from processes import Piped
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+
+SID = "CA" + "1" * 32
+
+
+def form(world: World) -> dict[str, str]:
+    """Return the form of the last request that changed a call."""
+    return {name: " ".join(values) for name, values in world.sent()[-1].form.items()}
+
+
+def test_to_a_named_url(world: World) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("redirect", sid, "--url", "survey")
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\tredirected\n")
+    assert talk(outcome) == f"callctl: redirected to survey: {sid} is in-progress\n"
+    assert form(world) == {"Url": world.survey}
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_on_a_terminal_it_is_a_sentence(world: World, env: dict[str, str]) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("redirect", sid, "--url", "survey", terminal=True, env=env)
+    assert (outcome.code, outcome.out) == (0, f"redirected to survey: {sid} is in-progress\n")
+    assert talk(outcome) == ""
+
+
+def test_json_is_one_object(world: World) -> None:
+    parent, child = world.dialled()
+    record = json.loads(world.callctl("redirect", parent, "--url", "survey", "--json").out)
+    resource = record.pop("call")
+    assert record == {
+        "v": 1,
+        "type": "action",
+        "action": "redirect",
+        "call_sid": parent,
+        "result": "redirected",
+        "outcome": f"redirected to survey: {parent} is in-progress",
+        "request": {"Url": world.survey},
+        "api_url": world.simulator.url,
+        "other_legs": [
+            {
+                "call_sid": child,
+                "relation": "child",
+                "effect": "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
+            }
+        ],
+    }
+    assert (resource["sid"], resource["status"]) == (parent, "in-progress")
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        (("--url", "https://example.com/x", "--method", "get"), {"Url": "https://example.com/x", "Method": "GET"}),
+        (("--url", "after-hours"), {"Url": "https://example.com/late", "Method": "GET"}),
+        (
+            ("--url", "https://example.com/x", "--fallback-url", "after-hours"),
+            {"Url": "https://example.com/x", "FallbackUrl": "https://example.com/late", "FallbackMethod": "GET"},
+        ),
+        (("--twiml", "<Response><Hangup/></Response>"), {"Twiml": "<Response><Hangup/></Response>"}),
+        (("--say", "Goodbye"), {"Twiml": "<Response><Say>Goodbye</Say></Response>"}),
+        (
+            ("--dial", "client:bob", "--dial", "+12025550101"),
+            {"Twiml": "<Response><Dial><Client>bob</Client><Number>+12025550101</Number></Dial></Response>"},
+        ),
+    ],
+)
+def test_every_kind_of_document(world: World, options: tuple[str, ...], sent: dict[str, str]) -> None:
+    sid = world.place(after=4)
+    named = {"CALLCTL_URL_AFTER_HOURS": "GET https://example.com/late"}
+    assert world.callctl("redirect", sid, *options, env=named).code == 0
+    assert form(world) == sent
+
+
+def test_twiml_from_stdin_and_from_a_file(world: World) -> None:
+    sid = world.place(after=4)
+    document = "<Response><Pause length='60'/></Response>"
+    (world.home / "pause.xml").write_text(document)
+    for option, stdin in (("-", document), ("@pause.xml", "")):
+        assert world.callctl("redirect", sid, "--twiml", option, stdin=stdin).code == 0
+        assert form(world) == {"Twiml": document}
+
+
+def test_add_callbacks_has_the_legs_report(world: World) -> None:
+    sid = world.place(after=4)
+    document = "<Response><Dial><Client>bob</Client></Dial></Response>"
+    warned = world.callctl("redirect", sid, "--twiml", document)
+    assert "no events will come of it" in warned.err
+    env = {"CALLCTL_PUBLIC_URL": "http://127.0.0.1:9/status"}
+    assert world.callctl("redirect", sid, "--twiml", document, "--add-callbacks", env=env).code == 0
+    assert 'statusCallback="http://127.0.0.1:9/status' in form(world)["Twiml"]
+
+
+def test_no_status_is_ever_sent_and_help_says_why(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    sid = world.place(after=4)
+    world.callctl("redirect", sid, "--url", "survey")
+    assert "Status" not in form(world)
+    world.callctl("redirect", "--help")
+    assert "No Status is ever sent with it: Twilio leaves open which" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_was_asked_is_written_down(world: World) -> None:
+    sid = world.place(after=4)
+    world.callctl("redirect", sid, "--url", "survey")
+    assert "to survey" in world.callctl("show", sid).out
+
+
+# The other leg
+
+
+def test_of_a_parent_it_says_that_the_child_drops(world: World) -> None:
+    parent, child = world.dialled()
+    outcome = world.callctl("redirect", parent, "--url", "survey")
+    assert outcome.code == 0
+    assert talk(outcome) == (
+        f"callctl: {parent} is the phone that was called, {ANSWERS} (outbound-api)\n"
+        f"callctl: its child leg {child}: talking to client:ann: drops, and the Dial's action, if it has one, "
+        "is asked as well\n"
+        f"callctl: redirected to survey: {parent} is in-progress\n"
+    )
+    world.simulator.advance(2)
+    assert world.status(child) == "completed"
+
+
+def test_of_a_child_it_says_whose_phone_it_is_and_what_the_parent_does(world: World) -> None:
+    parent, child = world.dialled()
+    outcome = world.callctl("redirect", child, "--say", "Goodbye, and thank you")
+    assert outcome.code == 0
+    assert talk(outcome) == (
+        f"callctl: {child} is the phone that <Dial> called, client:ann (outbound-dial)\n"
+        f"callctl: its parent leg {parent}: goes on with the Dial's action, else with its next verb, else hangs up\n"
+        f"hint: for the other leg: callctl redirect {parent} --say 'Goodbye, and thank you'\n"
+        f"callctl: redirected to other TwiML: {child} is in-progress\n"
+    )
+    world.simulator.advance(2)
+    assert world.status(parent) == "completed"
+
+
+def test_a_child_that_was_redirected_out_of_the_dial_is_not_said_to_drop(world: World) -> None:
+    parent = world.place(ANSWERS, "--dial", "client:ann", "--then", "survey", after=5)
+    child = world.callctl("list", "--parent", parent, "-q").out.strip()
+    world.callctl("redirect", child, "--say", LONG)
+    world.simulator.advance(1)
+    outcome = world.callctl("redirect", parent, "--say", LONG)
+    assert outcome.code == 0
+    assert f"its child leg {child}: goes on: it was redirected out of the Dial at " in outcome.err
+    assert "drops" not in outcome.err
+    world.simulator.advance(2)
+    assert (world.status(parent), world.status(child)) == ("in-progress", "in-progress")
+    again = world.callctl("redirect", child, "--say", LONG)
+    assert f"its parent leg {parent}: goes on: this leg was redirected out of its Dial at " in again.err
+    both = world.callctl("redirect", parent, child, "--say", LONG)
+    assert both.code == 0
+    assert "both legs of a <Dial> are named" not in both.err
+    ended = world.callctl("hangup", child)
+    assert f"its parent {parent} goes on: this leg was redirected out of its Dial at " in ended.err
+    world.simulator.advance(2)
+    assert world.status(parent) == "in-progress"
+
+
+def test_it_is_said_before_it_is_done(callctl: Callctl) -> None:
+    # The server refuses the redirect; what was to happen to the other leg has been said by then.
+    child = call("CA" + "2" * 32, status="in-progress", parent_call_sid=SID)
+
+    class Family(Server):
+        def take(self, asked):  # type: ignore[no-untyped-def]
+            super().take(asked)
+            if asked.method == "POST":
+                return reply(400, {"code": 20001, "message": "no", "status": 400})
+            if asked.path.endswith("/Calls.json"):
+                return reply(200, {"calls": [child], "next_page_uri": None})
+            return reply(200, call(status="in-progress"))
+
+    with Family(reply(500)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        outcome = callctl("redirect", SID, "--say", "x", env=env)
+    assert outcome.code == 1
+    assert "drops, and the Dial's action, if it has one, is asked as well" in outcome.err.split("callctl: error:")[0]
+
+
+def test_a_look_that_is_not_allowed_does_not_keep_it_from_acting(callctl: Callctl) -> None:
+    class NoReading(Server):
+        def take(self, asked):  # type: ignore[no-untyped-def]
+            super().take(asked)
+            if asked.method == "POST":
+                return reply(200, call(status="in-progress"))
+            return reply(403, {"code": 70051, "message": "may not read", "status": 403})
+
+    with NoReading(reply(500)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        outcome = callctl("redirect", SID, "--say", "x", env=env)
+    assert (outcome.code, outcome.out) == (0, f"{SID}\tin-progress\tredirected\n")
+    assert f"can't tell what happens to the other leg of {SID}: may not read" in outcome.err
+
+
+def test_an_answer_that_breaks_off_is_not_told_as_a_status(callctl: Callctl) -> None:
+    class BreakingOff(Server):
+        def take(self, asked):  # type: ignore[no-untyped-def]
+            super().take(asked)
+            if asked.method == "POST":
+                return cut(b'{"sid": "%s", "sta' % SID.encode())
+            if asked.path.endswith("/Calls.json"):
+                return reply(200, {"calls": [], "next_page_uri": None})
+            return reply(200, call(status="in-progress"))
+
+    with BreakingOff(reply(500)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        outcome = callctl("redirect", SID, "--say", "x", env=env)
+        record = json.loads(callctl("redirect", SID, "--say", "x", "--json", env=env).out)
+    assert (outcome.code, outcome.out) == (0, f"{SID}\t\tredirected\n")
+    assert f"redirected to other TwiML: {SID}; the answer could not be read whole\n" in outcome.err
+    assert (record["result"], record["call"]) == ("redirected", None)
+
+
+@pytest.mark.parametrize(("turn", "code"), [(drop(), 6), (reply(502), 1)], ids=["broken", "502"])
+def test_what_may_have_been_redirected_is_written_down_as_such(callctl: Callctl, turn: Turn, code: int) -> None:
+    """A rule that hears of the child's end must find that it may have been redirected."""
+
+    class NotAnswering(Server):
+        def take(self, asked):  # type: ignore[no-untyped-def]
+            super().take(asked)
+            return turn if asked.method == "POST" else reply(200, call(status="in-progress") | {"calls": []})
+
+    with NotAnswering(reply(500)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        assert callctl("redirect", SID, "--say", "x", env=env).code == code
+        shown = callctl("show", SID, env=env).out
+    assert f"\t{SID}\tredirect\toutcome unknown: " in shown
+
+
+def test_one_named_call_is_never_asked_about(world: World) -> None:
+    parent, _ = world.dialled()
+    outcome = world.callctl("redirect", parent, "--url", "survey", terminal=True, keyboard=True)
+    assert (outcome.code, outcome.out) == (0, f"redirected to survey: {parent} is in-progress\n")
+
+
+def test_on_parent_and_on_children_act_on_the_other_legs(world: World) -> None:
+    parent, child = world.dialled()
+    assert world.callctl("redirect", parent, "--on", "children", "--say", "x").out.split("\t")[0] == child
+    parent, child = world.dialled()
+    assert world.callctl("redirect", child, "--on", "parent", "--url", "survey").out.split("\t")[0] == parent
+
+
+@pytest.mark.parametrize(("on", "said"), [("parent", "has no parent leg"), ("children", "has no live child leg")])
+def test_without_another_leg_it_exits_3(world: World, on: str, said: str) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("redirect", sid, "--on", on, "--url", "survey")
+    assert outcome.code == 3
+    assert said in outcome.err
+    assert world.sent() == []
+
+
+# Several
+
+
+def test_several_at_once(world: World) -> None:
+    first, second = world.place(), world.place()
+    world.simulator.advance(4)
+    outcome = world.callctl("redirect", first, UNKNOWN, second, "--url", "survey")
+    assert outcome.code == 8
+    assert sorted(outcome.out.splitlines()) == sorted(
+        [f"{first}\tin-progress\tredirected", f"{second}\tin-progress\tredirected", f"{UNKNOWN}\t\tfailed"]
+    )
+    assert f"1 of 3 calls not redirected: {UNKNOWN}" in outcome.err
+    assert "\n  code 20404, HTTP 404, https://www.twilio.com/docs/errors/20404, request RQ" in outcome.err
+
+
+def test_the_sid_of_one_of_several_is_said_once(world: World) -> None:
+    ringing, talking = world.place(NEVER), world.place()
+    world.simulator.advance(4)
+    outcome = world.callctl("redirect", ringing, talking, "--url", "survey")
+    assert f"callctl: error: {ringing} can't be redirected: it is ringing" in outcome.err
+
+
+def test_several_as_json_lines_and_from_stdin(world: World) -> None:
+    sids = [world.place(), world.place()]
+    world.simulator.advance(4)
+    outcome = world.callctl("redirect", "-", "--url", "survey", "--json", stdin="\n".join(sids))
+    assert outcome.code == 0
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert sorted(record["call_sid"] for record in records) == sorted(sids)
+    assert {record["result"] for record in records} == {"redirected"}
+
+
+def test_an_empty_pipe_is_nothing_to_do(world: World) -> None:
+    outcome = world.callctl("redirect", "-", "--url", "survey", "--json", stdin="\n")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert talk(outcome) == "callctl: no calls on stdin: nothing to do\n"
+
+
+def test_of_both_legs_the_child_goes_first_with_a_warning(world: World) -> None:
+    parent, child = world.dialled()
+    outcome = world.callctl("redirect", parent, child, "--url", "survey")
+    assert "both legs of a <Dial> are named" in outcome.err
+    assert [one.path.rpartition("/")[2] for one in world.sent()] == [f"{child}.json", f"{parent}.json"]
+
+
+# Refused
+
+
+def test_a_ringing_call_is_refused_with_the_command_that_would_work(world: World) -> None:
+    sid = world.place(NEVER, after=3)
+    world.tell(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
+    outcome = world.callctl("redirect", sid, "--url", "survey")
+    assert (outcome.code, outcome.out) == (5, "")
+    said = talk(outcome)
+    assert f"callctl: error: {sid} can't be redirected: it is ringing, since " in said
+    assert "code 21220, HTTP 400" in said
+    assert (
+        f"hint: `callctl redirect {sid} --url survey --when answered` waits until it can be; "
+        f"`callctl hangup {sid}` ends it\n" in said
+    )
+
+
+def test_a_call_that_is_over_is_refused(world: World) -> None:
+    sid = world.place(BUSY, after=5)
+    outcome = world.callctl("redirect", sid, "--url", "survey", "--json")
+    assert outcome.code == 5
+    error = json.loads(outcome.err.splitlines()[-1])
+    assert error["message"] == f"{sid} can't be redirected: it is busy"
+    assert "callctl list --live" in error["hint"]
+
+
+def test_what_callbacks_say_is_in_progress_is_tried_again(world: World) -> None:
+    refused = reply(400, {"code": 21220, "message": "Call is not in-progress. Cannot redirect.", "status": 400})
+
+    class Late(Server):
+        refusals = 3
+
+        def take(self, asked):  # type: ignore[no-untyped-def]
+            super().take(asked)
+            if asked.method == "POST":
+                self.refusals -= 1
+                return refused if self.refusals >= 0 else reply(200, call(status="in-progress"))
+            if asked.path.endswith("/Calls.json"):
+                return reply(200, {"calls": [], "next_page_uri": None})
+            return reply(200, call(status="ringing"))
+
+    with Late(reply(500)) as server:
+        env = {"CALLCTL_API_URL": server.url}
+        world.tell(SID, "in-progress", at=datetime.now(UTC), env=env)
+        outcome = world.callctl("redirect", SID, "--say", "x", env=env)
+        assert (outcome.code, outcome.out) == (0, f"{SID}\tin-progress\tredirected\n")
+        assert [asked.method for asked in server.asked].count("POST") == 4
+
+
+# --when answered
+
+
+@pytest.mark.parametrize("status", ["answered", "in-progress"])
+def test_when_answered_waits_for_the_answer(callctl: Callctl, world: World, status: str) -> None:
+    with Simulator(port=0, speed=20) as simulator:
+        other = World(simulator, callctl, world.home)
+        sid = callctl_place(other)
+        outcome = other.callctl("redirect", sid, "--url", "survey", "--when", status)
+        assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\tredirected\n")
+
+
+def callctl_place(world: World) -> str:
+    return world.callctl("place", ANSWERS, "--say", "x " * 900, "--status-callback", "none").out.strip()
+
+
+def test_when_answered_gives_up_when_nobody_answers(world: World) -> None:
+    sid = world.place(BUSY)
+
+    def let_it_be_busy() -> None:
+        while not world.sent("GET"):  # until it was found waiting
+            time.sleep(0.01)
+        world.simulator.advance(5)
+
+    busy = threading.Thread(target=let_it_be_busy)
+    busy.start()
+    outcome = world.callctl("redirect", sid, "--url", "survey", "--when", "answered")
+    busy.join()
+    assert (outcome.code, outcome.out) == (8, "")
+    assert "busy" in outcome.err
+    assert world.sent() == []
+
+
+def test_when_answered_has_a_limit(world: World) -> None:
+    sid = world.place(NEVER, after=3)
+    args = ("--url", "survey", "--when", "answered", "--wait-timeout", "300ms")
+    outcome = world.callctl("redirect", sid, *args)
+    assert (outcome.code, outcome.out) == (9, "")
+    assert f"{sid} is not in-progress after 0.3 s: it is ringing" in outcome.err
+    talking = world.place()
+    world.simulator.advance(4)
+    outcome = world.callctl("redirect", sid, talking, *args)
+    assert outcome.code == 8
+    assert sorted(outcome.out.splitlines()) == sorted([f"{talking}\tin-progress\tredirected", f"{sid}\t\tfailed"])
+    assert len(world.sent()) == 1
+
+
+def test_of_several_none_waits_for_another(world: World) -> None:
+    talking, ringing = world.place(), world.place(NEVER)
+    world.simulator.advance(4)
+
+    def end_the_other() -> None:
+        while not world.sent():  # until the one that talks has been redirected
+            time.sleep(0.01)
+        world.callctl("hangup", ringing)
+
+    ending = threading.Thread(target=end_the_other)
+    ending.start()
+    outcome = world.callctl("redirect", ringing, talking, "--url", "survey", "--when", "answered")
+    ending.join()
+    assert outcome.code == 8
+    assert sorted(outcome.out.splitlines()) == sorted([f"{talking}\tin-progress\tredirected", f"{ringing}\t\tfailed"])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([SID], "nothing tells what the call shall do"),
+        ([SID, "--say", "x", "--url", "survey"], "exclude each other"),
+        ([SID, "--url", "survy"], "no URL is named 'survy'"),
+        ([SID, "--say", "x", "--method", "GET"], "--method goes with --url"),
+        ([SID, "--url", "survey", "--method", "PUT"], "--method is GET or POST"),
+        ([SID, "--url", "survey", "--on", "others"], "--on is parent or children, not others"),
+        ([SID, "--url", "survey", "--when", "ringing"], "only a call in progress can be redirected"),
+        ([SID, "--url", "survey", "--when", "ended"], "--when is in-progress or answered, not ended"),
+        ([SID, "--url", "survey", "--when", "later"], "--when: a call never is later"),
+        ([SID, "--say", "x", "--wait-timeout", "5s"], "--wait-timeout goes with --when"),
+        ([SID, "--say", "x", "--when", "answered", "--wait-timeout", "x"], "--wait-timeout is no duration: x"),
+        ([SID, "--say", "x", "--add-callbacks"], "--add-callbacks goes with --twiml"),
+        (["-", "--twiml", "-"], "stdin can't hold both"),
+        ([], "Missing argument"),
+        (["CAxxx", "--url", "survey"], "not a call SID: CAxxx"),
+    ],
+)
+def test_what_makes_no_sense_exits_2_and_sends_nothing(world: World, args: list[str], message: str) -> None:
+    outcome = world.callctl("redirect", *args)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert world.simulator.requests == ()
+
+
+def test_a_service_with_uuids_and_codes_as_words(callctl: Callctl, world: World) -> None:
+    with Simulator(port=0, manual_clock=True, dialect="somleng", base_path="/api/laml") as simulator:
+        other = World(simulator, callctl, world.home)
+        sid = other.place(after=4)
+        assert other.callctl("redirect", sid, "--url", "survey").out == f"{sid}\tin-progress\tredirected\n"
+        ringing = other.place(NEVER, after=3)
+        refused = other.callctl("redirect", ringing, "--url", "survey")
+        assert refused.code == 5
+        assert f"{ringing} can't be redirected: it is ringing" in refused.err
+        assert other.callctl("hangup", ringing).out == f"{ringing}\tcanceled\tended\n"
+        assert other.callctl("hangup", ringing).out == f"{ringing}\tcanceled\talready-over\n"
+
+
+# Where the call reports from now on
+
+
+def test_a_call_in_progress_can_be_made_to_report(world: World) -> None:
+    """It was placed without callbacks, and from the redirect on its end is told."""
+    sid = world.place(after=4)
+    told_at = f"{world.simulator.url}/simulator/survey"  # whoever answers
+    outcome = world.callctl("redirect", sid, "--url", "survey", "--status-callback", told_at)
+    assert outcome.code == 0
+    assert form(world) == {"Url": world.survey, "StatusCallback": told_at}
+    assert list(world.simulator.callbacks) == []
+    world.callctl("hangup", sid)
+    world.simulator.advance(1)
+    assert [(one.url, one.params["CallStatus"]) for one in world.simulator.callbacks] == [(told_at, "completed")]
+
+
+@pytest.mark.parametrize("given", [(), ("--status-callback", "none")])
+def test_unless_asked_a_redirect_changes_nothing_about_callbacks(world: World, given: tuple[str, ...]) -> None:
+    sid = world.place(after=4)
+    env = {"CALLCTL_PUBLIC_URL": "https://example.com/status"}
+    assert world.callctl("redirect", sid, "--url", "survey", *given, env=env).code == 0
+    assert form(world) == {"Url": world.survey}
+
+
+def test_a_call_in_progress_can_be_made_to_report_to_the_watch(world: World) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=world.home, env=env_for(world.simulator)) as watch:
+        ready = watch.record()
+        sid = world.place(after=4)
+        outcome = world.callctl("redirect", sid, "--url", "survey", "--status-callback", "watch")
+        assert outcome.code == 0
+        assert f"status callbacks go to the running watch, {ready['callback_url']}" in outcome.err
+        assert form(world)["StatusCallback"].partition("#")[0] == ready["callback_url"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message", "hint"),
+    [
+        (("--twiml", "<Response/>", "--status-callback", "https://example.com/s"), "beside TwiML", "watch --serve"),
+        (("--say", "x", "--status-callback", "watch"), "--status-callback goes with --url", "give --url"),
+        (("--url", "survey", "--status-callback", "watch"), "no watch is running", "start `callctl watch` first"),
+        (("--url", "survey", "--status-callback", "example.com"), "neither a URL nor", "https:// is missing"),
+    ],
+)
+def test_a_status_callback_that_would_be_ignored_is_refused(
+    world: World, args: tuple[str, ...], message: str, hint: str
+) -> None:
+    sid = world.place(after=4)
+    outcome = world.callctl("redirect", sid, *args)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert hint in outcome.err
+    assert len(world.sent()) == 0
+
+
+def test_the_dry_run_shows_it_and_the_command_for_the_other_leg_repeats_it(world: World) -> None:
+    parent, child = world.dialled()
+    told_at = "https://example.com/status"
+    args = ("redirect", parent, "--url", "survey", "--status-callback", told_at)
+    assert f"StatusCallback={told_at}" in world.callctl(*args, "--dry-run").out
+    said = talk(world.callctl("redirect", child, *args[2:], "--dry-run"))
+    assert f"callctl redirect {parent} --url survey --status-callback {told_at}" in said

@@ -1,0 +1,130 @@
+"""`callctl simulator call`: what it asks of a simulator, what it prints, and what it says when it is refused."""
+
+import json
+
+import pytest
+from api.scripted import Server, hang, reply, trickle
+from running import Callctl, env_for
+from simulator.world import HANGS_UP
+
+from callctl.cli.simulator import call as simulator_call
+from callctl.simulator import Simulator
+
+GIVEN = ("simulator", "call", "--to", "+12025550199", "--from", HANGS_UP)
+URL = "http://127.0.0.1:9/in"
+
+
+def test_it_asks_for_what_was_given(callctl: Callctl, simulator: Simulator) -> None:
+    env = env_for(simulator) | {"CALLCTL_URL_WELCOME": f"GET {URL}"}
+    done = callctl(*GIVEN, "--voice-url", "welcome", "--status-callback", "http://127.0.0.1:9/status", env=env)
+    (asked,) = simulator.requests
+    assert asked.form == {
+        "To": ("+12025550199",),
+        "From": (HANGS_UP,),
+        "Url": (URL,),
+        "Method": ("GET",),
+        "StatusCallback": ("http://127.0.0.1:9/status",),
+    }
+    assert (done.code, len(done.out.strip())) == (0, 34)
+    assert done.out.startswith("CA")
+
+
+def test_json_is_the_call(callctl: Callctl, simulator: Simulator) -> None:
+    done = callctl(*GIVEN, "--voice-url", URL, "--json", env=env_for(simulator))
+    call = json.loads(done.out)
+    told = (call["direction"], call["status"], call["to"], call["from"], call["api_url"])
+    assert told == ("inbound", "ringing", "+12025550199", HANGS_UP, simulator.url)
+
+
+def test_it_may_use_the_api_key(callctl: Callctl, simulator: Simulator) -> None:
+    env = env_for(simulator) | {"TWILIO_API_KEY": simulator.api_key, "TWILIO_API_SECRET": simulator.api_secret}
+    del env["TWILIO_AUTH_TOKEN"]
+    assert callctl(*GIVEN, "--voice-url", URL, env=env).code == 0
+
+
+def test_wrong_credentials_end_with_4(callctl: Callctl, simulator: Simulator) -> None:
+    done = callctl(*GIVEN, "--voice-url", URL, env=env_for(simulator) | {"TWILIO_AUTH_TOKEN": "fake"})
+    assert (done.code, done.out) == (4, "")
+    assert "Authenticate" in done.err
+
+
+def test_what_the_simulator_refuses_ends_with_its_words(callctl: Callctl, simulator: Simulator) -> None:
+    done = callctl(*GIVEN, "--voice-url", URL, "--status-callback", "status", env=env_for(simulator))
+    assert (done.code, done.out) == (1, "")
+    assert "code 21609, HTTP 400" in done.err
+
+
+def test_what_is_no_simulator_is_not_taken_for_one(callctl: Callctl, simulator: Simulator) -> None:
+    for turn, code in ((reply(200, {}), 1), (reply(200, b"{"), 6), (hang(), 6), (trickle(), 6)):
+        with Server(turn) as server:
+            env = env_for(simulator) | {"CALLCTL_API_URL": server.url}
+            done = callctl(*GIVEN, "--voice-url", URL, "--request-timeout", "300ms", env=env)
+        assert (done.code, done.out) == (code, "")
+        assert "Traceback" not in done.err
+    assert simulator.requests == ()
+
+
+REAL = {"TWILIO_ACCOUNT_SID": "AC" + "1" * 32, "TWILIO_AUTH_TOKEN": "real"}
+
+
+@pytest.mark.parametrize("env", [{}, REAL], ids=["no settings", "Twilio's settings"])
+def test_url_finds_a_simulator_that_no_setting_names(
+    callctl: Callctl, simulator: Simulator, env: dict[str, str]
+) -> None:
+    done = callctl(*GIVEN, "--voice-url", URL, "--url", simulator.url, "--json", env=env)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["account_sid"] == simulator.account_sid  # it signed in as the simulator does by itself
+    assert json.loads(done.out)["api_url"] == simulator.url
+
+
+def test_an_address_in_the_settings_is_enough(callctl: Callctl, simulator: Simulator) -> None:
+    done = callctl(*GIVEN, "--voice-url", URL, env={"CALLCTL_API_URL": simulator.url})
+    assert (done.code, len(done.out.strip())) == (0, 34)
+
+
+def test_url_counts_before_the_settings_and_their_credentials_stay(callctl: Callctl, simulator: Simulator) -> None:
+    env = env_for(simulator) | {"CALLCTL_API_URL": "http://127.0.0.1:1"}
+    assert callctl(*GIVEN, "--voice-url", URL, "--url", simulator.url, env=env).code == 0
+    env["TWILIO_AUTH_TOKEN"] = "another"
+    assert callctl(*GIVEN, "--voice-url", URL, "--url", simulator.url, env=env).code == 4
+
+
+@pytest.mark.parametrize("env", [{}, REAL], ids=["no settings", "Twilio's settings"])
+def test_else_it_is_at_the_port_where_it_listens_by_itself(
+    callctl: Callctl, simulator: Simulator, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulator_call, "DEFAULT_PORT", int(simulator.url.rpartition(":")[2]))
+    done = callctl(*GIVEN, "--voice-url", URL, env=env)
+    assert done.code == 0, done.err
+    assert done.err == f"callctl: the simulator is {simulator.url}\n"
+
+
+@pytest.mark.parametrize("url", ["survey", "", "http://example.com", "http://u:secret@127.0.0.1:1"])
+def test_what_is_no_address_of_a_simulator(callctl: Callctl, simulator: Simulator, url: str) -> None:
+    done = callctl(*GIVEN, "--voice-url", URL, "--url", url, env=env_for(simulator))
+    assert (done.code, done.out) == (2, "")
+    assert "--url is not the address of a simulator" in done.err
+    assert "where the TwiML is, --voice-url says" in done.err
+    assert "secret" not in done.err
+    assert simulator.requests == ()
+
+
+@pytest.mark.parametrize("before", [("--port", "0"), ("--debug",), ("--speed", "1.0")], ids=" ".join)
+def test_an_option_before_the_subcommand_is_refused(
+    callctl: Callctl, simulator: Simulator, before: tuple[str, ...]
+) -> None:
+    done = callctl("simulator", *before, *GIVEN[1:], "--voice-url", URL, env=env_for(simulator))
+    assert (done.code, done.out) == (2, "")
+    assert f"{before[0]} stands before call, where it would not count" in done.err
+    assert simulator.requests == ()
+
+
+@pytest.mark.parametrize("option", ["--to", "--from"])
+def test_a_number_is_spelt_as_everywhere(callctl: Callctl, simulator: Simulator, option: str) -> None:
+    given = [*GIVEN, "--voice-url", URL]
+    given[given.index(option) + 1] = "12025550103"
+    done = callctl(*given, env=env_for(simulator))
+    assert (done.code, done.out) == (2, "")
+    assert f"{option}: not a number, SIP address or client: 12025550103" in done.err
+    assert "did you mean +12025550103?" in done.err
+    assert simulator.requests == ()

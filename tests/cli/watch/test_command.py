@@ -1,0 +1,246 @@
+"""``callctl watch`` as a process of its own, with the simulator's signed callbacks."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from processes import OnTerminal, Piped
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+from callctl.watch.listener.signature import signature_of
+
+
+def post(url: str, body: bytes, **headers: str) -> int:
+    request = urllib.request.Request(url, data=body, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def place(callctl: Callctl, env: dict[str, str], *args: str) -> str:
+    outcome = callctl("place", *args, env=env)
+    assert outcome.code == 0, outcome.err
+    assert "running watch" in outcome.err
+    return outcome.out.strip()
+
+
+def test_events_arrive_as_json_with_both_sids(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        ready = json.loads(watch.line())
+        assert ready["type"] == "ready"
+        assert ready["api_url"] == simulator.url
+        sid = place(callctl, env, "+12025550100", "--dial", "sip:busy@example.com")
+        events = [json.loads(watch.line()) for _ in range(3)]
+        assert [event["event"] for event in events] == ["initiated", "ringing", "answered"]
+        assert {event["call_sid"] for event in events} == {sid}
+        child = json.loads(watch.line())
+        assert child["parent_call_sid"] == sid
+        assert child["to"] == "sip:busy@example.com"
+        assert watch.interrupt() == 130
+
+
+def test_a_forged_callback_is_refused_and_only_counted(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
+        rows = watch.until(lambda rows: any("StatusCallback=" in row for row in rows))
+        url = next(row for row in rows if "StatusCallback=" in row).partition("=")[2]
+        forged = f"CallSid=CA{'6' * 32}&CallStatus=ringing".encode()
+        assert post(url, forged, **{"X-Twilio-Signature": "L/OH5YylLD5NRKLltdqwSvS0BnU="}) == 403
+        assert post(url, forged) == 403
+        rows = watch.until(lambda rows: "2 refused" in rows[0])
+        assert not any("CA666" in row for row in rows)
+    assert callctl("list", env=env).out == ""
+
+
+def test_the_live_table_shows_parent_and_child_whole_at_80_columns(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env = env_for(simulator)
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
+        watch.until(lambda rows: any("No calls yet" in row for row in rows))
+        sid = place(callctl, env, "+12025550100", "--dial", "sip:agent@example.com")
+        watch.until(lambda rows: any(row.endswith(f" of {sid}") for row in rows))
+        rows = watch.until(lambda rows: sum("in-progress" in row and "→" in row for row in rows) == 2)
+        assert f"   {sid}" in rows
+        callctl("redirect", sid, "--say", "Goodbye. " * 40, env=env)
+        watch.until(lambda rows: any(f"{sid}  ▸ redirect: to other TwiML" in row for row in rows))
+        watch.until(lambda rows: any("completed ended" in row and "sip:" in row for row in rows))
+        callctl("hangup", sid, env=env)
+        watch.until(lambda rows: any(f"{sid}  ▸ hangup" in row for row in rows))
+        watch.until(lambda rows: any("completed ended" in row and "+12025550100" in row for row in rows))
+
+
+def test_the_table_follows_the_windows_size_and_gives_the_terminal_back(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env = env_for(simulator)
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
+        watch.until(lambda rows: any("No calls yet" in row for row in rows))
+        place(callctl, env, "+12025550103", "--say", "Hello")
+        watch.until(lambda rows: any("ringing" in row and "→" in row for row in rows))
+        watch.resize(160, 30)
+        watch.until(lambda rows: any("PARENT CALL SID" in row for row in rows))
+        watch.resize(20, 4)
+        watch.until(lambda rows: not any("PARENT CALL SID" in row for row in rows))
+        watch.type("\x03")
+        assert watch.ended() == 130
+    assert b"\x1b[?1049h" in watch.raw
+    assert watch.raw.rindex(b"\x1b[?1049l") > watch.raw.rindex(b"\x1b[?1049h")
+    assert watch.raw.rindex(b"\x1b[?25h") > watch.raw.rindex(b"\x1b[?25l")
+
+
+def test_a_restarted_watch_shows_what_the_stopped_one_showed(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env = env_for(simulator)
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
+        watch.until(lambda rows: any("No calls yet" in row for row in rows))
+        sid = place(callctl, env, "+12025550102", "--say", "Hello")
+        watch.until(lambda rows: any("busy ended" in row for row in rows))
+        watch.type("\x03")
+        watch.ended()
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
+        rows = watch.until(lambda rows: any("busy ended" in row for row in rows))
+        assert any(sid in row for row in rows)
+
+
+def test_after_a_watch_has_stopped_place_finds_none(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        watch.line()
+        assert watch.interrupt() == 130
+    assert "no watch is running" in callctl("place", "+12025550100", "--say", "Hello", env=env).err
+
+
+def test_a_watch_of_another_account_is_not_found(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    other = {**env, "TWILIO_ACCOUNT_SID": "AC" + "1" * 32}
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=other) as watch:
+        watch.line()
+        assert "no watch is running" in callctl("place", "+12025550100", "--say", "Hello", env=env).err
+
+
+def test_a_taken_port_names_the_option(callctl: Callctl, simulator: Simulator) -> None:
+    taken = simulator.url.rpartition(":")[2]
+    outcome = callctl("watch", "--port", taken, env=env_for(simulator))
+    assert outcome.code == 1
+    assert "--port" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("env", "missing"),
+    [
+        ({}, "TWILIO_ACCOUNT_SID"),
+        (
+            {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_API_KEY": "SK" + "0" * 32, "TWILIO_API_SECRET": "0" * 32},
+            "TWILIO_AUTH_TOKEN",
+        ),
+    ],
+)
+def test_without_a_token_nothing_could_be_verified(callctl: Callctl, env: dict[str, str], missing: str) -> None:
+    outcome = callctl("watch", "--port", "0", env=env)
+    assert outcome.code == 2
+    assert missing in outcome.err
+
+
+def test_lines_on_a_pipe_are_tab_separated(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Piped("watch", "--port", "0", "--no-poll", home=home, env=env) as watch:
+        watch.until_said("listening on")
+        sid = place(callctl, env, "+12025550102", "--say", "Hello")
+        fields = watch.line().split("\t")
+        assert fields[1:5] == [sid, "-", "initiated", "initiated"]
+
+
+def test_a_call_that_sends_no_callbacks_is_found_by_polling(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    sid = callctl("place", "+12025550103", "--say", "Hello", env=env).out.strip()
+    with Piped("watch", "--port", "0", "--json", home=home, env=env) as watch:
+        assert json.loads(watch.line())["type"] == "ready"
+        event = json.loads(watch.line())
+        assert (event["source"], event["call_sid"]) == ("polled", sid)
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home / "..", env=env) as watch:
+        watch.until(lambda rows: any("No calls yet" in row for row in rows))
+
+
+def test_of_a_subaccount_the_missing_token_is_its_own(callctl: Callctl) -> None:
+    sub = "AC" + "1" * 32
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake"}
+    outcome = callctl("watch", "--account-sid", sub, env=env)
+    assert outcome.code == 2
+    assert f"missing credentials: the auth token of the subaccount {sub}, without which" in outcome.err
+    assert "set CALLCTL_SIGNING_TOKEN to it" in outcome.err
+    assert "API key" not in outcome.err
+
+
+@pytest.mark.parametrize("name", ["CALLCTL_SIGNING_TOKEN", "TWILIO_AUTH_TOKEN"])
+def test_the_sid_of_a_key_verifies_no_callback(callctl: Callctl, name: str) -> None:
+    key = {"TWILIO_API_KEY": "SK" + "0" * 32, "TWILIO_API_SECRET": "fake"}
+    outcome = callctl("watch", env={"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, **key, name: "SK" + "1" * 32})
+    assert outcome.code == 2
+    assert f"{name} (from the environment) is the SID of an API key (SK…), no token" in outcome.err
+
+
+def test_beside_an_api_key_the_auth_token_is_missing(callctl: Callctl) -> None:
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_API_KEY": "SK" + "0" * 32, "TWILIO_API_SECRET": "fake"}
+    for more in ([], ["--account-sid", "AC" + "1" * 32]):
+        outcome = callctl("watch", *more, env=env)
+        assert outcome.code == 2
+        assert "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified" in outcome.err
+        assert "CALLCTL_SIGNING_TOKEN beside an API key" in outcome.err
+
+
+def test_while_a_token_is_rotated_callbacks_signed_with_either_count(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env = env_for(simulator)
+    rotated = {**env, "CALLCTL_SIGNING_TOKEN": f"{'5' * 32},{simulator.auth_token}"}
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=rotated) as watch:
+        url = watch.record()["callback_url"]
+        sid = place(callctl, env, "+12025550102", "--say", "Hello")
+        assert watch.record()["call_sid"] == sid
+        other = "CA" + "6" * 32
+        form = {"AccountSid": simulator.account_sid, "CallSid": other, "CallStatus": "ringing"}
+        for token, code in (("5" * 32, 204), ("7" * 32, 403)):
+            signature = signature_of(url, list(form.items()), key=token)
+            assert post(url, urlencode(form).encode(), **{"X-Twilio-Signature": signature}) == code
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_terminal_that_is_held_keeps_no_callback_waiting(
+    home: Path, simulator: Simulator, form: tuple[str, ...]
+) -> None:
+    with OnTerminal("watch", "--port", "0", "--no-poll", *form, home=home, env=env_for(simulator)) as watch:
+        rows = watch.until(lambda rows: any("StatusCallback=" in row for row in rows))
+        url = next(row for row in rows if "StatusCallback=" in row).partition("=")[2]
+        # Nobody reads from here on: far more than the terminal's buffer takes.
+        for number in range(100):
+            fields = (("CallSid", f"CA{number:032}"), ("CallStatus", "ringing"), ("To", "x" * 1000))
+            signature = signature_of(url, fields, key=simulator.auth_token)
+            assert post(url, urlencode(fields).encode(), **{"X-Twilio-Signature": signature}) == 204
+        watch.until(lambda rows: f"CA{99:032}" in "".join(rows))  # a row of the screen may end within it
+
+
+@pytest.mark.parametrize(("zone", "no_date"), [("EST+5", "0001-01-01T00:00:00Z"), ("JST-9", "9999-12-31T23:59:59Z")])
+def test_a_time_that_no_clock_here_can_show_ends_no_watch(
+    home: Path, simulator: Simulator, zone: str, no_date: str
+) -> None:
+    env = {**env_for(simulator), "TZ": zone}
+    with OnTerminal("watch", "--port", "0", "--no-poll", "--max-duration", "1h", home=home, env=env) as watch:
+        rows = watch.until(lambda rows: any("StatusCallback=" in row for row in rows))
+        url = next(row for row in rows if "StatusCallback=" in row).partition("=")[2]
+        for number, time in enumerate([no_date, "2026-11-23T10:00:00Z"]):
+            fields = (("CallSid", f"CA{number:032}"), ("CallStatus", "in-progress"), ("Timestamp", time))
+            signature = signature_of(url, fields, key=simulator.auth_token)
+            assert post(url, urlencode(fields).encode(), **{"X-Twilio-Signature": signature}) == 204
+        watch.until(lambda rows: any(f"CA{1:032}" in row for row in rows))
+        watch.type("\x03")
+        assert watch.ended() == 130

@@ -1,0 +1,181 @@
+"""The whole output of ``callctl watch`` to the letter: a family of legs, and all that is not as usual."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlencode
+
+import pytest
+from cli.letter import BUSY, FORMS, RINGS, Stage, hold_to_the_letter
+from cli.still import NOON, Still
+from cli.stored import store_of
+from running import Terminal, env_for
+
+from callctl.calls.action import ActionEvent
+from callctl.settings import load
+from callctl.watch import registry
+from callctl.watch.listener.signature import signature_of
+
+LIMIT = 90.0
+PARENT, NUMBER, SIP, CLIENT = (f"CA{number:032}" for number in range(11, 15))
+HOSTILE = "client:\x1b[2J\x1b[31mann\u202e\x9b1A"
+LAST_FRAME = "\x1b[?1049l"
+
+
+class Script:
+    """Plays to a watch that runs in this process, from a thread of its own, and ends it with Ctrl-C."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._settings = load({"HOME": str(stage.home), **env_for(stage.still.simulator)}, cwd=stage.home)
+        self.streams = (Terminal() if stage.is_terminal else io.StringIO(), io.StringIO())
+        self.failure: Exception | None = None
+        self.is_over = False
+        self._url = ""
+
+    def play(self) -> None:
+        """Play it to the end, whatever happens."""
+        try:
+            self._play()
+        except Exception as error:
+            self.failure = error
+        if not self.is_over:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def _play(self) -> None:
+        self._until(lambda: any(registry.running(self._settings)), "a watch that runs")
+        record = next(iter(registry.running(self._settings)))
+        self._url = record.callback_url
+        self._until(lambda: (registry.ask_health(record.health_url) or {}).get("reachable") is True, "the self-test")
+        # What REST alone tells: a call that rings, and the end of one that no callback told.
+        ringing, ended = self._stage.sids
+        self._until_told(ringing, "ringing")
+        self._until_told(ended, "busy")
+        self._tell(PARENT, "initiated", at=2, number=0)
+        self._tell(PARENT, "ringing", at=3, number=1)
+        self._ask_for_twiml(at=5)
+        self._tell(PARENT, "in-progress", at=5, number=2, AnsweredBy="human")
+        self._child(NUMBER, "initiated", at=6, number=0, To="+12025550142")
+        self._child(SIP, "initiated", at=6, number=0, To="sip:agent@example.com")
+        self._child(CLIENT, "initiated", at=7, number=0, To=HOSTILE)
+        self._child(NUMBER, "in-progress", at=12, number=2, To="+12025550142")
+        self._child(NUMBER, "ringing", at=8, number=1, To="+12025550142")  # overtaken by the one before
+        self._child(NUMBER, "ringing", at=8, number=1, To="+12025550142")  # and sent twice
+        self._child(SIP, "busy", at=13, number=1, To="sip:agent@example.com", SipResponseCode="486", CallDuration="0")
+        self._child(CLIENT, "ringing", at=14, number=1, To=HOSTILE, SipResponseCode="\x1b]0;x\x07")
+        self._until_told(CLIENT, "ringing")
+        self._post({"CallSid": "CA" + "6" * 32, "CallStatus": "ringing"}, signature="L/OH5YylLD5NRKLltdqwSvS0BnU=")
+        self._until_told("refused", "")
+        self._act(PARENT, "redirect", "to survey", at=40)
+        self._until_told("to survey", "")
+        self._child(CLIENT, "canceled", at=41, number=2, To=HOSTILE)
+        self._until_told(CLIENT, "canceled")
+        self._at(75)
+
+    def _at(self, seconds: int) -> None:
+        self._stage.still.calendar.now = NOON + timedelta(seconds=seconds)
+
+    def _child(self, sid: str, status: str, *, at: int, number: int, **fields: str) -> None:
+        self._tell(sid, status, at=at, number=number, ParentCallSid=PARENT, Direction="outbound-dial", **fields)
+
+    def _tell(self, sid: str, status: str, *, at: int, number: int, **fields: str) -> None:
+        """Send a callback, which arrives in the second in which it fired."""
+        self._at(max(at, (self._stage.still.calendar.now - NOON).seconds))
+        form = self._form(sid, status) | {
+            "Timestamp": format_datetime(NOON + timedelta(seconds=at)),
+            "SequenceNumber": str(number),
+            "CallbackSource": "call-progress-events",
+        }
+        assert self._post(form | fields) == 204
+
+    def _ask_for_twiml(self, *, at: int) -> None:
+        self._at(at)
+        form = self._form(PARENT, "in-progress") | {"ApiVersion": "2010-04-01"}
+        assert self._post(form, url=self._url.replace("/status", "/twiml/survey")) == 200
+
+    def _form(self, sid: str, status: str) -> dict[str, str]:
+        return {
+            "AccountSid": self._stage.still.simulator.account_sid,
+            "CallSid": sid,
+            "CallStatus": status,
+            "From": "+15005550006",
+            "To": "+12025550100",
+            "Direction": "outbound-api",
+        }
+
+    def _post(self, form: dict[str, str], *, url: str | None = None, signature: str | None = None) -> int:
+        url = url or self._url
+        token = self._stage.still.simulator.auth_token
+        signed = signature or signature_of(url, list(form.items()), key=token)
+        request = urllib.request.Request(url, data=urlencode(form).encode(), headers={"X-Twilio-Signature": signed})
+        try:
+            with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    def _act(self, sid: str, action: str, outcome: str, *, at: int) -> None:
+        """Record what a command asked of a call, as the command does."""
+        asked = ActionEvent(NOON + timedelta(seconds=at), sid, action, (("Url", "https://example.com"),), outcome)
+        with store_of(self._stage.home, self._stage.still.simulator) as store:
+            store.record_actions([asked])
+
+    def _until_told(self, *words: str) -> None:
+        """Wait until one line, on either stream, holds these words in this order; the SID of a wide one is cut."""
+        pattern = re.compile("[^\n]*".join(map(re.escape, words)).replace(CLIENT, f"(?:{CLIENT}|{CLIENT[:10]}…)"))
+        self._until(lambda: any(pattern.search(stream.getvalue()) for stream in self.streams), " … ".join(words))
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            assert time.monotonic() < deadline, f"never told: {what}; but {[one.getvalue() for one in self.streams]}"
+            time.sleep(0.02)
+
+
+def watched(stage: Stage) -> str:
+    """Let a watch see it all; return what it wrote and said, on a terminal what is left there."""
+    (stage.home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
+    stage.call(RINGS, after=3)
+    ended = stage.call(BUSY, after=5)
+    stage.tell(ended, "ringing", seconds=-60)
+    script = Script(stage)
+    player = threading.Thread(target=script.play)
+    player.start()
+    outcome = stage("watch", "--port", "0", "--serve", "survey=survey.xml", streams=script.streams)
+    script.is_over = True
+    player.join()
+    if script.failure is not None:
+        raise script.failure
+    told = stage.told(outcome)
+    if stage.is_terminal:
+        told = told.rpartition(LAST_FRAME.replace("\x1b", "␛"))[2]
+    return re.sub(r'(127\.0\.0\.1:|"port": )(?!9876\b)\d+', r"\g<1>54321", told)
+
+
+@pytest.fixture(autouse=True)
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the self-test take no time."""
+    monkeypatch.setattr("callctl.watch.reachability.time", SimpleNamespace(perf_counter=lambda: 0.0))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_to_the_letter(still: Still, home: Path, form: str) -> None:
+    hold_to_the_letter(watched(Stage(still, home, form)), name="watch", form=form)
+
+
+@pytest.mark.parametrize("form", ["terminal", "no-color"])
+def test_to_the_letter_on_a_wide_terminal(still: Still, home: Path, form: str) -> None:
+    hold_to_the_letter(watched(Stage(still, home, form, columns=160)), name="watch_wide", form=form)

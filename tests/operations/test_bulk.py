@@ -1,0 +1,193 @@
+"""Work on many calls at once: every call once, none lost, fewer at a time when the API has too many."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from callctl.errors import AuthenticationError, CallctlError, NetworkError, RateLimitedError
+from callctl.operations.bulk import Done, Failed, for_each
+
+SIDS = [f"CA{number:032d}" for number in range(40)]
+
+
+def results(work: Callable[[str], str], *, parallel: int = 8) -> list[Done[str] | Failed]:
+    return [result for group in for_each(SIDS, work, parallel=parallel) for result in group]
+
+
+def refused(kind: type[RateLimitedError] | type[AuthenticationError]) -> CallctlError:
+    return kind("no", status=429)
+
+
+@pytest.mark.parametrize("parallel", [1, 3, 64])
+def test_every_call_gets_one_result(parallel: int) -> None:
+    assert sorted(result.sid for result in results(str.lower, parallel=parallel)) == SIDS
+
+
+def test_one_at_a_time_keeps_the_order() -> None:
+    assert [result.sid for result in results(str.lower, parallel=1)] == SIDS
+
+
+def test_no_call_is_no_work() -> None:
+    assert list(for_each([], str.lower, parallel=3)) == []
+
+
+def test_so_many_run_at_once_and_no_more() -> None:
+    meeting = threading.Barrier(4)
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(sid: str) -> str:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        meeting.wait(10)  # passes only when four are here together
+        with lock:
+            running -= 1
+        return sid
+
+    assert len(results(work, parallel=4)) == len(SIDS)
+    assert most == 4
+
+
+def test_a_failure_is_a_result_among_others() -> None:
+    def work(sid: str) -> str:
+        if sid == SIDS[7]:
+            raise NetworkError("gone")
+        return sid
+
+    found = results(work)
+    assert [result.sid for result in found if isinstance(result, Failed)] == [SIDS[7]]
+    assert len(found) == len(SIDS)
+
+
+def test_too_many_at_once_are_tried_again_with_fewer() -> None:
+    running, lock = 0, threading.Lock()
+
+    def work(sid: str) -> str:
+        nonlocal running
+        with lock:
+            running += 1
+            crowded = running > 2
+        try:
+            if crowded:
+                raise refused(RateLimitedError)
+            threading.Event().wait(0.002)  # lets others come meanwhile
+            return sid
+        finally:
+            with lock:
+                running -= 1
+
+    found = results(work, parallel=16)
+    assert sorted(result.sid for result in found if isinstance(result, Done)) == SIDS
+
+
+def test_what_is_refused_even_alone_has_failed() -> None:
+    def work(_sid: str) -> str:
+        raise refused(RateLimitedError)
+
+    found = results(work)
+    assert sorted(result.sid for result in found if isinstance(result, Failed)) == SIDS
+
+
+def test_wrong_credentials_end_it_after_what_was_done() -> None:
+    asked: list[str] = []
+
+    def work(sid: str) -> str:
+        asked.append(sid)
+        if len(asked) == 3:
+            raise refused(AuthenticationError)
+        return sid
+
+    found = []
+    with pytest.raises(AuthenticationError):
+        for group in for_each(SIDS, work, parallel=1):
+            found += group
+    assert [result.sid for result in found] == SIDS[:2]
+    assert asked == SIDS[:3]
+
+
+def test_what_nobody_foresaw_is_told_of_its_call_and_leaves_no_other_alone() -> None:
+    def work(sid: str) -> str:
+        if sid == SIDS[1]:
+            raise ZeroDivisionError("by nothing")
+        return sid
+
+    found = results(work)
+    assert {result.sid for result in found} == set(SIDS)
+    (failed,) = [result for result in found if isinstance(result, Failed)]
+    assert (failed.sid, failed.error.message) == (SIDS[1], "unexpected ZeroDivisionError: by nothing")
+
+
+def test_an_interrupt_is_not_swallowed() -> None:
+    def work(_sid: str) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        results(work)
+
+
+def test_nothing_further_is_begun_when_nobody_reads_on() -> None:
+    begun: list[str] = []
+    threads: set[threading.Thread] = set()
+    go_on = threading.Semaphore(1)
+
+    def work(sid: str) -> str:
+        threads.add(threading.current_thread())
+        go_on.acquire()
+        begun.append(sid)
+        return sid
+
+    groups = for_each(SIDS, work, parallel=1)
+    next(groups)
+    groups.close()
+    go_on.release(len(SIDS))
+    for thread in threads:
+        thread.join(60)
+    assert len(begun) <= 2  # the one that was read, and the one that was under way
+
+
+def test_a_call_that_came_at_a_bad_time_is_the_next_one_of_those_who_are_left() -> None:
+    begun: list[str] = []
+    refusing: list[threading.Thread] = []
+    both, lock = threading.Barrier(2), threading.Lock()
+
+    def work(sid: str) -> str:
+        with lock:
+            begun.append(sid)
+            is_first = len(begun) <= 2
+        if is_first:
+            if sid == SIDS[0]:
+                refusing.append(threading.current_thread())
+            both.wait(60)
+            if sid == SIDS[0]:
+                raise refused(RateLimitedError)
+            refusing[0].join(60)  # it has put its call back, and leaves the rest to this one
+        return sid
+
+    assert len(results(work, parallel=2)) == len(SIDS)
+    assert sorted(begun[:2]) == SIDS[:2]
+    assert begun[2:] == [SIDS[0], *SIDS[2:]]
+
+
+@pytest.mark.timeout(60)
+def test_who_is_left_alone_while_a_request_is_refused_sends_it_again() -> None:
+    asked: list[str] = []
+    other: list[threading.Thread] = []
+    both = threading.Barrier(2)
+
+    def work(sid: str) -> str:
+        asked.append(sid)
+        if len(asked) > 2:
+            return sid
+        if sid == SIDS[1]:
+            other.append(threading.current_thread())
+        both.wait(30)
+        if sid == SIDS[0]:
+            other[0].join(30)  # it has found nothing more to do
+            raise refused(RateLimitedError)
+        return sid
+
+    groups = for_each(SIDS[:2], work, parallel=2)
+    assert {type(result) for group in groups for result in group} == {Done}
+    assert sorted(asked) == [SIDS[0], *SIDS[:2]]

@@ -1,0 +1,141 @@
+"""Watching one call and its legs, with a store, an API and a view that say what the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from telling import told
+
+from callctl.api.client import CallQuery
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Change, Snapshot
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
+from callctl.errors import NetworkError, NotFoundError, StoreError
+from callctl.operations.follow import FamilyWatch
+
+PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
+
+
+class Stage:
+    """A store, an API and a view in one: what each says is decided by the test."""
+
+    def __init__(self, rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> None:
+        self._rounds = rounds
+        self._broken_store = broken_store
+        self._calls: list[Call] = []
+        self.shown: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+        self.drawn: list[Snapshot] = []
+        self.stored: list[CallEvent] = []
+
+    @property
+    def rounds_left(self) -> int:
+        return len(self._rounds)
+
+    def fetch(self, _sid: str) -> Call:
+        answer = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
+        if isinstance(answer, Exception):
+            raise answer
+        self._calls = answer
+        return answer[0]
+
+    def family(self, _sid: str) -> Iterator[CallEvent]:
+        if self._broken_store:
+            raise StoreError("the store can't be read")
+        return iter(self.stored)
+
+    def actions(self, _sid: str) -> list[ActionEvent]:
+        return []
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        assert change is not None
+        self.shown.append((event.call_sid, event.status))
+
+    def action(self, action: ActionEvent) -> None:
+        raise AssertionError(action)
+
+    def trouble(self, text: str) -> None:
+        self.notes.append(text)
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        self.drawn.append(snapshot)
+
+    def list(self, _query: CallQuery, *, limit: int | None) -> Iterable[Call]:  # noqa: ARG002 - the gateway's own
+        return self._calls[1:]
+
+
+def parent(status: str) -> Call:
+    return Call(PARENT, status)
+
+
+def child(status: str) -> Call:
+    return Call(CHILD, status, parent_call_sid=PARENT)
+
+
+def watched(
+    rounds: list[list[Call] | Exception], *, broken_store: bool = False, stored: Iterable[CallEvent] = ()
+) -> tuple[Stage, Snapshot]:
+    stage = Stage(rounds, broken_store=broken_store)
+    stage.stored = list(stored)
+
+    async def run() -> Snapshot:
+        return await FamilyWatch(
+            parent("queued"),
+            world="w",
+            memory=stage,
+            asked=stage,
+            shown=stage,
+            now=lambda: datetime(2026, 1, 5, tzinfo=UTC),
+            sleep=lambda seconds: asyncio.sleep(seconds / 50),
+        ).run()
+
+    return stage, asyncio.run(run())
+
+
+def test_it_ends_only_when_the_last_leg_has_ended() -> None:
+    stage, last = watched([[parent("completed"), child("in-progress")], [parent("completed"), child("completed")]])
+    assert [status for sid, status in stage.shown if sid == CHILD] == ["in-progress", "completed"]
+    assert (last.live, last.ended) == (0, 2)
+    assert stage.drawn[-1].ended == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "why"),
+    [
+        (NetworkError("nothing answers"), "nothing answers"),
+        (OverflowError("date value out of range"), "OverflowError: date value out of range"),
+    ],
+)
+def test_trouble_with_the_api_is_told_once_and_outlived(trouble: Exception, why: str) -> None:
+    stage, last = watched([trouble, trouble, [parent("busy")]])
+    assert stage.notes == [f"can't ask REST: {why}"]
+    assert last.ended == 1
+
+
+def test_what_a_machine_detection_heard_is_shown() -> None:
+    heard = told({"CallSid": PARENT, "AnsweredBy": "fax"})
+    stage, _ = watched([[parent("in-progress")], [parent("completed")]], stored=[heard])
+    assert (PARENT, "") in stage.shown
+
+
+@pytest.mark.parametrize(("verified", "asked"), [(False, 4), (True, 1)])
+def test_an_end_that_anybody_could_have_told_does_not_end_it(verified: bool, asked: int) -> None:
+    ended = told({"CallSid": PARENT, "CallStatus": "completed"}, verified=verified)
+    rounds: list[list[Call] | Exception] = [[parent("in-progress")] for _ in range(3)]
+    stage, last = watched([*rounds, [parent("completed")], [parent("completed")]], stored=[ended])
+    assert last.ended == 1
+    assert 5 - stage.rounds_left == asked
+
+
+def test_a_call_that_rest_does_not_know_yet_is_no_trouble() -> None:
+    stage, _ = watched([NotFoundError("no such call", status=404), [parent("busy")]])
+    assert stage.notes == []
+
+
+def test_a_store_that_cannot_be_read_leaves_asking() -> None:
+    _, last = watched([[parent("busy")]], broken_store=True)
+    assert last.ended == 1

@@ -1,0 +1,218 @@
+"""Redirecting: what it does to the other leg, and what is said when it is refused."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from operations.doors import PARENT, SID, Door, Time, call, wrong_state
+from telling import WORLD, form
+
+from callctl.api.client import RedirectRequest
+from callctl.calls.board import Board, Leg
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
+from callctl.errors import NetworkError, UnknownCallError, WrongCallStateError
+from callctl.operations.family import Relatives, children_of, family_of, look, parent_of
+from callctl.operations.redirect import foresee, redirect, whose_phone
+from callctl.operations.told import seconds_before_end
+from callctl.support.dates import format_date, time_of_day
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SURVEY = RedirectRequest(url="https://example.com/survey")
+
+
+def leg(*steps: tuple[str, float]) -> Leg:
+    """Return a leg that callbacks told of, each so many seconds before now."""
+    board = Board()
+    for number, (status, ago) in enumerate(steps):
+        moment = NOW - timedelta(seconds=ago)
+        fields = form(1, status, number=number) | {"Timestamp": format_date(moment) or ""}
+        board.apply(CallEvent.from_form(fields.items(), received_at=moment, world=WORLD, verified=True))
+    (family,) = board.snapshot().families
+    return family.legs[0]
+
+
+def never(_sid: str) -> None:
+    """Know of no leg that it was redirected."""
+
+
+def redirected(door: Door, *, told: Leg | None = None, time: Time | None = None) -> Call:
+    time = time or Time()
+    return redirect(
+        door,
+        SID,
+        SURVEY,
+        command=f"callctl redirect {SID} --url survey",
+        told=lambda: told,
+        sleep=time.sleep,
+        monotonic=time.monotonic,
+        now=lambda: NOW,
+    )
+
+
+def refusal(status: str, *, told: Leg | None = None, **fields: Any) -> WrongCallStateError:
+    with pytest.raises(WrongCallStateError) as caught:
+        redirected(Door(redirects=[wrong_state()], fetches=[call(status, **fields)]), told=told)
+    return caught.value
+
+
+def test_a_redirect_is_one_request() -> None:
+    door = Door(redirects=[call("in-progress")])
+    assert redirected(door).status == "in-progress"
+    assert door.asked == ["redirect"]
+
+
+def test_a_refusal_says_what_the_call_does_and_what_would_work() -> None:
+    error = refusal("ringing")
+    assert error.message == f"{SID} can't be redirected: it is ringing"
+    assert error.hint is not None
+    assert f"`callctl redirect {SID} --url survey --when answered`" in error.hint
+    assert f"`callctl hangup {SID}`" in error.hint
+    assert (error.code, error.status) == ("21220", 400)
+
+
+def test_since_when_is_said_when_callbacks_told() -> None:
+    error = refusal("ringing", told=leg(("initiated", 33), ("ringing", 31)))
+    assert error.message.endswith("since " + f"{time_of_day(NOW - timedelta(seconds=31))} (31 s ago)")
+    # The API's own date counts before this machine's clock.
+    error = refusal("ringing", told=leg(("initiated", 33), ("ringing", 31)), as_of=NOW - timedelta(seconds=21))
+    assert error.message.endswith(" (10 s ago)")
+
+
+def test_of_a_call_that_is_over_no_command_is_promised_to_work_on_it() -> None:
+    assert "it is over" in (refusal("busy").hint or "")
+    assert f"`callctl show {PARENT}`" in (refusal("busy", parent_call_sid=PARENT).hint or "")
+
+
+def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
+    assert "it is completed" in refusal("in-progress", told=leg(("completed", 2))).message
+
+
+def test_who_is_told_the_end_by_callbacks_waits_for_no_rest_to_show_it() -> None:
+    door = Door(redirects=[wrong_state()], fetches=[call("in-progress")])
+    with pytest.raises(WrongCallStateError, match="it is completed"):
+        redirected(door, told=leg(("in-progress", 30), ("completed", 2)))
+    assert door.asked == ["redirect", "fetch"]
+
+
+def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:
+    time, door = Time(), Door(redirects=[wrong_state(), wrong_state(), call("in-progress")])
+    assert redirected(door, told=leg(("in-progress", 0.2)), time=time).status == "in-progress"
+    assert door.asked == ["redirect"] * 3
+
+
+def test_it_is_tried_for_two_seconds_at_most() -> None:
+    time, door = Time(), Door(redirects=[wrong_state()], fetches=[call("ringing")])
+    with pytest.raises(WrongCallStateError, match="not in progress, though callbacks told that it is, since"):
+        redirected(door, told=leg(("in-progress", 0.2)), time=time)
+    assert time.now == pytest.approx(2.0)
+
+
+def test_a_call_that_rest_still_shows_as_in_progress_is_not_said_to_be() -> None:
+    error = refusal("in-progress")
+    assert error.message == (
+        f"{SID} can't be redirected: Twilio says that it is not in progress, though REST still shows it as in-progress"
+    )
+    assert f"`callctl show {SID}` tells" in (error.hint or "")
+
+
+def test_rest_gets_two_seconds_to_show_the_end() -> None:
+    time, door = Time(), Door(redirects=[wrong_state()], fetches=[call("in-progress"), call("completed")])
+    with pytest.raises(WrongCallStateError, match="it is completed"):
+        redirected(door, time=time)
+    assert door.asked == ["redirect", "fetch", "fetch"]
+
+
+def test_when_nobody_told_of_it_it_is_not_tried_again() -> None:
+    door = Door(redirects=[wrong_state()], fetches=[call("ringing")])
+    with pytest.raises(WrongCallStateError):
+        redirected(door)
+    assert door.asked == ["redirect", "fetch"]
+
+
+def test_the_refusal_stands_when_the_call_cannot_be_asked_for() -> None:
+    with pytest.raises(WrongCallStateError, match="not in-progress"):
+        redirected(Door(redirects=[wrong_state()], fetches=[NetworkError("gone")]))
+
+
+def test_the_child_of_a_redirected_parent_drops() -> None:
+    (other,) = foresee(Relatives(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)), left=never)
+    assert (other.sid, other.relation) == (PARENT, "child")
+    assert other.effect == "ringing client:ann: drops, and the Dial's action, if it has one, is asked as well"
+
+
+def test_the_parent_of_a_redirected_child_goes_on() -> None:
+    (other,) = foresee(Relatives(call("in-progress", parent_call_sid=PARENT), ()), left=never)
+    assert (other.sid, other.relation) == (PARENT, "parent")
+    assert other.effect == "goes on with the Dial's action, else with its next verb, else hangs up"
+
+
+def test_a_single_leg_has_no_other() -> None:
+    assert foresee(Relatives(call("in-progress"), ()), left=never) == []
+
+
+def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_parent() -> None:
+    child = call("in-progress", "CA3", parent_call_sid=SID)
+    bridged = call("in-progress", "CA4", parent_call_sid=SID, to="client:ann")
+    left = {"CA3": NOW}.get
+    others = foresee(Relatives(call("in-progress"), (child, bridged)), left=left)
+    assert [other.effect for other in others] == [
+        f"goes on: it was redirected out of the Dial at {time_of_day(NOW)}",
+        "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
+    ]
+    (parent,) = foresee(Relatives(child, ()), left=left)
+    assert parent.effect == f"goes on: this leg was redirected out of its Dial at {time_of_day(NOW)}"
+
+
+@pytest.mark.parametrize(
+    ("direction", "told"),
+    [
+        ("inbound", "the phone of the caller, +12025550101"),
+        ("outbound-api", "the phone that was called, +12025550100 (outbound-api)"),
+        ("outbound-dial", "the phone that <Dial> called, +12025550100 (outbound-dial)"),
+        ("", "the phone that was called, +12025550100 (direction unknown)"),
+    ],
+)
+def test_whose_phone_a_leg_is(direction: str, told: str) -> None:
+    assert whose_phone(call("in-progress", direction=direction, from_="+12025550101", to="+12025550100")) == told
+
+
+def test_relatives_are_the_live_ones() -> None:
+    live, over = call("in-progress", "CA3", parent_call_sid=SID), call("busy", "CA4", parent_call_sid=SID)
+    door = Door(fetches=[call("in-progress")], listed=[live, over])
+    assert look(door, SID) == Relatives(call("in-progress"), (live,))
+    assert children_of(door, SID) == ("CA3",)
+    assert family_of(door, SID) == (SID, "CA3")
+
+
+def test_a_family_is_found_from_its_child() -> None:
+    child = call("in-progress", parent_call_sid=PARENT)
+    door = Door(fetches=[child], listed=[child, call("ringing", "CA3", parent_call_sid=PARENT)])
+    assert family_of(door, SID) == (PARENT, SID, "CA3")
+    assert parent_of(door, SID) == PARENT
+
+
+def test_a_leg_that_is_not_there_is_said_to_be_missing() -> None:
+    door = Door(fetches=[call("in-progress")])
+    with pytest.raises(UnknownCallError, match="no parent leg"):
+        parent_of(door, SID)
+    with pytest.raises(UnknownCallError, match="no live child"):
+        children_of(door, SID)
+
+
+@pytest.mark.parametrize(
+    ("steps", "end", "known"),
+    [
+        ([("ringing", 31)], "canceled", ("ringing", 31)),
+        ([("ringing", 31), ("in-progress", 20)], "completed", ("in-progress", 20)),
+        ([("ringing", 31), ("canceled", 1)], "canceled", ("ringing", 30)),
+        ([("initiated", 31)], "canceled", None),
+        ([("ringing", 31)], "completed", None),  # the answer was not told, so its time is not known
+        ([("in-progress", 20)], "canceled", None),
+        ([("ringing", 31)], "busy", None),
+    ],
+)
+def test_what_a_call_did_before_is_said_only_when_it_is_known(
+    steps: list[tuple[str, float]], end: str, known: tuple[str, float] | None
+) -> None:
+    assert seconds_before_end(leg(*steps), end, now=NOW) == known

@@ -1,0 +1,216 @@
+"""Waiting for a status, with a clock that only sleeping moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from operations.doors import SID, Time, Unanswered, call
+
+from callctl.calls.call import Call
+from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
+from callctl.operations.wait import LONGEST_GAP, LOOK, SILENCE, Goal, Waiter
+
+# When each status begins, in seconds.
+Life = Sequence[tuple[float, str]]
+ANSWERED: Life = [(0, "queued"), (1, "ringing"), (8, "in-progress"), (60, "completed")]
+BUSY: Life = [(0, "queued"), (1, "ringing"), (3, "busy")]
+
+
+@dataclass
+class Rest:
+    """The API: shows a call as its life has it at the time."""
+
+    time: Time
+    life: Life
+    asked_at: list[float] = field(default_factory=list)
+    missing_until: float = 0.0
+
+    def fetch(self, sid: str) -> Call:
+        self.asked_at.append(self.time.now)
+        if self.time.now < self.missing_until:
+            raise NotFoundError("no such call", status=404, code="20404")
+        return call([status for begins, status in self.life if begins <= self.time.now][-1], sid)
+
+
+@dataclass
+class Watch:
+    """What callbacks told a watch, while it runs."""
+
+    time: Time
+    life: Life = ()
+    runs: Callable[[float], bool] = lambda _now: True
+
+    def statuses(self, sid: str) -> Sequence[str]:
+        assert sid == SID
+        return [status for begins, status in self.life if begins <= self.time.now] if self.runs(self.time.now) else []
+
+
+@dataclass
+class Stage:
+    rest: Rest
+    waiter: Waiter
+    said: list[str]
+
+    @property
+    def gaps(self) -> list[float]:
+        asked = self.rest.asked_at
+        return [later - earlier for earlier, later in pairwise(asked)]
+
+
+def stage(
+    life: Life,
+    *,
+    told: Life = (),
+    watch_runs: Callable[[float], bool] = lambda _now: True,
+    missing_until: float = 0.0,
+    missing_for: float = 0.0,
+) -> Stage:
+    time = Time()
+    rest = Rest(time, life, missing_until=missing_until)
+    said: list[str] = []
+    waiter = Waiter(
+        SID,
+        asked=rest,
+        told=Watch(time, told, watch_runs),
+        sleep=time.sleep,
+        now=time.monotonic,
+        on_status=said.append,
+        missing_for=missing_for,
+    )
+    return Stage(rest, waiter, said)
+
+
+def goal(text: str) -> Goal:
+    return Goal.read(text, option="--for")
+
+
+def test_without_callbacks_it_asks_with_growing_gaps_until_it_gets_there() -> None:
+    on = stage([(0, "queued"), (1, "ringing"), (40, "in-progress")])
+    reached = on.waiter.until(goal("in-progress"), limit=None)
+    assert (reached.status, reached.source) == ("in-progress", "rest")
+    assert on.said == ["queued", "ringing", "in-progress"]
+    assert all(later > earlier - LOOK for earlier, later in pairwise(on.gaps))  # in steps of LOOK
+    assert on.gaps[0] < 1
+    assert max(on.gaps) == pytest.approx(LONGEST_GAP, abs=0.2)
+
+
+def test_from_callbacks_it_knows_at_once_and_asks_nobody() -> None:
+    on = stage(ANSWERED, told=ANSWERED)
+    reached = on.waiter.until(goal("answered"), limit=None)
+    assert (reached.status, reached.source) == ("in-progress", "callbacks")
+    assert on.rest.asked_at == []
+
+
+def test_a_lost_callback_is_made_up_for_by_asking_after_a_long_silence() -> None:
+    on = stage(ANSWERED, told=ANSWERED[:3])
+    reached = on.waiter.until(goal("ended"), limit=None)
+    assert (reached.status, reached.source) == ("completed", "rest")
+    assert len(on.rest.asked_at) == 2
+    assert on.rest.asked_at[0] == pytest.approx(8 + SILENCE, abs=0.3)
+
+
+def test_when_the_watch_goes_away_rest_is_asked_at_once() -> None:
+    on = stage(ANSWERED, told=ANSWERED, watch_runs=lambda now: now < 5)
+    reached = on.waiter.until(goal("answered"), limit=None)
+    assert reached.source == "rest"
+    assert on.rest.asked_at[0] == pytest.approx(5, abs=0.3)
+
+
+def test_callbacks_take_over_as_soon_as_the_first_is_there() -> None:
+    on = stage(ANSWERED, told=ANSWERED[1:])
+    assert on.waiter.until(goal("answered"), limit=None).source == "callbacks"
+    assert all(moment <= 1.1 for moment in on.rest.asked_at)
+
+
+def test_rest_that_lags_does_not_take_a_status_back() -> None:
+    on = stage([(0, "queued")], told=[(0, "initiated"), (1, "ringing")])
+    with pytest.raises(WaitTimeoutError, match="it is ringing"):
+        on.waiter.until(goal("answered"), limit=40)
+    assert on.said == ["initiated", "ringing"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passed"),
+    [
+        ("ringing", ["in-progress", "completed", "busy", "no-answer"]),
+        ("answered", ["in-progress", "completed"]),
+        ("ended", ["completed", "busy", "no-answer", "failed", "canceled"]),
+        ("completed", ["completed"]),
+    ],
+)
+def test_a_status_already_passed_counts(wanted: str, passed: list[str]) -> None:
+    for status in ("in-progress", "completed", "busy", "no-answer", "failed", "canceled"):
+        waiter = stage([(0, status)]).waiter
+        if status in passed:
+            assert waiter.until(goal(wanted), limit=0).status == status
+        else:
+            with pytest.raises((ConditionNotMetError, WaitTimeoutError), match=status):
+                waiter.until(goal(wanted), limit=0)
+
+
+def test_what_callbacks_told_before_counts_where_the_end_alone_does_not_tell() -> None:
+    canceled: Life = [(0, "queued"), (0, "ringing"), (0, "canceled")]
+    assert stage(canceled, told=canceled).waiter.until(goal("ringing"), limit=0).status == "canceled"
+    with pytest.raises(ConditionNotMetError):
+        stage(canceled).waiter.until(goal("ringing"), limit=0)
+
+
+def test_an_end_of_another_kind_says_how() -> None:
+    with pytest.raises(ConditionNotMetError, match=f"{SID} did not get to in-progress: it ended busy"):
+        stage(BUSY).waiter.until(goal("answered"), limit=60)
+
+
+def test_the_limit_is_kept_and_says_how_it_stands() -> None:
+    on = stage(ANSWERED)
+    with pytest.raises(WaitTimeoutError, match="not in-progress after 4 s: it is ringing") as caught:
+        on.waiter.until(goal("answered"), limit=4)
+    assert f"callctl hangup {SID}" in (caught.value.hint or "")
+    assert on.rest.time.now == pytest.approx(4, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (None, f"{SID} is not known to be ended after 0.1 s; the API has not answered since"),
+        ("ringing", f"{SID} is not known to be ended after 0.1 s: it was ringing when last heard of; the API"),
+    ],
+)
+def test_the_limit_is_kept_by_an_api_that_does_not_answer(
+    before: str | None, words: str, unanswered: Unanswered
+) -> None:
+    waiter = stage([]).waiter
+    waiter._asked = unanswered
+    if before is not None:
+        waiter._note(before, source="rest")
+    with pytest.raises(WaitTimeoutError, match=words):
+        waiter.until(goal("ended"), limit=0.1)
+
+
+def test_a_call_placed_just_now_may_be_unknown_for_a_moment() -> None:
+    on = stage(ANSWERED, missing_until=2, missing_for=5)
+    assert on.waiter.until(goal("ringing"), limit=None).status == "ringing"
+    with pytest.raises(NotFoundError):
+        stage(ANSWERED, missing_until=9, missing_for=5).waiter.until(goal("ringing"), limit=None)
+    with pytest.raises(NotFoundError):
+        stage(ANSWERED, missing_until=2).waiter.until(goal("ringing"), limit=None)
+
+
+def test_a_status_nobody_knows_is_waited_through() -> None:
+    on = stage([(0, "pondering"), (2, "ringing")])
+    assert on.waiter.until(goal("ringing"), limit=None).status == "ringing"
+    assert on.said == ["pondering", "ringing"]
+
+
+@pytest.mark.parametrize("word", ["", "queued", "initiated", "done", "in progress"])
+def test_words_that_are_no_goal_are_refused_with_those_that_are(word: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        goal(word)
+    assert "answered, ringing, in-progress, ended, busy" in (caught.value.hint or "")
+
+
+def test_answered_is_another_word_and_case_does_not_count() -> None:
+    assert goal("Answered") == goal("in-progress")
+    assert goal("ENDED").name == "ended"

@@ -1,0 +1,508 @@
+"""What failures mean: what is repeated and for how long, and what is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from telling import WORLD, clock_of, event, moment, sid
+
+from callctl.api.client import CallQuery, RedirectRequest
+from callctl.calls.action import DECLINED, DONE, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
+from callctl.calls.call import Call
+from callctl.errors import (
+    ApiError,
+    AuthenticationError,
+    CallctlError,
+    NetworkError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    StoreError,
+    WrongCallStateError,
+)
+from callctl.rules import Action, Cancel, Deed, Hangup, Limit, Redirect, Rule, When
+from callctl.rules.dry_run import Rehearsal
+from callctl.rules.executor import Executor
+from callctl.rules.flags import after_dial
+from callctl.rules.outcome import LEASE, Claims, Held
+from callctl.store.protocol import OpenClaim
+from callctl.store.sqlite.claims import SqliteClaims
+from callctl.store.sqlite.store import SqliteStore
+
+BUSY = RateLimitedError("too many requests", status=429, code="20429")
+REFUSED_CONNECTION = NetworkError("connection refused")
+BROKEN = ApiError("it broke", status=503)
+SURVEY = Redirect("survey", "https://example.com/survey")
+
+
+@dataclass
+class Script:
+    """A door that fails as it is told to, then does what is asked."""
+
+    failures: list[CallctlError] = field(default_factory=list)
+    status: str = "in-progress"
+    parent: str | None = None
+    sent: list[str] = field(default_factory=list)
+
+    def fetch(self, sid: str) -> Call:
+        return Call(sid=sid, status=self.status, parent_call_sid=self.parent)
+
+    def list(self, _query: CallQuery, *, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the gateway's own
+        return iter(())
+
+    def _answer(self, what: str, sid: str) -> Call:
+        self.sent.append(what)
+        if self.failures:
+            raise self.failures.pop(0)
+        return Call(sid=sid, status=self.status, parent_call_sid=self.parent)
+
+    def cancel(self, sid: str) -> Call:
+        return self._answer("cancel", sid)
+
+    def hangup(self, sid: str) -> Call:
+        return self._answer("hangup", sid)
+
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        return self._answer(f"redirect {request.url} {request.method}", sid)
+
+    def limit_time(self, sid: str, seconds: int) -> Call:
+        return self._answer(f"limit {seconds}", sid)
+
+
+@pytest.fixture
+def claims(tmp_path: Path) -> Iterator[SqliteClaims]:
+    claims = SqliteClaims(tmp_path / "events.db", world=WORLD)
+    yield claims
+    claims.close()
+
+
+def action(deed: Deed) -> Action:
+    rule = Rule(name="mine", when=When(statuses=frozenset({"in-progress"})), then=deed)
+    return Action(rule, sid(1), sid(1), sid(1), look_first=False, is_own=True)
+
+
+def after_dial_action(*, look_first: bool = False, lasted: int | None = None) -> Action:
+    return Action(after_dial(SURVEY), sid(1), sid(2), sid(1), is_own=True, look_first=look_first, lasted=lasted)
+
+
+def executor(
+    door: Script,
+    claims: Claims,
+    *,
+    pauses: list[float],
+    applies: int = 10**6,
+    trouble: Callable[[str], None] = lambda _: None,
+) -> Executor:
+    """Return an executor whose rule applies for so many questions."""
+    left = iter(range(applies))
+    return Executor(
+        door,
+        claims,
+        clock=clock_of(lambda: moment(0)),
+        sleep=pauses.append,
+        applies=lambda _: next(left, None) is not None,
+        trouble=trouble,
+    )
+
+
+@pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION], ids=["429", "refused"])
+@pytest.mark.parametrize("deed", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
+def test_what_was_never_processed_is_repeated_with_growing_pauses(
+    claims: SqliteClaims, failure: CallctlError, deed: Deed
+) -> None:
+    door, pauses = Script([failure] * 7), list[float]()
+    event = executor(door, claims, pauses=pauses).perform(action(deed))
+    assert isinstance(event, ActionEvent)
+    assert event.result == DONE
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert len(door.sent) == 8
+
+
+def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteClaims) -> None:
+    door = Script([BUSY] * 99)
+    event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, len(door.sent)) == (DECLINED, 3)
+
+
+def not_answered() -> NetworkError:
+    failure = NetworkError("the connection broke")
+    failure.may_be_done = True
+    return failure
+
+
+OVER = WrongCallStateError("Call is not in-progress.", status=400, code="21220")
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [("completed", UNKNOWN), ("canceled", UNKNOWN), ("busy", LATE), ("no-answer", LATE)],
+)
+def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
+    claims: SqliteClaims, status: str, result: str
+) -> None:
+    door = Script([not_answered(), OVER], status=status)
+    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.status, door.sent) == (result, status, ["hangup", "hangup"])
+
+
+def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: SqliteClaims) -> None:
+    door = Script([not_answered(), BUSY, OVER], status="completed")
+    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, len(door.sent)) == (UNKNOWN, 3)
+
+
+@pytest.mark.parametrize("status", [500, 599])
+def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(
+    claims: SqliteClaims, status: int
+) -> None:
+    for deed, result, count in ((Hangup(), DONE, 2), (SURVEY, UNKNOWN, 1)):
+        door = Script([ApiError("it broke", status=status)])
+        event = executor(door, claims, pauses=[]).perform(action(deed))
+        assert isinstance(event, ActionEvent)
+        assert (event.result, len(door.sent)) == (result, count)
+        claims.release(OpenClaim("mine", sid(1), sid(1), deed.action))
+
+
+def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: SqliteClaims) -> None:
+    door = Script([not_answered()] * 99)
+    event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (UNKNOWN, "outcome unknown: a request was not answered")
+
+
+def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: SqliteClaims) -> None:
+    """The caller got another leg meanwhile; the end of that one asks again, and the claim must not stand in its way."""
+    asked, door = after_dial_action(), Script([BUSY] * 99)
+    assert executor(door, claims, pauses=[], applies=2).perform(asked) == Held(look_again=False)
+    assert claims.claimed() == set()
+    event = executor(Script(), claims, pauses=[]).perform(asked)
+    assert isinstance(event, ActionEvent)
+    assert event.result == DONE
+
+
+class Overtaken:
+    """Claims of which somebody else has been quicker by the time that one is claimed."""
+
+    def __init__(self, claims: SqliteClaims, quicker: Callable[[], object]) -> None:
+        self._claims, self._quicker = claims, quicker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._claims, name)
+
+    def claim(self, claim: OpenClaim, **options: Any) -> bool:
+        self._quicker()
+        return self._claims.claim(claim, **options)
+
+
+THANKS = OpenClaim("thanks", sid(1), sid(2), "redirect")
+
+
+def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: SqliteClaims) -> None:
+    """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
+    asked, door = after_dial_action(), Script()
+    first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), alone=True)
+    overtaken = cast("Claims", Overtaken(claims, first))
+    assert executor(door, overtaken, pauses=[]).perform(asked) == Held(look_again=True)
+    assert claims.claimed() == {("thanks", sid(1))}
+    claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
+    event = executor(door, claims, pauses=[]).perform(asked)
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
+    assert door.sent == []
+
+
+def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_it(claims: SqliteClaims) -> None:
+    done = ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE)
+
+    def quicker() -> None:
+        claims.claim(THANKS, now=moment(0), until=moment(90), alone=True)
+        claims.settle(THANKS, done)
+
+    door, overtaken = Script(), cast("Claims", Overtaken(claims, quicker))
+    event = executor(door, overtaken, pauses=[]).perform(after_dial_action())
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
+    assert door.sent == []
+
+
+def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(
+    claims: SqliteClaims, tmp_path: Path
+) -> None:
+    store = SqliteStore(tmp_path / "events.db", world=WORLD)
+    overtaken = cast("Claims", Overtaken(claims, lambda: store.intend([sid(1)], until=moment(60))))
+    door = Script()
+    assert executor(door, overtaken, pauses=[]).perform(after_dial_action()) == Held(look_again=True)
+    assert claims.claimed() == set()
+    assert door.sent == []
+    store.close()
+
+
+def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteClaims) -> None:
+    asked, door = after_dial_action(look_first=True), Script(status="ringing")
+    assert executor(door, claims, pauses=[]).perform(asked) == Held(look_again=True)
+    assert claims.claimed() == set()
+    door.status = "completed"
+    event = executor(door, claims, pauses=[]).perform(asked)
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (LATE, "the call got there first: it is completed")
+
+
+@pytest.mark.parametrize("leg", [1, 2], ids=["parent", "child"])
+@pytest.mark.parametrize("what", ["redirect", "hangup", "cancel"])
+def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(
+    claims: SqliteClaims, what: str, leg: int
+) -> None:
+    claim, door = OpenClaim("other", sid(leg), sid(leg), what), Script()
+    claims.claim(claim, now=moment(0), until=moment(90))
+    event = Rehearsal(door, claims, clock=clock_of(lambda: moment(0))).perform(after_dial_action())
+    assert isinstance(event, ActionEvent)
+    whose = "it" if leg == 1 else "the leg that ended"
+    assert event.outcome == f"dry run: would not be done: callctl itself is changing {whose} ({what})"
+    claims.settle(claim, ActionEvent(moment(0), sid(leg), what, (), "done"))
+    told = executor(door, claims, pauses=[]).perform(after_dial_action())
+    assert isinstance(told, ActionEvent)
+    assert (told.result, told.outcome) == (DECLINED, f"callctl itself changed {whose} before ({what})")
+    assert door.sent == []
+
+
+@pytest.mark.parametrize(("lasted", "ended_by_limit"), [(None, True), (60, True), (59, False)])
+def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
+    claims: SqliteClaims, lasted: int | None, ended_by_limit: bool
+) -> None:
+    limit = Limit(60)
+    for leg in (1, 2):  # that of the parent has not ended it: it is in progress
+        claim = OpenClaim("max-duration", sid(leg), sid(leg), "limit")
+        claims.claim(claim, now=moment(0), until=moment(90))
+        claims.settle(claim, ActionEvent(moment(0), sid(leg), "limit", limit.request(), "done"))
+    event = executor(Script(), claims, pauses=[]).perform(after_dial_action(lasted=lasted))
+    assert isinstance(event, ActionEvent)
+    assert event.result == (DECLINED if ended_by_limit else DONE)
+
+
+def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: SqliteClaims) -> None:
+    door = Script([BROKEN])
+    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, door.sent) == (DONE, ["hangup", "hangup"])
+
+
+@pytest.mark.parametrize("failure", [BROKEN, OutcomeUnknownError("no answer came")])
+def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: SqliteClaims, failure: CallctlError) -> None:
+    door = Script([failure])
+    event = executor(door, claims, pauses=[]).perform(action(SURVEY))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, len(door.sent)) == (UNKNOWN, 1)
+    assert event.outcome.startswith("outcome unknown")
+    assert event.may_have_changed_it
+
+
+def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: SqliteClaims) -> None:
+    door = Script([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
+    event = executor(door, claims, pauses=[]).perform(action(SURVEY))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.code) == (LATE, "21220")
+    assert "the call got there first" in event.outcome
+    assert not event.may_have_changed_it
+
+
+IN_DIAL = WrongCallStateError("Call is not in a state for this", status=400, code="21220")
+
+
+@pytest.mark.parametrize(
+    ("deed", "result", "sent"),
+    [(Cancel(), NOT_ENDED, ["cancel"]), (Cancel(cut_answered=True), DONE, ["cancel", "hangup"])],
+    ids=["left alone", "cut"],
+)
+def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
+    claims: SqliteClaims, deed: Cancel, result: str, sent: list[str]
+) -> None:
+    """A leg that rings inside Dial may be refused for one that was answered: Twilio counts it as in progress."""
+    door = Script([IN_DIAL], status="ringing", parent=sid(9))
+    event = executor(door, claims, pauses=[]).perform(action(deed))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, door.sent) == (result, sent)
+
+
+@pytest.mark.parametrize("status", ["in-progress", "busy", "completed"])
+def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteClaims, status: str) -> None:
+    door = Script([IN_DIAL], status=status)
+    event = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.code, door.sent) == (LATE, "21220", ["cancel"])
+
+
+@pytest.mark.parametrize("deed", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
+def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteClaims, deed: Deed) -> None:
+    """It was answered or is over, and REST still shows it as ringing."""
+    door = Script([IN_DIAL], status="ringing")
+    event = executor(door, claims, pauses=[]).perform(action(deed))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.code, event.status, door.sent) == (LATE, "21220", None, [deed.action])
+    over = "the call got there first: it is over"
+    assert event.outcome == (over if deed == Hangup() else "it was answered or is over, and was left alone")
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: SqliteClaims, cut: bool) -> None:
+    """No <Dial> rings it, so Twilio has ended it, or it was answered and REST is behind: ``completed`` would cut it."""
+    door = Script(status="ringing")
+    event = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=cut)))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.status) == (UNKNOWN, None)
+    assert event.outcome == "outcome unknown: Twilio took it, and REST still shows it as ringing"
+    assert door.sent == ["cancel"]
+
+
+def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims: SqliteClaims) -> None:
+    store = SqliteStore(tmp_path / "events.db", world=WORLD)
+    store.append(event(1, "in-progress", number=2))
+    store.close()
+    door = Script([IN_DIAL], status="ringing", parent=sid(9))
+    came = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
+    assert isinstance(came, ActionEvent)
+    assert (came.result, came.outcome) == (LATE, "it was answered meanwhile and left alone")
+    assert door.sent == ["cancel"]
+
+
+def test_a_refusal_is_told_with_its_code(claims: SqliteClaims) -> None:
+    for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
+        claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
+        event = executor(Script([failure]), claims, pauses=[]).perform(action(Limit(60)))
+        assert isinstance(event, ActionEvent)
+        assert (event.result, event.code) == (REFUSED, failure.code)
+
+
+def test_it_is_done_once_also_by_another_watch(claims: SqliteClaims) -> None:
+    first, second = Script(), Script()
+    assert executor(first, claims, pauses=[]).perform(action(SURVEY)) is not None
+    assert executor(second, claims, pauses=[]).perform(action(SURVEY)) is None
+    assert (len(first.sent), second.sent) == (1, [])
+
+
+def test_without_a_claim_nothing_is_sent(claims: SqliteClaims) -> None:
+    door, pauses, told = Script(), list[float](), list[str]()
+    claims.close()
+    done = executor(door, claims, pauses=pauses, applies=3, trouble=told.append).perform(action(Hangup()))
+    assert (done, door.sent, pauses) == (Held(look_again=False), [], [1, 2, 4, 8])
+    assert "rule mine waits" in told[0]
+
+
+class FullAtFirst:
+    """Claims on a disk that is full for so many writes of one kind."""
+
+    def __init__(self, claims: SqliteClaims, kind: str, *, times: int) -> None:
+        self._claims, self._kind, self.times = claims, kind, times
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._kind and self.times > 0:
+            self.times -= 1
+
+            def full(*_: Any, **__: Any) -> Any:
+                raise StoreError("database or disk is full")
+
+            return full
+        return getattr(self._claims, name)
+
+
+@pytest.mark.parametrize("deed", [Hangup(), SURVEY], ids=["hangup", "redirect"])
+@pytest.mark.parametrize("kind", ["claim", "renew", "settle", "asked_of"])
+def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(claims: SqliteClaims, kind: str, deed: Deed) -> None:
+    door, told = Script(), list[str]()
+    full: Any = FullAtFirst(claims, kind, times=3)
+    event = executor(door, full, pauses=[], trouble=told.append).perform(action(deed))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, len(door.sent)) == (DONE, 1)
+    assert [one.result for one in claims.asked_of(sid(1))] == [DONE]
+    assert claims.left_open(is_over=lambda _: True) == []
+    assert len(told) == (0 if kind == "asked_of" else 3)  # only what follows a Dial looks there
+
+
+def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: SqliteClaims) -> None:
+    door, pauses = Script(), list[float]()
+    full: Any = FullAtFirst(claims, "settle", times=99)
+    with pytest.raises(StoreError):
+        executor(door, full, pauses=pauses).perform(action(Hangup()))
+    assert len(door.sent) == 1
+    assert sum(pauses) < LEASE.total_seconds() / 2
+    assert [claim.call_sid for claim in claims.left_open(is_over=lambda _: True)] == [sid(1)]
+
+
+def left_open(claims: SqliteClaims, deed: Deed) -> OpenClaim:
+    claim = OpenClaim("mine", sid(1), sid(1), deed.action)
+    claims.claim(claim, now=moment(0) - 2 * LEASE, until=moment(0) - timedelta(seconds=1))
+    (found,) = claims.left_open(is_over=lambda _: True)
+    return found
+
+
+def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown(claims: SqliteClaims) -> None:
+    for deed, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
+        claim, door = left_open(claims, deed), Script()
+        event = executor(door, claims, pauses=[]).recover(claim, action(deed))
+        assert isinstance(event, ActionEvent)
+        assert (door.sent, event.result) == (sent, result)
+        assert executor(door, claims, pauses=[]).recover(claim, action(deed)) is None
+        claims.release(claim)
+
+
+def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: SqliteClaims) -> None:
+    door = Script()
+    event = executor(door, claims, pauses=[]).recover(left_open(claims, Hangup()), None)
+    assert isinstance(event, ActionEvent)
+    assert (door.sent, event.result) == ([], UNKNOWN)
+    assert "the rule no longer asks for it" in event.outcome
+
+
+def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_could_not_be_sent(
+    claims: SqliteClaims,
+) -> None:
+    claim, door = left_open(claims, Hangup()), Script([BUSY] * 99)
+    event = executor(door, claims, pauses=[], applies=2).recover(claim, action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome) == (DECLINED, "the rule no longer asked for it when it could be sent")
+    assert claims.left_open(is_over=lambda _: True) == []
+    assert claims.asked_of(sid(1)) == [event]
+
+
+def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: SqliteClaims) -> None:
+    claim, door = left_open(claims, Hangup()), Script(status="ringing")
+    asked = replace(action(Hangup()), look_first=True)
+    assert executor(door, claims, pauses=[]).recover(claim, asked) is None
+    assert door.sent == []
+    assert claims.left_open(is_over=lambda _: True) == [claim]
+
+
+def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: SqliteClaims) -> None:
+    door = Script()
+    event = Rehearsal(door, claims, clock=clock_of(lambda: moment(0))).perform(action(SURVEY))
+    assert isinstance(event, ActionEvent)
+    assert (event.outcome, event.result) == ("dry run: would redirect to survey", "dry-run")
+    assert event.request == (("Url", "https://example.com/survey"),)
+    assert door.sent == []
+    assert claims.claimed() == set()
+    assert claims.asked_of(sid(1)) == []
+
+
+def test_an_action_is_dated_before_its_request_for_callbacks_may_be_quicker_than_the_answer(
+    claims: SqliteClaims,
+) -> None:
+    now = moment(0)
+
+    class Slow(Script):
+        def _answer(self, what: str, sid: str) -> Call:
+            nonlocal now
+            now = moment(2.5)
+            return super()._answer(what, sid)
+
+    clock = clock_of(lambda: now)
+    working = Executor(Slow(), claims, clock=clock, sleep=lambda _: None, applies=lambda _: True, trouble=print)
+    event = working.perform(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert event.at == moment(0)

@@ -1,0 +1,118 @@
+"""Callbacks that are shuffled, doubled, late and lost: nothing is done twice or to the wrong call.
+
+What no callback told a poll finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playing import seconds
+from running import EACH_READING
+from staging import WORLD
+from turning import TurnedStage, a_turned_stage
+
+from callctl.api.client import RedirectRequest
+from callctl.calls.action import DONE
+from callctl.cli.watch.command import LiveCalls
+from callctl.rules import Brake, Cancel, Redirect
+from callctl.rules.flags import after_dial, ring_limit
+from callctl.simulator.faults import Faults
+from callctl.watch.poll import Poller
+
+PAUSE = "<Pause length='36000'/>"
+RING_LIMIT = 20
+POLL_EVERY = 15
+KEPT = ("keeps", "by-action", "dials-again", "declined", "several")  # callers whom a talk leaves with their TwiML
+
+FAULTS = {
+    "shuffled": Faults(shuffle=True),
+    "doubled": Faults(duplicate=0.7),
+    "late": Faults(delay=(0.0, 8.0)),
+    "lost": Faults(drop=0.3),
+    "all at once": Faults(shuffle=True, duplicate=0.3, drop=0.2, delay=(0.0, 4.0)),
+}
+
+
+def documents(stage: TurnedStage) -> dict[str, str]:
+    """Return callers' documents: each a Dial, and what comes after it."""
+    talk = stage.noun("Sip", "sip:hangs-up@example.com")
+    declines = stage.noun("Number", "+12025550100", url=f"{stage.site.url}/whisper")
+    several = talk + stage.noun("Client", "no-answer")
+    return {
+        "keeps": f"<Dial>{talk}</Dial>{PAUSE}",
+        "by-action": f"<Dial action='{stage.site.url}/thanks'>{talk}</Dial>",
+        "dials-again": f"<Dial>{talk}</Dial><Dial>{talk}</Dial>{PAUSE}",
+        "declined": f"<Dial>{declines}</Dial>{PAUSE}",
+        "several": f"<Dial>{several}</Dial>{PAUSE}",
+        "ends": f"<Dial>{talk}</Dial>",
+        "nobody": f"<Dial timeout='15'>{stage.noun('Client', 'busy')}</Dial>{PAUSE}",
+    }
+
+
+class Careful:
+    """A door that sees that no caller is taken out of a talk."""
+
+    def __init__(self, inner: Any, stage: TurnedStage) -> None:
+        self._inner = inner
+        self._stage = stage
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name == "redirect":
+            return self._redirect
+        return getattr(self._inner, name)  # type: ignore[no-any-return]
+
+    def _redirect(self, sid: str, request: RedirectRequest) -> Any:
+        assert not [call.sid for call in self._stage.children(sid) if call.is_live]
+        return self._inner.redirect(sid, request)
+
+
+class Mishaps(TurnedStage):
+    """A stage with all callers on it, and a poll now and then."""
+
+    def door(self) -> Any:
+        return Careful(super().door(), self)
+
+    def begin(self) -> None:
+        site = self.site
+        site.documents["/survey"] = (
+            f"<Response><Dial>{self.noun('Sip', 'sip:hangs-up@example.com')}</Dial>{PAUSE}</Response>"
+        )
+        site.documents["/thanks"] = f"<Response>{PAUSE}</Response>"
+        site.documents["/whisper"] = "<Response><Hangup/></Response>"
+        self.act(
+            ring_limit(seconds(RING_LIMIT), cancel=Cancel()),
+            after_dial(Redirect("survey", f"{site.url}/survey")),
+            brake=Brake(per_second=1000, per_minute=1000),
+        )
+        self.poller = Poller(LiveCalls(self.gateway), world=WORLD, clock=self.clock)
+
+    def go_through(self, span: float) -> None:
+        for _ in range(int(span / POLL_EVERY)):
+            self.settle(POLL_EVERY)
+            self.take(list(self.poller.round(self.board.snapshot())))
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+@pytest.mark.parametrize("readings", EACH_READING, ids=str)
+def test_nothing_is_done_twice_or_to_the_wrong_call(tmp_path: Path, readings: tuple[str, ...], faults: str) -> None:
+    with a_turned_stage(tmp_path, Mishaps, readings=readings, faults=FAULTS[faults]) as stage:
+        stage.begin()
+        callers = {name: stage.place(twiml=f"<Response>{text}</Response>") for name, text in documents(stage).items()}
+        rings = stage.place("+12025550103")
+        stage.go_through(120)
+        surveyed = stage.sent("Url", f"{stage.site.url}/survey")
+        assert len(surveyed) == len(set(surveyed))
+        assert set(surveyed) <= {callers[name] for name in KEPT}
+        if "lost" not in faults and "all" not in faults:
+            assert set(surveyed) == {callers[name] for name in KEPT}
+        assert stage.gateway.fetch(rings).status == "canceled"
+        answered = {heard.leg for heard in stage.simulator.callbacks if heard.event == "answered"}
+        ended = {event.call_sid for event in stage.events if event.action == "cancel" and event.result == DONE}
+        assert not answered & ended
+        keys = [(event.rule, event.call_sid) for event in stage.events]
+        assert len(keys) == len(set(keys))
+        assert stage.sent("Status", "completed") == []

@@ -1,0 +1,119 @@
+"""The look before an action with a time: Twilio's own dates must allow the age, of the leg that the rule looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from telling import START, clock_of, moment, sid
+
+from callctl.api.client import CallQuery, RedirectRequest
+from callctl.calls.call import Call
+from callctl.rules import Action, Hangup, On, Rule, When
+from callctl.rules.outcome import Held
+from callctl.rules.precheck import why_not
+from callctl.store.sqlite.claims import SqliteClaims
+
+RINGS, PARENT = sid(1), sid(2)
+LASTING = timedelta(seconds=30)
+NOW = 100.0
+
+
+class Door:
+    """Knows some calls, and changes none."""
+
+    def __init__(self, *calls: Call) -> None:
+        self._calls = {call.sid: call for call in calls}
+
+    def fetch(self, sid: str) -> Call:
+        return self._calls[sid]
+
+    def list(self, query: CallQuery, *, limit: int | None) -> Iterator[Call]:
+        raise AssertionError((query, limit))
+
+    def cancel(self, sid: str) -> Call:
+        raise AssertionError(sid)
+
+    def hangup(self, sid: str) -> Call:
+        raise AssertionError(sid)
+
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        raise AssertionError((sid, request))
+
+    def limit_time(self, sid: str, seconds: int) -> Call:
+        raise AssertionError((sid, seconds))
+
+
+def ringing(*, created: float | None, as_of: float | None = NOW) -> Call:
+    return Call(
+        RINGS,
+        "ringing",
+        date_created=None if created is None else moment(created),
+        as_of=None if as_of is None else moment(as_of),
+    )
+
+
+def look(
+    claims: SqliteClaims,
+    *calls: Call,
+    on: On = On.THIS,
+    told: datetime | None = None,
+    watched: datetime | None = START,
+) -> object:
+    rule = Rule(name="r", when=When(statuses=frozenset({"ringing"}), lasting=LASTING), then=Hangup(), on=on)
+    about, target = RINGS, PARENT if on is On.PARENT else RINGS
+    action = Action(rule, target, about, PARENT, True, look_first=True, told_at=told, watched_since=watched)
+    return why_not(Door(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
+
+
+@pytest.fixture
+def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteClaims]:
+    claims = SqliteClaims(tmp_path_factory.mktemp("store") / "events.db", world="w")
+    yield claims
+    claims.close()
+
+
+@pytest.mark.parametrize(
+    ("age", "left"),
+    [(0.0, 28.0), (27.0, 1.0), (28.0, None), (40.0, None)],
+)
+def test_an_action_waits_until_rest_allows_the_age(claims: SqliteClaims, age: float, left: float | None) -> None:
+    came = look(claims, ringing(created=NOW - age))
+    assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))
+
+
+def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims: SqliteClaims) -> None:
+    parent = Call(PARENT, "in-progress", start_time=START, as_of=moment(NOW))
+    came = look(claims, ringing(created=NOW - 10), parent, on=On.PARENT)
+    assert came == Held(look_again=True, not_before=timedelta(seconds=18))
+    assert look(claims, ringing(created=NOW - 30), parent, on=On.PARENT) is None
+
+
+@pytest.mark.parametrize(("created", "as_of"), [(None, NOW), (0.0, None), (NOW + 3600, NOW)])
+@pytest.mark.parametrize(("watched", "left"), [(None, 30.0), (NOW - 10, 20.0), (NOW - 30, None)])
+def test_without_dates_that_can_be_so_this_process_must_have_waited_itself(
+    claims: SqliteClaims, created: float | None, as_of: float | None, watched: float | None, left: float | None
+) -> None:
+    came = look(claims, ringing(created=created, as_of=as_of), watched=None if watched is None else moment(watched))
+    assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))
+
+
+def test_the_later_of_creation_and_timestamp_counts(claims: SqliteClaims) -> None:
+    assert look(claims, ringing(created=0), told=moment(NOW - 5)) == Held(
+        look_again=True, not_before=timedelta(seconds=23)
+    )
+    assert look(claims, ringing(created=NOW - 5), told=moment(0)) == Held(
+        look_again=True, not_before=timedelta(seconds=23)
+    )
+
+
+@pytest.mark.parametrize(("started", "left"), [(NOW - 10, 18.0), (NOW - 30, None)])
+def test_the_start_of_a_call_counts_before_its_creation(
+    claims: SqliteClaims, started: float, left: float | None
+) -> None:
+    # One that was queued for an hour has rung since it was dialled.
+    call = replace(ringing(created=NOW - 3600), start_time=moment(started))
+    came = look(claims, call)
+    assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))

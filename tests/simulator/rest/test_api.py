@@ -1,0 +1,451 @@
+"""The REST side: credentials, operations, errors by code, lists and their pages."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import pytest
+from paths import DATA
+from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, World, a_world, basic
+from telling import samples
+
+from callctl.simulator import Simulator
+
+TWIML = "<Response><Pause length='60'/></Response>"
+GOOD = {"To": ANSWERS, "From": FROM, "Twiml": TWIML}
+
+
+async def create(world: World, **params: str | None) -> tuple[int, dict[str, object]]:
+    form = {name: value for name, value in (GOOD | params).items() if value is not None}
+    return await world.request("POST", f"{world.account}/Calls.json", form)
+
+
+class TestCredentials:
+    @pytest.mark.parametrize(("user", "account"), [("account", 200), ("key", 401)])
+    async def test_both_are_let_in_and_the_standard_key_can_not_read_the_account(
+        self, world: World, user: str, account: int
+    ) -> None:
+        sim = world.sim
+        pair = (sim.account_sid, sim.auth_token) if user == "account" else (sim.api_key, sim.api_secret)
+        status, _ = await world.request("GET", f"{world.account}/Calls.json", headers=basic(*pair))
+        assert status == 200
+        status, body = await world.request("GET", f"{world.account}.json", headers=basic(*pair))
+        assert status == account
+        if status == 200:
+            assert (body["sid"], body["status"]) == (sim.account_sid, "active")
+        else:
+            assert body["code"] == 20003
+
+    async def test_a_suspended_account_can_only_be_read(self) -> None:
+        async with a_world(account_status="suspended", account_name="Example Ltd") as world:
+            status, body = await world.request("GET", f"{world.account}.json")
+            assert (status, body["status"], body["friendly_name"]) == (200, "suspended", "Example Ltd")
+            for method in ("GET", "POST"):
+                status, body = await world.request(method, f"{world.account}/Calls.json")
+                assert (status, body["code"]) == (403, 20403)
+
+    async def test_test_credentials_place_calls_without_callbacks_and_do_nothing_else(self) -> None:
+        async with a_world(test_credentials=True) as world:
+            status, call = await create(world, To=BUSY, StatusCallback=world.status)
+            assert status == 201
+            await world.advance(60)
+            assert world.sim.callbacks == ()
+            for path in (".json", "/Calls.json", f"/Calls/{call['sid']}.json"):
+                status, body = await world.request("GET", f"{world.account}{path}")
+                assert (status, body["code"]) == (403, 20008)
+
+    def test_an_account_has_one_of_three_statuses(self) -> None:
+        with pytest.raises(ValueError, match="account_status must be one of active, suspended, closed"):
+            Simulator(account_status="asleep")
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Authorization": "Basic"},
+            {"Authorization": "Basic ###"},
+            {"Authorization": "Bearer x"},
+            basic("AC" + "0" * 32, "wrong"),
+            basic("SK" + "0" * 32, "simulated-auth-token"),
+            basic("", ""),
+            basic("ä", "ö"),
+        ],
+    )
+    async def test_others_are_not_and_this_comes_before_existence(self, world: World, headers: dict[str, str]) -> None:
+        for path in ("Calls.json", "Calls/CA00000000000000000000000000000000.json"):
+            async with world.session.get(f"{world.sim.url}{world.account}/{path}", headers=headers) as reply:
+                assert reply.status == 401
+                assert reply.headers["WWW-Authenticate"] == 'Basic realm="Twilio API"'
+                assert await reply.json() == {
+                    "code": 20003,
+                    "message": "Authenticate",
+                    "more_info": "https://www.twilio.com/docs/errors/20003",
+                    "status": 401,
+                }
+
+    async def test_another_account_in_the_path_is_not_found(self, world: World) -> None:
+        path = "/2010-04-01/Accounts/AC11111111111111111111111111111111/Calls.json"
+        status, body = await world.request("GET", path)
+        assert (status, body["code"]) == (404, 20404)
+        assert body["message"] == f"The requested resource {path} was not found"
+
+    async def test_no_credentials_are_recorded(self, world: World) -> None:
+        await world.calls()
+        assert "Authorization" not in world.sim.requests[-1].headers
+        assert world.sim.auth_token not in repr(world.sim.requests)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("params", "code"),
+        [
+            ({"To": None, "Twiml": None, "From": None}, 21201),
+            ({"To": ""}, 21201),
+            ({"Twiml": None, "From": None}, 21205),
+            ({"Twiml": None}, 21205),
+            ({"Url": "survey"}, 21205),
+            ({"Url": "http://host:port/"}, 21205),
+            ({"Url": "ftp://127.0.0.1/"}, 21205),
+            ({"Twiml": None, "ApplicationSid": "AP" + "0" * 32}, 21205),
+            ({"From": None}, 21213),
+            ({"From": "+15005550001"}, 21212),
+            ({"From": "+15005550007"}, 21210),
+            ({"From": "+15005550000"}, 21210),
+            ({"From": "+15005559999"}, 21210),
+            ({"From": "12"}, 21212),
+            ({"From": "client:ann"}, 21212),
+            ({"To": "+15005550001"}, 21217),
+            ({"To": "+15005550002"}, 21214),
+            ({"To": "+15005550003"}, 21215),
+            ({"To": "+15005550004"}, 21216),
+            ({"To": "12"}, 21211),
+            ({"To": "nobody"}, 21211),
+            ({"To": FROM}, 21211),
+            ({"StatusCallback": "status"}, 21609),
+            ({"StatusCallback": "http://my_host/"}, 21609),
+            ({"StatusCallback": f"http://127.0.0.1/{'x' * 4000}"}, 21609),
+            ({"Method": "PUT"}, 21200),
+            ({"StatusCallback": "http://127.0.0.1/", "StatusCallbackMethod": "DELETE"}, 21200),
+            ({"Timeout": "soon"}, 20001),
+            ({"Timeout": "0"}, 20001),
+            ({"SendDigits": "call me"}, 20001),
+            ({"SendDigits": "1" * 33}, 20001),
+            ({"MachineDetection": "Maybe"}, 20001),
+            ({"Twiml": "<Response>"}, 12100),
+            ({"Twiml": f"<Response>{' ' * 4000}</Response>"}, 12100),
+        ],
+    )
+    async def test_codes(self, world: World, params: dict[str, str | None], code: int) -> None:
+        status, body = await create(world, **params)
+        assert (status, body["code"], body["status"]) == (400, code, 400)
+        assert body["more_info"] == f"https://www.twilio.com/docs/errors/{code}"
+        assert await world.calls() == []
+
+    async def test_the_wording_of_live_bodies(self, world: World) -> None:
+        published = samples("errors.json")
+        live = {each["code"]: each["body"] for each in published if each["quality"] == "live body recorded"}
+        for params, code in (({"To": None}, 21201), ({"Twiml": None}, 21205)):
+            _, body = await create(world, **params)
+            known = [each["body"] for each in published if each["code"] == code]
+            assert body in known
+        assert live[20003]["message"] == "Authenticate"
+
+    @pytest.mark.parametrize("sid", ["CA00000000000000000000000000000000", "nonsense", "CA%00"])
+    @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+    async def test_an_unknown_sid_is_not_found(self, world: World, sid: str, method: str) -> None:
+        status, body = await world.request(method, f"{world.account}/Calls/{sid}.json", {"Status": "completed"})
+        assert (status, body["code"]) == (404, 20404)
+        assert body["message"].endswith(".json was not found")
+
+    async def test_a_path_that_is_not_served(self, world: World) -> None:
+        status, body = await world.request("GET", f"{world.account}/Messages.json")
+        assert (status, body["code"]) == (404, 20404)
+
+    @pytest.mark.parametrize(("method", "path"), [("PUT", "/Calls.json"), ("DELETE", "/Calls.json"), ("HEAD", ".json")])
+    async def test_a_method_that_is_not_allowed(self, world: World, method: str, path: str) -> None:
+        url = f"{world.sim.url}{world.account}{path}"
+        async with world.session.request(method, url, headers=world.headers) as reply:
+            assert reply.status == 405
+            assert "GET" in reply.headers["Allow"]
+            if method != "HEAD":
+                assert (await reply.json())["code"] == 20004
+
+    async def test_a_body_that_is_too_large(self, world: World) -> None:
+        status, body = await create(world, CallToken="x" * 70_000)
+        assert (status, body["status"]) == (413, 413)
+
+    async def test_more_requests_at_once_than_allowed(self) -> None:
+        async with a_world(concurrency=1, latency=0.3) as world:
+            path = f"{world.account}/Calls.json"
+            replies = await asyncio.gather(*(world.request("GET", path) for _ in range(3)))
+            assert sorted(status for status, _ in replies) == [200, 429, 429]
+            refused = [body for status, body in replies if status == 429]
+            assert {body["code"] for body in refused} == {20429}
+            assert (await world.request("GET", path))[0] == 200
+
+
+class TestCreate:
+    async def test_headers(self, world: World) -> None:
+        url = f"{world.sim.url}{world.account}/Calls.json"
+        async with world.session.post(url, data=GOOD, headers=world.headers) as reply:
+            assert reply.status == 201
+            assert reply.headers["Content-Type"].startswith("application/json")
+            assert reply.headers["Twilio-Request-Id"].startswith("RQ")
+            assert len(reply.headers["Twilio-Request-Id"]) == 34
+            assert reply.headers["Twilio-Concurrent-Requests"] == "1"
+
+    async def test_requests_at_once_are_counted(self) -> None:
+        async with a_world(latency=0.3) as world:
+
+            async def counted() -> str:
+                url = f"{world.sim.url}{world.account}/Calls.json"
+                async with world.session.get(url, headers=world.headers) as reply:
+                    return reply.headers["Twilio-Concurrent-Requests"]
+
+            assert sorted(await asyncio.gather(*(counted() for _ in range(3)))) == ["1", "2", "3"]
+
+    async def test_the_resource(self, world: World) -> None:
+        _, body = await create(world)
+        assert body["to_formatted"] == "(202) 555-0100"
+        assert (body["price_unit"], body["queue_time"], body["api_version"]) == ("USD", "0", "2010-04-01")
+        assert (body["account_sid"], body["uri"]) == (
+            world.sim.account_sid,
+            f"{world.account}/Calls/{body['sid']}.json",
+        )
+        assert parsedate_to_datetime(str(body["date_created"])).tzinfo == UTC
+        subresources = body["subresource_uris"]
+        assert isinstance(subresources, dict)
+        assert subresources["user_defined_messages"] == f"{world.account}/Calls/{body['sid']}/UserDefinedMessages.json"
+
+    async def test_it_tells_when_it_was_changed(self) -> None:
+        now = [datetime(2026, 1, 5, tzinfo=UTC)]
+        async with a_world(wall=lambda: now[0]) as world:
+            call = await world.place()
+            now[0] += timedelta(minutes=1)
+            await world.advance(5)
+            shown = await world.fetch(call["sid"])
+            made, changed = "Mon, 05 Jan 2026 00:00:00 +0000", "Mon, 05 Jan 2026 00:01:00 +0000"
+            assert (call["date_updated"], shown["date_created"], shown["date_updated"]) == (made, made, changed)
+
+    async def test_it_has_every_key_that_a_live_one_has(self, world: World) -> None:
+        live = json.loads((DATA / "live_call_resource.json").read_text())
+        _, body = await create(world)
+        assert set(live) - set(body) == set()
+
+    @pytest.mark.parametrize(
+        ("given", "shown"),
+        [
+            ("+1 (202) 555-0100", ANSWERS),
+            ("2025550100", ANSWERS),
+            ("client:ann", "client:ann"),
+            ("sip:ann@example.com", "sip:ann@example.com"),
+        ],
+    )
+    async def test_addresses_are_shown_as_twilio_shows_them(self, world: World, given: str, shown: str) -> None:
+        _, body = await create(world, To=given)
+        assert body["to"] == shown
+
+    async def test_a_name_may_call_a_sip_address(self, world: World) -> None:
+        status, body = await create(world, To="sip:ann@example.com", From="reception")
+        assert (status, body["from"]) == (201, "reception")
+
+    async def test_an_event_list_in_one_value_is_accepted_noted_and_never_told(self, world: World) -> None:
+        call = await world.place(HANGS_UP, StatusCallbackEvent="initiated ringing answered completed")
+        await world.advance(20)
+        assert (await world.fetch(call["sid"]))["status"] == "completed"
+        assert await world.notes(call["sid"]) == [("21626", "1")]
+        assert world.told(call["sid"]) == []
+
+
+class TestNotifications:
+    async def test_none(self, world: World) -> None:
+        call = await world.place()
+        status, body = await world.request("GET", f"{world.account}/Calls/{call['sid']}/Notifications.json")
+        assert (status, body["notifications"], body["next_page_uri"]) == (200, [], None)
+
+    async def test_one(self, world: World) -> None:
+        url = f"{world.listener.url}/nothing"
+        call = await world.place(Url=url)
+        await world.advance(5)
+        _, body = await world.request("GET", f"{world.account}/Calls/{call['sid']}/Notifications.json")
+        (note,) = body["notifications"]
+        assert (note["call_sid"], note["error_code"], note["request_url"]) == (call["sid"], "11200", url)
+        assert "answered 404" in note["message_text"]
+
+    async def test_many_come_in_pages(self, world: World) -> None:
+        call = await world.place(Twiml=f"<Response>{'<Record/>' * 60}</Response>")
+        await world.advance(5)
+        _, page = await world.request("GET", f"{world.account}/Calls/{call['sid']}/Notifications.json")
+        _, rest = await world.request("GET", page["next_page_uri"])
+        sids = [note["sid"] for each in (page, rest) for note in each["notifications"]]
+        assert (len(page["notifications"]), len(set(sids)), rest["next_page_uri"]) == (50, 60, None)
+
+    async def test_no_document_notes_without_end(self, world: World) -> None:
+        world.listener.documents["/loop"] = f"<Response>{'<Record/>' * 60}<Redirect/></Response>"
+        call = await world.place(Url=f"{world.listener.url}/loop", TimeLimit=5)
+        await world.advance(10)
+        path = f"{world.account}/Calls/{call['sid']}/Notifications.json"
+        _, body = await world.request("GET", path, {"PageSize": "1000"})
+        assert len(world.listener.at("/loop")) * 60 > 1000
+        assert (len(body["notifications"]), body["next_page_uri"]) == (1000, None)
+
+    async def test_of_an_unknown_call(self, world: World) -> None:
+        status, body = await world.request("GET", f"{world.account}/Calls/CA0/Notifications.json")
+        assert (status, body["code"]) == (404, 20404)
+
+
+class TestDelete:
+    async def test_a_live_call_is_kept(self, world: World) -> None:
+        call = await world.place()
+        status, body = await world.request("DELETE", f"{world.account}/Calls/{call['sid']}.json")
+        assert (status, body["code"]) == (409, 20009)
+
+    async def test_an_ended_call_is_gone(self, world: World) -> None:
+        call = await world.place(BUSY)
+        await world.advance(5)
+        path = f"{world.account}/Calls/{call['sid']}.json"
+        assert await world.request("DELETE", path) == (204, {})
+        assert (await world.request("GET", path))[0] == 404
+        assert await world.calls() == []
+
+
+class TestLists:
+    async def test_newest_first_and_empty(self, world: World) -> None:
+        status, body = await world.request("GET", f"{world.account}/Calls.json")
+        assert (status, body["calls"], body["page"], body["page_size"]) == (200, [], 0, 50)
+        assert (body["next_page_uri"], body["previous_page_uri"]) == (None, None)
+        calls = [await world.place() for _ in range(3)]
+        assert [call["sid"] for call in await world.calls()] == [call["sid"] for call in reversed(calls)]
+
+    async def test_filters(self, world: World) -> None:
+        noun = "<Dial><Number>+12025550105</Number></Dial>"
+        parent = await world.place(ANSWERS, Twiml=f"<Response>{noun}</Response>")
+        busy = await world.place(BUSY, From="+12025550150")
+        await world.advance(60)
+        (child,) = await world.children(parent["sid"])
+
+        async def found(**query: str) -> list[str]:
+            return [call["sid"] for call in await world.calls(**query)]
+
+        assert await found(To=BUSY) == [busy["sid"]]
+        assert await found(To="12025550102") == [busy["sid"]]
+        assert await found(From="+12025550150") == [busy["sid"]]
+        assert await found(Status="busy") == [busy["sid"]]
+        assert await found(Status="queued") == []
+        assert await found(Status="completed", To=HANGS_UP) == [child["sid"]]
+        assert await found(ParentCallSid="CA" + "0" * 32) == []
+        assert len(await found(StartTimeAfter="2000-01-01", status="busy")) == 3  # neither is a filter
+
+    async def test_dates(self) -> None:
+        moment = datetime(2026, 1, 5, 23, 59, 58, 900_000, tzinfo=UTC)
+        now = [moment]
+        async with a_world(wall=lambda: now[0]) as world:
+            first = await world.place(HANGS_UP)
+            await world.advance(20)
+            now[0] += timedelta(seconds=5)  # the next day
+            second = await world.place(HANGS_UP)
+            await world.advance(20)
+            unconnected = await world.place(BUSY)
+            await world.advance(20)
+
+            async def found(name: str, value: str) -> list[str]:
+                return [call["sid"] for call in await world.calls(**{name: value})]
+
+            late = [unconnected["sid"], second["sid"]]
+            assert await found("StartTime", "2026-01-05") == [first["sid"]]
+            assert await found("StartTime", "2026-01-06") == late
+            assert await found("StartTime<", "2026-01-06") == [first["sid"]]
+            assert await found("StartTime>", "2026-01-05") == [*late, first["sid"]]
+            assert await found("StartTime>", "2026-01-06") == late
+            assert await found("StartTime>", "2026-01-05T23:59:58Z") == [*late, first["sid"]]
+            assert await found("StartTime<", "2026-01-05T23:59:58Z") == []
+            assert await found("StartTime", "2026-01-06T00:59:58+01:00") == [first["sid"]]
+            assert await found("EndTime>", "2026-01-06T00:00:03Z") == [second["sid"]]
+            assert await found("EndTime<", "2026-01-06") == [first["sid"]]
+            assert await found("EndTime", "2026-01-06") == [second["sid"]]
+
+    @pytest.mark.parametrize(
+        "query", [{"PageSize": "0"}, {"PageSize": "x"}, {"Page": "-1"}, {"PageToken": "x"}, {"StartTime": "soon"}]
+    )
+    async def test_what_can_not_be(self, world: World, query: dict[str, str]) -> None:
+        status, body = await world.request("GET", f"{world.account}/Calls.json", query)
+        assert (status, body["code"]) == (400, 20001)
+
+    async def test_a_page_size_above_the_limit_is_the_limit(self, world: World) -> None:
+        _, body = await world.request("GET", f"{world.account}/Calls.json", {"PageSize": "5000"})
+        assert body["page_size"] == 1000
+
+    async def test_pages_stay_put_while_calls_come_and_go(self, world: World) -> None:
+        made = []
+        for _ in range(7):
+            made.append((await world.place(BUSY))["sid"])
+            await world.place(HANGS_UP)  # which the filter leaves out, on every page
+        await world.advance(5)
+        _, page = await world.request("GET", f"{world.account}/Calls.json", {"PageSize": "3", "To": BUSY})
+        seen = [call["sid"] for call in page["calls"]]
+        await world.place(BUSY)
+        await world.request("DELETE", f"{world.account}/Calls/{seen[-1]}.json")
+        pages = [page]
+        while page["next_page_uri"]:
+            _, page = await world.request("GET", page["next_page_uri"])
+            pages.append(page)
+            seen += [call["sid"] for call in page["calls"]]
+        assert seen == made[::-1]
+        assert [(each["page"], each["start"], each["end"]) for each in pages] == [(0, 0, 2), (1, 3, 5), (2, 6, 6)]
+        assert [each["previous_page_uri"] is None for each in pages] == [True, False, False]
+        _, back = await world.request("GET", pages[2]["previous_page_uri"])
+        assert [call["sid"] for call in back["calls"]] == seen[3:6]
+
+    async def test_a_page_beyond_the_end_is_empty(self, world: World) -> None:
+        await world.place()
+        query = {"Page": "3", "PageToken": f"PA{0:032x}"}
+        status, body = await world.request("GET", f"{world.account}/Calls.json", query)
+        assert (status, body["calls"], body["next_page_uri"]) == (200, [], None)
+
+
+class TestLag:
+    async def test_a_fetch_right_after_an_update_shows_the_old_status(self) -> None:
+        async with a_world(lag=0.5) as world:
+            call = await world.place()
+            await world.advance(5)
+            _, body = await world.update(call["sid"], Status="completed")
+            assert body["status"] == "completed"
+            assert (await world.fetch(call["sid"]))["status"] == "in-progress"
+            assert [each["status"] for each in await world.calls()] == ["in-progress"]
+            assert await world.calls(Status="completed") == []
+            await world.advance(0.6)
+            assert (await world.fetch(call["sid"]))["status"] == "completed"
+
+
+class TestDialects:
+    async def test_somleng(self) -> None:
+        async with a_world(dialect="somleng") as world:
+            status, body = await create(world, To=None)
+            assert (status, body["code"], body["status"]) == (422, "21201", 422)
+            call = await world.session.post(
+                f"{world.sim.url}{world.account}/Calls.json",
+                data=GOOD | {"To": BUSY, "StatusCallback": world.status, "StatusCallbackEvent": "ringing"},
+                headers=world.headers,
+            )
+            made = await call.json()
+            assert len(made["sid"].split("-")) == 5
+            assert made["subresource_uris"] == {}
+            await world.advance(5)
+            assert world.told(made["sid"]) == [("busy", 0)]
+            listing = f"{world.sim.url}{world.account}/Calls.json?Status=queued"
+            async with world.session.get(listing, headers=world.headers) as reply:
+                assert len((await reply.json())["calls"]) == 1  # filters are ignored there
+
+    async def test_signalwire(self) -> None:
+        async with a_world(dialect="signalwire", base_path="/api/laml") as world:
+            assert world.sim.url.endswith("/api/laml")
+            url = f"{world.sim.url}{world.account}/Calls.json"
+            for _ in range(2):
+                async with world.session.post(url, data=GOOD | {"To": HANGS_UP}, headers=world.headers) as reply:
+                    assert (reply.status, len((await reply.json())["sid"].split("-"))) == (201, 5)
+            await world.advance(20)
+            async with world.session.get(f"{url}?PageSize=1", headers=world.headers) as reply:
+                page = await reply.json()
+            assert page["calls"][0]["duration"] == 5
+            assert page["next_page_uri"].startswith("/api/laml/2010-04-01/")

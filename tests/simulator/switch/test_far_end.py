@@ -1,0 +1,223 @@
+"""The far end: the table, the file that goes over it, and by hand."""
+
+from pathlib import Path
+
+import pytest
+from simulator.world import ANSWERS, BUSY, DIGITS, FAILS, HANGS_UP, NEVER, VOICEMAIL, World, a_world
+
+from callctl.simulator import FarEnd, FarEndError, load_far_ends
+from callctl.simulator.switch.far_end import BY_NUMBER, Directory
+
+PLAIN = Directory({})
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "far_end"),
+    [
+        ("+12025550100", "answers", FarEnd(after=2)),
+        ("+12025550101", "late", FarEnd(after=20)),
+        ("+12025550102", "busy", FarEnd("busy", after=1)),
+        ("+12025550103", "no-answer", FarEnd("never")),
+        ("+12025550104", "not-found", FarEnd("fails", after=0.5, sip_code=404)),
+        ("+12025550105", "hangs-up", FarEnd(hang_up_after=5)),
+        ("+12025550106", "voicemail", FarEnd(after=4, voicemail=True, hang_up_after=60)),
+        ("+12025550107", "digits", FarEnd(digits="1")),
+    ],
+)
+def test_by_number_and_by_name(number: str, name: str, far_end: FarEnd) -> None:
+    for address in (
+        number,
+        f"sip:{name}@example.com",
+        f"client:{name}",
+        f"sip:{number}@example.com",
+        f"SIP:{name}@x;a=b",
+    ):
+        assert PLAIN.find(address) == far_end
+    assert BY_NUMBER[number] == name
+
+
+@pytest.mark.parametrize("address", ["+442079460000", "sip:agent@example.com", "client:ann", "+12025550108", "default"])
+def test_any_other_does_as_the_first(address: str) -> None:
+    assert PLAIN.find(address) == FarEnd()
+
+
+def test_a_file_adds_and_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "far.toml"
+    path.write_text(
+        '["+12025550100"]\noutcome = "rejects"\nafter = "3s"\n'
+        '["sip:desk@example.com"]\nhang-up-after = "1500ms"\ndigits = "12#"\ndigits-after = "0s"\n'
+        '["desk"]\noutcome = "fails"\nsip-code = 503\n'
+        '["default"]\nvoicemail = true\n'
+    )
+    directory = Directory(load_far_ends(path))
+    assert directory.find("+12025550100") == FarEnd("rejects", after=3)
+    assert directory.find("sip:desk@example.com") == FarEnd(hang_up_after=1.5, digits="12#", digits_after=0)
+    assert directory.find("client:desk") == FarEnd("fails", sip_code=503)
+    assert directory.find("+12025550199") == FarEnd(voicemail=True)
+    assert directory.find("+12025550102") == directory.find("client:busy") == FarEnd("busy", after=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('["x"]\nafter = "soon"', r'\["x"\] after'),
+        ('["x"]\nafter = "-1s"', 'such as "3s" or "500ms"'),
+        ('["x"]\nafter = "3"', "a time with its unit"),
+        ('["x"]\nafter = 3', "a time with its unit"),
+        ('["x"]\nafter = true', "a time with its unit"),
+        ('["x"]\noutcome = "sleeps"', "one of answers, busy"),
+        ('["x"]\ncolour = "red"', "unknown key; known are outcome, after"),
+        ('["x"]\ndigits = "hello"', "digits"),
+        ('["x"]\nsip-code = 200', "400 to 699"),
+        ('["x"]\nvoicemail = 1', "true or false"),
+        ("x = 1", "must be a table"),
+        ("[x", "far.toml"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "far.toml"
+    path.write_text(text)
+    with pytest.raises(FarEndError, match=told):
+        load_far_ends(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FarEndError, match="No such file"):
+        load_far_ends(tmp_path / "none.toml")
+
+
+async def test_a_far_end_that_rejects() -> None:
+    async with a_world(far_end={ANSWERS: FarEnd("rejects", after=1)}) as world:
+        call = await world.place()
+        await world.advance(5)
+        assert (world.last(call["sid"])["CallStatus"], world.last(call["sid"])["SipResponseCode"]) == (
+            "no-answer",
+            "603",
+        )
+
+
+@pytest.mark.parametrize("written", ["+12025550150", "+1 (202) 555-0150", "2025550150"])
+async def test_an_address_may_be_written_as_in_a_request(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "far.toml"
+    path.write_text(f'["{written}"]\noutcome = "busy"\n')
+    async with a_world(far_end=load_far_ends(path)) as world:
+        call = await world.place("+12025550150")
+        await world.advance(5)
+        assert world.statuses(call["sid"])[-1] == "busy"
+
+
+async def test_a_far_end_that_fails_as_it_was_told() -> None:
+    async with a_world(far_end={ANSWERS: FarEnd("fails", sip_code=503)}) as world:
+        call = await world.place()
+        await world.advance(5)
+        last = world.last(call["sid"])
+        assert (last["CallStatus"], last["SipResponseCode"]) == ("failed", "503")
+
+
+class TestByHand:
+    async def test_answer(self, world: World) -> None:
+        call = await world.place(NEVER, Twiml="<Response><Pause length='3'/></Response>")
+        await world.advance(1)
+        status, body = await world.by_hand(call["sid"], "answer")
+        assert (status, body["status"]) == (200, "in-progress")
+        await world.advance(4)
+        assert world.statuses(call["sid"]) == ["initiated", "ringing", "in-progress", "completed"]
+
+    async def test_a_child_is_answered_and_hung_up(self, world: World) -> None:
+        call = await world.place(
+            Twiml=f"<Response><Dial><Number>{NEVER}</Number></Dial><Pause length='60'/></Response>"
+        )
+        await world.advance(4)
+        (child,) = await world.children(call["sid"])
+        await world.by_hand(child["sid"], "answer")
+        await world.advance(10)
+        await world.by_hand(child["sid"], "hangup")
+        shown = await world.fetch(child["sid"])
+        assert (shown["status"], shown["duration"]) == ("completed", "10")
+        assert (await world.fetch(call["sid"]))["status"] == "in-progress"
+
+    async def test_hanging_up_while_it_rings_declines(self, world: World) -> None:
+        call = await world.place(NEVER)
+        await world.advance(1)
+        await world.by_hand(call["sid"], "hangup")
+        await world.advance(1)
+        assert world.statuses(call["sid"])[-1] == "no-answer"
+
+    async def test_an_incoming_caller_gives_up(self, world: World) -> None:
+        world.listener.documents["/in"] = "<Response><Pause length='30'/></Response>"
+        call = await world.incoming(f"{world.listener.url}/in")
+        await world.advance(1)
+        await world.by_hand(call["sid"], "hangup")
+        await world.advance(1)
+        assert world.statuses(call["sid"]) == ["canceled"]
+
+    @pytest.mark.parametrize(
+        ("to", "seconds", "deed"),
+        [
+            (BUSY, 5, "hangup"),
+            (HANGS_UP, 0, "hangup"),
+            (HANGS_UP, 0, "answer"),
+            (FAILS, 5, "answer"),
+            (NEVER, 2, "digits"),
+        ],
+    )
+    async def test_what_can_not_be_done_now(self, world: World, to: str, seconds: float, deed: str) -> None:
+        call = await world.place(to)
+        await world.advance(seconds)
+        status, body = await world.by_hand(call["sid"], deed, Digits="1")
+        assert (status, body["code"]) == (400, 21220)
+
+    async def test_who_calls_can_not_be_made_to_answer(self, world: World) -> None:
+        world.listener.documents["/in"] = "<Response><Pause length='30'/></Response>"
+        call = await world.incoming(f"{world.listener.url}/in")
+        await world.advance(1)
+        status, body = await world.by_hand(call["sid"], "answer")
+        assert (status, body["code"]) == (400, 21220)
+        await world.advance(1)
+        assert (await world.fetch(call["sid"]))["status"] == "ringing"
+
+    async def test_unknown_deeds_legs_and_digits(self, world: World) -> None:
+        call = await world.place()
+        await world.advance(5)
+        assert (await world.by_hand(call["sid"], "sing"))[0] == 404
+        assert (await world.by_hand("CA0", "answer"))[0] == 404
+        for digits in ("", "hello", "1" * 65):
+            assert (await world.by_hand(call["sid"], "digits", Digits=digits))[0] == 400
+
+    @pytest.mark.parametrize("header", ["Origin", "Referer", "Sec-Fetch-Site"])
+    async def test_a_browser_page_is_refused(self, world: World, header: str) -> None:
+        call = await world.place(NEVER)
+        await world.advance(1)
+        headers = world.headers | {header: "http://127.0.0.1:8000"}
+        by_hand = (f"/simulator/calls/{call['sid']}/answer", "/simulator/calls")
+        for path in (*by_hand, f"{world.account}/Calls.json", f"{world.account}/Calls/{call['sid']}.json"):
+            async with world.session.post(world.sim.url + path, data={"Status": "completed"}, headers=headers) as reply:
+                assert (reply.status, (await reply.json())["code"]) == (403, 20403)
+        status, _ = await world.request("GET", f"{world.account}/Calls/{call['sid']}.json", headers=headers)
+        assert status == 200  # no page can read the answer: nothing here allows it to
+        assert (await world.fetch(call["sid"]))["status"] == "ringing"
+
+    async def test_credentials_are_needed(self, world: World) -> None:
+        call = await world.place(NEVER)
+        for path in (f"/simulator/calls/{call['sid']}/answer", "/simulator/calls"):
+            assert (await world.request("POST", path, {}, headers={}))[0] == 401
+
+    @pytest.mark.parametrize(("missing", "code"), [("To", 21201), ("From", 21213), ("Url", 21205)])
+    async def test_an_incoming_call_needs(self, world: World, missing: str, code: int) -> None:
+        form = {"To": VOICEMAIL, "From": ANSWERS, "Url": "http://127.0.0.1:9/"}
+        del form[missing]
+        status, body = await world.request("POST", "/simulator/calls", form)
+        assert (status, body["code"]) == (400, code)
+
+    async def test_a_caller_answers_the_survey_with_one_digit(self, world: World) -> None:
+        call = await world.place(DIGITS, Url=f"{world.sim.url}/simulator/survey")
+        await world.advance(8)
+        asked = [each.form for each in world.sim.requests if each.path == "/simulator/survey"]
+        assert [form.get("Digits") for form in asked] == [None, ("1",)]
+        assert world.statuses(call["sid"])[-1] == "completed"
+
+    async def test_the_survey_needs_no_credentials(self, world: World) -> None:
+        async with world.session.post(f"{world.sim.url}/simulator/survey") as reply:
+            assert (reply.status, "<Gather" in await reply.text()) == (200, True)
+        async with world.session.post(f"{world.sim.url}/simulator/survey", data={"Digits": "5"}) as reply:
+            assert "Thank you" in await reply.text()

@@ -1,0 +1,301 @@
+"""TwiML: documents read, fetched and run; what is wrong with them noted once; verbs in order."""
+
+import uuid
+
+import pytest
+from aiohttp import web
+from simulator.world import ANSWERS, DIGITS, FROM, World
+
+from callctl.simulator.twiml import parser
+
+
+async def run(world: World, document: str, *, seconds: float = 10, to: str = ANSWERS, **params: str) -> str:
+    """Serve a document at /doc, place a call that runs it, and let time pass from its answer; return the SID."""
+    world.listener.documents["/doc"] = document
+    call = await world.place(to, Url=f"{world.listener.url}/doc", **params)
+    await world.advance(2.3 + 0.1 + seconds)
+    return str(call["sid"])
+
+
+async def duration(world: World, sid: str) -> str:
+    return str((await world.fetch(sid))["duration"])
+
+
+def seconds_of(document: str) -> float | None:
+    (sound,) = parser.parse(f"<Response>{document}</Response>")
+    assert isinstance(sound, parser.Sound)
+    return sound.seconds
+
+
+def test_how_long_things_take() -> None:
+    assert seconds_of("<Say>0123456789</Say>") == pytest.approx(0.6)  # 60 ms a character
+    assert seconds_of('<Say loop="3">0123456789</Say>') == pytest.approx(1.8)
+    assert seconds_of("<Say>01234<break/><emphasis>56789</emphasis></Say>") == pytest.approx(0.66)
+    assert seconds_of('<Say loop="0">on and on</Say>') is None
+    assert seconds_of("<Play>http://127.0.0.1:9/x.mp3</Play>") == 2
+    assert seconds_of('<Play loop="2">http://127.0.0.1:9/x.mp3</Play>') == 4
+    assert seconds_of("<Pause/>") == 1
+    assert seconds_of('<Pause length="7"/>') == 7
+    assert seconds_of('<Pause length="-7"/>') == 1
+
+
+async def test_verbs_run_in_order_and_the_end_of_the_document_ends_the_call(world: World) -> None:
+    sid = await run(world, "<Response><Say>0123456789</Say><Play>x.mp3</Play><Pause length='3'/></Response>")
+    assert await duration(world, sid) == "6"  # 0.1 + 0.6 + 2 + 3
+    assert [heard.path for heard in world.listener.heard if heard.path != "/status"] == ["/doc"]  # nothing else fetched
+
+
+async def test_a_document_may_come_with_the_request(world: World) -> None:
+    call = await world.place(Twiml="<Response><Pause length='4'/></Response>")
+    await world.advance(10)
+    assert await duration(world, call["sid"]) == "4"
+
+
+async def test_url_beats_twiml(world: World) -> None:
+    sid = await run(world, "<Response><Pause length='4'/></Response>", Twiml="<Response><Hangup/></Response>")
+    assert await duration(world, sid) == "4"
+
+
+async def test_the_request_for_twiml_carries_what_twilio_sends(world: World) -> None:
+    sid = await run(world, "<Response/>")
+    (asked,) = world.listener.at("/doc")
+    assert asked.method == "POST"
+    expected = {
+        "CallSid": sid,
+        "AccountSid": world.sim.account_sid,
+        "From": FROM,
+        "Caller": FROM,
+        "To": ANSWERS,
+        "Called": ANSWERS,
+        "CallStatus": "in-progress",
+        "ApiVersion": "2010-04-01",
+        "Direction": "outbound-api",
+        "FromCountry": "US",
+        "ToZip": "",
+    }
+    assert expected.items() <= asked.form.items()
+    assert not {"Timestamp", "SequenceNumber", "CallbackSource", "ParentCallSid"} & set(asked.form)
+    assert asked.headers["User-Agent"] == "TwilioProxy/1.1"
+
+
+async def test_of_a_number_elsewhere_no_country_is_told(world: World) -> None:
+    world.listener.documents["/doc"] = "<Response/>"
+    await world.place("+442079460000", Url=f"{world.listener.url}/doc")
+    await world.advance(3)
+    (asked,) = world.listener.at("/doc")
+    assert (asked.form["ToCountry"], asked.form["FromCountry"]) == ("", "US")
+
+
+async def test_every_request_for_twiml_has_a_token_of_its_own(world: World) -> None:
+    world.listener.documents["/doc"] = "<Response><Redirect/></Response>"
+    await world.place(Url=f"{world.listener.url}/doc")
+    await world.advance(3)
+    tokens = [heard.headers["I-Twilio-Idempotency-Token"] for heard in world.listener.at("/doc")]
+    assert len(tokens) > 1
+    assert len(set(tokens)) == len(tokens) == len([uuid.UUID(token) for token in tokens])
+
+
+async def test_it_is_asked_by_get_where_the_request_says_so(world: World) -> None:
+    world.listener.documents["/doc"] = "<Response/>"
+    await world.place(Url=f"{world.listener.url}/doc?mine=a%20b", Method="GET")
+    await world.advance(3)
+    (asked,) = world.listener.at("/doc")
+    assert (asked.method, asked.form["mine"], asked.form["CallStatus"]) == ("GET", "a b", "in-progress")
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [
+        ("", "12100"),
+        ("<Response><Say>", "12100"),
+        ("<Reply/>", "12100"),
+        ("Hello", "12100"),
+        ('<!DOCTYPE r [<!ENTITY a "b">]><Response><Say>&a;</Say></Response>', "12100"),
+        (f"<Response><Say>{'x' * 70_000}</Say></Response>", "12100"),
+        (None, "11200"),
+        (500, "11200"),
+    ],
+)
+@pytest.mark.parametrize("fallback", [False, True])
+async def test_a_document_that_fails_is_noted_once(
+    world: World, document: str | int | None, code: str, *, fallback: bool
+) -> None:
+    if isinstance(document, int):
+        status = document
+        world.listener.documents["/doc"] = lambda _: web.Response(status=status)
+    elif document is not None:
+        world.listener.documents["/doc"] = document
+    world.listener.documents["/spare"] = "<Response><Pause length='20'/></Response>"
+    url = world.listener.url
+    spare = {"FallbackUrl": f"{url}/spare"} if fallback else {}
+    call = await world.place(Url=f"{url}/doc", **spare)
+    await world.advance(5)
+    assert await world.notes(call["sid"]) == [(code, "0")]
+    assert (await world.fetch(call["sid"]))["status"] == ("in-progress" if fallback else "completed")
+    if fallback:
+        (asked,) = world.listener.at("/spare")
+        assert (asked.form["ErrorCode"], asked.form["ErrorUrl"]) == (code, f"{url}/doc")
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "notes"),
+    [
+        ("text/xml; charset=utf-8", "9", []),
+        ("application/xml", "9", []),
+        ("Text/HTML", "9", []),
+        ("text/plain", "4", []),  # what is in it is read out
+        ("audio/mpeg", "2", []),
+        ("application/json", "0", [("12300", "0")]),
+        ("", "0", [("12300", "0")]),
+    ],
+)
+async def test_the_content_type_decides_what_a_reply_is(
+    world: World, kind: str, seconds: str, notes: list[tuple[str, str]]
+) -> None:
+    body = b"<Response><Pause length='9'/><!-- of 65 characters --></Response>"
+    world.listener.documents["/doc"] = lambda _: web.Response(body=body, headers={"Content-Type": kind})
+    call = await world.place(Url=f"{world.listener.url}/doc")
+    await world.advance(30)
+    assert await duration(world, call["sid"]) == seconds
+    assert await world.notes(call["sid"]) == notes
+
+
+async def test_an_incoming_call_whose_document_fails_fails(world: World) -> None:
+    call = await world.incoming(f"{world.listener.url}/nothing")
+    await world.advance(1)
+    assert world.statuses(call["sid"]) == ["failed"]
+
+
+async def test_a_fallback_that_fails_too_is_noted_too(world: World) -> None:
+    url = world.listener.url
+    call = await world.place(Url=f"{url}/one", FallbackUrl=f"{url}/two")
+    await world.advance(5)
+    assert await world.notes(call["sid"]) == [("11200", "0")] * 2
+    assert (await world.fetch(call["sid"]))["status"] == "completed"
+
+
+async def test_a_verb_that_is_not_imitated_is_noted_and_passed_over(world: World) -> None:
+    document = "<Response><Record/><!-- aside --><?aside?><Enqueue>q</Enqueue><Pause length='4'/></Response>"
+    sid = await run(world, document)
+    assert await duration(world, sid) == "4"
+    assert await world.notes(sid) == [("12200", "1"), ("12200", "1")]
+
+
+async def test_a_noun_that_is_not_imitated_is_noted(world: World) -> None:
+    sid = await run(world, "<Response><Dial><Conference>Room</Conference></Dial><Pause length='4'/></Response>")
+    assert await duration(world, sid) == "4"
+    assert await world.notes(sid) == [("12200", "1")]
+
+
+async def test_nothing_after_hangup_or_redirect_runs(world: World) -> None:
+    world.listener.documents["/never"] = "<Response/>"
+    sid = await run(world, "<Response><Hangup/><Redirect>/never</Redirect></Response>")
+    assert (await duration(world, sid), world.listener.at("/never")) == ("0", [])
+
+
+@pytest.mark.parametrize("target", ["/next", "next", "{url}/next"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_redirect_is_relative_or_absolute(world: World, target: str, method: str) -> None:
+    world.listener.documents["/next"] = "<Response><Pause length='5'/></Response>"
+    address = target.format(url=world.listener.url)
+    sid = await run(world, f'<Response><Redirect method="{method}">{address}</Redirect><Play>x</Play></Response>')
+    assert await duration(world, sid) == "5"
+    assert [heard.method for heard in world.listener.at("/next")] == [method]
+
+
+async def test_the_fallback_is_for_every_document_of_the_call(world: World) -> None:
+    world.listener.documents["/spare"] = "<Response><Pause length='20'/></Response>"
+    document = "<Response><Gather numDigits='1' action='/gone'/></Response>"
+    sid = await run(world, document, to=DIGITS, FallbackUrl=f"{world.listener.url}/spare")
+    (asked,) = world.listener.at("/spare")
+    told = {"ErrorCode": "11200", "ErrorUrl": f"{world.listener.url}/gone", "Digits": "1"}
+    assert told.items() <= asked.form.items()
+    assert (await world.fetch(sid))["status"] == "in-progress"
+
+
+async def test_a_redirect_to_nowhere_fails_or_falls_back(world: World) -> None:
+    call = await world.place(Twiml="<Response><Redirect>/next</Redirect></Response>")
+    await world.advance(5)
+    assert await world.notes(call["sid"]) == [("11200", "0")]
+    assert (await world.fetch(call["sid"]))["status"] == "completed"
+    world.listener.documents["/spare"] = "<Response><Pause length='20'/></Response>"
+    call = await world.place(
+        Twiml="<Response><Redirect>ftp://x/</Redirect></Response>", FallbackUrl=f"{world.listener.url}/spare"
+    )
+    await world.advance(5)
+    assert (await world.fetch(call["sid"]))["status"] == "in-progress"
+
+
+async def test_reject_after_the_answer_hangs_up(world: World) -> None:
+    sid = await run(world, "<Response><Pause length='2'/><Reject/><Pause length='9'/></Response>")
+    assert await duration(world, sid) == "2"
+
+
+class TestGather:
+    async def test_digits_by_hand_until_the_finish_key(self, world: World) -> None:
+        world.listener.documents["/got"] = "<Response><Pause length='30'/></Response>"
+        sid = await run(world, '<Response><Gather action="/got" timeout="9"/></Response>', seconds=1)
+        for digits in ("1", "23#9"):
+            await world.by_hand(sid, "digits", Digits=digits)
+            await world.advance(1)
+        (asked,) = world.listener.at("/got")
+        assert (asked.form["Digits"], asked.form["FinishedOnKey"], asked.form["msg"]) == ("123", "#", "Gather End")
+
+    async def test_silence_falls_through_to_the_next_verb(self, world: World) -> None:
+        world.listener.documents |= {"/got": "<Response/>", "/next": "<Response><Pause length='30'/></Response>"}
+        gather = '<Gather action="/got"><Say>0123456789</Say></Gather>'
+        await run(world, f"<Response>{gather}<Redirect>/next</Redirect></Response>", seconds=5.5)
+        assert (world.listener.at("/got"), world.listener.at("/next")) == ([], [])  # 0.6 s of Say, 5 s of time-out
+        await world.advance(0.2)
+        assert (world.listener.at("/got"), len(world.listener.at("/next"))) == ([], 1)
+
+    async def test_silence_asks_the_action_where_told(self, world: World) -> None:
+        world.listener.documents["/got"] = "<Response/>"
+        gather = '<Gather action="/got" actionOnEmptyResult="true" timeout="1"/>'
+        await run(world, f"<Response>{gather}</Response>")
+        assert [heard.form["Digits"] for heard in world.listener.at("/got")] == [""]
+
+    async def test_the_action_is_by_default_the_same_document(self, world: World) -> None:
+        world.listener.documents["/doc"] = lambda form: (
+            "<Response><Hangup/></Response>"
+            if "Digits" in form
+            else "<Response><Gather numDigits='1'/><Pause length='60'/></Response>"
+        )
+        call = await world.place(DIGITS, Url=f"{world.listener.url}/doc")
+        await world.advance(10)
+        assert [heard.form.get("Digits") for heard in world.listener.at("/doc")] == [None, "1"]
+        assert (await world.fetch(call["sid"]))["status"] == "completed"
+
+    async def test_without_any_address_the_digits_go_nowhere(self, world: World) -> None:
+        call = await world.place(DIGITS, Twiml="<Response><Gather numDigits='1'/><Pause length='4'/></Response>")
+        await world.advance(10)
+        assert (await duration(world, call["sid"]), await world.notes(call["sid"])) == ("5", [])
+
+    async def test_a_digit_cuts_the_prompt_short(self, world: World) -> None:
+        world.listener.documents["/got"] = "<Response/>"
+        sid = await run(
+            world,
+            '<Response><Gather numDigits="2" action="/got"><Play loop="0">x</Play></Gather></Response>',
+            seconds=1,
+        )
+        await world.by_hand(sid, "digits", Digits="42")
+        await world.advance(0)
+        assert [heard.form["Digits"] for heard in world.listener.at("/got")] == ["42"]
+
+    async def test_no_finish_key(self, world: World) -> None:
+        world.listener.documents["/got"] = "<Response/>"
+        sid = await run(world, '<Response><Gather finishOnKey="" action="/got"/></Response>', seconds=1)
+        await world.by_hand(sid, "digits", Digits="1#2")
+        await world.advance(5.2)
+        assert [heard.form["Digits"] for heard in world.listener.at("/got")] == ["1#2"]
+
+    async def test_an_empty_answer_to_the_action_hangs_up(self, world: World) -> None:
+        world.listener.documents["/got"] = "<Response/>"
+        sid = await run(
+            world, '<Response><Gather numDigits="1" action="/got"/><Pause length="60"/></Response>', to=DIGITS
+        )
+        assert (await world.fetch(sid))["status"] == "completed"
+
+    async def test_what_can_not_be_in_it_is_noted(self, world: World) -> None:
+        sid = await run(world, "<Response><Gather><Dial>+12025550100</Dial></Gather></Response>")
+        assert await world.notes(sid) == [("12200", "1")]

@@ -1,0 +1,482 @@
+"""Files that are changed from outside under an open store: what was acknowledged is kept, and no rule acts twice."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from damaging import (
+    DAMAGES,
+    copy_large_database_over,
+    copy_small_database_over,
+    copy_store_over,
+    cut_log,
+    empty_database,
+    empty_log,
+    remove_database,
+    remove_index,
+    remove_log,
+    zero_log,
+)
+from telling import START, WORLD, event, sid
+
+from callctl.calls.action import ActionEvent
+from callctl.errors import StoreError
+from callctl.store.protocol import OpenClaim
+from callctl.store.sqlite.claims import SqliteClaims
+from callctl.store.sqlite.files import Newest
+from callctl.store.sqlite.reader import Reader
+from callctl.store.sqlite.rescue import set_aside
+from callctl.store.sqlite.store import SqliteStore
+
+CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
+UNTIL = START + timedelta(minutes=1)
+EVENTS = 50
+
+Damage = Callable[[Path], None]
+
+
+@pytest.fixture
+def troubles() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
+    store = SqliteStore(path, world=WORLD, on_trouble=troubles.append)
+    yield store
+    store.close()
+
+
+def kept(path: Path) -> set[str]:
+    """Return the calls of which a store that is opened anew, as after a crash, has events."""
+    with closing(SqliteStore(path, world=WORLD)) as again:
+        assert again._opened.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return {one.call_sid for one in again.replay(since=None)}
+
+
+def fill(store: SqliteStore) -> set[str]:
+    for number in range(EVENTS):
+        store.append(event(number, "ringing"))
+    return {sid(number) for number in range(EVENTS)}
+
+
+def copy_of(path: Path) -> Path:
+    """Return what a crash would leave of a store: its files, as they lie on the disk now."""
+    copy = path.parent.with_name(f"{path.parent.name}-after-a-crash")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(path.parent, copy)
+    return copy / path.name
+
+
+def checkpoint(path: Path) -> None:
+    """Do what a shell of SQLite's may do: bring all to the database, and empty the log."""
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("damage", [empty_log, cut_log, zero_log], ids=lambda damage: damage.__name__)
+def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
+    path: Path, damage: Damage, is_killed: bool
+) -> None:
+    with closing(SqliteStore(path, world=WORLD)) as before:
+        for number in range(0, 3000, 100):
+            waiting = [before.submit(event(one, "ringing")) for one in range(number, number + 100)]
+            assert all(one.result() for one in waiting)
+        if is_killed:
+            path = copy_of(path)
+    with closing(SqliteStore(path, world=WORLD)) as store, closing(SqliteClaims(path, world=WORLD)) as claims:
+        for number in range(3000, 3050):
+            store.append(event(number, "ringing"))
+        # What another connection writes makes SQLite forget the pages that it held in memory.
+        claims.claim(CLAIM, now=START, until=UNTIL)
+        store.append(event(0, "in-progress"))
+        damage(path)
+        for number in range(3050, 3060):
+            with suppress(StoreError):
+                store.append(event(number, "ringing"))
+        assert {sid(number) for number in range(3050)} <= kept(copy_of(path))
+
+
+@pytest.mark.parametrize("is_checkpointed", [False, True])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_all_that_was_acknowledged_is_there_after_a_crash(
+    path: Path, store: SqliteStore, troubles: list[str], damage: Damage, is_checkpointed: bool
+) -> None:
+    acknowledged = fill(store)
+    if is_checkpointed:
+        checkpoint(path)
+        store.append(event(0, "in-progress"))
+    damage(path)
+    for number in range(EVENTS, 2 * EVENTS):
+        with suppress(StoreError):
+            store.append(event(number, "ringing"))
+            acknowledged.add(sid(number))
+    assert len(acknowledged) >= 2 * EVENTS - 1
+    assert acknowledged <= kept(copy_of(path))
+    if damage is copy_store_over and not is_checkpointed:
+        assert troubles == []  # all that is in the database is in the log as well
+        return
+    (told,) = troubles
+    assert "was changed from outside" in told
+    assert f"{path.name}.damaged-1*" in told
+    assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("damage", [copy_large_database_over, copy_store_over])
+def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_before(
+    path: Path, store: SqliteStore, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.store.sqlite.opened._STAYS", 10**9)
+    acknowledged = fill(store)
+    checkpoint(path)
+    store.append(event(0, "in-progress"))
+    damage(path)
+    with suppress(StoreError):
+        store.append(event(EVENTS, "ringing"))
+    assert acknowledged <= kept(copy_of(path))
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_no_rule_acts_twice(path: Path, store: SqliteStore, damage: Damage) -> None:
+    claims = SqliteClaims(path, world=WORLD)
+    claims.claim(CLAIM, now=START, until=UNTIL)
+    claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+    store.remember_placed(sid(7), at=START)
+    fill(store)
+    damage(path)
+    with suppress(StoreError):
+        store.append(event(99, "ringing"))
+    store.append(event(99, "ringing"))
+    assert not claims.claim(CLAIM, now=START, until=UNTIL)
+    assert claims.was_placed(sid(7))
+    assert [one.outcome for one in store.reader.actions(sid(2))] == ["done"]
+    claims.close()
+
+
+def test_a_store_larger_than_the_memory_of_its_connection_loses_nothing_that_lies_in_its_log(
+    path: Path, store: SqliteStore
+) -> None:
+    store._opened.connection.execute("PRAGMA cache_size = 10")
+    acknowledged = fill(store)
+    with closing(SqliteStore(path, world="other")) as other:
+        other.append(event(1, "ringing"))  # what was in memory of the files is read anew
+    empty_log(path)
+    with suppress(StoreError):
+        store.append(event(99, "ringing"))
+    assert acknowledged <= kept(copy_of(path))
+
+
+def test_megabytes_of_a_database_that_is_overwritten_can_still_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.store.sqlite.writer._HELD", 10)
+    with closing(SqliteStore(path, world=WORLD)) as store:
+        for number in range(300):
+            store.append(event(number, "ringing", Filling="x" * 20_000))
+        store._opened.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        store.append(event(300, "ringing"))
+        empty_database(path)
+        with suppress(StoreError):
+            store.append(event(301, "ringing"))
+        assert {sid(number) for number in range(301)} <= kept(copy_of(path))
+
+
+def test_a_log_that_cannot_be_opened_just_now_is_no_damage(
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledged = fill(store)
+
+    opened = os.open
+
+    def refuse(name: str | Path, flags: int, *more: int) -> int:
+        if str(name).endswith("-wal"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(name, flags, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("callctl.store.sqlite.files.os.open", refuse)
+        with pytest.raises(StoreError, match="Too many open files"):
+            store.append(event(98, "ringing"))
+    assert store.append(event(99, "ringing"))
+    assert troubles == []
+    assert acknowledged | {sid(99)} <= kept(copy_of(path))
+
+
+def test_the_newest_event_that_another_watch_deletes_is_no_damage(
+    path: Path, store: SqliteStore, troubles: list[str]
+) -> None:
+    with closing(SqliteStore(path, world="other")) as other:
+        other.append(event(1, "ringing"))
+        store.delete_older_than(START)  # a commit that sees it
+        assert other.delete_older_than(START + timedelta(days=1)) == 1
+    checkpoint(path)
+    assert store.append(event(2, "ringing"))
+    assert troubles == []
+
+
+@pytest.mark.parametrize("damage", [copy_small_database_over, copy_large_database_over, copy_store_over])
+def test_a_database_of_another_program_is_never_taken_for_what_the_store_held(
+    path: Path, store: SqliteStore, troubles: list[str], damage: Damage
+) -> None:
+    acknowledged = fill(store)
+    checkpoint(path)
+    damage(path)
+    for connection in (store._opened.connection, store.reader._opened.connection):
+        connection.execute("PRAGMA shrink_memory")  # as where another process has written: it is read anew
+    for number in range(EVENTS, EVENTS + 3):
+        with suppress(StoreError):
+            store.append(event(number, "ringing"))
+            acknowledged.add(sid(number))
+    assert len(acknowledged) >= EVENTS + 2
+    assert acknowledged <= kept(copy_of(path))
+    (told,) = troubles
+    assert f"{path.name}.damaged-1*" in told
+    assert not list(path.parent.glob("*.damaged-2*"))
+
+
+def test_what_could_not_be_read_is_said(path: Path, store: SqliteStore, troubles: list[str]) -> None:
+    fill(store)
+    store._opened.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as again:
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(bytes(path.stat().st_size - 4096))
+        with suppress(StoreError):
+            again.append(event(99, "ringing"))
+        assert again.append(event(100, "ringing"))
+        assert "not all that was in it could be read" in troubles[0]
+    assert sid(100) in kept(path)
+
+
+def test_a_checkpoint_of_somebody_else_that_empties_the_log_is_no_damage(
+    path: Path, store: SqliteStore, troubles: list[str]
+) -> None:
+    acknowledged = fill(store)
+    for number in range(EVENTS, EVENTS + 3):
+        checkpoint(path)
+        assert path.with_name("events.db-wal").stat().st_size == 0
+        assert store.append(event(number, "ringing"))
+        acknowledged.add(sid(number))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM actions")
+        other.execute("VACUUM")
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert store.append(event(99, "ringing"))
+    assert troubles == []
+    assert acknowledged <= kept(copy_of(path))
+
+
+def test_a_log_that_is_cut_while_it_is_written_to_is_noticed(path: Path, store: SqliteStore) -> None:
+    acknowledged = fill(store)
+    connection = store._opened.connection
+    connection.create_function("damage", 0, lambda: cut_log(path))
+    connection.execute("CREATE TEMP TRIGGER damages AFTER INSERT ON main.events BEGIN SELECT damage(); END")
+    with pytest.raises(StoreError, match="overwritten while it was written to"):
+        store.append(event(98, "ringing"))
+    assert store.append(event(99, "ringing"))
+    assert acknowledged | {sid(99)} <= kept(copy_of(path))
+
+
+async def test_whoever_waits_for_the_commit_that_finds_the_damage_is_told_so(path: Path, store: SqliteStore) -> None:
+    await store.append_async(event(0, "ringing"))
+    connection = store._opened.connection
+    connection.create_function("damage", 0, lambda: remove_log(path))
+    connection.execute("CREATE TEMP TRIGGER damages AFTER INSERT ON main.events BEGIN SELECT damage(); END")
+    told = await asyncio.gather(*(store.append_async(event(one, "ringing")) for one in (1, 2)), return_exceptions=True)
+    assert [type(one) for one in told] == [StoreError, StoreError]
+    assert await store.append_async(event(3, "ringing"))
+    assert {sid(0), sid(3)} <= kept(copy_of(path))
+
+
+def test_damaged_files_lie_together_under_another_name(path: Path, store: SqliteStore) -> None:
+    acknowledged = fill(store)
+    remove_database(path)
+    store.append(event(99, "ringing"))
+    names = {file.name for file in path.parent.iterdir()}
+    assert names == {
+        "events.db",
+        "events.db-wal",
+        "events.db-shm",
+        "events.db.damaged-1-wal",
+        "events.db.damaged-1-shm",
+    }
+    zero_log(path)
+    with suppress(StoreError):
+        store.append(event(98, "ringing"))
+    assert path.with_name("events.db.damaged-2").exists()
+    assert acknowledged | {sid(99)} <= kept(copy_of(path))
+
+
+def test_the_reader_finds_the_damage_where_nothing_is_written(
+    path: Path, store: SqliteStore, troubles: list[str]
+) -> None:
+    acknowledged = fill(store)
+    remove_log(path)
+    with pytest.raises(StoreError, match="was changed from outside"):
+        store.reader.live_calls()
+    deadline = time.monotonic() + 60
+    while not troubles:  # it is mended in another thread
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert {row.call_sid for row in store.reader.live_calls()} == acknowledged
+    assert len(troubles) == 1
+    assert acknowledged <= kept(copy_of(path))
+
+
+def test_others_wait_for_who_mends_it(path: Path, store: SqliteStore) -> None:
+    acknowledged = fill(store)
+    follower, claims = Reader.open(path, world=WORLD), SqliteClaims(path, world=WORLD)
+    remove_log(path)
+    with pytest.raises(StoreError, match="was changed from outside"):
+        follower.last_event_id()
+    with pytest.raises(StoreError, match="was changed from outside"):
+        claims.claim(CLAIM, now=START, until=UNTIL)
+    store.append(event(99, "ringing"))
+    assert {row.call_sid for row in follower.live_calls()} == {*acknowledged, sid(99)}
+    assert claims.claim(CLAIM, now=START, until=UNTIL)
+    follower.close()
+    claims.close()
+
+
+def test_a_command_leaves_it_to_the_watch(path: Path, store: SqliteStore) -> None:
+    acknowledged = fill(store)
+    with closing(SqliteStore(path, world=WORLD, mends=False)) as command:
+        command.remember_placed(sid(1), at=START)
+        remove_log(path)
+        with pytest.raises(StoreError, match="was changed from outside"):
+            command.remember_placed(sid(2), at=START)
+        assert not path.with_name("events.db.damaged-1").exists()
+        store.append(event(99, "ringing"))
+        command.remember_placed(sid(3), at=START)
+    with closing(SqliteClaims(path, world=WORLD)) as claims:
+        assert [claims.was_placed(sid(number)) for number in (1, 2, 3)] == [True, False, True]
+    assert acknowledged <= kept(copy_of(path))
+
+
+def test_a_database_that_others_write_to_is_checked_now_and_then(
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[tuple[bool, bool]] = []
+    fill(store)
+
+    def check(_path: Path, *, like: sqlite3.Connection, newest: Newest | None, whole: bool) -> bool:
+        assert newest is not None
+        checks.append((like.in_transaction, whole))
+        return True
+
+    monkeypatch.setattr("callctl.store.sqlite.opened.is_sound", check)
+    monkeypatch.setattr("callctl.store.sqlite.opened._STAYS", 10**9)
+    for number in range(100, 110):
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        store.append(event(number, "ringing"))
+    assert [check for check in checks if check[1]] == [(False, True)]  # the others look at the newest event alone
+    assert troubles == []
+
+
+def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: SqliteStore) -> None:
+    acknowledged = fill(store)
+    with closing(SqliteStore(path, world="other")) as other:
+        remove_log(path)
+        with suppress(StoreError):
+            store.append(event(98, "ringing"))
+        assert other.append(event(1, "ringing"))
+        assert store.append(event(99, "ringing"))
+        assert acknowledged | {sid(99)} <= kept(copy_of(path))
+        assert [one.call_sid for one in other.replay(since=None)] == [sid(1)]
+    assert not path.with_name("events.db.damaged-2").exists()
+
+
+def test_each_of_two_watches_restores_its_own_events(path: Path, store: SqliteStore) -> None:
+    with closing(SqliteStore(path, world="other")) as other:
+        acknowledged = fill(other)
+        fill(store)
+        empty_log(path)
+        for one in (store, other):
+            with suppress(StoreError):
+                one.append(event(98, "ringing"))
+            assert one.append(event(99, "ringing"))
+        assert acknowledged <= {one.call_sid for one in other.replay(since=None)}
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_a_purge_stays_one_and_no_rule_acts_twice(
+    path: Path, store: SqliteStore, troubles: list[str], is_made_anew: bool
+) -> None:
+    claims = SqliteClaims(path, world=WORLD)
+    claims.claim(CLAIM, now=START, until=UNTIL)
+    store.remember_placed(sid(7), at=START)
+    fill(store)
+    for file in path.parent.iterdir():
+        file.unlink()
+    if is_made_anew:  # as a command does that has something to write down
+        SqliteStore(path, world="other").close()
+    store.append(event(99, "ringing"))
+    assert kept(copy_of(path)) == {sid(99)}
+    assert not claims.claim(CLAIM, now=START, until=UNTIL)
+    assert claims.was_placed(sid(7))
+    claims.close()
+    (told,) = troubles
+    assert "none acts twice" in told
+    assert {file.name for file in path.parent.iterdir()} == {"events.db", "events.db-wal", "events.db-shm"}
+
+
+def test_a_copy_that_could_not_be_made_is_made_with_the_next_event(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledged = fill(store)
+    remove_log(path)
+
+    def fail(*_: object, **__: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("callctl.store.sqlite.opened.copy_to_new_file", fail)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="No space left"):
+                store.append(event(98, "ringing"))
+    assert store.append(event(99, "ringing"))
+    assert acknowledged <= kept(copy_of(path))
+
+
+def test_there_is_always_a_store_while_it_is_copied_and_what_others_write_then_is_copied_too(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledged, claims = fill(store), SqliteClaims(path, world=WORLD)
+    there: list[set[str]] = []
+
+    def take_away(folder: Path) -> Path | None:
+        there.append({file.name for file in folder.parent.iterdir() if file.name.startswith(path.name)})
+        connection = claims._opened.connection
+        connection.execute(
+            "INSERT INTO claims (world, rule, sid, about, action, at, lease) VALUES (?, ?, ?, ?, 'hangup', 0, 0)",
+            (WORLD, CLAIM.rule, CLAIM.call_sid, CLAIM.about),
+        )
+        return set_aside(folder)
+
+    monkeypatch.setattr("callctl.store.sqlite.opened.set_aside", take_away)
+    remove_index(path)
+    store.append(event(99, "ringing"))
+    assert there == [{"events.db", "events.db-wal"}]
+    assert acknowledged <= kept(copy_of(path))
+    assert not claims.claim(CLAIM, now=START, until=UNTIL)
+    claims.close()
+
+
+def test_a_store_that_is_closed_is_mended_before(path: Path, store: SqliteStore) -> None:
+    acknowledged = fill(store)
+    zero_log(path)
+    store.close()
+    assert acknowledged <= kept(path)

@@ -1,0 +1,221 @@
+"""A file that is no event store stays as it is, whoever is asked to use it; stores from before the mark are known."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from telling import WORLD, event, sid
+
+from callctl.errors import StoreError
+from callctl.store.sqlite.claims import SqliteClaims
+from callctl.store.sqlite.connection import check_writable
+from callctl.store.sqlite.reader import Reader
+from callctl.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from callctl.store.sqlite.store import SqliteStore
+
+Files = dict[str, tuple[int, int, bytes]]
+# What a 0.1.0 that is killed before its first checkpoint leaves: all of it is in the log.
+KILLED = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = WAL")
+for statement in sys.stdin.read().split(";"):
+    connection.execute(statement)
+os.kill(os.getpid(), 9)
+"""
+
+
+def unmarked(version: int) -> str:
+    """Return what makes a store as callctl 0.1.0 did."""
+    return f"{';'.join(MIGRATIONS[:version])};PRAGMA user_version = {version}"
+
+
+def files(folder: Path) -> Files:
+    """Return mode, time of change and content of all files."""
+    found = {path.name: (path.stat(), path.read_bytes()) for path in folder.iterdir()}
+    return {name: (status.st_mode, status.st_mtime_ns, content) for name, (status, content) in found.items()}
+
+
+def a_text(path: Path) -> None:
+    path.write_text("notes\n" * 2000)
+
+
+def nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def a_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE bookmarks (url); INSERT INTO bookmarks VALUES ('x')")
+
+
+def one_with_a_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE calls (id); CREATE TABLE events (id); PRAGMA user_version = 3")
+
+
+def a_marked_one(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"{unmarked(6)}; PRAGMA application_id = 1")
+
+
+def one_without_tables(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE gone (x); DROP TABLE gone; PRAGMA user_version = 2")
+
+
+def one_with_a_log(path: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, path], input=b"CREATE TABLE bookmarks (url)", check=False, timeout=120
+    )
+    assert killed.returncode == -9
+
+
+OTHERS = [a_text, nothing, a_database, one_with_a_version, a_marked_one, one_without_tables, one_with_a_log]
+USES: dict[str, Callable[[Path], object]] = {
+    "write": lambda path: SqliteStore(path, world=WORLD),
+    "claim": lambda path: SqliteClaims(path, world=WORLD),
+    "read": lambda path: Reader.open(path, world=WORLD),
+    "check": check_writable,
+}
+
+
+@pytest.mark.parametrize("make", OTHERS)
+@pytest.mark.parametrize("use", USES)
+def test_nothing_about_what_is_no_store_changes(tmp_path: Path, make: Callable[[Path], None], use: str) -> None:
+    path = tmp_path / "file"
+    make(path)
+    path.chmod(0o644)
+    before = files(tmp_path)
+    with pytest.raises(StoreError, match=r"is no event store|is not a database") as refused:
+        USES[use](path)
+    assert files(tmp_path) == before
+    assert "CALLCTL_STORE" in (refused.value.hint or "")
+
+
+def marks(path: Path) -> tuple[int, int]:
+    with closing(sqlite3.connect(path)) as connection:
+        pragmas = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        return next(pragmas), next(pragmas)
+
+
+def test_a_new_store_is_marked_from_its_first_byte_on(path: Path) -> None:
+    store = SqliteStore(path, world=WORLD)
+    assert path.read_bytes()[68:72] == APPLICATION_ID.to_bytes(4, "big") == b"CCTL"
+    assert sorted(one.name for one in path.parent.iterdir()) == ["events.db", "events.db-shm", "events.db-wal"]
+    store.close()
+    assert marks(path) == (APPLICATION_ID, len(MIGRATIONS))
+
+
+@pytest.mark.parametrize("version", range(1, 7))
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_store_from_before_the_mark_is_known_and_marked_when_it_is_written(
+    tmp_path: Path, version: int, is_killed: bool
+) -> None:
+    path = tmp_path / "events.db"
+    if is_killed:
+        subprocess.run([sys.executable, "-c", KILLED, path], input=unmarked(version).encode(), check=False, timeout=120)
+        assert path.stat().st_size == 4096  # the tables are in the log
+        (tmp_path / "events.db-shm").unlink()  # as in a copy: SQLite would have to make it
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(unmarked(version))
+    before = files(tmp_path)
+    with suppress(StoreError):  # an older version can't be read before it is brought up to date
+        Reader.open(path, world=WORLD).close()
+    if not is_killed:
+        assert files(tmp_path) == before
+    store = SqliteStore(path, world=WORLD)
+    assert store.append(event(1, "ringing"))
+    store.close()
+    assert marks(path) == (APPLICATION_ID, len(MIGRATIONS))
+    reader = Reader.open(path, world=WORLD)
+    assert [one.call_sid for one in reader.replay(since=None)] == [sid(1)]
+    reader.close()
+
+
+def test_looking_takes_no_lock_of_this_process_away(path: Path) -> None:
+    """POSIX drops all locks of a process on a file that it closes: another one would then remove the log."""
+    store = SqliteStore(path, world=WORLD)
+    store.append(event(1, "ringing"))
+    for _ in range(3):
+        Reader.open(path, world=WORLD).close()
+        check_writable(path)
+    code = (
+        "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]);"
+        "print(connection.execute('PRAGMA user_version').fetchone()); connection.close()"
+    )
+    subprocess.run([sys.executable, "-c", code, path], check=True, timeout=120, stdout=subprocess.DEVNULL)
+    assert path.with_name("events.db-wal").stat().st_size
+    store.close()
+
+
+def test_a_log_without_its_database_is_neither_applied_nor_removed(path: Path) -> None:
+    path.parent.mkdir()
+    one_with_a_log(path)
+    path.unlink()
+    before = files(path.parent)
+    with pytest.raises(StoreError, match="the log of another database") as refused:
+        SqliteStore(path, world=WORLD)
+    assert files(path.parent) == before
+    assert "else remove it" in (refused.value.hint or "")
+
+
+def test_a_journal_without_its_database_is_not_removed(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name("events.db-journal").write_bytes(b"what undoes a change")
+    before = files(path.parent)
+    with pytest.raises(StoreError, match=r"the log of another database, .*events\.db-journal, lies beside it"):
+        SqliteStore(path, world=WORLD)
+    assert files(path.parent) == before
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("what", ["a link", "a folder", "a pipe"])
+def test_what_sqlite_keeps_beside_it_must_be_files(path: Path, end: str, what: str) -> None:
+    SqliteStore(path, world=WORLD).close()
+    beside, precious = path.with_name(path.name + end), path.with_name("precious")
+    precious.write_text("precious")
+    if what == "a link":
+        beside.symlink_to(precious)
+    elif what == "a folder":
+        beside.mkdir()
+    else:
+        os.mkfifo(beside)
+    for use in (USES["write"], USES["read"]):
+        with pytest.raises(StoreError, match="is no regular file"):
+            use(path)
+    assert precious.read_text() == "precious"
+
+
+def test_links_lead_to_a_store_or_are_refused(path: Path, tmp_path: Path) -> None:
+    SqliteStore(path, world=WORLD).close()
+    good, dangling, circle = (tmp_path / name for name in ("good", "dangling", "circle"))
+    good.symlink_to(path)
+    dangling.symlink_to(tmp_path / "nothing")
+    circle.symlink_to(circle)
+    store = SqliteStore(good, world=WORLD)
+    assert store.append(event(1, "ringing"))
+    store.close()
+    for link in (dangling, circle, dangling / "events.db", circle / "deep" / "events.db"):
+        with pytest.raises(StoreError, match="a symbolic link that leads nowhere"):
+            SqliteStore(link, world=WORLD)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_file_system_without_second_names_for_files_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = SqliteStore(path, world=WORLD)
+    assert store.append(event(1, "ringing"))
+    store.close()
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,245 @@
+"""What is read of damaged files, and what is held in memory beside them: as much as there is, and whole by itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from damaging import empty_log, log_of, other_database, remove_index, remove_log, zero_log
+from telling import START, WORLD, event, sid
+
+from callctl.calls.action import ActionEvent
+from callctl.errors import StoreError
+from callctl.store.protocol import OpenClaim
+from callctl.store.sqlite.claims import SqliteClaims
+from callctl.store.sqlite.files import Newest
+from callctl.store.sqlite.rescue import copy_to_new_file, set_aside
+from callctl.store.sqlite.store import SqliteStore
+
+CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
+UNTIL = START + timedelta(minutes=1)
+EVENTS = 300
+PAGE = 4096  # bytes, of SQLite unless told
+
+
+@pytest.fixture
+def troubles() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
+    store = SqliteStore(path, world=WORLD, on_trouble=troubles.append)
+    yield store
+    store.close()
+
+
+def filled(path: Path, *, filling: int) -> None:
+    """Make a store with an event of each of some calls, and one thing of each other kind, all of it in the database."""
+    with closing(SqliteStore(path, world=WORLD)) as store, closing(SqliteClaims(path, world=WORLD)) as claims:
+        for number in range(EVENTS):
+            store.append(event(number, "ringing", Filling=f"<{number}>" + "x" * filling))
+        store.record_actions([ActionEvent(START, sid(1), "hangup", (), "by a command")])
+        store.remember_placed(sid(7), at=START)
+        store.intend([sid(8)], until=UNTIL)
+        claims.claim(CLAIM, now=START, until=UNTIL)
+        store._opened.connection.execute("INSERT INTO keyed_by_pairs VALUES (5)")
+    assert not log_of(path).exists()
+
+
+def spoil_page_with(path: Path, text: str) -> None:
+    """Overwrite the first page that holds a text."""
+    page = path.read_bytes().index(text.encode()) // PAGE
+    with path.open("r+b") as file:
+        file.seek(page * PAGE)
+        file.write(bytes(PAGE))
+
+
+def rescued(path: Path, *, newest: Newest | None = None) -> bool:
+    """Copy what can be read of a store to a new file, which takes its name; tell whether it is all."""
+
+    def aside() -> None:
+        set_aside(path)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as source:
+        return copy_to_new_file(source, path, newest=newest, aside=aside)
+
+
+def counted(path: Path) -> dict[str, int]:
+    tables = ("calls", "events", "actions", "claims", "placed_calls", "placed", "intents", "keyed_by_pairs")
+    with closing(sqlite3.connect(path)) as found:
+        return {table: found.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+
+
+def test_what_lies_before_and_behind_an_unreadable_page_is_copied_with_all_else(path: Path) -> None:
+    filled(path, filling=1500)
+    before = counted(path)
+    spoil_page_with(path, f"<{EVENTS // 2}>")
+    assert not rescued(path)
+    after = counted(path)
+    assert EVENTS - 4 <= after.pop("events") < before.pop("events") == EVENTS
+    assert after == before
+    with closing(SqliteStore(path, world=WORLD)) as store:
+        found = {one.call_sid for one in store.replay(since=None)}
+        assert {sid(0), sid(EVENTS - 1)} <= found
+        assert [one.outcome for one in store.reader.actions(sid(1))] == ["by a command"]
+
+
+def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_told_again(path: Path) -> None:
+    filled(path, filling=0)
+    # The table of calls holds no other text that ends so.
+    spoil_page_with(path, f"{sid(EVENTS // 2)}ringing")
+    assert not rescued(path)
+    kept = counted(path)
+    assert 0 < kept["calls"] < EVENTS
+    assert kept["events"] <= kept["calls"]
+    with closing(SqliteStore(path, world=WORLD)) as store:
+        told = [store.append(event(one, "ringing", Filling=f"<{one}>")) for one in range(EVENTS)]
+        assert told.count(True) == EVENTS - kept["events"]
+        assert {one.call_sid for one in store.replay(since=None)} == {sid(one) for one in range(EVENTS)}
+
+
+@pytest.mark.parametrize("is_claim_in_database", [False, True])
+def test_what_others_wrote_of_rules_and_commands_is_held_in_memory(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, is_claim_in_database: bool
+) -> None:
+    monkeypatch.setattr("callctl.store.sqlite.rescue._STAYS", 0)
+    with closing(SqliteClaims(path, world=WORLD)) as claims:
+        claims.claim(CLAIM, now=START, until=UNTIL)
+        if is_claim_in_database:  # still open there
+            with closing(sqlite3.connect(path)) as other:
+                assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+        with closing(SqliteStore(path, world=WORLD, mends=False)) as command:
+            command.remember_placed(sid(7), at=START, dial_action="survey")
+            command.intend([sid(8)], until=UNTIL)
+        store.append(event(1, "ringing"))  # a look
+        store._opened.connection.execute("PRAGMA shrink_memory")
+        empty_log(path)
+        for number in (2, 3):
+            with suppress(Exception):
+                store.append(event(number, "ringing"))
+        assert not claims.claim(CLAIM, now=START, until=UNTIL)
+        assert claims.left_open(is_over=lambda _: True) == []
+        assert [one.outcome for one in store.reader.actions(sid(2))] == ["done"]
+        assert (claims.was_placed(sid(7)), claims.dial_action(sid(7))) == (True, "survey")
+        assert claims.is_about_to_change(sid(8), is_over=lambda _: False)
+
+
+def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_at_first(
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        store.append(event(number, "ringing"))
+    remove_log(path)
+
+    def fail(made: Path, _path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made))
+
+    with monkeypatch.context() as full:
+        full.setattr("callctl.store.sqlite.rescue.give_name", fail)
+        for _ in range(2):
+            with pytest.raises(Exception, match="No space left"):
+                store.append(event(98, "ringing"))
+    assert not path.exists()
+    assert store.append(event(99, "ringing"))
+    (told,) = troubles
+    assert f"{path.name}.damaged-1*" in told
+    assert {one.call_sid for one in store.replay(since=None)} == {sid(number) for number in (*range(10), 99)}
+
+
+def test_files_that_are_removed_one_after_the_other_are_a_purge(
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append(event(1, "ringing"))
+    path.unlink()
+
+    def settle(_seconds: float) -> None:
+        remove_log(path)
+        remove_index(path)
+
+    monkeypatch.setattr(store._opened, "_pause", settle)
+    assert store.append(event(2, "ringing"))
+    assert [one.call_sid for one in store.replay(since=None)] == [sid(2)]
+    (told,) = troubles
+    assert "removed, and is begun anew" in told
+    assert {file.name for file in path.parent.iterdir()} == {"events.db", "events.db-wal", "events.db-shm"}
+
+
+def test_a_copy_without_the_newest_event_that_was_seen_is_not_whole(path: Path) -> None:
+    filled(path, filling=0)
+    with closing(sqlite3.connect(path)) as connection:
+        newest = Newest.of(connection)
+    assert newest is not None
+    assert newest.id == EVENTS
+    assert rescued(path, newest=newest)
+    assert not rescued(path, newest=Newest(EVENTS + 1, newest.key))
+    assert not rescued(path, newest=Newest(EVENTS, "another key"))
+
+
+def test_a_copy_that_is_damaged_too_takes_no_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(path, filling=0)
+    before = path.read_bytes()
+    monkeypatch.setattr("callctl.store.sqlite.rescue._is_whole", lambda _: False)
+    with pytest.raises(StoreError, match="does not make a whole database"):
+        rescued(path)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_in_the_place_of_all_files_is_no_store(
+    path: Path, store: SqliteStore, troubles: list[str]
+) -> None:
+    store.append(event(1, "ringing"))
+    other = other_database(path)
+    for file in (path, log_of(path), path.with_name(f"{path.name}-shm")):
+        file.unlink()
+    other.rename(path)
+    for number in (2, 3):
+        with suppress(StoreError):
+            store.append(event(number, "ringing"))
+    assert {one.call_sid for one in store.replay(since=None)} >= {sid(1), sid(3)}
+    (told,) = troubles
+    assert f"{path.name}.damaged-1*" in told
+    with closing(sqlite3.connect(path.with_name(f"{path.name}.damaged-1"))) as kept:
+        assert kept.execute("SELECT count(*) FROM notes").fetchone() == (50,)
+
+
+def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, store: SqliteStore) -> None:
+    store.append(event(1, "ringing"))
+    for file in path.parent.iterdir():
+        file.unlink()
+    store.append(event(2, "ringing"))
+    zero_log(path)
+    for number in (3, 4):
+        with suppress(StoreError):
+            store.append(event(number, "ringing"))
+    found = {one.call_sid for one in store.replay(since=None)}
+    assert found >= {sid(2), sid(4)}
+    assert sid(1) not in found
+
+
+def test_an_answer_that_one_watch_has_seen_closes_the_claim_that_another_brought_back(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.store.sqlite.rescue._STAYS", 0)
+    with closing(SqliteStore(path, world="other")) as other, closing(SqliteClaims(path, world=WORLD)) as claims:
+        claims.claim(CLAIM, now=START, until=UNTIL)
+        other.append(event(1, "ringing"))
+        claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+        store.append(event(1, "ringing"))
+        other._opened.connection.execute("PRAGMA shrink_memory")
+        empty_log(path)
+        for number in (2, 3):
+            with suppress(StoreError):
+                other.append(event(number, "ringing"))
+        assert len(claims.left_open(is_over=lambda _: True)) == 1
+        store.append(event(2, "ringing"))
+        assert claims.left_open(is_over=lambda _: True) == []
+        assert [one.outcome for one in store.reader.actions(sid(2))] == ["done"]

@@ -1,0 +1,61 @@
+"""A server is stopped at the very moment when connections come in: none may be left in nobody's hands."""
+
+import asyncio
+import contextlib
+import gc
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+
+import pytest
+from aiohttp import web
+from telling import ACCOUNT
+
+from callctl.simulator import Simulator
+from callctl.support.server import Door
+
+CLIENTS = 5
+TURNS = range(8)
+
+
+def clients(port: int) -> list[socket.socket]:
+    return [socket.create_connection(("127.0.0.1", port)) for _ in range(CLIENTS)]
+
+
+async def stop_a_door(turns: int) -> list[socket.socket]:
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
+    await runner.setup()
+    door = await Door.open(runner, host="127.0.0.1", port=0)
+    coming = clients(door.port)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await door.close()
+    return coming
+
+
+async def stop_a_simulator(turns: int) -> list[socket.socket]:
+    async with Simulator(account_sid=ACCOUNT, port=0) as simulator:
+        coming = clients(int(simulator.url.rpartition(":")[2]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    return coming
+
+
+@pytest.mark.parametrize("turns", TURNS)
+@pytest.mark.parametrize("stop", [stop_a_door, stop_a_simulator])
+def test_every_connection_is_closed(
+    stop: Callable[[int], Coroutine[None, None, list[socket.socket]]], turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+    gc.collect()
+    monkeypatch.setattr(sys, "unraisablehook", lambda failure: lost.append(str(failure.exc_value)))
+    coming = asyncio.run(stop(turns))
+    gc.collect()
+    assert lost == []
+    for client in coming:
+        client.settimeout(10)
+        with client, contextlib.suppress(ConnectionResetError):  # one that was not even accepted is reset
+            assert client.recv(1) == b""

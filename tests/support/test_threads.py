@@ -1,0 +1,44 @@
+"""Work beside whoever waits for it: what came of it is handed on, whatever it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from callctl.calls.trouble import Trouble
+from callctl.support.threads import beside, in_daemon_thread
+from callctl.watch.upkeep import kept_going
+
+
+def missing() -> str:
+    return dict[str, str]()["x"]
+
+
+def test_beside_hands_on_what_came_and_what_went_wrong() -> None:
+    assert beside(lambda: 7).result() == 7
+    with pytest.raises(KeyError):
+        beside(missing).result()
+
+
+async def test_so_it_is_in_an_event_loop() -> None:
+    assert await in_daemon_thread(lambda: 7) == 7
+    with pytest.raises(KeyError):
+        await in_daemon_thread(missing)
+
+
+async def test_work_that_fails_is_begun_anew_and_each_error_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.watch.upkeep.RESTART_AFTER", 0.001)
+    faults = iter([ZeroDivisionError("1/0"), ZeroDivisionError("1/0"), KeyError("x")])
+    told: list[Trouble] = []
+
+    async def work() -> None:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+
+    async with asyncio.timeout(60):
+        await kept_going(work, what="looking for silent calls", trouble=told.append)
+    assert [str(one) for one in told] == [
+        "looking for silent calls failed, and is begun anew: ZeroDivisionError: 1/0",
+        "looking for silent calls failed, and is begun anew: KeyError: 'x'",
+    ]

@@ -1,0 +1,169 @@
+"""What can be said of a URL without asking anybody."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callctl.support.urls import (
+    is_http_url,
+    is_loopback_host,
+    is_loopback_url,
+    reason_of,
+    scheme_hint,
+    why_unreachable,
+    without_fragment,
+)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST.", "app.localhost", "127.0.0.1", "127.8.9.10", "::1", "[::1]"]
+)
+def test_loopback(host: str) -> None:
+    assert is_loopback_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "example.com", "localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "128.0.0.1", "::2", "224.0.0.1"],
+)
+def test_not_loopback(host: str) -> None:
+    assert not is_loopback_host(host)
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://127.0.0.1:8765/status", True),
+        ("http://[::1]:8765", True),
+        ("https://user@localhost/x", True),
+        ("https://localhost@example.com/", False),
+        ("https://example.com/localhost", False),
+        ("http://[::1", False),
+        ("localhost", False),
+        ("", False),
+    ],
+)
+def test_urls_to_this_machine(url: str, loopback: bool) -> None:
+    assert is_loopback_url(url) is loopback
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "http://example.com:8080/a?b=c#d",
+        "HTTPS://EXAMPLE.com/",
+        "http://[::1]:1/",
+        "https://u:p@h",
+    ],
+)
+def test_http_urls(url: str) -> None:
+    assert is_http_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.com",
+        "ftp://example.com",
+        "https://",
+        "https:///path",
+        "https://a b",
+        "https://a\n",
+        "https://h:x",
+        "https://h:0",
+        "https://h:99999",
+        "https://[::1",
+        "javascript:alert(1)",
+        "https://a\x7f",
+        "/path",
+        " https://example.com",
+    ],
+)
+def test_what_is_no_http_url(url: str) -> None:
+    assert not is_http_url(url)
+
+
+@given(st.text() | st.text().map(lambda rest: f"https://{rest}"))
+def test_any_text_can_be_asked_about(text: str) -> None:
+    if is_http_url(text):
+        is_loopback_url(text)
+        why_unreachable(text)
+        assert "#" not in without_fragment(text)
+    else:
+        assert is_loopback_url(text) in (True, False)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/status", "https://8.8.8.8/x", "https://example.com.:8443/", "https://[2606:4700::1]/"]
+)
+def test_what_twilio_may_reach(url: str) -> None:
+    assert why_unreachable(url) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://localhost:8765/", "loopback"),
+        ("http://127.0.0.1/", "loopback"),
+        ("http://[::1]/", "loopback"),
+        ("https://my_host.example.com/", "underscore"),
+        ("http://10.1.2.3/", "private"),
+        ("http://192.168.1.1/", "private"),
+        ("http://169.254.1.1/", "private"),
+        ("http://[fe80::1]/", "private"),
+        ("http://0.0.0.0/", "private"),
+        ("http://127.1/", "unusual spelling"),
+        ("http://0x7f.1/", "unusual spelling"),
+        ("http://2130706433/", "unusual spelling"),
+        ("http://intranet/", "no domain"),
+    ],
+)
+def test_why_twilio_can_not(url: str, reason: str) -> None:
+    assert reason in (why_unreachable(url) or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "wire"),
+    [
+        ("https://example.com/s?a=1#rc=3&rp=all", "https://example.com/s?a=1"),
+        ("https://user:password@example.com:8443/s", "https://example.com:8443/s"),
+        ("https://u@[::1]:80/", "https://[::1]:80/"),
+        ("https://example.com/@here", "https://example.com/@here"),
+    ],
+)
+def test_as_it_goes_over_the_wire(url: str, wire: str) -> None:
+    assert without_fragment(url) == wire
+
+
+def test_why_a_connection_failed_in_one_phrase() -> None:
+    assert reason_of(OSError(111, "Connect call failed ('127.0.0.1', 9999)")) == os.strerror(111)
+    assert reason_of(OSError(-2, "Name or service not known")) == "Name or service not known"
+    assert reason_of(OSError("Multiple exceptions")) == "Multiple exceptions"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("example.com/x.xml", "https:// is missing: https://example.com/x.xml"),
+        ("//example.com/x", "https:// is missing: https://example.com/x"),
+        ("https:/example.com/x", "https:// is missing: https://example.com/x"),
+        ("example.com:8080", "https:// is missing: https://example.com:8080"),
+        ("localhost:8000/x", "http:// is missing: http://localhost:8000/x"),
+        ("127.0.0.1:8000", "http:// is missing: http://127.0.0.1:8000"),
+        ("survey", "else"),
+        ("", "else"),
+        ("ftp://example.com/", "else"),
+        ("https://exa mple.com/", "else"),
+        ("exa mple.com/", "else"),
+        ("http://[::1", "else"),
+        ("[::1", "else"),
+    ],
+)
+def test_a_missing_scheme_is_named(text: str, hint: str) -> None:
+    assert scheme_hint(text, otherwise="else") == hint

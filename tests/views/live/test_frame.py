@@ -1,0 +1,244 @@
+"""The live table's picture: golden frames at several sizes, and what must hold at every size."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family
+from rich.text import Text
+from telling import START, age_at
+
+from callctl.calls.board import Board
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
+from callctl.views.lines import short_line
+from callctl.views.live import rows
+from callctl.views.live.frame import PLAIN, TROUBLE, Frame, Line, draw
+from callctl.views.live.state import Header
+
+HEADER = Header(
+    title="watch",
+    listening="127.0.0.1:8765",
+    callback_url="https://example.ngrok.app/status",
+    api_url=None,
+    accepted=7,
+    refused=3,
+    duplicates=1,
+    last_callback_at=START + timedelta(seconds=42),
+)
+
+
+def frame_of(board: Board, *, recent: Sequence[str] = (), header: Header = HEADER) -> Frame:
+    return Frame(
+        header,
+        board.snapshot(),
+        [Line(text, PLAIN) for text in recent],
+        ("No calls yet.",),
+        (),
+        age_at(START + timedelta(seconds=44)),
+    )
+
+
+def text_of(frame: Frame, *, width: int, height: int) -> str:
+    return "\n".join(line.plain.rstrip() for line in draw(frame, width=width, height=height))
+
+
+def test_two_lines_a_leg_below_140_columns() -> None:
+    assert (
+        text_of(frame_of(board_of(family())), width=80, height=24)
+        == f"""\
+ watch  7 ok  3 refused  1 twice  127.0.0.1:8765
+        https://example.ngrok.app/status  last callback 2 s ago
+ ● in-progress 00:41    +15005550006 → +12025550100
+   {PARENT}
+ └ ◔ ringing 00:12      → sip:agent@example.com
+   {SIP_CHILD} of {PARENT}
+ └ ○ busy ended         → client:ann  (SIP 486)
+   {BUSY_CHILD} of {PARENT}"""
+    )
+
+
+def test_one_line_a_leg_from_140_columns_on() -> None:
+    shown = text_of(frame_of(board_of(family())), width=160, height=24)
+    assert (
+        shown
+        == f"""\
+ watch  7 ok  3 refused  1 twice  127.0.0.1:8765  https://example.ngrok.app/status  last callback 2 s ago
+ CALL SID                             PARENT CALL SID                     STATUS          FOR  FROM → TO
+ {PARENT}   -                                   ● in-progress 00:41  +15005550006 → +12025550100
+ └ {SIP_CHILD} {PARENT}  ◔ ringing     00:12  +15005550006 → sip:agent@example.com
+ └ {BUSY_CHILD} {PARENT}  ○ busy        ended  +15005550006 → client:ann  (SIP 486)"""
+    )
+
+
+def test_the_latest_events_stand_below_while_there_is_room() -> None:
+    recent = tuple(short_line(event) for event in family())
+    board = board_of(family())
+    assert short_line(family()[-1]) in text_of(frame_of(board, recent=recent), width=80, height=24)
+    assert BUSY_CHILD in text_of(frame_of(board, recent=recent), width=80, height=10)
+
+
+def latest(*recent: Line) -> list[str]:
+    """Return what stands under fifty legs, where there is little room."""
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(50)]
+    lines = text_of(replace(frame_of(board_of(calls)), recent=recent), width=80, height=24).splitlines()
+    return [line.strip() for line in lines[-2:]]
+
+
+def test_a_sentence_is_not_cut_off_at_its_beginning() -> None:
+    long = Line("one", PLAIN, ("two", "three"))
+    assert latest(Line("before", PLAIN), long, Line("after", PLAIN))[-1] == "after"
+    assert "three" not in latest(Line("before", PLAIN), long, Line("after", PLAIN))
+    assert latest(Line("before", PLAIN), long) == ["one", "two"]
+
+
+def test_the_last_trouble_stays_beside_the_newest_event() -> None:
+    trouble = Line("gone", TROUBLE, ("for good",))
+    assert latest(Line("lost", TROUBLE), trouble, *(Line(f"event {number}", PLAIN) for number in range(4))) == [
+        "gone",
+        "event 3",
+    ]
+    assert latest(Line("event", PLAIN), trouble) == ["gone", "for good"]
+
+
+def test_no_calls_shows_what_to_do() -> None:
+    assert "No calls yet." in text_of(frame_of(Board()), width=80, height=24)
+
+
+def test_the_callback_url_has_a_line_of_its_own_where_the_first_has_no_room() -> None:
+    header = replace(HEADER, api_url="http://127.0.0.1:8766", refused=0, duplicates=0)
+    frame = frame_of(Board(), header=header)
+    assert text_of(frame, width=80, height=24).splitlines()[:2] == [
+        " watch  API http://127.0.0.1:8766  7 ok  127.0.0.1:8765",
+        "        https://example.ngrok.app/status  last callback 2 s ago",
+    ]
+    # In a wide window one line will do, and in a low one the legs go first.
+    for width, height in ((120, 24), (80, 15)):
+        assert "No calls yet" in text_of(frame, width=width, height=height).splitlines()[2]
+    long = replace(header, callback_url=f"https://{'long.' * 20}example.com/status")
+    assert draw(frame_of(Board(), header=long), width=80, height=24)[1].plain.rstrip().endswith("long.lon…")
+
+
+def test_another_api_address_is_in_the_header() -> None:
+    header = Header(title="watch", listening="x", callback_url="", api_url="http://127.0.0.1:8080")
+    assert "API http://127.0.0.1:8080" in text_of(frame_of(Board(), header=header), width=80, height=5)
+
+
+def test_hidden_legs_are_counted() -> None:
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(50)]
+    lines = text_of(frame_of(board_of(calls)), width=80, height=24).splitlines()
+    shown = sum(line.strip().startswith("CA") for line in lines)
+    assert f"… {50 - shown} more legs: make the window higher" in lines[-1]
+    left = text_of(replace(frame_of(board_of(calls)), is_last=True), width=80, height=24).splitlines()
+    assert left[-1].endswith(f"… {50 - shown} more legs")
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b[2J\x1b[31mred", "a\u202eb", "[bold]x[/bold]", ":smile:", "two\nlines", "\x9b2J"]
+)
+def test_foreign_text_neither_paints_nor_moves(hostile: str) -> None:
+    event = callback(PARENT, "ringing", second=1, sequence=0, to=hostile)
+    lines = draw(frame_of(board_of([event]), recent=(short_line(event),)), width=80, height=24)
+    for line in lines:
+        assert not set("\x1b\x9b\n\r\u202e") & set(line.plain)
+
+
+@given(width=st.integers(1, 200), height=st.integers(1, 60), legs=st.integers(0, 40))
+def test_a_frame_never_exceeds_the_terminal(width: int, height: int, legs: int) -> None:
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(legs)]
+    lines = draw(frame_of(board_of(calls), recent=("an event",) * 9), width=width, height=height)
+    assert len(lines) <= height
+    assert all(line.cell_len <= width for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 100, 139, 140, 200])
+def test_sids_are_whole_and_on_one_line(width: int) -> None:
+    lines = text_of(frame_of(board_of(family())), width=width, height=24).splitlines()
+    assert any(SIP_CHILD in line and PARENT in line for line in lines)
+    assert any(BUSY_CHILD in line and PARENT in line for line in lines)
+
+
+def test_with_still_more_room_ring_time_talk_time_and_direction_show() -> None:
+    shown = text_of(frame_of(board_of(family())), width=180, height=24).splitlines()
+    assert "FOR  RING   TALK  DIRECTION      FROM → TO" in shown[1]
+    assert "● in-progress 00:41 00:02  00:41  outbound-api " in shown[2]
+    assert "◔ ringing     00:12 00:12         outbound-dial" in shown[3]
+
+
+def test_a_family_that_ended_a_while_ago_folds_into_one_line() -> None:
+    ended = [
+        callback(SIP_CHILD, "completed", second=40, sequence=3, parent=PARENT, to="sip:agent@example.com"),
+        callback(PARENT, "completed", second=41, sequence=3, CallDuration="38"),
+    ]
+    board = board_of(family() + ended)
+    before, after = (START + timedelta(seconds=seconds) for seconds in (60, 200))
+    lines = [
+        draw(Frame(HEADER, board.snapshot(), (), (), (), age_at(now)), width=80, height=15) for now in (before, after)
+    ]
+    assert len(lines[0]) == 7
+    (folded,) = lines[1][1:]
+    assert folded.plain == f" ✓ {PARENT} completed +2  +15005550006 → +12025550100…"
+
+
+def test_who_told_of_a_leg_shows_where_it_was_no_callback() -> None:
+    polled = CallEvent.from_call(Call(PARENT, "ringing"), received_at=START, world="test")
+    assert "(polled)" in text_of(frame_of(board_of([polled])), width=80, height=24)
+
+
+def test_only_what_is_visible_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    real = rows.text
+
+    def text(content: str = "", look: str = "") -> Text:
+        drawn.append(content)
+        return real(content, look)
+
+    monkeypatch.setattr(rows, "text", text)
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(5000)]
+    draw(frame_of(board_of(calls)), width=80, height=24)
+    assert len(drawn) < 100
+
+
+def test_the_self_tests_round_trip_stands_behind_the_callback_url() -> None:
+    header = replace(HEADER, round_trip=0.084)
+    assert "https://example.ngrok.app/status ✓ 84 ms" in text_of(frame_of(Board(), header=header), width=160, height=5)
+
+
+@pytest.mark.parametrize(
+    ("alarm", "shown"),
+    [
+        ({"deaf": "the tunnel has ended"}, "deaf: the tunnel has ended"),
+        ({"unverified": True}, "unverified"),
+        ({"rules_stopped": True}, "rules stopped"),
+    ],
+)
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_an_alarm_is_seen_at_any_width(alarm: dict[str, Any], shown: str, width: int) -> None:
+    line = draw(frame_of(Board(), header=replace(HEADER, **alarm)), width=width, height=5)[0]
+    (red,) = (line.plain[span.start : span.end] for span in line.spans if "red" in str(span.style))
+    assert red.strip() == shown
+    assert "rules" not in draw(frame_of(Board()), width=width, height=5)[0].plain
+
+
+def test_while_the_store_is_read_it_is_said_how_far_that_is() -> None:
+    text = text_of(frame_of(Board(), header=replace(HEADER, recalled=120_000)), width=80, height=9)
+    assert "reading the store: 120,000 events" in text
+    assert "Reading what the store knows" in text
+    assert "No calls yet" not in text
+
+
+def test_what_came_to_another_path_is_counted() -> None:
+    text = text_of(frame_of(Board(), header=replace(HEADER, misdirected=2)), width=140, height=24)
+    assert text.startswith(" watch  7 ok  3 refused  1 twice  2 to another path  127.0.0.1:8765")
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 24), (100, 10)])
+def test_the_password_of_the_callback_url_is_not_shown(width: int, height: int) -> None:
+    header = replace(HEADER, callback_url="https://ann:secret@a.example/status")
+    shown = text_of(frame_of(board_of(family()), header=header), width=width, height=height)
+    assert "https://ann:***@a.example/status" in shown
+    assert "secret" not in shown

@@ -1,0 +1,84 @@
+"""The table of calls at each width: what stays, what goes first, and when a call takes two lines."""
+
+import io
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from rich.cells import cell_len
+
+from callctl.calls.call import Call
+from callctl.views.table import Row, print_rows
+from callctl.views.terminal_safe import plain_console
+
+SID, PARENT = "CA" + "1" * 32, "CA" + "2" * 32
+START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+LIVE = Call(SID, "in-progress", "outbound-api", "+15005550006", "+12025550100", start_time=START)
+ENDED = replace(LIVE, status="completed", duration=67)
+CHILD = replace(LIVE, direction="outbound-dial", to="sip:agent@example.com", parent_call_sid=PARENT)
+
+
+def shown(*rows: Row, width: int, timed: bool = False) -> list[str]:
+    """Return the lines of a table without their looks."""
+    stream = io.StringIO()
+    print_rows(plain_console(stream, environ={"COLUMNS": str(width), "LINES": "40", "TERM": "dumb"}), rows, timed=timed)
+    return re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()).splitlines()
+
+
+def test_live_calls_between_numbers_take_one_line_in_80_columns() -> None:
+    assert shown(Row(SID, LIVE), width=80) == [
+        "CALL SID                            STATUS         FROM          TO",
+        f"{SID}  ● in-progress  +15005550006  +12025550100",
+    ]
+
+
+def test_sorted_or_chosen_by_time_they_take_two_and_their_start_is_shown() -> None:
+    first, second = shown(Row(SID, LIVE), width=80, timed=True)
+    assert first == " ● in-progress          +15005550006 → +12025550100"
+    assert second.startswith(f"   {SID}  2026-01-05 ")
+    far_first, far_second = shown(Row(SID, replace(CHILD, to="client:ann")), width=80, timed=True)
+    assert far_first.startswith(" ● in-progress          +15005550006 → client:ann  2026-01-05 ")
+    assert far_second == f"   {SID} of {PARENT}"
+    sip_first, _ = shown(Row(SID, CHILD), width=80, timed=True)
+    assert sip_first.startswith(" ● in-progress          → sip:agent@example.com  2026-01-05 ")
+
+
+def test_in_40_columns_the_called_end_begins_sooner_and_is_whole() -> None:
+    assert shown(Row(SID, CHILD), width=40)[0] == " ● in-progress   → sip:agent@example.com"
+
+
+def test_with_a_duration_they_take_two_and_nothing_is_cut() -> None:
+    first, second = shown(Row(SID, ENDED), width=80)
+    assert first == " ✓ completed 01:07      +15005550006 → +12025550100"
+    assert second.startswith(f"   {SID}  2026-01-05 ")
+
+
+def test_a_child_leg_names_its_parent_unless_that_stands_above_it() -> None:
+    assert shown(Row(SID, CHILD), width=80) == [
+        " ● in-progress          +15005550006 → sip:agent@example.com",
+        f"   {SID} of {PARENT}",
+    ]
+    first, second = shown(Row(SID, CHILD, depth=1), width=80)
+    assert first == " └ ● in-progress        +15005550006 → sip:agent@example.com"
+    assert second.startswith(f"   {SID}  2026-01-05 ")
+
+
+def test_with_room_each_takes_one_line_again() -> None:
+    head, *lines = shown(Row(SID, ENDED), Row(SID, CHILD), width=120)
+    assert head.split() == ["CALL", "SID", "STATUS", "FROM", "TO", "START", "DURATION"]
+    assert [line.split()[0] for line in lines] == [SID, SID]
+    assert lines[0].endswith("  01:07")
+
+
+@pytest.mark.parametrize("width", range(38, 200, 3))
+def test_at_any_width_sids_are_whole_and_no_line_is_too_long(width: int) -> None:
+    lines = shown(Row(PARENT, ENDED), Row(SID, CHILD, depth=1), Row(SID, None), width=width)
+    assert max(map(cell_len, lines)) <= width
+    found = [sid for line in lines for sid in re.findall("CA[0-9]{32}", line)]
+    assert found.count(SID) == 2
+    assert PARENT in found
+    words = " ".join(lines)
+    assert "✓ completed" in words
+    assert "● in-progress" in words
+    assert "01:07" in words

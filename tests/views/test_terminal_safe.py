@@ -1,0 +1,102 @@
+"""Foreign text steers no terminal, in words and as JSON, and JSON loses nothing by that."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callctl.views.terminal_safe import Gate, json_text, let_paint_through, own, plain_console, printable
+
+PAINT = re.compile("\x1b\\[[0-9;]*m")
+HOSTILE = [
+    "\x1b[2J",
+    "\x9b2J",
+    "\x7f",
+    "a\u202eb",
+    "\u2028",
+    "\U000e0041",
+    "\ud800",
+    "\r\n\t\b",
+    "\u200b",
+    "\ue000",
+    "\U0010fffd",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_steers_is_replaced_and_in_json_escaped(text: str) -> None:
+    told = json_text({"to": text})
+    assert printable(told) == told
+    assert json.loads(told) == {"to": text}
+    assert "�" in printable(text)
+
+
+@given(value=st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.dictionaries(st.text(), inner)))
+def test_json_says_what_was_put_in(value: object) -> None:
+    told = json_text(value)
+    assert json.loads(told) == value
+    assert printable(told) == told
+
+
+def test_what_steers_nothing_stays_readable() -> None:
+    assert json_text({"to": "São Paulo ✓"}) == '{"to": "São Paulo ✓"}'
+
+
+def steers(text: str) -> set[str]:
+    """Return what in a text could steer a terminal, other than the ends of lines and tabs."""
+    return {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}} - {"\n", "\t"}
+
+
+@given(text=st.text() | st.lists(st.sampled_from([*HOSTILE, "\x1b[31m", "\x1b[0m", "a", "\n"])).map("".join))
+@pytest.mark.parametrize("takes_paint", [False, True])
+def test_nothing_steers_that_passed_a_gate(takes_paint: bool, text: str) -> None:
+    behind = io.StringIO()
+    gate = Gate(behind)
+    if takes_paint:
+        let_paint_through(gate)  # type: ignore[arg-type]
+    assert gate.write(text) == len(text)
+    gate.writelines([text, "\x1b]0;title\x07"])
+    told = behind.getvalue()
+    assert not steers(PAINT.sub("", told) if takes_paint else told)
+    assert told.count("\n") == 2 * text.count("\n")
+
+
+def test_a_gate_is_a_stream_like_the_one_behind_it() -> None:
+    behind = io.StringIO()
+    gate = Gate(behind)
+    print("São Paulo\t✓", "●└", file=gate, flush=True)
+    assert behind.getvalue() == "São Paulo\t✓ ●└\n"
+    assert own(gate) is own(behind) is behind  # type: ignore[arg-type]
+    assert not gate.isatty()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_console_paints_and_lets_nobody_else_do_so(text: str) -> None:
+    from rich.text import Text
+
+    behind = io.StringIO()
+    console = plain_console(Gate(behind), environ={"FORCE_COLOR": "1", "TERM": "xterm"}, width=60)  # type: ignore[arg-type]
+    console.print(Text(f"a{text}b", style="red"), f"c{text}d")
+    told = behind.getvalue()
+    assert told.startswith("\x1b[31m")
+    assert not steers(told.replace("\x1b[31m", "").replace("\x1b[0m", ""))
+
+
+def test_json_holds_no_number_that_is_not_finite() -> None:
+    odd = {"a": float("nan"), "b": [float("inf"), -float("inf")], "c": 0.5}
+    assert json_text(odd) == '{"a": null, "b": [null, null], "c": 0.5}'
+
+
+@pytest.mark.parametrize("size", ["9" * 30, "9" * 5000, "0", "-3", "٣٣", "10000", "x", ""])
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
+def test_a_size_that_no_terminal_has_counts_as_none(name: str, size: str) -> None:
+    given = {"COLUMNS": "90", "LINES": "30", "TERM": "xterm"}
+    without = {other: text for other, text in given.items() if other != name}
+    console, usual = (plain_console(io.StringIO(), environ=environ) for environ in (given | {name: size}, without))
+    assert console.size == usual.size

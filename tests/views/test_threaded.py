@@ -1,0 +1,121 @@
+"""A view in a thread of its own: whoever tells it waits for nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from legs import callback
+from reaching import LIMIT
+
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Board, Change, Snapshot
+from callctl.calls.event import CallEvent
+from callctl.cli.io.streams import ReaderGoneError
+from callctl.views.live.state import Header
+from callctl.views.threaded import Apart
+
+HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+EMPTY = Board().snapshot()
+
+
+class Held:
+    """A view on a terminal that is held until it is let go."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.free = threading.Event()
+        self.failure: Exception | None = None
+
+    def begin(self, _snapshot: Snapshot) -> None:
+        self._write("begun")
+
+    def event(self, event: CallEvent, _change: Change | None) -> None:
+        self._write(event.call_sid)
+
+    def action(self, action: ActionEvent) -> None:
+        self._write(action.call_sid)
+
+    def note(self, text: str) -> None:
+        self._write(text)
+
+    def trouble(self, text: str) -> None:
+        self._write(text)
+
+    def refresh(self, _snapshot: Snapshot, header: Header) -> None:
+        self._write(header.title)
+
+    def is_stale(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+    def _write(self, text: str) -> None:
+        assert self.free.wait(LIMIT)
+        if self.failure is not None:
+            raise self.failure
+        self.told.append(text)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_nobody_waits_for_a_held_terminal_and_then_it_shows_all_news_and_the_newest_picture() -> None:
+    held = Held()
+    view = Apart(held)
+    view.refresh(EMPTY, HEADER)
+    sids = [f"CA{number:032}" for number in range(50)]
+    for sid in sids:
+        view.event(callback(sid, "ringing", second=1, sequence=0), None)
+        view.refresh(EMPTY, Header(title=sid, listening="x", callback_url="", api_url=None))
+    view.note("last")
+    held.free.set()
+    view.close()
+    assert [told for told in held.told if told in sids][:50] == sids
+    assert held.told[-3:] == ["last", sids[-1], "closed"] or held.told[-2:] == ["last", "closed"]
+    assert len(held.told) <= len(sids) + 5
+
+
+def test_what_waits_too_long_is_left_out_and_that_is_told() -> None:
+    held = Held()
+    view = Apart(held, most_waiting=10)
+    view.note("stuck")
+    view.refresh(EMPTY, HEADER)
+    until(lambda: not view._news)
+    for number in range(25):
+        view.note(str(number))
+    held.free.set()
+    view.close()
+    assert [text for text in held.told if text.isdecimal()] == [str(number) for number in range(15, 25)]
+    assert any(text.startswith("15 lines were left out") for text in held.told)
+
+
+def test_what_fails_there_is_raised_here() -> None:
+    held = Held()
+    held.failure = ReaderGoneError()
+    held.free.set()
+    view = Apart(held)
+    view.note("unread")
+    view.refresh(EMPTY, HEADER)
+    with pytest.raises(ReaderGoneError):
+        until(lambda: view.is_stale())
+    view.close()
+
+
+def test_what_fails_at_the_very_end_is_raised_too() -> None:
+    held = Held()
+    held.failure = ReaderGoneError()
+    view = Apart(held)
+    view.note("unread")
+    view.refresh(EMPTY, HEADER)
+    held.free.set()
+    with pytest.raises(ReaderGoneError):
+        view.close()
+    assert held.told == ["closed"]

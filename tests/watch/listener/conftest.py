@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from hearing import PUBLIC, TOKEN, Heard, Start
+from telling import ACCOUNT, WORLD
+
+from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.listener.listener import Listener, Store
+from callctl.watch.listener.server import Limits
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "events.db", world=WORLD, busy_timeout=0.05)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def start(store: SqliteStore, heard: Heard) -> AsyncIterator[Start]:
+    """Start listeners on free ports, and stop them in the end."""
+    started: list[Listener] = []
+
+    async def start(
+        *,
+        public_url: str | None = PUBLIC,
+        keys: tuple[str, ...] | None = (TOKEN,),
+        other_keys: tuple[str, ...] = (),
+        kept_by: Store = store,
+        port: int = 0,
+        limits: Limits | None = None,
+        documents: tuple[str, ...] = (),
+    ) -> Listener:
+        listener = Listener(
+            host="127.0.0.1",
+            port=port,
+            public_url=public_url,
+            keys=keys,
+            other_keys=other_keys,
+            world=WORLD,
+            store=kept_by,
+            on_event=heard.take,
+            on_trouble=heard.troubles.append,
+            nonce="a-nonce",
+            now=heard.now,
+            account_sid=ACCOUNT,
+            limits=limits,
+            documents=documents,
+        )
+        await listener.start()
+        started.append(listener)
+        return listener
+
+    yield start
+    for listener in started:
+        await listener.stop()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        yield session

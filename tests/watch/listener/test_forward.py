@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+from hearing import sign
+from paths import TESTS
+from reaching import Application, settings_in, watching
+from serving import free_port
+from telling import form, sid
+
+from callctl.errors import SettingsError, UsageError
+from callctl.watch.listener.documents import Documents
+from callctl.watch.listener.forward import AT_ONCE, WAITING, Forwarder
+from callctl.watch.listener.received import Received
+from callctl.watch.listener.signature import SignedRequest
+from callctl.watch.plan import Plan
+
+KEYS = TESTS / "api"
+CERTIFICATE = KEYS / "certificate.pem"
+REQUEST = {"ApiVersion": "2010-04-01", "Direction": "inbound"}
+DOCUMENT = "<Response><Say>Hello</Say></Response>"
+
+
+def twiml_form(call: int) -> dict[str, str]:
+    """Return what Twilio sends when it asks for TwiML: no event's marks (docs/twilio.md, "Callback parameters")."""
+    fields = form(call, "ringing") | REQUEST
+    del fields["CallbackSource"]
+    return fields
+
+
+async def post(url: str, fields: dict[str, str], **headers: str) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http,
+        http.post(url, data=fields, headers={**sign(url, fields), **headers}) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, application: Application) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/app/status?key=1")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        url = watch.ready.callback_url
+        fields = form(1, "ringing", number=1, CallerCity="", CalledCity="São Paulo", CallerName="A&B=C+D %")
+        assert (await post(url, fields, **{"I-Twilio-Idempotency-Token": "a-token"}))[0] == 204
+        (sent,) = await application.requests(1)
+        headers = {name.lower(): value for name, value in sent.headers}
+        assert (sent.method, sent.target) == ("POST", "/app/status?key=1")
+        assert sent.body == urlencode(fields).encode()
+        assert headers["x-twilio-signature"] == sign(url, fields)["X-Twilio-Signature"]
+        assert headers["i-twilio-idempotency-token"] == "a-token"
+        assert headers["host"] == f"127.0.0.1:{watch.ready.port}"
+        note = await watch.view.until_noted(application.url)
+        assert "  200 in " in note
+        assert f"{sid(1)} ringing" in note
+
+
+async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Application) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        url = f"{watch.ready.callback_url}?CallSid=mine&{urlencode(form(1, 'busy', CalledCity='São Paulo'))}"
+        async with aiohttp.ClientSession() as http, http.get(url, headers=sign(url)) as answer:
+            assert answer.status == 204
+        (sent,) = await application.requests(1)
+        assert sent.target.partition("?")[2] == url.partition("?")[2]
+        assert f"{sid(1)} busy" in await watch.view.until_noted(application.url)
+
+
+async def test_what_tells_no_status_is_counted_in_the_header_and_passed_on(
+    tmp_path: Path, application: Application
+) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    async with watching(settings_in(tmp_path), plan) as watch:
+        assert (await post(watch.ready.callback_url, {"CallSid": sid(1), "AnsweredBy": "fax"}))[0] == 204
+        assert len(await application.requests(1)) == 1
+        await watch.view.until(lambda view: view.header is not None and view.header.features == {"amd": 1})
+
+
+async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: Path, application: Application) -> None:
+    application.hold = asyncio.Event()
+    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    async with watching(settings_in(tmp_path), plan) as watch:
+        for call in range(3 * AT_ONCE):
+            assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
+        assert len(await application.requests(AT_ONCE)) == AT_ONCE  # and not one of them is answered yet
+        application.hold.set()
+        await application.requests(3 * AT_ONCE)
+
+
+async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Path, application: Application) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    async with watching(settings_in(tmp_path), plan) as watch:
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        url = watch.ready.callback_url
+        assert (await post(url, form(1, "ringing"), **{"X-Twilio-Signature": "forged"}))[0] == 403
+        assert (await post(url, {"ConferenceSid": "CF1"}))[0] == 204  # no call's, but verified
+        (sent,) = await application.requests(1)
+        assert sent.body == b"ConferenceSid=CF1"
+
+
+async def test_an_application_that_is_not_there_is_told_of(tmp_path: Path, application: Application) -> None:
+    await application.stop()
+    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    async with watching(settings_in(tmp_path), plan) as watch:
+        assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
+        assert "can't connect (Connection refused)" in await watch.view.until_noted(application.url)
+        assert (await post(watch.ready.callback_url, twiml_form(2)))[0] == 502
+
+
+async def test_the_applications_password_is_not_told(tmp_path: Path) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to="http://ann:secret@127.0.0.1:1/app")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        await post(watch.ready.callback_url, form(1, "ringing"))
+        noted = await watch.view.until_noted("→ http://")
+    assert "→ http://ann:***@127.0.0.1:1/app" in noted
+
+
+async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_twilio_did(
+    tmp_path: Path, application: Application
+) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"http://ann:secret@127.0.0.1:{application.port}/app")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        for call in range(2 * AT_ONCE):
+            assert (await post(watch.ready.callback_url, form(call, "ringing"), Authorization="Basic eDp5"))[0] == 204
+        sent = await application.requests(2 * AT_ONCE)
+    told = [value for one in sent for name, value in one.headers if name == "Authorization"]
+    assert told == ["Basic YW5uOnNlY3JldA=="] * 2 * AT_ONCE
+
+
+async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
+    application.text, application.content_type = DOCUMENT, "application/xml"
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        assert await post(watch.ready.callback_url, twiml_form(1)) == (200, DOCUMENT)
+        await watch.view.until(lambda view: bool(view.events))
+        assert (watch.view.events[0].kind, watch.view.events[0].call_sid) == ("twiml-request", sid(1))
+
+
+async def test_every_cookie_of_the_application_reaches_twilio(tmp_path: Path, application: Application) -> None:
+    application.cookies = ("a=1; Path=/", "b=2")
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    async with watching(settings_in(tmp_path), plan) as watch, aiohttp.ClientSession() as http:
+        url, fields = watch.ready.callback_url, twiml_form(1)
+        async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
+            assert answer.headers.getall("Set-Cookie") == ["a=1; Path=/", "b=2"]
+
+
+@asynccontextmanager
+async def an_application_that_answers(answer: bytes) -> AsyncIterator[str]:
+    """Answer each connection's first request with these bytes; yield the URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/voice"
+
+
+async def test_a_header_that_can_not_be_sent_does_not_cost_twilio_the_answer(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\x1b\r\nSet-Cookie: a=\x01b\x7f\r\nContent-Length: %d\r\n\r\n"
+    async with (
+        an_application_that_answers(head % len(DOCUMENT) + DOCUMENT.encode()) as url,
+        watching(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+        aiohttp.ClientSession() as http,
+    ):
+        at, fields = watch.ready.callback_url, twiml_form(1)
+        async with http.post(at, data=fields, headers=sign(at, fields)) as answer:
+            assert (answer.status, answer.content_type, await answer.text()) == (200, "text/xml", DOCUMENT)
+            assert answer.headers.getall("Set-Cookie") == ["a=b"]
+
+
+async def test_an_application_that_changes_protocols_is_told_of(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with (
+        an_application_that_answers(answer) as url,
+        watching(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+    ):
+        assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 502
+        await watch.view.until_noted("no usable answer (HTTP 101) in ")
+
+
+async def test_what_is_passed_on_and_comes_back_is_not_passed_on_again(tmp_path: Path) -> None:
+    port = free_port()
+    # To the watch itself, under a name that does not tell so.
+    plan = Plan("127.0.0.1", port, forward_to=f"http://0.0.0.0:{port}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        url = watch.ready.callback_url
+        assert (await post(url, form(1, "ringing")))[0] == 204
+        await watch.view.until_noted("leads back to this watch")
+        await watch.view.until_noted("204 in ")
+        status, _ = await post(url, twiml_form(2))
+        assert status == 508
+        await watch.view.until_noted("508 in ")
+        assert sum("leads back to this watch" in note for note in watch.view.notes) == 1
+        assert watch.session.header().duplicates == 2
+
+
+async def test_a_request_for_twiml_at_the_callback_url_is_told_of(tmp_path: Path) -> None:
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+        assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 404
+        assert "this URL is for status callbacks; give --serve" in await watch.view.until_noted("404")
+        await watch.view.until(lambda view: [event.kind for event in view.events] == ["twiml-request"])
+
+
+async def test_a_document_is_served_to_verified_requests_alone(tmp_path: Path) -> None:
+    file = tmp_path / "survey.xml"
+    file.write_text(DOCUMENT)
+    documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+        url = watch.ready.documents["survey"]
+        assert url == f"http://127.0.0.1:{watch.ready.port}/twiml/survey"
+        assert await post(url, twiml_form(1)) == (200, DOCUMENT)
+        await watch.view.until(lambda view: [event.call_sid for event in view.events] == [sid(1)])
+        assert watch.view.events[0].kind == "twiml-request"
+        assert (await post(url, twiml_form(2), **{"X-Twilio-Signature": "forged"}))[0] == 403
+        signed_elsewhere = sign(watch.ready.callback_url, twiml_form(2))
+        assert (await post(url, twiml_form(2), **signed_elsewhere))[0] == 403
+        assert (await post(url + "x", twiml_form(2)))[0] == 404
+        file.write_text(DOCUMENT.replace("Hello", "Good-bye"))
+        assert "Good-bye" in (await post(url, twiml_form(3)))[1]
+        file.write_text("<Response>")
+        assert (await post(url, twiml_form(4)))[0] == 500
+        assert "not well-formed" in await watch.view.until_noted("answered with 500")
+
+
+async def test_a_document_is_served_as_it_is_checked(tmp_path: Path) -> None:
+    declared = f'<?xml version="1.0" encoding="UTF-8"?>\n{DOCUMENT}'
+    (tmp_path / "lead.xml").write_text(f"\n \ufeff\t{declared}\n\n", encoding="utf-8")
+    documents = Documents.read_options(["lead=lead.xml"], folder=tmp_path)
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+        assert await post(watch.ready.documents["lead"], twiml_form(1)) == (200, declared)
+
+
+async def test_events_that_are_none_are_told_of_where_documents_are_served(tmp_path: Path) -> None:
+    wrong = '<Response><Dial><Client statusCallbackEvent="ringing,answered">ann</Client></Dial></Response>'
+    file = tmp_path / "one.xml"
+    file.write_text(wrong)
+    with pytest.raises(UsageError, match="no such event: ringing,answered"):
+        Documents.read_options(["one=one.xml"], folder=tmp_path)
+    file.write_text(DOCUMENT)
+    documents = Documents.read_options(["one=one.xml"], folder=tmp_path)
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+        file.write_text(wrong)  # Twilio would run it, so it is served
+        assert await post(watch.ready.documents["one"], twiml_form(1)) == (200, wrong)
+        assert "no such callbacks will come" in await watch.view.until_noted("no such event: ringing,answered")
+
+
+async def test_a_document_lies_beside_the_public_callback_url(tmp_path: Path) -> None:
+    (tmp_path / "one.xml").write_text(DOCUMENT)
+    documents = Documents.read_options(["one=one.xml"], folder=tmp_path)
+    for public, expected in (
+        ("https://example.com/status", "https://example.com/twiml/one"),
+        ("https://example.com/hooks/status?tenant=1", "https://example.com/hooks/twiml/one"),
+        ("https://example.com/callbacks", "https://example.com/twiml/one"),
+    ):
+        plan = Plan("127.0.0.1", 0, public_url=public, documents=documents)
+        async with watching(settings_in(tmp_path), plan) as watch:
+            assert watch.ready.documents == {"one": expected}
+            local = f"http://127.0.0.1:{watch.ready.port}/twiml/one"
+            fields = twiml_form(1)
+            signature = sign(expected, fields)
+            assert await post(local, fields, **signature) == (200, DOCUMENT)
+
+
+async def test_what_is_too_much_is_dropped_and_counted(application: Application) -> None:
+    application.hold = asyncio.Event()
+    dropped: list[int] = []
+    forwarder = Forwarder(
+        application.url, told=lambda _request, _answer: None, dropped=lambda: dropped.append(1), clock=lambda: 0.0
+    )
+    forwarder.start()
+    request = Received("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status"))
+    for _ in range(WAITING + 5):
+        forwarder.put(request)
+    assert len(dropped) == 5
+    await forwarder.stop()
+
+
+async def test_a_request_that_fails_in_a_way_nobody_foresaw_ends_none_that_passes_on_the_next(
+    tmp_path: Path, application: Application
+) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        forwarder = watch.session._behind._forwarder
+        assert forwarder is not None
+        odd: Any = [(None, None)]
+        for _ in range(2 * AT_ONCE):
+            forwarder.put(Received("POST", "/status", odd, b"", (), SignedRequest("/status")))
+        fields = form(1, "ringing")
+        assert (await post(watch.ready.callback_url, fields))[0] == 204
+        (sent,) = await application.requests(1)
+        assert sent.body == urlencode(fields).encode()
+        assert "not passed on" in await watch.view.until_noted("not passed on")
+
+
+@asynccontextmanager
+async def an_application_with_its_own_certificate() -> AsyncIterator[str]:
+    """Serve one answer to everything over TLS, at ``localhost``."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, KEYS / "key.pem")
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield f"https://localhost:{server.sockets[0].getsockname()[1]}/app"
+
+
+async def test_what_is_wrong_with_an_applications_certificate_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    async with (
+        an_application_with_its_own_certificate() as url,
+        watching(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+    ):
+        for call in (1, 2):
+            assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
+        await watch.view.until_noted(f"{sid(1)} ringing")
+        await watch.view.until_noted(f"{sid(2)} ringing")
+        troubles = [text for text in watch.view.troubles if "→" in text]
+        assert len(troubles) == 2
+        assert all(text.startswith(f"→ {url}  its certificate is not accepted (self") for text in troubles)
+        (hint,) = [text for text in watch.view.troubles if "SSL_CERT_FILE" in text]
+        assert "--forward-insecure" in hint
+
+
+@pytest.mark.parametrize("trusted", [CERTIFICATE, None])
+async def test_a_certificate_counts_that_is_named_or_need_not_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: Path | None
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if trusted is not None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    async with an_application_with_its_own_certificate() as url:
+        plan = Plan("127.0.0.1", 0, forward_to=url, forward_insecure=trusted is None)
+        async with watching(settings_in(tmp_path), plan) as watch:
+            assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
+            assert "  200 in " in await watch.view.until_noted(f"{sid(1)} ringing")
+
+
+async def test_an_application_that_speaks_no_tls_is_told_of_in_words(tmp_path: Path, application: Application) -> None:
+    plan = Plan("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
+        told = await watch.view.until_noted(f"{sid(1)} ringing")
+    assert "can't connect (" in told
+    assert "not permitted" not in told
+
+
+@pytest.mark.parametrize("name", ["nothing.pem", "empty.pem"])
+def test_certificates_that_can_not_be_read_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+    with pytest.raises(SettingsError, match=f"SSL_CERT_FILE names can't be read: .*{name}: "):
+        Forwarder("https://localhost/x", told=lambda *_: None, dropped=lambda: None, clock=lambda: 0.0)

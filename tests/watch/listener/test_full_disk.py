@@ -1,0 +1,82 @@
+"""A disk that is really full: `CALLCTL_TEST_TMPFS` names a file system of a few MB that may be filled to the brim."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from hearing import PUBLIC, Heard, Start, sign
+from telling import WORLD, form
+
+from callctl.store.sqlite.store import SqliteStore
+
+LARGEST = 64 * 1024 * 1024  # a larger one is no test's to fill
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """Return a directory of its own on the small file system."""
+    named = os.environ.get("CALLCTL_TEST_TMPFS")
+    if not named:
+        pytest.skip("CALLCTL_TEST_TMPFS names no small file system")
+    space = os.statvfs(named)
+    assert space.f_blocks * space.f_frsize <= LARGEST, f"{named} is not small"
+    folder = Path(named) / uuid.uuid4().hex
+    holder = os.open(named, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)  # tests run side by side, but only one can fill it
+    folder.mkdir()
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    os.close(holder)
+
+
+@pytest.mark.parametrize("spared", [0, 4096, 100_000])
+async def test_a_full_disk_is_answered_with_500_until_there_is_room(
+    disk: Path, start: Start, heard: Heard, http: aiohttp.ClientSession, spared: int
+) -> None:
+    store = SqliteStore(disk / "events.db", world=WORLD)
+    listener = await start(kept_by=store)
+
+    async def tell(call: int) -> int:
+        fields = form(call, "ringing", Filling="x" * 500)
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            return answer.status
+
+    assert await tell(0) == 204
+    ballast = disk / "ballast"
+    fill(ballast, spare=spared)
+    statuses = {call: await tell(call) for call in range(1, 300)}
+    assert statuses[299] == 500
+    assert set(statuses.values()) <= {204, 500}
+    assert len(heard.troubles) == 1
+    assert "full" in heard.troubles[0] or "disk" in heard.troubles[0]
+    ballast.unlink()
+    statuses |= {call: await tell(call) for call in range(299, 310)}
+    assert [statuses[call] for call in range(299, 310)] == [204] * 11
+
+    await listener.stop()
+    store.close()
+    again = SqliteStore(disk / "events.db", world=WORLD)
+    kept = [int(event.call_sid[2:]) for event in again.replay(since=None)]
+    check = again._opened.connection.execute("PRAGMA integrity_check").fetchone()
+    again.close()
+    assert len(kept) == len(set(kept))
+    assert {0, *(call for call, status in statuses.items() if status == 204)} <= set(kept)
+    assert check == ("ok",)
+
+
+def fill(ballast: Path, *, spare: int) -> None:
+    """Leave so many bytes free, or none."""
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            file.truncate(max(0, file.tell() - spare))

@@ -1,0 +1,219 @@
+"""One signed request makes one event, whatever may be changed about it without its signature ceasing to fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import combinations, islice, pairwise, product
+from urllib.parse import quote, unquote_plus, urlencode
+
+import aiohttp
+import pytest
+from hearing import PUBLIC, TOKEN, Heard, Start
+from hypothesis import event, given
+from hypothesis import strategies as st
+from telling import ACCOUNT, START, WORLD, form
+from twilio.request_validator import RequestValidator
+from yarl import URL
+
+from callctl.calls.event import CallEvent, NotACallEventError
+from callctl.calls.forms import signed_form, signed_key
+from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.listener.signature import Gate, SignedRequest, signature_of
+
+GATE = Gate([PUBLIC], keys=[TOKEN])
+Found = tuple[str, str]
+
+# What a caller may call himself, and what a user may have put into the URL.
+NAMES = st.sampled_from(["", "ANN", "CallSidCA9CallStatuscompleted", "x&CallSid=CA9&CallStatus=completed", "'@:"])
+QUERIES = st.sampled_from(["", "?", "?room=7", "?A=1", "?room=%27B%27%40C%3a", "?ParentCallSid=CA8&AccountSid=AC9"])
+STATUSES = st.sampled_from(["initiated", "ringing", "in-progress", "completed", "busy"])
+
+
+def events_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> set[Found]:
+    """Return the key and call of what a listener would make of a request; nothing if it refuses or ignores it."""
+    signed = SignedRequest(target, () if method == "GET" else pairs, signature)
+    if not GATE.admits(signed):
+        return set()
+    try:
+        told = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True, signed=signed.covered)
+    except NotACallEventError:
+        return set()
+    return {(told.call_sid, told.key)}
+
+
+def parsed(query: str) -> tuple[tuple[str, str], ...]:
+    parts = [part.partition("=") for part in query.split("&") if part]
+    return tuple((unquote_plus(name), unquote_plus(value)) for name, _, value in parts)
+
+
+@st.composite
+def cuts(draw: st.DrawFn, text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return a query and pairs into which a signed text can be cut: at words that mean something, and anywhere."""
+    words = [place for found in re.finditer("CallSid|CallStatus|AccountSid|ApiVersion|Called|[A-Z]", text)
+             for place in found.span()]  # fmt: skip
+    places = st.sampled_from(words) | st.integers(1, len(text) - 1)
+    chosen = sorted(draw(st.sets(places, min_size=2, max_size=9)))
+    ends = [*chosen, len(text)]
+    pairs = [
+        (text[start:middle], text[middle:end]) for start, middle, end in zip(ends, ends[1:], ends[2:], strict=False)
+    ]
+    starts = draw(st.sampled_from([0, 1]))
+    return text[: chosen[0]], tuple(pairs[starts::2])
+
+
+@given(st.data())
+def test_no_other_cut_order_or_repetition_makes_another_event(data: st.DataObject) -> None:
+    caller, query = data.draw(NAMES), data.draw(QUERIES)
+    fields = form(1, data.draw(STATUSES), ApiVersion="2010-04-01", CallerName=caller, To="sip:ann@example.com")
+    genuine = tuple(fields.items())
+    text = query + signed_form(genuine)
+    signature = signature_of(PUBLIC + query, genuine, key=TOKEN)
+    ours = events_of("/status" + query, genuine, signature, method="POST")
+    assert len(ours) == 1
+
+    mixed = tuple(data.draw(st.permutations([*genuine, *data.draw(st.lists(st.sampled_from(genuine)))])))
+    assert events_of("/status" + query.replace("%27", "'"), mixed, signature, method="POST") == ours
+    head, pairs = data.draw(cuts(text))
+    start = text.find(f"CallSid{fields['CallSid']}")
+    if head.startswith("?") or not head:
+        event(f"admitted: {GATE.admits(SignedRequest('/status' + head, pairs, signature))}")
+        assert events_of("/status" + head, pairs, signature, method="POST") <= ours
+    whole = text.partition("?")[2]
+    if "&" not in caller:  # docs/decisions.md: as a GET, where the form has no blank, a caller may still add fields
+        assert events_of("/status?" + whole, parsed(whole), signature, method="GET") <= ours
+    # The call's own part swallowed, and the name that the caller chose taken for it.
+    at = text.find("CallSidCA9CallStatuscompleted")
+    if at > start:
+        rest = text[at + len("CallSidCA9CallStatuscompleted") :]
+        swallowed = (("AccountSid", text[len(query) + len("AccountSid") : at]), ("CallSid", "CA9"))
+        forged = (*swallowed, ("CallStatus", "completed" + rest))
+        assert GATE.admits(SignedRequest("/status" + query, forged, signature))
+        assert events_of("/status" + query, forged, signature, method="POST") <= ours
+
+
+@given(NAMES, QUERIES, STATUSES, st.data())
+def test_a_get_makes_one_event_however_it_is_sent_again(
+    caller: str, query: str, status: str, data: st.DataObject
+) -> None:
+    fields = form(1, status, CallerName=caller)
+    whole = query + ("&" if query.rstrip("?") else "" if query else "?") + urlencode(fields)
+    signature = RequestValidator(TOKEN).compute_signature(PUBLIC + whole, {})
+    ours = events_of("/status" + whole, parsed(whole[1:]), signature, method="GET")
+    assert len(ours) == 1
+    for spelt in (whole.replace("%40", "@"), whole.replace("%27", "'"), whole.replace("%3A", ":")):
+        assert events_of("/status" + spelt, parsed(spelt[1:]), signature, method="GET") <= ours
+    head, pairs = data.draw(cuts(whole))
+    assert events_of("/status" + (head if head.startswith("?") else ""), pairs, signature, method="POST") <= ours
+    sid, state = whole.find("CallSid="), whole.find("CallStatus=")
+    end = whole.find("&", state)
+    moved = (("CallSid", whole[sid + 7 : state]), ("CallStatus", whole[state + 10 : end]), (whole[end:], ""))
+    assert events_of("/status" + whole[:sid], moved, signature, method="POST") <= ours
+
+
+@pytest.mark.parametrize("query", ["", "?room=7", "?who=%27me%27%40%3A"])
+async def test_a_captured_callback_sent_in_every_way_is_one_event(
+    start: Start, heard: Heard, http: aiohttp.ClientSession, store: SqliteStore, query: str
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing", number=1, at=1)
+    pairs = list(fields.items())
+    signature = signature_of(PUBLIC + query, pairs, key=TOKEN)
+    text = signed_form(pairs)
+    name, rest = "AccountSid", text.removeprefix("AccountSid")
+    forms = {
+        "as it was": urlencode(pairs),
+        "another order": urlencode(pairs[::-1]),
+        "repeated": urlencode(pairs * 3),
+        "escaped": "&".join(f"{''.join(f'%{ord(one):02x}' for one in name)}={quote(value)}" for name, value in pairs),
+        "a letter moved": urlencode([(name[:-1], name[-1] + value) if name == "To" else (name, value)
+                                     for name, value in pairs]),
+        "a part swallowed": urlencode([(name, rest[: rest.index("CallSid")]), *pairs[0:1], *pairs[4:5],
+                                       ("Direction", text.partition("Direction")[2])]),
+    }  # fmt: skip
+    queries = [query, query.replace("%27", "'").replace("%40", "@").replace("%3A", ":")]
+    sent = [(spelt, body) for spelt in queries for body in forms.values()]
+    if query:  # what belongs to the form goes over to the query
+        first = text[: text.index("CallSid")]
+        sent.append((query + first, urlencode([pair for pair in pairs if pair[0] != "AccountSid"])))
+    for spelt, body in sent:
+        headers = {"X-Twilio-Signature": signature, "Content-Type": "application/x-www-form-urlencoded"}
+        reply = await http.post(URL(listener.url + "/status" + spelt, encoded=True), data=body, headers=headers)
+        assert reply.status in (204, 403), body
+    assert len(list(store.replay(since=None))) == 1
+    assert listener.duplicates >= 3
+    assert len(await heard.of(1 + listener.duplicates)) == 1 + listener.duplicates
+
+
+# Names that make an event what it is.
+TELLING = "CallSid|CallStatus|AnsweredBy|ConferenceSid|RecordingSid|RecordingStatus|StatusCallbackEvent"
+HEX = "CA12ab34cd56ef7890ab12cd34ef567890"
+ROOM = {"ConferenceSid": "CF" + "0" * 32, "FriendlyName": "room", "SequenceNumber": "5", "AccountSid": ACCOUNT}
+FORMS = {
+    "child": form(1, "completed", number=1, at=1, parent=2, ApiVersion="2010-04-01", AnsweredBy="human"),
+    "hex": form(HEX, "completed", number=1, parent="CAfe" + "0" * 30, AnsweredBy="human"),
+    "uuid": form("f371391e-25cc-4ba6-a752-ec745a59cf06", "busy", AnsweredBy="human"),
+    "a name like a call": form(1, "ringing", CallerName="CallSidCA9CallStatuscompleted"),
+    "a name like a SID": form(1, "ringing", CallerName=f"CallSid{HEX}AnsweredByhuman", AnsweredBy="fax"),
+    "a name like a status": form(1, "ringing", CallerName="CallStatuscompleted"),
+    "detection": {"AccountSid": ACCOUNT, "AnsweredBy": "fax", "CallSid": HEX, "MachineDetectionDuration": "3400"},
+    "recording": {"CallSid": HEX, "RecordingChannels": "1", "RecordingSid": "RE1", "RecordingStatus": "completed"},
+    "participant": {
+        **ROOM,
+        "CallSid": HEX,
+        "ParticipantCallStatus": "busy",
+        "StatusCallbackEvent": "participant-leave",
+    },
+    "conference": {**ROOM, "CallSidEndingConference": HEX, "StatusCallbackEvent": "conference-end"},
+}
+
+
+def all_cuts(text: str) -> Iterator[list[tuple[str, str]]]:
+    """Yield pairs that a signed text can be cut into: telling names wherever they stand, and others behind values."""
+    found = [(match.start(), match[1]) for match in re.finditer(f"(?=({TELLING}))", text)]
+    for count in range(2, 6):
+        for chosen in combinations(found, count):
+            names = [name for _, name in chosen]
+            if names != sorted(set(names)):
+                continue
+            ends = [*(start for start, _ in chosen[1:]), len(text)]
+            stops = [
+                [end, *(at for at in range(start + len(name), end) if text[at:end] > name)]
+                for (start, name), end in zip(chosen, ends, strict=True)
+            ]
+            for cut in islice(product(*stops), 3000):
+                pairs = [(text[: chosen[0][0]], "")] if chosen[0][0] else []
+                for (start, name), stop, end in zip(chosen, cut, ends, strict=True):
+                    pairs += [(name, text[start + len(name) : stop]), *([(text[stop:end], "")] if stop < end else [])]
+                if all(one <= other for one, other in pairwise(pairs)):
+                    yield pairs
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_whatever_names_are_found_in_a_signed_text_it_is_one_event(kind: str) -> None:
+    genuine = tuple(FORMS[kind].items())
+    signature = signature_of(PUBLIC, genuine, key=TOKEN)
+    ours = events_of("/status", genuine, signature, method="POST")
+    assert len(ours) == 1
+    tried = 0
+    for pairs in all_cuts(signed_form(genuine)):
+        tried += 1
+        assert events_of("/status", tuple(pairs), signature, method="POST") <= ours, pairs
+    assert tried > 0
+
+
+def test_a_get_cut_at_its_equals_signs_and_sent_as_a_form_makes_no_other_event() -> None:
+    query = "?CallSid=CA1&CallStatus=busy"
+    signature = RequestValidator(TOKEN).compute_signature(PUBLIC + query, {})
+    assert len(events_of("/status" + query, parsed(query[1:]), signature, method="GET")) == 1
+    cut = (("CallSid", "=CA1&"), ("CallStatus", "=busy"))
+    assert GATE.admits(SignedRequest("/status?", cut, signature))
+    assert events_of("/status?", cut, signature, method="POST") == set()
+    swallowed = (("CallSid", "CA1&"), ("CallStatus", "=busy"))
+    swallowing = RequestValidator(TOKEN).compute_signature(PUBLIC + "?CallSidCA1&CallStatus=busy", {})
+    assert GATE.admits(SignedRequest("/status?", swallowed, swallowing))
+    assert events_of("/status?", swallowed, swallowing, method="POST") == set()
+
+
+def test_bytes_that_are_no_text_tell_events_apart_as_well() -> None:
+    assert signed_key("?a=\udcff", world=WORLD) != signed_key("?a=\udcfe", world=WORLD)

@@ -1,0 +1,450 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+
+import aiohttp
+import pytest
+from aiohttp import web
+from hearing import PUBLIC, TOKEN, Heard, Start, raw, sign
+from telling import form, sid
+
+from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.listener.server import Limits, serve
+
+FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def trouble(cause: str, *, url: str | None, status: int) -> dict[str, object]:
+    """Return a trouble record without its words."""
+    return {"v": 1, "type": "trouble", "cause": cause, "text": "", "url": url, "status": status, "call_sid": None}
+
+
+@pytest.mark.parametrize("signature", [None, "", "AAAA", "\xfc\xfc", "=" * 5000])
+async def test_a_wrong_signature_leaves_nothing_but_a_count(
+    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession, signature: str | None
+) -> None:
+    listener = await start()
+    headers = {} if signature is None else {"X-Twilio-Signature": signature}
+    async with http.post(listener.url + "/status", data=form(1, "ringing"), headers=headers) as answer:
+        assert (answer.status, await answer.read()) == (403, b"")
+    async with http.get(listener.url + "/status?CallSid=CA1&CallStatus=busy", headers=headers) as answer:
+        assert answer.status == 403
+    assert (listener.refused, listener.accepted, heard.events) == (2, 0, [])
+    assert list(store.replay(since=None)) == []
+
+
+async def test_a_form_changed_on_the_way_is_refused(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    headers = sign(PUBLIC, form(1, "ringing"))
+    for changed in (form(1, "busy"), form(2, "ringing"), form(1, "ringing") | {"More": ""}):
+        async with http.post(listener.url + "/status", data=changed, headers=headers) as answer:
+            assert answer.status == 403
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("http://example.com/status", "wrong scheme"),
+        ("https://example.com/status/", "trailing slash"),
+        ("https://old.example.com/status", "wrong host"),
+        ("https://example.com:8443/status", "wrong port"),
+        ("http://old.example.com/status", "wrong host and scheme"),
+    ],
+)
+async def test_a_refusal_is_explained_once_per_cause(
+    start: Start, heard: Heard, http: aiohttp.ClientSession, url: str, cause: str
+) -> None:
+    listener = await start()
+    host = url.partition("://")[2].partition("/")[0]
+    fields = form(1, "ringing")
+    for _ in range(3):
+        headers = sign(url, fields) | {"Host": host}
+        async with http.post(listener.url + "/status", data=fields, headers=headers) as answer:
+            assert answer.status == 403
+    (text,) = heard.troubles
+    assert text.to_json() | {"text": ""} == trouble("refused", url=PUBLIC, status=403)
+    assert text.startswith(f"refused a request: {cause}:")
+    assert url in text
+    assert PUBLIC in text
+    assert TOKEN not in text
+
+
+async def test_a_path_that_was_signed_otherwise_is_explained(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(public_url="https://example.com/hooks/calls")
+    fields = form(1, "ringing")
+    headers = sign("https://example.com/status", fields)
+    async with http.post(listener.url + "/status", data=fields, headers=headers) as answer:
+        assert answer.status == 403
+    (text,) = heard.troubles
+    assert "wrong path: signed over https://example.com/status" in text
+
+
+@pytest.mark.parametrize(
+    ("url", "told", "cause"),
+    [
+        ("https://old.example.com/status", {"X-Forwarded-Host": "old.example.com"}, "wrong host"),
+        ("https://old.example.com/status", {"X-Forwarded-Host": "inner, old.example.com"}, "wrong host"),
+        ("http://old.example.com:81/status", {"X-Original-Host": "old.example.com:81"}, "wrong host and scheme"),
+        ("https://old.example.com/status", {"Forwarded": 'for=192.0.2.1;host="old.example.com"'}, "wrong host"),
+        ("https://example.com/voice/status", {"X-Original-Uri": "/voice/status?a=b"}, "wrong path"),
+        ("https://example.com/v", {"X-Original-Url": "http://inner/v"}, "wrong path"),
+        (
+            "https://old.example.com/v",
+            {"X-Forwarded-Host": "old.example.com", "X-Forwarded-Uri": "/v"},
+            "wrong host",
+        ),
+    ],
+)
+async def test_what_a_proxy_changed_is_found_where_it_says_so(
+    start: Start, heard: Heard, http: aiohttp.ClientSession, url: str, told: dict[str, str], cause: str
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    async with http.post(listener.url + "/status", data=fields, headers=sign(url, fields) | told) as answer:
+        assert answer.status == 403  # it is believed nowhere else
+    (text,) = heard.troubles
+    assert text.startswith(f"refused a request: {cause}: signed over {url} (by {next(iter(told))})")
+
+
+async def test_a_query_that_was_added_on_the_way_is_named(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    async with http.post(listener.url + "/status?from=proxy", data=fields, headers=sign(PUBLIC, fields)) as answer:
+        assert answer.status == 403
+    assert [text.split(": ")[1] for text in heard.troubles] == ["query added"]
+
+
+async def test_json_that_nobody_vouches_for_is_named(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    body = b'{"CallSid": "CA1", "CallStatus": "ringing"}'
+    for query in ("", "?bodySHA256=" + "0" * 64):
+        headers = sign(PUBLIC + query) | {"Content-Type": "application/json"}
+        async with http.post(listener.url + "/status" + query, data=body, headers=headers) as answer:
+            assert answer.status == 403
+    causes = [text.split(": ")[1] for text in heard.troubles]
+    assert causes == ["a JSON body without bodySHA256", "changed JSON body"]
+
+
+async def test_other_tokens_and_accounts_are_explained(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
+    listener = await start(other_keys=("the-auth-token",))
+    fields = form(1, "ringing")
+    subaccount = fields | {"AccountSid": "AC" + "1" * 32}
+    tried = [
+        (fields, sign(PUBLIC, fields, token="the-auth-token")),
+        (subaccount, sign(PUBLIC, subaccount, token="its own")),
+        (fields, sign(PUBLIC, fields, token="unheard of")),
+        (fields, {}),
+    ]
+    for sent, headers in tried:
+        async with http.post(listener.url + "/status", data=sent, headers=headers) as answer:
+            assert answer.status == 403
+    causes = [text.removeprefix("refused a request: ").partition(":")[0] for text in heard.troubles]
+    assert causes == ["other token", "other account", "unknown cause", "no signature"]
+
+
+async def test_the_hosts_word_is_not_taken(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    forwarded = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
+    headers = sign("https://evil.example/status", fields) | forwarded
+    async with http.post(listener.url + "/status", data=fields, headers=headers) as answer:
+        assert answer.status == 403
+
+
+async def test_signed_requests_to_another_path_are_told_of_once_and_counted(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(public_url="https://example.com/hooks/status")
+    fields = form(1, "ringing")
+    sent = [
+        ("/voice/status", sign("https://example.com/voice/status", fields)),
+        ("/voice/status", sign("https://example.com/voice/status", fields)),
+        ("/voice/status?a=b", sign("https://example.com/voice/status?a=b", fields)),
+        ("/voice/status", sign("https://example.com/hooks/voice/status", fields)),  # a proxy that cuts off the front
+        ("/changed", sign("https://example.com/hooks/status", fields)),  # one that changes the path
+        ("/", sign("https://example.com", fields)),
+        ("/", sign(listener.url + "/", fields)),
+    ]
+    for path, headers in sent:
+        async with http.post(listener.url + path, data=fields, headers=headers) as answer:
+            assert (path, answer.status) == (path, 404)
+    signed = sign("https://example.com/polled?CallSid=CA1&CallStatus=busy")
+    async with http.get(listener.url + "/polled?CallSid=CA1&CallStatus=busy", headers=signed) as answer:
+        assert answer.status == 404
+    told = [text.partition(": ")[0] for text in heard.troubles]
+    assert told == [
+        f"signed requests come to {path}, this watch listens at /status"
+        for path in ("/voice/status", "/changed", "/", "/polled")
+    ]
+    assert "https://example.com/hooks/status" in heard.troubles[0]
+    assert heard.troubles[0].to_json() | {"text": ""} == trouble("misdirected", url="/voice/status", status=404)
+    assert (listener.misdirected, listener.refused, heard.events) == (8, 0, [])
+    assert listener.health["misdirected"] == {"count": 8, "path": "/polled"}
+    for number in range(20):
+        url = f"/{number}" + "x" * 300
+        headers = sign(f"https://example.com{url}", fields)
+        async with http.post(listener.url + url, data=fields, headers=headers) as answer:
+            assert answer.status == 404
+    assert (len(heard.troubles), listener.misdirected) == (8, 28)
+    assert max(map(len, heard.troubles)) < 500
+
+
+async def test_nobody_can_fill_the_screen_with_paths_of_his_own(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    for headers in ({}, {"X-Twilio-Signature": "AAAA"}, sign("https://example.org/other", fields)):
+        async with http.post(listener.url + "/other", data=fields, headers=headers) as answer:
+            assert answer.status == 404
+    anybody = await start(keys=None)  # where nothing is verified, nobody knows who sent it
+    async with http.post(anybody.url + "/other", data=fields, headers=sign(anybody.url + "/other", fields)) as answer:
+        assert answer.status == 404
+    assert (listener.misdirected, anybody.misdirected, heard.troubles) == (0, 0, [])
+    assert "misdirected" not in listener.health
+
+
+async def test_other_paths_and_methods(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    for method, path, status, allow in [
+        ("POST", "/", 404, None),
+        ("POST", "/statuses", 404, None),
+        ("POST", "//status", 404, None),
+        ("PUT", "/statuses", 404, None),
+        ("GET", "/status/../healthz/x", 404, None),
+        ("PUT", "/status", 405, "GET, POST"),
+        ("DELETE", "/status", 405, "GET, POST"),
+        ("POST", "/healthz", 405, "GET"),
+    ]:
+        url = listener.url + path
+        async with http.request(method, url, data=fields, headers=sign(PUBLIC, fields)) as answer:
+            assert (method, path, answer.status, answer.headers.get("Allow")) == (method, path, status, allow)
+    assert (listener.accepted, listener.refused) == (0, 0)
+
+
+async def test_a_slash_too_many_at_the_end_of_the_path_is_left_to_the_signature(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    for token, status in ((TOKEN, 204), ("another", 403)):
+        headers = sign(PUBLIC, fields, token=token)
+        async with http.post(f"{listener.url}/status/", data=fields, headers=headers) as answer:
+            assert answer.status == status
+    assert (listener.accepted, listener.refused) == (1, 1)
+
+
+async def test_a_signed_request_that_is_no_calls_is_let_pass(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = {"ConferenceSid": "CF1", "FriendlyName": "room"}
+    async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+        assert answer.status == 204
+    assert (listener.ignored, listener.accepted, heard.events) == (1, 0, [])
+
+
+async def test_a_body_of_64_kib_is_taken_and_a_longer_one_is_not(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    short = form(1, "ringing")
+    room = 64 * 1024 - len("&".join(f"{name}={value}" for name, value in short.items())) - 200
+    for filler, status in ((room, 204), (64 * 1024, 413), (900_000, 413)):
+        fields = short | {"Filler": "x" * filler}
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            assert answer.status == status
+
+
+async def test_a_long_body_in_chunks_is_cut_off(start: Start) -> None:
+    listener = await start()
+    head = b"POST /status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await raw(listener, head + b"10000\r\n" + b"x" * 0x10000 + b"\r\n1000\r\n" + b"x" * 0x1000 + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_packed_body_is_not_unpacked(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    packed = gzip.compress(b"x=" + b"0" * 50_000_000)
+    assert len(packed) < 64 * 1024
+    headers = sign(PUBLIC, fields) | FORM_TYPE | {"Content-Encoding": "gzip"}
+    async with http.post(listener.url + "/status", data=packed, headers=headers) as answer:
+        assert answer.status == 403
+
+
+async def test_a_form_of_thousands_of_fields_is_refused(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    async with http.post(listener.url + "/status", data=b"a&" * 5000, headers=FORM_TYPE) as answer:
+        assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00\xff\x16\x03\x01 binary \r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /status HTTP/1.1\r\n" + b"X: " + b"y" * 20_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_without_a_word_on_the_terminal(
+    start: Start, capfd: pytest.CaptureFixture[str], http: aiohttp.ClientSession, sent: bytes
+) -> None:
+    listener = await start()
+    answer = await raw(listener, sent)
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    async with http.get(listener.health_url) as health:
+        assert health.status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_bytes_that_are_no_text_are_refused_like_any_forgery(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start()
+    headers = sign(PUBLIC, form(1, "ringing")) | FORM_TYPE
+    async with http.post(listener.url + "/status", data=bytes(range(256)), headers=headers) as answer:
+        assert answer.status == 403
+    answer_to_get = await raw(
+        listener, b"GET /status?a=\xff\xfe HTTP/1.1\r\nHost: x\r\nX-Twilio-Signature: \xff\r\nConnection: close\r\n\r\n"
+    )
+    assert answer_to_get.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+
+
+async def test_a_signed_form_that_is_no_utf8_is_taken_or_refused_but_never_fatal(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing") | {"CallerName": "\ufffd"}
+    body = b"&".join(
+        name.encode() + b"=" + (b"%FF" if name == "CallerName" else value.replace("+", "%2B").encode())
+        for name, value in fields.items()
+    )
+    async with http.post(listener.url + "/status", data=body, headers=sign(PUBLIC, fields) | FORM_TYPE) as answer:
+        assert answer.status == 204
+    (event,) = await heard.of(1)
+    assert event.caller_name == "\ufffd"
+
+
+async def test_stalled_clients_are_cut_and_slow_nobody(start: Start, http: aiohttp.ClientSession) -> None:
+    listener = await start(limits=Limits(header_seconds=0.2, body_seconds=0.2))
+    head = b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    stalled = [
+        asyncio.ensure_future(raw(listener, sent))
+        for sent in (b"", b"POST /sta", b"POST /status HTTP/1.1\r\nHost: x\r\n", head, head + b"CallSid=")
+    ]
+    fields = form(1, "ringing")
+    async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+        assert answer.status == 204
+    answers = await asyncio.gather(*stalled)
+    assert answers[:3] == [b""] * 3
+    assert [answer.partition(b"\r\n")[0] for answer in answers[3:]] == [b"HTTP/1.1 408 Request Timeout"] * 2
+
+
+async def test_a_client_that_breaks_off_harms_nobody(
+    start: Start, capfd: pytest.CaptureFixture[str], http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    for _ in range(5):
+        _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nCallSid=")
+        await writer.drain()
+        writer.transport.abort()
+    fields = form(1, "ringing")
+    async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+        assert answer.status == 204
+    assert capfd.readouterr() == ("", "")
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST_HEALTH = HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+async def test_beyond_the_limit_of_connections_the_longest_quiet_one_gives_way(start: Start) -> None:
+    listener = await start(limits=Limits(connections=3))
+    silent, earlier, later = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+    for one in (earlier, later):  # kept alive after their answers
+        one[1].write(HEALTH)
+        assert (await one[0].readline()).startswith(b"HTTP/1.1 200 ")
+    newest = await asyncio.open_connection("127.0.0.1", listener.port)
+    assert await silent[0].read() == b""
+    assert (await raw(listener, LAST_HEALTH)).startswith(b"HTTP/1.1 200 ")
+    assert (await earlier[0].read()).endswith(b"}")  # the rest of its answer, and then the end
+    for _, writer in (silent, earlier, later, newest):
+        writer.close()
+
+
+async def test_clients_that_never_finish_their_body_give_way_to_others(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(limits=Limits(connections=3))
+    head = b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nCallSid="
+    stalled = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+    for _, writer in stalled:
+        writer.write(head)
+    assert (await raw(listener, LAST_HEALTH)).startswith(b"HTTP/1.1 200 ")  # by now their headers have been read
+    for call in range(5):
+        fields = form(call, "ringing")
+        signed = sign(PUBLIC, fields) | {"Connection": "close"}
+        async with http.post(listener.url + "/status", data=fields, headers=signed) as answer:
+            assert answer.status == 204
+    assert await stalled[0][0].read() == b""
+    for _, writer in stalled:
+        writer.close()
+
+
+async def test_who_finishes_a_body_after_its_answer_gives_way_too(start: Start) -> None:
+    listener = await start(limits=Limits(connections=3))
+    late = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+    for reader, writer in late:
+        writer.write(b"POST /elsewhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+        writer.write(b"x")
+        await writer.drain()
+    for _ in range(3):
+        assert (await raw(listener, LAST_HEALTH)).startswith(b"HTTP/1.1 200 ")
+    for _, writer in late:
+        writer.close()
+
+
+async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -> None:
+    begun, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        begun.release()
+        await go_on.wait()
+        return web.Response(status=204)
+
+    door = await serve(answer, host="127.0.0.1", port=0, limits=Limits(connections=3))
+    busy = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(3)]
+    for _, writer in busy:
+        writer.write(LAST_HEALTH)
+        await begun.acquire()
+    assert await raw(door, LAST_HEALTH) == b""
+    go_on.set()
+    for reader, writer in busy:
+        assert (await reader.read()).startswith(b"HTTP/1.1 204 ")
+        writer.close()
+    for _ in range(500):  # until the server has seen that they are gone
+        if told := await raw(door, LAST_HEALTH):
+            break
+        await asyncio.sleep(0.01)
+    assert told.startswith(b"HTTP/1.1 204 ")
+    await door.close()
+
+
+async def test_the_event_is_told_of_whole_even_with_escapes_in_every_field(
+    start: Start, heard: Heard, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = {name: "\x1b[2J\x00\r\n" + value for name, value in form(1, "ringing").items()}
+    async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+        assert answer.status == 204
+    (event,) = await heard.of(1)
+    assert event.call_sid == "\x1b[2J\x00\r\n" + sid(1)
+    assert dict(event.form) == fields

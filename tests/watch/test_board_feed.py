@@ -1,0 +1,163 @@
+"""What happens between two frames, however much comes and whatever goes wrong: what is new is drawn, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from legs import callback
+from reaching import LIMIT, Notes, until
+from telling import START
+
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Board, Change, Snapshot
+from callctl.calls.event import CallEvent
+from callctl.calls.trouble import Trouble
+from callctl.views.live.state import Header
+from callctl.watch.board_feed import AT_ONCE, Picture
+
+SID = "CA" + "0" * 32
+HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+
+
+class Storm(Notes):
+    """A view that hears of one more call whenever others get their turn, and never comes to an end."""
+
+    def __init__(self, picture: list[Picture]) -> None:
+        super().__init__()
+        self._picture, self._calls = picture, 0
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        super().event(event, change)
+        self.blow()
+
+    def blow(self) -> None:
+        self._calls += 1
+        self._picture[0].event(callback(f"CA{self._calls:032}", "ringing", second=1, sequence=0))
+
+
+async def test_a_storm_is_drawn_while_it_lasts() -> None:
+    held: list[Picture] = []
+    held.append(Picture(header=lambda: HEADER))
+    view = Storm(held)
+    for _ in range(2 * AT_ONCE):
+        view.blow()
+    running = asyncio.create_task(held[0].run(view))
+    async with asyncio.timeout(LIMIT):
+        await view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live >= 2 * AT_ONCE)
+        held[0].stop()
+        await running
+    assert view.snapshot is not None
+    assert view.snapshot.live < len(view.events) + 2 * AT_ONCE
+
+
+class Broken(Board):
+    """A board that can't take in the events of one call."""
+
+    def apply(self, event: CallEvent) -> Change | None:
+        if event.call_sid == "CA" + "1" * 32:
+            raise ZeroDivisionError("1/0")
+        return super().apply(event)
+
+
+async def test_an_event_that_the_board_cannot_take_hides_no_other() -> None:
+    picture, view = Picture(header=lambda: HEADER), Notes()
+    picture.board = Broken()
+    for number in (1, 2):
+        picture.event(callback("CA" + str(number) * 32, "ringing", second=1, sequence=0))
+    running = asyncio.create_task(picture.run(view))
+    async with asyncio.timeout(LIMIT):
+        await view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live == 1 and bool(seen.troubles))
+        picture.stop()
+        await running
+    assert view.troubles == [f"can't put an event of CA{'1' * 32} on the board: ZeroDivisionError: 1/0"]
+
+
+class Rules:
+    """Rules that fail with each look."""
+
+    in_words = "1 rule"
+    is_stopped = False
+
+    def recall(self, change: Change) -> None:
+        raise AssertionError(change)
+
+    def begin(self, _snapshot: Snapshot, /) -> None:
+        self.looks = 0
+        self.fails = True
+
+    def look(self, _changes: Sequence[Change], _snapshot: Snapshot, /) -> None:
+        self.looks += 1
+        if self.fails:
+            raise ZeroDivisionError("1/0")
+
+    def news(self) -> list[ActionEvent | Trouble]:
+        return []
+
+
+async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> None:
+    rules: Any = Rules()
+    picture, view = Picture(header=lambda: HEADER, rules=rules), Notes()
+    running = asyncio.create_task(picture.run(view))
+    async with asyncio.timeout(LIMIT):
+        await view.until(lambda seen: seen.snapshot is not None)
+        for number in range(3):
+            picture.event(callback(f"CA{number:032}", "ringing", second=1, sequence=0))
+            await view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live > number)  # noqa: B023
+        picture.stop()
+        await running
+    assert rules.looks >= 3
+    assert view.troubles == ["the rules could not look at what came: ZeroDivisionError: 1/0"]
+
+
+async def test_rules_that_fail_again_after_they_worked_are_told_of_again() -> None:
+    rules: Any = Rules()
+    picture, view = Picture(header=lambda: HEADER, rules=rules), Notes()
+    running = asyncio.create_task(picture.run(view))
+    async with asyncio.timeout(LIMIT):
+        await view.until(lambda seen: seen.snapshot is not None)
+        for number, fails in enumerate((True, False, True)):
+            rules.fails, before = fails, rules.looks
+            picture.event(callback(f"CA{number:032}", "ringing", second=1, sequence=0))
+            await until(lambda: rules.looks > before)  # noqa: B023
+        await view.until(lambda seen: len(seen.troubles) == 2)
+        picture.stop()
+        await running
+
+
+class Drawn(Notes):
+    """A view that counts its frames."""
+
+    frames = 0
+
+    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+        self.frames += 1
+        super().refresh(snapshot, header)
+
+
+async def test_frames_are_drawn_by_the_clock_only_while_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a leg that lives, or the time since the last callback, nothing is drawn unless something is new."""
+    monkeypatch.setattr("callctl.watch.board_feed.SHORTEST_FRAME", 0.005)
+    monkeypatch.setattr("callctl.watch.board_feed.COUNTING_FRAME", 0.01)
+    pictures = {
+        "live": (Picture(header=lambda: HEADER), Drawn()),
+        "since": (Picture(header=lambda: replace(HEADER, last_callback_at=START)), Drawn()),
+        "still": (Picture(header=lambda: HEADER), Drawn()),
+    }
+    pictures["live"][0].event(callback(SID, "ringing", second=1, sequence=0))
+    pictures["still"][0].event(callback(SID, "busy", second=1, sequence=0))
+    running = [asyncio.create_task(picture.run(view)) for picture, view in pictures.values()]
+    async with asyncio.timeout(LIMIT):
+        still = pictures["still"][1]
+        await still.until(lambda seen: seen.snapshot is not None and seen.snapshot.ended == 1)
+        before = {name: view.frames for name, (_, view) in pictures.items()}
+        for name in ("live", "since"):
+            more = before[name] + 8
+            await pictures[name][1].until(lambda seen: isinstance(seen, Drawn) and seen.frames >= more)  # noqa: B023
+        assert still.frames == before["still"]
+        for picture, _ in pictures.values():
+            picture.stop()
+        await asyncio.gather(*running)

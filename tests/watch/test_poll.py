@@ -1,0 +1,196 @@
+"""The poller finds what no callback told, and never takes absence for an end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+from legs import PARENT, board_of, callback, family
+from telling import START, clock_of
+
+from callctl.calls.call import Call
+from callctl.calls.event import MISSED, POLLED
+from callctl.errors import NetworkError, NotFoundError
+from callctl.watch.poll import FETCHES, Poller
+
+LATER = START + timedelta(minutes=5)
+
+
+@dataclass
+class Rest:
+    """What REST would answer; remembers which legs it was asked for one by one."""
+
+    calls: dict[str, Call] = field(default_factory=dict)
+    listed: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+
+    def live(self) -> Iterable[Call]:
+        return [self.calls[sid] for sid in self.listed]
+
+    def fetch(self, sid: str) -> Call:
+        self.fetched.append(sid)
+        if sid not in self.calls:
+            raise NotFoundError("not there", status=404)
+        return self.calls[sid]
+
+
+def poller(rest: Rest, *, now: datetime = LATER) -> Poller:
+    return Poller(rest, world="test", clock=clock_of(lambda: now))
+
+
+def test_a_call_without_callbacks_is_polled() -> None:
+    rest = Rest({PARENT: Call(PARENT, "ringing", to="+12025550100")}, [PARENT])
+    (event,) = poller(rest).round(board_of([]).snapshot())
+    assert (event.kind, event.call_sid, event.status) == (POLLED, PARENT, "ringing")
+
+
+def test_what_callbacks_told_already_is_not_told_again() -> None:
+    events = family()
+    legs = {event.call_sid: Call(event.call_sid, event.status) for event in events}
+    rest = Rest(legs, list(legs))
+    assert list(poller(rest).round(board_of(events).snapshot())) == []
+    assert rest.fetched == []
+
+
+def test_a_callback_gets_its_time_before_a_poll_has_its_word() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "in-progress")}, [PARENT])
+    assert list(poller(rest, now=START + timedelta(seconds=5)).round(board.snapshot())) == []
+    (event,) = poller(rest).round(board.snapshot())
+    assert event.status == "in-progress"
+
+
+def test_a_leg_gone_from_the_list_is_fetched_and_its_end_was_missed() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "completed", duration=7)})
+    (event,) = poller(rest).round(board.snapshot())
+    assert (event.kind, event.status, event.duration) == (MISSED, "completed", 7)
+    board.apply(event)
+    assert board.snapshot().live == 0
+    assert list(poller(rest).round(board.snapshot())) == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "found"), [(timedelta(seconds=6), 1), (timedelta(seconds=4), 0), (timedelta(seconds=-4), 0)], ids=str
+)
+def test_the_callback_of_an_end_gets_its_time_too(ended: timedelta, found: int) -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER - ended)})
+    asking = poller(rest)
+    assert len(list(asking.round(board.snapshot()))) == found
+    assert asking.left_open == (not found)  # it is to be asked again soon
+
+
+def test_the_end_of_a_call_that_sends_no_callbacks_is_found_at_once() -> None:
+    board = board_of([])
+    rest = Rest({PARENT: Call(PARENT, "ringing")}, [PARENT])
+    for event in poller(rest, now=START).round(board.snapshot()):
+        board.apply(event)
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER)})
+    assert [event.kind for event in poller(rest).round(board.snapshot())] == [MISSED]
+
+
+def test_a_leg_that_is_gone_right_after_a_callback_is_to_be_asked_for_soon() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=START + timedelta(seconds=1))})
+    asking = poller(rest, now=START + timedelta(seconds=4))
+    assert list(asking.round(board.snapshot())) == []
+    assert asking.left_open
+    assert rest.fetched == []
+    later = poller(rest, now=START + timedelta(seconds=11))
+    assert [event.kind for event in later.round(board.snapshot())] == [MISSED]
+    assert not later.left_open
+
+
+def test_an_end_by_a_clock_that_is_far_from_ours_is_found() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER + timedelta(hours=1))})
+    assert [event.kind for event in poller(rest).round(board.snapshot())] == [MISSED]
+
+
+def test_absence_from_the_list_alone_ends_nothing() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest({PARENT: Call(PARENT, "ringing")})
+    assert list(poller(rest).round(board.snapshot())) == []
+    assert rest.fetched == [PARENT]
+
+
+def test_a_leg_that_rest_does_not_know_is_asked_for_once() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest = Rest()
+    asking = poller(rest)
+    assert list(asking.round(board.snapshot())) == []
+    assert list(asking.round(board.snapshot())) == []
+    assert rest.fetched == [PARENT]
+
+
+def test_a_round_asks_for_a_bounded_number_of_legs() -> None:
+    board = board_of([callback(f"CA{number:032}", "ringing", second=0, sequence=0) for number in range(100)])
+    rest = Rest({f"CA{number:032}": Call(f"CA{number:032}", "ringing") for number in range(100)})
+    assert list(poller(rest).round(board.snapshot())) == []
+    assert len(rest.fetched) == FETCHES
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=2), -timedelta(hours=2)], ids=str)
+def test_a_clock_that_is_set_neither_hurries_nor_stops_the_comparison(step: timedelta) -> None:
+    elapsed, ahead = START, timedelta()
+    clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    asking = Poller(Rest({PARENT: Call(PARENT, "in-progress")}, [PARENT]), world="test", clock=clock)
+    ahead = step
+    elapsed = START + timedelta(seconds=5)
+    assert list(asking.round(board.snapshot())) == []
+    elapsed = START + timedelta(seconds=15)
+    (event,) = asking.round(board.snapshot())
+    assert (event.status, event.received_at) == ("in-progress", START + timedelta(seconds=15) + step)
+
+
+def test_what_a_clock_told_before_that_was_ahead_does_not_hold_up_the_comparison() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    asking = poller(Rest({PARENT: Call(PARENT, "completed")}), now=START - timedelta(days=1))
+    (event,) = asking.round(board.snapshot())
+    assert (event.status, event.kind, asking.left_open) == ("completed", MISSED, False)
+
+
+def test_the_end_of_a_call_is_aged_by_the_clock_that_told_it() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    far = LATER + timedelta(hours=2)
+    rest = Rest({PARENT: Call(PARENT, "completed", end_time=far, as_of=far + timedelta(seconds=2))})
+    asking = poller(rest)
+    assert list(asking.round(board.snapshot())) == []
+    assert asking.left_open
+    rest.calls[PARENT] = Call(PARENT, "completed", end_time=far, as_of=far + timedelta(seconds=6))
+    assert [event.kind for event in asking.round(board.snapshot())] == [MISSED]
+
+
+@pytest.mark.parametrize("odd", [0, 1, 2])
+def test_one_odd_answer_keeps_no_other_end_back(odd: int) -> None:
+    legs = [f"CA{number:032d}" for number in range(3)]
+    board = board_of([callback(sid, "in-progress", second=0, sequence=0) for sid in legs])
+
+    class Odd(Rest):
+        def fetch(self, sid: str) -> Call:
+            if sid == legs[odd]:
+                raise NetworkError("answered, but not with a call")
+            return super().fetch(sid)
+
+    found = []
+    with pytest.raises(NetworkError):
+        for event in poller(Odd({sid: Call(sid, "completed") for sid in legs})).round(board.snapshot()):
+            found.append(event.call_sid)
+    assert sorted(found) == [sid for sid in legs if sid != legs[odd]]
+
+
+def test_an_api_in_trouble_is_not_asked_for_each_leg() -> None:
+    legs = [f"CA{number:032d}" for number in range(5)]
+    board = board_of([callback(sid, "in-progress", second=0, sequence=0) for sid in legs])
+    asked = []
+
+    class Down(Rest):
+        def fetch(self, sid: str) -> Call:
+            asked.append(sid)
+            raise NetworkError("nothing answers")
+
+    with pytest.raises(NetworkError):
+        list(poller(Down()).round(board.snapshot()))
+    assert len(asked) == 2

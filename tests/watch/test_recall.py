@@ -1,0 +1,165 @@
+"""What a store knows is read while callbacks are taken in: none is lost for the board, and rules see each once."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from hearing import sign
+from reaching import LIMIT, Running, settings_in, until, watching
+from telling import form, sid
+
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Change, Snapshot
+from callctl.calls.event import CallEvent
+from callctl.calls.trouble import Trouble
+from callctl.errors import CallctlError
+from callctl.settings import Settings
+from callctl.store.sqlite.reader import Reader
+from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.plan import Plan
+
+PLAN = Plan("127.0.0.1", 0)
+CALLS, EACH = 200, 100
+
+
+class Seen:
+    """Rules that note what they are shown."""
+
+    is_stopped = False
+    in_words = "1 rule"
+
+    def __init__(self) -> None:
+        self.recalled: list[Change] = []
+        self.begun: list[Snapshot] = []
+        self.looked_at: list[Change] = []
+
+    def recall(self, change: Change) -> None:
+        assert not self.begun
+        self.recalled.append(change)
+
+    def begin(self, snapshot: Snapshot) -> None:
+        self.begun.append(snapshot)
+
+    def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
+        assert self.begun
+        self.looked_at += changes
+        self.board = snapshot
+
+    def news(self) -> list[ActionEvent | Trouble]:
+        return []
+
+
+def fill(settings: Settings, *, calls: int, each: int) -> None:
+    """Tell a store of calls that never ended, by many events each."""
+    at = datetime.now(UTC) - timedelta(minutes=5)
+    store = SqliteStore(settings.store, world=settings.world)
+    for number in range(calls * each):
+        call, order = divmod(number, each)
+        fields = form(call, "ringing", number=order).items()
+        store.submit(CallEvent.from_form(fields, received_at=at, world=settings.world, verified=True))
+    store.close()
+
+
+@pytest.fixture
+def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Hold whoever reads the store after some events, until this is set."""
+    go_on, replay = threading.Event(), Reader.replay
+
+    def held(reader: Reader, **asked: Any) -> Iterator[CallEvent]:
+        for number, event in enumerate(replay(reader, **asked)):
+            if number == 1500:
+                go_on.wait(LIMIT)
+            yield event
+
+    monkeypatch.setattr(Reader, "replay", held)
+    yield go_on
+    go_on.set()
+
+
+async def post(running: Running, fields: dict[str, str]) -> int:
+    url = running.ready.callback_url
+    async with aiohttp.ClientSession() as http, http.post(url, data=fields, headers=sign(url, fields)) as answer:
+        return answer.status
+
+
+def live(running: Running) -> Callable[[], bool]:
+    return lambda: running.session.header().recalled is None
+
+
+async def test_callbacks_are_taken_in_while_a_large_store_is_read(tmp_path: Path, go_on: threading.Event) -> None:
+    settings, rules = settings_in(tmp_path), Seen()
+    fill(settings, calls=CALLS, each=EACH)
+    async with watching(settings, PLAN, rules=rules) as running:
+        await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
+        known, new = form(CALLS - 1, "completed", number=EACH), form(CALLS, "ringing", number=0)
+        for fields in (known, new, known):
+            assert await post(running, fields) == 204
+        assert running.session.header().accepted == 2
+        assert running.view.events == []
+        assert rules.begun == []
+        go_on.set()
+        await until(live(running))
+        await running.view.until(lambda view: len(view.events) == 2)
+        assert [event.call_sid for event in running.view.events] == [sid(CALLS - 1), sid(CALLS)]
+        await running.view.until(lambda view: view.snapshot is not None and view.snapshot.live == CALLS)
+        leg = running.session.snapshot().leg(sid(CALLS - 1))
+        assert leg is not None
+        assert leg.status == "completed"
+    assert len(rules.recalled) == CALLS * EACH
+    assert len(rules.begun) == 1
+    assert [change.event.status for change in rules.looked_at] == ["completed", "ringing"]
+    assert rules.looked_at[0].before is not None  # the board knew it from before
+
+
+@pytest.mark.parametrize("record", ["'no record'", "x'ff00'", "17"])
+async def test_an_event_that_can_not_be_read_hides_no_other(tmp_path: Path, record: str) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=3, each=1)
+    with closing(sqlite3.connect(settings.store)) as other, other:
+        other.execute(f"UPDATE events SET record = {record} WHERE id = 2")
+    async with watching(settings, PLAN) as running:
+        await running.view.until(lambda view: view.snapshot is not None and view.snapshot.live == 2)
+        assert (
+            await running.view.until_noted("can't be read") == "1 of the store's events can't be read and is left out"
+        )
+        assert await post(running, form(9, "ringing", number=0)) == 204
+
+
+async def test_it_stops_at_once_while_the_store_is_read(tmp_path: Path, go_on: threading.Event) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=20, each=EACH)
+    async with watching(settings, PLAN) as running:
+        await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
+        assert not go_on.is_set()
+    assert running.session.header().recalled == 1000
+
+
+async def test_what_compares_and_deletes_waits_until_all_is_known(tmp_path: Path, go_on: threading.Event) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=20, each=EACH)
+    asked: list[int] = []
+
+    class Source:
+        def live(self) -> list[Any]:
+            asked.append(len(running.session.snapshot().families))
+            return []
+
+        def fetch(self, sid: str) -> Any:
+            raise CallctlError(f"{sid} can't be asked for")
+
+    async with watching(settings, Plan("127.0.0.1", 0, keep_days=0), source=Source()) as running:
+        await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
+        await asyncio.sleep(0)
+        assert asked == []
+        go_on.set()
+        await until(lambda: bool(asked))
+        assert asked == [20]

@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from callctl.errors import CallctlError
+from callctl.settings import Settings
+from callctl.watch.registry import (
+    WatchRecord,
+    announce,
+    ask_health,
+    find,
+    how_to_go_on,
+    is_stopped,
+    running,
+    shortcoming,
+    stopped,
+    stopped_in_words,
+    withdraw,
+)
+
+ACCOUNT = "AC" + "0" * 32
+
+
+@dataclass
+class Watch:
+    """Answers /healthz as a watch does."""
+
+    url: str
+    answer: bytes
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    with answering_watch("n1") as watch:
+        yield watch
+
+
+@contextmanager
+def answering_watch(nonce: str) -> Iterator[Watch]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answering.answer)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        answering = Watch(f"http://127.0.0.1:{server.server_port}/healthz", json.dumps({"nonce": nonce}).encode())
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield answering
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Settings:
+    return Settings(account_sid=ACCOUNT, api_url="http://127.0.0.1:9999", state_dir=tmp_path / "state" / "callctl")
+
+
+@pytest.fixture
+def record(watch: Watch, here: Settings) -> WatchRecord:
+    return WatchRecord(
+        callback_url="http://127.0.0.1:8765/status",
+        health_url=watch.url,
+        account_sid=ACCOUNT,
+        api_url=here.api_url,
+        pid=1,
+        nonce="n1",
+        version="0",
+    )
+
+
+def test_a_running_watch_is_found(here: Settings, record: WatchRecord) -> None:
+    assert find(here) is None
+    announce(here.state_dir, here.world, record)
+    assert find(here) == record
+
+
+def test_the_record_is_the_owners_alone(here: Settings, record: WatchRecord) -> None:
+    path = announce(here.state_dir, here.world, record)
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, here.state_dir)]
+    assert modes == [0o600, 0o700, 0o700]
+    assert [one.name for one in path.parent.iterdir()] == [f"{here.world}-n1.json"]  # nothing unfinished is left
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({}, None),
+        ({"reachable": True, "status": "ok"}, None),
+        ({"reachable": False, "status": "ok"}, "no request comes through"),
+        ({"reachable": True, "status": "failing"}, "it can't store them"),
+    ],
+)
+def test_what_a_running_watch_says_is_wrong_with_it_is_known(
+    record: WatchRecord, watch: Watch, told: dict[str, object], why: str | None
+) -> None:
+    watch.answer = json.dumps({"nonce": "n1", **told}).encode()
+    found = shortcoming(record)
+    assert found is None if why is None else why in str(found)
+
+
+def test_a_watch_that_answers_otherwise_or_not_at_all_is_none(
+    here: Settings, record: WatchRecord, watch: Watch
+) -> None:
+    announce(here.state_dir, here.world, record)
+    for answer in (b'{"nonce": "n2"}', b"[]", b"\xff", b""):
+        watch.answer = answer
+        assert find(here) is None
+    announce(here.state_dir, here.world, replace(record, health_url="http://127.0.0.1:1/healthz"))
+    assert find(here) is None
+
+
+def test_a_watch_of_another_account_or_address_is_none(here: Settings, record: WatchRecord) -> None:
+    for other in (replace(record, account_sid="AC1"), replace(record, api_url="https://api.twilio.com")):
+        announce(here.state_dir, here.world, other)
+        assert find(here) is None
+
+
+def test_a_loopback_callback_counts_only_for_a_loopback_api(here: Settings, record: WatchRecord) -> None:
+    twilio = replace(here, api_url="https://api.twilio.com")
+    local = replace(record, api_url=twilio.api_url)
+    announce(twilio.state_dir, twilio.world, local)
+    assert find(twilio) is None
+    public = replace(local, callback_url="https://example.com/status")
+    announce(twilio.state_dir, twilio.world, public)
+    assert find(twilio) == public
+
+
+def test_only_the_own_record_is_withdrawn(here: Settings, record: WatchRecord) -> None:
+    path = announce(here.state_dir, here.world, record)
+    withdraw(here.state_dir, here.world, "another nonce")
+    assert path.exists()
+    withdraw(here.state_dir, here.world, "n1")
+    assert not path.exists()
+    withdraw(here.state_dir, here.world, "n1")  # again is no harm
+
+
+def test_a_watch_that_was_there_first_is_found_when_the_second_has_gone(here: Settings, record: WatchRecord) -> None:
+    announce(here.state_dir, here.world, record)
+    second = replace(record, nonce="n2", health_url="http://127.0.0.1:1/healthz")
+    announce(here.state_dir, here.world, second)
+    assert find(here) == record
+    withdraw(here.state_dir, here.world, "n2")
+    assert find(here) == record
+
+
+@pytest.mark.parametrize("newest", ["n1", "n2"])
+def test_of_two_watches_the_newest_is_found_and_the_other_comes_after_it(
+    here: Settings, record: WatchRecord, newest: str
+) -> None:
+    with answering_watch("n2") as other:
+        records = {"n1": record, "n2": replace(record, nonce="n2", health_url=other.url)}
+        for nonce, one in records.items():
+            path = announce(here.state_dir, here.world, one)
+            written = 2_000_000_000 if nonce == newest else 1_000_000_000
+            os.utime(path, (written, written))
+        assert find(here) == records[newest]
+        assert [one.nonce for one in running(here)] == [newest, "n2" if newest == "n1" else "n1"]
+
+
+def test_what_a_killed_watch_left_behind_is_cleared_away(here: Settings, record: WatchRecord) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = replace(record, health_url="http://127.0.0.1:1/healthz", pid=dead.pid)
+    path = announce(here.state_dir, here.world, left)
+    assert find(here) is None
+    assert not path.exists()
+
+
+def test_an_answer_that_drips_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while not stop.wait(0.01):
+                    connection.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            assert ask_health(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.2) is None
+        finally:
+            stop.set()
+            dripping.join()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"nonce": 3}', "\x00", "{" * 10_000])
+def test_a_broken_record_is_none(here: Settings, record: WatchRecord, text: str) -> None:
+    path = announce(here.state_dir, here.world, record)
+    path.write_text(text)
+    assert find(here) is None
+    withdraw(here.state_dir, here.world, "n1")
+
+
+def test_a_record_with_fields_of_the_wrong_kind_is_none(here: Settings, record: WatchRecord) -> None:
+    path = announce(here.state_dir, here.world, record)
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"callback_url": 5}))
+    assert find(here) is None
+    path.write_text(json.dumps(fields | {"a_field_of_a_later_version": 5}))
+    assert find(here) == record
+
+
+def test_proxies_are_passed_by(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert ask_health(watch.url) == {"nonce": "n1"}
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "http://", "http://127.0.0.1:99999/", "http://[::1/"])
+def test_a_health_url_that_is_none_is_no_watch(url: str) -> None:
+    assert ask_health(url, timeout=1) is None
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720, 0o702])
+@pytest.mark.parametrize("part", [".", "watch"])
+def test_records_count_only_where_nobody_else_writes(here: Settings, record: WatchRecord, mode: int, part: str) -> None:
+    announce(here.state_dir, here.world, record)
+    folder = here.state_dir / part
+    folder.chmod(mode)
+    for use in (lambda: find(here), lambda: announce(here.state_dir, here.world, record)):
+        with pytest.raises(CallctlError, match=rf"others may write to the state folder {folder} \(mode ") as refused:
+            use()
+        assert refused.value.hint == f"chmod go-w {folder}"
+    folder.chmod(0o755)
+    assert find(here) == record
+
+
+def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+
+
+@pytest.mark.parametrize("part", [".", "watch"])
+def test_records_in_another_users_folder_count_for_nothing(
+    here: Settings, record: WatchRecord, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce(here.state_dir, here.world, record)
+    make_anothers(here.state_dir / part, monkeypatch)
+    for use in (lambda: find(here), lambda: announce(here.state_dir, here.world, record)):
+        with pytest.raises(CallctlError, match="is another user's") as refused:
+            use()
+        assert refused.value.hint == "set XDG_STATE_HOME to a folder of your own"
+
+
+def test_a_record_that_another_user_could_write_is_none(
+    here: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = announce(here.state_dir, here.world, record)
+    for mode in (0o606, 0o620):
+        path.chmod(mode)
+        assert find(here) is None
+    path.chmod(0o644)
+    assert find(here) == record
+    if os.geteuid() == 0:
+        make_anothers(path, monkeypatch)
+        assert find(here) is None
+
+
+def test_a_pipe_in_a_records_place_is_not_waited_for(here: Settings, record: WatchRecord) -> None:
+    path = announce(here.state_dir, here.world, record)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert find(here) is None
+
+
+def test_a_folder_that_can_not_be_looked_at_is_told(here: Settings, record: WatchRecord) -> None:
+    here.state_dir.parent.mkdir()
+    long = replace(here, state_dir=here.state_dir.parent / ("x" * 300) / "callctl")
+    with pytest.raises(CallctlError, match=r"can't look at the state folder .* File name too long") as refused:
+        find(long)
+    assert "XDG_STATE_HOME" in (refused.value.hint or "")
+    with pytest.raises(CallctlError, match=r"can't write the record .* File name too long"):
+        announce(long.state_dir, long.world, record)
+
+
+def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path, here: Settings, record: WatchRecord) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(CallctlError, match="can't write the record"):
+        announce(blocked / "callctl", here.world, record)
+
+
+def test_it_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, callctl.watch.registry\n"
+        "print([name for name in ('asyncio', 'aiohttp', 'sqlite3', 'http.client', 'requests') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout == "[]\n"
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    # In a process group of its own: the kernel discards SIGTSTP for a group whose session has nobody else, as in CI.
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], process_group=0) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("by_ps", [False, True], ids=["proc", "ps"])
+@pytest.mark.parametrize("sent", [signal.SIGSTOP, signal.SIGTSTP], ids=str)
+def test_a_process_that_is_stopped_is_known_as_such_until_it_goes_on(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, by_ps: bool
+) -> None:
+    if by_ps:
+        if not Path("/bin/ps").exists():
+            pytest.skip("there is no /bin/ps")
+        monkeypatch.setattr("callctl.watch.registry.PROC", Path("/nowhere"))
+    assert not is_stopped(sleeper.pid)
+    sleeper.send_signal(sent)
+    os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+    assert is_stopped(sleeper.pid)
+    sleeper.send_signal(signal.SIGCONT)
+    os.waitid(os.P_PID, sleeper.pid, os.WCONTINUED | os.WNOWAIT)
+    assert not is_stopped(sleeper.pid)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**31 - 2, "1", None, True], ids=repr)
+def test_what_is_no_process_is_not_stopped(pid: object) -> None:
+    assert not is_stopped(pid)
+
+
+def test_a_stopped_watch_is_found_though_it_does_not_answer(
+    here: Settings, record: WatchRecord, watch: Watch, sleeper: subprocess.Popen[bytes]
+) -> None:
+    watch.answer = b"{}"
+    announce(here.state_dir, here.world, replace(record, pid=sleeper.pid))
+    assert (find(here), stopped(here)) == (None, None)
+    sleeper.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+    found = stopped(here)
+    assert found is not None
+    assert f"(process {sleeper.pid}) is stopped, as by Ctrl-Z" in stopped_in_words(found)
+    assert how_to_go_on(found) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, lets it go on"
+    assert stopped(replace(here, account_sid="AC" + "1" * 32)) is None

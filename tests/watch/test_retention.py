@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from reaching import Suspension, ago, settings_in, until, watching
+from telling import clock_of, event, form, moment, sid
+
+from callctl.calls.board import Board
+from callctl.calls.event import CallEvent
+from callctl.errors import StoreError
+from callctl.settings import Settings
+from callctl.store.sqlite.reader import Reader
+from callctl.store.sqlite.store import SqliteStore
+from callctl.support.clock import Clock
+from callctl.watch.plan import Plan
+from callctl.watch.retention import INTERVAL, PAUSE, STEP, Retention
+
+
+def fill(settings: Settings, *, calls: range, age: timedelta) -> None:
+    at = datetime.now(UTC) - age
+    store = SqliteStore(settings.store, world=settings.world)
+    for call in calls:
+        fields = form(call, "completed").items()
+        store.submit(CallEvent.from_form(fields, received_at=at, world=settings.world, verified=True))
+    store.close()
+
+
+def kept(settings: Settings) -> int:
+    store = SqliteStore(settings.store, world=settings.world)
+    try:
+        return len(list(store.replay(since=None)))
+    finally:
+        store.close()
+
+
+async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(2 * STEP + 50), age=timedelta(days=31))
+    fill(settings, calls=range(1000, 1010), age=timedelta(days=29))
+    store = SqliteStore(settings.store, world=settings.world)
+    steps: list[int] = []
+
+    class Counted:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            steps.append(store.delete_older_than(moment, limit=limit))
+            return steps[-1]
+
+    retention = Retention(
+        Counted(),
+        Board(),
+        days=30,
+        since=timedelta(hours=1),
+        trouble=print,
+        clock=Clock(wall=lambda: datetime.now(UTC)),
+    )
+    await retention.trim()
+    retention.end()
+    store.close()
+    assert steps == [STEP, STEP, 50]
+    assert kept(settings) == 10
+
+
+async def test_a_watch_trims_when_it_starts_and_keeps_the_rest(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(3), age=timedelta(days=8))
+    fill(settings, calls=range(10, 12), age=timedelta(days=6))
+    async with watching(settings, Plan("127.0.0.1", 0, keep_days=7)):
+        reader = Reader.open(settings.store, world=settings.world)
+        await until(lambda: len(list(reader.replay(since=None))) == 2)
+        reader.close()
+    assert kept(settings) == 2
+
+
+async def test_no_days_keep_nothing_beyond_the_run(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(3), age=timedelta(minutes=5))
+    async with watching(settings, Plan("127.0.0.1", 0, keep_days=0)) as watch:
+        await watch.view.until(lambda view: view.snapshot is not None and len(view.snapshot.families) == 3)
+        fill(settings, calls=range(10, 12), age=timedelta())
+    assert kept(settings) == 0
+
+
+async def test_ended_families_leave_the_board_after_a_while() -> None:
+    class Locked:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            raise StoreError(f"locked when {limit} calls before {moment.year} were to go")
+
+    board = Board()
+    for call, age, status in ((1, 61, "completed"), (2, 59, "completed"), (3, 61, "in-progress")):
+        fields = form(call, status).items()
+        board.apply(CallEvent.from_form(fields, received_at=ago(minutes=age), world="w", verified=True))
+    told: list[str] = []
+
+    def once(text: str) -> None:
+        told.append(text)
+        raise KeyError(text)  # leave the endless loop
+
+    retention = Retention(Locked(), board, days=30, since=timedelta(minutes=1), trouble=once, clock=Clock(wall=ago))
+    with pytest.raises(KeyError):
+        await retention.run()
+    assert len(told) == 1
+    assert told[0].startswith("can't delete what is older than 30 days: locked")
+    assert sorted(leg.call_sid[-1] for family in board.snapshot().families for leg in family.legs) == ["2", "3"]
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
+async def test_a_clock_that_is_set_takes_no_family_off_the_board(step: timedelta) -> None:
+    ahead = timedelta()
+    board = Board()
+    board.apply(event(1, "completed", at=0))
+    clock = clock_of(lambda: moment(60) + ahead, elapsed=lambda: moment(60))
+    ahead = step
+
+    class Store:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            raise AssertionError((moment, limit))
+
+    def leave(text: str) -> None:
+        raise KeyError(text)
+
+    retention = Retention(Store(), board, days=30, since=timedelta(), trouble=leave, clock=clock)
+    with pytest.raises(KeyError):
+        await retention.run()
+    assert len(board.snapshot().families) == 1
+
+
+@pytest.mark.parametrize("days", [0, 30])
+@pytest.mark.parametrize("step", [timedelta(days=400), -timedelta(hours=2)], ids=str)
+async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timedelta, days: int) -> None:
+    settings = settings_in(tmp_path)
+    elapsed, ahead = moment(0), timedelta()
+    clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
+    store = SqliteStore(settings.store, world=settings.world)
+    retention = Retention(store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock)
+    for call in (1, 2):
+        elapsed += timedelta(minutes=5)
+        fields = form(call, "completed").items()
+        store.append(CallEvent.from_form(fields, received_at=clock.wall(), world=settings.world, verified=True))
+        ahead = step
+    await retention.trim()
+    store.close()
+    assert kept(settings) == 2
+
+
+async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.01)
+    settings = settings_in(tmp_path)
+    async with watching(settings, Plan("127.0.0.1", 0, keep_days=7)):
+        reader = Reader.open(settings.store, world=settings.world)
+        for calls in (range(3), range(10, 13)):
+            fill(settings, calls=calls, age=timedelta(days=8))
+            await until(lambda: list(reader.replay(since=None)) == [])
+        reader.close()
+
+
+async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.0)
+    monkeypatch.setattr("callctl.watch.retention.PAUSE", 0.0)
+    asked: list[datetime] = []
+
+    class LockedAtTimes:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            asked.append(moment)
+            if len(asked) in (1, 2, 4):
+                raise StoreError(f"locked when {limit} calls were to go")
+            return 0
+
+    board = Board()
+    for call, received in ((1, 0), (2, 3600)):
+        board.apply(event(call, "completed", received=received))
+    told: list[str] = []
+    retention = Retention(
+        LockedAtTimes(),
+        board,
+        days=30,
+        since=timedelta(),
+        trouble=told.append,
+        clock=clock_of(lambda: moment(3600) + timedelta(minutes=min(len(asked), 5))),
+    )
+    running = asyncio.create_task(retention.run())
+    await until(lambda: len(asked) > 4)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert asked[:5] == [moment(3600) - timedelta(days=30) + timedelta(minutes=minutes) for minutes in range(5)]
+    assert len(told) == 2
+    assert [family.sid for family in board.snapshot().families] == [sid(2)]
+
+
+async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.01)
+    tries: list[datetime] = []
+    said: list[str] = []
+
+    class Odd:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:  # noqa: ARG002 - the store's own
+            tries.append(moment)
+            raise OverflowError("date value out of range")
+
+    retention = Retention(
+        Odd(),
+        Board(),
+        days=30,
+        since=timedelta(hours=1),
+        trouble=said.append,
+        clock=Clock(wall=lambda: datetime.now(UTC)),
+    )
+    running = asyncio.create_task(retention.run())
+    await until(lambda: len(tries) > 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert said == ["can't delete what is older than 30 days: OverflowError: date value out of range"]
+
+
+async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(STEP + 1), age=timedelta(days=31))
+    store = SqliteStore(settings.store, world=settings.world)
+    done: list[str] = []
+
+    class Told:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            done.append("step")
+            return store.delete_older_than(moment, limit=limit)
+
+    async def sleep(seconds: float) -> None:
+        done.append("pause" if seconds == PAUSE else f"another one of {seconds} s")
+
+    monkeypatch.setattr("callctl.watch.retention.asyncio.sleep", sleep)
+    clock = Clock(wall=lambda: datetime.now(UTC))
+    await Retention(Told(), Board(), days=30, since=timedelta(), trouble=print, clock=clock).trim()
+    store.close()
+    assert done == ["step", "pause", "step", "pause"]
+
+
+async def test_it_goes_on_at_once_when_the_machine_wakes(suspension: Suspension) -> None:
+    looks: list[datetime] = []
+
+    class Store:
+        def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
+            looks.append(moment)
+            return min(limit, 0)
+
+    clock = Clock(wall=lambda: datetime.now(UTC))
+    retention = Retention(Store(), Board(), days=30, since=timedelta(), trouble=print, clock=clock)
+    running = asyncio.create_task(retention.run())
+    await until(lambda: len(looks) == 1)
+    await suspension.of(INTERVAL, done=lambda: len(looks) == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(looks) == 2

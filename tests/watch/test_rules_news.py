@@ -1,0 +1,54 @@
+"""What the rules of a watch could not do is told so that nobody overlooks it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reaching import settings_in, watching
+from telling import moment, sid
+
+from callctl.calls.action import DONE, REHEARSED, ActionEvent
+from callctl.calls.board import Change, Snapshot
+from callctl.calls.trouble import Cause, Trouble
+from callctl.watch.plan import Plan
+
+STOPPED = Trouble("the rules have stopped: 100 actions in a minute (--max-actions)", Cause.RULE)
+
+
+def hangup(call: int, result: str) -> ActionEvent:
+    return ActionEvent(moment(0), sid(call), "hangup", (), f"{result} {call}", rule="mine", result=result)
+
+
+class Braked:
+    """Rules that did too much: they say so once, beside what they did and would have done."""
+
+    in_words = "1 rule"
+    is_stopped = False
+
+    def __init__(self) -> None:
+        self._news: list[ActionEvent | Trouble] = [
+            hangup(1, DONE),
+            STOPPED,
+            Trouble("rule mine waits for https://user:secret@example.com", Cause.RULE),
+            hangup(2, REHEARSED),
+        ]
+
+    def recall(self, change: Change) -> None: ...
+
+    def begin(self, snapshot: Snapshot) -> None: ...
+
+    def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None: ...
+
+    def news(self) -> list[ActionEvent | Trouble]:
+        told, self._news = self._news, []
+        self.is_stopped = self.is_stopped or STOPPED in told
+        return told
+
+
+async def test_what_the_brake_says_is_trouble_and_an_alarm(tmp_path: Path) -> None:
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0), rules=Braked()) as watch:
+        await watch.view.until(lambda view: view.header is not None and view.header.rules_stopped)
+        assert watch.view.troubles == [STOPPED, "rule mine waits for https://user:***@example.com"]
+        # What was done is in the store, from where it is told.
+        assert [note for note in watch.view.notes if note not in watch.view.troubles] == [f"{REHEARSED} 2"]

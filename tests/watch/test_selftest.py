@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import aiohttp
+import pytest
+from api.scripted import Server, reply
+from hearing import TOKEN, sign
+from reaching import Application, Suspension, settings_in, watching
+from telling import form
+
+from callctl.calls.trouble import Trouble
+from callctl.store.sqlite.reader import Reader
+from callctl.watch.plan import Plan
+from callctl.watch.reachability import PROBE_INTERVAL
+from callctl.watch.selftest import probe, why_not_ours
+
+
+def ticks() -> float:
+    ticks.now += 0.042  # type: ignore[attr-defined]
+    return float(ticks.now)  # type: ignore[attr-defined]
+
+
+ticks.now = 0.0  # type: ignore[attr-defined]
+
+
+async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with watching(settings, Plan("127.0.0.1", 0)) as watch:
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        header = watch.session.header()
+        assert (header.deaf, header.accepted, header.refused, header.last_callback_at) == (None, 0, 0, None)
+        reader = Reader.open(settings.store, world=settings.world)
+        assert list(reader.replay(since=None)) == []  # a self-test is no event
+        reader.close()
+
+
+async def test_the_probe_measures_and_tells_what_is_wrong(tmp_path: Path, application: Application) -> None:
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+        url, nonce = watch.ready.callback_url, watch.session.nonce
+        outcome = await probe(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
+        assert outcome.round_trip == pytest.approx(0.042)
+        assert (await probe(url, keys=(TOKEN,), nonce="other", clock=ticks)).failure == "another watch answers there"
+        refused = await probe(url, keys=("wrong",), nonce=nonce, clock=ticks)
+        assert "refused (HTTP 403)" in str(refused.failure)
+    gone = await probe(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
+    assert "can't connect" in str(gone.failure)
+    for status, text in ((301, "it redirects (HTTP 301), which loses the form"), (200, "something else answers")):
+        application.status = status
+        assert text in str((await probe(application.url, keys=(TOKEN,), nonce=nonce, clock=ticks)).failure)
+
+
+async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.reachability.PROBE_AGAIN", 0.01)
+    application.status = 502
+    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        await watch.view.until_noted("something else answers there (HTTP 502); callbacks would not arrive")
+        assert watch.session.header().deaf == "something else answers there (HTTP 502)"
+        application.status, application.text = 200, json.dumps({"nonce": watch.session.nonce})
+        await watch.view.until_noted("arrives again")
+        assert watch.session.header().deaf is None
+        assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", plan.public_url)]
+
+
+async def test_a_watch_that_becomes_deaf_later_says_so(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.reachability.PROBE_INTERVAL", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.PROBE_AGAIN", 0.01)
+    application.hold = asyncio.Event()  # until it knows what this watch calls itself
+    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    async with watching(settings_in(tmp_path), plan) as watch:
+        application.text = json.dumps({"nonce": watch.session.nonce})
+        application.hold.set()
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        assert (watch.session.header().deaf, watch.view.troubles) == (None, [])
+        application.status, application.text = 502, ""
+        why = "something else answers there (HTTP 502)"
+        await watch.view.until(lambda view: view.header is not None and view.header.deaf == why)
+        await watch.view.until(lambda view: bool(view.troubles))
+        assert watch.view.header is not None
+        assert watch.view.header.round_trip is None
+        (trouble,) = watch.view.troubles
+        assert isinstance(trouble, Trouble)
+        assert (trouble.cause, trouble.url, trouble.status) == ("unreachable", plan.public_url, 502)
+        assert watch.view.troubles == [
+            f"the self-test through {plan.public_url} fails: {why}; callbacks would not arrive either"
+        ]
+
+
+async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
+    tmp_path: Path, application: Application, suspension: Suspension
+) -> None:
+    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    application.hold = asyncio.Event()  # until it knows what this watch calls itself
+    async with watching(settings_in(tmp_path), plan) as watch:
+        application.text = json.dumps({"nonce": watch.session.nonce})
+        application.hold.set()
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        assert len(application.sent) == 1
+        await suspension.of(PROBE_INTERVAL, done=lambda: len(application.sent) == 2)
+
+
+async def test_who_is_here_is_asked_without_a_signature_and_told_by_this_watch_alone(
+    tmp_path: Path, application: Application
+) -> None:
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+        url, nonce = watch.ready.callback_url, watch.session.nonce
+        assert await why_not_ours(url, nonce=nonce) is None
+        assert await why_not_ours(url, nonce="other") == "another watch answers there"
+        assert watch.session.header().refused == 0
+        unsigned = await probe(url, keys=None, nonce=nonce, clock=ticks)
+        assert "refused (HTTP 403)" in str(unsigned.failure)  # only the question goes without a signature
+    assert await why_not_ours(application.url, nonce=nonce) == "something else answers there (HTTP 200)"
+    assert await why_not_ours("https://a..b", nonce=nonce) is not None
+
+
+async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_with_it(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", application.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    application.text = json.dumps({"nonce": "this"})
+    url = "http://tunnel.example.com/status"
+    assert await why_not_ours(url, nonce="this") is None
+    assert (await probe(url, keys=(TOKEN,), nonce="this", clock=ticks)).failure is None
+    assert [sent.target.partition("?")[0] for sent in application.sent] == [url, url]
+    assert not any(name.lower() == "authorization" for sent in application.sent for name, _ in sent.headers)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_nothing_goes_to_where_an_answer_points(application: Application, status: int) -> None:
+    with Server(reply(status, Location=f"{application.url}/status")) as server:
+        assert (await probe(server.url, keys=(TOKEN,), nonce="x", clock=ticks)).failure is not None
+        assert await why_not_ours(server.url, nonce="x") is not None
+    assert application.sent == []
+
+
+async def test_signed_requests_to_another_path_are_counted_in_the_header(tmp_path: Path) -> None:
+    fields = form(1, "ringing")
+    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch, aiohttp.ClientSession() as http:
+        url = watch.ready.callback_url.replace("/status", "/voice")
+        async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
+            assert answer.status == 404
+        assert watch.session.header().misdirected == 1
+        await watch.view.until_noted("signed requests come to /voice")

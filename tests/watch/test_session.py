@@ -1,0 +1,33 @@
+"""What is acknowledged while a watch stops is shown before it ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+from hearing import sign
+from reaching import Notes, settings_in
+from telling import form, sid
+
+from callctl.support.clock import Clock
+from callctl.watch.plan import Plan
+from callctl.watch.session import Session
+
+
+async def test_a_callback_that_is_acknowledged_while_the_watch_stops_is_shown(tmp_path: Path) -> None:
+    clock = Clock(wall=lambda: datetime.now(UTC))
+    session, view = Session(settings_in(tmp_path), Plan("127.0.0.1", 0), clock=clock), Notes()
+    ready = await session.start_up()
+    session.stop()
+    await session.run(view)
+    fields = form(1, "ringing")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(ready.callback_url, data=fields, headers=sign(ready.callback_url, fields)) as answer,
+    ):
+        assert answer.status == 204
+    await session.shut_down()
+    assert [event.call_sid for event in view.events] == [sid(1)]
+    assert view.snapshot is not None
+    assert view.snapshot.live == 1

@@ -1,0 +1,293 @@
+"""A session and calls whose callbacks do not come."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+import requests
+from reaching import LIMIT, Running, settings_in, until, watching
+from serving import free_port
+from telling import clock_of, moment
+
+from callctl.api.client import Gateway, Notification, PlaceRequest
+from callctl.calls.board import Snapshot
+from callctl.calls.call import Call
+from callctl.calls.trouble import Trouble
+from callctl.cli.watch.command import LiveCalls
+from callctl.errors import NetworkError
+from callctl.operations.missing_callbacks import place_of
+from callctl.settings import Settings
+from callctl.simulator import Faults, Simulator
+from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.plan import Plan
+from callctl.watch.silent_calls import Here, SilentCalls
+
+NEVER = "+12025550103"
+EVENTS = ("initiated", "ringing", "answered", "completed")
+PLAN = Plan("127.0.0.1", 0)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let silence be noticed after a second, and REST be asked often."""
+    monkeypatch.setattr("callctl.operations.missing_callbacks.AFTER", timedelta(seconds=1))
+    monkeypatch.setattr("callctl.watch.silent_calls.LOOK", 0.1)
+    monkeypatch.setattr("callctl.watch.comparing.INTERVAL", 0.3)
+
+
+@pytest.fixture
+def losing() -> Iterator[Simulator]:
+    """Return a simulator that loses every callback."""
+    with Simulator(port=0, faults=Faults(drop=1.0)) as simulator:
+        yield simulator
+
+
+class Scene:
+    """A simulator, and settings and a gateway for it."""
+
+    def __init__(self, simulator: Simulator, folder: Path) -> None:
+        self.simulator = simulator
+        self.settings: Settings = settings_in(folder, api_url=simulator.url)
+        self.settings = self._with_token(simulator.auth_token)
+        self.gateway = Gateway(self.settings, sleep=time.sleep, random=random.random)
+        self.calls = LiveCalls(self.gateway)
+
+    def _with_token(self, token: str) -> Settings:
+        return replace(self.settings, auth_token=token)
+
+    async def place(self, callback: str, *, is_remembered: bool = True, events: tuple[str, ...] = EVENTS) -> str:
+        request = PlaceRequest(
+            to=NEVER,
+            from_="+15005550006",
+            twiml="<Response/>",
+            status_callback=callback,
+            status_callback_events=events,
+        )
+        sid = (await asyncio.to_thread(self.gateway.place, request)).sid
+        if is_remembered:
+            store = SqliteStore(self.settings.store, world=self.settings.world)
+            store.remember_placed(sid, at=datetime.now(UTC), callback=place_of(callback), events=events)
+            store.close()
+        return sid
+
+    async def place_badly(self, callback: str) -> str:
+        """Place a call as much code does: with the events in one value."""
+        url = f"{self.simulator.url}/2010-04-01/Accounts/{self.simulator.account_sid}/Calls.json"
+        form = {"To": NEVER, "From": "+15005550006", "Twiml": "<Response/>", "StatusCallback": callback}
+        form["StatusCallbackEvent"] = "initiated ringing"
+        auth = (self.simulator.account_sid, self.simulator.auth_token)
+        reply = await asyncio.to_thread(requests.post, url, data=form, auth=auth, timeout=120)
+        return str(reply.json()["sid"])
+
+    @property
+    def asked(self) -> int:
+        return sum("Notifications" in one.path for one in self.simulator.requests)
+
+    def fetches(self, sid: str) -> int:
+        return sum(one.method == "GET" and one.path.endswith(f"/Calls/{sid}.json") for one in self.simulator.requests)
+
+    def has_asked_about(self, sid: str) -> bool:
+        return any(f"/{sid}/Notifications" in one.path for one in self.simulator.requests)
+
+
+class Failing:
+    """Calls that can be asked about only the second time."""
+
+    def __init__(self, calls: LiveCalls) -> None:
+        self._calls = calls
+        self.failed: set[str] = set()
+
+    def _fail_once(self, what: str) -> None:
+        if what not in self.failed:
+            self.failed.add(what)
+            raise NetworkError("the API can't be reached")
+
+    def fetch(self, sid: str) -> Call:
+        self._fail_once("fetch")
+        return self._calls.fetch(sid)
+
+    def notifications(self, sid: str) -> list[Notification]:
+        self._fail_once("notifications")
+        return self._calls.notifications(sid)
+
+
+@pytest.fixture
+def scene(losing: Simulator, tmp_path: Path) -> Scene:
+    return Scene(losing, tmp_path)
+
+
+async def noted(running: Running, sid: str) -> str:
+    return await running.view.until_noted(f"{sid}: no status callback")
+
+
+async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
+    async with watching(scene.settings, PLAN, asked=scene.calls) as running:
+        sid = await scene.place(running.ready.callback_url + "#rc=3")
+        told = await noted(running, sid)
+        assert told.startswith(f"{sid}: no status callback in 1 s: Twilio has noted nothing; ")
+        other = await scene.place(running.ready.callback_url)
+        assert await noted(running, other) == f"{other}: no status callback either"
+        assert scene.asked == 2
+        assert [note for note in running.view.notes if sid in note] == [told]
+
+
+async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
+    scene: Scene,
+) -> None:
+    async with watching(scene.settings, PLAN, asked=scene.calls) as running:
+        sid = await scene.place(running.ready.callback_url)
+        await asyncio.to_thread(scene.gateway.cancel, sid)
+        await noted(running, sid)
+        await running.view.until(lambda view: bool(view.events))
+        assert [(event.call_sid, event.kind, event.status) for event in running.view.events] == [
+            (sid, "polled", "canceled")
+        ]
+        assert scene.fetches(sid) == 1
+
+
+async def test_an_api_that_fails_once_is_asked_again(scene: Scene) -> None:
+    calls = Failing(scene.calls)
+    async with watching(scene.settings, PLAN, asked=calls) as running:
+        sid = await scene.place(running.ready.callback_url)
+        await noted(running, sid)
+        assert calls.failed == {"fetch", "notifications"}
+
+
+async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_about(scene: Scene) -> None:
+    class Odd(Failing):
+        def _fail_once(self, what: str) -> None:
+            if what == "notifications" and what not in self.failed:
+                self.failed.add(what)
+                raise OverflowError("date value out of range")
+
+    async with watching(scene.settings, PLAN, asked=Odd(scene.calls)) as running:
+        first = await scene.place(running.ready.callback_url)
+        told = await running.view.until_noted(f"{first}: can't find out")
+        assert told.endswith("why no status callback comes: OverflowError: date value out of range")
+        await noted(running, await scene.place(running.ready.callback_url))
+
+
+async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:
+    scene = Scene(simulator, tmp_path)
+    gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
+    async with watching(scene.settings, gone, asked=scene.calls) as running:
+        sid = await scene.place("http://127.0.0.1:9/status")
+        told = await noted(running, sid)
+    assert "Twilio could not deliver to http://127.0.0.1:9/status: " in told
+    assert "(11200, https://www.twilio.com/docs/errors/11200); see that the tunnel runs" in told
+
+
+async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -> None:
+    gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
+    async with watching(scene.settings, gone, asked=scene.calls) as running:
+        await running.view.until(lambda view: view.header is not None and view.header.deaf is not None)
+        sid = await scene.place("http://127.0.0.1:9/status")
+        told = await noted(running, sid)
+    assert "callbacks can't arrive: can't connect: Connection refused; Twilio has noted nothing yet" in told
+
+
+async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
+    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+        sid = await scene.place_badly(running.ready.callback_url)
+        told = await noted(running, sid)
+    assert isinstance(told, Trouble)
+    assert (told.cause, told.call_sid, told.url) == ("no-callback", sid, running.ready.callback_url)
+    assert "its StatusCallbackEvent was not understood" in told
+    assert "(21626, https://www.twilio.com/docs/errors/21626); send StatusCallbackEvent once for each event" in told
+
+
+async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
+    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+        elsewhere = await scene.place("http://127.0.0.1:9/other", is_remembered=False)
+        at_the_end = await scene.place(running.ready.callback_url, events=("completed",))
+        silent = await scene.place(running.ready.callback_url)
+        await noted(running, silent)
+        await until(lambda: scene.has_asked_about(elsewhere))
+        assert not any(sid in note for note in running.view.notes for sid in (elsewhere, at_the_end))
+        assert not scene.has_asked_about(at_the_end)
+
+
+async def test_a_call_that_told_something_is_not_asked_about(simulator: Simulator, tmp_path: Path) -> None:
+    scene = Scene(simulator, tmp_path)
+    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+        heard = await scene.place(running.ready.callback_url)
+        silent = await scene.place_badly(running.ready.callback_url)
+        await noted(running, silent)
+        assert not any(heard in note for note in running.view.notes)
+        assert not scene.has_asked_about(heard)
+
+
+async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
+    scene.settings.store.parent.mkdir(parents=True)
+    port = free_port()
+    before = await scene.place(f"http://127.0.0.1:{port}/status")
+    async with watching(scene.settings, Plan("127.0.0.1", port), source=scene.calls, asked=scene.calls) as running:
+        silent = await scene.place(running.ready.callback_url)
+        await noted(running, silent)
+        assert not any(before in note for note in running.view.notes)
+
+
+@pytest.mark.parametrize(
+    "part", ["watch.silent_calls.place_of", "watch.reachability.probe", "support.clock.Clock.new_steps"]
+)
+async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr("callctl.watch.upkeep.RESTART_AFTER", 0.01)
+    faults = iter([ZeroDivisionError("once")])
+    own = resolve_name(f"callctl.{part}")
+
+    def odd(*args: Any, **more: Any) -> Any:
+        for fault in faults:
+            raise fault
+        again.set()
+        return own(*args, **more)
+
+    again = asyncio.Event()
+    monkeypatch.setattr(f"callctl.{part}", odd)
+    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+        assert "is begun anew: ZeroDivisionError: once" in await running.view.until_noted("is begun anew")
+        async with asyncio.timeout(LIMIT):
+            await again.wait()
+
+
+@pytest.mark.parametrize("is_placed_after", [False, True])
+@pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
+async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
+    scene: Scene, step: timedelta, is_placed_after: bool
+) -> None:
+    seconds, ahead = 0.0, timedelta()
+    clock = clock_of(lambda: moment(seconds) + ahead, elapsed=lambda: moment(seconds))
+    here = Here("http://127.0.0.1:9/status", None)
+    with closing(SqliteStore(scene.settings.store, world="w")) as store:
+        silent_calls = SilentCalls(
+            store.reader,
+            scene.calls,
+            here=lambda: here,
+            snapshot=Snapshot,
+            keep=AsyncMock(),
+            world="w",
+            trouble=print,
+            clock=clock,
+        )
+        silent = await scene.place(here.callback_url, is_remembered=False)
+        ahead = step if is_placed_after else timedelta()
+        store.remember_placed(silent, at=clock.wall(), callback=here.callback_url, events=EVENTS)
+        asked = len(scene.simulator.requests)
+        ahead = step
+        await silent_calls.look()
+        assert len(scene.simulator.requests) == asked
+        seconds = 2.0
+        await silent_calls.look()
+        assert len(scene.simulator.requests) == asked + 1
