@@ -19,7 +19,7 @@ from typing import Any
 
 from staging import WORLD
 
-from callctl.api.client import Gateway
+from callctl.api.client import ApiClient
 from callctl.rules import Action, Cancel, Hangup, Redirect, Rule, When
 from callctl.rules.executor import Executor
 from callctl.rules.flags import after_dial
@@ -54,11 +54,11 @@ class Errand:
             case _:
                 return after_dial(survey)
 
-    def run(self, gateway: Gateway, *, later: float = 0.0) -> None:
+    def run(self, client: ApiClient, *, later: float = 0.0) -> None:
         """Do what a watch does: first what a crash left open, then what the rule asks for, by a clock that is ahead."""
 
         clock = Clock(wall=lambda: datetime.now(UTC) + timedelta(seconds=later))
-        door: Any = Dying(gateway)
+        door: Any = Dying(client)
         claims: Any = Dying(SqliteClaims(Path(self.home) / "events.db", world=WORLD))
         executor = Executor(door, claims, clock=clock, sleep=_at_once, applies=lambda _: True, trouble=_say_nothing)
         action = Action(self.rule, self.sid, self.about, self.sid, look_first=True, is_own=True)
@@ -77,7 +77,7 @@ def _say_nothing(_text: str) -> None:
 
 
 class Dying:
-    """Stands before the gateway or the claims, and dies before the n-th call of them: nothing happens in between."""
+    """Stands before the API client or the claims, and dies before the n-th call of them: nothing happens in between."""
 
     left = 10**6
 
@@ -133,7 +133,7 @@ def main() -> None:
             Dying.left = steps
             errand = Errand(**asked)
             settings = load(os.environ, cwd=Path(errand.home))
-            errand.run(Gateway(settings, sleep=time.sleep, random=lambda: 0.5))
+            errand.run(ApiClient(settings, sleep=time.sleep, random=lambda: 0.5))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")

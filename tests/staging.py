@@ -14,7 +14,7 @@ from typing import Any, Self
 from running import env_for
 from serving import Site
 
-from callctl.api.client import CallQuery, Gateway, PlaceRequest, RedirectRequest
+from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Leg
 from callctl.calls.call import Call
@@ -39,9 +39,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def gateway_for(simulator: Simulator, home: Path) -> Gateway:
+def client_for(simulator: Simulator, home: Path) -> ApiClient:
     settings = load({**env_for(simulator), "HOME": str(home)}, cwd=home)
-    return Gateway(settings, sleep=time.sleep, random=random.random)
+    return ApiClient(settings, sleep=time.sleep, random=random.random)
 
 
 class Stage:
@@ -57,7 +57,7 @@ class Stage:
         self.simulator = simulator
         self.site = site
         self.home = home
-        self.gateway = gateway_for(simulator, home)
+        self.client = client_for(simulator, home)
         self.board = Board()
         self.claims = SqliteClaims(home / "events.db", world=WORLD)
         self.acting: Acting | None = None
@@ -80,7 +80,7 @@ class Stage:
         in_rule_thread(work)
 
     def door(self) -> Door:
-        return self.gateway
+        return self.client
 
     def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: Brake | None = None) -> Self:
         """Set rules to work; what was heard so far they know from the store."""
@@ -108,12 +108,12 @@ class Stage:
             status_callback=f"{self.site.url}/status" if callbacks else None,
             status_callback_events=EVENTS if callbacks else (),
         )
-        return self.gateway.place(request).sid
+        return self.client.place(request).sid
 
     def poll(self, sid: str, *, missed: bool = False) -> None:
         """Tell the rules what REST shows of a call, as a poll does; ``missed``: an end that no callback told."""
         kind = MISSED if missed else POLLED
-        self.take([CallEvent.from_call(self.gateway.fetch(sid), received_at=self.clock.wall(), world=WORLD, kind=kind)])
+        self.take([CallEvent.from_call(self.client.fetch(sid), received_at=self.clock.wall(), world=WORLD, kind=kind)])
 
     def noun(self, name: str, address: str, **attributes: str) -> str:
         """Return a noun of Dial that tells of its leg."""
@@ -122,7 +122,7 @@ class Stage:
         return f"<{name} {told}{more}>{address}</{name}>"
 
     def children(self, parent: str) -> list[Call]:
-        return list(self.gateway.list(CallQuery(parent_call_sid=parent), limit=None))
+        return list(self.client.list(CallQuery(parent_call_sid=parent), limit=None))
 
     def look(self) -> None:
         """Take in what arrived, and let the rules look."""
@@ -169,7 +169,7 @@ class Stage:
 
     def until_of_rest(self, sid: str, status: str) -> None:
         """Wait until REST shows a status, without taking in what arrives meanwhile."""
-        self.until_unheard(lambda: self.gateway.fetch(sid).status == status)
+        self.until_unheard(lambda: self.client.fetch(sid).status == status)
 
     def lose(self, chosen: Callable[[dict[str, str]], bool]) -> None:
         """Lose some of the callbacks that arrive."""
@@ -194,7 +194,7 @@ class Stage:
 
     def redirect_by_hand(self, sid: str, twiml: str) -> None:
         """Do what ``callctl redirect`` does, at the same time as the rules."""
-        self.gateway.redirect(sid, RedirectRequest(twiml=twiml))
+        self.client.redirect(sid, RedirectRequest(twiml=twiml))
 
     def child_of_rest(self, parent: str) -> str:
         """Wait for a child leg in REST, without taking in what arrives meanwhile."""

@@ -65,7 +65,7 @@ class TurnedStage(Stage):
         work()
 
     def door(self) -> Door:
-        slow: Any = Slow(self.gateway, lambda: self.pause(self._chance.uniform(0, self.latency)))
+        slow: Any = Slow(self.client, lambda: self.pause(self._chance.uniform(0, self.latency)))
         return slow  # type: ignore[no-any-return]
 
     def look(self) -> None:

@@ -1,4 +1,4 @@
-"""Gateways that wait for nobody and remember what they would have waited for."""
+"""API clients that wait for nobody and remember what they would have waited for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from api.scripted import Server, Turn
 
-from callctl.api.client import Gateway, Wait
+from callctl.api.client import ApiClient, Wait
 from callctl.settings import Settings
 
 ACCOUNT = "AC" + "0" * 32
@@ -20,9 +20,9 @@ TOKEN = "fake-token-0123456789"
 
 @dataclass
 class Door:
-    """A gateway, the server behind it, and what the gateway did between its requests."""
+    """An API client, the server behind it, and what the API client did between its requests."""
 
-    gateway: Gateway
+    client: ApiClient
     server: Server
     waits: list[Wait]
     slept: list[float]
@@ -31,9 +31,9 @@ class Door:
 MakeDoor = Callable[..., Door]
 
 
-def gateway_at(url: str, *, timeout: float = 5.0) -> Gateway:
-    """Return a gateway to a server of the test's own; it repeats without waiting. ``timeout`` is in seconds."""
-    return Gateway(
+def client_at(url: str, *, timeout: float = 5.0) -> ApiClient:
+    """Return an API client to a server of the test's own; it repeats without waiting. ``timeout`` is in seconds."""
+    return ApiClient(
         Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=url),
         request_timeout=timeout,
         sleep=lambda _seconds: None,
@@ -53,7 +53,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def door() -> Iterator[MakeDoor]:
-    """Return what makes a gateway to a server that plays the given turns."""
+    """Return what makes an API client to a server that plays the given turns."""
     with ExitStack() as stack:
 
         def make(*turns: Turn, path: str = "", random: float = 0.5, timeout: float = 5.0, **settings: Any) -> Door:
@@ -61,13 +61,13 @@ def door() -> Iterator[MakeDoor]:
             values: dict[str, Any] = {"account_sid": ACCOUNT, "auth_token": TOKEN, "api_url": server.url + path}
             waits: list[Wait] = []
             slept: list[float] = []
-            gateway = Gateway(
+            client = ApiClient(
                 Settings(**values | settings),
                 request_timeout=timeout,
                 sleep=slept.append,
                 random=lambda: random,
                 on_wait=waits.append,
             )
-            return Door(gateway, server, waits, slept)
+            return Door(client, server, waits, slept)
 
         yield make

@@ -1,4 +1,4 @@
-"""The gateway and the simulator, which knows nothing of it, over real sockets."""
+"""The API client and the simulator, which knows nothing of it, over real sockets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from callctl.api.client import CallQuery, Gateway, PlaceRequest, RedirectRequest, Wait
+from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest, Wait
 from callctl.calls.twiml import say
 from callctl.errors import ApiError, AuthenticationError, NotFoundError, WrongCallStateError
 from callctl.settings import Settings
@@ -19,11 +19,15 @@ FROM = "+15005550006"
 
 
 @contextmanager
-def world(**options: Any) -> Iterator[tuple[Simulator, Gateway, list[Wait]]]:
+def world(**options: Any) -> Iterator[tuple[Simulator, ApiClient, list[Wait]]]:
     with Simulator(manual_clock=True, **options) as simulator:
         waits: list[Wait] = []
         settings = Settings(account_sid=simulator.account_sid, auth_token=simulator.auth_token, api_url=simulator.url)
-        yield simulator, Gateway(settings, sleep=lambda _seconds: None, random=lambda: 0.5, on_wait=waits.append), waits
+        yield (
+            simulator,
+            ApiClient(settings, sleep=lambda _seconds: None, random=lambda: 0.5, on_wait=waits.append),
+            waits,
+        )
 
 
 def order(to: str = "+12025550100", text: str = "Hello, this is a longer text to listen to") -> PlaceRequest:
@@ -32,70 +36,70 @@ def order(to: str = "+12025550100", text: str = "Hello, this is a longer text to
 
 @pytest.mark.parametrize("dialect", ["twilio", "signalwire", "somleng"])
 def test_a_calls_life(dialect: str) -> None:
-    with world(dialect=dialect) as (simulator, gateway, _):
-        placed = gateway.place(PlaceRequest(to="+12025550100", from_=FROM, url=f"{simulator.url}/nothing"))
+    with world(dialect=dialect) as (simulator, client, _):
+        placed = client.place(PlaceRequest(to="+12025550100", from_=FROM, url=f"{simulator.url}/nothing"))
         assert placed.status == "queued"
-        assert gateway.fetch(placed.sid).sid == placed.sid
-        assert [call.sid for call in gateway.list(CallQuery(to="+12025550100"), limit=None)] == [placed.sid]
-        assert list(gateway.list(CallQuery(to="+12025550101"), limit=None)) == []
-        gateway.hangup(placed.sid)
+        assert client.fetch(placed.sid).sid == placed.sid
+        assert [call.sid for call in client.list(CallQuery(to="+12025550100"), limit=None)] == [placed.sid]
+        assert list(client.list(CallQuery(to="+12025550101"), limit=None)) == []
+        client.hangup(placed.sid)
         simulator.advance(5)
-        assert gateway.fetch(placed.sid).is_final
+        assert client.fetch(placed.sid).is_final
 
 
 def test_redirecting_needs_a_call_in_progress() -> None:
-    with world() as (simulator, gateway, _):
-        placed = gateway.place(order())
+    with world() as (simulator, client, _):
+        placed = client.place(order())
         survey = RedirectRequest(twiml=say("How was it?"))
         with pytest.raises(WrongCallStateError) as caught:
-            gateway.redirect(placed.sid, survey)
+            client.redirect(placed.sid, survey)
         assert (caught.value.code, caught.value.status) == ("21220", 400)
         simulator.advance(2.5)
-        assert gateway.redirect(placed.sid, survey).status == "in-progress"
-        gateway.hangup(placed.sid)
-        assert gateway.fetch(placed.sid).status == "completed"
+        assert client.redirect(placed.sid, survey).status == "in-progress"
+        client.hangup(placed.sid)
+        assert client.fetch(placed.sid).status == "completed"
 
 
 def test_cancel_leaves_an_answered_call_alone() -> None:
-    with world() as (simulator, gateway, _):
-        ringing = gateway.place(order("+12025550103"))
-        answered = gateway.place(order())
+    with world() as (simulator, client, _):
+        ringing = client.place(order("+12025550103"))
+        answered = client.place(order())
         simulator.advance(2.5)
-        assert gateway.cancel(ringing.sid).sid == ringing.sid
-        assert gateway.cancel(answered.sid).sid == answered.sid
-        assert gateway.fetch(ringing.sid).status == "canceled"
-        assert gateway.fetch(answered.sid).status == "in-progress"
+        assert client.cancel(ringing.sid).sid == ringing.sid
+        assert client.cancel(answered.sid).sid == answered.sid
+        assert client.fetch(ringing.sid).status == "canceled"
+        assert client.fetch(answered.sid).status == "in-progress"
 
 
 def test_refusals() -> None:
-    with world() as (simulator, gateway, _):
+    with world() as (simulator, client, _):
         with pytest.raises(NotFoundError) as missing:
-            gateway.fetch("CA" + "f" * 32)
+            client.fetch("CA" + "f" * 32)
         assert missing.value.code == "20404"
         with pytest.raises(ApiError) as magic:
-            gateway.place(PlaceRequest(to="+12025550100", from_="+15005550001", twiml=say("Hello")))
+            client.place(PlaceRequest(to="+12025550100", from_="+15005550001", twiml=say("Hello")))
         assert magic.value.code == "21212"
         assert magic.value.hint is not None
         wrong = Settings(account_sid=simulator.account_sid, auth_token="wrong", api_url=simulator.url)
         with pytest.raises(AuthenticationError) as refused:
-            Gateway(wrong, sleep=lambda _seconds: None, random=lambda: 0.5).place(order())
+            ApiClient(wrong, sleep=lambda _seconds: None, random=lambda: 0.5).place(order())
         assert refused.value.code == "20003"
 
 
 @pytest.mark.parametrize("base_path", ["", "/api/laml"])
 def test_a_list_of_many_pages(base_path: str) -> None:
-    with world(base_path=base_path) as (_, gateway, _):
-        placed = [gateway.place(order()).sid for _ in range(25)]
-        found = [call.sid for call in gateway.list(CallQuery(), page_size=10, limit=None)]
+    with world(base_path=base_path) as (_, client, _):
+        placed = [client.place(order()).sid for _ in range(25)]
+        found = [call.sid for call in client.list(CallQuery(), page_size=10, limit=None)]
         assert sorted(found) == sorted(placed)
-        assert len(list(gateway.list(CallQuery(), page_size=10, limit=12))) == 12
+        assert len(list(client.list(CallQuery(), page_size=10, limit=12))) == 12
 
 
-def test_many_threads_share_one_gateway() -> None:
-    with world() as (_, gateway, _):
+def test_many_threads_share_one_client() -> None:
+    with world() as (_, client, _):
         with ThreadPoolExecutor(20) as pool:
-            placed = list(pool.map(lambda number: gateway.place(order(f"+1202555{number:04}")), range(100)))
+            placed = list(pool.map(lambda number: client.place(order(f"+1202555{number:04}")), range(100)))
             assert len({call.sid for call in placed}) == 100
-            ended = list(pool.map(lambda call: gateway.hangup(call.sid), placed))
+            ended = list(pool.map(lambda call: client.hangup(call.sid), placed))
         assert [(call.sid, call.to) for call in ended] == [(call.sid, call.to) for call in placed]
-        assert not list(gateway.list(CallQuery(status="queued"), limit=None))
+        assert not list(client.list(CallQuery(status="queued"), limit=None))

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from api.conftest import MakeDoor, gateway_at
+from api.conftest import MakeDoor, client_at
 from api.raw import RawServer
 from api.scripted import Handler, Server, call, cut, drop, hang, reply, trickle
 
@@ -32,34 +32,34 @@ def tls() -> ssl.SSLContext:
 def test_an_answer_about_another_call_is_none(door: MakeDoor, ask: str) -> None:
     other = "CA" + "9" * 32
     with pytest.raises(NetworkError, match=f"answered, but not with call {SID}: it told of {other}"):
-        getattr(door(reply(200, call(sid=other))).gateway, ask)(SID)
+        getattr(door(reply(200, call(sid=other))).client, ask)(SID)
 
 
 def test_silence_is_bounded(door: MakeDoor) -> None:
     with pytest.raises(NetworkError, match=r"no whole answer from 127\.0\.0\.1:\d+ within 0\.2 s"):
-        door(hang(), timeout=0.2).gateway.fetch(SID)
+        door(hang(), timeout=0.2).client.fetch(SID)
 
 
 def test_so_is_a_reply_that_trickles(door: MakeDoor) -> None:
     with pytest.raises(NetworkError, match=r"within 0\.3 s"):
-        door(trickle(), timeout=0.3).gateway.fetch(SID)
+        door(trickle(), timeout=0.3).client.fetch(SID)
 
 
 def test_a_reply_without_end_is_not_kept(door: MakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callctl.api.transport.MAX_BODY", 1000)
     with pytest.raises(NetworkError, match="is larger than any of the API"):
-        door(reply(200, b" " * 200_000)).gateway.fetch(SID)
+        door(reply(200, b" " * 200_000)).client.fetch(SID)
 
 
 @pytest.mark.parametrize("turn", [drop(), cut(b'{"sid"')])
 def test_a_connection_that_breaks(door: MakeDoor, turn: object) -> None:
     with pytest.raises(NetworkError, match="broke before the whole answer came"):
-        door(turn).gateway.fetch(SID)
+        door(turn).client.fetch(SID)
 
 
 def test_a_body_that_can_not_be_decoded(door: MakeDoor) -> None:
     with pytest.raises(NetworkError, match="could not be decoded"):
-        door(reply(200, b"not gzip", Content_Encoding="gzip")).gateway.fetch(SID)
+        door(reply(200, b"not gzip", Content_Encoding="gzip")).client.fetch(SID)
 
 
 def test_something_that_does_not_speak_http(door: MakeDoor) -> None:
@@ -68,7 +68,7 @@ def test_something_that_does_not_speak_http(door: MakeDoor) -> None:
         handler.hang_up()
 
     with pytest.raises(NetworkError, match="broke"):
-        door(turn).gateway.fetch(SID)
+        door(turn).client.fetch(SID)
 
 
 def test_connections_are_kept_and_replies_need_no_content_type(door: MakeDoor) -> None:
@@ -79,8 +79,8 @@ def test_connections_are_kept_and_replies_need_no_content_type(door: MakeDoor) -
         handler.answer(200, f'{{"sid": "{SID}", "status": "queued", "caller_name": "Jürgen"}}'.encode(), {})
 
     at = door(turn)
-    assert at.gateway.fetch(SID).caller_name == "Jürgen"
-    assert at.gateway.hangup(SID).caller_name == "Jürgen"
+    assert at.client.fetch(SID).caller_name == "Jürgen"
+    assert at.client.hangup(SID).caller_name == "Jürgen"
     assert len(set(peers)) == 1
 
 
@@ -89,28 +89,28 @@ def test_a_certificate_of_ones_own_is_named_by_ssl_cert_file(
 ) -> None:
     with Server(DONE, context=tls) as server:
         with pytest.raises(NetworkError, match=r"certificate of .* was not accepted") as caught:
-            gateway_at(server.url).fetch(SID)
+            client_at(server.url).fetch(SID)
         assert "SSL_CERT_FILE; REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, where set, count" in (caught.value.hint or "")
         assert server.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
-        assert gateway_at(server.url).fetch(SID).sid == SID
+        assert client_at(server.url).fetch(SID).sid == SID
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(HERE / "key.pem"))
         with pytest.raises(NetworkError, match="certificate file can't be read"):
-            gateway_at(server.url).fetch(SID)
+            client_at(server.url).fetch(SID)
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_certificate_file_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch, door: MakeDoor) -> None:
     monkeypatch.setenv(name, "/nowhere/ca.pem")
     with pytest.raises(SettingsError, match=f"{name} names a file that is not there: /nowhere/ca.pem"):
-        gateway_at("https://127.0.0.1:9").fetch(SID)
-    assert door(DONE).gateway.fetch(SID).sid == SID  # plain http to loopback needs none
+        client_at("https://127.0.0.1:9").fetch(SID)
+    assert door(DONE).client.fetch(SID).sid == SID  # plain http to loopback needs none
 
 
 def test_https_to_a_server_without(door: MakeDoor) -> None:
     at = door(DONE)
     with pytest.raises(NetworkError, match="does not speak TLS"):
-        gateway_at(at.server.url.replace("http:", "https:")).fetch(SID)
+        client_at(at.server.url.replace("http:", "https:")).fetch(SID)
     assert at.server.asked == []
 
 
@@ -118,7 +118,7 @@ def test_https_to_a_server_without(door: MakeDoor) -> None:
 def test_what_breaks_within_the_handshake_was_not_sent(pieces: list[bytes]) -> None:
     with RawServer(lambda: iter(pieces), speaks_first=True) as server:
         with pytest.raises(NetworkError, match="broke before the request was sent") as caught:
-            gateway_at(server.url.replace("http:", "https:")).place(REQUEST)
+            client_at(server.url.replace("http:", "https:")).place(REQUEST)
         for _ in range(TRIES):
             assert server.ended.acquire(timeout=10)
     assert not isinstance(caught.value, OutcomeUnknownError)
@@ -137,7 +137,7 @@ def test_a_tls_record_that_is_none_may_follow_a_call_that_was_placed(
     monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
     with Server(turn, context=tls) as server:
         with pytest.raises(OutcomeUnknownError, match="may have been placed"):
-            gateway_at(server.url).place(REQUEST)
+            client_at(server.url).place(REQUEST)
         assert len(server.asked) == 1
 
 
@@ -150,7 +150,7 @@ def test_the_sid_is_read_before_a_tls_record_that_is_none(tls: ssl.SSLContext, m
 
     monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
     with Server(turn, context=tls) as server:
-        assert gateway_at(server.url).place(REQUEST).sid == SID
+        assert client_at(server.url).place(REQUEST).sid == SID
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
@@ -159,7 +159,7 @@ def test_loopback_is_never_asked_for_through_a_proxy(
 ) -> None:
     proxy = door(reply(500))
     monkeypatch.setenv(name, proxy.server.url)
-    assert door(DONE).gateway.fetch(SID).sid == SID
+    assert door(DONE).client.fetch(SID).sid == SID
     assert proxy.server.asked == []
 
 
@@ -169,7 +169,7 @@ def test_the_world_is_asked_for_through_the_proxy(door: MakeDoor, monkeypatch: p
     with pytest.raises(
         NetworkError, match=r"the proxy did not let the connection to api\.example\.com through"
     ) as caught:
-        gateway_at("https://api.example.com").hangup(SID)
+        client_at("https://api.example.com").hangup(SID)
     (asked,) = proxy.server.asked
     assert (asked.method, asked.target) == ("CONNECT", "api.example.com:443")
     assert "HTTPS_PROXY" in (caught.value.hint or "")
@@ -183,7 +183,7 @@ def test_the_world_is_asked_for_through_the_proxy(door: MakeDoor, monkeypatch: p
 def test_a_proxy_that_is_none_does_not_spill_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(NetworkError, match="proxy") as caught:
-        gateway_at("https://api.example.com").fetch(SID)
+        client_at("https://api.example.com").fetch(SID)
     assert_untold(caught.value, "fake-password")
 
 

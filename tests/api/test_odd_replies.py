@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from api.conftest import ACCOUNT, TOKEN, MakeDoor, gateway_at
+from api.conftest import ACCOUNT, TOKEN, MakeDoor, client_at
 from api.raw import RawServer, whole
 from api.scripted import Turn, call, cut, reply
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from callctl.api.client import CallQuery, Gateway, Notification, PlaceRequest, RedirectRequest
+from callctl.api.client import ApiClient, CallQuery, Notification, PlaceRequest, RedirectRequest
 from callctl.api.repeats import date_of, seconds_before
 from callctl.api.resources import Account
 from callctl.calls.call import Call
@@ -88,7 +88,7 @@ def test_a_placed_call_has_its_sid_whatever_else_is_told(
     server: RawServer, headers: dict[str, bytes], fields: dict[str, Any]
 ) -> None:
     server.answer = whole(201, as_json(call() | fields), headers)
-    placed = gateway_at(server.url).place(REQUEST)
+    placed = client_at(server.url).place(REQUEST)
     assert placed.sid == SID
     text = json_text(placed.to_json())
     assert json.loads(text, parse_constant=pytest.fail)["sid"] == SID
@@ -102,7 +102,7 @@ def test_a_placed_call_has_its_sid_whatever_else_is_told(
 def test_every_refusal_is_one(server: RawServer, status: int, headers: dict[str, bytes], body: Any) -> None:
     server.answer = whole(status, as_json(body), headers)
     with pytest.raises(ApiError) as caught:
-        gateway_at(server.url).place(REQUEST)
+        client_at(server.url).place(REQUEST)
     assert caught.value.message.isprintable()
 
 
@@ -114,7 +114,7 @@ def test_a_list_has_the_rows_that_can_be_read(server: RawServer, page: Any, uri:
     answers = [{"calls": [page, call() | row], "next_page_uri": uri}, {"calls": [], "next_page_uri": None}]
     asked = iter(answers)
     server.answer = lambda: whole(200, as_json(next(asked, answers[-1])))()
-    found = list(gateway_at(server.url).list(CallQuery(), limit=None))
+    found = list(client_at(server.url).list(CallQuery(), limit=None))
     assert SID in [one.sid for one in found]
     for one in found:
         CallEvent.from_call(one, received_at=parse_date("2026-01-05"), world="w").to_record()  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_a_list_has_the_rows_that_can_be_read(server: RawServer, page: Any, uri:
 def test_a_list_that_may_go_on_is_said_to(uri: str, server: RawServer) -> None:
     server.answer = whole(200, as_json({"calls": [call()], "next_page_uri": uri}))
     said: list[str] = []
-    at = Gateway(
+    at = ApiClient(
         Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=server.url),
         sleep=lambda _seconds: None,
         random=lambda: 0.5,
@@ -208,20 +208,20 @@ BOMB = gzip.compress(BODY[:-1] + b', "x": "' + b" " * 80_000_000 + b'"}', compre
 )
 def test_a_body_of_any_kind_tells_the_sid(server: RawServer, body: bytes, headers: dict[str, bytes]) -> None:
     server.answer = whole(201, body, headers)
-    assert gateway_at(server.url).place(REQUEST).sid == SID
+    assert client_at(server.url).place(REQUEST).sid == SID
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"sid": null}', BODY[:20], b"{" * 100_000])
 def test_a_placed_call_without_a_sid_is_told_of(server: RawServer, body: bytes) -> None:
     server.answer = whole(201, body)
     with pytest.raises(OutcomeUnknownError, match="may have been placed, but its SID can't be read") as caught:
-        gateway_at(server.url).place(REQUEST)
+        client_at(server.url).place(REQUEST)
     assert caught.value.hint == "before you place it again, look: `callctl list --live --to +12025550100`"
 
 
 def test_a_redirect_whose_answer_breaks_off_was_done(door: MakeDoor) -> None:
     at = door(cut(BODY[:60]))
-    assert at.gateway.redirect(SID, RedirectRequest(url="https://example.com/x")).sid == SID
+    assert at.client.redirect(SID, RedirectRequest(url="https://example.com/x")).sid == SID
     assert len(at.server.asked) == 1
 
 
@@ -231,13 +231,13 @@ def test_a_redirect_whose_answer_tells_of_another_call_may_have_been_done(
 ) -> None:
     at = door(turn(json.dumps(call("CA" + "2" * 32)).encode()))
     with pytest.raises(OutcomeUnknownError, match="may have been redirected"):
-        at.gateway.redirect(SID, RedirectRequest(url="https://example.com/x"))
+        at.client.redirect(SID, RedirectRequest(url="https://example.com/x"))
     assert len(at.server.asked) == 1
 
 
 def test_a_broken_answer_to_a_question_is_asked_for_again(door: MakeDoor) -> None:
     at = door(cut(BODY), reply(200, BODY))
-    assert at.gateway.fetch(SID).status == "queued"
+    assert at.client.fetch(SID).status == "queued"
     assert len(at.server.asked) == 2
 
 
@@ -246,4 +246,4 @@ def test_a_broken_answer_to_a_question_is_asked_for_again(door: MakeDoor) -> Non
 def test_a_head_that_is_none_is_an_error_of_ours(server: RawServer, head: bytes) -> None:
     server.answer = lambda: iter([head + b"\r\n\r\n"])
     with pytest.raises(CallctlError):
-        gateway_at(server.url).fetch(SID)
+        client_at(server.url).fetch(SID)

@@ -36,7 +36,7 @@ def sids(found: Iterator[Any]) -> list[str]:
 
 def test_pages_are_followed_and_asked_for_only_when_needed(door: MakeDoor) -> None:
     at = door(page(1, 2, next_uri=f"{PATH}?PageSize=2&Page=1&PageToken=PACA2"), page(3))
-    found = at.gateway.list(ALL, page_size=2, limit=None)
+    found = at.client.list(ALL, page_size=2, limit=None)
     assert at.server.asked == []
     assert sids(islice(found, 2)) == [sid(1), sid(2)]
     assert len(at.server.asked) == 1
@@ -59,20 +59,20 @@ def test_pages_are_followed_and_asked_for_only_when_needed(door: MakeDoor) -> No
 )
 def test_no_more_is_asked_for_than_is_needed(door: MakeDoor, limit: int | None, query: CallQuery, size: str) -> None:
     at = door(page())
-    assert sids(at.gateway.list(query, limit=limit)) == []
+    assert sids(at.client.list(query, limit=limit)) == []
     assert dict(at.server.asked[0].query)["PageSize"] == size
 
 
 def test_the_limit_ends_it(door: MakeDoor) -> None:
     at = door(page(1, 2, 3, next_uri=f"{PATH}?Page=1"))
-    assert sids(at.gateway.list(ALL, limit=2)) == [sid(1), sid(2)]
-    assert sids(at.gateway.list(ALL, limit=0)) == []
+    assert sids(at.client.list(ALL, limit=2)) == [sid(1), sid(2)]
+    assert sids(at.client.list(ALL, limit=0)) == []
     assert len(at.server.asked) == 1
 
 
 def test_a_row_pushed_onto_the_next_page_is_shown_once(door: MakeDoor) -> None:
     at = door(page(1, 2, 3, next_uri=f"{PATH}?Page=1"), page(2, 3, 4, next_uri=f"{PATH}?Page=2"), page(4, 5))
-    assert sids(at.gateway.list(ALL, limit=None)) == [sid(number) for number in (1, 2, 3, 4, 5)]
+    assert sids(at.client.list(ALL, limit=None)) == [sid(number) for number in (1, 2, 3, 4, 5)]
 
 
 def test_a_server_that_ignores_filters_is_checked(door: MakeDoor) -> None:
@@ -80,13 +80,13 @@ def test_a_server_that_ignores_filters_is_checked(door: MakeDoor) -> None:
         200, {"calls": [call(sid(1), status="ringing"), call(sid(2), status="busy")], "next_page_uri": f"{PATH}?Page=1"}
     )
     at = door(first, page(3, status="ringing"))
-    assert sids(at.gateway.list(CallQuery(status="ringing"), limit=2)) == [sid(1), sid(3)]
+    assert sids(at.client.list(CallQuery(status="ringing"), limit=2)) == [sid(1), sid(3)]
 
 
 @pytest.mark.parametrize("uri", [f"{PATH}?PageSize=1000", f"{PATH}?Page=1"])
 def test_the_same_page_for_ever_is_noticed(door: MakeDoor, uri: str) -> None:
     at = door(page(1, 2, next_uri=uri))
-    found = at.gateway.list(ALL, limit=None)
+    found = at.client.list(ALL, limit=None)
     assert sids(islice(found, 2)) == [sid(1), sid(2)]
     with pytest.raises(NetworkError, match="does not end"):
         next(found)
@@ -167,17 +167,17 @@ def test_memory_does_not_grow_with_the_account() -> None:
 )
 def test_a_page_that_is_none(door: MakeDoor, body: object, words: str) -> None:
     with pytest.raises(NetworkError, match=words):
-        list(door(reply(200, body)).gateway.list(ALL, limit=None))
+        list(door(reply(200, body)).client.list(ALL, limit=None))
 
 
 def test_rows_that_are_none_are_left_out(door: MakeDoor) -> None:
     at = door(reply(200, {"calls": [7, None, {}, {"sid": 5}, {"sid": ""}, call(sid(1))]}))
-    assert sids(at.gateway.list(ALL, limit=None)) == [sid(1)]
+    assert sids(at.client.list(ALL, limit=None)) == [sid(1)]
 
 
 @pytest.mark.parametrize("ending", [None, "", 0, False])
 def test_every_way_to_say_that_there_is_no_next_page(door: MakeDoor, ending: object) -> None:
-    assert sids(door(page(1, next_uri=ending)).gateway.list(ALL, limit=None)) == [sid(1)]
+    assert sids(door(page(1, next_uri=ending)).client.list(ALL, limit=None)) == [sid(1)]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_the_next_page_is_on_the_api_address_whatever_the_server_writes(uri: str
 @pytest.mark.parametrize("prefix", ["", "/api/laml"])
 def test_a_base_address_with_a_path_is_paged_through(door: MakeDoor, prefix: str) -> None:
     at = door(page(1, next_uri=f"{prefix}{PATH}?Page=1"), page(2), path="/api/laml")
-    assert sids(at.gateway.list(ALL, limit=None)) == [sid(1), sid(2)]
+    assert sids(at.client.list(ALL, limit=None)) == [sid(1), sid(2)]
     assert [asked.path for asked in at.server.asked] == [f"/api/laml{PATH}"] * 2
 
 
@@ -227,7 +227,7 @@ def test_notifications_are_read_whole(door: MakeDoor) -> None:
         reply(200, {"notifications": [one], "next_page_uri": f"{path}?Page=1"}),
         reply(200, {"notifications": [other], "next_page_uri": None}),
     )
-    first, second = at.gateway.notifications(sid(1))
+    first, second = at.client.notifications(sid(1))
     assert (first.code, first.level, first.message) == ("11200", "error", "HTTP retrieval failure")
     assert first.date is not None
     assert first.date.isoformat() == "2026-01-05T10:00:00+00:00"

@@ -36,7 +36,7 @@ def test_every_known_body_is_told_whole(door: MakeDoor, sample: dict[str, Any]) 
     status = sample["http_status"] or 400
     at = door(reply(status, sample["body"], Twilio_Request_Id="RQ123"))
     with pytest.raises(ApiError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     error = caught.value
     assert type(error) is KINDS.get(sample["code"], ApiError)
     assert error.message.startswith(sample["body"]["message"].rstrip("."))
@@ -101,7 +101,7 @@ def test_other_shapes(
 ) -> None:
     at = door(reply(status, body))
     with pytest.raises(ApiError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     assert type(caught.value) is kind
     assert caught.value.message == words
     assert (caught.value.status, caught.value.code) == (status, code)
@@ -110,7 +110,7 @@ def test_other_shapes(
 def test_a_problems_type_is_its_documentation(door: MakeDoor) -> None:
     at = door(reply(400, {"type": "https://example.com/problems/7", "title": "Seven"}))
     with pytest.raises(ApiError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     assert caught.value.more_info == "https://example.com/problems/7"
 
 
@@ -141,7 +141,7 @@ def test_bodies_without_an_explanation_still_give_a_sentence(
 ) -> None:
     at = door(reply(status, body))
     with pytest.raises(ApiError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     assert type(caught.value) is kind
     assert f"answered HTTP {status}" in caught.value.message
     assert shape in caught.value.message
@@ -163,7 +163,7 @@ def test_bodies_without_an_explanation_still_give_a_sentence(
 )
 def test_the_words_of_any_body_are_told(door: MakeDoor, body: bytes, words: str) -> None:
     with pytest.raises(ApiError) as caught:
-        door(reply(503, body)).gateway.fetch(SID)
+        door(reply(503, body)).client.fetch(SID)
     assert words in caught.value.message
     assert len(caught.value.message) < 600
     assert caught.value.message.isprintable()
@@ -175,7 +175,7 @@ def test_the_2010_apis_own_xml_is_read(door: MakeDoor) -> None:
         b"<MoreInfo>https://www.twilio.com/docs/errors/20404</MoreInfo><Status>404</Status></RestException></TwilioResponse>"
     )
     with pytest.raises(NotFoundError) as caught:
-        door(reply(404, body)).gateway.fetch(SID)
+        door(reply(404, body)).client.fetch(SID)
     assert (caught.value.message, caught.value.code) == ("A & B not found", "20404")
     assert caught.value.more_info == "https://www.twilio.com/docs/errors/20404"
 
@@ -184,7 +184,7 @@ def test_the_2010_apis_own_xml_is_read(door: MakeDoor) -> None:
 def test_redirections_are_not_followed(door: MakeDoor, status: int) -> None:
     elsewhere = door(reply(200, {"sid": SID, "status": "completed"}))
     at = door(reply(status, b"", Location=elsewhere.server.url))
-    for act in (at.gateway.fetch, at.gateway.hangup):
+    for act in (at.client.fetch, at.client.hangup):
         with pytest.raises(ApiError, match=f"HTTP {status} .* points elsewhere") as caught:
             act(SID)
         assert "CALLCTL_API_URL" in (caught.value.hint or "")
@@ -194,7 +194,7 @@ def test_redirections_are_not_followed(door: MakeDoor, status: int) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>log in</html>", b"[]", b"null", b'{"status": "completed"}', b"{"])
 def test_a_success_that_is_no_call_is_no_usable_answer(door: MakeDoor, body: bytes) -> None:
     at = door(reply(200, body))
-    for act in (at.gateway.fetch, at.gateway.hangup):
+    for act in (at.client.fetch, at.client.hangup):
         with pytest.raises(NetworkError, match=r"answered.*but not") as caught:
             act(SID)
         assert "CALLCTL_API_URL" in (caught.value.hint or "")
@@ -203,7 +203,7 @@ def test_a_success_that_is_no_call_is_no_usable_answer(door: MakeDoor, body: byt
 def test_errors_of_lists_have_their_code_too(door: MakeDoor) -> None:
     at = door(reply(401, {"code": 20003, "message": "Authenticate"}))
     with pytest.raises(AuthenticationError) as caught:
-        list(at.gateway.list(CallQuery(), limit=None))
+        list(at.client.list(CallQuery(), limit=None))
     assert caught.value.code == "20003"
     for cause in ("Region", "deleted", "test credentials", "blank", "active"):
         assert cause in (caught.value.hint or "")
@@ -217,7 +217,7 @@ def test_foreign_words_become_one_harmless_line(door: MakeDoor) -> None:
         )
     )
     with pytest.raises(ApiError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     told = f"{caught.value.message}{caught.value.code}{caught.value.more_info}"
     assert told.isprintable()
     assert caught.value.message == "ared line end"
@@ -226,7 +226,7 @@ def test_foreign_words_become_one_harmless_line(door: MakeDoor) -> None:
 def test_a_long_message_is_cut(door: MakeDoor) -> None:
     at = door(reply(400, {"message": "x" * 10_000}))
     with pytest.raises(ApiError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     assert len(caught.value.message) == 400
 
 
@@ -238,7 +238,7 @@ def test_a_server_that_echoes_secrets_does_not_get_them_printed(door: MakeDoor) 
         signing_token="fake-signing",
     )
     with pytest.raises(ApiError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     assert caught.value.message == "bad token *** signed ***"
     assert TOKEN not in f"{caught.value.code}{caught.value.more_info}{caught.value!r}"
 
@@ -258,5 +258,5 @@ def test_a_server_that_echoes_the_request_does_not_get_secrets_printed(
     words = f"field too long: Authorization: Basic {basic}; {secret} {TOKEN} fake-signing fake-former"
     at = door(reply(400, {"message": words}), **settings)
     with pytest.raises(ApiError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     assert caught.value.message == "field too long: Authorization: Basic ***; *** *** *** ***"

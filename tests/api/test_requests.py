@@ -44,7 +44,7 @@ FULL = PlaceRequest(
 
 def test_place_sends_exactly_its_parameters(door: MakeDoor) -> None:
     at = door(reply(201, call()))
-    placed = at.gateway.place(FULL)
+    placed = at.client.place(FULL)
     (asked,) = at.server.asked
     assert (asked.method, asked.target) == ("POST", f"{CALLS}.json")
     assert asked.form == FULL.parameters()
@@ -71,7 +71,7 @@ def test_the_sdk_would_send_the_same_names_and_values(door: MakeDoor) -> None:
         machine_detection=FULL.machine_detection,
         caller_id=FULL.caller_id,
     )
-    at.gateway.place(FULL)
+    at.client.place(FULL)
     of_sdk, ours = at.server.asked
     assert sorted(ours.form) == sorted(of_sdk.form)
     assert (ours.method, ours.target) == (of_sdk.method, of_sdk.target)
@@ -91,7 +91,7 @@ def test_redirect_sends_exactly_its_parameters(door: MakeDoor) -> None:
         fallback_method="POST",
         status_callback="https://example.com/status",
     )
-    assert at.gateway.redirect(SID, request).status == "in-progress"
+    assert at.client.redirect(SID, request).status == "in-progress"
     (asked,) = at.server.asked
     assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", request.parameters())
     assert "Status" not in dict(asked.form)
@@ -100,21 +100,21 @@ def test_redirect_sends_exactly_its_parameters(door: MakeDoor) -> None:
 @pytest.mark.parametrize(
     ("act", "form"),
     [
-        (lambda gateway: gateway.hangup(SID), [("Status", "completed")]),
-        (lambda gateway: gateway.cancel(SID), [("Status", "canceled")]),
-        (lambda gateway: gateway.limit_time(SID, 90), [("TimeLimit", "90")]),
+        (lambda client: client.hangup(SID), [("Status", "completed")]),
+        (lambda client: client.cancel(SID), [("Status", "canceled")]),
+        (lambda client: client.limit_time(SID, 90), [("TimeLimit", "90")]),
     ],
 )
 def test_updates_are_one_request_each(door: MakeDoor, act: Any, form: list[tuple[str, str]]) -> None:
     at = door(reply(200, call(status="completed")))
-    assert act(at.gateway).status == "completed"
+    assert act(at.client).status == "completed"
     (asked,) = at.server.asked
     assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", form)
 
 
 def test_signs_in_with_the_token_and_says_who_asks(door: MakeDoor) -> None:
     at = door(reply(200, call()))
-    at.gateway.fetch(SID)
+    at.client.fetch(SID)
     headers = at.server.asked[0].headers
     assert headers["Authorization"] == "Basic " + base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
     assert headers["User-Agent"].endswith(f" callctl/{__version__}")
@@ -125,7 +125,7 @@ def test_signs_in_with_the_token_and_says_who_asks(door: MakeDoor) -> None:
 def test_an_api_key_signs_in_and_the_account_stays_in_the_path(door: MakeDoor) -> None:
     key = "SK" + "2" * 32
     at = door(reply(200, call()), auth_token=None, api_key=key, api_secret="fake-secret")
-    at.gateway.fetch(SID)
+    at.client.fetch(SID)
     asked = at.server.asked[0]
     assert asked.target == f"{CALLS}/{SID}.json"
     assert asked.headers["Authorization"] == "Basic " + base64.b64encode(f"{key}:fake-secret".encode()).decode()
@@ -135,14 +135,14 @@ def test_an_exported_region_does_not_change_the_host(door: MakeDoor, monkeypatch
     monkeypatch.setenv("TWILIO_REGION", "ie1")
     monkeypatch.setenv("TWILIO_EDGE", "dublin")
     at = door(reply(200, call()))
-    at.gateway.fetch(SID)
+    at.client.fetch(SID)
     assert len(at.server.asked) == 1
 
 
 def test_a_base_address_with_a_path_and_sids_that_are_uuids(door: MakeDoor) -> None:
     account = "0a8b7c6d-1111-4222-8333-444455556666"
     at = door(reply(200, call(UUID)), path="/api/laml", account_sid=account)
-    assert at.gateway.hangup(UUID).sid == UUID
+    assert at.client.hangup(UUID).sid == UUID
     assert at.server.asked[0].target == f"/api/laml/2010-04-01/Accounts/{account}/Calls/{UUID}.json"
 
 
@@ -152,13 +152,13 @@ def test_a_base_address_with_a_path_and_sids_that_are_uuids(door: MakeDoor) -> N
 def test_what_can_not_be_a_sid_goes_nowhere(door: MakeDoor, sid: str) -> None:
     at = door(reply(200, call()))
     with pytest.raises(UsageError):
-        at.gateway.hangup(sid)
+        at.client.hangup(sid)
     assert at.server.asked == []
 
 
 def test_a_long_sid_with_a_colon_is_escaped(door: MakeDoor) -> None:
     at = door(reply(200, call("v3:0123456789abcdef0123456789")))
-    at.gateway.fetch("v3:0123456789abcdef0123456789")
+    at.client.fetch("v3:0123456789abcdef0123456789")
     assert at.server.asked[0].path == f"{CALLS}/v3%3A0123456789abcdef0123456789.json"
 
 
@@ -174,11 +174,11 @@ def test_a_long_sid_with_a_colon_is_escaped(door: MakeDoor) -> None:
 def test_without_credentials_nothing_is_sent(door: MakeDoor, missing: dict[str, Any]) -> None:
     at = door(reply(200, call()), **missing)
     attempts: list[Callable[[], Any]] = [
-        lambda: at.gateway.fetch(SID),
-        lambda: at.gateway.hangup(SID),
-        lambda: at.gateway.place(FULL),
-        lambda: list(at.gateway.list(CallQuery(), limit=None)),
-        lambda: at.gateway.notifications(SID),
+        lambda: at.client.fetch(SID),
+        lambda: at.client.hangup(SID),
+        lambda: at.client.place(FULL),
+        lambda: list(at.client.list(CallQuery(), limit=None)),
+        lambda: at.client.notifications(SID),
     ]
     for attempt in attempts:
         with pytest.raises(SettingsError, match="missing credentials"):
@@ -190,7 +190,7 @@ def test_without_credentials_nothing_is_sent(door: MakeDoor, missing: dict[str, 
 def test_a_token_with_odd_characters_is_refused_and_not_shown(door: MakeDoor, token: str) -> None:
     at = door(reply(200, call()), auth_token=token)
     with pytest.raises(SettingsError) as caught:
-        at.gateway.fetch(SID)
+        at.client.fetch(SID)
     assert "tok" not in caught.value.message.replace("token", "")
     assert at.server.asked == []
 
@@ -198,11 +198,11 @@ def test_a_token_with_odd_characters_is_refused_and_not_shown(door: MakeDoor, to
 def test_text_goes_as_utf_8_and_what_is_no_text_does_not_go(door: MakeDoor) -> None:
     at = door(reply(201, call()))
     twiml = "<Response><Say>Grüße + 你好 & 50%</Say></Response>"
-    at.gateway.place(PlaceRequest(to="+12025550100", from_="+15005550006", twiml=twiml))
+    at.client.place(PlaceRequest(to="+12025550100", from_="+15005550006", twiml=twiml))
     assert dict(at.server.asked[0].form)["Twiml"] == twiml
     broken = PlaceRequest(to="+12025550100", from_="+15005550006", twiml=os.fsdecode(b"<Response>\xff</Response>"))
     with pytest.raises(UsageError, match="not text"):
-        at.gateway.place(broken)
+        at.client.place(broken)
     assert len(at.server.asked) == 1
 
 
@@ -248,7 +248,7 @@ def test_the_comparison_sign_belongs_to_the_name_and_times_go_in_utc(door: MakeD
         start_time_before=date(2026, 1, 6),
     )
     at = door(reply(200, {"calls": [], "next_page_uri": None}))
-    assert list(at.gateway.list(query, limit=None)) == []
+    assert list(at.client.list(query, limit=None)) == []
     (asked,) = at.server.asked
     assert asked.query == [*query.parameters(), ("PageSize", "1000")]
     assert ("StartTime>", "2026-01-04T22:04:05Z") in asked.query

@@ -10,7 +10,7 @@ import pytest
 from api.conftest import ACCOUNT, MakeDoor
 from api.scripted import Handler, Turn, reply
 
-from callctl.api.client import CallQuery, Gateway
+from callctl.api.client import ApiClient, CallQuery
 from callctl.api.resources import Account
 from callctl.errors import AuthenticationError, NetworkError
 from callctl.settings import Settings
@@ -28,7 +28,7 @@ RESOURCE = {
 
 def test_the_account_is_read_from_its_own_path(door: MakeDoor) -> None:
     at = door(reply(200, RESOURCE))
-    assert at.gateway.account() == Account(ACCOUNT, "Example Ltd", "active", "Full", ACCOUNT, "the-primary-token")
+    assert at.client.account() == Account(ACCOUNT, "Example Ltd", "active", "Full", ACCOUNT, "the-primary-token")
     assert [(one.method, one.target) for one in at.server.asked] == [("GET", f"/2010-04-01/Accounts/{ACCOUNT}.json")]
 
 
@@ -39,29 +39,29 @@ def test_the_token_in_it_is_not_shown() -> None:
 @pytest.mark.parametrize("resource", [{}, {"sid": None}, {"calls": []}])
 def test_what_is_no_account_is_told(door: MakeDoor, resource: dict[str, Any]) -> None:
     with pytest.raises(NetworkError, match="answered, but not with an account"):
-        door(reply(200, resource)).gateway.account()
+        door(reply(200, resource)).client.account()
 
 
 def test_what_it_lacks_is_empty(door: MakeDoor) -> None:
-    assert door(reply(200, {"sid": "x"})).gateway.account() == Account("x", "", "", "", "")
+    assert door(reply(200, {"sid": "x"})).client.account() == Account("x", "", "", "", "")
 
 
 @pytest.mark.parametrize("status", [200, 401])
 def test_a_refusal_tells_the_time_too(door: MakeDoor, status: int) -> None:
     at = door(dated(status, "Mon, 05 Jan 2026 12:00:00 GMT"))
-    assert at.gateway.server_time is None
+    assert at.client.server_time is None
     if status == 200:
-        at.gateway.account()
+        at.client.account()
     else:
         with pytest.raises(AuthenticationError):
-            at.gateway.account()
-    assert at.gateway.server_time == datetime(2026, 1, 5, 12, tzinfo=UTC)
+            at.client.account()
+    assert at.client.server_time == datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def test_the_simulators_account_and_its_standard_key() -> None:
     with Simulator(manual_clock=True, account_name="Example Ltd") as simulator:
         whole = Settings(account_sid=simulator.account_sid, auth_token=simulator.auth_token, api_url=simulator.url)
-        account = gateway(whole).account()
+        account = client(whole).account()
         assert (account.name, account.status, account.primary_token) == ("Example Ltd", "active", simulator.auth_token)
         key = Settings(
             account_sid=simulator.account_sid,
@@ -70,9 +70,9 @@ def test_the_simulators_account_and_its_standard_key() -> None:
             api_url=simulator.url,
         )
         with pytest.raises(AuthenticationError) as caught:
-            gateway(key).account()
+            client(key).account()
         assert caught.value.code == "20003"
-        assert list(gateway(key).list(CallQuery(), limit=1)) == []
+        assert list(client(key).list(CallQuery(), limit=1)) == []
 
 
 def dated(status: int, date: str) -> Turn:
@@ -89,5 +89,5 @@ def dated(status: int, date: str) -> Turn:
     return turn
 
 
-def gateway(settings: Settings) -> Gateway:
-    return Gateway(settings, sleep=lambda _seconds: None, random=lambda: 0.5)
+def client(settings: Settings) -> ApiClient:
+    return ApiClient(settings, sleep=lambda _seconds: None, random=lambda: 0.5)

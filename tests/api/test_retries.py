@@ -12,32 +12,32 @@ from api.scripted import Turn, call, cut, drop, hang, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callctl.api.client import CallQuery, Gateway, PlaceRequest, RedirectRequest
+from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
 from callctl.api.repeats import MAX_WAIT, TRIES, seconds_before
 from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownError, RateLimitedError
 
 SID = "CA" + "1" * 32
-Act = Callable[[Gateway], Any]
+Act = Callable[[ApiClient], Any]
 
 
-def place(gateway: Gateway) -> Any:
-    return gateway.place(PlaceRequest(to="+12025550100", from_="+15005550006", twiml="<Response/>"))
+def place(client: ApiClient) -> Any:
+    return client.place(PlaceRequest(to="+12025550100", from_="+15005550006", twiml="<Response/>"))
 
 
-def redirect(gateway: Gateway) -> Any:
-    return gateway.redirect(SID, RedirectRequest(url="https://example.com/survey"))
+def redirect(client: ApiClient) -> Any:
+    return client.redirect(SID, RedirectRequest(url="https://example.com/survey"))
 
 
-def first_listed(gateway: Gateway) -> Any:
-    return next(gateway.list(CallQuery(), limit=1))
+def first_listed(client: ApiClient) -> Any:
+    return next(client.list(CallQuery(), limit=1))
 
 
 ONCE = [pytest.param(place, id="place"), pytest.param(redirect, id="redirect")]
 OFTEN = [
-    pytest.param(lambda gateway: gateway.fetch(SID), id="fetch"),
-    pytest.param(lambda gateway: gateway.hangup(SID), id="hangup"),
-    pytest.param(lambda gateway: gateway.cancel(SID), id="cancel"),
-    pytest.param(lambda gateway: gateway.limit_time(SID, 60), id="limit_time"),
+    pytest.param(lambda client: client.fetch(SID), id="fetch"),
+    pytest.param(lambda client: client.hangup(SID), id="hangup"),
+    pytest.param(lambda client: client.cancel(SID), id="cancel"),
+    pytest.param(lambda client: client.limit_time(SID, 60), id="limit_time"),
     pytest.param(first_listed, id="list"),
 ]
 DONE = reply(200, call() | {"calls": [call()], "next_page_uri": None})
@@ -52,7 +52,7 @@ FAULTS = [
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])
 def test_a_429_was_never_processed_and_is_sent_again(door: MakeDoor, act: Act) -> None:
     at = door(TOO_MANY, TOO_MANY, DONE)
-    assert act(at.gateway).sid == SID
+    assert act(at.client).sid == SID
     assert len(at.server.asked) == 3
     assert at.slept == pytest.approx([0.1, 0.2])
     assert [(wait.attempt, wait.tries, wait.reason) for wait in at.waits] == [
@@ -65,7 +65,7 @@ def test_a_429_was_never_processed_and_is_sent_again(door: MakeDoor, act: Act) -
 def test_after_five_tries_it_gives_up(door: MakeDoor, act: Act) -> None:
     at = door(TOO_MANY)
     with pytest.raises(RateLimitedError):
-        act(at.gateway)
+        act(at.client)
     assert len(at.server.asked) == TRIES
     assert at.slept == pytest.approx([0.1, 0.2, 0.4, 0.8])
 
@@ -75,7 +75,7 @@ def test_after_five_tries_it_gives_up(door: MakeDoor, act: Act) -> None:
 def test_what_may_have_been_carried_out_is_never_sent_again(door: MakeDoor, act: Act, fault: Any) -> None:
     at = door(fault, DONE, timeout=0.4)
     with pytest.raises(OutcomeUnknownError, match="the call may have been") as caught:
-        act(at.gateway)
+        act(at.client)
     assert len(at.server.asked) == 1
     assert at.slept == []
     command = "callctl list --live --to +12025550100" if act is place else f"callctl show {SID}"
@@ -88,7 +88,7 @@ def test_what_may_have_been_carried_out_is_never_sent_again(door: MakeDoor, act:
 def test_a_server_error_may_have_come_after_the_deed(door: MakeDoor, act: Act, status: int) -> None:
     at = door(reply(status, b"<html>oops</html>", Retry_After="1"), DONE)
     with pytest.raises(ApiError) as caught:
-        act(at.gateway)
+        act(at.client)
     assert caught.value.status == status
     assert caught.value.message.startswith("it is not known whether the call was ")
     assert "look: `callctl" in (caught.value.hint or "")
@@ -100,7 +100,7 @@ def test_a_server_error_may_have_come_after_the_deed(door: MakeDoor, act: Act, s
 def test_a_success_that_can_not_be_read_may_be_one(door: MakeDoor, act: Act, body: bytes) -> None:
     at = door(reply(201, body), DONE)
     with pytest.raises(OutcomeUnknownError):
-        act(at.gateway)
+        act(at.client)
     assert len(at.server.asked) == 1
 
 
@@ -108,7 +108,7 @@ def test_a_success_that_can_not_be_read_may_be_one(door: MakeDoor, act: Act, bod
 @pytest.mark.parametrize("act", OFTEN)
 def test_asking_and_hanging_up_are_sent_again_after_any_fault(door: MakeDoor, act: Act, fault: Any) -> None:
     at = door(fault, DONE, timeout=0.4)
-    assert act(at.gateway).sid == SID
+    assert act(at.client).sid == SID
     assert len(at.server.asked) == 2
     assert at.slept == pytest.approx([0.1])
 
@@ -117,7 +117,7 @@ def test_asking_and_hanging_up_are_sent_again_after_any_fault(door: MakeDoor, ac
 @pytest.mark.parametrize("act", OFTEN)
 def test_and_after_server_errors(door: MakeDoor, act: Act, status: int) -> None:
     at = door(reply(status, {"code": 20500, "message": "Internal Server Error"}), DONE)
-    assert act(at.gateway).sid == SID
+    assert act(at.client).sid == SID
     assert len(at.server.asked) == 2
 
 
@@ -126,7 +126,7 @@ def test_and_after_server_errors(door: MakeDoor, act: Act, status: int) -> None:
 def test_a_refusal_is_final(door: MakeDoor, act: Act, status: int) -> None:
     at = door(reply(status, {"message": "no"}), DONE)
     with pytest.raises(ApiError, match="no"):
-        act(at.gateway)
+        act(at.client)
     assert len(at.server.asked) == 1
 
 
@@ -135,7 +135,7 @@ def test_a_refused_connection_is_tried_again_and_stays_a_network_error(door: Mak
     at = door(DONE)
     at.server.__exit__()
     with pytest.raises(NetworkError, match="nothing answers at") as caught:
-        act(at.gateway)
+        act(at.client)
     assert not isinstance(caught.value, OutcomeUnknownError)
     assert len(at.slept) == TRIES - 1
 
@@ -148,7 +148,7 @@ def test_so_is_a_host_that_does_not_exist(door: MakeDoor, act: Act, monkeypatch:
     monkeypatch.setattr(socket, "getaddrinfo", nobody)  # a resolver may take its time to say no
     at = door(DONE, api_url="https://no-such-host.invalid")
     with pytest.raises(NetworkError, match=r"no-such-host\.invalid could not be resolved") as caught:
-        act(at.gateway)
+        act(at.client)
     assert not isinstance(caught.value, OutcomeUnknownError)
     assert len(at.slept) == TRIES - 1
 
@@ -167,7 +167,7 @@ def test_so_is_a_host_that_does_not_exist(door: MakeDoor, act: Act, monkeypatch:
 )
 def test_retry_after_is_honoured_up_to_half_a_minute(door: MakeDoor, headers: dict[str, str], seconds: float) -> None:
     at = door(reply(429, {"code": 20429}, **headers), DONE)
-    at.gateway.hangup(SID)
+    at.client.hangup(SID)
     assert at.slept == pytest.approx([seconds])
 
 
@@ -186,7 +186,7 @@ def test_any_wait_is_sane(attempt: int, random: float, headers: dict[str, str]) 
 def test_jitter_is_a_tenth_either_way(door: MakeDoor) -> None:
     for random, seconds in ((0.0, 0.09), (1.0, 0.11)):
         at = door(TOO_MANY, DONE, random=random)
-        at.gateway.hangup(SID)
+        at.client.hangup(SID)
         assert at.slept == pytest.approx([seconds])
 
 
@@ -213,11 +213,11 @@ def test_of_a_hang_up_that_fails_it_is_known_whether_it_may_be_done(
     door: MakeDoor, turns: list[Turn], may_be_done: bool
 ) -> None:
     with pytest.raises(CallctlError) as caught:
-        door(*turns).gateway.hangup(SID)
+        door(*turns).client.hangup(SID)
     assert caught.value.may_be_done is may_be_done
 
 
 def test_a_question_that_fails_changes_nothing(door: MakeDoor) -> None:
     with pytest.raises(NetworkError) as caught:
-        door(drop()).gateway.fetch(SID)
+        door(drop()).client.fetch(SID)
     assert caught.value.may_be_done is False

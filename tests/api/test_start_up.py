@@ -1,4 +1,4 @@
-"""What a command pays for the gateway, in modules; never in seconds."""
+"""What a command pays for the API client, in modules; never in seconds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SOURCE = ROOT / "src"
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from callctl.api.client import Gateway, PlaceRequest
+from callctl.api.client import ApiClient, PlaceRequest
 from callctl.settings import Settings
 settings = Settings(account_sid=sys.argv[3], auth_token=sys.argv[4], api_url=sys.argv[2])
-gateway = Gateway(settings, sleep=lambda seconds: None, random=lambda: 0.5)
+client = ApiClient(settings, sleep=lambda seconds: None, random=lambda: 0.5)
 PlaceRequest(to="+12025550100", from_="+15005550006", twiml="<Response/>").parameters()
 before = set(sys.modules)
-status = gateway.hangup(sys.argv[5]).status
+status = client.hangup(sys.argv[5]).status
 print(json.dumps({"status": status, "before": sorted(before), "after": sorted(sys.modules)}))
 """
 
@@ -49,7 +49,7 @@ def test_the_librarys_log_is_silent_and_holds_no_token(door: MakeDoor, caplog: p
     at = door(reply(200, call()))
     assert not logging.getLogger("twilio.http_client").isEnabledFor(logging.INFO)
     with caplog.at_level(logging.DEBUG):
-        at.gateway.hangup(SID)
+        at.client.hangup(SID)
     assert f"/Calls/{SID}.json" in caplog.text
     assert TOKEN not in caplog.text
     assert "Basic " not in caplog.text

@@ -12,11 +12,11 @@ import zlib
 from pathlib import Path
 
 import pytest
-from api.conftest import gateway_at
+from api.conftest import client_at
 from api.raw import Answer, RawServer, drip, whole
 from api.scripted import Handler, Server, call, reply
 
-from callctl.api.client import Gateway, PlaceRequest
+from callctl.api.client import ApiClient, PlaceRequest
 from callctl.errors import CallctlError, NetworkError, OutcomeUnknownError
 
 SID = "CA" + "1" * 32
@@ -35,8 +35,8 @@ DRIPS = [
 ]
 
 
-def gateway(url: str, *, timeout: float = 0.3) -> Gateway:
-    return gateway_at(url, timeout=timeout)
+def client(url: str, *, timeout: float = 0.3) -> ApiClient:
+    return client_at(url, timeout=timeout)
 
 
 def let_them_end() -> None:
@@ -52,7 +52,7 @@ def let_them_end() -> None:
 def test_a_reply_that_drips_is_given_up_and_its_connection_ended(answer: object) -> None:
     with RawServer(answer) as server:  # type: ignore[arg-type]
         with pytest.raises(NetworkError, match=r"no whole answer from 127\.0\.0\.1:\d+ within 0\.3 s"):
-            gateway(server.url).fetch(SID)
+            client(server.url).fetch(SID)
         tries = len(server.requests)
         assert tries == 5
         for _ in range(tries):  # nothing is left that reads on
@@ -64,7 +64,7 @@ def test_a_reply_that_drips_is_given_up_and_its_connection_ended(answer: object)
 def test_a_call_may_have_been_placed_then_and_is_not_placed_again(answer: object) -> None:
     with RawServer(answer) as server:  # type: ignore[arg-type]
         with pytest.raises(OutcomeUnknownError, match=r"within 0\.3 s; the call may have been placed"):
-            gateway(server.url).place(REQUEST)
+            client(server.url).place(REQUEST)
         assert len(server.requests) == 1
 
 
@@ -72,7 +72,7 @@ def test_a_call_may_have_been_placed_then_and_is_not_placed_again(answer: object
 def test_a_call_whose_reply_never_ends_has_its_sid() -> None:
     body = b'{"sid": "' + SID.encode() + b'", "status": "queued"}'
     with RawServer(drip(b" ", after=b"HTTP/1.1 201 Created\r\n\r\n" + body)) as server:
-        assert gateway(server.url).place(REQUEST).sid == SID
+        assert client(server.url).place(REQUEST).sid == SID
 
 
 @pytest.mark.timeout(20)
@@ -81,7 +81,7 @@ def test_a_handshake_that_drips_sent_nothing() -> None:
     with RawServer(drip(b"\x02", after=b"\x16\x03\x03\x40\x00"), speaks_first=True) as server:
         url = server.url.replace("http:", "https:")
         with pytest.raises(NetworkError, match=r"no connection to 127\.0\.0\.1:\d+ within 0\.3 s") as caught:
-            gateway(url).place(REQUEST)
+            client(url).place(REQUEST)
         let_them_end()
     assert not isinstance(caught.value, OutcomeUnknownError)
 
@@ -92,7 +92,7 @@ def test_a_proxy_that_drips_sent_nothing(answer: object, monkeypatch: pytest.Mon
     with RawServer(answer) as proxy:  # type: ignore[arg-type]
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(NetworkError, match=r"no connection to .* within 0\.3 s") as caught:
-            gateway("https://api.example.com").place(REQUEST)
+            client("https://api.example.com").place(REQUEST)
         let_them_end()
         assert not isinstance(caught.value, OutcomeUnknownError)
         assert all(request.startswith(b"CONNECT api.example.com:443") for request in proxy.requests)
@@ -102,7 +102,7 @@ def test_a_proxy_that_drips_sent_nothing(answer: object, monkeypatch: pytest.Mon
 def test_a_redirection_with_a_body_that_drips_is_bounded_too() -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"
     with RawServer(drip(b" ", after=head)) as server, pytest.raises(NetworkError, match="within"):
-        gateway(server.url).fetch(SID)
+        client(server.url).fetch(SID)
 
 
 @pytest.mark.timeout(20)
@@ -120,7 +120,7 @@ def test_nothing_is_sent_by_a_connection_that_comes_too_late(monkeypatch: pytest
             looked_up.release()
 
     with Server(reply(201, call())) as server:
-        at = gateway(server.url)
+        at = client(server.url)
         monkeypatch.setattr("socket.getaddrinfo", slow)
         with pytest.raises(NetworkError, match="no connection") as caught:
             at.place(REQUEST)
@@ -144,7 +144,7 @@ def test_several_addresses_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("urllib3.util.connection.create_connection", silent)
     with pytest.raises(NetworkError, match="no connection"):
-        gateway("http://127.0.0.1:9").fetch(SID)
+        client("http://127.0.0.1:9").fetch(SID)
     assert len(tried) == 5
 
 
@@ -159,7 +159,7 @@ def test_a_connection_is_used_again_after_an_exchange_over_tls(monkeypatch: pyte
         reply(200, call())(handler)
 
     with Server(turn, context=context) as server:
-        at = gateway(server.url, timeout=10)
+        at = client(server.url, timeout=10)
         assert at.fetch(SID).sid == at.fetch(SID).sid == SID
     assert len(set(peers)) == 1
 
@@ -167,14 +167,14 @@ def test_a_connection_is_used_again_after_an_exchange_over_tls(monkeypatch: pyte
 @pytest.mark.timeout(20)
 def test_an_answer_in_time_is_not_disturbed_by_the_limit() -> None:
     with RawServer(whole(200, b'{"sid": "' + SID.encode() + b'"}')) as server:
-        assert gateway(server.url, timeout=10).fetch(SID).sid == SID
+        assert client(server.url, timeout=10).fetch(SID).sid == SID
 
 
 @pytest.mark.parametrize("status", [102, 103, 199])
 def test_an_interim_reply_alone_refuses_nothing(status: int) -> None:
     answer = b"HTTP/1.1 %d Wait\r\n\r\n" % status
     with RawServer(lambda: iter([answer])) as server, pytest.raises(OutcomeUnknownError, match="may have been placed"):
-        gateway(server.url, timeout=10).place(REQUEST)
+        client(server.url, timeout=10).place(REQUEST)
 
 
 @pytest.mark.parametrize("status", [100, 102, 103, 199])
@@ -182,7 +182,7 @@ def test_interim_replies_before_the_answer_are_passed_over(status: int) -> None:
     interim = b"HTTP/1.1 %d Wait\r\nLink: </x>\r\n\r\n" % status
     answer = whole(201, json.dumps(call()).encode())
     with RawServer(lambda: itertools.chain([interim] * 3, answer())) as server:
-        assert gateway(server.url, timeout=10).place(REQUEST).sid == SID
+        assert client(server.url, timeout=10).place(REQUEST).sid == SID
 
 
 GZIP = {"Content-Encoding": b"gzip"}
@@ -203,14 +203,14 @@ LARGE = [
 def test_a_reply_larger_than_any_is_neither_read_on_nor_asked_for_again(answer: Answer) -> None:
     with RawServer(answer) as server:
         with pytest.raises(NetworkError, match=r"the answer of 127\.0\.0\.1:\d+ is larger than any of the API$"):
-            gateway(server.url, timeout=30).fetch(SID)
+            client(server.url, timeout=30).fetch(SID)
         assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("answer", LARGE[:1] + LARGE[2:5])
 def test_a_call_has_its_sid_from_the_beginning_of_such_a_reply(answer: Answer) -> None:
     with RawServer(answer) as server:
-        assert gateway(server.url, timeout=30).place(REQUEST).sid == SID
+        assert client(server.url, timeout=30).place(REQUEST).sid == SID
         assert len(server.requests) == 1
 
 
@@ -233,10 +233,10 @@ def test_nothing_is_decompressed_after_the_end(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("callctl.api.transport.zlib.decompressobj", Watched)
     members = gzip.compress(BODY) * 5000
     with RawServer(whole(200, members, GZIP)) as server:
-        assert gateway(server.url, timeout=30).fetch(SID).sid == SID
+        assert client(server.url, timeout=30).fetch(SID).sid == SID
     cut = {"Content-Length": str(len(members) + 1).encode(), **GZIP}
     with RawServer(whole(201, members, cut)) as server:
-        assert gateway(server.url, timeout=30).place(REQUEST).sid == SID
+        assert client(server.url, timeout=30).place(REQUEST).sid == SID
 
 
 @pytest.mark.parametrize("coding", [b"gzip, gzip", b"gzip,deflate,br"])
@@ -246,4 +246,4 @@ def test_an_encoding_within_an_encoding_is_no_answer(coding: bytes) -> None:
         RawServer(whole(200, nested, {"Content-Encoding": coding})) as server,
         pytest.raises(CallctlError, match="not as the API does"),
     ):
-        gateway(server.url, timeout=30).fetch(SID)
+        client(server.url, timeout=30).fetch(SID)

@@ -8,7 +8,7 @@ from operations.doors import Unanswered
 
 @pytest.fixture
 def unanswered() -> Iterator[Unanswered]:
-    """Return a gateway that answers when the test is over."""
+    """Return an API client that answers when the test is over."""
     door = Unanswered()
     yield door
     door.over.set()

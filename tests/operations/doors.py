@@ -1,4 +1,4 @@
-"""A gateway that answers as it is told, and time that passes only when somebody sleeps."""
+"""An API client that answers as it is told, and time that passes only when somebody sleeps."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Door:
 
 @dataclass
 class Unanswered(Door):
-    """A gateway that answers when the test is over."""
+    """An API client that answers when the test is over."""
 
     over: threading.Event = field(default_factory=threading.Event)
 

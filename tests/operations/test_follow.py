@@ -64,7 +64,7 @@ class Stage:
     def refresh(self, snapshot: Snapshot) -> None:
         self.drawn.append(snapshot)
 
-    def list(self, _query: CallQuery, *, limit: int | None) -> Iterable[Call]:  # noqa: ARG002 - the gateway's own
+    def list(self, _query: CallQuery, *, limit: int | None) -> Iterable[Call]:  # noqa: ARG002 - the API client's own
         return self._calls[1:]
 
 

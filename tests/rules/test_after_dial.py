@@ -94,7 +94,7 @@ def test_after_a_redirect_by_hand_nothing_is_done(stage: Stage, whose: str) -> N
     changed = "it" if whose == "parent" else "the leg that ended"
     assert event.outcome == f"callctl itself changed {changed} before (redirect)"
     assert not stage.sent("Url", f"{stage.site.url}/survey")
-    assert stage.gateway.fetch(parent).status == "in-progress"
+    assert stage.client.fetch(parent).status == "in-progress"
 
 
 @pytest.mark.parametrize("faults", [{"shuffle": True}, {"duplicate": 1.0}], ids=str)
@@ -149,7 +149,7 @@ def test_a_command_whose_answer_is_late_is_waited_for(stage: Stage, is_done: boo
     child = stage.only_child(parent)
     store = SqliteStore(stage.home / "events.db", world=WORLD)
     store.intend([child], until=stage.now() + timedelta(hours=1))
-    stage.gateway.hangup(child)
+    stage.client.hangup(child)
     stage.until(lambda: stage.status(child) == "completed")
     stage.settle(5)
     assert stage.events == []

@@ -72,7 +72,7 @@ def test_a_call_that_went_on_all_the_time_is_ended_once(stage: TurnedStage, call
     sid = stage.place()
     stage.until(lambda: stage.status(sid) == "in-progress")
     sleep(stage, callbacks)
-    assert stage.gateway.fetch(sid).status == "completed"
+    assert stage.client.fetch(sid).status == "completed"
     assert any(event.result == DONE for event in stage.events)
     assert stage.sent("TimeLimit", "1800") == [sid]
     assert len(stage.sent("Status", "completed")) <= 1

@@ -63,7 +63,7 @@ def test_a_clock_that_is_set_ends_no_young_call(stage: TurnedStage, step: timede
     stage.step_of_clock = step
     stage.settle(10)
     assert stage.events == []
-    assert [stage.gateway.fetch(sid).status for sid in (talks, rings, parent)] == [
+    assert [stage.client.fetch(sid).status for sid in (talks, rings, parent)] == [
         "in-progress",
         "ringing",
         "in-progress",
@@ -78,7 +78,7 @@ def test_a_rule_acts_in_its_time_all_the_same(stage: TurnedStage, step: timedelt
     stage.settle(4)
     stage.step_of_clock = step
     stage.settle(45)
-    assert stage.gateway.fetch(rings).status == "canceled"
+    assert stage.client.fetch(rings).status == "canceled"
     assert {rings, parent} <= ended(stage)
 
 
@@ -90,7 +90,7 @@ def test_a_long_talk_is_ended_in_its_time_all_the_same(stage: TurnedStage, step:
     stage.settle(25)
     assert stage.events == []
     stage.settle(50)
-    assert stage.gateway.fetch(sid).status == "completed"
+    assert stage.client.fetch(sid).status == "completed"
 
 
 @stepped
@@ -117,12 +117,12 @@ def test_what_the_store_knew_counts_once_rest_agrees(stage: TurnedStage, ahead: 
     stage.act(RING, *flags.max_duration(seconds(120)))
     stage.settle(20)
     assert stage.events == []
-    assert [stage.gateway.fetch(sid).status for sid in (talks, rings)] == ["in-progress", "ringing"]
+    assert [stage.client.fetch(sid).status for sid in (talks, rings)] == ["in-progress", "ringing"]
     other = stage.place()  # from its callbacks on, it is known how wrong the clock is
     stage.settle(25)
-    assert stage.gateway.fetch(rings).status == "canceled"
+    assert stage.client.fetch(rings).status == "canceled"
     stage.settle(130)
-    assert [stage.gateway.fetch(sid).status for sid in (talks, other)] == ["completed", "completed"]
+    assert [stage.client.fetch(sid).status for sid in (talks, other)] == ["completed", "completed"]
 
 
 def test_a_call_that_rang_for_long_before_its_answer_is_given_all_its_time(stage: TurnedStage) -> None:
@@ -136,7 +136,7 @@ def test_a_call_that_rang_for_long_before_its_answer_is_given_all_its_time(stage
     stage.settle(10)
     assert stage.events == []
     stage.settle(10)
-    assert stage.gateway.fetch(sid).status == "completed"
+    assert stage.client.fetch(sid).status == "completed"
 
 
 @stepped
@@ -148,7 +148,7 @@ def test_the_brake_counts_actions_of_a_minute_that_has_really_gone_by(stage: Tur
     third = stage.place()
     stage.until(lambda: bool(stage.notes))
     assert stage.notes[0].startswith("the rules have stopped: 2 actions in a minute")
-    assert stage.gateway.fetch(third).status == "in-progress"
+    assert stage.client.fetch(third).status == "in-progress"
 
 
 @stepped
@@ -162,10 +162,10 @@ def test_a_claim_is_taken_over_when_its_lease_is_really_over(stage: TurnedStage,
     stage.step_of_clock = step
     stage.settle(70)
     assert stage.events == []
-    assert stage.gateway.fetch(sid).status == "in-progress"
+    assert stage.client.fetch(sid).status == "in-progress"
     stage.settle(60)
     assert [event.result for event in stage.events] == [DONE]
-    assert stage.gateway.fetch(sid).status == "completed"
+    assert stage.client.fetch(sid).status == "completed"
 
 
 def test_a_claim_whose_lease_is_over_at_the_start_is_taken_over_at_once(stage: TurnedStage) -> None:
@@ -175,7 +175,7 @@ def test_a_claim_whose_lease_is_over_at_the_start_is_taken_over_at_once(stage: T
     assert stage.claims.claim(OpenClaim(rule.name, sid, sid, "hangup"), now=now, until=now - timedelta(seconds=1))
     stage.act(rule)
     stage.settle(20)
-    assert stage.gateway.fetch(sid).status == "completed"
+    assert stage.client.fetch(sid).status == "completed"
 
 
 def test_a_claim_whose_lease_seems_to_end_in_hours_is_taken_over_all_the_same(stage: TurnedStage) -> None:
@@ -186,9 +186,9 @@ def test_a_claim_whose_lease_seems_to_end_in_hours_is_taken_over_all_the_same(st
     assert stage.claims.claim(OpenClaim(rule.name, sid, sid, "hangup"), now=later, until=later)
     stage.act(rule)
     stage.settle(70)
-    assert stage.gateway.fetch(sid).status == "in-progress"
+    assert stage.client.fetch(sid).status == "in-progress"
     stage.settle(60)
-    assert stage.gateway.fetch(sid).status == "completed"
+    assert stage.client.fetch(sid).status == "completed"
 
 
 @pytest.mark.parametrize("step", STEPS[:2], ids=str)

@@ -39,7 +39,7 @@ def test_killed_between_every_two_steps(turned: TurnedStage, running: Watches, w
         if code != 0:
             assert code == KILLED
             died += 1
-            errand.run(turned.gateway, later=3600)
+            errand.run(turned.client, later=3600)
         check(turned, errand, what)
         if code == 0:
             break
@@ -58,11 +58,11 @@ def prepare(stage: TurnedStage, what: str) -> Errand:
         parent = dial(stage, "hangs-up")
         stage.pause(15)
         child = stage.child_of_rest(parent)
-        assert stage.gateway.fetch(child).status == "completed"
+        assert stage.client.fetch(child).status == "completed"
         return Errand(what, parent, child, str(stage.home), survey)
     sid = stage.place("+12025550103" if what == "cancel" else "+12025550100", callbacks=False)
     stage.pause(5)
-    assert stage.gateway.fetch(sid).status == ("ringing" if what == "cancel" else "in-progress")
+    assert stage.client.fetch(sid).status == ("ringing" if what == "cancel" else "in-progress")
     return Errand(what, sid, sid, str(stage.home), survey)
 
 
@@ -74,7 +74,7 @@ def dial(stage: TurnedStage, name: str) -> str:
 def check(stage: TurnedStage, errand: Errand, what: str) -> None:
     results = results_of(stage, errand.sid)
     assert len(results) == 1  # told once, whatever happened
-    status = stage.gateway.fetch(errand.sid).status
+    status = stage.client.fetch(errand.sid).status
     if errand.what in ("redirect", "after-dial"):
         sent = stage.sent("Url", errand.survey).count(errand.sid)
         assert sent <= 1

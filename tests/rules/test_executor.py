@@ -52,7 +52,7 @@ class Script:
     def fetch(self, sid: str) -> Call:
         return Call(sid=sid, status=self.status, parent_call_sid=self.parent)
 
-    def list(self, _query: CallQuery, *, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the gateway's own
+    def list(self, _query: CallQuery, *, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the API client's own
         return iter(())
 
     def _answer(self, what: str, sid: str) -> Call:

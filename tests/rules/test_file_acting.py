@@ -82,7 +82,7 @@ def test_the_parent_of_a_leg_that_nobody_took_is_hung_up(stage: TurnedStage) -> 
 def test_who_answered_counts_once_it_is_told(stage: TurnedStage) -> None:
     act(stage, '[rule.no-machines]\nwhen = "answered"\nanswered_by = ["machine_start", "fax"]\nthen = "hangup"')
     machine, person = (
-        stage.gateway.place(
+        stage.client.place(
             PlaceRequest(
                 to=to,
                 from_="+15005550006",
@@ -94,7 +94,7 @@ def test_who_answered_counts_once_it_is_told(stage: TurnedStage) -> None:
         ).sid
         for to in (MACHINE, PERSON)
     )
-    stage.until(lambda: all(stage.gateway.fetch(sid).answered_by for sid in (machine, person)))
+    stage.until(lambda: all(stage.client.fetch(sid).answered_by for sid in (machine, person)))
     assert stage.events == []  # callbacks tell it with the end alone
     stage.poll(machine)
     stage.poll(person)

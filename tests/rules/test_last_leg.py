@@ -67,7 +67,7 @@ def test_a_caller_who_hangs_up_meanwhile_is_not_asked_for_any_more(stage: Turned
     parent = place(stage, stage.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
     stage.until(lambda: any(leg.is_final for leg in stage.legs_under(parent)))
     stage.settle(5)
-    stage.gateway.hangup(parent)
+    stage.client.hangup(parent)
     stage.settle(1)
     asked = len(stage.simulator.requests)
     stage.settle(100)

@@ -88,7 +88,7 @@ class Mishaps(TurnedStage):
             after_dial(Redirect("survey", f"{site.url}/survey")),
             brake=Brake(per_second=1000, per_minute=1000),
         )
-        self.poller = Poller(LiveCalls(self.gateway), world=WORLD, clock=self.clock)
+        self.poller = Poller(LiveCalls(self.client), world=WORLD, clock=self.clock)
 
     def go_through(self, span: float) -> None:
         for _ in range(int(span / POLL_EVERY)):
@@ -109,7 +109,7 @@ def test_nothing_is_done_twice_or_to_the_wrong_call(tmp_path: Path, readings: tu
         assert set(surveyed) <= {callers[name] for name in KEPT}
         if "lost" not in faults and "all" not in faults:
             assert set(surveyed) == {callers[name] for name in KEPT}
-        assert stage.gateway.fetch(rings).status == "canceled"
+        assert stage.client.fetch(rings).status == "canceled"
         answered = {heard.leg for heard in stage.simulator.callbacks if heard.event == "answered"}
         ended = {event.call_sid for event in stage.events if event.action == "cancel" and event.result == DONE}
         assert not answered & ended

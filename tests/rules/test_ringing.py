@@ -61,8 +61,8 @@ def test_legs_that_ring_too_long(stage: Stage) -> None:
         assert told[child].result == (NOT_ENDED if spares(stage) else DONE)
         if spares(stage):
             assert told[child].outcome == "Twilio did not end it"
-            assert stage.gateway.fetch(child).status == "ringing"
-        assert stage.gateway.fetch(parent).status == "in-progress"
+            assert stage.client.fetch(child).status == "ringing"
+        assert stage.client.fetch(parent).status == "in-progress"
     assert not stage.sent("Status", "completed")
 
 
@@ -83,5 +83,5 @@ def test_a_call_that_was_answered_unheard_is_looked_at_first_and_left_alone(stag
     sid = stage.place()
     stage.until(lambda: bool(stage.events))
     assert (stage.events[0].result, stage.events[0].outcome) == (LATE, "it was answered meanwhile and left alone")
-    assert stage.gateway.fetch(sid).status == "in-progress"
+    assert stage.client.fetch(sid).status == "in-progress"
     assert not stage.sent("Status", "canceled")

@@ -40,7 +40,7 @@ def test_a_call_of_somebody_else_is_left_alone_and_one_that_callctl_placed_is_no
         stage.poll(sid)
         stage.settle(20)
         acted = placed or scope is Scope.ALL
-        assert stage.gateway.fetch(sid).status == ("canceled" if acted else "ringing")
+        assert stage.client.fetch(sid).status == ("canceled" if acted else "ringing")
         assert bool([event for event in stage.events if event.call_sid == sid]) == acted
     store.close()
 
@@ -70,7 +70,7 @@ def test_a_long_call_is_ended_by_twilios_own_limit_where_that_is_taken(tmp_path:
         assert event.outcome == "Twilio ends it 20 s after its answer"
         assert stage.sent("TimeLimit", "20") == [sid]
         assert stage.sent("Status", "completed") == []
-        assert stage.gateway.fetch(sid).duration == 20
+        assert stage.client.fetch(sid).duration == 20
 
 
 def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: TurnedStage) -> None:
@@ -93,11 +93,11 @@ def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(stage: Turn
     stage.act(rule, brake=Brake(per_minute=1))
     sids = [stage.place() for _ in range(2)]
     stage.until(lambda: bool(stage.notes))
-    (spared,) = [sid for sid in sids if stage.gateway.fetch(sid).status == "in-progress"]
+    (spared,) = [sid for sid in sids if stage.client.fetch(sid).status == "in-progress"]
     claim = OpenClaim(rule.name, spared, spared, "hangup")
     assert stage.claims.claim(claim, now=stage.clock.wall(), until=stage.clock.wall() - seconds(1))
     stage.settle(40)
-    assert stage.gateway.fetch(spared).status == "in-progress"
+    assert stage.client.fetch(spared).status == "in-progress"
     assert len(stage.events) == 1
     assert stage.claims.left_open(is_over=lambda _: True) == [claim]
 

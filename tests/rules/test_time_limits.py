@@ -28,7 +28,7 @@ RAISED = 10**6
 
 
 class Dialler:
-    """Places calls over one connection, without all that the gateway checks: a thousand of them are needed."""
+    """Places calls over one connection, without all that the API client checks: a thousand of them are needed."""
 
     def __init__(self, stage: Stage) -> None:
         simulator = stage.simulator
@@ -60,7 +60,7 @@ def check(stage: Stage, sids: Sequence[str]) -> None:
     assert not answered & ended
     assert answered
     assert ended
-    assert {stage.gateway.fetch(sid).status for sid in sorted(answered)[:10]} == {"in-progress"}
+    assert {stage.client.fetch(sid).status for sid in sorted(answered)[:10]} == {"in-progress"}
     assert {event.result for event in stage.events} <= {DONE, LATE}
     assert stage.sent("Status", "completed") == []
 

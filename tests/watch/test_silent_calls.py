@@ -20,7 +20,7 @@ from reaching import LIMIT, Running, settings_in, until, watching
 from serving import free_port
 from telling import clock_of, moment
 
-from callctl.api.client import Gateway, Notification, PlaceRequest
+from callctl.api.client import ApiClient, Notification, PlaceRequest
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.trouble import Trouble
@@ -54,14 +54,14 @@ def losing() -> Iterator[Simulator]:
 
 
 class Scene:
-    """A simulator, and settings and a gateway for it."""
+    """A simulator, and settings and an API client for it."""
 
     def __init__(self, simulator: Simulator, folder: Path) -> None:
         self.simulator = simulator
         self.settings: Settings = settings_in(folder, api_url=simulator.url)
         self.settings = self._with_token(simulator.auth_token)
-        self.gateway = Gateway(self.settings, sleep=time.sleep, random=random.random)
-        self.calls = LiveCalls(self.gateway)
+        self.client = ApiClient(self.settings, sleep=time.sleep, random=random.random)
+        self.calls = LiveCalls(self.client)
 
     def _with_token(self, token: str) -> Settings:
         return replace(self.settings, auth_token=token)
@@ -74,7 +74,7 @@ class Scene:
             status_callback=callback,
             status_callback_events=events,
         )
-        sid = (await asyncio.to_thread(self.gateway.place, request)).sid
+        sid = (await asyncio.to_thread(self.client.place, request)).sid
         if is_remembered:
             store = SqliteStore(self.settings.store, world=self.settings.world)
             store.remember_placed(sid, at=datetime.now(UTC), callback=place_of(callback), events=events)
@@ -147,7 +147,7 @@ async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
 ) -> None:
     async with watching(scene.settings, PLAN, asked=scene.calls) as running:
         sid = await scene.place(running.ready.callback_url)
-        await asyncio.to_thread(scene.gateway.cancel, sid)
+        await asyncio.to_thread(scene.client.cancel, sid)
         await noted(running, sid)
         await running.view.until(lambda view: bool(view.events))
         assert [(event.call_sid, event.kind, event.status) for event in running.view.events] == [

@@ -1,4 +1,4 @@
-"""The gateway: the one door to Twilio's REST API. It places, fetches, lists, redirects and ends calls.
+"""The API client: the one door to Twilio's REST API. It places, fetches, lists, redirects and ends calls.
 
 It sends through the SDK's client and reads the replies itself, since the SDK's objects lose what callctl tells: the
 zone of dates, the request id, the code of list errors (docs/twilio.md, "The Python library"). Whatever goes wrong comes
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from callctl.api.resources import Account
     from callctl.settings import Settings
 
-__all__ = ["CallQuery", "Gateway", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
+__all__ = ["ApiClient", "CallQuery", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
 
 _VERSION = "2010-04-01"
 _DEFAULT_PAGE_SIZE = 50  # OAS
@@ -66,7 +66,7 @@ class Notification:
         )
 
 
-class Gateway:
+class ApiClient:
     """Twilio's Calls resource for one account at one API address. Safe for use from several threads.
 
     Every method raises ``SettingsError`` before anything is sent when credentials are missing, ``UsageError`` for a

@@ -1,4 +1,4 @@
-"""What the gateway's requests say, in exactly the form that goes over the wire.
+"""What the API client's requests say, in exactly the form that goes over the wire.
 
 The same lists of names and values are sent and shown by ``--dry-run``, so that the one can't differ from the other.
 """

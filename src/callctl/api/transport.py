@@ -1,6 +1,6 @@
 """The SDK's HTTP client, made fit for a command that must not hang, and the SDK's client around it.
 
-Only this module and ``faults`` know twilio and requests; the gateway imports both late, so that a command that sends
+Only this module and ``faults`` know twilio and requests; the API client imports both late, so that a command that sends
 nothing does not pay for them.
 """
 

@@ -20,7 +20,7 @@ from callctl.errors import CallctlError, SettingsError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from callctl.api.client import Gateway
+    from callctl.api.client import ApiClient
     from callctl.api.resources import Account
     from callctl.calls.call import Call
     from callctl.calls.findings import Finding
@@ -136,11 +136,11 @@ def _by_token(settings: Settings) -> Settings:
 
 
 class _Asked:
-    """The gateway, made when it is first asked: without credentials there is none."""
+    """The API client, made when it is first asked: without credentials there is none."""
 
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self._runtime, self._settings = runtime, settings
-        self._gateway: Gateway | None = None
+        self._client: ApiClient | None = None
 
     def account(self) -> Account:
         return self._door().account()
@@ -151,16 +151,16 @@ class _Asked:
         return self._door().list(CallQuery(), page_size=1, limit=1)
 
     def account_by_token(self) -> Account:
-        return self._runtime.gateway(_by_token(self._settings)).account()
+        return self._runtime.client(_by_token(self._settings)).account()
 
     @property
     def server_time(self) -> datetime | None:
-        return None if self._gateway is None else self._gateway.server_time
+        return None if self._client is None else self._client.server_time
 
-    def _door(self) -> Gateway:
-        if self._gateway is None:
-            self._gateway = self._runtime.gateway(self._settings)
-        return self._gateway
+    def _door(self) -> ApiClient:
+        if self._client is None:
+            self._client = self._runtime.client(self._settings)
+        return self._client
 
 
 @dataclass

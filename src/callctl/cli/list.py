@@ -116,7 +116,7 @@ def list_calls(
         if chosen.longer_than is not None:
             told = StatusSince(stack.enter_context(Memory(runtime, settings)).leg)
             chosen = replace(chosen, status_since=told)
-        found = filters.find_calls(runtime.gateway(settings), chosen, limit=upto if order is None else None)
+        found = filters.find_calls(runtime.client(settings), chosen, limit=upto if order is None else None)
         if order is not None:
             with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
                 found = iter(in_order(progress.counted(found), order, most=upto, now=runtime.now()))

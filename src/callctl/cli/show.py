@@ -18,7 +18,7 @@ from callctl.settings import Settings
 from callctl.support.threads import beside
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway
+    from callctl.api.client import ApiClient
     from callctl.calls.action import ActionEvent
     from callctl.calls.event import CallEvent
     from callctl.views.call_page import Page
@@ -52,8 +52,8 @@ def show(
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    gateway = runtime.gateway(settings)
-    page = _page(runtime, settings, gateway, one_call(runtime, settings, gateway, call))
+    client = runtime.client(settings)
+    page = _page(runtime, settings, client, one_call(runtime, settings, client, call))
     from callctl.views.call_page import plain_lines, print_page, to_json
 
     if runtime.form is Form.JSON:
@@ -64,16 +64,16 @@ def show(
         print_page(runtime.console(), page)
 
 
-def _page(runtime: Runtime, settings: Settings, gateway: Gateway, sid: str) -> Page:
+def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> Page:
     from callctl.api.client import CallQuery
     from callctl.views.call_page import Page
     from callctl.views.timeline import in_order
 
-    asked_call = beside(lambda: gateway.fetch(sid))
-    asked_children = beside(lambda: list(gateway.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
-    asked_notes = beside(lambda: gateway.notifications(sid))
+    asked_call = beside(lambda: client.fetch(sid))
+    asked_children = beside(lambda: list(client.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
+    asked_notes = beside(lambda: client.notifications(sid))
     call = asked_call.result()
-    parent = _parent(runtime, gateway, call)
+    parent = _parent(runtime, client, call)
     children = _part(runtime, asked_children, "its child legs")
     notes = _part(runtime, asked_notes, "its errors and warnings")
     events, actions = _told(runtime, settings, sid)
@@ -102,11 +102,11 @@ def _with_callbacks(events: Iterable[CallEvent]) -> Callable[[Call], Call]:
     return lambda call: latest(call, snapshot.leg(call.sid))
 
 
-def _parent(runtime: Runtime, gateway: Gateway, call: Call) -> Call | None:
+def _parent(runtime: Runtime, client: ApiClient, call: Call) -> Call | None:
     if call.parent_call_sid is None or call.parent_call_sid == call.sid:
         return None
     try:
-        return gateway.fetch(call.parent_call_sid)
+        return client.fetch(call.parent_call_sid)
     except NotFoundError:
         runtime.say(f"callctl: the parent call {call.parent_call_sid} is not there any more")
     except CallctlError as error:

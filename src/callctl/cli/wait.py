@@ -18,7 +18,7 @@ from callctl.settings import Settings
 from callctl.support.clock import elapsed
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway
+    from callctl.api.client import ApiClient
     from callctl.operations.wait import Goal, Waited, Waiter
     from callctl.store.sqlite.reader import Reader
 
@@ -63,11 +63,11 @@ def wait(
     wanted = Goal.read(goal, option="--for")
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    gateway = runtime.gateway(settings)
-    sid = one_call(runtime, settings, gateway, call)
+    client = runtime.client(settings)
+    sid = one_call(runtime, settings, client, call)
     started = elapsed()
     with WatchedStore(runtime, settings) as told:
-        waiter = waiter_for(runtime, gateway, sid, told=told, placed=False)
+        waiter = waiter_for(runtime, client, sid, told=told, placed=False)
         try:
             waiter.until(wanted, limit=limit)
         except CallctlError:
@@ -78,7 +78,7 @@ def wait(
 
 def waiter_for(
     runtime: Runtime,
-    gateway: Gateway,
+    client: ApiClient,
     sid: str,
     *,
     told: WatchedStore,
@@ -90,7 +90,7 @@ def waiter_for(
 
     return Waiter(
         sid,
-        asked=gateway,
+        asked=client,
         told=told,
         sleep=time.sleep,
         now=elapsed,

@@ -82,7 +82,7 @@ def trouble_with(settings: Settings, name: str) -> str | None:
 
 
 def _stray(text: str) -> str | None:
-    """Tell of what came along when a value was copied; the gateway's errors name no secret, and this neither."""
+    """Tell of what came along when a value was copied; the API client's errors name no secret, and this neither."""
     if not text.strip():
         return "is blank"
     if text != text.strip():

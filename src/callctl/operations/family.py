@@ -13,7 +13,7 @@ from callctl.support.threads import beside
 
 
 class Door(Protocol):
-    """What finding the other legs needs of the gateway."""
+    """What finding the other legs needs of the API client."""
 
     def fetch(self, sid: str) -> Call:
         """Ask for a call."""

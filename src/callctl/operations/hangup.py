@@ -71,7 +71,7 @@ class Ending:
 
 
 class Door(Protocol):
-    """What ending needs of the gateway."""
+    """What ending needs of the API client."""
 
     def hangup(self, sid: str) -> Call:
         """Ask that a call be ended, whatever it does."""

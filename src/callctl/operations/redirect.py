@@ -21,7 +21,7 @@ LAG = 2.0
 
 
 class Door(Protocol):
-    """What redirecting needs of the gateway."""
+    """What redirecting needs of the API client."""
 
     def redirect(self, sid: str, request: RedirectRequest) -> Call:
         """Give a call other TwiML."""
@@ -102,7 +102,7 @@ def redirect(
     A refused redirect was not carried out, so that it may be sent again.
 
     Args:
-        door: The gateway.
+        door: the API client.
         sid: The call.
         request: What it shall run.
         command: The command line that asked for it, for the hint.

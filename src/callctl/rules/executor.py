@@ -33,7 +33,7 @@ from callctl.rules.precheck import taken_up, why_not
 from callctl.store.protocol import OpenClaim
 from callctl.support.clock import Clock
 
-FIRST_PAUSE = 1.0  # seconds, doubled each time; the gateway has repeated it five times by then
+FIRST_PAUSE = 1.0  # seconds, doubled each time; the API client has repeated it five times by then
 LONGEST_PAUSE = 30.0  # seconds
 SETTLE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds: together within the lease, so that nobody else takes the claim
 

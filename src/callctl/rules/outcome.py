@@ -1,4 +1,4 @@
-"""What acting needs of the gateway and of the store, and what comes of it."""
+"""What acting needs of the API client and of the store, and what comes of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEASE = timedelta(seconds=90)
 
 
 class Door(Protocol):
-    """What acting needs of the gateway. Everything raises CallctlError."""
+    """What acting needs of the API client. Everything raises CallctlError."""
 
     def fetch(self, sid: str) -> Call:
         """Return a call; right after a change the answer may be old."""

@@ -16,7 +16,7 @@ from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
 from processes import LIMIT, Piped, environment
 from running import Callctl, env_for
 
-from callctl.api.client import Gateway
+from callctl.api.client import ApiClient
 from callctl.simulator import Simulator
 
 COLOURS = {"NO_COLOR": "1"}
@@ -549,13 +549,13 @@ def test_what_was_asked_is_dated_before_its_request(
     sid = world.place(NEVER if method == "cancel" else ANSWERS, after=5)
     world.tell(sid, "ringing", at=datetime.now(UTC))
     sent: list[datetime] = []
-    send = getattr(Gateway, method)
+    send = getattr(ApiClient, method)
 
     def noting(*args: Any) -> Any:
         sent.append(datetime.now(UTC))
         return send(*args)
 
-    monkeypatch.setattr(Gateway, method, noting)
+    monkeypatch.setattr(ApiClient, method, noting)
     assert world.callctl(name, *([] if "--all" in options else [sid]), *options).code == 0
     timeline = json.loads(world.callctl("show", sid, "--json").out)["timeline"]
     (asked,) = [item for item in timeline if item["type"] == "action"]

@@ -35,11 +35,11 @@ class Chooser:
 
     def one(self, text: str) -> str:
         runtime = self.runtime()
-        return one_call(runtime, self.settings, runtime.gateway(self.settings), text)
+        return one_call(runtime, self.settings, runtime.client(self.settings), text)
 
     def change(self, *texts: str, stdin: str = "") -> Sequence[str]:
         runtime = self.runtime(stdin)
-        return calls_to_change(runtime, self.settings, runtime.gateway(self.settings), texts)
+        return calls_to_change(runtime, self.settings, runtime.client(self.settings), texts)
 
     def store(self) -> SqliteStore:
         return SqliteStore(self.settings.store, world=self.settings.world)

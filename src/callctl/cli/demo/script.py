@@ -1,4 +1,4 @@
-"""What the demo plays: calls placed, redirected and ended, by rules and through the gateway, as commands would.
+"""What the demo plays: calls placed, redirected and ended, by rules and through the API client, as commands would.
 
 Both ways to a survey are in it: the Dial's ``action``, which is the proper one, and ``--after-dial`` for a call whose
 TwiML has none.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from callctl.api.client import Gateway, PlaceRequest, RedirectRequest
+from callctl.api.client import ApiClient, PlaceRequest, RedirectRequest
 from callctl.calls.call import EVENT_NAMES, CallStatus
 from callctl.calls.twiml import dial, say
 from callctl.cli.demo.survey import Survey
@@ -53,7 +53,7 @@ class Script:
     ``caption`` shows a sentence until the next one, ``note`` a line among the events.
     """
 
-    gateway: Gateway
+    client: ApiClient
     settings: Settings
     callback: str
     survey: Survey
@@ -86,10 +86,10 @@ class Script:
         text = "We are sorry to interrupt. Somebody will call you back within the hour, and tell you the rest."
         await self._until(lambda: self._is(sid, CallStatus.IN_PROGRESS))
         self.note(f"$ callctl redirect {sid} --say …")
-        await in_daemon_thread(lambda: self.gateway.redirect(sid, RedirectRequest(twiml=say(text))))
+        await in_daemon_thread(lambda: self.client.redirect(sid, RedirectRequest(twiml=say(text))))
         await self._tell("By hand: other TwiML for a call, in the middle of a sentence.")
         self.note(f"$ callctl hangup {sid}")
-        await in_daemon_thread(lambda: self.gateway.hangup(sid))
+        await in_daemon_thread(lambda: self.client.hangup(sid))
         await self._tell("By hand: the end of that call.")
 
     async def _tell(self, text: str) -> None:
@@ -107,7 +107,7 @@ class Script:
             status_callback=self.callback,
             status_callback_events=EVENT_NAMES,
         )
-        call = await in_daemon_thread(lambda: self.gateway.place(request))
+        call = await in_daemon_thread(lambda: self.client.place(request))
         return call.sid
 
     async def _until(self, condition: Callable[[], bool]) -> None:

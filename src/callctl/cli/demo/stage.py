@@ -54,7 +54,7 @@ async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
                 guide = _keep_guide(folder, simulator, survey_url=survey.url) if keep else []
                 scene = _open_scene(runtime, note=session.note, guide=guide)
                 script = Script(
-                    runtime.gateway(settings),
+                    runtime.client(settings),
                     settings,
                     ready.callback_url,
                     survey,

@@ -26,7 +26,7 @@ from callctl.support.clock import elapsed
 from callctl.support.threads import within
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway
+    from callctl.api.client import ApiClient
     from callctl.operations.hangup import Ending
 
 _BAR = 20  # characters
@@ -41,7 +41,7 @@ class Many:
     def __init__(
         self,
         runtime: Runtime,
-        gateway: Gateway,
+        client: ApiClient,
         memory: Memory,
         *,
         manner: Manner,
@@ -50,7 +50,7 @@ class Many:
         consent: Consent,
     ) -> None:
         self._runtime = runtime
-        self._gateway = gateway
+        self._client = client
         self._memory = memory
         self._manner = manner
         self._parallel = parallel
@@ -72,7 +72,7 @@ class Many:
             self._consent.check_stdin(len(sids))
         waves: list[list[str]] = [list(sids)]
         if family:
-            families = [family_of(self._gateway, sid) for sid in sids]
+            families = [family_of(self._client, sid) for sid in sids]
             heads = list(dict.fromkeys(members[0] for members in families))
             rest = dict.fromkeys(chain.from_iterable(members[1:] for members in families))
             waves = [heads, [sid for sid in rest if sid not in heads]]
@@ -121,7 +121,7 @@ class Many:
         self._sum_up(() if deadline is None else self._repeat(chosen, deadline=deadline))
 
     def _matching(self, chosen: Filters) -> list[Call]:
-        found = find_calls(self._gateway, chosen, limit=None)
+        found = find_calls(self._client, chosen, limit=None)
         with Progress(self._runtime, lambda count: f"{calls(count)} found") as progress:
             matching = list(progress.counted(found))
         if not self._dry_run:
@@ -151,10 +151,10 @@ class Many:
         # are to be ended only while they are queued.
         if self._manner.only_ringing and promise.longer_than is None and CallStatus.RINGING in promise.statuses:
             return None
-        return lambda sid: look_again(self._gateway, listed[sid], told=self._memory.leg, matches=promise.matches)
+        return lambda sid: look_again(self._client, listed[sid], told=self._memory.leg, matches=promise.matches)
 
     def _end(self, waves: Iterable[Sequence[str]], *, look: Callable[[str], Ending | None] | None = None) -> None:
-        end = ender(self._gateway, self._memory, self._manner, on_outage=self._runtime.tell_outage, look=look)
+        end = ender(self._client, self._memory, self._manner, on_outage=self._runtime.tell_outage, look=look)
         sids = [list(wave) for wave in waves if wave]
         total = sum(len(wave) for wave in sids)
         done = 0
@@ -223,7 +223,7 @@ class Many:
         while True:
             try:
                 found = within(
-                    max(deadline - elapsed(), LAST), lambda: list(find_calls(self._gateway, chosen, limit=None))
+                    max(deadline - elapsed(), LAST), lambda: list(find_calls(self._client, chosen, limit=None))
                 )
             except TimeoutError:
                 break
@@ -302,7 +302,7 @@ class Many:
     def _foresee(self, sid: str) -> Outcome:
         from callctl.operations.told import latest
 
-        call = latest(self._gateway.fetch(sid), self._memory.leg(sid))
+        call = latest(self._client.fetch(sid), self._memory.leg(sid))
         if call.is_final:
             return self._over(call)
         action, request = self._manner.action, self._manner.request

@@ -20,7 +20,7 @@ from callctl.cli.options.times import read_duration
 from callctl.errors import NotEndedError, UsageError, WaitTimeoutError
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway
+    from callctl.api.client import ApiClient
     from callctl.operations.hangup import Ending
 
 PARALLEL = 20
@@ -113,20 +113,20 @@ def hangup(
     _check(calls, all_=all_, chosen=chosen, family=family, until_none=until_none)
     _check_limit(limit, wait=wait, until_none=until_none)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    gateway = runtime.gateway(settings)
+    client = runtime.client(settings)
     with Memory(runtime, settings) as memory:
         if not all_:
-            sids = calls_to_change(runtime, settings, gateway, calls or [])
+            sids = calls_to_change(runtime, settings, client, calls or [])
             if not sids:
                 return
             if len(sids) == 1 and not family and not dry_run:
-                _end_alone(runtime, gateway, memory, sids[0], manner=manner)
+                _end_alone(runtime, client, memory, sids[0], manner=manner)
                 return
         from callctl.cli.hangup.bulk import Many
         from callctl.cli.hangup.confirm import Consent
 
         consent = Consent(yes, None if max_ is None else min(max_, common.MOST))
-        many = Many(runtime, gateway, memory, manner=manner, parallel=parallel, dry_run=dry_run, consent=consent)
+        many = Many(runtime, client, memory, manner=manner, parallel=parallel, dry_run=dry_run, consent=consent)
         if all_:
             many.end_matching(chosen, repeat=limit if until_none else None)
         else:
@@ -170,9 +170,9 @@ def _check_limit(limit: float | None, *, wait: bool, until_none: bool) -> None:
         )
 
 
-def _end_alone(runtime: Runtime, gateway: Gateway, memory: Memory, sid: str, *, manner: Manner) -> None:
+def _end_alone(runtime: Runtime, client: ApiClient, memory: Memory, sid: str, *, manner: Manner) -> None:
     memory.intend([sid])
-    ended = ender(gateway, memory, manner, on_outage=runtime.tell_outage)(sid)
+    ended = ender(client, memory, manner, on_outage=runtime.tell_outage)(sid)
     told = outcome_of(ended, memory, sid=sid, manner=manner)
     if asked_for(told):
         memory.note([told.to_event(memory.asked_at(sid))])

@@ -13,7 +13,7 @@ from callctl.cli.options.history import Memory
 from callctl.support.clock import elapsed
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway
+    from callctl.api.client import ApiClient
     from callctl.calls.call import Call
     from callctl.errors import CallctlError
     from callctl.operations.hangup import Ending
@@ -40,7 +40,7 @@ class Manner:
 
 
 def ender(
-    gateway: Gateway,
+    client: ApiClient,
     memory: Memory,
     manner: Manner,
     *,
@@ -59,16 +59,16 @@ def ender(
             return left
         with memory.asking(sid, manner.action, manner.request):
             if manner.only_ringing:
-                ended = hangup.cancel(gateway, sid, told=memory.leg, sleep=time.sleep)
+                ended = hangup.cancel(client, sid, told=memory.leg, sleep=time.sleep)
             else:
-                ended = hangup.hang_up(gateway, sid, told=memory.leg, sleep=time.sleep)
+                ended = hangup.hang_up(client, sid, told=memory.leg, sleep=time.sleep)
         if ended.may_be_ours:
             memory.note_unclear(sid, manner.action, manner.request, "the first request was not answered")
         if manner.wait is None or ended.result != "accepted":
             return ended
         memory.note_at_once(outcome_of(ended, memory, sid=sid, manner=manner).to_event(memory.asked_at(sid)))
         return hangup.see_ended(
-            gateway,
+            client,
             ended,
             told=memory.leg,
             limit=manner.wait,

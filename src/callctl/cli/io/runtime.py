@@ -25,7 +25,7 @@ from callctl.support.clock import Clock, elapsed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from callctl.api.client import Gateway, Wait
+    from callctl.api.client import ApiClient, Wait
     from callctl.settings import Settings
 
 
@@ -215,7 +215,7 @@ class Runtime:
             self.say_once(f"callctl: the API is {settings.api_url}, not Twilio's")
         return settings
 
-    def gateway(self, settings: Settings) -> Gateway:
+    def client(self, settings: Settings) -> ApiClient:
         """Return the one door to the API. Credentials are checked now, before anything else is done.
 
         Raises:
@@ -223,10 +223,10 @@ class Runtime:
         """
         import random
 
-        from callctl.api.client import Gateway
+        from callctl.api.client import ApiClient
 
         settings.credentials()
-        return Gateway(
+        return ApiClient(
             settings,
             request_timeout=self.request_timeout,
             sleep=self.back_off,

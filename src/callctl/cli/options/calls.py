@@ -15,7 +15,7 @@ from callctl.cli.options.sids import LEAST, no_sid, why_no_call
 from callctl.errors import StoreError, UnknownCallError, UsageError
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway
+    from callctl.api.client import ApiClient
     from callctl.settings import Settings
     from callctl.store.protocol import CallRow
     from callctl.store.sqlite.reader import Reader
@@ -30,7 +30,7 @@ _START = re.compile(r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}
 _UUID_START = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{0,26}")  # shorter than a whole one
 
 
-def one_call(runtime: Runtime, settings: Settings, gateway: Gateway, text: str) -> str:
+def one_call(runtime: Runtime, settings: Settings, client: ApiClient, text: str) -> str:
     """Return the SID that a command which only reads was given. Says which call a start or ``@last`` stands for.
 
     Raises:
@@ -44,14 +44,14 @@ def one_call(runtime: Runtime, settings: Settings, gateway: Gateway, text: str) 
     start = _checked(text)
     known = _known(runtime, settings, start)
     found = {row.call_sid: row.status for row in known} or {
-        call.sid: _described(call) for call in _listed(gateway, start)
+        call.sid: _described(call) for call in _listed(client, start)
     }
     sid = _only(found, start, what="call")
     runtime.say(f"callctl: {start} is {sid}, {found[sid]}")
     return sid
 
 
-def calls_to_change(runtime: Runtime, settings: Settings, gateway: Gateway, texts: Sequence[str]) -> list[str]:
+def calls_to_change(runtime: Runtime, settings: Settings, client: ApiClient, texts: Sequence[str]) -> list[str]:
     """Return the SIDs that a command which changes calls was given, each once, in their order.
 
     An empty stdin is no error, since what was to list the calls may have found none; it is said.
@@ -67,18 +67,18 @@ def calls_to_change(runtime: Runtime, settings: Settings, gateway: Gateway, text
     if not words:
         runtime.say("callctl: no calls on stdin: nothing to do")
     starts = [_checked(word) for word in words if word != LAST and not is_whole(word)]
-    live = _live(runtime, settings, gateway, starts) if starts else {}
-    return list(dict.fromkeys(_resolved(runtime, settings, gateway, word, live=live) for word in words))
+    live = _live(runtime, settings, client, starts) if starts else {}
+    return list(dict.fromkeys(_resolved(runtime, settings, client, word, live=live) for word in words))
 
 
 def _resolved(
-    runtime: Runtime, settings: Settings, gateway: Gateway, word: str, *, live: dict[str, dict[str, str]]
+    runtime: Runtime, settings: Settings, client: ApiClient, word: str, *, live: dict[str, dict[str, str]]
 ) -> str:
     if word == LAST:
         return _last(runtime, settings)
     if word not in live:
         return word
-    found = live[word] or _ended(runtime, settings, gateway, word)
+    found = live[word] or _ended(runtime, settings, client, word)
     sid = _only(found, word, what="live call" if live[word] or not found else "call")
     runtime.say(f"callctl: {word} is {sid}, {found[sid]}")
     return sid
@@ -115,40 +115,40 @@ def _only(found: dict[str, str], start: str, *, what: str) -> str:
     raise UsageError(f"several {what}s begin with {start}:\n{shown}{more}", hint="give more of the SID")
 
 
-def _live(runtime: Runtime, settings: Settings, gateway: Gateway, starts: Sequence[str]) -> dict[str, dict[str, str]]:
+def _live(runtime: Runtime, settings: Settings, client: ApiClient, starts: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the live calls that begin with each start, by SID, with what is to be said of them."""
     found: dict[str, dict[str, str]] = {start: {} for start in starts}
-    for call in find_calls(gateway, Filters(statuses=tuple(LIVE)), limit=None):
+    for call in find_calls(client, Filters(statuses=tuple(LIVE)), limit=None):
         for start in starts:
             if call.sid.startswith(start):
                 found[start][call.sid] = _described(call)
     for start, calls in found.items():
         for row in _known(runtime, settings, start):
             if row.call_sid not in calls and not row.is_final:
-                _ask_for(gateway, row.call_sid, calls)
+                _ask_for(client, row.call_sid, calls)
     return found
 
 
-def _ask_for(gateway: Gateway, sid: str, calls: dict[str, str]) -> None:
+def _ask_for(client: ApiClient, sid: str, calls: dict[str, str]) -> None:
     """Add a call that the store takes for live and REST did not list, unless it is over by now."""
     from callctl.errors import NotFoundError
 
     try:
-        call = gateway.fetch(sid)
+        call = client.fetch(sid)
     except NotFoundError:
         return
     if not call.is_final:
         calls[sid] = _described(call)
 
 
-def _ended(runtime: Runtime, settings: Settings, gateway: Gateway, start: str) -> dict[str, str]:
+def _ended(runtime: Runtime, settings: Settings, client: ApiClient, start: str) -> dict[str, str]:
     """Return the calls that have ended and begin with a start, as far as the store or the newest in REST tell."""
     known = {row.call_sid: row.status for row in _known(runtime, settings, start) if row.is_final}
-    return known or {call.sid: _described(call) for call in _listed(gateway, start) if call.is_final}
+    return known or {call.sid: _described(call) for call in _listed(client, start) if call.is_final}
 
 
-def _listed(gateway: Lister, start: str) -> Iterator[Call]:
-    newest = find_calls(gateway, Filters(), limit=_LOOKED_THROUGH)
+def _listed(client: Lister, start: str) -> Iterator[Call]:
+    newest = find_calls(client, Filters(), limit=_LOOKED_THROUGH)
     return (call for call in newest if call.sid.startswith(start))
 
 

@@ -88,7 +88,7 @@ ForLongerThan: TypeAlias = Annotated[
 
 
 class Lister(Protocol):
-    """What finding calls needs of the gateway."""
+    """What finding calls needs of the API client."""
 
     def list(self, query: CallQuery, *, page_size: int = ..., limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, newest first."""
@@ -288,7 +288,7 @@ def without_answered(chosen: Filters) -> Filters:
     return replace(chosen, statuses=statuses)
 
 
-def find_calls(gateway: Lister, filters: Filters, *, limit: int | None) -> Iterator[Call]:
+def find_calls(client: Lister, filters: Filters, *, limit: int | None) -> Iterator[Call]:
     """Yield the calls that match, newest first, each once, asking page by page as they are read.
 
     Several queries are begun side by side. Memory does not grow with the number of calls.
@@ -297,8 +297,8 @@ def find_calls(gateway: Lister, filters: Filters, *, limit: int | None) -> Itera
 
     # With a check that the API can't do, most of a small page could be thrown away.
     size = _MAX_PAGE_SIZE if limit is None or filters.is_checked_here else limit
-    found = [gateway.list(query, page_size=size, limit=None) for query in filters.queries()]
+    found = [client.list(query, page_size=size, limit=None) for query in filters.queries()]
     if len(found) == 1 and not filters.is_checked_here:
-        return islice(found[0], limit)  # the gateway has checked it all
+        return islice(found[0], limit)  # the API client has checked it all
     calls = newest_first(found) if len(found) > 1 else found[0]
     return islice((call for call in calls if filters.matches(call)), limit)

@@ -110,7 +110,7 @@ def place(
         add_callbacks=add_callbacks,
         dialing=dialing.DialOptions(then, dial_timeout, caller_id, sequential, events),
     )
-    gateway = runtime.gateway(settings)
+    client = runtime.client(settings)
 
     def request_to(callback: str | None) -> PlaceRequest:
         told = orders.reporting_to(callback)
@@ -134,17 +134,17 @@ def place(
     if watch and not dry_run:
         from callctl.cli.place.follow import Order, place_and_watch
 
-        place_and_watch(runtime, settings, gateway, Order(request_to, status_callback, orders.dial_action))
+        place_and_watch(runtime, settings, client, Order(request_to, status_callback, orders.dial_action))
         return
     request = request_to(find_callback(runtime, settings, status_callback))
     if dry_run:
         from callctl.cli.io.dry_run import say_nothing_was_sent, show_request
 
-        show_request(runtime, settings, gateway.calls_url, request)
+        show_request(runtime, settings, client.calls_url, request)
         say_nothing_was_sent(runtime)
         return
     try:
-        call = gateway.place(request)
+        call = client.place(request)
     except KeyboardInterrupt:
         say_it_may_be_placed(runtime, request.to)
         raise
@@ -154,7 +154,7 @@ def place(
     else:
         from callctl.cli.place.wait import wait_for_placed
 
-        wait_for_placed(runtime, settings, gateway, call, request, goal=goal, limit=limit)
+        wait_for_placed(runtime, settings, client, call, request, goal=goal, limit=limit)
 
 
 def _goal(wait_for: str | None, *, watch: bool) -> Goal | None:

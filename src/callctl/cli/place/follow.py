@@ -29,7 +29,7 @@ from callctl.store.sqlite.store import SqliteStore
 from callctl.views.live.state import Header
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway, PlaceRequest
+    from callctl.api.client import ApiClient, PlaceRequest
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change, Snapshot
     from callctl.calls.call import Call
@@ -54,14 +54,14 @@ class Order:
     dial_action: str | None
 
 
-def place_and_watch(runtime: Runtime, settings: Settings, gateway: Gateway, order: Order) -> None:
+def place_and_watch(runtime: Runtime, settings: Settings, client: ApiClient, order: Order) -> None:
     """Place a call and show it and its legs until all have ended.
 
     Raises:
         CallctlError: The call could not be placed, or nothing could be set up to watch it.
         KeyboardInterrupt: Ctrl-C; the call goes on.
     """
-    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, gateway, order))
+    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, client, order))
     live = [leg.call_sid for leg in snapshot.legs.values() if not leg.is_final]
     if live:
         runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
@@ -73,7 +73,7 @@ def place_and_watch(runtime: Runtime, settings: Settings, gateway: Gateway, orde
 
 
 async def _place_and_watch(
-    runtime: Runtime, settings: Settings, gateway: Gateway, order: Order
+    runtime: Runtime, settings: Settings, client: ApiClient, order: Order
 ) -> tuple[Call, Snapshot]:
     from callctl.support.threads import in_daemon_thread
 
@@ -92,7 +92,7 @@ async def _place_and_watch(
         told = await _find_or_listen(runtime, settings, store, stack, given=order.given)
         request = order.request_to(told.callback)
         try:
-            call = await in_daemon_thread(lambda: gateway.place(request))
+            call = await in_daemon_thread(lambda: client.place(request))
         except asyncio.CancelledError:  # Ctrl-C
             say_it_may_be_placed(runtime, request.to)
             raise
@@ -103,7 +103,7 @@ async def _place_and_watch(
                 call,
                 world=settings.world,
                 memory=store.reader,
-                asked=gateway,
+                asked=client,
                 shown=shown,
                 now=runtime.now,
                 sleep=asyncio.sleep,

@@ -13,7 +13,7 @@ from callctl.support.clock import elapsed
 from callctl.support.threads import reason, within
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway, PlaceRequest
+    from callctl.api.client import ApiClient, PlaceRequest
     from callctl.calls.call import Call
     from callctl.cli.wait import WatchedStore
     from callctl.operations.missing_callbacks import Cause
@@ -28,7 +28,7 @@ _LATEST = 2.0
 def wait_for_placed(
     runtime: Runtime,
     settings: Settings,
-    gateway: Gateway,
+    client: ApiClient,
     call: Call,
     request: PlaceRequest,
     *,
@@ -42,20 +42,20 @@ def wait_for_placed(
         if runtime.form is not Form.JSON:
             show_placed(runtime, call)
         with WatchedStore(runtime, settings) as told:
-            look = _looker_for(runtime, settings, gateway, call, request, told=told)
-            waiter_for(runtime, gateway, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
+            look = _looker_for(runtime, settings, client, call, request, told=told)
+            waiter_for(runtime, client, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
     except KeyboardInterrupt:
         runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
         raise
     finally:
         if runtime.form is Form.JSON:
-            _show_latest(runtime, gateway, call)
+            _show_latest(runtime, client, call)
 
 
-def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
+def _show_latest(runtime: Runtime, client: ApiClient, call: Call) -> None:
     with naming(runtime, call):
         try:
-            call = within(_LATEST, lambda: gateway.fetch(call.sid))
+            call = within(_LATEST, lambda: client.fetch(call.sid))
         except TimeoutError:
             runtime.say("callctl: shown as it was placed: the API has not answered")
         except Exception as error:
@@ -64,7 +64,7 @@ def _show_latest(runtime: Runtime, gateway: Gateway, call: Call) -> None:
 
 
 def _looker_for(
-    runtime: Runtime, settings: Settings, gateway: Gateway, call: Call, request: PlaceRequest, *, told: WatchedStore
+    runtime: Runtime, settings: Settings, client: ApiClient, call: Call, request: PlaceRequest, *, told: WatchedStore
 ) -> Callable[[str], None]:
     """Return what is to be told of the call's status now and then, and says why it is silent, if it is."""
     from callctl.operations import missing_callbacks
@@ -81,7 +81,7 @@ def _looker_for(
     return Unheard(
         Ordered(call.sid, url, request.status_callback_events),
         heard=told.statuses,
-        asked=gateway,
+        asked=client,
         deaf=lambda: _deaf(_watch(settings, url)),
         is_ours=lambda: _watch(settings, url) is not None,
         tell=tell,

@@ -124,8 +124,8 @@ def redirect(
     )
     fallback = twiml_options.read_fallback(settings, fallback_url)
     report_to = find_callback_of_live(runtime, settings, status_callback, by_url=url is not None)
-    gateway = runtime.gateway(settings)
-    sids = calls_to_change(runtime, settings, gateway, calls)
+    client = runtime.client(settings)
+    sids = calls_to_change(runtime, settings, client, calls)
     if not sids:
         return
     callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
@@ -145,20 +145,18 @@ def redirect(
     )
     given = {"--url": url, "--twiml": twiml, "--say": say, "--status-callback": status_callback}
     with Memory(runtime, settings) as memory:
-        foresight = Foresight(runtime, gateway, memory, _again(given, dial=dial or (), add_callbacks=add_callbacks))
+        foresight = Foresight(runtime, client, memory, _again(given, dial=dial or (), add_callbacks=add_callbacks))
         chosen = foresight.others(sids, on=on) if on else sids
         if dry_run:
             from callctl.cli.redirect.dry_run import Rehearsal
 
-            rehearsal = Rehearsal(
-                runtime, settings, gateway, foresight, request=request, when_answered=goal is not None
-            )
+            rehearsal = Rehearsal(runtime, settings, client, foresight, request=request, when_answered=goal is not None)
             rehearsal.show(chosen)
             return
         from callctl.cli.redirect.run import Redirecting
 
         where = masked(url) if url else "other TwiML"
-        work = Redirecting(runtime, settings, gateway, memory, foresight, request=request, where=where)
+        work = Redirecting(runtime, settings, client, memory, foresight, request=request, where=where)
         if goal is None:
             work.redirect(chosen)
         else:

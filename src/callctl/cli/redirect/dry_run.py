@@ -16,7 +16,7 @@ from callctl.errors import CallctlError, ConditionNotMetError, NotInProgressErro
 from callctl.operations.told import latest
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway, RedirectRequest
+    from callctl.api.client import ApiClient, RedirectRequest
     from callctl.settings import Settings
 
 
@@ -30,7 +30,7 @@ class Rehearsal:
         self,
         runtime: Runtime,
         settings: Settings,
-        gateway: Gateway,
+        client: ApiClient,
         foresight: Foresight,
         *,
         request: RedirectRequest,
@@ -38,7 +38,7 @@ class Rehearsal:
     ) -> None:
         self._runtime = runtime
         self._settings = settings
-        self._gateway = gateway
+        self._client = client
         self._foresight = foresight
         self._request = request
         self._when_answered = when_answered
@@ -77,7 +77,7 @@ class Rehearsal:
         call = None if foreseen.call is None else latest(foreseen.call, self._foresight.memory.leg(sid))
         status = None if call is None else call.status
         about = {"call_sid": sid, "status": status, **foreseen.to_json()}
-        show_request(self._runtime, self._settings, self._gateway.call_url(sid), self._request, about=about)
+        show_request(self._runtime, self._settings, self._client.call_url(sid), self._request, about=about)
         if call is not None:
             self._check(call)
 

@@ -17,7 +17,7 @@ from callctl.operations.bulk import Done, for_each
 from callctl.operations.family import Relatives, children_of, look, parent_of
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway
+    from callctl.api.client import ApiClient
 
 PARALLEL = 20
 
@@ -43,7 +43,7 @@ class Foresight:
     """Looks at calls before they are redirected. ``again`` are the options that say to where, for the other leg."""
 
     runtime: Runtime
-    gateway: Gateway
+    client: ApiClient
     memory: Memory
     again: str
     _relatives: dict[str, Relatives | None] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Foresight:
         Raises:
             UnknownCallError: A call has none.
         """
-        found = [(parent_of(self.gateway, sid),) if on == "parent" else children_of(self.gateway, sid) for sid in sids]
+        found = [(parent_of(self.client, sid),) if on == "parent" else children_of(self.client, sid) for sid in sids]
         return list(dict.fromkeys(chain.from_iterable(found)))
 
     def tell(self, sid: str, *, of_none: bool = False) -> Foreseen:
@@ -96,7 +96,7 @@ class Foresight:
 
     def _look(self, sid: str) -> Relatives | None:
         try:
-            return look(self.gateway, sid)
+            return look(self.client, sid)
         except NotFoundError:
             raise
         except (ApiError, NetworkError) as error:

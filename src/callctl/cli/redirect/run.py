@@ -16,7 +16,7 @@ from callctl.operations.bulk import Done, Failed, for_each
 from callctl.support.clock import elapsed
 
 if TYPE_CHECKING:
-    from callctl.api.client import Gateway, RedirectRequest
+    from callctl.api.client import ApiClient, RedirectRequest
     from callctl.operations.wait import Goal
     from callctl.settings import Settings
 
@@ -28,7 +28,7 @@ class Redirecting:
         self,
         runtime: Runtime,
         settings: Settings,
-        gateway: Gateway,
+        client: ApiClient,
         memory: Memory,
         foresight: Foresight,
         *,
@@ -37,7 +37,7 @@ class Redirecting:
     ) -> None:
         self._runtime = runtime
         self._settings = settings
-        self._gateway = gateway
+        self._client = client
         self._memory = memory
         self._foresight = foresight
         self._request = request
@@ -91,7 +91,7 @@ class Redirecting:
         from callctl.cli.wait import WatchedStore, waiter_for
 
         with WatchedStore(self._runtime, self._settings) as told:
-            waiter = waiter_for(self._runtime, self._gateway, sid, told=told, placed=False)
+            waiter = waiter_for(self._runtime, self._client, sid, told=told, placed=False)
             waiter.until(goal, limit=limit)
         return self._one(sid)
 
@@ -100,7 +100,7 @@ class Redirecting:
         self._memory.intend([sid])
         with self._memory.asking(sid, "redirect", tuple(self._request.parameters())):
             call = redirect.redirect(
-                self._gateway,
+                self._client,
                 sid,
                 self._request,
                 command=self._foresight.command(sid),

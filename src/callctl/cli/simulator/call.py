@@ -101,7 +101,7 @@ def _address(url: str) -> str:
 
 
 def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[str, Any]:
-    """Send the call to the simulator; this is its own path, not Twilio's, so it does not go through the gateway."""
+    """Send the call to the simulator; this is its own path, not Twilio's, so it does not go through the API client."""
     import requests
 
     credentials = settings.credentials()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.api.client import CallQuery, Gateway, Notification
+from callctl.api.client import ApiClient, CallQuery, Notification
 from callctl.calls.call import Call, CallStatus
 from callctl.cli.headings import ACT, ADVANCED, KEEP, LISTEN, SHOW
 from callctl.cli.io.runtime import Runtime
@@ -204,7 +204,7 @@ def watch(
     check_exposure(plan)
     check_forwarding(plan)
     choice = filters.read_choice(runtime, settings, call=call, to=to, from_=from_, status=status)
-    source = None if no_poll else LiveCalls(runtime.gateway(settings))
+    source = None if no_poll else LiveCalls(runtime.client(settings))
     clock = runtime.clock()
     with rules_options.acting(runtime, settings, asked, clock=clock) as acting:
         code = asyncio.run(_watch(runtime, settings, plan, clock=clock, source=source, rules=acting, choice=choice))
@@ -218,22 +218,22 @@ def _so_long_ago(runtime: Runtime, since: str) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class LiveCalls:
-    """What a watch asks beside callbacks: the gateway, for live calls and for what Twilio noted of silent ones."""
+    """What a watch asks beside callbacks: the API client, for live calls and for what Twilio noted of silent ones."""
 
-    gateway: Gateway
+    client: ApiClient
 
     def live(self) -> Iterator[Call]:
         """Yield the calls that REST lists as queued, ringing or in progress: a request, or more, for each."""
         for status in (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS):
-            yield from self.gateway.list(CallQuery(status=status), limit=None)
+            yield from self.client.list(CallQuery(status=status), limit=None)
 
     def fetch(self, sid: str) -> Call:
         """Return one call."""
-        return self.gateway.fetch(sid)
+        return self.client.fetch(sid)
 
     def notifications(self, sid: str) -> list[Notification]:
         """Return what Twilio noted for a call."""
-        return self.gateway.notifications(sid)
+        return self.client.notifications(sid)
 
 
 async def _watch(

@@ -233,7 +233,7 @@ def at_work(
     from callctl.rules.runner import Acting, in_rule_thread
     from callctl.store.sqlite.claims import SqliteClaims
 
-    gateway = runtime.gateway(settings)
+    client = runtime.client(settings)
     claims = SqliteClaims(settings.store, world=settings.world)
 
     def performer(applies: Callable[[Action], bool], trouble: Callable[[Trouble], None]) -> Performer:
@@ -243,8 +243,8 @@ def at_work(
         from callctl.rules.executor import Executor
 
         if asked.dry_run:
-            return Rehearsal(gateway, claims, clock=clock)
-        return Executor(gateway, claims, clock=clock, sleep=time.sleep, applies=applies, trouble=trouble)
+            return Rehearsal(client, claims, clock=clock)
+        return Executor(client, claims, clock=clock, sleep=time.sleep, applies=applies, trouble=trouble)
 
     try:
         yield Acting(
