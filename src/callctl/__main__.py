@@ -77,7 +77,7 @@ def main() -> None:
 def _masked(text: str) -> str:
     """Return a text without the passwords of URLs; as it is where callctl itself can't be loaded."""
     try:
-        from callctl.masking import masked
+        from callctl.errors import masked
     except Exception:
         return text
     return masked(text)

@@ -20,8 +20,7 @@ from callctl.api.replies import Reply, sid_in
 from callctl.api.requests import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
 from callctl.api.retries import NoReplyError, Sender
 from callctl.calls.call import Call, is_call_sid
-from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
-from callctl.masking import masked
+from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError, masked
 from callctl.support.dates import parse_date, parse_text
 
 if TYPE_CHECKING:

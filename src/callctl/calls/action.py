@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from callctl.masking import masked
+from callctl.errors import masked
 from callctl.support.dates import format_date, parse_date
 
 DONE: Final = "done"

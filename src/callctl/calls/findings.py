@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from callctl.errors import ApiError, CallctlError
-from callctl.masking import masked
+from callctl.errors import ApiError, CallctlError, masked
 
 
 class Level(StrEnum):

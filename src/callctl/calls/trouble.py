@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from callctl.masking import masked
+from callctl.errors import masked
 
 
 class Cause(StrEnum):

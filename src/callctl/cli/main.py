@@ -16,7 +16,7 @@ from callctl.cli import exits
 from callctl.cli.commands import InterruptedByUserError, LazyGroup
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
-from callctl.masking import masked
+from callctl.errors import masked
 
 # The commands are in cli/commands.py, which loads each when it is called.
 app = typer.Typer(

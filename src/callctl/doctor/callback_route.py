@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 from callctl.calls.event import CallEvent
 from callctl.calls.findings import Finding, fine, skipped, warning, wrong
-from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError
-from callctl.masking import masked
+from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, masked
 from callctl.settings import Settings
 from callctl.support.threads import in_daemon_thread
 from callctl.support.urls import is_loopback_url, why_unreachable

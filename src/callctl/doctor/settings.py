@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from callctl.calls.call import is_endpoint
 from callctl.calls.findings import Finding, fine, warning
-from callctl.masking import MASK, masked
+from callctl.errors import MASK, masked
 from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name
 from callctl.settings.values import OWN_EDGES, SID, kind_of_sid
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from callctl.calls.call import CallStatus, is_final
-from callctl.masking import masked
+from callctl.errors import masked
 
 # How long after a call was placed its silence is looked into, and how long a callback may be on its way after the
 # step that it tells of.

@@ -23,7 +23,7 @@ from callctl.calls.event import event_name
 from callctl.errors import UsageError, why_no_text
 from callctl.rules.flags import NAMES, SETTLE
 from callctl.rules.rule import CHILD_LEG, PARENT_LEG, Cancel, Deed, Hangup, On, Redirect, Rule, When
-from callctl.support.durations import read_duration
+from callctl.support.dates import read_duration
 from callctl.support.nearest import nearest
 
 KEYS = ("when", "for", "leg", "answered_by", "direction", "from", "to", "then", "on")

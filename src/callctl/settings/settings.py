@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.errors import SettingsError, UsageError
-from callctl.masking import masked_whole
+from callctl.errors import SettingsError, UsageError, masked_whole
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,

@@ -9,8 +9,7 @@ from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 
-from callctl.errors import SettingsError, why_no_text
-from callctl.masking import masked_whole
+from callctl.errors import SettingsError, masked_whole, why_no_text
 from callctl.settings import values as read
 from callctl.settings.settings import Settings
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX

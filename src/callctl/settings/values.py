@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.errors import SettingsError
-from callctl.masking import masked_whole
+from callctl.errors import SettingsError, masked_whole
 from callctl.support.urls import is_http_url, is_loopback_host, scheme_hint
 
 TWILIO_API_URL = "https://api.twilio.com"

@@ -1,4 +1,4 @@
-"""How times and numbers are written: by Twilio and services like it, in callctl's JSON, and in its store."""
+"""How times, durations and numbers are written: by Twilio and services like it, by people, in JSON and in the store."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
+
+from callctl.errors import UsageError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Twilio's own form. A list holds four to a call, and the general parser takes seven times as long.
@@ -192,3 +194,29 @@ def writable(value: Any, *, depth: int = _DEEPEST) -> Any:
     if isinstance(value, (list, tuple)):
         return [writable(item, depth=depth - 1) for item in value] if depth else None
     return value
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)"
+_DURATION = re.compile(rf"(?:{_DURATION_PART})+")
+_UNITLESS = re.compile(r"\d+(?:\.\d+)?")
+_CENTURY = 100 * 365 * 86400.0  # seconds; what is longer leaves the calendar
+
+
+def read_duration(text: str, *, option: str) -> float:
+    """Return a duration in seconds: ``500ms``, ``45s``, ``1h30m``, ``2d``. The unit is never left out.
+
+    Raises:
+        UsageError: It is none, has no unit, or is longer than a century.
+    """
+    word = text.strip().lower()
+    if _UNITLESS.fullmatch(word):
+        raise UsageError(
+            f"{option} needs a unit: {text}", hint=f"write {word}s for seconds, {word}m for minutes, {word}h for hours"
+        )
+    if not _DURATION.fullmatch(word):
+        raise UsageError(f"{option} is no duration: {text}", hint="such as 500ms, 45s, 10m, 1h30m or 2d")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_DURATION_PART, word))
+    if seconds > _CENTURY:
+        raise UsageError(f"{option} is too long: {text}", hint="a century at most")
+    return seconds

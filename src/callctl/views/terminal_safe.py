@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
-from callctl.masking import without_sip_passwords
+from callctl.errors import without_sip_passwords
 from callctl.support.dates import writable
 
 if TYPE_CHECKING:

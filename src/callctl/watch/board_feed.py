@@ -16,8 +16,7 @@ from callctl.calls.action import REHEARSED, ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
-from callctl.errors import StoreError
-from callctl.masking import masked
+from callctl.errors import StoreError, masked
 from callctl.support.threads import in_daemon_thread, unforeseen
 from callctl.views.live.state import Header
 from callctl.views.view import View

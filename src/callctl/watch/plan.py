@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from callctl.errors import PortTakenError
-from callctl.masking import masked
+from callctl.errors import PortTakenError, masked
 from callctl.watch.listener.documents import Documents
 from callctl.watch.registry import WatchRecord
 from callctl.watch.tunnel import NGROK_AGENT

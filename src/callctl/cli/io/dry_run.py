@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.masking import MASK, masked
+from callctl.errors import MASK, masked
 from callctl.settings import Settings
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from callctl.calls.call import Call
 from callctl.cli import exits
 from callctl.cli.io.runtime import Form, Runtime, error_record
 from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
-from callctl.errors import CallctlError
-from callctl.masking import masked
+from callctl.errors import CallctlError, masked
 from callctl.views.terminal_safe import printable
 
 FAILED = "failed"

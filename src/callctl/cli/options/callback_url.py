@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import check_reachable
-from callctl.errors import CallctlError, UsageError
-from callctl.masking import masked, masked_whole
+from callctl.errors import CallctlError, UsageError, masked, masked_whole
 from callctl.settings import Settings
 from callctl.support.urls import is_http_url, scheme_hint
 

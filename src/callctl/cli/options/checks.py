@@ -5,8 +5,7 @@ from __future__ import annotations
 from callctl.calls.call import is_endpoint, is_party, number_meant
 from callctl.cli.options.common import EMPTY
 from callctl.cli.options.times import read_duration
-from callctl.errors import SettingsError, UsageError
-from callctl.masking import masked_whole
+from callctl.errors import SettingsError, UsageError, masked_whole
 from callctl.settings import Settings
 from callctl.settings.values import kind_of_sid
 from callctl.support.urls import why_unreachable

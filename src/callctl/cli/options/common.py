@@ -11,7 +11,7 @@ import typer
 from callctl.cli.headings import ADVANCED, WAITING
 from callctl.cli.io.runtime import Runtime
 from callctl.errors import UsageError
-from callctl.support.durations import read_duration
+from callctl.support.dates import read_duration
 
 EnvFile: TypeAlias = Annotated[
     Path | None,

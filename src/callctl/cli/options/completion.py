@@ -18,8 +18,7 @@ import typer
 from callctl.calls.call import EVENT_NAMES, REST_STATUSES
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.sorting import SORTS
-from callctl.errors import CallctlError
-from callctl.masking import masked
+from callctl.errors import CallctlError, masked
 
 if TYPE_CHECKING:
     from callctl.settings import Settings

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, time, timedelta
 
 from callctl.errors import UsageError
-from callctl.support.durations import read_duration
+from callctl.support.dates import read_duration
 
 __all__ = ["read_duration", "read_end", "read_span", "read_start"]
 

@@ -23,7 +23,7 @@ from callctl.cli.options.callback_url import (
 )
 from callctl.cli.options.checks import check_reachable, signing_trouble
 from callctl.cli.place.placed import naming, remember_placed
-from callctl.masking import masked
+from callctl.errors import masked
 from callctl.operations.follow import FamilyWatch
 from callctl.store.sqlite.store import SqliteStore
 from callctl.views.live.state import Header

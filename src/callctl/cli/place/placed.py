@@ -44,7 +44,7 @@ def remember_placed(
 def _remember(
     runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
-    from callctl.masking import masked
+    from callctl.errors import masked
     from callctl.operations.missing_callbacks import place_of
     from callctl.store.sqlite.store import SqliteStore
 

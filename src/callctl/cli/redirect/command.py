@@ -15,8 +15,7 @@ from callctl.cli.options import twiml as twiml_options
 from callctl.cli.options.callback_url import find_callback, find_callback_of_live
 from callctl.cli.options.calls import calls_to_change
 from callctl.cli.options.times import read_duration
-from callctl.errors import UsageError
-from callctl.masking import masked
+from callctl.errors import UsageError, masked
 
 if TYPE_CHECKING:
     from callctl.operations.wait import Goal

@@ -13,8 +13,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion
 from callctl.cli.options.checks import check_endpoint
 from callctl.cli.simulator.env_file import DEFAULT_PORT
-from callctl.errors import ApiError, AuthenticationError, NetworkError, NotFoundError, SettingsError, UsageError
-from callctl.masking import masked
+from callctl.errors import ApiError, AuthenticationError, NetworkError, NotFoundError, SettingsError, UsageError, masked
 from callctl.settings import Settings
 from callctl.settings.values import api_url as read_api_url
 from callctl.support.dates import read_json

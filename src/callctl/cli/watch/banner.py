@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from callctl.calls.call import EVENT_NAMES
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.masking import masked
+from callctl.errors import masked
 
 if TYPE_CHECKING:
     from callctl.views.filter import Choice

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from callctl.cli.options.callback_url import with_status_path
 from callctl.cli.options.checks import signing_trouble
-from callctl.errors import SettingsError, UsageError
-from callctl.masking import masked_whole
+from callctl.errors import SettingsError, UsageError, masked_whole
 from callctl.settings import Settings
 from callctl.support.urls import is_http_url, is_loopback_host, is_loopback_url, scheme_hint
 

@@ -21,7 +21,7 @@ from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
 from callctl.cli.watch.banner import open_view
 from callctl.cli.watch.checks import check_exposure, check_forwarding, check_keys, public_address
-from callctl.masking import masked
+from callctl.errors import masked
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from callctl.masking import masked
+from callctl.errors import masked
 from callctl.views.live.rows import WIDE, Row, columns, family_rows, text
 from callctl.views.live.state import Header
 from callctl.views.table import clock

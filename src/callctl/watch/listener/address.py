@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from callctl.masking import masked
+from callctl.errors import masked
 from callctl.support.urls import is_loopback_host
 from callctl.watch.listener.signature import Gate
 
