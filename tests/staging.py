@@ -15,13 +15,13 @@ from running import env_for
 from serving import Site
 
 from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.protocol import CallsApi
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Leg
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.rules import Brake, Engine, Rule, Scope
 from callctl.rules.executor import Executor
-from callctl.rules.outcome import Door
 from callctl.rules.runner import Acting, in_rule_thread
 from callctl.settings import load
 from callctl.simulator import Simulator
@@ -79,12 +79,12 @@ class Stage:
     def begin_work(self, work: Callable[[], None]) -> None:
         in_rule_thread(work)
 
-    def door(self) -> Door:
+    def api(self) -> CallsApi:
         return self.client
 
     def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: Brake | None = None) -> Self:
         """Set rules to work; what was heard so far they know from the store."""
-        door = self.door()
+        door = self.api()
         self.acting = Acting(
             Engine(rules, scope=scope, steady=self.clock.steady),
             make_performer=lambda applies, trouble: Executor(

@@ -17,7 +17,7 @@ from serving import Site
 from staging import Stage
 from telling import START, clock_of
 
-from callctl.rules.outcome import Door
+from callctl.api.protocol import CallsApi
 from callctl.simulator import Simulator, SimulatorError
 from callctl.support.clock import Clock
 
@@ -64,7 +64,7 @@ class TurnedStage(Stage):
     def begin_work(self, work: Callable[[], None]) -> None:
         work()
 
-    def door(self) -> Door:
+    def api(self) -> CallsApi:
         slow: Any = Slow(self.client, lambda: self.pause(self._chance.uniform(0, self.latency)))
         return slow  # type: ignore[no-any-return]
 

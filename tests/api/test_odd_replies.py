@@ -15,9 +15,9 @@ from api.scripted import Turn, call, cut, reply
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from callctl.api.client import ApiClient, CallQuery, Notification, PlaceRequest, RedirectRequest
+from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
 from callctl.api.repeats import date_of, seconds_before
-from callctl.api.resources import Account
+from callctl.api.resources import Account, Notification
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import ApiError, CallctlError, OutcomeUnknownError

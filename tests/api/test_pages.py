@@ -14,8 +14,9 @@ from api.scripted import Turn, call, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callctl.api.client import CallQuery, Notification
+from callctl.api.client import CallQuery
 from callctl.api.pages import on_base, rows
+from callctl.api.resources import Notification
 from callctl.errors import NetworkError
 
 PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from calls_api import UnexpectedRequest
 from telling import told
 
 from callctl.api.client import CallQuery
@@ -20,7 +21,7 @@ from callctl.operations.follow import FamilyWatch
 PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
 
 
-class Stage:
+class Stage(UnexpectedRequest):
     """A store, an API and a view in one: what each says is decided by the test."""
 
     def __init__(self, rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> None:
@@ -64,8 +65,8 @@ class Stage:
     def refresh(self, snapshot: Snapshot) -> None:
         self.drawn.append(snapshot)
 
-    def list(self, _query: CallQuery, *, limit: int | None) -> Iterable[Call]:  # noqa: ARG002 - the API client's own
-        return self._calls[1:]
+    def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+        return iter(self._calls[1:])
 
 
 def parent(status: str) -> Call:
@@ -87,7 +88,7 @@ def watched(
             parent("queued"),
             world="w",
             memory=stage,
-            asked=stage,
+            api=stage,
             shown=stage,
             now=lambda: datetime(2026, 1, 5, tzinfo=UTC),
             sleep=lambda seconds: asyncio.sleep(seconds / 50),

@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from operations.doors import PARENT, SID, Door, Time, Unanswered, call, wrong_state
+from operations.fake_api import PARENT, SID, FakeApi, Time, Unanswered, call, wrong_state
 from telling import WORLD, form
 
 from callctl.calls.board import Board, Leg
@@ -30,12 +30,12 @@ def nothing(_sid: str) -> None:
     """Know of no callback."""
 
 
-def hung_up(door: Door, time: Time | None = None, *, told: Leg | None = None) -> Ending:
-    return hang_up(door, SID, told=lambda _: told, sleep=(time or Time()).sleep)
+def hung_up(api: FakeApi, time: Time | None = None, *, told: Leg | None = None) -> Ending:
+    return hang_up(api, SID, told=lambda _: told, sleep=(time or Time()).sleep)
 
 
-def canceled(door: Door, time: Time | None = None, *, told: Leg | None = None) -> Ending:
-    return cancel(door, SID, told=lambda _: told, sleep=(time or Time()).sleep)
+def canceled(api: FakeApi, time: Time | None = None, *, told: Leg | None = None) -> Ending:
+    return cancel(api, SID, told=lambda _: told, sleep=(time or Time()).sleep)
 
 
 def refused_at(at: datetime | None = NOW) -> WrongCallStateError:
@@ -43,52 +43,52 @@ def refused_at(at: datetime | None = NOW) -> WrongCallStateError:
 
 
 def test_the_common_case_is_one_request() -> None:
-    door = Door(hangups=[call("completed")])
-    assert hung_up(door) == Ending(Result.ENDED, call("completed"))
-    assert door.asked == ["hangup"]
+    api = FakeApi(hangups=[call("completed")])
+    assert hung_up(api) == Ending(Result.ENDED, call("completed"))
+    assert api.asked == ["hangup"]
 
 
 def test_what_has_not_ended_at_once_is_accepted() -> None:
-    assert hung_up(Door(hangups=[call("ringing")])).result is Result.ACCEPTED
+    assert hung_up(FakeApi(hangups=[call("ringing")])).result is Result.ACCEPTED
 
 
 def test_a_call_that_is_over_is_asked_for_and_is_no_error() -> None:
-    door = Door(hangups=[wrong_state()], fetches=[call("busy")])
-    ended = hung_up(door)
+    api = FakeApi(hangups=[wrong_state()], fetches=[call("busy")])
+    ended = hung_up(api)
     assert (ended.result, ended.call) == (Result.OVER, call("busy"))
-    assert door.asked == ["hangup", "fetch"]
+    assert api.asked == ["hangup", "fetch"]
 
 
 @pytest.mark.parametrize("status", ["busy", "no-answer", "failed"])
 def test_an_end_that_no_hang_up_makes_was_there_before(status: str) -> None:
     # Services that answer a second hang-up with 200 (docs/twilio.md, "REST: updating a call").
-    assert hung_up(Door(hangups=[call(status)])).result is Result.OVER
+    assert hung_up(FakeApi(hangups=[call(status)])).result is Result.OVER
 
 
 @pytest.mark.parametrize(("ago", "result"), [(9, Result.OVER), (1, Result.ENDED)])
 @pytest.mark.parametrize("by_callback", [False, True])
 def test_an_end_long_before_the_reply_was_there_before(ago: int, result: Result, by_callback: bool) -> None:
     end = None if by_callback else NOW - timedelta(seconds=ago)
-    door = Door(hangups=[call("completed", as_of=NOW, end_time=end)])
-    assert hung_up(door, told=leg("completed", ago=ago) if by_callback else None).result is result
+    api = FakeApi(hangups=[call("completed", as_of=NOW, end_time=end)])
+    assert hung_up(api, told=leg("completed", ago=ago) if by_callback else None).result is result
 
 
 def test_a_refused_call_that_rest_still_shows_as_live_is_asked_for_again() -> None:
     time = Time()
-    door = Door(hangups=[wrong_state()], fetches=[call("in-progress"), call("in-progress"), call("completed")])
-    assert hung_up(door, time).result is Result.OVER
+    api = FakeApi(hangups=[wrong_state()], fetches=[call("in-progress"), call("in-progress"), call("completed")])
+    assert hung_up(api, time).result is Result.OVER
     assert time.slept == [0.1, 0.2]
 
 
 def test_a_refused_call_is_over_also_while_rest_shows_it_as_live() -> None:
-    time, door = Time(), Door(hangups=[wrong_state()], fetches=[call("in-progress")])
-    ended = hung_up(door, time)
+    time, api = Time(), FakeApi(hangups=[wrong_state()], fetches=[call("in-progress")])
+    ended = hung_up(api, time)
     assert (ended.result, ended.call.status, ended.shown) == (Result.OVER, "", "in-progress")
     assert time.slept == [0.1, 0.2, 0.4, 0.8]
 
 
 def test_a_refused_call_is_over_also_when_it_cannot_be_asked_for() -> None:
-    ended = hung_up(Door(hangups=[wrong_state()], fetches=[NetworkError("gone")]))
+    ended = hung_up(FakeApi(hangups=[wrong_state()], fetches=[NetworkError("gone")]))
     assert (ended.result, ended.call.status, ended.shown) == (Result.OVER, "", "")
 
 
@@ -109,8 +109,8 @@ def refused_after_a_try() -> WrongCallStateError:
     ],
 )
 def test_what_an_earlier_try_ended_was_not_over_before(shown: Call, hung: Result, cancel_result: Result) -> None:
-    assert hung_up(Door(hangups=[refused_after_a_try()], fetches=[shown])).result is hung
-    assert canceled(Door(cancels=[refused_after_a_try()], fetches=[shown])).result is cancel_result
+    assert hung_up(FakeApi(hangups=[refused_after_a_try()], fetches=[shown])).result is hung
+    assert canceled(FakeApi(cancels=[refused_after_a_try()], fetches=[shown])).result is cancel_result
 
 
 @pytest.mark.parametrize(("refusal", "ours"), [(refused_after_a_try(), True), (refused_at(), False)])
@@ -118,18 +118,18 @@ def test_where_it_is_not_known_how_it_ended_an_earlier_try_may_have_ended_it(
     refusal: WrongCallStateError, ours: bool
 ) -> None:
     for ended in (
-        hung_up(Door(hangups=[refusal], fetches=[call("in-progress")])),
-        canceled(Door(cancels=[refusal], fetches=[call("ringing")])),
+        hung_up(FakeApi(hangups=[refusal], fetches=[call("in-progress")])),
+        canceled(FakeApi(cancels=[refusal], fetches=[call("ringing")])),
     ):
         assert (ended.call.status, ended.may_be_ours) == ("", ours)
-    answered = canceled(Door(cancels=[refusal], fetches=[call("in-progress")]))
+    answered = canceled(FakeApi(cancels=[refusal], fetches=[call("in-progress")]))
     assert (answered.result, answered.may_be_ours) == (Result.SPARED, False)
 
 
 def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
-    door = Door(hangups=[refused_at()], fetches=[call("in-progress")])
-    ended = hung_up(door, told=leg("completed"))
-    assert (ended.result, ended.call.status, door.asked) == (Result.OVER, "completed", ["hangup", "fetch"])
+    api = FakeApi(hangups=[refused_at()], fetches=[call("in-progress")])
+    ended = hung_up(api, told=leg("completed"))
+    assert (ended.result, ended.call.status, api.asked) == (Result.OVER, "completed", ["hangup", "fetch"])
 
 
 @pytest.mark.parametrize(
@@ -146,17 +146,17 @@ def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
 def test_only_what_is_newer_than_the_refusal_shows_a_refused_call_to_be_live(
     told: Leg | None, fetched: Call, lives: bool
 ) -> None:
-    door = Door(hangups=[refused_at()], fetches=[fetched])
+    api = FakeApi(hangups=[refused_at()], fetches=[fetched])
     if not lives:
-        assert hung_up(door, told=told).result is Result.OVER
+        assert hung_up(api, told=told).result is Result.OVER
         return
     with pytest.raises(WrongCallStateError, match="was not ended: Twilio refused, and it is in-progress since"):
-        hung_up(door, told=told)
+        hung_up(api, told=told)
 
 
 def test_without_a_time_of_the_refusal_nothing_is_newer() -> None:
-    door = Door(hangups=[refused_at(None)], fetches=[call("in-progress", date_updated=NOW)])
-    assert hung_up(door, told=leg("in-progress")).result is Result.OVER
+    api = FakeApi(hangups=[refused_at(None)], fetches=[call("in-progress", date_updated=NOW)])
+    assert hung_up(api, told=leg("in-progress")).result is Result.OVER
 
 
 @pytest.mark.parametrize(
@@ -177,15 +177,15 @@ def test_without_a_time_of_the_refusal_nothing_is_newer() -> None:
     ],
 )
 def test_canceling(reply: Call | WrongCallStateError, shown: Call | None, result: Result, requests: list[str]) -> None:
-    door = Door(cancels=[reply], fetches=[shown] if shown else [])
-    assert canceled(door).result is result
-    assert door.asked == requests
+    api = FakeApi(cancels=[reply], fetches=[shown] if shown else [])
+    assert canceled(api).result is result
+    assert api.asked == requests
 
 
 @pytest.mark.parametrize("fetched", [call("ringing"), NetworkError("gone")])
 def test_a_refused_cancel_never_means_over_by_itself(fetched: Call | NetworkError) -> None:
     """REST is behind, or can't be asked: it was answered or is over, and nobody knows which."""
-    ended = canceled(Door(cancels=[wrong_state()], fetches=[fetched]))
+    ended = canceled(FakeApi(cancels=[wrong_state()], fetches=[fetched]))
     assert (ended.result, ended.call.status) == (Result.SPARED, "")
     assert ended.shown == ("ringing" if isinstance(fetched, Call) else "")
 
@@ -198,13 +198,13 @@ def test_a_refused_cancel_never_means_over_by_itself(fetched: Call | NetworkErro
 def test_what_callbacks_told_of_a_canceled_call_outranks_an_old_fetch(
     reply: Call | WrongCallStateError, status: str, result: Result
 ) -> None:
-    door = Door(cancels=[reply], fetches=[call("ringing")])
-    ended = canceled(door, told=leg(status))
-    assert (ended.result, ended.call.status, door.asked) == (result, status, ["cancel", "fetch"])
+    api = FakeApi(cancels=[reply], fetches=[call("ringing")])
+    ended = canceled(api, told=leg(status))
+    assert (ended.result, ended.call.status, api.asked) == (result, status, ["cancel", "fetch"])
 
 
 def test_the_reply_itself_outranks_an_old_fetch() -> None:
-    ended = canceled(Door(cancels=[call("in-progress")], fetches=[call("ringing")]))
+    ended = canceled(FakeApi(cancels=[call("in-progress")], fetches=[call("ringing")]))
     assert (ended.result, ended.call.status) == (Result.SPARED, "in-progress")
 
 
@@ -222,7 +222,7 @@ def test_looking_again_believes_the_latest_step(
     listed: str, fetched: str, told: str | None, result: Result | None
 ) -> None:
     left = look_again(
-        Door(fetches=[call(fetched)]),
+        FakeApi(fetches=[call(fetched)]),
         call(listed),
         told=lambda _: leg(told) if told else None,
         matches=lambda call: call.status == "ringing",
@@ -230,10 +230,10 @@ def test_looking_again_believes_the_latest_step(
     assert (left and left.result) == result
 
 
-def seen(door: Door, *, limit: float, time: Time, spare_answered: bool = False) -> Ending:
+def seen(api: FakeApi, *, limit: float, time: Time, spare_answered: bool = False) -> Ending:
     accepted = Ending(Result.ACCEPTED, call("ringing"))
     return see_ended(
-        door,
+        api,
         accepted,
         told=nothing,
         limit=limit,
@@ -244,15 +244,15 @@ def seen(door: Door, *, limit: float, time: Time, spare_answered: bool = False) 
 
 
 def test_waiting_asks_with_growing_gaps_until_the_call_has_ended() -> None:
-    time, door = Time(), Door(fetches=[call("ringing"), call("ringing"), call("ringing"), call("canceled")])
-    assert seen(door, limit=5, time=time) == Ending(Result.ENDED, call("canceled"))
+    time, api = Time(), FakeApi(fetches=[call("ringing"), call("ringing"), call("ringing"), call("canceled")])
+    assert seen(api, limit=5, time=time) == Ending(Result.ENDED, call("canceled"))
     assert time.slept == sorted(time.slept)
     assert time.slept[0] < time.slept[-1]
 
 
 def test_waiting_gives_up_at_its_limit() -> None:
     time = Time()
-    assert seen(Door(fetches=[call("ringing")]), limit=5, time=time).result is Result.ACCEPTED
+    assert seen(FakeApi(fetches=[call("ringing")]), limit=5, time=time).result is Result.ACCEPTED
     assert time.now == pytest.approx(5)
 
 
@@ -263,19 +263,19 @@ def test_waiting_gives_up_at_its_limit_also_where_the_api_does_not_answer(unansw
 
 def test_what_was_accepted_stays_so_where_the_api_can_not_be_asked() -> None:
     for limit in (5, math.inf):
-        door = Door(fetches=[NetworkError("refused"), NetworkError("refused"), call("canceled")])
-        assert seen(door, limit=limit, time=Time()).result is Result.ENDED
+        api = FakeApi(fetches=[NetworkError("refused"), NetworkError("refused"), call("canceled")])
+        assert seen(api, limit=limit, time=Time()).result is Result.ENDED
         with pytest.raises(AuthenticationError):
-            seen(Door(fetches=[AuthenticationError("who?", status=401)]), limit=limit, time=Time())
+            seen(FakeApi(fetches=[AuthenticationError("who?", status=401)]), limit=limit, time=Time())
 
 
 def test_what_has_ended_is_not_waited_for() -> None:
-    door, ended = Door(), Ending(Result.ENDED, call("completed"))
+    api, ended = FakeApi(), Ending(Result.ENDED, call("completed"))
     seen = see_ended(
-        door, ended, told=nothing, limit=5, sleep=Time().sleep, monotonic=Time().monotonic, spare_answered=False
+        api, ended, told=nothing, limit=5, sleep=Time().sleep, monotonic=Time().monotonic, spare_answered=False
     )
     assert seen is ended
-    assert door.asked == []
+    assert api.asked == []
 
 
 @pytest.mark.parametrize(
@@ -283,5 +283,5 @@ def test_what_has_ended_is_not_waited_for() -> None:
     [("in-progress", Result.SPARED), ("completed", Result.OVER), ("canceled", Result.ENDED)],
 )
 def test_a_canceled_call_that_was_answered_is_not_waited_for(status: str, result: Result) -> None:
-    door = Door(fetches=[call("ringing"), call(status)])
-    assert seen(door, limit=5, time=Time(), spare_answered=True).result is result
+    api = FakeApi(fetches=[call("ringing"), call(status)])
+    assert seen(api, limit=5, time=Time(), spare_answered=True).result is result

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
+from callctl.api.resources import Notification
 from callctl.calls.call import EVENT_NAMES
 from callctl.operations.missing_callbacks import Cause, cause_in, is_due, place_of, unnoted
 
@@ -13,12 +12,8 @@ URL = "https://ann:fake-password@example.com/status#rc=3&rp=5xx"
 SHOWN = "https://ann:***@example.com/status"
 
 
-@dataclass(frozen=True)
-class Noted:
-    code: str | None
-    message: str = ""
-    more_info: str | None = None
-    request_url: str | None = None
+def noted(code: str, message: str = "", more_info: str | None = None, request_url: str | None = None) -> Notification:
+    return Notification("NO1", code, "error", message, more_info, request_url, None)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +41,7 @@ def test_when_a_callback_must_have_been_sent(events: tuple[str, ...], status: st
 
 @pytest.mark.parametrize(("code", "words"), [("21626", "no callbacks at all"), ("21609", "no URL that Twilio takes")])
 def test_codes_that_tell_by_themselves(code: str, words: str) -> None:
-    notes = [Noted("11200", "retrieval failed", None, "https://example.com/twiml"), Noted(code, "…", "https://docs")]
+    notes = [noted("11200", "retrieval failed", None, "https://example.com/twiml"), noted(code, "…", "https://docs")]
     cause = cause_in(notes, callback_url=URL)
     assert cause is not None
     assert (cause.code, cause.more_info, words in cause.text) == (code, "https://docs", True)
@@ -55,8 +50,8 @@ def test_codes_that_tell_by_themselves(code: str, words: str) -> None:
 
 
 def test_a_joined_list_of_events_is_named_first_whatever_else_was_noted() -> None:
-    failed = Noted("11200", "failed", None, SHOWN)
-    cause = cause_in([failed, Noted("21609"), Noted("21626")], callback_url=URL)
+    failed = noted("11200", "failed", None, SHOWN)
+    cause = cause_in([failed, noted("21609"), noted("21626")], callback_url=URL)
     assert cause is not None
     assert cause.code == "21626"
     assert "`initiated ringing answered completed` in one value" in cause.fix
@@ -64,7 +59,7 @@ def test_a_joined_list_of_events_is_named_first_whatever_else_was_noted() -> Non
 
 @pytest.mark.parametrize("asked", [SHOWN, "https://ann:***@example.com/status#rc=1"])
 def test_a_failure_of_the_very_url_is_a_cause_whatever_its_code(asked: str) -> None:
-    cause = cause_in([Noted("99999", "Got HTTP 502", "https://docs", asked)], callback_url=URL)
+    cause = cause_in([noted("99999", "Got HTTP 502", "https://docs", asked)], callback_url=URL)
     assert cause is not None
     assert cause.text == f"Twilio could not deliver to {SHOWN}: Got HTTP 502"
     assert "tunnel" in cause.fix
@@ -72,7 +67,7 @@ def test_a_failure_of_the_very_url_is_a_cause_whatever_its_code(asked: str) -> N
 
 
 def test_a_failure_of_another_url_is_none() -> None:
-    notes = [Noted("11200", "failed", None, "https://example.com/twiml"), Noted("13224", "invalid", None, None)]
+    notes = [noted("11200", "failed", None, "https://example.com/twiml"), noted("13224", "invalid", None, None)]
     assert cause_in(notes, callback_url=URL) is None
     assert cause_in([], callback_url=URL) is None
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from operations.doors import PARENT, SID, Door, Time, call, wrong_state
+from operations.fake_api import PARENT, SID, FakeApi, Time, call, wrong_state
 from telling import WORLD, form
 
 from callctl.api.client import RedirectRequest
@@ -36,10 +36,10 @@ def never(_sid: str) -> None:
     """Know of no leg that it was redirected."""
 
 
-def redirected(door: Door, *, told: Leg | None = None, time: Time | None = None) -> Call:
+def redirected(api: FakeApi, *, told: Leg | None = None, time: Time | None = None) -> Call:
     time = time or Time()
     return redirect(
-        door,
+        api,
         SID,
         SURVEY,
         command=f"callctl redirect {SID} --url survey",
@@ -52,14 +52,14 @@ def redirected(door: Door, *, told: Leg | None = None, time: Time | None = None)
 
 def refusal(status: str, *, told: Leg | None = None, **fields: Any) -> WrongCallStateError:
     with pytest.raises(WrongCallStateError) as caught:
-        redirected(Door(redirects=[wrong_state()], fetches=[call(status, **fields)]), told=told)
+        redirected(FakeApi(redirects=[wrong_state()], fetches=[call(status, **fields)]), told=told)
     return caught.value
 
 
 def test_a_redirect_is_one_request() -> None:
-    door = Door(redirects=[call("in-progress")])
-    assert redirected(door).status == "in-progress"
-    assert door.asked == ["redirect"]
+    api = FakeApi(redirects=[call("in-progress")])
+    assert redirected(api).status == "in-progress"
+    assert api.asked == ["redirect"]
 
 
 def test_a_refusal_says_what_the_call_does_and_what_would_work() -> None:
@@ -89,22 +89,22 @@ def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
 
 
 def test_who_is_told_the_end_by_callbacks_waits_for_no_rest_to_show_it() -> None:
-    door = Door(redirects=[wrong_state()], fetches=[call("in-progress")])
+    api = FakeApi(redirects=[wrong_state()], fetches=[call("in-progress")])
     with pytest.raises(WrongCallStateError, match="it is completed"):
-        redirected(door, told=leg(("in-progress", 30), ("completed", 2)))
-    assert door.asked == ["redirect", "fetch"]
+        redirected(api, told=leg(("in-progress", 30), ("completed", 2)))
+    assert api.asked == ["redirect", "fetch"]
 
 
 def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:
-    time, door = Time(), Door(redirects=[wrong_state(), wrong_state(), call("in-progress")])
-    assert redirected(door, told=leg(("in-progress", 0.2)), time=time).status == "in-progress"
-    assert door.asked == ["redirect"] * 3
+    time, api = Time(), FakeApi(redirects=[wrong_state(), wrong_state(), call("in-progress")])
+    assert redirected(api, told=leg(("in-progress", 0.2)), time=time).status == "in-progress"
+    assert api.asked == ["redirect"] * 3
 
 
 def test_it_is_tried_for_two_seconds_at_most() -> None:
-    time, door = Time(), Door(redirects=[wrong_state()], fetches=[call("ringing")])
+    time, api = Time(), FakeApi(redirects=[wrong_state()], fetches=[call("ringing")])
     with pytest.raises(WrongCallStateError, match="not in progress, though callbacks told that it is, since"):
-        redirected(door, told=leg(("in-progress", 0.2)), time=time)
+        redirected(api, told=leg(("in-progress", 0.2)), time=time)
     assert time.now == pytest.approx(2.0)
 
 
@@ -117,22 +117,22 @@ def test_a_call_that_rest_still_shows_as_in_progress_is_not_said_to_be() -> None
 
 
 def test_rest_gets_two_seconds_to_show_the_end() -> None:
-    time, door = Time(), Door(redirects=[wrong_state()], fetches=[call("in-progress"), call("completed")])
+    time, api = Time(), FakeApi(redirects=[wrong_state()], fetches=[call("in-progress"), call("completed")])
     with pytest.raises(WrongCallStateError, match="it is completed"):
-        redirected(door, time=time)
-    assert door.asked == ["redirect", "fetch", "fetch"]
+        redirected(api, time=time)
+    assert api.asked == ["redirect", "fetch", "fetch"]
 
 
 def test_when_nobody_told_of_it_it_is_not_tried_again() -> None:
-    door = Door(redirects=[wrong_state()], fetches=[call("ringing")])
+    api = FakeApi(redirects=[wrong_state()], fetches=[call("ringing")])
     with pytest.raises(WrongCallStateError):
-        redirected(door)
-    assert door.asked == ["redirect", "fetch"]
+        redirected(api)
+    assert api.asked == ["redirect", "fetch"]
 
 
 def test_the_refusal_stands_when_the_call_cannot_be_asked_for() -> None:
     with pytest.raises(WrongCallStateError, match="not in-progress"):
-        redirected(Door(redirects=[wrong_state()], fetches=[NetworkError("gone")]))
+        redirected(FakeApi(redirects=[wrong_state()], fetches=[NetworkError("gone")]))
 
 
 def test_the_child_of_a_redirected_parent_drops() -> None:
@@ -179,25 +179,25 @@ def test_whose_phone_a_leg_is(direction: str, told: str) -> None:
 
 def test_relatives_are_the_live_ones() -> None:
     live, over = call("in-progress", "CA3", parent_call_sid=SID), call("busy", "CA4", parent_call_sid=SID)
-    door = Door(fetches=[call("in-progress")], listed=[live, over])
-    assert look(door, SID) == Relatives(call("in-progress"), (live,))
-    assert children_of(door, SID) == ("CA3",)
-    assert family_of(door, SID) == (SID, "CA3")
+    api = FakeApi(fetches=[call("in-progress")], listed=[live, over])
+    assert look(api, SID) == Relatives(call("in-progress"), (live,))
+    assert children_of(api, SID) == ("CA3",)
+    assert family_of(api, SID) == (SID, "CA3")
 
 
 def test_a_family_is_found_from_its_child() -> None:
     child = call("in-progress", parent_call_sid=PARENT)
-    door = Door(fetches=[child], listed=[child, call("ringing", "CA3", parent_call_sid=PARENT)])
-    assert family_of(door, SID) == (PARENT, SID, "CA3")
-    assert parent_of(door, SID) == PARENT
+    api = FakeApi(fetches=[child], listed=[child, call("ringing", "CA3", parent_call_sid=PARENT)])
+    assert family_of(api, SID) == (PARENT, SID, "CA3")
+    assert parent_of(api, SID) == PARENT
 
 
 def test_a_leg_that_is_not_there_is_said_to_be_missing() -> None:
-    door = Door(fetches=[call("in-progress")])
+    api = FakeApi(fetches=[call("in-progress")])
     with pytest.raises(UnknownCallError, match="no parent leg"):
-        parent_of(door, SID)
+        parent_of(api, SID)
     with pytest.raises(UnknownCallError, match="no live child"):
-        children_of(door, SID)
+        children_of(api, SID)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from calls_api import UnexpectedRequest
 
-from callctl.api.client import Notification
+from callctl.api.resources import Notification
 from callctl.calls.call import EVENT_NAMES
 from callctl.errors import NetworkError
 from callctl.operations.missing_callbacks import Cause
@@ -17,7 +18,7 @@ URL = "https://example.com/status"
 NOTE = Notification("NO1", "21626", "warning", "", "https://docs", None, None)
 
 
-class Scene:
+class Scene(UnexpectedRequest):
     """A call, a clock, and what was asked and told."""
 
     def __init__(self, *, notes: Sequence[Notification] | NetworkError = (), ours: bool = True) -> None:
@@ -29,19 +30,19 @@ class Scene:
         self.unheard = Unheard(
             Ordered(SID, URL, EVENT_NAMES),
             heard=lambda _sid: self.heard,
-            asked=self,
+            api=self,
             deaf=lambda: "the tunnel may be down",
             is_ours=lambda: ours,
             tell=self.told.append,
             now=lambda: self.now,
         )
 
-    def notifications(self, sid: str) -> Sequence[Notification]:
+    def notifications(self, sid: str) -> list[Notification]:
         assert sid == SID
         self.asked += 1
         if isinstance(self.notes, NetworkError):
             raise self.notes
-        return self.notes
+        return list(self.notes)
 
     def play(self, status: str, *, until: float) -> None:
         while self.now < until:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from operations.doors import SID, Time, Unanswered, call
+from calls_api import UnexpectedRequest
+from operations.fake_api import SID, Time, Unanswered, call
 
 from callctl.calls.call import Call
 from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
@@ -20,7 +21,7 @@ BUSY: Life = [(0, "queued"), (1, "ringing"), (3, "busy")]
 
 
 @dataclass
-class Rest:
+class Rest(UnexpectedRequest):
     """The API: shows a call as its life has it at the time."""
 
     time: Time
@@ -73,7 +74,7 @@ def stage(
     said: list[str] = []
     waiter = Waiter(
         SID,
-        asked=rest,
+        api=rest,
         told=Watch(time, told, watch_runs),
         sleep=time.sleep,
         now=time.monotonic,
@@ -182,7 +183,7 @@ def test_the_limit_is_kept_by_an_api_that_does_not_answer(
     before: str | None, words: str, unanswered: Unanswered
 ) -> None:
     waiter = stage([]).waiter
-    waiter._asked = unanswered
+    waiter._api = unanswered
     if before is not None:
         waiter._note(before, source="rest")
     with pytest.raises(WaitTimeoutError, match=words):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from calls_api import UnexpectedRequest
 from telling import WORLD, clock_of, event, moment, sid
 
 from callctl.api.client import CallQuery, RedirectRequest
@@ -41,8 +42,8 @@ SURVEY = Redirect("survey", "https://example.com/survey")
 
 
 @dataclass
-class Script:
-    """A door that fails as it is told to, then does what is asked."""
+class Script(UnexpectedRequest):
+    """An API that fails as it is told to, then does what is asked."""
 
     failures: list[CallctlError] = field(default_factory=list)
     status: str = "in-progress"
@@ -52,7 +53,7 @@ class Script:
     def fetch(self, sid: str) -> Call:
         return Call(sid=sid, status=self.status, parent_call_sid=self.parent)
 
-    def list(self, _query: CallQuery, *, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the API client's own
+    def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
         return iter(())
 
     def _answer(self, what: str, sid: str) -> Call:
@@ -91,7 +92,7 @@ def after_dial_action(*, look_first: bool = False, lasted: int | None = None) ->
 
 
 def executor(
-    door: Script,
+    api: Script,
     claims: Claims,
     *,
     pauses: list[float],
@@ -101,7 +102,7 @@ def executor(
     """Return an executor whose rule applies for so many questions."""
     left = iter(range(applies))
     return Executor(
-        door,
+        api,
         claims,
         clock=clock_of(lambda: moment(0)),
         sleep=pauses.append,
@@ -115,19 +116,19 @@ def executor(
 def test_what_was_never_processed_is_repeated_with_growing_pauses(
     claims: SqliteClaims, failure: CallctlError, deed: Deed
 ) -> None:
-    door, pauses = Script([failure] * 7), list[float]()
-    event = executor(door, claims, pauses=pauses).perform(action(deed))
+    api, pauses = Script([failure] * 7), list[float]()
+    event = executor(api, claims, pauses=pauses).perform(action(deed))
     assert isinstance(event, ActionEvent)
     assert event.result == DONE
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
-    assert len(door.sent) == 8
+    assert len(api.sent) == 8
 
 
 def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteClaims) -> None:
-    door = Script([BUSY] * 99)
-    event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))
+    api = Script([BUSY] * 99)
+    event = executor(api, claims, pauses=[], applies=2).perform(action(Hangup()))
     assert isinstance(event, ActionEvent)
-    assert (event.result, len(door.sent)) == (DECLINED, 3)
+    assert (event.result, len(api.sent)) == (DECLINED, 3)
 
 
 def not_answered() -> NetworkError:
@@ -180,8 +181,8 @@ def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: SqliteClaims)
 
 def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: SqliteClaims) -> None:
     """The caller got another leg meanwhile; the end of that one asks again, and the claim must not stand in its way."""
-    asked, door = after_dial_action(), Script([BUSY] * 99)
-    assert executor(door, claims, pauses=[], applies=2).perform(asked) == Held(look_again=False)
+    asked, api = after_dial_action(), Script([BUSY] * 99)
+    assert executor(api, claims, pauses=[], applies=2).perform(asked) == Held(look_again=False)
     assert claims.claimed() == set()
     event = executor(Script(), claims, pauses=[]).perform(asked)
     assert isinstance(event, ActionEvent)
@@ -207,16 +208,16 @@ THANKS = OpenClaim("thanks", sid(1), sid(2), "redirect")
 
 def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: SqliteClaims) -> None:
     """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
-    asked, door = after_dial_action(), Script()
+    asked, api = after_dial_action(), Script()
     first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), alone=True)
     overtaken = cast("Claims", Overtaken(claims, first))
-    assert executor(door, overtaken, pauses=[]).perform(asked) == Held(look_again=True)
+    assert executor(api, overtaken, pauses=[]).perform(asked) == Held(look_again=True)
     assert claims.claimed() == {("thanks", sid(1))}
     claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
-    event = executor(door, claims, pauses=[]).perform(asked)
+    event = executor(api, claims, pauses=[]).perform(asked)
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
-    assert door.sent == []
+    assert api.sent == []
 
 
 def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_it(claims: SqliteClaims) -> None:
@@ -226,11 +227,11 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
         claims.claim(THANKS, now=moment(0), until=moment(90), alone=True)
         claims.settle(THANKS, done)
 
-    door, overtaken = Script(), cast("Claims", Overtaken(claims, quicker))
-    event = executor(door, overtaken, pauses=[]).perform(after_dial_action())
+    api, overtaken = Script(), cast("Claims", Overtaken(claims, quicker))
+    event = executor(api, overtaken, pauses=[]).perform(after_dial_action())
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
-    assert door.sent == []
+    assert api.sent == []
 
 
 def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(
@@ -238,19 +239,19 @@ def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(
 ) -> None:
     store = SqliteStore(tmp_path / "events.db", world=WORLD)
     overtaken = cast("Claims", Overtaken(claims, lambda: store.intend([sid(1)], until=moment(60))))
-    door = Script()
-    assert executor(door, overtaken, pauses=[]).perform(after_dial_action()) == Held(look_again=True)
+    api = Script()
+    assert executor(api, overtaken, pauses=[]).perform(after_dial_action()) == Held(look_again=True)
     assert claims.claimed() == set()
-    assert door.sent == []
+    assert api.sent == []
     store.close()
 
 
 def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteClaims) -> None:
-    asked, door = after_dial_action(look_first=True), Script(status="ringing")
-    assert executor(door, claims, pauses=[]).perform(asked) == Held(look_again=True)
+    asked, api = after_dial_action(look_first=True), Script(status="ringing")
+    assert executor(api, claims, pauses=[]).perform(asked) == Held(look_again=True)
     assert claims.claimed() == set()
-    door.status = "completed"
-    event = executor(door, claims, pauses=[]).perform(asked)
+    api.status = "completed"
+    event = executor(api, claims, pauses=[]).perform(asked)
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (LATE, "the call got there first: it is completed")
 
@@ -260,17 +261,17 @@ def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteCla
 def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(
     claims: SqliteClaims, what: str, leg: int
 ) -> None:
-    claim, door = OpenClaim("other", sid(leg), sid(leg), what), Script()
+    claim, api = OpenClaim("other", sid(leg), sid(leg), what), Script()
     claims.claim(claim, now=moment(0), until=moment(90))
-    event = Rehearsal(door, claims, clock=clock_of(lambda: moment(0))).perform(after_dial_action())
+    event = Rehearsal(api, claims, clock=clock_of(lambda: moment(0))).perform(after_dial_action())
     assert isinstance(event, ActionEvent)
     whose = "it" if leg == 1 else "the leg that ended"
     assert event.outcome == f"dry run: would not be done: callctl itself is changing {whose} ({what})"
     claims.settle(claim, ActionEvent(moment(0), sid(leg), what, (), "done"))
-    told = executor(door, claims, pauses=[]).perform(after_dial_action())
+    told = executor(api, claims, pauses=[]).perform(after_dial_action())
     assert isinstance(told, ActionEvent)
     assert (told.result, told.outcome) == (DECLINED, f"callctl itself changed {whose} before ({what})")
-    assert door.sent == []
+    assert api.sent == []
 
 
 @pytest.mark.parametrize(("lasted", "ended_by_limit"), [(None, True), (60, True), (59, False)])
@@ -288,25 +289,25 @@ def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
 
 
 def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: SqliteClaims) -> None:
-    door = Script([BROKEN])
-    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    api = Script([BROKEN])
+    event = executor(api, claims, pauses=[]).perform(action(Hangup()))
     assert isinstance(event, ActionEvent)
-    assert (event.result, door.sent) == (DONE, ["hangup", "hangup"])
+    assert (event.result, api.sent) == (DONE, ["hangup", "hangup"])
 
 
 @pytest.mark.parametrize("failure", [BROKEN, OutcomeUnknownError("no answer came")])
 def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: SqliteClaims, failure: CallctlError) -> None:
-    door = Script([failure])
-    event = executor(door, claims, pauses=[]).perform(action(SURVEY))
+    api = Script([failure])
+    event = executor(api, claims, pauses=[]).perform(action(SURVEY))
     assert isinstance(event, ActionEvent)
-    assert (event.result, len(door.sent)) == (UNKNOWN, 1)
+    assert (event.result, len(api.sent)) == (UNKNOWN, 1)
     assert event.outcome.startswith("outcome unknown")
     assert event.may_have_changed_it
 
 
 def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: SqliteClaims) -> None:
-    door = Script([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
-    event = executor(door, claims, pauses=[]).perform(action(SURVEY))
+    api = Script([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
+    event = executor(api, claims, pauses=[]).perform(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.code) == (LATE, "21220")
     assert "the call got there first" in event.outcome
@@ -325,27 +326,27 @@ def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
     claims: SqliteClaims, deed: Cancel, result: str, sent: list[str]
 ) -> None:
     """A leg that rings inside Dial may be refused for one that was answered: Twilio counts it as in progress."""
-    door = Script([IN_DIAL], status="ringing", parent=sid(9))
-    event = executor(door, claims, pauses=[]).perform(action(deed))
+    api = Script([IN_DIAL], status="ringing", parent=sid(9))
+    event = executor(api, claims, pauses=[]).perform(action(deed))
     assert isinstance(event, ActionEvent)
-    assert (event.result, door.sent) == (result, sent)
+    assert (event.result, api.sent) == (result, sent)
 
 
 @pytest.mark.parametrize("status", ["in-progress", "busy", "completed"])
 def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteClaims, status: str) -> None:
-    door = Script([IN_DIAL], status=status)
-    event = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
+    api = Script([IN_DIAL], status=status)
+    event = executor(api, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
     assert isinstance(event, ActionEvent)
-    assert (event.result, event.code, door.sent) == (LATE, "21220", ["cancel"])
+    assert (event.result, event.code, api.sent) == (LATE, "21220", ["cancel"])
 
 
 @pytest.mark.parametrize("deed", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
 def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteClaims, deed: Deed) -> None:
     """It was answered or is over, and REST still shows it as ringing."""
-    door = Script([IN_DIAL], status="ringing")
-    event = executor(door, claims, pauses=[]).perform(action(deed))
+    api = Script([IN_DIAL], status="ringing")
+    event = executor(api, claims, pauses=[]).perform(action(deed))
     assert isinstance(event, ActionEvent)
-    assert (event.result, event.code, event.status, door.sent) == (LATE, "21220", None, [deed.action])
+    assert (event.result, event.code, event.status, api.sent) == (LATE, "21220", None, [deed.action])
     over = "the call got there first: it is over"
     assert event.outcome == (over if deed == Hangup() else "it was answered or is over, and was left alone")
 
@@ -353,23 +354,23 @@ def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteC
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: SqliteClaims, cut: bool) -> None:
     """No <Dial> rings it, so Twilio has ended it, or it was answered and REST is behind: ``completed`` would cut it."""
-    door = Script(status="ringing")
-    event = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=cut)))
+    api = Script(status="ringing")
+    event = executor(api, claims, pauses=[]).perform(action(Cancel(cut_answered=cut)))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.status) == (UNKNOWN, None)
     assert event.outcome == "outcome unknown: Twilio took it, and REST still shows it as ringing"
-    assert door.sent == ["cancel"]
+    assert api.sent == ["cancel"]
 
 
 def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims: SqliteClaims) -> None:
     store = SqliteStore(tmp_path / "events.db", world=WORLD)
     store.append(event(1, "in-progress", number=2))
     store.close()
-    door = Script([IN_DIAL], status="ringing", parent=sid(9))
-    came = executor(door, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
+    api = Script([IN_DIAL], status="ringing", parent=sid(9))
+    came = executor(api, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
     assert isinstance(came, ActionEvent)
     assert (came.result, came.outcome) == (LATE, "it was answered meanwhile and left alone")
-    assert door.sent == ["cancel"]
+    assert api.sent == ["cancel"]
 
 
 def test_a_refusal_is_told_with_its_code(claims: SqliteClaims) -> None:
@@ -388,10 +389,10 @@ def test_it_is_done_once_also_by_another_watch(claims: SqliteClaims) -> None:
 
 
 def test_without_a_claim_nothing_is_sent(claims: SqliteClaims) -> None:
-    door, pauses, told = Script(), list[float](), list[str]()
+    api, pauses, told = Script(), list[float](), list[str]()
     claims.close()
-    done = executor(door, claims, pauses=pauses, applies=3, trouble=told.append).perform(action(Hangup()))
-    assert (done, door.sent, pauses) == (Held(look_again=False), [], [1, 2, 4, 8])
+    done = executor(api, claims, pauses=pauses, applies=3, trouble=told.append).perform(action(Hangup()))
+    assert (done, api.sent, pauses) == (Held(look_again=False), [], [1, 2, 4, 8])
     assert "rule mine waits" in told[0]
 
 
@@ -415,22 +416,22 @@ class FullAtFirst:
 @pytest.mark.parametrize("deed", [Hangup(), SURVEY], ids=["hangup", "redirect"])
 @pytest.mark.parametrize("kind", ["claim", "renew", "settle", "asked_of"])
 def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(claims: SqliteClaims, kind: str, deed: Deed) -> None:
-    door, told = Script(), list[str]()
+    api, told = Script(), list[str]()
     full: Any = FullAtFirst(claims, kind, times=3)
-    event = executor(door, full, pauses=[], trouble=told.append).perform(action(deed))
+    event = executor(api, full, pauses=[], trouble=told.append).perform(action(deed))
     assert isinstance(event, ActionEvent)
-    assert (event.result, len(door.sent)) == (DONE, 1)
+    assert (event.result, len(api.sent)) == (DONE, 1)
     assert [one.result for one in claims.asked_of(sid(1))] == [DONE]
     assert claims.left_open(is_over=lambda _: True) == []
     assert len(told) == (0 if kind == "asked_of" else 3)  # only what follows a Dial looks there
 
 
 def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: SqliteClaims) -> None:
-    door, pauses = Script(), list[float]()
+    api, pauses = Script(), list[float]()
     full: Any = FullAtFirst(claims, "settle", times=99)
     with pytest.raises(StoreError):
-        executor(door, full, pauses=pauses).perform(action(Hangup()))
-    assert len(door.sent) == 1
+        executor(api, full, pauses=pauses).perform(action(Hangup()))
+    assert len(api.sent) == 1
     assert sum(pauses) < LEASE.total_seconds() / 2
     assert [claim.call_sid for claim in claims.left_open(is_over=lambda _: True)] == [sid(1)]
 
@@ -444,19 +445,19 @@ def left_open(claims: SqliteClaims, deed: Deed) -> OpenClaim:
 
 def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown(claims: SqliteClaims) -> None:
     for deed, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
-        claim, door = left_open(claims, deed), Script()
-        event = executor(door, claims, pauses=[]).recover(claim, action(deed))
+        claim, api = left_open(claims, deed), Script()
+        event = executor(api, claims, pauses=[]).recover(claim, action(deed))
         assert isinstance(event, ActionEvent)
-        assert (door.sent, event.result) == (sent, result)
-        assert executor(door, claims, pauses=[]).recover(claim, action(deed)) is None
+        assert (api.sent, event.result) == (sent, result)
+        assert executor(api, claims, pauses=[]).recover(claim, action(deed)) is None
         claims.release(claim)
 
 
 def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: SqliteClaims) -> None:
-    door = Script()
-    event = executor(door, claims, pauses=[]).recover(left_open(claims, Hangup()), None)
+    api = Script()
+    event = executor(api, claims, pauses=[]).recover(left_open(claims, Hangup()), None)
     assert isinstance(event, ActionEvent)
-    assert (door.sent, event.result) == ([], UNKNOWN)
+    assert (api.sent, event.result) == ([], UNKNOWN)
     assert "the rule no longer asks for it" in event.outcome
 
 
@@ -480,12 +481,12 @@ def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: SqliteClaims)
 
 
 def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: SqliteClaims) -> None:
-    door = Script()
-    event = Rehearsal(door, claims, clock=clock_of(lambda: moment(0))).perform(action(SURVEY))
+    api = Script()
+    event = Rehearsal(api, claims, clock=clock_of(lambda: moment(0))).perform(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.outcome, event.result) == ("dry run: would redirect to survey", "dry-run")
     assert event.request == (("Url", "https://example.com/survey"),)
-    assert door.sent == []
+    assert api.sent == []
     assert claims.claimed() == set()
     assert claims.asked_of(sid(1)) == []
 

@@ -17,7 +17,6 @@ from turning import TurnedStage, a_turned_stage
 
 from callctl.api.client import RedirectRequest
 from callctl.calls.action import DONE
-from callctl.cli.watch.command import LiveCalls
 from callctl.rules import Brake, Cancel, Redirect
 from callctl.rules.flags import after_dial, ring_limit
 from callctl.simulator.faults import Faults
@@ -54,7 +53,7 @@ def documents(stage: TurnedStage) -> dict[str, str]:
 
 
 class Careful:
-    """A door that sees that no caller is taken out of a talk."""
+    """An API that sees that no caller is taken out of a talk."""
 
     def __init__(self, inner: Any, stage: TurnedStage) -> None:
         self._inner = inner
@@ -73,8 +72,8 @@ class Careful:
 class Mishaps(TurnedStage):
     """A stage with all callers on it, and a poll now and then."""
 
-    def door(self) -> Any:
-        return Careful(super().door(), self)
+    def api(self) -> Any:
+        return Careful(super().api(), self)
 
     def begin(self) -> None:
         site = self.site
@@ -88,7 +87,7 @@ class Mishaps(TurnedStage):
             after_dial(Redirect("survey", f"{site.url}/survey")),
             brake=Brake(per_second=1000, per_minute=1000),
         )
-        self.poller = Poller(LiveCalls(self.client), world=WORLD, clock=self.clock)
+        self.poller = Poller(self.client, world=WORLD, clock=self.clock)
 
     def go_through(self, span: float) -> None:
         for _ in range(int(span / POLL_EVERY)):

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from calls_api import UnexpectedRequest
 from telling import START, clock_of, moment, sid
 
-from callctl.api.client import CallQuery, RedirectRequest
 from callctl.calls.call import Call
 from callctl.rules import Action, Hangup, On, Rule, When
 from callctl.rules.outcome import Held
@@ -21,7 +21,7 @@ LASTING = timedelta(seconds=30)
 NOW = 100.0
 
 
-class Door:
+class FakeApi(UnexpectedRequest):
     """Knows some calls, and changes none."""
 
     def __init__(self, *calls: Call) -> None:
@@ -29,21 +29,6 @@ class Door:
 
     def fetch(self, sid: str) -> Call:
         return self._calls[sid]
-
-    def list(self, query: CallQuery, *, limit: int | None) -> Iterator[Call]:
-        raise AssertionError((query, limit))
-
-    def cancel(self, sid: str) -> Call:
-        raise AssertionError(sid)
-
-    def hangup(self, sid: str) -> Call:
-        raise AssertionError(sid)
-
-    def redirect(self, sid: str, request: RedirectRequest) -> Call:
-        raise AssertionError((sid, request))
-
-    def limit_time(self, sid: str, seconds: int) -> Call:
-        raise AssertionError((sid, seconds))
 
 
 def ringing(*, created: float | None, as_of: float | None = NOW) -> Call:
@@ -65,7 +50,7 @@ def look(
     rule = Rule(name="r", when=When(statuses=frozenset({"ringing"}), lasting=LASTING), then=Hangup(), on=on)
     about, target = RINGS, PARENT if on is On.PARENT else RINGS
     action = Action(rule, target, about, PARENT, True, look_first=True, told_at=told, watched_since=watched)
-    return why_not(Door(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
+    return why_not(FakeApi(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from legs import board_of
 from rich.console import Console
 from telling import START, age_at, form, told
 
-from callctl.api.client import Notification
+from callctl.api.resources import Notification
 from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent

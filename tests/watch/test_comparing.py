@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from calls_api import UnexpectedRequest
 from legs import board_of, callback
 from reaching import LIMIT, settings_in, watching
 from telling import START, clock_of
 
+from callctl.api.requests import CallQuery
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
@@ -24,7 +26,7 @@ from callctl.watch.poll import Poller
 SID = "CA" + "0" * 32
 
 
-class Rest:
+class Rest(UnexpectedRequest):
     """Lists one live call, and counts how often it was asked."""
 
     def __init__(self) -> None:
@@ -33,17 +35,17 @@ class Rest:
         self.fault: Exception | None = None  # raised after the call was listed
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def live(self) -> Iterable[Call]:
-        self.asked += 1
-        if self.is_down:
-            raise NetworkError("the API can't be reached")
-        self.meanwhile()
-        yield Call(SID, "ringing")
-        if self.fault is not None:
+    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+        assert (page_size, limit) == (1000, None)
+        if query.status == "queued":  # of the three that are asked for in turn
+            self.asked += 1
+            if self.is_down:
+                raise NetworkError("the API can't be reached")
+            self.meanwhile()
+        elif query.status == "ringing":
+            yield Call(SID, "ringing")
+        elif self.fault is not None:
             raise self.fault
-
-    def fetch(self, sid: str) -> Call:
-        raise AssertionError(sid)
 
 
 class Way:
@@ -252,11 +254,12 @@ async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alon
     class Listing(Rest):
         is_there = False
 
-        def live(self) -> Iterable[Call]:
-            return [Call(SID, "ringing")] if self.is_there else []
+        def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+            assert (page_size, limit) == (1000, None)
+            return iter([Call(SID, "ringing")] if self.is_there and query.status == "ringing" else [])
 
     first, second = Listing(), Listing()
-    async with watching(settings, plan, source=first) as one, watching(settings, plan, source=second) as other:
+    async with watching(settings, plan, api=first) as one, watching(settings, plan, api=second) as other:
         for rest, running in ((first, one), (second, other)):
             rest.is_there = True
             await running.view.until(lambda view: [event.call_sid for event in view.events] == [SID])

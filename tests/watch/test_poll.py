@@ -1,13 +1,15 @@
 """The poller finds what no callback told, and never takes absence for an end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pytest
+from calls_api import UnexpectedRequest
 from legs import PARENT, board_of, callback, family
 from telling import START, clock_of
 
+from callctl.api.requests import CallQuery
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED
 from callctl.errors import NetworkError, NotFoundError
@@ -17,15 +19,16 @@ LATER = START + timedelta(minutes=5)
 
 
 @dataclass
-class Rest:
+class Rest(UnexpectedRequest):
     """What REST would answer; remembers which legs it was asked for one by one."""
 
     calls: dict[str, Call] = field(default_factory=dict)
     listed: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
 
-    def live(self) -> Iterable[Call]:
-        return [self.calls[sid] for sid in self.listed]
+    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+        assert (page_size, limit) == (1000, None)
+        return (call for sid in self.listed if query.matches(call := self.calls[sid]))
 
     def fetch(self, sid: str) -> Call:
         self.fetched.append(sid)

@@ -16,15 +16,16 @@ from unittest.mock import AsyncMock
 
 import pytest
 import requests
+from calls_api import UnexpectedRequest
 from reaching import LIMIT, Running, settings_in, until, watching
 from serving import free_port
 from telling import clock_of, moment
 
-from callctl.api.client import ApiClient, Notification, PlaceRequest
+from callctl.api.client import ApiClient, CallQuery, PlaceRequest
+from callctl.api.resources import Notification
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.trouble import Trouble
-from callctl.cli.watch.command import LiveCalls
 from callctl.errors import NetworkError
 from callctl.operations.missing_callbacks import place_of
 from callctl.settings import Settings
@@ -61,7 +62,6 @@ class Scene:
         self.settings: Settings = settings_in(folder, api_url=simulator.url)
         self.settings = self._with_token(simulator.auth_token)
         self.client = ApiClient(self.settings, sleep=time.sleep, random=random.random)
-        self.calls = LiveCalls(self.client)
 
     def _with_token(self, token: str) -> Settings:
         return replace(self.settings, auth_token=token)
@@ -101,10 +101,10 @@ class Scene:
         return any(f"/{sid}/Notifications" in one.path for one in self.simulator.requests)
 
 
-class Failing:
+class Failing(UnexpectedRequest):
     """Calls that can be asked about only the second time."""
 
-    def __init__(self, calls: LiveCalls) -> None:
+    def __init__(self, calls: ApiClient) -> None:
         self._calls = calls
         self.failed: set[str] = set()
 
@@ -122,6 +122,22 @@ class Failing:
         return self._calls.notifications(sid)
 
 
+class Unlisted(UnexpectedRequest):
+    """Calls that no list shows."""
+
+    def __init__(self, calls: ApiClient) -> None:
+        self._calls = calls
+
+    def fetch(self, sid: str) -> Call:
+        return self._calls.fetch(sid)
+
+    def notifications(self, sid: str) -> list[Notification]:
+        return self._calls.notifications(sid)
+
+    def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+        return iter(())
+
+
 @pytest.fixture
 def scene(losing: Simulator, tmp_path: Path) -> Scene:
     return Scene(losing, tmp_path)
@@ -132,7 +148,7 @@ async def noted(running: Running, sid: str) -> str:
 
 
 async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
-    async with watching(scene.settings, PLAN, asked=scene.calls) as running:
+    async with watching(scene.settings, PLAN, api=scene.client) as running:
         sid = await scene.place(running.ready.callback_url + "#rc=3")
         told = await noted(running, sid)
         assert told.startswith(f"{sid}: no status callback in 1 s: Twilio has noted nothing; ")
@@ -145,7 +161,7 @@ async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
 async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
     scene: Scene,
 ) -> None:
-    async with watching(scene.settings, PLAN, asked=scene.calls) as running:
+    async with watching(scene.settings, PLAN, api=Unlisted(scene.client)) as running:
         sid = await scene.place(running.ready.callback_url)
         await asyncio.to_thread(scene.client.cancel, sid)
         await noted(running, sid)
@@ -157,8 +173,8 @@ async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
 
 
 async def test_an_api_that_fails_once_is_asked_again(scene: Scene) -> None:
-    calls = Failing(scene.calls)
-    async with watching(scene.settings, PLAN, asked=calls) as running:
+    calls = Failing(scene.client)
+    async with watching(scene.settings, PLAN, api=calls) as running:
         sid = await scene.place(running.ready.callback_url)
         await noted(running, sid)
         assert calls.failed == {"fetch", "notifications"}
@@ -171,7 +187,7 @@ async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_abou
                 self.failed.add(what)
                 raise OverflowError("date value out of range")
 
-    async with watching(scene.settings, PLAN, asked=Odd(scene.calls)) as running:
+    async with watching(scene.settings, PLAN, api=Odd(scene.client)) as running:
         first = await scene.place(running.ready.callback_url)
         told = await running.view.until_noted(f"{first}: can't find out")
         assert told.endswith("why no status callback comes: OverflowError: date value out of range")
@@ -181,7 +197,7 @@ async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_abou
 async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:
     scene = Scene(simulator, tmp_path)
     gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
-    async with watching(scene.settings, gone, asked=scene.calls) as running:
+    async with watching(scene.settings, gone, api=scene.client) as running:
         sid = await scene.place("http://127.0.0.1:9/status")
         told = await noted(running, sid)
     assert "Twilio could not deliver to http://127.0.0.1:9/status: " in told
@@ -190,7 +206,7 @@ async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, 
 
 async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -> None:
     gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
-    async with watching(scene.settings, gone, asked=scene.calls) as running:
+    async with watching(scene.settings, gone, api=scene.client) as running:
         await running.view.until(lambda view: view.header is not None and view.header.deaf is not None)
         sid = await scene.place("http://127.0.0.1:9/status")
         told = await noted(running, sid)
@@ -198,7 +214,7 @@ async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -
 
 
 async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
-    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+    async with watching(scene.settings, PLAN, api=scene.client) as running:
         sid = await scene.place_badly(running.ready.callback_url)
         told = await noted(running, sid)
     assert isinstance(told, Trouble)
@@ -208,7 +224,7 @@ async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
 
 
 async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
-    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+    async with watching(scene.settings, PLAN, api=scene.client) as running:
         elsewhere = await scene.place("http://127.0.0.1:9/other", is_remembered=False)
         at_the_end = await scene.place(running.ready.callback_url, events=("completed",))
         silent = await scene.place(running.ready.callback_url)
@@ -220,7 +236,7 @@ async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
 
 async def test_a_call_that_told_something_is_not_asked_about(simulator: Simulator, tmp_path: Path) -> None:
     scene = Scene(simulator, tmp_path)
-    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+    async with watching(scene.settings, PLAN, api=scene.client) as running:
         heard = await scene.place(running.ready.callback_url)
         silent = await scene.place_badly(running.ready.callback_url)
         await noted(running, silent)
@@ -232,7 +248,7 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
     scene.settings.store.parent.mkdir(parents=True)
     port = free_port()
     before = await scene.place(f"http://127.0.0.1:{port}/status")
-    async with watching(scene.settings, Plan("127.0.0.1", port), source=scene.calls, asked=scene.calls) as running:
+    async with watching(scene.settings, Plan("127.0.0.1", port), api=scene.client) as running:
         silent = await scene.place(running.ready.callback_url)
         await noted(running, silent)
         assert not any(before in note for note in running.view.notes)
@@ -256,7 +272,7 @@ async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
 
     again = asyncio.Event()
     monkeypatch.setattr(f"callctl.{part}", odd)
-    async with watching(scene.settings, PLAN, source=scene.calls, asked=scene.calls) as running:
+    async with watching(scene.settings, PLAN, api=scene.client) as running:
         assert "is begun anew: ZeroDivisionError: once" in await running.view.until_noted("is begun anew")
         async with asyncio.timeout(LIMIT):
             await again.wait()
@@ -273,7 +289,7 @@ async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
     with closing(SqliteStore(scene.settings.store, world="w")) as store:
         silent_calls = SilentCalls(
             store.reader,
-            scene.calls,
+            scene.client,
             here=lambda: here,
             snapshot=Snapshot,
             keep=AsyncMock(),

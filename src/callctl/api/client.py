@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import quote, urlencode
 
 from callctl.api.pages import MAX_PAGE_SIZE, rows
 from callctl.api.repeats import Repeats, Wait, date_of
@@ -20,49 +19,16 @@ from callctl.api.replies import Reply, sid_in
 from callctl.api.requests import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
 from callctl.api.retries import NoReplyError, Sender
 from callctl.calls.call import Call, is_call_sid
-from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError, masked
-from callctl.support.dates import parse_date, parse_text
+from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
 
 if TYPE_CHECKING:
-    from callctl.api.resources import Account
+    from callctl.api.resources import Account, Notification
     from callctl.settings import Settings
 
-__all__ = ["ApiClient", "CallQuery", "Notification", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
+__all__ = ["ApiClient", "CallQuery", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
 
 _VERSION = "2010-04-01"
 _DEFAULT_PAGE_SIZE = 50  # OAS
-
-
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """An error or a warning that Twilio noted for a call (OAS, call notification)."""
-
-    sid: str
-    code: str | None
-    level: str
-    message: str
-    more_info: str | None
-    request_url: str | None
-    date: datetime | None
-
-    @classmethod
-    def from_resource(cls, resource: Mapping[str, Any]) -> Notification:
-        """Read the JSON object of a reply. ``log`` is ``0`` for errors and ``1`` for warnings (OAS)."""
-
-        def text(name: str) -> str:
-            return parse_text(resource.get(name))
-
-        # Sent as a form within the field; the words are under Msg.
-        words = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
-        return cls(
-            sid=text("sid"),
-            code=text("error_code") or None,
-            level={"0": "error", "1": "warning"}.get(text("log"), text("log")),
-            message=masked(words[0]),
-            more_info=text("more_info") or None,
-            request_url=masked(text("request_url")) or None,
-            date=parse_date(resource.get("message_date")),
-        )
 
 
 class ApiClient:
@@ -200,9 +166,11 @@ class ApiClient:
                 if count == limit:
                     return
 
-    def notifications(self, sid: str) -> _Notifications:
+    def notifications(self, sid: str) -> _List[Notification]:
         """Ask for the errors and warnings that Twilio noted for a call, newest first as the API has them."""
         url = self._call_url(sid, "/Notifications.json")
+        from callctl.api.resources import Notification
+
         return [Notification.from_resource(row) for row in self._rows(self._get, url, key="notifications")]
 
     def _rows(self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str) -> Iterator[Mapping[str, Any]]:
@@ -277,4 +245,4 @@ class ApiClient:
         return f"{self._settings.api_url.rstrip('/')}/{_VERSION}/Accounts/{account}{rest}"
 
 
-_Notifications = list[Notification]  # within the class, ``list`` is the method
+_List = list  # within the class, ``list`` is the method

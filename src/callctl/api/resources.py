@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs
 
-from callctl.support.dates import parse_text
+from callctl.errors import masked
+from callctl.support.dates import parse_date, parse_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +52,36 @@ class Account:
             type=text("type"),
             owner_sid=text("owner_account_sid"),
             primary_token=text("auth_token") or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """An error or a warning that Twilio noted for a call (OAS, call notification)."""
+
+    sid: str
+    code: str | None
+    level: str
+    message: str
+    more_info: str | None
+    request_url: str | None
+    date: datetime | None
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any]) -> Notification:
+        """Read the JSON object of a reply. ``log`` is ``0`` for errors and ``1`` for warnings (OAS)."""
+
+        def text(name: str) -> str:
+            return parse_text(resource.get(name))
+
+        # Sent as a form within the field; the words are under Msg.
+        words = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
+        return cls(
+            sid=text("sid"),
+            code=text("error_code") or None,
+            level={"0": "error", "1": "warning"}.get(text("log"), text("log")),
+            message=masked(words[0]),
+            more_info=text("more_info") or None,
+            request_url=masked(text("request_url")) or None,
+            date=parse_date(resource.get("message_date")),
         )

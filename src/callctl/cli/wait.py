@@ -90,7 +90,7 @@ def waiter_for(
 
     return Waiter(
         sid,
-        asked=client,
+        api=client,
         told=told,
         sleep=time.sleep,
         now=elapsed,

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from callctl.api.client import CallQuery
+from callctl.api.protocol import CallsApi
 from callctl.calls.call import Call
 from callctl.errors import UnknownCallError
 from callctl.support.threads import beside
-
-
-class Door(Protocol):
-    """What finding the other legs needs of the API client."""
-
-    def fetch(self, sid: str) -> Call:
-        """Ask for a call."""
-
-    def list(self, query: CallQuery, *, limit: int | None) -> Iterator[Call]:
-        """Yield the calls that match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +24,25 @@ class Relatives:
         return self.call.parent_call_sid
 
 
-def look(door: Door, sid: str) -> Relatives:
+def look(api: CallsApi, sid: str) -> Relatives:
     """Ask for a call and its children, side by side: somebody waits for what comes after it."""
-    children = beside(lambda: live_children(door, sid))
-    call = door.fetch(sid)
+    children = beside(lambda: live_children(api, sid))
+    call = api.fetch(sid)
     return Relatives(call, children.result())
 
 
-def live_children(door: Door, sid: str) -> tuple[Call, ...]:
+def live_children(api: CallsApi, sid: str) -> tuple[Call, ...]:
     """Return the child legs of a call that have not ended."""
-    return tuple(child for child in door.list(CallQuery(parent_call_sid=sid), limit=None) if not child.is_final)
+    return tuple(child for child in api.list(CallQuery(parent_call_sid=sid), limit=None) if not child.is_final)
 
 
-def parent_of(door: Door, sid: str) -> str:
+def parent_of(api: CallsApi, sid: str) -> str:
     """Return the SID of a call's parent leg.
 
     Raises:
         UnknownCallError: It has none.
     """
-    parent = door.fetch(sid).parent_call_sid
+    parent = api.fetch(sid).parent_call_sid
     if parent is None:
         raise UnknownCallError(
             f"{sid} has no parent leg: no <Dial> made it", hint="--on children acts on the legs that it has dialled"
@@ -61,13 +50,13 @@ def parent_of(door: Door, sid: str) -> str:
     return parent
 
 
-def children_of(door: Door, sid: str) -> tuple[str, ...]:
+def children_of(api: CallsApi, sid: str) -> tuple[str, ...]:
     """Return the SIDs of a call's live child legs.
 
     Raises:
         UnknownCallError: It has none.
     """
-    children = live_children(door, sid)
+    children = live_children(api, sid)
     if not children:
         raise UnknownCallError(
             f"{sid} has no live child leg: no <Dial> is under way in it",
@@ -76,9 +65,9 @@ def children_of(door: Door, sid: str) -> tuple[str, ...]:
     return tuple(child.sid for child in children)
 
 
-def family_of(door: Door, sid: str) -> tuple[str, ...]:
+def family_of(api: CallsApi, sid: str) -> tuple[str, ...]:
     """Return the SIDs of a call's whole family, whichever leg is named: the parent first, then its live children."""
-    call = door.fetch(sid)
+    call = api.fetch(sid)
     head = call.parent_call_sid or sid
-    rest = [child.sid for child in live_children(door, head)]
+    rest = [child.sid for child in live_children(api, head)]
     return tuple(dict.fromkeys([head, sid, *rest]))

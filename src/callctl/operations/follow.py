@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from callctl.api.client import CallQuery
+from callctl.api.protocol import CallsApi
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.call import Call
@@ -29,16 +30,6 @@ SILENT_GAP = 1.0
 TOLD_GAP = 10.0
 # How long REST may know nothing of a call that was placed just now: fetches are eventually consistent.
 MISSING_FOR = 5.0
-
-
-class Asked(Protocol):
-    """Asks the API."""
-
-    def fetch(self, sid: str) -> Call:
-        """Return the call as REST shows it; raise NotFoundError if there is none."""
-
-    def list(self, query: CallQuery, *, limit: int | None) -> Iterable[Call]:
-        """Return the calls that match, as REST lists them."""
 
 
 class Memory(Protocol):
@@ -76,7 +67,7 @@ class FamilyWatch:
         *,
         world: str,
         memory: Memory,
-        asked: Asked,
+        api: CallsApi,
         shown: Shown,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
@@ -87,13 +78,13 @@ class FamilyWatch:
             call: The call that was placed.
             world: The account and API address, for the keys of events.
             memory: The store.
-            asked: The API. Asked in daemon threads.
+            api: The API. Asked in daemon threads.
             shown: What it is shown on.
             now: The time.
             sleep: Waits for some seconds without blocking the event loop.
         """
         self._sid = call.sid
-        self._world, self._memory, self._asked, self._shown = world, memory, asked, shown
+        self._world, self._memory, self._api, self._shown = world, memory, api, shown
         self._now, self._sleep = now, sleep
         self._board = Board()
         self._actions = 0
@@ -180,7 +171,7 @@ class FamilyWatch:
 
     def _round(self) -> list[Call]:
         try:
-            return [self._asked.fetch(self._sid), *self._asked.list(CallQuery(parent_call_sid=self._sid), limit=None)]
+            return [self._api.fetch(self._sid), *self._api.list(CallQuery(parent_call_sid=self._sid), limit=None)]
         except NotFoundError:
             if (self._now() - self._started).total_seconds() > MISSING_FOR:
                 raise

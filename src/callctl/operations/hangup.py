@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
 
+from callctl.api.protocol import CallsApi
 from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.calls.event import rank_of
@@ -70,26 +70,13 @@ class Ending:
         return is_over and self.refusal is not None and self.refusal.may_be_done
 
 
-class Door(Protocol):
-    """What ending needs of the API client."""
-
-    def hangup(self, sid: str) -> Call:
-        """Ask that a call be ended, whatever it does."""
-
-    def cancel(self, sid: str) -> Call:
-        """Ask that a call be ended unless it was answered."""
-
-    def fetch(self, sid: str) -> Call:
-        """Ask for a call."""
-
-
 # Returns what callbacks told of a call, or None.
 Told = Callable[[str], Leg | None]
 Sleep = Callable[[float], None]
 Monotonic = Callable[[], float]
 
 
-def hang_up(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
+def hang_up(api: CallsApi, sid: str, *, told: Told, sleep: Sleep) -> Ending:
     """End a call that is queued, ringing or in progress: one request, unless the call is over already.
 
     Only a call that is over is refused (21220, docs/twilio.md, "REST: updating a call"), so it is taken for over,
@@ -99,9 +86,9 @@ def hang_up(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
         WrongCallStateError: The API refused, and a callback or a fetch that is newer shows the call as live.
     """
     try:
-        call = door.hangup(sid)
+        call = api.hangup(sid)
     except WrongCallStateError as error:
-        return _over(door, sid, error, told=told, sleep=sleep)
+        return _over(api, sid, error, told=told, sleep=sleep)
     if call.status in _OTHER_ENDS or _had_ended(call, told(sid), since=_BEFORE):
         return Ending(Result.OVER, call)
     return Ending(Result.ENDED if call.is_final else Result.ACCEPTED, call)
@@ -120,11 +107,11 @@ def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateEr
     return refusal.may_be_done and call.status not in _OTHER_ENDS and not _had_ended(call, leg, since=_BEFORE_TRIES)
 
 
-def _over(door: Door, sid: str, refusal: WrongCallStateError, *, told: Told, sleep: Sleep) -> Ending:
+def _over(api: CallsApi, sid: str, refusal: WrongCallStateError, *, told: Told, sleep: Sleep) -> Ending:
     def is_clear(call: Call) -> bool:
         return latest(call, told(sid)).is_final or _lives(call, told(sid), since=refusal.at)
 
-    call = _read_back(door, Call(sid, ""), is_clear=is_clear, sleep=sleep)
+    call = _read_back(api, Call(sid, ""), is_clear=is_clear, sleep=sleep)
     leg = told(sid)
     known = latest(call, leg)
     if known.is_final:
@@ -146,7 +133,7 @@ def _lives(call: Call, leg: Leg | None, *, since: datetime | None) -> bool:
     return by_callbacks or (call.is_live and call.date_updated is not None and call.date_updated > since)
 
 
-def cancel(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
+def cancel(api: CallsApi, sid: str, *, told: Told, sleep: Sleep) -> Ending:
     """End a call that is queued or ringing, and leave an answered one alone; read it back if the reply leaves doubt.
 
     Whether a call in progress is refused or left alone with a 200 is not settled (docs/twilio.md, "REST: updating a
@@ -156,7 +143,7 @@ def cancel(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
     refusal: WrongCallStateError | None = None
     call = Call(sid, "")
     try:
-        call = door.cancel(sid)
+        call = api.cancel(sid)
     except WrongCallStateError as error:
         refusal = error
 
@@ -164,7 +151,7 @@ def cancel(door: Door, sid: str, *, told: Told, sleep: Sleep) -> Ending:
         return not _may_ring(latest(call, told(sid)))
 
     if refusal is not None or not call.is_final:
-        call = _read_back(door, call, is_clear=is_clear, sleep=sleep)
+        call = _read_back(api, call, is_clear=is_clear, sleep=sleep)
     known = latest(call, told(sid))
     if known.is_final:
         by_earlier = refusal is not None and _ended_by_earlier_try(known, told(sid), refusal)
@@ -182,31 +169,31 @@ def _end_of_cancel(call: Call, refusal: WrongCallStateError | None) -> Result:
     return Result.ENDED if refusal is None and call.status == CallStatus.CANCELED else Result.OVER
 
 
-def _read_back(door: Door, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> Call:
+def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> Call:
     """Fetch a call until it is clear what it does, for a second and a half at most; return the latest step seen.
 
     A fetch that fails tells nothing more, and is no failure of what was asked before.
     """
     with suppress(ApiError, NetworkError):
-        call = later_of(call, door.fetch(call.sid))
+        call = later_of(call, api.fetch(call.sid))
         for pause in READ_BACK:
             if is_clear(call):
                 break
             sleep(pause)
-            call = later_of(call, door.fetch(call.sid))
+            call = later_of(call, api.fetch(call.sid))
     return call
 
 
-def look_again(door: Door, listed: Call, *, told: Told, matches: Callable[[Call], bool]) -> Ending | None:
+def look_again(api: CallsApi, listed: Call, *, told: Told, matches: Callable[[Call], bool]) -> Ending | None:
     """Fetch a call that was listed, just before it is ended; return why it is left alone, or None if it is not."""
-    call = latest(later_of(listed, door.fetch(listed.sid)), told(listed.sid))
+    call = latest(later_of(listed, api.fetch(listed.sid)), told(listed.sid))
     if call.is_final:
         return Ending(Result.OVER, call)
     return None if matches(call) else Ending(Result.NO_MATCH, call)
 
 
 def see_ended(
-    door: Door,
+    api: CallsApi,
     ending: Ending,
     *,
     told: Told,
@@ -229,7 +216,7 @@ def see_ended(
     def ask() -> Call:
         call = ending.call
         try:
-            call = later_of(call, within(max(deadline - monotonic(), LAST), lambda: door.fetch(sid)))
+            call = later_of(call, within(max(deadline - monotonic(), LAST), lambda: api.fetch(sid)))
         except TimeoutError:
             pass
         except CallctlError as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
+from callctl.api.resources import Notification
 from callctl.calls.call import CallStatus, is_final
 from callctl.errors import masked
 
@@ -40,26 +40,6 @@ _PASSED: dict[str, frozenset[str]] = {
 }
 
 
-class Note(Protocol):
-    """An error or a warning that Twilio noted for a call."""
-
-    @property
-    def code(self) -> str | None:
-        """Twilio's code."""
-
-    @property
-    def message(self) -> str:
-        """What it says."""
-
-    @property
-    def more_info(self) -> str | None:
-        """Where the code is explained."""
-
-    @property
-    def request_url(self) -> str | None:
-        """What was asked for, if the note is about a request of Twilio's."""
-
-
 @dataclass(frozen=True, slots=True)
 class Cause:
     """The likeliest reason: in a clause, with Twilio's code and its documentation where there is one, and the fix."""
@@ -85,7 +65,7 @@ def is_due(events: Collection[str], status: str) -> bool:
     return not passed.isdisjoint(events)
 
 
-def cause_in(notes: Iterable[Note], *, callback_url: str) -> Cause | None:
+def cause_in(notes: Iterable[Notification], *, callback_url: str) -> Cause | None:
     """Return the likeliest reason among a call's notifications; None if none of them is about its callbacks."""
     found = list(notes)
     for code, (text, fix) in _CAUSES.items():

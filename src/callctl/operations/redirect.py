@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from callctl.api.client import RedirectRequest
+from callctl.api.protocol import CallsApi
 from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.errors import CallctlError, WrongCallStateError
@@ -18,16 +18,6 @@ from callctl.support.dates import time_of_day
 
 # How long REST may refuse a call that callbacks say is in progress, in seconds.
 LAG = 2.0
-
-
-class Door(Protocol):
-    """What redirecting needs of the API client."""
-
-    def redirect(self, sid: str, request: RedirectRequest) -> Call:
-        """Give a call other TwiML."""
-
-    def fetch(self, sid: str) -> Call:
-        """Ask for a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +77,7 @@ def _doing(call: Call) -> str:
 
 
 def redirect(
-    door: Door,
+    api: CallsApi,
     sid: str,
     request: RedirectRequest,
     *,
@@ -102,7 +92,7 @@ def redirect(
     A refused redirect was not carried out, so that it may be sent again.
 
     Args:
-        door: the API client.
+        api: The API client.
         sid: The call.
         request: What it shall run.
         command: The command line that asked for it, for the hint.
@@ -118,7 +108,7 @@ def redirect(
 
     def attempt() -> Call | WrongCallStateError:
         try:
-            return door.redirect(sid, request)
+            return api.redirect(sid, request)
         except WrongCallStateError as error:
             return error
 
@@ -136,7 +126,7 @@ def redirect(
     patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
     try:
         call = until(
-            lambda: latest(door.fetch(sid), told()),
+            lambda: latest(api.fetch(sid), told()),
             done=lambda call: call.status != CallStatus.IN_PROGRESS,
             limit=patience,
             sleep=sleep,

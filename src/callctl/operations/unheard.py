@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from callctl.api.protocol import CallsApi
 from callctl.errors import CallctlError
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, cause_in, is_due, unnoted
-
-
-class Asked(Protocol):
-    """Asks the API."""
-
-    def notifications(self, sid: str) -> Iterable[missing_callbacks.Note]:
-        """Return what was noted for a call; raise CallctlError if that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +28,7 @@ class Unheard:
         ordered: Ordered,
         *,
         heard: Callable[[str], Sequence[str]],
-        asked: Asked,
+        api: CallsApi,
         deaf: Callable[[], str | None],
         is_ours: Callable[[], bool],
         tell: Callable[[Cause], None],
@@ -53,7 +46,7 @@ class Unheard:
             tell: Told of the likeliest cause.
             now: Seconds on a clock that never goes back.
         """
-        self._ordered, self._heard, self._asked = ordered, heard, asked
+        self._ordered, self._heard, self._api = ordered, heard, api
         self._deaf, self._is_ours, self._tell, self._now = deaf, is_ours, tell, now
         self._placed = now()
         self._due_since: float | None = None
@@ -75,7 +68,7 @@ class Unheard:
     def _ask(self) -> None:
         url = self._ordered.callback_url
         try:
-            cause = cause_in(self._asked.notifications(self._ordered.sid), callback_url=url)
+            cause = cause_in(self._api.notifications(self._ordered.sid), callback_url=url)
         except CallctlError:
             return  # the waiting goes on, and will tell if the API can't be asked
         if cause is None and self._is_ours():

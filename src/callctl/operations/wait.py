@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isinf
 from typing import Protocol
 
+from callctl.api.protocol import CallsApi
 from callctl.api.retries import NoReplyError
 from callctl.calls.call import FINAL_STATUSES, Call, CallStatus
 from callctl.calls.event import rank_of
@@ -44,13 +45,6 @@ _PASSED: dict[str, frozenset[str]] = {
     CallStatus.IN_PROGRESS: frozenset({CallStatus.IN_PROGRESS, CallStatus.COMPLETED}),
     ENDED: FINAL_STATUSES,
 }
-
-
-class Asked(Protocol):
-    """Asks the API for one call."""
-
-    def fetch(self, sid: str) -> Call:
-        """Return the call as REST shows it; raise NotFoundError if there is none."""
 
 
 class Told(Protocol):
@@ -110,7 +104,7 @@ class Waiter:
         self,
         sid: str,
         *,
-        asked: Asked,
+        api: CallsApi,
         told: Told,
         sleep: Callable[[float], None],
         now: Callable[[], float],
@@ -133,7 +127,7 @@ class Waiter:
             on_outage: Told why the API can't be asked for a while, and with None that it can again.
         """
         self._sid = sid
-        self._asked, self._told = asked, told
+        self._api, self._told = api, told
         self._sleep, self._now = sleep, now
         self._on_status, self._on_look, self._on_outage = on_status, on_look, on_outage
         self._is_out = False
@@ -217,7 +211,7 @@ class Waiter:
 
     def _ask(self, left: float) -> None:
         try:
-            call = within(left, lambda: self._asked.fetch(self._sid))
+            call = within(left, lambda: self._api.fetch(self._sid))
         except NotFoundError:
             if self._now() >= self._missing_until:
                 raise

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from callctl.api.client import RedirectRequest
+from callctl.api.protocol import CallsApi
 from callctl.calls.action import DONE, NOT_ENDED, UNKNOWN
 from callctl.operations import hangup
 from callctl.operations.hangup import Ending, Result, Sleep, Told
 from callctl.rules import Cancel, Deed, Hangup, Limit, Redirect
-from callctl.rules.outcome import Door, Found, too_late
+from callctl.rules.outcome import Found, too_late
 
 
-def carry_out(door: Door, sid: str, deed: Deed, *, told: Told, sleep: Sleep) -> Found:
+def carry_out(api: CallsApi, sid: str, deed: Deed, *, told: Told, sleep: Sleep) -> Found:
     """Do it, once; ``told`` returns what callbacks told of a call.
 
     Raises:
@@ -18,14 +19,14 @@ def carry_out(door: Door, sid: str, deed: Deed, *, told: Told, sleep: Sleep) -> 
     """
     match deed:
         case Cancel():
-            return _cancel(door, sid, deed, told=told, sleep=sleep)
+            return _cancel(api, sid, deed, told=told, sleep=sleep)
         case Hangup():
-            return _hung_up(hangup.hang_up(door, sid, told=told, sleep=sleep), "hung up")
+            return _hung_up(hangup.hang_up(api, sid, told=told, sleep=sleep), "hung up")
         case Redirect():
-            call = door.redirect(sid, RedirectRequest(url=deed.url, method=deed.method))
+            call = api.redirect(sid, RedirectRequest(url=deed.url, method=deed.method))
             return Found(DONE, f"redirected to {deed.name}", call.status or None)
         case Limit():
-            call = door.limit_time(sid, deed.seconds)
+            call = api.limit_time(sid, deed.seconds)
             return Found(DONE, f"Twilio ends it {deed.seconds} s after its answer", call.status or None)
 
 
@@ -40,8 +41,8 @@ def _late(ended: Ending) -> Found:
     return too_late(ended.call.status, over=ended.result is Result.OVER, code=code)
 
 
-def _cancel(door: Door, sid: str, deed: Cancel, *, told: Told, sleep: Sleep) -> Found:
-    ended = hangup.cancel(door, sid, told=told, sleep=sleep)
+def _cancel(api: CallsApi, sid: str, deed: Cancel, *, told: Told, sleep: Sleep) -> Found:
+    ended = hangup.cancel(api, sid, told=told, sleep=sleep)
     match ended.result:
         case Result.ENDED:
             return Found(DONE, "ended before it was answered", ended.call.status)
@@ -52,4 +53,4 @@ def _cancel(door: Door, sid: str, deed: Cancel, *, told: Told, sleep: Sleep) -> 
             return Found(UNKNOWN, f"outcome unknown: Twilio took it{shown}")
     if not deed.cut_answered:
         return Found(NOT_ENDED, "Twilio did not end it", ended.call.status)
-    return _hung_up(hangup.hang_up(door, sid, told=told, sleep=sleep), "Twilio did not end it, so it was hung up")
+    return _hung_up(hangup.hang_up(api, sid, told=told, sleep=sleep), "Twilio did not end it, so it was hung up")

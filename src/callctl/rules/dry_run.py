@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from callctl.api.protocol import CallsApi
 from callctl.calls.action import REHEARSED, ActionEvent
 from callctl.errors import CallctlError
 from callctl.rules import Action, Declined, Proposal, Redirect
-from callctl.rules.outcome import Claims, Door, Found, Held, claim_of
+from callctl.rules.outcome import Claims, Found, Held, claim_of
 from callctl.rules.precheck import why_not
 from callctl.store.protocol import OpenClaim
 from callctl.support.clock import Clock
@@ -14,16 +15,16 @@ from callctl.support.clock import Clock
 class Rehearsal:
     """Takes the executor's place under ``--dry-run``: it looks, and neither claims, nor sends, nor writes down."""
 
-    def __init__(self, door: Door, claims: Claims, *, clock: Clock) -> None:
+    def __init__(self, api: CallsApi, claims: Claims, *, clock: Clock) -> None:
         """Prepare."""
-        self._door = door
+        self._api = api
         self._claims = claims
         self._clock = clock
 
     def perform(self, action: Action) -> ActionEvent | Held | None:
         """Return what would be done, or why it would not."""
         try:
-            reason = why_not(self._door, self._claims, action, clock=self._clock)
+            reason = why_not(self._api, self._claims, action, clock=self._clock)
         except CallctlError as error:
             return self._event(action, f"would look first, but can't: {error.message}")
         if isinstance(reason, Held):

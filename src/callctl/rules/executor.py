@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from callctl.api.protocol import CallsApi
 from callctl.calls.action import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Leg
 from callctl.calls.call import CallStatus
@@ -28,7 +29,7 @@ from callctl.operations.hangup import Sleep
 from callctl.operations.told import leg_of
 from callctl.rules import Action, Declined, Deed, Redirect
 from callctl.rules.deeds import carry_out
-from callctl.rules.outcome import LEASE, Claims, Door, Found, Held, claim_of
+from callctl.rules.outcome import LEASE, Claims, Found, Held, claim_of
 from callctl.rules.precheck import taken_up, why_not
 from callctl.store.protocol import OpenClaim
 from callctl.support.clock import Clock
@@ -55,7 +56,7 @@ class Executor:
 
     def __init__(
         self,
-        door: Door,
+        api: CallsApi,
         claims: Claims,
         *,
         clock: Clock,
@@ -68,7 +69,7 @@ class Executor:
         ``applies`` tells whether a rule still asks for an action, as far as the board knows; ``trouble`` is told, each
         time, why something that waits can't be done yet.
         """
-        self._door = door
+        self._api = api
         self._claims = claims
         self._clock = clock
         self._sleep = sleep
@@ -165,7 +166,7 @@ class Executor:
             self._claims.renew(claim, until=self._clock.wall() + LEASE)
             asked.at = self._clock.wall()
             try:
-                return carry_out(self._door, action.call_sid, action.deed, told=self._told, sleep=self._sleep)
+                return carry_out(self._api, action.call_sid, action.deed, told=self._told, sleep=self._sleep)
             except CallctlError as error:
                 asked.may_be_done = asked.may_be_done or error.may_be_done
                 raise
@@ -181,7 +182,7 @@ class Executor:
 
     def _look(self, action: Action) -> Found | Held | None:
         def once() -> Found | Held | None:
-            return why_not(self._door, self._claims, action, clock=self._clock)
+            return why_not(self._api, self._claims, action, clock=self._clock)
 
         return self._patiently(action, once, once_only=False)
 

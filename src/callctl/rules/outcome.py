@@ -7,37 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from callctl.api.client import CallQuery, RedirectRequest
 from callctl.calls.action import LATE, ActionEvent
-from callctl.calls.call import Call, CallStatus
+from callctl.calls.call import CallStatus
 from callctl.calls.event import CallEvent
 from callctl.rules import Deed, Proposal
 from callctl.store.protocol import OpenClaim
 
 # Longer than one request with all its repetitions may take; renewed before each further one.
 LEASE = timedelta(seconds=90)
-
-
-class Door(Protocol):
-    """What acting needs of the API client. Everything raises CallctlError."""
-
-    def fetch(self, sid: str) -> Call:
-        """Return a call; right after a change the answer may be old."""
-
-    def list(self, query: CallQuery, *, limit: int | None) -> Iterator[Call]:
-        """Yield the calls that match."""
-
-    def cancel(self, sid: str) -> Call:
-        """Ask that a call be ended unless it was answered."""
-
-    def hangup(self, sid: str) -> Call:
-        """Ask that a call be ended."""
-
-    def redirect(self, sid: str, request: RedirectRequest) -> Call:
-        """Give a call in progress other TwiML."""
-
-    def limit_time(self, sid: str, seconds: int) -> Call:
-        """Limit a call's length."""
 
 
 class Claims(Protocol):

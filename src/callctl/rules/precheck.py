@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from callctl.api.protocol import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import rank_of
 from callctl.operations.family import live_children
 from callctl.rules import Action
-from callctl.rules.outcome import Claims, Door, Found, Held, too_late
+from callctl.rules.outcome import Claims, Found, Held, too_late
 from callctl.support.clock import Clock
 
 # What dates in whole seconds, and a request that takes a while, may make of an age.
 _SLACK = timedelta(seconds=2)
 
 
-def why_not(door: Door, claims: Claims, action: Action, *, clock: Clock) -> Found | Held | None:
+def why_not(api: CallsApi, claims: Claims, action: Action, *, clock: Clock) -> Found | Held | None:
     """Return why an action must not be done, or not yet; None if it may: up to two requests that change nothing.
 
     Raises:
@@ -24,19 +25,19 @@ def why_not(door: Door, claims: Claims, action: Action, *, clock: Clock) -> Foun
     """
     if (taken := taken_up(claims, action, clock=clock)) is not None or not action.look_first:
         return taken
-    call = door.fetch(action.call_sid)
+    call = api.fetch(action.call_sid)
     wanted = action.rule.target_statuses
     if call.status not in wanted:
         # What callbacks told can't be undone: REST is behind (docs/twilio.md, "Eventual consistency").
         is_behind = 0 < rank_of(call.status) < min(map(rank_of, wanted))
         return Held(look_again=True) if is_behind else too_late(call.status)
-    if action.rule.follows_dial and any(child.sid != action.about for child in live_children(door, action.call_sid)):
+    if action.rule.follows_dial and any(child.sid != action.about for child in live_children(api, action.call_sid)):
         return Held(look_again=True)  # that leg may tell nothing of its end, so nobody would ask again
     if action.rule.when.lasting is None:
         return None
     if action.about == action.call_sid:
         return _too_young(call, action, clock=clock)
-    watched = door.fetch(action.about)
+    watched = api.fetch(action.about)
     if watched.status not in action.rule.seen_statuses:
         return Found(DECLINED, f"the leg that the rule looks at, {watched.sid}, is {watched.status} by now")
     return _too_young(watched, action, clock=clock)

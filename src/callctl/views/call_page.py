@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from callctl.api.resources import Notification
 from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, FEATURES, CallEvent
@@ -22,34 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _LABEL_WIDTH = 14
-
-
-class Note(Protocol):
-    """An error or a warning that Twilio noted for a call."""
-
-    @property
-    def code(self) -> str | None:
-        """Twilio's error code."""
-
-    @property
-    def level(self) -> str:
-        """``error`` or ``warning``."""
-
-    @property
-    def message(self) -> str:
-        """What went wrong."""
-
-    @property
-    def more_info(self) -> str | None:
-        """Where it is explained."""
-
-    @property
-    def request_url(self) -> str | None:
-        """What Twilio had asked for."""
-
-    @property
-    def date(self) -> datetime | None:
-        """When it was noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +40,7 @@ class Page:
     parent: Call | None
     children: Sequence[Call] | None
     told: Sequence[CallEvent | ActionEvent]
-    notes: Sequence[Note] | None
+    notes: Sequence[Notification] | None
     api_url: str | None
     now: datetime
 
@@ -120,7 +93,7 @@ def to_json(page: Page) -> dict[str, Any]:
     }
 
 
-def _note_json(note: Note) -> Mapping[str, Any]:
+def _note_json(note: Notification) -> Mapping[str, Any]:
     return {
         "level": note.level,
         "error_code": note.code,
@@ -229,7 +202,7 @@ def _amount(call: Call) -> str | None:
     return None if call.price is None else f"{-call.price} {call.price_unit or ''}".rstrip()
 
 
-def _note_lines(note: Note) -> Iterator[str]:
+def _note_lines(note: Notification) -> Iterator[str]:
     moment = local_time(note.date)
     yield printable("  " + "  ".join(part for part in (moment, note.level, note.code, note.message) if part))
     for extra in (note.more_info, f"asked for {note.request_url}" if note.request_url else None):

@@ -8,12 +8,13 @@ and fetches are eventually consistent (docs/twilio.md, "Eventual consistency").
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Protocol
 
+from callctl.api.client import CallQuery
+from callctl.api.protocol import CallsApi
 from callctl.calls.board import Leg, Snapshot
-from callctl.calls.call import Call
+from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent, rank_of
 from callctl.errors import CallctlError, NotFoundError
 from callctl.support.clock import Clock
@@ -31,21 +32,11 @@ def is_news(status: str, leg: Leg | None) -> bool:
     return leg is None or (rank_of(status) > rank_of(leg.status) and not leg.is_final)
 
 
-class Source(Protocol):
-    """What the poller asks."""
-
-    def live(self) -> Iterable[Call]:
-        """Return the calls that REST lists as queued, ringing or in progress."""
-
-    def fetch(self, sid: str) -> Call:
-        """Return one call."""
-
-
 class Poller:
     """Compares REST with the board, round by round. Its requests block: call it in a thread of its own."""
 
-    def __init__(self, source: Source, *, world: str, clock: Clock) -> None:
-        self._source = source
+    def __init__(self, api: CallsApi, *, world: str, clock: Clock) -> None:
+        self._api = api
         self._world = world
         self._clock = clock
         self._gone: set[str] = set()  # legs that REST knows nothing of: asking again would tell nothing
@@ -59,12 +50,17 @@ class Poller:
         """
         listed = set()
         self.left_open = False
-        for call in self._source.live():
+        for call in self._live():
             listed.add(call.sid)
             leg = snapshot.leg(call.sid)
             if is_news(call.status, leg) and (leg is None or self._is_settled(leg)):
                 yield self._event(call, kind=POLLED)
         yield from self._ends(self._unlisted(snapshot, listed))
+
+    def _live(self) -> Iterator[Call]:
+        """Yield the calls that REST lists as queued, ringing or in progress: a request, or more, for each."""
+        for status in (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS):
+            yield from self._api.list(CallQuery(status=status), limit=None)
 
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
         legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)
@@ -88,7 +84,7 @@ class Poller:
 
     def _end_of(self, leg: Leg) -> Iterator[CallEvent]:
         try:
-            call = self._source.fetch(leg.call_sid)
+            call = self._api.fetch(leg.call_sid)
         except NotFoundError:
             self._gone.add(leg.call_sid)
             return

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from callctl import __version__
+from callctl.api.protocol import CallsApi
 from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
@@ -29,9 +30,7 @@ from callctl.watch.board_feed import Picture, Rules
 from callctl.watch.listener.listener import Listener
 from callctl.watch.listener.twiml_responder import BehindWatch
 from callctl.watch.plan import Plan, PortHeldError, Ready
-from callctl.watch.poll import Source
 from callctl.watch.reachability import Reach
-from callctl.watch.silent_calls import Asked
 from callctl.watch.upkeep import Upkeep, kept_going
 
 # How long whoever holds the port may take to say that it is a watch: it may be a busy one.
@@ -56,18 +55,17 @@ class Session:
         plan: Plan,
         *,
         clock: Clock,
-        source: Source | None = None,
-        asked: Asked | None = None,
+        api: CallsApi | None = None,
         rules: Rules | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
-        ``source`` is asked for calls that send no callbacks, ``asked`` why one that should is silent; None asks nobody.
+        ``api`` is asked for calls that send no callbacks, and why one that should is silent; None asks nobody.
         ``rules`` act on what the board shows. ``say`` is told what is waited for before there is a view.
         """
         self._settings, self._plan, self._clock = settings, plan, clock
-        self._source, self._asked = source, asked
+        self._api = api
         self._keys = None if plan.unverified else settings.signing_keys
         self.nonce = secrets.token_hex(16)
         self._picture = Picture(header=self.header, rules=rules)
@@ -216,8 +214,7 @@ class Session:
             listener=listener,
             reach=reach,
             picture=self._picture,
-            source=self._source,
-            asked=self._asked,
+            api=self._api,
             clock=self._clock,
         )
 

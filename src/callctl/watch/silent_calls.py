@@ -7,13 +7,13 @@ anybody's code, nothing is known; they are told of only if Twilio itself noted w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from callctl.api.protocol import CallsApi
 from callctl.calls.board import Snapshot
-from callctl.calls.call import Call
 from callctl.calls.event import CALLBACK, POLLED, CallEvent
 from callctl.calls.trouble import Cause as TroubleCause
 from callctl.calls.trouble import Trouble
@@ -31,16 +31,6 @@ LOOK = 2.0
 MOST_LOOKS = 30
 # How many calls of other code are asked about at most: where many send nothing, that is meant.
 MOST_STRANGERS = 20
-
-
-class Asked(Protocol):
-    """Asks the API."""
-
-    def fetch(self, sid: str) -> Call:
-        """Return one call; raise CallctlError if that fails."""
-
-    def notifications(self, sid: str) -> Iterable[missing_callbacks.Note]:
-        """Return what was noted for a call; raise CallctlError if that fails."""
 
 
 class Memory(Protocol):
@@ -67,7 +57,7 @@ class SilentCalls:
     def __init__(
         self,
         memory: Memory,
-        asked: Asked,
+        api: CallsApi,
         *,
         here: Callable[[], Here],
         snapshot: Callable[[], Snapshot],
@@ -81,7 +71,7 @@ class SilentCalls:
         ``keep`` is given what was fetched of a silent call, as an event: a call that is over before the poller's next
         look is listed nowhere.
         """
-        self._memory, self._asked, self._keep, self._world = memory, asked, keep, world
+        self._memory, self._api, self._keep, self._world = memory, api, keep, world
         self._here, self._snapshot, self._trouble, self._clock = here, snapshot, trouble, clock
         self._began = clock.now()
         self._looks: dict[str, int] = {}
@@ -177,7 +167,7 @@ class SilentCalls:
         """
         if sid in self._due:
             return True
-        call = await in_daemon_thread(lambda: self._asked.fetch(sid))
+        call = await in_daemon_thread(lambda: self._api.fetch(sid))
         if is_due(events, call.status):
             self._due[sid] = CallEvent.from_call(call, received_at=self._clock.wall(), world=self._world)
         return False
@@ -192,7 +182,7 @@ class SilentCalls:
         Raises:
             CallctlError: Its notifications can't be listed.
         """
-        cause = cause_in(self._asked.notifications(sid), callback_url=here.callback_url)
+        cause = cause_in(self._api.notifications(sid), callback_url=here.callback_url)
         return unnoted(here.deaf, callback_url=here.callback_url) if cause is None and is_ours else cause
 
     def _tell(self, sid: str, cause: Cause) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
+from callctl.api.protocol import CallsApi
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
 from callctl.store.sqlite.store import SqliteStore
@@ -19,10 +20,10 @@ from callctl.watch.board_feed import Picture
 from callctl.watch.comparing import Comparing
 from callctl.watch.listener.listener import Listener
 from callctl.watch.plan import Plan
-from callctl.watch.poll import Poller, Source
+from callctl.watch.poll import Poller
 from callctl.watch.reachability import Reach
 from callctl.watch.retention import Retention
-from callctl.watch.silent_calls import Asked, Here, SilentCalls
+from callctl.watch.silent_calls import Here, SilentCalls
 
 # Seconds before work is begun anew that failed.
 RESTART_AFTER = 5.0
@@ -53,19 +54,18 @@ class Upkeep:
         listener: Listener,
         reach: Reach,
         picture: Picture,
-        source: Source | None,
-        asked: Asked | None,
+        api: CallsApi | None,
         clock: Clock,
     ) -> None:
-        """Prepare. ``source`` and ``asked`` are the session's; ``picture`` is told of what was found and stored."""
+        """Prepare. ``api`` is the session's; ``picture`` is told of what was found and stored."""
         self._store, self._picture, self._clock = store, picture, clock
         self._retention = Retention(
             store, picture.board, days=plan.keep_days, since=plan.since, trouble=picture.trouble, clock=clock
         )
         self._comparing = self._silent_calls = None
-        if source is not None:
+        if api is not None:
             self._comparing = Comparing(
-                Poller(source, world=world, clock=clock),
+                Poller(api, world=world, clock=clock),
                 way=reach,
                 snapshot=picture.board.snapshot,
                 is_pending=picture.is_pending,
@@ -73,10 +73,9 @@ class Upkeep:
                 trouble=picture.trouble,
                 clock=clock,
             )
-        if asked is not None:
             self._silent_calls = SilentCalls(
                 store.reader,
-                asked,
+                api,
                 here=lambda: Here(listener.callback_url, reach.deaf),
                 snapshot=picture.board.snapshot,
                 keep=self._keep,

@@ -8,9 +8,10 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from callctl.api.protocol import CallsApi
 from callctl.calls.call import Call, is_call_sid
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.options.filters import LIVE, Filters, Lister, find_calls
+from callctl.cli.options.filters import LIVE, Filters, find_calls
 from callctl.cli.options.sids import LEAST, no_sid, why_no_call
 from callctl.errors import StoreError, UnknownCallError, UsageError
 
@@ -147,7 +148,7 @@ def _ended(runtime: Runtime, settings: Settings, client: ApiClient, start: str) 
     return known or {call.sid: _described(call) for call in _listed(client, start) if call.is_final}
 
 
-def _listed(client: Lister, start: str) -> Iterator[Call]:
+def _listed(client: CallsApi, start: str) -> Iterator[Call]:
     newest = find_calls(client, Filters(), limit=_LOOKED_THROUGH)
     return (call for call in newest if call.sid.startswith(start))
 

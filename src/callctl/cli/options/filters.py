@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from callctl.api.protocol import CallsApi
 from callctl.calls.call import REST_STATUSES, Call, CallStatus
 from callctl.cli.headings import WHICH
 from callctl.cli.options import completion
@@ -85,13 +86,6 @@ ForLongerThan: TypeAlias = Annotated[
         rich_help_panel=WHICH,
     ),
 ]
-
-
-class Lister(Protocol):
-    """What finding calls needs of the API client."""
-
-    def list(self, query: CallQuery, *, page_size: int = ..., limit: int | None) -> Iterator[Call]:
-        """Yield the calls that match, newest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +282,7 @@ def without_answered(chosen: Filters) -> Filters:
     return replace(chosen, statuses=statuses)
 
 
-def find_calls(client: Lister, filters: Filters, *, limit: int | None) -> Iterator[Call]:
+def find_calls(client: CallsApi, filters: Filters, *, limit: int | None) -> Iterator[Call]:
     """Yield the calls that match, newest first, each once, asking page by page as they are read.
 
     Several queries are begun side by side. Memory does not grow with the number of calls.

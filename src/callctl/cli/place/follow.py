@@ -103,7 +103,7 @@ async def _place_and_watch(
                 call,
                 world=settings.world,
                 memory=store.reader,
-                asked=client,
+                api=client,
                 shown=shown,
                 now=runtime.now,
                 sleep=asyncio.sleep,

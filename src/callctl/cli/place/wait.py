@@ -81,7 +81,7 @@ def _looker_for(
     return Unheard(
         Ordered(call.sid, url, request.status_callback_events),
         heard=told.statuses,
-        asked=client,
+        api=client,
         deaf=lambda: _deaf(_watch(settings, url)),
         is_ours=lambda: _watch(settings, url) is not None,
         tell=tell,

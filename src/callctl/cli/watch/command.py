@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.api.client import ApiClient, CallQuery, Notification
-from callctl.calls.call import Call, CallStatus
+from callctl.api.protocol import CallsApi
 from callctl.cli.headings import ACT, ADVANCED, KEEP, LISTEN, SHOW
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
@@ -204,10 +201,10 @@ def watch(
     check_exposure(plan)
     check_forwarding(plan)
     choice = filters.read_choice(runtime, settings, call=call, to=to, from_=from_, status=status)
-    source = None if no_poll else LiveCalls(runtime.client(settings))
+    api = None if no_poll else runtime.client(settings)
     clock = runtime.clock()
     with rules_options.acting(runtime, settings, asked, clock=clock) as acting:
-        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, source=source, rules=acting, choice=choice))
+        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, api=api, rules=acting, choice=choice))
     raise typer.Exit(code)
 
 
@@ -216,33 +213,13 @@ def _so_long_ago(runtime: Runtime, since: str) -> timedelta:
     return max(now - read_start(since, now=now, option="--since"), timedelta())
 
 
-@dataclass(frozen=True, slots=True)
-class LiveCalls:
-    """What a watch asks beside callbacks: the API client, for live calls and for what Twilio noted of silent ones."""
-
-    client: ApiClient
-
-    def live(self) -> Iterator[Call]:
-        """Yield the calls that REST lists as queued, ringing or in progress: a request, or more, for each."""
-        for status in (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS):
-            yield from self.client.list(CallQuery(status=status), limit=None)
-
-    def fetch(self, sid: str) -> Call:
-        """Return one call."""
-        return self.client.fetch(sid)
-
-    def notifications(self, sid: str) -> list[Notification]:
-        """Return what Twilio noted for a call."""
-        return self.client.notifications(sid)
-
-
 async def _watch(
     runtime: Runtime,
     settings: Settings,
     plan: Plan,
     *,
     clock: Clock,
-    source: LiveCalls | None,
+    api: CallsApi | None,
     rules: Acting | None,
     choice: Choice | None,
 ) -> int:
@@ -254,7 +231,7 @@ async def _watch(
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {masked(plan.tunnel)}")
     try:
-        session = Session(settings, plan, clock=clock, source=source, asked=source, rules=rules, say=runtime.say)
+        session = Session(settings, plan, clock=clock, api=api, rules=rules, say=runtime.say)
         return await _show(runtime, session, choice)
     except PortHeldError as error:
         if plan.acts:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from calls_api import UnexpectedRequest
+
 from callctl.api.client import CallQuery, RedirectRequest
 from callctl.calls.call import Call
 from callctl.errors import CallctlError, WrongCallStateError
@@ -42,7 +44,7 @@ class Time:
 
 
 @dataclass
-class Door:
+class FakeApi(UnexpectedRequest):
     """Gives its answers in their order, the last one for ever; notes what was asked."""
 
     hangups: list[Answer] = field(default_factory=list)
@@ -78,7 +80,7 @@ class Door:
 
 
 @dataclass
-class Unanswered(Door):
+class Unanswered(FakeApi):
     """An API client that answers when the test is over."""
 
     over: threading.Event = field(default_factory=threading.Event)

@@ -1,0 +1,46 @@
+"""Twilio's Calls API as commands, rules and a watch see it: what the client does, and what tests put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from callctl.calls.call import Call
+
+if TYPE_CHECKING:
+    from callctl.api.requests import CallQuery, RedirectRequest
+    from callctl.api.resources import Notification
+
+
+class CallsApi(Protocol):
+    """The calls of one account. Every method raises CallctlError, and may wait for as long as a request may take."""
+
+    def fetch(self, sid: str) -> Call:
+        """Return a call; right after a change the answer may be old (docs/twilio.md, "Eventual consistency").
+
+        Raises:
+            NotFoundError: There is no such call.
+        """
+
+    def list(self, query: CallQuery, *, page_size: int = ..., limit: int | None) -> Iterator[Call]:
+        """Yield the calls that match, the newest first."""
+
+    def hangup(self, sid: str) -> Call:
+        """Ask that a call be ended, whatever it does."""
+
+    def cancel(self, sid: str) -> Call:
+        """Ask that a call be ended unless it was answered."""
+
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        """Give a call in progress other TwiML.
+
+        Raises:
+            WrongCallStateError: It is not in progress.
+            OutcomeUnknownError: No answer came; it may have been redirected.
+        """
+
+    def limit_time(self, sid: str, seconds: int) -> Call:
+        """Limit a call's length, in seconds."""
+
+    def notifications(self, sid: str) -> Iterable[Notification]:
+        """Return the errors and warnings that Twilio noted for a call, the newest first."""

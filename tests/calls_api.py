@@ -1,0 +1,35 @@
+"""An API that refuses whatever a test does not expect: tests derive their own from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from callctl.api.protocol import CallsApi
+from callctl.api.requests import CallQuery, RedirectRequest
+from callctl.api.resources import Notification
+from callctl.calls.call import Call
+
+
+class UnexpectedRequest(CallsApi):
+    """Fails the test with each request."""
+
+    def fetch(self, sid: str) -> Call:
+        raise AssertionError(f"fetch {sid}")
+
+    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+        raise AssertionError(f"list {query} {page_size} {limit}")
+
+    def hangup(self, sid: str) -> Call:
+        raise AssertionError(f"hangup {sid}")
+
+    def cancel(self, sid: str) -> Call:
+        raise AssertionError(f"cancel {sid}")
+
+    def redirect(self, sid: str, request: RedirectRequest) -> Call:
+        raise AssertionError(f"redirect {sid} {request}")
+
+    def limit_time(self, sid: str, seconds: int) -> Call:
+        raise AssertionError(f"limit_time {sid} {seconds}")
+
+    def notifications(self, sid: str) -> list[Notification]:  # type: ignore[valid-type] # within the class, list is the method
+        raise AssertionError(f"notifications {sid}")
