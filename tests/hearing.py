@@ -14,7 +14,7 @@ from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Trouble
 from callctl.errors import StoreError
 from callctl.store.sqlite.store import SqliteStore
-from callctl.support.server import Door
+from callctl.support.server import TcpServer
 from callctl.watch.listener.listener import Listener
 
 TOKEN = "12345"
@@ -70,7 +70,7 @@ class Heard:
 Start = Callable[..., Awaitable[Listener]]
 
 
-async def raw(listener: Listener | Door, request: bytes) -> bytes:
+async def raw(listener: Listener | TcpServer, request: bytes) -> bytes:
     """Send bytes as they are and return all that comes back until the listener hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     try:

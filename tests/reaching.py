@@ -22,7 +22,7 @@ from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Trouble
 from callctl.settings import Settings
 from callctl.support.clock import Clock
-from callctl.support.server import Door
+from callctl.support.server import TcpServer
 from callctl.views.live.state import Header
 from callctl.watch.plan import Plan, Ready
 from callctl.watch.session import Session
@@ -56,7 +56,7 @@ class Application:
         self._arrived = asyncio.Event()
         runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
         await runner.setup()
-        self._door = await Door.open(runner, host="127.0.0.1", port=0)
+        self._door = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
         self.port = self._door.port
 
     async def stop(self) -> None:

@@ -77,10 +77,10 @@ def main() -> None:
 def _masked(text: str) -> str:
     """Return a text without the passwords of URLs; as it is where callctl itself can't be loaded."""
     try:
-        from callctl.errors import masked
+        from callctl.errors import without_secrets
     except Exception:
         return text
-    return masked(text)
+    return without_secrets(text)
 
 
 def _leave_at_once(code: int) -> None:

@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-MASK = "***"
+REDACTED = "***"
 # What stands before the last @ of a URL's authority: with it Twilio signs in where it asks for a document.
-_IN_URL = re.compile(r"(://)([^/\s\"<>?#]*)@")
-# RFC 3261, 19.1.1: sip:user:password@host. What is no address, since it has several @ or a blank, is masked as well.
-_IN_SIP = re.compile(r"(\bsips?:[^\s<>\"@:]*:)[^\s<>\"]*@", re.IGNORECASE)
-_IN_NOUN = re.compile(r"""(\bpassword\s*=\s*)("[^"]*"|'[^']*')""")
+_USER_INFO = re.compile(r"(://)([^/\s\"<>?#]*)@")
+# RFC 3261, 19.1.1: sip:user:password@host. What is no address, since it has several @ or a blank, is redacted as well.
+_SIP_PASSWORD = re.compile(r"(\bsips?:[^\s<>\"@:]*:)[^\s<>\"]*@", re.IGNORECASE)
+_PASSWORD_ATTRIBUTE = re.compile(r"""(\bpassword\s*=\s*)("[^"]*"|'[^']*')""")
 
 
-def masked(text: str) -> str:
-    """Return a text without passwords: ``https://user:***@host``. A user alone may be a key, so it is masked too."""
+def without_secrets(text: str) -> str:
+    """Return a text without passwords: ``https://user:***@host``. A user alone may be a key, so it is left out too."""
     if "@" in text:
-        text = _IN_URL.sub(lambda found: f"{found[1]}{_user(found[2])}{MASK}@", without_sip_passwords(text))
-    return _IN_NOUN.sub(rf'\1"{MASK}"', text) if "password" in text else text
+        text = _USER_INFO.sub(lambda match: f"{match[1]}{_user(match[2])}{REDACTED}@", without_sip_passwords(text))
+    return _PASSWORD_ATTRIBUTE.sub(rf'\1"{REDACTED}"', text) if "password" in text else text
 
 
 def without_sip_passwords(text: str) -> str:
     """Return a text with ``sip:user:***@host`` for each SIP address that holds a password."""
-    return _IN_SIP.sub(rf"\1{MASK}@", text) if "@" in text else text
+    return _SIP_PASSWORD.sub(rf"\1{REDACTED}@", text) if "@" in text else text
 
 
-def masked_whole(text: str) -> str:
-    """Return what is no URL without all that could have been meant as a password: everything before its last ``@``."""
+def without_user_info(text: str) -> str:
+    """Return a text that is not a valid URL without everything before its last ``@``: it may hold a password."""
     _, at, rest = text.rpartition("@")
-    return f"{MASK}@{rest}" if at else text
+    return f"{REDACTED}@{rest}" if at else text
 
 
 def _user(info: str) -> str:
@@ -72,8 +72,8 @@ class CallctlError(Exception):
     may_be_done = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = masked(message)
-        self.hint = None if hint is None else masked(hint)
+        self.message = without_secrets(message)
+        self.hint = None if hint is None else without_secrets(hint)
         super().__init__(self.message)
 
     @property
@@ -202,6 +202,6 @@ class RateLimitedError(ApiError):
     """Too many requests (429, 20429); Twilio never processed this one."""
 
 
-def why_no_text(error: OSError | UnicodeDecodeError) -> str:
+def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
     """Return why a text file can't be read or written."""
     return getattr(error, "strerror", None) or "not a text file"

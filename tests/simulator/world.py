@@ -16,7 +16,7 @@ from paths import DATA
 from twilio.request_validator import RequestValidator
 
 from callctl.simulator import DIALECTS, Simulator
-from callctl.support.server import Door
+from callctl.support.server import TcpServer
 
 OPENAPI = DATA / "calls_openapi_live.json"
 FROM, ANSWERS, LATE, BUSY, NEVER, FAILS, HANGS_UP, VOICEMAIL, DIGITS = (
@@ -188,7 +188,7 @@ async def served(handle: Callable[[web.Request], Awaitable[web.StreamResponse]])
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)  # 0 would be none
     await runner.setup()
-    door = await Door.open(runner, host="127.0.0.1", port=0)
+    door = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
     try:
         yield f"http://127.0.0.1:{door.port}"
     finally:

@@ -1,4 +1,4 @@
-"""A server is stopped at the very moment when connections come in: none may be left in nobody's hands."""
+"""A server is stopped at the very moment when connections come in: each must be closed."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from aiohttp import web
 from telling import ACCOUNT
 
 from callctl.simulator import Simulator
-from callctl.support.server import Door
+from callctl.support.server import TcpServer
 
 CLIENTS = 5
 TURNS = range(8)
@@ -22,17 +22,17 @@ def clients(port: int) -> list[socket.socket]:
     return [socket.create_connection(("127.0.0.1", port)) for _ in range(CLIENTS)]
 
 
-async def stop_a_door(turns: int) -> list[socket.socket]:
+async def stop_a_server(turns: int) -> list[socket.socket]:
     async def answer(_request: web.BaseRequest) -> web.Response:
         return web.Response()
 
     runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
     await runner.setup()
-    door = await Door.open(runner, host="127.0.0.1", port=0)
-    coming = clients(door.port)
+    server = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
+    coming = clients(server.port)
     for _ in range(turns):
         await asyncio.sleep(0)
-    await door.close()
+    await server.close()
     return coming
 
 
@@ -45,7 +45,7 @@ async def stop_a_simulator(turns: int) -> list[socket.socket]:
 
 
 @pytest.mark.parametrize("turns", TURNS)
-@pytest.mark.parametrize("stop", [stop_a_door, stop_a_simulator])
+@pytest.mark.parametrize("stop", [stop_a_server, stop_a_simulator])
 def test_every_connection_is_closed(
     stop: Callable[[int], Coroutine[None, None, list[socket.socket]]], turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Work beside whoever waits for it: what came of it is handed on, whatever it is."""
+"""Work in a thread of its own: its result or its error reaches the caller."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from callctl.calls.trouble import Trouble
-from callctl.support.threads import beside, in_daemon_thread
+from callctl.support.threads import run_in_thread, start_in_thread
 from callctl.watch.upkeep import kept_going
 
 
@@ -15,16 +15,16 @@ def missing() -> str:
     return dict[str, str]()["x"]
 
 
-def test_beside_hands_on_what_came_and_what_went_wrong() -> None:
-    assert beside(lambda: 7).result() == 7
+def test_the_result_and_the_error_of_a_thread_are_handed_on() -> None:
+    assert start_in_thread(lambda: 7).result() == 7
     with pytest.raises(KeyError):
-        beside(missing).result()
+        start_in_thread(missing).result()
 
 
-async def test_so_it_is_in_an_event_loop() -> None:
-    assert await in_daemon_thread(lambda: 7) == 7
+async def test_they_are_in_an_event_loop() -> None:
+    assert await run_in_thread(lambda: 7) == 7
     with pytest.raises(KeyError):
-        await in_daemon_thread(missing)
+        await run_in_thread(missing)
 
 
 async def test_work_that_fails_is_begun_anew_and_each_error_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from reaching import settings_in, until, watching
 
 from callctl.calls.trouble import Cause
-from callctl.support.threads import in_daemon_thread
+from callctl.support.threads import run_in_thread
 from callctl.watch import registry
 from callctl.watch.plan import Plan
 
@@ -27,7 +27,7 @@ async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Pat
         shutil.rmtree(settings.state_dir if is_all else settings.state_dir / "watch")
         await watch.view.until_noted("was gone, and is written again")
         assert [one.cause for one in watch.view.resolved if one.cause == Cause.RECORD] == [Cause.RECORD]
-        found = await in_daemon_thread(lambda: registry.find(settings))
+        found = await run_in_thread(lambda: registry.find(settings))
         assert found is not None
         assert (found.nonce, found.callback_url) == (watch.session.nonce, watch.ready.callback_url)
     assert list(settings.state_dir.glob("watch/*")) == []

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from callctl.errors import masked
+from callctl.errors import without_secrets
 from callctl.support.dates import parse_date, parse_text
 
 
@@ -80,8 +80,8 @@ class Notification:
             sid=text("sid"),
             code=text("error_code") or None,
             level={"0": "error", "1": "warning"}.get(text("log"), text("log")),
-            message=masked(words[0]),
+            message=without_secrets(words[0]),
             more_info=text("more_info") or None,
-            request_url=masked(text("request_url")) or None,
+            request_url=without_secrets(text("request_url")) or None,
             date=parse_date(resource.get("message_date")),
         )

@@ -35,7 +35,7 @@ from callctl import __version__
 from callctl.api.failures import FAULTS, TooLargeError
 from callctl.api.replies import Reply
 from callctl.errors import SettingsError
-from callctl.support.threads import beside
+from callctl.support.threads import start_in_thread
 
 # Bytes of a reply, as sent and decompressed. The largest is a page of 1,000 calls, about 1.2 kB each and 4 kB with long
 # addresses; twice that. What is allowed here is also read as JSON, after the time limit of the exchange.
@@ -226,7 +226,7 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
         return response
 
     def _in_time(self, exchange: Exchange, work: Callable[[], Response]) -> Response:
-        future = beside(work)
+        future = start_in_thread(work)
         try:
             is_late = not wait([future], timeout=self.timeout).done
         except BaseException:  # Ctrl-C

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from callctl.errors import masked
+from callctl.errors import without_secrets
 from callctl.support.dates import format_date, parse_date
 
 DONE: Final = "done"
@@ -75,8 +75,8 @@ class ActionEvent:
             "at": format_date(self.at),
             "call_sid": self.call_sid,
             "action": self.action,
-            "request": tuple((name, masked(value)) for name, value in self.request),
-            "outcome": masked(self.outcome),
+            "request": tuple((name, without_secrets(value)) for name, value in self.request),
+            "outcome": without_secrets(self.outcome),
             "status": self.status,
             "rule": self.rule,
             "about": self.about,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from callctl.errors import ApiError, CallctlError, masked
+from callctl.errors import ApiError, CallctlError, without_secrets
 
 
 class Level(StrEnum):
@@ -34,12 +34,12 @@ class Finding:
 
 def fine(name: str, text: str, **facts: object) -> Finding:
     """Return what is as it should be."""
-    return Finding(name, Level.FINE, masked(text), facts=facts)
+    return Finding(name, Level.FINE, without_secrets(text), facts=facts)
 
 
 def warning(name: str, text: str, *, fix: str | None, **facts: object) -> Finding:
     """Return what works, but not for everything."""
-    return Finding(name, Level.WARNING, masked(text), masked(fix) if fix else None, facts=facts)
+    return Finding(name, Level.WARNING, without_secrets(text), without_secrets(fix) if fix else None, facts=facts)
 
 
 def wrong(name: str, error: CallctlError) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from callctl.errors import masked
+from callctl.errors import without_secrets
 
 
 class Cause(StrEnum):
@@ -72,9 +72,9 @@ class Trouble(str):
         is_over: bool = False,
     ) -> Trouble:
         """Return the sentence without passwords."""
-        made = super().__new__(cls, masked(text))
+        made = super().__new__(cls, without_secrets(text))
         made.cause, made.status, made.call_sid, made.is_over = cause, status, call_sid, is_over
-        made.url = None if url is None else masked(url)
+        made.url = None if url is None else without_secrets(url)
         return made
 
     def to_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from callctl.cli import exits
 from callctl.cli.commands import InterruptedByUserError, LazyGroup
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
-from callctl.errors import masked
+from callctl.errors import without_secrets
 
 # The commands are in cli/commands.py, which loads each when it is called.
 app = typer.Typer(
@@ -70,7 +70,7 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
         if isinstance(error, OutputError):
             give_up_on(runtime.stdout)
         if runtime.debug:
-            runtime.say(masked(traceback.format_exc().rstrip()))
+            runtime.say(without_secrets(traceback.format_exc().rstrip()))
         code = exits.code_for(error)
         runtime.complain(error, code=code)
         return code

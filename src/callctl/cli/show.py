@@ -15,7 +15,7 @@ from callctl.cli.options import common, completion
 from callctl.cli.options.calls import one_call, open_store
 from callctl.errors import ApiError, CallctlError, NotFoundError, StoreError
 from callctl.settings import Settings
-from callctl.support.threads import beside
+from callctl.support.threads import start_in_thread
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
@@ -69,9 +69,9 @@ def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> 
     from callctl.views.call_page import Page
     from callctl.views.timeline import in_order
 
-    asked_call = beside(lambda: client.fetch(sid))
-    asked_children = beside(lambda: list(client.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
-    asked_notes = beside(lambda: client.notifications(sid))
+    asked_call = start_in_thread(lambda: client.fetch(sid))
+    asked_children = start_in_thread(lambda: list(client.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
+    asked_notes = start_in_thread(lambda: client.notifications(sid))
     call = asked_call.result()
     parent = _parent(runtime, client, call)
     children = _part(runtime, asked_children, "its child legs")

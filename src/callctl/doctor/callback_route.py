@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from callctl.calls.event import CallEvent
 from callctl.calls.findings import Finding, fine, skipped, warning, wrong
-from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, masked
+from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, without_secrets
 from callctl.settings import Settings
-from callctl.support.threads import in_daemon_thread
+from callctl.support.threads import run_in_thread
 from callctl.support.urls import is_loopback_url, why_unreachable
 from callctl.watch import registry
 from callctl.watch.listener.listener import Listener
@@ -197,7 +197,7 @@ class _Holder:
 
 async def _holder(settings: Settings) -> _Holder | None:
     port = settings.port
-    health = await in_daemon_thread(lambda: registry.ask_health(registry.health_url_at(port))) or {}
+    health = await run_in_thread(lambda: registry.ask_health(registry.health_url_at(port))) or {}
     if health.get(registry.STARTING) == settings.world:
         fix = "try again once it says where it listens"
         return _Holder(warning("port", registry.starting_in_words(port), fix=fix), "the watch is still starting")
@@ -254,7 +254,7 @@ async def _public(settings: Settings, url: str | None, *, source: str) -> Findin
             f"{url} ({source}) is plain http",
             fix="use https: callbacks carry numbers and names of callers",
         )
-    return fine("public URL", f"{url} ({source}), no underscore in its host", url=masked(url))
+    return fine("public URL", f"{url} ({source}), no underscore in its host", url=without_secrets(url))
 
 
 def _refused(settings: Settings, url: str) -> str | None:

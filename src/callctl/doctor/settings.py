@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from callctl.calls.call import is_endpoint
 from callctl.calls.findings import Finding, fine, warning
-from callctl.errors import MASK, masked
+from callctl.errors import REDACTED, without_secrets
 from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name
 from callctl.settings.values import OWN_EDGES, SID, kind_of_sid
 
@@ -26,12 +26,12 @@ _AGAIN = "copy it again from the console (https://console.twilio.com)"
 
 
 def setting_findings(settings: Settings) -> Iterator[Finding]:
-    """Yield each setting that is set, in the order of their names; secrets masked."""
+    """Yield each setting that is set, in the order of their names; secrets redacted."""
     values = _values(settings)
     for name in sorted(set(settings.sources) & set(values)):
         source = settings.sources[name]
         facts = {"value": None if name in SECRETS else _shown(name, values[name]), "source": source}
-        text = f"{facts['value'] or MASK}  {_where(source)}"
+        text = f"{facts['value'] or REDACTED}  {_where(source)}"
         trouble = trouble_with(settings, name)
         if name in _PLACES:
             yield replace(_place(settings, name, text), facts=facts)
@@ -115,10 +115,10 @@ def _form(name: str, text: str) -> str | None:
 def _shown(name: str, text: str) -> str:
     """Return a value as it may be shown: what can't be what its name says may be a secret in the wrong place."""
     if name == "TWILIO_ACCOUNT_SID":
-        return text if SID.fullmatch(text) or _UUID.fullmatch(text) else MASK
+        return text if SID.fullmatch(text) or _UUID.fullmatch(text) else REDACTED
     if name == "CALLCTL_FROM":
-        return text if is_endpoint(text) else MASK
-    return masked(text)
+        return text if is_endpoint(text) else REDACTED
+    return without_secrets(text)
 
 
 def _where(source: str) -> str:

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from callctl.errors import AuthenticationError, CallctlError, RateLimitedError
-from callctl.support.threads import unforeseen
+from callctl.support.threads import describe
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class _Line(Generic[T]):
                 else:
                     self._results.put(Failed(sid, error))
             except Exception as error:  # one odd answer must not leave the other calls alone
-                self._results.put(Failed(sid, CallctlError(f"unexpected {unforeseen(error)}", hint=_FAULT)))
+                self._results.put(Failed(sid, CallctlError(f"unexpected {describe(error)}", hint=_FAULT)))
             except BaseException as error:  # raised again where the results are read
                 self._results.put(error)
                 return

@@ -8,7 +8,7 @@ from callctl.api.client import CallQuery
 from callctl.api.protocol import CallsApi
 from callctl.calls.call import Call
 from callctl.errors import UnknownCallError
-from callctl.support.threads import beside
+from callctl.support.threads import start_in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Relatives:
 
 def look(api: CallsApi, sid: str) -> Relatives:
     """Ask for a call and its children, side by side: somebody waits for what comes after it."""
-    children = beside(lambda: live_children(api, sid))
+    children = start_in_thread(lambda: live_children(api, sid))
     call = api.fetch(sid)
     return Relatives(call, children.result())
 

@@ -20,7 +20,7 @@ from callctl.calls.event import CALLBACK, FEATURES, CallEvent
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import NotFoundError, StoreError
 from callctl.operations.told import latest
-from callctl.support.threads import in_daemon_thread, reason
+from callctl.support.threads import failure_reason, run_in_thread
 
 FRAME = 0.25  # seconds between two looks into the store, and two frames at least
 COUNTING_FRAME = 1.0  # a clock in the table counts
@@ -160,9 +160,9 @@ class FamilyWatch:
     async def _calls(self, told: set[str]) -> list[Call]:
         """Return the call and its child legs as REST shows them; none if it could not be asked."""
         try:
-            calls = await in_daemon_thread(self._round)
+            calls = await run_in_thread(self._round)
         except Exception as error:
-            if (why := reason(error)) not in told:
+            if (why := failure_reason(error)) not in told:
                 told.add(why)
                 self._shown.trouble(Trouble(f"can't ask REST: {why}", Cause.API, status=getattr(error, "status", None)))
             return []

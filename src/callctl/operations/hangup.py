@@ -20,7 +20,7 @@ from callctl.calls.event import rank_of
 from callctl.errors import ApiError, CallctlError, NetworkError, WrongCallStateError
 from callctl.operations.polling import LAST, until
 from callctl.operations.told import latest
-from callctl.support.threads import within
+from callctl.support.threads import run_with_time_limit
 
 # How often a call is read back when it is not clear what it does, and the pauses before.
 READ_BACK = (0.1, 0.2, 0.4, 0.8)  # seconds
@@ -216,7 +216,7 @@ def see_ended(
     def ask() -> Call:
         call = ending.call
         try:
-            call = later_of(call, within(max(deadline - monotonic(), LAST), lambda: api.fetch(sid)))
+            call = later_of(call, run_with_time_limit(max(deadline - monotonic(), LAST), lambda: api.fetch(sid)))
         except TimeoutError:
             pass
         except CallctlError as error:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from callctl.api.resources import Notification
 from callctl.calls.call import CallStatus, is_final
-from callctl.errors import masked
+from callctl.errors import without_secrets
 
 # How long after a call was placed its silence is looked into, and how long a callback may be on its way after the
 # step that it tells of.
@@ -91,4 +91,4 @@ def unnoted(deaf: str | None, *, callback_url: str) -> Cause:
 
 def place_of(url: str) -> str:
     """Return a callback URL as it is compared and shown: without its fragment and its password."""
-    return masked(url.partition("#")[0])
+    return without_secrets(url.partition("#")[0])

@@ -18,7 +18,7 @@ from callctl.calls.call import FINAL_STATUSES, Call, CallStatus
 from callctl.calls.event import rank_of
 from callctl.errors import CallctlError, ConditionNotMetError, NetworkError, NotFoundError, UsageError, WaitTimeoutError
 from callctl.operations.polling import LAST
-from callctl.support.threads import within
+from callctl.support.threads import run_with_time_limit
 
 FIRST_GAP = 0.5  # seconds between two questions to REST; each is half as long again as the one before
 LONGEST_GAP = 5.0
@@ -211,7 +211,7 @@ class Waiter:
 
     def _ask(self, left: float) -> None:
         try:
-            call = within(left, lambda: self._api.fetch(self._sid))
+            call = run_with_time_limit(left, lambda: self._api.fetch(self._sid))
         except NotFoundError:
             if self._now() >= self._missing_until:
                 raise

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from callctl.calls.call import EVENT_NAMES, FINAL_STATUSES, CallStatus, Direction, is_party_pattern, number_meant
 from callctl.calls.event import event_name
-from callctl.errors import UsageError, why_no_text
+from callctl.errors import UsageError, why_unreadable
 from callctl.rules.flags import NAMES, SETTLE
 from callctl.rules.rule import CHILD_LEG, PARENT_LEG, Cancel, Deed, Hangup, On, Redirect, Rule, When
 from callctl.support.dates import read_duration
@@ -76,7 +76,7 @@ def load(path: Path, *, resolve: Resolve, cancel: Cancel) -> list[Rule]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a mark at its beginning
     except (OSError, UnicodeDecodeError) as error:
-        raise RulesError(f"can't read the rules file {path}: {why_no_text(error)}", hint=_FORM) from error
+        raise RulesError(f"can't read the rules file {path}: {why_unreadable(error)}", hint=_FORM) from error
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # the message of a TOMLDecodeError ends with line and column

@@ -22,7 +22,7 @@ from callctl.rules.again import Again
 from callctl.rules.outcome import LEASE, Claims, Held
 from callctl.store.protocol import OpenClaim
 from callctl.support.clock import Clock
-from callctl.support.threads import reason
+from callctl.support.threads import failure_reason
 
 # How often to look for claims that a crashed watch left open.
 RECOVER_EVERY = timedelta(seconds=15)
@@ -230,7 +230,7 @@ class Acting:
             try:
                 event = work()
             except Exception as error:
-                self._news.append(Trouble(f"a rule could not act: {reason(error)}", Cause.RULE))
+                self._news.append(Trouble(f"a rule could not act: {failure_reason(error)}", Cause.RULE))
                 return
             if event is not None:
                 self._news.append(event)
@@ -241,7 +241,7 @@ class Acting:
         try:
             claims = self._claims.left_open(is_over=self._is_over)
         except Exception as error:
-            self._news.append(Trouble(f"can't look for what a crash left: {reason(error)}", Cause.RULE))
+            self._news.append(Trouble(f"can't look for what a crash left: {failure_reason(error)}", Cause.RULE))
             return
         for claim in claims:
             self._do_and_tell(partial(self._recover_one, claim))

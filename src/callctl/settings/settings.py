@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.errors import SettingsError, UsageError, masked_whole
+from callctl.errors import SettingsError, UsageError, without_user_info
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
@@ -157,7 +157,7 @@ class Settings:
             if is_http_url(text):
                 return NamedUrl(text)
             raise UsageError(
-                f"not an absolute http or https URL: {masked_whole(text)}",
+                f"not an absolute http or https URL: {without_user_info(text)}",
                 hint="such as https://example.com/survey.xml",
             )
         named = self.urls.get(url_name(text))
@@ -165,7 +165,7 @@ class Settings:
             return named
         if "." in text or "/" in text or ":" in text:  # no name has these
             raise UsageError(
-                f"not an absolute http or https URL: {masked_whole(text)}",
+                f"not an absolute http or https URL: {without_user_info(text)}",
                 hint=scheme_hint(text, otherwise="such as https://example.com/survey.xml"),
             )
         known = ", ".join(sorted(self.urls)) or "none are set"

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 
-from callctl.errors import SettingsError, masked_whole, why_no_text
+from callctl.errors import SettingsError, why_unreadable, without_user_info
 from callctl.settings import values as read
 from callctl.settings.settings import Settings
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
@@ -90,7 +90,7 @@ def _read_env_file(path: Path) -> dict[str, str]:
         with path.open(encoding="utf-8") as stream:
             text = stream.read(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"can't read the settings file {path}: {why_no_text(error)}", hint=hint) from error
+        raise SettingsError(f"can't read the settings file {path}: {why_unreadable(error)}", hint=hint) from error
     if len(text) > _LONGEST:
         raise SettingsError(f"can't read the settings file {path}: longer than 256 kB", hint=hint)
     # Not interpolated: a ${TWILIO_AUTH_TOKEN} inside a URL would send the token away.
@@ -150,7 +150,8 @@ def _store(
         return state_dir / "events.db"
     if "://" in text:
         raise SettingsError(
-            f"CALLCTL_STORE is an address: {masked_whole(text)}", hint="callctl keeps events in a file: give its path"
+            f"CALLCTL_STORE is an address: {without_user_info(text)}",
+            hint="callctl keeps events in a file: give its path",
         )
     path = read.path(text, what="CALLCTL_STORE")
     if found is not None and sources["CALLCTL_STORE"] == str(found):

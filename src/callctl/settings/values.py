@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.errors import SettingsError, masked_whole
+from callctl.errors import SettingsError, without_user_info
 from callctl.support.urls import is_http_url, is_loopback_host, scheme_hint
 
 TWILIO_API_URL = "https://api.twilio.com"
@@ -178,7 +178,7 @@ def public_url(text: str | None) -> str | None:
     if text is None or is_http_url(text):
         return text
     raise SettingsError(
-        f"CALLCTL_PUBLIC_URL is not an http or https address: {masked_whole(text)}",
+        f"CALLCTL_PUBLIC_URL is not an http or https address: {without_user_info(text)}",
         hint=scheme_hint(text, otherwise="such as https://example.ngrok.app"),
     )
 
@@ -202,7 +202,7 @@ def named_urls(values: Mapping[str, str]) -> dict[str, NamedUrl]:
             url = rest.strip() if has_method else value
             if not is_http_url(url):
                 raise SettingsError(
-                    f"{key} is not an http or https address: {masked_whole(value)}",
+                    f"{key} is not an http or https address: {without_user_info(value)}",
                     hint=scheme_hint(
                         url, otherwise="write https://…, or GET https://… for a document on static hosting"
                     ),

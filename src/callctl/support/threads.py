@@ -1,8 +1,8 @@
-"""Slow, blocking calls beside whoever waits for them, in daemon threads.
+"""Runs slow, blocking calls in daemon threads, and background tasks in an event loop.
 
-Neither an executor nor ``asyncio.to_thread``: their threads are waited for when the loop closes and when the
-interpreter exits, so Ctrl-C would wait for a slow request. Commands without an event loop begin work here too, hence
-asyncio is imported where it is needed.
+Neither an executor nor ``asyncio.to_thread``: the loop's end and the interpreter's exit wait for
+their threads, so Ctrl-C would wait for a slow request. Commands without an event loop start threads here too,
+hence asyncio is imported where it is needed.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-def beside(work: Callable[[], T]) -> Future[T]:
-    """Begin ``work`` in a thread of its own; the future holds what it returned or raised."""
+def start_in_thread(work: Callable[[], T]) -> Future[T]:
+    """Start ``work`` in a thread of its own; the future holds its result or its error."""
     future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # who gives up waiting does not stop it
+    future.set_running_or_notify_cancel()  # a waiter that gives up does not stop it
 
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # raised again where the result is read, whatever it is
+        except BaseException as error:  # raised again where the result is read
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="callctl-request").start()
     return future
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """Return or raise what ``work`` does, if that takes no longer than so many seconds.
+def run_with_time_limit(seconds: float, work: Callable[[], T]) -> T:
+    """Return or raise what ``work`` does, if that takes no longer than ``seconds``.
 
     Raises:
-        TimeoutError: It takes longer. It goes on, and nobody waits for it any more.
+        TimeoutError: It takes longer. It goes on in its thread.
     """
-    return beside(work).result(timeout=None if math.isinf(seconds) else seconds)
+    return start_in_thread(work).result(timeout=None if math.isinf(seconds) else seconds)
 
 
-async def in_daemon_thread(work: Callable[[], T]) -> T:
+async def run_in_thread(work: Callable[[], T]) -> T:
     """Run ``work`` in a thread of its own and return or raise what it does."""
     import asyncio
 
-    return await asyncio.wrap_future(beside(work))
+    return await asyncio.wrap_future(start_in_thread(work))
 
 
 @asynccontextmanager
-async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run some work in the event loop until the block is left; what went wrong with it is told to nobody."""
+async def background_tasks(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run coroutines in the event loop until the block is left; their errors are dropped."""
     import asyncio
 
     tasks = [asyncio.create_task(work) for work in works]
@@ -63,19 +63,19 @@ async def alongside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def unforeseen(error: Exception) -> str:
-    """Return what is told of an error that nobody foresaw."""
+def describe(error: Exception) -> str:
+    """Return the text for an unexpected error: its type and its message."""
     return f"{type(error).__name__}: {error}"
 
 
-def reason(error: Exception) -> str:
-    """Return why something failed that is tried again: the message of an error of ours, else what it is."""
+def failure_reason(error: Exception) -> str:
+    """Return why something failed: the message of a CallctlError, else type and message."""
     message = getattr(error, "message", None)
-    return message if isinstance(message, str) else unforeseen(error)
+    return message if isinstance(message, str) else describe(error)
 
 
 class AfterTurn(Generic[*Ts]):
-    """Calls a function for each thing put here, once the event loop's present turn is over: one wake-up for all."""
+    """Calls a function for each item put here, once the event loop's present turn is over: one wake-up for all."""
 
     def __init__(self, call: Callable[[*Ts], None]) -> None:
         self._call = call

@@ -32,7 +32,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 def printable(text: str) -> str:
     """Return a text with every character that could move the cursor, paint or reorder shown as ``�``.
 
-    The ends of calls may be SIP addresses with passwords, which are masked.
+    The ends of calls may be SIP addresses with passwords, which are left out.
     """
     text = without_sip_passwords(text)
     if text.isprintable():  # of what is not, some is harmless
@@ -41,7 +41,7 @@ def printable(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Return a value as JSON on one line, with the same characters escaped and the same passwords masked.
+    """Return a value as JSON on one line, with the same characters escaped and without the same passwords.
 
     It may be read on a terminal, too. What JSON can't hold is null: a number that is not finite, and what is nested too
     deeply.

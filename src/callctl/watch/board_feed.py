@@ -16,8 +16,8 @@ from callctl.calls.action import REHEARSED, ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
-from callctl.errors import StoreError, masked
-from callctl.support.threads import in_daemon_thread, unforeseen
+from callctl.errors import StoreError, without_secrets
+from callctl.support.threads import describe, run_in_thread
 from callctl.views.live.state import Header
 from callctl.views.view import View
 
@@ -123,7 +123,7 @@ class Picture:
 
     def note(self, text: str) -> None:
         """Take a line that is no event."""
-        self._told.append(methodcaller("note", masked(text)))
+        self._told.append(methodcaller("note", without_secrets(text)))
         self._wake.set()
 
     def trouble(self, trouble: Trouble) -> None:
@@ -192,7 +192,7 @@ class Picture:
 
     async def _page(self, view: View) -> list[CallEvent]:
         """Return what was known next, and draw now and then; nothing at the end, or if all is to stop."""
-        reading = asyncio.ensure_future(in_daemon_thread(lambda: list(islice(self._known, _PAGE))))
+        reading = asyncio.ensure_future(run_in_thread(lambda: list(islice(self._known, _PAGE))))
         while not self._stopping:
             await asyncio.wait({reading}, timeout=SHORTEST_FRAME)
             if asyncio.get_running_loop().time() >= self._next_progress:
@@ -237,7 +237,7 @@ class Picture:
         try:
             return self.board.apply(event)
         except Exception as error:  # what nobody foresaw in one event must not hide all others
-            what = f"can't put an event of {event.call_sid} on the board: {unforeseen(error)}"
+            what = f"can't put an event of {event.call_sid} on the board: {describe(error)}"
             self.trouble(Trouble(what, Cause.INTERNAL, call_sid=event.call_sid))
             return None
 
@@ -249,7 +249,7 @@ class Picture:
             self._rules_failed = False
         except Exception as error:
             if not self._rules_failed:  # else it would be said with each frame
-                self.trouble(Trouble(f"the rules could not look at what came: {unforeseen(error)}", Cause.RULE))
+                self.trouble(Trouble(f"the rules could not look at what came: {describe(error)}", Cause.RULE))
             self._rules_failed = True
 
     def _tell_view(self, view: View) -> None:
@@ -266,7 +266,7 @@ class Picture:
             return []  # told when the next event can't be kept, or read; a watch that can't read goes on listening
         except Exception as error:
             if not self._actions_failed:  # else it would be said with each frame
-                self.trouble(Trouble(f"can't read what was asked of calls: {unforeseen(error)}", Cause.STORE))
+                self.trouble(Trouble(f"can't read what was asked of calls: {describe(error)}", Cause.STORE))
             self._actions_failed = True
             return []
         self._actions_failed = False

@@ -11,7 +11,7 @@ from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
 from callctl.support.clock import Clock
-from callctl.support.threads import in_daemon_thread, reason
+from callctl.support.threads import failure_reason, run_in_thread
 from callctl.watch.poll import Poller, is_news
 
 # Seconds between two looks at REST: three requests each, and one for each leg that is gone from the lists.
@@ -64,7 +64,7 @@ class Comparing:
                 if told:
                     self._trouble(Trouble("REST is compared again", Cause.API, is_over=True))
                 told.clear()
-            elif (why := reason(failure)) not in told:
+            elif (why := failure_reason(failure)) not in told:
                 told.add(why)
                 self._trouble(
                     Trouble(f"can't compare with REST: {why}", Cause.API, status=getattr(failure, "status", None))
@@ -75,7 +75,7 @@ class Comparing:
         """Do one round; return why it broke off. What was found before that counts."""
         snapshot = self._snapshot()
         try:
-            found, failure = await in_daemon_thread(lambda: self._round(snapshot))
+            found, failure = await run_in_thread(lambda: self._round(snapshot))
             for event in found:
                 if self._is_news(event):
                     await self._keep(event)

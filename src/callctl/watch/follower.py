@@ -14,7 +14,7 @@ from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
 from callctl.store.sqlite.reader import Reader
-from callctl.support.threads import alongside, in_daemon_thread, unforeseen
+from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.live.state import Header
 from callctl.views.view import View
 from callctl.watch import registry
@@ -70,7 +70,7 @@ class Follower:
     async def run(self, view: View) -> None:
         """Show events as they are stored until ``stop`` is called."""
         self._view = view
-        async with alongside(self._read(), self._look_after()):
+        async with background_tasks(self._read(), self._look_after()):
             await self._picture.run(view)
 
     def stop(self) -> None:
@@ -84,7 +84,7 @@ class Follower:
                 self._say_trouble(None)
             except Exception as error:  # whatever it is, it is said, and asked again
                 found = []
-                why = error.message if isinstance(error, StoreError) else unforeseen(error)
+                why = error.message if isinstance(error, StoreError) else describe(error)
                 self._say_trouble(why)
             for number, event in found:
                 self._last_event = number
@@ -100,7 +100,7 @@ class Follower:
         """Tell when the other watch is gone, for then nothing new can come; take up the next one at its port."""
         while True:
             try:
-                record = await in_daemon_thread(self._listening)
+                record = await run_in_thread(self._listening)
                 if record is None:
                     self._lose()
                 elif record.nonce != self._record.nonce:
@@ -109,7 +109,7 @@ class Follower:
                     self._keep_to(record)
                 self._say_search_trouble(None)
             except Exception as error:  # whatever it is, it is said, and looked for again
-                self._say_search_trouble(error.message if isinstance(error, CallctlError) else unforeseen(error))
+                self._say_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
             await asyncio.sleep(HEALTH_INTERVAL)
 
     def _listening(self) -> registry.WatchRecord | None:
@@ -153,7 +153,7 @@ class Follower:
         reader = Reader.open(path, world=self._settings.world)
         try:
             last = reader.last_event_id()
-            missed = await in_daemon_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))
+            missed = await run_in_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))
             self._picture.read_actions_of(reader)
         except BaseException:
             reader.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from callctl.errors import PortTakenError, masked
+from callctl.errors import PortTakenError, without_secrets
 from callctl.watch.listener.documents import Documents
 from callctl.watch.registry import WatchRecord
 from callctl.watch.tunnel import NGROK_AGENT
@@ -67,11 +67,11 @@ class Ready:
         return {
             "host": self.host,
             "port": self.port,
-            "callback_url": masked(self.callback_url),
+            "callback_url": without_secrets(self.callback_url),
             "health_url": self.health_url,
             "api_url": self.api_url,
             "account_sid": self.account_sid,
-            "documents": {name: masked(url) for name, url in self.documents.items()},
+            "documents": {name: without_secrets(url) for name, url in self.documents.items()},
             "follows": self.follows,
         }
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from callctl.calls.board import Board
 from callctl.calls.trouble import Cause, Trouble
 from callctl.support.clock import Clock, pause
-from callctl.support.threads import in_daemon_thread, reason
+from callctl.support.threads import failure_reason, run_in_thread
 
 # Seconds between two looks for what is too old, and between two steps, so that callbacks are committed in between.
 INTERVAL = 600.0
@@ -56,9 +56,8 @@ class Retention:
                 told = False
             except Exception as error:
                 if not told:
-                    self._trouble(
-                        Trouble(f"can't delete what is older than {self._days} days: {reason(error)}", Cause.STORE)
-                    )
+                    what = f"can't delete what is older than {self._days} days: {failure_reason(error)}"
+                    self._trouble(Trouble(what, Cause.STORE))
                 told = True
             await pause(INTERVAL)
 
@@ -71,7 +70,7 @@ class Retention:
         moment = self._oldest_kept()
         deleted = STEP
         while deleted == STEP:
-            deleted = await in_daemon_thread(lambda: self._store.delete_older_than(moment, limit=STEP))
+            deleted = await run_in_thread(lambda: self._store.delete_older_than(moment, limit=STEP))
             await asyncio.sleep(PAUSE)
 
     def _oldest_kept(self) -> datetime:

@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from callctl.support.dates import read_json
-from callctl.support.threads import unforeseen
+from callctl.support.threads import describe
 from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_fragment
 from callctl.watch.listener.received import PROBE
 from callctl.watch.listener.signature import signature_of
@@ -77,7 +77,7 @@ async def _why_not_from(
     except ValueError:  # a host that no name may have, a proxy's address that is none
         return "it can't be asked for", None
     except Exception as error:  # one odd answer must not end the self-tests
-        return unforeseen(error), None
+        return describe(error), None
     return None if _is_from(nonce, body) else _why(status, body), status
 
 

@@ -22,7 +22,7 @@ from callctl.errors import CallctlError, PortTakenError
 from callctl.settings import Settings
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
-from callctl.support.threads import alongside, in_daemon_thread
+from callctl.support.threads import background_tasks, run_in_thread
 from callctl.views.live.state import Header
 from callctl.views.view import View
 from callctl.watch import registry
@@ -159,7 +159,7 @@ class Session:
 
     async def _holder_is_starting(self, health_url: str) -> bool:
         world = self._settings.world
-        return await in_daemon_thread(lambda: registry.is_starting(health_url, world, timeout=STARTING_LIMIT))
+        return await run_in_thread(lambda: registry.is_starting(health_url, world, timeout=STARTING_LIMIT))
 
     def _complain_of_stopped(self) -> None:
         stopped = registry.stopped(self._settings)
@@ -172,7 +172,7 @@ class Session:
     async def _yield_to_holder(self, *, patience: float = registry.HEALTH_LIMIT) -> None:
         # In a thread: Ctrl-C does not wait for a watch that is slow to answer.
         port, running = self._plan.port, registry.running(self._settings, timeout=patience)
-        record = await in_daemon_thread(lambda: next((one for one in running if one.port == port), None))
+        record = await run_in_thread(lambda: next((one for one in running if one.port == port), None))
         if record is not None:
             raise PortHeldError(record, port=port)
 
@@ -290,7 +290,7 @@ class Session:
             parts |= {"looking after the tunnel": self._reach.watch_tunnel, "the self-test": self._reach.keep_probing}
         trouble = self._picture.trouble
         begun = (kept_going(part, what=what, trouble=trouble) for what, part in parts.items())
-        async with alongside(*begun):
+        async with background_tasks(*begun):
             await self._picture.run(view)
 
     def stop(self) -> None:

@@ -22,7 +22,7 @@ from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, cause_in, is_due, place_of, unnoted
 from callctl.store.protocol import PlacedCall
 from callctl.support.clock import Clock
-from callctl.support.threads import in_daemon_thread, reason
+from callctl.support.threads import failure_reason, run_in_thread
 from callctl.watch.poll import is_news
 
 # Seconds between two looks. Each asks about one call at most, with two requests; a burst of silent calls has one cause.
@@ -101,7 +101,7 @@ class SilentCalls:
                 self._done.add(sid)
         except Exception as error:
             self._done.add(sid)
-            what = f"{sid}: can't find out why no status callback comes: {reason(error)}"
+            what = f"{sid}: can't find out why no status callback comes: {failure_reason(error)}"
             self._trouble(Trouble(what, TroubleCause.NO_CALLBACK, call_sid=sid))
         if self._looks[sid] >= MOST_LOOKS:
             self._done.add(sid)
@@ -111,7 +111,7 @@ class SilentCalls:
             if not await self._is_due(sid, events):
                 return
             await self._show(self._due[sid])
-        cause = await in_daemon_thread(lambda: self._cause(sid, here, is_ours=events is not None))
+        cause = await run_in_thread(lambda: self._cause(sid, here, is_ours=events is not None))
         self._done.add(sid)
         self._due.pop(sid, None)
         self._strangers += events is None
@@ -167,7 +167,7 @@ class SilentCalls:
         """
         if sid in self._due:
             return True
-        call = await in_daemon_thread(lambda: self._api.fetch(sid))
+        call = await run_in_thread(lambda: self._api.fetch(sid))
         if is_due(events, call.status):
             self._due[sid] = CallEvent.from_call(call, received_at=self._clock.wall(), world=self._world)
         return False

@@ -15,7 +15,7 @@ from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
-from callctl.support.threads import unforeseen
+from callctl.support.threads import describe
 from callctl.watch.board_feed import Picture
 from callctl.watch.comparing import Comparing
 from callctl.watch.listener.listener import Listener
@@ -130,7 +130,7 @@ async def kept_going(
         try:
             return await work()
         except Exception as error:
-            if (why := unforeseen(error)) not in told:
+            if (why := describe(error)) not in told:
                 told.add(why)
                 trouble(Trouble(f"{what} failed, and is begun anew: {why}", Cause.INTERNAL))
         await asyncio.sleep(RESTART_AFTER)

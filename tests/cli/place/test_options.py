@@ -269,7 +269,7 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(callctl: Callctl, form: s
         env=env,
         terminal=form != "pipe",
     )
-    masked = '<Response><Dial><Sip password="***">sip:a@example.com</Sip></Dial></Response>'
+    shown = '<Response><Dial><Sip password="***">sip:a@example.com</Sip></Dial></Response>'
     assert outcome.code == 0
     assert outcome.out == (
         f"POST https://api.twilio.com/2010-04-01/Accounts/AC{'0' * 32}/Calls.json\n"
@@ -277,11 +277,11 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(callctl: Callctl, form: s
         "\n"
         f"To={TO}\n"
         "From=+15005550006\n"
-        f"Twiml={masked}\n"
+        f"Twiml={shown}\n"
         "StatusCallback=https://user:***@example.com/x\n"
         "StatusCallbackEvent=completed\n"
         "\n"
-        f"{masked}\n"
+        f"{shown}\n"
     )
     assert "dry run: nothing was sent" in outcome.err
     assert not any(secret in outcome.out + outcome.err for secret in ("fake-secret", "fake-word", "SK0"))

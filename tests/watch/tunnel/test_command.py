@@ -16,7 +16,7 @@ from serving import free_port
 from callctl.errors import CallctlError, UsageError
 from callctl.settings import Settings
 from callctl.support.clock import Clock
-from callctl.support.threads import in_daemon_thread
+from callctl.support.threads import run_in_thread
 from callctl.watch.plan import Plan
 from callctl.watch.registry import ask_health
 from callctl.watch.session import Session
@@ -257,7 +257,7 @@ async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
         assert "code 7: giving up" in note
         assert watch.view.header is not None
         assert watch.view.header.deaf == "the tunnel has ended (code 7)"
-        health = await in_daemon_thread(lambda: ask_health(watch.ready.health_url))
+        health = await run_in_thread(lambda: ask_health(watch.ready.health_url))
         assert health is not None
         assert health["reachable"] is False  # by which `place` knows, before the next self-test
 
@@ -278,7 +278,7 @@ async def test_the_watch_goes_with_its_tunnel_to_another_address(tmp_path: Path,
         await watch.view.until(lambda view: view.header is not None and view.header.deaf is None)
         (record,) = records_in(settings)
         assert json.loads(record.read_text())["callback_url"] == after
-        health = await in_daemon_thread(lambda: ask_health(watch.ready.health_url))
+        health = await run_in_thread(lambda: ask_health(watch.ready.health_url))
         assert health is not None
         assert (health["callback_url"], health["reachable"]) == (after, True)
 

@@ -19,7 +19,7 @@ from callctl.cli.demo.survey import Survey
 from callctl.errors import CallctlError
 from callctl.rules import Cancel, Redirect, Rule, flags
 from callctl.settings import Settings
-from callctl.support.threads import in_daemon_thread
+from callctl.support.threads import run_in_thread
 
 if TYPE_CHECKING:
     from callctl.calls.board import Snapshot
@@ -86,10 +86,10 @@ class Script:
         text = "We are sorry to interrupt. Somebody will call you back within the hour, and tell you the rest."
         await self._until(lambda: self._is(sid, CallStatus.IN_PROGRESS))
         self.note(f"$ callctl redirect {sid} --say …")
-        await in_daemon_thread(lambda: self.client.redirect(sid, RedirectRequest(twiml=say(text))))
+        await run_in_thread(lambda: self.client.redirect(sid, RedirectRequest(twiml=say(text))))
         await self._tell("By hand: other TwiML for a call, in the middle of a sentence.")
         self.note(f"$ callctl hangup {sid}")
-        await in_daemon_thread(lambda: self.client.hangup(sid))
+        await run_in_thread(lambda: self.client.hangup(sid))
         await self._tell("By hand: the end of that call.")
 
     async def _tell(self, text: str) -> None:
@@ -107,7 +107,7 @@ class Script:
             status_callback=self.callback,
             status_callback_events=EVENT_NAMES,
         )
-        call = await in_daemon_thread(lambda: self.client.place(request))
+        call = await run_in_thread(lambda: self.client.place(request))
         return call.sid
 
     async def _until(self, condition: Callable[[], bool]) -> None:

@@ -45,16 +45,16 @@ async def serving() -> AsyncIterator[Survey]:
     """Serve a survey on a free loopback port."""
     from aiohttp import web
 
-    from callctl.support.server import Door
+    from callctl.support.server import TcpServer
 
     survey = Survey()
     application = web.Application()
     application.router.add_post("/survey", survey.answer)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    door = await Door.open(runner, host="127.0.0.1", port=0)
-    survey.url = f"http://127.0.0.1:{door.port}/survey"
+    server = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
+    survey.url = f"http://127.0.0.1:{server.port}/survey"
     try:
         yield survey
     finally:
-        await door.close()
+        await server.close()

@@ -23,7 +23,7 @@ from callctl.operations.bulk import Done, Failed, for_each
 from callctl.operations.family import family_of
 from callctl.operations.polling import LAST
 from callctl.support.clock import elapsed
-from callctl.support.threads import within
+from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
@@ -222,7 +222,7 @@ class Many:
     def _listed(self, chosen: Filters, *, deadline: float) -> list[Call]:
         while True:
             try:
-                found = within(
+                found = run_with_time_limit(
                     max(deadline - elapsed(), LAST), lambda: list(find_calls(self._client, chosen, limit=None))
                 )
             except TimeoutError:

@@ -1,4 +1,4 @@
-"""``--dry-run``: the request exactly as it would be sent, with the secrets masked."""
+"""``--dry-run``: the request exactly as it would be sent, without the secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.errors import MASK, masked
+from callctl.errors import REDACTED, without_secrets
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def show_request(
     user = _hidden(settings.credentials().username, settings)
     twiml = _hidden(request.twiml, settings) if request.twiml else None
     if runtime.form is Form.JSON:
-        record = {"v": 1, "type": "dry-run", "method": "POST", "url": url, "user": user, "password": MASK}
+        record = {"v": 1, "type": "dry-run", "method": "POST", "url": url, "user": user, "password": REDACTED}
         runtime.write_json(record | {"form": form, "twiml": twiml} | dict(about or {}))
         return
-    lines = [f"POST {url}", f"Authorization: Basic {user}:{MASK}", ""]
+    lines = [f"POST {url}", f"Authorization: Basic {user}:{REDACTED}", ""]
     lines += [f"{name}={value}" for name, value in form]
     lines += ["", *twiml.split("\n")] if twiml else []
     for line in lines:
@@ -47,5 +47,5 @@ def say_nothing_was_sent(runtime: Runtime) -> None:
 def _hidden(text: str, settings: Settings) -> str:
     """Return a text without the secrets of the settings, and without passwords in URLs and ``<Sip>`` nouns."""
     for secret in (settings.auth_token, settings.api_key, settings.api_secret, settings.signing_token):
-        text = text.replace(secret, MASK) if secret else text
-    return masked(text)
+        text = text.replace(secret, REDACTED) if secret else text
+    return without_secrets(text)

@@ -13,7 +13,7 @@ from callctl.calls.call import Call
 from callctl.cli import exits
 from callctl.cli.io.runtime import Form, Runtime, error_record
 from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
-from callctl.errors import CallctlError, masked
+from callctl.errors import CallctlError, without_secrets
 from callctl.views.terminal_safe import printable
 
 FAILED = "failed"
@@ -56,7 +56,7 @@ class Outcome:
             "call_sid": self.sid,
             "result": self.result,
             "outcome": self.sentence,
-            "request": {name: masked(value) for name, value in self.request},
+            "request": {name: without_secrets(value) for name, value in self.request},
             "call": None if self.call is None else self.call.to_json(),
         }
         if self.error is not None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from callctl.cli.io.streams import guarded, nowhere, widen
-from callctl.errors import ApiError, CallctlError, UsageError, why_no_text
+from callctl.errors import ApiError, CallctlError, UsageError, why_unreadable
 from callctl.support.clock import Clock, elapsed
 
 if TYPE_CHECKING:
@@ -275,6 +275,6 @@ def read_text(runtime: Runtime, value: str, *, option: str) -> str:
         return (runtime.cwd / value[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"can't read {value[1:]} ({option}): {why_no_text(error)}",
+            f"can't read {value[1:]} ({option}): {why_unreadable(error)}",
             hint="@ is followed by the name of a text file; - means stdin",
         ) from error

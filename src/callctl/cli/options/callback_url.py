@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import check_reachable
-from callctl.errors import CallctlError, UsageError, masked, masked_whole
+from callctl.errors import CallctlError, UsageError, without_secrets, without_user_info
 from callctl.settings import Settings
 from callctl.support.urls import is_http_url, scheme_hint
 
@@ -68,7 +68,7 @@ def _as_given(settings: Settings, given: str) -> str | None:
         return None
     if not is_http_url(given):
         raise UsageError(
-            f"--status-callback is neither a URL nor none: {masked_whole(given)}",
+            f"--status-callback is neither a URL nor none: {without_user_info(given)}",
             hint=scheme_hint(given, otherwise="an absolute http or https URL; none means no callbacks"),
         )
     check_reachable(settings, given, what="--status-callback")
@@ -92,7 +92,7 @@ def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
     record = find_watch(runtime, settings)
     if record is None:
         return None
-    runtime.say(f"callctl: status callbacks go to the running watch, {masked(record.callback_url)}")
+    runtime.say(f"callctl: status callbacks go to the running watch, {without_secrets(record.callback_url)}")
     if why := shortcoming(record):
         runtime.say(f"callctl: warning: {why}\nhint: see what the watch says; `callctl doctor` looks for the cause")
     return with_retries(settings, record.callback_url)
@@ -109,7 +109,7 @@ def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
     check_reachable(settings, callback, what="CALLCTL_PUBLIC_URL")
     # A file that was found, not named, may be somebody else's.
     named = settings.named("CALLCTL_PUBLIC_URL")
-    runtime.say(f"callctl: {why}; status callbacks go to {named}, {masked(callback)}")
+    runtime.say(f"callctl: {why}; status callbacks go to {named}, {without_secrets(callback)}")
     return with_retries(settings, callback)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from callctl.calls.call import is_endpoint, is_party, number_meant
 from callctl.cli.options.common import EMPTY
 from callctl.cli.options.times import read_duration
-from callctl.errors import SettingsError, UsageError, masked_whole
+from callctl.errors import SettingsError, UsageError, without_user_info
 from callctl.settings import Settings
 from callctl.settings.values import kind_of_sid
 from callctl.support.urls import why_unreachable
@@ -93,7 +93,7 @@ def check_party(text: str, *, what: str) -> str:
 
 def _no_endpoint(text: str, *, what: str) -> UsageError:
     meant = f"did you mean {number}? " if (number := number_meant(text)) else ""
-    shown = masked_whole(text) if text.count(":") > 1 else text  # sip:user:password@host, with a blank in it
+    shown = without_user_info(text) if text.count(":") > 1 else text  # sip:user:password@host, with a blank in it
     return UsageError(
         f"{what}: not a number, SIP address or client: {shown or EMPTY}",
         hint=f"{meant}write a number in E.164 form (+12025550100), sip:user@example.com or client:name",

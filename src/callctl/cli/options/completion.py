@@ -18,7 +18,7 @@ import typer
 from callctl.calls.call import EVENT_NAMES, REST_STATUSES
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.sorting import SORTS
-from callctl.errors import CallctlError, masked
+from callctl.errors import CallctlError, without_secrets
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
@@ -71,7 +71,7 @@ def url_names(ctx: typer.Context, incomplete: str) -> Offer:
     """Offer the names of TwiML URLs that the settings know."""
     settings = _settings(ctx)
     urls = {} if settings is None else settings.urls
-    return _beginning(((name, masked(named.url)) for name, named in sorted(urls.items())), incomplete)
+    return _beginning(((name, without_secrets(named.url)) for name, named in sorted(urls.items())), incomplete)
 
 
 def event_names(incomplete: str) -> Offer:

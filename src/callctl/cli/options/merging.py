@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, islice
 
 from callctl.calls.call import Call
-from callctl.support.threads import beside
+from callctl.support.threads import start_in_thread
 
 _NEWEST = datetime.max.replace(tzinfo=UTC)
 # A call that is in two lists was in both within moments, so both have it in the same place.
@@ -19,7 +19,7 @@ _REMEMBERED = 4096
 def newest_first(lists: Sequence[Iterator[Call]]) -> Iterator[Call]:
     """Merge lists that are newest first; of a call that is in several, the one in the first of them is kept."""
     # A list's first page comes with its first call; what comes later is asked for as it is read.
-    heads = [beside(partial(_first, calls)) for calls in lists]
+    heads = [start_in_thread(partial(_first, calls)) for calls in lists]
     begun = [chain(head.result(), calls) for head, calls in zip(heads, lists, strict=True)]
     known: dict[str, None] = {}
     for call in heapq.merge(*begun, key=_age, reverse=True):

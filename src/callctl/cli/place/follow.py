@@ -23,7 +23,7 @@ from callctl.cli.options.callback_url import (
 )
 from callctl.cli.options.checks import check_reachable, signing_trouble
 from callctl.cli.place.placed import naming, remember_placed
-from callctl.errors import masked
+from callctl.errors import without_secrets
 from callctl.operations.follow import FamilyWatch
 from callctl.store.sqlite.store import SqliteStore
 from callctl.views.live.state import Header
@@ -75,7 +75,7 @@ def place_and_watch(runtime: Runtime, settings: Settings, client: ApiClient, ord
 async def _place_and_watch(
     runtime: Runtime, settings: Settings, client: ApiClient, order: Order
 ) -> tuple[Call, Snapshot]:
-    from callctl.support.threads import in_daemon_thread
+    from callctl.support.threads import run_in_thread
 
     loop = asyncio.get_running_loop()
 
@@ -92,7 +92,7 @@ async def _place_and_watch(
         told = await _find_or_listen(runtime, settings, store, stack, given=order.given)
         request = order.request_to(told.callback)
         try:
-            call = await in_daemon_thread(lambda: client.place(request))
+            call = await run_in_thread(lambda: client.place(request))
         except asyncio.CancelledError:  # Ctrl-C
             say_it_may_be_placed(runtime, request.to)
             raise
@@ -141,7 +141,7 @@ async def _find_or_listen(
     stack.push_async_callback(listener.stop)
     await listener.start()
     check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
-    runtime.say(f"callctl: status callbacks go to this command, {masked(listener.callback_url)}")
+    runtime.say(f"callctl: status callbacks go to this command, {without_secrets(listener.callback_url)}")
     return Telling(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}")
 
 
@@ -188,7 +188,9 @@ def _open_shown(runtime: Runtime, settings: Settings, told: Telling, call: Call)
     api_url = None if settings.is_twilio else settings.api_url
     try:
         with runtime.beside_table(view.note):
-            yield OnView(view, Header(TITLE, told.header, masked(told.callback or "").partition("#")[0], api_url))
+            yield OnView(
+                view, Header(TITLE, told.header, without_secrets(told.callback or "").partition("#")[0], api_url)
+            )
     finally:
         view.close()
 

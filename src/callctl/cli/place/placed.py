@@ -13,7 +13,7 @@ from callctl.calls.call import Call
 from callctl.cli.io.results import show_new_call
 from callctl.cli.io.runtime import Runtime
 from callctl.errors import CallctlError, StoreError
-from callctl.support.threads import reason
+from callctl.support.threads import failure_reason
 
 if TYPE_CHECKING:
     from callctl.api.client import PlaceRequest
@@ -32,7 +32,7 @@ def remember_placed(
             failure = (
                 error
                 if isinstance(error, CallctlError)
-                else StoreError(reason(error), hint="`callctl doctor` looks at the store")
+                else StoreError(failure_reason(error), hint="`callctl doctor` looks at the store")
             )
             runtime.mention(failure, before=f"placed, but @last will not stand for it{rules}: ")
         if not call.resource:
@@ -44,7 +44,7 @@ def remember_placed(
 def _remember(
     runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
-    from callctl.errors import masked
+    from callctl.errors import without_secrets
     from callctl.operations.missing_callbacks import place_of
     from callctl.store.sqlite.store import SqliteStore
 
@@ -56,7 +56,7 @@ def _remember(
             at=runtime.now(),
             callback=callback,
             events=request.status_callback_events,
-            dial_action=None if dial_action is None else masked(dial_action),
+            dial_action=None if dial_action is None else without_secrets(dial_action),
         )
     finally:
         store.close()

@@ -10,7 +10,7 @@ from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.place.placed import naming, show_placed
 from callctl.errors import CallctlError
 from callctl.support.clock import elapsed
-from callctl.support.threads import reason, within
+from callctl.support.threads import failure_reason, run_with_time_limit
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient, PlaceRequest
@@ -55,11 +55,11 @@ def wait_for_placed(
 def _show_latest(runtime: Runtime, client: ApiClient, call: Call) -> None:
     with naming(runtime, call):
         try:
-            call = within(_LATEST, lambda: client.fetch(call.sid))
+            call = run_with_time_limit(_LATEST, lambda: client.fetch(call.sid))
         except TimeoutError:
             runtime.say("callctl: shown as it was placed: the API has not answered")
         except Exception as error:
-            runtime.say(f"callctl: shown as it was placed: {reason(error)}")
+            runtime.say(f"callctl: shown as it was placed: {failure_reason(error)}")
     show_placed(runtime, call)
 
 

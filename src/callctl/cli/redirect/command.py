@@ -15,7 +15,7 @@ from callctl.cli.options import twiml as twiml_options
 from callctl.cli.options.callback_url import find_callback, find_callback_of_live
 from callctl.cli.options.calls import calls_to_change
 from callctl.cli.options.times import read_duration
-from callctl.errors import UsageError, masked
+from callctl.errors import UsageError, without_secrets
 
 if TYPE_CHECKING:
     from callctl.operations.wait import Goal
@@ -154,7 +154,7 @@ def redirect(
             return
         from callctl.cli.redirect.run import Redirecting
 
-        where = masked(url) if url else "other TwiML"
+        where = without_secrets(url) if url else "other TwiML"
         work = Redirecting(runtime, settings, client, memory, foresight, request=request, where=where)
         if goal is None:
             work.redirect(chosen)
@@ -182,5 +182,5 @@ def _again(given: Mapping[str, str | None], *, dial: Sequence[str], add_callback
 
 
 def _short(value: str) -> str:
-    value = masked(value)
+    value = without_secrets(value)
     return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"

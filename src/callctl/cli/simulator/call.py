@@ -13,11 +13,19 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion
 from callctl.cli.options.checks import check_endpoint
 from callctl.cli.simulator.env_file import DEFAULT_PORT
-from callctl.errors import ApiError, AuthenticationError, NetworkError, NotFoundError, SettingsError, UsageError, masked
+from callctl.errors import (
+    ApiError,
+    AuthenticationError,
+    NetworkError,
+    NotFoundError,
+    SettingsError,
+    UsageError,
+    without_secrets,
+)
 from callctl.settings import Settings
 from callctl.settings.values import api_url as read_api_url
 from callctl.support.dates import read_json
-from callctl.support.threads import beside
+from callctl.support.threads import start_in_thread
 
 
 def simulator_call(
@@ -94,7 +102,7 @@ def _address(url: str) -> str:
         return read_api_url(url, region=None, edge=None)
     except SettingsError as error:
         raise UsageError(
-            f"--url is not the address of a simulator: {masked(url)}",
+            f"--url is not the address of a simulator: {without_secrets(url)}",
             hint=f"such as http://127.0.0.1:{DEFAULT_PORT}; where the TwiML is, --voice-url says",
         ) from error
 
@@ -108,7 +116,7 @@ def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[s
         session.trust_env = False  # a proxy has no business between here and loopback
         try:
             # In a thread, for the limit is on the whole answer, and the library's is on each wait within it.
-            asked = beside(
+            asked = start_in_thread(
                 lambda: session.post(
                     f"{settings.api_url.rstrip('/')}/simulator/calls",
                     data=form,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callctl.errors import CallctlError, UsageError, why_no_text
+from callctl.errors import CallctlError, UsageError, why_unreadable
 
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
@@ -58,5 +58,5 @@ def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> N
         Path(name).replace(path)
     except (OSError, UnicodeDecodeError) as error:
         raise CallctlError(
-            f"can't write {path}: {why_no_text(error)}", hint="--write-env names a file in a folder of yours"
+            f"can't write {path}: {why_unreadable(error)}", hint="--write-env names a file in a folder of yours"
         ) from error

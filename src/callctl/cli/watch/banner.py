@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from callctl.calls.call import EVENT_NAMES
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.errors import masked
+from callctl.errors import without_secrets
 
 if TYPE_CHECKING:
     from callctl.views.filter import Choice
@@ -79,7 +79,7 @@ def paste_guide(ready: Ready) -> list[str]:
     """
     from callctl.calls.twiml import noun_attributes
 
-    has_password = masked(ready.callback_url) != ready.callback_url
+    has_password = without_secrets(ready.callback_url) != ready.callback_url
     served = [f"  {name}: {url}" for name, url in ready.documents.items()]
     return [
         *(["These lines hold the public URL's password in clear; all else shows ***.", ""] if has_password else []),

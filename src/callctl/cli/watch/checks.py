@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from callctl.cli.options.callback_url import with_status_path
 from callctl.cli.options.checks import signing_trouble
-from callctl.errors import SettingsError, UsageError, masked_whole
+from callctl.errors import SettingsError, UsageError, without_user_info
 from callctl.settings import Settings
 from callctl.support.urls import is_http_url, is_loopback_host, is_loopback_url, scheme_hint
 
@@ -75,7 +75,7 @@ def check_forwarding(plan: Plan) -> None:
         return
     if not is_http_url(plan.forward_to):
         raise UsageError(
-            f"--forward-to is not an http or https address: {masked_whole(plan.forward_to)}",
+            f"--forward-to is not an http or https address: {without_user_info(plan.forward_to)}",
             hint=scheme_hint(plan.forward_to, otherwise="such as http://127.0.0.1:5000/status"),
         )
     if is_loopback_url(plan.forward_to) and urlsplit(plan.forward_to).port == plan.port:
@@ -95,7 +95,7 @@ def public_address(settings: Settings, given: str | None) -> str | None:
         return None
     if not is_http_url(url):
         raise UsageError(
-            f"--public-url is not an http or https address: {masked_whole(url)}",
+            f"--public-url is not an http or https address: {without_user_info(url)}",
             hint=scheme_hint(url, otherwise="such as https://example.ngrok.app"),
         )
     return with_status_path(url)

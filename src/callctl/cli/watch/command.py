@@ -18,7 +18,7 @@ from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
 from callctl.cli.watch.banner import open_view
 from callctl.cli.watch.checks import check_exposure, check_forwarding, check_keys, public_address
-from callctl.errors import masked
+from callctl.errors import without_secrets
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 
@@ -229,7 +229,7 @@ async def _watch(
     from callctl.watch.session import Session
 
     if plan.tunnel is not None:
-        runtime.say(f"callctl: starting the tunnel: {masked(plan.tunnel)}")
+        runtime.say(f"callctl: starting the tunnel: {without_secrets(plan.tunnel)}")
     try:
         session = Session(settings, plan, clock=clock, api=api, rules=rules, say=runtime.say)
         return await _show(runtime, session, choice)

@@ -21,7 +21,7 @@ from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
 from callctl.store.sqlite.opened import Opened
 from callctl.store.sqlite.rows import CHUNK, Row, insert
-from callctl.support.threads import unforeseen
+from callctl.support.threads import describe
 
 if TYPE_CHECKING:
     import asyncio
@@ -166,7 +166,7 @@ class GroupWriter:
                 for entry in entries:
                     self._settle([entry])
                 return
-            what = f"can't write to the event store {self._path}: {unforeseen(error)}"
+            what = f"can't write to the event store {self._path}: {describe(error)}"
             outcomes = [StoreError(what, hint="`callctl doctor` looks at the store")]
         _tell([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from callctl.errors import masked
+from callctl.errors import without_secrets
 from callctl.views.live.rows import WIDE, Row, columns, family_rows, text
 from callctl.views.live.state import Header
 from callctl.views.table import clock
@@ -164,7 +164,7 @@ def _header_parts(header: Header) -> Iterator[str]:
     yield header.listening
     if header.callback_url:
         trip = "" if header.round_trip is None else f" ✓ {header.round_trip * 1000:.0f} ms"
-        yield f"{printable(masked(header.callback_url))}{trip}"
+        yield f"{printable(without_secrets(header.callback_url))}{trip}"
 
 
 def _ago(seconds: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from callctl.errors import masked
+from callctl.errors import without_secrets
 from callctl.support.urls import is_loopback_host
 from callctl.watch.listener.signature import Gate
 
@@ -42,7 +42,7 @@ class Address:
     @property
     def shown_url(self) -> str:
         """What may be told to anybody: the callback URL without the password that Twilio signs in with."""
-        return masked(self.callback_url)
+        return without_secrets(self.callback_url)
 
     def document_url(self, name: str) -> str:
         """Return where Twilio finds a document: beside the callbacks, below whatever path a proxy puts before them."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from callctl.errors import UsageError, why_no_text
+from callctl.errors import UsageError, why_unreadable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Twilio takes documents of 64 kB at most.
@@ -67,7 +67,7 @@ class Documents:
                 )
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"can't read {path} (--serve {name}): {why_no_text(error)}", hint=_FILE) from error
+            raise UsageError(f"can't read {path} (--serve {name}): {why_unreadable(error)}", hint=_FILE) from error
         text = stripped(text)  # its check would be one of something else than what is served
         try:
             check_document(text)

@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from callctl.errors import SettingsError
-from callctl.support.threads import unforeseen
+from callctl.support.threads import describe
 from callctl.support.urls import reason_of, tls_reason
 from callctl.watch.listener.received import Received
 
@@ -127,7 +127,7 @@ class Forwarder:
             try:
                 await self.ask(received)
             except Exception as error:  # one request that can't be passed on must not end what passes on the next
-                self._told(received, Answer(self._clock() - began, failure=f"not passed on ({unforeseen(error)})"))
+                self._told(received, Answer(self._clock() - began, failure=f"not passed on ({describe(error)})"))
 
     async def ask(self, received: Received) -> Answer:
         """Pass a request on and return the application's answer; it is told of as well."""

@@ -19,8 +19,8 @@ from callctl import __version__
 from callctl.calls.event import FEATURES, TWIML_REQUEST, CallEvent, NotACallEventError
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import StoreError
-from callctl.support.server import Door
-from callctl.support.threads import AfterTurn, unforeseen
+from callctl.support.server import TcpServer
+from callctl.support.threads import AfterTurn, describe
 from callctl.watch.listener.address import Address, gates
 from callctl.watch.listener.received import Behind, NothingBehind, Received
 from callctl.watch.listener.server import BodyRefusedError, Limits, not_allowed, path_of, receive, serve
@@ -79,7 +79,7 @@ class Listener:
         self._world, self._store, self._now, self._limits = world, store, now, limits or Limits()
         self._behind, self._stored, self._on_trouble = behind or NothingBehind(), AfterTurn(on_event), on_trouble
         self.health: dict[str, object] = {"status": "ok", "nonce": nonce, "version": __version__}
-        self._door: Door | None = None
+        self._server: TcpServer | None = None
         self._store_works = True
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
@@ -99,14 +99,14 @@ class Listener:
     async def start(self) -> None:
         """Listen; raise PortTakenError, or CallctlError if the address can't be bound for another reason."""
         at = self.address
-        self._door = await serve(self._answer, host=at.host, port=at.port, limits=self._limits)
-        self.is_at(replace(at, port=self._door.port))
+        self._server = await serve(self._answer, host=at.host, port=at.port, limits=self._limits)
+        self.is_at(replace(at, port=self._server.port))
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._door is not None:
-            await self._door.close()
-            self._door = None
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         path = path_of(request)
@@ -176,7 +176,7 @@ class Listener:
         except StoreError as error:
             return await self._not_kept(error.message, event, place, received)
         except Exception as error:  # whatever it is, the caller is answered in time and somebody is told
-            return await self._not_kept(f"can't keep an event: {unforeseen(error)}", event, place, received)
+            return await self._not_kept(f"can't keep an event: {describe(error)}", event, place, received)
         self._say_works()
         # The store may have kept it before, though it was answered with 500: then nobody was told of it.
         is_new |= self._untold.pop(event.key, False) is None

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from aiohttp import web
 
 from callctl.errors import CallctlError, PortTakenError
-from callctl.support.server import Door
+from callctl.support.server import TcpServer
 from callctl.support.urls import reason_of
 from callctl.watch.listener.received import Received
 from callctl.watch.listener.signature import SignedRequest
@@ -133,7 +133,7 @@ class BoundedServer(web.Server):
                 self._quiet[handler] = None
 
 
-async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> Door:
+async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpServer:
     """Listen, at a free port where 0 was asked for.
 
     Raises:
@@ -144,7 +144,7 @@ async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> Door
     runner = web.ServerRunner(BoundedServer(answer, limits=limits), shutdown_timeout=0.5)
     await runner.setup()
     try:
-        return await Door.open(runner, host=host, port=port)
+        return await TcpServer.open(runner.server, cleanup=runner.cleanup, host=host, port=port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
