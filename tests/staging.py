@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from running import env_for
-from serving import Site
+from web_site import Site
 
 from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
 from callctl.api.protocol import CallsApi

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serving import Site
 from staging import Stage
 from telling import START, clock_of
+from web_site import Site
 
 from callctl.api.protocol import CallsApi
 from callctl.simulator import Simulator, SimulatorError

@@ -24,7 +24,7 @@ from cli.checking import (
 )
 from paths import TESTS
 from running import Callctl, env_for
-from serving import deaf_port
+from web_site import closed_port
 
 from callctl.simulator import Simulator
 
@@ -189,7 +189,7 @@ class TestKeys:
 
 class TestNetwork:
     def test_nothing_answers(self, callctl: Callctl) -> None:
-        with deaf_port() as port:
+        with closed_port() as port:
             code, found = doctor(callctl, at(f"http://127.0.0.1:{port}"))
         assert (code, level(found, "api")) == (6, "error")
         assert "the connection was refused" in found["api"]["text"]

@@ -20,11 +20,11 @@ from cli.checking import (
     level,
     no_way_to_twilio,
 )
-from hearing import sign
+from listeners import sign
 from processes import Piped
 from running import Callctl, env_for
-from serving import free_port
 from telling import form
+from web_site import free_port
 
 from callctl.doctor import callback_route as doctor_way
 from callctl.simulator import Simulator

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 from legs import BUSY_CHILD, CALLER, PARENT, SIP_CHILD, board_of, callback, family
-from reaching import Notes
 from telling import START
+from watches import RecordingView
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board
@@ -18,9 +18,9 @@ OTHER = "CA00000000000000000000000000000009"
 HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
 
 
-def shown(choice: Choice) -> Notes:
+def shown(choice: Choice) -> RecordingView:
     """Return what a choice lets through of a family and of another call, and of a hang-up of each leg."""
-    seen = Notes()
+    seen = RecordingView()
     view = ChosenView(seen, choice)
     board = Board()
     for event in [*family(), callback(OTHER, "ringing", second=40, sequence=0, to="+12025550142")]:
@@ -37,7 +37,7 @@ def hangup(sid: str) -> ActionEvent:
     )
 
 
-def sids(seen: Notes) -> list[str]:
+def sids(seen: RecordingView) -> list[str]:
     assert seen.snapshot is not None
     return [leg.call_sid for one in seen.snapshot.families for leg in one.legs]
 
@@ -59,7 +59,7 @@ def test_a_call_that_nobody_knows_yet_shows_nothing_until_it_is_there() -> None:
 
 
 def test_a_family_known_from_before_is_whole_at_once() -> None:
-    seen = Notes()
+    seen = RecordingView()
     view = ChosenView(seen, Choice(call=SIP_CHILD))
     view.refresh(board_of(family()).snapshot(), HEADER)
     event = callback(BUSY_CHILD, "completed", second=60, sequence=9, parent=PARENT)

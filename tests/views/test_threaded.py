@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from legs import callback
-from reaching import LIMIT
+from watches import LIMIT
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from reaching import Application, Suspension
+from watches import Application, Suspension
 
 
 @pytest.fixture

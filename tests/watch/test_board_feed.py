@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from legs import callback
-from reaching import LIMIT, Notes, until
 from telling import START
+from watches import LIMIT, RecordingView, until
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
@@ -23,7 +23,7 @@ SID = "CA" + "0" * 32
 HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
 
 
-class Storm(Notes):
+class Storm(RecordingView):
     """A view that hears of one more call whenever others get their turn, and never comes to an end."""
 
     def __init__(self, picture: list[Picture]) -> None:
@@ -64,7 +64,7 @@ class Broken(Board):
 
 
 async def test_an_event_that_the_board_cannot_take_hides_no_other() -> None:
-    picture, view = Picture(header=lambda: HEADER), Notes()
+    picture, view = Picture(header=lambda: HEADER), RecordingView()
     picture.board = Broken()
     for number in (1, 2):
         picture.event(callback("CA" + str(number) * 32, "ringing", second=1, sequence=0))
@@ -100,7 +100,7 @@ class Rules:
 
 async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> None:
     rules: Any = Rules()
-    picture, view = Picture(header=lambda: HEADER, rules=rules), Notes()
+    picture, view = Picture(header=lambda: HEADER, rules=rules), RecordingView()
     running = asyncio.create_task(picture.run(view))
     async with asyncio.timeout(LIMIT):
         await view.until(lambda seen: seen.snapshot is not None)
@@ -115,7 +115,7 @@ async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> No
 
 async def test_rules_that_fail_again_after_they_worked_are_told_of_again() -> None:
     rules: Any = Rules()
-    picture, view = Picture(header=lambda: HEADER, rules=rules), Notes()
+    picture, view = Picture(header=lambda: HEADER, rules=rules), RecordingView()
     running = asyncio.create_task(picture.run(view))
     async with asyncio.timeout(LIMIT):
         await view.until(lambda seen: seen.snapshot is not None)
@@ -128,7 +128,7 @@ async def test_rules_that_fail_again_after_they_worked_are_told_of_again() -> No
         await running
 
 
-class Drawn(Notes):
+class Drawn(RecordingView):
     """A view that counts its frames."""
 
     frames = 0

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from calls_api import UnexpectedRequest
 from legs import board_of, callback
-from reaching import LIMIT, settings_in, watching
 from telling import START, clock_of
+from watches import LIMIT, running_watch, settings_in
 
 from callctl.api.requests import CallQuery
 from callctl.calls.board import Snapshot
@@ -259,7 +259,7 @@ async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alon
             return iter([Call(SID, "ringing")] if self.is_there and query.status == "ringing" else [])
 
     first, second = Listing(), Listing()
-    async with watching(settings, plan, api=first) as one, watching(settings, plan, api=second) as other:
+    async with running_watch(settings, plan, api=first) as one, running_watch(settings, plan, api=second) as other:
         for rest, running in ((first, one), (second, other)):
             rest.is_there = True
             await running.view.until(lambda view: [event.call_sid for event in view.events] == [SID])

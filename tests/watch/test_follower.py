@@ -6,8 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from reaching import Notes, ago, settings_in
 from telling import event, sid
+from watches import RecordingView, ago, settings_in
 
 from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.follower import Follower
@@ -19,7 +19,7 @@ async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_sho
     settings = settings_in(tmp_path)
     store, url = SqliteStore(settings.store, world=settings.world), "http://127.0.0.1:9"
     record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
-    follower, view = Follower(settings, Plan("127.0.0.1", 0), record, now=ago), Notes()
+    follower, view = Follower(settings, Plan("127.0.0.1", 0), record, now=ago), RecordingView()
     await follower.start_up()
     running = asyncio.create_task(follower.run(view))
     try:

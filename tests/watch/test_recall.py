@@ -14,9 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 from calls_api import UnexpectedRequest
-from hearing import sign
-from reaching import LIMIT, Running, settings_in, until, watching
+from listeners import sign
 from telling import form, sid
+from watches import LIMIT, RunningWatch, running_watch, settings_in, until
 
 from callctl.api.requests import CallQuery
 from callctl.calls.action import ActionEvent
@@ -88,20 +88,20 @@ def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     go_on.set()
 
 
-async def post(running: Running, fields: dict[str, str]) -> int:
+async def post(running: RunningWatch, fields: dict[str, str]) -> int:
     url = running.ready.callback_url
     async with aiohttp.ClientSession() as http, http.post(url, data=fields, headers=sign(url, fields)) as answer:
         return answer.status
 
 
-def live(running: Running) -> Callable[[], bool]:
+def live(running: RunningWatch) -> Callable[[], bool]:
     return lambda: running.session.header().recalled is None
 
 
 async def test_callbacks_are_taken_in_while_a_large_store_is_read(tmp_path: Path, go_on: threading.Event) -> None:
     settings, rules = settings_in(tmp_path), Seen()
     fill(settings, calls=CALLS, each=EACH)
-    async with watching(settings, PLAN, rules=rules) as running:
+    async with running_watch(settings, PLAN, rules=rules) as running:
         await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
         known, new = form(CALLS - 1, "completed", number=EACH), form(CALLS, "ringing", number=0)
         for fields in (known, new, known):
@@ -129,7 +129,7 @@ async def test_an_event_that_can_not_be_read_hides_no_other(tmp_path: Path, reco
     fill(settings, calls=3, each=1)
     with closing(sqlite3.connect(settings.store)) as other, other:
         other.execute(f"UPDATE events SET record = {record} WHERE id = 2")
-    async with watching(settings, PLAN) as running:
+    async with running_watch(settings, PLAN) as running:
         await running.view.until(lambda view: view.snapshot is not None and view.snapshot.live == 2)
         assert (
             await running.view.until_noted("can't be read") == "1 of the store's events can't be read and is left out"
@@ -140,7 +140,7 @@ async def test_an_event_that_can_not_be_read_hides_no_other(tmp_path: Path, reco
 async def test_it_stops_at_once_while_the_store_is_read(tmp_path: Path, go_on: threading.Event) -> None:
     settings = settings_in(tmp_path)
     fill(settings, calls=20, each=EACH)
-    async with watching(settings, PLAN) as running:
+    async with running_watch(settings, PLAN) as running:
         await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
         assert not go_on.is_set()
     assert running.session.header().recalled == 1000
@@ -160,7 +160,7 @@ async def test_what_compares_and_deletes_waits_until_all_is_known(tmp_path: Path
         def fetch(self, sid: str) -> Call:
             raise CallctlError(f"{sid} can't be asked for")
 
-    async with watching(settings, Plan("127.0.0.1", 0, keep_days=0), api=Rest()) as running:
+    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=0), api=Rest()) as running:
         await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
         await asyncio.sleep(0)
         assert asked == []

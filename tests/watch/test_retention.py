@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from reaching import Suspension, ago, settings_in, until, watching
 from telling import clock_of, event, form, moment, sid
+from watches import Suspension, ago, running_watch, settings_in, until
 
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent
@@ -67,7 +67,7 @@ async def test_a_watch_trims_when_it_starts_and_keeps_the_rest(tmp_path: Path) -
     settings = settings_in(tmp_path)
     fill(settings, calls=range(3), age=timedelta(days=8))
     fill(settings, calls=range(10, 12), age=timedelta(days=6))
-    async with watching(settings, Plan("127.0.0.1", 0, keep_days=7)):
+    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=7)):
         reader = Reader.open(settings.store, world=settings.world)
         await until(lambda: len(list(reader.replay(since=None))) == 2)
         reader.close()
@@ -77,7 +77,7 @@ async def test_a_watch_trims_when_it_starts_and_keeps_the_rest(tmp_path: Path) -
 async def test_no_days_keep_nothing_beyond_the_run(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     fill(settings, calls=range(3), age=timedelta(minutes=5))
-    async with watching(settings, Plan("127.0.0.1", 0, keep_days=0)) as watch:
+    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=0)) as watch:
         await watch.view.until(lambda view: view.snapshot is not None and len(view.snapshot.families) == 3)
         fill(settings, calls=range(10, 12), age=timedelta())
     assert kept(settings) == 0
@@ -148,7 +148,7 @@ async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timed
 async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.01)
     settings = settings_in(tmp_path)
-    async with watching(settings, Plan("127.0.0.1", 0, keep_days=7)):
+    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=7)):
         reader = Reader.open(settings.store, world=settings.world)
         for calls in (range(3), range(10, 13)):
             fill(settings, calls=calls, age=timedelta(days=8))

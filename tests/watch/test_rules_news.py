@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from reaching import settings_in, watching
 from telling import moment, sid
+from watches import running_watch, settings_in
 
 from callctl.calls.action import DONE, REHEARSED, ActionEvent
 from callctl.calls.board import Change, Snapshot
@@ -47,7 +47,7 @@ class Braked:
 
 
 async def test_what_the_brake_says_is_trouble_and_an_alarm(tmp_path: Path) -> None:
-    async with watching(settings_in(tmp_path), Plan("127.0.0.1", 0), rules=Braked()) as watch:
+    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0), rules=Braked()) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.rules_stopped)
         assert watch.view.troubles == [STOPPED, "rule mine waits for https://user:***@example.com"]
         # What was done is in the store, from where it is told.

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-from hearing import sign
-from reaching import Notes, settings_in
+from listeners import sign
 from telling import form, sid
+from watches import RecordingView, settings_in
 
 from callctl.support.clock import Clock
 from callctl.watch.plan import Plan
@@ -17,7 +17,7 @@ from callctl.watch.session import Session
 
 async def test_a_callback_that_is_acknowledged_while_the_watch_stops_is_shown(tmp_path: Path) -> None:
     clock = Clock(wall=lambda: datetime.now(UTC))
-    session, view = Session(settings_in(tmp_path), Plan("127.0.0.1", 0), clock=clock), Notes()
+    session, view = Session(settings_in(tmp_path), Plan("127.0.0.1", 0), clock=clock), RecordingView()
     ready = await session.start_up()
     session.stop()
     await session.run(view)

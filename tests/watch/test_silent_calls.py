@@ -17,9 +17,9 @@ from unittest.mock import AsyncMock
 import pytest
 import requests
 from calls_api import UnexpectedRequest
-from reaching import LIMIT, Running, settings_in, until, watching
-from serving import free_port
 from telling import clock_of, moment
+from watches import LIMIT, RunningWatch, running_watch, settings_in, until
+from web_site import free_port
 
 from callctl.api.client import ApiClient, CallQuery, PlaceRequest
 from callctl.api.resources import Notification
@@ -143,12 +143,12 @@ def scene(losing: Simulator, tmp_path: Path) -> Scene:
     return Scene(losing, tmp_path)
 
 
-async def noted(running: Running, sid: str) -> str:
+async def noted(running: RunningWatch, sid: str) -> str:
     return await running.view.until_noted(f"{sid}: no status callback")
 
 
 async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
-    async with watching(scene.settings, PLAN, api=scene.client) as running:
+    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         sid = await scene.place(running.ready.callback_url + "#rc=3")
         told = await noted(running, sid)
         assert told.startswith(f"{sid}: no status callback in 1 s: Twilio has noted nothing; ")
@@ -161,7 +161,7 @@ async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
 async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
     scene: Scene,
 ) -> None:
-    async with watching(scene.settings, PLAN, api=Unlisted(scene.client)) as running:
+    async with running_watch(scene.settings, PLAN, api=Unlisted(scene.client)) as running:
         sid = await scene.place(running.ready.callback_url)
         await asyncio.to_thread(scene.client.cancel, sid)
         await noted(running, sid)
@@ -174,7 +174,7 @@ async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
 
 async def test_an_api_that_fails_once_is_asked_again(scene: Scene) -> None:
     calls = Failing(scene.client)
-    async with watching(scene.settings, PLAN, api=calls) as running:
+    async with running_watch(scene.settings, PLAN, api=calls) as running:
         sid = await scene.place(running.ready.callback_url)
         await noted(running, sid)
         assert calls.failed == {"fetch", "notifications"}
@@ -187,7 +187,7 @@ async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_abou
                 self.failed.add(what)
                 raise OverflowError("date value out of range")
 
-    async with watching(scene.settings, PLAN, api=Odd(scene.client)) as running:
+    async with running_watch(scene.settings, PLAN, api=Odd(scene.client)) as running:
         first = await scene.place(running.ready.callback_url)
         told = await running.view.until_noted(f"{first}: can't find out")
         assert told.endswith("why no status callback comes: OverflowError: date value out of range")
@@ -197,7 +197,7 @@ async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_abou
 async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:
     scene = Scene(simulator, tmp_path)
     gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
-    async with watching(scene.settings, gone, api=scene.client) as running:
+    async with running_watch(scene.settings, gone, api=scene.client) as running:
         sid = await scene.place("http://127.0.0.1:9/status")
         told = await noted(running, sid)
     assert "Twilio could not deliver to http://127.0.0.1:9/status: " in told
@@ -206,7 +206,7 @@ async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, 
 
 async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -> None:
     gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
-    async with watching(scene.settings, gone, api=scene.client) as running:
+    async with running_watch(scene.settings, gone, api=scene.client) as running:
         await running.view.until(lambda view: view.header is not None and view.header.deaf is not None)
         sid = await scene.place("http://127.0.0.1:9/status")
         told = await noted(running, sid)
@@ -214,7 +214,7 @@ async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -
 
 
 async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
-    async with watching(scene.settings, PLAN, api=scene.client) as running:
+    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         sid = await scene.place_badly(running.ready.callback_url)
         told = await noted(running, sid)
     assert isinstance(told, Trouble)
@@ -224,7 +224,7 @@ async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
 
 
 async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
-    async with watching(scene.settings, PLAN, api=scene.client) as running:
+    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         elsewhere = await scene.place("http://127.0.0.1:9/other", is_remembered=False)
         at_the_end = await scene.place(running.ready.callback_url, events=("completed",))
         silent = await scene.place(running.ready.callback_url)
@@ -236,7 +236,7 @@ async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
 
 async def test_a_call_that_told_something_is_not_asked_about(simulator: Simulator, tmp_path: Path) -> None:
     scene = Scene(simulator, tmp_path)
-    async with watching(scene.settings, PLAN, api=scene.client) as running:
+    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         heard = await scene.place(running.ready.callback_url)
         silent = await scene.place_badly(running.ready.callback_url)
         await noted(running, silent)
@@ -248,7 +248,7 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
     scene.settings.store.parent.mkdir(parents=True)
     port = free_port()
     before = await scene.place(f"http://127.0.0.1:{port}/status")
-    async with watching(scene.settings, Plan("127.0.0.1", port), api=scene.client) as running:
+    async with running_watch(scene.settings, Plan("127.0.0.1", port), api=scene.client) as running:
         silent = await scene.place(running.ready.callback_url)
         await noted(running, silent)
         assert not any(before in note for note in running.view.notes)
@@ -272,7 +272,7 @@ async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
 
     again = asyncio.Event()
     monkeypatch.setattr(f"callctl.{part}", odd)
-    async with watching(scene.settings, PLAN, api=scene.client) as running:
+    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         assert "is begun anew: ZeroDivisionError: once" in await running.view.until_noted("is begun anew")
         async with asyncio.timeout(LIMIT):
             await again.wait()

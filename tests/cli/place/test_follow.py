@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from damaging import empty_log
 from processes import OnTerminal, Piped
 from running import Callctl, env_for
+from store_damage import empty_log
 
 from callctl.settings import load
 from callctl.simulator import Simulator

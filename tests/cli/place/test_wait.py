@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from processes import Piped
 from running import Callctl, env_for
-from serving import deaf_port
+from web_site import closed_port
 
 from callctl.simulator import Faults, Simulator
 
@@ -42,7 +42,7 @@ def asked(simulator: Simulator) -> int:
 @pytest.mark.usefixtures("soon")
 def test_a_tunnel_that_is_down(callctl: Callctl, simulator: Simulator, home: Path) -> None:
     env = env_for(simulator)
-    with deaf_port() as port:
+    with closed_port() as port:
         gone = f"http://127.0.0.1:{port}"
         with watching(home, env, "--public-url", gone) as watch:
             watch.until_health(str(watch.record()["health_url"]), lambda health: health.get("reachable") is False)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damaging import DAMAGES, copy_store_over, overwrite_tables, raise_index
-from loading import Load, call_and_number, kept_in
+from callback_load import Load, call_and_number, kept_in
 from processes import Piped
 from running import env_for
+from store_damage import DAMAGES, copy_store_over, overwrite_tables, raise_index
 
 from callctl.settings import load
 from callctl.simulator import Simulator

@@ -7,7 +7,7 @@ import random
 import threading
 from pathlib import Path
 
-from loading import Load, call_and_number, kept_in
+from callback_load import Load, call_and_number, kept_in
 from processes import Piped
 from running import env_for
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from processes import OnTerminal, Piped
 from running import Callctl, env_for
-from serving import Site
+from web_site import Site
 
 from callctl.simulator import Simulator
 

@@ -13,7 +13,7 @@ from cli.checking import doctor, level
 from paths import TESTS
 from processes import Piped
 from running import Callctl, env_for
-from serving import free_port
+from web_site import free_port
 
 from callctl.simulator import Simulator
 

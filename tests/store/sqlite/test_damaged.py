@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from damaging import (
+from store_damage import (
     DAMAGES,
     copy_large_database_over,
     copy_small_database_over,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from hearing import PUBLIC, TOKEN, Heard, Start
+from listeners import PUBLIC, TOKEN, Reports, Start
 from telling import ACCOUNT, WORLD
 
 from callctl.store.sqlite.store import SqliteStore
@@ -14,8 +14,8 @@ from callctl.watch.listener.server import Limits
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def reports() -> Reports:
+    return Reports()
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 @pytest.fixture
-async def start(store: SqliteStore, heard: Heard) -> AsyncIterator[Start]:
+async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
     """Start listeners on free ports, and stop them in the end."""
     started: list[Listener] = []
 
@@ -48,10 +48,10 @@ async def start(store: SqliteStore, heard: Heard) -> AsyncIterator[Start]:
             other_keys=other_keys,
             world=WORLD,
             store=kept_by,
-            on_event=heard.take,
-            on_trouble=heard.troubles.append,
+            on_event=reports.take,
+            on_trouble=reports.troubles.append,
             nonce="a-nonce",
-            now=heard.now,
+            now=reports.now,
             account_sid=ACCOUNT,
             limits=limits,
             documents=documents,

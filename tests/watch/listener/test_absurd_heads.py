@@ -8,9 +8,9 @@ import logging
 import aiohttp
 import pytest
 from aiohttp.http_exceptions import HttpProcessingError
-from hearing import PUBLIC, Start, raw, sign
 from hypothesis import given
 from hypothesis import strategies as st
+from listeners import PUBLIC, Start, raw, sign
 from telling import START, form
 
 from callctl.watch.listener.signature import Asked, Gate, SignedRequest

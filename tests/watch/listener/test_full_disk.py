@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from hearing import PUBLIC, Heard, Start, sign
+from listeners import PUBLIC, Reports, Start, sign
 from telling import WORLD, form
 
 from callctl.store.sqlite.store import SqliteStore
@@ -39,7 +39,7 @@ def disk() -> Iterator[Path]:
 
 @pytest.mark.parametrize("spared", [0, 4096, 100_000])
 async def test_a_full_disk_is_answered_with_500_until_there_is_room(
-    disk: Path, start: Start, heard: Heard, http: aiohttp.ClientSession, spared: int
+    disk: Path, start: Start, reports: Reports, http: aiohttp.ClientSession, spared: int
 ) -> None:
     store = SqliteStore(disk / "events.db", world=WORLD)
     listener = await start(kept_by=store)
@@ -55,8 +55,8 @@ async def test_a_full_disk_is_answered_with_500_until_there_is_room(
     statuses = {call: await tell(call) for call in range(1, 300)}
     assert statuses[299] == 500
     assert set(statuses.values()) <= {204, 500}
-    assert len(heard.troubles) == 1
-    assert "full" in heard.troubles[0] or "disk" in heard.troubles[0]
+    assert len(reports.troubles) == 1
+    assert "full" in reports.troubles[0] or "disk" in reports.troubles[0]
     ballast.unlink()
     statuses |= {call: await tell(call) for call in range(299, 310)}
     assert [statuses[call] for call in range(299, 310)] == [204] * 11

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
-from hearing import PUBLIC, TOKEN, FailingStore, Heard, Start, sign
-from reaching import until
+from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start, sign
 from telling import form, samples, sid
+from watches import until
 from yarl import URL
 
 from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreError
@@ -19,13 +19,13 @@ from callctl.watch.listener.server import Limits
 
 
 async def test_a_signed_callback_is_stored_answered_and_told_of(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = form(1, "ringing", number=1, CallerCity="", CalledCity="São Paulo", CallerName="A&B=C+D %")
     async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
         assert (answer.status, await answer.read()) == (204, b"")
-    (event,) = await heard.of(1)
+    (event,) = await reports.of(1)
     assert (event.call_sid, event.verified, dict(event.form)) == (sid(1), True, fields)
     assert list(store.replay(since=None)) == [event]
     assert (listener.accepted, listener.refused, listener.duplicates) == (1, 0, 0)
@@ -33,7 +33,7 @@ async def test_a_signed_callback_is_stored_answered_and_told_of(
 
 
 async def test_numbers_of_five_thousand_digits_are_kept_and_count_as_absent(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     huge = "9" * 5000
@@ -42,7 +42,7 @@ async def test_numbers_of_five_thousand_digits_are_kept_and_count_as_absent(
     for fields in (form(1, "completed") | numbers, amd):
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
             assert answer.status == 204
-    ended, detected = await heard.of(2)
+    ended, detected = await reports.of(2)
     assert (ended.status, ended.sequence_number, ended.timestamp, ended.duration) == ("completed", None, None, None)
     assert dict(ended.form) == form(1, "completed") | numbers
     assert (detected.in_words, detected.to_json()["machine_detection_duration"]) == ("answered by human", None)
@@ -63,7 +63,7 @@ async def test_it_is_in_the_database_when_it_is_answered(
 
 
 async def test_a_callback_by_get_and_the_urls_own_query(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(public_url=PUBLIC + "?tenant=a%20b")
     query = urlencode({"tenant": "a b"} | form(1, "busy", SipResponseCode="486"))
@@ -74,7 +74,7 @@ async def test_a_callback_by_get_and_the_urls_own_query(
     posted = URL(f"{listener.url}/status?tenant=a%20b", encoded=True)
     async with http.post(posted, data=fields, headers=sign(url, fields)) as answer:
         assert answer.status == 204
-    one, two = await heard.of(2)
+    one, two = await reports.of(2)
     assert (one.sip_response_code, ("tenant", "a b") in one.form) == ("486", True)
     assert two.call_sid == sid(2)
 
@@ -100,20 +100,20 @@ async def test_two_keys_count_while_a_token_is_rotated(start: Start, http: aioht
 
 
 async def test_a_replayed_callback_is_a_duplicate(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = form(1, "completed", number=3)
     for _ in range(3):
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
             assert answer.status == 204
-    await heard.of(3)
-    assert [is_new for _, is_new in heard.events] == [True, False, False]
+    await reports.of(3)
+    assert [is_new for _, is_new in reports.events] == [True, False, False]
     assert (listener.accepted, listener.duplicates) == (1, 2)
     assert len(list(store.replay(since=None))) == 1
 
 
-async def test_every_sample_is_taken_in(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
+async def test_every_sample_is_taken_in(start: Start, reports: Reports, http: aiohttp.ClientSession) -> None:
     listener = await start()
     statuses = {}
     sent = samples("callbacks.jsonl")
@@ -127,7 +127,7 @@ async def test_every_sample_is_taken_in(start: Start, heard: Heard, http: aiohtt
             reply = http.post(listener.url + "/status", data=body, headers=headers)
         async with reply as answer:
             statuses[sample["id"]] = answer.status
-    events = await heard.of(len(sent) - 1)
+    events = await reports.of(len(sent) - 1)
     requests = {number for number, status in statuses.items() if status == 404}
     assert len(requests) == sum(event.kind == "twiml-request" for event in events)
     assert {status for number, status in statuses.items() if number not in requests} == {204}
@@ -135,7 +135,7 @@ async def test_every_sample_is_taken_in(start: Start, heard: Heard, http: aiohtt
 
 
 async def test_a_request_for_twiml_is_shown_but_gets_none(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = form(1, "ringing", ApiVersion="2010-04-01")
@@ -143,17 +143,17 @@ async def test_a_request_for_twiml_is_shown_but_gets_none(
     async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
         assert answer.status == 404
         assert "status callbacks" in await answer.text()
-    (event,) = await heard.of(1)
+    (event,) = await reports.of(1)
     assert event.kind == "twiml-request"
 
 
 async def test_unverified_takes_in_everything_and_marks_it(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(keys=None)
     async with http.post(listener.url + "/status", data=form(1, "ringing")) as answer:
         assert answer.status == 204
-    (event,) = await heard.of(1)
+    (event,) = await reports.of(1)
     assert not event.verified
 
 
@@ -165,7 +165,7 @@ async def test_no_key_at_all_is_said_at_once(start: Start) -> None:
 
 
 async def test_a_store_that_fails_is_said_once_and_recovers(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     failing = FailingStore(store)
     listener = await start(kept_by=failing)
@@ -176,14 +176,14 @@ async def test_a_store_that_fails_is_said_once_and_recovers(
             return answer.status
 
     assert [await status(), await status()] == [500, 500]
-    assert (listener.failed, listener.accepted, heard.events) == (2, 0, [])
+    assert (listener.failed, listener.accepted, reports.events) == (2, 0, [])
     failing.fails = False
     assert await status() == 204
     failing.fails = True
     assert await status() == 500
     # One for each time it began to fail, and one for the end.
-    assert ["disk is full" in text for text in heard.troubles] == [True, False, True]
-    assert [(text.cause, text.status, text.is_over) for text in heard.troubles] == [
+    assert ["disk is full" in text for text in reports.troubles] == [True, False, True]
+    assert [(text.cause, text.status, text.is_over) for text in reports.troubles] == [
         ("store", 500, False),
         ("store", None, True),
         ("store", 500, False),
@@ -192,7 +192,7 @@ async def test_a_store_that_fails_is_said_once_and_recovers(
 
 @pytest.mark.parametrize("failure", [StoreError("the disk is full"), KeyError("a mistake of ours")], ids=repr)
 async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_one_is(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession, failure: Exception
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession, failure: Exception
 ) -> None:
     failing = FailingStore(store, failure)
     listener = await start(kept_by=failing)
@@ -208,13 +208,13 @@ async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_on
 
     assert await tell() == (500, 503, "failing", True)
     assert await tell() == (500, 503, "failing", True)
-    assert len(heard.troubles) == 1
+    assert len(reports.troubles) == 1
     failing.fails = False
     assert await tell() == (204, 200, "ok", False)
 
 
 async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_gives_up(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(limits=Limits(store_seconds=0.5))
     fields = form(1, "ringing")
@@ -227,7 +227,7 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_giv
         assert await tell() == 500
         async with http.get(listener.health_url) as answer:
             assert answer.status == 503
-    assert "takes longer than 0.5 s" in heard.troubles[0]
+    assert "takes longer than 0.5 s" in reports.troubles[0]
     while await tell() != 204:  # once what hung is over
         pass
     async with http.get(listener.health_url) as answer:
@@ -235,7 +235,7 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_giv
 
 
 async def test_what_was_kept_though_it_was_answered_with_500_is_told_of_once_it_is_sent_again(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(limits=Limits(store_seconds=0.2))
     fields = form(1, "ringing")
@@ -248,8 +248,8 @@ async def test_what_was_kept_though_it_was_answered_with_500_is_told_of_once_it_
         assert await tell() == 500
     await until(lambda: store.call(fields["CallSid"]) is not None)
     assert [await tell(), await tell()] == [204, 204]
-    await heard.of(2)
-    assert [is_new for _, is_new in heard.events] == [True, False]
+    await reports.of(2)
+    assert [is_new for _, is_new in reports.events] == [True, False]
     assert (listener.failed, listener.accepted, listener.duplicates) == (1, 1, 1)
 
 
@@ -290,7 +290,7 @@ async def test_a_taken_port_is_named(start: Start) -> None:
     assert "--port" in caught.value.hint
 
 
-async def test_an_address_that_is_not_ours_is_named(store: SqliteStore, heard: Heard) -> None:
+async def test_an_address_that_is_not_ours_is_named(store: SqliteStore, reports: Reports) -> None:
     listener = Listener(
         host="192.0.2.1",
         port=0,
@@ -298,16 +298,16 @@ async def test_an_address_that_is_not_ours_is_named(store: SqliteStore, heard: H
         keys=[TOKEN],
         world="w",
         store=store,
-        on_event=heard.take,
+        on_event=reports.take,
         nonce="n",
-        now=heard.now,
+        now=reports.now,
     )
     with pytest.raises(CallctlError, match=r"192\.0\.2\.1"):
         await listener.start()
 
 
 async def test_many_at_once_are_all_kept(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
 
@@ -317,7 +317,7 @@ async def test_many_at_once_are_all_kept(
             return answer.status
 
     assert set(await asyncio.gather(*(send(call) for call in range(300)))) == {204}
-    assert len(await heard.of(300)) == len(list(store.replay(since=None))) == 300
+    assert len(await reports.of(300)) == len(list(store.replay(since=None))) == 300
 
 
 async def test_it_stops_while_a_client_is_connected(start: Start) -> None:
@@ -331,29 +331,29 @@ async def test_it_stops_while_a_client_is_connected(start: Start) -> None:
 
 
 async def test_what_twilio_appends_to_a_url_counts_not_what_the_url_had(
-    start: Start, heard: Heard, http: aiohttp.ClientSession, store: SqliteStore
+    start: Start, reports: Reports, http: aiohttp.ClientSession, store: SqliteStore
 ) -> None:
     listener = await start()
     own = "?From=me&CallStatus=done&CallSid=mine"
     query = f"{own}&{urlencode(form(1, 'ringing'))}"
     async with http.get(URL(f"{listener.url}/status{query}", encoded=True), headers=sign(PUBLIC + query)) as answer:
         assert answer.status == 204
-    (event,) = await heard.of(1)
+    (event,) = await reports.of(1)
     assert (event.call_sid, event.status, event.from_) == (sid(1), "ringing", "+15005550006")
     assert list(store.replay(since=None)) == [event]
 
 
-async def test_a_subaccounts_get_is_explained(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
+async def test_a_subaccounts_get_is_explained(start: Start, reports: Reports, http: aiohttp.ClientSession) -> None:
     listener = await start()
     query = "?" + urlencode(form(1, "ringing") | {"AccountSid": "AC" + "1" * 32})
     headers = sign(PUBLIC + query, token="its own")
     async with http.get(URL(f"{listener.url}/status{query}", encoded=True), headers=headers) as answer:
         assert answer.status == 403
-    assert [text.split(": ")[1] for text in heard.troubles] == ["other account"]
+    assert [text.split(": ")[1] for text in reports.troubles] == ["other account"]
 
 
 async def test_detections_recordings_and_conferences_are_stored_answered_and_counted_by_kind(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     recording = {"CallSid": sid(1), "RecordingSid": "RE1", "RecordingStatus": "completed", "RecordingDuration": "25"}
@@ -367,7 +367,7 @@ async def test_detections_recordings_and_conferences_are_stored_answered_and_cou
     for fields in sent:
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
             assert answer.status == 204
-    events = await heard.of(5)
+    events = await reports.of(5)
     assert [event.kind for event in events] == ["amd", "recording", "conference", "conference", "recording"]
     assert list(store.replay(since=None)) == events[:4]
     assert listener.features == {"amd": 1, "recording": 1, "conference": 2}
@@ -375,7 +375,7 @@ async def test_detections_recordings_and_conferences_are_stored_answered_and_cou
 
 
 async def test_callbacks_without_a_status_get_no_twiml_where_documents_are_served(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     failing = FailingStore(store)
     listener = await start(kept_by=failing, documents=("survey",))
@@ -388,14 +388,14 @@ async def test_callbacks_without_a_status_get_no_twiml_where_documents_are_serve
     assert await status() == 500
     failing.fails = False
     assert await status() == 204
-    assert [event.kind for event in await heard.of(1)] == ["amd"]
+    assert [event.kind for event in await reports.of(1)] == ["amd"]
 
 
 async def test_a_recording_that_can_not_be_stored_is_not_acknowledged(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(kept_by=FailingStore(store))
     fields = {"CallSid": sid(1), "RecordingSid": "RE1", "RecordingStatus": "completed"}
     async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
         assert answer.status == 500
-    assert (listener.failed, listener.features, heard.events) == (1, {}, [])
+    assert (listener.failed, listener.features, reports.events) == (1, {}, [])

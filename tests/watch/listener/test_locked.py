@@ -7,12 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import aiohttp
-from hearing import PUBLIC, Heard, Start, sign
+from listeners import PUBLIC, Reports, Start, sign
 from telling import form
 
 
 async def test_it_is_answered_with_500_until_it_is_free(
-    start: Start, heard: Heard, http: aiohttp.ClientSession, tmp_path: Path
+    start: Start, reports: Reports, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     listener = await start()
     fields = form(1, "ringing")
@@ -24,9 +24,9 @@ async def test_it_is_answered_with_500_until_it_is_free(
     with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert [await status(), await status()] == [500, 500]
-        assert heard.events == []
-        (trouble,) = heard.troubles
+        assert reports.events == []
+        (trouble,) = reports.troubles
         assert "database is locked; callbacks are answered with 500" in trouble
         other.execute("ROLLBACK")
         assert await status() == 204
-    assert [event.status for event in await heard.of(1)] == ["ringing"]
+    assert [event.status for event in await reports.of(1)] == ["ringing"]

@@ -9,9 +9,9 @@ from urllib.parse import quote, unquote_plus, urlencode
 
 import aiohttp
 import pytest
-from hearing import PUBLIC, TOKEN, Heard, Start
 from hypothesis import event, given
 from hypothesis import strategies as st
+from listeners import PUBLIC, TOKEN, Reports, Start
 from telling import ACCOUNT, START, WORLD, form
 from twilio.request_validator import RequestValidator
 from yarl import URL
@@ -113,7 +113,7 @@ def test_a_get_makes_one_event_however_it_is_sent_again(
 
 @pytest.mark.parametrize("query", ["", "?room=7", "?who=%27me%27%40%3A"])
 async def test_a_captured_callback_sent_in_every_way_is_one_event(
-    start: Start, heard: Heard, http: aiohttp.ClientSession, store: SqliteStore, query: str
+    start: Start, reports: Reports, http: aiohttp.ClientSession, store: SqliteStore, query: str
 ) -> None:
     listener = await start()
     fields = form(1, "ringing", number=1, at=1)
@@ -142,7 +142,7 @@ async def test_a_captured_callback_sent_in_every_way_is_one_event(
         assert reply.status in (204, 403), body
     assert len(list(store.replay(since=None))) == 1
     assert listener.duplicates >= 3
-    assert len(await heard.of(1 + listener.duplicates)) == 1 + listener.duplicates
+    assert len(await reports.of(1 + listener.duplicates)) == 1 + listener.duplicates
 
 
 # Names that make an event what it is.

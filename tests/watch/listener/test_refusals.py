@@ -6,7 +6,7 @@ import gzip
 import aiohttp
 import pytest
 from aiohttp import web
-from hearing import PUBLIC, TOKEN, Heard, Start, raw, sign
+from listeners import PUBLIC, TOKEN, Reports, Start, raw, sign
 from telling import form, sid
 
 from callctl.store.sqlite.store import SqliteStore
@@ -22,7 +22,7 @@ def trouble(cause: str, *, url: str | None, status: int) -> dict[str, object]:
 
 @pytest.mark.parametrize("signature", [None, "", "AAAA", "\xfc\xfc", "=" * 5000])
 async def test_a_wrong_signature_leaves_nothing_but_a_count(
-    start: Start, heard: Heard, store: SqliteStore, http: aiohttp.ClientSession, signature: str | None
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession, signature: str | None
 ) -> None:
     listener = await start()
     headers = {} if signature is None else {"X-Twilio-Signature": signature}
@@ -30,7 +30,7 @@ async def test_a_wrong_signature_leaves_nothing_but_a_count(
         assert (answer.status, await answer.read()) == (403, b"")
     async with http.get(listener.url + "/status?CallSid=CA1&CallStatus=busy", headers=headers) as answer:
         assert answer.status == 403
-    assert (listener.refused, listener.accepted, heard.events) == (2, 0, [])
+    assert (listener.refused, listener.accepted, reports.events) == (2, 0, [])
     assert list(store.replay(since=None)) == []
 
 
@@ -53,7 +53,7 @@ async def test_a_form_changed_on_the_way_is_refused(start: Start, http: aiohttp.
     ],
 )
 async def test_a_refusal_is_explained_once_per_cause(
-    start: Start, heard: Heard, http: aiohttp.ClientSession, url: str, cause: str
+    start: Start, reports: Reports, http: aiohttp.ClientSession, url: str, cause: str
 ) -> None:
     listener = await start()
     host = url.partition("://")[2].partition("/")[0]
@@ -62,7 +62,7 @@ async def test_a_refusal_is_explained_once_per_cause(
         headers = sign(url, fields) | {"Host": host}
         async with http.post(listener.url + "/status", data=fields, headers=headers) as answer:
             assert answer.status == 403
-    (text,) = heard.troubles
+    (text,) = reports.troubles
     assert text.to_json() | {"text": ""} == trouble("refused", url=PUBLIC, status=403)
     assert text.startswith(f"refused a request: {cause}:")
     assert url in text
@@ -71,14 +71,14 @@ async def test_a_refusal_is_explained_once_per_cause(
 
 
 async def test_a_path_that_was_signed_otherwise_is_explained(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(public_url="https://example.com/hooks/calls")
     fields = form(1, "ringing")
     headers = sign("https://example.com/status", fields)
     async with http.post(listener.url + "/status", data=fields, headers=headers) as answer:
         assert answer.status == 403
-    (text,) = heard.troubles
+    (text,) = reports.troubles
     assert "wrong path: signed over https://example.com/status" in text
 
 
@@ -99,38 +99,42 @@ async def test_a_path_that_was_signed_otherwise_is_explained(
     ],
 )
 async def test_what_a_proxy_changed_is_found_where_it_says_so(
-    start: Start, heard: Heard, http: aiohttp.ClientSession, url: str, told: dict[str, str], cause: str
+    start: Start, reports: Reports, http: aiohttp.ClientSession, url: str, told: dict[str, str], cause: str
 ) -> None:
     listener = await start()
     fields = form(1, "ringing")
     async with http.post(listener.url + "/status", data=fields, headers=sign(url, fields) | told) as answer:
         assert answer.status == 403  # it is believed nowhere else
-    (text,) = heard.troubles
+    (text,) = reports.troubles
     assert text.startswith(f"refused a request: {cause}: signed over {url} (by {next(iter(told))})")
 
 
 async def test_a_query_that_was_added_on_the_way_is_named(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = form(1, "ringing")
     async with http.post(listener.url + "/status?from=proxy", data=fields, headers=sign(PUBLIC, fields)) as answer:
         assert answer.status == 403
-    assert [text.split(": ")[1] for text in heard.troubles] == ["query added"]
+    assert [text.split(": ")[1] for text in reports.troubles] == ["query added"]
 
 
-async def test_json_that_nobody_vouches_for_is_named(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
+async def test_json_that_nobody_vouches_for_is_named(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
     listener = await start()
     body = b'{"CallSid": "CA1", "CallStatus": "ringing"}'
     for query in ("", "?bodySHA256=" + "0" * 64):
         headers = sign(PUBLIC + query) | {"Content-Type": "application/json"}
         async with http.post(listener.url + "/status" + query, data=body, headers=headers) as answer:
             assert answer.status == 403
-    causes = [text.split(": ")[1] for text in heard.troubles]
+    causes = [text.split(": ")[1] for text in reports.troubles]
     assert causes == ["a JSON body without bodySHA256", "changed JSON body"]
 
 
-async def test_other_tokens_and_accounts_are_explained(start: Start, heard: Heard, http: aiohttp.ClientSession) -> None:
+async def test_other_tokens_and_accounts_are_explained(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
     listener = await start(other_keys=("the-auth-token",))
     fields = form(1, "ringing")
     subaccount = fields | {"AccountSid": "AC" + "1" * 32}
@@ -143,7 +147,7 @@ async def test_other_tokens_and_accounts_are_explained(start: Start, heard: Hear
     for sent, headers in tried:
         async with http.post(listener.url + "/status", data=sent, headers=headers) as answer:
             assert answer.status == 403
-    causes = [text.removeprefix("refused a request: ").partition(":")[0] for text in heard.troubles]
+    causes = [text.removeprefix("refused a request: ").partition(":")[0] for text in reports.troubles]
     assert causes == ["other token", "other account", "unknown cause", "no signature"]
 
 
@@ -157,7 +161,7 @@ async def test_the_hosts_word_is_not_taken(start: Start, http: aiohttp.ClientSes
 
 
 async def test_signed_requests_to_another_path_are_told_of_once_and_counted(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(public_url="https://example.com/hooks/status")
     fields = form(1, "ringing")
@@ -176,26 +180,26 @@ async def test_signed_requests_to_another_path_are_told_of_once_and_counted(
     signed = sign("https://example.com/polled?CallSid=CA1&CallStatus=busy")
     async with http.get(listener.url + "/polled?CallSid=CA1&CallStatus=busy", headers=signed) as answer:
         assert answer.status == 404
-    told = [text.partition(": ")[0] for text in heard.troubles]
+    told = [text.partition(": ")[0] for text in reports.troubles]
     assert told == [
         f"signed requests come to {path}, this watch listens at /status"
         for path in ("/voice/status", "/changed", "/", "/polled")
     ]
-    assert "https://example.com/hooks/status" in heard.troubles[0]
-    assert heard.troubles[0].to_json() | {"text": ""} == trouble("misdirected", url="/voice/status", status=404)
-    assert (listener.misdirected, listener.refused, heard.events) == (8, 0, [])
+    assert "https://example.com/hooks/status" in reports.troubles[0]
+    assert reports.troubles[0].to_json() | {"text": ""} == trouble("misdirected", url="/voice/status", status=404)
+    assert (listener.misdirected, listener.refused, reports.events) == (8, 0, [])
     assert listener.health["misdirected"] == {"count": 8, "path": "/polled"}
     for number in range(20):
         url = f"/{number}" + "x" * 300
         headers = sign(f"https://example.com{url}", fields)
         async with http.post(listener.url + url, data=fields, headers=headers) as answer:
             assert answer.status == 404
-    assert (len(heard.troubles), listener.misdirected) == (8, 28)
-    assert max(map(len, heard.troubles)) < 500
+    assert (len(reports.troubles), listener.misdirected) == (8, 28)
+    assert max(map(len, reports.troubles)) < 500
 
 
 async def test_nobody_can_fill_the_screen_with_paths_of_his_own(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = form(1, "ringing")
@@ -205,7 +209,7 @@ async def test_nobody_can_fill_the_screen_with_paths_of_his_own(
     anybody = await start(keys=None)  # where nothing is verified, nobody knows who sent it
     async with http.post(anybody.url + "/other", data=fields, headers=sign(anybody.url + "/other", fields)) as answer:
         assert answer.status == 404
-    assert (listener.misdirected, anybody.misdirected, heard.troubles) == (0, 0, [])
+    assert (listener.misdirected, anybody.misdirected, reports.troubles) == (0, 0, [])
     assert "misdirected" not in listener.health
 
 
@@ -241,13 +245,13 @@ async def test_a_slash_too_many_at_the_end_of_the_path_is_left_to_the_signature(
 
 
 async def test_a_signed_request_that_is_no_calls_is_let_pass(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = {"ConferenceSid": "CF1", "FriendlyName": "room"}
     async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
         assert answer.status == 204
-    assert (listener.ignored, listener.accepted, heard.events) == (1, 0, [])
+    assert (listener.ignored, listener.accepted, reports.events) == (1, 0, [])
 
 
 async def test_a_body_of_64_kib_is_taken_and_a_longer_one_is_not(start: Start, http: aiohttp.ClientSession) -> None:
@@ -317,7 +321,7 @@ async def test_bytes_that_are_no_text_are_refused_like_any_forgery(start: Start,
 
 
 async def test_a_signed_form_that_is_no_utf8_is_taken_or_refused_but_never_fatal(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = form(1, "ringing") | {"CallerName": "\ufffd"}
@@ -327,7 +331,7 @@ async def test_a_signed_form_that_is_no_utf8_is_taken_or_refused_but_never_fatal
     )
     async with http.post(listener.url + "/status", data=body, headers=sign(PUBLIC, fields) | FORM_TYPE) as answer:
         assert answer.status == 204
-    (event,) = await heard.of(1)
+    (event,) = await reports.of(1)
     assert event.caller_name == "\ufffd"
 
 
@@ -439,12 +443,12 @@ async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -
 
 
 async def test_the_event_is_told_of_whole_even_with_escapes_in_every_field(
-    start: Start, heard: Heard, http: aiohttp.ClientSession
+    start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = {name: "\x1b[2J\x00\r\n" + value for name, value in form(1, "ringing").items()}
     async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
         assert answer.status == 204
-    (event,) = await heard.of(1)
+    (event,) = await reports.of(1)
     assert event.call_sid == "\x1b[2J\x00\r\n" + sid(1)
     assert dict(event.form) == fields

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hearing import sign
+from listeners import sign
 from paths import TESTS
 from processes import Piped
 from running import env_for

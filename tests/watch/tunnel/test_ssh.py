@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from processes import Piped
-from reaching import settings_in, watching
 from running import Callctl, env_for
-from serving import free_port
+from watches import running_watch, settings_in
+from web_site import free_port
 
 from callctl.simulator import Simulator
 from callctl.watch.plan import Plan
@@ -107,7 +107,7 @@ def test_calls_report_through_the_tunnel(
 async def test_the_death_of_the_tunnel_is_told(tmp_path: Path, tunnel: tuple[str, subprocess.Popen[bytes]]) -> None:
     command, server = tunnel
     plan = Plan("127.0.0.1", 0, tunnel=command)
-    async with watching(settings_in(tmp_path), plan) as watch:
+    async with running_watch(settings_in(tmp_path), plan) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         cut(server)
         await watch.view.until_noted("has ended with code 255")

@@ -1,4 +1,4 @@
-"""What stands around a listener in tests: who signs, who keeps, who is told."""
+"""What a test of the listener sets up around it: a signature, a store that fails, what it reported, a raw request."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FailingStore:
 
 
 @dataclass
-class Heard:
+class Reports:
     """What a listener told of."""
 
     events: list[tuple[CallEvent, bool]] = field(default_factory=list)

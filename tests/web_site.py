@@ -1,4 +1,4 @@
-"""A web site on loopback: takes status callbacks, and serves documents by path. And ports: free ones, and deaf ones."""
+"""A web site on loopback: takes status callbacks, and serves documents by path. And ports, free or closed."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def _length(head: bytes) -> int:
 
 def free_port() -> int:
     """Return a port at which nobody listens; somebody else may begin to."""
-    with deaf_port() as port:
+    with closed_port() as port:
         return port
 
 
 @contextmanager
-def deaf_port() -> Iterator[int]:
+def closed_port() -> Iterator[int]:
     """Return a port that refuses every connection until the block is left, and is given to nobody else."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))

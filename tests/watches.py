@@ -1,4 +1,4 @@
-"""What stands around a watch in tests: an application, a view that notes, and a running session."""
+"""What a test of a watch sets up: an application to forward to, a view that records, a running session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hearing import TOKEN
+from listeners import TOKEN
 from telling import ACCOUNT
 
 from callctl.calls.action import ActionEvent
@@ -88,7 +88,7 @@ class Application:
         return self.sent
 
 
-class Notes:
+class RecordingView:
     """A view that remembers what it was told."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Notes:
     def close(self) -> None:
         self._news.set()
 
-    async def until(self, condition: Callable[[Notes], bool]) -> None:
+    async def until(self, condition: Callable[[RecordingView], bool]) -> None:
         """Return once what was told fulfils a condition."""
         try:
             async with asyncio.timeout(LIMIT):
@@ -145,12 +145,12 @@ class Notes:
 
 
 @dataclass
-class Running:
+class RunningWatch:
     """A session that runs, and what it shows."""
 
     session: Session
     ready: Ready
-    view: Notes
+    view: RecordingView
     settings: Settings
 
 
@@ -165,15 +165,15 @@ def settings_in(folder: Path, *, api_url: str = "http://127.0.0.1:9") -> Setting
 
 
 @asynccontextmanager
-async def watching(settings: Settings, plan: Plan, **asking: Any) -> AsyncIterator[Running]:
+async def running_watch(settings: Settings, plan: Plan, **asking: Any) -> AsyncIterator[RunningWatch]:
     """Run a session in this event loop; ``asking`` is what it asks, if anything."""
     asking.setdefault("clock", Clock(wall=lambda: datetime.now(UTC)))
-    session, view = Session(settings, plan, **asking), Notes()
+    session, view = Session(settings, plan, **asking), RecordingView()
     task: asyncio.Task[None] | None = None
     try:
         ready = await session.start_up()
         task = asyncio.create_task(session.run(view))
-        yield Running(session, ready, view, settings)
+        yield RunningWatch(session, ready, view, settings)
     finally:
         session.stop()
         if task is not None:
