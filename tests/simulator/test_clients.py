@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from simulator.world import ANSWERS, BUSY, FROM, World, a_world
 
-from callctl.simulator import door
+from callctl.simulator import server
 from callctl.simulator.rest import forms
 from callctl.simulator.rest.api import Api
 
@@ -37,7 +37,7 @@ async def connected(world: World, sent: bytes) -> AsyncIterator[asyncio.StreamRe
 
 @pytest.mark.parametrize("sent", UNFINISHED, ids=range(len(UNFINISHED)))
 async def test_a_request_that_is_never_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(door, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
     async with a_world() as world, connected(world, sent) as reader:
         assert await asyncio.wait_for(reader.read(), PATIENCE) == b""  # it ends
         assert (await world.place(BUSY))["status"] == "queued"
@@ -60,8 +60,8 @@ async def test_a_body_that_never_ends_is_refused_and_holds_no_place(
             assert (await world.fetch(call["sid"]))["status"] == "in-progress"  # 429 where it held its place
 
 
-async def test_beyond_the_room_there_is_the_longest_silent_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "room", lambda: 4)
+async def test_beyond_the_limit_the_longest_quiet_connections_are_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 4)
     async with a_world() as world:
         call = await world.place(ANSWERS)  # over a connection that is kept
         async with connected(world, b"") as first, connected(world, b"") as second, connected(world, b""):
@@ -90,8 +90,8 @@ class Slow:
         monkeypatch.setattr(Api, "_survey", survey)
 
 
-async def test_whoever_waits_for_an_answer_is_not_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "room", lambda: 2)
+async def test_a_connection_that_waits_for_an_answer_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 2)
     slow = Slow(monkeypatch)
     async with a_world() as world, connected(world, QUESTION) as longest:
         await asyncio.wait_for(slow.asked.acquire(), PATIENCE)
@@ -105,8 +105,8 @@ async def test_whoever_waits_for_an_answer_is_not_put_out(monkeypatch: pytest.Mo
             assert (await world.place(BUSY))["status"] == "queued"  # whoever has its answer makes room again
 
 
-async def test_whoever_still_sends_a_request_is_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "room", lambda: 1)
+async def test_a_connection_that_still_sends_a_request_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 1)
     slow = Slow(monkeypatch)
     async with a_world() as world, connected(world, HEADER + b"\r\nTo=") as unfinished:
         await asyncio.wait_for(slow.asked.acquire(), PATIENCE)
@@ -116,8 +116,8 @@ async def test_whoever_still_sends_a_request_is_put_out(monkeypatch: pytest.Monk
         slow.answered.set()
 
 
-async def test_what_comes_of_a_body_after_the_answer_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "room", lambda: 1)
+async def test_a_body_that_goes_on_after_the_answer_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 1)
     slow = Slow(monkeypatch)
     slow.answered.set()
     async with a_world() as world:
@@ -131,8 +131,8 @@ async def test_what_comes_of_a_body_after_the_answer_is_waited_for_by_nobody(mon
         writer.close()
 
 
-async def test_whoever_has_not_taken_all_of_its_answer_is_not_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "room", lambda: 1)
+async def test_a_connection_that_has_not_taken_all_of_its_answer_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 1)
     slow = Slow(monkeypatch)
     slow.body = "x" * 20_000_000  # more than the system takes for a client that does not read
     slow.answered.set()
@@ -144,10 +144,10 @@ async def test_whoever_has_not_taken_all_of_its_answer_is_not_put_out(monkeypatc
         assert await asyncio.wait_for(slowly.readexactly(len(slow.body)), PATIENCE) == slow.body.encode()
 
 
-def test_the_room_is_what_the_limit_of_files_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    for soft, left in ((8192, 8192 - door.OWN_FILES), (256, door.LEAST)):
+def test_the_limit_is_what_the_limit_of_files_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    for soft, left in ((8192, 8192 - server.OWN_FILES), (256, server.LEAST_CONNECTIONS)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
-        assert door.room() == left
+        assert server.most_connections() == left
 
 
 def test_more_connections_than_files_leave_the_calls_alone() -> None:

@@ -1,13 +1,13 @@
 """Twilio's live calls on loopback: the Calls API, TwiML, `<Dial>` legs and signed callbacks, without account or charge.
 
-It imports nothing else of callctl and is spoken to over HTTP alone, so that no mistake can be right on both sides.
+It imports `support` alone of callctl and is spoken to over HTTP, so that no mistake can be right on both sides.
 """
 
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.faults import Faults
-from callctl.simulator.instance import PortInUseError, SimulatorError
 from callctl.simulator.network import Reply
 from callctl.simulator.readings import READINGS
+from callctl.simulator.server import PortInUseError, SimulatorError
 from callctl.simulator.settings import DIALECTS, Settings
 from callctl.simulator.simulator import Simulator
 from callctl.simulator.switch.far_end import FarEnd, FarEndError

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from callctl.simulator.callbacks import Callback
-from callctl.simulator.instance import Instance, SimulatorError
+from callctl.simulator.server import SimulatorError, SimulatorServer
 from callctl.simulator.settings import DIALECTS, Settings
 from callctl.simulator.traffic import Received, Witness, nobody
 
@@ -55,7 +55,7 @@ class Simulator:
         self._manual = manual_clock
         self._wall = wall
         self._witness = witness
-        self._up: Instance | None = None
+        self._up: SimulatorServer | None = None
         self._thread: _Thread | None = None
 
     @property
@@ -98,14 +98,14 @@ class Simulator:
         return self._running.now()
 
     @property
-    def _running(self) -> Instance:
+    def _running(self) -> SimulatorServer:
         if self._up is None:
             raise SimulatorError("the simulator is not running")
         return self._up
 
-    def _make(self) -> Instance:
+    def _make(self) -> SimulatorServer:
         host, port = self._place
-        return Instance(
+        return SimulatorServer(
             self.settings, host=host, port=port, manual=self._manual, wall=self._wall, witness=self._witness
         )
 
@@ -146,7 +146,7 @@ class Simulator:
 class _Thread:
     """An event loop in a thread of its own, with a simulator running in it."""
 
-    def __init__(self, up: Instance) -> None:
+    def __init__(self, up: SimulatorServer) -> None:
         self._up = up
         self._ready = threading.Event()
         self._failure: SimulatorError | None = None

@@ -1,4 +1,4 @@
-"""Opens and closes a listening server without losing hold of connections that are just coming in."""
+"""A server on a TCP port: how it opens and closes, and how many connections it keeps."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 _TURNS = 4
 _BACKLOG = 128  # connections that may wait to be accepted
+
+C = TypeVar("C")
+T = TypeVar("T")
 
 
 class TcpServer:
@@ -27,7 +31,6 @@ class TcpServer:
         cleanup: Callable[[], Awaitable[None]],
         host: str,
         port: int,
-        backlog: int = _BACKLOG,
     ) -> TcpServer:
         """Listen. ``make_protocol`` makes what answers one connection, ``cleanup`` closes the open connections.
 
@@ -39,7 +42,7 @@ class TcpServer:
         if make_protocol is None:
             raise ValueError("the runner was not set up")
         try:
-            server = await asyncio.get_running_loop().create_server(make_protocol, host, port, backlog=backlog)
+            server = await asyncio.get_running_loop().create_server(make_protocol, host, port, backlog=_BACKLOG)
         except OSError as error:
             await cleanup()
             if error.errno is None:  # from 3.13 on asyncio passes over an address that is not this machine's
@@ -60,3 +63,70 @@ class TcpServer:
             await asyncio.sleep(0)
         self._server.close()
         await self._cleanup()
+
+
+class OpenConnections(Generic[C]):
+    """The connections of a server, at most so many. Beyond the limit, the one that has been quiet longest is aborted.
+
+    A connection is quiet while no request is under way on it, or while one is still coming in. A connection that waits
+    for an answer is never aborted; where all of them do, a new connection is refused.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._transports: dict[C, asyncio.Transport] = {}
+        self._quiet: dict[C, None] = {}  # the longest quiet first
+
+    def add(self, connection: C, transport: asyncio.Transport) -> bool:
+        """Add a connection; return False, with its transport aborted, where there is no room for it."""
+        if len(self._transports) >= self._limit and not self._abort_longest_quiet():
+            transport.abort()
+            return False
+        self._transports[connection] = transport
+        self._quiet[connection] = None
+        return True
+
+    def discard(self, connection: C) -> None:
+        """Forget a connection that is closed."""
+        self._transports.pop(connection, None)
+        self._quiet.pop(connection, None)
+
+    def received(self, connection: C) -> None:
+        """Count a quiet connection as the latest to be so, since data came in."""
+        if connection in self._quiet:
+            self._set_quiet(connection)
+
+    async def answering(
+        self, connection: C, answer: Awaitable[T], *, on_whole: Callable[[Callable[[], None]], object]
+    ) -> T:
+        """Return the answer to a request. The connection is quiet until the request is whole, and afterwards.
+
+        ``on_whole`` registers a function to be called as soon as the whole request is there.
+        """
+        is_answered = False
+
+        def request_is_whole() -> None:
+            if not is_answered:  # the rest of a refused body may come after its answer
+                self._quiet.pop(connection, None)
+
+        on_whole(request_is_whole)
+        try:
+            return await answer
+        finally:
+            is_answered = True
+            if connection in self._transports:
+                self._set_quiet(connection)
+
+    def _set_quiet(self, connection: C) -> None:
+        self._quiet.pop(connection, None)
+        self._quiet[connection] = None
+
+    def _abort_longest_quiet(self) -> bool:
+        # A connection that has not taken the whole of its answer yet still waits for it.
+        quiet = (connection for connection in self._quiet if not self._transports[connection].get_write_buffer_size())
+        longest = next(quiet, None)
+        if longest is None:
+            return False
+        self._transports[longest].abort()
+        self.discard(longest)
+        return True

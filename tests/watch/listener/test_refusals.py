@@ -424,22 +424,22 @@ async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -
         await go_on.wait()
         return web.Response(status=204)
 
-    door = await serve(answer, host="127.0.0.1", port=0, limits=Limits(connections=3))
-    busy = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(3)]
+    server = await serve(answer, host="127.0.0.1", port=0, limits=Limits(connections=3))
+    busy = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
     for _, writer in busy:
         writer.write(LAST_HEALTH)
         await begun.acquire()
-    assert await raw(door, LAST_HEALTH) == b""
+    assert await raw(server, LAST_HEALTH) == b""
     go_on.set()
     for reader, writer in busy:
         assert (await reader.read()).startswith(b"HTTP/1.1 204 ")
         writer.close()
     for _ in range(500):  # until the server has seen that they are gone
-        if told := await raw(door, LAST_HEALTH):
+        if told := await raw(server, LAST_HEALTH):
             break
         await asyncio.sleep(0.01)
     assert told.startswith(b"HTTP/1.1 204 ")
-    await door.close()
+    await server.close()
 
 
 async def test_the_event_is_told_of_whole_even_with_escapes_in_every_field(

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from aiohttp import web
 
 from callctl.errors import CallctlError, PortTakenError
-from callctl.support.server import TcpServer
+from callctl.support.server import OpenConnections, TcpServer
 from callctl.support.urls import reason_of
 from callctl.watch.listener.received import Received
 from callctl.watch.listener.signature import SignedRequest
@@ -58,20 +58,15 @@ class BodyRefusedError(Exception):
 
 
 class BoundedServer(web.Server):
-    """Cuts clients that say nothing. Beyond the limit of connections, whoever has been quiet longest gives way.
-
-    Quiet is who has no request under way, or is still sending one. Nobody who is being answered is cut; where all are,
-    a new connection is refused.
-    """
+    """Closes a connection without a request after a while, and keeps at most ``limits.connections``."""
 
     def __init__(self, answer: Answer, *, limits: Limits) -> None:
         self._limits = limits
         self._answer = answer
-        self._waiting: dict[Any, asyncio.TimerHandle] = {}  # until the first request: connection and its time limit
-        self._open: set[Any] = set()
-        self._quiet: dict[Any, None] = {}  # connections that are not being answered, the longest quiet first
+        self._first_requests: dict[Any, asyncio.TimerHandle] = {}  # time limits until each connection's first request
+        self._open_connections = OpenConnections[Any](limits.connections)
         super().__init__(
-            self._first_cut,
+            self._bounded_answer,
             keepalive_timeout=limits.idle_seconds,
             lingering_time=1.0,  # how long what a refused client still sends is thrown away
             auto_decompress=False,  # Twilio never compresses, and a small body could unfold into a large one
@@ -80,57 +75,29 @@ class BoundedServer(web.Server):
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Take in a connection, or refuse it where there are too many."""
+        """Add a connection, or refuse it where there are too many."""
         super().connection_made(handler, transport)
-        if len(self._open) >= self._limits.connections and not self._make_room():
-            transport.abort()
-            return
-        self._open.add(handler)
-        self._quiet[handler] = None
-        loop = asyncio.get_running_loop()
-        self._waiting[handler] = loop.call_later(self._limits.header_seconds, transport.abort)
+        if self._open_connections.add(handler, transport):
+            loop = asyncio.get_running_loop()
+            self._first_requests[handler] = loop.call_later(self._limits.header_seconds, transport.abort)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection."""
-        self._open.discard(handler)
-        self._quiet.pop(handler, None)
-        self._heard(handler)
+        self._open_connections.discard(handler)
+        self._stop_timer(handler)
         super().connection_lost(handler, exc)
 
-    def _make_room(self) -> bool:
-        longest = next(iter(self._quiet), None)
-        if longest is None:
-            return False
-        del self._quiet[longest]
-        self._open.discard(longest)
-        if longest.transport is not None:
-            longest.transport.abort()
-        return True
-
-    def _heard(self, handler: object) -> None:
-        timer = self._waiting.pop(handler, None)
+    def _stop_timer(self, handler: object) -> None:
+        timer = self._first_requests.pop(handler, None)
         if timer is not None:
             timer.cancel()
 
-    async def _first_cut(self, request: web.BaseRequest) -> web.StreamResponse:
-        # A later header on the same connection falls under the limit for idle ones.
-        handler, under_way = request.protocol, True
-
-        def whole() -> None:
-            if under_way:  # what comes of a body after its answer is waited for by nobody
-                self._quiet.pop(handler, None)
-
-        self._heard(handler)
-        self._quiet.pop(handler, None)
-        if handler in self._open and not request.content.is_eof():
-            self._quiet[handler] = None
-            request.content.on_eof(whole)
-        try:
-            return await self._answer(request)
-        finally:
-            under_way = False
-            if handler in self._open:
-                self._quiet[handler] = None
+    async def _bounded_answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._stop_timer(request.protocol)  # a later header on the same connection falls under the limit for idle ones
+        self._open_connections.received(request.protocol)
+        return await self._open_connections.answering(
+            request.protocol, self._answer(request), on_whole=request.content.on_eof
+        )
 
 
 async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpServer:

@@ -1,16 +1,18 @@
-"""The parts of one simulator put together, listening, in the event loop that started them."""
+"""One running simulator: its parts put together and served, in the event loop that started it.
+
+Whoever connects and never finishes a request costs a file, and the process has only so many. No call may fail to fetch
+its document, and no callback be lost, for want of one: hence the limit of connections.
+"""
 
 import asyncio
 import errno
 import logging
-import os
+import resource
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from aiohttp import web
 
-from callctl.simulator import door
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.clock import Clock, ManualClock, RealClock
 from callctl.simulator.faults import Chance
@@ -19,8 +21,13 @@ from callctl.simulator.settings import Settings
 from callctl.simulator.switch.switch import Switch
 from callctl.simulator.traffic import Received, Witness, harmless
 from callctl.simulator.web import Web
+from callctl.support.server import OpenConnections, TcpServer
+from callctl.support.urls import reason_of
 
-BACKLOG = 128  # connections that may wait to be accepted
+IDLE_SECONDS = 75.0  # real ones, without a request or in the midst of its header
+LINGER_SECONDS = 1.0  # how long what a refused client still sends is thrown away, so that it reads the refusal
+OWN_FILES = 500  # documents and callbacks take up to 400 (web.py), and the rest of the program some
+LEAST_CONNECTIONS = 64
 _log = logging.getLogger("callctl.simulator")
 _log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal what no HTTP client says
 
@@ -33,7 +40,7 @@ class PortInUseError(SimulatorError):
     """Something else listens there."""
 
 
-class Instance:
+class SimulatorServer:
     """One simulator; its records stay readable after it has stopped."""
 
     def __init__(
@@ -56,8 +63,7 @@ class Instance:
         self._web: Web | None = None
         self._switch: Switch | None = None
         self._api: Api | None = None
-        self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._server: TcpServer | None = None
         self.url = ""
 
     @property
@@ -85,27 +91,28 @@ class Instance:
         self._switch = Switch(settings, clock=clock, wall=wall, network=self._web, chance=chance, witness=witness)
         self._api = Api(settings, self._switch, chance=chance, wall=wall, witness=witness)
         application = self._api.application()
-        self._runner = web.AppRunner(
+        runner = web.AppRunner(
             application,
             access_log=None,
             logger=_log,
             shutdown_timeout=0.5,
             handle_signals=False,
-            keepalive_timeout=door.IDLE_SECONDS,
-            lingering_time=door.LINGER_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
         )
-        await self._runner.setup()
-        server: Any = self._runner.server
+        await runner.setup()
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                door.Door(server, room=door.room()), self._host, self._port, backlog=BACKLOG
+            self._server = await TcpServer.open(
+                _limited(runner.server),
+                host=self._host,
+                port=self._port,
+                cleanup=runner.cleanup,
             )
         except OSError as error:
             await self.stop()
-            raise _refused(error, f"{self._host}:{self._port}") from error
-        port = self._server.sockets[0].getsockname()[1]
+            raise _refusal(error, f"{self._host}:{self._port}") from error
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"http://{host}:{port}{settings.base_path}"
+        self.url = f"http://{host}:{self._server.port}{settings.base_path}"
 
     async def stop(self) -> None:
         """Stop listening and drop what is under way."""
@@ -114,9 +121,7 @@ class Instance:
         if self._web is not None:
             await self._web.close()
         if self._server is not None:
-            await _accept_no_more(self._server)
-        if self._runner is not None:
-            await self._runner.cleanup()
+            await self._server.close()
 
     async def advance(self, seconds: float) -> None:
         """Let simulated seconds pass and wait for every fetch and callback that was due."""
@@ -125,25 +130,62 @@ class Instance:
         await self._manual.advance(seconds, settled=self._web.settled)
 
 
-async def _accept_no_more(server: asyncio.Server) -> None:
-    """Close a server whose runner then knows every connection.
-
-    One that comes in needs three turns of the loop until then, and Python 3.11 loses hold of its socket where the
-    server is closed before.
-    """
-    loop = asyncio.get_running_loop()
-    for listening in server.sockets:
-        loop.remove_reader(listening)
-    for _ in range(4):
-        await asyncio.sleep(0)
-    server.close()
-
-
-def _refused(error: OSError, address: str) -> SimulatorError:
-    """Say why it can't listen; asyncio's own words hold the address once more."""
+def _refusal(error: OSError, address: str) -> SimulatorError:
+    """Say why it can't listen."""
     if error.errno == errno.EADDRINUSE:
         return PortInUseError(f"can't listen on {address}: the port is taken")
-    # Below 0 it is name resolution's own. From Python 3.13 on asyncio gives none for an address of another machine.
-    number = errno.EADDRNOTAVAIL if error.errno is None else error.errno
-    reason = os.strerror(number) if number > 0 else error.strerror or str(error)
-    return SimulatorError(f"can't listen on {address}: {reason}")
+    return SimulatorError(f"can't listen on {address}: {reason_of(error)}")
+
+
+def most_connections() -> int:
+    """Return how many connections the process's limit of open files leaves room for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**31 if soft == resource.RLIM_INFINITY else max(soft - OWN_FILES, LEAST_CONNECTIONS)
+
+
+def _limited(server: web.Server | None) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of each connection of aiohttp's server, with a limit of their number."""
+    if server is None:
+        raise ValueError("the runner was not set up")
+    connections = OpenConnections[web.RequestHandler](most_connections())
+    answer = server.request_handler
+
+    async def limited_answer(request: web.BaseRequest) -> web.StreamResponse:
+        return await connections.answering(request.protocol, answer(request), on_whole=request.content.on_eof)
+
+    server.request_handler = limited_answer
+    return lambda: _Connection(server(), connections)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: aiohttp's handler answers it, unless there is no room for it."""
+
+    def __init__(self, handler: web.RequestHandler, connections: OpenConnections[web.RequestHandler]) -> None:
+        self._handler = handler
+        self._connections = connections
+        self._admitted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError(f"not a connection: {transport!r}")
+        self._admitted = self._connections.add(self._handler, transport)
+        if self._admitted:
+            self._handler.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._connections.received(self._handler)
+        self._handler.data_received(data)
+
+    def eof_received(self) -> None:
+        self._handler.eof_received()
+
+    def pause_writing(self) -> None:
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._handler.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self._handler)
+        if self._admitted:
+            self._handler.connection_lost(exc)
