@@ -34,9 +34,9 @@ def with_live(calls: int) -> Board:
     return board
 
 
-def opened(path: Path) -> SqliteStore:
+def opened(path: Path, *, world: str = WORLD) -> SqliteStore:
     """Open or make a store."""
-    return SqliteStore(path, world=WORLD)
+    return SqliteStore(path, world=world)
 
 
 def fill(store: SqliteStore, count: int, event: Callable[[int], CallEvent]) -> None:

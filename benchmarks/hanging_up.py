@@ -41,17 +41,17 @@ def measure(*, quick: bool) -> Iterator[Row]:
             ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
             one, its = in_turns(partial(ours, [sid(1)]), partial(theirs, [sid(1)]), rounds=3 if quick else 10)
         what = "one hang-up / a five-line script with the SDK"
-        yield at_most(1.3, what, ours=one.seconds, theirs=its.seconds)
+        yield at_most(1.1, what, ours=one.seconds, theirs=its.seconds)
         with server(total=MANY, status="in-progress", latency=LATENCY) as url:
             sids = [sid(number) for number in range(1, MANY + 1)]
             ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
             loop = theirs(sids).seconds
             named = min(ours(sids).seconds for _ in range(3))
             what = f"{MANY} hang-ups at {LATENCY * 1000:.0f} ms latency, named / that script's loop"
-            yield as_fast(12, what, ours=named, theirs=loop)
+            yield as_fast(18, what, ours=named, theirs=loop)
             everything = ["--all", "--yes", "--max", str(MANY)]
             found = min(ours(everything).seconds for _ in range(3))
-            yield as_fast(10, "the same with `--all`", ours=found, theirs=loop)
+            yield as_fast(15, "the same with `--all`", ours=found, theirs=loop)
 
 
 def _commands(script: Path) -> tuple[list[str], list[str]]:

@@ -36,7 +36,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
 
             long, stream = in_turns(ours, theirs, rounds=1 if quick else 3)
         what = f"`list --all --json` of {CALLS:,} calls / the SDK's own stream"
-        yield at_most(1.3, what, ours=long.seconds, theirs=stream.seconds)
+        yield at_most(1.1, what, ours=long.seconds, theirs=stream.seconds)
         with server(total=PAGE, status="completed") as url:
             short = run(OURS, env=environment(url, home=home))
         what = f"its peak memory / that of {PAGE:,} calls"

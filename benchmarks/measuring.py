@@ -32,9 +32,10 @@ class Row:
     target: str
     kept: bool
 
-    def line(self) -> str:
-        """Return it in Markdown."""
-        return f"| {self.what} | {self.measured} | {self.target} | {'yes' if self.kept else '**no**'} |"
+    def line(self, *, is_judged: bool = True) -> str:
+        """Return it in Markdown; without a judgement where the measurement does not bear one."""
+        kept = ("yes" if self.kept else "**no**") if is_judged else "not judged"
+        return f"| {self.what} | {self.measured} | {self.target} | {kept} |"
 
 
 def at_most(limit: float, what: str, *, ours: float, theirs: float, unit: str = "s") -> Row:

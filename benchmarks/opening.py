@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from boards import draw_board, fill, opened, told
+from boards import WORLD, draw_board, fill, opened, told
 from measuring import Row, at_most, timed
 
 from callctl.calls.board import Board
@@ -36,7 +36,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     yield at_most(2, what, ours=min(times[large]), theirs=min(times[small]))
 
 
-def make(path: Path, events: int) -> None:
+def make(path: Path, events: int, *, world: str = WORLD) -> None:
     """Make a store with ended calls of yesterday, and live ones of now."""
 
     def event(number: int) -> CallEvent:
@@ -45,7 +45,7 @@ def make(path: Path, events: int) -> None:
             return told(call, sequence, depth=4, ago=YESTERDAY)
         return told(call, sequence)
 
-    store = opened(path)
+    store = opened(path, world=world)
     fill(store, events, event)
     store.close()
 

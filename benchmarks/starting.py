@@ -1,11 +1,18 @@
-"""How long callctl takes to start, held against what it is built on."""
+"""How long callctl takes to start and to complete a SID, held against what it is built on."""
 
+import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from hanging_up import environment
 from measuring import Row, at_most, in_turns, run
+from opening import make
+from stub import ACCOUNT, TOKEN
+
+from callctl.settings import Settings
 
 TWO_COMMANDS = """
 import typer
@@ -28,7 +35,7 @@ app()
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
-    """Measure ``--version`` and ``--help``."""
+    """Measure ``--version``, ``--help`` and a Tab that completes the SID of a live call."""
     rounds = 3 if quick else 15
     ours = [sys.executable, "-m", "callctl"]
     with tempfile.TemporaryDirectory() as folder:
@@ -37,8 +44,22 @@ def measure(*, quick: bool) -> Iterator[Row]:
         version, typer = in_turns(
             lambda: run([*ours, "--version"]), lambda: run([sys.executable, "-c", "import typer"]), rounds=rounds
         )
-        yield at_most(1.4, "`--version` / importing typer alone", ours=version.seconds, theirs=typer.seconds)
+        yield at_most(1.1, "`--version` / importing typer alone", ours=version.seconds, theirs=typer.seconds)
         page, its = in_turns(
             lambda: run([*ours, "--help"]), lambda: run([sys.executable, str(small), "--help"]), rounds=rounds
         )
         yield at_most(1.2, "`--help` / a two-command Typer app", ours=page.seconds, theirs=its.seconds)
+        store = Path(folder) / "events.db"
+        url = "http://127.0.0.1:9"
+        make(store, 1000, world=Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=url).world)
+        callctl = str(Path(sys.executable).parent / "callctl")
+        words = {"_CALLCTL_COMPLETE": "complete_bash", "COMP_WORDS": "callctl hangup CA", "COMP_CWORD": "2"}
+        env = environment(url, home=folder) | words | {"CALLCTL_STORE": str(store)}
+        if b"CA" not in subprocess.run([callctl], env=env, capture_output=True, check=True).stdout:
+            raise RuntimeError("no SID was completed")
+        tab, typer = in_turns(
+            lambda: run([callctl], env=env),
+            lambda: run([sys.executable, "-c", "import typer"], env=os.environ),
+            rounds=rounds,
+        )
+        yield at_most(1.5, "a Tab that completes a SID / importing typer alone", ours=tab.seconds, theirs=typer.seconds)
