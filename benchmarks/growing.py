@@ -21,7 +21,8 @@ from stub import server
 from callctl.calls.board import Board, Change
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.main import main
-from callctl.rules import Cancel, Engine, flags
+from callctl.rules.engine import Engine
+from callctl.rules.rule import Cancel, ring_limit_rule
 from callctl.store.sqlite.store import SqliteStore
 
 GROWTH = (1, 10, 100)
@@ -125,7 +126,7 @@ def measure_rules(rounds: int) -> Iterator[Row]:
         board, now = Board(), datetime.now(UTC) + timedelta(hours=1)
         changes = [board.apply(told(call, 1)) for call in range(legs)]
         snapshot = board.snapshot()
-        engine = Engine([flags.ring_limit(after, cancel=Cancel())])
+        engine = Engine([ring_limit_rule(after, cancel=Cancel())])
 
         def look() -> None:
             if len(engine.due(snapshot, now=now)) != (legs if after is NOW else 0):
@@ -133,7 +134,7 @@ def measure_rules(rounds: int) -> Iterator[Row]:
 
         def prepare() -> Work:
             for change in changes:
-                engine.hear(cast(Change, change), snapshot, now=now)
+                engine.observe(cast(Change, change), snapshot, now=now)
             return look
 
         return prepare

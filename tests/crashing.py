@@ -20,9 +20,8 @@ from typing import Any
 from staging import WORLD
 
 from callctl.api.client import ApiClient
-from callctl.rules import Action, Cancel, Hangup, Redirect, Rule, When
 from callctl.rules.executor import Executor
-from callctl.rules.flags import after_dial
+from callctl.rules.rule import Action, Cancel, Hangup, Redirect, Rule, When, after_dial_rule
 from callctl.settings import load
 from callctl.store.sqlite.claims import SqliteClaims
 from callctl.support.clock import Clock
@@ -52,7 +51,7 @@ class Errand:
             case "redirect":
                 return Rule(name="redirect", when=answered, then=survey)
             case _:
-                return after_dial(survey)
+                return after_dial_rule(survey)
 
     def run(self, client: ApiClient, *, later: float = 0.0) -> None:
         """Do what a watch does: first what a crash left open, then what the rule asks for, by a clock that is ahead."""
@@ -61,7 +60,7 @@ class Errand:
         door: Any = Dying(client)
         claims: Any = Dying(SqliteClaims(Path(self.home) / "events.db", world=WORLD))
         executor = Executor(door, claims, clock=clock, sleep=_at_once, applies=lambda _: True, trouble=_say_nothing)
-        action = Action(self.rule, self.sid, self.about, self.sid, look_first=True, is_own=True)
+        action = Action(self.rule, self.sid, self.about, self.sid, needs_precheck=True, is_own=True)
         for claim in claims.left_open(is_over=lambda claim: claim.lease is not None and clock.has_passed(claim.lease)):
             executor.recover(claim, action)
         executor.perform(action)

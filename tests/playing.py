@@ -11,7 +11,8 @@ from telling import WORLD, event, moment, sid
 from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
-from callctl.rules import Action, Declined, Engine, Rule, Scope
+from callctl.rules.engine import Engine, Scope
+from callctl.rules.rule import Action, Declined, Rule
 
 
 class Play:
@@ -31,7 +32,7 @@ class Play:
     def take(self, told: CallEvent) -> None:
         change = self.board.apply(told)
         if change is not None:
-            self._note(self.engine.hear(change, self.board.snapshot(), now=moment(self.seconds)))
+            self._note(self.engine.observe(change, self.board.snapshot(), now=moment(self.seconds)))
 
     def poll(self, call: int, status: str, *, began: float, parent: int | None = None, **more: str) -> None:
         """Tell of a call that REST lists now."""
@@ -58,7 +59,7 @@ class Play:
     @property
     def actions(self) -> list[tuple[float, str, str]]:
         """When, what, and to which leg."""
-        return [(at, one.deed.action, one.call_sid) for at, one in self.found if isinstance(one, Action)]
+        return [(at, one.operation.action, one.call_sid) for at, one in self.found if isinstance(one, Action)]
 
     @property
     def declined(self) -> list[str]:

@@ -20,8 +20,10 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Leg
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
-from callctl.rules import Brake, Engine, Rule, Scope
+from callctl.rules.engine import Engine, Scope
 from callctl.rules.executor import Executor
+from callctl.rules.rate_limit import RateLimit
+from callctl.rules.rule import Rule
 from callctl.rules.runner import Acting, in_rule_thread
 from callctl.settings import load
 from callctl.simulator import Simulator
@@ -82,16 +84,16 @@ class Stage:
     def api(self) -> CallsApi:
         return self.client
 
-    def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: Brake | None = None) -> Self:
+    def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: RateLimit | None = None) -> Self:
         """Set rules to work; what was heard so far they know from the store."""
         door = self.api()
         self.acting = Acting(
-            Engine(rules, scope=scope, steady=self.clock.steady),
+            Engine(rules, scope=scope, steady_time=self.clock.steady),
             make_performer=lambda applies, trouble: Executor(
                 door, self.claims, clock=self.clock, sleep=self.pause, applies=applies, trouble=trouble
             ),
             claims=self.claims,
-            brake=brake or Brake(),
+            brake=brake or RateLimit(),
             clock=self.clock,
             start=self.begin_work,
         )

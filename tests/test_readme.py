@@ -13,8 +13,8 @@ from paths import ROOT
 from processes import OnTerminal
 from running import env_for, run
 
-from callctl.rules import Cancel
 from callctl.rules import file as rules_file
+from callctl.rules.rule import Cancel
 from callctl.simulator import Simulator
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

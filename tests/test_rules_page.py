@@ -17,8 +17,9 @@ from callctl.calls.call import EVENT_NAMES, CallStatus, Direction
 from callctl.calls.twiml import check
 from callctl.cli.commands import CATALOGUE, LazyCommand
 from callctl.cli.watch.rules import Asked, read_rules
-from callctl.rules import Cancel, On, engine, flags, rate_limit
+from callctl.rules import engine, rate_limit
 from callctl.rules import file as rules_file
+from callctl.rules.rule import DEFAULT_SETTLE, FLAG_NAMES, LIMIT_GRACE, LIMIT_LEAD, Cancel, On
 from callctl.settings import NamedUrl, Settings
 
 PAGE = readme.RULES.read_text(encoding="utf-8")
@@ -60,7 +61,7 @@ def test_each_key_and_each_word_is_named_and_each_key_has_an_example() -> None:
     examples = "\n".join(blocks("toml"))
     for key in rules_file.KEYS:
         assert re.search(rf"^{key} = ", examples, re.MULTILINE), f"no example has {key}"
-    words = {*rules_file.KEYS, *rules_file.ANSWERED_BY, *EVENT_NAMES, *CallStatus, *Direction, *flags.NAMES}
+    words = {*rules_file.KEYS, *rules_file.ANSWERED_BY, *EVENT_NAMES, *CallStatus, *Direction, *FLAG_NAMES}
     words |= {action.DONE, action.LATE, action.NOT_ENDED, action.REFUSED, action.UNKNOWN, action.DECLINED}
     words |= {action.REHEARSED}
     assert [word for word in sorted(words) if f"`{word}`" not in PAGE] == []
@@ -95,7 +96,7 @@ def test_the_numbers_are_those_of_the_program() -> None:
     assert (rate_limit.PER_SECOND, rate_limit.PER_MINUTE) == (10, 100)
     assert "Ten actions a second" in PAGE
     assert "After a hundred in a minute" in PAGE
-    assert (flags.LIMIT_LEAD.total_seconds(), flags.LIMIT_GRACE.total_seconds()) == (30, 4)
+    assert (LIMIT_LEAD.total_seconds(), LIMIT_GRACE.total_seconds()) == (30, 4)
     assert "Thirty seconds before the end" in PAGE
     assert "Four seconds after the end" in PAGE
 
@@ -110,4 +111,4 @@ def test_how_long_another_leg_is_waited_for_can_be_chosen(tmp_path: Path) -> Non
         chosen = read_rules(SETTINGS, Asked(**asked, settle=settle), cwd=tmp_path)
         waits = {rule.name: rule.settle.total_seconds() for rule in chosen}
         assert waits == {"after-dial": seconds, "mine": seconds, "other": 0.0}
-    assert (flags.SETTLE.total_seconds(), "within a second (`--settle`)" in PAGE) == (1.0, True)
+    assert (DEFAULT_SETTLE.total_seconds(), "within a second (`--settle`)" in PAGE) == (1.0, True)

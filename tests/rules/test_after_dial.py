@@ -10,8 +10,7 @@ from staging import WORLD, Stage
 from turning import TurnedStage
 
 from callctl.calls.action import DECLINED, DONE, ActionEvent
-from callctl.rules import Redirect
-from callctl.rules.flags import after_dial
+from callctl.rules.rule import Redirect, after_dial_rule
 from callctl.store.sqlite.store import SqliteStore
 
 PAUSE = "<Pause length='36000'/>"
@@ -25,7 +24,7 @@ def stage(turned: TurnedStage) -> TurnedStage:
 
 def survey(stage: Stage) -> Stage:
     stage.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
-    return stage.act(after_dial(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(0.3)))
+    return stage.act(after_dial_rule(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(0.3)))
 
 
 def dial(stage: Stage, *, attributes: str = "", after: str = "", who: str = "", noun: str = "") -> str:

@@ -7,7 +7,15 @@ from playing import seconds
 from turning import TurnedStage
 
 from callctl.calls.action import DECLINED, DONE, LATE
-from callctl.rules import Cancel, Redirect, flags
+from callctl.rules.rule import (
+    AFTER_DIAL,
+    RING_LIMIT,
+    Cancel,
+    Redirect,
+    after_dial_rule,
+    max_duration_rules,
+    ring_limit_rule,
+)
 
 PAUSE = "<Pause length='36000'/>"
 NEVER = "+12025550103"  # rings until Twilio's own limit of a minute
@@ -20,9 +28,9 @@ each_way = pytest.mark.parametrize("callbacks", ["wait", "are lost"])
 def stage(turned: TurnedStage) -> TurnedStage:
     turned.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
     return turned.act(
-        flags.ring_limit(seconds(25), cancel=Cancel()),
-        flags.after_dial(Redirect("survey", f"{turned.site.url}/survey")),
-        *flags.max_duration(seconds(1800)),
+        ring_limit_rule(seconds(25), cancel=Cancel()),
+        after_dial_rule(Redirect("survey", f"{turned.site.url}/survey")),
+        *max_duration_rules(seconds(1800)),
     )
 
 
@@ -42,7 +50,7 @@ def test_calls_that_ring_no_more_are_left_alone(stage: TurnedStage, callbacks: s
     stage.settle(2)
     sleep(stage, callbacks)
     assert stage.sent("Status", "canceled") == []
-    told = {event.call_sid: (event.result, event.outcome) for event in stage.events if event.rule == flags.RING_LIMIT}
+    told = {event.call_sid: (event.result, event.outcome) for event in stage.events if event.rule == RING_LIMIT}
     if callbacks == "wait":
         assert told == {}
     else:
@@ -62,7 +70,7 @@ def test_a_talk_that_ended_meanwhile_is_old_news(stage: TurnedStage, callbacks: 
     if callbacks == "are lost":
         stage.poll(child, missed=True)
         stage.settle(5)
-    told = [event for event in stage.events if event.rule == flags.AFTER_DIAL]
+    told = [event for event in stage.events if event.rule == AFTER_DIAL]
     assert [(event.result, event.outcome.partition(":")[0]) for event in told] == [(DECLINED, "too old")]
     assert stage.sent("Url", f"{stage.site.url}/survey") == []
 

@@ -12,7 +12,18 @@ from staging import WORLD
 from turning import TurnedStage, a_turned_stage
 
 from callctl.calls.action import DONE, ActionEvent
-from callctl.rules import Brake, Cancel, Hangup, On, Redirect, Rule, When, flags
+from callctl.rules.rate_limit import RateLimit
+from callctl.rules.rule import (
+    Cancel,
+    Hangup,
+    On,
+    Redirect,
+    Rule,
+    When,
+    after_dial_rule,
+    max_duration_rules,
+    ring_limit_rule,
+)
 from callctl.store.protocol import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 
@@ -20,8 +31,8 @@ NEVER = "+12025550103"  # rings until Twilio's own limit of a minute
 PAUSE = "<Pause length='36000'/>"
 TALKING = When(statuses=frozenset({"in-progress"}))
 # Rules with a time: for a leg, or for the parent of one that rings.
-RING = flags.ring_limit(seconds(40), cancel=Cancel())
-LONG = flags.max_duration(seconds(3600))
+RING = ring_limit_rule(seconds(40), cancel=Cancel())
+LONG = max_duration_rules(seconds(3600))
 PARENT = Rule(
     name="rings-in-vain",
     when=When(statuses=frozenset({"ringing"}), leg="child", lasting=seconds(30)),
@@ -84,7 +95,7 @@ def test_a_rule_acts_in_its_time_all_the_same(stage: TurnedStage, step: timedelt
 
 @stepped
 def test_a_long_talk_is_ended_in_its_time_all_the_same(stage: TurnedStage, step: timedelta) -> None:
-    stage.act(*flags.max_duration(seconds(60)))
+    stage.act(*max_duration_rules(seconds(60)))
     sid = answered(stage)
     stage.step_of_clock = step
     stage.settle(25)
@@ -96,7 +107,7 @@ def test_a_long_talk_is_ended_in_its_time_all_the_same(stage: TurnedStage, step:
 @stepped
 def test_the_parent_of_a_leg_is_given_its_time_to_settle(stage: TurnedStage, step: timedelta) -> None:
     stage.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
-    stage.act(flags.after_dial(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(20)))
+    stage.act(after_dial_rule(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(20)))
     parent = dial(stage, "sip:hangs-up@example.com")
     stage.until(lambda: any(leg.is_final for leg in stage.legs_under(parent)))
     stage.step_of_clock = step
@@ -114,7 +125,7 @@ def test_what_the_store_knew_counts_once_rest_agrees(stage: TurnedStage, ahead: 
     stage.settle(4)
     stage.step_of_clock = ahead
     stage.clock = stage.make_clock()
-    stage.act(RING, *flags.max_duration(seconds(120)))
+    stage.act(RING, *max_duration_rules(seconds(120)))
     stage.settle(20)
     assert stage.events == []
     assert [stage.client.fetch(sid).status for sid in (talks, rings)] == ["in-progress", "ringing"]
@@ -141,7 +152,7 @@ def test_a_call_that_rang_for_long_before_its_answer_is_given_all_its_time(stage
 
 @stepped
 def test_the_brake_counts_actions_of_a_minute_that_has_really_gone_by(stage: TurnedStage, step: timedelta) -> None:
-    stage.act(Rule(name="end-all", when=TALKING, then=Hangup()), brake=Brake(per_minute=2))
+    stage.act(Rule(name="end-all", when=TALKING, then=Hangup()), brake=RateLimit(per_minute=2))
     sids = [stage.place() for _ in range(2)]
     stage.until(lambda: ended(stage) == set(sids))
     stage.step_of_clock = step
@@ -196,7 +207,7 @@ def test_a_command_that_changes_a_call_just_now_is_left_its_time(
     stage: TurnedStage, step: timedelta, tmp_path: Path
 ) -> None:
     stage.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
-    stage.act(flags.after_dial(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(5)))
+    stage.act(after_dial_rule(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(5)))
     parent = dial(stage, "sip:hangs-up@example.com")
     stage.until(lambda: any(leg.is_final for leg in stage.legs_under(parent)))
     store = SqliteStore(tmp_path / "events.db", world=WORLD)

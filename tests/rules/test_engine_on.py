@@ -7,9 +7,8 @@ from playing import Play, seconds
 from telling import sid
 
 from callctl.calls.board import Leg
-from callctl.rules import Hangup, On, Redirect, Rule, When
-from callctl.rules.flags import after_dial
-from callctl.rules.kin import held_up
+from callctl.rules.engine import passed_over
+from callctl.rules.rule import Hangup, On, Redirect, Rule, When, after_dial_rule
 
 
 def test_children_are_those_of_the_leg_that_live_and_not_their_own_children() -> None:
@@ -33,7 +32,7 @@ def test_a_leg_without_a_parent_asks_for_nothing_on_its_parent() -> None:
     assert play.actions == [(0.0, "hangup", sid(1))]
 
 
-AFTER = after_dial(Redirect("survey", "https://example.com/survey"))
+AFTER = after_dial_rule(Redirect("survey", "https://example.com/survey"))
 
 
 def legs_of_a_caller(*legs: tuple[float, float, str]) -> tuple[Play, Leg]:
@@ -52,12 +51,12 @@ def legs_of_a_caller(*legs: tuple[float, float, str]) -> tuple[Play, Leg]:
 @pytest.mark.parametrize(("gap", "is_found"), [(0, True), (4, True), (5, True), (6, False)])
 def test_an_end_was_passed_over_for_a_leg_that_began_soon_enough(gap: int, is_found: bool) -> None:
     play, last = legs_of_a_caller((0, 10, "completed"), (10 + gap, 30, "busy"))
-    found = held_up(AFTER, last, play.board.snapshot(), tolerance=seconds(5))
+    found = passed_over(AFTER, last, play.board.snapshot(), tolerance=seconds(5))
     assert (found.call_sid if found else None) == (sid(2) if is_found else None)
 
 
 def test_of_legs_that_overlap_the_one_that_began_first_counts() -> None:
     play, last = legs_of_a_caller((0, 4, "completed"), (5, 19, "busy"), (15, 18, "busy"), (20, 21, "busy"))
-    found = held_up(AFTER, last, play.board.snapshot(), tolerance=seconds(1))
+    found = passed_over(AFTER, last, play.board.snapshot(), tolerance=seconds(1))
     assert found is not None
     assert found.call_sid == sid(2)

@@ -9,8 +9,8 @@ from legs import board_of
 from telling import event, form, sid, told
 
 from callctl.calls.board import Leg
-from callctl.rules import Cancel, Hangup, On, Rule, When
 from callctl.rules.file import load
+from callctl.rules.rule import Cancel, Hangup, On, Rule, When
 from callctl.settings import NamedUrl
 
 Fields = dict[str, str]
@@ -65,8 +65,8 @@ def condition(folder: Path, text: str) -> When:
 @pytest.mark.parametrize(("text", "fits", "does_not"), CONDITIONS)
 def test_a_condition_fits_one_leg_and_not_another(tmp_path: Path, text: str, fits: Fields, does_not: Fields) -> None:
     when = condition(tmp_path, text)
-    assert when.fits(leg_of(fits))
-    assert not when.fits(leg_of(does_not))
+    assert when.matches(leg_of(fits))
+    assert not when.matches(leg_of(does_not))
 
 
 @pytest.mark.parametrize(
@@ -83,20 +83,20 @@ def test_a_condition_fits_one_leg_and_not_another(tmp_path: Path, text: str, fit
 )
 def test_all_conditions_must_hold_together(tmp_path: Path, wrong: Fields) -> None:
     when = condition(tmp_path, ALL)
-    assert when.fits(leg_of(FITS_ALL))
-    assert not when.fits(leg_of(FITS_ALL | wrong))
+    assert when.matches(leg_of(FITS_ALL))
+    assert not when.matches(leg_of(FITS_ALL | wrong))
 
 
 def test_a_leg_was_answered_if_it_was_in_progress_or_completed() -> None:
     ended = frozenset({"completed", "busy", "failed"})
     when = When(statuses=ended, was_answered=True)
-    assert when.fits(leg_of({"CallStatus": "completed"}))
-    assert not when.fits(leg_of({"CallStatus": "busy"}))
+    assert when.matches(leg_of({"CallStatus": "completed"}))
+    assert not when.matches(leg_of({"CallStatus": "busy"}))
     events = [event(1, "in-progress", at=1), event(1, "failed", at=2)]
     failed = board_of(events).snapshot().leg(sid(1))
     assert failed is not None
-    assert when.fits(failed)
-    assert not when.fits(leg_of({"CallStatus": "failed"}))
+    assert when.matches(failed)
+    assert not when.matches(leg_of({"CallStatus": "failed"}))
 
 
 def test_answered_by_is_what_the_asynchronous_detection_told(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_answered_by_is_what_the_asynchronous_detection_told(tmp_path: Path) -> 
     before, after = (board_of(events).snapshot().leg(sid(1)) for events in ([answered], [answered, heard]))
     assert before is not None
     assert after is not None
-    assert (when.fits(before), when.fits(after)) == (False, True)
+    assert (when.matches(before), when.matches(after)) == (False, True)
 
 
 ALL_RINGING = frozenset({"queued", "initiated", "ringing"})
@@ -116,7 +116,7 @@ ALL_RINGING = frozenset({"queued", "initiated", "ringing"})
 def test_a_leg_that_a_callback_calls_initiated_rest_may_show_as_queued_or_ringing(status: str) -> None:
     for on in On:
         rule = Rule(name="r", when=When(statuses=frozenset({status})), then=Hangup(), on=on)
-        assert rule.seen_statuses == ALL_RINGING
+        assert rule.matching_statuses == ALL_RINGING
     assert Rule(name="r", when=When(statuses=frozenset({status})), then=Hangup()).target_statuses == ALL_RINGING
     answered = Rule(name="r", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
-    assert answered.seen_statuses == answered.target_statuses == {"in-progress"}
+    assert answered.matching_statuses == answered.target_statuses == {"in-progress"}

@@ -11,14 +11,14 @@ from telling import WORLD, event, form, moment, sid, told
 from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
-from callctl.rules.evidence import Sightings
+from callctl.rules.evidence import Evidence
 
 HOUR = 3600
 
 
-def sightings(*, set_forward: float = 0) -> Sightings:
-    """Return sightings whose wall clock was set forward by so many seconds since the steady one began."""
-    return Sightings(steady=lambda at: at - seconds(set_forward))
+def evidence(*, set_forward: float = 0) -> Evidence:
+    """Return evidence whose wall clock was set forward by so many seconds since the steady one began."""
+    return Evidence(steady_time=lambda at: at - seconds(set_forward))
 
 
 def delayed(call: int, delay: float) -> CallEvent:
@@ -33,46 +33,46 @@ def of_rest(status: str, *, kind: str, received: float) -> CallEvent:
     return CallEvent.from_call(call, received_at=moment(received), world=WORLD, kind=kind)
 
 
-@pytest.mark.parametrize("is_recalled", [False, True])
+@pytest.mark.parametrize("is_stored", [False, True])
 @pytest.mark.parametrize(
     ("delays", "least"), [((5, 2, 4), 2), ((5, 0, 4), 0), ((5, -60, 4), -60), ((0, 3), 0), ((7,), 7), ((), 0)]
 )
-def test_the_least_delay_counts(delays: tuple[float, ...], least: float, is_recalled: bool) -> None:
-    found = sightings()
+def test_the_least_delay_counts(delays: tuple[float, ...], least: float, is_stored: bool) -> None:
+    found = evidence()
     for call, delay in enumerate(delays, 1):
-        found.take(delayed(call, delay), now=moment(1000), is_recalled=is_recalled)
+        found.add(delayed(call, delay), now=moment(1000), is_stored=is_stored)
     assert found.skew == seconds(least)
 
 
 @pytest.mark.parametrize("recalled", [-HOUR, 0, 2])
 def test_what_the_store_knew_of_delays_counts_until_something_is_heard(recalled: float) -> None:
-    found = sightings()
-    found.take(delayed(1, recalled), now=moment(1000), is_recalled=True)
+    found = evidence()
+    found.add(delayed(1, recalled), now=moment(1000), is_stored=True)
     assert found.skew == seconds(recalled)
-    found.take(delayed(2, 4), now=moment(1000))
-    found.take(delayed(3, recalled), now=moment(1000), is_recalled=True)
+    found.add(delayed(2, 4), now=moment(1000))
+    found.add(delayed(3, recalled), now=moment(1000), is_stored=True)
     assert found.skew == seconds(4)
 
 
 def test_only_a_verified_callback_with_a_timestamp_tells_a_delay() -> None:
-    found = sightings()
-    found.take(delayed(1, 4), now=moment(1000))
-    found.take(told(form(2, "ringing", at=500), received=0, verified=False), now=moment(1000))
-    found.take(event(3, "ringing", received=0), now=moment(1000))
-    found.take(of_rest("completed", kind=MISSED, received=0), now=moment(1000))
+    found = evidence()
+    found.add(delayed(1, 4), now=moment(1000))
+    found.add(told(form(2, "ringing", at=500), received=0, verified=False), now=moment(1000))
+    found.add(event(3, "ringing", received=0), now=moment(1000))
+    found.add(of_rest("completed", kind=MISSED, received=0), now=moment(1000))
     assert found.skew == seconds(4)
 
 
 @pytest.mark.parametrize("set_forward", [0, HOUR])
 def test_a_poll_is_as_old_as_its_arrival_however_long_ago_the_call_began(set_forward: float) -> None:
-    found = sightings(set_forward=set_forward)
+    found = evidence(set_forward=set_forward)
     polled = of_rest("in-progress", kind=POLLED, received=2 * HOUR + set_forward)
     assert polled.timestamp == moment(0)
     assert found.age(polled, now=moment(2 * HOUR + 7)) == seconds(7)
 
 
 def test_a_callback_and_an_end_that_rest_told_are_as_old_as_they_say() -> None:
-    found = sightings()
+    found = evidence()
     assert found.age(event(1, "busy", at=10, received=40), now=moment(50)) == seconds(40)
     assert found.age(event(1, "busy", received=40), now=moment(50)) == seconds(10)
     missed = of_rest("completed", kind=MISSED, received=2 * HOUR)
@@ -80,20 +80,20 @@ def test_a_callback_and_an_end_that_rest_told_are_as_old_as_they_say() -> None:
 
 
 def test_a_callback_that_nobody_signed_makes_no_call_ours() -> None:
-    seen = sightings()
-    seen.take(told(form(1, "ringing"), verified=False), now=moment(0))
+    seen = evidence()
+    seen.add(told(form(1, "ringing"), verified=False), now=moment(0))
     assert not seen.has_callback(sid(1))
-    seen.take(told(form(1, "ringing")), now=moment(0))
+    seen.add(told(form(1, "ringing")), now=moment(0))
     assert seen.has_callback(sid(1))
 
 
 def test_the_earliest_timestamp_of_a_status_counts_in_any_order() -> None:
     for order in ((5, 10), (10, 5)):
-        seen, board = sightings(), Board()
+        seen, board = evidence(), Board()
         for at in order:
             one = event(1, "ringing", at=at, received=20)
-            seen.take(one, now=moment(20))
+            seen.add(one, now=moment(20))
             board.apply(one)
         leg = board.snapshot().leg(sid(1))
         assert leg is not None
-        assert seen.told_at(leg) == moment(5)
+        assert seen.status_timestamp(leg) == moment(5)

@@ -26,11 +26,10 @@ from callctl.errors import (
     StoreError,
     WrongCallStateError,
 )
-from callctl.rules import Action, Cancel, Deed, Hangup, Limit, Redirect, Rule, When
 from callctl.rules.dry_run import Rehearsal
 from callctl.rules.executor import Executor
-from callctl.rules.flags import after_dial
 from callctl.rules.outcome import LEASE, Claims, Held
+from callctl.rules.rule import Action, Cancel, Hangup, Limit, Operation, Redirect, Rule, When, after_dial_rule
 from callctl.store.protocol import OpenClaim
 from callctl.store.sqlite.claims import SqliteClaims
 from callctl.store.sqlite.store import SqliteStore
@@ -82,13 +81,15 @@ def claims(tmp_path: Path) -> Iterator[SqliteClaims]:
     claims.close()
 
 
-def action(deed: Deed) -> Action:
+def action(deed: Operation) -> Action:
     rule = Rule(name="mine", when=When(statuses=frozenset({"in-progress"})), then=deed)
-    return Action(rule, sid(1), sid(1), sid(1), look_first=False, is_own=True)
+    return Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
 
 
-def after_dial_action(*, look_first: bool = False, lasted: int | None = None) -> Action:
-    return Action(after_dial(SURVEY), sid(1), sid(2), sid(1), is_own=True, look_first=look_first, lasted=lasted)
+def after_dial_action(*, needs_precheck: bool = False, duration: int | None = None) -> Action:
+    return Action(
+        after_dial_rule(SURVEY), sid(1), sid(2), sid(1), is_own=True, needs_precheck=needs_precheck, duration=duration
+    )
 
 
 def executor(
@@ -114,7 +115,7 @@ def executor(
 @pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION], ids=["429", "refused"])
 @pytest.mark.parametrize("deed", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
 def test_what_was_never_processed_is_repeated_with_growing_pauses(
-    claims: SqliteClaims, failure: CallctlError, deed: Deed
+    claims: SqliteClaims, failure: CallctlError, deed: Operation
 ) -> None:
     api, pauses = Script([failure] * 7), list[float]()
     event = executor(api, claims, pauses=pauses).perform(action(deed))
@@ -247,7 +248,7 @@ def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(
 
 
 def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteClaims) -> None:
-    asked, api = after_dial_action(look_first=True), Script(status="ringing")
+    asked, api = after_dial_action(needs_precheck=True), Script(status="ringing")
     assert executor(api, claims, pauses=[]).perform(asked) == Held(look_again=True)
     assert claims.claimed() == set()
     api.status = "completed"
@@ -274,16 +275,16 @@ def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(
     assert api.sent == []
 
 
-@pytest.mark.parametrize(("lasted", "ended_by_limit"), [(None, True), (60, True), (59, False)])
+@pytest.mark.parametrize(("duration", "ended_by_limit"), [(None, True), (60, True), (59, False)])
 def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
-    claims: SqliteClaims, lasted: int | None, ended_by_limit: bool
+    claims: SqliteClaims, duration: int | None, ended_by_limit: bool
 ) -> None:
     limit = Limit(60)
     for leg in (1, 2):  # that of the parent has not ended it: it is in progress
         claim = OpenClaim("max-duration", sid(leg), sid(leg), "limit")
         claims.claim(claim, now=moment(0), until=moment(90))
         claims.settle(claim, ActionEvent(moment(0), sid(leg), "limit", limit.request(), "done"))
-    event = executor(Script(), claims, pauses=[]).perform(after_dial_action(lasted=lasted))
+    event = executor(Script(), claims, pauses=[]).perform(after_dial_action(duration=duration))
     assert isinstance(event, ActionEvent)
     assert event.result == (DECLINED if ended_by_limit else DONE)
 
@@ -341,7 +342,7 @@ def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteClaims, status: 
 
 
 @pytest.mark.parametrize("deed", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
-def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteClaims, deed: Deed) -> None:
+def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteClaims, deed: Operation) -> None:
     """It was answered or is over, and REST still shows it as ringing."""
     api = Script([IN_DIAL], status="ringing")
     event = executor(api, claims, pauses=[]).perform(action(deed))
@@ -415,7 +416,9 @@ class FullAtFirst:
 
 @pytest.mark.parametrize("deed", [Hangup(), SURVEY], ids=["hangup", "redirect"])
 @pytest.mark.parametrize("kind", ["claim", "renew", "settle", "asked_of"])
-def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(claims: SqliteClaims, kind: str, deed: Deed) -> None:
+def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
+    claims: SqliteClaims, kind: str, deed: Operation
+) -> None:
     api, told = Script(), list[str]()
     full: Any = FullAtFirst(claims, kind, times=3)
     event = executor(api, full, pauses=[], trouble=told.append).perform(action(deed))
@@ -436,7 +439,7 @@ def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: Sqlit
     assert [claim.call_sid for claim in claims.left_open(is_over=lambda _: True)] == [sid(1)]
 
 
-def left_open(claims: SqliteClaims, deed: Deed) -> OpenClaim:
+def left_open(claims: SqliteClaims, deed: Operation) -> OpenClaim:
     claim = OpenClaim("mine", sid(1), sid(1), deed.action)
     claims.claim(claim, now=moment(0) - 2 * LEASE, until=moment(0) - timedelta(seconds=1))
     (found,) = claims.left_open(is_over=lambda _: True)
@@ -474,7 +477,7 @@ def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_coul
 
 def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: SqliteClaims) -> None:
     claim, door = left_open(claims, Hangup()), Script(status="ringing")
-    asked = replace(action(Hangup()), look_first=True)
+    asked = replace(action(Hangup()), needs_precheck=True)
     assert executor(door, claims, pauses=[]).recover(claim, asked) is None
     assert door.sent == []
     assert claims.left_open(is_over=lambda _: True) == [claim]

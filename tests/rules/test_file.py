@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from callctl.errors import UsageError
-from callctl.rules import Cancel, Hangup, On, Redirect, Rule
 from callctl.rules.file import RulesError, load
-from callctl.rules.rule import When
+from callctl.rules.rule import Cancel, Hangup, On, Redirect, Rule, When
 from callctl.settings import NamedUrl
 
 GOOD = """

@@ -13,8 +13,8 @@ from turning import TurnedStage, a_turned_stage
 from callctl.api.client import PlaceRequest
 from callctl.calls.action import DONE
 from callctl.calls.event import CallEvent
-from callctl.rules import Cancel
 from callctl.rules.file import load
+from callctl.rules.rule import Cancel
 from callctl.settings import NamedUrl
 
 PAUSE = "<Pause length='36000'/>"

@@ -7,12 +7,23 @@ import pytest
 from playing import Play, seconds
 from telling import event, form, moment, sid, told
 
-from callctl.rules import Action, Cancel, Hangup, Limit, Redirect, Rule, Scope, When
-from callctl.rules.flags import after_dial, max_duration, ring_limit
+from callctl.rules.engine import Scope
+from callctl.rules.rule import (
+    Action,
+    Cancel,
+    Hangup,
+    Limit,
+    Redirect,
+    Rule,
+    When,
+    after_dial_rule,
+    max_duration_rules,
+    ring_limit_rule,
+)
 
 SURVEY = Redirect("survey", "https://example.com/survey")
-RING = ring_limit(seconds(30), cancel=Cancel())
-AFTER = after_dial(SURVEY)
+RING = ring_limit_rule(seconds(30), cancel=Cancel())
+AFTER = after_dial_rule(SURVEY)
 
 
 def test_a_leg_that_rings_too_long_is_cancelled_a_second_after_the_limit() -> None:
@@ -47,7 +58,7 @@ def test_a_ringing_leg_that_only_a_poll_told_of_counts_from_first_sight_and_is_f
     assert play.actions == [(131.0, "cancel", sid(1))]
     (_, action) = play.found[0]
     assert isinstance(action, Action)
-    assert action.look_first
+    assert action.needs_precheck
 
 
 @pytest.mark.parametrize("answer", [1, 29, 30])
@@ -94,8 +105,8 @@ def test_of_a_restarted_watch_the_age_goes_on() -> None:
     change = Play(RING).board.apply(event(1, "ringing", at=0))
     assert change is not None
     now = event(1, "x", received=20).received_at
-    after.engine.recall(change, now=now)
-    assert after.engine.recalled(after.board.snapshot(), now=now) == []
+    after.engine.restore(change, now=now)
+    assert after.engine.restored_actions(after.board.snapshot(), now=now) == []
     after.wait(100)
     assert after.actions == [(31.0, "cancel", sid(1))]
 
@@ -105,14 +116,14 @@ def test_of_a_restarted_watch_the_age_goes_on() -> None:
 def test_after_a_restart_a_clock_that_was_ahead_before_puts_off_no_rule_beyond_its_time(
     status: str, has_timestamp: bool
 ) -> None:
-    rule = RING if status == "ringing" else max_duration(seconds(60))[0]
+    rule = RING if status == "ringing" else max_duration_rules(seconds(60))[0]
     play = Play(rule)
     play.wait(20)
     known = event(1, status, at=0, received=3600) if has_timestamp else event(1, status, received=3600)
     change = play.board.apply(known)
     assert change is not None
-    play.engine.recall(change, now=moment(20))
-    assert play.engine.recalled(play.board.snapshot(), now=moment(20)) == []
+    play.engine.restore(change, now=moment(20))
+    assert play.engine.restored_actions(play.board.snapshot(), now=moment(20)) == []
     play.wait(100)
     assert [(at, found) for at, found, _ in play.actions] == [(51.0, rule.then.action)]
 
@@ -123,7 +134,7 @@ def test_a_sleep_of_an_hour_asks_once_and_has_the_call_fetched() -> None:
     play.wait(5)
     play.wait(3600, step=3600)
     assert play.actions == [(3605.0, "cancel", sid(1))]
-    assert all(one.look_first for _, one in play.found if isinstance(one, Action))
+    assert all(one.needs_precheck for _, one in play.found if isinstance(one, Action))
 
 
 def dial(play: Play, *, child: int = 2) -> None:
@@ -219,8 +230,8 @@ def test_a_restarted_watch_finds_what_another_leg_held_up() -> None:
     for one in before:
         change = play.board.apply(one)
         assert change is not None
-        play.engine.recall(change, now=moment(60))
-    assert play.engine.recalled(play.board.snapshot(), now=moment(60)) == []
+        play.engine.restore(change, now=moment(60))
+    assert play.engine.restored_actions(play.board.snapshot(), now=moment(60)) == []
     play.tell(3, "no-answer", parent=1)
     play.wait(60)
     assert play.actions == [(61.0, "redirect", sid(1))]
@@ -254,7 +265,7 @@ def test_a_child_seen_before_its_parent_is_joined_and_the_parent_is_fetched() ->
     play.tell(2, "completed", parent=1)
     play.wait(60)
     assert play.actions == [(1.0, "redirect", sid(1))]
-    assert all(one.look_first for _, one in play.found if isinstance(one, Action))
+    assert all(one.needs_precheck for _, one in play.found if isinstance(one, Action))
 
 
 @pytest.mark.parametrize(("late", "actions"), [(0, 1), (15, 1), (16, 0), (3600, 0)])
@@ -282,8 +293,8 @@ def test_what_the_store_knew_of_old_ends_is_passed_over_in_silence() -> None:
     change = play.board.apply(event(2, "completed", at=0, parent=1))
     assert change is not None
     now = event(1, "x", received=3600).received_at
-    play.engine.recall(change, now=now)
-    assert play.engine.recalled(play.board.snapshot(), now=now) == []
+    play.engine.restore(change, now=now)
+    assert play.engine.restored_actions(play.board.snapshot(), now=now) == []
     play.wait(60)
     assert play.found == []
 
@@ -298,27 +309,27 @@ def test_what_the_store_knew_of_a_fresh_end_is_acted_on_once() -> None:
     ):
         change = play.board.apply(one)
         assert change is not None
-        play.engine.recall(change, now=now)
+        play.engine.restore(change, now=now)
     snapshot = play.board.snapshot()
-    asked = [*play.engine.recalled(snapshot, now=now), *play.engine.recalled(snapshot, now=now)]
+    asked = [*play.engine.restored_actions(snapshot, now=now), *play.engine.restored_actions(snapshot, now=now)]
     later = event(1, "x", received=30).received_at
     asked += [one for one in play.engine.due(snapshot, now=later) if isinstance(one, Action)]
     assert [one.call_sid for one in asked] == [sid(1)]
 
 
 def test_twilios_own_limit_comes_shortly_before_the_end_and_the_hang_up_after_it() -> None:
-    play = Play(*max_duration(timedelta(hours=2)))
+    play = Play(*max_duration_rules(timedelta(hours=2)))
     play.tell(1, "ringing")
     play.wait(20)
     play.tell(1, "in-progress")
     play.wait(3 * 3600)
     assert play.actions == [(20 + 7200 - 29.0, "limit", sid(1)), (20 + 7205.0, "hangup", sid(1))]
-    limits = [one.deed for _, one in play.found if isinstance(one, Action) and isinstance(one.deed, Limit)]
+    limits = [one.operation for _, one in play.found if isinstance(one, Action) and isinstance(one.operation, Limit)]
     assert limits == [Limit(7200)]
 
 
 def test_a_long_call_that_only_polls_told_of_counts_from_its_start() -> None:
-    play = Play(*max_duration(timedelta(minutes=10)), scope=Scope.ALL)
+    play = Play(*max_duration_rules(timedelta(minutes=10)), scope=Scope.ALL)
     play.seconds = 3600
     play.poll(1, "in-progress", began=3000)
     play.wait(60)
@@ -368,15 +379,15 @@ def test_the_order_and_number_of_callbacks_changes_nothing() -> None:
 def test_what_the_board_has_forgotten_is_dropped() -> None:
     play = Play(RING)
     play.tell(1, "ringing")
-    play.engine.tidy(Play(RING).board.snapshot())
-    assert not play.engine._sightings.has_callback(sid(1))
+    play.engine.prune(Play(RING).board.snapshot())
+    assert not play.engine._evidence.has_callback(sid(1))
     play.wait(60)
     assert play.actions == []
 
 
 def again(play: Play, rule: str, call: int, about: int) -> Action | None:
     snapshot = play.board.snapshot()
-    return play.engine.again(rule, sid(call), about=sid(about), snapshot=snapshot, now=moment(play.seconds))
+    return play.engine.current_action(rule, sid(call), about=sid(about), snapshot=snapshot, now=moment(play.seconds))
 
 
 def test_what_a_crash_left_is_asked_for_again_only_as_long_as_the_rule_asks_for_it() -> None:
@@ -384,7 +395,7 @@ def test_what_a_crash_left_is_asked_for_again_only_as_long_as_the_rule_asks_for_
     play.tell(1, "ringing")
     found = again(play, RING.name, 1, 1)
     assert found is not None
-    assert (found.call_sid, found.deed, found.look_first) == (sid(1), Cancel(), True)
+    assert (found.call_sid, found.operation, found.needs_precheck) == (sid(1), Cancel(), True)
     assert again(play, "another", 1, 1) is None
     assert again(play, RING.name, 2, 2) is None
     play.tell(1, "in-progress")

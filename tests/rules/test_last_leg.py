@@ -7,9 +7,8 @@ from playing import seconds
 from turning import TurnedStage
 
 from callctl.calls.action import DONE
-from callctl.rules import Redirect
 from callctl.rules.again import LONGEST_PAUSE
-from callctl.rules.flags import after_dial
+from callctl.rules.rule import Redirect, after_dial_rule
 
 PAUSE = "<Pause length='36000'/>"
 
@@ -17,7 +16,7 @@ PAUSE = "<Pause length='36000'/>"
 @pytest.fixture
 def stage(turned: TurnedStage) -> TurnedStage:
     turned.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
-    turned.act(after_dial(Redirect("survey", f"{turned.site.url}/survey"), settle=seconds(1)))
+    turned.act(after_dial_rule(Redirect("survey", f"{turned.site.url}/survey"), settle=seconds(1)))
     return turned
 
 

@@ -17,8 +17,8 @@ from turning import TurnedStage, a_turned_stage
 
 from callctl.api.client import RedirectRequest
 from callctl.calls.action import DONE
-from callctl.rules import Brake, Cancel, Redirect
-from callctl.rules.flags import after_dial, ring_limit
+from callctl.rules.rate_limit import RateLimit
+from callctl.rules.rule import Cancel, Redirect, after_dial_rule, ring_limit_rule
 from callctl.simulator.faults import Faults
 from callctl.watch.poll import Poller
 
@@ -83,9 +83,9 @@ class Mishaps(TurnedStage):
         site.documents["/thanks"] = f"<Response>{PAUSE}</Response>"
         site.documents["/whisper"] = "<Response><Hangup/></Response>"
         self.act(
-            ring_limit(seconds(RING_LIMIT), cancel=Cancel()),
-            after_dial(Redirect("survey", f"{site.url}/survey")),
-            brake=Brake(per_second=1000, per_minute=1000),
+            ring_limit_rule(seconds(RING_LIMIT), cancel=Cancel()),
+            after_dial_rule(Redirect("survey", f"{site.url}/survey")),
+            brake=RateLimit(per_second=1000, per_minute=1000),
         )
         self.poller = Poller(self.client, world=WORLD, clock=self.clock)
 

@@ -11,9 +11,9 @@ from calls_api import UnexpectedRequest
 from telling import START, clock_of, moment, sid
 
 from callctl.calls.call import Call
-from callctl.rules import Action, Hangup, On, Rule, When
 from callctl.rules.outcome import Held
 from callctl.rules.precheck import why_not
+from callctl.rules.rule import Action, Hangup, On, Rule, When
 from callctl.store.sqlite.claims import SqliteClaims
 
 RINGS, PARENT = sid(1), sid(2)
@@ -49,7 +49,9 @@ def look(
 ) -> object:
     rule = Rule(name="r", when=When(statuses=frozenset({"ringing"}), lasting=LASTING), then=Hangup(), on=on)
     about, target = RINGS, PARENT if on is On.PARENT else RINGS
-    action = Action(rule, target, about, PARENT, True, look_first=True, told_at=told, watched_since=watched)
+    action = Action(
+        rule, target, about, PARENT, True, needs_precheck=True, status_timestamp=told, observed_since=watched
+    )
     return why_not(FakeApi(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
 
 

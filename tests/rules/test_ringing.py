@@ -9,14 +9,13 @@ from staging import Stage
 from turning import TurnedStage
 
 from callctl.calls.action import DONE, LATE, NOT_ENDED
-from callctl.rules import Cancel
-from callctl.rules.flags import ring_limit
+from callctl.rules.rule import Cancel, ring_limit_rule
 from callctl.simulator.readings import CANCEL_REFUSED_IN_PROGRESS, CANCEL_SPARES_DIAL_LEGS
 
 # Longer than a call rings that is answered.
 LIMIT = seconds(10)
-RING = ring_limit(LIMIT, cancel=Cancel())
-CUT = ring_limit(LIMIT, cancel=Cancel(cut_answered=True))
+RING = ring_limit_rule(LIMIT, cancel=Cancel())
+CUT = ring_limit_rule(LIMIT, cancel=Cancel(cut_answered=True))
 NOUNS = (("Number", "+12025550103"), ("Sip", "sip:no-answer@example.com"), ("Client", "no-answer"))
 
 

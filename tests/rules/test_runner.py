@@ -12,15 +12,16 @@ from telling import moment, sid
 from turning import TurnedStage, a_turned_stage
 
 from callctl.calls.action import DONE, REFUSED
-from callctl.rules import Action, Brake, Cancel, Hangup, Rule, Scope, When
 from callctl.rules.again import Again
-from callctl.rules.flags import max_duration, ring_limit
+from callctl.rules.engine import Scope
 from callctl.rules.outcome import Held
+from callctl.rules.rate_limit import RateLimit
+from callctl.rules.rule import Action, Cancel, Hangup, Rule, When, max_duration_rules, ring_limit_rule
 from callctl.simulator.readings import TIME_LIMIT_ALONE
 from callctl.store.protocol import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 
-RING = ring_limit(seconds(10), cancel=Cancel())
+RING = ring_limit_rule(seconds(10), cancel=Cancel())
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_call_of_somebody_else_is_left_alone_and_one_that_callctl_placed_is_no
 
 def test_the_brake_is_told_of_and_the_watching_goes_on(stage: TurnedStage) -> None:
     answered = When(statuses=frozenset({"in-progress"}))
-    stage.act(Rule(name="end-all", when=answered, then=Hangup()), brake=Brake(per_minute=3))
+    stage.act(Rule(name="end-all", when=answered, then=Hangup()), brake=RateLimit(per_minute=3))
     sids = [stage.place() for _ in range(5)]
     stage.until(lambda: bool(stage.notes) and len(stage.events) == 3)
     assert stage.notes[0].startswith("the rules have stopped: 3 actions in a minute (--max-actions)")
@@ -62,7 +63,7 @@ def test_the_brake_is_told_of_and_the_watching_goes_on(stage: TurnedStage) -> No
 def test_a_long_call_is_ended_by_twilios_own_limit_where_that_is_taken(tmp_path: Path) -> None:
     """By one reading an update may be TimeLimit alone."""
     with a_turned_stage(tmp_path, TurnedStage, readings=[TIME_LIMIT_ALONE]) as stage:
-        stage.act(*max_duration(timedelta(seconds=20)))
+        stage.act(*max_duration_rules(timedelta(seconds=20)))
         sid = stage.place()
         stage.until(lambda: stage.status(sid) == "completed" and bool(stage.events))
         (event,) = stage.events
@@ -75,7 +76,7 @@ def test_a_long_call_is_ended_by_twilios_own_limit_where_that_is_taken(tmp_path:
 
 def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: TurnedStage) -> None:
     """By the other reading TimeLimit alone is refused (21218)."""
-    limit, hangup = max_duration(timedelta(seconds=1))
+    limit, hangup = max_duration_rules(timedelta(seconds=1))
     stage.act(
         limit, Rule(name=hangup.name, when=When(statuses=hangup.when.statuses, lasting=seconds(1)), then=Hangup())
     )
@@ -90,7 +91,7 @@ def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: TurnedStage)
 
 def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(stage: TurnedStage) -> None:
     rule = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
-    stage.act(rule, brake=Brake(per_minute=1))
+    stage.act(rule, brake=RateLimit(per_minute=1))
     sids = [stage.place() for _ in range(2)]
     stage.until(lambda: bool(stage.notes))
     (spared,) = [sid for sid in sids if stage.client.fetch(sid).status == "in-progress"]
@@ -104,7 +105,7 @@ def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(stage: Turn
 
 def test_what_was_held_back_does_not_count_for_the_brake(stage: TurnedStage) -> None:
     """REST is behind for longer than the brake would stand, if each look counted."""
-    stage.act(RING, brake=Brake(per_minute=2))
+    stage.act(RING, brake=RateLimit(per_minute=2))
     sid = stage.place("+12025550103")
     looks = 0
 
@@ -124,7 +125,7 @@ def test_what_was_held_back_does_not_count_for_the_brake(stage: TurnedStage) -> 
 
 
 def test_what_is_to_be_looked_at_again_comes_back_once_each_time_and_after_growing_pauses() -> None:
-    again, asked = Again(), Action(RING, sid(1), sid(1), sid(1), True, look_first=True)
+    again, asked = Again(), Action(RING, sid(1), sid(1), sid(1), True, needs_precheck=True)
     pauses = []
     at = 0.0
     for _ in range(7):
@@ -137,7 +138,7 @@ def test_what_is_to_be_looked_at_again_comes_back_once_each_time_and_after_growi
 
 
 def test_what_is_too_young_comes_back_when_it_may_be_old_enough_and_not_before() -> None:
-    again, asked = Again(), Action(RING, sid(1), sid(1), sid(1), True, look_first=True)
+    again, asked = Again(), Action(RING, sid(1), sid(1), sid(1), True, needs_precheck=True)
     again.put(asked, now=moment(0), not_before=seconds(20))
     assert again.due(now=moment(19.9)) == []
     assert again.due(now=moment(20)) == [asked]
@@ -149,6 +150,6 @@ def test_what_is_too_young_comes_back_when_it_may_be_old_enough_and_not_before()
 def test_what_the_board_has_forgotten_is_not_looked_at_again() -> None:
     again = Again()
     for number in (1, 2):
-        again.put(Action(RING, sid(number), sid(number), sid(number), True, look_first=True), now=moment(0))
+        again.put(Action(RING, sid(number), sid(number), sid(number), True, needs_precheck=True), now=moment(0))
     again.keep({sid(2)})
     assert [action.call_sid for action in again.due(now=moment(1))] == [sid(2)]

@@ -14,7 +14,9 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
-from callctl.rules import Action, Brake, Declined, Engine, Hangup, Rule, When
+from callctl.rules.engine import Engine
+from callctl.rules.rate_limit import RateLimit
+from callctl.rules.rule import Action, Declined, Hangup, Rule, When
 from callctl.rules.runner import Acting, Start, in_rule_thread
 
 END_ALL = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
@@ -65,7 +67,7 @@ class Scene:
             Engine([END_ALL]),
             make_performer=lambda _applies, _trouble: self.doer,
             claims=shelf,
-            brake=Brake(),
+            brake=RateLimit(),
             clock=clock_of(lambda: moment(self.seconds)),
             start=start,
         )

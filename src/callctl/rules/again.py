@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from datetime import datetime, timedelta
 
-from callctl.rules import Action
+from callctl.rules.rule import Action
 
 FIRST_PAUSE = timedelta(seconds=1)
 # Two requests each time; the end of a leg that callbacks tell of is acted on at once all the same.

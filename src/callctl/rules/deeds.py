@@ -7,11 +7,11 @@ from callctl.api.protocol import CallsApi
 from callctl.calls.action import DONE, NOT_ENDED, UNKNOWN
 from callctl.operations import hangup
 from callctl.operations.hangup import Ending, Result, Sleep, Told
-from callctl.rules import Cancel, Deed, Hangup, Limit, Redirect
 from callctl.rules.outcome import Found, too_late
+from callctl.rules.rule import Cancel, Hangup, Limit, Operation, Redirect
 
 
-def carry_out(api: CallsApi, sid: str, deed: Deed, *, told: Told, sleep: Sleep) -> Found:
+def carry_out(api: CallsApi, sid: str, deed: Operation, *, told: Told, sleep: Sleep) -> Found:
     """Do it, once; ``told`` returns what callbacks told of a call.
 
     Raises:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from callctl.api.protocol import CallsApi
 from callctl.calls.action import REHEARSED, ActionEvent
 from callctl.errors import CallctlError
-from callctl.rules import Action, Declined, Proposal, Redirect
 from callctl.rules.outcome import Claims, Found, Held, claim_of
 from callctl.rules.precheck import why_not
+from callctl.rules.rule import Action, Declined, Proposal, Redirect
 from callctl.store.protocol import OpenClaim
 from callctl.support.clock import Clock
 
@@ -31,7 +31,7 @@ class Rehearsal:
             return reason
         if reason is not None:
             return self._event(action, f"would not be done: {reason.outcome}")
-        deed = action.deed
+        deed = action.operation
         to = f" to {deed.name}" if isinstance(deed, Redirect) else ""
         return self._event(action, f"would {deed.action.replace('hangup', 'hang up')}{to}")
 
@@ -44,4 +44,4 @@ class Rehearsal:
         return None
 
     def _event(self, asked: Proposal, words: str) -> ActionEvent:
-        return Found(REHEARSED, f"dry run: {words}").event(claim_of(asked), asked.deed, at=self._clock.wall())
+        return Found(REHEARSED, f"dry run: {words}").event(claim_of(asked), asked.operation, at=self._clock.wall())

@@ -1,7 +1,7 @@
-"""The engine: which rules hold now, for which legs, and what they ask for.
+"""The engine: which rules match now, for which legs, and what they propose.
 
-It is told of each change and asked what is due; the time is always an argument, and always that of a steady clock,
-which nobody can set. What it returns depends on nothing else, so a test plays hours in milliseconds.
+It takes in each change and is asked what is due. The time is always an argument, and always that of a steady clock,
+which cannot be set. What it returns depends on nothing else, so a test runs hours in milliseconds.
 """
 
 from __future__ import annotations
@@ -13,27 +13,25 @@ from enum import Enum
 
 from callctl.calls.board import Change, Family, Leg, Snapshot
 from callctl.calls.event import MISSED, POLLED, CallEvent
-from callctl.rules.action import Action, Declined
-from callctl.rules.evidence import Sightings
-from callctl.rules.kin import family_of, held_up, others_alive, targets
-from callctl.rules.rule import Rule
+from callctl.rules.evidence import Evidence
+from callctl.rules.rule import Action, Declined, On, Rule
 
-# What happened longer ago is old news: a callback that was held up, or one that somebody sends again.
+# An event that happened longer ago is too old to act on: a callback that was delayed, or one that is sent again.
 FRESH = timedelta(seconds=15)
 # A Timestamp has whole seconds, rounded down, so a leg may be a second younger than it says.
 RESOLUTION = timedelta(seconds=1)
 
 
 class Scope(Enum):
-    """Whose calls rules may touch."""
+    """Which calls rules may change."""
 
-    OWN = "families told of by a verified callback, or placed by callctl"
+    OWN = "families that a verified callback reported, or that callctl placed"
     ALL = "all that the account shows"
 
 
 @dataclass(frozen=True, slots=True)
 class _Settling:
-    """An end that took place; what follows is decided at ``until``."""
+    """A leg that has ended; the rule decides at ``until``."""
 
     rule: Rule
     about: str
@@ -48,173 +46,177 @@ class Engine:
         rules: Sequence[Rule],
         *,
         scope: Scope = Scope.OWN,
-        steady: Callable[[datetime], datetime] = lambda moment: moment,
+        steady_time: Callable[[datetime], datetime] = lambda moment: moment,
     ) -> None:
-        """Begin with nothing heard. Names of rules must differ.
+        """Begin without any event. Names of rules must differ.
 
-        ``steady`` gives the steady time of a moment that the wall clock told, such as an event's arrival.
+        ``steady_time`` converts a time of the wall clock, such as an event's arrival, to the steady clock's.
         """
         self._rules = {rule.name: rule for rule in rules}
         self._scope = scope
-        self._sightings = Sightings(steady=steady)
+        self._evidence = Evidence(steady_time=steady_time)
         self._waiting: dict[tuple[str, str], Rule] = {}  # by rule and leg: a leg that may become old enough
         self._settling: list[_Settling] = []
-        self._recalled: list[Change] = []  # what the store knew and may still be fresh
+        self._restored: list[Change] = []  # changes of the store that may still be fresh
 
     @property
     def clock_ahead(self) -> timedelta | None:
-        """How far this machine's clock seems to be ahead, where that makes all news old for rules; else None.
+        """How far this machine's clock seems to be ahead, if that makes all events too old for rules; else None.
 
-        The smallest delay of a few callbacks may itself be long, so such a clock is told of and not corrected: old
-        news must not become fresh.
+        The least delay of a few callbacks may itself be long, so such a clock is reported and not corrected: old
+        events must not become fresh.
         """
-        return self._sightings.skew if self._sightings.skew > FRESH else None
+        return self._evidence.skew if self._evidence.skew > FRESH else None
 
-    def recall(self, change: Change, *, now: datetime) -> None:
-        """Take in a change that the store knew from before."""
-        self._take(change, now=now, is_recalled=True)
-        # Of a store's many changes only these may still ask for anything: the rest is old news, and not kept.
-        if self._sightings.age(change.event, now=now) <= FRESH:
-            self._recalled.append(change)
+    def restore(self, change: Change, *, now: datetime) -> None:
+        """Take in a change that the store holds from before."""
+        self._record(change, now=now, is_stored=True)
+        # Of a store's many changes only fresh ones may still lead to a proposal.
+        if self._evidence.age(change.event, now=now) <= FRESH:
+            self._restored.append(change)
 
-    def recalled(self, snapshot: Snapshot, *, now: datetime) -> list[Action]:
-        """Return what the changes that were recalled ask for, on the board that they have led to; each once."""
-        changes, self._recalled = self._recalled, []
-        asked = (found for change in changes for found in self._asked(change, snapshot, now=now))
-        return [found for found in asked if isinstance(found, Action)]
+    def restored_actions(self, snapshot: Snapshot, *, now: datetime) -> list[Action]:
+        """Return what the changes that were restored propose, on the board after them; each once."""
+        changes, self._restored = self._restored, []
+        proposals = (proposal for change in changes for proposal in self._proposals(change, snapshot, now=now))
+        return [proposal for proposal in proposals if isinstance(proposal, Action)]
 
-    def hear(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
-        """Take in a change; return what it asks for at once. ``snapshot`` is the board after it."""
-        self._take(change, now=now)
-        return list(self._asked(change, snapshot, now=now))
+    def observe(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
+        """Take in a change; return what it proposes at once. ``snapshot`` is the board after it."""
+        self._record(change, now=now)
+        return list(self._proposals(change, snapshot, now=now))
 
-    def _asked(self, change: Change, snapshot: Snapshot, *, now: datetime) -> Iterator[Action | Declined]:
-        """Yield what a change itself asks for: the beginning of what a rule looks for."""
-        for rule in self._rules.values():
-            if rule.when.lasting is not None:
-                continue
-            if rule.when.fits(change.after) and not (change.before and rule.when.fits(change.before)):
-                yield from self._begun(rule, change, change.after, snapshot, now=now)
-            elif rule.follows_dial and _has_ended(change):
-                tolerance = rule.settle + RESOLUTION
-                held = held_up(rule, change.after, snapshot, tolerance=tolerance)
-                yield from () if held is None else self._begun(rule, change, held, snapshot, now=now)
+    def due(self, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
+        """Return what is proposed because time has passed. Each is returned once, unless its leg changes again."""
+        proposals: list[Action | Declined] = []
+        for key, rule in list(self._waiting.items()):
+            leg = snapshot.leg(key[1])
+            if leg is None or not rule.when.matches(leg):
+                del self._waiting[key]
+            elif self._is_old_enough(rule, leg, now=now):
+                del self._waiting[key]
+                proposals += self._decide(rule, leg, snapshot, needs_precheck=True, now=now)
+        settled = [entry for entry in self._settling if entry.until <= now]
+        self._settling = [entry for entry in self._settling if entry.until > now]
+        for entry in settled:
+            leg = snapshot.leg(entry.about)
+            if leg is not None:
+                proposals += self._decide(entry.rule, leg, snapshot, needs_precheck=True, now=now)
+        return proposals
 
-    def _take(self, change: Change, *, now: datetime, is_recalled: bool = False) -> None:
-        self._sightings.take(change.event, now=now, is_recalled=is_recalled)
+    def applies(self, action: Action, snapshot: Snapshot) -> bool:
+        """Return whether a rule still proposes an action, as far as the board knows."""
+        leg, target = snapshot.leg(action.about), snapshot.leg(action.call_sid)
+        return (
+            leg is not None
+            and action.rule.when.matches(leg)
+            # The callback of another leg's answer may be lost: with a precheck, that decides.
+            and (target is None or _may_be_target(target, action))
+            and not (action.rule.follows_dial and _has_other_live_leg(_family_of(snapshot, leg), leg))
+            and self._may_change(snapshot, leg)
+        )
+
+    def current_action(
+        self, rule_name: str, call_sid: str, *, about: str, snapshot: Snapshot, now: datetime
+    ) -> Action | None:
+        """Return the action that a rule proposed before a crash; None if it no longer proposes it."""
+        rule, leg = self._rules.get(rule_name), snapshot.leg(about)
+        if rule is None or leg is None:
+            return None
+        action = self._action(rule, leg, call_sid, snapshot, needs_precheck=True, now=now)
+        return action if self.applies(action, snapshot) else None
+
+    def prune(self, snapshot: Snapshot) -> None:
+        """Drop what is known of legs that the board has dropped."""
+        self._evidence.retain(snapshot.legs)
+        self._waiting = {key: rule for key, rule in self._waiting.items() if key[1] in snapshot.legs}
+
+    def _record(self, change: Change, *, now: datetime, is_stored: bool = False) -> None:
+        self._evidence.add(change.event, now=now, is_stored=is_stored)
         leg = change.after
         for rule in self._rules.values():
             if rule.when.lasting is None:
                 continue
-            if rule.when.fits(leg):
+            if rule.when.matches(leg):
                 self._waiting[rule.name, leg.call_sid] = rule
             else:
                 self._waiting.pop((rule.name, leg.call_sid), None)
 
-    def _begun(
+    def _proposals(self, change: Change, snapshot: Snapshot, *, now: datetime) -> Iterator[Action | Declined]:
+        """Yield what a change itself proposes, where a rule begins to match by it."""
+        for rule in self._rules.values():
+            if rule.when.lasting is not None:
+                continue
+            if rule.when.matches(change.after) and not (change.before and rule.when.matches(change.before)):
+                yield from self._on_match(rule, change, change.after, snapshot, now=now)
+            elif rule.follows_dial and _has_ended(change):
+                earlier = passed_over(rule, change.after, snapshot, tolerance=rule.settle + RESOLUTION)
+                yield from () if earlier is None else self._on_match(rule, change, earlier, snapshot, now=now)
+
+    def _on_match(
         self, rule: Rule, change: Change, leg: Leg, snapshot: Snapshot, *, now: datetime
     ) -> Iterator[Action | Declined]:
-        age = self._sightings.age(change.event, now=now)
-        if leg is not change.after and leg.ended_at is not None:  # one of two ends is news, which is enough
-            age = min(age, self._sightings.since_end(leg, now=now))
+        age = self._evidence.age(change.event, now=now)
+        if leg is not change.after and leg.ended_at is not None:  # one of two ends is fresh, which is enough
+            age = min(age, self._evidence.age_of_end(leg, now=now))
         if age > FRESH:
-            if self._may_touch(snapshot, leg):
+            if self._may_change(snapshot, leg):
                 reason = f"too old: it happened {age.total_seconds():.0f} s ago"
                 yield self._declined(rule, leg, leg.call_sid, snapshot, reason)
         elif rule.settle:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle))
         else:
-            yield from self._decide(rule, leg, snapshot, look_first=_is_polled(change.event), now=now)
-
-    def due(self, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
-        """Return what time has brought about. Each is returned once, unless its leg changes again."""
-        found: list[Action | Declined] = []
-        for key, rule in list(self._waiting.items()):
-            leg = snapshot.leg(key[1])
-            if leg is None or not rule.when.fits(leg):
-                del self._waiting[key]
-            elif self._is_old_enough(rule, leg, now=now):
-                del self._waiting[key]
-                found += self._decide(rule, leg, snapshot, look_first=True, now=now)
-        settled = [one for one in self._settling if one.until <= now]
-        self._settling = [one for one in self._settling if one.until > now]
-        for one in settled:
-            leg = snapshot.leg(one.about)
-            if leg is not None:
-                found += self._decide(one.rule, leg, snapshot, look_first=True, now=now)
-        return found
+            yield from self._decide(rule, leg, snapshot, needs_precheck=_is_polled(change.event), now=now)
 
     def _is_old_enough(self, rule: Rule, leg: Leg, *, now: datetime) -> bool:
         lasting = rule.when.lasting or timedelta()
-        return self._sightings.since(leg) + lasting + RESOLUTION <= now
-
-    def applies(self, action: Action, snapshot: Snapshot) -> bool:
-        """Tell whether what a rule asked for is still asked for, as far as the board knows."""
-        leg, target = snapshot.leg(action.about), snapshot.leg(action.call_sid)
-        return (
-            leg is not None
-            and action.rule.when.fits(leg)
-            # The callback of another leg's answer may be lost: where it is looked at first, the look decides.
-            and (target is None or _may_be_as_wanted(target, action))
-            and not (action.rule.follows_dial and others_alive(family_of(snapshot, leg), leg))
-            and self._may_touch(snapshot, leg)
-        )
-
-    def again(self, rule_name: str, call_sid: str, *, about: str, snapshot: Snapshot, now: datetime) -> Action | None:
-        """Return once more what a rule asked for before a crash; None if it no longer asks for it."""
-        rule, leg = self._rules.get(rule_name), snapshot.leg(about)
-        if rule is None or leg is None:
-            return None
-        action = self._action(rule, leg, call_sid, snapshot, look_first=True, now=now)
-        return action if self.applies(action, snapshot) else None
-
-    def tidy(self, snapshot: Snapshot) -> None:
-        """Drop what is known of legs that the board has forgotten."""
-        self._sightings.keep(snapshot.legs)
-        self._waiting = {key: rule for key, rule in self._waiting.items() if key[1] in snapshot.legs}
+        return self._evidence.status_since(leg) + lasting + RESOLUTION <= now
 
     def _decide(
-        self, rule: Rule, leg: Leg, snapshot: Snapshot, *, look_first: bool, now: datetime
+        self, rule: Rule, leg: Leg, snapshot: Snapshot, *, needs_precheck: bool, now: datetime
     ) -> Iterator[Action | Declined]:
-        if not self._may_touch(snapshot, leg):
+        if not self._may_change(snapshot, leg):
             return
-        if rule.follows_dial and others_alive(family_of(snapshot, leg), leg):
+        if rule.follows_dial and _has_other_live_leg(_family_of(snapshot, leg), leg):
             return  # the end of that leg brings this one's back
-        for sid in targets(rule, leg, snapshot):
+        for sid in _targets(rule, leg, snapshot):
             target = snapshot.leg(sid)
             if target is not None and target.is_final:
                 yield self._declined(rule, leg, sid, snapshot, f"it has ended already: {target.status}")
-            elif target is None or target.status in rule.target_statuses or look_first:
-                yield self._action(rule, leg, sid, snapshot, look_first=look_first or target is None, now=now)
+            elif target is None or target.status in rule.target_statuses or needs_precheck:
+                check = needs_precheck or target is None
+                yield self._action(rule, leg, sid, snapshot, needs_precheck=check, now=now)
 
-    def _action(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, *, look_first: bool, now: datetime) -> Action:
-        family = family_of(snapshot, leg)
+    def _action(
+        self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, *, needs_precheck: bool, now: datetime
+    ) -> Action:
+        family = _family_of(snapshot, leg)
         return Action(
             rule,
             sid,
             leg.call_sid,
             family.sid,
             self._is_own(family),
-            look_first=look_first,
-            lasted=leg.duration,
-            told_at=self._sightings.told_at(leg),
-            watched_since=self._sightings.watched_since(leg, now=now),
+            needs_precheck=needs_precheck,
+            duration=leg.duration,
+            status_timestamp=self._evidence.status_timestamp(leg),
+            observed_since=self._evidence.observed_since(leg, now=now),
         )
 
     def _declined(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, reason: str) -> Declined:
-        family = family_of(snapshot, leg)
+        family = _family_of(snapshot, leg)
         return Declined(rule, sid, leg.call_sid, family.sid, self._is_own(family), reason=reason)
 
-    def _may_touch(self, snapshot: Snapshot, leg: Leg) -> bool:
-        # A forged event could make anybody's leg the parent of another: one is enough to leave the family alone.
-        return all(member.verified for member in family_of(snapshot, leg).legs)
+    def _may_change(self, snapshot: Snapshot, leg: Leg) -> bool:
+        # A forged event could make any leg the parent of another: one is enough to leave the family alone.
+        return all(member.verified for member in _family_of(snapshot, leg).legs)
 
     def _is_own(self, family: Family) -> bool:
-        return self._scope is Scope.ALL or any(self._sightings.has_callback(leg.call_sid) for leg in family.legs)
+        return self._scope is Scope.ALL or any(self._evidence.has_callback(leg.call_sid) for leg in family.legs)
 
 
-def _may_be_as_wanted(target: Leg, action: Action) -> bool:
-    return target.status in action.rule.target_statuses or (action.look_first and target.is_live)
+def _may_be_target(target: Leg, action: Action) -> bool:
+    return target.status in action.rule.target_statuses or (action.needs_precheck and target.is_live)
 
 
 def _has_ended(change: Change) -> bool:
@@ -223,3 +225,46 @@ def _has_ended(change: Change) -> bool:
 
 def _is_polled(event: CallEvent) -> bool:
     return event.kind in (POLLED, MISSED)
+
+
+def _family_of(snapshot: Snapshot, leg: Leg) -> Family:
+    return snapshot.family_of.get(leg.call_sid) or Family(leg.call_sid, leg, ())
+
+
+def _has_other_live_leg(family: Family, leg: Leg) -> bool:
+    return any(other.is_live for other in family.children if other.call_sid != leg.call_sid)
+
+
+def _targets(rule: Rule, leg: Leg, snapshot: Snapshot) -> list[str]:
+    """Return the legs that a rule changes when it matches this one."""
+    if rule.on is On.THIS:
+        return [leg.call_sid]
+    if rule.on is On.PARENT:
+        return [leg.parent_call_sid] if leg.parent_call_sid else []
+    children = _family_of(snapshot, leg).children
+    return [child.call_sid for child in children if child.parent_call_sid == leg.call_sid and child.is_live]
+
+
+def passed_over(rule: Rule, last: Leg, snapshot: Snapshot, *, tolerance: timedelta) -> Leg | None:
+    """Return the leg whose end the rule let pass because its caller had another leg; None if there is none.
+
+    ``last`` is the leg that has ended now. The others are gone through from it backwards, as long as each ended no more
+    than ``tolerance`` before the next one began. This depends on the board alone, so that a restarted watch finds the
+    leg as well.
+    """
+    began = last.first_at
+    for end, leg in sorted(_ended_siblings(last, snapshot), key=lambda ended: ended[0], reverse=True):
+        if end + tolerance < began:
+            return None
+        if rule.when.matches(leg):
+            return leg
+        began = min(began, leg.first_at)
+    return None
+
+
+def _ended_siblings(last: Leg, snapshot: Snapshot) -> Iterator[tuple[datetime, Leg]]:
+    """Yield the other legs of a leg's parent that have ended, and when."""
+    for leg in _family_of(snapshot, last).children:
+        is_sibling = leg.parent_call_sid == last.parent_call_sid and leg.call_sid != last.call_sid
+        if is_sibling and leg.is_final and leg.ended_at is not None:
+            yield leg.ended_at, leg

@@ -27,10 +27,10 @@ from callctl.errors import (
 )
 from callctl.operations.hangup import Sleep
 from callctl.operations.told import leg_of
-from callctl.rules import Action, Declined, Deed, Redirect
 from callctl.rules.deeds import carry_out
 from callctl.rules.outcome import LEASE, Claims, Found, Held, claim_of
 from callctl.rules.precheck import taken_up, why_not
+from callctl.rules.rule import Action, Declined, Operation, Redirect
 from callctl.store.protocol import OpenClaim
 from callctl.support.clock import Clock
 
@@ -99,14 +99,14 @@ class Executor:
         if isinstance(found, Held) and action.rule.follows_dial:
             self._claims.release(claim)  # the caller has another leg, whose end may ask for it again
             return found
-        return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
+        return self._settle(claim, action.operation, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
 
     def decline(self, declined: Declined) -> ActionEvent | None:
         """Write down why a rule asks for nothing; None if that was written down before."""
         claim = claim_of(declined)
         if not self._claim(claim):
             return None
-        return self._settle(claim, declined.deed, Found(DECLINED, declined.reason))
+        return self._settle(claim, declined.operation, Found(DECLINED, declined.reason))
 
     def recover(self, claim: OpenClaim, action: Action | None) -> ActionEvent | None:
         """Deal with a claim that a crash left open; ``action`` is what the rule asks for now, if it still does.
@@ -115,15 +115,15 @@ class Executor:
         """
         if not self._claims.take_over(claim, until=self._clock.wall() + LEASE):
             return None
-        if action is None or isinstance(action.deed, Redirect):
+        if action is None or isinstance(action.operation, Redirect):
             what = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
             words = f"outcome unknown: callctl stopped before the answer was recorded; {what}"
-            return self._settle(claim, action.deed if action else None, Found(UNKNOWN, words))
+            return self._settle(claim, action.operation if action else None, Found(UNKNOWN, words))
         asked = _Asked()
         found = self._look(action) or self._send(action, claim, asked)
         if isinstance(found, Held) and found.look_again:
             return None  # it stays open, and is met again
-        return self._settle(claim, action.deed, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
+        return self._settle(claim, action.operation, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
 
     def _claim(self, claim: OpenClaim, *, alone: bool = False) -> bool:
         now = self._clock.wall()
@@ -144,7 +144,9 @@ class Executor:
     def _taken_up(self, action: Action) -> Found | Held | None:
         return taken_up(self._claims, action, clock=self._clock)
 
-    def _settle(self, claim: OpenClaim, deed: Deed | None, found: Found, *, at: datetime | None = None) -> ActionEvent:
+    def _settle(
+        self, claim: OpenClaim, deed: Operation | None, found: Found, *, at: datetime | None = None
+    ) -> ActionEvent:
         event = found.event(claim, deed, at=at or self._clock.wall())
         for pause in SETTLE_PAUSES:
             try:
@@ -166,12 +168,12 @@ class Executor:
             self._claims.renew(claim, until=self._clock.wall() + LEASE)
             asked.at = self._clock.wall()
             try:
-                return carry_out(self._api, action.call_sid, action.deed, told=self._told, sleep=self._sleep)
+                return carry_out(self._api, action.call_sid, action.operation, told=self._told, sleep=self._sleep)
             except CallctlError as error:
                 asked.may_be_done = asked.may_be_done or error.may_be_done
                 raise
 
-        found = self._patiently(action, once, once_only=isinstance(action.deed, Redirect)) or _GIVEN_UP
+        found = self._patiently(action, once, once_only=isinstance(action.operation, Redirect)) or _GIVEN_UP
         return _unclear(found) if asked.may_be_done else found
 
     def _told(self, sid: str) -> Leg | None:

@@ -21,8 +21,19 @@ from typing import Protocol
 from callctl.calls.call import EVENT_NAMES, FINAL_STATUSES, CallStatus, Direction, is_party_pattern, number_meant
 from callctl.calls.event import event_name
 from callctl.errors import UsageError, why_unreadable
-from callctl.rules.flags import NAMES, SETTLE
-from callctl.rules.rule import CHILD_LEG, PARENT_LEG, Cancel, Deed, Hangup, On, Redirect, Rule, When
+from callctl.rules.rule import (
+    CHILD_LEG,
+    DEFAULT_SETTLE,
+    FLAG_NAMES,
+    PARENT_LEG,
+    Cancel,
+    Hangup,
+    On,
+    Operation,
+    Redirect,
+    Rule,
+    When,
+)
 from callctl.support.dates import read_duration
 from callctl.support.nearest import nearest
 
@@ -95,7 +106,7 @@ def _rules(document: Mapping[str, object], at: _At, *, resolve: Resolve, cancel:
         if not name.strip() or (name in KEYS and not isinstance(table, Mapping)):
             raise at.error("a rule has no name", hint=_BEGINNING)
         here = _At(at.file, name)
-        if name in NAMES:
+        if name in FLAG_NAMES:
             raise here.error("the name belongs to a flag of `callctl watch`")
         if not isinstance(table, Mapping):
             raise here.error("a rule is a table", hint=f"begin it with the line [rule.{name}]")
@@ -126,7 +137,7 @@ def _rule(name: str, table: Mapping[str, object], at: _At, *, resolve: Resolve, 
         raise at.error("a child leg has no children of its own", key="on", hint='say leg = "parent"')
     rule = Rule(name=name, when=when, then=then, on=on)
     # A caller whose <Dial> is over may be in the next one already.
-    return Rule(name=name, when=when, then=then, on=on, settle=SETTLE) if rule.follows_dial else rule
+    return Rule(name=name, when=when, then=then, on=on, settle=DEFAULT_SETTLE) if rule.follows_dial else rule
 
 
 def _when(table: Mapping[str, object], at: _At) -> When:
@@ -191,7 +202,7 @@ def _lasting(value: object, at: _At) -> timedelta | None:
         raise at.error(error.message, key="for", hint=error.hint) from error
 
 
-def _then(value: object, at: _At, *, resolve: Resolve, cancel: Cancel) -> Deed:
+def _then(value: object, at: _At, *, resolve: Resolve, cancel: Cancel) -> Operation:
     if not isinstance(value, Mapping):
         word = at.word(value, key="then", known=("cancel", "hangup", "redirect"))
         if word == "redirect":

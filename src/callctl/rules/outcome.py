@@ -10,7 +10,7 @@ from typing import Protocol
 from callctl.calls.action import LATE, ActionEvent
 from callctl.calls.call import CallStatus
 from callctl.calls.event import CallEvent
-from callctl.rules import Deed, Proposal
+from callctl.rules.rule import Operation, Proposal
 from callctl.store.protocol import OpenClaim
 
 # Longer than one request with all its repetitions may take; renewed before each further one.
@@ -82,7 +82,7 @@ class Found:
     status: str | None = None
     code: str | None = None
 
-    def event(self, claim: OpenClaim, deed: Deed | None, *, at: datetime) -> ActionEvent:
+    def event(self, claim: OpenClaim, deed: Operation | None, *, at: datetime) -> ActionEvent:
         """Return it as what the store keeps; without a deed where nobody knows any more what was sent."""
         return ActionEvent(
             at,
@@ -117,4 +117,4 @@ def too_late(status: str, *, over: bool = False, code: str | None = None) -> Fou
 
 def claim_of(asked: Proposal) -> OpenClaim:
     """Return what is claimed for an action, or for telling once why there is none."""
-    return OpenClaim(asked.rule.name, asked.call_sid, asked.about, asked.deed.action)
+    return OpenClaim(asked.rule.name, asked.call_sid, asked.about, asked.operation.action)

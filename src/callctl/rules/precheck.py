@@ -9,8 +9,8 @@ from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import rank_of
 from callctl.operations.family import live_children
-from callctl.rules import Action
 from callctl.rules.outcome import Claims, Found, Held, too_late
+from callctl.rules.rule import Action
 from callctl.support.clock import Clock
 
 # What dates in whole seconds, and a request that takes a while, may make of an age.
@@ -23,7 +23,7 @@ def why_not(api: CallsApi, claims: Claims, action: Action, *, clock: Clock) -> F
     Raises:
         CallctlError: The API or the store could not be asked.
     """
-    if (taken := taken_up(claims, action, clock=clock)) is not None or not action.look_first:
+    if (taken := taken_up(claims, action, clock=clock)) is not None or not action.needs_precheck:
         return taken
     call = api.fetch(action.call_sid)
     wanted = action.rule.target_statuses
@@ -38,7 +38,7 @@ def why_not(api: CallsApi, claims: Claims, action: Action, *, clock: Clock) -> F
     if action.about == action.call_sid:
         return _too_young(call, action, clock=clock)
     watched = api.fetch(action.about)
-    if watched.status not in action.rule.seen_statuses:
+    if watched.status not in action.rule.matching_statuses:
         return Found(DECLINED, f"the leg that the rule looks at, {watched.sid}, is {watched.status} by now")
     return _too_young(watched, action, clock=clock)
 
@@ -64,12 +64,12 @@ def _too_young(call: Call, action: Action, *, clock: Clock) -> Held | None:
     call that began so long ago may have been answered later, but one that began later was not answered before.
     """
     lasting = action.rule.when.lasting or timedelta()
-    dates = [call.start_time or call.date_created, action.told_at]
+    dates = [call.start_time or call.date_created, action.status_timestamp]
     began = max((date for date in dates if date and call.as_of and date <= call.as_of), default=None)
     if call.as_of and began:
         left = lasting - _SLACK - (call.as_of - began)
     else:  # a service that tells no dates: only what this process has waited for itself
-        left = lasting - (clock.now() - action.watched_since) if action.watched_since else lasting
+        left = lasting - (clock.now() - action.observed_since) if action.observed_since else lasting
     return Held(look_again=True, not_before=left) if left > timedelta() else None
 
 
@@ -88,8 +88,8 @@ def _taken_care_of(claims: Claims, action: Action) -> Found | None:
 
 
 def _counts(done: ActionEvent, action: Action) -> bool:
-    """Tell whether callctl changed a leg by this: also by a TimeLimit, if the leg that ended lasted that long."""
+    """Tell whether callctl changed a leg by this: also by a TimeLimit, if the leg that ended duration that long."""
     if done.action != "limit" or done.call_sid != action.about or done.result not in (DONE, UNKNOWN):
         return done.may_have_changed_it
     seconds = next((int(value) for name, value in done.request if name == "TimeLimit" and value.isdecimal()), 0)
-    return action.lasted is None or action.lasted >= seconds
+    return action.duration is None or action.duration >= seconds

@@ -1,4 +1,4 @@
-"""The brake: a rule that goes wild must not end every call of an account."""
+"""The rate limit of rules: a rule that goes wild must not end every call of an account."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ PER_SECOND = 10
 PER_MINUTE = 100
 
 
-class Turn(Enum):
-    """Whether the next action may be done."""
+class Admission(Enum):
+    """Whether the next action may begin."""
 
-    GO = "go"
+    ALLOWED = "allowed"
     WAIT = "wait"
-    STOP = "stop"
+    STOPPED = "stopped"
 
 
-class Brake:
-    """Lets so many actions through in any second, and none any more after so many in a minute."""
+class RateLimit:
+    """Allows so many actions in any second, and none any more after so many in a minute."""
 
     def __init__(self, *, per_second: int = PER_SECOND, per_minute: int = PER_MINUTE) -> None:
         """Set the two limits."""
         self.per_minute = per_minute
         self._per_second = per_second
         self._latest: deque[datetime] = deque()
-        self.is_pulled = False
+        self.is_exceeded = False
 
-    def turn(self, now: datetime) -> Turn:
-        """Return what becomes of one more action at this time; only ``GO`` counts it."""
+    def admit(self, now: datetime) -> Admission:
+        """Return whether one more action may begin at this time; only ``ALLOWED`` counts it."""
         while self._latest and now - self._latest[0] >= timedelta(minutes=1):
             self._latest.popleft()
-        if self.is_pulled or len(self._latest) >= self.per_minute:
-            self.is_pulled = True
-            return Turn.STOP
+        if self.is_exceeded or len(self._latest) >= self.per_minute:
+            self.is_exceeded = True
+            return Admission.STOPPED
         if len(self._latest) >= self._per_second and now - self._latest[-self._per_second] < timedelta(seconds=1):
-            return Turn.WAIT
+            return Admission.WAIT
         self._latest.append(now)
-        return Turn.GO
+        return Admission.ALLOWED
 
-    def give_back(self) -> None:
-        """Take back one turn: nothing was done with it."""
+    def refund(self) -> None:
+        """Uncount the latest action, since nothing was sent for it."""
         if self._latest:
             self._latest.pop()

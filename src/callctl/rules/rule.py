@@ -1,25 +1,43 @@
-"""A rule: when it holds for a leg, what it then asks for, and of which leg."""
+"""A rule: when it matches a leg, what it does then and to which leg, and what it proposes.
+
+A flag of ``watch`` and an entry of a rules file become the same :class:`Rule`; one engine decides for all.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
 from callctl.calls.board import Leg
-from callctl.calls.call import FINAL_STATUSES, LIVE_STATUSES, CallStatus
-
-Form = tuple[tuple[str, str], ...]
+from callctl.calls.call import FINAL_STATUSES, LIVE_STATUSES, CallStatus, Direction
 
 PARENT_LEG = "parent"
 CHILD_LEG = "child"
 _RINGING = frozenset({CallStatus.QUEUED.value, CallStatus.INITIATED.value, CallStatus.RINGING.value})
 
+# The names of the rules that flags of ``watch`` stand for.
+RING_LIMIT = "hangup-ringing-after"
+AFTER_DIAL = "after-dial"
+MAX_DURATION = "max-duration"
+MAX_DURATION_HANGUP = "max-duration-hangup"
+FLAG_NAMES = (RING_LIMIT, AFTER_DIAL, MAX_DURATION, MAX_DURATION_HANGUP)
+
+# A second Dial begins within a moment of the first one's end, and its child's first callback takes another.
+DEFAULT_SETTLE = timedelta(seconds=1)
+# TimeLimit is set so late because set sooner it could lengthen a shorter one that the call was placed with.
+LIMIT_LEAD = timedelta(seconds=30)
+# What Twilio's own limit gets to show its effect before the call is hung up instead.
+LIMIT_GRACE = timedelta(seconds=4)
+
+Form = tuple[tuple[str, str], ...]
+
 
 class On(StrEnum):
-    """Whom a rule acts on: the leg it looked at, that leg's parent, or its children."""
+    """Which leg a rule changes: the one that it matched, that leg's parent, or its children."""
 
     THIS = "this"
     PARENT = "parent"
@@ -51,7 +69,7 @@ class Hangup:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Give the leg other TwiML: ``name`` is what the user called it, ``url`` where it is."""
+    """Give the leg other TwiML: ``name`` is what the user called it, ``url`` its address."""
 
     name: str
     url: str
@@ -75,15 +93,15 @@ class Limit:
         return (("TimeLimit", str(self.seconds)),)
 
 
-Deed = Cancel | Hangup | Redirect | Limit
+Operation = Cancel | Hangup | Redirect | Limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """What must hold for a leg. Empty sets and None ask for nothing.
+    """The conditions of a rule. An empty set and None stand for no condition.
 
     ``lasting`` is how long the leg must have had its status; None: the rule is for the moment in which it gets it.
-    ``leg`` is parent or child; ``was_answered`` asks for a leg that was in progress once. In ``from_`` and ``to``
+    ``leg`` is parent or child; ``was_answered`` requires a leg that was in progress once. In ``from_`` and ``to``
     a ``*`` stands for any text.
     """
 
@@ -96,8 +114,8 @@ class When:
     from_: str | None = None
     to: str | None = None
 
-    def fits(self, leg: Leg) -> bool:
-        """Tell whether a leg is as asked for, whatever the time."""
+    def matches(self, leg: Leg) -> bool:
+        """Return whether a leg meets the conditions, the time in its status left aside."""
         return (
             leg.status in self.statuses
             and (self.leg is None or (self.leg == CHILD_LEG) == (leg.parent_call_sid is not None))
@@ -110,41 +128,12 @@ class When:
 
     @property
     def is_end(self) -> bool:
-        """Whether it speaks of legs that have ended."""
+        """Whether it matches only legs that have ended."""
         return self.statuses <= FINAL_STATUSES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One rule. ``settle`` is how long its family must stay as it is before anything is done."""
-
-    name: str
-    when: When
-    then: Deed
-    on: On = On.THIS
-    settle: timedelta = timedelta()
-
-    @property
-    def follows_dial(self) -> bool:
-        """Whether it takes up a caller whose <Dial> is over: only where nobody else has, and no other leg lives."""
-        return self.when.is_end and self.on is On.PARENT and isinstance(self.then, Redirect)
-
-    @property
-    def target_statuses(self) -> frozenset[str]:
-        """What the leg that is acted on may be, in the words of callbacks and of REST."""
-        if isinstance(self.then, Redirect):
-            return frozenset({CallStatus.IN_PROGRESS.value})  # anything else is refused (21220)
-        return self.seen_statuses if self.on is On.THIS else frozenset(LIVE_STATUSES)
-
-    @property
-    def seen_statuses(self) -> frozenset[str]:
-        """What the leg that is looked at may be, likewise."""
-        # REST has no ``initiated``: it shows such a leg as queued or ringing (docs/twilio.md, "Statuses").
-        return self.when.statuses | _RINGING if self.when.statuses & _RINGING else self.when.statuses
-
-
 def was_answered(leg: Leg) -> bool:
-    """Tell whether a leg was ever in progress. ``completed`` says so too: it means connected.
+    """Return whether a leg was ever in progress. ``completed`` says so too: it means connected.
 
     Source: docs/twilio.md, "Statuses".
     """
@@ -154,3 +143,109 @@ def was_answered(leg: Leg) -> bool:
 @lru_cache(maxsize=256)
 def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule. ``settle`` is how long the leg's family must stay as it is before anything is done."""
+
+    name: str
+    when: When
+    then: Operation
+    on: On = On.THIS
+    settle: timedelta = timedelta()
+
+    @property
+    def follows_dial(self) -> bool:
+        """Whether it redirects a caller whose <Dial> is over: only if nothing else has, and no other leg is live."""
+        return self.when.is_end and self.on is On.PARENT and isinstance(self.then, Redirect)
+
+    @property
+    def target_statuses(self) -> frozenset[str]:
+        """The statuses that the leg to be changed may have, in the words of callbacks and of REST."""
+        if isinstance(self.then, Redirect):
+            return frozenset({CallStatus.IN_PROGRESS.value})  # anything else is refused (21220)
+        return self.matching_statuses if self.on is On.THIS else frozenset(LIVE_STATUSES)
+
+    @property
+    def matching_statuses(self) -> frozenset[str]:
+        """The statuses that a matching leg may have, in the words of callbacks and of REST."""
+        # REST has no ``initiated``: it shows such a leg as queued or ringing (docs/twilio.md, "Statuses").
+        return self.when.statuses | _RINGING if self.when.statuses & _RINGING else self.when.statuses
+
+
+def ring_limit_rule(after: timedelta, *, cancel: Cancel) -> Rule:
+    """Return the rule that ends outbound legs that ring too long; inbound ones are left alone."""
+    when = When(
+        statuses=frozenset({CallStatus.INITIATED.value, CallStatus.RINGING.value}),
+        lasting=after,
+        directions=frozenset({Direction.OUTBOUND_API.value, Direction.OUTBOUND_DIAL.value}),
+    )
+    return Rule(name=RING_LIMIT, when=when, then=cancel)
+
+
+def after_dial_rule(redirect: Redirect, *, settle: timedelta = DEFAULT_SETTLE) -> Rule:
+    """Return the rule that redirects a caller when the leg that was dialled for it, and answered, ends."""
+    when = When(statuses=frozenset({CallStatus.COMPLETED.value}), leg=CHILD_LEG, was_answered=True)
+    return Rule(name=AFTER_DIAL, when=when, then=redirect, on=On.PARENT, settle=settle)
+
+
+def max_duration_rules(longest: timedelta) -> tuple[Rule, Rule]:
+    """Return the rule that has Twilio end long calls, and the one that hangs up those that Twilio did not end."""
+    in_progress = frozenset({CallStatus.IN_PROGRESS.value})
+    before = When(statuses=in_progress, lasting=max(longest - LIMIT_LEAD, timedelta()))
+    after = When(statuses=in_progress, lasting=longest + LIMIT_GRACE)
+    seconds = max(1, math.ceil(longest.total_seconds()))
+    return (
+        Rule(name=MAX_DURATION, when=before, then=Limit(seconds)),
+        Rule(name=MAX_DURATION_HANGUP, when=after, then=Hangup()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A rule and the leg that it proposes to change.
+
+    ``call_sid`` is the leg to change, ``about`` the leg that the rule matched, ``family`` the SID of the family's
+    parent leg. ``is_own``: a verified callback reported a leg of the family; else callctl must have placed it.
+    """
+
+    rule: Rule
+    call_sid: str
+    about: str
+    family: str
+    is_own: bool
+
+    @property
+    def operation(self) -> Operation:
+        """The change that the rule makes."""
+        return self.rule.then
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The rule's name and the SID of the leg to change: such a pair is acted on once."""
+        return self.rule.name, self.call_sid
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Proposal):
+    """A change that a rule proposes.
+
+    ``needs_precheck``: the call is to be fetched first, since time has passed or a poll reported it. ``duration`` is
+    for how many seconds the leg that the rule matched was connected, if it has ended and that was reported.
+
+    Where the rule requires a time in a status, ``status_timestamp`` is the Timestamp of that status, by Twilio's clock,
+    and ``observed_since`` when this process first saw it, by its steady clock.
+    """
+
+    needs_precheck: bool
+    duration: int | None = None
+    status_timestamp: datetime | None = None
+    observed_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declined(Proposal):
+    """A change that a rule would propose, and why it does not."""
+
+    reason: str

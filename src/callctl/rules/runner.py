@@ -17,9 +17,11 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import StoreError
-from callctl.rules import Action, Brake, Declined, Engine, Turn
 from callctl.rules.again import Again
+from callctl.rules.engine import Engine
 from callctl.rules.outcome import LEASE, Claims, Held
+from callctl.rules.rate_limit import Admission, RateLimit
+from callctl.rules.rule import Action, Declined
 from callctl.store.protocol import OpenClaim
 from callctl.support.clock import Clock
 from callctl.support.threads import failure_reason
@@ -54,7 +56,7 @@ class Acting:
         *,
         make_performer: Callable[[Callable[[Action], bool], Callable[[Trouble], None]], Performer],
         claims: Claims,
-        brake: Brake,
+        brake: RateLimit,
         clock: Clock,
         start: Start,
         in_words: str = "",
@@ -94,7 +96,7 @@ class Acting:
 
     def recall(self, change: Change) -> None:
         """Take in one change that the store knew."""
-        self._engine.recall(change, now=self._clock.now())
+        self._engine.restore(change, now=self._clock.now())
 
     def begin(self, snapshot: Snapshot) -> None:
         """Begin with the board as the store knew it, and with what was done already.
@@ -104,7 +106,7 @@ class Acting:
         """
         self._known = self._claims.claimed()
         self._snapshot = snapshot
-        self._queue += self._engine.recalled(snapshot, now=self._clock.now())
+        self._queue += self._engine.restored_actions(snapshot, now=self._clock.now())
 
     def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
         """Take in what happened; begin what is to be done now. Returns at once."""
@@ -113,18 +115,18 @@ class Acting:
             self._snapshot = snapshot
             if now - self._tidied_at >= TIDY_EVERY:
                 self._tidied_at = now
-                self._engine.tidy(snapshot)
+                self._engine.prune(snapshot)
                 # A claim in the store keeps what is dropped here from being done again.
                 self._known = {key for key in self._known if key[1] in snapshot.legs}
                 self._again.keep(snapshot.legs)
                 self._leases = {key: seen for key, seen in self._leases.items() if now - seen < TIDY_EVERY}
             for change in changes:
-                self._queue += self._engine.hear(change, snapshot, now=now)
+                self._queue += self._engine.observe(change, snapshot, now=now)
             self._queue += self._engine.due(snapshot, now=now)
         self._take_back(now)
         self._tell_of_clock()
         self._pass_on(now)
-        if not self._brake.is_pulled and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
+        if not self._brake.is_exceeded and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
             self._recovered_at = now
             self._start(self._recover)
 
@@ -138,14 +140,14 @@ class Acting:
     @property
     def is_stopped(self) -> bool:
         """Whether the brake was pulled: nothing is done any more until the watch is restarted."""
-        return self._brake.is_pulled
+        return self._brake.is_exceeded
 
     def _take_back(self, now: datetime) -> None:
         """Let rules ask again for what was not done; have a second look at what only waits."""
         while self._given_back:
             action, held = self._given_back.popleft()
             self._known.discard(action.key)
-            self._brake.give_back()
+            self._brake.refund()
             if held.look_again:
                 self._again.put(action, now=now, not_before=held.not_before)
         self._queue += self._again.due(now=now)
@@ -154,13 +156,13 @@ class Acting:
         """Set to work on what waits, as far as the brake lets it."""
         self._queue += self._unread
         self._unread.clear()
-        while self._queue and not self._brake.is_pulled:
+        while self._queue and not self._brake.is_exceeded:
             asked = self._queue[0]
             if not self._is_wanted(asked):
                 self._queue.popleft()
                 continue
-            if isinstance(asked, Action) and (turn := self._brake.turn(now)) is not Turn.GO:
-                if turn is Turn.STOP:
+            if isinstance(asked, Action) and (turn := self._brake.admit(now)) is not Admission.ALLOWED:
+                if turn is Admission.STOPPED:
                     self._say_stopped()
                 return
             self._queue.popleft()
@@ -255,7 +257,9 @@ class Acting:
     def _recover_one(self, claim: OpenClaim) -> ActionEvent | None:
         with self._lock:
             now = self._clock.now()
-            action = self._engine.again(claim.rule, claim.call_sid, about=claim.about, snapshot=self._snapshot, now=now)
+            action = self._engine.current_action(
+                claim.rule, claim.call_sid, about=claim.about, snapshot=self._snapshot, now=now
+            )
         return self._performer.recover(claim, action)
 
     def _applies(self, action: Action) -> bool:

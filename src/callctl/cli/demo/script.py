@@ -17,7 +17,7 @@ from callctl.calls.call import EVENT_NAMES, CallStatus
 from callctl.calls.twiml import dial, say
 from callctl.cli.demo.survey import Survey
 from callctl.errors import CallctlError
-from callctl.rules import Cancel, Redirect, Rule, flags
+from callctl.rules.rule import Cancel, Redirect, Rule, after_dial_rule, ring_limit_rule
 from callctl.settings import Settings
 from callctl.support.threads import run_in_thread
 
@@ -38,9 +38,9 @@ READING = 2.0
 def rules(settings: Settings) -> list[Rule]:
     """Return the rules of the watch: ``--hangup-ringing-after`` and ``--after-dial``."""
     survey = settings.named_url("survey")
-    after_dial = flags.after_dial(Redirect("survey", survey.url, survey.method))
+    after_dial = after_dial_rule(Redirect("survey", survey.url, survey.method))
     return [
-        flags.ring_limit(timedelta(seconds=RING_LIMIT), cancel=Cancel()),
+        ring_limit_rule(timedelta(seconds=RING_LIMIT), cancel=Cancel()),
         # For the one call whose TwiML sends it nowhere: the other caller has its survey from the Dial's action.
         replace(after_dial, when=replace(after_dial.when, to=HANGS_UP)),
     ]

@@ -20,7 +20,7 @@ from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
 
 if TYPE_CHECKING:
-    from callctl.rules import Action, Rule
+    from callctl.rules.rule import Action, Rule
     from callctl.rules.runner import Acting, Performer
     from callctl.support.clock import Clock
 
@@ -163,8 +163,14 @@ def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
     Raises:
         UsageError: Anything in them can't be meant.
     """
-    from callctl.rules import Cancel, Redirect, flags
     from callctl.rules.file import load
+    from callctl.rules.rule import (
+        Cancel,
+        Redirect,
+        after_dial_rule,
+        max_duration_rules,
+        ring_limit_rule,
+    )
 
     def resolve(name: str) -> NamedUrl:
         named = settings.named_url(name)
@@ -174,12 +180,12 @@ def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
     cancel = Cancel(cut_answered=asked.cut_answered)
     rules: list[Rule] = []
     if asked.hangup_ringing_after is not None:
-        rules.append(flags.ring_limit(_positive(asked.hangup_ringing_after, "--hangup-ringing-after"), cancel=cancel))
+        rules.append(ring_limit_rule(_positive(asked.hangup_ringing_after, "--hangup-ringing-after"), cancel=cancel))
     if asked.after_dial is not None:
         named = resolve(asked.after_dial)
-        rules.append(flags.after_dial(Redirect(asked.after_dial, named.url, named.method)))
+        rules.append(after_dial_rule(Redirect(asked.after_dial, named.url, named.method)))
     if asked.max_duration is not None:
-        rules += flags.max_duration(_positive(asked.max_duration, "--max-duration"))
+        rules += max_duration_rules(_positive(asked.max_duration, "--max-duration"))
     if asked.rules is not None:
         rules += load(cwd / asked.rules, resolve=resolve, cancel=cancel)
     if asked.settle is None:
@@ -190,9 +196,9 @@ def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
 
 def _names(rules: Sequence[Rule]) -> list[str]:
     """Return the names as their user knows them: what ``--max-duration`` makes are two rules, and one to its user."""
-    from callctl.rules import flags
+    from callctl.rules.rule import MAX_DURATION_HANGUP
 
-    return [rule.name for rule in rules if rule.name != flags.MAX_DURATION_HANGUP]
+    return [rule.name for rule in rules if rule.name != MAX_DURATION_HANGUP]
 
 
 def _in_words(rules: Sequence[Rule], *, dry_run: bool) -> str:
@@ -228,8 +234,8 @@ def at_work(
     runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, asked: Asked, clock: Clock
 ) -> Iterator[Acting]:
     """Return rules ready for a watch; of ``asked`` only counts how they are to act."""
-    from callctl.rules import Brake, Engine, Scope
-    from callctl.rules.rate_limit import PER_MINUTE
+    from callctl.rules.engine import Engine, Scope
+    from callctl.rules.rate_limit import PER_MINUTE, RateLimit
     from callctl.rules.runner import Acting, in_rule_thread
     from callctl.store.sqlite.claims import SqliteClaims
 
@@ -248,10 +254,10 @@ def at_work(
 
     try:
         yield Acting(
-            Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN, steady=clock.steady),
+            Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN, steady_time=clock.steady),
             make_performer=performer,
             claims=claims,
-            brake=Brake(per_minute=asked.max_actions or PER_MINUTE),
+            brake=RateLimit(per_minute=asked.max_actions or PER_MINUTE),
             clock=clock,
             start=in_rule_thread,
             in_words=_in_words(rules, dry_run=asked.dry_run),
