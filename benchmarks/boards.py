@@ -13,7 +13,7 @@ from callctl.calls.board import Board, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.store.sqlite.store import SqliteStore
 from callctl.views.live.frame import Frame, draw
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 
 WORLD = "w"
 MANY = 5000  # events that are on their way to a store at once
@@ -54,7 +54,7 @@ def keep(store: SqliteStore, events: Iterable[CallEvent]) -> None:
 
 def draw_board(snapshot: Snapshot) -> int:
     """Draw it as `callctl watch` does on a terminal of 160 x 50; return how many lines there are."""
-    header = Header(
+    header = WatchState(
         title="watch", listening="127.0.0.1:8765", callback_url="http://127.0.0.1:8765/status", api_url=None
     )
     now = datetime.now(UTC)

@@ -23,7 +23,7 @@ from callctl.calls.event import CallEvent
 from callctl.settings import load
 from callctl.support.clock import Clock
 from callctl.views.live.screen import LiveView
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 from callctl.watch.plan import Plan
 from callctl.watch.session import Session
 
@@ -47,7 +47,7 @@ class PictureView(LiveView):
         super().action(action)
         self.actions += 1
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Draw the board as it is now."""
         public = replace(header, listening=HERE, callback_url=PUBLIC, api_url=None, round_trip=0.084)
         super().refresh(snapshot, public)

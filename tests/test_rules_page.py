@@ -63,7 +63,7 @@ def test_each_key_and_each_word_is_named_and_each_key_has_an_example() -> None:
         assert re.search(rf"^{key} = ", examples, re.MULTILINE), f"no example has {key}"
     words = {*rules_file.KEYS, *rules_file.ANSWERED_BY, *EVENT_NAMES, *CallStatus, *Direction, *FLAG_NAMES}
     words |= {action.DONE, action.LATE, action.NOT_ENDED, action.REFUSED, action.UNKNOWN, action.DECLINED}
-    words |= {action.REHEARSED}
+    words |= {action.DRY_RUN}
     assert [word for word in sorted(words) if f"`{word}`" not in PAGE] == []
     assert [word for word in (*On, "parent", "child", "cancel", "hangup") if f'`"{word}"`' not in PAGE] == []
 

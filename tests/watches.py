@@ -23,7 +23,7 @@ from callctl.calls.trouble import Trouble
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 from callctl.support.server import TcpServer
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 from callctl.watch.plan import Plan, Ready
 from callctl.watch.session import Session
 
@@ -96,7 +96,7 @@ class RecordingView:
         self.notes: list[str] = []
         self.troubles: list[Trouble] = []
         self.resolved: list[Trouble] = []
-        self.header: Header | None = None
+        self.header: WatchState | None = None
         self.snapshot: Snapshot | None = None
         self.began: Snapshot | None = None
         self._news = asyncio.Event()
@@ -118,7 +118,7 @@ class RecordingView:
         (self.resolved if trouble.is_over else self.troubles).append(trouble)
         self.notes.append(trouble)
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         self.snapshot, self.header = snapshot, header
         self._news.set()
 

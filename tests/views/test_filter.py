@@ -12,10 +12,10 @@ from watches import RecordingView
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board
 from callctl.views.filter import Choice, ChosenView
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 
 OTHER = "CA00000000000000000000000000000009"
-HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 
 
 def shown(choice: Choice) -> RecordingView:
@@ -51,7 +51,7 @@ def test_a_call_stands_for_its_family(named: str) -> None:
     assert OTHER not in seen.notes
     assert {PARENT, SIP_CHILD} <= set(seen.notes)
     assert seen.header is not None
-    assert seen.header.chosen == named
+    assert seen.header.shown_only == named
 
 
 def test_a_call_that_nobody_knows_yet_shows_nothing_until_it_is_there() -> None:

@@ -22,8 +22,8 @@ from callctl.views.call_page import Page, plain_lines, print_page, to_json
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, short_line
 from callctl.views.live.frame import PLAIN, Frame, Line, draw
-from callctl.views.live.state import Header
 from callctl.views.terminal_safe import json_text
+from callctl.views.view import WatchState
 
 # Clears the screen, sets a title, moves with C1 controls, turns the reading direction, hides, begins lines and columns.
 HOSTILE = "a\x1b[2J\x1b]0;t\x07\x9b2J\x7f\u202e\u2066\u200b\ufeff\r\n\t\u2028\u2029\x85b"
@@ -42,7 +42,7 @@ FIELDS = {
     "SipResponseCode": None,
     "Timestamp": None,
 }
-HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 
 
 def hostile(field: str) -> list[CallEvent]:
@@ -183,7 +183,7 @@ def test_what_the_api_said_steers_nothing() -> None:
     assert [line.count(HARMLESS) for line in wide.splitlines() if HARMLESS in line] == [2, 2, 1, 1]
 
 
-@pytest.mark.parametrize("part", ["title", "callback_url", "api_url", "chosen", "deaf"])
+@pytest.mark.parametrize("part", ["title", "callback_url", "api_url", "shown_only", "unreachable"])
 def test_the_header_steers_nothing(part: str) -> None:
     changed: dict[str, Any] = {part: HOSTILE}
     header = replace(HEADER, **changed)

@@ -17,9 +17,9 @@ from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, short_line
 from callctl.views.live.frame import PLAIN, Frame, Line, draw
 from callctl.views.live.rows import UNFOLDED
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 
-HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 SOON = timedelta(seconds=1)
 WIDTHS = (80, 160)
 

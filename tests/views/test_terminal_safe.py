@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.views.terminal_safe import Gate, json_text, let_paint_through, own, plain_console, printable
+from callctl.views.terminal_safe import SafeStream, allow_colours, json_text, plain_console, printable, unfiltered
 
-PAINT = re.compile("\x1b\\[[0-9;]*m")
+COLOURS = re.compile("\x1b\\[[0-9;]*m")
 HOSTILE = [
     "\x1b[2J",
     "\x9b2J",
@@ -54,36 +54,36 @@ def steers(text: str) -> set[str]:
 
 
 @given(text=st.text() | st.lists(st.sampled_from([*HOSTILE, "\x1b[31m", "\x1b[0m", "a", "\n"])).map("".join))
-@pytest.mark.parametrize("takes_paint", [False, True])
-def test_nothing_steers_that_passed_a_gate(takes_paint: bool, text: str) -> None:
-    behind = io.StringIO()
-    gate = Gate(behind)
-    if takes_paint:
-        let_paint_through(gate)  # type: ignore[arg-type]
-    assert gate.write(text) == len(text)
-    gate.writelines([text, "\x1b]0;title\x07"])
-    told = behind.getvalue()
-    assert not steers(PAINT.sub("", told) if takes_paint else told)
+@pytest.mark.parametrize("allows_colours", [False, True])
+def test_nothing_that_passed_a_safe_stream_steers(allows_colours: bool, text: str) -> None:
+    written = io.StringIO()
+    stream = SafeStream(written)
+    if allows_colours:
+        allow_colours(stream)  # type: ignore[arg-type]
+    assert stream.write(text) == len(text)
+    stream.writelines([text, "\x1b]0;title\x07"])
+    told = written.getvalue()
+    assert not steers(COLOURS.sub("", told) if allows_colours else told)
     assert told.count("\n") == 2 * text.count("\n")
 
 
-def test_a_gate_is_a_stream_like_the_one_behind_it() -> None:
-    behind = io.StringIO()
-    gate = Gate(behind)
-    print("São Paulo\t✓", "●└", file=gate, flush=True)
-    assert behind.getvalue() == "São Paulo\t✓ ●└\n"
-    assert own(gate) is own(behind) is behind  # type: ignore[arg-type]
-    assert not gate.isatty()
+def test_a_safe_stream_is_a_stream_like_the_one_that_it_writes_to() -> None:
+    written = io.StringIO()
+    stream = SafeStream(written)
+    print("São Paulo\t✓", "●└", file=stream, flush=True)
+    assert written.getvalue() == "São Paulo\t✓ ●└\n"
+    assert unfiltered(stream) is unfiltered(written) is written  # type: ignore[arg-type]
+    assert not stream.isatty()
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_console_paints_and_lets_nobody_else_do_so(text: str) -> None:
     from rich.text import Text
 
-    behind = io.StringIO()
-    console = plain_console(Gate(behind), environ={"FORCE_COLOR": "1", "TERM": "xterm"}, width=60)  # type: ignore[arg-type]
+    written = io.StringIO()
+    console = plain_console(SafeStream(written), environ={"FORCE_COLOR": "1", "TERM": "xterm"}, width=60)  # type: ignore[arg-type]
     console.print(Text(f"a{text}b", style="red"), f"c{text}d")
-    told = behind.getvalue()
+    told = written.getvalue()
     assert told.startswith("\x1b[31m")
     assert not steers(told.replace("\x1b[31m", "").replace("\x1b[0m", ""))
 

@@ -14,10 +14,10 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.cli.io.streams import ReaderGoneError
-from callctl.views.live.state import Header
-from callctl.views.threaded import Apart
+from callctl.views.threaded import ThreadedView
+from callctl.views.view import WatchState
 
-HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 EMPTY = Board().snapshot()
 
 
@@ -44,7 +44,7 @@ class Held:
     def trouble(self, text: str) -> None:
         self._write(text)
 
-    def refresh(self, _snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, _snapshot: Snapshot, header: WatchState) -> None:
         self._write(header.title)
 
     def is_stale(self) -> bool:
@@ -69,12 +69,12 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_nobody_waits_for_a_held_terminal_and_then_it_shows_all_news_and_the_newest_picture() -> None:
     held = Held()
-    view = Apart(held)
+    view = ThreadedView(held)
     view.refresh(EMPTY, HEADER)
     sids = [f"CA{number:032}" for number in range(50)]
     for sid in sids:
         view.event(callback(sid, "ringing", second=1, sequence=0), None)
-        view.refresh(EMPTY, Header(title=sid, listening="x", callback_url="", api_url=None))
+        view.refresh(EMPTY, WatchState(title=sid, listening="x", callback_url="", api_url=None))
     view.note("last")
     held.free.set()
     view.close()
@@ -85,7 +85,7 @@ def test_nobody_waits_for_a_held_terminal_and_then_it_shows_all_news_and_the_new
 
 def test_what_waits_too_long_is_left_out_and_that_is_told() -> None:
     held = Held()
-    view = Apart(held, most_waiting=10)
+    view = ThreadedView(held, most_waiting=10)
     view.note("stuck")
     view.refresh(EMPTY, HEADER)
     until(lambda: not view._news)
@@ -101,7 +101,7 @@ def test_what_fails_there_is_raised_here() -> None:
     held = Held()
     held.failure = ReaderGoneError()
     held.free.set()
-    view = Apart(held)
+    view = ThreadedView(held)
     view.note("unread")
     view.refresh(EMPTY, HEADER)
     with pytest.raises(ReaderGoneError):
@@ -112,7 +112,7 @@ def test_what_fails_there_is_raised_here() -> None:
 def test_what_fails_at_the_very_end_is_raised_too() -> None:
     held = Held()
     held.failure = ReaderGoneError()
-    view = Apart(held)
+    view = ThreadedView(held)
     view.note("unread")
     view.refresh(EMPTY, HEADER)
     held.free.set()

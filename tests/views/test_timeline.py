@@ -13,8 +13,8 @@ from callctl.calls.action import DONE, LATE, ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, CallEvent
 from callctl.views.live.screen import LiveView
-from callctl.views.live.state import Header
 from callctl.views.timeline import in_order, lines
+from callctl.views.view import WatchState
 
 ANSWERED = event(1, "in-progress", at=0, received=0.2, number=1)
 
@@ -79,7 +79,7 @@ def test_the_live_table_shows_the_cause_above_its_effect(more: int) -> None:
     for one in told:
         view.event(one, None)
     view.action(asked(10.4))
-    view.refresh(board_of(told).snapshot(), Header(title="watch", listening="", callback_url="", api_url=None))
+    view.refresh(board_of(told).snapshot(), WatchState(title="watch", listening="", callback_url="", api_url=None))
     lines = [line for line in screen.getvalue().splitlines() if sid(1) in line and ":" in line]
     view.close()
     assert [any(word in line for line in lines) for word in ("hangup: hung up", "completed")] == [True, True]

@@ -19,9 +19,9 @@ from callctl.support.dates import format_date
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
 from callctl.views.live.screen import TROUBLE_STAYS, LiveView
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 
-HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 RED = "\x1b[1;31m"
 
 

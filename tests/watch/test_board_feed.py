@@ -16,11 +16,11 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Trouble
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 from callctl.watch.board_feed import AT_ONCE, Picture
 
 SID = "CA" + "0" * 32
-HEADER = Header(title="watch", listening="x", callback_url="", api_url=None)
+HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 
 
 class Storm(RecordingView):
@@ -133,7 +133,7 @@ class Drawn(RecordingView):
 
     frames = 0
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         self.frames += 1
         super().refresh(snapshot, header)
 

@@ -27,7 +27,7 @@ async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_sho
         store.append(whole)
         connection = store._opened.connection
         connection.execute("UPDATE events SET record = 'half of'")
-        await view.until(lambda seen: seen.header is not None and bool(seen.header.deaf))
+        await view.until(lambda seen: seen.header is not None and bool(seen.header.unreachable))
         connection.execute("UPDATE events SET record = ?", (whole.to_record(),))
         store.append(event(2, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1), sid(2)])

@@ -95,14 +95,14 @@ async def post(running: RunningWatch, fields: dict[str, str]) -> int:
 
 
 def live(running: RunningWatch) -> Callable[[], bool]:
-    return lambda: running.session.header().recalled is None
+    return lambda: running.session.header().events_read is None
 
 
 async def test_callbacks_are_taken_in_while_a_large_store_is_read(tmp_path: Path, go_on: threading.Event) -> None:
     settings, rules = settings_in(tmp_path), Seen()
     fill(settings, calls=CALLS, each=EACH)
     async with running_watch(settings, PLAN, rules=rules) as running:
-        await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
+        await running.view.until(lambda view: view.header is not None and view.header.events_read == 1000)
         known, new = form(CALLS - 1, "completed", number=EACH), form(CALLS, "ringing", number=0)
         for fields in (known, new, known):
             assert await post(running, fields) == 204
@@ -141,9 +141,9 @@ async def test_it_stops_at_once_while_the_store_is_read(tmp_path: Path, go_on: t
     settings = settings_in(tmp_path)
     fill(settings, calls=20, each=EACH)
     async with running_watch(settings, PLAN) as running:
-        await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
+        await running.view.until(lambda view: view.header is not None and view.header.events_read == 1000)
         assert not go_on.is_set()
-    assert running.session.header().recalled == 1000
+    assert running.session.header().events_read == 1000
 
 
 async def test_what_compares_and_deletes_waits_until_all_is_known(tmp_path: Path, go_on: threading.Event) -> None:
@@ -161,7 +161,7 @@ async def test_what_compares_and_deletes_waits_until_all_is_known(tmp_path: Path
             raise CallctlError(f"{sid} can't be asked for")
 
     async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=0), api=Rest()) as running:
-        await running.view.until(lambda view: view.header is not None and view.header.recalled == 1000)
+        await running.view.until(lambda view: view.header is not None and view.header.events_read == 1000)
         await asyncio.sleep(0)
         assert asked == []
         go_on.set()

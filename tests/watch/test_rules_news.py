@@ -8,7 +8,7 @@ from pathlib import Path
 from telling import moment, sid
 from watches import running_watch, settings_in
 
-from callctl.calls.action import DONE, REHEARSED, ActionEvent
+from callctl.calls.action import DONE, DRY_RUN, ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.trouble import Cause, Trouble
 from callctl.watch.plan import Plan
@@ -31,7 +31,7 @@ class Braked:
             hangup(1, DONE),
             STOPPED,
             Trouble("rule mine waits for https://user:secret@example.com", Cause.RULE),
-            hangup(2, REHEARSED),
+            hangup(2, DRY_RUN),
         ]
 
     def recall(self, change: Change) -> None: ...
@@ -51,4 +51,4 @@ async def test_what_the_brake_says_is_trouble_and_an_alarm(tmp_path: Path) -> No
         await watch.view.until(lambda view: view.header is not None and view.header.rules_stopped)
         assert watch.view.troubles == [STOPPED, "rule mine waits for https://user:***@example.com"]
         # What was done is in the store, from where it is told.
-        assert [note for note in watch.view.notes if note not in watch.view.troubles] == [f"{REHEARSED} 2"]
+        assert [note for note in watch.view.notes if note not in watch.view.troubles] == [f"{DRY_RUN} 2"]

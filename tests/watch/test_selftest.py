@@ -31,7 +31,7 @@ async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) 
     async with running_watch(settings, Plan("127.0.0.1", 0)) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         header = watch.session.header()
-        assert (header.deaf, header.accepted, header.refused, header.last_callback_at) == (None, 0, 0, None)
+        assert (header.unreachable, header.accepted, header.refused, header.last_callback_at) == (None, 0, 0, None)
         reader = Reader.open(settings.store, world=settings.world)
         assert list(reader.replay(since=None)) == []  # a self-test is no event
         reader.close()
@@ -60,10 +60,10 @@ async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
     plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         await watch.view.until_noted("something else answers there (HTTP 502); callbacks would not arrive")
-        assert watch.session.header().deaf == "something else answers there (HTTP 502)"
+        assert watch.session.header().unreachable == "something else answers there (HTTP 502)"
         application.status, application.text = 200, json.dumps({"nonce": watch.session.nonce})
         await watch.view.until_noted("arrives again")
-        assert watch.session.header().deaf is None
+        assert watch.session.header().unreachable is None
         assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", plan.public_url)]
 
 
@@ -78,10 +78,10 @@ async def test_a_watch_that_becomes_deaf_later_says_so(
         application.text = json.dumps({"nonce": watch.session.nonce})
         application.hold.set()
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
-        assert (watch.session.header().deaf, watch.view.troubles) == (None, [])
+        assert (watch.session.header().unreachable, watch.view.troubles) == (None, [])
         application.status, application.text = 502, ""
         why = "something else answers there (HTTP 502)"
-        await watch.view.until(lambda view: view.header is not None and view.header.deaf == why)
+        await watch.view.until(lambda view: view.header is not None and view.header.unreachable == why)
         await watch.view.until(lambda view: bool(view.troubles))
         assert watch.view.header is not None
         assert watch.view.header.round_trip is None

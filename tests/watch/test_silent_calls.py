@@ -207,7 +207,7 @@ async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, 
 async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -> None:
     gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
     async with running_watch(scene.settings, gone, api=scene.client) as running:
-        await running.view.until(lambda view: view.header is not None and view.header.deaf is not None)
+        await running.view.until(lambda view: view.header is not None and view.header.unreachable is not None)
         sid = await scene.place("http://127.0.0.1:9/status")
         told = await noted(running, sid)
     assert "callbacks can't arrive: can't connect: Connection refused; Twilio has noted nothing yet" in told

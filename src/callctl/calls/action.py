@@ -16,7 +16,7 @@ NOT_ENDED: Final = "not-ended"  # Twilio took the request, and the leg rings on
 REFUSED: Final = "refused"
 UNKNOWN: Final = "unknown"  # the request went out, or may have; no answer was recorded
 DECLINED: Final = "declined"  # nothing was sent, for a reason that the outcome tells
-REHEARSED: Final = "dry-run"
+DRY_RUN: Final = "dry-run"
 
 
 @dataclass(frozen=True, slots=True)

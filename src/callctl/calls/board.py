@@ -16,7 +16,7 @@ from callctl.calls.leg import Fold, Leg
 __all__ = ["Board", "Change", "Family", "Leg", "Snapshot"]
 
 # Legs that one Dial makes at once have one Timestamp, of whole seconds: the order of arrival is nearer to Dial's.
-_appearance = attrgetter("first_at", "heard_at", "call_sid")
+_appearance = attrgetter("first_at", "first_received_at", "call_sid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Board:
         else:
             late = fold.is_late(event)
             fold.absorb(event)
-        if not fold.tells_status:
+        if not fold.has_status:
             return None  # what it tells is known once there is a leg
         before = self._legs.get(event.call_sid)
         after = self._legs[event.call_sid] = fold.leg(event.call_sid)
@@ -109,7 +109,7 @@ class Board:
                 self._tree.remove(leg.call_sid)
                 self._final -= 1
             self._touched.add(family.sid)
-        for sid in [sid for sid, fold in self._folds.items() if not fold.tells_status and fold.last_at < before]:
+        for sid in [sid for sid, fold in self._folds.items() if not fold.has_status and fold.last_at < before]:
             del self._folds[sid]
         if gone:
             self._snapshot = None

@@ -43,9 +43,9 @@ _facts_of = attrgetter(*_FACTS)
 class Leg:
     """One leg as we now believe it to be.
 
-    ``*_at`` are the times of its steps, from the events' Timestamp or else from their arrival; None for a step nobody
-    told. ``heard_at`` is when the first of its events arrived. ``source`` is the kind of the event that told the
-    status. ``duration`` is in seconds, as Twilio told it.
+    ``*_at`` are the times of its steps, from the events' Timestamp or else from their arrival; None for a step that no
+    event reported. ``first_received_at`` is when the first of its events arrived. ``source`` is the kind of the event
+    that the status is from. ``duration`` is in seconds, as Twilio reports it.
     """
 
     call_sid: str
@@ -55,7 +55,7 @@ class Leg:
     from_: str
     to: str
     first_at: datetime
-    heard_at: datetime
+    first_received_at: datetime
     last_event_at: datetime
     initiated_at: datetime | None
     ringing_at: datetime | None
@@ -92,7 +92,7 @@ class Leg:
 class Fold:
     """What was told of one leg: of each fact the greatest, by the order of events. Begins with its first event."""
 
-    __slots__ = ("_facts", "_first_at", "_heard_at", "_keys", "_last_at", "_steps", "_verified", "_winner")
+    __slots__ = ("_facts", "_first_at", "_first_received_at", "_keys", "_last_at", "_steps", "_verified", "_winner")
 
     def __init__(self, event: CallEvent) -> None:
         self._winner = _Standing.of(event)
@@ -100,13 +100,13 @@ class Fold:
         self._steps: dict[str, tuple[int, datetime]] = {}
         self._keys = array("Q")  # eight bytes each: there may be ten thousand legs
         self._first_at = event.moment
-        self._heard_at = event.received_at
+        self._first_received_at = event.received_at
         self._last_at = event.received_at
         self._verified = True
         self.absorb(event)
 
     @property
-    def tells_status(self) -> bool:
+    def has_status(self) -> bool:
         """Whether any of the events told a status; a recording, say, tells that there is a call, but not how it is."""
         return bool(self._winner.status)
 
@@ -144,7 +144,7 @@ class Fold:
 
     def _absorb_times(self, event: CallEvent) -> None:
         self._first_at = min(self._first_at, event.moment)
-        self._heard_at = min(self._heard_at, event.received_at)
+        self._first_received_at = min(self._first_received_at, event.received_at)
         self._last_at = max(self._last_at, event.received_at)
         step = _STEPS.get(event.status)
         if step is not None:
@@ -163,7 +163,7 @@ class Fold:
             from_=facts.get("from_", ""),
             to=facts.get("to", ""),
             first_at=self._first_at,
-            heard_at=self._heard_at,
+            first_received_at=self._first_received_at,
             last_event_at=self._last_at,
             initiated_at=self._step("initiated"),
             ringing_at=self._step("ringing"),

@@ -40,9 +40,9 @@ def write_page(command: Any, ctx: Any, formatter: Any) -> None:
     is_terminal = sys.stdout.isatty()
     painted = is_terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
     if painted:
-        from callctl.views.terminal_safe import let_paint_through
+        from callctl.views.terminal_safe import allow_colours
 
-        let_paint_through(sys.stdout)
+        allow_colours(sys.stdout)
     width = _columns(environ) if is_terminal else WIDTH
     formatter.write(page(command, ctx, width=width, paint=_painted if painted else _plain))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callctl.api.protocol import CallsApi
-from callctl.calls.action import REHEARSED, ActionEvent
+from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.errors import CallctlError
 from callctl.rules.outcome import Claims, Found, Held, claim_of
 from callctl.rules.precheck import why_not
@@ -44,4 +44,4 @@ class Rehearsal:
         return None
 
     def _event(self, asked: Proposal, words: str) -> ActionEvent:
-        return Found(REHEARSED, f"dry run: {words}").event(claim_of(asked), asked.operation, at=self._clock.wall())
+        return Found(DRY_RUN, f"dry run: {words}").event(claim_of(asked), asked.operation, at=self._clock.wall())

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from callctl.calls.board import Change
     from callctl.calls.event import CallEvent
     from callctl.calls.trouble import Trouble
-    from callctl.views.live.state import Header
-    from callctl.views.view import View
+    from callctl.views.view import View, WatchState
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +93,10 @@ class ChosenView:
         """Pass it on likewise."""
         self._view.trouble(trouble)
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Have the chosen legs drawn."""
         self._board = snapshot
-        self._view.refresh(self._part_of(snapshot), replace(header, chosen=self._choice.in_words))
+        self._view.refresh(self._part_of(snapshot), replace(header, shown_only=self._choice.in_words))
 
     def _part_of(self, snapshot: Snapshot) -> Snapshot:
         families = tuple(self._chosen(snapshot))

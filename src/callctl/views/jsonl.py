@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change, Leg, Snapshot
     from callctl.calls.event import CallEvent
-    from callctl.views.live.state import Header
+    from callctl.views.view import WatchState
 
 
 class JsonLinesView:
@@ -50,7 +50,7 @@ class JsonLinesView:
         """Write it as a record: who reads only these must know when no more can come."""
         self._write(trouble.to_json())
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Do nothing: a stream of events has no picture to draw again."""
 
     def is_stale(self) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from callctl.calls.board import Change, Snapshot
     from callctl.calls.event import CallEvent
     from callctl.calls.trouble import Trouble
-    from callctl.views.live.state import Header
+    from callctl.views.view import WatchState
 
 LATE, UNVERIFIED = "late", "unverified"
 
@@ -101,7 +101,7 @@ class LineView:
         """Say it likewise."""
         self._say(f"callctl: {trouble}")
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Do nothing: lines have no picture to draw again."""
 
     def is_stale(self) -> bool:

@@ -1,7 +1,7 @@
-"""Foreign text is data: numbers, caller names and error messages never steer the terminal.
+"""Makes text safe for a terminal: numbers, caller names and error messages can't move the cursor or paint.
 
-Whatever is written to stdout and stderr passes one of two gates: text a ``Gate``, what rich paints its console's. Only
-sequences that callctl makes itself go by way of ``own``.
+All text that goes to stdout and stderr passes a ``SafeStream``, or the console of ``plain_console`` where rich draws.
+Only control sequences that callctl makes itself go to the ``unfiltered`` stream.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 # Control, format (bidirectional overrides, zero-width), surrogate, private-use and line or paragraph separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-_BREAKS = re.compile("([\n\t])")
-_PAINT = re.compile("(\x1b\\[[0-9;]*m)")  # what chooses colours and the like (SGR)
+_LINE_BREAKS = re.compile("([\n\t])")
+_COLOURS = re.compile("(\x1b\\[[0-9;]*m)")  # SGR sequences: colours, bold and the like
 _SIZES = ("COLUMNS", "LINES")
 _SIZE = re.compile("[1-9][0-9]{0,3}")  # rich would take any number, and fill lines as long
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def printable(text: str) -> str:
-    """Return a text with every character that could move the cursor, paint or reorder shown as ``�``.
+    """Return a text with every character that could move the cursor, paint or reorder replaced by ``�``.
 
-    The ends of calls may be SIP addresses with passwords, which are left out.
+    Passwords of SIP addresses are replaced too.
     """
     text = without_sip_passwords(text)
     if text.isprintable():  # of what is not, some is harmless
@@ -41,10 +41,9 @@ def printable(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Return a value as JSON on one line, with the same characters escaped and without the same passwords.
+    """Return a value as JSON on one line, safe for a terminal: the same characters escaped, passwords replaced.
 
-    It may be read on a terminal, too. What JSON can't hold is null: a number that is not finite, and what is nested too
-    deeply.
+    A number that is not finite and what is nested too deeply become null.
     """
     try:
         text = _encode(value)
@@ -61,29 +60,29 @@ def _escaped(char: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return a text likewise, but leave its line breaks and tabs."""
+    """Return a text as :func:`printable` does, with its line breaks and tabs kept."""
     if text.isprintable():
         return text
-    return "".join(part if part in ("\n", "\t") else printable(part) for part in _BREAKS.split(text))
+    return "".join(part if part in ("\n", "\t") else printable(part) for part in _LINE_BREAKS.split(text))
 
 
-class Gate:
-    """A stream that passes text on so that it can't steer a terminal: ``printable_lines``, and no paint.
+class SafeStream:
+    """A stream that passes text through ``printable_lines`` and drops colours unless ``allows_colours`` is set.
 
-    It stands for ``sys.stdout`` and ``sys.stderr``, so that warnings, logging and tracebacks pass it, too; a new
-    Python paints them. ``own`` is the stream behind it.
+    It replaces ``sys.stdout`` and ``sys.stderr``, so that warnings, logging and tracebacks are safe too; Python 3.13
+    and later colour them. ``unfiltered`` is the stream that it writes to.
     """
 
-    def __init__(self, own: TextIO) -> None:
-        self.own = own
-        self.takes_paint = False  # set before help is written, in which nothing is foreign
+    def __init__(self, unfiltered: TextIO) -> None:
+        self.unfiltered = unfiltered
+        self.allows_colours = False  # set for help, which is callctl's own text alone
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.own, name)
+        return getattr(self.unfiltered, name)
 
     def write(self, text: str) -> int:
         """Write a text."""
-        self.own.write(text if text.isprintable() else self._gated(text))
+        self.unfiltered.write(text if text.isprintable() else self._made_safe(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -91,27 +90,27 @@ class Gate:
         for line in lines:
             self.write(line)
 
-    def _gated(self, text: str) -> str:
-        if not self.takes_paint:
-            return printable_lines(_PAINT.sub("", text))
-        return "".join(part if _PAINT.fullmatch(part) else printable_lines(part) for part in _PAINT.split(text))
+    def _made_safe(self, text: str) -> str:
+        if not self.allows_colours:
+            return printable_lines(_COLOURS.sub("", text))
+        return "".join(part if _COLOURS.fullmatch(part) else printable_lines(part) for part in _COLOURS.split(text))
 
 
-def own(stream: TextIO) -> TextIO:
-    """Return a stream without its gate, for sequences that callctl makes itself."""
-    return stream.own if isinstance(stream, Gate) else stream
+def unfiltered(stream: TextIO) -> TextIO:
+    """Return the stream that a safe stream writes to, for control sequences that callctl makes itself."""
+    return stream.unfiltered if isinstance(stream, SafeStream) else stream
 
 
-def let_paint_through(stream: TextIO) -> None:
-    """Let paint through a stream's gate from now on; the rest of its text stays what it is."""
-    if isinstance(stream, Gate):
-        stream.takes_paint = True
+def allow_colours(stream: TextIO) -> None:
+    """Let a safe stream pass colours from now on; all else is still made safe."""
+    if isinstance(stream, SafeStream):
+        stream.allows_colours = True
 
 
 def plain_console(stream: TextIO, *, environ: Mapping[str, str], width: int | None = None) -> Console:
-    """Return a rich console that takes no text as markup, emoji or something to highlight, nor as control sequences."""
-    return _gated_console()(
-        file=own(stream),
+    """Return a rich console that takes no text as markup, emoji, a highlight or a control sequence."""
+    return _safe_console()(
+        file=unfiltered(stream),
         markup=False,
         emoji=False,
         highlight=False,
@@ -123,16 +122,16 @@ def plain_console(stream: TextIO, *, environ: Mapping[str, str], width: int | No
 
 
 @cache
-def _gated_console() -> type[Console]:
+def _safe_console() -> type[Console]:
     from rich.console import Console
     from rich.segment import Segment
 
-    class GatedConsole(Console):
-        """Passes text on so that nobody but rich itself moves the cursor and paints."""
+    class SafeConsole(Console):
+        """Makes all text safe; only rich itself moves the cursor and paints."""
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
                 is_harmless = segment.control or segment.text.isprintable()
                 yield segment if is_harmless else Segment(printable_lines(segment.text), segment.style)
 
-    return GatedConsole
+    return SafeConsole

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change, Snapshot
     from callctl.calls.event import CallEvent
-    from callctl.views.live.state import Header
-    from callctl.views.view import View
+    from callctl.views.view import View, WatchState
 
 # News that may wait for a terminal or pipe; beyond it the oldest are left out, and that is told.
 MOST_WAITING = 100_000
@@ -32,7 +31,7 @@ LONGEST_STAY = 1.0
 END_LIMIT = 0.5
 
 
-class Apart:
+class ThreadedView:
     """Passes on to another view, in a thread: all news in their order, and of pictures the newest.
 
     What goes wrong there is raised from the next call here.
@@ -67,7 +66,7 @@ class Apart:
         """Pass it on with the next picture."""
         self._put(methodcaller("trouble", trouble))
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Have all news and this picture shown as soon as the view can."""
         self._check()
         self._pictures.append(methodcaller("refresh", snapshot, header))

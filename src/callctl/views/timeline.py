@@ -34,7 +34,7 @@ def _without_superseded(events: Iterable[CallEvent]) -> list[CallEvent]:
     return [event for event in told if event.kind != MISSED or event.call_sid not in ended]
 
 
-def may_come_of(event: CallEvent, action: ActionEvent) -> bool:
+def may_result_from(event: CallEvent, action: ActionEvent) -> bool:
     """Tell whether an event may be what came of an action: the end of the leg or of its child, and it came later."""
     ends = action.action != "redirect" and action.may_have_changed_it
     is_related = action.call_sid in (event.call_sid, event.parent_call_sid)
@@ -42,7 +42,7 @@ def may_come_of(event: CallEvent, action: ActionEvent) -> bool:
 
 
 def _place(action: ActionEvent, told: Iterable[CallEvent]) -> tuple[datetime, datetime]:
-    ends = [_key(event) for event in told if may_come_of(event, action)]
+    ends = [_key(event) for event in told if may_result_from(event, action)]
     return min([_key(action), *((second, action.at) for second, _ in ends)])
 
 

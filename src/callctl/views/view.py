@@ -1,7 +1,10 @@
-"""What a watch shows itself on: a live table, lines, JSON Lines, or a part of one of these."""
+"""What a watch shows, and the protocol of what shows it: the live table, lines, JSON Lines."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -9,32 +12,64 @@ if TYPE_CHECKING:
     from callctl.calls.board import Change, Snapshot
     from callctl.calls.event import CallEvent
     from callctl.calls.trouble import Trouble
-    from callctl.views.live.state import Header
+
+
+@dataclass(frozen=True, slots=True)
+class WatchState:
+    """What the header of a live table says of the watch; what has no room there is left out from the right.
+
+    ``round_trip`` is that of the last self-test through the callback URL, in seconds; ``unreachable`` says why no
+    callback can arrive, and is shown at any width. ``ignored`` counts requests that are about no call, ``features``
+    callbacks of machine detection, recordings and conferences, by kind, and ``misdirected`` signed requests to a path
+    that is not the watch's. ``shown_only`` says in words which legs are shown, if not all. ``unverified``: signatures
+    are not checked. ``rules_stopped``: the rules reached their limit; ``rules`` says how many are at work, and how.
+    ``events_read`` counts the events read from the store so far, and is None once all are.
+    """
+
+    title: str
+    listening: str
+    callback_url: str
+    api_url: str | None
+    accepted: int = 0
+    refused: int = 0
+    duplicates: int = 0
+    failed: int = 0
+    ignored: int = 0
+    features: Mapping[str, int] = field(default_factory=dict)
+    misdirected: int = 0
+    shown_only: str | None = None
+    last_callback_at: datetime | None = None
+    round_trip: float | None = None
+    unreachable: str | None = None
+    unverified: bool = False
+    rules_stopped: bool = False
+    rules: str | None = None
+    events_read: int | None = None
 
 
 class View(Protocol):
-    """What a session shows itself on."""
+    """What a watch is shown on."""
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Take notice, once, of the board as it was known at the start, before anything new."""
+        """Take the board as it is at the start, once, before any event."""
 
     def event(self, event: CallEvent, change: Change | None) -> None:
-        """Take notice of one event and of what it changed on the board, if anything."""
+        """Take one event and what it changed on the board, if anything."""
 
     def action(self, action: ActionEvent) -> None:
-        """Take notice of what a command or a rule asked of a call, and of the answer."""
+        """Take a request that a command or a rule sent for a call, with its outcome."""
 
     def note(self, text: str) -> None:
-        """Tell something that is no event."""
+        """Show a sentence that is no event."""
 
     def trouble(self, trouble: Trouble) -> None:
-        """Tell of something that went wrong, so that it is not overlooked; or that it is over."""
+        """Show that something went wrong, or that it is over."""
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Show the board as it is now."""
 
     def is_stale(self) -> bool:
-        """Tell whether what is shown no longer fits, for example because the terminal has another size."""
+        """Return whether what is shown no longer fits, for example because the terminal was resized."""
 
     def close(self) -> None:
         """Leave the terminal as it was found."""

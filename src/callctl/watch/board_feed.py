@@ -12,14 +12,13 @@ from itertools import islice
 from operator import methodcaller
 from typing import Protocol
 
-from callctl.calls.action import REHEARSED, ActionEvent
+from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import StoreError, without_secrets
 from callctl.support.threads import describe, run_in_thread
-from callctl.views.live.state import Header
-from callctl.views.view import View
+from callctl.views.view import View, WatchState
 
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
@@ -75,7 +74,7 @@ class Rules(Protocol):
 class Picture:
     """The board and what is to be told of it: events as they are put in, and what the store tells of actions."""
 
-    def __init__(self, *, header: Callable[[], Header], rules: Rules | None = None) -> None:
+    def __init__(self, *, header: Callable[[], WatchState], rules: Rules | None = None) -> None:
         self.board = Board()
         self._header, self._rules = header, rules
         self._memory: Memory | None = None
@@ -84,7 +83,7 @@ class Picture:
         self._told: deque[Callable[[View], None]] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._drawn: Header | None = None
+        self._drawn: WatchState | None = None
         self._rules_failed = self._actions_failed = False
         self._pause = SHORTEST_FRAME
         self._known: Iterator[CallEvent] = iter(())
@@ -277,7 +276,7 @@ class Picture:
         """Return what the rules would have done, and note what they could not do; the store tells what was done."""
         news = [] if self._rules is None else self._rules.news()
         self._told.extend(methodcaller("trouble", one) for one in news if isinstance(one, Trouble))
-        return [one for one in news if isinstance(one, ActionEvent) and one.result == REHEARSED]
+        return [one for one in news if isinstance(one, ActionEvent) and one.result == DRY_RUN]
 
     def _is_aging(self) -> bool:
         """Whether the picture tells of times that go on: of live legs, or since the last callback."""

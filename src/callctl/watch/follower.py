@@ -15,8 +15,7 @@ from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
 from callctl.store.sqlite.reader import Reader
 from callctl.support.threads import background_tasks, describe, run_in_thread
-from callctl.views.live.state import Header
-from callctl.views.view import View
+from callctl.views.view import View, WatchState
 from callctl.watch import registry
 from callctl.watch.board_feed import Picture
 from callctl.watch.plan import Plan, Ready
@@ -183,17 +182,17 @@ class Follower:
         """Have the view tell something that is no event."""
         self._picture.note(text)
 
-    def header(self) -> Header:
+    def header(self) -> WatchState:
         """Return what the first line of the table says now."""
-        return Header(
+        return WatchState(
             title=f"following process {self._record.pid}",
             listening=urlsplit(self._record.health_url).netloc,
             callback_url=self._record.callback_url,
             api_url=None if self._settings.is_twilio else self._settings.api_url,
             accepted=self._shown,
             last_callback_at=self._last_at,
-            deaf=self._gone or self._trouble,
-            recalled=self._picture.recalled,
+            unreachable=self._gone or self._trouble,
+            events_read=self._picture.recalled,
         )
 
     async def shut_down(self) -> None:

@@ -23,8 +23,7 @@ from callctl.settings import Settings
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.support.threads import background_tasks, run_in_thread
-from callctl.views.live.state import Header
-from callctl.views.view import View
+from callctl.views.view import View, WatchState
 from callctl.watch import registry
 from callctl.watch.board_feed import Picture, Rules
 from callctl.watch.listener.listener import Listener
@@ -299,12 +298,12 @@ class Session:
             self._starting.cancel()
         self._picture.stop()
 
-    def header(self) -> Header:
+    def header(self) -> WatchState:
         """Return what the first line of the table says now."""
         listener, reach = self._listener, self._reach
         if listener is None or reach is None:
             raise RuntimeError("the session has not started")
-        return Header(
+        return WatchState(
             title=self._plan.title,
             listening=f"{self._plan.host}:{listener.port}",
             callback_url=listener.callback_url,
@@ -318,11 +317,11 @@ class Session:
             features=dict(listener.features),
             last_callback_at=listener.last_callback_at,
             round_trip=reach.round_trip,
-            deaf=reach.deaf,
+            unreachable=reach.deaf,
             unverified=self._plan.unverified,
             rules_stopped=self._rules is not None and self._rules.is_stopped,
             rules=None if self._rules is None else self._rules.in_words,
-            recalled=self._picture.recalled,
+            events_read=self._picture.recalled,
         )
 
     def note(self, text: str) -> None:

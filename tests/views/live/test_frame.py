@@ -18,9 +18,9 @@ from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
 from callctl.views.live.frame import PLAIN, TROUBLE, Frame, Line, draw
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 
-HEADER = Header(
+HEADER = WatchState(
     title="watch",
     listening="127.0.0.1:8765",
     callback_url="https://example.ngrok.app/status",
@@ -32,7 +32,7 @@ HEADER = Header(
 )
 
 
-def frame_of(board: Board, *, recent: Sequence[str] = (), header: Header = HEADER) -> Frame:
+def frame_of(board: Board, *, recent: Sequence[str] = (), header: WatchState = HEADER) -> Frame:
     return Frame(
         header,
         board.snapshot(),
@@ -124,7 +124,7 @@ def test_the_callback_url_has_a_line_of_its_own_where_the_first_has_no_room() ->
 
 
 def test_another_api_address_is_in_the_header() -> None:
-    header = Header(title="watch", listening="x", callback_url="", api_url="http://127.0.0.1:8080")
+    header = WatchState(title="watch", listening="x", callback_url="", api_url="http://127.0.0.1:8080")
     assert "API http://127.0.0.1:8080" in text_of(frame_of(Board(), header=header), width=80, height=5)
 
 
@@ -211,7 +211,7 @@ def test_the_self_tests_round_trip_stands_behind_the_callback_url() -> None:
 @pytest.mark.parametrize(
     ("alarm", "shown"),
     [
-        ({"deaf": "the tunnel has ended"}, "deaf: the tunnel has ended"),
+        ({"unreachable": "the tunnel has ended"}, "deaf: the tunnel has ended"),
         ({"unverified": True}, "unverified"),
         ({"rules_stopped": True}, "rules stopped"),
     ],
@@ -225,7 +225,7 @@ def test_an_alarm_is_seen_at_any_width(alarm: dict[str, Any], shown: str, width:
 
 
 def test_while_the_store_is_read_it_is_said_how_far_that_is() -> None:
-    text = text_of(frame_of(Board(), header=replace(HEADER, recalled=120_000)), width=80, height=9)
+    text = text_of(frame_of(Board(), header=replace(HEADER, events_read=120_000)), width=80, height=9)
     assert "reading the store: 120,000 events" in text
     assert "Reading what the store knows" in text
     assert "No calls yet" not in text

@@ -256,7 +256,7 @@ async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
         note = await watch.view.until_noted("has ended")
         assert "code 7: giving up" in note
         assert watch.view.header is not None
-        assert watch.view.header.deaf == "the tunnel has ended (code 7)"
+        assert watch.view.header.unreachable == "the tunnel has ended (code 7)"
         health = await run_in_thread(lambda: ask_health(watch.ready.health_url))
         assert health is not None
         assert health["reachable"] is False  # by which `place` knows, before the next self-test
@@ -275,7 +275,7 @@ async def test_the_watch_goes_with_its_tunnel_to_another_address(tmp_path: Path,
         assert after not in (before, f"{application.url}/status")
         assert (told.cause, told.url) == ("tunnel-moved", after)
         assert f"another address now, {after}: calls placed before, and whatever names {before}" in told
-        await watch.view.until(lambda view: view.header is not None and view.header.deaf is None)
+        await watch.view.until(lambda view: view.header is not None and view.header.unreachable is None)
         (record,) = records_in(settings)
         assert json.loads(record.read_text())["callback_url"] == after
         health = await run_in_thread(lambda: ask_health(watch.ready.health_url))
@@ -313,7 +313,7 @@ async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_t
             await watch.view.until_noted("has ended with code 0")
             await watch.view.until_noted("arrives all the same")
             assert watch.view.resolved[-1].cause == "tunnel-ended"
-            assert watch.session.header().deaf is None
+            assert watch.session.header().unreachable is None
     finally:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
@@ -398,4 +398,4 @@ async def test_an_agent_whose_address_leads_elsewhere_is_not_used(tmp_path: Path
         assert not watch.ready.is_reachable
         note = await watch.view.until_noted("ngrok agent")
         assert "no self-test comes back through its address, which is not used: https://elsewhere.invalid: " in note
-        assert watch.session.header().deaf == "Twilio can't reach a loopback address"
+        assert watch.session.header().unreachable == "Twilio can't reach a loopback address"

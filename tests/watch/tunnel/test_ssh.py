@@ -111,4 +111,4 @@ async def test_the_death_of_the_tunnel_is_told(tmp_path: Path, tunnel: tuple[str
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         cut(server)
         await watch.view.until_noted("has ended with code 255")
-        assert str(watch.session.header().deaf).startswith("the tunnel has ended")
+        assert str(watch.session.header().unreachable).startswith("the tunnel has ended")

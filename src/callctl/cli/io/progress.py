@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from callctl.cli.io.runtime import Runtime
-from callctl.views.terminal_safe import own
+from callctl.views.terminal_safe import unfiltered
 
 T = TypeVar("T")
 
@@ -79,12 +79,12 @@ class Progress:
             self._runtime.say(f"callctl: {self._told(self.count)}")
             return
         self._begun = True
-        own(self._runtime.stderr).write(f"{_ERASE}callctl: {self._told(self.count)}")
+        unfiltered(self._runtime.stderr).write(f"{_ERASE}callctl: {self._told(self.count)}")
         self._runtime.stderr.flush()
         self._drawn = True
 
     def _erase(self) -> None:
         if self._drawn:
-            own(self._runtime.stderr).write(_ERASE)
+            unfiltered(self._runtime.stderr).write(_ERASE)
             self._runtime.stderr.flush()
             self._drawn = False

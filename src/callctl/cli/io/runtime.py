@@ -61,13 +61,13 @@ class Runtime:
 
     @classmethod
     def of_process(cls) -> Runtime:
-        """Return the runtime of this process. Its streams stand behind gates, for what others write as well."""
-        from callctl.views.terminal_safe import Gate
+        """Return the runtime of this process. All text on its streams is made safe for a terminal."""
+        from callctl.views.terminal_safe import SafeStream
 
-        if not isinstance(sys.stdout, Gate):
+        if not isinstance(sys.stdout, SafeStream):
             widen(sys.stdin, sys.stdout, sys.stderr)
-            sys.stdout = cast(TextIO, Gate(guarded(sys.stdout, name="stdout")))
-            sys.stderr = cast(TextIO, Gate(sys.stderr or nowhere()))
+            sys.stdout = cast(TextIO, SafeStream(guarded(sys.stdout, name="stdout")))
+            sys.stderr = cast(TextIO, SafeStream(sys.stderr or nowhere()))
         stdout, stderr = cast(TextIO, sys.stdout), cast(TextIO, sys.stderr)
         return cls(os.environ, _working_directory(), sys.stdin or nowhere(), stdout, stderr)
 

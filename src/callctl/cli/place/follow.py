@@ -26,7 +26,7 @@ from callctl.cli.place.placed import naming, remember_placed
 from callctl.errors import without_secrets
 from callctl.operations.follow import FamilyWatch
 from callctl.store.sqlite.store import SqliteStore
-from callctl.views.live.state import Header
+from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient, PlaceRequest
@@ -182,14 +182,14 @@ def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Liste
 @contextmanager
 def _open_shown(runtime: Runtime, settings: Settings, told: Telling, call: Call) -> Iterator[OnView]:
     """Open the view that suits stdout; it gives the terminal back when the block is left."""
-    from callctl.views.threaded import Apart
+    from callctl.views.threaded import ThreadedView
 
-    view = Apart(_view(runtime, settings, call))  # callbacks may come to a listener in this process
+    view = ThreadedView(_view(runtime, settings, call))  # callbacks may come to a listener in this process
     api_url = None if settings.is_twilio else settings.api_url
     try:
         with runtime.beside_table(view.note):
             yield OnView(
-                view, Header(TITLE, told.header, without_secrets(told.callback or "").partition("#")[0], api_url)
+                view, WatchState(TITLE, told.header, without_secrets(told.callback or "").partition("#")[0], api_url)
             )
     finally:
         view.close()
@@ -214,7 +214,7 @@ def _view(runtime: Runtime, settings: Settings, call: Call) -> View:
 class OnView:
     """Shows what is found on a session's view, whose header counts the callbacks."""
 
-    def __init__(self, view: View, header: Header) -> None:
+    def __init__(self, view: View, header: WatchState) -> None:
         self._view = view
         self._header = header
 

@@ -21,7 +21,7 @@ def open_view(runtime: Runtime, ready: Ready, *, choice: Choice | None = None) -
 
     It is drawn in a thread of its own.
     """
-    from callctl.views.threaded import Apart
+    from callctl.views.threaded import ThreadedView
 
     guide = _follow_guide(ready) if ready.follows else [*_reach_guide(ready), *paste_guide(ready)]
     runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
@@ -31,8 +31,8 @@ def open_view(runtime: Runtime, ready: Ready, *, choice: Choice | None = None) -
         from callctl.views.filter import ChosenView
 
         runtime.say(f"callctl: showing only {choice.in_words}")
-        return Apart(ChosenView(_whole_view(runtime, ready, guide), choice))
-    return Apart(_whole_view(runtime, ready, guide))
+        return ThreadedView(ChosenView(_whole_view(runtime, ready, guide), choice))
+    return ThreadedView(_whole_view(runtime, ready, guide))
 
 
 def _whole_view(runtime: Runtime, ready: Ready, guide: Sequence[str]) -> View:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from callctl.errors import without_secrets
 from callctl.views.live.rows import WIDE, Row, columns, family_rows, text
-from callctl.views.live.state import Header
 from callctl.views.table import clock
 from callctl.views.terminal_safe import printable
+from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -51,7 +51,7 @@ class Frame:
     ``is_last``: it stays when the watch has ended, and no other will show more.
     """
 
-    header: Header
+    header: WatchState
     snapshot: Snapshot
     recent: Sequence[Line]
     idle: Sequence[str]
@@ -103,7 +103,7 @@ def _latest(recent: Sequence[Line], *, room: int) -> list[Line]:
     return [taken[index] for index in sorted(taken)]
 
 
-def _header(header: Header, *, width: int, height: int, age: Age) -> list[Text]:
+def _header(header: WatchState, *, width: int, height: int, age: Age) -> list[Text]:
     """Return one line; or two, where the first has no room for all down to the callback URL, and the window is high."""
     first = text(f" {printable(header.title)}", "bold reverse")
     second = text(" " * _INDENT, "bold reverse")
@@ -131,21 +131,21 @@ def _append(line: Text, parts: Sequence[str], *, width: int) -> Sequence[str]:
     return ()
 
 
-def _alarms(header: Header) -> Iterator[str]:
+def _alarms(header: WatchState) -> Iterator[str]:
     """Yield what must be seen at any width: a watch that can hear nothing, believes everybody, or no longer acts."""
-    if header.deaf:
-        yield f"deaf: {printable(header.deaf)}"
+    if header.unreachable:
+        yield f"deaf: {printable(header.unreachable)}"
     if header.unverified:
         yield "unverified"
     if header.rules_stopped:
         yield "rules stopped"
 
 
-def _header_parts(header: Header) -> Iterator[str]:
-    if header.recalled is not None:
-        yield f"reading the store: {header.recalled:,} events"
-    if header.chosen:
-        yield f"only {printable(header.chosen)}"
+def _header_parts(header: WatchState) -> Iterator[str]:
+    if header.events_read is not None:
+        yield f"reading the store: {header.events_read:,} events"
+    if header.shown_only:
+        yield f"only {printable(header.shown_only)}"
     if header.rules:
         yield header.rules
     if header.api_url:
@@ -177,7 +177,7 @@ def _block(lines: Sequence[Line]) -> list[Text]:
 
 
 def _idle(frame: Frame) -> Sequence[str]:
-    return frame.idle if frame.header.recalled is None else ("Reading what the store knows …",)
+    return frame.idle if frame.header.events_read is None else ("Reading what the store knows …",)
 
 
 def _plain(lines: Sequence[str]) -> list[Line]:

@@ -13,8 +13,8 @@ from callctl.calls.event import CallEvent
 from callctl.support.dates import time_of_day
 from callctl.views.lines import action_line, short_line
 from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Line, draw
-from callctl.views.live.state import Header
-from callctl.views.timeline import may_come_of
+from callctl.views.timeline import may_result_from
+from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleDimensions, ConsoleOptions
@@ -62,7 +62,7 @@ class LiveView:
         The callback of that may be quicker than the answer to the request.
         """
         recent = list(self._recent)[1 - EVENT_LINES :]
-        at = next((at for at, one in enumerate(recent) if _may_come_of(one, action)), len(recent))
+        at = next((at for at, one in enumerate(recent) if _may_result_from(one, action)), len(recent))
         self._recent.clear()
         self._recent.extend([*recent[:at], action, *recent[at:]])
 
@@ -84,7 +84,7 @@ class LiveView:
         """Have these stand below all else from the next frame on, in the place of what stood there."""
         self._foot = lines
 
-    def refresh(self, snapshot: Snapshot, header: Header) -> None:
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
         # Of a storm of events only those that are drawn are put into words.
         width = self._console.width
@@ -114,8 +114,8 @@ class LiveView:
         return _Lines(draw(frame, width=self._console.width, height=height))
 
 
-def _may_come_of(told: tuple[CallEvent, bool] | ActionEvent | Line, action: ActionEvent) -> bool:
-    return isinstance(told, tuple) and may_come_of(told[0], action)
+def _may_result_from(told: tuple[CallEvent, bool] | ActionEvent | Line, action: ActionEvent) -> bool:
+    return isinstance(told, tuple) and may_result_from(told[0], action)
 
 
 class _Lines:
