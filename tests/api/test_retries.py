@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
-from callctl.api.repeats import MAX_WAIT, TRIES, seconds_before
+from callctl.api.repeats import TRIES, WAITS, with_retry_after
 from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownError, RateLimitedError
 
 SID = "CA" + "1" * 32
@@ -173,14 +174,14 @@ def test_retry_after_is_honoured_up_to_half_a_minute(door: MakeDoor, headers: di
 
 def test_a_retry_after_date_is_set_against_the_replys_own_clock() -> None:
     headers = {"Retry-After": "Mon, 05 Jan 2026 10:00:12 GMT", "Date": "Mon, 05 Jan 2026 10:00:00 GMT"}
-    assert seconds_before(1, random=0.5, headers=headers) == pytest.approx(12)
+    assert with_retry_after(0.1, headers) == pytest.approx(12)
 
 
 @settings(deadline=None)
 @given(attempt=st.integers(1, 4), random=st.floats(0, 1), headers=st.dictionaries(st.just("Retry-After"), st.text()))
 def test_any_wait_is_sane(attempt: int, random: float, headers: dict[str, str]) -> None:
-    seconds = seconds_before(attempt, random=random, headers=headers)
-    assert 0.09 * 2 ** (attempt - 1) <= seconds <= MAX_WAIT
+    pause = next(islice(WAITS.pauses(lambda: random), attempt - 1, None))
+    assert 0.09 * 2 ** (attempt - 1) <= with_retry_after(pause, headers) <= WAITS.longest
 
 
 def test_jitter_is_a_tenth_either_way(door: MakeDoor) -> None:

@@ -12,7 +12,7 @@ from operations.fake_api import SID, Time, Unanswered, call
 
 from callctl.calls.call import Call
 from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
-from callctl.operations.wait import LONGEST_GAP, LOOK, SILENCE, Goal, Waiter
+from callctl.operations.wait import GAPS, LOOK, SILENCE, Goal, Waiter
 
 # When each status begins, in seconds.
 Life = Sequence[tuple[float, str]]
@@ -95,7 +95,7 @@ def test_without_callbacks_it_asks_with_growing_gaps_until_it_gets_there() -> No
     assert on.said == ["queued", "ringing", "in-progress"]
     assert all(later > earlier - LOOK for earlier, later in pairwise(on.gaps))  # in steps of LOOK
     assert on.gaps[0] < 1
-    assert max(on.gaps) == pytest.approx(LONGEST_GAP, abs=0.2)
+    assert max(on.gaps) == pytest.approx(GAPS.longest, abs=0.2)
 
 
 def test_from_callbacks_it_knows_at_once_and_asks_nobody() -> None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from callctl.support.backoff import Backoff
 from callctl.support.dates import parse_date
 
 TRIES = 5
-FIRST_WAIT = 0.1  # seconds, doubled each time (docs/twilio.md, "Back-off")
-MAX_WAIT = 30.0  # seconds
-JITTER = 0.1  # of the wait, either way, so that many callers don't come back together
+WAITS = Backoff(first=0.1, factor=2, longest=30.0, jitter=0.1)  # docs/twilio.md, "Back-off"
 
 
 class Repeats(Enum):
@@ -34,19 +33,10 @@ class Wait:
     tries: int = TRIES
 
 
-def seconds_before(attempt: int, *, random: float, headers: Mapping[str, str] | None) -> float:
-    """Return how long to wait after the given attempt (from 1), in seconds.
-
-    The server's Retry-After is honoured if it is longer; nothing waits for more than 30 s.
-
-    Args:
-        attempt: The attempt that failed.
-        random: A number from 0 to 1.
-        headers: Those of the reply, if there was one.
-    """
-    backoff = FIRST_WAIT * 2.0 ** (attempt - 1) * (1 - JITTER + 2 * JITTER * random)
-    asked = _retry_after(headers) if headers is not None else None
-    return min(max(backoff, asked or 0.0), MAX_WAIT)
+def with_retry_after(pause: float, headers: Mapping[str, str] | None) -> float:
+    """Return a pause in seconds, or what a reply's Retry-After asks for if that is longer; 30 s at most."""
+    retry_after = _retry_after(headers) if headers is not None else None
+    return min(max(pause, retry_after or 0.0), WAITS.longest)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from callctl.api.repeats import TRIES, Repeats, Wait, date_of, seconds_before
+from callctl.api.repeats import TRIES, WAITS, Repeats, Wait, date_of, with_retry_after
 from callctl.api.replies import Reply, clean_text, error_of
 from callctl.api.requests import Parameters, check_text
 from callctl.errors import CallctlError, NetworkError, SettingsError
@@ -77,7 +77,7 @@ class Sender:
 
     def _perform(self, send: Callable[[Client], Reply], *, url: str, repeats: Repeats, changes: bool) -> Reply:
         client = self._ready_client()
-        attempt = 1
+        attempt, pauses = 1, WAITS.pauses(self._random)
         may_be_done = False  # by an earlier attempt
         while True:
             headers: Mapping[str, str] | None = None
@@ -94,7 +94,7 @@ class Sender:
             failure.may_be_done = may_be_done = changes and (may_be_done or failure.may_be_done)
             if not again or attempt == TRIES:
                 raise failure
-            self._pause(attempt, failure, headers=headers)
+            self._pause(with_retry_after(next(pauses), headers), failure, attempt=attempt)
             attempt += 1
 
     def _unanswered(self, error: Exception, *, url: str, repeats: Repeats) -> tuple[NoReplyError, bool]:
@@ -115,8 +115,7 @@ class Sender:
         failure.may_be_done = reply.status >= 500
         return failure, again, reply.headers
 
-    def _pause(self, attempt: int, failure: CallctlError, *, headers: Mapping[str, str] | None) -> None:
-        seconds = seconds_before(attempt, random=self._random(), headers=headers)
+    def _pause(self, seconds: float, failure: CallctlError, *, attempt: int) -> None:
         if self._on_wait is not None:
             self._on_wait(Wait(seconds=seconds, reason=failure.message, attempt=attempt))
         self._sleep(seconds)

@@ -12,18 +12,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 
 from callctl.api.protocol import CallsApi
 from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.calls.event import rank_of
 from callctl.errors import ApiError, CallctlError, NetworkError, WrongCallStateError
-from callctl.operations.polling import LAST, until
 from callctl.operations.told import latest
+from callctl.support.backoff import LAST_QUESTION, Backoff, until
 from callctl.support.threads import run_with_time_limit
 
-# How often a call is read back when it is not clear what it does, and the pauses before.
-READ_BACK = (0.1, 0.2, 0.4, 0.8)  # seconds
+# How often a call is fetched again when it is not clear what it does, with 1.5 s of pauses together.
+READ_BACKS = 4
+READ_BACK_PAUSES = Backoff(first=0.1, factor=2, longest=0.8)
 # What no hang-up makes of a call: one that shows it was over before.
 _OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
 # An end so long before the API's reply did not come of the request; less may be its own time and whole seconds. Where
@@ -176,7 +178,7 @@ def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], s
     """
     with suppress(ApiError, NetworkError):
         call = later_of(call, api.fetch(call.sid))
-        for pause in READ_BACK:
+        for pause in islice(READ_BACK_PAUSES.pauses(), READ_BACKS):
             if is_clear(call):
                 break
             sleep(pause)
@@ -216,7 +218,9 @@ def see_ended(
     def ask() -> Call:
         call = ending.call
         try:
-            call = later_of(call, run_with_time_limit(max(deadline - monotonic(), LAST), lambda: api.fetch(sid)))
+            call = later_of(
+                call, run_with_time_limit(max(deadline - monotonic(), LAST_QUESTION), lambda: api.fetch(sid))
+            )
         except TimeoutError:
             pass
         except CallctlError as error:

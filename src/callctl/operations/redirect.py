@@ -12,8 +12,8 @@ from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.errors import CallctlError, WrongCallStateError
 from callctl.operations.family import Relatives
-from callctl.operations.polling import until
 from callctl.operations.told import latest
+from callctl.support.backoff import until
 from callctl.support.dates import time_of_day
 
 # How long REST may refuse a call that callbacks say is in progress, in seconds.

@@ -17,11 +17,10 @@ from callctl.api.retries import NoReplyError
 from callctl.calls.call import FINAL_STATUSES, Call, CallStatus
 from callctl.calls.event import rank_of
 from callctl.errors import CallctlError, ConditionNotMetError, NetworkError, NotFoundError, UsageError, WaitTimeoutError
-from callctl.operations.polling import LAST
+from callctl.support.backoff import LAST_QUESTION, Backoff
 from callctl.support.threads import run_with_time_limit
 
-FIRST_GAP = 0.5  # seconds between two questions to REST; each is half as long again as the one before
-LONGEST_GAP = 5.0
+GAPS = Backoff(first=0.5, factor=1.5, longest=5.0)  # between two questions to REST
 # Seconds without news after which REST is asked although callbacks told of the call.
 SILENCE = 30.0
 # How often the store is looked into: it is a local file, and a watch writes to it before it answers a callback.
@@ -133,7 +132,7 @@ class Waiter:
         self._is_out = False
         self._has_answered = missing_for > 0  # it placed the call
         self._missing_until = now() + missing_for
-        self._gap = FIRST_GAP
+        self._gaps = GAPS.pauses()
         self._ask_at = now()
         self._heard: Sequence[str] = ()
         self._shown: list[str] = []
@@ -158,7 +157,7 @@ class Waiter:
         left = float("inf") if limit is None else limit
         while True:
             try:
-                self._look(max(left, LAST))
+                self._look(max(left, LAST_QUESTION))
             except TimeoutError:
                 raise self._unknown(goal, limit) from None
             if self.last is not None:
@@ -225,8 +224,8 @@ class Waiter:
             self._on_outage(None)
             self._shown = list(dict.fromkeys([*self._shown, call.status]))
             self._note(call.status, source="rest", call=call)
-        self._ask_at = self._now() + (SILENCE if self._heard else self._gap)
-        self._gap = min(self._gap * 1.5, LONGEST_GAP)
+        gap = next(self._gaps)
+        self._ask_at = self._now() + (SILENCE if self._heard else gap)
 
     def _waits_out(self, error: CallctlError, left: float) -> bool:
         """Tell whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""

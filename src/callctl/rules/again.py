@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from datetime import datetime, timedelta
 
 from callctl.rules.rule import Action
+from callctl.support.backoff import Backoff
 
-FIRST_PAUSE = timedelta(seconds=1)
-# Two requests each time; the end of a leg that callbacks tell of is acted on at once all the same.
-LONGEST_PAUSE = timedelta(seconds=30)
+# Two requests each time; the end of a leg that callbacks report is acted on at once all the same.
+PAUSES = Backoff(first=1.0, factor=2, longest=30.0)
 
 
 class Again:
@@ -17,13 +17,12 @@ class Again:
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, str], tuple[datetime, Action]] = {}
-        self._pauses: dict[tuple[str, str], timedelta] = {}
+        self._pauses: dict[tuple[str, str], Iterator[float]] = {}
 
     def put(self, action: Action, *, now: datetime, not_before: timedelta = timedelta()) -> None:
         """Have an action come back, each time after twice as long, and after ``not_before`` at least."""
-        pause = self._pauses.get(action.key, FIRST_PAUSE)
-        self._pauses[action.key] = min(2 * pause, LONGEST_PAUSE)
-        self._waiting[action.key] = (now + max(pause, not_before), action)
+        pauses = self._pauses.setdefault(action.key, PAUSES.pauses())
+        self._waiting[action.key] = (now + max(timedelta(seconds=next(pauses)), not_before), action)
 
     def due(self, *, now: datetime) -> list[Action]:
         """Return those whose pause is over."""
@@ -35,4 +34,4 @@ class Again:
     def keep(self, legs: Container[str]) -> None:
         """Drop what is asked of other legs than these."""
         self._waiting = {key: one for key, one in self._waiting.items() if key[1] in legs}
-        self._pauses = {key: pause for key, pause in self._pauses.items() if key[1] in legs}
+        self._pauses = {key: pauses for key, pauses in self._pauses.items() if key[1] in legs}

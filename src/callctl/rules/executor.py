@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import islice
 
 from callctl.api.protocol import CallsApi
 from callctl.calls.action import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
@@ -32,11 +33,11 @@ from callctl.rules.outcome import LEASE, Claims, Found, Held, claim_of
 from callctl.rules.precheck import taken_up, why_not
 from callctl.rules.rule import Action, Declined, Operation, Redirect
 from callctl.store.protocol import OpenClaim
+from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 
-FIRST_PAUSE = 1.0  # seconds, doubled each time; the API client has repeated it five times by then
-LONGEST_PAUSE = 30.0  # seconds
-SETTLE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds: together within the lease, so that nobody else takes the claim
+PAUSES = Backoff(first=1.0, factor=2, longest=30.0)  # the API client has repeated the request five times by then
+SETTLE_TRIES = 5  # their pauses together, 31 s, are within the lease, so that nobody else takes the claim
 
 _ENDS_OF_DEEDS = (CallStatus.COMPLETED, CallStatus.CANCELED)  # what a hang-up or a cancel makes of a call
 
@@ -148,7 +149,7 @@ class Executor:
         self, claim: OpenClaim, deed: Operation | None, found: Found, *, at: datetime | None = None
     ) -> ActionEvent:
         event = found.event(claim, deed, at=at or self._clock.wall())
-        for pause in SETTLE_PAUSES:
+        for pause in islice(PAUSES.pauses(), SETTLE_TRIES):
             try:
                 self._claims.settle(claim, event)
                 return event
@@ -192,8 +193,7 @@ class Executor:
         self, action: Action, work: Callable[[], Found | Held | None], *, once_only: bool
     ) -> Found | Held | None:
         """Work until there is an answer, with growing pauses, as long as the rule asks for it."""
-        pause = FIRST_PAUSE
-        while True:
+        for pause in PAUSES.pauses():
             try:
                 return work()
             except StoreError as error:  # before anything is sent: the look, the claim and its renewal
@@ -203,9 +203,9 @@ class Executor:
                 if (found := _meaning(error, once_only=once_only)) is not None:
                     return found
             self._sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
             if not self._applies(action):
-                return _GIVEN_UP
+                break
+        return _GIVEN_UP
 
 
 _GIVEN_UP = Held(look_again=False)

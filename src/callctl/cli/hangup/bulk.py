@@ -21,7 +21,7 @@ from callctl.cli.options.history import Memory
 from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, WaitTimeoutError
 from callctl.operations.bulk import Done, Failed, for_each
 from callctl.operations.family import family_of
-from callctl.operations.polling import LAST
+from callctl.support.backoff import LAST_QUESTION
 from callctl.support.clock import elapsed
 from callctl.support.threads import run_with_time_limit
 
@@ -223,7 +223,7 @@ class Many:
         while True:
             try:
                 found = run_with_time_limit(
-                    max(deadline - elapsed(), LAST), lambda: list(find_calls(self._client, chosen, limit=None))
+                    max(deadline - elapsed(), LAST_QUESTION), lambda: list(find_calls(self._client, chosen, limit=None))
                 )
             except TimeoutError:
                 break

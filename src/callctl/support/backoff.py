@@ -1,0 +1,55 @@
+"""Pauses that grow from one try to the next, and asking until an answer will do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# The least time that the last question before a limit is given to be answered, in seconds.
+LAST_QUESTION = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How pauses grow: ``first`` and ``longest`` in seconds, each pause ``factor`` times the one before.
+
+    ``jitter`` is the part of a pause by which it may be longer or shorter, so that many callers don't come back
+    together.
+    """
+
+    first: float
+    factor: float
+    longest: float
+    jitter: float = 0.0
+
+    def pauses(self, random: Callable[[], float] = lambda: 0.5) -> Iterator[float]:
+        """Yield the pauses in seconds, without end; ``random`` returns numbers from 0 to 1."""
+        pause = self.first
+        while True:
+            yield min(pause * (1 - self.jitter + 2 * self.jitter * random()), self.longest)
+            pause = min(pause * self.factor, self.longest)
+
+
+# Most changes come at once, so the first pauses are short.
+POLLING = Backoff(first=0.1, factor=1.5, longest=2.0)
+
+
+def until(
+    ask: Callable[[], T],
+    *,
+    done: Callable[[T], bool],
+    limit: float,
+    sleep: Callable[[float], None],
+    monotonic: Callable[[], float],
+) -> T:
+    """Ask until the answer will do, for ``limit`` seconds at most; return the last answer."""
+    deadline = monotonic() + limit
+    pauses = POLLING.pauses()
+    answer = ask()
+    while not done(answer) and (left := deadline - monotonic()) > 0:
+        sleep(min(next(pauses), left))
+        answer = ask()
+    return answer
