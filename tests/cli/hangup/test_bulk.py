@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -656,3 +657,39 @@ def test_after_ctrl_c_what_was_answered_and_not_told_yet_is_written_down_too(cal
     assert f"callctl: may have been ended: {first}" in err.getvalue()
     (action,) = [record for record in json.loads(shown.out)["timeline"] if record["type"] == "action"]
     assert (action["action"], action["result"]) == ("hangup", "unknown")
+
+
+class InterruptedLater(io.StringIO):
+    """A stream whose first line waits for all requests, and at which Ctrl-C falls into the third."""
+
+    def write(self, text: str, /) -> int:
+        lines = self.getvalue().count("\n")
+        if lines == 0:
+            for thread in threading.enumerate():
+                if thread.name == "callctl-request":
+                    thread.join()
+        if lines == 2:
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [(("hangup", "--parallel", "1"), "completed"), (("redirect", "--url", "https://example.com/x.xml"), "in-progress")],
+)
+def test_after_ctrl_c_what_was_told_is_not_said_to_be_unknown(
+    callctl: Callctl, command: tuple[str, ...], status: str
+) -> None:
+    out, err = InterruptedLater(), io.StringIO()
+    with Rounds([], answer=status) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        sids = [f"CA{number:032d}" for number in (1, 2, 3)]
+        assert callctl(command[0], *sids, *command[1:], env=env, streams=(out, err)).code == 130
+        told = [line.split("\t")[0] for line in out.getvalue().splitlines()]
+        assert len(told) == 2
+        for sid in sids:
+            shown = callctl("show", sid, "--json", env=env)
+            (action,) = [one for one in json.loads(shown.out)["timeline"] if one["type"] == "action"]
+            assert action["result"] == ("done" if sid in told else "unknown")
+    (said,) = [line for line in err.getvalue().splitlines() if "may have been" in line and "some more" not in line]
+    assert said.rpartition(": ")[2] == next(sid for sid in sids if sid not in told)

@@ -182,14 +182,19 @@ class Many:
 
     def _take(self, told: Sequence[Outcome]) -> None:
         """Show and write down what is new; of a call that had been dealt with, only what came out differently."""
-        news = [one for one in told if self._is_news(one)]
+        news = {one.sid for one in told if self._is_news(one)}
         self._outcomes.update((one.sid, one) for one in told)
-        for one in news:
-            self._teller.tell(one)
-        asked = [one.to_event(self._memory.asked_at(one.sid)) for one in news if asked_for(one)]
-        if asked:
-            self._memory.note(asked)
-        self._memory.told(one.sid for one in told)
+        dealt_with: list[Outcome] = []
+        try:
+            for one in told:
+                if one.sid in news:
+                    self._teller.tell(one)
+                dealt_with.append(one)
+        finally:  # Ctrl-C too: what has been told is known
+            asked = [one for one in dealt_with if one.sid in news and asked_for(one)]
+            if asked:
+                self._memory.note([one.to_event(self._memory.asked_at(one.sid)) for one in asked])
+            self._memory.told(one.sid for one in dealt_with)
 
     def _is_news(self, told: Outcome) -> bool:
         before = self._outcomes.get(told.sid)

@@ -132,12 +132,16 @@ class Redirecting:
         """Show and write down what came of some; return those that failed."""
         done = [result.value for result in group if isinstance(result, Done)]
         failed = [result for result in group if isinstance(result, Failed)]
-        for told in done:
-            self._teller.tell(told)
-        for result in failed:
-            request = tuple(self._request.parameters())
-            self._teller.tell(failure("redirect", result.sid, request=request, error=result.error))
-        if done:
-            self._memory.note([told.to_event(self._memory.asked_at(told.sid)) for told in done])
-            self._memory.told(told.sid for told in done)
+        dealt_with: list[Outcome] = []
+        try:
+            for told in done:
+                self._teller.tell(told)
+                dealt_with.append(told)
+            for result in failed:
+                request = tuple(self._request.parameters())
+                self._teller.tell(failure("redirect", result.sid, request=request, error=result.error))
+        finally:  # Ctrl-C too: what has been told is known
+            if dealt_with:
+                self._memory.note([told.to_event(self._memory.asked_at(told.sid)) for told in dealt_with])
+                self._memory.told(told.sid for told in dealt_with)
         return [result.sid for result in failed]
