@@ -28,7 +28,7 @@ class Cause(StrEnum):
     NO_CALLBACK = "no-callback"
     """A call should have sent status callbacks and did not."""
     FORWARD = "forward"
-    """The application behind --forward-to failed or is too slow."""
+    """The application behind --forward-to failed, is too slow, or sends back what it is given."""
     TWIML = "twiml"
     """A request for TwiML could not be answered with any."""
     RULE = "rule"

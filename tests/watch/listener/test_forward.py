@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from aiohttp import web
 from listeners import sign
 from paths import TESTS
 from telling import form, sid
@@ -17,6 +18,7 @@ from watches import Application, running_watch, settings_in
 from web_site import free_port
 
 from callctl.errors import SettingsError, UsageError
+from callctl.support.server import Door
 from callctl.watch.listener.documents import Documents
 from callctl.watch.listener.forward import AT_ONCE, WAITING, Forwarder
 from callctl.watch.listener.received import Received
@@ -203,6 +205,55 @@ async def test_what_is_passed_on_and_comes_back_is_not_passed_on_again(tmp_path:
         await watch.view.until_noted("508 in ")
         assert sum("leads back to this watch" in note for note in watch.view.notes) == 1
         assert watch.session.header().duplicates == 2
+
+
+@asynccontextmanager
+async def an_application_that_sends_back(back_to: str) -> AsyncIterator[tuple[str, list[str]]]:
+    """Send each request to an address, without its ``Via``, and answer as that does; yield the URL, and the bodies."""
+    came: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        body = await request.read()
+        came.append(body.decode())
+        headers = {name: value for name, value in request.headers.items() if name not in ("Via", "Host")}
+        async with aiohttp.ClientSession() as http, http.post(back_to, data=body, headers=headers) as reply:
+            return web.Response(status=reply.status, body=await reply.read())
+
+    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
+    await runner.setup()
+    door = await Door.open(runner, host="127.0.0.1", port=0)
+    yield f"http://127.0.0.1:{door.port}/app", came
+    await door.close()
+
+
+async def test_what_an_application_sends_back_without_a_via_does_not_go_round_for_ever(tmp_path: Path) -> None:
+    port = free_port()
+    async with (
+        an_application_that_sends_back(f"http://127.0.0.1:{port}/status") as (application, came),
+        running_watch(settings_in(tmp_path), Plan("127.0.0.1", port, forward_to=application)) as watch,
+    ):
+        url = watch.ready.callback_url
+        assert (await post(url, form(1, "ringing")))[0] == 204
+        await watch.view.until_noted("again and again")
+        assert (await post(url, form(2, "ringing")))[0] == 204  # another is passed on as before
+        await watch.view.until(lambda _view: watch.session.header().duplicates == 20)
+        assert len(came) == 20
+        assert (await post(url, twiml_form(3)))[0] == 508
+        assert sum("again and again" in trouble for trouble in watch.view.troubles) == 1
+
+
+async def test_a_call_may_ask_for_the_same_twiml_again_and_again(application: Application) -> None:
+    at = [0.0]
+    forwarder = Forwarder(
+        application.url, told=lambda _request, _answer: None, dropped=lambda: None, clock=lambda: at[0]
+    )
+    asks = Received("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status", signature="signed"))
+    for _ in range(100):
+        at[0] += 1.5
+        assert not forwarder.goes_round(asks, asks_for_twiml=True)
+    assert [forwarder.goes_round(asks, asks_for_twiml=True) for _ in range(10)] == [False] * 9 + [True]
+    at[0] += 1.5
+    assert not forwarder.goes_round(asks, asks_for_twiml=True)
 
 
 async def test_a_request_for_twiml_at_the_callback_url_is_told_of(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 import ssl
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,11 @@ LIMIT = 15.0
 AT_ONCE = 8
 WAITING = 1000
 _LONGEST = 65536  # bytes of an answer with TwiML
+# So often the same request is passed on. Twilio sends a callback six times at most: once, and the five retries of #rc=5
+# (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
+_MOST_TIMES = 10
+_TURN = 1.0  # seconds
+_REMEMBERED = 8192  # requests; more than can go round at once, for no more than WAITING wait here
 
 # What belongs to one connection and not to the request (RFC 9110, section 7.6.1), and what is counted anew.
 _HOP = frozenset(
@@ -63,7 +69,8 @@ class Answer:
 class Forwarder:
     """Passes requests on to one URL, whose path and query stand in place of those here.
 
-    Each carries a ``Via`` (RFC 9110, section 7.6.3), by which one that comes back is known. Else it is unchanged.
+    Each carries a ``Via`` (RFC 9110, section 7.6.3), by which one that comes back is known. Else it is unchanged. One
+    that comes back without it is known by how often it comes.
 
     ``told`` hears of each answer, and what was dropped; it may not be slow. ``clock`` is in seconds.
     """
@@ -90,6 +97,7 @@ class Forwarder:
         self._queue: asyncio.Queue[Received] = asyncio.Queue(WAITING)
         self._workers: list[asyncio.Task[None]] = []
         self._http: aiohttp.ClientSession | None = None
+        self._passed_on: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last; by signature
 
     def start(self) -> None:
         """Begin to pass on what is put in; call it in the event loop."""
@@ -119,6 +127,21 @@ class Forwarder:
     def has_passed_on(self, received: Received) -> bool:
         """Tell whether a request was passed on from here already: the URL leads back to this watch."""
         return any(name.lower() == b"via" and self._name.encode() in value for name, value in received.headers)
+
+    def goes_round(self, received: Received, *, asks_for_twiml: bool) -> bool:
+        """Count a request; tell whether it was passed on so often that the application must be sending it back.
+
+        What an application sends back may lack the ``Via``, but not the signature, or it would be refused. A request
+        for TwiML counts where it follows the one before within a second.
+        """
+        now, signature = self._clock(), received.signed.signature or ""
+        times, last = self._passed_on.pop(signature, (0, now))
+        if asks_for_twiml and now - last > _TURN:
+            times = 0
+        self._passed_on[signature] = min(times + 1, _MOST_TIMES + 1), now
+        if len(self._passed_on) > _REMEMBERED:
+            self._passed_on.popitem(last=False)
+        return times >= _MOST_TIMES
 
     async def _work(self) -> None:
         while True:

@@ -60,26 +60,36 @@ class BehindWatch:
 
     def passed(self, received: Received) -> None:
         """Pass on what was acknowledged, but nothing that comes back from there: it would go round for ever."""
-        if self._forwarder is not None and not self._comes_back(self._forwarder, received):
-            self._forwarder.put(received)
+        self._pass_on(received, asks_for_twiml=False)
 
     async def twiml(self, place: str, received: Received) -> web.Response:
         """Answer with the document at this path, else with what the application says."""
         if place.startswith(DOCUMENTS):
-            self.passed(received)
+            self._pass_on(received, asks_for_twiml=True)
             return self._document(place.removeprefix(DOCUMENTS))
         if self._forwarder is not None:
-            if self._comes_back(self._forwarder, received):
+            if self._comes_back(self._forwarder, received, asks_for_twiml=True):
                 return web.Response(status=_LOOP)
             return _response(await self._forwarder.ask(received))
         what = "a request for TwiML was answered with 404: this URL is for status callbacks; give --serve"
         self._once(Trouble(what, Cause.TWIML, url=received.target, status=404))
         return web.Response(status=404, text=NOT_FOR_TWIML)
 
-    def _comes_back(self, forwarder: Forwarder, received: Received) -> bool:
-        if not forwarder.has_passed_on(received):
+    def _pass_on(self, received: Received, *, asks_for_twiml: bool) -> None:
+        forwarder = self._forwarder
+        if forwarder is not None and not self._comes_back(forwarder, received, asks_for_twiml=asks_for_twiml):
+            forwarder.put(received)
+
+    def _comes_back(self, forwarder: Forwarder, received: Received, *, asks_for_twiml: bool) -> bool:
+        if forwarder.has_passed_on(received):
+            what = f"--forward-to {self._forward_to} leads back to this watch: give it the address of your application"
+        elif forwarder.goes_round(received, asks_for_twiml=asks_for_twiml):
+            what = (
+                f"--forward-to {self._forward_to}: what is passed on comes back here, again and again: a request that "
+                "has come so often is not passed on any more; see where your application sends what it is given"
+            )
+        else:
             return False
-        what = f"--forward-to {self._forward_to} leads back to this watch: give it the address of your application"
         self._once(Trouble(what, Cause.FORWARD, url=self._forward_to))
         return True
 
