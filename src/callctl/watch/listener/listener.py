@@ -200,7 +200,7 @@ class Listener:
         if self._store_works:
             self._on_trouble(Trouble(f"{why}; callbacks are answered with 500", Cause.STORE, status=500))
         self._store_works = False
-        self.health |= {"status": "failing", "trouble": why}
+        self.health["status"] = "failing"  # not why: anybody may ask, and that names files of this machine
         if place == self.address.path or event.kind in FEATURES:
             return web.Response(status=500)
         return await self._behind.twiml(place, received)  # the call goes on, told of or not
@@ -210,7 +210,6 @@ class Listener:
             self._store_works = True
             self._on_trouble(Trouble("events are stored again", Cause.STORE, is_over=True))
             self.health["status"] = "ok"
-            self.health.pop("trouble", None)
 
 
 def _says_it_is_signed(request: web.BaseRequest) -> bool:
