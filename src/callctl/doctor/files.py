@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Collection, Iterator
@@ -36,7 +37,7 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
             yield warning(
                 "settings file",
                 f"{name} holds secrets, and others on this machine may read or change it (mode {mode:03o}){beside}",
-                fix=f"chmod 600 {name}",
+                fix=f"chmod 600 {shlex.quote(str(name))}",
                 mode=f"{mode:03o}",
             )
         else:
@@ -99,7 +100,7 @@ def _made(path: Path) -> Finding:
         return warning(
             "store",
             f"{path} is open to others on this machine (mode {mode:03o})",
-            fix=f"chmod 600 {path}",
+            fix=f"chmod 600 {shlex.quote(str(path))}",
             mode=f"{mode:03o}",
         )
     old = "" if is_current else "; the next watch brings it up to date"
@@ -119,7 +120,7 @@ def _in_open_folder(path: Path) -> Finding | None:
                 "store",
                 f"{path} may be changed by others on this machine: they may write to {folder} (mode "
                 f"{stat.S_IMODE(mode):03o})",
-                fix=f"chmod go-w {folder}, or name another file with CALLCTL_STORE",
+                fix=f"chmod go-w {shlex.quote(str(folder))}, or name another file with CALLCTL_STORE",
             )
     return None
 

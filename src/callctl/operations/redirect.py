@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -167,5 +168,5 @@ def _what_works(call: Call, status: str, *, command: str) -> str:
     if status in (CallStatus.QUEUED, CallStatus.INITIATED, CallStatus.RINGING):
         return f"`{command} --when answered` waits until it can be; `callctl hangup {call.sid}` ends it"
     if call.parent_call_sid is not None:
-        return f"its parent may not be over: `callctl show {call.parent_call_sid}`"
+        return f"its parent may not be over: `callctl show {shlex.quote(call.parent_call_sid)}`"
     return "it is over; `callctl list --live` shows the calls that can be redirected"

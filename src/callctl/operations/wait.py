@@ -7,6 +7,7 @@ callback.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isinf
@@ -166,7 +167,7 @@ class Waiter:
                     return self.last
                 if self.last.status in FINAL_STATUSES:
                     raise ConditionNotMetError(
-                        _ended(self.last, goal), hint=f"`callctl show {self._sid}` tells what became of it"
+                        _ended(self.last, goal), hint=f"`callctl show {shlex.quote(self._sid)}` tells what became of it"
                     )
             if deadline is not None:
                 left = deadline - self._now()
@@ -188,7 +189,8 @@ class Waiter:
 
     @property
     def _goes_on(self) -> str:
-        return f"it goes on: `callctl show {self._sid}` looks at it, `callctl hangup {self._sid}` ends it"
+        sid = shlex.quote(self._sid)
+        return f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it"
 
     def _look(self, left: float) -> None:
         """Take notice of what callbacks told, and of what REST shows if it is time to ask.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import tempfile
 import threading
@@ -310,7 +311,7 @@ def check_folders(state_dir: Path) -> bool:
             raise CallctlError(
                 f"others may write to the state folder {folder} (mode {stat.S_IMODE(found.st_mode):03o}), and so say "
                 "where callbacks go",
-                hint=f"chmod go-w {folder}",
+                hint=f"chmod go-w {shlex.quote(str(folder))}",
             )
     return True
 

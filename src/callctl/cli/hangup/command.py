@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -197,7 +198,7 @@ def _tell_of_parent(runtime: Runtime, memory: Memory, call: Call, *, parent: str
     unless = ", unless the Dial still rings another leg" if may_ring_others else ""
     runtime.say(
         f"callctl: its parent {parent} {effect_on_parent(left)}{unless}\n"
-        f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once"
+        f"hint: `callctl hangup {shlex.quote(parent)}` ends it as well; --family ends both at once"
     )
 
 

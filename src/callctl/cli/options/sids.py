@@ -7,6 +7,7 @@ its other resources, or one in the wrong letters, would be sent, and the API cou
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -92,7 +93,7 @@ def what_was_meant(text: str) -> str | None:
         return "put a SID in its place: `callctl list` shows them, and @last is the call that was placed last"
     party = number_meant(text) or (text if is_endpoint(text) else None)
     if party is not None:
-        return f"`callctl list --live --to {party}` shows the SIDs of the live calls to it"
+        return f"`callctl list --live --to {shlex.quote(party)}` shows the SIDs of the live calls to it"
     if re.fullmatch(r"[0-9.]+[a-z]+", text):
         return f"how long to wait is said by --wait-timeout {text}"
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -64,7 +65,7 @@ def place_and_watch(runtime: Runtime, settings: Settings, client: ApiClient, ord
     call, snapshot = asyncio.run(_place_and_watch(runtime, settings, client, order))
     live = [leg.call_sid for leg in snapshot.legs.values() if not leg.is_final]
     if live:
-        runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
+        runtime.say(f"callctl: the call goes on: `callctl hangup {shlex.quote(call.sid)}` ends it")
         raise KeyboardInterrupt
     legs = [leg for family in snapshot.families for leg in family.legs]
     # On a terminal the last picture has just been left behind, with every leg in it.

@@ -5,6 +5,7 @@ By then nothing may keep its SID from whoever placed it: nobody can hang up what
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -37,7 +38,8 @@ def remember_placed(
             runtime.mention(failure, before=f"placed, but @last will not stand for it{rules}: ")
         if not call.resource:
             runtime.say(
-                f"callctl: warning: the answer could not be read whole; the call is placed: `callctl show {call.sid}`"
+                "callctl: warning: the answer could not be read whole; the call is placed: "
+                f"`callctl show {shlex.quote(call.sid)}`"
             )
 
 

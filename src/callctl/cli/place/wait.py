@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def wait_for_placed(
             look = _looker_for(runtime, settings, client, call, request, told=told)
             waiter_for(runtime, client, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
     except KeyboardInterrupt:
-        runtime.say(f"callctl: the call goes on: `callctl hangup {call.sid}` ends it")
+        runtime.say(f"callctl: the call goes on: `callctl hangup {shlex.quote(call.sid)}` ends it")
         raise
     finally:
         if runtime.form is Form.JSON:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -92,7 +93,7 @@ class Foresight:
 
     def command(self, sid: str) -> str:
         """Return the command that redirects a call to the same."""
-        return f"callctl redirect {sid} {self.again}"
+        return f"callctl redirect {shlex.quote(sid)} {self.again}"
 
     def _look(self, sid: str) -> Relatives | None:
         try:

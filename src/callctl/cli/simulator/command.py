@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -209,8 +210,9 @@ def _introduce(runtime: Runtime, settings: Mapping[str, str], write_env: Path | 
     for line in lines(settings):
         runtime.write(line)
     if write_env is not None:
-        runtime.say(f"In another terminal: callctl watch --env-file {write_env}")
-        runtime.say(f'Then: export CALLCTL_ENV_FILE={write_env}; callctl place +12025550100 --say "Hello"')
+        file = shlex.quote(str(write_env))
+        runtime.say(f"In another terminal: callctl watch --env-file {file}")
+        runtime.say(f'Then: export CALLCTL_ENV_FILE={file}; callctl place +12025550100 --say "Hello"')
     else:
         runtime.say("Put them into a file with --write-env .env.simulator, and name it with --env-file.")
     runtime.say("For Twilio's Python library: client.api.base_url = the value of CALLCTL_API_URL")
