@@ -18,7 +18,7 @@ from watches import Application, running_watch, settings_in
 from web_site import free_port
 
 from callctl.errors import SettingsError, UsageError
-from callctl.support.server import Door
+from callctl.support.server import TcpServer
 from callctl.watch.listener.documents import Documents
 from callctl.watch.listener.forward import AT_ONCE, WAITING, Forwarder
 from callctl.watch.listener.received import Received
@@ -221,9 +221,9 @@ async def an_application_that_sends_back(back_to: str) -> AsyncIterator[tuple[st
 
     runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
     await runner.setup()
-    door = await Door.open(runner, host="127.0.0.1", port=0)
-    yield f"http://127.0.0.1:{door.port}/app", came
-    await door.close()
+    server = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
+    yield f"http://127.0.0.1:{server.port}/app", came
+    await server.close()
 
 
 async def test_what_an_application_sends_back_without_a_via_does_not_go_round_for_ever(tmp_path: Path) -> None:
