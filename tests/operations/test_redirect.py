@@ -14,7 +14,7 @@ from callctl.calls.event import CallEvent
 from callctl.errors import NetworkError, UnknownCallError, WrongCallStateError
 from callctl.operations.family import Relatives, children_of, family_of, look, parent_of
 from callctl.operations.redirect import foresee, redirect, whose_phone
-from callctl.operations.told import seconds_before_end
+from callctl.operations.reported import seconds_before_end
 from callctl.support.dates import format_date, time_of_day
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -93,13 +93,13 @@ def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> 
 def _with_callbacks(events: Iterable[CallEvent]) -> Callable[[Call], Call]:
     """Return what gives a call the status that callbacks told, where that is a later step than the one REST shows."""
     from callctl.calls.board import Board
-    from callctl.operations.told import latest
+    from callctl.operations.reported import with_reported_status
 
     board = Board()
     for event in events:
         board.apply(event)
     snapshot = board.snapshot()
-    return lambda call: latest(call, snapshot.leg(call.sid))
+    return lambda call: with_reported_status(call, snapshot.leg(call.sid))
 
 
 def _parent(runtime: Runtime, client: ApiClient, call: Call) -> Call | None:

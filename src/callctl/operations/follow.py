@@ -19,7 +19,7 @@ from callctl.calls.call import Call
 from callctl.calls.event import CALLBACK, FEATURES, CallEvent
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import NotFoundError, StoreError
-from callctl.operations.told import latest
+from callctl.operations.reported import with_reported_status
 from callctl.support.threads import failure_reason, run_in_thread
 
 FRAME = 0.25  # seconds between two looks into the store, and two frames at least
@@ -155,7 +155,7 @@ class FamilyWatch:
     def _has_ended(self, call: Call) -> bool:
         """Tell whether a call is over, by REST or by what callbacks told: not by what anybody could have told."""
         leg = self._board.snapshot().leg(call.sid)
-        return latest(call, leg).is_final
+        return with_reported_status(call, leg).is_final
 
     async def _calls(self, told: set[str]) -> list[Call]:
         """Return the call and its child legs as REST shows them; none if it could not be asked."""

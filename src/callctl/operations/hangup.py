@@ -19,7 +19,7 @@ from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.calls.event import rank_of
 from callctl.errors import ApiError, CallctlError, NetworkError, WrongCallStateError
-from callctl.operations.told import latest
+from callctl.operations.reported import with_reported_status
 from callctl.support.backoff import LAST_QUESTION, Backoff, until
 from callctl.support.threads import run_with_time_limit
 
@@ -111,11 +111,11 @@ def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateEr
 
 def _over(api: CallsApi, sid: str, refusal: WrongCallStateError, *, told: Told, sleep: Sleep) -> Ending:
     def is_clear(call: Call) -> bool:
-        return latest(call, told(sid)).is_final or _lives(call, told(sid), since=refusal.at)
+        return with_reported_status(call, told(sid)).is_final or _lives(call, told(sid), since=refusal.at)
 
     call = _read_back(api, Call(sid, ""), is_clear=is_clear, sleep=sleep)
     leg = told(sid)
-    known = latest(call, leg)
+    known = with_reported_status(call, leg)
     if known.is_final:
         ended = _ended_by_earlier_try(known, leg, refusal)
         return Ending(Result.ENDED if ended else Result.OVER, known, refusal=refusal)
@@ -150,11 +150,11 @@ def cancel(api: CallsApi, sid: str, *, told: Told, sleep: Sleep) -> Ending:
         refusal = error
 
     def is_clear(call: Call) -> bool:
-        return not _may_ring(latest(call, told(sid)))
+        return not _may_ring(with_reported_status(call, told(sid)))
 
     if refusal is not None or not call.is_final:
         call = _read_back(api, call, is_clear=is_clear, sleep=sleep)
-    known = latest(call, told(sid))
+    known = with_reported_status(call, told(sid))
     if known.is_final:
         by_earlier = refusal is not None and _ended_by_earlier_try(known, told(sid), refusal)
         return Ending(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
@@ -188,7 +188,7 @@ def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], s
 
 def look_again(api: CallsApi, listed: Call, *, told: Told, matches: Callable[[Call], bool]) -> Ending | None:
     """Fetch a call that was listed, just before it is ended; return why it is left alone, or None if it is not."""
-    call = latest(later_of(listed, api.fetch(listed.sid)), told(listed.sid))
+    call = with_reported_status(later_of(listed, api.fetch(listed.sid)), told(listed.sid))
     if call.is_final:
         return Ending(Result.OVER, call)
     return None if matches(call) else Ending(Result.NO_MATCH, call)
@@ -229,7 +229,7 @@ def see_ended(
             on_outage(error)
         else:
             on_outage(None)
-        return latest(call, told(sid))
+        return with_reported_status(call, told(sid))
 
     def is_clear(call: Call) -> bool:
         return call.is_final or (spare_answered and call.status == CallStatus.IN_PROGRESS)

@@ -13,7 +13,7 @@ from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.errors import CallctlError, WrongCallStateError
 from callctl.operations.family import Relatives
-from callctl.operations.told import latest
+from callctl.operations.reported import with_reported_status
 from callctl.support.backoff import until
 from callctl.support.dates import time_of_day
 
@@ -127,7 +127,7 @@ def redirect(
     patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
     try:
         call = until(
-            lambda: latest(api.fetch(sid), told()),
+            lambda: with_reported_status(api.fetch(sid), told()),
             done=lambda call: call.status != CallStatus.IN_PROGRESS,
             limit=patience,
             sleep=sleep,
@@ -142,7 +142,7 @@ def refused(
     error: WrongCallStateError, call: Call, *, command: str, leg: Leg | None, now: datetime
 ) -> WrongCallStateError:
     """Return the refusal with what the call does now, since when if callbacks told, and the command that would work."""
-    call = latest(call, leg)
+    call = with_reported_status(call, leg)
     # Callbacks have Twilio's time stamps, so the date of its reply counts, if it has one.
     since = _since(leg, call.status, now=call.as_of or now)
     if call.status == CallStatus.IN_PROGRESS:

@@ -27,7 +27,7 @@ from callctl.errors import (
     WrongCallStateError,
 )
 from callctl.operations.hangup import Sleep
-from callctl.operations.told import leg_of
+from callctl.operations.reported import reported_leg
 from callctl.rules.deeds import carry_out
 from callctl.rules.outcome import LEASE, Claims, Found, Held, claim_of
 from callctl.rules.precheck import taken_up, why_not
@@ -179,7 +179,7 @@ class Executor:
 
     def _told(self, sid: str) -> Leg | None:
         try:
-            return leg_of(self._claims, sid)
+            return reported_leg(self._claims.family(sid), sid)
         except StoreError:
             return None  # the request is out, and a fetch tells as well
 

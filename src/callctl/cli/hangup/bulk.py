@@ -131,9 +131,9 @@ class Many:
 
     def _as_told(self, listed: Sequence[Call]) -> list[Call]:
         """Return listed calls as callbacks told them, where those are ahead of REST."""
-        from callctl.operations.told import latest
+        from callctl.operations.reported import with_reported_status
 
-        return [latest(call, self._memory.leg(call.sid)) for call in listed]
+        return [with_reported_status(call, self._memory.leg(call.sid)) for call in listed]
 
     # Ending
 
@@ -305,9 +305,9 @@ class Many:
             )
 
     def _foresee(self, sid: str) -> Outcome:
-        from callctl.operations.told import latest
+        from callctl.operations.reported import with_reported_status
 
-        call = latest(self._client.fetch(sid), self._memory.leg(sid))
+        call = with_reported_status(self._client.fetch(sid), self._memory.leg(sid))
         if call.is_final:
             return self._over(call)
         action, request = self._manner.action, self._manner.request

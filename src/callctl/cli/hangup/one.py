@@ -134,7 +134,7 @@ def _before(memory: Memory, call: Call, *, sid: str) -> str:
     leg = memory.leg(sid)
     if leg is None:
         return ""
-    from callctl.operations.told import seconds_before_end
+    from callctl.operations.reported import seconds_before_end
 
     # Callbacks have Twilio's time stamps, so the date of its reply counts: this machine's clock may be wrong.
     known = seconds_before_end(leg, call.status, now=call.as_of or memory.now())

@@ -123,9 +123,9 @@ def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
 
 def _described(reader: Reader, row: CallRow, *, now: datetime) -> str:
     from callctl.calls.call import Direction
-    from callctl.operations.told import leg_of
+    from callctl.operations.reported import reported_leg
 
-    leg = leg_of(reader, row.call_sid)
+    leg = reported_leg(reader.family(row.call_sid), row.call_sid)
     if leg is None:
         return row.status
     number = leg.from_ if leg.direction == Direction.INBOUND else leg.to

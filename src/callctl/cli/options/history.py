@@ -67,9 +67,9 @@ class Memory:
         try:
             if self._reader.call(sid) is None:
                 return None
-            from callctl.operations.told import leg_of
+            from callctl.operations.reported import reported_leg
 
-            return leg_of(self._reader, sid)
+            return reported_leg(self._reader.family(sid), sid)
         except StoreError as error:
             self._runtime.mention(error)
             return None

@@ -13,7 +13,7 @@ from callctl.cli.io.results import calls, some
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.redirect.preview import Foresight
 from callctl.errors import CallctlError, ConditionNotMetError, NotInProgressError, PartlyFailedError
-from callctl.operations.told import latest
+from callctl.operations.reported import with_reported_status
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient, RedirectRequest
@@ -74,7 +74,7 @@ class Rehearsal:
 
     def _show(self, sid: str) -> None:
         foreseen = self._foresight.tell(sid, of_none=True)
-        call = None if foreseen.call is None else latest(foreseen.call, self._foresight.memory.leg(sid))
+        call = None if foreseen.call is None else with_reported_status(foreseen.call, self._foresight.memory.leg(sid))
         status = None if call is None else call.status
         about = {"call_sid": sid, "status": status, **foreseen.to_json()}
         show_request(self._runtime, self._settings, self._client.call_url(sid), self._request, about=about)

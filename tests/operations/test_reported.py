@@ -8,7 +8,7 @@ from telling import form, sid, told
 
 from callctl.calls.board import Leg
 from callctl.calls.call import Call
-from callctl.operations.told import latest
+from callctl.operations.reported import with_reported_status
 
 
 def leg(status: str, *, verified: bool = True) -> Leg:
@@ -30,12 +30,12 @@ def leg(status: str, *, verified: bool = True) -> Leg:
     ],
 )
 def test_the_later_step_counts(shown: str, by_callbacks: str, status: str) -> None:
-    known = latest(Call(sid(1), shown), leg(by_callbacks))
+    known = with_reported_status(Call(sid(1), shown), leg(by_callbacks))
     assert (known.status, known.parent_call_sid) == (status, sid(2))
 
 
 @pytest.mark.parametrize("by_callbacks", ["completed", "in-progress", "canceled"])
 def test_what_was_not_verified_counts_for_nothing(by_callbacks: str) -> None:
     call = Call(sid(1), "ringing")
-    assert latest(call, leg(by_callbacks, verified=False)) == call
-    assert latest(call, None) == call
+    assert with_reported_status(call, leg(by_callbacks, verified=False)) == call
+    assert with_reported_status(call, None) == call

@@ -1,40 +1,26 @@
-"""What status callbacks told of calls, as far as the local store has it: often more recent than what REST shows."""
+"""What status callbacks reported of a call: often more recent than what REST shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
 from callctl.calls.board import Board, Leg
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CallEvent, rank_of
 
 
-class Memory(Protocol):
-    """What is needed of the store."""
-
-    def family(self, call_sid: str) -> Iterator[CallEvent]:
-        """Return the events of a call and its relatives."""
-
-
-def leg_of(memory: Memory | None, sid: str) -> Leg | None:
-    """Return a leg as callbacks told it, or None if nobody told of it.
-
-    Raises:
-        StoreError: The store can't be read.
-    """
-    if memory is None:
-        return None
+def reported_leg(events: Iterable[CallEvent], sid: str) -> Leg | None:
+    """Return a leg as the stored events of its family report it; None if none is about it."""
     board = Board()
-    for event in memory.family(sid):
+    for event in events:
         board.apply(event)
     return board.snapshot().leg(sid)
 
 
-def latest(call: Call, leg: Leg | None) -> Call:
-    """Return a call with the status that callbacks told, where that is a later step than the one REST shows.
+def with_reported_status(call: Call, leg: Leg | None) -> Call:
+    """Return a call with the status that callbacks reported, where that is a later step than the one REST shows.
 
     REST is eventually consistent (docs/twilio.md, "Eventual consistency"), and no call goes back a step. What is not
     verified counts for nothing, nor does ``initiated``, which REST has no word for.
@@ -51,9 +37,9 @@ def seconds_before_end(leg: Leg, status: str, *, now: datetime) -> tuple[str, fl
     """Return what a call did until it was ended, and for how many seconds; None if that is not known for certain.
 
     Args:
-        leg: What callbacks told of it.
+        leg: What callbacks reported of it.
         status: The status it ended with: ``completed`` if it was answered, ``canceled`` if it was not.
-        now: When it was ended, unless a callback told.
+        now: When it was ended, unless a callback reported its end.
     """
     if status == CallStatus.COMPLETED:
         was, since = CallStatus.IN_PROGRESS, leg.answered_at
