@@ -24,11 +24,12 @@ from callctl.rules.engine import Engine, Scope
 from callctl.rules.executor import Executor
 from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Rule
-from callctl.rules.runner import Acting, in_rule_thread
+from callctl.rules.runner import RuleRunner
 from callctl.settings import load
 from callctl.simulator import Simulator
 from callctl.store.sqlite.claims import SqliteClaims
 from callctl.support.clock import Clock
+from callctl.support.threads import start_in_thread
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
 ALL_EVENTS = "initiated ringing answered completed"
@@ -62,7 +63,7 @@ class Stage:
         self.client = client_for(simulator, home)
         self.board = Board()
         self.claims = SqliteClaims(home / "events.db", world=WORLD)
-        self.acting: Acting | None = None
+        self.acting: RuleRunner | None = None
         self.clock = self.make_clock()
         self._lost: Callable[[dict[str, str]], bool] = lambda _: False
         self._changes: list[Change] = []
@@ -79,27 +80,27 @@ class Stage:
         time.sleep(seconds)
 
     def begin_work(self, work: Callable[[], None]) -> None:
-        in_rule_thread(work)
+        start_in_thread(work)
 
     def api(self) -> CallsApi:
         return self.client
 
-    def act(self, *rules: Rule, scope: Scope = Scope.OWN, brake: RateLimit | None = None) -> Self:
+    def act(self, *rules: Rule, scope: Scope = Scope.OWN, rate_limit: RateLimit | None = None) -> Self:
         """Set rules to work; what was heard so far they know from the store."""
         door = self.api()
-        self.acting = Acting(
+        self.acting = RuleRunner(
             Engine(rules, scope=scope, steady_time=self.clock.steady),
             make_performer=lambda applies, trouble: Executor(
                 door, self.claims, clock=self.clock, sleep=self.pause, applies=applies, trouble=trouble
             ),
             claims=self.claims,
-            brake=brake or RateLimit(),
+            rate_limit=rate_limit or RateLimit(),
             clock=self.clock,
-            start=self.begin_work,
+            run_in_thread=self.begin_work,
         )
         for change in self._changes:
-            self.acting.recall(change)
-        self.acting.begin(self.board.snapshot())
+            self.acting.restore(change)
+        self.acting.start(self.board.snapshot())
         return self
 
     def place(self, to: str = "+12025550100", *, twiml: str | None = None, callbacks: bool = True) -> str:
@@ -141,8 +142,8 @@ class Stage:
         changes = [change for event in events if (change := self.board.apply(event)) is not None]
         self._changes += changes
         if self.acting is not None:
-            self.acting.look(changes, self.board.snapshot())
-            for one in self.acting.news():
+            self.acting.update(changes, self.board.snapshot())
+            for one in self.acting.take_reports():
                 if isinstance(one, ActionEvent):
                     self.events.append(one)
                 else:

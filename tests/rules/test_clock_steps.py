@@ -151,8 +151,8 @@ def test_a_call_that_rang_for_long_before_its_answer_is_given_all_its_time(stage
 
 
 @stepped
-def test_the_brake_counts_actions_of_a_minute_that_has_really_gone_by(stage: TurnedStage, step: timedelta) -> None:
-    stage.act(Rule(name="end-all", when=TALKING, then=Hangup()), brake=RateLimit(per_minute=2))
+def test_the_rate_limit_counts_actions_of_a_minute_that_has_really_gone_by(stage: TurnedStage, step: timedelta) -> None:
+    stage.act(Rule(name="end-all", when=TALKING, then=Hangup()), rate_limit=RateLimit(per_minute=2))
     sids = [stage.place() for _ in range(2)]
     stage.until(lambda: ended(stage) == set(sids))
     stage.step_of_clock = step

@@ -85,7 +85,7 @@ class Mishaps(TurnedStage):
         self.act(
             ring_limit_rule(seconds(RING_LIMIT), cancel=Cancel()),
             after_dial_rule(Redirect("survey", f"{site.url}/survey")),
-            brake=RateLimit(per_second=1000, per_minute=1000),
+            rate_limit=RateLimit(per_second=1000, per_minute=1000),
         )
         self.poller = Poller(self.client, world=WORLD, clock=self.clock)
 

@@ -1,4 +1,4 @@
-"""Rules at work as a whole: whose calls, the brake, and the limit of their length."""
+"""Rules at work as a whole: whose calls, the rate limit, and the limit of their length."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_a_call_of_somebody_else_is_left_alone_and_one_that_callctl_placed_is_no
     store.close()
 
 
-def test_the_brake_is_told_of_and_the_watching_goes_on(stage: TurnedStage) -> None:
+def test_the_rate_limit_is_reported_and_the_watch_goes_on(stage: TurnedStage) -> None:
     answered = When(statuses=frozenset({"in-progress"}))
-    stage.act(Rule(name="end-all", when=answered, then=Hangup()), brake=RateLimit(per_minute=3))
+    stage.act(Rule(name="end-all", when=answered, then=Hangup()), rate_limit=RateLimit(per_minute=3))
     sids = [stage.place() for _ in range(5)]
     stage.until(lambda: bool(stage.notes) and len(stage.events) == 3)
     assert stage.notes[0].startswith("the rules have stopped: 3 actions in a minute (--max-actions)")
@@ -91,7 +91,7 @@ def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: TurnedStage)
 
 def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(stage: TurnedStage) -> None:
     rule = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
-    stage.act(rule, brake=RateLimit(per_minute=1))
+    stage.act(rule, rate_limit=RateLimit(per_minute=1))
     sids = [stage.place() for _ in range(2)]
     stage.until(lambda: bool(stage.notes))
     (spared,) = [sid for sid in sids if stage.client.fetch(sid).status == "in-progress"]
@@ -103,9 +103,9 @@ def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(stage: Turn
     assert stage.claims.left_open(is_over=lambda _: True) == [claim]
 
 
-def test_what_was_held_back_does_not_count_for_the_brake(stage: TurnedStage) -> None:
-    """REST is behind for longer than the brake would stand, if each look counted."""
-    stage.act(RING, brake=RateLimit(per_minute=2))
+def test_what_was_postponed_does_not_count_for_the_rate_limit(stage: TurnedStage) -> None:
+    """REST is behind for longer than the rate limit would allow, if each look counted."""
+    stage.act(RING, rate_limit=RateLimit(per_minute=2))
     sid = stage.place("+12025550103")
     looks = 0
 

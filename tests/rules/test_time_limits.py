@@ -24,7 +24,7 @@ from callctl.simulator.switch.far_end import FarEnd
 # A thousand runs for each reading, in parts that several processes can share.
 PARTS = 4
 RUNS = 1000 // PARTS
-RAISED = 10**6
+UNLIMITED = 10**6
 
 
 class Dialler:
@@ -72,7 +72,10 @@ def test_no_call_that_was_answered_is_ended(tmp_path: Path, readings: Sequence[s
     numbers = far_ends(RUNS, earliest=1.8, latest=3.2, seed=part)
     with a_turned_stage(tmp_path, TurnedStage, far_end=numbers, readings=readings) as stage:
         stage.latency = 0.3
-        stage.act(ring_limit_rule(seconds(2), cancel=Cancel()), brake=RateLimit(per_second=RAISED, per_minute=RAISED))
+        stage.act(
+            ring_limit_rule(seconds(2), cancel=Cancel()),
+            rate_limit=RateLimit(per_second=UNLIMITED, per_minute=UNLIMITED),
+        )
         dialler = Dialler(stage)
         sids = []
         for number in numbers:
@@ -91,7 +94,10 @@ def test_no_call_that_was_answered_is_ended_by_many_threads_at_once(tmp_path: Pa
     # Ringing begins 20 ms after the call; the limit, rounded up by the resolution of a Timestamp, is a second.
     numbers = far_ends(150, earliest=20 * 0.7, latest=20 * 1.6)
     with a_stage(tmp_path, far_end=numbers) as stage:
-        stage.act(ring_limit_rule(seconds(0), cancel=Cancel()), brake=RateLimit(per_second=RAISED, per_minute=RAISED))
+        stage.act(
+            ring_limit_rule(seconds(0), cancel=Cancel()),
+            rate_limit=RateLimit(per_second=UNLIMITED, per_minute=UNLIMITED),
+        )
         sids = []
         for number in numbers:
             sids.append(stage.place(number))

@@ -17,7 +17,8 @@ from callctl.errors import StoreError
 from callctl.rules.engine import Engine
 from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Action, Declined, Hangup, Rule, When
-from callctl.rules.runner import Acting, Start, in_rule_thread
+from callctl.rules.runner import RuleRunner, RunInThread
+from callctl.support.threads import start_in_thread
 
 END_ALL = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
 
@@ -60,21 +61,23 @@ class Shelf:
 
 
 class Scene:
-    def __init__(self, *, failures: int = 0, doer: Doer | None = None, start: Start = lambda work: work()) -> None:
+    def __init__(
+        self, *, failures: int = 0, doer: Doer | None = None, run_in_thread: RunInThread = lambda work: work()
+    ) -> None:
         self.board, self.doer, self.seconds = Board(), doer or Doer(), 0.0
         shelf: Any = Shelf(failures)
-        self.acting = Acting(
+        self.acting = RuleRunner(
             Engine([END_ALL]),
             make_performer=lambda _applies, _trouble: self.doer,
             claims=shelf,
-            brake=RateLimit(),
+            rate_limit=RateLimit(),
             clock=clock_of(lambda: moment(self.seconds)),
-            start=start,
+            run_in_thread=run_in_thread,
         )
 
     def look(self, *events: CallEvent) -> None:
         changes = [change for one in events if (change := self.board.apply(one)) is not None]
-        self.acting.look(changes, self.board.snapshot())
+        self.acting.update(changes, self.board.snapshot())
 
 
 @pytest.mark.parametrize("ahead", [16, 42, 3600])
@@ -84,7 +87,7 @@ def test_a_clock_that_is_ahead_is_told_of_once(ahead: int) -> None:
     for call in (1, 2):
         scene.look(event(call, "in-progress", at=1000 - ahead, received=1000))
     assert [type(one) for one in scene.doer.asked] == [Declined, Declined]
-    (told,) = scene.acting.news()
+    (told,) = scene.acting.take_reports()
     assert f"no callback took less than {ahead} s by this machine's clock" in str(told)
 
 
@@ -94,7 +97,7 @@ def test_a_clock_that_is_behind_or_nearly_right_lets_rules_act(ahead: int) -> No
     scene.seconds = 5000
     scene.look(event(1, "in-progress", at=5000 - ahead, received=5000))
     assert [(type(one), one.call_sid) for one in scene.doer.asked] == [(Action, sid(1))]
-    assert scene.acting.news() == []
+    assert scene.acting.take_reports() == []
 
 
 def test_one_late_callback_among_others_says_nothing_of_the_clock() -> None:
@@ -103,7 +106,7 @@ def test_one_late_callback_among_others_says_nothing_of_the_clock() -> None:
     scene.look(event(1, "ringing", at=1000, received=1000))
     scene.look(event(2, "in-progress", at=900, received=1000))
     assert [type(one) for one in scene.doer.asked] == [Declined]
-    assert scene.acting.news() == []
+    assert scene.acting.take_reports() == []
 
 
 def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
@@ -118,7 +121,7 @@ def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
                 second.set()
             return super().perform(action)
 
-    scene = Scene(doer=Slow(), start=in_rule_thread)
+    scene = Scene(doer=Slow(), run_in_thread=start_in_thread)
     scene.look(event(1, "in-progress", at=0))
     scene.look(event(2, "in-progress", at=0))
     assert second.wait(timeout=120)
@@ -135,7 +138,7 @@ def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:
         scene.look()
     scene.look()
     assert [one.call_sid for one in scene.doer.asked] == [sid(1)]
-    assert scene.acting.news() == ["rule end-all waits, it can't tell whose call it is: the database is locked"]
+    assert scene.acting.take_reports() == ["rule end-all waits, it can't tell whose call it is: the database is locked"]
     scene.look()
     assert len(scene.doer.asked) == 1
 
@@ -149,4 +152,4 @@ class Clumsy(Doer):
 def test_a_rule_that_fails_in_a_way_nobody_foresaw_says_so() -> None:
     scene = Scene(doer=Clumsy())
     scene.look(event(1, "in-progress", at=0))
-    assert scene.acting.news() == ["a rule could not act: KeyError: 'a mistake of ours'"]
+    assert scene.acting.take_reports() == ["a rule could not act: KeyError: 'a mistake of ours'"]

@@ -82,19 +82,19 @@ class Rules:
     in_words = "1 rule"
     is_stopped = False
 
-    def recall(self, change: Change) -> None:
+    def restore(self, change: Change) -> None:
         raise AssertionError(change)
 
-    def begin(self, _snapshot: Snapshot, /) -> None:
+    def start(self, _snapshot: Snapshot, /) -> None:
         self.looks = 0
         self.fails = True
 
-    def look(self, _changes: Sequence[Change], _snapshot: Snapshot, /) -> None:
+    def update(self, _changes: Sequence[Change], _snapshot: Snapshot, /) -> None:
         self.looks += 1
         if self.fails:
             raise ZeroDivisionError("1/0")
 
-    def news(self) -> list[ActionEvent | Trouble]:
+    def take_reports(self) -> list[ActionEvent | Trouble]:
         return []
 
 

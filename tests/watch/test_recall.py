@@ -45,19 +45,19 @@ class Seen:
         self.begun: list[Snapshot] = []
         self.looked_at: list[Change] = []
 
-    def recall(self, change: Change) -> None:
+    def restore(self, change: Change) -> None:
         assert not self.begun
         self.recalled.append(change)
 
-    def begin(self, snapshot: Snapshot) -> None:
+    def start(self, snapshot: Snapshot) -> None:
         self.begun.append(snapshot)
 
-    def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
+    def update(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
         assert self.begun
         self.looked_at += changes
         self.board = snapshot
 
-    def news(self) -> list[ActionEvent | Trouble]:
+    def take_reports(self) -> list[ActionEvent | Trouble]:
         return []
 
 

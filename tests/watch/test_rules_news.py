@@ -34,19 +34,19 @@ class Braked:
             hangup(2, DRY_RUN),
         ]
 
-    def recall(self, change: Change) -> None: ...
+    def restore(self, change: Change) -> None: ...
 
-    def begin(self, snapshot: Snapshot) -> None: ...
+    def start(self, snapshot: Snapshot) -> None: ...
 
-    def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None: ...
+    def update(self, changes: Sequence[Change], snapshot: Snapshot) -> None: ...
 
-    def news(self) -> list[ActionEvent | Trouble]:
+    def take_reports(self) -> list[ActionEvent | Trouble]:
         told, self._news = self._news, []
         self.is_stopped = self.is_stopped or STOPPED in told
         return told
 
 
-async def test_what_the_brake_says_is_trouble_and_an_alarm(tmp_path: Path) -> None:
+async def test_what_the_rate_limit_reports_is_trouble_and_an_alarm(tmp_path: Path) -> None:
     async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0), rules=Braked()) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.rules_stopped)
         assert watch.view.troubles == [STOPPED, "rule mine waits for https://user:***@example.com"]

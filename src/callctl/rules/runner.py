@@ -1,7 +1,7 @@
-"""What joins the rules to a watch: it is told of changes, and sets threads to work on what the rules ask for.
+"""The runner: it connects the rules to a watch, and starts a thread for each action that a rule proposes.
 
-``look`` never waits: it decides, passes the brake, and leaves the rest to threads. So nothing here keeps a callback
-waiting for its answer.
+``update`` never waits: it decides, counts actions against the rate limit, and leaves the rest to threads. So no
+callback waits for its reply because of a rule.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from callctl.support.threads import failure_reason
 
 # How often to look for claims that a crashed watch left open.
 RECOVER_EVERY = timedelta(seconds=15)
-# How often to drop what the board has forgotten: a watch runs for weeks.
-TIDY_EVERY = timedelta(minutes=5)
+# How often to drop what the board has dropped: a watch runs for weeks.
+PRUNE_EVERY = timedelta(minutes=5)
 
-Start = Callable[[Callable[[], None]], None]
+RunInThread = Callable[[Callable[[], None]], object]
 
 
 class Performer(Protocol):
@@ -47,8 +47,8 @@ class Performer(Protocol):
         """Deal with what a crash left."""
 
 
-class Acting:
-    """The rules of one watch at work. ``begin`` and ``look`` belong to one thread; ``news`` to any."""
+class RuleRunner:
+    """Runs the rules of one watch. One thread restores, starts and updates; any may take reports."""
 
     def __init__(
         self,
@@ -56,126 +56,144 @@ class Acting:
         *,
         make_performer: Callable[[Callable[[Action], bool], Callable[[Trouble], None]], Performer],
         claims: Claims,
-        brake: RateLimit,
+        rate_limit: RateLimit,
         clock: Clock,
-        start: Start,
+        run_in_thread: RunInThread,
         in_words: str = "",
     ) -> None:
         """Prepare.
 
         Args:
-            engine: What decides.
-            make_performer: Makes what acts; it is given the question whether a rule still asks for an action, and
-                whom to tell why one can't be done yet.
-            claims: What was done before.
-            brake: What keeps a rule from going wild.
-            clock: The time; what is measured here is measured by the steady one.
-            start: Runs work beside this, in a thread of its own.
-            in_words: How many rules these are, and how they act.
+            engine: Decides.
+            make_performer: Makes what acts; it is given a function that returns whether a rule still proposes an
+                action, and one that reports why an action can't be done yet.
+            claims: The actions that were begun before.
+            rate_limit: Stops a rule that goes wild.
+            clock: The time; what is measured here is measured by the steady clock.
+            run_in_thread: Starts work in a thread of its own.
+            in_words: How many rules these are, and whether this is a dry run.
         """
         self.in_words = in_words
         self._engine = engine
-        self._performer = make_performer(self._applies, self._once)
+        self._performer = make_performer(self._applies, self._report_once)
         self._claims = claims
-        self._brake = brake
+        self._rate_limit = rate_limit
         self._clock = clock
-        self._start = start
+        self._run_in_thread = run_in_thread
         self._snapshot = Snapshot()
         self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
         self._queue: deque[Action | Declined] = deque()
-        self._known: set[tuple[str, str]] = set()
-        self._given_back: deque[tuple[Action, Held]] = deque()  # by threads: not done, and nothing claimed
+        self._begun: set[tuple[str, str]] = set()  # by rule and leg
+        self._postponed: deque[tuple[Action, Held]] = deque()  # by threads: nothing is sent or claimed
         self._again = Again()
-        self._news: deque[ActionEvent | Trouble] = deque()
-        self._told: set[str] = set()
-        self._clock_told = False
-        self._unread: list[Action | Declined] = []  # those of which the store could not say whether they are ours
+        self._reports: deque[ActionEvent | Trouble] = deque()
+        self._reported: set[str] = set()
+        self._clock_reported = False
+        self._unknown_owner: list[Action | Declined] = []  # the store could not be asked whether the call is ours
         self._recovered_at: datetime | None = None
-        self._tidied_at = clock.now()
+        self._pruned_at = clock.now()
         self._leases: dict[tuple[OpenClaim, datetime | None], datetime] = {}  # open ones, and when each was first seen
 
-    def recall(self, change: Change) -> None:
-        """Take in one change that the store knew."""
+    def restore(self, change: Change) -> None:
+        """Take in one change that the store holds from before."""
         self._engine.restore(change, now=self._clock.now())
 
-    def begin(self, snapshot: Snapshot) -> None:
-        """Begin with the board as the store knew it, and with what was done already.
+    def start(self, snapshot: Snapshot) -> None:
+        """Begin with the board that the store's events give, and with the actions that were begun before.
 
         Raises:
             StoreError: The store can't be read.
         """
-        self._known = self._claims.claimed()
+        self._begun = self._claims.claimed()
         self._snapshot = snapshot
         self._queue += self._engine.restored_actions(snapshot, now=self._clock.now())
 
-    def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
-        """Take in what happened; begin what is to be done now. Returns at once."""
+    def update(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
+        """Take in what has changed; begin what is to be done now. Returns at once."""
         now = self._clock.now()
         with self._lock:
             self._snapshot = snapshot
-            if now - self._tidied_at >= TIDY_EVERY:
-                self._tidied_at = now
-                self._engine.prune(snapshot)
-                # A claim in the store keeps what is dropped here from being done again.
-                self._known = {key for key in self._known if key[1] in snapshot.legs}
-                self._again.keep(snapshot.legs)
-                self._leases = {key: seen for key, seen in self._leases.items() if now - seen < TIDY_EVERY}
+            if now - self._pruned_at >= PRUNE_EVERY:
+                self._pruned_at = now
+                self._prune(snapshot, now=now)
             for change in changes:
                 self._queue += self._engine.observe(change, snapshot, now=now)
             self._queue += self._engine.due(snapshot, now=now)
-        self._take_back(now)
-        self._tell_of_clock()
-        self._pass_on(now)
-        if not self._brake.is_exceeded and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
+        self._requeue_postponed(now)
+        self._report_clock()
+        self._begin_queued(now)
+        if not self.is_stopped and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
             self._recovered_at = now
-            self._start(self._recover)
+            self._run_in_thread(self._recover)
 
-    def news(self) -> list[ActionEvent | Trouble]:
+    def take_reports(self) -> list[ActionEvent | Trouble]:
         """Return what was done, or could not be, since the last call."""
-        found = []
-        while self._news:
-            found.append(self._news.popleft())
-        return found
+        reports = []
+        while self._reports:
+            reports.append(self._reports.popleft())
+        return reports
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the brake was pulled: nothing is done any more until the watch is restarted."""
-        return self._brake.is_exceeded
+        """Whether the rate limit was exceeded: nothing is done any more until the watch is restarted."""
+        return self._rate_limit.is_exceeded
 
-    def _take_back(self, now: datetime) -> None:
-        """Let rules ask again for what was not done; have a second look at what only waits."""
-        while self._given_back:
-            action, held = self._given_back.popleft()
-            self._known.discard(action.key)
-            self._brake.refund()
+    def _prune(self, snapshot: Snapshot, *, now: datetime) -> None:
+        self._engine.prune(snapshot)
+        # A claim in the store keeps what is dropped here from being done again.
+        self._begun = {key for key in self._begun if key[1] in snapshot.legs}
+        self._again.keep(snapshot.legs)
+        self._leases = {key: seen for key, seen in self._leases.items() if now - seen < PRUNE_EVERY}
+
+    def _requeue_postponed(self, now: datetime) -> None:
+        """Let rules propose again what was not done, and queue the actions whose pause is over."""
+        while self._postponed:
+            action, held = self._postponed.popleft()
+            self._begun.discard(action.key)
+            self._rate_limit.refund()
             if held.look_again:
                 self._again.put(action, now=now, not_before=held.not_before)
         self._queue += self._again.due(now=now)
 
-    def _pass_on(self, now: datetime) -> None:
-        """Set to work on what waits, as far as the brake lets it."""
-        self._queue += self._unread
-        self._unread.clear()
-        while self._queue and not self._brake.is_exceeded:
-            asked = self._queue[0]
-            if not self._is_wanted(asked):
+    def _begin_queued(self, now: datetime) -> None:
+        """Begin what is queued, as far as the rate limit allows."""
+        self._queue += self._unknown_owner
+        self._unknown_owner.clear()
+        while self._queue and not self.is_stopped:
+            proposal = self._queue[0]
+            if not self._is_wanted(proposal):
                 self._queue.popleft()
                 continue
-            if isinstance(asked, Action) and (turn := self._brake.admit(now)) is not Admission.ALLOWED:
-                if turn is Admission.STOPPED:
-                    self._say_stopped()
-                return
+            if isinstance(proposal, Action):
+                admission = self._rate_limit.admit(now)
+                if admission is Admission.STOPPED:
+                    self._report_stopped()
+                if admission is not Admission.ALLOWED:
+                    return
             self._queue.popleft()
-            self._known.add(asked.key)
-            self._begin_work(asked)
+            self._begun.add(proposal.key)
+            self._begin(proposal)
 
-    def _tell_of_clock(self) -> None:
+    def _is_wanted(self, proposal: Action | Declined) -> bool:
+        if proposal.key in self._begun:
+            return False
+        if isinstance(proposal, Action) and not self._applies(proposal):
+            return False
+        try:
+            return proposal.is_own or self._claims.was_placed(proposal.family)
+        except StoreError as error:
+            text = f"rule {proposal.rule.name} waits, it can't tell whose call it is: {error.message}"
+            self._report_once(Trouble(text, Cause.STORE, call_sid=proposal.call_sid))
+            self._unknown_owner.append(proposal)  # queued again at the next update
+            return False
+
+    def _report_clock(self) -> None:
         ahead = self._engine.clock_ahead
-        if ahead is None or self._clock_told or not any(isinstance(one, Declined) for one in self._queue):
+        if ahead is None or self._clock_reported or not any(isinstance(item, Declined) for item in self._queue):
             return
-        self._clock_told = True
+        self._clock_reported = True
         least = f"{ahead.total_seconds():.0f} s"
-        self._news.append(
+        self._reports.append(
             Trouble(
                 f"rules find all events too old: no callback took less than {least} by this machine's clock, "
                 "so it is probably that far ahead. Set it (`callctl doctor` measures it) and start the watch again",
@@ -183,90 +201,72 @@ class Acting:
             )
         )
 
-    def _say_stopped(self) -> None:
+    def _report_stopped(self) -> None:
         self._queue.clear()
-        self._news.append(
+        self._reports.append(
             Trouble(
-                f"the rules have stopped: {self._brake.per_minute} actions in a minute (--max-actions). "
+                f"the rules have stopped: {self._rate_limit.per_minute} actions in a minute (--max-actions). "
                 "The watch goes on; restart it to let them act again",
                 Cause.RULE,
             )
         )
 
-    def _is_wanted(self, asked: Action | Declined) -> bool:
-        if asked.key in self._known:
-            return False
-        if isinstance(asked, Action) and not self._applies(asked):
-            return False
-        try:
-            return asked.is_own or self._claims.was_placed(asked.family)
-        except StoreError as error:
-            what = f"rule {asked.rule.name} waits, it can't tell whose call it is: {error.message}"
-            self._once(Trouble(what, Cause.STORE, call_sid=asked.call_sid))
-            self._unread.append(asked)  # asked again at the next look
-            return False
+    def _report_once(self, trouble: Trouble) -> None:
+        """Report once what lasts: each try meets it again."""
+        if trouble not in self._reported:
+            self._reported.add(trouble)
+            self._reports.append(trouble)
 
-    def _once(self, text: Trouble) -> None:
-        """Tell of trouble that lasts, once: it is met again with each try."""
-        if text not in self._told:
-            self._told.add(text)
-            self._news.append(text)
-
-    def _begin_work(self, asked: Action | Declined) -> None:
-        if isinstance(asked, Action):
-            self._do_and_tell(partial(self._perform, asked))
+    def _begin(self, proposal: Action | Declined) -> None:
+        if isinstance(proposal, Action):
+            self._run_and_report(partial(self._execute, proposal))
         else:
-            self._do_and_tell(partial(self._performer.decline, asked))
+            self._run_and_report(partial(self._performer.decline, proposal))
 
-    def _perform(self, action: Action) -> ActionEvent | None:
-        came = self._performer.perform(action)
-        if isinstance(came, Held):
-            self._given_back.append((action, came))
+    def _execute(self, action: Action) -> ActionEvent | None:
+        result = self._performer.perform(action)
+        if isinstance(result, Held):
+            self._postponed.append((action, result))
             return None
-        return came
+        return result
 
-    def _do_and_tell(self, work: Callable[[], ActionEvent | None]) -> None:
-        """Work in a thread, and tell what came of it."""
+    def _run_and_report(self, work: Callable[[], ActionEvent | None]) -> None:
+        """Work in a thread, and report what came of it."""
 
         def run() -> None:
             try:
                 event = work()
             except Exception as error:
-                self._news.append(Trouble(f"a rule could not act: {failure_reason(error)}", Cause.RULE))
+                self._reports.append(Trouble(f"a rule could not act: {failure_reason(error)}", Cause.RULE))
                 return
             if event is not None:
-                self._news.append(event)
+                self._reports.append(event)
 
-        self._start(run)
+        self._run_in_thread(run)
 
     def _recover(self) -> None:
         try:
             claims = self._claims.left_open(is_over=self._is_over)
         except Exception as error:
-            self._news.append(Trouble(f"can't look for what a crash left: {failure_reason(error)}", Cause.RULE))
+            self._reports.append(Trouble(f"can't look for what a crash left: {failure_reason(error)}", Cause.RULE))
             return
         for claim in claims:
-            self._do_and_tell(partial(self._recover_one, claim))
+            self._run_and_report(partial(self._recover_claim, claim))
 
     def _is_over(self, claim: OpenClaim) -> bool:
-        """Tell whether nobody has renewed a claim for as long as a lease lasts, whatever the wall clock was set to."""
+        """Return whether a claim was not renewed for as long as a lease lasts, whatever the wall clock was set to."""
         now = self._clock.now()
         seen = self._leases.setdefault((claim, claim.lease), now)
         return now - seen >= LEASE or (claim.lease is not None and self._clock.has_passed(claim.lease))
 
-    def _recover_one(self, claim: OpenClaim) -> ActionEvent | None:
+    def _recover_claim(self, claim: OpenClaim) -> ActionEvent | None:
         with self._lock:
-            now = self._clock.now()
+            now, snapshot = self._clock.now(), self._snapshot
             action = self._engine.current_action(
-                claim.rule, claim.call_sid, about=claim.about, snapshot=self._snapshot, now=now
+                claim.rule, claim.call_sid, about=claim.about, snapshot=snapshot, now=now
             )
         return self._performer.recover(claim, action)
 
     def _applies(self, action: Action) -> bool:
         with self._lock:
             return self._engine.applies(action, self._snapshot)
-
-
-def in_rule_thread(work: Callable[[], None]) -> None:
-    """Run work in a thread that the program's end does not wait for."""
-    threading.Thread(target=work, daemon=True, name="callctl-rule").start()

@@ -50,16 +50,16 @@ class Memory(Protocol):
 class Rules(Protocol):
     """What acts on what the board shows. Nothing here waits."""
 
-    def recall(self, change: Change) -> None:
+    def restore(self, change: Change) -> None:
         """Take in one change that the store knew."""
 
-    def begin(self, snapshot: Snapshot) -> None:
+    def start(self, snapshot: Snapshot) -> None:
         """Begin with the board as the store knew it."""
 
-    def look(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
+    def update(self, changes: Sequence[Change], snapshot: Snapshot) -> None:
         """Take in what changed, and begin what is to be done."""
 
-    def news(self) -> list[ActionEvent | Trouble]:
+    def take_reports(self) -> list[ActionEvent | Trouble]:
         """Return what the store does not tell: rehearsed actions, and why something could not be done."""
 
     @property
@@ -173,7 +173,7 @@ class Picture:
             for event in page:
                 change = self._put_on_board(event)
                 if change is not None and self._rules is not None:
-                    self._rules.recall(change)
+                    self._rules.restore(change)
                 count += 1
                 if count % AT_ONCE == 0:
                     await asyncio.sleep(0)  # callbacks are answered meanwhile
@@ -184,7 +184,7 @@ class Picture:
             what = f"{left_out} of the store's events can't be read and {'is' if left_out == 1 else 'are'} left out"
             self.trouble(Trouble(what, Cause.STORE))
         if self._rules is not None:
-            self._rules.begin(self.board.snapshot())
+            self._rules.start(self.board.snapshot())
         self.recalled = None
         view.begin(self.board.snapshot())
         self.is_whole.set()
@@ -244,7 +244,7 @@ class Picture:
         if self._rules is None:
             return
         try:
-            self._rules.look(changes, self.board.snapshot())
+            self._rules.update(changes, self.board.snapshot())
             self._rules_failed = False
         except Exception as error:
             if not self._rules_failed:  # else it would be said with each frame
@@ -274,7 +274,7 @@ class Picture:
 
     def _rehearsed(self) -> list[ActionEvent]:
         """Return what the rules would have done, and note what they could not do; the store tells what was done."""
-        news = [] if self._rules is None else self._rules.news()
+        news = [] if self._rules is None else self._rules.take_reports()
         self._told.extend(methodcaller("trouble", one) for one in news if isinstance(one, Trouble))
         return [one for one in news if isinstance(one, ActionEvent) and one.result == DRY_RUN]
 

@@ -23,7 +23,7 @@ from callctl.settings import Settings
 from callctl.support.clock import Clock
 
 if TYPE_CHECKING:
-    from callctl.rules.runner import Acting
+    from callctl.rules.runner import RuleRunner
     from callctl.views.filter import Choice
     from callctl.watch.follower import Follower
     from callctl.watch.plan import Plan
@@ -220,7 +220,7 @@ async def _watch(
     *,
     clock: Clock,
     api: CallsApi | None,
-    rules: Acting | None,
+    rules: RuleRunner | None,
     choice: Choice | None,
 ) -> int:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""

@@ -21,7 +21,7 @@ from callctl.settings import NamedUrl, Settings
 
 if TYPE_CHECKING:
     from callctl.rules.rule import Action, Rule
-    from callctl.rules.runner import Acting, Performer
+    from callctl.rules.runner import Performer, RuleRunner
     from callctl.support.clock import Clock
 
 RingLimit: TypeAlias = Annotated[
@@ -214,7 +214,7 @@ def _positive(text: str, option: str) -> timedelta:
 
 
 @contextmanager
-def acting(runtime: Runtime, settings: Settings, asked: Asked, *, clock: Clock) -> Iterator[Acting | None]:
+def acting(runtime: Runtime, settings: Settings, asked: Asked, *, clock: Clock) -> Iterator[RuleRunner | None]:
     """Return the rules ready for a watch, or None if there are none; let go of the store at the end.
 
     Raises:
@@ -232,12 +232,13 @@ def acting(runtime: Runtime, settings: Settings, asked: Asked, *, clock: Clock) 
 @contextmanager
 def at_work(
     runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, asked: Asked, clock: Clock
-) -> Iterator[Acting]:
+) -> Iterator[RuleRunner]:
     """Return rules ready for a watch; of ``asked`` only counts how they are to act."""
     from callctl.rules.engine import Engine, Scope
     from callctl.rules.rate_limit import PER_MINUTE, RateLimit
-    from callctl.rules.runner import Acting, in_rule_thread
+    from callctl.rules.runner import RuleRunner
     from callctl.store.sqlite.claims import SqliteClaims
+    from callctl.support.threads import start_in_thread
 
     client = runtime.client(settings)
     claims = SqliteClaims(settings.store, world=settings.world)
@@ -253,13 +254,13 @@ def at_work(
         return Executor(client, claims, clock=clock, sleep=time.sleep, applies=applies, trouble=trouble)
 
     try:
-        yield Acting(
+        yield RuleRunner(
             Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN, steady_time=clock.steady),
             make_performer=performer,
             claims=claims,
-            brake=RateLimit(per_minute=asked.max_actions or PER_MINUTE),
+            rate_limit=RateLimit(per_minute=asked.max_actions or PER_MINUTE),
             clock=clock,
-            start=in_rule_thread,
+            run_in_thread=start_in_thread,
             in_words=_in_words(rules, dry_run=asked.dry_run),
         )
     finally:
