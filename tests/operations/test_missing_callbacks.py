@@ -1,12 +1,24 @@
-"""What a call's notifications say of its callbacks."""
+"""When a callback is overdue, and what a call's notifications say of its callbacks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
+from calls_api import UnexpectedRequest
 
 from callctl.api.resources import Notification
 from callctl.calls.call import EVENT_NAMES
-from callctl.operations.missing_callbacks import Cause, cause_in, is_due, place_of, unnoted
+from callctl.errors import NetworkError
+from callctl.operations.missing_callbacks import (
+    CallbackCheck,
+    Cause,
+    ExpectedCallbacks,
+    cause_in,
+    cause_without_notes,
+    comparable_url,
+    is_overdue,
+)
 
 URL = "https://ann:fake-password@example.com/status#rc=3&rp=5xx"
 SHOWN = "https://ann:***@example.com/status"
@@ -36,7 +48,7 @@ def noted(code: str, message: str = "", more_info: str | None = None, request_ur
     ],
 )
 def test_when_a_callback_must_have_been_sent(events: tuple[str, ...], status: str, due: bool) -> None:
-    assert is_due(events, status) is due
+    assert is_overdue(events, status) is due
 
 
 @pytest.mark.parametrize(("code", "words"), [("21626", "no callbacks at all"), ("21609", "no URL that Twilio takes")])
@@ -72,13 +84,88 @@ def test_a_failure_of_another_url_is_none() -> None:
     assert cause_in([], callback_url=URL) is None
 
 
-def test_where_nothing_is_noted_the_way_is_named() -> None:
-    assert unnoted("the tunnel has ended", callback_url=URL).text.startswith(
+def test_where_nothing_is_noted_the_route_is_named() -> None:
+    assert cause_without_notes("the tunnel has ended", callback_url=URL).text.startswith(
         "callbacks can't arrive: the tunnel has ended; Twilio"
     )
-    assert SHOWN in unnoted(None, callback_url=URL).text
+    assert SHOWN in cause_without_notes(None, callback_url=URL).text
     assert Cause("a", "b").sentence == "a"
 
 
 def test_no_password_is_compared_or_shown() -> None:
-    assert place_of(URL) == SHOWN
+    assert comparable_url(URL) == SHOWN
+
+
+SID = "CA" + "1" * 32
+PLAIN_URL = "https://example.com/status"
+NOTE = Notification("NO1", "21626", "warning", "", "https://docs", None, None)
+
+
+class PlacedCall(UnexpectedRequest):
+    """A call that was placed, a clock, and the causes that were reported."""
+
+    def __init__(self, *, notes: Sequence[Notification] | NetworkError = (), ours: bool = True) -> None:
+        self.now = 0.0
+        self.statuses: list[str] = []
+        self.notes = notes
+        self.asked = 0
+        self.causes: list[Cause] = []
+        self.check = CallbackCheck(
+            ExpectedCallbacks(SID, PLAIN_URL, EVENT_NAMES),
+            reported=lambda _sid: self.statuses,
+            api=self,
+            unreachable=lambda: "the tunnel may be down",
+            is_ours=lambda: ours,
+            on_cause=self.causes.append,
+            now=lambda: self.now,
+        )
+
+    def notifications(self, sid: str) -> list[Notification]:
+        assert sid == SID
+        self.asked += 1
+        if isinstance(self.notes, NetworkError):
+            raise self.notes
+        return list(self.notes)
+
+    def have(self, status: str, *, until: float) -> None:
+        while self.now < until:
+            self.now += 0.5
+            self.check.check(status)
+
+
+def test_after_ten_seconds_it_asks_once_and_reports_once() -> None:
+    call = PlacedCall(notes=[NOTE])
+    call.have("in-progress", until=9.5)
+    assert (call.asked, call.causes) == (0, [])
+    call.have("in-progress", until=60)
+    assert (call.asked, [cause.code for cause in call.causes]) == (1, ["21626"])
+
+
+def test_a_call_with_a_callback_is_not_asked_about() -> None:
+    call = PlacedCall(notes=[NOTE])
+    call.statuses = ["ringing"]
+    call.have("in-progress", until=60)
+    assert (call.asked, call.causes) == (0, [])
+
+
+def test_a_queued_call_has_its_callbacks_time_once_it_is_dialled() -> None:
+    call = PlacedCall(notes=[NOTE])
+    call.have("queued", until=30)
+    call.have("ringing", until=32)
+    assert call.asked == 0
+    call.have("ringing", until=34)
+    assert call.asked == 1
+
+
+@pytest.mark.parametrize(("ours", "causes"), [(True, 1), (False, 0)])
+def test_where_nothing_was_noted_a_cause_is_named_for_our_own_watch_alone(ours: bool, causes: int) -> None:
+    call = PlacedCall(ours=ours)
+    call.have("in-progress", until=20)
+    assert (call.asked, len(call.causes)) == (1, causes)
+    assert all(cause.text.startswith("callbacks can't arrive: the tunnel may be down") for cause in call.causes)
+
+
+def test_an_api_that_does_not_answer_ends_the_asking_alone() -> None:
+    call = PlacedCall(notes=NetworkError("no answer"))
+    call.have("in-progress", until=60)
+    assert (call.asked, call.causes) == (1, [])

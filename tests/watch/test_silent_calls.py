@@ -27,7 +27,7 @@ from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.trouble import Trouble
 from callctl.errors import NetworkError
-from callctl.operations.missing_callbacks import place_of
+from callctl.operations.missing_callbacks import comparable_url
 from callctl.settings import Settings
 from callctl.simulator import Faults, Simulator
 from callctl.store.sqlite.store import SqliteStore
@@ -77,7 +77,7 @@ class Scene:
         sid = (await asyncio.to_thread(self.client.place, request)).sid
         if is_remembered:
             store = SqliteStore(self.settings.store, world=self.settings.world)
-            store.remember_placed(sid, at=datetime.now(UTC), callback=place_of(callback), events=events)
+            store.remember_placed(sid, at=datetime.now(UTC), callback=comparable_url(callback), events=events)
             store.close()
         return sid
 
@@ -255,7 +255,7 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["watch.silent_calls.place_of", "watch.reachability.probe", "support.clock.Clock.new_steps"]
+    "part", ["watch.silent_calls.comparable_url", "watch.reachability.probe", "support.clock.Clock.new_steps"]
 )
 async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, part: str

@@ -1,23 +1,23 @@
-"""Why no status callback of a call came: what Twilio noted for the call, and what is left when it noted nothing.
+"""Why no status callback of a call arrives: when one is overdue, and the likeliest cause.
 
-A call that was accepted (201) may never send a callback (docs/twilio.md, "Creating a call"); the reason is in its
-notifications alone.
+Twilio may accept a call (201) and never send a callback for it (docs/twilio.md, "Creating a call"). The only trace of
+the reason is in the call's notifications.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from callctl.api.protocol import CallsApi
 from callctl.api.resources import Notification
 from callctl.calls.call import CallStatus, is_final
-from callctl.errors import without_secrets
+from callctl.errors import CallctlError, without_secrets
 
-# How long after a call was placed its silence is looked into, and how long a callback may be on its way after the
-# step that it tells of.
+# A missing callback is looked into so long after the call was placed, and so long after the step that it reports.
 AFTER = timedelta(seconds=10)
-ON_ITS_WAY = timedelta(seconds=3)
+DELIVERY_TIME = timedelta(seconds=3)
 
 _DOCTOR = "`callctl doctor` tests the way from Twilio to here"
 _TUNNEL = f"see that the tunnel runs and leads to the watch; {_DOCTOR}"
@@ -33,8 +33,8 @@ _CAUSES = {
         "give an absolute URL of at most 4,000 characters, without an underscore in its host",
     ),
 }
-# The events that a call which has a status must have had.
-_PASSED: dict[str, frozenset[str]] = {
+# The events that must have happened to a call that has a status.
+_EVENTS_BEFORE: dict[str, frozenset[str]] = {
     CallStatus.RINGING: frozenset({"initiated", "ringing"}),
     CallStatus.IN_PROGRESS: frozenset({"initiated", "answered"}),
 }
@@ -56,39 +56,131 @@ class Cause:
         return f"{self.text} ({facts})" if facts else self.text
 
 
-def is_due(events: Collection[str], status: str) -> bool:
-    """Tell whether a call that has this status must have sent a callback, if it was asked for these events.
+def is_overdue(events: Collection[str], status: str) -> bool:
+    """Tell whether a call with this status must have sent a callback, if it was placed with these events.
 
-    One that waits in the queue sends none yet; one in progress may never have rung.
+    A queued call sends none yet; one in progress may never have rung.
     """
-    passed = frozenset({"completed"}) if is_final(status) else _PASSED.get(status, frozenset())
-    return not passed.isdisjoint(events)
+    happened = frozenset({"completed"}) if is_final(status) else _EVENTS_BEFORE.get(status, frozenset())
+    return not happened.isdisjoint(events)
+
+
+def find_cause(
+    api: CallsApi,
+    sid: str,
+    *,
+    callback_url: str,
+    is_ours: Callable[[], bool],
+    unreachable: Callable[[], str | None],
+) -> Cause | None:
+    """Return the likeliest cause of a call's missing callbacks; None if nothing can be said.
+
+    Args:
+        api: The API, for the call's notifications.
+        sid: The call.
+        callback_url: Where its callbacks are to go.
+        is_ours: Whether that is a watch whose store is at hand. Of other receivers only Twilio's notes say anything.
+        unreachable: Returns why the watch can't be reached, if that is known.
+
+    Raises:
+        CallctlError: The notifications can't be listed.
+    """
+    cause = cause_in(api.notifications(sid), callback_url=callback_url)
+    if cause is None and is_ours():
+        return cause_without_notes(unreachable(), callback_url=callback_url)
+    return cause
 
 
 def cause_in(notes: Iterable[Notification], *, callback_url: str) -> Cause | None:
-    """Return the likeliest reason among a call's notifications; None if none of them is about its callbacks."""
-    found = list(notes)
+    """Return the likeliest cause among a call's notifications; None if none of them is about its callbacks."""
+    listed = list(notes)
     for code, (text, fix) in _CAUSES.items():
-        if note := next((one for one in found if one.code == code), None):
+        if note := next((note for note in listed if note.code == code), None):
             return Cause(text, fix, code, note.more_info)
-    ours = place_of(callback_url)
-    failed = next((note for note in found if note.request_url and place_of(note.request_url) == ours), None)
+    url = comparable_url(callback_url)
+    failed = next((note for note in listed if note.request_url and comparable_url(note.request_url) == url), None)
     if failed is None:
         return None
-    said = f": {failed.message}" if failed.message else ""
-    return Cause(f"Twilio could not deliver to {ours}{said}", _TUNNEL, failed.code, failed.more_info)
+    message = f": {failed.message}" if failed.message else ""
+    return Cause(f"Twilio could not deliver to {url}{message}", _TUNNEL, failed.code, failed.more_info)
 
 
-def unnoted(deaf: str | None, *, callback_url: str) -> Cause:
-    """Return the likeliest reason where Twilio noted nothing; ``deaf`` is why callbacks can't arrive, if known."""
-    if deaf is not None:
-        return Cause(f"callbacks can't arrive: {deaf}; Twilio has noted nothing yet", _TUNNEL)
-    return Cause(
-        f"Twilio has noted nothing; {place_of(callback_url)} may lead elsewhere, or the callbacks are late",
-        _DOCTOR,
-    )
+def cause_without_notes(unreachable: str | None, *, callback_url: str) -> Cause:
+    """Return the likeliest cause where Twilio noted nothing; ``unreachable``: why callbacks can't arrive, if known."""
+    if unreachable is not None:
+        return Cause(f"callbacks can't arrive: {unreachable}; Twilio has noted nothing yet", _TUNNEL)
+    url = comparable_url(callback_url)
+    return Cause(f"Twilio has noted nothing; {url} may lead elsewhere, or the callbacks are late", _DOCTOR)
 
 
-def place_of(url: str) -> str:
+def comparable_url(url: str) -> str:
     """Return a callback URL as it is compared and shown: without its fragment and its password."""
     return without_secrets(url.partition("#")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedCallbacks:
+    """What a call was placed with: where its callbacks go, and for which events."""
+
+    call_sid: str
+    url: str
+    events: Collection[str]
+
+
+class CallbackCheck:
+    """Notices that a placed call sends no callbacks, and reports the cause once."""
+
+    def __init__(
+        self,
+        expected: ExpectedCallbacks,
+        *,
+        api: CallsApi,
+        reported: Callable[[str], Sequence[str]],
+        is_ours: Callable[[], bool],
+        unreachable: Callable[[], str | None],
+        on_cause: Callable[[Cause], None],
+        now: Callable[[], float],
+    ) -> None:
+        """Begin; the call has just been placed.
+
+        Args:
+            expected: The call and its callbacks.
+            api: The API.
+            reported: Returns the statuses that callbacks reported of a call.
+            is_ours: As for ``find_cause``.
+            unreachable: As for ``find_cause``.
+            on_cause: Called with the likeliest cause.
+            now: Seconds on a monotonic clock.
+        """
+        self._expected, self._api, self._reported = expected, api, reported
+        self._is_ours, self._unreachable, self._on_cause, self._now = is_ours, unreachable, on_cause, now
+        self._placed = now()
+        self._overdue_since: float | None = None
+        self._done = False
+
+    def check(self, status: str) -> None:
+        """Look for the cause, once, if the call has this status and a callback has been overdue for a while."""
+        if self._done or not is_overdue(self._expected.events, status):
+            return
+        now = self._now()
+        self._overdue_since = now if self._overdue_since is None else self._overdue_since
+        is_late = now - self._overdue_since >= DELIVERY_TIME.total_seconds()
+        if not is_late or now - self._placed < AFTER.total_seconds():
+            return
+        self._done = True
+        if not self._reported(self._expected.call_sid):
+            self._report_cause()
+
+    def _report_cause(self) -> None:
+        try:
+            cause = find_cause(
+                self._api,
+                self._expected.call_sid,
+                callback_url=self._expected.url,
+                is_ours=self._is_ours,
+                unreachable=self._unreachable,
+            )
+        except CallctlError:
+            return  # an API that can't be asked is reported by the command that waits
+        if cause is not None:
+            self._on_cause(cause)

@@ -19,7 +19,7 @@ from callctl.calls.trouble import Cause as TroubleCause
 from callctl.calls.trouble import Trouble
 from callctl.errors import CallctlError, NotFoundError, StoreError
 from callctl.operations import missing_callbacks
-from callctl.operations.missing_callbacks import Cause, cause_in, is_due, place_of, unnoted
+from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue
 from callctl.store.protocol import PlacedCall
 from callctl.support.clock import Clock
 from callctl.support.threads import failure_reason, run_in_thread
@@ -125,7 +125,7 @@ class SilentCalls:
         """
         try:
             since = self._clock.earliest(self._began)
-            placed = self._memory.placed_since(since, callback=place_of(here.callback_url))
+            placed = self._memory.placed_since(since, callback=comparable_url(here.callback_url))
         except StoreError:
             return  # told when the next event can't be kept
         placed = [one for one in placed if self._clock.steady(one.at) >= self._began]
@@ -168,7 +168,7 @@ class SilentCalls:
         if sid in self._due:
             return True
         call = await run_in_thread(lambda: self._api.fetch(sid))
-        if is_due(events, call.status):
+        if is_overdue(events, call.status):
             self._due[sid] = CallEvent.from_call(call, received_at=self._clock.wall(), world=self._world)
         return False
 
@@ -182,8 +182,9 @@ class SilentCalls:
         Raises:
             CallctlError: Its notifications can't be listed.
         """
-        cause = cause_in(self._api.notifications(sid), callback_url=here.callback_url)
-        return unnoted(here.deaf, callback_url=here.callback_url) if cause is None and is_ours else cause
+        return find_cause(
+            self._api, sid, callback_url=here.callback_url, is_ours=lambda: is_ours, unreachable=lambda: here.deaf
+        )
 
     def _tell(self, sid: str, cause: Cause) -> None:
         """Tell a cause with its fix; the same one again with the call alone."""

@@ -21,7 +21,7 @@ WAIT = ("--say", "Hello", "--wait-for", "ended", "--wait-timeout")
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let silence be noticed after a second."""
     monkeypatch.setattr("callctl.operations.missing_callbacks.AFTER", timedelta(seconds=1))
-    monkeypatch.setattr("callctl.operations.missing_callbacks.ON_ITS_WAY", timedelta(seconds=0.3))
+    monkeypatch.setattr("callctl.operations.missing_callbacks.DELIVERY_TIME", timedelta(seconds=0.3))
 
 
 @pytest.fixture

@@ -47,10 +47,10 @@ def _remember(
     runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
     from callctl.errors import without_secrets
-    from callctl.operations.missing_callbacks import place_of
+    from callctl.operations.missing_callbacks import comparable_url
     from callctl.store.sqlite.store import SqliteStore
 
-    callback = place_of(request.status_callback) if request.status_callback else None
+    callback = comparable_url(request.status_callback) if request.status_callback else None
     store = SqliteStore(settings.store, world=settings.world, mends=False)
     try:
         store.remember_placed(

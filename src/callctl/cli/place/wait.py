@@ -43,7 +43,7 @@ def wait_for_placed(
         if runtime.form is not Form.JSON:
             show_placed(runtime, call)
         with WatchedStore(runtime, settings) as told:
-            look = _looker_for(runtime, settings, client, call, request, told=told)
+            look = _callback_check(runtime, settings, client, call, request, told=told)
             waiter_for(runtime, client, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
     except KeyboardInterrupt:
         runtime.say(f"callctl: the call goes on: `callctl hangup {shlex.quote(call.sid)}` ends it")
@@ -64,45 +64,45 @@ def _show_latest(runtime: Runtime, client: ApiClient, call: Call) -> None:
     show_placed(runtime, call)
 
 
-def _looker_for(
+def _callback_check(
     runtime: Runtime, settings: Settings, client: ApiClient, call: Call, request: PlaceRequest, *, told: WatchedStore
 ) -> Callable[[str], None]:
-    """Return what is to be told of the call's status now and then, and says why it is silent, if it is."""
+    """Return what is called with the call's status now and then, and says why callbacks are missing, if they are."""
     from callctl.operations import missing_callbacks
-    from callctl.operations.unheard import Ordered, Unheard
+    from callctl.operations.missing_callbacks import CallbackCheck, ExpectedCallbacks
 
     if request.status_callback is None:
         return lambda _status: None
 
-    def tell(cause: Cause) -> None:
+    def say(cause: Cause) -> None:
         seconds = missing_callbacks.AFTER.seconds
         runtime.say(f"callctl: no status callback of {call.sid} in {seconds} s: {cause.sentence}\nhint: {cause.fix}")
 
     url = request.status_callback
-    return Unheard(
-        Ordered(call.sid, url, request.status_callback_events),
-        heard=told.statuses,
+    return CallbackCheck(
+        ExpectedCallbacks(call.sid, url, request.status_callback_events),
         api=client,
-        deaf=lambda: _deaf(_watch(settings, url)),
+        reported=told.statuses,
         is_ours=lambda: _watch(settings, url) is not None,
-        tell=tell,
+        unreachable=lambda: _unreachable(_watch(settings, url)),
+        on_cause=say,
         now=elapsed,
-    ).look
+    ).check
 
 
 def _watch(settings: Settings, callback_url: str) -> WatchRecord | None:
     """Return the running watch to which the callbacks go."""
-    from callctl.operations.missing_callbacks import place_of
+    from callctl.operations.missing_callbacks import comparable_url
     from callctl.watch.registry import running
 
-    place = place_of(callback_url)
+    url = comparable_url(callback_url)
     with suppress(CallctlError):  # said before the call was placed
-        return next((record for record in running(settings) if place_of(record.callback_url) == place), None)
+        return next((record for record in running(settings) if comparable_url(record.callback_url) == url), None)
     return None
 
 
-def _deaf(watch: WatchRecord | None) -> str | None:
-    """Return why a watch hears nothing, as far as its own self-test knows."""
+def _unreachable(watch: WatchRecord | None) -> str | None:
+    """Return why callbacks can't reach a watch, as far as its own self-test knows."""
     from callctl.watch.registry import ask_health
 
     health = ask_health(watch.health_url) if watch is not None else None
