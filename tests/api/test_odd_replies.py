@@ -120,8 +120,8 @@ def test_a_list_has_the_rows_that_can_be_read(server: RawServer, page: Any, uri:
         CallEvent.from_call(one, received_at=parse_date("2026-01-05"), world="w").to_record()  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("uri", ["http://[::1", "//[", "http://a\u2100/"])
-def test_a_list_that_may_go_on_is_said_to(uri: str, server: RawServer) -> None:
+@pytest.mark.parametrize("uri", ["http://[::1", "//[", "http://a\u2100/", 1, True, [], {"uri": "/Calls.json?Page=1"}])
+def test_a_list_that_may_go_on_is_said_to(uri: object, server: RawServer) -> None:
     server.answer = whole(200, as_json({"calls": [call()], "next_page_uri": uri}))
     said: list[str] = []
     at = ApiClient(

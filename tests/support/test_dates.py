@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from callctl.support.dates import (
     format_date,
+    from_microseconds,
     local_time,
+    nearest_time,
     parse_date,
     parse_int,
     parse_price,
@@ -168,3 +171,12 @@ def test_timestamps_in_seconds_and_milliseconds(text: str) -> None:
 
 def test_what_is_no_number_in_json_is_none() -> None:
     assert read_json('[NaN, Infinity, -Infinity, {"a": NaN}, 1.5]') == [None, None, None, {"a": None}, 1.5]
+
+
+@pytest.mark.parametrize("value", [10**18, -(10**18), -1, 2**63 - 1, "soon", None, b"x"])
+def test_what_is_no_time_in_a_store_is_near_one_or_refused(value: Any) -> None:
+    moment = nearest_time(value)
+    for step in (timedelta(days=1), -timedelta(days=1)):
+        assert (moment + step).astimezone(timezone(timedelta(hours=14))) == moment + step
+    with pytest.raises(ValueError, match="no time"):
+        from_microseconds(value)

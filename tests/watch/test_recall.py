@@ -27,6 +27,7 @@ from callctl.calls.trouble import Trouble
 from callctl.errors import CallctlError
 from callctl.settings import Settings
 from callctl.store.sqlite.reader import Reader
+from callctl.store.sqlite.rows import INSERT_ACTION, action_row
 from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.plan import Plan
 
@@ -135,6 +136,25 @@ async def test_an_event_that_can_not_be_read_hides_no_other(tmp_path: Path, reco
             await running.view.until_noted("can't be read") == "1 of the store's events can't be read and is left out"
         )
         assert await post(running, form(9, "ringing", number=0)) == 204
+
+
+async def test_an_action_that_can_not_be_read_hides_no_other(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with running_watch(settings, PLAN) as running:
+        await until(live(running))
+        with closing(SqliteStore(settings.store, world=settings.world)) as command:
+            actions = [ActionEvent(datetime.now(UTC), sid(n), "hangup", (), f"number {n}") for n in (1, 2, 3)]
+            with command._opened.changed() as connection:
+                rows = [action_row(one, world=settings.world) for one in actions]
+                rows[1] = (*rows[1][:3], "no record")
+                connection.executemany(INSERT_ACTION, rows)
+            await running.view.until(lambda view: {"number 1", "number 3"} <= set(view.notes))
+            text = await running.view.until_noted("can't be read")
+            assert text == "1 of the store's actions can't be read and is left out"
+            command.record_actions([ActionEvent(datetime.now(UTC), sid(4), "hangup", (), "number 4")])
+            await running.view.until(lambda view: "number 4" in view.notes)
+        assert [note for note in running.view.notes if "number" in note] == ["number 1", "number 3", "number 4"]
+        assert sum("can't be read" in note for note in running.view.notes) == 1
 
 
 async def test_it_stops_at_once_while_the_store_is_read(tmp_path: Path, go_on: threading.Event) -> None:

@@ -90,9 +90,11 @@ def _rows_of(page: Mapping[str, Any], *, key: str) -> Iterator[Mapping[str, Any]
 
 def _next(page: Mapping[str, Any], *, current: str, base: str, warn: Callable[[str], None]) -> str | None:
     uri = page.get("next_page_uri")
-    if not isinstance(uri, str) or not uri:
+    if uri in (None, "", False):
         return None
     try:
+        if not isinstance(uri, str):
+            raise ValueError(uri)
         return on_base(uri, current=current, base=base)
     except ValueError:
         warn("the list may be incomplete: the address of its next page can't be read")

@@ -34,7 +34,7 @@ class Failed:
 
 
 def for_each(
-    sids: Sequence[str], work: Callable[[str], T], *, parallel: int
+    sids: Sequence[str], work: Callable[[str], T], *, parallel: int, left: Callable[[], float] | None = None
 ) -> Generator[list[Done[T] | Failed], None, None]:
     """Do the work for every call, up to ``parallel`` at once and begun in their order; yield results as they come.
 
@@ -42,15 +42,18 @@ def for_each(
     requests at once even for the pauses in between, fewer are sent at a time, and the refused call gets its turn again.
     When the generator is closed, nothing further is begun.
 
+    ``left`` tells how many seconds are left for all of it; for ever, if it is not given.
+
     Raises:
         AuthenticationError: The credentials are refused, which no further request can change.
+        TimeoutError: The time is over. What was begun goes on, and nobody waits for it any more.
     """
     line = _Line(sids, work, workers=max(1, min(parallel, len(sids))))
     try:
-        left = len(sids)
-        while left:
-            group = line.next_group()
-            left -= len(group)
+        waiting = len(sids)
+        while waiting:
+            group = line.next_group(timeout=None if left is None else max(left(), 0.0))
+            waiting -= len(group)
             yield group
     finally:
         line.close()
@@ -70,10 +73,17 @@ class _Line(Generic[T]):
             # Daemons: an executor's threads are waited for at exit, so Ctrl-C would wait for a slow answer.
             threading.Thread(target=self._run, daemon=True, name="callctl-request").start()
 
-    def next_group(self) -> list[Done[T] | Failed]:
-        """Wait for a result, and take along those that are there already."""
+    def next_group(self, *, timeout: float | None) -> list[Done[T] | Failed]:
+        """Wait for a result, and take along those that are there already.
+
+        Raises:
+            TimeoutError: There is none after so many seconds.
+        """
         group: list[Done[T] | Failed] = []
-        result = self._fault or self._results.get()
+        try:
+            result = self._fault or self._results.get(timeout=timeout)
+        except Empty:
+            raise TimeoutError from None
         while True:
             if isinstance(result, BaseException):
                 if not group:

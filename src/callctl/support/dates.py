@@ -18,6 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Twilio's own form. A list holds four to a call, and the general parser takes seven times as long.
 _TWILIO_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) \+0000", re.ASCII)
 _YEARS = (1970, 3000)
+_LATEST = (datetime(_YEARS[1], 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) - 1
 _LARGEST = 10**15
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -108,8 +109,24 @@ def microseconds(moment: datetime) -> int:
 
 
 def from_microseconds(value: int) -> datetime:
-    """Return the time, in UTC, that :func:`microseconds` wrote."""
-    return _EPOCH + timedelta(microseconds=value)
+    """Return the time, in UTC, that :func:`microseconds` wrote.
+
+    Raises:
+        ValueError: It can be no time of a call's.
+    """
+    moment = nearest_time(value)
+    if microseconds(moment) != value:
+        raise ValueError(f"no time: {value!r}")
+    return moment
+
+
+def nearest_time(value: object) -> datetime:
+    """Return the time, in UTC, that :func:`microseconds` wrote; for what can be none, the nearest that can.
+
+    The first one, if it is no number. Every time that this returns can be told in any zone, and counted with.
+    """
+    number = value if isinstance(value, int) else 0
+    return _EPOCH + timedelta(microseconds=min(max(number, 0), _LATEST))
 
 
 def parse_text(value: object) -> str:

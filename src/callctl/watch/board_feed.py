@@ -33,6 +33,7 @@ class Memory(Protocol):
     """What is needed of the store. Everything raises StoreError."""
 
     unreadable: int  # how many events were left out
+    unreadable_actions: int
 
     def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
         """Yield the events of what was touched since, but nothing that came after ``up_to``."""
@@ -79,6 +80,7 @@ class Picture:
         self._header, self._rules = header, rules
         self._memory: Memory | None = None
         self._last_action = 0
+        self._left_out = (0, 0)  # events and actions of the store, as far as that was told
         self._queue: deque[CallEvent] = deque()
         self._told: deque[Callable[[View], None]] = deque()
         self._wake = asyncio.Event()
@@ -109,7 +111,7 @@ class Picture:
         Raises:
             StoreError: The store can't be read.
         """
-        self._memory, self._last_action = memory, memory.last_action_id()
+        self._memory, self._last_action, self._left_out = memory, memory.last_action_id(), (0, 0)
 
     def event(self, event: CallEvent) -> None:
         """Take an event for the board; it is told of with the next frame."""
@@ -180,14 +182,25 @@ class Picture:
             self.recalled = count
         if self._stopping:
             return
-        if self._memory is not None and (left_out := self._memory.unreadable):
-            what = f"{left_out} of the store's events can't be read and {'is' if left_out == 1 else 'are'} left out"
-            self.trouble(Trouble(what, Cause.STORE))
+        self._tell_left_out()
         if self._rules is not None:
             self._rules.start(self.board.snapshot())
         self.recalled = None
         view.begin(self.board.snapshot())
         self.is_whole.set()
+
+    def _tell_left_out(self) -> None:
+        """Tell how much of what is in the store can't be read, when it has become more."""
+        if self._memory is None:
+            return
+        now = self._memory.unreadable, self._memory.unreadable_actions
+        for count, before, what in zip(now, self._left_out, ("events", "actions"), strict=True):
+            if count > before:
+                is_or_are = "is" if count == 1 else "are"
+                self.trouble(
+                    Trouble(f"{count} of the store's {what} can't be read and {is_or_are} left out", Cause.STORE)
+                )
+        self._left_out = now
 
     async def _page(self, view: View) -> list[CallEvent]:
         """Return what was known next, and draw now and then; nothing at the end, or if all is to stop."""
@@ -215,6 +228,7 @@ class Picture:
     async def _show_news(self, view: View) -> None:
         """Tell the view what came, and have it draw if there is anything new to see."""
         actions = [*self._asked(), *self._rehearsed()]
+        self._tell_left_out()
         news = bool(self._queue or self._told or actions)
         for action in actions:
             view.action(action)

@@ -514,6 +514,43 @@ def test_until_none_gives_up_in_time_where_the_api_does_not_answer(callctl: Call
     assert "the API has not answered in time whether a call still matches" in outcome.err
 
 
+class Silent(Rounds):
+    """Answers to no request of one method."""
+
+    def __init__(self, method: str, *, after: int = 0) -> None:
+        super().__init__([rings(1), rings(2)], answer="canceled")
+        self._method, self._after = method, after
+
+    def take(self, asked: Asked) -> Turn:
+        turn = super().take(asked)
+        if asked.method != self._method or self._after > 0:
+            self._after -= asked.method == self._method
+            return turn
+        return hang()
+
+
+SOON = ("--until-none", "--wait-timeout", "100ms", "--request-timeout", "1h")
+
+
+@pytest.mark.parametrize("wait", [[], ["--wait"]])
+def test_until_none_gives_up_in_time_where_no_hang_up_is_answered(callctl: Callctl, wait: list[str]) -> None:
+    with Silent("POST", after=1) as server:
+        outcome = server.run(callctl, *AGREED, *wait, *SOON, "--parallel", "1")
+        assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
+    assert (outcome.code, outcome.out) == (9, f"CA{1:032d}\tcanceled\tended\n")
+    what = f"the API has not answered in time to the hang-up of 1 call: CA{2:032d}"
+    assert what in outcome.err
+    assert f"may have been ended: CA{2:032d}\n" in outcome.err
+
+
+def test_until_none_gives_up_in_time_where_the_first_list_is_not_answered(callctl: Callctl) -> None:
+    with Silent("GET") as server:
+        outcome = server.run(callctl, *AGREED, *SOON)
+        assert server.ended == []
+    assert (outcome.code, outcome.out) == (9, "")
+    assert "the API has not told in time which calls match; no call was ended" in outcome.err
+
+
 def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:
     # In the second round REST still shows the first call, since it lags behind.
     with Rounds([rings(1)], [rings(1), rings(2)], [], answer="canceled") as server:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from telling import WORLD, moment, sid
+from telling import START, WORLD, event, moment, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
@@ -205,3 +205,31 @@ def test_a_claim_that_can_not_be_kept_is_an_error(path: Path) -> None:
         blocked.claim(CLAIM, now=moment(0), until=moment(0) + timedelta(seconds=1))
     blocker.close()
     blocked.close()
+
+
+def test_what_was_asked_of_a_leg_is_not_taken_for_nothing_where_it_can_not_be_read(
+    claims: SqliteClaims, store: SqliteStore
+) -> None:
+    store.record_actions([ActionEvent(START, sid(number), "hangup", (), "done") for number in (1, 2)])
+    with store._opened.changed() as connection:
+        connection.execute("UPDATE actions SET record = '[]' WHERE sid = ?", (sid(1),))
+    with pytest.raises(StoreError, match="can't be read"):
+        claims.asked_of(sid(1))
+    assert len(claims.asked_of(sid(2))) == 1
+    assert store.reader.actions(sid(1)) == []
+
+
+@pytest.mark.parametrize("time", [10**18, -(10**18), "'soon'"])
+def test_an_absurd_time_in_one_row_hides_no_other(claims: SqliteClaims, store: SqliteStore, time: object) -> None:
+    for number in (1, 2):
+        store.remember_placed(sid(number), at=START, callback="http://here")
+        store.intend([sid(number)], until=START)
+        store.append(event(number, "ringing"))
+        assert claims.claim(OpenClaim("rule", sid(number), sid(number), "hangup"), now=START, until=START)
+    with store._opened.changed() as connection:
+        for column in ("placed_calls SET at", "intents SET until", "calls SET last_at", "claims SET lease"):
+            connection.execute(f"UPDATE {column} = {time} WHERE sid = ?", (sid(1),))
+    assert sid(2) in [one.call_sid for one in store.reader.placed_since(START, callback="http://here")]
+    assert {row.call_sid for row in store.reader.live_calls()} == {sid(1), sid(2)}
+    assert sid(2) in [one.call_sid for one in claims.left_open(is_over=lambda _: True)]
+    assert claims.is_about_to_change(sid(1), is_over=lambda _: False)

@@ -45,6 +45,10 @@ EVENTS = 50
 Damage = Callable[[Path], None]
 
 
+def named(damage: Damage) -> str:
+    return damage.__name__
+
+
 @pytest.fixture
 def troubles() -> list[str]:
     return []
@@ -85,7 +89,7 @@ def checkpoint(path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
-@pytest.mark.parametrize("damage", [empty_log, cut_log, zero_log], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", [empty_log, cut_log, zero_log], ids=named)
 def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
     path: Path, damage: Damage, is_killed: bool
 ) -> None:
@@ -109,7 +113,7 @@ def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
 
 
 @pytest.mark.parametrize("is_checkpointed", [False, True])
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", DAMAGES, ids=named)
 def test_all_that_was_acknowledged_is_there_after_a_crash(
     path: Path, store: SqliteStore, troubles: list[str], damage: Damage, is_checkpointed: bool
 ) -> None:
@@ -147,7 +151,7 @@ def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_bef
     assert acknowledged <= kept(copy_of(path))
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", DAMAGES, ids=named)
 def test_no_rule_acts_twice(path: Path, store: SqliteStore, damage: Damage) -> None:
     claims = SqliteClaims(path, world=WORLD)
     claims.claim(CLAIM, now=START, until=UNTIL)
@@ -348,6 +352,47 @@ def test_others_wait_for_who_mends_it(path: Path, store: SqliteStore) -> None:
     assert claims.claim(CLAIM, now=START, until=UNTIL)
     follower.close()
     claims.close()
+
+
+@pytest.mark.parametrize("damage", [empty_log, remove_log, zero_log, remove_database], ids=named)
+def test_who_reads_on_is_told_nothing_twice_and_all_that_is_new(
+    path: Path, store: SqliteStore, troubles: list[str], damage: Damage
+) -> None:
+    def ask(call: int) -> None:
+        store.record_actions([ActionEvent(START, sid(call), "hangup", (), "done")])
+
+    def read_on() -> tuple[list[str], list[str]]:
+        events, actions = reader.after(at["event"]), reader.actions_after(at["action"])
+        at["event"] = max((number for number, _ in events), default=at["event"])
+        at["action"] = max((number for number, _ in actions), default=at["action"])
+        return [one.call_sid for _, one in events], [one.call_sid for _, one in actions]
+
+    for number in range(10):
+        store.append(event(number, "ringing"))
+        ask(number)
+    with closing(sqlite3.connect(path)) as other:  # what follows is in the log alone, and gets other ids
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    reader = Reader.open(path, world=WORLD)
+    at = {"event": reader.last_event_id(), "action": reader.last_action_id()}
+    ask(10)
+    store.append(event(10, "ringing"))
+    assert read_on() == ([sid(10)], [sid(10)])
+    ask(11)
+    store.append(event(11, "ringing"))
+    damage(path)
+    for number in (12, 13):
+        with suppress(StoreError):  # told with the write that finds it
+            store.append(event(number, "ringing"))
+    assert troubles
+    ask(14)
+    news: tuple[list[str], list[str]] = ([], [])
+    for _ in range(3):
+        for found, more in zip(news, read_on(), strict=True):
+            found.extend(more)
+    assert news[0] == sorted({*news[0], sid(11), sid(12), sid(13)})
+    assert set(news[0]) == {sid(11), sid(12), sid(13)}
+    assert (len(news[1]), {sid(14)} <= set(news[1]) <= {sid(11), sid(14)}) == (len(set(news[1])), True)
+    reader.close()
 
 
 def test_a_command_leaves_it_to_the_watch(path: Path, store: SqliteStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,6 +58,7 @@ class Many:
         self._dry_run = dry_run
         self._consent = consent
         self._promise: Filters | None = None
+        self._deadline: float | None = None
         self._teller = Teller(runtime)
         self._outcomes: dict[str, Outcome] = {}
 
@@ -91,8 +93,9 @@ class Many:
         Raises:
             UsageError: More match than --max allows, or nobody can be asked and the flags for that case are missing.
             PartlyFailedError: Some were not ended.
-            WaitTimeoutError: New ones came as fast as they were ended.
+            WaitTimeoutError: New ones came as fast as they were ended, or the API did not answer in time.
         """
+        self._begin(repeat)
         if self._manner.only_ringing:
             chosen = without_answered(chosen)
         elif chosen.excludes_answered:
@@ -112,18 +115,29 @@ class Many:
             return
         if not self._consent.yes:
             self._consent.ask(self._runtime, self._as_told(matching), timed=chosen.are_about_time)
-        deadline = None if repeat is None else elapsed() + repeat
-        if deadline is not None:
+            self._begin(repeat)
+        if self._deadline is not None:
             self._runtime.say(
                 "callctl: repeating until no call matches; this does not stop the application that places them"
             )
         self._end_listed(matching)
-        self._sum_up(() if deadline is None else self._repeat(chosen, deadline=deadline))
+        self._sum_up(() if self._deadline is None else self._repeat(chosen, deadline=self._deadline))
+
+    def _begin(self, seconds: float | None) -> None:
+        """Have all that follows end after so many seconds; None stands for no limit."""
+        self._deadline = None if seconds is None else elapsed() + seconds
 
     def _matching(self, chosen: Filters) -> list[Call]:
-        found = find_calls(self._client, chosen, limit=None)
+        left = math.inf if self._deadline is None else max(self._deadline - elapsed(), LAST_QUESTION)
         with Progress(self._runtime, lambda count: f"{calls(count)} found") as progress:
-            matching = list(progress.counted(found))
+            try:
+                found = progress.counted(find_calls(self._client, chosen, limit=None))
+                matching = list(found) if math.isinf(left) else run_with_time_limit(left, lambda: list(found))
+            except TimeoutError:
+                raise WaitTimeoutError(
+                    "the API has not told in time which calls match; no call was ended",
+                    hint="give it longer with --wait-timeout; `callctl list --live` shows the calls",
+                ) from None
         if not self._dry_run:
             self._consent.check_count(len(matching), which="match")
         matching.sort(key=_urgency)
@@ -157,18 +171,37 @@ class Many:
         end = ender(self._client, self._memory, self._manner, on_outage=self._runtime.tell_outage, look=look)
         sids = [list(wave) for wave in waves if wave]
         total = sum(len(wave) for wave in sids)
-        done = 0
+        done: set[str] = set()
+        left = self._time_for_requests()
         with Progress(self._runtime, lambda count: _bar(count, total)) as progress:
             try:
                 for wave in sids:
                     self._memory.intend(wave)
-                    for group in for_each(wave, end, parallel=self._parallel):
-                        progress.count = done = done + len(group)
+                    for group in for_each(wave, end, parallel=self._parallel, left=left):
+                        done.update(one.sid for one in group)
+                        progress.count = len(done)
                         self._take([self._told(result) for result in group])
                         progress.draw_again()
+            except TimeoutError:
+                unknown = [sid for sid in chain.from_iterable(sids) if sid not in done]
+                raise WaitTimeoutError(
+                    f"the API has not answered in time to the hang-up of {calls(len(unknown))}: {some(unknown)}",
+                    hint="`callctl list --live` shows what is left",
+                ) from None
             except KeyboardInterrupt:
-                self._runtime.say(f"callctl: stopped after {done} of {calls(total)}; some more may have been ended")
+                self._runtime.say(
+                    f"callctl: stopped after {len(done)} of {calls(total)}; some more may have been ended"
+                )
                 raise
+
+    def _time_for_requests(self) -> Callable[[], float] | None:
+        """Return what tells how many seconds are left for hang-ups that begin now; None if there is no limit."""
+        if self._deadline is None:
+            return None
+        end = max(self._deadline, elapsed() + LAST_QUESTION)
+        if self._manner.wait is not None:  # after the limit of waiting the call is asked for once more
+            end += 2 * LAST_QUESTION
+        return lambda: end - elapsed()
 
     def _told(self, result: Done[Ending] | Failed) -> Outcome:
         if isinstance(result, Failed):
@@ -203,7 +236,7 @@ class Many:
     def _repeat(self, chosen: Filters, *, deadline: float) -> list[str]:
         """End what matches again and again; return what still matches when the time is over."""
         while True:
-            time.sleep(_PAUSE)
+            time.sleep(min(_PAUSE, max(deadline - elapsed(), 0.0)))
             # What has ended may be listed as live for a while (docs/twilio.md, "Eventual consistency").
             over = {sid for sid, told in self._outcomes.items() if self._is_dealt_with(told)}
             found = [call for call in self._listed(chosen, deadline=deadline) if call.sid not in over]
@@ -239,9 +272,9 @@ class Many:
             else:
                 self._runtime.tell_outage(None)
                 return found
-            if elapsed() >= deadline:
+            if (left := deadline - elapsed()) <= 0:
                 break
-            time.sleep(_PAUSE)
+            time.sleep(min(_PAUSE, left))
         raise WaitTimeoutError(
             "the API has not answered in time whether a call still matches",
             hint="`callctl list --live` shows what is left",

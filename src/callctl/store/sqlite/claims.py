@@ -15,12 +15,13 @@ from typing import Protocol
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent
+from callctl.errors import StoreError
 from callctl.store.protocol import OpenClaim
 from callctl.store.sqlite.connection import connect
 from callctl.store.sqlite.opened import Opened
 from callctl.store.sqlite.reader import Reader
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action
-from callctl.support.dates import from_microseconds, microseconds
+from callctl.support.dates import microseconds, nearest_time
 
 _MINE = "world = :world AND rule = :rule AND sid = :sid"
 # A limit ends nothing by itself.
@@ -100,7 +101,7 @@ class SqliteClaims:
                 "SELECT lease, rule, sid, about, action FROM claims WHERE world = ? AND lease > 0", (self._world,)
             ).fetchall()
         found = [
-            OpenClaim(str(rule), str(sid), str(about), str(action), from_microseconds(lease))
+            OpenClaim(str(rule), str(sid), str(about), str(action), nearest_time(lease))
             for lease, rule, sid, about, action in rows
         ]
         return [claim for claim in found if is_over(claim)]
@@ -121,7 +122,13 @@ class SqliteClaims:
             rows = connection.execute(
                 "SELECT record FROM actions WHERE world = ? AND sid = ? ORDER BY id", (self._world, call_sid)
             ).fetchall()
-        return [read_action(row[0]) for row in rows]
+        try:
+            return [read_action(row[0]) for row in rows]
+        except Exception as error:  # whatever stands there: nobody shall act as if nothing had been asked
+            raise StoreError(
+                f"a record of what was asked of {call_sid} can't be read in the event store {self._path}",
+                hint="`callctl doctor` looks at the store",
+            ) from error
 
     def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
         """Return how another rule than ``beside`` is changing a leg just now, its answer not recorded yet."""
@@ -141,7 +148,7 @@ class SqliteClaims:
             row = connection.execute(
                 "SELECT until FROM intents WHERE world = ? AND sid = ?", (self._world, call_sid)
             ).fetchone()
-        return row is not None and not is_over(from_microseconds(row[0]))
+        return row is not None and not is_over(nearest_time(row[0]))
 
     def was_placed(self, call_sid: str) -> bool:
         """Tell whether callctl placed a call."""
