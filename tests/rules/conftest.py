@@ -7,7 +7,7 @@ import pytest
 from running import EACH_READING
 from turning import TurnedStage, a_turned_stage
 
-from callctl.simulator.switch.far_end import FarEnd
+from callctl.simulator.far_end import FarEnd
 
 FAR_END = {"sip:talks@example.com": FarEnd(hang_up_after=100.0)}
 

@@ -13,7 +13,7 @@ from staging import WORLD, Stage
 from turning import TurnedStage
 
 from callctl.calls.action import DONE, LATE, NOT_ENDED, UNKNOWN
-from callctl.simulator.readings import CANCEL_SPARES_DIAL_LEGS
+from callctl.simulator.settings import CANCEL_SPARES_DIAL_LEGS
 from callctl.store.sqlite.store import SqliteStore
 
 PAUSE = "<Pause length='36000'/>"

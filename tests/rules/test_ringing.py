@@ -10,7 +10,7 @@ from turning import TurnedStage
 
 from callctl.calls.action import DONE, LATE, NOT_ENDED
 from callctl.rules.rule import Cancel, ring_limit_rule
-from callctl.simulator.readings import CANCEL_REFUSED_IN_PROGRESS, CANCEL_SPARES_DIAL_LEGS
+from callctl.simulator.settings import CANCEL_REFUSED_IN_PROGRESS, CANCEL_SPARES_DIAL_LEGS
 
 # Longer than a call rings that is answered.
 LIMIT = seconds(10)

@@ -17,7 +17,7 @@ from callctl.rules.engine import Scope
 from callctl.rules.outcome import Held
 from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Action, Cancel, Hangup, Rule, When, max_duration_rules, ring_limit_rule
-from callctl.simulator.readings import TIME_LIMIT_ALONE
+from callctl.simulator.settings import TIME_LIMIT_ALONE
 from callctl.store.protocol import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 

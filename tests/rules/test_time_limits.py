@@ -19,7 +19,7 @@ from turning import TurnedStage, a_turned_stage
 from callctl.calls.action import DONE, LATE
 from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Cancel, ring_limit_rule
-from callctl.simulator.switch.far_end import FarEnd
+from callctl.simulator.far_end import FarEnd
 
 # A thousand runs for each reading, in parts that several processes can share.
 PARTS = 4

@@ -15,10 +15,8 @@ from telling import samples
 from callctl.simulator import Faults, Received, Reply, Sent
 from callctl.simulator import web as simulator_web
 from callctl.simulator.faults import Chance
-from callctl.simulator.network import Ask
-from callctl.simulator.overrides import Overrides, overrides
-from callctl.simulator.signature import bare, sign
-from callctl.simulator.web import wire_url
+from callctl.simulator.network import OutgoingRequest, without_user
+from callctl.simulator.web import Overrides, overrides, sign, wire_url
 
 
 def moved_to(place: str, *, status: int = 302) -> Callable[[object], web.Response]:
@@ -72,7 +70,7 @@ class TestRequest:
     @pytest.mark.parametrize("redirected", [False, True])
     async def test_of_what_is_no_url_no_password_is_told(self, host: str, *, redirected: bool) -> None:
         url, seen = f"http://ann:secret@{host}/", list[Received | Sent]()
-        async with a_world(witness=seen.append) as world:
+        async with a_world(on_traffic=seen.append) as world:
             world.listener.documents["/moved"] = moved_to(url)
             amd = {"AsyncAmdStatusCallback": f"{world.listener.url}/moved" if redirected else url}
             await world.place(MachineDetection="Enable", AsyncAmd="true", StatusCallback=None, **amd)
@@ -114,7 +112,7 @@ def test_signatures_agree_with_the_vectors_of_twilios_libraries() -> None:
 
 
 def test_what_is_never_signed() -> None:
-    assert bare("https://u:p@example.com:8443/a?b=c#rc=2") == "https://example.com:8443/a?b=c"
+    assert without_user("https://u:p@example.com:8443/a?b=c#rc=2") == "https://example.com:8443/a?b=c"
     assert sign("12345", "https://u:p@mycompany.com/x#rc=1", {}) == sign("12345", "https://mycompany.com/x", {})
 
 
@@ -288,7 +286,7 @@ class TestLoopbackOnly:
     ],
 )
 def test_the_url_on_the_wire(url: str, method: str, expected: str) -> None:
-    assert wire_url(Ask(url, method, {"To": "+1 2"})) == expected
+    assert wire_url(OutgoingRequest(url, method, {"To": "+1 2"})) == expected
 
 
 class TestFaults:
@@ -360,8 +358,8 @@ class TestFaults:
         one, other = Chance(3), Chance(3)
         for number in range(50):
             other.number("something", number)
-        assert one.fate(faults, "4.2", "ringing") == other.fate(faults, "4.2", "ringing")
-        fates = {one.fate(faults, str(call), "ringing") for call in range(50)}
+        assert one.delivery(faults, "4.2", "ringing") == other.delivery(faults, "4.2", "ringing")
+        fates = {one.delivery(faults, str(call), "ringing") for call in range(50)}
         assert len(fates) == 3  # lost, sent, sent twice
 
     async def test_sids_come_from_the_seed(self) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from simulator.world import ANSWERS, BUSY, FROM, World, a_world
 
 from callctl.simulator import server
-from callctl.simulator.rest import forms
+from callctl.simulator.rest import requests
 from callctl.simulator.rest.api import Api
 
 PATIENCE = 30.0
@@ -47,7 +47,7 @@ async def test_a_request_that_is_never_asked_is_not_waited_for(monkeypatch: pyte
 async def test_a_body_that_never_ends_is_refused_and_holds_no_place(
     monkeypatch: pytest.MonkeyPatch, encoded: bytes
 ) -> None:
-    monkeypatch.setattr(forms, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(requests, "BODY_SECONDS", 0.2)
     async with a_world(concurrency=1) as world:
         call = await world.place(ANSWERS)
         await world.advance(5)

@@ -9,7 +9,7 @@ import pytest
 from paths import ROOT
 
 from callctl.simulator import DIALECTS, READINGS, load_far_ends
-from callctl.simulator.switch.far_end import BY_NUMBER
+from callctl.simulator.far_end import BY_NUMBER
 
 DOC = ROOT / "docs" / "simulator.md"
 TEXT = DOC.read_text(encoding="utf-8")

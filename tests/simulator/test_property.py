@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 from callctl.simulator import READINGS, FarEnd
 from callctl.simulator.clock import ManualClock
+from callctl.simulator.errors import ApiError
+from callctl.simulator.far_end import OUTCOMES
 from callctl.simulator.faults import Chance
-from callctl.simulator.models import FINAL, INBOUND, OUTBOUND_DIAL, Leg, Source, Subscription
-from callctl.simulator.network import Ask, Reply
-from callctl.simulator.rest.errors import ApiError
-from callctl.simulator.rest.requests import Change, Order
+from callctl.simulator.models import FINAL, INBOUND, OUTBOUND_DIAL, CallRequest, CallUpdate, Leg, Source, Subscription
+from callctl.simulator.network import OutgoingRequest, Reply
 from callctl.simulator.settings import Settings
-from callctl.simulator.switch.far_end import OUTCOMES
 from callctl.simulator.switch.switch import Switch
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -103,7 +102,7 @@ far_ends = st.builds(
     digits_after=st.sampled_from([0.0, 1.0]),
 )
 # What someone does meanwhile: after how many seconds, to which of the legs there are, and what.
-deeds = st.lists(
+actions = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.05, 0.1, 0.17, 0.5, 1.0, 3.0]),
         st.integers(0, 5),
@@ -121,14 +120,14 @@ class Network:
     pages: Mapping[str, str]
     told: dict[str, list[Mapping[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
-    def ask(self, request: Ask, then: Callable[[Reply], None]) -> Callable[[], object]:
+    def send(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> Callable[[], object]:
         path = request.url.removeprefix(SITE)
         if path == "/status":
             self.told[request.params["CallSid"]].append(request.params)
-            return self.clock.later(0.0, lambda: then(Reply(204))).cancel
+            return self.clock.later(0.0, lambda: on_reply(Reply(204))).cancel
         page = self.pages.get(path)
         reply = Reply(404) if page is None else Reply(200, page.encode(), "text/xml")
-        return self.clock.later(0.1, lambda: then(reply)).cancel
+        return self.clock.later(0.1, lambda: on_reply(reply)).cancel
 
 
 @dataclass(slots=True)
@@ -152,29 +151,29 @@ class Stage:
 
     def check_families(self) -> None:
         """A child outlives its parent's Dial only when it was redirected."""
-        for child in self.switch.live():
+        for child in self.switch.live_legs():
             leg = child.leg
             if leg.parent is None or leg.sid in self.redirected:
                 continue
-            parent = self.switch.line(leg.parent.sid)
+            parent = self.switch.live_leg(leg.parent.sid)
             assert parent is not None, f"{leg.key} outlives its parent"
-            assert parent.dial_under_way is child.session, f"{leg.key} outlives its parent's Dial"
+            assert parent.dial_under_way is child.dialled_by, f"{leg.key} outlives its parent's Dial"
 
     redirected: set[str] = field(default_factory=set)
 
-    def do(self, which: int, deed: str) -> None:
+    def do(self, which: int, action: str) -> None:
         leg = self.legs[which % len(self.legs)]
         was = leg.status
         try:
-            match deed:
+            match action:
                 case "completed" | "canceled":
-                    self.switch.update(leg, Change(status=deed))
+                    self.switch.update(leg, CallUpdate(status=action))
                 case "Url":
-                    self.switch.update(leg, Change(source=Source(f"{SITE}/1"), time_limit=LIMIT))
+                    self.switch.update(leg, CallUpdate(source=Source(f"{SITE}/1"), time_limit=LIMIT))
                     self.redirected.add(leg.sid)
                 case "Twiml":
                     source = Source(twiml="<Response><Pause/></Response>")
-                    self.switch.update(leg, Change(source=source, time_limit=LIMIT))
+                    self.switch.update(leg, CallUpdate(source=source, time_limit=LIMIT))
                     self.redirected.add(leg.sid)
                 case "answer":
                     self.switch.far_end_answers(leg)
@@ -208,7 +207,7 @@ def check_leg(leg: Leg, told: list[Mapping[str, str]]) -> None:
     pages=st.fixed_dictionaries(dict.fromkeys(PAGES[:3], documents)),
     ends=st.fixed_dictionaries(dict.fromkeys(ADDRESSES[:4], far_ends)),
     incoming=st.booleans(),
-    meanwhile=deeds,
+    meanwhile=actions,
     reading=st.sets(st.sampled_from(sorted(READINGS))),
 )
 def test_whatever_runs_every_leg_ends_once(
@@ -221,21 +220,21 @@ def test_whatever_runs_every_leg_ends_once(
     clock = ManualClock()
     network = Network(clock, pages)
     options = Settings(far_end=ends, readings=frozenset(reading), seed=1)
-    switch = Switch(options, clock=clock, wall=lambda: NOW, network=network, chance=Chance(1))
+    switch = Switch(options, clock=clock, wall=lambda: NOW, send=network.send, chance=Chance(1))
     stage = Stage(switch, clock, network)
-    order = Order(
+    request = CallRequest(
         to=ADDRESSES[0],
         from_=ADDRESSES[1],
         source=Source(f"{SITE}/0", fallback_url=f"{SITE}/2"),
         subscription=Subscription(f"{SITE}/status", "POST", frozenset(EVENTS.split())),
         time_limit=LIMIT,
     )
-    first = switch.take(order) if incoming else switch.place(order)
+    first = switch.receive(request) if incoming else switch.place(request)
     assert first.direction == (INBOUND if incoming else "outbound-api")
 
-    for wait, which, deed in meanwhile:
+    for wait, which, action in meanwhile:
         stage.advance(wait)
-        stage.do(which, deed)
+        stage.do(which, action)
     # Every leg that may live by itself has a limit, counted from its answer; a child's child has its parent's.
     stage.advance(10 * LIMIT)
 

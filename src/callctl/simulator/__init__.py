@@ -4,15 +4,13 @@ It imports `support` alone of callctl and is spoken to over HTTP, so that no mis
 """
 
 from callctl.simulator.callbacks import Callback
+from callctl.simulator.far_end import FarEnd, FarEndError
+from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
-from callctl.simulator.network import Reply
-from callctl.simulator.readings import READINGS
+from callctl.simulator.network import Noted, Received, Reply, Sent
 from callctl.simulator.server import PortInUseError, SimulatorError
-from callctl.simulator.settings import DIALECTS, Settings
+from callctl.simulator.settings import DIALECTS, READINGS, Settings
 from callctl.simulator.simulator import Simulator
-from callctl.simulator.switch.far_end import FarEnd, FarEndError
-from callctl.simulator.switch.far_end import load as load_far_ends
-from callctl.simulator.traffic import Noted, Received, Sent
 
 __all__ = [
     "DIALECTS",

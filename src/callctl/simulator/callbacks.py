@@ -1,24 +1,32 @@
-"""Status callbacks: fired per leg, numbered as fired, sent each by itself, with the faults that were ordered."""
+"""Status callbacks: fired per leg, numbered as fired, sent each by itself, with the faults that were chosen.
 
+What the requests about a leg carry is in docs/twilio.md, "Callback parameters".
+"""
+
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from email.utils import format_datetime
 
-from callctl.simulator import parameters
 from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.faults import Chance, Faults
-from callctl.simulator.models import Leg, Subscription
-from callctl.simulator.network import Ask, Network, Reply
-from callctl.simulator.traffic import Sent, Witness, nobody
+from callctl.simulator.models import API_VERSION, INBOUND, Leg, Subscription
+from callctl.simulator.network import OnTraffic, OutgoingRequest, Reply, Send, Sent, ignore
 
-HELD_AT_MOST = 5.0  # a held callback goes after the leg's next one, or after so many simulated seconds
+MOST_HELD_SECONDS = 5.0  # a held callback goes after the leg's next one, or after so many simulated seconds
 OVERTAKEN_AFTER = 0.1  # how long after the one that overtakes it
+STATUS_OF_EVENT: Mapping[str, str] = {
+    "initiated": "initiated",  # only here, never in REST (CALL-b)
+    "ringing": "ringing",
+    "answered": "in-progress",
+}
 
 
 @dataclass(slots=True, eq=False)
 class Callback:
-    """One status callback that was fired: what was sent, and what came of each time it was sent.
+    """One status callback that was fired: what was sent, and the reply to each time it was sent.
 
     `replies` is empty while it is on its way and stays so when a fault dropped it (`dropped`).
     """
@@ -52,7 +60,7 @@ class _Held:
 
 
 class Callbacks:
-    """Fires the events of legs to whoever subscribed to them."""
+    """Fires the events of legs to the URLs that subscribed to them."""
 
     def __init__(
         self,
@@ -60,43 +68,43 @@ class Callbacks:
         account_sid: str,
         clock: Clock,
         wall: Callable[[], datetime],
-        network: Network,
+        send: Send,
         chance: Chance,
         faults: Faults,
         keep: int,
-        failed: Callable[[Leg, Callback, Reply], None],
-        witness: Witness = nobody,
+        on_failure: Callable[[Leg, Callback, Reply], None],
+        on_traffic: OnTraffic = ignore,
     ) -> None:
         self._account_sid = account_sid
         self._clock = clock
         self._wall = wall
-        self._network = network
+        self._send_request = send
         self._chance = chance
         self._faults = faults
-        self._failed = failed
-        self._witness = witness
+        self._on_failure = on_failure
+        self._on_traffic = on_traffic
         self._held: dict[str, _Held] = {}
         self.fired: deque[Callback] = deque(maxlen=keep)
 
     def fire(self, leg: Leg, event: str, *, sip: int = 200) -> None:
-        """Send an event of a leg if someone asked for it; SequenceNumber counts those that were fired."""
+        """Send an event of a leg if its subscription has it; SequenceNumber counts those that were fired."""
         subscription = leg.subscription
         if subscription is None or event not in subscription.events:
             return
-        form = parameters.of_event(leg, self._account_sid, event, sequence=leg.sequence, at=self._wall(), sip=sip)
+        form = _event_parameters(leg, self._account_sid, event, sequence=leg.sequence, at=self._wall(), sip=sip)
         leg.sequence += 1
         self._dispatch(leg, event, subscription, form)
 
-    def tell(self, leg: Leg, url: str, method: str, form: dict[str, str]) -> None:
-        """Send something about a leg that is no progress event, such as what detected its answer."""
-        self._network.ask(Ask(url, method, form, self.token(leg, url)), lambda _: None)
+    def send(self, leg: Leg, url: str, method: str, form: dict[str, str]) -> None:
+        """Send a request about a leg that is no progress event, such as the result of answering machine detection."""
+        self._send_request(OutgoingRequest(url, method, form, self.token(leg, url)), lambda _: None)
 
     def token(self, leg: Leg, what: str) -> str:
-        """Return what names one request about a leg, however often it is sent."""
+        """Return the token of one request about a leg, which is the same however often it is sent."""
         return self._chance.uuid(leg.key, what, "token")
 
     def _dispatch(self, leg: Leg, event: str, subscription: Subscription, form: dict[str, str]) -> None:
-        fate = self._chance.fate(self._faults, leg.key, event)
+        delivery = self._chance.delivery(self._faults, leg.key, event)
         callback = Callback(
             leg.sid,
             event,
@@ -104,20 +112,20 @@ class Callbacks:
             subscription.method,
             form,
             self._clock.now(),
-            dropped=fate.copies == 0,
+            dropped=delivery.copies == 0,
         )
         self.fired.append(callback)
-        request = Ask(subscription.url, subscription.method, form, self.token(leg, event))
+        request = OutgoingRequest(subscription.url, subscription.method, form, self.token(leg, event))
         if callback.dropped:
-            self._witness(Sent.of(request, None))
+            self._on_traffic(Sent.of(request, None))
 
         def send(wait: float) -> None:
-            for _ in range(fate.copies):
-                self._after(wait + fate.delay, lambda: self._send(leg, callback, request))
+            for _ in range(delivery.copies):
+                self._after(wait + delivery.delay, lambda: self._send(leg, callback, request))
 
         overtaken = self._held.pop(leg.sid, None)
-        if fate.held and event != "completed":  # nothing comes after the last one to overtake it
-            timer = self._clock.later(HELD_AT_MOST, lambda: self._release(leg.sid))
+        if delivery.held and event != "completed":  # nothing comes after the last one to overtake it
+            timer = self._clock.later(MOST_HELD_SECONDS, lambda: self._release(leg.sid))
             self._held[leg.sid] = _Held(send, timer)
         else:
             send(0.0)
@@ -136,10 +144,62 @@ class Callbacks:
         else:
             action()
 
-    def _send(self, leg: Leg, callback: Callback, request: Ask) -> None:
-        def answered(reply: Reply) -> None:
+    def _send(self, leg: Leg, callback: Callback, request: OutgoingRequest) -> None:
+        def on_reply(reply: Reply) -> None:
             callback.replies.append(replace(reply, body=b""))
             if not reply.ok:
-                self._failed(leg, callback, reply)
+                self._on_failure(leg, callback, reply)
 
-        self._network.ask(request, answered)
+        self._send_request(request, on_reply)
+
+
+def leg_parameters(leg: Leg, account_sid: str) -> dict[str, str]:
+    """Return what every request about a leg carries, the empty places of a number included (captures)."""
+    form = {
+        "ApiVersion": API_VERSION,
+        "AccountSid": account_sid,
+        "CallSid": leg.sid,
+        "From": leg.from_,
+        "Caller": leg.from_,
+        "To": leg.to,
+        "Called": leg.to,
+        "CallStatus": leg.status,
+        "Direction": leg.direction,
+    }
+    if leg.parent is not None:
+        form["ParentCallSid"] = leg.parent.sid
+    form |= _place_parameters(("Caller", "From"), leg.from_) | _place_parameters(("Called", "To"), leg.to)
+    if leg.facts.answered_by:
+        form["AnsweredBy"] = leg.facts.answered_by
+    return form
+
+
+def _event_parameters(
+    leg: Leg, account_sid: str, event: str, *, sequence: int, at: datetime, sip: int
+) -> dict[str, str]:
+    """Return the parameters of a status callback; the last event has duration and SIP code too."""
+    form = leg_parameters(leg, account_sid)
+    form |= {
+        "CallStatus": STATUS_OF_EVENT.get(event, leg.status),
+        "Timestamp": format_datetime(at),
+        "CallbackSource": "call-progress-events",
+        "SequenceNumber": str(sequence),
+    }
+    if event == "completed":
+        seconds = leg.facts.duration or 0
+        form["CallDuration"] = str(seconds)
+        form["Duration"] = str(math.ceil(seconds / 60))  # minutes, rounded up (CALL-a)
+        if leg.direction != INBOUND:  # absent there (a capture)
+            form["SipResponseCode"] = str(sip)
+    return form
+
+
+def _place_parameters(names: tuple[str, str], number: str) -> dict[str, str]:
+    if not number.startswith("+"):
+        return {}
+    country = "US" if number.startswith("+1") else ""
+    return {
+        name + part: country if part == "Country" else ""
+        for name in names
+        for part in ("City", "State", "Zip", "Country")
+    }

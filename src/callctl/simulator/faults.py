@@ -1,4 +1,4 @@
-"""Faults to order, and every choice of chance in the simulator.
+"""The faults that can be chosen, and every random choice in the simulator.
 
 A choice depends on the seed, the call's number and the event alone, not on what else happened meanwhile; so the same
 calls meet the same faults again, however their requests interleave.
@@ -21,8 +21,8 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What happens to one callback: how often it is sent, how late, and whether the next may overtake it."""
+class Delivery:
+    """How one callback is sent: how often it is sent, how late, and whether the next may overtake it."""
 
     copies: int
     delay: float
@@ -48,12 +48,12 @@ class Chance:
         """Return a number from 0 up to 1 for a key."""
         return int(self.hexadecimal(*key), 16) / 16**32
 
-    def fate(self, faults: Faults, call: str, event: str) -> Fate:
+    def delivery(self, faults: Faults, call: str, event: str) -> Delivery:
         """Decide what happens to the callback of one event of one call."""
         if self.number(call, event, "drop") < faults.drop:
-            return Fate(0, 0.0, held=False)
+            return Delivery(0, 0.0, held=False)
         copies = 2 if self.number(call, event, "duplicate") < faults.duplicate else 1
         low, high = faults.delay
         delay = low + (high - low) * self.number(call, event, "delay")
         held = faults.shuffle and self.number(call, event, "shuffle") < 0.5
-        return Fate(copies, delay, held)
+        return Delivery(copies, delay, held)

@@ -7,12 +7,13 @@ from datetime import datetime
 API_VERSION = "2010-04-01"
 FINAL = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 EVENTS = ("initiated", "ringing", "answered", "completed")
+RING_TIMEOUT = 60  # seconds (OAS)
 OUTBOUND_API, OUTBOUND_DIAL, INBOUND = "outbound-api", "outbound-dial", "inbound"
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Who is told about a leg, and of which events."""
+    """The status callback of a leg: its URL, and which events go there."""
 
     url: str
     method: str = "POST"
@@ -21,7 +22,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a document comes from: `twiml` itself, or an address and what to ask when that fails."""
+    """Where a document comes from: `twiml` itself, or a URL and the one to ask when that fails."""
 
     url: str = ""
     method: str = "POST"
@@ -32,7 +33,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Answering machine detection: whether TwiML waits for it, and who is told when it does not."""
+    """Answering machine detection: whether TwiML waits for it, and the callback when it does not."""
 
     mode: str  # Enable or DetectMessageEnd
     asynchronous: bool = False
@@ -41,8 +42,33 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A call to place, or (without `timeout` mattering) one that comes in."""
+
+    to: str
+    from_: str
+    source: Source
+    subscription: Subscription | None = None
+    unknown_events: tuple[str, ...] = ()
+    timeout: float = RING_TIMEOUT
+    time_limit: float | None = None
+    detection: Detection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallUpdate:
+    """An update of a call; `source` is the document to go to."""
+
+    status: str = ""
+    source: Source | None = None
+    callback_url: str = ""
+    callback_method: str = "POST"
+    time_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
-    """One entry of a call's Notifications: an error ("0") or a warning ("1") with what was asked."""
+    """One entry of a call's Notifications: an error ("0") or a warning ("1") with the request it is about."""
 
     sid: str
     ordinal: int
@@ -85,7 +111,7 @@ class Leg:
     sequence: int = 0
     children: int = 0
     notifications: list[Notification] = field(default_factory=list)
-    past: list[tuple[float, Facts]] = field(default_factory=list)
+    earlier: list[tuple[float, Facts]] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -97,13 +123,13 @@ class Leg:
         """Whether the leg has ended."""
         return self.facts.status in FINAL
 
-    def seen_at(self, moment: float) -> Facts:
-        """Return the facts as they were at a simulated moment; `past` keeps only what someone may still see."""
-        return _latest(self.past, moment) or self.facts
+    def facts_at(self, moment: float) -> Facts:
+        """Return the facts as they were at a simulated moment; `earlier` keeps only what the API may still show."""
+        return _latest(self.earlier, moment) or self.facts
 
 
-def _latest(past: Sequence[tuple[float, Facts]], moment: float) -> Facts | None:
-    for since, facts in reversed(past):
+def _latest(earlier: Sequence[tuple[float, Facts]], moment: float) -> Facts | None:
+    for since, facts in reversed(earlier):
         if since <= moment:
             return facts
-    return past[0][1] if past else None
+    return earlier[0][1] if earlier else None

@@ -1,15 +1,18 @@
-"""What the parts of a call need of HTTP: to ask an address, and to be told what came of it."""
+"""Requests in and out, as data: those that the simulator makes, and a record of all of them for ``on_traffic``."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+_log = logging.getLogger("callctl.simulator")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class OutgoingRequest:
     """One request to make: `params` travel as a form or, for GET, in the query; `token` names it across retries.
 
-    `awaited` tells that a call waits for what comes of it.
+    `awaited` means that a call waits for the reply.
     """
 
     url: str
@@ -21,7 +24,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of it: a status and a body, or why there is none; and in how many attempts."""
+    """The reply to a request: a status and a body, or why there is none; and after how many attempts."""
 
     status: int | None
     body: bytes = b""
@@ -35,15 +38,83 @@ class Reply:
         return self.status is not None and 200 <= self.status < 300
 
 
-class Cancel(Protocol):
-    """Stops something under way."""
-
-    def __call__(self) -> object:
-        """Stop it; harmless when it is over."""
+Cancel = Callable[[], object]  # stops something under way; harmless when it is over
+# Make a request; the function gets the reply, unless the request is cancelled before.
+Send = Callable[[OutgoingRequest, Callable[[Reply], None]], Cancel]
 
 
-class Network(Protocol):
-    """What the switch needs of HTTP: ask, and be told."""
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request that the API received, and its answer: HTTP's status, and Twilio's code where it was refused.
 
-    def ask(self, request: Ask, then: Callable[[Reply], None]) -> Cancel:
-        """Make a request; `then` gets what came of it, unless it was cancelled."""
+    Credentials are left out.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    form: Mapping[str, tuple[str, ...]]
+    headers: Mapping[str, str]
+    status: int
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request that the simulator made about a call, and its reply; none where a fault dropped it.
+
+    `url` is as it was given, without user and fragment.
+    """
+
+    method: str
+    url: str
+    call: str
+    status: str
+    reply: Reply | None
+
+    @classmethod
+    def of(cls, request: OutgoingRequest, reply: Reply | None) -> "Sent":
+        """Return the record of a request and its reply."""
+        try:
+            url = without_user(request.url)
+        except ValueError:  # what was given can't be taken apart
+            url = "no URL"
+        return cls(request.method, url, request.params.get("CallSid", ""), request.params.get("CallStatus", ""), reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """One error or warning that was added to a call's notifications, with Twilio's code."""
+
+    call: str
+    code: int
+    text: str
+    is_warning: bool
+
+
+Traffic = Received | Sent | Noted
+OnTraffic = Callable[[Traffic], None]
+
+
+def ignore(_traffic: Traffic) -> None:
+    """Do nothing with a record."""
+
+
+def logging_failures(on_traffic: OnTraffic) -> OnTraffic:
+    """Return a function that passes records on and logs what it raises: the simulator goes on."""
+
+    def report(traffic: Traffic) -> None:
+        try:
+            on_traffic(traffic)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # pytest.fail() and a cancelled future raise no Exception
+            _log.exception("on_traffic failed, and nothing else did")
+
+    return report
+
+
+def without_user(url: str) -> str:
+    """Return a URL without what is never signed: the user and the fragment (SIG)."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))

@@ -16,10 +16,10 @@ from aiohttp import web
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.clock import Clock, ManualClock, RealClock
 from callctl.simulator.faults import Chance
+from callctl.simulator.network import OnTraffic, Received, logging_failures
 from callctl.simulator.rest.api import Api
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.switch import Switch
-from callctl.simulator.traffic import Received, Witness, harmless
 from callctl.simulator.web import Web
 from callctl.support.server import OpenConnections, TcpServer
 from callctl.support.urls import reason_of
@@ -51,13 +51,13 @@ class SimulatorServer:
         port: int,
         manual: bool,
         wall: Callable[[], datetime],
-        witness: Witness,
+        on_traffic: OnTraffic,
     ) -> None:
         self._settings = settings
         self._host = host
         self._port = port
         self._wall = wall
-        self._witness = harmless(witness)
+        self._on_traffic = logging_failures(on_traffic)
         self._manual = ManualClock() if manual else None
         self._clock: Clock | None = self._manual
         self._web: Web | None = None
@@ -86,10 +86,12 @@ class SimulatorServer:
         clock: Clock = self._manual or RealClock(settings.speed)
         self._clock = clock
         chance = Chance(settings.seed)
-        witness, wall = self._witness, self._wall
-        self._web = Web(auth_token=settings.auth_token, allow_remote=settings.allow_remote, witness=witness)
-        self._switch = Switch(settings, clock=clock, wall=wall, network=self._web, chance=chance, witness=witness)
-        self._api = Api(settings, self._switch, chance=chance, wall=wall, witness=witness)
+        on_traffic, wall = self._on_traffic, self._wall
+        self._web = Web(auth_token=settings.auth_token, allow_remote=settings.allow_remote, on_traffic=on_traffic)
+        self._switch = Switch(
+            settings, clock=clock, wall=wall, send=self._web.send, chance=chance, on_traffic=on_traffic
+        )
+        self._api = Api(settings, self._switch, chance=chance, wall=wall, on_traffic=on_traffic)
         application = self._api.application()
         runner = web.AppRunner(
             application,

@@ -5,9 +5,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from callctl.simulator.far_end import FarEnd
 from callctl.simulator.faults import Faults
-from callctl.simulator.readings import READINGS
-from callctl.simulator.switch.far_end import FarEnd
 
 # Fixed and obviously fake, so that settings for the simulator can be written down and no one takes them for real ones.
 ACCOUNT_SID = "AC" + "0" * 32
@@ -17,6 +16,25 @@ API_SECRET = "simulated-api-secret"  # noqa: S105
 KEEP_FINISHED = 10_000
 ACTIVE = "active"
 ACCOUNT_STATUSES = (ACTIVE, "suspended", "closed")  # OAS, account
+
+# Where Twilio's behaviour is not settled: the other readings of its text, chosen by name.
+CANCEL_SPARES_DIAL_LEGS = "cancel-spares-dial-legs"
+CANCEL_REFUSED_IN_PROGRESS = "cancel-refused-in-progress"
+HANG_UP_TWICE = "hang-up-twice"
+TIME_LIMIT_ALONE = "time-limit-alone"
+
+READINGS: Mapping[str, str] = {
+    CANCEL_SPARES_DIAL_LEGS: (
+        "Status=canceled has no effect on a leg ringing inside <Dial>, which counts as in-progress (where "
+        f"{CANCEL_REFUSED_IN_PROGRESS} is chosen too, it is answered 400 with 21220 there as well); "
+        "otherwise it ends that leg as canceled"
+    ),
+    CANCEL_REFUSED_IN_PROGRESS: (
+        "Status=canceled on an in-progress call answers 400 with 21220; otherwise 200, and nothing changes"
+    ),
+    HANG_UP_TWICE: ("Status=completed on a call that has ended answers 200; otherwise 400 with 21220"),
+    TIME_LIMIT_ALONE: "an update with TimeLimit and nothing else sets it; otherwise 400 with 21218",
+}
 
 
 @dataclass(frozen=True, slots=True)

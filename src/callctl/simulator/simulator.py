@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from callctl.simulator.callbacks import Callback
+from callctl.simulator.network import OnTraffic, Received, ignore
 from callctl.simulator.server import SimulatorError, SimulatorServer
 from callctl.simulator.settings import DIALECTS, Settings
-from callctl.simulator.traffic import Received, Witness, nobody
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -31,8 +31,8 @@ class Simulator:
     Options, all by keyword: account_sid, auth_token, api_key, api_secret, account_name,
     account_status (active, suspended, closed), test_credentials, host, port (0: a free one), manual_clock,
     speed, seed, far_end (address to FarEnd), readings, faults, latency, cps, concurrency, lag, keep_finished,
-    keep_records, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall, witness (is given each Received,
-    Sent and Noted, in the simulator's event loop).
+    keep_records, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall (returns the real time),
+    on_traffic (is given each Received, Sent and Noted, in the simulator's event loop).
     Raises ValueError for what makes no sense, and SimulatorError on entering when the port is taken.
     """
 
@@ -45,18 +45,18 @@ class Simulator:
         dialect: str = "twilio",
         readings: Iterable[str] = (),
         wall: Callable[[], datetime] = utc_now,
-        witness: Witness = nobody,
+        on_traffic: OnTraffic = ignore,
         **options: Any,
     ) -> None:
         if dialect not in DIALECTS:
             raise ValueError(f"unknown dialect {dialect!r}; known are {', '.join(DIALECTS)}")
         self.settings = Settings(dialect=DIALECTS[dialect], readings=frozenset(readings), **options)
-        self._place = (host, port)
+        self._address = (host, port)
         self._manual = manual_clock
         self._wall = wall
-        self._witness = witness
-        self._up: SimulatorServer | None = None
-        self._thread: _Thread | None = None
+        self._on_traffic = on_traffic
+        self._server: SimulatorServer | None = None
+        self._thread: _ServerThread | None = None
 
     @property
     def account_sid(self) -> str:
@@ -99,21 +99,21 @@ class Simulator:
 
     @property
     def _running(self) -> SimulatorServer:
-        if self._up is None:
+        if self._server is None:
             raise SimulatorError("the simulator is not running")
-        return self._up
+        return self._server
 
-    def _make(self) -> SimulatorServer:
-        host, port = self._place
+    def _make_server(self) -> SimulatorServer:
+        host, port = self._address
         return SimulatorServer(
-            self.settings, host=host, port=port, manual=self._manual, wall=self._wall, witness=self._witness
+            self.settings, host=host, port=port, manual=self._manual, wall=self._wall, on_traffic=self._on_traffic
         )
 
     def __enter__(self) -> Self:
-        up = self._make()
-        self._thread = _Thread(up)
+        server = self._make_server()
+        self._thread = _ServerThread(server)
         self._thread.start()
-        self._up = up
+        self._server = server
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -122,9 +122,9 @@ class Simulator:
             thread.stop()
 
     async def __aenter__(self) -> Self:
-        up = self._make()
-        await up.start()
-        self._up = up
+        server = self._make_server()
+        await server.start()
+        self._server = server
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -143,11 +143,11 @@ class Simulator:
         await self._running.advance(seconds)
 
 
-class _Thread:
+class _ServerThread:
     """An event loop in a thread of its own, with a simulator running in it."""
 
-    def __init__(self, up: SimulatorServer) -> None:
-        self._up = up
+    def __init__(self, server: SimulatorServer) -> None:
+        self._server = server
         self._ready = threading.Event()
         self._failure: SimulatorError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -159,7 +159,7 @@ class _Thread:
         self._thread.start()
         if not self._ready.wait(READY_SECONDS):
             raise SimulatorError(f"the simulator was not ready within {READY_SECONDS:g} s")
-        if self._failure is not None or not self._up.url:
+        if self._failure is not None or not self._server.url:
             self._thread.join(STOP_SECONDS)
             raise self._failure or SimulatorError("the simulator could not start")
 
@@ -189,7 +189,7 @@ class _Thread:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         try:
-            await self._up.start()
+            await self._server.start()
         except SimulatorError as error:
             self._failure = error
             return
@@ -197,4 +197,4 @@ class _Thread:
         try:
             await self._stopping.wait()
         finally:
-            await self._up.stop()
+            await self._server.stop()

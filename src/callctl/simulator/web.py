@@ -1,26 +1,24 @@
-"""Requests that the simulator makes: one at a time to whoever asks, with Twilio's headers, limits and retries.
+"""Requests that the simulator makes, with Twilio's headers, signature, time limits and retries.
 
 Nothing but loopback is contacted unless that was allowed, and no name but localhost is even looked up.
 """
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
-from dataclasses import replace
-from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from callctl.simulator.network import Ask, Cancel, Reply
-from callctl.simulator.overrides import Overrides, overrides
-from callctl.simulator.signature import bare as without_user
-from callctl.simulator.signature import sign
-from callctl.simulator.traffic import Sent, Witness, nobody
+from callctl.simulator.network import Cancel, OnTraffic, OutgoingRequest, Reply, Sent, ignore, without_user
 
 MAX_REPLY_BYTES = 256 * 1024
 MAX_HOPS = 5
@@ -43,7 +41,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def wire_url(request: Ask) -> str:
+def wire_url(request: OutgoingRequest) -> str:
     """Return the URL as it is requested and signed: no fragment, a path, the parameters of a GET in the query."""
     params = urlencode(request.params) if request.method == "GET" else ""
     return _escaped(request.url, params)
@@ -54,6 +52,50 @@ def _escaped(url: str, params: str = "") -> str:
     query = "&".join(part for part in (parts.query, params) if part)
     whole = urlunsplit(parts._replace(path=parts.path or "/", query=query, fragment=""))
     return quote(whole, safe="!#$%&'()*+,/:;=?@[]~")  # what a header line can't hold is escaped
+
+
+# Connection overrides: the fragment of a URL changes time limits and retries (CONN). By default there is one retry, and
+# only when the connection failed; `#rc=2&rp=5xx` means two, and after a 5xx.
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The time limits of a request in seconds, and after which failures it is repeated (CONN)."""
+
+    connect: float = 5.0
+    read: float = 15.0
+    total: float = 15.0
+    retries: int = 1
+    policy: frozenset[str] = frozenset({"ct"})
+
+    def repeats(self, failure: str) -> bool:
+        """Tell whether a failure (`ct`, `rt`, `4xx`, `5xx`) is one to try again after."""
+        return failure in self.policy or "all" in self.policy
+
+
+_RANGES = {"ct": (100, 10000), "rt": (100, 15000), "tt": (100, 15000), "rc": (0, 5)}
+_POLICIES = frozenset({"4xx", "5xx", "ct", "rt", "all"})
+
+
+def overrides(url: str) -> Overrides:
+    """Read a URL's fragment; what is out of range or not understood leaves the default (inferred)."""
+    given = dict(parse_qsl(urlsplit(url).fragment))
+    values = {key: _within(given.get(key, ""), *limits) for key, limits in _RANGES.items()}
+    usual = Overrides()
+    policy = frozenset(given.get("rp", "").replace(" ", "").split(",")) & _POLICIES
+    return Overrides(
+        connect=usual.connect if values["ct"] is None else values["ct"] / 1000,
+        read=usual.read if values["rt"] is None else values["rt"] / 1000,
+        total=usual.total if values["tt"] is None else values["tt"] / 1000,
+        retries=usual.retries if values["rc"] is None else values["rc"],
+        policy=policy or usual.policy,
+    )
+
+
+def _within(text: str, low: int, high: int) -> int | None:
+    if not (text.isascii() and text.isdigit()) or len(text) > 6:
+        return None
+    return int(text) if low <= int(text) <= high else None
 
 
 class LoopbackResolver(AbstractResolver):
@@ -77,12 +119,12 @@ class LoopbackResolver(AbstractResolver):
 
 
 class Web:
-    """The network that is there: aiohttp. `settled` waits until nothing is under way."""
+    """Makes requests by aiohttp."""
 
-    def __init__(self, *, auth_token: str, allow_remote: bool, witness: Witness = nobody) -> None:
+    def __init__(self, *, auth_token: str, allow_remote: bool, on_traffic: OnTraffic = ignore) -> None:
         self._auth_token = auth_token
         self._allow_remote = allow_remote
-        self._witness = witness
+        self._on_traffic = on_traffic
         resolver = None if allow_remote else LoopbackResolver()
         connector = aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=5.0)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -90,9 +132,9 @@ class Web:
         self._document_turns = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, request: Ask, then: Callable[[Reply], None]) -> Cancel:
-        """Make a request in a task of its own; once cancelled, `then` is not called."""
-        task = asyncio.get_running_loop().create_task(self._deliver(request, then))
+    def send(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> Cancel:
+        """Make a request in a task of its own; once cancelled, `on_reply` is not called."""
+        task = asyncio.get_running_loop().create_task(self._deliver(request, on_reply))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task.cancel
@@ -111,30 +153,30 @@ class Web:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
 
-    async def _deliver(self, request: Ask, then: Callable[[Reply], None]) -> None:
+    async def _deliver(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> None:
         async with self._document_turns if request.awaited else self._callback_turns:
             reply = await self._request(request)
-        then(reply)
-        self._witness(Sent.of(request, reply))
+        on_reply(reply)
+        self._on_traffic(Sent.of(request, reply))
 
-    async def _request(self, request: Ask) -> Reply:
+    async def _request(self, request: OutgoingRequest) -> Reply:
         attempts = 0
         reply = Reply(None, error="not sent")
         try:
-            rules = overrides(request.url)
-            async with asyncio.timeout(rules.total):  # includes the retries (CONN)
-                while attempts <= rules.retries:
+            limits = overrides(request.url)
+            async with asyncio.timeout(limits.total):  # includes the retries (CONN)
+                while attempts <= limits.retries:
                     attempts += 1
-                    reply, failure = await self._try(request, rules)
-                    if not failure or not rules.repeats(failure):
+                    reply, failure = await self._try(request, limits)
+                    if not failure or not limits.repeats(failure):
                         break
         except TimeoutError:
-            reply = Reply(None, error=f"no reply within {rules.total:g} s")
+            reply = Reply(None, error=f"no reply within {limits.total:g} s")
         except ValueError:  # what was given, or redirected to, can't even be taken apart
             reply = Reply(None, error="not a URL")  # Python's words hold it with user and password
         return replace(reply, attempts=attempts)
 
-    async def _try(self, request: Ask, rules: Overrides) -> tuple[Reply, str]:
+    async def _try(self, request: OutgoingRequest, limits: Overrides) -> tuple[Reply, str]:
         """Make one attempt, following redirects; return the reply and the kind of failure."""
         url, method, form = wire_url(request), request.method, dict(request.params)
         for _ in range(MAX_HOPS):
@@ -142,7 +184,7 @@ class Web:
             if refusal:
                 return Reply(None, error=refusal), ""
             try:
-                reply, location = await self._send(url, method, form, request.token, rules)
+                reply, location = await self._send_once(url, method, form, request.token, limits)
             except aiohttp.ServerTimeoutError as error:
                 # aiohttp tells the two time limits apart by class
                 kind = "ct" if isinstance(error, aiohttp.ConnectionTimeoutError) else "rt"
@@ -172,8 +214,8 @@ class Web:
             return ""
         return f"{host} is not on this machine, and the simulator was not allowed to contact others (--allow-remote)"
 
-    async def _send(
-        self, url: str, method: str, form: dict[str, str], token: str, rules: Overrides
+    async def _send_once(
+        self, url: str, method: str, form: dict[str, str], token: str, limits: Overrides
     ) -> tuple[Reply, str]:
         body = form if method == "POST" else {}
         headers = {
@@ -184,21 +226,21 @@ class Web:
             "X-Twilio-Signature": sign(self._auth_token, url, body),
             "X-Home-Region": "us1",
         }
-        address = urlsplit(url)
-        if address.username is not None:
-            headers["Authorization"] = _basic(address.username, address.password or "")
+        parts = urlsplit(url)
+        if parts.username is not None:
+            headers["Authorization"] = _basic(parts.username, parts.password or "")
         data = None
         if method == "POST":
             data = urlencode(body).encode()
             headers["Content-Type"] = "application/x-www-form-urlencoded; charset=UTF-8"
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=rules.connect, sock_read=rules.read)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.read)
         async with self._session.request(
             method,
             URL(without_user(url), encoded=True),
             data=data,
             headers=headers,
             allow_redirects=False,
-            timeout=limits,
+            timeout=timeout,
         ) as response:
             if response.status in REDIRECTED and "Location" in response.headers:
                 return Reply(response.status), response.headers["Location"]
@@ -227,3 +269,15 @@ def _failure(status: int) -> str:
     if 400 <= status < 500:
         return "4xx"
     return "5xx" if status >= 500 else ""
+
+
+def sign(token: str, url: str, form: Mapping[str, str]) -> str:
+    """Return X-Twilio-Signature, made from its description (SIG) and not by the library that checks it.
+
+    It signs the URL without fragment and user, then each form parameter's name and value, sorted by name.
+
+    For a GET the pairs are already in the URL, and `form` is empty.
+    """
+    text = without_user(url) + "".join(name + form[name] for name in sorted(form))
+    digest = hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()

@@ -26,7 +26,7 @@ from callctl.cli.simulator.command import _far_ends, _share, _span, simulator
 from callctl.cli.simulator.env_file import write_settings
 from callctl.errors import CallctlError, NetworkError, UsageError
 from callctl.simulator import DIALECTS, READINGS, FarEnd, Faults, Settings, Simulator
-from callctl.simulator.switch.far_end import BY_NUMBER
+from callctl.simulator.far_end import BY_NUMBER
 
 PATIENCE = 30.0
 SETTINGS = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32}

@@ -31,7 +31,7 @@ UNSAFE = "\N{REPLACEMENT CHARACTER}"  # what stands for a character that could s
 
 async def test_a_witness_is_given_each_request_with_its_answer() -> None:
     seen: list[Received | Sent] = []
-    async with a_world(witness=seen.append) as world:
+    async with a_world(on_traffic=seen.append) as world:
         url = f"{world.listener.url.replace('//', '//ann:secret@')}/status#rc=0"
         call = await world.place(BUSY, Url=f"{world.listener.url}/doc", StatusCallback=url)
         await world.request("POST", f"{world.account}/Calls.json", {"To": "12"})
@@ -61,7 +61,7 @@ def test_what_was_noted_of_a_call_is_a_line() -> None:
 
 async def test_a_witness_learns_of_what_a_fault_dropped() -> None:
     seen: list[Received | Sent] = []
-    async with a_world(witness=seen.append, faults=Faults(drop=1.0)) as world:
+    async with a_world(on_traffic=seen.append, faults=Faults(drop=1.0)) as world:
         await world.place(BUSY)
         await world.advance(5)
     assert [each.reply for each in seen if isinstance(each, Sent)] == [None] * 3
@@ -73,12 +73,12 @@ async def test_a_witness_learns_of_what_a_fault_dropped() -> None:
 async def test_what_a_witness_raises_changes_nothing(failure: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     given = 0
 
-    def witness(_traffic: Received | Sent) -> None:
+    def on_traffic(_traffic: Received | Sent) -> None:
         nonlocal given
         given += 1
         raise failure
 
-    async with a_world(witness=witness, faults=Faults(drop=0.3)) as world:
+    async with a_world(on_traffic=on_traffic, faults=Faults(drop=0.3)) as world:
         world.listener.documents["/doc"] = "<Response><Pause length='2'/></Response>"
         call = await world.place(ANSWERS, Url=f"{world.listener.url}/doc")
         await world.advance(10)
@@ -94,11 +94,11 @@ async def test_what_a_witness_raises_changes_nothing(failure: BaseException, cap
 async def test_a_witness_is_told_of_a_reply_once_it_has_been_acted_on() -> None:
     acted: list[bool] = []
 
-    def witness(traffic: Received | Sent) -> None:
+    def on_traffic(traffic: Received | Sent) -> None:
         if isinstance(traffic, Sent):
             acted.append(bool(world.sim.callbacks[0].replies))
 
-    async with a_world(witness=witness) as world:
+    async with a_world(on_traffic=on_traffic) as world:
         await world.place(BUSY, StatusCallbackEvent=None)
         await world.advance(5)
     assert acted == [True]

@@ -216,7 +216,7 @@ async def test_events_that_are_none_are_noted_whatever_else_the_noun_says(
     noun_: str, events: str, strange: str, *, callback: bool
 ) -> None:
     seen: list[Noted] = []
-    async with a_world(witness=lambda one: seen.append(one) if isinstance(one, Noted) else None) as world:
+    async with a_world(on_traffic=lambda one: seen.append(one) if isinstance(one, Noted) else None) as world:
         await _noted(world, noun_, events, callback=callback)
     assert [(note.code, note.is_warning) for note in seen].count((21626, True)) == 1
     assert f"statusCallbackEvent: {strange} is no event" in "".join(note.text for note in seen)

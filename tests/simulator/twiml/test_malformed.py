@@ -10,7 +10,7 @@ from aiohttp import web
 from simulator.world import ANSWERS, FROM, World, served
 
 from callctl.simulator.twiml import parser
-from callctl.simulator.twiml.markup import MAX_DEPTH, MarkupError, read
+from callctl.simulator.twiml.parser import MAX_DEPTH, XmlError, read_xml
 
 BOMB = (
     '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">'
@@ -48,13 +48,13 @@ def test_a_document_that_is_none(document: str) -> None:
 
 @pytest.mark.parametrize("document", [bytes(range(256)), b"\xff\xfe<\x00", b"\x80" * 50_000])
 def test_binary_junk_is_no_document(document: bytes) -> None:
-    with pytest.raises(MarkupError):
-        read(document)
+    with pytest.raises(XmlError):
+        read_xml(document)
 
 
 def test_an_encoding_that_is_none() -> None:
-    with pytest.raises(MarkupError):
-        read(b'<?xml version="1.0" encoding="no-such"?><Response/>')
+    with pytest.raises(XmlError):
+        read_xml(b'<?xml version="1.0" encoding="no-such"?><Response/>')
 
 
 def test_numbers_that_are_none_count_as_the_default() -> None:

@@ -146,7 +146,7 @@ def simulator(
         dialect=dialect,
         base_path=base_path.rstrip("/"),
         allow_remote=allow_remote,
-        witness=ctx.with_resource(telling(runtime, when=log)),
+        on_traffic=ctx.with_resource(telling(runtime, when=log)),
     )
     try:
         read = settings_to_use if api_key is None and api_secret is None else settings_with_key

@@ -1,4 +1,4 @@
-"""Lists: filters by name, and pages that stay put while calls come and go.
+"""Lists: filters by name, and pages that stay the same while calls come and go.
 
 A page token names the ordinal below which the page begins, so new calls, which come in front, move nothing.
 """
@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
+from callctl.simulator.errors import ApiError
 from callctl.simulator.models import Facts, Leg
-from callctl.simulator.rest.errors import ApiError
 from callctl.simulator.switch.numbers import normal
 
 DEFAULT_SIZE, MAX_SIZE = 50, 1000  # OAS
@@ -21,11 +21,11 @@ Query = Mapping[str, str]
 
 
 class Numbered(Protocol):
-    """Something that came before or after others of its kind."""
+    """A resource that is numbered in the order of creation."""
 
     @property
     def ordinal(self) -> int:
-        """Its place in the order of coming."""
+        """Its number in the order in which they were created."""
 
 
 T = TypeVar("T", bound=Numbered)
@@ -62,17 +62,17 @@ def page(newest_first: Callable[[], Iterable[T]], query: Query, *, matches: Call
     size = min(_whole(query, "PageSize", DEFAULT_SIZE, least=1), MAX_SIZE)
     number = min(_whole(query, "Page", 0, least=0), MAX_PAGE)
     below = _below(query.get("PageToken", ""))
-    shown = (item for item in newest_first() if (below is None or item.ordinal < below) and matches(item))
-    found = list(islice(shown, size + 1))
-    here = tuple(found[:size])
-    following = here[-1].ordinal if len(found) > size else None
+    matching = (item for item in newest_first() if (below is None or item.ordinal < below) and matches(item))
+    items = list(islice(matching, size + 1))
+    shown = tuple(items[:size])
+    following = shown[-1].ordinal if len(items) > size else None
     kept = {name: value for name, value in query.items() if name not in ("Page", "PageToken")}
     kept["PageSize"] = str(size)
     previous = None
     if number and below is not None:
         previous = _link(kept, number - 1, _before(newest_first, below, size, matches))
     return Page(
-        items=here,
+        items=shown,
         number=number,
         size=size,
         first=_link(kept, 0, None),
@@ -123,10 +123,10 @@ def filters(query: Query) -> list[Check]:
     if query.get("Status"):
         status = query["Status"]
         checks.append(lambda _, facts: facts.status == status)
-    for name, of in (("StartTime", _started), ("EndTime", _ended)):
+    for name, time_of in (("StartTime", _started), ("EndTime", _ended)):
         for sign, compare in (("", _same), ("<", _before_time), (">", _not_before)):
             if query.get(name + sign):
-                checks.append(_timed(name + sign, query[name + sign], of, compare))
+                checks.append(_timed(name + sign, query[name + sign], time_of, compare))
     return checks
 
 
@@ -153,13 +153,13 @@ def _not_before(moment: datetime, begin: datetime, _end: datetime) -> bool:
 def _timed(
     name: str,
     text: str,
-    of: Callable[[Facts], datetime | None],
+    time_of: Callable[[Facts], datetime | None],
     compare: Callable[[datetime, datetime, datetime], bool],
 ) -> Check:
     begin, end = _span(name, text)
 
     def check(_leg: Leg, facts: Facts) -> bool:
-        moment = of(facts)
+        moment = time_of(facts)
         # What the API shows has no fractions of a second, so neither has what is compared.
         return moment is not None and compare(moment.replace(microsecond=0), begin, end)
 

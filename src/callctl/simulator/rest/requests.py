@@ -1,49 +1,48 @@
-"""What is asked of the Calls resource, read from a form and checked in Twilio's order."""
+"""Requests to the Calls resource: the form in the body, and what it says, checked in Twilio's order."""
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from callctl.simulator.models import EVENTS, Detection, Source, Subscription
-from callctl.simulator.rest.errors import ApiError
+from aiohttp import web
+
+from callctl.simulator.errors import ApiError
+from callctl.simulator.models import EVENTS, RING_TIMEOUT, CallRequest, CallUpdate, Detection, Source, Subscription
 from callctl.simulator.switch import numbers
 from callctl.simulator.twiml import parser
 
-Form = Mapping[str, Sequence[str]]
+Form = Mapping[str, tuple[str, ...]]
 
+MAX_BODY = 64 * 1024  # over it 413 (docs/twilio.md, "Errors")
+MAX_PARAMETERS = 1000
+BODY_SECONDS = 15.0  # real ones; a client that never finishes holds a place among the requests at once until then
 MAX_TWIML = 4000  # characters (OAS)
 MAX_URL = 4000  # characters (ERR 21609)
-CALL_TIMEOUT, MAX_TIMEOUT = 60, 600  # seconds (OAS)
+MAX_TIMEOUT = 600  # seconds (OAS)
 SEND_DIGITS = re.compile(r"[0-9A-D#*wW]{0,32}", re.IGNORECASE)  # OAS
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A call to place, or (without `timeout` mattering) one that comes in."""
-
-    to: str
-    from_: str
-    source: Source
-    subscription: Subscription | None = None
-    strange_events: tuple[str, ...] = ()
-    timeout: float = CALL_TIMEOUT
-    time_limit: float | None = None
-    detection: Detection | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an update asks of a call; `source` is the document to go to."""
-
-    status: str = ""
-    source: Source | None = None
-    callback_url: str = ""
-    callback_method: str = "POST"
-    time_limit: float | None = field(default=None)
+async def read_form(request: web.Request) -> Form:
+    """Return the body's parameters, repeated and empty ones included; raise ApiError for a body that is no form."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.read()
+    except TimeoutError as error:
+        raise ApiError(20001, f"the body did not come within {BODY_SECONDS:g} s", status=408) from error
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
+    except ValueError as error:
+        raise ApiError(20001, "the body is no form of reasonable size") from error
+    form: dict[str, tuple[str, ...]] = {}
+    for name, value in pairs:
+        form[name] = (*form.get(name, ()), value)
+    if "\x00" in "".join(form) or any("\x00" in value for _, value in pairs):
+        raise ApiError(20001, "a NUL character")
+    return form
 
 
-def read_order(form: Form) -> Order:
+def read_call(form: Form) -> CallRequest:
     """Read a create request. Live Twilio looks at To first, then at Url, then at From.
 
     Source: docs/twilio.md, "Creating a call".
@@ -54,29 +53,29 @@ def read_order(form: Form) -> Order:
         raise ApiError(21205, "Url parameter is required.")
     from_ = _from(form, to)
     _refuse_magic(to, from_)
-    subscription, strange = _subscription(form)
+    subscription, unknown = _subscription(form)
     _choice(form, "MachineDetection", ("Enable", "DetectMessageEnd"))
-    if not SEND_DIGITS.fullmatch(_one(form, "SendDigits")):
+    if not SEND_DIGITS.fullmatch(_value(form, "SendDigits")):
         raise ApiError(20001, "SendDigits")
-    return Order(
+    return CallRequest(
         to=to,
         from_=from_,
         source=source,
         subscription=subscription,
-        strange_events=strange,
-        timeout=min(_whole(form, "Timeout", CALL_TIMEOUT, least=1), MAX_TIMEOUT),
+        unknown_events=unknown,
+        timeout=min(_whole(form, "Timeout", RING_TIMEOUT, least=1), MAX_TIMEOUT),
         time_limit=_time_limit(form),
         detection=_detection(form),
     )
 
 
-def read_incoming(form: Form) -> Order:
-    """Read what comes in by hand: like a create request, but anyone may call and magic numbers have no effect."""
+def read_incoming(form: Form) -> CallRequest:
+    """Read an incoming call: like a create request, but anyone may call and magic numbers have no effect."""
     source = _source(form)
     if source is None:
         raise ApiError(21205, "Url parameter is required.")
-    subscription, strange = _subscription(form)
-    to, from_ = numbers.normal(_one(form, "To")), numbers.normal(_one(form, "From"))
+    subscription, unknown = _subscription(form)
+    to, from_ = numbers.normal(_value(form, "To")), numbers.normal(_value(form, "From"))
     if not to:
         raise ApiError(21201)
     if not from_:
@@ -84,22 +83,22 @@ def read_incoming(form: Form) -> Order:
     for address, code in ((to, 21211), (from_, 21212)):
         if not (numbers.is_number(address) or numbers.is_caller(address)):
             raise ApiError(code, address)
-    return Order(to, from_, source, subscription, strange, time_limit=_time_limit(form))
+    return CallRequest(to, from_, source, subscription, unknown, time_limit=_time_limit(form))
 
 
-def read_change(form: Form, *, enough: Sequence[str] = ("StatusCallback",)) -> Change:
-    """Read an update request: one of Url, Twiml and Status, or none and what is ``enough``; else 21218 (inferred)."""
-    given = [name for name in ("Url", "Twiml", "Status") if _one(form, name)]
-    callback = _one(form, "StatusCallback")
+def read_update(form: Form, *, enough: Sequence[str] = ("StatusCallback",)) -> CallUpdate:
+    """Read an update request: one of Url, Twiml and Status, or none and one of ``enough``; else 21218 (inferred)."""
+    given = [name for name in ("Url", "Twiml", "Status") if _value(form, name)]
+    callback = _value(form, "StatusCallback")
     if len(given) > 1:
         raise ApiError(21218, f"only one of {', '.join(given)} may be given")
-    if not given and not any(_one(form, name) for name in enough):
+    if not given and not any(_value(form, name) for name in enough):
         raise ApiError(21218, f"one of Url, Twiml, Status or {' or '.join(enough)} is required")
     _choice(form, "Status", ("canceled", "completed"))
     if callback:
         _callback_url(callback)
-    return Change(
-        status=_one(form, "Status"),
+    return CallUpdate(
+        status=_value(form, "Status"),
         source=_source(form),
         callback_url=callback,
         callback_method=_method(form, "StatusCallbackMethod"),
@@ -108,7 +107,7 @@ def read_change(form: Form, *, enough: Sequence[str] = ("StatusCallback",)) -> C
 
 
 def _to(form: Form) -> str:
-    to = numbers.normal(_one(form, "To"))
+    to = numbers.normal(_value(form, "To"))
     if not to:
         raise ApiError(21201)
     if not (numbers.is_number(to) or numbers.is_sip(to) or numbers.is_client(to)):
@@ -117,7 +116,7 @@ def _to(form: Form) -> str:
 
 
 def _from(form: Form, to: str) -> str:
-    from_ = numbers.normal(_one(form, "From"))
+    from_ = numbers.normal(_value(form, "From"))
     if not from_:
         raise ApiError(21213)
     # It must be a phone number when To is one (OAS).
@@ -146,8 +145,8 @@ def _refuse_magic(to: str, from_: str) -> None:
 
 def _source(form: Form) -> Source | None:
     """Return where the document comes from; Url beats Twiml (OAS), and applications are not imitated."""
-    url, text = _one(form, "Url"), _one(form, "Twiml")
-    fallback = _one(form, "FallbackUrl")
+    url, text = _value(form, "Url"), _value(form, "Twiml")
+    fallback = _value(form, "FallbackUrl")
     method, fallback_method = _method(form, "Method"), _method(form, "FallbackMethod")
     for address in filter(None, (url, fallback)):
         if not is_url(address):
@@ -157,7 +156,7 @@ def _source(form: Form) -> Source | None:
     if text:
         _check_twiml(text)
         return Source("", method, text, fallback, fallback_method)
-    if _one(form, "ApplicationSid"):
+    if _value(form, "ApplicationSid"):
         raise ApiError(21205, "The simulator has no applications: give Url or Twiml")
     return None
 
@@ -172,16 +171,16 @@ def _check_twiml(text: str) -> None:
 
 
 def _subscription(form: Form) -> tuple[Subscription | None, tuple[str, ...]]:
-    """Return who is told; and which events are none, for then Twilio places the call and tells nothing (21626)."""
+    """Return the subscription; unknown events, too: with one, Twilio places the call and sends no callback (21626)."""
     method = _method(form, "StatusCallbackMethod")
-    url = _one(form, "StatusCallback")
+    url = _value(form, "StatusCallback")
     if not url:
         return None, ()
     _callback_url(url)
     events = [event for event in form.get("StatusCallbackEvent", ()) if event.strip()]
-    strange = tuple(event for event in events if event not in EVENTS)
-    if strange:
-        return None, strange
+    unknown = tuple(event for event in events if event not in EVENTS)
+    if unknown:
+        return None, unknown
     return Subscription(url, method, frozenset(events or ["completed"])), ()
 
 
@@ -192,13 +191,13 @@ def _callback_url(url: str) -> None:
 
 
 def _detection(form: Form) -> Detection | None:
-    mode = _one(form, "MachineDetection")
-    if not mode or _one(form, "SendDigits"):  # SendDigits disables it (OAS)
+    mode = _value(form, "MachineDetection")
+    if not mode or _value(form, "SendDigits"):  # SendDigits disables it (OAS)
         return None
     return Detection(
         mode,
-        _one(form, "AsyncAmd").lower() == "true",
-        _one(form, "AsyncAmdStatusCallback"),
+        _value(form, "AsyncAmd").lower() == "true",
+        _value(form, "AsyncAmdStatusCallback"),
         _method(form, "AsyncAmdStatusCallbackMethod"),
     )
 
@@ -213,27 +212,27 @@ def is_url(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def _one(form: Form, name: str) -> str:
+def _value(form: Form, name: str) -> str:
     """Return a parameter's value, the last one when it is repeated; empty when it is not there."""
     values = form.get(name, ())
     return values[-1].strip() if values else ""
 
 
 def _method(form: Form, name: str) -> str:
-    method = _one(form, name).upper() or "POST"
+    method = _value(form, name).upper() or "POST"
     if method not in ("GET", "POST"):
         raise ApiError(21200, f"{name} must be GET or POST")
     return method
 
 
 def _choice(form: Form, name: str, known: Sequence[str]) -> None:
-    value = _one(form, name)
+    value = _value(form, name)
     if value and value not in known:
         raise ApiError(20001, f"{name} must be one of {', '.join(known)}")
 
 
 def _whole(form: Form, name: str, default: int, *, least: int) -> int:
-    text = _one(form, name)
+    text = _value(form, name)
     if not text:
         return default
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
@@ -247,7 +246,7 @@ def _time_limit(form: Form) -> float | None:
 
 def read_digits(form: Form) -> str:
     """Read the keys that the far end is to press."""
-    digits = _one(form, "Digits")
+    digits = _value(form, "Digits")
     if not re.fullmatch(r"[0-9A-D#*]{1,64}", digits):
         raise ApiError(20001, "Digits must be 1 to 64 of 0-9, A-D, # and *")
     return digits

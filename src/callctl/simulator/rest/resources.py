@@ -1,12 +1,12 @@
-"""Resources as the API shows them: Twilio's keys, its formats, and nulls where it has nothing to say (OAS)."""
+"""Resources as the API shows them: Twilio's keys, its formats, and null where there is no value (OAS)."""
 
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from email.utils import format_datetime
 
+from callctl.simulator.errors import ApiError, more_info
 from callctl.simulator.models import API_VERSION, Facts, Leg, Notification
-from callctl.simulator.parameters import rfc2822
-from callctl.simulator.rest.errors import ApiError, more_info
 from callctl.simulator.settings import Dialect, Settings
 from callctl.simulator.switch.numbers import is_number
 
@@ -36,8 +36,8 @@ def call(leg: Leg, facts: Facts, settings: Settings) -> Json:
     path = f"{account_path(settings)}/Calls/{leg.sid}"
     return {
         "sid": leg.sid,
-        "date_created": rfc2822(leg.created),
-        "date_updated": rfc2822(facts.updated),
+        "date_created": format_datetime(leg.created),
+        "date_updated": format_datetime(facts.updated),
         "parent_call_sid": leg.parent.sid if leg.parent is not None else None,
         "account_sid": settings.account_sid,
         "to": leg.to,
@@ -77,11 +77,11 @@ def notification(note: Notification, settings: Settings) -> Json:
         "error_code": str(note.code),
         "more_info": more_info(note.code),
         "message_text": note.text,
-        "message_date": rfc2822(note.date),
+        "message_date": format_datetime(note.date),
         "request_url": note.url or None,
         "request_method": note.method or None,
-        "date_created": rfc2822(note.date),
-        "date_updated": rfc2822(note.date),
+        "date_created": format_datetime(note.date),
+        "date_updated": format_datetime(note.date),
         "uri": path,
     }
 
@@ -96,8 +96,8 @@ def account(settings: Settings, created: datetime) -> Json:
         "status": settings.account_status,
         "type": "Full",
         "auth_token": settings.auth_token,
-        "date_created": rfc2822(created),
-        "date_updated": rfc2822(created),
+        "date_created": format_datetime(created),
+        "date_updated": format_datetime(created),
         "uri": f"{path}.json",
         "subresource_uris": {"calls": f"{path}/Calls.json"},
     }
@@ -124,7 +124,8 @@ def formatted(address: str) -> str:
 
 
 def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc2822(moment)
+    """Write a time as Twilio does: `Fri, 18 Oct 2019 17:00:00 +0000` (OAS)."""
+    return None if moment is None else format_datetime(moment)
 
 
 def _duration(seconds: int | None, dialect: Dialect) -> object:

@@ -1,42 +1,55 @@
-"""One <Dial>: the legs it makes, who of them wins, and when it is over.
+"""One <Dial>: the legs it makes, which of them wins, and when it is over.
 
-A child never outlives the Dial that made it unless it was redirected: every way out of here ends the children, or
-lets go of exactly the one that left.
+A child never outlives the Dial that made it unless it was redirected: every end of a Dial ends the children, or
+releases exactly the one that was redirected.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from callctl.simulator.models import Detection, Source, Subscription
 from callctl.simulator.switch import numbers
+from callctl.simulator.switch.leg import LiveLeg
 from callctl.simulator.twiml import parser
-from callctl.simulator.twiml.script import HTTP_FAILURE, absolute, ask, dial_form
-from callctl.simulator.twiml.steps import DialResult, Over, Wait
-
-if TYPE_CHECKING:  # a leg runs a Dial, and a Dial is made of legs
-    from callctl.simulator.switch.leg import Line
+from callctl.simulator.twiml.script import (
+    HTTP_FAILURE,
+    DialResult,
+    Ring,
+    ScriptEnd,
+    Wait,
+    absolute,
+    action_parameters,
+    fetch,
+)
 
 CANCELED = 487
 INVALID_NUMBER = 13224
 # Measured on live Twilio after a parent was redirected (docs/twilio.md, "Redirects and the other leg"): the child ends,
-# the Dial's action is asked, and then the new document.
+# the Dial's action is requested, and then the new document.
 CHILD_ENDS_AFTER, ACTION_AFTER, DOCUMENT_AFTER = 0.166, 0.154, 0.23
 
 
 class DialSession:
-    """A Dial under way. `over` is called once with the result, unless the parent is redirected or ends first."""
+    """A Dial under way. `on_result` is called once with the result, unless the parent is redirected or ends first."""
 
-    def __init__(self, parent: "Line", dial: parser.Dial, base: str, over: Callable[[DialResult], None]) -> None:
+    def __init__(
+        self,
+        parent: LiveLeg,
+        step: Ring,
+        on_result: Callable[[DialResult], None],
+        *,
+        make_child: Callable[[LiveLeg, str, str, Subscription | None], LiveLeg],
+    ) -> None:
         self._parent = parent
-        self._dial = dial
-        self._base = base
-        self._over = over
-        self._waiting = list(dial.targets)
-        self._ringing: list[Line] = []
-        self._winner: Line | None = None
+        self._dial = step.dial
+        self._base = step.base
+        self._on_result = on_result
+        self._make_child = make_child
+        self._waiting = list(step.dial.targets)
+        self._ringing: list[LiveLeg] = []
+        self._winner: LiveLeg | None = None
         self._bridged = False
         self._closed = False
-        self._action_asked = False
+        self._action_requested = False
         self._stops: list[Callable[[], None]] = []
 
     def start(self) -> None:
@@ -50,14 +63,14 @@ class DialSession:
         if not self._ringing:
             self._finish_soon(DialResult("failed"))
 
-    def child_answered(self, child: "Line") -> None:
+    def child_answered(self, child: LiveLeg) -> None:
         """The first to answer wins; the others are canceled."""
         self._winner = child
         self._ringing.remove(child)
         for other in tuple(self._ringing):
             other.end("canceled", sip=CANCELED)
 
-    def child_ended(self, child: "Line") -> None:
+    def child_ended(self, child: LiveLeg) -> None:
         """A child is over: so is the Dial when it was the winner, or the last to ring."""
         if child in self._ringing:
             self._ringing.remove(child)
@@ -68,36 +81,36 @@ class DialSession:
         elif self._winner is None and not self._ringing:
             self._ring_next(child.leg.status, child.leg.sid)
 
-    def child_left(self, child: "Line") -> None:
-        """The winner was redirected; the Dial is over and has no duration to tell (DIAL)."""
+    def child_redirected(self, child: LiveLeg) -> None:
+        """The winner was redirected; the Dial is over and has no duration (DIAL)."""
         self._finish(DialResult("completed", child.leg.sid, None, self._bridged))
 
-    def star(self) -> None:
+    def star_pressed(self) -> None:
         """The caller pressed `*`, which ends the conversation where hangupOnStar says so (DIAL)."""
         if self._dial.hangup_on_star and self._bridged and self._winner is not None:
             self._winner.end("completed")
 
     def abort(self) -> None:
-        """End every child; the result is nobody's any more."""
+        """End every child, without a result."""
         self._close()
         for child in tuple(self._ringing):
             child.end("canceled", sip=CANCELED)
-        if self._winner is not None and self._winner.session is self:
+        if self._winner is not None and self._winner.dialled_by is self:
             self._winner.end("completed")
 
     async def tear_down(self) -> None:
-        """The parent was redirected: the child ends, `action` is asked, and its answer thrown away."""
+        """The parent was redirected: the child ends, `action` is requested, and its reply thrown away."""
         result = self._result()
         self._close()
         await Wait(CHILD_ENDS_AFTER)
         self.abort()
-        if not self._dial.action or self._action_asked:
+        if not self._dial.action or self._action_requested:
             return
         await Wait(ACTION_AFTER)
-        self._action_asked = True  # a second redirect meanwhile does not ask again
+        self._action_requested = True  # a second redirect meanwhile does not request it again
         url = absolute(self._base, self._dial.action)
         if url:
-            await ask(self._parent, url, self._dial.method, dial_form(result))
+            await fetch(url, self._dial.method, action_parameters(result))
         await Wait(DOCUMENT_AFTER)
 
     def _ring_next(self, status: str, sid: str = "") -> None:
@@ -115,14 +128,10 @@ class DialSession:
             text = f"<{target.kind}>: {target.address!r} can't be dialled"
             self._parent.notify(INVALID_NUMBER, text)
             return
-        child = self._parent.exchange.switch.make_child(
-            self._parent,
-            to=address,
-            caller=self._dial.caller_id or self._parent.leg.from_,
-            subscription=self._subscription(target),
-        )
-        child.session = self
-        child.connected = lambda: self._connected(child, target)
+        caller = self._dial.caller_id or self._parent.leg.from_
+        child = self._make_child(self._parent, address, caller, self._subscription(target))
+        child.dialled_by = self
+        child.on_answer = lambda: self._answered(child, target)
         if target.machine_detection:
             child.detection = Detection(target.machine_detection, asynchronous=True)
         self._ringing.append(child)
@@ -134,28 +143,28 @@ class DialSession:
             return None
         return Subscription(url, target.callback_method, frozenset(target.callback_events))
 
-    def _connected(self, child: "Line", target: parser.Target) -> None:
+    def _answered(self, child: LiveLeg, target: parser.Target) -> None:
         self.child_answered(child)
         if child.detection is not None:
             child.detect()
         url = self._link(target.whisper_url, "url")
         if url:
-            child.whisper(Source(url, target.whisper_method), lambda over: self._heard(child, over))
+            child.whisper(Source(url, target.whisper_method), lambda end: self._whisper_ended(child, end))
         elif target.whisper_url:
-            self._heard(child, Over.FAILED)
+            self._whisper_ended(child, ScriptEnd.FAILED)
         else:
             self._bridge()
 
     def _link(self, url: str, attribute: str) -> str:
-        """Return a noun's address as seen from the document; empty, and noted, when it is none that can be asked."""
+        """Return a noun's URL as an absolute one; empty, and noted, when it can't be requested."""
         link = absolute(self._base, url) if url else ""
         if url and not link:
             self._parent.notify(HTTP_FAILURE, f"HTTP retrieval failure: {attribute} {url!r} is no http or https URL")
         return link
 
-    def _heard(self, child: "Line", over: Over) -> None:
-        """The whisper is over: it connects the callee unless it hung up or could not be had (the latter inferred)."""
-        if over is Over.DOCUMENT_END:
+    def _whisper_ended(self, child: LiveLeg, end: ScriptEnd) -> None:
+        """The whisper is over: it connects the callee unless it hung up or can't be fetched (the latter inferred)."""
+        if end is ScriptEnd.DOCUMENT_END:
             self._bridge()
         else:
             child.end("completed")
@@ -165,7 +174,7 @@ class DialSession:
         if winner is None:
             return
         self._bridged = True
-        limit = self._parent.exchange.clock.later(self._dial.time_limit, lambda: winner.end("completed"))
+        limit = self._parent.context.clock.later(self._dial.time_limit, lambda: winner.end("completed"))
         self._stops.append(limit.cancel)
         self._parent.answer()  # where it had been left ringing (answerOnBridge)
 
@@ -176,13 +185,13 @@ class DialSession:
         return DialResult("completed", winner.leg.sid, winner.duration, self._bridged)
 
     def _finish_soon(self, result: DialResult) -> None:
-        timer = self._parent.exchange.clock.later(0.0, lambda: self._finish(result))
+        timer = self._parent.context.clock.later(0.0, lambda: self._finish(result))
         self._stops.append(timer.cancel)
 
     def _finish(self, result: DialResult) -> None:
         if not self._closed:
             self._close()
-            self._over(result)
+            self._on_result(result)
 
     def _close(self) -> None:
         self._closed = True

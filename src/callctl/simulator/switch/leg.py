@@ -1,30 +1,73 @@
-"""One leg in operation: it rings, is answered, runs a document, listens for digits, and ends once."""
+"""One leg in operation: it rings, is answered, carries out the steps of its document, and ends once."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Protocol
 
-from callctl.simulator import parameters
-from callctl.simulator.clock import Timer
+from callctl.simulator.callbacks import Callbacks, leg_parameters
+from callctl.simulator.clock import Clock, Timer
+from callctl.simulator.far_end import FarEnd
 from callctl.simulator.models import Detection, Leg, Source
-from callctl.simulator.switch.dial import DialSession
-from callctl.simulator.switch.exchange import Exchange
-from callctl.simulator.switch.far_end import FarEnd
-from callctl.simulator.switch.host import LegHost
-from callctl.simulator.twiml import script, steps
+from callctl.simulator.network import Cancel, OutgoingRequest, Reply, Send
+from callctl.simulator.switch.register import Register
+from callctl.simulator.twiml import script
+from callctl.simulator.twiml.script import ScriptEnd
 
 RINGS_AFTER = 0.2  # from dialling to the first ring (inferred)
 CALL_SECONDS = 14400.0  # a call without TimeLimit ends after four hours
 DETECTION_SECONDS = {"Enable": 2.0, "DetectMessageEnd": 5.0}
 ANSWERED, BUSY_HERE, TIMED_OUT, DECLINED, FAILED_TO_RUN = 200, 486, 487, 603, 500
+FETCH_SECONDS = 0.1  # what fetching a document costs at least, so that no loop of documents takes no time
+KEY_SECONDS = 0.25  # between two digits that the far end presses
+
+Resume = Callable[[object], None]
 
 
-class Line:
-    """One leg in operation. `connected` is called once the far end has answered; by default the document runs."""
+class RunningDial(Protocol):
+    """A Dial as its legs see it: the parent that runs it, and the children that it made."""
+
+    def start(self) -> None:
+        """Ring the children."""
+
+    def star_pressed(self) -> None:
+        """End the conversation, where `*` does so."""
+
+    def abort(self) -> None:
+        """End every child."""
+
+    async def tear_down(self) -> None:
+        """End as the redirect of the parent does; steps of the parent's script."""
+
+    def child_ended(self, child: "LiveLeg") -> None:
+        """A child has ended."""
+
+    def child_redirected(self, child: "LiveLeg") -> None:
+        """A child was redirected and no longer belongs to the Dial."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegContext:
+    """What all legs share."""
+
+    account_sid: str
+    clock: Clock
+    wall: Callable[[], datetime]
+    send: Send
+    callbacks: Callbacks
+    register: Register
+    make_dial: Callable[["LiveLeg", script.Ring, Callable[[script.DialResult], None]], RunningDial]
+    on_end: Callable[["LiveLeg"], None]
+
+
+class LiveLeg:
+    """One leg in operation. `on_answer` is called once the far end has answered; by default the document runs."""
 
     def __init__(
         self,
         leg: Leg,
-        exchange: Exchange,
+        context: LegContext,
         far_end: FarEnd,
         *,
         source: Source,
@@ -32,16 +75,18 @@ class Line:
         detection: Detection | None = None,
     ) -> None:
         self.leg = leg
-        self.exchange = exchange
+        self.context = context
         self.far_end = far_end
         self.detection = detection
-        self.connected: Callable[[], None] = self.run
-        self.session: DialSession | None = None  # the Dial that made this leg, while it belongs to it
+        self.on_answer: Callable[[], None] = self.run
+        self.dialled_by: RunningDial | None = None  # the Dial that made this leg, while it belongs to it
+        self.dial_under_way: RunningDial | None = None  # the Dial that it runs, until the last child ended or left
         self._source = source
         self._time_limit = time_limit
         self._answered_at: float | None = None
-        self._host = LegHost(self)
-        self._runner = steps.Runner(self._host)
+        self._runner = script.Runner(self._begin)
+        self._keypad = Keypad(context.clock)
+        self._fetches = 0
         self._timers: list[Timer] = []
         self._limit: Timer | None = None
 
@@ -49,8 +94,8 @@ class Line:
 
     def dial(self, *, timeout: float) -> None:
         """Ring the far end; give up after so many simulated seconds."""
-        self.change(started=self.exchange.wall())
-        self.exchange.callbacks.fire(self.leg, "initiated")
+        self.change(started=self.context.wall())
+        self.context.callbacks.fire(self.leg, "initiated")
         self.later(timeout, lambda: self.end("no-answer", sip=TIMED_OUT))
         if self.far_end.rings:
             self.later(RINGS_AFTER, self._ring)
@@ -59,7 +104,7 @@ class Line:
 
     def _ring(self) -> None:
         self.change(status="ringing")
-        self.exchange.callbacks.fire(self.leg, "ringing")
+        self.context.callbacks.fire(self.leg, "ringing")
         match self.far_end.outcome:
             case "answers":
                 self.later(self.far_end.after, self.pick_up)
@@ -72,16 +117,16 @@ class Line:
     def pick_up(self) -> None:
         """The far end answers."""
         self.answer()
-        self.connected()
+        self.on_answer()
 
     def answer(self) -> None:
-        """Become in-progress; the far end and the time limit have their say from now on."""
+        """Become in-progress; the far end's hang-up and the time limit count from now on."""
         if self.is_answered:
             return
         self._cancel_timers()
-        self._answered_at = self.exchange.clock.now()
+        self._answered_at = self.context.clock.now()
         self.change(status="in-progress")
-        self.exchange.callbacks.fire(self.leg, "answered")
+        self.context.callbacks.fire(self.leg, "answered")
         self.limit(self._time_limit)
         if self.far_end.hang_up_after is not None:
             self.later(self.far_end.hang_up_after, lambda: self.end("completed"))
@@ -92,44 +137,44 @@ class Line:
 
     def redirect(self, source: Source) -> None:
         """Drop the present document for another. A Dial is torn down first; a leg that a Dial made leaves it."""
-        session, self.session = self.session, None
+        dialled_by, self.dialled_by = self.dialled_by, None
         self._source = source
         self._runner.start(self._redirected(source), self._finished)
-        if session is not None:
-            session.child_left(self)
+        if dialled_by is not None:
+            dialled_by.child_redirected(self)
 
-    def whisper(self, source: Source, done: Callable[[steps.Over], None]) -> None:
+    def whisper(self, source: Source, on_end: Callable[[ScriptEnd], None]) -> None:
         """Run a document for this leg alone, before it is connected."""
-        self._runner.start(script.play(self, source, may_dial=False), done)
+        self._runner.start(script.run_script(source, may_dial=False), on_end)
 
     def end(self, status: str, *, sip: int = ANSWERED) -> None:
-        """End the leg, and with it what it dialled; whoever dialled it learns of it. Only the first end counts."""
+        """End the leg, and with it what it dialled; the Dial that made it learns of it. Only the first end counts."""
         if self.leg.is_final:
             return
         self._runner.stop()
         self._cancel_timers()
         if self._limit is not None:
             self._limit.cancel()
-        if self._host.dial is not None:
-            self._host.dial.abort()
+        if self.dial_under_way is not None:
+            self.dial_under_way.abort()
         ended: dict[str, object] = {"status": status}
         if self._answered_at is not None:
             # end_time and duration stay empty for a call that was never connected (OAS)
-            ended |= {"ended": self.exchange.wall(), "duration": self.duration}
+            ended |= {"ended": self.context.wall(), "duration": self.duration}
         self.change(**ended)
-        self.exchange.callbacks.fire(self.leg, "completed", sip=sip)
-        self.exchange.switch.ended(self)
-        if self.session is not None:
-            self.session.child_ended(self)
+        self.context.callbacks.fire(self.leg, "completed", sip=sip)
+        self.context.on_end(self)
+        if self.dialled_by is not None:
+            self.dialled_by.child_ended(self)
 
     def drop(self) -> None:
-        """Stop without ending: the simulator closes."""
+        """Stop the script without ending the leg: the simulator closes."""
         self._runner.stop()
 
     @property
-    def dial_under_way(self) -> DialSession | None:
-        """The Dial that the leg runs, until its last leg has ended or left."""
-        return self._host.dial
+    def is_answered(self) -> bool:
+        """Whether it is past ringing."""
+        return self._answered_at is not None
 
     @property
     def duration(self) -> int:
@@ -137,7 +182,7 @@ class Line:
         if self.leg.facts.duration is not None:
             return self.leg.facts.duration
         began = self._answered_at
-        return 0 if began is None else max(0, round(self.exchange.clock.now() - began))
+        return 0 if began is None else max(0, round(self.context.clock.now() - began))
 
     # What may be changed from outside
 
@@ -148,51 +193,96 @@ class Line:
             return
         if self._limit is not None:
             self._limit.cancel()
-        left = self._answered_at + seconds - self.exchange.clock.now()
-        self._limit = self.exchange.clock.later(left, lambda: self.end("completed"))
+        left = self._answered_at + seconds - self.context.clock.now()
+        self._limit = self.context.clock.later(left, lambda: self.end("completed"))
 
     def press(self, digits: str) -> None:
-        """The far end presses keys: heard by a Gather, or a star that ends a Dial; otherwise lost."""
-        self._host.press(digits)
-
-    # What a script sees and touches
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether it is past ringing."""
-        return self._answered_at is not None
-
-    def parameters(self) -> dict[str, str]:
-        """Return what a request for TwiML tells about the leg."""
-        return parameters.of_leg(self.leg, self.exchange.account_sid)
+        """The far end presses keys: digits for a Gather, or a star that ends a Dial; others are lost."""
+        for digit in digits:
+            if not self._keypad.press(digit) and digit == "*" and self.dial_under_way is not None:
+                self.dial_under_way.star_pressed()
 
     def notify(self, code: int, text: str, *, url: str = "", method: str = "") -> None:
-        """Note a failure or a warning among the call's notifications."""
-        self.exchange.register.note(self.leg, code, text, url=url, method=method)
+        """Add an error or a warning to the call's notifications."""
+        self.context.register.note(self.leg, code, text, url=url, method=method)
 
-    def prompt(self) -> None:
-        """Let the far end know that digits are listened for."""
-        self._host.prompt()
+    # The steps of its script
 
-    async def _redirected(self, source: Source) -> steps.Over:
-        await self._host.tear_down()
-        return await script.play(self, source)
+    def _begin(self, step: object, resume: Resume) -> Cancel | None:
+        """Begin a step; return how to stop it, or None where it is done."""
+        match step:
+            case script.Answer():
+                self.answer()
+                return None
+            case script.Note():
+                self.notify(step.code, step.text, url=step.url, method=step.method)
+                return None
+            case script.Prompt():
+                self._keypad.prompt(self.far_end, self.press)
+                return None
+            case script.Wait(seconds):
+                return self._wait(seconds, resume)
+            case script.Fetch():
+                return self._fetch(step, resume)
+            case script.Listen(seconds):
+                return self._keypad.listen(seconds, resume)
+            case script.Ring():
+                return self._dial(step, resume)
+        raise TypeError(f"not a step: {step!r}")
 
-    # Inside
+    def _wait(self, seconds: float | None, resume: Resume) -> Cancel:
+        self._keypad.cancel_presses()
+        if seconds is None:
+            return lambda: None
+        return self.context.clock.later(seconds, lambda: resume(None)).cancel
 
-    async def _opening(self) -> steps.Over:
+    def _fetch(self, step: script.Fetch, resume: Resume) -> Cancel:
+        self._keypad.cancel_presses()
+        clock = self.context.clock
+        earliest = clock.now() + FETCH_SECONDS
+        stop: Cancel
+
+        def on_reply(reply: Reply) -> None:
+            nonlocal stop
+            stop = clock.later(earliest - clock.now(), lambda: resume(reply)).cancel
+
+        self._fetches += 1
+        token = self.context.callbacks.token(self.leg, f"document {self._fetches}")
+        params = leg_parameters(self.leg, self.context.account_sid) | step.params
+        stop = self.context.send(OutgoingRequest(step.url, step.method, params, token, awaited=True), on_reply)
+        return lambda: stop()
+
+    def _dial(self, step: script.Ring, resume: Resume) -> Cancel:
+        def on_result(result: script.DialResult) -> None:
+            self.dial_under_way = None
+            resume(result)
+
+        self._keypad.cancel_presses()
+        self.dial_under_way = self.context.make_dial(self, step, on_result)
+        self.dial_under_way.start()
+        return lambda: None  # a redirect and the end of the leg each end its Dial in their own way
+
+    async def _redirected(self, source: Source) -> ScriptEnd:
+        if self.dial_under_way is not None:
+            await self.dial_under_way.tear_down()
+            self.dial_under_way = None
+        return await script.run_script(source)
+
+    # Detection, the end of the script, and timers
+
+    async def _opening(self) -> ScriptEnd:
         """Detect who answered, where TwiML waits for that, and run the leg's document."""
         detection = self.detection
         if detection is not None and self.is_answered:
             if detection.asynchronous:
-                self.later(self._detection_seconds, self._tell_detection)
+                self.later(self._detection_seconds, self._report_detection)
             else:
-                await steps.Wait(self._detection_seconds)
+                await script.Wait(self._detection_seconds)
                 self._detected()
-        return await script.play(self, self._source)
+        return await script.run_script(self._source)
 
     def detect(self) -> None:
-        """Find out beside everything else who answered."""
+        """Detect who answered while everything else goes on."""
         self.later(self._detection_seconds, self._detected)
 
     @property
@@ -210,36 +300,36 @@ class Line:
         machine = "machine_end_beep" if self._awaits_beep else "machine_start"
         self.change(answered_by=machine if self.far_end.voicemail else "human")
 
-    def _tell_detection(self) -> None:
+    def _report_detection(self) -> None:
         self._detected()
         detection = self.detection
         if detection is None or not detection.callback_url:
             return
         form = {
             "CallSid": self.leg.sid,
-            "AccountSid": self.exchange.account_sid,
+            "AccountSid": self.context.account_sid,
             "AnsweredBy": self.leg.facts.answered_by or "unknown",
         }
-        self.exchange.callbacks.tell(self.leg, detection.callback_url, detection.callback_method, form)
+        self.context.callbacks.send(self.leg, detection.callback_url, detection.callback_method, form)
 
-    def _finished(self, over: steps.Over) -> None:
+    def _finished(self, end: ScriptEnd) -> None:
         if self.is_answered:
             self.end("completed")  # whatever became of the document, the call was connected (inferred)
-        elif over is steps.Over.BUSY:
+        elif end is ScriptEnd.BUSY:
             self.end("busy", sip=BUSY_HERE)
-        elif over is steps.Over.REJECTED:
+        elif end is ScriptEnd.REJECTED:
             self.end("no-answer", sip=DECLINED)
         else:
             self.end("failed", sip=FAILED_TO_RUN)
 
     def change(self, **facts: object) -> None:
         """Replace some of the leg's facts."""
-        updated = replace(self.leg.facts, updated=self.exchange.wall(), **facts)  # type: ignore[arg-type]
-        self.exchange.register.remember(self.leg, updated)
+        updated = replace(self.leg.facts, updated=self.context.wall(), **facts)  # type: ignore[arg-type]
+        self.context.register.set_facts(self.leg, updated)
 
     def later(self, seconds: float, action: Callable[[], None]) -> Timer:
         """Set a timer that does not outlive the leg, nor, set while ringing, its answer."""
-        timer = self.exchange.clock.later(seconds, action)
+        timer = self.context.clock.later(seconds, action)
         self._timers.append(timer)
         return timer
 
@@ -247,4 +337,52 @@ class Line:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        self._host.quiet()
+        self._keypad.cancel_presses()
+
+
+class Keypad:
+    """One leg's digits, on the way from its far end to its script."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._presses: list[Timer] = []
+        self._listener: Callable[[object], None] | None = None
+
+    def prompt(self, far_end: FarEnd, press: Callable[[str], None]) -> None:
+        """Have the far end press its digits, one after the other."""
+        self.cancel_presses()
+        for index, digit in enumerate(far_end.digits):
+            delay = far_end.digits_after + index * KEY_SECONDS
+            self._presses.append(self._clock.later(delay, partial(press, digit)))
+
+    def cancel_presses(self) -> None:
+        """Cancel what the far end has not pressed yet, since no Gather listens any more."""
+        for timer in self._presses:
+            timer.cancel()
+        self._presses.clear()
+
+    def press(self, digit: str) -> bool:
+        """Pass on a digit; return whether a Gather listened."""
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return False
+        listener(digit)
+        return True
+
+    def listen(self, seconds: float | None, resume: Callable[[object], None]) -> Callable[[], object]:
+        """Wait for the next digit, or None after so many simulated seconds; return how to stop."""
+        timer: Timer | None = None
+
+        def stop() -> None:
+            self._listener = None
+            if timer is not None:
+                timer.cancel()
+
+        def on_digit(digit: object) -> None:
+            stop()
+            resume(digit)
+
+        if seconds is not None:
+            timer = self._clock.later(seconds, lambda: on_digit(None))
+        self._listener = on_digit
+        return stop

@@ -1,23 +1,22 @@
-"""The register: every call resource there is, as the API shows it, and what was noted of each."""
+"""The register: every call resource there is, as the API shows it, and its notifications."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from callctl.simulator.clock import Clock
+from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
-from callctl.simulator.models import Facts, Leg, Notification
-from callctl.simulator.rest.errors import ApiError
-from callctl.simulator.rest.requests import Order
+from callctl.simulator.models import CallRequest, Facts, Leg, Notification
+from callctl.simulator.network import Noted, OnTraffic, ignore
 from callctl.simulator.settings import Settings
-from callctl.simulator.traffic import Noted, Witness, nobody
 
 WARNINGS = frozenset({12200, 13224, 21626})
-MAX_NOTIFICATIONS = 1000  # per call; a document that loops could note without end
+MAX_NOTIFICATIONS = 1000  # per call; a document that loops could add them without end
 
 
 class Register:
-    """Every leg by its SID, in the order in which they came."""
+    """Every leg by its SID, in the order in which they were created."""
 
     def __init__(
         self,
@@ -26,10 +25,10 @@ class Register:
         clock: Clock,
         wall: Callable[[], datetime],
         chance: Chance,
-        witness: Witness = nobody,
+        on_traffic: OnTraffic = ignore,
     ) -> None:
         self._settings = settings
-        self._witness = witness
+        self._on_traffic = on_traffic
         self._clock = clock
         self._wall = wall
         self._chance = chance
@@ -38,11 +37,11 @@ class Register:
         self._calls = 0
         self._ordinals = 0
 
-    def enter(self, order: Order, direction: str, status: str, *, parent: Leg | None) -> Leg:
-        """Return a new leg."""
+    def add(self, request: CallRequest, direction: str, status: str, *, parent: Leg | None) -> Leg:
+        """Add a new leg and return it."""
         key = self._key(parent)
         now = self._wall()
-        subscription = order.subscription
+        subscription = request.subscription
         if subscription is not None and self._settings.dialect.final_callbacks_only:
             subscription = replace(subscription, events=frozenset({"completed"}))
         self._ordinals += 1
@@ -50,15 +49,15 @@ class Register:
             sid=self._sid("CA", key),
             key=key,
             ordinal=self._ordinals,
-            to=order.to,
-            from_=order.from_,
+            to=request.to,
+            from_=request.from_,
             direction=direction,
             created=now,
             facts=Facts(status, now),
             parent=parent,
             subscription=subscription,
         )
-        self.remember(leg, leg.facts)
+        self.set_facts(leg, leg.facts)
         self._legs[leg.sid] = leg
         return leg
 
@@ -70,22 +69,22 @@ class Register:
         """Yield every leg, the newest first."""
         return reversed(self._legs.values())
 
-    def seen(self, leg: Leg) -> Facts:
+    def visible_facts(self, leg: Leg) -> Facts:
         """Return a leg's facts as a request sees them now: those of a moment ago where the API lags."""
-        return leg.seen_at(self._clock.now() - self._settings.lag) if self._settings.lag else leg.facts
+        return leg.facts_at(self._clock.now() - self._settings.lag) if self._settings.lag else leg.facts
 
-    def remember(self, leg: Leg, facts: Facts) -> None:
+    def set_facts(self, leg: Leg, facts: Facts) -> None:
         """Replace the facts of a leg, keeping the old ones for as long as the API may still show them."""
         leg.facts = facts
         if not self._settings.lag:
             return
         now = self._clock.now()
-        leg.past.append((now, facts))
-        while len(leg.past) > 1 and leg.past[1][0] <= now - self._settings.lag:
-            leg.past.pop(0)
+        leg.earlier.append((now, facts))
+        while len(leg.earlier) > 1 and leg.earlier[1][0] <= now - self._settings.lag:
+            leg.earlier.pop(0)
 
     def note(self, leg: Leg, code: int, text: str, *, url: str = "", method: str = "") -> None:
-        """Add to the notifications of a leg, and let whoever watches know."""
+        """Add to the notifications of a leg, and report it to `on_traffic`."""
         number = len(leg.notifications)
         if number >= MAX_NOTIFICATIONS:
             return
@@ -102,7 +101,7 @@ class Register:
                 method=method,
             )
         )
-        self._witness(Noted(leg.sid, code, text, code in WARNINGS))
+        self._on_traffic(Noted(leg.sid, code, text, code in WARNINGS))
 
     def finish(self, leg: Leg) -> None:
         """Count a leg among those that have ended, of which the oldest are dropped."""

@@ -6,7 +6,7 @@ import pytest
 from simulator.world import ANSWERS, BUSY, DIGITS, FAILS, HANGS_UP, NEVER, VOICEMAIL, World, a_world
 
 from callctl.simulator import FarEnd, FarEndError, load_far_ends
-from callctl.simulator.switch.far_end import BY_NUMBER, Directory
+from callctl.simulator.far_end import BY_NUMBER, Directory
 
 PLAIN = Directory({})
 
