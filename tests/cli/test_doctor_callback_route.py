@@ -28,7 +28,7 @@ from web_site import free_port
 
 from callctl.doctor import callback_route as doctor_way
 from callctl.simulator import Simulator
-from callctl.watch.selftest import Outcome as Probed
+from callctl.watch.selftest import SelftestResult
 
 
 class TestWay:
@@ -142,15 +142,15 @@ class TestWay:
         async def agent(_port: int, **_kept: str) -> list[str]:
             return ["http://nowhere.example.com"]
 
-        async def answered(*_args: object, **_kept: object) -> Probed:
-            return Probed(round_trip=0.084)
+        async def answered(*_args: object, **_kept: object) -> SelftestResult:
+            return SelftestResult(round_trip=0.084)
 
         async def is_ours(*_args: object, **_kept: object) -> None:
             pass
 
         monkeypatch.setattr(doctor_way, "find_agent", agent)
         monkeypatch.setattr(doctor_way, "why_not_ours", is_ours)
-        monkeypatch.setattr(doctor_way, "probe", answered)
+        monkeypatch.setattr(doctor_way, "selftest", answered)
         with no_way_to_twilio(monkeypatch):
             found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
         assert "http://nowhere.example.com/status (of the ngrok agent that runs here)" in found["public URL"]["text"]
@@ -176,14 +176,14 @@ class TestWay:
     ) -> None:
         answers = []
 
-        async def callback(url: str, **_kept: object) -> Probed:
+        async def callback(url: str, **_kept: object) -> SelftestResult:
             fields = form(1, "ringing", number=0, at=1)
             async with aiohttp.ClientSession() as http:
                 headers = sign(url, fields, token=simulator.auth_token)
                 async with http.post(url, data=fields, headers=headers) as answer:
                     answers.append(answer.status)
-            return Probed(round_trip=0.001)
+            return SelftestResult(round_trip=0.001)
 
-        monkeypatch.setattr(doctor_way, "probe", callback)
+        monkeypatch.setattr(doctor_way, "selftest", callback)
         assert callctl("doctor", env=FREE | env_for(simulator)).code == 0
         assert answers == [500]  # Twilio tries again, when a watch may be there

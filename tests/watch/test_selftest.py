@@ -15,7 +15,7 @@ from callctl.calls.trouble import Trouble
 from callctl.store.sqlite.reader import Reader
 from callctl.watch.plan import Plan
 from callctl.watch.reachability import PROBE_INTERVAL
-from callctl.watch.selftest import probe, why_not_ours
+from callctl.watch.selftest import selftest, why_not_ours
 
 
 def ticks() -> float:
@@ -40,16 +40,16 @@ async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) 
 async def test_the_probe_measures_and_tells_what_is_wrong(tmp_path: Path, application: Application) -> None:
     async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
         url, nonce = watch.ready.callback_url, watch.session.nonce
-        outcome = await probe(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
+        outcome = await selftest(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
         assert outcome.round_trip == pytest.approx(0.042)
-        assert (await probe(url, keys=(TOKEN,), nonce="other", clock=ticks)).failure == "another watch answers there"
-        refused = await probe(url, keys=("wrong",), nonce=nonce, clock=ticks)
+        assert (await selftest(url, keys=(TOKEN,), nonce="other")).failure == "another watch answers there"
+        refused = await selftest(url, keys=("wrong",), nonce=nonce)
         assert "refused (HTTP 403)" in str(refused.failure)
-    gone = await probe(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
+    gone = await selftest(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
     assert "can't connect" in str(gone.failure)
     for status, text in ((301, "it redirects (HTTP 301), which loses the form"), (200, "something else answers")):
         application.status = status
-        assert text in str((await probe(application.url, keys=(TOKEN,), nonce=nonce, clock=ticks)).failure)
+        assert text in str((await selftest(application.url, keys=(TOKEN,), nonce=nonce)).failure)
 
 
 async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
@@ -114,7 +114,7 @@ async def test_who_is_here_is_asked_without_a_signature_and_told_by_this_watch_a
         assert await why_not_ours(url, nonce=nonce) is None
         assert await why_not_ours(url, nonce="other") == "another watch answers there"
         assert watch.session.header().refused == 0
-        unsigned = await probe(url, keys=None, nonce=nonce, clock=ticks)
+        unsigned = await selftest(url, keys=None, nonce=nonce)
         assert "refused (HTTP 403)" in str(unsigned.failure)  # only the question goes without a signature
     assert await why_not_ours(application.url, nonce=nonce) == "something else answers there (HTTP 200)"
     assert await why_not_ours("https://a..b", nonce=nonce) is not None
@@ -132,7 +132,7 @@ async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_wi
     application.text = json.dumps({"nonce": "this"})
     url = "http://tunnel.example.com/status"
     assert await why_not_ours(url, nonce="this") is None
-    assert (await probe(url, keys=(TOKEN,), nonce="this", clock=ticks)).failure is None
+    assert (await selftest(url, keys=(TOKEN,), nonce="this")).failure is None
     assert [sent.target.partition("?")[0] for sent in application.sent] == [url, url]
     assert not any(name.lower() == "authorization" for sent in application.sent for name, _ in sent.headers)
 
@@ -140,7 +140,7 @@ async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_wi
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_nothing_goes_to_where_an_answer_points(application: Application, status: int) -> None:
     with Server(reply(status, Location=f"{application.url}/status")) as server:
-        assert (await probe(server.url, keys=(TOKEN,), nonce="x", clock=ticks)).failure is not None
+        assert (await selftest(server.url, keys=(TOKEN,), nonce="x")).failure is not None
         assert await why_not_ours(server.url, nonce="x") is not None
     assert application.sent == []
 

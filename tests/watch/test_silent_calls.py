@@ -255,7 +255,7 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["watch.silent_calls.comparable_url", "watch.reachability.probe", "support.clock.Clock.new_steps"]
+    "part", ["watch.silent_calls.comparable_url", "watch.reachability.selftest", "support.clock.Clock.new_steps"]
 )
 async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, part: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,7 +112,6 @@ def _way(runtime: Runtime, settings: Settings, *, doubted: str | None) -> list[F
         Way(url, STATUS_PATH, doubted=doubted),
         watch=_watch(settings),
         now=runtime.now,
-        clock=time.perf_counter,
     )
     return asyncio.run(found)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,8 +15,9 @@ from callctl.settings import Settings
 from callctl.support.threads import run_in_thread
 from callctl.support.urls import is_loopback_url, why_unreachable
 from callctl.watch import registry
-from callctl.watch.listener.listener import Listener
-from callctl.watch.selftest import Outcome, probe, why_not_ours
+from callctl.watch.listener.address import Address
+from callctl.watch.listener.listener import Listener, ListenerConfig
+from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel import NGROK_AGENT, find_agent
 
 _HINT_WAY = "see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host"
@@ -42,21 +42,12 @@ class Way:
     doubted: str | None = None
 
 
-class _Keeping:
-    """Stands for the store of a listener that is there for a moment: Twilio shall try again later (a 500)."""
-
-    async def append_async(self, _event: CallEvent) -> bool:
-        """Refuse."""
-        raise StoreError("only a check listens here")
-
-
 async def way_findings(
     settings: Settings,
     way: Way,
     *,
     watch: registry.WatchRecord | None,
     now: Callable[[], datetime],
-    clock: Callable[[], float],
 ) -> list[Finding]:
     """Return what is found of port, public URL and round trip.
 
@@ -66,9 +57,7 @@ async def way_findings(
         watch: The running watch of this account and API address, through which the test goes; if there is none, a
             listener is opened for the moment of the test.
         now: The time.
-        clock: Seconds, to measure with.
     """
-    keys = settings.signing_keys or None
     if watch is not None:
         return [
             _held(watch, settings),
@@ -76,20 +65,17 @@ async def way_findings(
             # A refusal would say nothing of the way.
             skipped("round trip", f"not tried: the token to sign it with is in question, see {way.doubted} above")
             if way.doubted
-            else await _round_trip(
-                settings, watch.callback_url, keys=keys, nonce=watch.nonce, clock=clock, hint=_HINT_WATCH
-            ),
+            else await _round_trip(settings, watch.callback_url, nonce=watch.nonce, hint=_HINT_WATCH),
             *_misdirected(watch),
         ]
-    nonce = secrets.token_hex(16)
-    listener = _listener(settings, way, keys=keys, nonce=nonce, now=now)
+    listener = _listener(settings, way, now=now)
     stopped = _stopped(settings)
     try:
         async with _listening(listener):
             return [
                 fine("port", f"{settings.port} is free" if settings.port else "any that is free"),
                 *_told_of(stopped),
-                *await _through(settings, way, listener, keys=keys, nonce=nonce, clock=clock),
+                *await _through(settings, way, listener),
             ]
     except CallctlError as error:
         holder = await _holder(settings) if isinstance(error, PortTakenError) else None
@@ -112,42 +98,34 @@ async def _through(
     settings: Settings,
     way: Way,
     listener: Listener,
-    *,
-    keys: Sequence[str] | None,
-    nonce: str,
-    clock: Callable[[], float],
 ) -> list[Finding]:
     url, source = way.callback_url, "of CALLCTL_PUBLIC_URL"
     if url is None and not settings.is_loopback:
         agent = await find_agent(listener.port, agent=way.agent)
         if agent:
             url, source = agent[0] + way.path, "of the ngrok agent that runs here"
-            listener.is_at(replace(listener.address, public_url=url))
+            listener.move_to(replace(listener.address, public_url=url))
     found = await _public(settings, url, source=source)
     if url is None and not settings.is_loopback:
         return [found, skipped("round trip", "not tried: there is no public URL")]
-    if url is not None and url != way.callback_url and (why := await why_not_ours(url, nonce=nonce)) is not None:
-        # An address that a program told may be somebody else's: no signature goes there.
-        return [found, wrong("round trip", NetworkError(f"{url} does not lead here: {why}", hint=_HINT_WAY))]
-    trip = await _round_trip(settings, listener.callback_url, keys=keys, nonce=nonce, clock=clock, doubted=way.doubted)
+    if url is not None and url != way.callback_url:
+        # An address that another program reports may be somebody else's: nothing signed goes there.
+        why = await why_not_ours(url, nonce=listener.config.nonce)
+        if why is not None:
+            return [found, wrong("round trip", NetworkError(f"{url} does not lead here: {why}", hint=_HINT_WAY))]
+    trip = await _round_trip(settings, listener.callback_url, nonce=listener.config.nonce, doubted=way.doubted)
     return [found, trip]
 
 
-def _listener(
-    settings: Settings, way: Way, *, keys: Sequence[str] | None, nonce: str, now: Callable[[], datetime]
-) -> Listener:
-    return Listener(
-        host=_HOST,
-        port=settings.port,
-        path=way.path,
-        public_url=way.callback_url,
-        keys=keys,
-        world=settings.world,
-        store=_Keeping(),
-        on_event=lambda _event, _is_new: None,
-        nonce=nonce,
-        now=now,
-    )
+def _listener(settings: Settings, way: Way, *, now: Callable[[], datetime]) -> Listener:
+    address = Address(_HOST, settings.port, way.path, way.callback_url)
+    config = ListenerConfig.of(settings, address, unverified=not settings.signing_keys)
+    return Listener(config, append=_refuse, now=now)
+
+
+async def _refuse(_event: CallEvent) -> bool:
+    """Store no event, so that it is answered with 500 and Twilio tries again later."""
+    raise StoreError("only a check listens here")
 
 
 @asynccontextmanager
@@ -267,28 +245,27 @@ async def _round_trip(
     settings: Settings,
     url: str,
     *,
-    keys: Sequence[str] | None,
     nonce: str,
-    clock: Callable[[], float],
     hint: str = _HINT_WAY,
     doubted: str | None = None,
 ) -> Finding:
     if _refused(settings, url):
         return skipped("round trip", "not tried: Twilio could not use this URL")
-    outcome = await probe(url, keys=keys, nonce=nonce, clock=clock)
-    if outcome.round_trip is not None:
+    keys = settings.signing_keys or None
+    result = await selftest(url, keys=keys, nonce=nonce)
+    if result.round_trip is not None:
         what, but = ("a request", f"; of signatures it says nothing, see {doubted} above") if doubted else (_SIGNED, "")
-        text = f"{what} came back in {outcome.round_trip * 1000:.0f} ms{but}"
-        return fine("round trip", text, seconds=round(outcome.round_trip, 3))
-    return wrong("round trip", _lost(url, outcome, is_signed=keys is not None, hint=hint))
+        text = f"{what} came back in {result.round_trip * 1000:.0f} ms{but}"
+        return fine("round trip", text, seconds=round(result.round_trip, 3))
+    return wrong("round trip", _lost(url, result, is_signed=keys is not None, hint=hint))
 
 
-def _lost(url: str, outcome: Outcome, *, is_signed: bool, hint: str) -> CallctlError:
+def _lost(url: str, result: SelftestResult, *, is_signed: bool, hint: str) -> CallctlError:
     if not is_signed:
         return NetworkError(
-            f"{url}: {outcome.failure}", hint="without a token the request can't be signed; see signing above"
+            f"{url}: {result.failure}", hint="without a token the request can't be signed; see signing above"
         )
     return NetworkError(
-        f"a signed request through {url} did not come back: {outcome.failure}",
+        f"a signed request through {url} did not come back: {result.failure}",
         hint=hint,
     )

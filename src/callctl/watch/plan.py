@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from callctl.errors import PortTakenError, without_secrets
-from callctl.watch.listener.documents import Documents
+from callctl.watch.listener.twiml_responder import Documents
 from callctl.watch.registry import WatchRecord
 from callctl.watch.tunnel import NGROK_AGENT
 

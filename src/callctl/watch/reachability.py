@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ from callctl.support.clock import pause
 from callctl.support.urls import is_loopback_url
 from callctl.watch.listener.listener import Listener
 from callctl.watch.plan import Plan
-from callctl.watch.selftest import Outcome, probe, why_not_ours
+from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel import Tunnel, find_agent
 
 # Seconds from one self-test to the next: after one that succeeded, and after one that failed.
@@ -32,9 +31,8 @@ FAILURES_TOLD = 2
 class Reach:
     """Opens a tunnel, or finds one, and sees that requests through it arrive.
 
-    ``api_is_local`` tells that the API runs on this machine and so reaches loopback addresses. ``keys`` sign the
-    self-test; None where nothing is verified. ``trouble`` is told what goes wrong, and that it is over; ``moved`` is
-    called when the callback URL has become another one.
+    ``api_is_local`` tells that the API runs on this machine and so reaches loopback addresses. ``trouble`` is
+    given what goes wrong, and that it is over; ``moved`` is called when the callback URL has become another one.
     """
 
     def __init__(
@@ -43,18 +41,16 @@ class Reach:
         listener: Listener,
         *,
         api_is_local: bool,
-        keys: Sequence[str] | None,
-        nonce: str,
         trouble: Callable[[Trouble], None],
         moved: Callable[[], object],
     ) -> None:
         self._plan, self._listener, self._api_is_local = plan, listener, api_is_local
-        self._keys, self._nonce, self._trouble, self._moved = keys, nonce, trouble, moved
+        self._trouble, self._moved = trouble, moved
         self._tunnel: Tunnel | None = None
         self._known: frozenset[str] = frozenset()  # what the tunnel had printed when its address was chosen
         self._tunnel_ended: str | None = None
         self._failures = 0
-        self._last: Outcome | None = None
+        self._last: SelftestResult | None = None
 
     @property
     def is_reachable(self) -> bool:
@@ -110,7 +106,7 @@ class Reach:
                     return
                 why = f"{url}: {failure}"
             await asyncio.sleep(AGENT_AGAIN)
-        self._listener.is_at(before)
+        self._listener.move_to(before)
         what = f"an ngrok agent runs, but no self-test comes back through its address, which is not used: {why}"
         self._trouble(Trouble(what, Cause.UNREACHABLE, url=urls[0]))
 
@@ -122,13 +118,12 @@ class Reach:
         url = _with_path(address, self._plan.path)
         if is_loopback_url(url) and not self._api_is_local:
             return "Twilio can't reach a loopback address"
-        self._listener.is_at(replace(self._listener.address, public_url=url))
-        failure = await why_not_ours(url, nonce=self._nonce, limit=TRIAL_LIMIT)
+        self._listener.move_to(replace(self._listener.address, public_url=url))
+        failure = await why_not_ours(url, nonce=self._listener.config.nonce, limit=TRIAL_LIMIT)
         if failure is not None:
             return failure
-        return (
-            await probe(url, keys=self._keys, nonce=self._nonce, clock=time.perf_counter, limit=TRIAL_LIMIT)
-        ).failure
+        config = self._listener.config
+        return (await selftest(url, keys=config.keys, nonce=config.nonce, limit=TRIAL_LIMIT)).failure
 
     async def watch_tunnel(self) -> None:
         """Tell of the end of the tunnel that was started."""
@@ -163,18 +158,19 @@ class Reach:
 
     async def _probe_once(self) -> None:
         url, ended_before = self._listener.callback_url, self._tunnel_ended
-        outcome = await probe(url, keys=self._keys, nonce=self._nonce, clock=time.perf_counter)
-        self._last = outcome
-        self._listener.health["reachable"] = outcome.failure is None
-        if outcome.failure is None:
+        config = self._listener.config
+        result = await selftest(url, keys=config.keys, nonce=config.nonce)
+        self._last = result
+        self._listener.health["reachable"] = result.failure is None
+        if result.failure is None:
             self._hears_again(url, ended_before)
             return
         self._failures += 1
         if await self._take_later_address():
             await self._probe_once()
         elif self._failures == FAILURES_TOLD:
-            what = f"the self-test through {url} fails: {outcome.failure}; callbacks would not arrive either"
-            self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, status=outcome.status))
+            what = f"the self-test through {url} fails: {result.failure}; callbacks would not arrive either"
+            self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, status=result.status))
 
     def _hears_again(self, url: str, ended_before: str | None) -> None:
         if self._failures >= FAILURES_TOLD:
@@ -191,7 +187,7 @@ class Reach:
         before, printed = self._listener.address, [] if self._tunnel is None else self._tunnel.addresses
         for address in (one for one in printed if one not in self._known):
             url = _with_path(address, self._plan.path)
-            if await why_not_ours(url, nonce=self._nonce, limit=TRIAL_LIMIT) is not None:
+            if await why_not_ours(url, nonce=self._listener.config.nonce, limit=TRIAL_LIMIT) is not None:
                 continue  # asked first: while it is tried, what is signed over the one before is refused
             if await self._try(address) is None:
                 self._known = frozenset(printed)
@@ -202,7 +198,7 @@ class Reach:
                 )
                 self._trouble(Trouble(what, Cause.TUNNEL_MOVED, url=self._listener.callback_url))
                 return True
-            self._listener.is_at(before)
+            self._listener.move_to(before)
         return False
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,48 +15,55 @@ import aiohttp
 from callctl.support.dates import read_json
 from callctl.support.threads import describe
 from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_fragment
-from callctl.watch.listener.received import PROBE
+from callctl.watch.listener.server import SELFTEST_FIELD
 from callctl.watch.listener.signature import signature_of
 
-# Twilio waits 15 s for an answer; a listener that takes longer than this one is as good as deaf. In seconds.
+# Twilio waits 15 s for an answer; a listener that takes longer than this is as good as unreachable. In seconds.
 LIMIT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a probe found: the round trip in seconds, or why there was none, with the HTTP status that came instead."""
+class SelftestResult:
+    """The round trip of a self-test in seconds, or why there was none, with the HTTP status that came instead."""
 
     round_trip: float | None = None
     failure: str | None = None
     status: int | None = None
 
 
-async def probe(
-    url: str, *, keys: Sequence[str] | None, nonce: str, clock: Callable[[], float], limit: float = LIMIT
-) -> Outcome:
+async def selftest(
+    url: str,
+    *,
+    keys: Sequence[str] | None,
+    nonce: str,
+    limit: float = LIMIT,
+    clock: Callable[[], float] = time.perf_counter,
+) -> SelftestResult:
     """Send a request as Twilio would and see that the watch with this nonce answers it.
 
     Args:
         url: The callback URL as Twilio was given it.
         keys: The tokens that may sign, of which the first one does; None where nothing is verified.
-        nonce: What the watch calls itself.
-        clock: Seconds, to measure with.
+        nonce: By which the watch is known.
         limit: How many seconds the answer may take.
+        clock: Seconds, to measure with.
     """
-    form = ((PROBE, secrets.token_hex(8)),)
+    form = ((SELFTEST_FIELD, secrets.token_hex(8)),)
     headers = {"X-Twilio-Signature": signature_of(url, form, key=keys[0])} if keys else {}
     began = clock()
     failure, status = await _why_not_from(nonce, "POST", url, limit=limit, data=list(form), headers=headers)
-    return Outcome(failure=failure, status=status) if failure else Outcome(round_trip=clock() - began)
+    if failure is not None:
+        return SelftestResult(failure=failure, status=status)
+    return SelftestResult(round_trip=clock() - began)
 
 
 async def why_not_ours(url: str, *, nonce: str, limit: float = LIMIT) -> str | None:
-    """Say why a URL does not lead to the watch with this nonce; None if it does. Nothing but a question is sent there.
+    """Say why a URL does not lead to the watch with this nonce; None if it does.
 
-    A signature, even of a self-test, is for nobody else, and a request that is not safe to repeat may do something
-    where the URL belongs to somebody else; hence a GET without one.
+    It is asked by a GET without a signature: the URL may belong to somebody else, who must not get a signed request,
+    and where a POST might do something.
     """
-    failure, _ = await _why_not_from(nonce, "GET", url, limit=limit, params={PROBE: ""})
+    failure, _ = await _why_not_from(nonce, "GET", url, limit=limit, params={SELFTEST_FIELD: ""})
     return failure
 
 
@@ -73,12 +81,12 @@ async def _why_not_from(
     except TimeoutError:
         return f"no answer within {limit:g} s", None
     except aiohttp.ClientError as error:
-        return _told(error), None
+        return _why_no_answer(error), None
     except ValueError:  # a host that no name may have, a proxy's address that is none
         return "it can't be asked for", None
     except Exception as error:  # one odd answer must not end the self-tests
         return describe(error), None
-    return None if _is_from(nonce, body) else _why(status, body), status
+    return None if _is_from(nonce, body) else _why_another(status, body), status
 
 
 def _proxy_to(url: str) -> str | None:
@@ -92,7 +100,7 @@ def _proxy_to(url: str) -> str | None:
     return getproxies().get(parts.scheme)
 
 
-def _told(error: aiohttp.ClientError) -> str:
+def _why_no_answer(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not accepted ({tls_reason(error.certificate_error)})"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -107,7 +115,7 @@ def _is_from(nonce: str, body: bytes) -> bool:
     return answer is not None and answer.get("nonce") == nonce
 
 
-def _why(status: int, body: bytes) -> str:
+def _why_another(status: int, body: bytes) -> str:
     if "nonce" in (_as_object(body) or {}):
         return "another watch answers there"
     if 300 <= status < 400:

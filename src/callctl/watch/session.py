@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -26,8 +25,10 @@ from callctl.support.threads import background_tasks, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
 from callctl.watch.board_feed import Picture, Rules
-from callctl.watch.listener.listener import Listener
-from callctl.watch.listener.twiml_responder import BehindWatch
+from callctl.watch.listener.address import Address
+from callctl.watch.listener.forward import Forwarder
+from callctl.watch.listener.listener import Listener, ListenerConfig
+from callctl.watch.listener.twiml_responder import TwimlResponder
 from callctl.watch.plan import Plan, PortHeldError, Ready
 from callctl.watch.reachability import Reach
 from callctl.watch.upkeep import Upkeep, kept_going
@@ -65,18 +66,20 @@ class Session:
         """
         self._settings, self._plan, self._clock = settings, plan, clock
         self._api = api
-        self._keys = None if plan.unverified else settings.signing_keys
-        self.nonce = secrets.token_hex(16)
+        address = Address(plan.host, plan.port, plan.path, plan.public_url, tuple(plan.documents.files))
+        self._listener_config = ListenerConfig.of(settings, address, unverified=plan.unverified)
+        self.nonce = self._listener_config.nonce
         self._picture = Picture(header=self.header, rules=rules)
         self._rules = rules
         self._say = say
-        self._behind = BehindWatch(
-            plan.documents,
-            plan.forward_to,
-            forward_insecure=plan.forward_insecure,
-            note=self._picture.note,
-            trouble=self._picture.trouble,
-        )
+        self._forwarder: Forwarder | None = None
+        if plan.forward_to is not None:
+            self._forwarder = Forwarder(
+                plan.forward_to,
+                note=self._picture.note,
+                trouble=self._picture.trouble,
+                verify=not plan.forward_insecure,
+            )
         self._starting: asyncio.Task[object] | None = None
         self._store: SqliteStore | None = None
         self._listener: Listener | None = None
@@ -109,7 +112,8 @@ class Session:
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
-        self._behind.start()
+        if self._forwarder is not None:
+            self._forwarder.start()
         self._reach = self._make_reach(listener)
         await self._reach.open()
         ready = self._ready(listener, self._reach)
@@ -177,21 +181,13 @@ class Session:
 
     def _make_listener(self, store: SqliteStore) -> Listener:
         return Listener(
-            host=self._plan.host,
-            port=self._plan.port,
-            path=self._plan.path,
-            public_url=self._plan.public_url,
-            keys=self._keys,
-            other_keys=tuple(filter(None, (self._settings.auth_token,))),
-            world=self._settings.world,
-            store=store,
-            on_event=self._take,
-            nonce=self.nonce,
+            self._listener_config,
+            append=store.append_async,
             now=self._clock.wall,
-            account_sid=self._settings.account_sid,
-            documents=tuple(self._plan.documents.files),
-            behind=self._behind,
+            on_event=self._take,
             on_trouble=self._picture.trouble,
+            forwarder=self._forwarder,
+            responder=TwimlResponder(self._plan.documents, forwarder=self._forwarder, trouble=self._picture.trouble),
         )
 
     def _make_reach(self, listener: Listener) -> Reach:
@@ -199,8 +195,6 @@ class Session:
             self._plan,
             listener,
             api_is_local=self._settings.is_loopback,
-            keys=self._keys,
-            nonce=self.nonce,
             trouble=self._picture.trouble,
             moved=self._write_record,
         )
@@ -342,7 +336,8 @@ class Session:
             if self._view is not None:
                 stack.callback(self._view.close)
                 stack.push_async_callback(self._show_the_last, self._view)
-            stack.push_async_callback(self._behind.stop)
+            if self._forwarder is not None:
+                stack.push_async_callback(self._forwarder.stop)
             if self._reach is not None:
                 stack.push_async_callback(_in_time, self._reach.close)
             if self._listener is not None:

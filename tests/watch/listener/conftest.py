@@ -5,11 +5,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from listeners import PUBLIC, TOKEN, Reports, Start
+from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start
 from telling import ACCOUNT, WORLD
 
 from callctl.store.sqlite.store import SqliteStore
-from callctl.watch.listener.listener import Listener, Store
+from callctl.watch.listener.address import Address
+from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits
 
 
@@ -35,26 +36,26 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
         public_url: str | None = PUBLIC,
         keys: tuple[str, ...] | None = (TOKEN,),
         other_keys: tuple[str, ...] = (),
-        kept_by: Store = store,
+        kept_by: SqliteStore | FailingStore = store,
         port: int = 0,
         limits: Limits | None = None,
         documents: tuple[str, ...] = (),
     ) -> Listener:
-        listener = Listener(
-            host="127.0.0.1",
-            port=port,
-            public_url=public_url,
+        config = ListenerConfig(
+            address=Address("127.0.0.1", port, "/status", public_url, documents),
             keys=keys,
             other_keys=other_keys,
             world=WORLD,
-            store=kept_by,
+            nonce="a-nonce",
+            account_sid=ACCOUNT,
+            limits=limits or Limits(),
+        )
+        listener = Listener(
+            config,
+            append=kept_by.append_async,
             on_event=reports.take,
             on_trouble=reports.troubles.append,
-            nonce="a-nonce",
             now=reports.now,
-            account_sid=ACCOUNT,
-            limits=limits,
-            documents=documents,
         )
         await listener.start()
         started.append(listener)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from listeners import PUBLIC, Start, raw, sign
 from telling import START, form
 
-from callctl.watch.listener.signature import Asked, Gate, SignedRequest
+from callctl.watch.listener.signature import RequestedUrl, SignatureCheck, SignedRequest
 
 _HOSTS = [
     "[", "]", "[::1", "[::1]:x", ":", "::", "a:b:c", "@", "a@[", "%", "\xff", "a b", "", ",", "//", "℀", "[v1.x]", "..",
@@ -68,11 +68,11 @@ async def test_absurd_heads_are_answered_and_nothing_is_raised(
     st.none() | st.binary(max_size=5),
 )
 def test_no_head_can_not_be_explained(headers: list[tuple[str, str]], query: str, body: bytes | None) -> None:
-    gate = Gate([PUBLIC, "http://[::1]:8765/status"], keys=["t"], account_sid="AC1")
+    check = SignatureCheck([PUBLIC, "http://[::1]:8765/status"], keys=["t"], account_sid="AC1")
     told = dict(headers)
     request = SignedRequest.read("/status?" + query, told, pairs=(("a", "b"),), json_body=body)
-    assert not gate.admits(request)
-    asked = Asked.read([(name.encode("latin-1", "replace"), value.encode()) for name, value in headers])
-    text = gate.refusals.explain(SignedRequest("/status?" + query, (), "AAAA", json_body=body), asked=asked)
+    assert not check.accepts(request)
+    requested = RequestedUrl.read([(name.encode("latin-1", "replace"), value.encode()) for name, value in headers])
+    text = check.refusals.explain(SignedRequest("/status?" + query, (), "AAAA", json_body=body), requested=requested)
     assert text.partition(":")[0] in {"unknown cause", "a JSON body without bodySHA256", "changed JSON body"}
-    assert gate.refusals.explain_once(request, asked=asked, now=START)
+    assert check.refusals.explain_once(request, requested=requested, now=START)

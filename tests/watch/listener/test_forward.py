@@ -17,12 +17,13 @@ from telling import form, sid
 from watches import Application, running_watch, settings_in
 from web_site import free_port
 
+from callctl.calls.trouble import Trouble
 from callctl.errors import SettingsError, UsageError
 from callctl.support.server import TcpServer
-from callctl.watch.listener.documents import Documents
 from callctl.watch.listener.forward import AT_ONCE, WAITING, Forwarder
-from callctl.watch.listener.received import Received
+from callctl.watch.listener.server import ReceivedRequest
 from callctl.watch.listener.signature import SignedRequest
+from callctl.watch.listener.twiml_responder import Documents
 from callctl.watch.plan import Plan
 
 KEYS = TESTS / "api"
@@ -244,16 +245,14 @@ async def test_what_an_application_sends_back_without_a_via_does_not_go_round_fo
 
 async def test_a_call_may_ask_for_the_same_twiml_again_and_again(application: Application) -> None:
     at = [0.0]
-    forwarder = Forwarder(
-        application.url, told=lambda _request, _answer: None, dropped=lambda: None, clock=lambda: at[0]
-    )
-    asks = Received("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status", signature="signed"))
+    forwarder = Forwarder(application.url, note=print, trouble=print, clock=lambda: at[0])
+    asks = ReceivedRequest("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status", signature="signed"))
     for _ in range(100):
         at[0] += 1.5
-        assert not forwarder.goes_round(asks, asks_for_twiml=True)
-    assert [forwarder.goes_round(asks, asks_for_twiml=True) for _ in range(10)] == [False] * 9 + [True]
+        assert not forwarder.is_repeated(asks, asks_for_twiml=True)
+    assert [forwarder.is_repeated(asks, asks_for_twiml=True) for _ in range(10)] == [False] * 9 + [True]
     at[0] += 1.5
-    assert not forwarder.goes_round(asks, asks_for_twiml=True)
+    assert not forwarder.is_repeated(asks, asks_for_twiml=True)
 
 
 async def test_a_request_for_twiml_at_the_callback_url_is_told_of(tmp_path: Path) -> None:
@@ -325,15 +324,14 @@ async def test_a_document_lies_beside_the_public_callback_url(tmp_path: Path) ->
 
 async def test_what_is_too_much_is_dropped_and_counted(application: Application) -> None:
     application.hold = asyncio.Event()
-    dropped: list[int] = []
-    forwarder = Forwarder(
-        application.url, told=lambda _request, _answer: None, dropped=lambda: dropped.append(1), clock=lambda: 0.0
-    )
+    dropped: list[Trouble] = []
+    forwarder = Forwarder(application.url, note=lambda _text: None, trouble=dropped.append)
     forwarder.start()
-    request = Received("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status"))
-    for _ in range(WAITING + 5):
-        forwarder.put(request)
-    assert len(dropped) == 5
+    for number in range(WAITING + 5):
+        signed = SignedRequest("/status", signature=str(number))
+        forwarder.put(ReceivedRequest("POST", "/status", (), b"a=b", (("a", "b"),), signed))
+    what = f"{application.url} is too slow: {{}} requests were not passed on"
+    assert [str(text) for text in dropped] == [what.format(count) for count in (1, 2, 4)]
     await forwarder.stop()
 
 
@@ -342,11 +340,11 @@ async def test_a_request_that_fails_in_a_way_nobody_foresaw_ends_none_that_passe
 ) -> None:
     plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
-        forwarder = watch.session._behind._forwarder
+        forwarder = watch.session._forwarder
         assert forwarder is not None
-        odd: Any = [(None, None)]
-        for _ in range(2 * AT_ONCE):
-            forwarder.put(Received("POST", "/status", odd, b"", (), SignedRequest("/status")))
+        odd: Any = None
+        for number in range(2 * AT_ONCE):
+            forwarder.put(ReceivedRequest("POST", odd, (), b"", (), SignedRequest("/status", signature=str(number))))
         fields = form(1, "ringing")
         assert (await post(watch.ready.callback_url, fields))[0] == 204
         (sent,) = await application.requests(1)
@@ -414,10 +412,10 @@ async def test_an_application_that_speaks_no_tls_is_told_of_in_words(tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["nothing.pem", "empty.pem"])
-def test_certificates_that_can_not_be_read_are_an_error(
+async def test_certificates_that_can_not_be_read_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / "empty.pem").touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
     with pytest.raises(SettingsError, match=f"SSL_CERT_FILE names can't be read: .*{name}: "):
-        Forwarder("https://localhost/x", told=lambda *_: None, dropped=lambda: None, clock=lambda: 0.0)
+        Forwarder("https://localhost/x", note=print, trouble=print).start()

@@ -14,7 +14,8 @@ from yarl import URL
 
 from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreError
 from callctl.store.sqlite.store import SqliteStore
-from callctl.watch.listener.listener import Listener
+from callctl.watch.listener.address import Address
+from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits
 
 
@@ -295,14 +296,9 @@ async def test_a_taken_port_is_named(start: Start) -> None:
 
 async def test_an_address_that_is_not_ours_is_named(store: SqliteStore, reports: Reports) -> None:
     listener = Listener(
-        host="192.0.2.1",
-        port=0,
-        public_url=None,
-        keys=[TOKEN],
-        world="w",
-        store=store,
+        ListenerConfig(address=Address("192.0.2.1", 0, "/status", None), keys=[TOKEN], world="w"),
+        append=store.append_async,
         on_event=reports.take,
-        nonce="n",
         now=reports.now,
     )
     with pytest.raises(CallctlError, match=r"192\.0\.2\.1"):

@@ -19,9 +19,9 @@ from yarl import URL
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.calls.forms import signed_form, signed_key
 from callctl.store.sqlite.store import SqliteStore
-from callctl.watch.listener.signature import Gate, SignedRequest, signature_of
+from callctl.watch.listener.signature import SignatureCheck, SignedRequest, signature_of
 
-GATE = Gate([PUBLIC], keys=[TOKEN])
+CHECK = SignatureCheck([PUBLIC], keys=[TOKEN])
 Found = tuple[str, str]
 
 # What a caller may call himself, and what a user may have put into the URL.
@@ -33,7 +33,7 @@ STATUSES = st.sampled_from(["initiated", "ringing", "in-progress", "completed", 
 def events_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> set[Found]:
     """Return the key and call of what a listener would make of a request; nothing if it refuses or ignores it."""
     signed = SignedRequest(target, () if method == "GET" else pairs, signature)
-    if not GATE.admits(signed):
+    if not CHECK.accepts(signed):
         return set()
     try:
         told = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True, signed=signed.covered)
@@ -77,7 +77,7 @@ def test_no_other_cut_order_or_repetition_makes_another_event(data: st.DataObjec
     head, pairs = data.draw(cuts(text))
     start = text.find(f"CallSid{fields['CallSid']}")
     if head.startswith("?") or not head:
-        event(f"admitted: {GATE.admits(SignedRequest('/status' + head, pairs, signature))}")
+        event(f"admitted: {CHECK.accepts(SignedRequest('/status' + head, pairs, signature))}")
         assert events_of("/status" + head, pairs, signature, method="POST") <= ours
     whole = text.partition("?")[2]
     if "&" not in caller:  # docs/decisions.md: as a GET, where the form has no blank, a caller may still add fields
@@ -88,7 +88,7 @@ def test_no_other_cut_order_or_repetition_makes_another_event(data: st.DataObjec
         rest = text[at + len("CallSidCA9CallStatuscompleted") :]
         swallowed = (("AccountSid", text[len(query) + len("AccountSid") : at]), ("CallSid", "CA9"))
         forged = (*swallowed, ("CallStatus", "completed" + rest))
-        assert GATE.admits(SignedRequest("/status" + query, forged, signature))
+        assert CHECK.accepts(SignedRequest("/status" + query, forged, signature))
         assert events_of("/status" + query, forged, signature, method="POST") <= ours
 
 
@@ -207,11 +207,11 @@ def test_a_get_cut_at_its_equals_signs_and_sent_as_a_form_makes_no_other_event()
     signature = RequestValidator(TOKEN).compute_signature(PUBLIC + query, {})
     assert len(events_of("/status" + query, parsed(query[1:]), signature, method="GET")) == 1
     cut = (("CallSid", "=CA1&"), ("CallStatus", "=busy"))
-    assert GATE.admits(SignedRequest("/status?", cut, signature))
+    assert CHECK.accepts(SignedRequest("/status?", cut, signature))
     assert events_of("/status?", cut, signature, method="POST") == set()
     swallowed = (("CallSid", "CA1&"), ("CallStatus", "=busy"))
     swallowing = RequestValidator(TOKEN).compute_signature(PUBLIC + "?CallSidCA1&CallStatus=busy", {})
-    assert GATE.admits(SignedRequest("/status?", swallowed, swallowing))
+    assert CHECK.accepts(SignedRequest("/status?", swallowed, swallowing))
     assert events_of("/status?", swallowed, swallowing, method="POST") == set()
 
 

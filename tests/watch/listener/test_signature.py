@@ -10,7 +10,7 @@ import pytest
 from telling import START, samples
 from twilio.request_validator import RequestValidator
 
-from callctl.watch.listener.signature import Asked, Gate, SignedRequest, signature_of
+from callctl.watch.listener.signature import RequestedUrl, SignatureCheck, SignedRequest, signature_of
 
 # Where the libraries differ, what is done here (the reasons stand in the module's docstring).
 OWN_CHOICES = {
@@ -48,7 +48,7 @@ def admits(vector: dict[str, Any]) -> bool:
         settings=vector.get("headers", {}).get("X-Twilio-Webhooks-Signature-Settings"),
         json_body=None if body is None or is_form else body.encode(),
     )
-    return Gate([url], keys=[vector["token"]]).admits(request)
+    return SignatureCheck([url], keys=[vector["token"]]).accepts(request)
 
 
 def _pairs(params: dict[str, Any]) -> list[tuple[str, str]]:
@@ -76,7 +76,7 @@ def signed(url: str, given: str) -> bool:
     """Tell whether what was signed over one URL is admitted by who was given the other."""
     target = "/" + url.partition("://")[2].partition("/")[2]
     signature = RequestValidator("t").compute_signature(url, dict(FORM))
-    return Gate([given], keys=["t"]).admits(SignedRequest(target, FORM, signature))
+    return SignatureCheck([given], keys=["t"]).accepts(SignedRequest(target, FORM, signature))
 
 
 @pytest.mark.parametrize(
@@ -103,24 +103,29 @@ def test_an_ipv6_address_keeps_its_colons() -> None:
 
 @pytest.mark.parametrize("settings", ["algorithm=none", "algorithm=,", "algorithm=HMAC_SHA256", "key=\xff", ""])
 def test_naming_an_algorithm_gains_nothing(settings: str) -> None:
-    gate = Gate(["https://example.com/status"], keys=["t"])
+    check = SignatureCheck(["https://example.com/status"], keys=["t"])
     guesses = ["", "x", RequestValidator("").compute_signature("https://example.com/status", dict(FORM))]
-    assert not any(gate.admits(SignedRequest("/status", FORM, guess, settings)) for guess in guesses)
+    assert not any(check.accepts(SignedRequest("/status", FORM, guess, settings)) for guess in guesses)
 
 
 def test_a_cause_is_looked_into_once_a_second_at_most() -> None:
-    gate = Gate(["https://example.com/status"], keys=["t"])
+    check = SignatureCheck(["https://example.com/status"], keys=["t"])
     request = SignedRequest("/status", signature="x")
     moments = [0.0, 0.1, 0.9, 1.0, 1.5, 2.5]
-    texts = [gate.refusals.explain_once(request, asked=Asked(), now=START + timedelta(seconds=at)) for at in moments]
+    texts = [
+        check.refusals.explain_once(request, requested=RequestedUrl(), now=START + timedelta(seconds=at))
+        for at in moments
+    ]
     assert [text is not None for text in texts] == [True, False, False, False, False, False]
-    assert gate.refusals.causes == {"unknown cause": 3}
+    assert check.refusals.causes == {"unknown cause": 3}
 
 
 def test_a_clock_set_back_does_not_silence_the_explanations() -> None:
-    gate = Gate(["https://example.com/status"], keys=["t"])
-    gate.refusals.explain_once(SignedRequest("/status", signature="x"), asked=Asked(), now=START)
-    text = gate.refusals.explain_once(SignedRequest("/status"), asked=Asked(), now=START - timedelta(hours=1))
+    check = SignatureCheck(["https://example.com/status"], keys=["t"])
+    check.refusals.explain_once(SignedRequest("/status", signature="x"), requested=RequestedUrl(), now=START)
+    text = check.refusals.explain_once(
+        SignedRequest("/status"), requested=RequestedUrl(), now=START - timedelta(hours=1)
+    )
     assert text is not None
     assert "no signature" in text
 
@@ -136,17 +141,21 @@ class _Form(list[tuple[str, str]]):
 
 
 def test_a_forged_form_of_thousands_of_fields_is_put_in_order_once_and_not_explained_at_length() -> None:
-    gate = Gate([f"https://example.com:8443/{path}" for path in "abc"], keys=["12345", "67890"], other_keys=["0"])
+    check = SignatureCheck(
+        [f"https://example.com:8443/{path}" for path in "abc"], keys=["12345", "67890"], other_keys=["0"]
+    )
     form = _Form((f"{number:032}", "x") for number in range(1999))
     forged = SignedRequest("/a?who=%27me%27", form, signature="forged")
-    assert not gate.admits(forged)
+    assert not check.accepts(forged)
     assert form.looks == 1
-    assert gate.refusals.explain(forged, asked=Asked((("example.org", "Host"),))).startswith("unknown cause: ")
+    assert check.refusals.explain(forged, requested=RequestedUrl((("example.org", "Host"),))).startswith(
+        "unknown cause: "
+    )
     assert form.looks <= 3
     signed = SignedRequest("/a", form, signature=signature_of("http://example.com:8443/a", form, key="12345"))
-    assert gate.refusals.explain(signed, asked=Asked()).startswith("unknown cause: ")
+    assert check.refusals.explain(signed, requested=RequestedUrl()).startswith("unknown cause: ")
     few = SignedRequest("/a", form[:9], signature=signature_of("http://example.com:8443/a", form[:9], key="12345"))
-    assert gate.refusals.explain(few, asked=Asked()).startswith("wrong scheme: ")
+    assert check.refusals.explain(few, requested=RequestedUrl()).startswith("wrong scheme: ")
 
 
 URL = "https://example.com/status"
@@ -155,7 +164,7 @@ URL = "https://example.com/status"
 def admitted(target: str, *, over: str, pairs: tuple[tuple[str, str], ...] = (), body: bytes | None = None) -> bool:
     """Tell whether a request is admitted that was signed over a URL and a form."""
     signature = signature_of(over, pairs, key="t")
-    return Gate([URL], keys=["t"]).admits(SignedRequest(target, pairs, signature, json_body=body))
+    return SignatureCheck([URL], keys=["t"]).accepts(SignedRequest(target, pairs, signature, json_body=body))
 
 
 def test_a_json_body_is_covered_by_its_digest_alone() -> None:
@@ -172,13 +181,13 @@ def test_a_json_body_is_covered_by_its_digest_alone() -> None:
 
 def test_pairs_are_signed_as_a_set_in_the_order_of_their_names_and_values() -> None:
     signature = RequestValidator("t").compute_signature(f"{URL}A1A2B0", None)
-    gate = Gate([URL], keys=["t"])
+    check = SignatureCheck([URL], keys=["t"])
     for pairs in (
         [("B", "0"), ("A", "2"), ("A", "1")],
         [("A", "1"), ("A", "2"), ("B", "0"), ("A", "1")],
     ):
-        assert gate.admits(SignedRequest("/status", pairs, signature))
-    assert not gate.admits(SignedRequest("/status", [("A", "1"), ("B", "0")], signature))
+        assert check.accepts(SignedRequest("/status", pairs, signature))
+    assert not check.accepts(SignedRequest("/status", [("A", "1"), ("B", "0")], signature))
 
 
 @pytest.mark.parametrize(

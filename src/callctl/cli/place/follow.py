@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
@@ -155,27 +154,19 @@ def _why_deaf(settings: Settings) -> str | None:
 
 
 def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Listener:
-    """Return a listener like a watch's; it is not announced, for it goes away with this call."""
-    from callctl.watch.listener.listener import Listener
+    """Return a listener like a watch's; it has no record in the registry, for it ends with this call.
+
+    It reports no events: they are read from the store.
+    """
+    from callctl.watch.listener.address import Address
+    from callctl.watch.listener.listener import Listener, ListenerConfig
     from callctl.watch.registry import PLACING
 
-    def leave_to_the_store(_event: CallEvent, _is_new: bool) -> None:
-        """Do nothing: who watches reads the store."""
-
-    listener = Listener(
-        host="127.0.0.1",
-        # A tunnel leads to the port that is set; without one, any port will do.
-        port=settings.port if settings.public_url else 0,
-        path=STATUS_PATH,
-        public_url=with_status_path(settings.public_url) if settings.public_url else None,
-        keys=settings.signing_keys,
-        world=settings.world,
-        store=store,
-        on_event=leave_to_the_store,
-        nonce=secrets.token_hex(16),
-        now=runtime.now,
-        account_sid=settings.account_sid,
-    )
+    # A tunnel leads to the port that is set; without one, any port will do.
+    port = settings.port if settings.public_url else 0
+    public_url = with_status_path(settings.public_url) if settings.public_url else None
+    config = ListenerConfig.of(settings, Address("127.0.0.1", port, STATUS_PATH, public_url))
+    listener = Listener(config, append=store.append_async, now=runtime.now)
     listener.health[PLACING] = settings.world
     return listener
 

@@ -164,7 +164,7 @@ def watch(
     """
     import asyncio
 
-    from callctl.watch.listener.documents import Documents
+    from callctl.watch.listener.twiml_responder import Documents
     from callctl.watch.plan import Plan
 
     runtime = common.runtime_of(ctx, json=json, debug=debug)

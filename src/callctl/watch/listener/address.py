@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from callctl.errors import without_secrets
 from callctl.support.urls import is_loopback_host
-from callctl.watch.listener.signature import Gate
 
 DOCUMENTS: Final = "/twiml/"  # what is served lies below it, by name
 _ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
@@ -41,7 +39,7 @@ class Address:
 
     @property
     def shown_url(self) -> str:
-        """What may be told to anybody: the callback URL without the password that Twilio signs in with."""
+        """The callback URL as it may be shown: without the password that Twilio signs in with."""
         return without_secrets(self.callback_url)
 
     def document_url(self, name: str) -> str:
@@ -60,9 +58,9 @@ class Address:
         return signed
 
     def urls_at(self, path: str) -> list[str]:
-        """Return over which URLs a request may be signed that came to another path than one of ours.
+        """Return the URLs over which a request may be signed that came to a path that is not served here.
 
-        That is this path below any of ours, or the callback URL itself where a proxy changes the path.
+        They are this path below any address of ours, or the callback URL itself where a proxy changes the path.
         """
         own = self.signed_urls[self.path]
         origins = [urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in own]
@@ -70,29 +68,13 @@ class Address:
         return [*(base + end for base in bases for end in (path, path.rstrip("/"))), *own]
 
     @property
-    def places(self) -> dict[str, str]:
-        """The path here that a request's path stands for, by the public URL or not; without a slash at the end."""
+    def paths(self) -> dict[str, str]:
+        """The path here by the path of a request, which may be that of the public URL; without a slash at the end."""
         return {
-            one.rstrip("/"): place
-            for place, urls in self.signed_urls.items()
-            for one in (urlsplit(urls[0]).path, place)
+            requested.rstrip("/"): path
+            for path, urls in self.signed_urls.items()
+            for requested in (urlsplit(urls[0]).path, path)
         }
-
-
-def gates(
-    address: Address, *, keys: Sequence[str] | None, other_keys: Sequence[str], account_sid: str | None
-) -> dict[str, Gate]:
-    """Return who lets requests in, by path; nobody stands there where ``keys`` is None.
-
-    Raises:
-        SettingsError: ``keys`` is empty.
-    """
-    if keys is None:
-        return {}
-    return {
-        place: Gate(urls, keys=keys, other_keys=other_keys, account_sid=account_sid)
-        for place, urls in address.signed_urls.items()
-    }
 
 
 def _beside(callback_url: str, path: str) -> str:

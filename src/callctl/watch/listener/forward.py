@@ -1,36 +1,40 @@
-"""Verified requests passed on to a local application, unchanged: the signature, the headers, the form.
+"""Forwards verified requests to a local application, unchanged: the signature, the headers, the form.
 
-Status callbacks are passed on after they are acknowledged, so that a slow application delays nothing. A request for
-TwiML is passed on before, for its answer is what Twilio waits for.
+Status callbacks are forwarded after they are acknowledged, so that a slow application delays nothing. A request for
+TwiML is forwarded before, for its answer is what Twilio waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import ssl
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import SettingsError
 from callctl.support.threads import describe
-from callctl.support.urls import reason_of, tls_reason
-from callctl.watch.listener.received import Received
+from callctl.support.urls import is_loopback_url, reason_of, tls_reason
+from callctl.watch.listener.server import ReceivedRequest
 
 # Twilio gives up after 15 s (docs/twilio.md, "Delivery").
 LIMIT = 15.0
-# So many requests at once, and so many that wait; what comes beyond is dropped and told of.
+# So many requests at once, and so many that wait; what comes beyond is dropped and reported.
 AT_ONCE = 8
 WAITING = 1000
 _LONGEST = 65536  # bytes of an answer with TwiML
-# So often the same request is passed on. Twilio sends a callback six times at most: once, and the five retries of #rc=5
+# So often the same request is forwarded. Twilio sends a callback six times at most: once, and the five retries of #rc=5
 # (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
 _MOST_TIMES = 10
 _TURN = 1.0  # seconds
@@ -43,13 +47,17 @@ _HOP = frozenset(
         "content-length", "expect",
     }
 )  # fmt: skip
+# Headers of an application's answer that mean something to Twilio; the rest belongs to its connection to us.
+_ANSWER_HEADERS = ("content-type", "content-encoding", "location", "cache-control", "set-cookie")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_LOOP = 508  # Loop Detected (RFC 5842, section 7.2)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the application said: ``seconds`` it took, and its status, or why there is none.
+    """What the application answered: ``seconds`` it took, and its status, or why there is none.
 
-    ``is_untrusted`` tells that its certificate was not accepted. ``headers`` are as they came: Set-Cookie may be there
+    ``is_untrusted`` means that its certificate was not accepted. ``headers`` are as they came: Set-Cookie may be there
     more than once.
     """
 
@@ -67,80 +75,109 @@ class Answer:
 
 
 class Forwarder:
-    """Passes requests on to one URL, whose path and query stand in place of those here.
+    """Forwards requests to one URL, whose path and query stand in place of those here.
 
-    Each carries a ``Via`` (RFC 9110, section 7.6.3), by which one that comes back is known. Else it is unchanged. One
-    that comes back without it is known by how often it comes.
-
-    ``told`` hears of each answer, and what was dropped; it may not be slow. ``clock`` is in seconds.
+    Each carries a ``Via`` (RFC 9110, section 7.6.3), by which one that comes back is recognised. Else it is unchanged.
+    One that comes back without it is recognised by how often it comes.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        told: Callable[[Received, Answer], None],
-        dropped: Callable[[], None],
-        clock: Callable[[], float],
-        limit: float = LIMIT,
+        note: Callable[[str], None],
+        trouble: Callable[[Trouble], None],
         verify: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Prepare; nothing is sent yet. Without ``verify`` any certificate is accepted.
+
+        ``note`` is given each answer in words, ``trouble`` what failed; neither may be slow. ``clock`` is in seconds.
+        """
+        self._given, self._url, self._verify = url, URL(url), verify
+        self._note, self._trouble, self._clock = note, trouble, clock
+        self._via = f"callctl-{secrets.token_hex(8)}"
+        self._queue: asyncio.Queue[ReceivedRequest] = asyncio.Queue(WAITING)
+        self._workers: list[asyncio.Task[None]] = []
+        self._http: aiohttp.ClientSession | None = None
+        self._forwarded: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last; by signature
+        self._reported: set[str] = set()
+        self._dropped = 0
+
+    def start(self) -> None:
+        """Begin to forward what is put in; call it in the event loop.
 
         Raises:
             SettingsError: The certificates that SSL_CERT_FILE names can't be read.
         """
-        self._url = URL(url)
-        self._tls = _trusted(os.environ) if verify and self._url.scheme == "https" else False
-        self._told, self._dropped, self._clock, self._limit = told, dropped, clock, limit
-        self._name = f"callctl-{secrets.token_hex(8)}"
-        self._queue: asyncio.Queue[Received] = asyncio.Queue(WAITING)
-        self._workers: list[asyncio.Task[None]] = []
-        self._http: aiohttp.ClientSession | None = None
-        self._passed_on: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last; by signature
-
-    def start(self) -> None:
-        """Begin to pass on what is put in; call it in the event loop."""
+        tls = _trusted(os.environ) if self._verify and self._url.scheme == "https" else False
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls),
-            timeout=aiohttp.ClientTimeout(total=self._limit),
+            connector=aiohttp.TCPConnector(ssl=tls),
+            timeout=aiohttp.ClientTimeout(total=LIMIT),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._workers = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
 
     async def stop(self) -> None:
-        """Stop at once; what still waits is not passed on."""
+        """Stop at once; what still waits is not forwarded."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         if self._http is not None:
             await self._http.close()
 
-    def put(self, received: Received) -> None:
-        """Take a request to be passed on; return at once."""
+    def put(self, received: ReceivedRequest, *, asks_for_twiml: bool = False) -> None:
+        """Forward a request that is acknowledged, but none that came back from there; return at once."""
+        if self._comes_back(received, asks_for_twiml=asks_for_twiml):
+            return
         try:
             self._queue.put_nowait(received)
         except asyncio.QueueFull:
-            self._dropped()
+            self._dropped += 1
+            if self._dropped & (self._dropped - 1) == 0:  # the first, second, fourth, eighth …
+                what = f"{self._given} is too slow: {self._dropped} requests were not passed on"
+                self._trouble(Trouble(what, Cause.FORWARD, url=self._given))
 
-    def has_passed_on(self, received: Received) -> bool:
-        """Tell whether a request was passed on from here already: the URL leads back to this watch."""
-        return any(name.lower() == b"via" and self._name.encode() in value for name, value in received.headers)
+    async def answer(self, received: ReceivedRequest) -> web.Response:
+        """Return the application's answer to a request for TwiML."""
+        if self._comes_back(received, asks_for_twiml=True):
+            return web.Response(status=_LOOP)
+        answer = await self._ask(received)
+        self._report(received, answer)
+        if answer.status is None:
+            return web.Response(status=502)
+        # A header with a control character can't be sent, and an answer without it is better for the call than none.
+        headers = [(name, _CONTROL.sub("", value)) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS]
+        return web.Response(status=answer.status, body=answer.body, headers=CIMultiDict(headers))
 
-    def goes_round(self, received: Received, *, asks_for_twiml: bool) -> bool:
-        """Count a request; tell whether it was passed on so often that the application must be sending it back.
+    def _comes_back(self, received: ReceivedRequest, *, asks_for_twiml: bool) -> bool:
+        via = self._via.encode()
+        if any(name.lower() == b"via" and via in value for name, value in received.headers):
+            what = f"--forward-to {self._given} leads back to this watch: give it the address of your application"
+        elif self.is_repeated(received, asks_for_twiml=asks_for_twiml):
+            what = (
+                f"--forward-to {self._given}: what is passed on comes back here, again and again: a request that "
+                "has come so often is not passed on any more; see where your application sends what it is given"
+            )
+        else:
+            return False
+        self._report_once(Trouble(what, Cause.FORWARD, url=self._given))
+        return True
+
+    def is_repeated(self, received: ReceivedRequest, *, asks_for_twiml: bool) -> bool:
+        """Count a request; tell whether it was forwarded so often that the application must be sending it back.
 
         What an application sends back may lack the ``Via``, but not the signature, or it would be refused. A request
         for TwiML counts where it follows the one before within a second.
         """
         now, signature = self._clock(), received.signed.signature or ""
-        times, last = self._passed_on.pop(signature, (0, now))
+        times, last = self._forwarded.pop(signature, (0, now))
         if asks_for_twiml and now - last > _TURN:
             times = 0
-        self._passed_on[signature] = min(times + 1, _MOST_TIMES + 1), now
-        if len(self._passed_on) > _REMEMBERED:
-            self._passed_on.popitem(last=False)
+        self._forwarded[signature] = min(times + 1, _MOST_TIMES + 1), now
+        if len(self._forwarded) > _REMEMBERED:
+            self._forwarded.popitem(last=False)
         return times >= _MOST_TIMES
 
     async def _work(self) -> None:
@@ -148,17 +185,31 @@ class Forwarder:
             received = await self._queue.get()
             began = self._clock()
             try:
-                await self.ask(received)
-            except Exception as error:  # one request that can't be passed on must not end what passes on the next
-                self._told(received, Answer(self._clock() - began, failure=f"not passed on ({describe(error)})"))
+                answer = await self._ask(received)
+            except Exception as error:  # one request that can't be forwarded must not end what forwards the next
+                answer = Answer(self._clock() - began, failure=f"not passed on ({describe(error)})")
+            self._report(received, answer)
 
-    async def ask(self, received: Received) -> Answer:
-        """Pass a request on and return the application's answer; it is told of as well."""
-        answer = await self._ask(received)
-        self._told(received, answer)
-        return answer
+    def _report(self, received: ReceivedRequest, answer: Answer) -> None:
+        fields = dict(received.pairs)
+        call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
+        what = f"→ {self._given}  {answer.text}  {call}".rstrip()
+        if answer.status is None or answer.status >= 500:
+            sid = fields.get("CallSid")
+            self._trouble(Trouble(what, Cause.FORWARD, url=self._given, status=answer.status, call_sid=sid))
+        else:
+            self._note(what)
+        if answer.is_untrusted:
+            what = "SSL_CERT_FILE names the file of a CA to trust, or of your application's own certificate"
+            what += "; --forward-insecure accepts any" if is_loopback_url(self._given) else ""
+            self._report_once(Trouble(what, Cause.FORWARD, url=self._given))
 
-    async def _ask(self, received: Received) -> Answer:
+    def _report_once(self, trouble: Trouble) -> None:
+        if trouble not in self._reported:
+            self._reported.add(trouble)
+            self._trouble(trouble)
+
+    async def _ask(self, received: ReceivedRequest) -> Answer:
         if self._http is None:
             raise RuntimeError("the forwarder has not started")
         began = self._clock()
@@ -183,7 +234,7 @@ class Forwarder:
             untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
             return Answer(self._clock() - began, failure=_why(error), is_untrusted=untrusted)
 
-    def _target(self, received: Received) -> URL:
+    def _target(self, received: ReceivedRequest) -> URL:
         query = received.target.partition("?")[2]
         if not query:
             return self._url
@@ -191,7 +242,7 @@ class Forwarder:
         text = str(self._url.with_query(None).with_fragment(None))
         return URL(f"{text}?{own}&{query}" if own else f"{text}?{query}", encoded=True)
 
-    def _headers(self, received: Received) -> CIMultiDict[str]:
+    def _headers(self, received: ReceivedRequest) -> CIMultiDict[str]:
         headers = [(_text(name), _text(value)) for name, value in received.headers]
         left_out = {
             word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
@@ -199,7 +250,7 @@ class Forwarder:
         if self._url.user is not None:  # who signs in there by the URL does not sign in as Twilio does here
             left_out.add("authorization")
         kept = [(name, value) for name, value in headers if name.lower() not in _HOP | left_out]
-        return CIMultiDict([*kept, ("Via", f"1.1 {self._name}")])
+        return CIMultiDict([*kept, ("Via", f"1.1 {self._via}")])
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:

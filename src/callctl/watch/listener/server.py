@@ -1,4 +1,4 @@
-"""The listener's edge: how a request is read, and what one client may cost."""
+"""The listener's HTTP server: how requests are read, and what one client may cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from aiohttp import web
@@ -16,11 +16,13 @@ from aiohttp import web
 from callctl.errors import CallctlError, PortTakenError
 from callctl.support.server import OpenConnections, TcpServer
 from callctl.support.urls import reason_of
-from callctl.watch.listener.received import Received
 from callctl.watch.listener.signature import SignedRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+# A form with this field alone is a watch's self-test, signed; or, as a GET that is not signed, the question which watch
+# answers here. The answer says which, as /healthz does.
+SELFTEST_FIELD: Final = "CallctlProbe"
 _MOST_FIELDS = 2000  # Twilio sends about thirty
 _SHORT = 64
 _log = logging.getLogger("callctl.watch.listener.server")
@@ -43,6 +45,28 @@ class Limits:
     store_seconds: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """One request as it came. ``headers`` keep their order and case; ``pairs`` is the form, blanks included."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    pairs: tuple[tuple[str, str], ...]
+    signed: SignedRequest
+
+    @property
+    def is_selftest(self) -> bool:
+        """Whether it is a watch's own self-test."""
+        return [name for name, _ in self.pairs] == [SELFTEST_FIELD]
+
+    @property
+    def asks_which_watch(self) -> bool:
+        """Whether it asks which watch is here: sent before a self-test to an address that is not known to lead here."""
+        return self.is_selftest and self.method == "GET" and self.signed.signature is None
+
+
 class BodyRefusedError(Exception):
     """A body that is too long (413), too slow (408) or broken (400)."""
 
@@ -51,7 +75,7 @@ class BodyRefusedError(Exception):
         self.status = status
 
     def answer(self) -> web.Response:
-        """Return what the client is told, after which the connection is of no more use."""
+        """Return the answer, after which the connection is of no more use."""
         response = web.Response(status=self.status)
         response.force_close()
         return response
@@ -107,7 +131,7 @@ async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpS
         PortTakenError: Another process listens there.
         CallctlError: The address can't be bound.
     """
-    # Whoever is being answered when it stops gets half a second.
+    # A request that is being answered when it stops gets half a second.
     runner = web.ServerRunner(BoundedServer(answer, limits=limits), shutdown_timeout=0.5)
     await runner.setup()
     try:
@@ -134,7 +158,7 @@ def path_of(request: web.BaseRequest) -> str:
     return target_of(request).partition("?")[0]
 
 
-async def receive(request: web.BaseRequest, *, limits: Limits) -> Received:
+async def receive(request: web.BaseRequest, *, limits: Limits) -> ReceivedRequest:
     """Read a POST or GET: its form, what of it is signed, and what it takes to pass it on unchanged.
 
     Raises:
@@ -150,13 +174,13 @@ async def receive(request: web.BaseRequest, *, limits: Limits) -> Received:
     else:
         pairs = _pairs(body.decode("utf-8", "replace"))
     signed = SignedRequest.read(target, headers, pairs=() if request.method == "GET" else pairs, json_body=json_body)
-    return Received(request.method, target, request.raw_headers, body, pairs, signed)
+    return ReceivedRequest(request.method, target, request.raw_headers, body, pairs, signed)
 
 
 def _is_json(request: web.BaseRequest) -> bool:
-    told = request.headers.get("Content-Type", "")
+    sent = request.headers.get("Content-Type", "")
     # What Twilio sends is known without parsing.
-    return not told.startswith("application/x-www-form-urlencoded") and request.content_type == "application/json"
+    return not sent.startswith("application/x-www-form-urlencoded") and request.content_type == "application/json"
 
 
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:

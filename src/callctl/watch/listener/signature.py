@@ -1,18 +1,50 @@
 """Whether a request was signed by Twilio (``X-Twilio-Signature``), and if not, the likely cause.
 
-Twilio's library, which computes signatures, is imported when there is something to verify or to sign.
+See docs/twilio.md, "Signatures". Twilio's library computes the signature, over the URL that Twilio was given and the
+request's own query; the request's Host header is not believed. It is imported when there is something to verify or to
+sign. What it leaves out, or libraries disagree on, is settled here:
+
+* The fragment is cut off. User information is tried as given and cut off, for Twilio says that it drops it.
+* The port is tried as given, cut off and, where there is none, as the scheme's default, for Twilio is inconsistent.
+* The URL is otherwise taken by the letter: the host's and scheme's upper and lower case, and characters beyond ASCII,
+  count as they were given to Twilio.
+* An apostrophe, ``@`` or ``:`` in the query is tried escaped and not, for Twilio signs it otherwise than it sends it.
+* A JSON body counts only with the ``bodySHA256`` that the signed URL carries; without it the request is refused.
+* A SharedKey (``X-Twilio-Webhooks-Signature-Settings``) is a key as good as the auth token. The algorithm it names is
+  used if the library knows it; without the key, naming another one helps nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import hmac
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from callctl.calls.forms import signed_form
 from callctl.errors import SettingsError
-from callctl.watch.listener.claim import SIGNATURE_HEADERS, Claim, Pairs, SignedRequest
-from callctl.watch.listener.refusals import Asked, Refusals
 
-__all__ = ["SIGNATURE_HEADERS", "Asked", "Gate", "SignedRequest", "signature_of"]
+if TYPE_CHECKING:
+    from twilio.request_validator import RequestValidator
+
+# SignalWire signs alike under a name of its own (docs/twilio.md, "Compatible services").
+SIGNATURE_HEADERS = ("X-Twilio-Signature", "X-SignalWire-Signature")
+SETTINGS_HEADER = "X-Twilio-Webhooks-Signature-Settings"
+
+_USUAL_ALGORITHM = "HMAC_SHA1"  # as the library names it
+# Characters of a form; Twilio's have less than 2,000. The cause of a refusal takes a thousand computations to find.
+_LONGEST_EXPLAINED = 8192
+# Where proxies say which host, and which path, was requested before they changed it; so many of each are tried.
+_HOST_HEADERS = ("Host", "X-Forwarded-Host", "X-Original-Host", "X-Forwarded-Server")
+_PATH_HEADERS = ("X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url", "X-Envoy-Original-Path")
+_MOST = 4
+
+Pairs = Sequence[tuple[str, str]]
 
 
 def signature_of(url: str, pairs: Pairs, *, key: str) -> str:
@@ -22,10 +54,44 @@ def signature_of(url: str, pairs: Pairs, *, key: str) -> str:
     return str(RequestValidator(key).compute_signature(url.partition("#")[0] + signed_form(pairs), None))
 
 
-class Gate:
-    """Knows the URLs that Twilio may have been given for this listener, and the keys that may sign.
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """What of a request the signature covers, and how it says it was signed.
 
-    ``other_keys`` let nobody in; with ``account_sid``, whose keys these are, they explain refusals.
+    ``target`` is the path and query as they stood in the request line. ``pairs`` is the form of a POST, empty for a
+    GET; ``json_body`` is the body where it is JSON. ``form`` is the form as it is signed.
+    """
+
+    target: str
+    pairs: Pairs = ()
+    signature: str | None = None
+    settings: str | None = None
+    json_body: bytes | None = None
+    # Sorted once: it is used again and again, and may have thousands of names.
+    form: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "form", signed_form(self.pairs))
+
+    @property
+    def covered(self) -> str:
+        """What the signature covers behind the path: the same, however the request was spelt that it fits."""
+        mark, query = self.target.partition("?")[1:]
+        return f"{mark}{_unescaped(query)}{self.form}"
+
+    @classmethod
+    def read(
+        cls, target: str, headers: Mapping[str, str], *, pairs: Pairs, json_body: bytes | None = None
+    ) -> SignedRequest:
+        """Take the signature from a request's headers."""
+        signature = next((headers[name] for name in SIGNATURE_HEADERS if name in headers), None)
+        return cls(target, pairs, signature, headers.get(SETTINGS_HEADER), json_body)
+
+
+class SignatureCheck:
+    """Accepts requests that are signed over one of the URLs that Twilio may have been given, with one of the keys.
+
+    ``other_keys`` are keys of the account ``account_sid`` that are not accepted; they explain refusals.
 
     Raises:
         SettingsError: There is no key.
@@ -51,7 +117,230 @@ class Gate:
         others = [RequestValidator(key) for key in other_keys if key not in keys]
         self.refusals = Refusals(self._urls, self._keys, other_keys=others, account_sid=account_sid)
 
-    def admits(self, request: SignedRequest) -> bool:
+    def accepts(self, request: SignedRequest) -> bool:
         """Tell whether a request was signed over one of the URLs with one of the keys."""
-        claim = Claim.of(request)
-        return claim is not None and any(claim.holds(url, self._keys) for url in self._urls)
+        signature = Signature.of(request)
+        return signature is not None and any(signature.fits(url, self._keys) for url in self._urls)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A request's signature and its form as it is signed: prepared once, for it is compared over many URLs."""
+
+    target: str
+    form: str
+    given: bytes
+    algorithm: str
+
+    @classmethod
+    def of(cls, request: SignedRequest) -> Signature | None:
+        """Return None if there is no signature, or none that covers the body."""
+        if not request.signature or not _body_fits(request):
+            return None
+        given = request.signature.encode("utf-8", "surrogateescape")
+        return cls(request.target, request.form, given, _algorithm(request.settings))
+
+    def fits(self, url: str, keys: Sequence[RequestValidator]) -> bool:
+        """Tell whether one of the keys signed this over a URL, however it was spelt."""
+        return any(
+            hmac.compare_digest(key.compute_signature(text + self.form, None, self.algorithm).encode(), self.given)
+            for text in _spellings(url, self.target)
+            for key in keys
+        )
+
+
+def _spellings(url: str, target: str) -> Iterator[str]:
+    """Return the texts that Twilio may have signed for a URL, the likeliest first."""
+    mark, query = target.partition("?")[1:]
+    if _is_encodable(url + query):
+        yield url + mark + query
+    scheme, colon, rest = url.partition("://")
+    netloc, slash, path = rest.partition("/")
+    queries = dict.fromkeys((query, _unescaped(query), query.replace("'", "%27")))
+    seen = {url + mark + query}
+    for with_port in (netloc, netloc.rpartition("@")[2]):
+        for location in (with_port, _other_port(with_port, scheme)):
+            for spelt in queries:
+                text = f"{scheme}{colon}{location}{slash}{path}{mark}{spelt}"
+                if text not in seen and _is_encodable(text):
+                    seen.add(text)
+                    yield text
+
+
+def _unescaped(query: str) -> str:
+    return query.replace("%27", "'").replace("%40", "@").replace("%3A", ":").replace("%3a", ":")
+
+
+def _other_port(netloc: str, scheme: str) -> str:
+    """Return a network location without its port, or with the scheme's default one if it has none."""
+    user, at, location = netloc.rpartition("@")
+    host, colon, port = location.rpartition(":")
+    if colon and port.isdecimal():  # not the last part of a bracketed IPv6 address
+        return f"{user}{at}{host}"
+    return f"{user}{at}{location}:{443 if scheme.lower() == 'https' else 80}"
+
+
+def _body_fits(request: SignedRequest) -> bool:
+    if request.json_body is None:
+        return True
+    expected = parse_qs(request.target.partition("?")[2]).get("bodySHA256", [""])[0]
+    return hmac.compare_digest(hashlib.sha256(request.json_body).hexdigest().encode(), expected.encode())
+
+
+def _algorithm(settings: str | None) -> str:
+    if settings is None:
+        return _USUAL_ALGORITHM
+    from twilio.request_validator import HMAC_SHA1, HMAC_SHA256, get_signature_algorithm
+
+    named = str(get_signature_algorithm(settings)).upper()
+    return named if named == HMAC_SHA256 else str(HMAC_SHA1)
+
+
+def _is_encodable(text: str) -> bool:
+    # A request line that is no UTF-8 comes with surrogates; nobody can have signed that.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedUrl:
+    """What a request's headers say of the URL that was requested: hosts and paths, each with its header's name.
+
+    Anybody can send them, so they only explain refusals.
+    """
+
+    hosts: tuple[tuple[str, str], ...] = ()
+    paths: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def read(cls, headers: Iterable[tuple[bytes, bytes]]) -> RequestedUrl:
+        """Take them from a request's headers."""
+        found: dict[str, str] = {}
+        for name, value in headers:
+            found.setdefault(name.decode("latin-1").title(), value.decode("utf-8", "replace"))
+        hosts = [(host.strip(), name) for name in _HOST_HEADERS for host in found.get(name, "").split(",")]
+        hosts += [(host, "Forwarded") for host in re.findall(r'(?i)\bhost="?([^";,\s]+)', found.get("Forwarded", ""))]
+        paths = [(_path_in(found[name]), name) for name in _PATH_HEADERS if name in found]
+        named = {host: (host, name) for host, name in reversed(hosts) if _is_host(host)}
+        return cls(
+            tuple(named.values())[::-1][:_MOST], tuple(path for path in paths if path[0].startswith("/"))[:_MOST]
+        )
+
+
+class Refusals:
+    """Explains why requests are refused that should be signed over these URLs with one of these keys.
+
+    ``other_keys`` are keys of the account ``account_sid`` that are not accepted. ``causes`` counts the
+    refusals that were explained.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        keys: Sequence[RequestValidator],
+        *,
+        other_keys: Sequence[RequestValidator],
+        account_sid: str | None,
+    ) -> None:
+        self._urls, self._keys, self._other_keys, self._account_sid = urls, keys, other_keys, account_sid
+        self._explained_at: datetime | None = None
+        self.causes: Counter[str] = Counter()
+
+    def explain_once(self, request: SignedRequest, *, requested: RequestedUrl, now: datetime) -> str | None:
+        """Explain a refusal if its cause is a new one; explain one a second at most.
+
+        Finding the cause takes many computations, and anybody may send a request.
+        """
+        if self._explained_at is not None and timedelta() <= now - self._explained_at < timedelta(seconds=1):
+            return None
+        self._explained_at = now
+        text = self.explain(request, requested=requested)
+        cause = text.partition(":")[0]
+        self.causes[cause] += 1
+        return f"refused a request: {text}" if self.causes[cause] == 1 else None
+
+    def explain(self, request: SignedRequest, *, requested: RequestedUrl) -> str:
+        """Say the likely cause of a wrong signature in one sentence, by trying what usually goes wrong.
+
+        ``requested`` is what the request's headers say of its URL.
+        """
+        if not request.signature:
+            return "no signature: the request carries no X-Twilio-Signature, so Twilio did not send it"
+        signature = Signature.of(request)
+        if signature is None:
+            return _about_json(request)
+        if len(signature.form) <= _LONGEST_EXPLAINED:
+            for cause, url, by in self._variants(request, requested):
+                if signature.fits(url, self._keys):
+                    said = f" (by {by})" if by else ""
+                    return f"{cause}: signed over {url}{said}, while this listener expects {self._urls[0]}"
+            bare = replace(signature, target=signature.target.partition("?")[0])
+            if bare.target != signature.target and any(bare.fits(url, self._keys) for url in self._urls):
+                return "query added: signed over the URL without its query, which was added on the way"
+        if any(signature.fits(url, self._other_keys) for url in self._urls):
+            return "other token: signed with a token that is not the one set for signing (CALLCTL_SIGNING_TOKEN)"
+        # A GET has its form in the query.
+        account_sid = dict(request.pairs or parse_qsl(request.target.partition("?")[2])).get("AccountSid", "")
+        if self._account_sid and account_sid and account_sid != self._account_sid:
+            return (
+                "other account: the request names another account than this one's, and a subaccount's callbacks are "
+                "signed with its own token (set CALLCTL_SIGNING_TOKEN)"
+            )
+        return (
+            "unknown cause: neither the URL in any usual variant nor the token fits; the request is forged, or was "
+            "signed with another token (a rotated one, an API key's secret) or over another URL"
+        )
+
+    def _variants(self, request: SignedRequest, requested: RequestedUrl) -> Iterator[tuple[str, str, str | None]]:
+        """Yield causes, each with a URL, and the header that says so."""
+        path = request.target.partition("?")[0]
+        for url in self._urls:
+            scheme, _, rest = url.partition("://")
+            netloc, slash, own = rest.partition("/")
+            other = "http" if scheme.lower() == "https" else "https"
+            own = slash + own
+            slashed = own.rstrip("/") if own.endswith("/") else own + "/"
+            yield "wrong scheme", f"{other}://{rest}", None
+            yield "trailing slash", f"{scheme}://{netloc}{slashed}", None
+            yield "trailing slash and wrong scheme", f"{other}://{netloc}{slashed}", None
+            for tried, by in ((path, None), *requested.paths):
+                yield "wrong path", f"{scheme}://{netloc}{tried}", by
+                yield "wrong path and scheme", f"{other}://{netloc}{tried}", by
+            for seen, header in requested.hosts:
+                cause = "wrong port" if _hostname(seen) == _hostname(netloc) else "wrong host"
+                by = None if header == "Host" else header
+                for tried in dict.fromkeys((own, path, slashed, *(other_path for other_path, _ in requested.paths))):
+                    yield cause, f"{scheme}://{seen}{tried}", by
+                    yield f"{cause} and scheme", f"{other}://{seen}{tried}", by
+
+
+def _about_json(request: SignedRequest) -> str:
+    if "bodySHA256=" in request.target.partition("?")[2]:
+        return "changed JSON body: it has not the hash that the URL tells (bodySHA256), so it was changed on the way"
+    return (
+        "a JSON body without bodySHA256: Twilio signs a JSON body by its hash in the URL, so nobody vouches for this "
+        "one; status callbacks come as forms"
+    )
+
+
+def _path_in(url: str) -> str:
+    return (
+        url.partition("?")[0]
+        if url.startswith("/")
+        else "/" + url.partition("://")[2].partition("?")[0].partition("/")[2]
+    )
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether a header's text can stand for a host in a URL; anybody may have sent it."""
+    return bool(_hostname(text)) and text.isascii() and all(char.isalnum() or char in ".-:[]_" for char in text)
+
+
+def _hostname(netloc: str) -> str | None:
+    try:
+        return urlsplit(f"//{netloc}").hostname
+    except ValueError:
+        return None

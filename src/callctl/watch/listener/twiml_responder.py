@@ -1,97 +1,47 @@
-"""What stands behind the listener: the documents it serves, and the application that requests are passed on to."""
+"""Answers Twilio's requests for TwiML: with documents read from files, or with what an application answers."""
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from callctl.calls.trouble import Cause, Trouble
-from callctl.errors import UsageError
-from callctl.support.urls import is_loopback_url
+from callctl.errors import UsageError, why_unreadable
 from callctl.watch.listener.address import DOCUMENTS
-from callctl.watch.listener.documents import Documents, event_fault
-from callctl.watch.listener.forward import Answer, Forwarder
-from callctl.watch.listener.received import NOT_FOR_TWIML, Received
+from callctl.watch.listener.forward import Forwarder
+from callctl.watch.listener.server import ReceivedRequest
 
-# Headers of an application's answer that mean something to Twilio; the rest belongs to its connection to us.
-_ANSWER_HEADERS = ("content-type", "content-encoding", "location", "cache-control", "set-cookie")
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
-_LOOP = 508  # Loop Detected (RFC 5842, section 7.2)
+NOT_FOR_TWIML: Final = "this URL is for status callbacks; it has no TwiML to give\n"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_FILE = "FILE is a text file with TwiML, found from the working directory"
+_LONGEST = 65536  # bytes; Twilio takes no longer document
 
 
-class BehindWatch:
-    """Serves documents and passes on to an application; ``note`` is told what became of it, ``trouble`` what failed."""
+class TwimlResponder:
+    """Answers requests for TwiML that were verified; ``trouble`` is given what can't be answered."""
 
     def __init__(
-        self,
-        documents: Documents,
-        forward_to: str | None,
-        *,
-        forward_insecure: bool = False,
-        note: Callable[[str], None],
-        trouble: Callable[[Trouble], None],
+        self, documents: Documents, *, forwarder: Forwarder | None, trouble: Callable[[Trouble], None]
     ) -> None:
-        self._documents, self._note, self._trouble = documents, note, trouble
-        self._forward_to, self._insecure = forward_to, forward_insecure
-        self._forwarder: Forwarder | None = None
-        self._told: set[str] = set()
-        self._dropped = 0
+        self._documents, self._forwarder, self._trouble = documents, forwarder, trouble
+        self._reported: set[str] = set()
 
-    def start(self) -> None:
-        """Begin; call it in the event loop."""
-        if self._forward_to is not None:
-            self._forwarder = Forwarder(
-                self._forward_to,
-                told=self._tell,
-                dropped=self._drop,
-                clock=time.perf_counter,
-                verify=not self._insecure,
-            )
-            self._forwarder.start()
-
-    async def stop(self) -> None:
-        """Stop at once."""
+    async def answer(self, path: str, received: ReceivedRequest) -> web.Response:
+        """Answer with the document at this path, else with what the application answers."""
+        if path.startswith(DOCUMENTS):
+            if self._forwarder is not None:
+                self._forwarder.put(received, asks_for_twiml=True)
+            return self._document(path.removeprefix(DOCUMENTS))
         if self._forwarder is not None:
-            await self._forwarder.stop()
-
-    def passed(self, received: Received) -> None:
-        """Pass on what was acknowledged, but nothing that comes back from there: it would go round for ever."""
-        self._pass_on(received, asks_for_twiml=False)
-
-    async def twiml(self, place: str, received: Received) -> web.Response:
-        """Answer with the document at this path, else with what the application says."""
-        if place.startswith(DOCUMENTS):
-            self._pass_on(received, asks_for_twiml=True)
-            return self._document(place.removeprefix(DOCUMENTS))
-        if self._forwarder is not None:
-            if self._comes_back(self._forwarder, received, asks_for_twiml=True):
-                return web.Response(status=_LOOP)
-            return _response(await self._forwarder.ask(received))
+            return await self._forwarder.answer(received)
         what = "a request for TwiML was answered with 404: this URL is for status callbacks; give --serve"
-        self._once(Trouble(what, Cause.TWIML, url=received.target, status=404))
+        self._report_once(Trouble(what, Cause.TWIML, url=received.target, status=404))
         return web.Response(status=404, text=NOT_FOR_TWIML)
-
-    def _pass_on(self, received: Received, *, asks_for_twiml: bool) -> None:
-        forwarder = self._forwarder
-        if forwarder is not None and not self._comes_back(forwarder, received, asks_for_twiml=asks_for_twiml):
-            forwarder.put(received)
-
-    def _comes_back(self, forwarder: Forwarder, received: Received, *, asks_for_twiml: bool) -> bool:
-        if forwarder.has_passed_on(received):
-            what = f"--forward-to {self._forward_to} leads back to this watch: give it the address of your application"
-        elif forwarder.goes_round(received, asks_for_twiml=asks_for_twiml):
-            what = (
-                f"--forward-to {self._forward_to}: what is passed on comes back here, again and again: a request that "
-                "has come so often is not passed on any more; see where your application sends what it is given"
-            )
-        else:
-            return False
-        self._once(Trouble(what, Cause.FORWARD, url=self._forward_to))
-        return True
 
     def _document(self, name: str) -> web.Response:
         try:
@@ -100,44 +50,87 @@ class BehindWatch:
             what = f"a request for TwiML was answered with 500: {error.message}"
             self._trouble(Trouble(what, Cause.TWIML, url=DOCUMENTS + name, status=500))
             return web.Response(status=500)
-        if fault := event_fault(text):  # it was edited since the watch began
+        if fault := _event_fault(text):  # it was edited since the watch began
             what = f"--serve {name}: {fault.message}: no such callbacks will come; {fault.hint}"
-            self._once(Trouble(what, Cause.TWIML, url=DOCUMENTS + name))
+            self._report_once(Trouble(what, Cause.TWIML, url=DOCUMENTS + name))
         return web.Response(text=text, content_type="text/xml", charset="utf-8")
 
-    def _once(self, text: Trouble) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self._trouble(text)
-
-    def _tell(self, received: Received, answer: Answer) -> None:
-        fields = dict(received.pairs)
-        call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
-        what = f"→ {self._forward_to}  {answer.text}  {call}".rstrip()
-        if answer.status is None or answer.status >= 500:
-            sid = fields.get("CallSid")
-            self._trouble(Trouble(what, Cause.FORWARD, url=self._forward_to, status=answer.status, call_sid=sid))
-        else:
-            self._note(what)
-
-        if answer.is_untrusted:
-            local = is_loopback_url(self._forward_to or "")
-            what = "SSL_CERT_FILE names the file of a CA to trust, or of your application's own certificate"
-            what += "; --forward-insecure accepts any" if local else ""
-            self._once(Trouble(what, Cause.FORWARD, url=self._forward_to))
-
-    def _drop(self) -> None:
-        self._dropped += 1
-        if self._dropped & (self._dropped - 1) == 0:  # the first, second, fourth, eighth …
-            what = f"{self._forward_to} is too slow: {self._dropped} requests were not passed on"
-            self._trouble(Trouble(what, Cause.FORWARD, url=self._forward_to))
+    def _report_once(self, trouble: Trouble) -> None:
+        if trouble not in self._reported:
+            self._reported.add(trouble)
+            self._trouble(trouble)
 
 
-def _response(answer: Answer) -> web.Response:
-    if answer.status is None:
-        return web.Response(status=502)
-    # A header with a control character can't be sent, and an answer without headers is better for the call than none.
-    headers = CIMultiDict(
-        [(name, _CONTROL.sub("", value)) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS]
-    )
-    return web.Response(status=answer.status, body=answer.body, headers=headers)
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Names and the files they stand for. A file is read anew for each request, so that it can be edited meanwhile."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def read_options(cls, options: Sequence[str], *, folder: Path) -> Documents:
+        """Read ``NAME=FILE`` options; files are relative to ``folder``.
+
+        Raises:
+            UsageError: An option is malformed, or a file is no TwiML.
+        """
+        files: dict[str, Path] = {}
+        for option in options:
+            name, equals, file = option.partition("=")
+            if not equals or not file or not _NAME.fullmatch(name):
+                raise UsageError(f"--serve is not NAME=FILE: {option}", hint="such as --serve survey=survey.xml")
+            if name in files:
+                raise UsageError(f"--serve names {name} twice", hint="give each document a name of its own")
+            try:
+                files[name] = folder / Path(file).expanduser()
+            except RuntimeError:
+                why = "nobody here has that home folder"
+                raise UsageError(f"can't read {file} (--serve {name}): {why}", hint=_FILE) from None
+        documents = cls(files)
+        for name in files:
+            fault = _event_fault(documents.text(name))
+            if fault is not None:
+                raise UsageError(f"{files[name]} (--serve {name}): {fault.message}", hint=fault.hint)
+        return documents
+
+    def text(self, name: str) -> str:
+        """Return a document.
+
+        Raises:
+            KeyError: None has this name.
+            UsageError: The file can't be read or is no TwiML.
+        """
+        from callctl.calls.twiml import check_document, stripped
+
+        path = self.files[name]
+        try:
+            if not path.is_file():
+                raise UsageError(f"can't read {path} (--serve {name}): no such file", hint=_FILE)
+            if path.stat().st_size > _LONGEST:
+                raise UsageError(
+                    f"can't serve {path} (--serve {name}): longer than 64 kB, which Twilio does not take",
+                    hint="make it shorter, or have it go on at another one by <Redirect>",
+                )
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"can't read {path} (--serve {name}): {why_unreadable(error)}", hint=_FILE) from error
+        text = stripped(text)  # its check would be one of something else than what is served
+        try:
+            check_document(text)
+        except UsageError as error:
+            raise UsageError(f"{path} (--serve {name}): {error.message}", hint=error.hint) from error
+        return text
+
+
+def _event_fault(text: str) -> UsageError | None:
+    """Return what is wrong with the events that a document's nouns report; None if nothing is.
+
+    Twilio runs such a document all the same, so it is not kept from a call that asks for it.
+    """
+    from callctl.calls.twiml import check_events
+
+    try:
+        check_events(text)
+    except UsageError as error:
+        return error
+    return None
