@@ -16,8 +16,9 @@ from paths import ROOT
 from processes import CALLCTL, environment
 from running import Callctl
 
-from callctl.cli import exits, help_settings
+from callctl.cli import exits
 from callctl.cli.commands import Entry, LazyCommand, every_command
+from callctl.cli.help import ACCOUNT
 from callctl.cli.help_pages import page
 from callctl.settings import IDENTITY, PLAIN
 
@@ -170,7 +171,7 @@ def test_settings(callctl: Callctl) -> None:
     told = callctl("help", "settings").out
     named = re.findall(r"^  ([A-Z_]+) ", told, re.MULTILINE)
     assert set(named) >= {*IDENTITY, *PLAIN}
-    assert {setting.name for setting in help_settings.ACCOUNT} == set(IDENTITY)
+    assert {setting.name for setting in ACCOUNT} == set(IDENTITY)
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     mentioned = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
     assert {name for name in mentioned if not name.startswith("CALLCTL_URL_")} <= set(named)

@@ -25,7 +25,7 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("entry", [entry for _, entry in every_command()], ids=lambda entry: entry.name)
 def test_no_command_loads_anything_heavy_before_it_is_called(entry: Entry) -> None:
-    assert loaded_by(f"import callctl.cli.{entry.place.partition(':')[0]}") == set()
+    assert loaded_by(f"import callctl.cli.{entry.path.partition(':')[0]}") == set()
 
 
 @pytest.mark.parametrize("args", [["hangup", "CA" + "0" * 32], ["list"], ["--version"]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -13,19 +13,18 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from callctl.cli.help_pages import keep_short, write_page
-from callctl.cli.values import pass_plain_values
 from callctl.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One command: its name, where its function is (``module:function`` under ``callctl.cli``), what it does.
+    """One command: its name, the path of its function (``module:function`` under ``callctl.cli``), what it does.
 
     The examples stand below the first sentence of its help. A command with subcommands also works without one.
     """
 
     name: str
-    place: str
+    path: str
     summary: str
     examples: tuple[str, str]
     subcommands: tuple[Entry, ...] = ()
@@ -123,7 +122,7 @@ def every_command() -> Iterator[tuple[str, Entry]]:
 
 def load(entry: Entry) -> Any:
     """Return a command's function."""
-    module, _, function = entry.place.partition(":")
+    module, _, function = entry.path.partition(":")
     return getattr(import_module(f"callctl.cli.{module}"), function)
 
 
@@ -164,7 +163,7 @@ def _with_examples(text: str, examples: Sequence[str]) -> str:
 
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
-        return keep_short(pass_plain_values(super().get_params(ctx)))
+        return keep_short(_pass_plain_values(super().get_params(ctx)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         write_page(self, ctx, formatter)
@@ -174,7 +173,7 @@ class _CommandOfSeveral(TyperGroup):
     """A command that works by itself and has subcommands, which take none of its options."""
 
     def get_params(self, ctx: Any) -> Any:
-        return keep_short(pass_plain_values(super().get_params(ctx)))
+        return keep_short(_pass_plain_values(super().get_params(ctx)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         write_page(self, ctx, formatter)
@@ -185,7 +184,7 @@ class _CommandOfSeveral(TyperGroup):
         Raises:
             UsageError: Options stand before it, where they would count for nothing.
         """
-        found = super().resolve_command(ctx, args)
+        resolved = super().resolve_command(ctx, args)
         given = [param.opts[0] for param in self.get_params(ctx) if _is_given(ctx, param)]
         if given and not ctx.resilient_parsing:
             raise UsageError(
@@ -193,7 +192,7 @@ class _CommandOfSeveral(TyperGroup):
                 hint=f"the options of `{ctx.command_path} {args[0]}` stand after it; {given[0]} is one of "
                 f"`{ctx.command_path}` alone",
             )
-        return found
+        return resolved
 
 
 def _is_given(ctx: Any, param: Any) -> bool:
@@ -209,7 +208,7 @@ _TYPERS_OWN = {
 
 
 class InterruptedByUserError(Exception):
-    """Ctrl-C in a command. Not a KeyboardInterrupt: Typer makes an exit code of that, and nobody hears of it."""
+    """Ctrl-C in a command. Not a KeyboardInterrupt: Typer makes an exit code of that, which `main` does not see."""
 
 
 class LazyGroup(TyperGroup):
@@ -222,7 +221,7 @@ class LazyGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> Any:
         """Return the group's own options."""
-        params = keep_short(pass_plain_values(super().get_params(ctx)))
+        params = keep_short(_pass_plain_values(super().get_params(ctx)))
         for param in params:
             param.help = _TYPERS_OWN.get(param.name, param.help)
         return params
@@ -241,3 +240,41 @@ class LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             raise InterruptedByUserError from interrupt
+
+
+class _PlainValues:
+    """Stands in for Typer's reader of one parameter until there is something to read.
+
+    Typer reads every value with pydantic, also a text that stays a text, and builds a schema for each option to do so.
+    That takes longer than a whole hang-up.
+    """
+
+    def __init__(self, annotation: Any, real: Callable[[], Any]) -> None:
+        self._annotation = annotation
+        self._real = real
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return a parameter's value as Typer would; texts, absent values and default numbers are passed on unread."""
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if self._annotation is str and isinstance(value, str):
+            return value
+        if self._annotation == list[str] and isinstance(value, (list, tuple)) and all(map(_is_text, value)):
+            return list(value)
+        if self._annotation in (int, float) and type(value) is self._annotation and value == param.default:
+            return value
+        return self._real().coerce(value, param=param, ctx=ctx)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _pass_plain_values(params: list[Any]) -> list[Any]:
+    """Let the parameters of a command pass on what needs no reading; return them."""
+    for param in params:
+        descriptor = getattr(param, "type_descriptor", None)
+        if descriptor is not None and "get_runtime_param" not in vars(param):
+            stand_in = _PlainValues(descriptor.annotation, param.get_runtime_param)
+            param.get_runtime_param = lambda stand_in=stand_in: stand_in
+    return params

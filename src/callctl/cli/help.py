@@ -1,17 +1,62 @@
-"""``callctl help``: what no single command's help page is the place for."""
+"""``callctl help``: the exit codes, the table of settings, and the pages of commands."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from callctl.cli import exits, help_settings
+from callctl.cli import exits
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.errors import UsageError
 from callctl.support.nearest import nearest
 
 TOPICS = ("exit-codes", "settings")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: the variable's name, what it means, and what holds where it is not set."""
+
+    name: str
+    meaning: str
+    default: str = ""
+
+
+ACCOUNT = (
+    Setting("TWILIO_ACCOUNT_SID", "the account to act on"),
+    Setting("TWILIO_AUTH_TOKEN", "its auth token: opens the account and verifies callbacks"),
+    Setting("TWILIO_API_KEY", "an API key, used for requests in place of the token"),
+    Setting("TWILIO_API_SECRET", "the API key's secret"),
+    Setting("CALLCTL_SIGNING_TOKEN", "whose token signs callbacks; two while one is rotated", "the auth token"),
+    Setting("CALLCTL_API_URL", "another service that speaks Twilio's API, or the simulator", "https://api.twilio.com"),
+    Setting("TWILIO_REGION", "Twilio's region, which has tokens of its own", "us1"),
+    Setting("TWILIO_EDGE", "Twilio's edge, through which the region is reached", "dublin for ie1, sydney for au1"),
+)
+OTHERS = (
+    Setting("CALLCTL_FROM", "who calls, for `place`"),
+    Setting("CALLCTL_URL_NAME", "the URL that `--url name` stands for; may begin with GET or POST"),
+    Setting("CALLCTL_PUBLIC_URL", "where Twilio reaches `watch`; /status is appended if it has no path"),
+    Setting("CALLCTL_PORT", "the port of `watch`", "8765"),
+    Setting("CALLCTL_STORE", "the file in which events are kept", "$XDG_STATE_HOME/callctl/events.db"),
+)
+ENVIRONMENT = (
+    Setting("CALLCTL_ENV_FILE", "the settings file, as --env-file names it"),
+    Setting("XDG_STATE_HOME", "where the store and the watch's record are", "~/.local/state"),
+    Setting("NO_COLOR", "no colours, if it is set"),
+)
+WIDEST, NARROWEST = 120, 60  # columns
+_ORDER = (
+    "Settings come from the file that --env-file or CALLCTL_ENV_FILE names, then from the environment, then from a "
+    ".env in the working directory or above. An option goes before all of them."
+)
+_SETS = (
+    ("The account: taken whole from the first of these that has any of them.", ACCOUNT),
+    ("Each by itself:", OTHERS),
+    ("From the environment alone:", ENVIRONMENT),
+)
 
 
 def help_(
@@ -28,7 +73,7 @@ def help_(
             runtime.write(f"{code:>3}  {meaning}")
     elif topic == "settings":
         on_terminal = runtime.form is Form.TABLE
-        for line in help_settings.lines(width=runtime.console().width if on_terminal else help_settings.WIDEST):
+        for line in setting_lines(width=runtime.console().width if on_terminal else WIDEST):
             runtime.write(line)
     else:
         _show_page(topic, runtime)
@@ -42,9 +87,31 @@ def _show_page(command: str, runtime: Runtime) -> None:
     names = [name for name, _ in every_command()]
     known = [*TOPICS, *names]
     if command and command not in names:
-        near = nearest(command, known)
-        hint = f"did you mean {near}?" if near else f"one of {', '.join(known)}"
+        close = nearest(command, known)
+        hint = f"did you mean {close}?" if close else f"one of {', '.join(known)}"
         raise UsageError(f"no such topic: {command}", hint=hint)
     app([*command.split(), "--help"], prog_name="callctl", standalone_mode=False, obj=runtime)
     if not command:
         runtime.write(f"Topics of `callctl help`: {', '.join(TOPICS)}, or a command.")
+
+
+def setting_lines(*, width: int = WIDEST) -> Iterator[str]:
+    """Yield the table as lines of text, each within so many columns."""
+    width = min(max(width, NARROWEST), WIDEST)
+    yield from _wrapped(_ORDER, width)
+    column = max(len(setting.name) for _, group in _SETS for setting in group)
+    for title, group in _SETS:
+        yield ""
+        yield from _wrapped(title, width)
+        for setting in group:
+            default = f" (else {setting.default})" if setting.default else ""
+            text = f"  {setting.name:<{column}}  {setting.meaning}{default}"
+            yield from _wrapped(text, width, indent=column + 4)
+    yield ""
+    yield from _wrapped("`callctl doctor` shows which of them hold here, and where each comes from.", width)
+
+
+def _wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from callctl.cli.headings import ADVANCED
+from callctl.cli.options.common import ADVANCED
 
 WIDTH = 80  # columns, at most
 _NARROWEST = 30

@@ -12,12 +12,12 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from callctl.calls.call import Call
-from callctl.cli.headings import OUTPUT
 from callctl.cli.io.lasting import StatusSince
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.streams import OutputError, ReaderGoneError
 from callctl.cli.options import common, completion, filters
+from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.history import Memory
 from callctl.cli.options.sorting import in_order, read_sort
 from callctl.errors import UsageError

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.cli.headings import WAITING
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
 from callctl.cli.options.calls import one_call, open_store
+from callctl.cli.options.common import WAITING
 from callctl.cli.options.times import read_duration
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings

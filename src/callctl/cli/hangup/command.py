@@ -10,11 +10,11 @@ import typer
 
 from callctl.calls.call import Call, CallStatus
 from callctl.cli.hangup.one import RINGS_ON, Manner, asked_for, ender, outcome_of, why_not_ended
-from callctl.cli.headings import ADVANCED, HOW, WAITING, WHICH
 from callctl.cli.io.results import show_alone, show_among_others
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.calls import calls_to_change
+from callctl.cli.options.common import ADVANCED, HOW, WAITING, WHICH
 from callctl.cli.options.history import Memory
 from callctl.cli.options.sids import what_was_meant
 from callctl.cli.options.times import read_duration

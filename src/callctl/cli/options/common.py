@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they are spelled and explained alike."""
+"""Options that several commands share, so that they are spelled and explained alike, and the headings of help pages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from callctl.cli.headings import ADVANCED, WAITING
 from callctl.cli.io.runtime import Runtime
 from callctl.errors import UsageError
 from callctl.support.dates import read_duration
+
+# The headings under which help pages show the options.
+INSTRUCTIONS = "What the call does"
+DIALLING = "With --dial"
+CALL = "The call"
+CALLBACKS = "Status callbacks"
+WAITING = "Waiting"
+WHICH = "Which calls"
+HOW = "How they are ended"
+OUTPUT = "Output"
+LISTEN, SHOW, KEEP, ACT = "Listen", "Show", "Keep", "Act"
+ADVANCED = "Advanced"
 
 EnvFile: TypeAlias = Annotated[
     Path | None,

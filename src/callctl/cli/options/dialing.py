@@ -10,9 +10,9 @@ from typing import Annotated, TypeAlias
 import typer
 
 from callctl.calls.call import EVENT_NAMES, is_e164, is_endpoint
-from callctl.cli.headings import DIALLING
 from callctl.cli.options import completion
 from callctl.cli.options.checks import check_endpoint, check_reachable, read_ring_limit
+from callctl.cli.options.common import DIALLING
 from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
 

@@ -15,10 +15,9 @@ import typer
 
 from callctl.api.protocol import CallsApi
 from callctl.calls.call import REST_STATUSES, Call, CallStatus
-from callctl.cli.headings import WHICH
 from callctl.cli.options import completion
 from callctl.cli.options.checks import check_party
-from callctl.cli.options.common import words_in
+from callctl.cli.options.common import WHICH, words_in
 from callctl.cli.options.sids import check_sid
 from callctl.cli.options.times import read_duration, read_end, read_span, read_start
 from callctl.errors import UsageError

@@ -8,10 +8,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from callctl.cli.headings import INSTRUCTIONS
 from callctl.cli.io.runtime import Runtime, read_text
 from callctl.cli.options import completion
 from callctl.cli.options.checks import check_method, check_reachable
+from callctl.cli.options.common import INSTRUCTIONS
 from callctl.cli.options.dialing import DialOptions, read_dial
 from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.cli.headings import CALL, WAITING
 from callctl.cli.io.results import say_it_may_be_placed
 from callctl.cli.options import common, completion, dialing
 from callctl.cli.options import twiml as twiml_options
 from callctl.cli.options.callback_url import find_callback
 from callctl.cli.options.checks import check_endpoint
+from callctl.cli.options.common import CALL, WAITING
 from callctl.cli.options.times import read_duration
 from callctl.cli.place import options
 from callctl.cli.place.placed import remember_placed, show_placed

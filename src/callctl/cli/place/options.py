@@ -10,10 +10,9 @@ from typing import Annotated, TypeAlias
 import typer
 
 from callctl.calls.call import EVENT_NAMES, is_e164
-from callctl.cli.headings import CALL, CALLBACKS
 from callctl.cli.options import completion
 from callctl.cli.options.checks import read_ring_limit, read_seconds
-from callctl.cli.options.common import words_in
+from callctl.cli.options.common import CALL, CALLBACKS, words_in
 from callctl.errors import UsageError
 from callctl.settings import Settings
 

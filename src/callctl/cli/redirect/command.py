@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callctl.calls.call import CallStatus
-from callctl.cli.headings import CALLBACKS, WAITING
 from callctl.cli.options import common, completion
 from callctl.cli.options import twiml as twiml_options
 from callctl.cli.options.callback_url import find_callback, find_callback_of_live
 from callctl.cli.options.calls import calls_to_change
+from callctl.cli.options.common import CALLBACKS, WAITING
 from callctl.cli.options.times import read_duration
 from callctl.errors import UsageError, without_secrets
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from callctl.calls.call import CallStatus
-from callctl.cli.headings import SHOW
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion
 from callctl.cli.options.checks import check_party
+from callctl.cli.options.common import SHOW
 from callctl.errors import UsageError
 from callctl.settings import Settings
 

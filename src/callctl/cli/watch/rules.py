@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from callctl.calls.trouble import Trouble
-from callctl.cli.headings import ACT, ADVANCED
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import check_reachable
+from callctl.cli.options.common import ACT, ADVANCED
 from callctl.cli.options.times import read_duration
 from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
