@@ -27,7 +27,7 @@ from callctl.rules.rule import Rule
 from callctl.rules.runner import RuleRunner
 from callctl.settings import load
 from callctl.simulator import Simulator
-from callctl.store.sqlite.claims import SqliteClaims
+from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 from callctl.support.threads import start_in_thread
 
@@ -62,7 +62,7 @@ class Stage:
         self.home = home
         self.client = client_for(simulator, home)
         self.board = Board()
-        self.claims = SqliteClaims(home / "events.db", world=WORLD)
+        self.claims = EventStore.open(home / "events.db", world=WORLD)
         self.acting: RuleRunner | None = None
         self.clock = self.make_clock()
         self._lost: Callable[[dict[str, str]], bool] = lambda _: False

@@ -10,7 +10,7 @@ from running import Callctl, env_for
 
 from callctl.calls.action import ActionEvent
 from callctl.simulator import Simulator
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 CALL = "CA" + "1" * 32
 ACTION = ActionEvent(
@@ -40,15 +40,15 @@ def test_what_is_no_record_is_refused() -> None:
 
 
 def test_a_store_keeps_actions_by_call_and_by_world(tmp_path: Path) -> None:
-    mine, other = (SqliteStore(tmp_path / "events.db", world=world) for world in ("mine", "other"))
+    mine, other = (EventStore.open_for_watch(tmp_path / "events.db", world=world) for world in ("mine", "other"))
     try:
         mine.record_actions([ACTION])
         other.record_actions([ACTION])
-        assert mine.reader.actions(CALL) == [ACTION]
-        assert mine.reader.actions("CA" + "2" * 32) == []
-        (found,) = mine.reader.actions_after(0)
+        assert mine.actions(CALL) == [ACTION]
+        assert mine.actions("CA" + "2" * 32) == []
+        (found,) = mine.actions_after(0)
         assert found[1] == ACTION
-        assert mine.reader.actions_after(mine.reader.last_action_id()) == []
+        assert mine.actions_after(mine.last_action_id()) == []
     finally:
         mine.close()
         other.close()

@@ -15,7 +15,7 @@ from telling import ACCOUNT, WORLD, event, form, moment, sid, told
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import FEATURES, CallEvent, NotACallEventError
 from callctl.calls.forms import signed_form
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import event_fields, short_line
 
@@ -144,19 +144,19 @@ def test_a_call_can_not_be_cut_out_of_a_conferences_callback() -> None:
 
 
 def test_a_store_keeps_them_and_takes_none_for_a_live_call(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "events.db", world=WORLD)
+    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
     events = [told(one, received=number) for number, one in enumerate((AMD, RECORDING, LEFT, ENDED))]
     assert [store.append(one) for one in [*events, *events]] == [True] * 4 + [False] * 4
-    assert list(store.reader.family(sid(1))) == events[:3]
-    assert list(store.reader.family(events[3].call_sid)) == events[3:]
-    assert (store.reader.live_calls(), store.reader.calls_starting("C")) == ([], [])
+    assert list(store.family(sid(1))) == events[:3]
+    assert list(store.family(events[3].call_sid)) == events[3:]
+    assert (store.live_calls(), store.calls_starting("C")) == ([], [])
     assert list(store.replay(since=moment(100))) == []
     store.append(event(1, "in-progress", at=5))
-    assert [(one.call_sid, one.status) for one in store.reader.live_calls()] == [(sid(1), "in-progress")]
+    assert [(one.call_sid, one.status) for one in store.live_calls()] == [(sid(1), "in-progress")]
     assert len(list(store.replay(since=moment(100)))) == 4
     store.append(event(1, "completed", at=6))
     store.append(told(RECORDING | {"RecordingSid": "RE2"}, received=7))
-    assert store.reader.live_calls() == []
+    assert store.live_calls() == []
     row = store.call(sid(1))
     assert row is not None
     assert (row.status, row.is_final, row.last_event_at) == ("completed", True, moment(7))

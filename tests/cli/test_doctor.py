@@ -26,7 +26,7 @@ from running import Callctl, env_for
 
 from callctl.simulator import Simulator
 from callctl.store.sqlite.schema import MIGRATIONS
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 
 def test_all_is_well(callctl: Callctl, simulator: Simulator) -> None:
@@ -218,14 +218,14 @@ class TestClock:
 
 class TestStore:
     def test_one_that_is_there(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
-        SqliteStore(home / "events.db", world="w").close()
+        EventStore.open_for_watch(home / "events.db", world="w").close()
         env = env_for(simulator) | {"CALLCTL_STORE": str(home / "events.db")}
         code, found = doctor(callctl, env)
         assert (code, found["store"]["text"]) == (0, f"{home / 'events.db'}, for you alone")
 
     def test_one_that_others_may_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "events.db"
-        SqliteStore(path, world="w").close()
+        EventStore.open_for_watch(path, world="w").close()
         path.chmod(0o644)
         code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
         assert (code, level(found, "store"), found["store"]["fix"]) == (0, "warning", f"chmod 600 {path}")
@@ -236,7 +236,7 @@ class TestStore:
         self, callctl: Callctl, simulator: Simulator, home: Path, is_made: bool, part: str, mode: int
     ) -> None:
         path = home / "state" / "callctl" / "events.db"
-        SqliteStore(path, world="w").close()
+        EventStore.open_for_watch(path, world="w").close()
         if not is_made:
             path.unlink()
         (home / part).chmod(mode)
@@ -254,7 +254,7 @@ class TestStore:
         self, callctl: Callctl, simulator: Simulator, home: Path, version: int, expected: str
     ) -> None:
         path = home / "events.db"
-        SqliteStore(path, world="w").close()
+        EventStore.open_for_watch(path, world="w").close()
         with closing(sqlite3.connect(path)) as connection:
             connection.execute(f"PRAGMA user_version = {version}")
         code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
@@ -263,7 +263,7 @@ class TestStore:
 
     def test_one_that_is_locked(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "events.db"
-        SqliteStore(path, world="w").close()
+        EventStore.open_for_watch(path, world="w").close()
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             outcome = callctl("doctor", "--json", env=FREE | env_for(simulator) | {"CALLCTL_STORE": str(path)})
@@ -286,7 +286,7 @@ class TestStore:
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_rights_that_are_missing(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "closed" / "events.db"
-        SqliteStore(path, world="w").close()
+        EventStore.open_for_watch(path, world="w").close()
         path.chmod(0o400)
         _, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
         assert "can't be read and written by you (mode 400)" in found["store"]["text"]

@@ -14,7 +14,7 @@ from running import Callctl
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 ANSWERS = "+12025550100"
 ACCOUNT = "AC" + "0" * 32
@@ -29,13 +29,13 @@ def family(still: Still) -> tuple[str, str]:
 
 
 @pytest.fixture
-def store(still: Still, home: Path) -> Iterator[SqliteStore]:
+def store(still: Still, home: Path) -> Iterator[EventStore]:
     with store_of(home, still.simulator) as store:
         yield store
 
 
 @pytest.fixture
-def told(store: SqliteStore, family: tuple[str, str]) -> tuple[str, str]:
+def told(store: EventStore, family: tuple[str, str]) -> tuple[str, str]:
     """Return the family, of which the store knows some events and a redirect."""
     parent, child = family
     tell(store, parent, "ringing", at=NOON + timedelta(seconds=1))
@@ -71,7 +71,7 @@ def test_of_a_child_it_shows_the_parent(still: Still, told: tuple[str, str]) -> 
 
 
 def test_where_rest_is_behind_the_callbacks_these_count_and_it_is_said(
-    still: Still, told: tuple[str, str], store: SqliteStore
+    still: Still, told: tuple[str, str], store: EventStore
 ) -> None:
     parent, child = told
     ahead = json.loads(still("show", parent, "--json").out)
@@ -209,7 +209,7 @@ def test_an_unknown_call_exits_3_with_one_error(still: Still) -> None:
     assert "errors and warnings" not in outcome.err
 
 
-def test_what_a_watch_heard_is_shown(still: Still, told: tuple[str, str], store: SqliteStore) -> None:
+def test_what_a_watch_heard_is_shown(still: Still, told: tuple[str, str], store: EventStore) -> None:
     now = datetime(2026, 1, 5, 12, 1, tzinfo=UTC)
     event = CallEvent.from_form(
         [("CallSid", told[0]), ("CallStatus", "completed"), ("CallDuration", "62")],
@@ -222,7 +222,7 @@ def test_what_a_watch_heard_is_shown(still: Still, told: tuple[str, str], store:
 
 
 @pytest.fixture
-def recorded(store: SqliteStore, told: tuple[str, str]) -> str:
+def recorded(store: EventStore, told: tuple[str, str]) -> str:
     """Return the call of a family of which also a detection, a recording and a conference were told."""
     parent, _ = told
     for second, fields in enumerate(
@@ -269,7 +269,7 @@ def test_the_timeline_has_detections_recordings_and_conferences(still: Still, re
     ],
 )
 def test_a_live_calls_page_says_for_how_long_it_is_as_it_is(
-    still: Still, store: SqliteStore, number: str, after: int, told_at: int | None, words: str
+    still: Still, store: EventStore, number: str, after: int, told_at: int | None, words: str
 ) -> None:
     """By the API's clock, and as callbacks told it: REST tells when a call was dialled, not when it was answered."""
     sid = still.place(number, "--twiml", "<Response><Pause length='600'/></Response>")

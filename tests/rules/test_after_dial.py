@@ -11,7 +11,7 @@ from turning import TurnedStage
 
 from callctl.calls.action import DECLINED, DONE, ActionEvent
 from callctl.rules.rule import Redirect, after_dial_rule
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 PAUSE = "<Pause length='36000'/>"
 NOUNS = (("Number", "+12025550105"), ("Sip", "sip:hangs-up@example.com"), ("Client", "hangs-up"))
@@ -84,7 +84,7 @@ def test_after_a_redirect_by_hand_nothing_is_done(stage: Stage, whose: str) -> N
     chosen = parent if whose == "parent" else stage.only_child(parent)
     request = (("Twiml", "<Response><Hangup/></Response>" if whose == "child" else f"<Response>{PAUSE}</Response>"),)
     stage.redirect_by_hand(chosen, request[0][1])
-    store = SqliteStore(stage.home / "events.db", world=WORLD)
+    store = EventStore.open_for_watch(stage.home / "events.db", world=WORLD)
     store.record_actions([ActionEvent(stage.now(), chosen, "redirect", request, "to other TwiML", "in-progress")])
     store.close()
     stage.until(lambda: bool(stage.events))
@@ -146,15 +146,15 @@ def test_a_command_whose_answer_is_late_is_waited_for(stage: Stage, is_done: boo
     parent = dial(stage, who="sip:answers@example.com", after=PAUSE)
     stage.until(lambda: any(leg.status == "in-progress" for leg in stage.legs_under(parent)))
     child = stage.only_child(parent)
-    store = SqliteStore(stage.home / "events.db", world=WORLD)
-    store.intend([child], until=stage.now() + timedelta(hours=1))
+    store = EventStore.open_for_watch(stage.home / "events.db", world=WORLD)
+    store.add_intents([child], until=stage.now() + timedelta(hours=1))
     stage.client.hangup(child)
     stage.until(lambda: stage.status(child) == "completed")
     stage.settle(5)
     assert stage.events == []
     if is_done:
         store.record_actions([ActionEvent(stage.now(), child, "hangup", (("Status", "completed"),), "completed")])
-    store.give_up([child])
+    store.remove_intents([child])
     stage.until(lambda: bool(stage.events))
     (event,) = stage.events
     assert (event.call_sid, event.result) == (parent, DECLINED if is_done else DONE)

@@ -24,8 +24,8 @@ from callctl.rules.rule import (
     max_duration_rules,
     ring_limit_rule,
 )
-from callctl.store.protocol import OpenClaim
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.records import OpenClaim
+from callctl.store.sqlite.store import EventStore
 
 NEVER = "+12025550103"  # rings until Twilio's own limit of a minute
 PAUSE = "<Pause length='36000'/>"
@@ -210,8 +210,8 @@ def test_a_command_that_changes_a_call_just_now_is_left_its_time(
     stage.act(after_dial_rule(Redirect("survey", f"{stage.site.url}/survey"), settle=seconds(5)))
     parent = dial(stage, "sip:hangs-up@example.com")
     stage.until(lambda: any(leg.is_final for leg in stage.legs_under(parent)))
-    store = SqliteStore(tmp_path / "events.db", world=WORLD)
-    store.intend([parent], until=stage.clock.wall() + timedelta(seconds=60))
+    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    store.add_intents([parent], until=stage.clock.wall() + timedelta(seconds=60))
     stage.step_of_clock = step
     stage.settle(30)
     assert stage.sent("Url", f"{stage.site.url}/survey") == []

@@ -14,7 +14,7 @@ from turning import TurnedStage
 
 from callctl.calls.action import DONE, LATE, NOT_ENDED, UNKNOWN
 from callctl.simulator.settings import CANCEL_SPARES_DIAL_LEGS
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 PAUSE = "<Pause length='36000'/>"
 # What is asked, of whom; and at how many steps a watch can die at least: before its search for what a crash left, the
@@ -89,7 +89,7 @@ def check(stage: TurnedStage, errand: Errand, what: str) -> None:
 
 
 def results_of(stage: Stage, sid: str) -> list[str]:
-    store = SqliteStore(stage.home / "events.db", world=WORLD)
-    results = [event.result for event in store.reader.actions(sid)]
+    store = EventStore.open_for_watch(stage.home / "events.db", world=WORLD)
+    results = [event.result for event in store.actions(sid)]
     store.close()
     return results

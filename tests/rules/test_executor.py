@@ -30,9 +30,8 @@ from callctl.rules.dry_run import Rehearsal
 from callctl.rules.executor import Executor
 from callctl.rules.outcome import LEASE, Claims, Held
 from callctl.rules.rule import Action, Cancel, Hangup, Limit, Operation, Redirect, Rule, When, after_dial_rule
-from callctl.store.protocol import OpenClaim
-from callctl.store.sqlite.claims import SqliteClaims
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.records import OpenClaim
+from callctl.store.sqlite.store import EventStore
 
 BUSY = RateLimitedError("too many requests", status=429, code="20429")
 REFUSED_CONNECTION = NetworkError("connection refused")
@@ -75,8 +74,8 @@ class Script(UnexpectedRequest):
 
 
 @pytest.fixture
-def claims(tmp_path: Path) -> Iterator[SqliteClaims]:
-    claims = SqliteClaims(tmp_path / "events.db", world=WORLD)
+def claims(tmp_path: Path) -> Iterator[EventStore]:
+    claims = EventStore.open(tmp_path / "events.db", world=WORLD)
     yield claims
     claims.close()
 
@@ -115,7 +114,7 @@ def executor(
 @pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION], ids=["429", "refused"])
 @pytest.mark.parametrize("deed", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
 def test_what_was_never_processed_is_repeated_with_growing_pauses(
-    claims: SqliteClaims, failure: CallctlError, deed: Operation
+    claims: EventStore, failure: CallctlError, deed: Operation
 ) -> None:
     api, pauses = Script([failure] * 7), list[float]()
     event = executor(api, claims, pauses=pauses).perform(action(deed))
@@ -125,7 +124,7 @@ def test_what_was_never_processed_is_repeated_with_growing_pauses(
     assert len(api.sent) == 8
 
 
-def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteClaims) -> None:
+def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: EventStore) -> None:
     api = Script([BUSY] * 99)
     event = executor(api, claims, pauses=[], applies=2).perform(action(Hangup()))
     assert isinstance(event, ActionEvent)
@@ -146,7 +145,7 @@ OVER = WrongCallStateError("Call is not in-progress.", status=400, code="21220")
     [("completed", UNKNOWN), ("canceled", UNKNOWN), ("busy", LATE), ("no-answer", LATE)],
 )
 def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
-    claims: SqliteClaims, status: str, result: str
+    claims: EventStore, status: str, result: str
 ) -> None:
     door = Script([not_answered(), OVER], status=status)
     event = executor(door, claims, pauses=[]).perform(action(Hangup()))
@@ -154,7 +153,7 @@ def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
     assert (event.result, event.status, door.sent) == (result, status, ["hangup", "hangup"])
 
 
-def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: SqliteClaims) -> None:
+def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: EventStore) -> None:
     door = Script([not_answered(), BUSY, OVER], status="completed")
     event = executor(door, claims, pauses=[]).perform(action(Hangup()))
     assert isinstance(event, ActionEvent)
@@ -162,9 +161,7 @@ def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(
 
 
 @pytest.mark.parametrize("status", [500, 599])
-def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(
-    claims: SqliteClaims, status: int
-) -> None:
+def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(claims: EventStore, status: int) -> None:
     for deed, result, count in ((Hangup(), DONE, 2), (SURVEY, UNKNOWN, 1)):
         door = Script([ApiError("it broke", status=status)])
         event = executor(door, claims, pauses=[]).perform(action(deed))
@@ -173,18 +170,18 @@ def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(
         claims.release(OpenClaim("mine", sid(1), sid(1), deed.action))
 
 
-def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: SqliteClaims) -> None:
+def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: EventStore) -> None:
     door = Script([not_answered()] * 99)
     event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (UNKNOWN, "outcome unknown: a request was not answered")
 
 
-def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: SqliteClaims) -> None:
+def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: EventStore) -> None:
     """The caller got another leg meanwhile; the end of that one asks again, and the claim must not stand in its way."""
     asked, api = after_dial_action(), Script([BUSY] * 99)
     assert executor(api, claims, pauses=[], applies=2).perform(asked) == Held(look_again=False)
-    assert claims.claimed() == set()
+    assert claims.claim_keys() == set()
     event = executor(Script(), claims, pauses=[]).perform(asked)
     assert isinstance(event, ActionEvent)
     assert event.result == DONE
@@ -193,7 +190,7 @@ def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: S
 class Overtaken:
     """Claims of which somebody else has been quicker by the time that one is claimed."""
 
-    def __init__(self, claims: SqliteClaims, quicker: Callable[[], object]) -> None:
+    def __init__(self, claims: EventStore, quicker: Callable[[], object]) -> None:
         self._claims, self._quicker = claims, quicker
 
     def __getattr__(self, name: str) -> Any:
@@ -207,13 +204,13 @@ class Overtaken:
 THANKS = OpenClaim("thanks", sid(1), sid(2), "redirect")
 
 
-def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: SqliteClaims) -> None:
+def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: EventStore) -> None:
     """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
     asked, api = after_dial_action(), Script()
-    first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), alone=True)
+    first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), exclusive=True)
     overtaken = cast("Claims", Overtaken(claims, first))
     assert executor(api, overtaken, pauses=[]).perform(asked) == Held(look_again=True)
-    assert claims.claimed() == {("thanks", sid(1))}
+    assert claims.claim_keys() == {("thanks", sid(1))}
     claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
     event = executor(api, claims, pauses=[]).perform(asked)
     assert isinstance(event, ActionEvent)
@@ -221,11 +218,11 @@ def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: SqliteClai
     assert api.sent == []
 
 
-def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_it(claims: SqliteClaims) -> None:
+def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_it(claims: EventStore) -> None:
     done = ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE)
 
     def quicker() -> None:
-        claims.claim(THANKS, now=moment(0), until=moment(90), alone=True)
+        claims.claim(THANKS, now=moment(0), until=moment(90), exclusive=True)
         claims.settle(THANKS, done)
 
     api, overtaken = Script(), cast("Claims", Overtaken(claims, quicker))
@@ -235,22 +232,20 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
     assert api.sent == []
 
 
-def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(
-    claims: SqliteClaims, tmp_path: Path
-) -> None:
-    store = SqliteStore(tmp_path / "events.db", world=WORLD)
-    overtaken = cast("Claims", Overtaken(claims, lambda: store.intend([sid(1)], until=moment(60))))
+def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(claims: EventStore, tmp_path: Path) -> None:
+    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    overtaken = cast("Claims", Overtaken(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
     api = Script()
     assert executor(api, overtaken, pauses=[]).perform(after_dial_action()) == Held(look_again=True)
-    assert claims.claimed() == set()
+    assert claims.claim_keys() == set()
     assert api.sent == []
     store.close()
 
 
-def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteClaims) -> None:
+def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: EventStore) -> None:
     asked, api = after_dial_action(needs_precheck=True), Script(status="ringing")
     assert executor(api, claims, pauses=[]).perform(asked) == Held(look_again=True)
-    assert claims.claimed() == set()
+    assert claims.claim_keys() == set()
     api.status = "completed"
     event = executor(api, claims, pauses=[]).perform(asked)
     assert isinstance(event, ActionEvent)
@@ -259,9 +254,7 @@ def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteCla
 
 @pytest.mark.parametrize("leg", [1, 2], ids=["parent", "child"])
 @pytest.mark.parametrize("what", ["redirect", "hangup", "cancel"])
-def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(
-    claims: SqliteClaims, what: str, leg: int
-) -> None:
+def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(claims: EventStore, what: str, leg: int) -> None:
     claim, api = OpenClaim("other", sid(leg), sid(leg), what), Script()
     claims.claim(claim, now=moment(0), until=moment(90))
     event = Rehearsal(api, claims, clock=clock_of(lambda: moment(0))).perform(after_dial_action())
@@ -277,7 +270,7 @@ def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(
 
 @pytest.mark.parametrize(("duration", "ended_by_limit"), [(None, True), (60, True), (59, False)])
 def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
-    claims: SqliteClaims, duration: int | None, ended_by_limit: bool
+    claims: EventStore, duration: int | None, ended_by_limit: bool
 ) -> None:
     limit = Limit(60)
     for leg in (1, 2):  # that of the parent has not ended it: it is in progress
@@ -289,7 +282,7 @@ def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
     assert event.result == (DECLINED if ended_by_limit else DONE)
 
 
-def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: SqliteClaims) -> None:
+def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: EventStore) -> None:
     api = Script([BROKEN])
     event = executor(api, claims, pauses=[]).perform(action(Hangup()))
     assert isinstance(event, ActionEvent)
@@ -297,7 +290,7 @@ def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claim
 
 
 @pytest.mark.parametrize("failure", [BROKEN, OutcomeUnknownError("no answer came")])
-def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: SqliteClaims, failure: CallctlError) -> None:
+def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: EventStore, failure: CallctlError) -> None:
     api = Script([failure])
     event = executor(api, claims, pauses=[]).perform(action(SURVEY))
     assert isinstance(event, ActionEvent)
@@ -306,7 +299,7 @@ def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: SqliteCla
     assert event.may_have_changed_it
 
 
-def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: SqliteClaims) -> None:
+def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: EventStore) -> None:
     api = Script([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
     event = executor(api, claims, pauses=[]).perform(action(SURVEY))
     assert isinstance(event, ActionEvent)
@@ -324,7 +317,7 @@ IN_DIAL = WrongCallStateError("Call is not in a state for this", status=400, cod
     ids=["left alone", "cut"],
 )
 def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
-    claims: SqliteClaims, deed: Cancel, result: str, sent: list[str]
+    claims: EventStore, deed: Cancel, result: str, sent: list[str]
 ) -> None:
     """A leg that rings inside Dial may be refused for one that was answered: Twilio counts it as in progress."""
     api = Script([IN_DIAL], status="ringing", parent=sid(9))
@@ -334,7 +327,7 @@ def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
 
 
 @pytest.mark.parametrize("status", ["in-progress", "busy", "completed"])
-def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteClaims, status: str) -> None:
+def test_a_cancel_that_came_too_late_ends_nothing(claims: EventStore, status: str) -> None:
     api = Script([IN_DIAL], status=status)
     event = executor(api, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
     assert isinstance(event, ActionEvent)
@@ -342,7 +335,7 @@ def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteClaims, status: 
 
 
 @pytest.mark.parametrize("deed", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
-def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteClaims, deed: Operation) -> None:
+def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: EventStore, deed: Operation) -> None:
     """It was answered or is over, and REST still shows it as ringing."""
     api = Script([IN_DIAL], status="ringing")
     event = executor(api, claims, pauses=[]).perform(action(deed))
@@ -353,7 +346,7 @@ def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteC
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: SqliteClaims, cut: bool) -> None:
+def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: EventStore, cut: bool) -> None:
     """No <Dial> rings it, so Twilio has ended it, or it was answered and REST is behind: ``completed`` would cut it."""
     api = Script(status="ringing")
     event = executor(api, claims, pauses=[]).perform(action(Cancel(cut_answered=cut)))
@@ -363,8 +356,8 @@ def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: SqliteClai
     assert api.sent == ["cancel"]
 
 
-def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims: SqliteClaims) -> None:
-    store = SqliteStore(tmp_path / "events.db", world=WORLD)
+def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims: EventStore) -> None:
+    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
     store.append(event(1, "in-progress", number=2))
     store.close()
     api = Script([IN_DIAL], status="ringing", parent=sid(9))
@@ -374,7 +367,7 @@ def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims
     assert api.sent == ["cancel"]
 
 
-def test_a_refusal_is_told_with_its_code(claims: SqliteClaims) -> None:
+def test_a_refusal_is_told_with_its_code(claims: EventStore) -> None:
     for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
         claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
         event = executor(Script([failure]), claims, pauses=[]).perform(action(Limit(60)))
@@ -382,14 +375,14 @@ def test_a_refusal_is_told_with_its_code(claims: SqliteClaims) -> None:
         assert (event.result, event.code) == (REFUSED, failure.code)
 
 
-def test_it_is_done_once_also_by_another_watch(claims: SqliteClaims) -> None:
+def test_it_is_done_once_also_by_another_watch(claims: EventStore) -> None:
     first, second = Script(), Script()
     assert executor(first, claims, pauses=[]).perform(action(SURVEY)) is not None
     assert executor(second, claims, pauses=[]).perform(action(SURVEY)) is None
     assert (len(first.sent), second.sent) == (1, [])
 
 
-def test_without_a_claim_nothing_is_sent(claims: SqliteClaims) -> None:
+def test_without_a_claim_nothing_is_sent(claims: EventStore) -> None:
     api, pauses, told = Script(), list[float](), list[str]()
     claims.close()
     done = executor(api, claims, pauses=pauses, applies=3, trouble=told.append).perform(action(Hangup()))
@@ -400,7 +393,7 @@ def test_without_a_claim_nothing_is_sent(claims: SqliteClaims) -> None:
 class FullAtFirst:
     """Claims on a disk that is full for so many writes of one kind."""
 
-    def __init__(self, claims: SqliteClaims, kind: str, *, times: int) -> None:
+    def __init__(self, claims: EventStore, kind: str, *, times: int) -> None:
         self._claims, self._kind, self.times = claims, kind, times
 
     def __getattr__(self, name: str) -> Any:
@@ -415,40 +408,40 @@ class FullAtFirst:
 
 
 @pytest.mark.parametrize("deed", [Hangup(), SURVEY], ids=["hangup", "redirect"])
-@pytest.mark.parametrize("kind", ["claim", "renew", "settle", "asked_of"])
+@pytest.mark.parametrize("kind", ["claim", "renew", "settle", "actions"])
 def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
-    claims: SqliteClaims, kind: str, deed: Operation
+    claims: EventStore, kind: str, deed: Operation
 ) -> None:
     api, told = Script(), list[str]()
     full: Any = FullAtFirst(claims, kind, times=3)
     event = executor(api, full, pauses=[], trouble=told.append).perform(action(deed))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (DONE, 1)
-    assert [one.result for one in claims.asked_of(sid(1))] == [DONE]
-    assert claims.left_open(is_over=lambda _: True) == []
-    assert len(told) == (0 if kind == "asked_of" else 3)  # only what follows a Dial looks there
+    assert [one.result for one in claims.actions(sid(1))] == [DONE]
+    assert claims.expired_claims(is_over=lambda _: True) == []
+    assert len(told) == (0 if kind == "actions" else 3)  # only what follows a Dial looks there
 
 
-def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: SqliteClaims) -> None:
+def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: EventStore) -> None:
     api, pauses = Script(), list[float]()
     full: Any = FullAtFirst(claims, "settle", times=99)
     with pytest.raises(StoreError):
         executor(api, full, pauses=pauses).perform(action(Hangup()))
     assert len(api.sent) == 1
     assert sum(pauses) < LEASE.total_seconds() / 2
-    assert [claim.call_sid for claim in claims.left_open(is_over=lambda _: True)] == [sid(1)]
+    assert [claim.call_sid for claim in claims.expired_claims(is_over=lambda _: True)] == [sid(1)]
 
 
-def left_open(claims: SqliteClaims, deed: Operation) -> OpenClaim:
+def expired_claims(claims: EventStore, deed: Operation) -> OpenClaim:
     claim = OpenClaim("mine", sid(1), sid(1), deed.action)
     claims.claim(claim, now=moment(0) - 2 * LEASE, until=moment(0) - timedelta(seconds=1))
-    (found,) = claims.left_open(is_over=lambda _: True)
+    (found,) = claims.expired_claims(is_over=lambda _: True)
     return found
 
 
-def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown(claims: SqliteClaims) -> None:
+def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown(claims: EventStore) -> None:
     for deed, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
-        claim, api = left_open(claims, deed), Script()
+        claim, api = expired_claims(claims, deed), Script()
         event = executor(api, claims, pauses=[]).recover(claim, action(deed))
         assert isinstance(event, ActionEvent)
         assert (api.sent, event.result) == (sent, result)
@@ -456,46 +449,46 @@ def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown
         claims.release(claim)
 
 
-def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: SqliteClaims) -> None:
+def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: EventStore) -> None:
     api = Script()
-    event = executor(api, claims, pauses=[]).recover(left_open(claims, Hangup()), None)
+    event = executor(api, claims, pauses=[]).recover(expired_claims(claims, Hangup()), None)
     assert isinstance(event, ActionEvent)
     assert (api.sent, event.result) == ([], UNKNOWN)
     assert "the rule no longer asks for it" in event.outcome
 
 
 def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_could_not_be_sent(
-    claims: SqliteClaims,
+    claims: EventStore,
 ) -> None:
-    claim, door = left_open(claims, Hangup()), Script([BUSY] * 99)
+    claim, door = expired_claims(claims, Hangup()), Script([BUSY] * 99)
     event = executor(door, claims, pauses=[], applies=2).recover(claim, action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "the rule no longer asked for it when it could be sent")
-    assert claims.left_open(is_over=lambda _: True) == []
-    assert claims.asked_of(sid(1)) == [event]
+    assert claims.expired_claims(is_over=lambda _: True) == []
+    assert claims.actions(sid(1)) == [event]
 
 
-def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: SqliteClaims) -> None:
-    claim, door = left_open(claims, Hangup()), Script(status="ringing")
+def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: EventStore) -> None:
+    claim, door = expired_claims(claims, Hangup()), Script(status="ringing")
     asked = replace(action(Hangup()), needs_precheck=True)
     assert executor(door, claims, pauses=[]).recover(claim, asked) is None
     assert door.sent == []
-    assert claims.left_open(is_over=lambda _: True) == [claim]
+    assert claims.expired_claims(is_over=lambda _: True) == [claim]
 
 
-def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: SqliteClaims) -> None:
+def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: EventStore) -> None:
     api = Script()
     event = Rehearsal(api, claims, clock=clock_of(lambda: moment(0))).perform(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.outcome, event.result) == ("dry run: would redirect to survey", "dry-run")
     assert event.request == (("Url", "https://example.com/survey"),)
     assert api.sent == []
-    assert claims.claimed() == set()
-    assert claims.asked_of(sid(1)) == []
+    assert claims.claim_keys() == set()
+    assert claims.actions(sid(1)) == []
 
 
 def test_an_action_is_dated_before_its_request_for_callbacks_may_be_quicker_than_the_answer(
-    claims: SqliteClaims,
+    claims: EventStore,
 ) -> None:
     now = moment(0)
 

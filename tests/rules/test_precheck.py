@@ -14,7 +14,7 @@ from callctl.calls.call import Call
 from callctl.rules.outcome import Held
 from callctl.rules.precheck import why_not
 from callctl.rules.rule import Action, Hangup, On, Rule, When
-from callctl.store.sqlite.claims import SqliteClaims
+from callctl.store.sqlite.store import EventStore
 
 RINGS, PARENT = sid(1), sid(2)
 LASTING = timedelta(seconds=30)
@@ -41,7 +41,7 @@ def ringing(*, created: float | None, as_of: float | None = NOW) -> Call:
 
 
 def look(
-    claims: SqliteClaims,
+    claims: EventStore,
     *calls: Call,
     on: On = On.THIS,
     told: datetime | None = None,
@@ -56,8 +56,8 @@ def look(
 
 
 @pytest.fixture
-def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteClaims]:
-    claims = SqliteClaims(tmp_path_factory.mktemp("store") / "events.db", world="w")
+def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
+    claims = EventStore.open(tmp_path_factory.mktemp("store") / "events.db", world="w")
     yield claims
     claims.close()
 
@@ -66,12 +66,12 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteClaims]:
     ("age", "left"),
     [(0.0, 28.0), (27.0, 1.0), (28.0, None), (40.0, None)],
 )
-def test_an_action_waits_until_rest_allows_the_age(claims: SqliteClaims, age: float, left: float | None) -> None:
+def test_an_action_waits_until_rest_allows_the_age(claims: EventStore, age: float, left: float | None) -> None:
     came = look(claims, ringing(created=NOW - age))
     assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))
 
 
-def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims: SqliteClaims) -> None:
+def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims: EventStore) -> None:
     parent = Call(PARENT, "in-progress", start_time=START, as_of=moment(NOW))
     came = look(claims, ringing(created=NOW - 10), parent, on=On.PARENT)
     assert came == Held(look_again=True, not_before=timedelta(seconds=18))
@@ -81,13 +81,13 @@ def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims
 @pytest.mark.parametrize(("created", "as_of"), [(None, NOW), (0.0, None), (NOW + 3600, NOW)])
 @pytest.mark.parametrize(("watched", "left"), [(None, 30.0), (NOW - 10, 20.0), (NOW - 30, None)])
 def test_without_dates_that_can_be_so_this_process_must_have_waited_itself(
-    claims: SqliteClaims, created: float | None, as_of: float | None, watched: float | None, left: float | None
+    claims: EventStore, created: float | None, as_of: float | None, watched: float | None, left: float | None
 ) -> None:
     came = look(claims, ringing(created=created, as_of=as_of), watched=None if watched is None else moment(watched))
     assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))
 
 
-def test_the_later_of_creation_and_timestamp_counts(claims: SqliteClaims) -> None:
+def test_the_later_of_creation_and_timestamp_counts(claims: EventStore) -> None:
     assert look(claims, ringing(created=0), told=moment(NOW - 5)) == Held(
         look_again=True, not_before=timedelta(seconds=23)
     )
@@ -97,9 +97,7 @@ def test_the_later_of_creation_and_timestamp_counts(claims: SqliteClaims) -> Non
 
 
 @pytest.mark.parametrize(("started", "left"), [(NOW - 10, 18.0), (NOW - 30, None)])
-def test_the_start_of_a_call_counts_before_its_creation(
-    claims: SqliteClaims, started: float, left: float | None
-) -> None:
+def test_the_start_of_a_call_counts_before_its_creation(claims: EventStore, started: float, left: float | None) -> None:
     # One that was queued for an hour has rung since it was dialled.
     call = replace(ringing(created=NOW - 3600), start_time=moment(started))
     came = look(claims, call)

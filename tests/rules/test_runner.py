@@ -18,8 +18,8 @@ from callctl.rules.outcome import Held
 from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Action, Cancel, Hangup, Rule, When, max_duration_rules, ring_limit_rule
 from callctl.simulator.settings import TIME_LIMIT_ALONE
-from callctl.store.protocol import OpenClaim
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.records import OpenClaim
+from callctl.store.sqlite.store import EventStore
 
 RING = ring_limit_rule(seconds(10), cancel=Cancel())
 
@@ -31,7 +31,7 @@ def stage(tmp_path: Path) -> Iterator[TurnedStage]:
 
 
 def test_a_call_of_somebody_else_is_left_alone_and_one_that_callctl_placed_is_not(stage: TurnedStage) -> None:
-    store = SqliteStore(stage.home / "events.db", world="stage")
+    store = EventStore.open_for_watch(stage.home / "events.db", world="stage")
     for scope, placed in ((Scope.OWN, False), (Scope.OWN, True), (Scope.ALL, False)):
         stage.act(RING, scope=scope)
         sid = stage.place("+12025550103", callbacks=False)
@@ -100,7 +100,7 @@ def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(stage: Turn
     stage.settle(40)
     assert stage.client.fetch(spared).status == "in-progress"
     assert len(stage.events) == 1
-    assert stage.claims.left_open(is_over=lambda _: True) == [claim]
+    assert stage.claims.expired_claims(is_over=lambda _: True) == [claim]
 
 
 def test_what_was_postponed_does_not_count_for_the_rate_limit(stage: TurnedStage) -> None:

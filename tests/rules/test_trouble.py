@@ -47,10 +47,10 @@ class Shelf:
 
     failures: int = 0
 
-    def claimed(self) -> set[tuple[str, str]]:
+    def claim_keys(self) -> set[tuple[str, str]]:
         return set()
 
-    def left_open(self, **_: Any) -> list[Any]:
+    def expired_claims(self, **_: Any) -> list[Any]:
         return []
 
     def was_placed(self, _sid: str) -> bool:

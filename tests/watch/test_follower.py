@@ -10,7 +10,7 @@ from telling import event, sid
 from watches import RecordingView, ago, settings_in
 
 from callctl.store.sqlite.rows import Row, insert
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.watch.follower import Follower
 from callctl.watch.plan import Plan
 from callctl.watch.registry import WatchRecord
@@ -18,7 +18,7 @@ from callctl.watch.registry import WatchRecord
 
 async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_shown(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    store, url = SqliteStore(settings.store, world=settings.world), "http://127.0.0.1:9"
+    store, url = EventStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
     record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
     follower, view = Follower(settings, Plan("127.0.0.1", 0), record, now=ago), RecordingView()
     await follower.start_up()
@@ -26,7 +26,7 @@ async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_sho
     try:
         store.append(event(1, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1)])
-        with store._opened.changed() as connection:
+        with store._writing.transaction() as connection:
             for number in (2, 3, 4):
                 insert(connection, [Row.of(event(number, "ringing"))], world=settings.world)
             connection.execute("UPDATE events SET record = 'half of' WHERE id = 3")
@@ -44,7 +44,7 @@ async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_sho
 
 async def test_a_store_that_can_not_be_read_is_said_and_what_came_shown_once_it_can(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    store, url = SqliteStore(settings.store, world=settings.world), "http://127.0.0.1:9"
+    store, url = EventStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
     record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
     follower, view = Follower(settings, Plan("127.0.0.1", 0), record, now=ago), RecordingView()
     await follower.start_up()
@@ -52,7 +52,7 @@ async def test_a_store_that_can_not_be_read_is_said_and_what_came_shown_once_it_
     try:
         store.append(event(1, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1)])
-        connection = store._opened.connection
+        connection = store._writing.connection
         connection.execute("ALTER TABLE events RENAME TO away")
         await view.until_noted("no such table")
         connection.execute("ALTER TABLE away RENAME TO events")

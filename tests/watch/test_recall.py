@@ -26,9 +26,8 @@ from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Trouble
 from callctl.errors import CallctlError
 from callctl.settings import Settings
-from callctl.store.sqlite.reader import Reader
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.watch.plan import Plan
 
 PLAN = Plan("127.0.0.1", 0)
@@ -65,7 +64,7 @@ class Seen:
 def fill(settings: Settings, *, calls: int, each: int) -> None:
     """Tell a store of calls that never ended, by many events each."""
     at = datetime.now(UTC) - timedelta(minutes=5)
-    store = SqliteStore(settings.store, world=settings.world)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
     for number in range(calls * each):
         call, order = divmod(number, each)
         fields = form(call, "ringing", number=order).items()
@@ -76,15 +75,15 @@ def fill(settings: Settings, *, calls: int, each: int) -> None:
 @pytest.fixture
 def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Hold whoever reads the store after some events, until this is set."""
-    go_on, replay = threading.Event(), Reader.replay
+    go_on, replay = threading.Event(), EventStore.replay
 
-    def held(reader: Reader, **asked: Any) -> Iterator[CallEvent]:
+    def held(reader: EventStore, **asked: Any) -> Iterator[CallEvent]:
         for number, event in enumerate(replay(reader, **asked)):
             if number == 1500:
                 go_on.wait(LIMIT)
             yield event
 
-    monkeypatch.setattr(Reader, "replay", held)
+    monkeypatch.setattr(EventStore, "replay", held)
     yield go_on
     go_on.set()
 
@@ -142,9 +141,9 @@ async def test_an_action_that_can_not_be_read_hides_no_other(tmp_path: Path) -> 
     settings = settings_in(tmp_path)
     async with running_watch(settings, PLAN) as running:
         await until(live(running))
-        with closing(SqliteStore(settings.store, world=settings.world)) as command:
+        with closing(EventStore.open_for_watch(settings.store, world=settings.world)) as command:
             actions = [ActionEvent(datetime.now(UTC), sid(n), "hangup", (), f"number {n}") for n in (1, 2, 3)]
-            with command._opened.changed() as connection:
+            with command._writing.transaction() as connection:
                 rows = [action_row(one, world=settings.world) for one in actions]
                 rows[1] = (*rows[1][:3], "no record")
                 connection.executemany(INSERT_ACTION, rows)

@@ -12,8 +12,7 @@ from callctl.calls.board import Board
 from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
 from callctl.settings import Settings
-from callctl.store.sqlite.reader import Reader
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 from callctl.watch.plan import Plan
 from callctl.watch.retention import INTERVAL, PAUSE, STEP, Retention
@@ -21,7 +20,7 @@ from callctl.watch.retention import INTERVAL, PAUSE, STEP, Retention
 
 def fill(settings: Settings, *, calls: range, age: timedelta) -> None:
     at = datetime.now(UTC) - age
-    store = SqliteStore(settings.store, world=settings.world)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
     for call in calls:
         fields = form(call, "completed").items()
         store.submit(CallEvent.from_form(fields, received_at=at, world=settings.world, verified=True))
@@ -29,7 +28,7 @@ def fill(settings: Settings, *, calls: range, age: timedelta) -> None:
 
 
 def kept(settings: Settings) -> int:
-    store = SqliteStore(settings.store, world=settings.world)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
     try:
         return len(list(store.replay(since=None)))
     finally:
@@ -40,7 +39,7 @@ async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_pa
     settings = settings_in(tmp_path)
     fill(settings, calls=range(2 * STEP + 50), age=timedelta(days=31))
     fill(settings, calls=range(1000, 1010), age=timedelta(days=29))
-    store = SqliteStore(settings.store, world=settings.world)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
     steps: list[int] = []
 
     class Counted:
@@ -68,7 +67,7 @@ async def test_a_watch_trims_when_it_starts_and_keeps_the_rest(tmp_path: Path) -
     fill(settings, calls=range(3), age=timedelta(days=8))
     fill(settings, calls=range(10, 12), age=timedelta(days=6))
     async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=7)):
-        reader = Reader.open(settings.store, world=settings.world)
+        reader = EventStore.open_readonly(settings.store, world=settings.world)
         await until(lambda: len(list(reader.replay(since=None))) == 2)
         reader.close()
     assert kept(settings) == 2
@@ -133,7 +132,7 @@ async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timed
     settings = settings_in(tmp_path)
     elapsed, ahead = moment(0), timedelta()
     clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
-    store = SqliteStore(settings.store, world=settings.world)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
     retention = Retention(store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock)
     for call in (1, 2):
         elapsed += timedelta(minutes=5)
@@ -149,7 +148,7 @@ async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.01)
     settings = settings_in(tmp_path)
     async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=7)):
-        reader = Reader.open(settings.store, world=settings.world)
+        reader = EventStore.open_readonly(settings.store, world=settings.world)
         for calls in (range(3), range(10, 13)):
             fill(settings, calls=calls, age=timedelta(days=8))
             await until(lambda: list(reader.replay(since=None)) == [])
@@ -219,7 +218,7 @@ async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
 async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_in(tmp_path)
     fill(settings, calls=range(STEP + 1), age=timedelta(days=31))
-    store = SqliteStore(settings.store, world=settings.world)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
     done: list[str] = []
 
     class Told:

@@ -12,7 +12,7 @@ from telling import form
 from watches import Application, Suspension, running_watch, settings_in
 
 from callctl.calls.trouble import Trouble
-from callctl.store.sqlite.reader import Reader
+from callctl.store.sqlite.store import EventStore
 from callctl.watch.plan import Plan
 from callctl.watch.reachability import PROBE_INTERVAL
 from callctl.watch.selftest import selftest, why_not_ours
@@ -32,7 +32,7 @@ async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) 
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         header = watch.session.header()
         assert (header.unreachable, header.accepted, header.refused, header.last_callback_at) == (None, 0, 0, None)
-        reader = Reader.open(settings.store, world=settings.world)
+        reader = EventStore.open_readonly(settings.store, world=settings.world)
         assert list(reader.replay(since=None)) == []  # a self-test is no event
         reader.close()
 

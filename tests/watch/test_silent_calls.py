@@ -30,7 +30,7 @@ from callctl.errors import NetworkError
 from callctl.operations.missing_callbacks import comparable_url
 from callctl.settings import Settings
 from callctl.simulator import Faults, Simulator
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.watch.plan import Plan
 from callctl.watch.silent_calls import Here, SilentCalls
 
@@ -76,7 +76,7 @@ class Scene:
         )
         sid = (await asyncio.to_thread(self.client.place, request)).sid
         if is_remembered:
-            store = SqliteStore(self.settings.store, world=self.settings.world)
+            store = EventStore.open_for_watch(self.settings.store, world=self.settings.world)
             store.remember_placed(sid, at=datetime.now(UTC), callback=comparable_url(callback), events=events)
             store.close()
         return sid
@@ -286,9 +286,9 @@ async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
     seconds, ahead = 0.0, timedelta()
     clock = clock_of(lambda: moment(seconds) + ahead, elapsed=lambda: moment(seconds))
     here = Here("http://127.0.0.1:9/status", None)
-    with closing(SqliteStore(scene.settings.store, world="w")) as store:
+    with closing(EventStore.open_for_watch(scene.settings.store, world="w")) as store:
         silent_calls = SilentCalls(
-            store.reader,
+            store,
             scene.client,
             here=lambda: here,
             snapshot=Snapshot,

@@ -20,7 +20,7 @@ from callctl.support.clock import elapsed
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.operations.wait import Goal, Waited, Waiter
-    from callctl.store.sqlite.reader import Reader
+    from callctl.store.sqlite.store import EventStore
 
 # How long a watch that answered is believed to be running, in seconds: asking it is a request on loopback.
 _BELIEVED = 5.0
@@ -110,7 +110,7 @@ class WatchedStore:
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self._runtime = runtime
         self._settings = settings
-        self._reader: Reader | None = None
+        self._reader: EventStore | None = None
         self._ask_again = float("-inf")
         self._is_running = False
 
@@ -143,7 +143,7 @@ class WatchedStore:
             return ()
         return [*(event.status for event in events if event.status not in ("", row.status)), row.status]
 
-    def _open(self) -> Reader | None:
+    def _open(self) -> EventStore | None:
         if self._reader is None:
             self._reader = open_store(self._runtime, self._settings)
         return self._reader

@@ -12,7 +12,7 @@ from pathlib import Path
 from callctl.calls.findings import Finding, fine, warning, wrong
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
-from callctl.store.sqlite.location import HINT, check_place
+from callctl.store.sqlite.connection import LOCATION_HINT, check_location
 from callctl.watch.registry import check_folders
 
 _OTHERS = 0o077  # the rights of group and others
@@ -65,20 +65,20 @@ def store_finding(settings: Settings) -> Finding:
     """Tell whether the event store can be read and written. Nothing is written, and none is made."""
     path = settings.store
     try:
-        check_place(path)
+        check_location(path)
         if not path.exists():
             return _unmade(path)
         return _made(path)
     except StoreError as error:
         return wrong("store", error)
     except OSError as error:
-        return wrong("store", StoreError(f"can't look at the event store {path}: {error.strerror}", hint=HINT))
+        return wrong("store", StoreError(f"can't look at the event store {path}: {error.strerror}", hint=LOCATION_HINT))
 
 
 def _unmade(path: Path) -> Finding:
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
-        return wrong("store", StoreError(f"{path} can't be made: {folder} can't be written to", hint=HINT))
+        return wrong("store", StoreError(f"{path} can't be made: {folder} can't be written to", hint=LOCATION_HINT))
     found = _in_open_folder(path) or fine("store", f"{path} is not there yet; a watch makes it, for you alone")
     return _with_room(found, folder)
 
@@ -92,7 +92,8 @@ def _made(path: Path) -> Finding:
             return wrong(
                 "store",
                 StoreError(
-                    f"{what} can't be read and written by you (mode {what.stat().st_mode & 0o777:03o})", hint=HINT
+                    f"{what} can't be read and written by you (mode {what.stat().st_mode & 0o777:03o})",
+                    hint=LOCATION_HINT,
                 ),
             )
     is_current = check_writable(path)

@@ -8,7 +8,7 @@ from callctl.errors import CallctlError
 from callctl.rules.outcome import Claims, Found, Held, claim_of
 from callctl.rules.precheck import why_not
 from callctl.rules.rule import Action, Declined, Proposal, Redirect
-from callctl.store.protocol import OpenClaim
+from callctl.store.records import OpenClaim
 from callctl.support.clock import Clock
 
 

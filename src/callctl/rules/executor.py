@@ -32,7 +32,7 @@ from callctl.rules.deeds import carry_out
 from callctl.rules.outcome import LEASE, Claims, Found, Held, claim_of
 from callctl.rules.precheck import taken_up, why_not
 from callctl.rules.rule import Action, Declined, Operation, Redirect
-from callctl.store.protocol import OpenClaim
+from callctl.store.records import OpenClaim
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 
@@ -90,7 +90,7 @@ class Executor:
         if isinstance(found, Held):
             return found
         follows = action.rule.follows_dial and found is None
-        claimed = self._claim_patiently(action, claim, alone=follows)
+        claimed = self._claim_patiently(action, claim, exclusive=follows)
         if claimed is not None:
             return claimed if isinstance(claimed, Held) else None
         asked = _Asked()
@@ -126,17 +126,17 @@ class Executor:
             return None  # it stays open, and is met again
         return self._settle(claim, action.operation, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
 
-    def _claim(self, claim: OpenClaim, *, alone: bool = False) -> bool:
+    def _claim(self, claim: OpenClaim, *, exclusive: bool = False) -> bool:
         now = self._clock.wall()
-        return self._claims.claim(claim, now=now, until=now + LEASE, alone=alone)
+        return self._claims.claim(claim, now=now, until=now + LEASE, exclusive=exclusive)
 
-    def _claim_patiently(self, action: Action, claim: OpenClaim, *, alone: bool) -> Found | Held | None:
-        """Claim; None if that was done, else why it was not. With ``alone`` not while another rule is at work."""
+    def _claim_patiently(self, action: Action, claim: OpenClaim, *, exclusive: bool) -> Found | Held | None:
+        """Claim; None if that was done, else why it was not. With ``exclusive`` not while another rule is at work."""
 
         def once() -> Found | Held | None:
-            if self._claim(claim, alone=alone):
+            if self._claim(claim, exclusive=exclusive):
                 return None
-            if alone and self._claims.at_work_on(action.call_sid, beside=claim.rule) is not None:
+            if exclusive and self._claims.action_in_progress(action.call_sid, other_than=claim.rule) is not None:
                 return Held(look_again=True)  # what came of that is seen then
             return Found(DECLINED, "it was done before")
 

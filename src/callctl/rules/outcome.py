@@ -11,7 +11,7 @@ from callctl.calls.action import LATE, ActionEvent
 from callctl.calls.call import CallStatus
 from callctl.calls.event import CallEvent
 from callctl.rules.rule import Operation, Proposal
-from callctl.store.protocol import OpenClaim
+from callctl.store.records import OpenClaim
 
 # Longer than one request with all its repetitions may take; renewed before each further one.
 LEASE = timedelta(seconds=90)
@@ -20,8 +20,8 @@ LEASE = timedelta(seconds=90)
 class Claims(Protocol):
     """What happened once per rule and leg. Each call is committed when it returns; all raise StoreError."""
 
-    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime, alone: bool = False) -> bool:
-        """Claim; False if it was claimed before, with ``alone`` also if another rule is changing the leg just now."""
+    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime, exclusive: bool = False) -> bool:
+        """Claim; False if it was claimed before, with ``exclusive`` also if another rule is changing the leg."""
 
     def renew(self, claim: OpenClaim, *, until: datetime) -> None:
         """Hold a claim for longer."""
@@ -35,22 +35,22 @@ class Claims(Protocol):
     def release(self, claim: OpenClaim) -> None:
         """Give a claim back: nothing was sent."""
 
-    def left_open(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
+    def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
         """Return the open claims whose lease is over, as this says: those of watches that crashed."""
 
-    def claimed(self) -> set[tuple[str, str]]:
+    def claim_keys(self) -> set[tuple[str, str]]:
         """Return rule and leg of all claims."""
 
     def family(self, call_sid: str) -> Iterator[CallEvent]:
         """Return the events of a leg and its relatives, as far as they were told."""
 
-    def asked_of(self, call_sid: str) -> list[ActionEvent]:
+    def all_actions(self, call_sid: str) -> list[ActionEvent]:
         """Return what was asked of a leg."""
 
-    def at_work_on(self, call_sid: str, *, beside: str) -> str | None:
+    def action_in_progress(self, call_sid: str, *, other_than: str) -> str | None:
         """Return what another rule than this is doing to a leg just now."""
 
-    def is_about_to_change(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
+    def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
         """Tell whether a command is changing a leg just now: until a time that is not over, as this says."""
 
     def was_placed(self, call_sid: str) -> bool:

@@ -52,7 +52,7 @@ def taken_up(claims: Claims, action: Action, *, clock: Clock) -> Found | Held | 
     if not action.rule.follows_dial:
         return None
     # Before what is written down is read: a command takes back its intent after it has written.
-    if any(claims.is_about_to_change(sid, is_over=clock.has_passed) for sid in (action.call_sid, action.about)):
+    if any(claims.has_intent(sid, is_over=clock.has_passed) for sid in (action.call_sid, action.about)):
         return Held(look_again=True)
     return _taken_care_of(claims, action)
 
@@ -78,10 +78,10 @@ def _taken_care_of(claims: Claims, action: Action) -> Found | None:
     if name is not None:
         return Found(DECLINED, f"its own Dial sends it to {name} (place --then)")
     for sid, whose in ((action.call_sid, "it"), (action.about, "the leg that ended")):
-        done = next((one.action for one in claims.asked_of(sid) if _counts(one, action)), None)
+        done = next((one.action for one in claims.all_actions(sid) if _counts(one, action)), None)
         if done is not None:
             return Found(DECLINED, f"callctl itself changed {whose} before ({done})")
-        doing = claims.at_work_on(sid, beside=action.rule.name)
+        doing = claims.action_in_progress(sid, other_than=action.rule.name)
         if doing is not None:
             return Found(DECLINED, f"callctl itself is changing {whose} ({doing})")
     return None

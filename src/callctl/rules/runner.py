@@ -22,7 +22,7 @@ from callctl.rules.engine import Engine
 from callctl.rules.outcome import LEASE, Claims, Held
 from callctl.rules.rate_limit import Admission, RateLimit
 from callctl.rules.rule import Action, Declined
-from callctl.store.protocol import OpenClaim
+from callctl.store.records import OpenClaim
 from callctl.support.clock import Clock
 from callctl.support.threads import failure_reason
 
@@ -104,7 +104,7 @@ class RuleRunner:
         Raises:
             StoreError: The store can't be read.
         """
-        self._begun = self._claims.claimed()
+        self._begun = self._claims.claim_keys()
         self._snapshot = snapshot
         self._queue += self._engine.restored_actions(snapshot, now=self._clock.now())
 
@@ -246,7 +246,7 @@ class RuleRunner:
 
     def _recover(self) -> None:
         try:
-            claims = self._claims.left_open(is_over=self._is_over)
+            claims = self._claims.expired_claims(is_over=self._is_over)
         except Exception as error:
             self._reports.append(Trouble(f"can't look for what a crash left: {failure_reason(error)}", Cause.RULE))
             return

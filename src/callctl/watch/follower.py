@@ -13,7 +13,7 @@ from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
-from callctl.store.sqlite.reader import Reader
+from callctl.store.sqlite.store import EventStore
 from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
@@ -35,7 +35,7 @@ class Follower:
         self._settings, self._plan, self._record, self._now = settings, plan, record, now
         self._picture = Picture(header=self.header)
         self._path = settings.store
-        self._reader: Reader | None = None
+        self._reader: EventStore | None = None
         self._view: View | None = None
         self._last_event = 0
         self._shown = 0
@@ -52,7 +52,7 @@ class Follower:
             StoreError: It can't be read.
         """
         self._path = Path(self._record.store) if self._record.store else self._settings.store
-        self._reader = reader = Reader.open(self._path, world=self._settings.world)
+        self._reader = reader = EventStore.open_readonly(self._path, world=self._settings.world)
         self._last_event = self._picture.know(reader, since=self._now() - self._plan.since)
         where = urlsplit(self._record.health_url)
         return Ready(
@@ -149,7 +149,7 @@ class Follower:
         self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
 
     async def _read_from(self, path: Path) -> None:
-        reader = Reader.open(path, world=self._settings.world)
+        reader = EventStore.open_readonly(path, world=self._settings.world)
         try:
             last = reader.last_event_id()
             missed = await run_in_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))

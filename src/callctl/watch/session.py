@@ -19,7 +19,7 @@ from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import CallctlError, PortTakenError
 from callctl.settings import Settings
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 from callctl.support.threads import background_tasks, run_in_thread
 from callctl.views.view import View, WatchState
@@ -81,7 +81,7 @@ class Session:
                 verify=not plan.forward_insecure,
             )
         self._starting: asyncio.Task[object] | None = None
-        self._store: SqliteStore | None = None
+        self._store: EventStore | None = None
         self._listener: Listener | None = None
         self._reach: Reach | None = None
         self._upkeep: Upkeep | None = None
@@ -105,10 +105,10 @@ class Session:
 
     async def _start_up(self) -> Ready:
         await self._yield_to_holder()  # before the store is opened: who follows writes nothing
-        self._store = SqliteStore(
+        self._store = EventStore.open_for_watch(
             self._settings.store, world=self._settings.world, on_trouble=self._store_trouble_in_any_thread()
         )
-        self._picture.know(self._store.reader, since=self._clock.wall() - self._plan.since)
+        self._picture.know(self._store, since=self._clock.wall() - self._plan.since)
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
@@ -179,7 +179,7 @@ class Session:
         if record is not None:
             raise PortHeldError(record, port=port)
 
-    def _make_listener(self, store: SqliteStore) -> Listener:
+    def _make_listener(self, store: EventStore) -> Listener:
         return Listener(
             self._listener_config,
             append=store.append_async,
@@ -199,7 +199,7 @@ class Session:
             moved=self._write_record,
         )
 
-    def _make_upkeep(self, store: SqliteStore, listener: Listener, reach: Reach) -> Upkeep:
+    def _make_upkeep(self, store: EventStore, listener: Listener, reach: Reach) -> Upkeep:
         return Upkeep(
             self._plan,
             world=self._settings.world,

@@ -20,7 +20,7 @@ from callctl.calls.trouble import Trouble
 from callctl.errors import CallctlError, NotFoundError, StoreError
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue
-from callctl.store.protocol import PlacedCall
+from callctl.store.records import PlacedCall
 from callctl.support.clock import Clock
 from callctl.support.threads import failure_reason, run_in_thread
 from callctl.watch.poll import is_news

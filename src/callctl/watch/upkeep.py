@@ -13,7 +13,7 @@ from typing import Any
 from callctl.api.protocol import CallsApi
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Cause, Trouble
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 from callctl.support.threads import describe
 from callctl.watch.board_feed import Picture
@@ -50,7 +50,7 @@ class Upkeep:
         plan: Plan,
         *,
         world: str,
-        store: SqliteStore,
+        store: EventStore,
         listener: Listener,
         reach: Reach,
         picture: Picture,
@@ -74,7 +74,7 @@ class Upkeep:
                 clock=clock,
             )
             self._silent_calls = SilentCalls(
-                store.reader,
+                store,
                 api,
                 here=lambda: Here(listener.callback_url, reach.deaf),
                 snapshot=picture.board.snapshot,

@@ -15,7 +15,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import calls_to_change, one_call
 from callctl.errors import UnknownCallError, UsageError
 from callctl.settings import load
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 BUSY, RINGS = "+12025550102", "+12025550103"
 UUID = "1f0c2a9e-1b2c-4d3e-8f90-123456789abc"
@@ -41,8 +41,8 @@ class Chooser:
         runtime = self.runtime(stdin)
         return calls_to_change(runtime, self.settings, runtime.client(self.settings), texts)
 
-    def store(self) -> SqliteStore:
-        return SqliteStore(self.settings.store, world=self.settings.world)
+    def store(self) -> EventStore:
+        return EventStore.open_for_watch(self.settings.store, world=self.settings.world)
 
     def tell(self, sid: str, status: str) -> None:
         form = [("CallSid", sid), ("CallStatus", status), ("SequenceNumber", "0")]
@@ -226,7 +226,7 @@ def test_starts_of_uuids_are_starts(callctl: Callctl, home: Path) -> None:
 def test_last_says_what_keeps_the_store_from_being_read(choose: Chooser) -> None:
     store = choose.store()
     store.remember_placed("CA" + "5" * 32, at=datetime(2026, 1, 5, tzinfo=UTC))
-    store._opened.connection.execute("PRAGMA user_version = 6")
+    store._writing.connection.execute("PRAGMA user_version = 6")
     store.close()
     for attempt in (choose.one, choose.change):
         with pytest.raises(UnknownCallError, match="has version 6") as raised:

@@ -17,7 +17,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.main import app
 from callctl.cli.options import completion
 from callctl.settings import load
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 ACCOUNT = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32}
 LIVE, OVER = "CA" + "1" * 32, "CA" + "2" * 32
@@ -51,7 +51,7 @@ def rows(line: str, home: Path, env: Mapping[str, str] | None = None) -> list[st
 def known(home: Path) -> Path:
     """Let the store know a live call and one that is over."""
     settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
-    store = SqliteStore(settings.store, world=settings.world)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
     for sid, status in ((LIVE, "ringing"), (OVER, "busy")):
         form = [("CallSid", sid), ("CallStatus", status)]
         now = datetime(2026, 1, 5, tzinfo=UTC)
@@ -73,7 +73,7 @@ def test_a_call_is_offered_with_number_status_and_age(
 ) -> None:
     began = datetime(2026, 1, 5, tzinfo=UTC)
     settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
-    store = SqliteStore(settings.store, world=settings.world)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
     told = {"To": "+12025550103", "From": "+15005550006", "Direction": "outbound-api"}
     for sid, status, more in (
         (LIVE, "ringing", told),

@@ -31,12 +31,10 @@ from telling import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
-from callctl.store.protocol import OpenClaim
-from callctl.store.sqlite.claims import SqliteClaims
-from callctl.store.sqlite.files import Newest
-from callctl.store.sqlite.reader import Reader
+from callctl.store.records import OpenClaim
+from callctl.store.sqlite.checks import NewestEvent
 from callctl.store.sqlite.rescue import set_aside
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 UNTIL = START + timedelta(minutes=1)
@@ -55,20 +53,20 @@ def troubles() -> list[str]:
 
 
 @pytest.fixture
-def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
-    store = SqliteStore(path, world=WORLD, on_trouble=troubles.append)
+def store(path: Path, troubles: list[str]) -> Iterator[EventStore]:
+    store = EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
     yield store
     store.close()
 
 
 def kept(path: Path) -> set[str]:
     """Return the calls of which a store that is opened anew, as after a crash, has events."""
-    with closing(SqliteStore(path, world=WORLD)) as again:
-        assert again._opened.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as again:
+        assert again._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return {one.call_sid for one in again.replay(since=None)}
 
 
-def fill(store: SqliteStore) -> set[str]:
+def fill(store: EventStore) -> set[str]:
     for number in range(EVENTS):
         store.append(event(number, "ringing"))
     return {sid(number) for number in range(EVENTS)}
@@ -93,13 +91,16 @@ def checkpoint(path: Path) -> None:
 def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
     path: Path, damage: Damage, is_killed: bool
 ) -> None:
-    with closing(SqliteStore(path, world=WORLD)) as before:
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as before:
         for number in range(0, 3000, 100):
             waiting = [before.submit(event(one, "ringing")) for one in range(number, number + 100)]
             assert all(one.result() for one in waiting)
         if is_killed:
             path = copy_of(path)
-    with closing(SqliteStore(path, world=WORLD)) as store, closing(SqliteClaims(path, world=WORLD)) as claims:
+    with (
+        closing(EventStore.open_for_watch(path, world=WORLD)) as store,
+        closing(EventStore.open(path, world=WORLD)) as claims,
+    ):
         for number in range(3000, 3050):
             store.append(event(number, "ringing"))
         # What another connection writes makes SQLite forget the pages that it held in memory.
@@ -115,7 +116,7 @@ def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
 @pytest.mark.parametrize("is_checkpointed", [False, True])
 @pytest.mark.parametrize("damage", DAMAGES, ids=named)
 def test_all_that_was_acknowledged_is_there_after_a_crash(
-    path: Path, store: SqliteStore, troubles: list[str], damage: Damage, is_checkpointed: bool
+    path: Path, store: EventStore, troubles: list[str], damage: Damage, is_checkpointed: bool
 ) -> None:
     acknowledged = fill(store)
     if is_checkpointed:
@@ -139,9 +140,9 @@ def test_all_that_was_acknowledged_is_there_after_a_crash(
 
 @pytest.mark.parametrize("damage", [copy_large_database_over, copy_store_over])
 def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_before(
-    path: Path, store: SqliteStore, damage: Damage, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: EventStore, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.store.sqlite.opened._STAYS", 10**9)
+    monkeypatch.setattr("callctl.store.sqlite.checks._CHECK_PAUSE", 10**9)
     acknowledged = fill(store)
     checkpoint(path)
     store.append(event(0, "in-progress"))
@@ -152,8 +153,8 @@ def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_bef
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=named)
-def test_no_rule_acts_twice(path: Path, store: SqliteStore, damage: Damage) -> None:
-    claims = SqliteClaims(path, world=WORLD)
+def test_no_rule_acts_twice(path: Path, store: EventStore, damage: Damage) -> None:
+    claims = EventStore.open(path, world=WORLD)
     claims.claim(CLAIM, now=START, until=UNTIL)
     claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
     store.remember_placed(sid(7), at=START)
@@ -164,16 +165,16 @@ def test_no_rule_acts_twice(path: Path, store: SqliteStore, damage: Damage) -> N
     store.append(event(99, "ringing"))
     assert not claims.claim(CLAIM, now=START, until=UNTIL)
     assert claims.was_placed(sid(7))
-    assert [one.outcome for one in store.reader.actions(sid(2))] == ["done"]
+    assert [one.outcome for one in store.actions(sid(2))] == ["done"]
     claims.close()
 
 
 def test_a_store_larger_than_the_memory_of_its_connection_loses_nothing_that_lies_in_its_log(
-    path: Path, store: SqliteStore
+    path: Path, store: EventStore
 ) -> None:
-    store._opened.connection.execute("PRAGMA cache_size = 10")
+    store._writing.connection.execute("PRAGMA cache_size = 10")
     acknowledged = fill(store)
-    with closing(SqliteStore(path, world="other")) as other:
+    with closing(EventStore.open_for_watch(path, world="other")) as other:
         other.append(event(1, "ringing"))  # what was in memory of the files is read anew
     empty_log(path)
     with suppress(StoreError):
@@ -184,11 +185,11 @@ def test_a_store_larger_than_the_memory_of_its_connection_loses_nothing_that_lie
 def test_megabytes_of_a_database_that_is_overwritten_can_still_be_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.store.sqlite.writer._HELD", 10)
-    with closing(SqliteStore(path, world=WORLD)) as store:
+    monkeypatch.setattr("callctl.store.sqlite.writer._MOST_RECENT", 10)
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
         for number in range(300):
             store.append(event(number, "ringing", Filling="x" * 20_000))
-        store._opened.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        store._writing.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         store.append(event(300, "ringing"))
         empty_database(path)
         with suppress(StoreError):
@@ -197,7 +198,7 @@ def test_megabytes_of_a_database_that_is_overwritten_can_still_be_read(
 
 
 def test_a_log_that_cannot_be_opened_just_now_is_no_damage(
-    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, store: EventStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acknowledged = fill(store)
 
@@ -218,9 +219,9 @@ def test_a_log_that_cannot_be_opened_just_now_is_no_damage(
 
 
 def test_the_newest_event_that_another_watch_deletes_is_no_damage(
-    path: Path, store: SqliteStore, troubles: list[str]
+    path: Path, store: EventStore, troubles: list[str]
 ) -> None:
-    with closing(SqliteStore(path, world="other")) as other:
+    with closing(EventStore.open_for_watch(path, world="other")) as other:
         other.append(event(1, "ringing"))
         store.delete_older_than(START)  # a commit that sees it
         assert other.delete_older_than(START + timedelta(days=1)) == 1
@@ -231,12 +232,12 @@ def test_the_newest_event_that_another_watch_deletes_is_no_damage(
 
 @pytest.mark.parametrize("damage", [copy_small_database_over, copy_large_database_over, copy_store_over])
 def test_a_database_of_another_program_is_never_taken_for_what_the_store_held(
-    path: Path, store: SqliteStore, troubles: list[str], damage: Damage
+    path: Path, store: EventStore, troubles: list[str], damage: Damage
 ) -> None:
     acknowledged = fill(store)
     checkpoint(path)
     damage(path)
-    for connection in (store._opened.connection, store.reader._opened.connection):
+    for connection in (store._writing.connection, store._reading.connection):
         connection.execute("PRAGMA shrink_memory")  # as where another process has written: it is read anew
     for number in range(EVENTS, EVENTS + 3):
         with suppress(StoreError):
@@ -249,11 +250,11 @@ def test_a_database_of_another_program_is_never_taken_for_what_the_store_held(
     assert not list(path.parent.glob("*.damaged-2*"))
 
 
-def test_what_could_not_be_read_is_said(path: Path, store: SqliteStore, troubles: list[str]) -> None:
+def test_what_could_not_be_read_is_said(path: Path, store: EventStore, troubles: list[str]) -> None:
     fill(store)
-    store._opened.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store._writing.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
-    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as again:
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as again:
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(bytes(path.stat().st_size - 4096))
@@ -265,7 +266,7 @@ def test_what_could_not_be_read_is_said(path: Path, store: SqliteStore, troubles
 
 
 def test_a_checkpoint_of_somebody_else_that_empties_the_log_is_no_damage(
-    path: Path, store: SqliteStore, troubles: list[str]
+    path: Path, store: EventStore, troubles: list[str]
 ) -> None:
     acknowledged = fill(store)
     for number in range(EVENTS, EVENTS + 3):
@@ -282,9 +283,9 @@ def test_a_checkpoint_of_somebody_else_that_empties_the_log_is_no_damage(
     assert acknowledged <= kept(copy_of(path))
 
 
-def test_a_log_that_is_cut_while_it_is_written_to_is_noticed(path: Path, store: SqliteStore) -> None:
+def test_a_log_that_is_cut_while_it_is_written_to_is_noticed(path: Path, store: EventStore) -> None:
     acknowledged = fill(store)
-    connection = store._opened.connection
+    connection = store._writing.connection
     connection.create_function("damage", 0, lambda: cut_log(path))
     connection.execute("CREATE TEMP TRIGGER damages AFTER INSERT ON main.events BEGIN SELECT damage(); END")
     with pytest.raises(StoreError, match="overwritten while it was written to"):
@@ -293,9 +294,9 @@ def test_a_log_that_is_cut_while_it_is_written_to_is_noticed(path: Path, store: 
     assert acknowledged | {sid(99)} <= kept(copy_of(path))
 
 
-async def test_whoever_waits_for_the_commit_that_finds_the_damage_is_told_so(path: Path, store: SqliteStore) -> None:
+async def test_whoever_waits_for_the_commit_that_finds_the_damage_is_told_so(path: Path, store: EventStore) -> None:
     await store.append_async(event(0, "ringing"))
-    connection = store._opened.connection
+    connection = store._writing.connection
     connection.create_function("damage", 0, lambda: remove_log(path))
     connection.execute("CREATE TEMP TRIGGER damages AFTER INSERT ON main.events BEGIN SELECT damage(); END")
     told = await asyncio.gather(*(store.append_async(event(one, "ringing")) for one in (1, 2)), return_exceptions=True)
@@ -304,7 +305,7 @@ async def test_whoever_waits_for_the_commit_that_finds_the_damage_is_told_so(pat
     assert {sid(0), sid(3)} <= kept(copy_of(path))
 
 
-def test_damaged_files_lie_together_under_another_name(path: Path, store: SqliteStore) -> None:
+def test_damaged_files_lie_together_under_another_name(path: Path, store: EventStore) -> None:
     acknowledged = fill(store)
     remove_database(path)
     store.append(event(99, "ringing"))
@@ -324,24 +325,24 @@ def test_damaged_files_lie_together_under_another_name(path: Path, store: Sqlite
 
 
 def test_the_reader_finds_the_damage_where_nothing_is_written(
-    path: Path, store: SqliteStore, troubles: list[str]
+    path: Path, store: EventStore, troubles: list[str]
 ) -> None:
     acknowledged = fill(store)
     remove_log(path)
     with pytest.raises(StoreError, match="was changed from outside"):
-        store.reader.live_calls()
+        store.live_calls()
     deadline = time.monotonic() + 60
     while not troubles:  # it is mended in another thread
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert {row.call_sid for row in store.reader.live_calls()} == acknowledged
+    assert {row.call_sid for row in store.live_calls()} == acknowledged
     assert len(troubles) == 1
     assert acknowledged <= kept(copy_of(path))
 
 
-def test_others_wait_for_who_mends_it(path: Path, store: SqliteStore) -> None:
+def test_others_wait_for_who_mends_it(path: Path, store: EventStore) -> None:
     acknowledged = fill(store)
-    follower, claims = Reader.open(path, world=WORLD), SqliteClaims(path, world=WORLD)
+    follower, claims = EventStore.open_readonly(path, world=WORLD), EventStore.open(path, world=WORLD)
     remove_log(path)
     with pytest.raises(StoreError, match="was changed from outside"):
         follower.last_event_id()
@@ -356,7 +357,7 @@ def test_others_wait_for_who_mends_it(path: Path, store: SqliteStore) -> None:
 
 @pytest.mark.parametrize("damage", [empty_log, remove_log, zero_log, remove_database], ids=named)
 def test_who_reads_on_is_told_nothing_twice_and_all_that_is_new(
-    path: Path, store: SqliteStore, troubles: list[str], damage: Damage
+    path: Path, store: EventStore, troubles: list[str], damage: Damage
 ) -> None:
     def ask(call: int) -> None:
         store.record_actions([ActionEvent(START, sid(call), "hangup", (), "done")])
@@ -372,7 +373,7 @@ def test_who_reads_on_is_told_nothing_twice_and_all_that_is_new(
         ask(number)
     with closing(sqlite3.connect(path)) as other:  # what follows is in the log alone, and gets other ids
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    reader = Reader.open(path, world=WORLD)
+    reader = EventStore.open_readonly(path, world=WORLD)
     at = {"event": reader.last_event_id(), "action": reader.last_action_id()}
     ask(10)
     store.append(event(10, "ringing"))
@@ -395,9 +396,9 @@ def test_who_reads_on_is_told_nothing_twice_and_all_that_is_new(
     reader.close()
 
 
-def test_a_command_leaves_it_to_the_watch(path: Path, store: SqliteStore) -> None:
+def test_a_command_leaves_it_to_the_watch(path: Path, store: EventStore) -> None:
     acknowledged = fill(store)
-    with closing(SqliteStore(path, world=WORLD, mends=False)) as command:
+    with closing(EventStore.open(path, world=WORLD)) as command:
         command.remember_placed(sid(1), at=START)
         remove_log(path)
         with pytest.raises(StoreError, match="was changed from outside"):
@@ -405,24 +406,24 @@ def test_a_command_leaves_it_to_the_watch(path: Path, store: SqliteStore) -> Non
         assert not path.with_name("events.db.damaged-1").exists()
         store.append(event(99, "ringing"))
         command.remember_placed(sid(3), at=START)
-    with closing(SqliteClaims(path, world=WORLD)) as claims:
+    with closing(EventStore.open(path, world=WORLD)) as claims:
         assert [claims.was_placed(sid(number)) for number in (1, 2, 3)] == [True, False, True]
     assert acknowledged <= kept(copy_of(path))
 
 
 def test_a_database_that_others_write_to_is_checked_now_and_then(
-    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, store: EventStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks: list[tuple[bool, bool]] = []
     fill(store)
 
-    def check(_path: Path, *, like: sqlite3.Connection, newest: Newest | None, whole: bool) -> bool:
+    def check(_path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None, whole: bool) -> bool:
         assert newest is not None
         checks.append((like.in_transaction, whole))
         return True
 
-    monkeypatch.setattr("callctl.store.sqlite.opened.is_sound", check)
-    monkeypatch.setattr("callctl.store.sqlite.opened._STAYS", 10**9)
+    monkeypatch.setattr("callctl.store.sqlite.checks.is_sound", check)
+    monkeypatch.setattr("callctl.store.sqlite.checks._CHECK_PAUSE", 10**9)
     for number in range(100, 110):
         with closing(sqlite3.connect(path)) as other:
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -431,9 +432,9 @@ def test_a_database_that_others_write_to_is_checked_now_and_then(
     assert troubles == []
 
 
-def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: SqliteStore) -> None:
+def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: EventStore) -> None:
     acknowledged = fill(store)
-    with closing(SqliteStore(path, world="other")) as other:
+    with closing(EventStore.open_for_watch(path, world="other")) as other:
         remove_log(path)
         with suppress(StoreError):
             store.append(event(98, "ringing"))
@@ -444,8 +445,8 @@ def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: Sqli
     assert not path.with_name("events.db.damaged-2").exists()
 
 
-def test_each_of_two_watches_restores_its_own_events(path: Path, store: SqliteStore) -> None:
-    with closing(SqliteStore(path, world="other")) as other:
+def test_each_of_two_watches_restores_its_own_events(path: Path, store: EventStore) -> None:
+    with closing(EventStore.open_for_watch(path, world="other")) as other:
         acknowledged = fill(other)
         fill(store)
         empty_log(path)
@@ -458,16 +459,16 @@ def test_each_of_two_watches_restores_its_own_events(path: Path, store: SqliteSt
 
 @pytest.mark.parametrize("is_made_anew", [False, True])
 def test_a_purge_stays_one_and_no_rule_acts_twice(
-    path: Path, store: SqliteStore, troubles: list[str], is_made_anew: bool
+    path: Path, store: EventStore, troubles: list[str], is_made_anew: bool
 ) -> None:
-    claims = SqliteClaims(path, world=WORLD)
+    claims = EventStore.open(path, world=WORLD)
     claims.claim(CLAIM, now=START, until=UNTIL)
     store.remember_placed(sid(7), at=START)
     fill(store)
     for file in path.parent.iterdir():
         file.unlink()
     if is_made_anew:  # as a command does that has something to write down
-        SqliteStore(path, world="other").close()
+        EventStore.open_for_watch(path, world="other").close()
     store.append(event(99, "ringing"))
     assert kept(copy_of(path)) == {sid(99)}
     assert not claims.claim(CLAIM, now=START, until=UNTIL)
@@ -479,7 +480,7 @@ def test_a_purge_stays_one_and_no_rule_acts_twice(
 
 
 def test_a_copy_that_could_not_be_made_is_made_with_the_next_event(
-    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acknowledged = fill(store)
     remove_log(path)
@@ -488,7 +489,7 @@ def test_a_copy_that_could_not_be_made_is_made_with_the_next_event(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr("callctl.store.sqlite.opened.copy_to_new_file", fail)
+        full.setattr("callctl.store.sqlite.repair.copy_to_new_file", fail)
         for _ in range(2):
             with pytest.raises(StoreError, match="No space left"):
                 store.append(event(98, "ringing"))
@@ -497,21 +498,21 @@ def test_a_copy_that_could_not_be_made_is_made_with_the_next_event(
 
 
 def test_there_is_always_a_store_while_it_is_copied_and_what_others_write_then_is_copied_too(
-    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acknowledged, claims = fill(store), SqliteClaims(path, world=WORLD)
+    acknowledged, claims = fill(store), EventStore.open(path, world=WORLD)
     there: list[set[str]] = []
 
     def take_away(folder: Path) -> Path | None:
         there.append({file.name for file in folder.parent.iterdir() if file.name.startswith(path.name)})
-        connection = claims._opened.connection
+        connection = claims._writing.connection
         connection.execute(
             "INSERT INTO claims (world, rule, sid, about, action, at, lease) VALUES (?, ?, ?, ?, 'hangup', 0, 0)",
             (WORLD, CLAIM.rule, CLAIM.call_sid, CLAIM.about),
         )
         return set_aside(folder)
 
-    monkeypatch.setattr("callctl.store.sqlite.opened.set_aside", take_away)
+    monkeypatch.setattr("callctl.store.sqlite.repair.set_aside", take_away)
     remove_index(path)
     store.append(event(99, "ringing"))
     assert there == [{"events.db", "events.db-wal"}]
@@ -520,7 +521,7 @@ def test_there_is_always_a_store_while_it_is_copied_and_what_others_write_then_i
     claims.close()
 
 
-def test_a_store_that_is_closed_is_mended_before(path: Path, store: SqliteStore) -> None:
+def test_a_store_that_is_closed_is_mended_before(path: Path, store: EventStore) -> None:
     acknowledged = fill(store)
     zero_log(path)
     store.close()

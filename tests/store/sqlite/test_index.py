@@ -13,12 +13,11 @@ from store_damage import INDEX_DAMAGES, QUIET_INDEX_DAMAGES, index_of, raise_ind
 from telling import START, WORLD, event, sid
 
 from callctl.errors import StoreError
-from callctl.store.protocol import OpenClaim
-from callctl.store.sqlite.claims import SqliteClaims
+from callctl.store.records import OpenClaim
 from callctl.store.sqlite.files import Files, Log
-from callctl.store.sqlite.index import Index, _handles
-from callctl.store.sqlite.opened import Keeper
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.index import LogIndex, _handles
+from callctl.store.sqlite.repair import RepairingConnection
+from callctl.store.sqlite.store import EventStore
 
 EVENTS = 30
 
@@ -28,16 +27,16 @@ def after_a_crash(path: Path) -> set[str]:
     copy = path.parent.with_name("after-a-crash")
     shutil.copytree(path.parent, copy)
     index_of(copy / path.name).unlink()
-    with closing(SqliteStore(copy / path.name, world=WORLD)) as again:
-        assert again._opened.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    with closing(EventStore.open_for_watch(copy / path.name, world=WORLD)) as again:
+        assert again._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return {one.call_sid for one in again.replay(since=None)}
 
 
 def is_right(path: Path) -> bool:
     """Compare an index with its log, as one who sees both for the first time."""
-    index = Index(str(path))
+    index = LogIndex(str(path))
     try:
-        return index.is_of(Log.read(str(path), None, upto=index.end))
+        return index.matches(Log.read(str(path), None, upto=index.end))
     finally:
         index.close()
 
@@ -45,7 +44,7 @@ def is_right(path: Path) -> bool:
 @pytest.mark.parametrize("damage", INDEX_DAMAGES, ids=lambda damage: damage.__name__)
 def test_an_index_that_was_written_into_loses_no_event(path: Path, damage: Callable[[Path], None]) -> None:
     troubles: list[str] = []
-    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         for number in range(EVENTS):
             store.append(event(number, "ringing"))
         damage(path)
@@ -64,7 +63,10 @@ def test_what_others_wrote_where_a_damaged_index_led_them_hurts_nothing_else(
     path: Path, damage: Callable[[Path], None]
 ) -> None:
     claim = OpenClaim("rule", sid(2), sid(2), "hangup")
-    with closing(SqliteStore(path, world=WORLD)) as store, closing(SqliteClaims(path, world=WORLD)) as claims:
+    with (
+        closing(EventStore.open_for_watch(path, world=WORLD)) as store,
+        closing(EventStore.open(path, world=WORLD)) as claims,
+    ):
         for number in range(EVENTS):
             store.append(event(number, "ringing"))
         claims.claim(claim, now=START, until=START)
@@ -81,17 +83,17 @@ def test_what_others_wrote_where_a_damaged_index_led_them_hurts_nothing_else(
 
 
 def test_it_is_found_where_nothing_is_written(path: Path) -> None:
-    with closing(SqliteStore(path, world=WORLD)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
         for number in range(EVENTS):
             store.append(event(number, "ringing"))
         raise_index(path)
-        store._opened.look()
+        store._writing.check()
         assert is_right(path)
 
 
 def test_nothing_that_sqlite_does_is_taken_for_damage(path: Path) -> None:
     troubles: list[str] = []
-    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         number = 0
 
         def write() -> None:
@@ -124,7 +126,7 @@ def test_nothing_that_sqlite_does_is_taken_for_damage(path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as reading:  # no log is begun anew meanwhile
             reading.execute("BEGIN")
             reading.execute("SELECT * FROM calls").fetchall()
-            store._opened.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            store._writing.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             write()
         write()
     assert troubles == []
@@ -132,13 +134,13 @@ def test_nothing_that_sqlite_does_is_taken_for_damage(path: Path) -> None:
 
 def test_a_log_of_several_blocks_is_compared_whole(path: Path) -> None:
     troubles: list[str] = []
-    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         for number in range(45):
             store.append(event(number, "ringing", Filling="x" * 800_000))
-        keeper = store._opened
-        assert isinstance(keeper, Keeper)
-        assert keeper._log is not None
-        assert keeper._log.frames > 4062 + 4096
+        keeper = store._writing
+        assert isinstance(keeper, RepairingConnection)
+        assert keeper._checks._log is not None
+        assert keeper._checks._log.frames > 4062 + 4096
         assert is_right(path)
         for at in (140, 32768 + 4, 32768 + 16384 + 2 * (5 * 383), 2 * 32768):
             held = index_of(path).read_bytes()[at : at + 4]
@@ -151,7 +153,7 @@ def test_a_log_of_several_blocks_is_compared_whole(path: Path) -> None:
 
 def test_what_a_process_wrote_that_was_killed_before_it_noted_it_in_the_index_is_no_damage(path: Path) -> None:
     troubles: list[str] = []
-    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))
         header = index_of(path).read_bytes()[:96]
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -169,7 +171,7 @@ def test_a_transaction_that_rewrites_its_frames_at_its_end_is_no_damage(
     path: Path,
 ) -> None:
     troubles: list[str] = []
-    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))
         log = path.with_name(f"{path.name}-wal")
         with log.open("r+b") as stream:  # a frame as another process writes it before it knows its checksum
@@ -178,7 +180,7 @@ def test_a_transaction_that_rewrites_its_frames_at_its_end_is_no_damage(
             stream.seek(size)
             stream.write(bytes(3) + b"\1" + bytes(3) + b"\1" + salts + b"interim!" + bytes(4096))
         with suppress(StoreError):
-            store._opened.look()
+            store._writing.check()
         with log.open("r+b") as stream:
             stream.seek(size + 16)
             stream.write(b"final...")
@@ -200,9 +202,9 @@ def test_a_log_that_a_checkpoint_empties_between_a_look_at_its_size_and_one_at_i
                 assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         return found
 
-    with closing(SqliteStore(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))
-        monkeypatch.setattr("callctl.store.sqlite.opened.Files.at", look_and_empty)
+        monkeypatch.setattr("callctl.store.sqlite.checks.Files.at", look_and_empty)
         assert store.append(event(2, "ringing"))
     assert looks > 1
     assert troubles == []
@@ -210,11 +212,11 @@ def test_a_log_that_a_checkpoint_empties_between_a_look_at_its_size_and_one_at_i
 
 def test_a_handle_is_closed_once_no_connection_can_use_the_file(path: Path) -> None:
     before = set(_handles)
-    SqliteStore(path, world=WORLD).close()
+    EventStore.open_for_watch(path, world=WORLD).close()
     assert set(_handles) <= before
-    store, claims = SqliteStore(path, world=WORLD), SqliteClaims(path, world=WORLD)
+    store, claims = EventStore.open_for_watch(path, world=WORLD), EventStore.open(path, world=WORLD)
     store.close()
     (kept,) = set(_handles) - before  # closing it would drop the locks of the other connection
     claims.close()
-    SqliteStore(path.with_name("other.db"), world=WORLD).close()
+    EventStore.open_for_watch(path.with_name("other.db"), world=WORLD).close()
     assert kept not in _handles

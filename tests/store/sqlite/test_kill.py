@@ -13,8 +13,7 @@ import pytest
 from telling import WORLD, event
 
 from callctl.store.sqlite.connection import check_writable
-from callctl.store.sqlite.reader import Reader
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 WRITER = Path(__file__).with_name("writing_process.py")
 
@@ -24,9 +23,9 @@ def test_every_acknowledged_event_survives_a_kill(path: Path, acknowledged: int)
     told: list[str] = []
     for _ in range(2):  # the second run begins on what the first one left
         told += _write_until_killed(path, acknowledged)
-        store = SqliteStore(path, world="w")
+        store = EventStore.open_for_watch(path, world="w")
         kept = [event.key for event in store.replay(since=None)]
-        check = store._opened.connection.execute("PRAGMA integrity_check").fetchone()
+        check = store._writing.connection.execute("PRAGMA integrity_check").fetchone()
         store.close()
         assert set(told) <= set(kept)
         assert len(kept) == len(set(kept))
@@ -45,12 +44,12 @@ def _write_until_killed(path: Path, acknowledged: int) -> list[str]:
     return [line.decode().strip() for line in lines if line.endswith(b"\n")]
 
 
-@pytest.mark.parametrize("opens", [SqliteStore, Reader.open])
+@pytest.mark.parametrize("opens", [EventStore.open_for_watch, EventStore.open_readonly])
 @pytest.mark.parametrize("pages", [1, 3, 7])
 def test_a_store_whose_checkpoint_was_cut_off_opens_with_all_that_is_in_its_log(
-    path: Path, opens: Callable[..., SqliteStore | Reader], pages: int
+    path: Path, opens: Callable[..., EventStore], pages: int
 ) -> None:
-    with closing(SqliteStore(path, world=WORLD)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
         events = [event(number, "ringing") for number in range(100)]
         for one in events:
             store.append(one)

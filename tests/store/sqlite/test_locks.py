@@ -8,35 +8,35 @@ from pathlib import Path
 
 from telling import WORLD, event
 
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 OTHER = """
 import sys
 from pathlib import Path
-from callctl.store.sqlite.store import SqliteStore
-SqliteStore(Path(sys.argv[1]), world="other").close()
+from callctl.store.sqlite.store import EventStore
+EventStore.open_for_watch(Path(sys.argv[1]), world="other").close()
 """
 
 
 def test_a_store_without_a_log_is_waited_for_while_another_process_has_it(path: Path) -> None:
-    SqliteStore(path, world=WORLD).close()
+    EventStore.open_for_watch(path, world=WORLD).close()
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("PRAGMA journal_mode = DELETE")  # as in a copy that was restored
     other.execute("BEGIN IMMEDIATE")  # SQLite refuses to turn the log on, and does not wait
     threading.Timer(0.2, lambda: other.execute("ROLLBACK")).start()
-    SqliteStore(path, world=WORLD).close()
+    EventStore.open_for_watch(path, world=WORLD).close()
     other.close()
 
 
 def test_a_second_connection_here_and_a_visitor_leave_the_log_alone(path: Path) -> None:
     """The last who closes a store removes its log; a visitor must see that somebody is still there."""
-    store = SqliteStore(path, world=WORLD)
+    store = EventStore.open_for_watch(path, world=WORLD)
     store.append(event(1, "ringing"))
-    SqliteStore(path, world=WORLD).close()
+    EventStore.open_for_watch(path, world=WORLD).close()
     subprocess.run([sys.executable, "-c", OTHER, str(path)], check=True, timeout=120)
     assert path.with_name("events.db-wal").exists()
     store.append(event(2, "ringing"))
     store.close()
-    again = SqliteStore(path, world=WORLD)
+    again = EventStore.open_for_watch(path, world=WORLD)
     assert len(list(again.replay(since=None))) == 2
     again.close()

@@ -16,11 +16,10 @@ from telling import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
-from callctl.store.protocol import OpenClaim
-from callctl.store.sqlite.claims import SqliteClaims
-from callctl.store.sqlite.files import Newest
+from callctl.store.records import OpenClaim
+from callctl.store.sqlite.checks import NewestEvent
 from callctl.store.sqlite.rescue import copy_to_new_file, set_aside
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 UNTIL = START + timedelta(minutes=1)
@@ -34,22 +33,25 @@ def troubles() -> list[str]:
 
 
 @pytest.fixture
-def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
-    store = SqliteStore(path, world=WORLD, on_trouble=troubles.append)
+def store(path: Path, troubles: list[str]) -> Iterator[EventStore]:
+    store = EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
     yield store
     store.close()
 
 
 def filled(path: Path, *, filling: int) -> None:
     """Make a store with an event of each of some calls, and one thing of each other kind, all of it in the database."""
-    with closing(SqliteStore(path, world=WORLD)) as store, closing(SqliteClaims(path, world=WORLD)) as claims:
+    with (
+        closing(EventStore.open_for_watch(path, world=WORLD)) as store,
+        closing(EventStore.open(path, world=WORLD)) as claims,
+    ):
         for number in range(EVENTS):
             store.append(event(number, "ringing", Filling=f"<{number}>" + "x" * filling))
         store.record_actions([ActionEvent(START, sid(1), "hangup", (), "by a command")])
         store.remember_placed(sid(7), at=START)
-        store.intend([sid(8)], until=UNTIL)
+        store.add_intents([sid(8)], until=UNTIL)
         claims.claim(CLAIM, now=START, until=UNTIL)
-        store._opened.connection.execute("INSERT INTO keyed_by_pairs VALUES (5)")
+        store._writing.connection.execute("INSERT INTO keyed_by_pairs VALUES (5)")
     assert not log_of(path).exists()
 
 
@@ -61,14 +63,14 @@ def spoil_page_with(path: Path, text: str) -> None:
         file.write(bytes(PAGE))
 
 
-def rescued(path: Path, *, newest: Newest | None = None) -> bool:
+def rescued(path: Path, *, newest: NewestEvent | None = None) -> bool:
     """Copy what can be read of a store to a new file, which takes its name; tell whether it is all."""
 
     def aside() -> None:
         set_aside(path)
 
     with closing(sqlite3.connect(path, isolation_level=None)) as source:
-        return copy_to_new_file(source, path, newest=newest, aside=aside)
+        return copy_to_new_file(source, path, newest=newest, move_away=aside)
 
 
 def counted(path: Path) -> dict[str, int]:
@@ -85,10 +87,10 @@ def test_what_lies_before_and_behind_an_unreadable_page_is_copied_with_all_else(
     after = counted(path)
     assert EVENTS - 4 <= after.pop("events") < before.pop("events") == EVENTS
     assert after == before
-    with closing(SqliteStore(path, world=WORLD)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
         found = {one.call_sid for one in store.replay(since=None)}
         assert {sid(0), sid(EVENTS - 1)} <= found
-        assert [one.outcome for one in store.reader.actions(sid(1))] == ["by a command"]
+        assert [one.outcome for one in store.actions(sid(1))] == ["by a command"]
 
 
 def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_told_again(path: Path) -> None:
@@ -99,7 +101,7 @@ def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_told_again(pat
     kept = counted(path)
     assert 0 < kept["calls"] < EVENTS
     assert kept["events"] <= kept["calls"]
-    with closing(SqliteStore(path, world=WORLD)) as store:
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
         told = [store.append(event(one, "ringing", Filling=f"<{one}>")) for one in range(EVENTS)]
         assert told.count(True) == EVENTS - kept["events"]
         assert {one.call_sid for one in store.replay(since=None)} == {sid(one) for one in range(EVENTS)}
@@ -107,33 +109,33 @@ def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_told_again(pat
 
 @pytest.mark.parametrize("is_claim_in_database", [False, True])
 def test_what_others_wrote_of_rules_and_commands_is_held_in_memory(
-    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, is_claim_in_database: bool
+    path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch, is_claim_in_database: bool
 ) -> None:
-    monkeypatch.setattr("callctl.store.sqlite.rescue._STAYS", 0)
-    with closing(SqliteClaims(path, world=WORLD)) as claims:
+    monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
+    with closing(EventStore.open(path, world=WORLD)) as claims:
         claims.claim(CLAIM, now=START, until=UNTIL)
         if is_claim_in_database:  # still open there
             with closing(sqlite3.connect(path)) as other:
                 assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
-        with closing(SqliteStore(path, world=WORLD, mends=False)) as command:
+        with closing(EventStore.open(path, world=WORLD)) as command:
             command.remember_placed(sid(7), at=START, dial_action="survey")
-            command.intend([sid(8)], until=UNTIL)
+            command.add_intents([sid(8)], until=UNTIL)
         store.append(event(1, "ringing"))  # a look
-        store._opened.connection.execute("PRAGMA shrink_memory")
+        store._writing.connection.execute("PRAGMA shrink_memory")
         empty_log(path)
         for number in (2, 3):
             with suppress(Exception):
                 store.append(event(number, "ringing"))
         assert not claims.claim(CLAIM, now=START, until=UNTIL)
-        assert claims.left_open(is_over=lambda _: True) == []
-        assert [one.outcome for one in store.reader.actions(sid(2))] == ["done"]
+        assert claims.expired_claims(is_over=lambda _: True) == []
+        assert [one.outcome for one in store.actions(sid(2))] == ["done"]
         assert (claims.was_placed(sid(7)), claims.dial_action(sid(7))) == (True, "survey")
-        assert claims.is_about_to_change(sid(8), is_over=lambda _: False)
+        assert claims.has_intent(sid(8), is_over=lambda _: False)
 
 
 def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_at_first(
-    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, store: EventStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(10):
         store.append(event(number, "ringing"))
@@ -143,7 +145,7 @@ def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_a
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made))
 
     with monkeypatch.context() as full:
-        full.setattr("callctl.store.sqlite.rescue.give_name", fail)
+        full.setattr("callctl.store.sqlite.rescue.link_or_copy", fail)
         for _ in range(2):
             with pytest.raises(Exception, match="No space left"):
                 store.append(event(98, "ringing"))
@@ -155,7 +157,7 @@ def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_a
 
 
 def test_files_that_are_removed_one_after_the_other_are_a_purge(
-    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, store: EventStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.append(event(1, "ringing"))
     path.unlink()
@@ -164,7 +166,7 @@ def test_files_that_are_removed_one_after_the_other_are_a_purge(
         remove_log(path)
         remove_index(path)
 
-    monkeypatch.setattr(store._opened, "_pause", settle)
+    monkeypatch.setattr(store._writing, "_pause", settle)
     assert store.append(event(2, "ringing"))
     assert [one.call_sid for one in store.replay(since=None)] == [sid(2)]
     (told,) = troubles
@@ -175,12 +177,12 @@ def test_files_that_are_removed_one_after_the_other_are_a_purge(
 def test_a_copy_without_the_newest_event_that_was_seen_is_not_whole(path: Path) -> None:
     filled(path, filling=0)
     with closing(sqlite3.connect(path)) as connection:
-        newest = Newest.of(connection)
+        newest = NewestEvent.of(connection)
     assert newest is not None
     assert newest.id == EVENTS
     assert rescued(path, newest=newest)
-    assert not rescued(path, newest=Newest(EVENTS + 1, newest.key))
-    assert not rescued(path, newest=Newest(EVENTS, "another key"))
+    assert not rescued(path, newest=NewestEvent(EVENTS + 1, newest.key))
+    assert not rescued(path, newest=NewestEvent(EVENTS, "another key"))
 
 
 def test_a_copy_that_is_damaged_too_takes_no_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +196,7 @@ def test_a_copy_that_is_damaged_too_takes_no_name(path: Path, monkeypatch: pytes
 
 
 def test_another_programs_database_in_the_place_of_all_files_is_no_store(
-    path: Path, store: SqliteStore, troubles: list[str]
+    path: Path, store: EventStore, troubles: list[str]
 ) -> None:
     store.append(event(1, "ringing"))
     other = other_database(path)
@@ -211,7 +213,7 @@ def test_another_programs_database_in_the_place_of_all_files_is_no_store(
         assert kept.execute("SELECT count(*) FROM notes").fetchone() == (50,)
 
 
-def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, store: SqliteStore) -> None:
+def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, store: EventStore) -> None:
     store.append(event(1, "ringing"))
     for file in path.parent.iterdir():
         file.unlink()
@@ -226,20 +228,23 @@ def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, sto
 
 
 def test_an_answer_that_one_watch_has_seen_closes_the_claim_that_another_brought_back(
-    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.store.sqlite.rescue._STAYS", 0)
-    with closing(SqliteStore(path, world="other")) as other, closing(SqliteClaims(path, world=WORLD)) as claims:
+    monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
+    with (
+        closing(EventStore.open_for_watch(path, world="other")) as other,
+        closing(EventStore.open(path, world=WORLD)) as claims,
+    ):
         claims.claim(CLAIM, now=START, until=UNTIL)
         other.append(event(1, "ringing"))
         claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
         store.append(event(1, "ringing"))
-        other._opened.connection.execute("PRAGMA shrink_memory")
+        other._writing.connection.execute("PRAGMA shrink_memory")
         empty_log(path)
         for number in (2, 3):
             with suppress(StoreError):
                 other.append(event(number, "ringing"))
-        assert len(claims.left_open(is_over=lambda _: True)) == 1
+        assert len(claims.expired_claims(is_over=lambda _: True)) == 1
         store.append(event(2, "ringing"))
-        assert claims.left_open(is_over=lambda _: True) == []
-        assert [one.outcome for one in store.reader.actions(sid(2))] == ["done"]
+        assert claims.expired_claims(is_over=lambda _: True) == []
+        assert [one.outcome for one in store.actions(sid(2))] == ["done"]

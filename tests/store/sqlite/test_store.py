@@ -16,22 +16,21 @@ from callctl.calls.board import Board
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.calls.forms import pairs_key
 from callctl.errors import StoreError
-from callctl.store.protocol import EventStore, PlacedCall
-from callctl.store.sqlite.reader import Reader
+from callctl.store.records import PlacedCall
 from callctl.store.sqlite.schema import MIGRATIONS
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 
 def keys(events: object) -> list[str]:
     return [one.key for one in events]  # type: ignore[attr-defined]
 
 
-def test_it_is_an_event_store(store: SqliteStore) -> None:
+def test_it_is_an_event_store(store: EventStore) -> None:
     as_protocol: EventStore = store
     assert as_protocol.append(event(1, "ringing"))
 
 
-def test_events_come_back_whole_in_their_order_of_arrival(store: SqliteStore) -> None:
+def test_events_come_back_whole_in_their_order_of_arrival(store: EventStore) -> None:
     told_events = [
         event(2, "ringing", at=5),
         event(1, "ringing", at=3),
@@ -41,18 +40,18 @@ def test_events_come_back_whole_in_their_order_of_arrival(store: SqliteStore) ->
     assert list(store.replay(since=None)) == told_events
 
 
-def test_the_same_event_is_kept_once(store: SqliteStore) -> None:
+def test_the_same_event_is_kept_once(store: EventStore) -> None:
     assert store.append(event(1, "ringing", received=1))
     assert not store.append(event(1, "ringing", received=2))
     assert [one.received_at for one in store.replay(since=None)] == [moment(1)]
 
 
-def test_the_same_event_twice_in_one_commit_is_kept_once(store: SqliteStore) -> None:
+def test_the_same_event_twice_in_one_commit_is_kept_once(store: EventStore) -> None:
     futures = [store.submit(event(1, "ringing")) for _ in range(50)]
     assert sum(future.result() for future in futures) == 1
 
 
-def test_all_samples_are_kept_and_come_back(store: SqliteStore) -> None:
+def test_all_samples_are_kept_and_come_back(store: EventStore) -> None:
     events = []
     for sample in samples("callbacks.jsonl"):
         try:
@@ -65,16 +64,16 @@ def test_all_samples_are_kept_and_come_back(store: SqliteStore) -> None:
 
 
 def test_a_restart_shows_what_was_there(path: Path) -> None:
-    first = SqliteStore(path, world=WORLD)
+    first = EventStore.open_for_watch(path, world=WORLD)
     first.append(event(1, "in-progress", at=1))
     first.close()
-    second = SqliteStore(path, world=WORLD)
+    second = EventStore.open_for_watch(path, world=WORLD)
     assert list(second.replay(since=None)) == [event(1, "in-progress", at=1)]
     assert not second.append(event(1, "in-progress", at=1))
     second.close()
 
 
-def test_since_leaves_out_what_is_over_and_untouched(store: SqliteStore) -> None:
+def test_since_leaves_out_what_is_over_and_untouched(store: EventStore) -> None:
     store.append(event(1, "in-progress", at=0))  # not over
     store.append(event(2, "completed", at=0))  # over, long ago
     store.append(event(3, "completed", at=100))  # over, touched since
@@ -82,64 +81,64 @@ def test_since_leaves_out_what_is_over_and_untouched(store: SqliteStore) -> None
     assert found == {sid(1), sid(3)}
 
 
-def test_a_family_comes_whole_however_old_its_first_events(store: SqliteStore) -> None:
+def test_a_family_comes_whole_however_old_its_first_events(store: EventStore) -> None:
     store.append(event(1, "completed", at=0))
     store.append(event(2, "busy", at=1, parent=1))
     store.append(event(3, "completed", at=100, parent=1))
     store.append(event(9, "completed", at=0))
     assert {one.call_sid for one in store.replay(since=moment(50))} == {sid(1), sid(2), sid(3)}
     for call in (1, 2, 3):
-        assert {one.call_sid for one in store.reader.family(sid(call))} == {sid(1), sid(2), sid(3)}
-    assert list(store.reader.family(sid(8))) == []
+        assert {one.call_sid for one in store.family(sid(call))} == {sid(1), sid(2), sid(3)}
+    assert list(store.family(sid(8))) == []
 
 
-def test_a_long_replay_is_whole_and_in_order(store: SqliteStore) -> None:
+def test_a_long_replay_is_whole_and_in_order(store: EventStore) -> None:
     events = [event(number % 7, "in-progress", number=number) for number in range(2500)]
     for future in [store.submit(one) for one in events]:
         future.result()
     assert keys(store.replay(since=None)) == keys(events)
 
 
-def test_worlds_are_kept_apart(path: Path, store: SqliteStore) -> None:
-    other = SqliteStore(path, world="other")
+def test_worlds_are_kept_apart(path: Path, store: EventStore) -> None:
+    other = EventStore.open_for_watch(path, world="other")
     theirs = CallEvent.from_form(form(1, "ringing").items(), received_at=moment(0), world="other", verified=True)
     assert store.append(event(1, "in-progress"))
     assert other.append(theirs)
     store.remember_placed(sid(1), at=moment(0))
     assert [one.status for one in store.replay(since=None)] == ["in-progress"]
     assert [one.status for one in other.replay(since=moment(0))] == ["ringing"]
-    assert [one.key for _, one in other.reader.after(0)] == [theirs.key]
-    assert (other.call(sid(1)), other.reader.last_placed()) != (store.call(sid(1)), store.reader.last_placed())
-    assert other.reader.last_placed() is None
+    assert [one.key for _, one in other.after(0)] == [theirs.key]
+    assert (other.call(sid(1)), other.last_placed()) != (store.call(sid(1)), store.last_placed())
+    assert other.last_placed() is None
     assert other.delete_older_than(moment(99)) == 1
     assert len(list(store.replay(since=None))) == 1
     other.close()
 
 
-def test_the_call_placed_last_is_remembered(path: Path, store: SqliteStore) -> None:
-    assert store.reader.last_placed() is None
+def test_the_call_placed_last_is_remembered(path: Path, store: EventStore) -> None:
+    assert store.last_placed() is None
     store.remember_placed(sid(1), at=moment(0))
     store.remember_placed(sid(2), at=moment(1))
-    assert store.reader.last_placed() == sid(2)
-    with_nothing_else = Reader.open(path, world=WORLD)
+    assert store.last_placed() == sid(2)
+    with_nothing_else = EventStore.open_readonly(path, world=WORLD)
     assert with_nothing_else.last_placed() == sid(2)
     with_nothing_else.close()
 
 
-def test_calls_are_found_by_the_start_of_their_sid(store: SqliteStore) -> None:
+def test_calls_are_found_by_the_start_of_their_sid(store: EventStore) -> None:
     for call in (11, 12, 2):
         store.append(event(call, "ringing", at=call))
-    found = store.reader.calls_starting(sid(12)[:33])
+    found = store.calls_starting(sid(12)[:33])
     assert [row.call_sid for row in found] == [sid(12), sid(11)]
-    assert store.reader.calls_starting("CA%") == []
-    assert store.reader.calls_starting("ca0000") == []
-    assert len(store.reader.calls_starting("CA", limit=2)) == 2
+    assert store.calls_starting("CA%") == []
+    assert store.calls_starting("ca0000") == []
+    assert len(store.calls_starting("CA", limit=2)) == 2
 
 
-def test_live_calls_are_those_not_over(store: SqliteStore) -> None:
+def test_live_calls_are_those_not_over(store: EventStore) -> None:
     store.append(event(1, "ringing", at=1))
     store.append(event(2, "completed", at=2))
-    (row,) = store.reader.live_calls()
+    (row,) = store.live_calls()
     assert (row.call_sid, row.status, row.is_final, row.last_event_at) == (sid(1), "ringing", False, moment(1))
 
 
@@ -151,7 +150,7 @@ STATUSES = ["queued", "ringing", "in-progress", "completed", "busy", "failed", "
 def test_a_calls_row_agrees_with_the_board(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int | None, int]]
 ) -> None:
-    store = SqliteStore(tmp_path_factory.mktemp("rows") / "events.db", world=WORLD)
+    store = EventStore.open_for_watch(tmp_path_factory.mktemp("rows") / "events.db", world=WORLD)
     board = Board()
     for status, number, at in steps:
         one = event(1, status, number=number, at=at)
@@ -163,9 +162,9 @@ def test_a_calls_row_agrees_with_the_board(
     assert (row.status, row.is_final, row.last_event_at) == (leg.status, leg.is_final, leg.last_event_at)
 
 
-def test_a_follower_reads_what_is_written_meanwhile(path: Path, store: SqliteStore) -> None:
+def test_a_follower_reads_what_is_written_meanwhile(path: Path, store: EventStore) -> None:
     store.append(event(1, "ringing"))
-    follower = Reader.open(path, world=WORLD)
+    follower = EventStore.open_readonly(path, world=WORLD)
     begin = follower.last_event_id()
     store.append(event(1, "in-progress"))
     store.append(event(2, "ringing"))
@@ -177,9 +176,9 @@ def test_a_follower_reads_what_is_written_meanwhile(path: Path, store: SqliteSto
     follower.close()
 
 
-def test_a_follower_can_not_write(path: Path, store: SqliteStore) -> None:
+def test_a_follower_can_not_write(path: Path, store: EventStore) -> None:
     store.append(event(1, "ringing"))
-    follower = Reader.open(path, world=WORLD)
+    follower = EventStore.open_readonly(path, world=WORLD)
     with pytest.raises(StoreError, match="readonly"):
         follower._rows("DELETE FROM events")
     follower.close()
@@ -187,10 +186,10 @@ def test_a_follower_can_not_write(path: Path, store: SqliteStore) -> None:
 
 def test_a_reader_of_nothing_says_so(path: Path) -> None:
     with pytest.raises(StoreError, match=r"can't read .*events\.db"):
-        Reader.open(path, world=WORLD)
+        EventStore.open_readonly(path, world=WORLD)
 
 
-def test_old_calls_are_deleted_in_small_steps(store: SqliteStore) -> None:
+def test_old_calls_are_deleted_in_small_steps(store: EventStore) -> None:
     for call in range(1, 6):
         store.append(event(call, "completed", at=call))
         store.append(event(call, "ringing", at=call))
@@ -205,7 +204,7 @@ def test_old_calls_are_deleted_in_small_steps(store: SqliteStore) -> None:
     assert store.append(event(2, "completed", at=2))  # a deleted event may come back
 
 
-def test_the_directory_and_files_are_the_owners_alone(path: Path, store: SqliteStore) -> None:
+def test_the_directory_and_files_are_the_owners_alone(path: Path, store: EventStore) -> None:
     store.append(event(1, "ringing"))
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
@@ -213,21 +212,21 @@ def test_the_directory_and_files_are_the_owners_alone(path: Path, store: SqliteS
 
 
 def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
-    SqliteStore(path, world=WORLD).close()
+    EventStore.open_for_watch(path, world=WORLD).close()
     path.chmod(0o644)
-    SqliteStore(path, world=WORLD).close()
+    EventStore.open_for_watch(path, world=WORLD).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_commits_reach_the_disk(store: SqliteStore) -> None:
-    connection = store._opened.connection
+def test_commits_reach_the_disk(store: EventStore) -> None:
+    connection = store._writing.connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_a_full_disk_fails_what_waits_and_is_recovered_from(store: SqliteStore) -> None:
+def test_a_full_disk_fails_what_waits_and_is_recovered_from(store: EventStore) -> None:
     store.append(event(1, "ringing"))
-    connection = store._opened.connection
+    connection = store._writing.connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     big = [event(call, "ringing", Filler="x" * 20_000) for call in range(2, 10)]
@@ -243,7 +242,7 @@ def test_a_full_disk_fails_what_waits_and_is_recovered_from(store: SqliteStore) 
     assert len(list(store.replay(since=None))) == 1 + len(big)
 
 
-def test_a_locked_database_fails_what_waits_and_is_recovered_from(path: Path, store: SqliteStore) -> None:
+def test_a_locked_database_fails_what_waits_and_is_recovered_from(path: Path, store: EventStore) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="locked") as caught:
@@ -257,7 +256,7 @@ def test_a_locked_database_fails_what_waits_and_is_recovered_from(path: Path, st
 
 
 def test_nothing_is_taken_in_after_closing(path: Path) -> None:
-    store = SqliteStore(path, world=WORLD)
+    store = EventStore.open_for_watch(path, world=WORLD)
     waiting = [store.submit(event(call, "ringing")) for call in range(100)]
     store.close()
     assert all(future.result() for future in waiting)
@@ -270,40 +269,40 @@ def test_what_is_no_database_is_named(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("not a database, whatever its name says\n" * 100)
     with pytest.raises(StoreError, match=r"can't open .*events\.db: file is not a database") as caught:
-        SqliteStore(path, world=WORLD)
+        EventStore.open_for_watch(path, world=WORLD)
     assert caught.value.hint is not None
 
 
 def test_a_directory_in_the_files_place_is_named(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(StoreError, match="irectory"):
-        SqliteStore(path, world=WORLD)
+        EventStore.open_for_watch(path, world=WORLD)
 
 
 def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
-    SqliteStore(path, world=WORLD).close()
+    EventStore.open_for_watch(path, world=WORLD).close()
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
     with pytest.raises(StoreError, match="newer callctl"):
-        SqliteStore(path, world=WORLD)
+        EventStore.open_for_watch(path, world=WORLD)
     with pytest.raises(StoreError, match="newer callctl"):
-        Reader.open(path, world=WORLD)
+        EventStore.open_readonly(path, world=WORLD)
 
 
 def test_a_migration_happens_wholly_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = SqliteStore(path, world=WORLD)
+    first = EventStore.open_for_watch(path, world=WORLD)
     first.append(event(1, "ringing"))
     first.close()
     broken = (*MIGRATIONS, "CREATE TABLE half (x); CREATE TABLE half (x)")
     monkeypatch.setattr("callctl.store.sqlite.schema.MIGRATIONS", broken)
     with pytest.raises(StoreError, match="already exists"):
-        SqliteStore(path, world=WORLD)
+        EventStore.open_for_watch(path, world=WORLD)
 
     monkeypatch.setattr(
         "callctl.store.sqlite.schema.MIGRATIONS", (*MIGRATIONS, "ALTER TABLE calls ADD COLUMN note TEXT")
     )
-    migrated = SqliteStore(path, world=WORLD)
+    migrated = EventStore.open_for_watch(path, world=WORLD)
     assert [one.call_sid for one in migrated.replay(since=None)] == [sid(1)]
     migrated.close()
     connection = sqlite3.connect(path)
@@ -314,36 +313,37 @@ def test_a_migration_happens_wholly_or_not_at_all(path: Path, monkeypatch: pytes
 
 def test_several_processes_may_open_a_new_store_at_once(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from callctl.store.sqlite.store import SqliteStore\n"
+        "import sys; from pathlib import Path; from callctl.store.sqlite.store import EventStore\n"
         "from datetime import UTC, datetime\n"
-        "store = SqliteStore(Path(sys.argv[1]), world='w'); store.remember_placed('CA1', at=datetime.now(UTC))\n"
+        "store = EventStore.open_for_watch(Path(sys.argv[1]), world='w')\n"
+        "store.remember_placed('CA1', at=datetime.now(UTC))\n"
         "store.close()"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(6)]
     assert [one.wait(timeout=120) for one in started] == [0] * 6
 
 
-def test_a_restart_finds_recent_calls_by_index(store: SqliteStore) -> None:
+def test_a_restart_finds_recent_calls_by_index(store: EventStore) -> None:
     # The opening of a large store must not read all of it.
-    from callctl.store.sqlite import reader
+    from callctl.store.sqlite import store as store_module
 
-    plan = store._opened.connection.execute(
-        "EXPLAIN QUERY PLAN " + reader._RECENT, {"world": WORLD, "since": 0}
+    plan = store._writing.connection.execute(
+        "EXPLAIN QUERY PLAN " + store_module._RECENT, {"world": WORLD, "since": 0}
     ).fetchall()
     assert [step for *_, step in plan if step.startswith(("SCAN calls", "SCAN events"))] == []
 
 
-def test_placed_calls_are_known_with_where_their_callbacks_go(store: SqliteStore) -> None:
+def test_placed_calls_are_known_with_where_their_callbacks_go(store: EventStore) -> None:
     url = "https://example.com/status"
     store.remember_placed(sid(1), at=moment(0), callback=url, events=("initiated", "completed"))
     store.remember_placed(sid(2), at=moment(5), callback=url)
     store.remember_placed(sid(3), at=moment(6), callback=url + "/")
     store.remember_placed(sid(4), at=moment(7))
-    assert store.reader.placed_since(moment(0), callback=url) == [
+    assert store.placed_since(moment(0), callback=url) == [
         PlacedCall(sid(1), moment(0), ("initiated", "completed")),
         PlacedCall(sid(2), moment(5), ()),
     ]
-    assert [one.call_sid for one in store.reader.placed_since(moment(1), callback=url)] == [sid(2)]
+    assert [one.call_sid for one in store.placed_since(moment(1), callback=url)] == [sid(2)]
 
 
 def test_a_store_from_before_callbacks_were_noted_is_brought_up_to_date(
@@ -351,14 +351,14 @@ def test_a_store_from_before_callbacks_were_noted_is_brought_up_to_date(
 ) -> None:
     with monkeypatch.context() as before:
         before.setattr("callctl.store.sqlite.schema.MIGRATIONS", MIGRATIONS[:2])
-        SqliteStore(path, world=WORLD).close()
+        EventStore.open_for_watch(path, world=WORLD).close()
     connection = sqlite3.connect(path)
     with connection:
         connection.execute("INSERT INTO placed_calls (world, sid, at) VALUES (?, ?, 0)", (WORLD, sid(1)))
     connection.close()
-    store = SqliteStore(path, world=WORLD)
+    store = EventStore.open_for_watch(path, world=WORLD)
     store.remember_placed(sid(2), at=moment(0), callback="https://example.com", events=("completed",))
-    assert [one.call_sid for one in store.reader.placed_since(moment(-1), callback="https://example.com")] == [sid(2)]
+    assert [one.call_sid for one in store.placed_since(moment(-1), callback="https://example.com")] == [sid(2)]
     store.close()
 
 
@@ -370,10 +370,10 @@ def test_a_retry_across_the_update_of_a_store_of_0_1_0_counts_once(path: Path, m
     with monkeypatch.context() as before:
         before.setattr("callctl.store.sqlite.schema.MIGRATIONS", MIGRATIONS[:6])
         before.setattr("callctl.store.sqlite.rows._kept_before", lambda *_args, **_more: set())
-        old = SqliteStore(path, world=WORLD)
+        old = EventStore.open_for_watch(path, world=WORLD)
         assert old.append(as_before(known))
         old.close()
-    store = SqliteStore(path, world=WORLD)
+    store = EventStore.open_for_watch(path, world=WORLD)
     assert [store.append(one) for one in (known, other, other, event(2, "ringing"), known)] == [
         False,
         True,

@@ -10,16 +10,14 @@ import pytest
 from telling import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
-from callctl.store.protocol import OpenClaim
-from callctl.store.sqlite.claims import SqliteClaims
-from callctl.store.sqlite.reader import Reader
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.records import OpenClaim
+from callctl.store.sqlite.store import EventStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 
 
 def kept(path: Path) -> list[str]:
-    reader = Reader.open(path, world=WORLD)
+    reader = EventStore.open_readonly(path, world=WORLD)
     found = [one.call_sid for one in reader.replay(since=None)]
     reader.close()
     return found
@@ -32,9 +30,9 @@ def purge(path: Path, whole: str) -> None:
 
 @pytest.mark.parametrize("whole", ["events.db*"])
 def test_what_is_acknowledged_after_a_purge_is_kept_and_what_came_before_is_gone(
-    path: Path, store: SqliteStore, whole: str
+    path: Path, store: EventStore, whole: str
 ) -> None:
-    claims = SqliteClaims(path, world=WORLD)
+    claims = EventStore.open(path, world=WORLD)
     for number in range(100):
         store.append(event(number, "ringing"))
     purge(path, whole)
@@ -43,24 +41,24 @@ def test_what_is_acknowledged_after_a_purge_is_kept_and_what_came_before_is_gone
     assert store.append(event(2, "ringing"))
     claims.close()
     assert kept(path) == [sid(1), sid(2)]
-    assert [row.call_sid for row in store.reader.live_calls()] == [sid(1), sid(2)]
+    assert [row.call_sid for row in store.live_calls()] == [sid(1), sid(2)]
     store.close()
     assert kept(path) == [sid(1), sid(2)]
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_the_folder_may_go_too(path: Path, store: SqliteStore) -> None:
+def test_the_folder_may_go_too(path: Path, store: EventStore) -> None:
     store.append(event(1, "ringing"))
     shutil.rmtree(path.parent)
     assert store.append(event(2, "ringing"))
     assert kept(path) == [sid(2)]
 
 
-def test_a_follower_goes_on_with_the_new_file(path: Path, store: SqliteStore) -> None:
+def test_a_follower_goes_on_with_the_new_file(path: Path, store: EventStore) -> None:
     for number in range(10):
         store.append(event(number, "ringing"))
     store.record_actions([ActionEvent(START, sid(1), "hangup", (), "done")])
-    reader = Reader.open(path, world=WORLD)
+    reader = EventStore.open_readonly(path, world=WORLD)
     last, last_action = reader.last_event_id(), reader.last_action_id()
     assert (reader.after(last), reader.actions_after(last_action)) == ([], [])
     purge(path, "events.db*")

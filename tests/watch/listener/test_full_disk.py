@@ -13,7 +13,7 @@ import pytest
 from listeners import PUBLIC, Reports, Start, sign
 from telling import WORLD, form
 
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 
 LARGEST = 64 * 1024 * 1024  # a larger one is no test's to fill
 
@@ -41,7 +41,7 @@ def disk() -> Iterator[Path]:
 async def test_a_full_disk_is_answered_with_500_until_there_is_room(
     disk: Path, start: Start, reports: Reports, http: aiohttp.ClientSession, spared: int
 ) -> None:
-    store = SqliteStore(disk / "events.db", world=WORLD)
+    store = EventStore.open_for_watch(disk / "events.db", world=WORLD)
     listener = await start(kept_by=store)
 
     async def tell(call: int) -> int:
@@ -63,9 +63,9 @@ async def test_a_full_disk_is_answered_with_500_until_there_is_room(
 
     await listener.stop()
     store.close()
-    again = SqliteStore(disk / "events.db", world=WORLD)
+    again = EventStore.open_for_watch(disk / "events.db", world=WORLD)
     kept = [int(event.call_sid[2:]) for event in again.replay(since=None)]
-    check = again._opened.connection.execute("PRAGMA integrity_check").fetchone()
+    check = again._writing.connection.execute("PRAGMA integrity_check").fetchone()
     again.close()
     assert len(kept) == len(set(kept))
     assert {0, *(call for call, status in statuses.items() if status == 204)} <= set(kept)

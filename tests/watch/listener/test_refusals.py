@@ -9,7 +9,7 @@ from aiohttp import web
 from listeners import PUBLIC, TOKEN, Reports, Start, raw, sign
 from telling import form, sid
 
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.watch.listener.server import Limits, serve
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -22,7 +22,7 @@ def trouble(cause: str, *, url: str | None, status: int) -> dict[str, object]:
 
 @pytest.mark.parametrize("signature", [None, "", "AAAA", "\xfc\xfc", "=" * 5000])
 async def test_a_wrong_signature_leaves_nothing_but_a_count(
-    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession, signature: str | None
+    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession, signature: str | None
 ) -> None:
     listener = await start()
     headers = {} if signature is None else {"X-Twilio-Signature": signature}

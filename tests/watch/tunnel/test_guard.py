@@ -123,9 +123,9 @@ async def test_its_end_is_known_though_what_it_left_running_holds_its_output(tmp
         await tunnel.stop()
         for _ in range(10):  # turns of the loop, in which it closes them
             await asyncio.sleep(0)
-        left_open = open_files()
+        expired_claims = open_files()
         os.kill(int(pids_in(tmp_path)[0]), signal.SIGKILL)
-    assert left_open <= before  # its pipes are let go of, though somebody holds the other ends
+    assert expired_claims <= before  # its pipes are let go of, though somebody holds the other ends
 
 
 async def test_a_signal_that_ended_it_is_in_its_code(tmp_path: Path) -> None:

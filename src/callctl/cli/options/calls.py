@@ -18,8 +18,8 @@ from callctl.errors import StoreError, UnknownCallError, UsageError
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.settings import Settings
-    from callctl.store.protocol import CallRow
-    from callctl.store.sqlite.reader import Reader
+    from callctl.store.records import CallRow
+    from callctl.store.sqlite.store import EventStore
 
 LAST = "@last"
 # How many of the newest calls a reading command looks through for a start that the store does not know.
@@ -183,7 +183,7 @@ def _last(runtime: Runtime, settings: Settings) -> str:
     return sid
 
 
-def open_store(runtime: Runtime, settings: Settings) -> Reader | None:
+def open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
     """Return the local store for reading, or None, having said why, if it can't be read; without one, say nothing."""
     try:
         return _reader(settings)
@@ -192,13 +192,8 @@ def open_store(runtime: Runtime, settings: Settings) -> Reader | None:
     return None
 
 
-def _reader(settings: Settings) -> Reader | None:
-    from callctl.store.sqlite.faults import explained
-    from callctl.store.sqlite.location import check_place
-    from callctl.store.sqlite.reader import Reader
+def _reader(settings: Settings) -> EventStore | None:
+    from callctl.store.sqlite.connection import store_exists
+    from callctl.store.sqlite.store import EventStore
 
-    with explained(settings.store, "read"):
-        check_place(settings.store)
-        if not settings.store.exists():
-            return None
-    return Reader.open(settings.store, world=settings.world)
+    return EventStore.open_readonly(settings.store, world=settings.world) if store_exists(settings.store) else None

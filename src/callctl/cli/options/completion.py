@@ -22,8 +22,8 @@ from callctl.errors import CallctlError, without_secrets
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
-    from callctl.store.protocol import CallRow
-    from callctl.store.sqlite.reader import Reader
+    from callctl.store.records import CallRow
+    from callctl.store.sqlite.store import EventStore
 
 Offer = list[tuple[str, str]]
 
@@ -108,12 +108,12 @@ def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
 
 def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
     """Return the live calls that begin so, the last touched first, with number, status and age where there are few."""
-    from callctl.store.sqlite.reader import Reader
+    from callctl.store.sqlite.store import EventStore
 
     try:
         if not settings.store.exists():
             return []
-        with closing(Reader.open(settings.store, world=settings.world, busy_timeout=0.2)) as reader:
+        with closing(EventStore.open_readonly(settings.store, world=settings.world, busy_timeout=0.2)) as reader:
             calls = [row for row in reversed(reader.live_calls()) if row.call_sid.startswith(start)]
             few = len(calls) <= _DESCRIBED
             return [(row.call_sid, _described(reader, row, now=now) if few else row.status) for row in calls]
@@ -121,7 +121,7 @@ def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
         return []
 
 
-def _described(reader: Reader, row: CallRow, *, now: datetime) -> str:
+def _described(reader: EventStore, row: CallRow, *, now: datetime) -> str:
     from callctl.calls.call import Direction
     from callctl.operations.reported import reported_leg
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from callctl.calls.board import Leg
     from callctl.cli.io.results import Request
     from callctl.settings import Settings
-    from callctl.store.sqlite.reader import Reader
-    from callctl.store.sqlite.store import SqliteStore
+    from callctl.store.sqlite.store import EventStore
 
 _NOT_WRITTEN = "the outcome is unknown, and not written down: "
 # How long a change may take: five tries of ten seconds each, and the pauses between.
@@ -35,8 +34,8 @@ class Memory:
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self._runtime = runtime
         self._settings = settings
-        self._reader: Reader | None = None
-        self._store: SqliteStore | None = None
+        self._reader: EventStore | None = None
+        self._store: EventStore | None = None
         self._writing = threading.Lock()  # of the store, and of what is noted there before its time
         self._noted: set[str] = set()
         self._intended: set[str] = set()
@@ -96,7 +95,7 @@ class Memory:
             return
         with self._writing, suppress(StoreError):  # told of with what is noted afterwards
             self._intended.update(sids)
-            self._opened_store().intend(self._intended, until=self.now() + _LONGEST)
+            self._opened_store().add_intents(self._intended, until=self.now() + _LONGEST)
 
     @contextmanager
     def asking(self, sid: str, action: str, request: Request) -> Iterator[None]:
@@ -151,7 +150,7 @@ class Memory:
     def _give_up(self) -> None:
         with self._writing, suppress(StoreError):  # an intent ends by itself
             if self._intended:
-                self._opened_store().give_up(self._intended)
+                self._opened_store().remove_intents(self._intended)
 
     def note(self, actions: Iterable[ActionEvent]) -> None:
         """Write down what was asked of calls, where a running watch and ``show`` find it."""
@@ -167,11 +166,11 @@ class Memory:
             self._noted.add(action.call_sid)
             self._record([action])
 
-    def _opened_store(self) -> SqliteStore:
-        from callctl.store.sqlite.store import SqliteStore
+    def _opened_store(self) -> EventStore:
+        from callctl.store.sqlite.store import EventStore
 
         if self._store is None:
-            self._store = SqliteStore(self._settings.store, world=self._settings.world, mends=False)
+            self._store = EventStore.open(self._settings.store, world=self._settings.world)
         return self._store
 
     def _record(self, actions: Sequence[ActionEvent], *, before: str = "done, but not written down: ") -> None:

@@ -25,7 +25,7 @@ from callctl.cli.options.checks import check_reachable, signing_trouble
 from callctl.cli.place.placed import naming, remember_placed
 from callctl.errors import without_secrets
 from callctl.operations.follow import FamilyWatch
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.sqlite.store import EventStore
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ async def _place_and_watch(
             loop.call_soon_threadsafe(lambda: tell(Trouble(text, Cause.STORE)))
 
     async with AsyncExitStack() as stack:
-        store = SqliteStore(settings.store, world=settings.world, on_trouble=tell_in_any_thread)
+        store = EventStore.open_for_watch(settings.store, world=settings.world, on_trouble=tell_in_any_thread)
         stack.enter_context(closing(store))
         told = await _find_or_listen(runtime, settings, store, stack, given=order.given)
         request = order.request_to(told.callback)
@@ -102,7 +102,7 @@ async def _place_and_watch(
             watch = FamilyWatch(
                 call,
                 world=settings.world,
-                memory=store.reader,
+                memory=store,
                 api=client,
                 shown=shown,
                 now=runtime.now,
@@ -121,7 +121,7 @@ class Telling:
 
 
 async def _find_or_listen(
-    runtime: Runtime, settings: Settings, store: SqliteStore, stack: AsyncExitStack, *, given: str | None
+    runtime: Runtime, settings: Settings, store: EventStore, stack: AsyncExitStack, *, given: str | None
 ) -> Telling:
     """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
     if given is not None:
@@ -153,7 +153,7 @@ def _why_deaf(settings: Settings) -> str | None:
     return trouble.hint if trouble else None
 
 
-def _listener(runtime: Runtime, settings: Settings, store: SqliteStore) -> Listener:
+def _listener(runtime: Runtime, settings: Settings, store: EventStore) -> Listener:
     """Return a listener like a watch's; it has no record in the registry, for it ends with this call.
 
     It reports no events: they are read from the store.

@@ -48,10 +48,10 @@ def _remember(
 ) -> None:
     from callctl.errors import without_secrets
     from callctl.operations.missing_callbacks import comparable_url
-    from callctl.store.sqlite.store import SqliteStore
+    from callctl.store.sqlite.store import EventStore
 
     callback = comparable_url(request.status_callback) if request.status_callback else None
-    store = SqliteStore(settings.store, world=settings.world, mends=False)
+    store = EventStore.open(settings.store, world=settings.world)
     try:
         store.remember_placed(
             call.sid,

@@ -237,11 +237,11 @@ def at_work(
     from callctl.rules.engine import Engine, Scope
     from callctl.rules.rate_limit import PER_MINUTE, RateLimit
     from callctl.rules.runner import RuleRunner
-    from callctl.store.sqlite.claims import SqliteClaims
+    from callctl.store.sqlite.store import EventStore
     from callctl.support.threads import start_in_thread
 
     client = runtime.client(settings)
-    claims = SqliteClaims(settings.store, world=settings.world)
+    claims = EventStore.open(settings.store, world=settings.world)
 
     def performer(applies: Callable[[Action], bool], trouble: Callable[[Trouble], None]) -> Performer:
         import time

@@ -1,24 +1,95 @@
-"""The SQLite file opened: for writing, for reading only, or to see whether it could be written."""
+"""Opening the SQLite file: where it may lie, for reading or for writing, and what errors mean."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import tempfile
 import threading
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.faults import explained
-from callctl.store.sqlite.files import alone_in
 from callctl.store.sqlite.identity import check_identity
-from callctl.store.sqlite.location import HINT, check_place
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
 
-_TURNS = 100  # times that others may be first to lock a store without a log
+LOCATION_HINT = "name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME"
+_LOCK_ATTEMPTS = 100  # times that others may be first to lock a store without a log
 # While a file is made, nobody else of this process may open it: closing it by hand drops this process's locks on it.
 _making = threading.Lock()
+
+
+# Errors
+
+
+@contextmanager
+def explained(path: Path, doing: str) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into StoreError, with what to do about it."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise StoreError(f"can't {doing} the event store {path}: {why}", hint=_hint(error)) from error
+
+
+def _hint(error: sqlite3.Error | OSError) -> str:
+    hints = {
+        sqlite3.SQLITE_FULL: "make room on the disk; events are refused until then, so that Twilio may send them again",
+        sqlite3.SQLITE_BUSY: "another program holds the file locked; close it",
+        sqlite3.SQLITE_NOTADB: "the file is no database; move it away, or name another with CALLCTL_STORE",
+        sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away, or name another with CALLCTL_STORE",
+    }
+    return hints.get(primary_code(error), LOCATION_HINT)
+
+
+def primary_code(error: Exception) -> int:
+    """Return SQLite's primary result code of an error; 0 if it has none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # an extended code has it in its low byte
+
+
+# The location
+
+
+def check_location(path: Path) -> None:
+    """Make sure that a store may lie at a path, whether or not there is one.
+
+    Raises:
+        StoreError: A file stands where a folder should be, or something else where the file, or one of those that
+            SQLite keeps beside it, should be.
+        OSError: It can't be looked at.
+    """
+    blocking = next((folder for folder in path.parents if folder.exists()), None)
+    if blocking is not None and not blocking.is_dir():
+        raise StoreError(f"there can be no event store {path}: {blocking} is no folder", hint=LOCATION_HINT)
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise StoreError(f"there can be no event store {path}: it is {what}", hint=LOCATION_HINT)
+    dangling = next((name for name in (path, *path.parents) if name.is_symlink() and not name.exists()), None)
+    if dangling is not None:
+        raise StoreError(
+            f"there can be no event store {path}: {dangling} is a symbolic link that leads nowhere", hint=LOCATION_HINT
+        )
+    real_path = path.resolve()
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = real_path.with_name(real_path.name + suffix)
+        if beside.is_symlink() or (beside.exists() and not beside.is_file()):
+            raise StoreError(f"there can be no event store {path}: {beside} is no regular file", hint=LOCATION_HINT)
+
+
+def store_exists(path: Path) -> bool:
+    """Tell whether there is a store at a path.
+
+    Raises:
+        StoreError: There can be none, or it can't be looked at.
+    """
+    with explained(path, "read"):
+        check_location(path)
+        return path.exists()
+
+
+# Opening
 
 
 def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
@@ -31,22 +102,41 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         StoreError: It can't be opened, is no store, or was written by a newer callctl.
     """
     with explained(path, "open"):
-        check_place(path)
+        check_location(path)
         with _making:
             if not path.exists():
                 _make_file(path)
         check_identity(path)
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)  # SQLite gives the -wal and -shm files the mode of this one
+        _make_private(path)
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             _use_log(connection)
-            connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
+            _commit_to_disk(connection)
             migrate(connection, path)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def connect_existing(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+    """Open a store that is there, for writing too, where its file may be written.
+
+    Raises:
+        StoreError: It is not there, can't be opened, is no store, or was written by another version of callctl.
+    """
+    connection = _connect_current(path, "rw", busy_timeout=busy_timeout)
+    with explained(path, "open"):
+        try:
+            with suppress(OSError):
+                _make_private(path)
+            with suppress(sqlite3.OperationalError):  # the file can't be written, or not just now
+                connection.execute("PRAGMA journal_mode = WAL")
+            _commit_to_disk(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
@@ -55,10 +145,14 @@ def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     Raises:
         StoreError: It is not there, can't be opened, is no store, or was written by another version of callctl.
     """
+    return _connect_current(path, "ro", busy_timeout=busy_timeout)
+
+
+def _connect_current(path: Path, mode: str, *, busy_timeout: float) -> sqlite3.Connection:
     with explained(path, "read"):
-        check_place(path)
+        check_location(path)
         check_identity(path)
-        uri = f"{path.absolute().as_uri()}?mode=ro"
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             version = version_of(connection)
@@ -79,7 +173,8 @@ def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
     """See that a store that is there can be read, and locked for writing; return whether it is of this version.
 
-    An older one is brought up to date by whoever writes next. Nothing is written. ``busy_timeout`` is in seconds.
+    An older one is brought up to date by the command that writes next. Nothing is written. ``busy_timeout`` is in
+    seconds.
 
     Raises:
         StoreError: It is no store, damaged, locked, or was written by a newer callctl.
@@ -99,8 +194,35 @@ def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
     return version == newest_version()
 
 
+def _make_private(path: Path) -> None:
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)  # SQLite gives the -wal and -shm files the mode of this one
+
+
+def _commit_to_disk(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Turn write-ahead logging on, as in a restored copy. While others do so, SQLite refuses that without waiting."""
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            return
+        connection.execute("BEGIN IMMEDIATE")  # waits for the others, as long as the connection's time limit lets it
+        connection.execute("ROLLBACK")
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+# Making the file
+
+
 def _make_file(path: Path) -> None:
-    """Make an empty store, for its owner only, unless somebody else is quicker: it is there whole or not at all.
+    """Make an empty store, for its owner only, unless another process is quicker: it is there whole or not at all.
 
     Raises:
         StoreError: A log or a journal lies there without its database, and SQLite would apply or remove it.
@@ -109,50 +231,51 @@ def _make_file(path: Path) -> None:
     if not path.parent.is_dir():
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-    with alone_in(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with locked_folder(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         if path.exists():
             return
-        logs = (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal"))
-        log = next((one for one in logs if one.exists() and one.stat().st_size), None)
-        if log is not None:
+        logs = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
+        orphan = next((log for log in logs if log.exists() and log.stat().st_size), None)
+        if orphan is not None:
             raise StoreError(
-                f"there can be no event store {path}: the log of another database, {log}, lies beside it",
-                hint=f"move it away if its database will come back, else remove it; or {HINT}",
+                f"there can be no event store {path}: the log of another database, {orphan}, lies beside it",
+                hint=f"move it away if its database will come back, else remove it; or {LOCATION_HINT}",
             )
-        made = Path(folder) / path.name
-        os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-        with closing(sqlite3.connect(made, isolation_level=None)) as connection:
+        new = Path(folder) / path.name
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+        with closing(sqlite3.connect(new, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         with suppress(FileExistsError):
-            give_name(made, path)
+            link_or_copy(new, path)
 
 
-def give_name(made: Path, path: Path) -> None:
-    """Let a file have another name.
+def link_or_copy(source: Path, path: Path) -> None:
+    """Let a file have another name; copy it where a file can have one name only.
 
     Raises:
         FileExistsError: There is a file of that name.
     """
     try:
-        os.link(made, path)
+        os.link(source, path)
     except FileExistsError:
         raise
-    except OSError:  # a file system where a file has one name only
+    except OSError:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(made.read_bytes())
+            stream.write(source.read_bytes())
 
 
-def _use_log(connection: sqlite3.Connection) -> None:
-    """Turn write-ahead logging on, as in a restored copy. While others do so, SQLite refuses that without waiting."""
-    for _ in range(_TURNS):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-        else:
-            return
-        connection.execute("BEGIN IMMEDIATE")  # waits for the others, as long as the connection's time limit lets it
-        connection.execute("ROLLBACK")
-    connection.execute("PRAGMA journal_mode = WAL")
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Let nobody else, in this process or in another, make or replace a store in a folder until the block is left.
+
+    Raises:
+        OSError: The folder can't be opened.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -7,23 +7,14 @@ of this process's connections ("How to corrupt", section 2.2). On the ``-wal`` S
 
 from __future__ import annotations
 
-import fcntl
 import os
-import sqlite3
 import struct
-import threading
 from array import array
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from callctl.errors import StoreError
-from callctl.store.sqlite.identity import check_identity
-
 _HEADER, _FRAME_HEADER = 32, 24  # bytes of the headers of a log and of a page in it ("WAL-mode File Format")
 _MAGIC = (0x377F0682, 0x377F0683)
-_LONGEST_CHECK = 0.5  # seconds that callbacks may have to wait for the check of a whole database
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +30,31 @@ class File:
     def at(cls, path: str) -> File | None:
         """Look at a path; None if nothing is there."""
         try:
-            found = os.stat(path)  # noqa: PTH116 - done twice for each commit
+            status = os.stat(path)  # noqa: PTH116 - done twice for each commit
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def is_same(self, other: File | None) -> bool:
-        """Tell whether another look found the same file, whatever is in it."""
+        """Tell whether another is the same file, whatever is in it."""
         return other is not None and (self.device, self.inode) == (other.device, other.inode)
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A store's database, its log and its index, at one moment."""
+    """A store's database, its log (``-wal``) and its index (``-shm``), at one moment."""
 
     database: File | None
     log: File | None
     index: File | None
 
     @classmethod
-    def at(cls, path: Path, real: str) -> Files:
-        """Look at the files of the store at a path, where ``real`` is that path without links.
+    def at(cls, path: Path, real_path: str) -> Files:
+        """Look at the files of the store at a path, where ``real_path`` is that path without links.
 
         SQLite puts log and index beside the file that a link names.
         """
-        return cls(File.at(str(path)), File.at(f"{real}-wal"), File.at(f"{real}-shm"))
+        return cls(File.at(str(path)), File.at(f"{real_path}-wal"), File.at(f"{real_path}-shm"))
 
     @property
     def are_gone(self) -> bool:
@@ -77,19 +68,21 @@ class Files:
         """
         if now.database is None or not now.database.is_same(self.database):
             return "the file was removed" if now.database is None else "another file has taken its place"
-        for name, before, there in (("log (-wal)", self.log, now.log), ("index (-shm)", self.index, now.index)):
-            if before is not None and not before.is_same(there):
-                return f"its {name} was {'removed' if there is None else 'replaced'}"
+        for name, former, current in (("log (-wal)", self.log, now.log), ("index (-shm)", self.index, now.index)):
+            if former is not None and not former.is_same(current):
+                return f"its {name} was {'removed' if current is None else 'replaced'}"
         return None
 
     def shrank_in(self, now: Files) -> bool:
         """Tell whether one of them is smaller by now. SQLite may do that too: VACUUM, a checkpoint that truncates."""
         pairs = ((self.database, now.database), (self.log, now.log))
-        return any(before is not None and there is not None and there.size < before.size for before, there in pairs)
+        return any(
+            former is not None and current is not None and current.size < former.size for former, current in pairs
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class LogEnd:
     """Where a log ends: after so many frames, if its header has these salts."""
 
     salts: bytes
@@ -114,7 +107,7 @@ class Log:
         return len(self.pages) // 4
 
     @classmethod
-    def read(cls, real: str, before: Log | None, *, upto: End | None = None) -> Log | None:
+    def read(cls, real_path: str, before: Log | None, *, upto: LogEnd | None = None) -> Log | None:
         """Read the log of a store at a path without links, on from what was read before.
 
         Nothing new is read beyond ``upto``, where others may be writing; of a log with other salts, nothing at all.
@@ -125,7 +118,7 @@ class Log:
             OSError: It is there and can't be opened, as where no more files may be open: that is no damage.
         """
         try:
-            log = os.open(f"{real}-wal", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            log = os.open(f"{real_path}-wal", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError:
             return None
         try:
@@ -145,16 +138,16 @@ class Log:
             os.close(log)
 
     def _read_on(self, log: int, size: int, most: int | None) -> Log:
-        end, frame, at = self.end, self.frame, self.end
+        end, frame, offset = self.end, self.frame, self.end
         pages, committed = array("I"), 0
         while most is None or self.frames + len(pages) < most:
-            found = os.pread(log, _FRAME_HEADER, at)
-            if len(found) < _FRAME_HEADER or found[8:16] != self.header[16:24]:  # salts: it is older than the header
+            header = os.pread(log, _FRAME_HEADER, offset)
+            if len(header) < _FRAME_HEADER or header[8:16] != self.header[16:24]:  # salts: it is older than the log's
                 break
-            at += size
-            pages.append(int.from_bytes(found[:4]))
-            if found[4:8] != bytes(4):
-                end, frame, committed = at, found, len(pages)
+            offset += size
+            pages.append(int.from_bytes(header[:4]))
+            if header[4:8] != bytes(4):
+                end, frame, committed = offset, header, len(pages)
         return self if end == self.end else Log(self.header, end, frame, self.pages + pages[:committed].tobytes())
 
 
@@ -168,70 +161,3 @@ def _is_header(header: bytes) -> bool:
         first = (first + even + second) & 0xFFFFFFFF
         second = (second + odd + first) & 0xFFFFFFFF
     return fields[0] in _MAGIC and fields[6:] == (first, second)
-
-
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest event that a connection has seen in a store, held in memory: the files may be others by now."""
-
-    id: int
-    key: str
-
-    @classmethod
-    def of(cls, connection: sqlite3.Connection) -> Newest | None:
-        """Return the newest event; None if there is none."""
-        row = connection.execute("SELECT id, key FROM events ORDER BY id DESC LIMIT 1").fetchone()
-        return None if row is None else cls(row[0], row[1])
-
-    def is_in(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether a store holds this event."""
-        row = connection.execute("SELECT key FROM events WHERE id = ?", (self.id,)).fetchone()
-        return row is not None and bool(row[0] == self.key)
-
-    def was_in(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether a store has had as many events: it may have deleted this one since, for no id is given twice."""
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-        return row is not None and bool(row[0] >= self.id)
-
-
-def is_sound(path: Path, *, like: sqlite3.Connection, newest: Newest | None, whole: bool) -> bool:
-    """Tell whether the files still hold a store with the newest event that a connection has seen there.
-
-    It may have been deleted since, but then that connection does not see it either. With ``whole`` all of the database
-    is checked. That takes time, half a second at most; a larger one than can be read in that counts as sound.
-    """
-    try:
-        check_identity(path)
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as fresh:
-            if newest is not None and not newest.is_in(fresh) and (newest.is_in(like) or not newest.was_in(fresh)):
-                return False
-            if not whole:
-                return True
-            limit = threading.Timer(_LONGEST_CHECK, fresh.interrupt)
-            limit.start()
-            try:
-                return fresh.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
-            finally:
-                limit.cancel()
-                limit.join()
-    except (StoreError, OSError):
-        return False
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Let nobody else, in this process or in another, make or replace a store in a folder until the block is left.
-
-    Raises:
-        OSError: The folder can't be opened.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -15,7 +15,7 @@ import struct
 import threading
 from array import array
 
-from callctl.store.sqlite.files import End, Log
+from callctl.store.sqlite.files import Log, LogEnd
 
 _COPY, _INFO = 48, 136  # bytes: one of the two copies of the header; both, and what is known of checkpoints
 _BLOCK, _TABLE = 32768, 16384  # bytes of a block, the second half of which is its hash table
@@ -36,10 +36,10 @@ class _Handle:
 _handles: dict[tuple[int, int], _Handle] = {}  # by device and inode
 
 
-class Index:
+class LogIndex:
     """The index of one store's log. Only for one thread at a time."""
 
-    def __init__(self, real: str) -> None:
+    def __init__(self, real_path: str) -> None:
         """Open the index of the store at a path without links, while a connection has it open.
 
         Raises:
@@ -47,9 +47,9 @@ class Index:
         """
         with _opening:
             _close_unused()
-            found = os.stat(f"{real}-shm")  # noqa: PTH116 - beside other functions of os
+            found = os.stat(f"{real_path}-shm")  # noqa: PTH116 - beside other functions of os
             if (found.st_dev, found.st_ino) not in _handles:
-                handle = os.open(f"{real}-shm", os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+                handle = os.open(f"{real_path}-shm", os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
                 found = os.fstat(handle)
                 _handles.setdefault((found.st_dev, found.st_ino), _Handle(handle))
             self._shared = _handles[found.st_dev, found.st_ino]
@@ -65,12 +65,12 @@ class Index:
             _close_unused()
 
     @property
-    def end(self) -> End:
+    def end(self) -> LogEnd:
         """Where the log ends, by the index."""
         found = os.pread(self._handle, _INFO, 0).ljust(_INFO, b"\0")
-        return End(found[32:40], *struct.unpack_from("=I", found, 16))
+        return LogEnd(found[32:40], *struct.unpack_from("=I", found, 16))
 
-    def is_of(self, log: Log | None) -> bool:
+    def matches(self, log: Log | None) -> bool:
         """Tell whether it says what the log holds; None stands for a log that is empty or not there."""
         found = self._header()
         if found is None:
@@ -89,7 +89,7 @@ class Index:
         (frames,), (backfilled,) = struct.unpack_from("=I", found, 16), struct.unpack_from("=I", found, 2 * _COPY)
         return int(backfilled) if frames or log is None else log.frames
 
-    def goes_on_from(self, log: Log) -> bool:
+    def continues(self, log: Log) -> bool:
         """Tell whether it says what the log held, and maybe what came after that."""
         found = self._header()
         if found is None or found[32:40] != log.header[16:24]:

@@ -1,103 +1,244 @@
-"""The event store in SQLite: one file for all worlds, one connection that writes and one that reads."""
+"""The event store in an SQLite file: events, actions, placed calls and claims of one account at one API address."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
-from callctl.store.protocol import CallRow
-from callctl.store.sqlite.connection import connect
-from callctl.store.sqlite.opened import Keeper, Opened
-from callctl.store.sqlite.reader import Reader
-from callctl.store.sqlite.rows import INSERT_ACTION, action_row
+from callctl.store.records import CallRow, OpenClaim, PlacedCall
+from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
+from callctl.store.sqlite.cursor import ACTIONS, EVENTS, RowCursor, readable
+from callctl.store.sqlite.guarded import GuardedConnection
+from callctl.store.sqlite.repair import RepairingConnection
+from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action
+from callctl.store.sqlite.schema import plain
 from callctl.store.sqlite.writer import GroupWriter
-from callctl.support.dates import microseconds
+from callctl.support.dates import microseconds, nearest_time
 
 if TYPE_CHECKING:
     import asyncio
 
-_DROP_INTENT: Final = "DELETE FROM intents WHERE world = ? AND sid = ?"
+# How many events are read at a time, so that no long read keeps the log from being folded back into the file.
+_PAGE = 1000
+_NEWEST = 2**63 - 1
+
+# The calls that are not over or were touched since, with their parents, and with the children of all of those.
+_RECENT = """
+    WITH touched AS (
+        SELECT id, sid, parent_sid FROM calls WHERE world = :world AND NOT is_final AND status <> ''
+        UNION SELECT id, sid, parent_sid FROM calls WHERE world = :world AND last_at >= :since
+    ), heads AS (
+        SELECT sid FROM touched UNION SELECT parent_sid FROM touched WHERE parent_sid IS NOT NULL
+    )
+    SELECT id FROM touched
+    UNION SELECT id FROM calls WHERE world = :world AND sid IN (SELECT sid FROM heads)
+    UNION SELECT id FROM calls WHERE world = :world AND parent_sid IN (SELECT sid FROM heads)
+"""
+_FAMILY = """
+    SELECT id FROM calls WHERE world = :world AND sid IN (:sid, :parent)
+    UNION SELECT id FROM calls WHERE world = :world AND parent_sid IN (:sid, :parent)
+"""
+_CALLS = "SELECT sid, parent_sid, status, is_final, last_at FROM calls WHERE world = :world"
+_DELETE_INTENT = "DELETE FROM intents WHERE world = :world AND sid = :sid"
+_THIS_CLAIM = "world = :world AND rule = :rule AND sid = :sid"
+# Open claims of other rules on a leg. A limit ends nothing by itself.
+_OTHER_CLAIMS = "world = :world AND lease > 0 AND sid = :sid AND rule != :rule AND action != 'limit'"
 
 
-class SqliteStore:
-    """Keeps events durably, each once. Safe to use from several threads.
+class EventStore:
+    """The part of a store that belongs to one world: one account at one API address. Safe to use from several threads.
 
-    ``reader`` answers what can be asked of it. Whatever can't be kept or read raises StoreError: the disk is full, the
-    file locked or damaged, the store closed.
+    A method that writes has committed when it returns. Every method raises StoreError where the store can't be read or
+    written: the disk is full, the file is locked or damaged, the store is closed.
     """
 
     def __init__(
-        self,
+        self, writing: GuardedConnection, *, path: Path, world: str, reading: GuardedConnection | None = None
+    ) -> None:
+        """Use open connections; reads go through that for writing where there is no other."""
+        self._path = path
+        self._world = world
+        self._writing = writing
+        self._reading = reading or writing
+        self._writer = GroupWriter(writing, path=path, world=world)
+        self._new_events = RowCursor(self._reading, EVENTS, world=world)
+        self._new_actions = RowCursor(self._reading, ACTIONS, world=world)
+        # How many events and actions were left out, since their records can't be read.
+        self.unreadable = self.unreadable_actions = 0
+
+    # Opening
+
+    @classmethod
+    def open(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> EventStore:
+        """Open the store at ``path``, or make it. Files that somebody damages meanwhile are left for a watch to repair.
+
+        Args:
+            path: The database file.
+            world: What separates this account's calls from those of others in the same file.
+            busy_timeout: How many seconds to wait for another program's lock. Twilio waits 15 for an answer.
+
+        Raises:
+            StoreError: It can't be opened.
+        """
+        opened = GuardedConnection(path, lambda: connect(path, busy_timeout=busy_timeout))
+        return cls(opened, path=path, world=world)
+
+    @classmethod
+    def open_for_watch(
+        cls,
         path: Path,
         *,
         world: str,
         busy_timeout: float = 5.0,
         on_trouble: Callable[[str], None] = lambda _text: None,
-        mends: bool = True,
-    ) -> None:
-        """Open or make the store at ``path`` for one world: one account at one API address.
+    ) -> EventStore:
+        """Do what ``open`` does; repair the files where somebody changes them, and read while others write.
 
-        Args:
-            path: The database file.
-            world: What keeps this account's calls from those of others in the same file.
-            busy_timeout: How many seconds to wait for another program's lock. Twilio waits 15 for an answer.
-            on_trouble: Is told, in any thread, where somebody changed the files, and what became of what they held.
-            mends: Copies what can still be read then; False leaves that to the watch, as a short command does.
+        ``on_trouble`` is called, in any thread, with what was done to the files and what became of their content.
 
         Raises:
             StoreError: It can't be opened.
         """
-        self._path = path
-        self._world = world
-        keeper = (
-            Keeper(path, lambda: connect(path, busy_timeout=busy_timeout), on_trouble=on_trouble) if mends else None
-        )
-        self._opened = keeper or Opened(path, lambda: connect(path, busy_timeout=busy_timeout))
+        writing = RepairingConnection(path, lambda: connect(path, busy_timeout=busy_timeout), on_trouble=on_trouble)
         try:
-            self.reader = Reader.open(path, world=world, busy_timeout=busy_timeout, keeper=keeper)
-        except StoreError:
-            self._opened.close()
-            raise
-        self._writer = GroupWriter(self._opened, path=path, world=world)
-        if keeper is not None:
-            keeper.restore, keeper.forget, keeper.ask = (
-                self._writer.restore,
-                self._writer.forget,
-                self._writer.look_soon,
+            reading = GuardedConnection(
+                path, lambda: connect_readonly(path, busy_timeout=busy_timeout), readonly=True, repaired_by=writing
             )
+        except StoreError:
+            writing.close()
+            raise
+        store = cls(writing, path=path, world=world, reading=reading)
+        writing.attach(store._writer)
+        return store
+
+    @classmethod
+    def open_existing(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> EventStore:
+        """Open a store that is there, for reading and writing.
+
+        Raises:
+            StoreError: It is not there, can't be read, or was written by another version of callctl.
+        """
+        opened = GuardedConnection(path, lambda: connect_existing(path, busy_timeout=busy_timeout))
+        return cls(opened, path=path, world=world)
+
+    @classmethod
+    def open_readonly(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> EventStore:
+        """Open a store that is there, and that another process may be writing, for reading only.
+
+        Raises:
+            StoreError: It is not there, can't be read, or was written by another version of callctl.
+        """
+        opened = GuardedConnection(path, lambda: connect_readonly(path, busy_timeout=busy_timeout), readonly=True)
+        return cls(opened, path=path, world=world)
+
+    def close(self, *, timeout: float = 5.0) -> None:
+        """Write what was submitted and close the files; wait ``timeout`` seconds at most."""
+        is_written = self._writer.close(timeout=timeout)
+        if self._reading is not self._writing:
+            self._reading.close()
+        if is_written:
+            self._writing.close()
+
+    # Events
 
     def append(self, event: CallEvent) -> bool:
-        """Keep an event; it is durable when this returns. False if it was there before."""
+        """Store an event; return False if it was stored before."""
         return self.submit(event).result()
 
     def submit(self, event: CallEvent) -> Future[bool]:
         """Do what ``append`` does, without waiting; the future is settled in the writer's thread."""
-        waiting: Future[bool] = Future()
-        waiting.set_running_or_notify_cancel()  # who gives up waiting does not take the event back
-        self._writer.put(event, waiting)
-        return waiting
+        outcome: Future[bool] = Future()
+        outcome.set_running_or_notify_cancel()  # a caller that gives up waiting does not take the event back
+        self._writer.put(event, outcome)
+        return outcome
 
     async def append_async(self, event: CallEvent) -> bool:
         """Do what ``append`` does, in an event loop. All that share a commit are woken at once."""
         import asyncio
 
-        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._writer.put_in_loop(event, waiting)
-        return await waiting
+        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._writer.put_in_loop(event, outcome)
+        return await outcome
 
-    def replay(self, *, since: datetime | None) -> Iterator[CallEvent]:
-        """Return, in their order of arrival, the events of the families that are not over or were touched since."""
-        return self.reader.replay(since=since)
+    def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
+        """Yield, in their order of arrival, the events of the families that are not over or were touched since.
+
+        With None, of all families. A family comes whole, however old its first events are; but nothing that came
+        after the event with the id ``up_to``, if that is given.
+        """
+        if since is None:
+            calls = self._rows("SELECT id FROM calls WHERE world = :world")
+        else:
+            calls = self._rows(_RECENT, since=microseconds(since))
+        for event in self._events_of([row[0] for row in calls], up_to=up_to):
+            if event is None:
+                self.unreadable += 1
+            else:
+                yield event
+
+    def family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
+        call = self.call(call_sid)
+        parent = (call and call.parent_call_sid) or call_sid
+        calls = self._rows(_FAMILY, sid=plain(call_sid), parent=plain(parent))
+        return (event for event in self._events_of([row[0] for row in calls]) if event is not None)
+
+    def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
+        """Return the events that came after the one with this id, with their ids, at most ``limit``."""
+        events, left_out = self._new_events.after(event_id, CallEvent.from_record, limit=limit)
+        self.unreadable += left_out
+        return events
+
+    def last_event_id(self) -> int:
+        """Return the id of the newest event of any world, or 0."""
+        return self._new_events.last_id()
+
+    # Calls
 
     def call(self, call_sid: str) -> CallRow | None:
         """Return what is known of one call."""
-        return self.reader.call(call_sid)
+        rows = self._rows(f"{_CALLS} AND sid = :sid", sid=plain(call_sid))
+        return _call_row(rows[0]) if rows else None
+
+    def calls_starting(self, start: str, *, limit: int = 10) -> list[CallRow]:
+        """Return the calls whose SID begins with a text, the latest first."""
+        rows = self._rows(
+            f"{_CALLS} AND status <> '' AND sid >= :start AND sid < :end AND substr(sid, 1, length(:start)) = :start"
+            " ORDER BY last_at DESC LIMIT :limit",
+            start=start,
+            end=start + "\U0010ffff",
+            limit=limit,
+        )
+        return [_call_row(row) for row in rows]
+
+    def live_calls(self) -> list[CallRow]:
+        """Return the calls of which no final status is stored."""
+        return [_call_row(row) for row in self._rows(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")]
+
+    def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
+        """Delete at most ``limit`` calls without an event since, with their events; return how many.
+
+        A small step, for one transaction must not keep callbacks waiting: call it again until it returns 0.
+        """
+        chosen = "SELECT id FROM calls WHERE world = ? AND last_at < ? ORDER BY last_at LIMIT ?"
+        with self._writing.transaction() as connection:
+            rows = connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
+            connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
+            connection.executemany("DELETE FROM calls WHERE id = ?", rows)
+            for column in ("actions WHERE at", "claims WHERE at", "placed_calls WHERE at", "intents WHERE until"):
+                connection.execute(f"DELETE FROM {column} < ? AND world = ?", (microseconds(moment), self._world))
+            self._writer.forget(before=microseconds(moment))
+        return len(rows)
+
+    # Placed calls
 
     def remember_placed(
         self,
@@ -108,67 +249,216 @@ class SqliteStore:
         events: Iterable[str] = (),
         dial_action: str | None = None,
     ) -> None:
-        """Note the call that was placed last: what ``@last`` stands for in this world.
+        """Store the call that was placed last: what ``@last`` stands for in this world.
 
-        ``callback`` is where its callbacks go, without what may be secret; ``events`` are those it was asked for;
-        ``dial_action`` is the name of where its <Dial> sends it.
+        Args:
+            call_sid: The call.
+            at: When it was placed.
+            callback: Where its callbacks go, without what may be secret.
+            events: The names of the events of which it sends callbacks.
+            dial_action: The name of where its <Dial> sends it.
         """
-        with self._opened.changed() as connection:
+        with self._writing.transaction() as connection:
             connection.execute(
                 "INSERT INTO placed (world, sid, at) VALUES (?, ?, ?)"
                 " ON CONFLICT (world) DO UPDATE SET sid = excluded.sid, at = excluded.at",
                 (self._world, call_sid, microseconds(at)),
             )
-            # Rules may touch what callctl placed, also when no callback ever tells of it.
+            # Rules may touch what callctl placed, also when no callback of it ever comes.
             connection.execute(
                 "INSERT INTO placed_calls (world, sid, at, callback, events, dial_action) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
                 (self._world, call_sid, microseconds(at), callback, " ".join(events), dial_action),
             )
 
+    def last_placed(self) -> str | None:
+        """Return the SID of the call that was placed last in this world."""
+        rows = self._rows("SELECT sid FROM placed WHERE world = :world")
+        return str(rows[0][0]) if rows else None
+
+    def placed_since(self, moment: datetime, *, callback: str) -> list[PlacedCall]:
+        """Return the calls that callctl placed since, with callbacks to this very URL, the first one first."""
+        rows = self._rows(
+            "SELECT sid, at, events FROM placed_calls WHERE world = :world AND at >= :since AND callback = :callback"
+            " ORDER BY at",
+            since=microseconds(moment),
+            callback=callback,
+        )
+        return [PlacedCall(str(sid), nearest_time(at), tuple(str(events).split())) for sid, at, events in rows]
+
+    def was_placed(self, call_sid: str) -> bool:
+        """Tell whether callctl placed a call."""
+        rows = self._rows(
+            "SELECT EXISTS (SELECT 1 FROM placed_calls WHERE world = :world AND sid = :sid)"
+            " OR EXISTS (SELECT 1 FROM placed WHERE world = :world AND sid = :sid)",
+            sid=call_sid,
+        )
+        return bool(rows[0][0])
+
+    def dial_action(self, call_sid: str) -> str | None:
+        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere."""
+        rows = self._rows("SELECT dial_action FROM placed_calls WHERE world = :world AND sid = :sid", sid=call_sid)
+        return str(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    # Actions, and the intents that precede them
+
     def record_actions(self, actions: Iterable[ActionEvent]) -> None:
-        """Keep what was asked of several calls, all with one write to the disk, or none of it; their intents end."""
-        asked = list(actions)
-        with self._opened.changed() as connection:
-            connection.executemany(INSERT_ACTION, [action_row(action, world=self._world) for action in asked])
-            connection.executemany(_DROP_INTENT, [(self._world, action.call_sid) for action in asked])
+        """Store actions on several calls with one commit; the intents to change these calls end."""
+        rows = [action_row(action, world=self._world) for action in actions]
+        with self._writing.transaction() as connection:
+            connection.executemany(INSERT_ACTION, rows)
+            connection.executemany(_DELETE_INTENT, [{"world": world, "sid": sid} for world, sid, _, _ in rows])
 
-    def intend(self, call_sids: Iterable[str], *, until: datetime) -> None:
-        """Keep that calls are about to be changed by a command, until a time at most.
+    def actions(self, call_sid: str) -> list[ActionEvent]:
+        """Return the actions of commands and rules on one call that can be read, the first one first."""
+        records = self._action_records(call_sid)
+        return [action for record in records if (action := readable(read_action, record)) is not None]
 
-        What was asked of them then takes it back, or ``give_up`` where nothing was.
+    def all_actions(self, call_sid: str) -> list[ActionEvent]:
+        """Return the actions on one call; where one can't be read, no rule may act as if there had been none.
+
+        Raises:
+            StoreError: One can't be read.
+        """
+        records = self._action_records(call_sid)
+        try:
+            return [read_action(record) for record in records]
+        except Exception as error:  # whatever damage left there
+            raise StoreError(
+                f"a record of what was asked of {call_sid} can't be read in the event store {self._path}",
+                hint="`callctl doctor` looks at the store",
+            ) from error
+
+    def actions_after(self, action_id: int, *, limit: int = _PAGE) -> list[tuple[int, ActionEvent]]:
+        """Return the actions that came after the one with this id, with their ids, at most ``limit``."""
+        actions, left_out = self._new_actions.after(action_id, read_action, limit=limit)
+        self.unreadable_actions += left_out
+        return actions
+
+    def last_action_id(self) -> int:
+        """Return the id of the newest action of any world, or 0."""
+        return self._new_actions.last_id()
+
+    def add_intents(self, call_sids: Iterable[str], *, until: datetime) -> None:
+        """Store that a command is about to change calls, until a time at most.
+
+        An intent ends when the action is recorded, or with ``remove_intents``.
         """
         rows = [(self._world, sid, microseconds(until)) for sid in call_sids]
-        with self._opened.changed() as connection:
+        with self._writing.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, ?, ?)", rows)
 
-    def give_up(self, call_sids: Iterable[str]) -> None:
-        """Forget that calls were about to be changed: they will not be."""
-        rows = [(self._world, sid) for sid in call_sids]
-        with self._opened.changed() as connection:
-            connection.executemany(_DROP_INTENT, rows)
+    def remove_intents(self, call_sids: Iterable[str]) -> None:
+        """Remove the intents to change calls."""
+        rows = [{"world": self._world, "sid": sid} for sid in call_sids]
+        with self._writing.transaction() as connection:
+            connection.executemany(_DELETE_INTENT, rows)
 
-    def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
-        """Delete at most ``limit`` calls of which nothing was told since, with their events; return how many.
+    def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
+        """Tell whether a command is about to change a call; ``is_over`` tells whether the intent's time has passed."""
+        rows = self._rows("SELECT until FROM intents WHERE world = :world AND sid = :sid", sid=call_sid)
+        return bool(rows) and not is_over(nearest_time(rows[0][0]))
 
-        A small step, for one transaction must not keep callbacks waiting: call it again until it returns 0.
+    # Claims: what a rule may do once per leg, kept here so that restarts and other watches know of it. A claim is
+    # committed before the request goes out, and stays open until the answer is recorded, in the same commit. An open
+    # claim whose lease is over belonged to a watch that crashed, and may be taken over. Leases are times of the wall
+    # clock, which may be set: the caller decides whether one is over, and a take-over names the lease that was read.
+
+    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime, exclusive: bool = False) -> bool:
+        """Claim a rule's action on a leg, with a lease until a time; return False if it was claimed before.
+
+        With ``exclusive`` also if another rule's action on the leg is in progress: of two that claim at once, one wins.
         """
-        chosen = "SELECT id FROM calls WHERE world = ? AND last_at < ? ORDER BY last_at LIMIT ?"
-        with self._opened.changed() as connection:
-            rows = connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
-            connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
-            connection.executemany("DELETE FROM calls WHERE id = ?", rows)
-            for column in ("actions WHERE at", "claims WHERE at", "placed_calls WHERE at", "intents WHERE until"):
-                connection.execute(
-                    f"DELETE FROM {column} < ? AND world = ?",
-                    (microseconds(moment), self._world),
-                )
-            self._writer.forget(before=microseconds(moment))
-        return len(rows)
+        others = f" WHERE NOT EXISTS (SELECT 1 FROM claims WHERE {_OTHER_CLAIMS})" if exclusive else " WHERE true"
+        return self._change_claim(
+            "INSERT INTO claims (world, rule, sid, about, action, at, lease)"
+            f" SELECT :world, :rule, :sid, :about, :action, :at, :lease{others} ON CONFLICT DO NOTHING",
+            claim,
+            at=microseconds(now),
+            lease=microseconds(until),
+        )
 
-    def close(self, *, timeout: float = 5.0) -> None:
-        """Write what was submitted and let go of the files; wait ``timeout`` seconds at most."""
-        done = self._writer.close(timeout=timeout)
-        self.reader.close()
-        if done:
-            self._opened.close()
+    def renew(self, claim: OpenClaim, *, until: datetime) -> None:
+        """Extend the lease of an open claim."""
+        sql = f"UPDATE claims SET lease = :lease WHERE {_THIS_CLAIM} AND lease > 0"
+        self._change_claim(sql, claim, lease=microseconds(until))
+
+    def take_over(self, claim: OpenClaim, *, until: datetime) -> bool:
+        """Take an open claim; return False if it was renewed, taken over or settled since it was read."""
+        if claim.lease is None:
+            return False
+        sql = f"UPDATE claims SET lease = :lease WHERE {_THIS_CLAIM} AND lease = :former"
+        return self._change_claim(sql, claim, lease=microseconds(until), former=microseconds(claim.lease))
+
+    def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
+        """Close a claim and store the action's result, both or neither."""
+        with self._writing.transaction() as connection:
+            # A lease of 0 stands for a settled claim: the same two columns find open ones.
+            connection.execute(f"UPDATE claims SET lease = 0 WHERE {_THIS_CLAIM}", self._claim_values(claim))
+            connection.execute(INSERT_ACTION, action_row(event, world=self._world))
+
+    def release(self, claim: OpenClaim) -> None:
+        """Delete a claim, because nothing was sent and the rule no longer asks for the action."""
+        self._change_claim(f"DELETE FROM claims WHERE {_THIS_CLAIM}", claim)
+
+    def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
+        """Return the open claims whose lease is over, as ``is_over`` tells of each."""
+        rows = self._rows("SELECT rule, sid, about, action, lease FROM claims WHERE world = :world AND lease > 0")
+        claims = (
+            OpenClaim(str(rule), str(sid), str(about), str(action), nearest_time(lease))
+            for rule, sid, about, action, lease in rows
+        )
+        return [claim for claim in claims if is_over(claim)]
+
+    def claim_keys(self) -> set[tuple[str, str]]:
+        """Return rule and leg of all claims, open and settled."""
+        rows = self._rows("SELECT rule, sid FROM claims WHERE world = :world")
+        return {(str(rule), str(sid)) for rule, sid in rows}
+
+    def action_in_progress(self, call_sid: str, *, other_than: str) -> str | None:
+        """Return the action of an open claim on a leg that belongs to another rule than ``other_than``."""
+        rows = self._rows(f"SELECT action FROM claims WHERE {_OTHER_CLAIMS}", sid=call_sid, rule=other_than)
+        return str(rows[0][0]) if rows else None
+
+    # Statements
+
+    def _rows(self, sql: str, **values: str | int) -> list[tuple[Any, ...]]:
+        with self._reading.use("read") as connection:
+            return connection.execute(sql, {"world": self._world, **values}).fetchall()
+
+    def _action_records(self, call_sid: str) -> list[str]:
+        rows = self._rows("SELECT record FROM actions WHERE world = :world AND sid = :sid ORDER BY id", sid=call_sid)
+        return [row[0] for row in rows]
+
+    def _events_of(self, calls: list[int], *, up_to: int | None = None) -> Iterator[CallEvent | None]:
+        """Yield the events of some calls, by their row ids; None for each whose record can't be read."""
+        # CROSS JOIN keeps SQLite from going through all events instead of the index of each call. There may be a
+        # million: their ids come as one text and are kept at eight bytes each.
+        (row,) = self._rows(
+            "SELECT json_group_array(id) FROM (SELECT events.id FROM json_each(:calls) AS wanted"
+            " CROSS JOIN events ON events.call_id = wanted.value WHERE events.id <= :up_to ORDER BY events.id)",
+            calls=json.dumps(calls),
+            up_to=_NEWEST if up_to is None else up_to,
+        )
+        ids = array("q", json.loads(row[0]))
+        for start in range(0, len(ids), _PAGE):
+            rows = self._rows(
+                "SELECT record FROM json_each(:ids) AS wanted CROSS JOIN events ON events.id = wanted.value"
+                " ORDER BY events.id",
+                ids=json.dumps(ids[start : start + _PAGE].tolist()),
+            )
+            yield from (readable(CallEvent.from_record, row[0]) for row in rows)
+
+    def _change_claim(self, sql: str, claim: OpenClaim, **times: int) -> bool:
+        """Run one statement about a claim; tell whether it changed a row."""
+        with self._writing.transaction() as connection:
+            return connection.execute(sql, {**self._claim_values(claim), **times}).rowcount > 0
+
+    def _claim_values(self, claim: OpenClaim) -> Mapping[str, str]:
+        key = {"world": self._world, "rule": claim.rule, "sid": claim.call_sid}
+        return {**key, "about": claim.about, "action": claim.action}
+
+
+def _call_row(row: tuple[Any, ...]) -> CallRow:
+    sid, parent, status, final, last_at = row
+    return CallRow(sid, parent, status, is_final=bool(final), last_event_at=nearest_time(last_at))

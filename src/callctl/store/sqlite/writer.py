@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
-from callctl.store.sqlite.opened import Opened
+from callctl.store.sqlite.guarded import GuardedConnection
 from callctl.store.sqlite.rows import CHUNK, Row, insert
 from callctl.support.threads import describe
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _GROUP = 256
 # So many events are held in memory, some MB: more than SQLite leaves in its log, which somebody may empty, before it
 # copies them to the database.
-_HELD = 8192
+_MOST_RECENT = 8192
 
 
 class _Entry(NamedTuple):
@@ -43,18 +43,18 @@ class _Entry(NamedTuple):
 class GroupWriter:
     """Commits events in groups, in a thread of its own that starts with the first one."""
 
-    def __init__(self, opened: Opened, *, path: Path, world: str) -> None:
+    def __init__(self, guarded: GuardedConnection, *, path: Path, world: str) -> None:
         """Write with a connection that others use too."""
-        self._opened = opened
+        self._guarded = guarded
         self._path = path
         self._world = world
         self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
-        self._gate = threading.Lock()  # of what follows
+        self._lock = threading.Lock()  # of what follows
         self._gathered: list[_Entry] = []
         self._turn_of: asyncio.AbstractEventLoop | None = None  # at the end of whose turn they are handed over
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._held: deque[Row] = deque(maxlen=_HELD)  # the newest; under the lock of what is opened
+        self._recent: deque[Row] = deque(maxlen=_MOST_RECENT)  # the newest; under the lock of what is opened
 
     def put(self, event: CallEvent, waiting: Future[bool]) -> None:
         """Hand an event over; ``waiting`` is settled after its commit, or with StoreError.
@@ -63,7 +63,7 @@ class GroupWriter:
             StoreError: The writer is closed.
         """
         entry = _Entry(Row.of(event), waiting)
-        with self._gate:
+        with self._lock:
             self._gather(entry)
             self._hand_over()
 
@@ -74,7 +74,7 @@ class GroupWriter:
             StoreError: The writer is closed.
         """
         entry, loop = _Entry(Row.of(event), waiting), waiting.get_loop()
-        with self._gate:
+        with self._lock:
             self._gather(entry)
             if self._turn_of is not loop:
                 self._turn_of = loop
@@ -82,7 +82,7 @@ class GroupWriter:
 
     def close(self, *, timeout: float) -> bool:
         """Take in no more, and write what is there; False if that was not done in ``timeout`` seconds."""
-        with self._gate:
+        with self._lock:
             self._closed = True
             thread = self._thread
             self._hand_over()
@@ -92,23 +92,23 @@ class GroupWriter:
         thread.join(timeout)
         return not thread.is_alive()
 
-    def look_soon(self) -> None:
+    def request_check(self) -> None:
         """Have the thread look after the files, as it does before and after each commit."""
-        with self._gate:
+        with self._lock:
             if not self._closed:
                 self._start()
                 self._queue.put([])
 
     def restore(self, connection: sqlite3.Connection) -> None:
         """Write once more the newest events, of which the files may have lost some."""
-        rows = list(self._held)
+        rows = list(self._recent)
         for start in range(0, len(rows), CHUNK):
             insert(connection, rows[start : start + CHUNK], world=self._world)
 
     def forget(self, *, before: int | None = None) -> None:
         """Hold no longer the events that came before a time, in microseconds since 1970; None stands for all."""
-        kept = [] if before is None else [row for row in self._held if row.call[-1] >= before]
-        self._held = deque(kept, maxlen=_HELD)
+        kept = [] if before is None else [row for row in self._recent if row.call[-1] >= before]
+        self._recent = deque(kept, maxlen=_MOST_RECENT)
 
     def _gather(self, entry: _Entry) -> None:
         if self._closed:
@@ -124,7 +124,7 @@ class GroupWriter:
             self._thread = thread
 
     def _end_turn(self) -> None:
-        with self._gate:
+        with self._lock:
             self._turn_of = None
             self._hand_over()
 
@@ -141,7 +141,7 @@ class GroupWriter:
                 self._settle(entries[start : start + _GROUP])
             if not entries and more:
                 with suppress(Exception):  # told with the next event, which can't be kept
-                    self._opened.look()
+                    self._guarded.check()
 
     def _group(self) -> tuple[list[_Entry], bool]:
         """Wait for entries, and take along those that are there already."""
@@ -168,18 +168,18 @@ class GroupWriter:
                 return
             what = f"can't write to the event store {self._path}: {describe(error)}"
             outcomes = [StoreError(what, hint="`callctl doctor` looks at the store")]
-        _tell([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
+        _settle_futures([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
 
     def _commit(self, rows: Sequence[Row]) -> list[bool]:
         outcomes: list[bool] = []
-        with self._opened.changed() as connection:
+        with self._guarded.transaction() as connection:
             for start in range(0, len(rows), CHUNK):
                 outcomes += insert(connection, rows[start : start + CHUNK], world=self._world)
-            self._held.extend(rows)
+            self._recent.extend(rows)
         return outcomes
 
 
-def _tell(outcomes: Sequence[tuple[Future[bool] | asyncio.Future[bool], bool | StoreError]]) -> None:
+def _settle_futures(outcomes: Sequence[tuple[Future[bool] | asyncio.Future[bool], bool | StoreError]]) -> None:
     """Settle the futures: those of event loops in their loop, all of one loop at once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], bool | StoreError]]] = {}
     for waiting, outcome in outcomes:
@@ -191,12 +191,12 @@ def _tell(outcomes: Sequence[tuple[Future[bool] | asyncio.Future[bool], bool | S
                 waiting.set_exception(outcome)
             else:
                 waiting.set_result(outcome)
-    for loop, told in by_loop.items():
+    for loop, futures in by_loop.items():
         with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-            loop.call_soon_threadsafe(_tell_in_loop, told)
+            loop.call_soon_threadsafe(_settle_in_loop, futures)
 
 
-def _tell_in_loop(outcomes: Sequence[tuple[asyncio.Future[bool], bool | StoreError]]) -> None:
+def _settle_in_loop(outcomes: Sequence[tuple[asyncio.Future[bool], bool | StoreError]]) -> None:
     for waiting, outcome in outcomes:
         if waiting.done():  # the one who waited was cancelled
             continue

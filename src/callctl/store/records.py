@@ -1,0 +1,40 @@
+"""What a store returns of calls and of claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """What a store knows of one call without reading its events. ``status`` is empty where no event had one."""
+
+    call_sid: str
+    parent_call_sid: str | None
+    status: str
+    is_final: bool
+    last_event_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedCall:
+    """A call that callctl placed, when, and of which events it was to send callbacks."""
+
+    call_sid: str
+    at: datetime
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClaim:
+    """A claim whose answer was never recorded: the rule, the leg it acts on, the leg it looked at, and its action.
+
+    ``lease`` is until when its owner may be at work, by the owner's wall clock, where it was read from the store.
+    """
+
+    rule: str
+    call_sid: str
+    about: str
+    action: str
+    lease: datetime | None = field(default=None, compare=False)

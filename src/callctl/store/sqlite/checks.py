@@ -1,0 +1,264 @@
+"""Whether the files of an open store still hold what was written to them: what a watch checks around each commit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from callctl.errors import StoreError
+from callctl.store.sqlite.connection import primary_code
+from callctl.store.sqlite.files import File, Files, Log
+from callctl.store.sqlite.guarded import changed_from_outside
+from callctl.store.sqlite.identity import check_identity
+from callctl.store.sqlite.index import LogIndex
+
+# A check of the whole database is not repeated for so many times what it took, where another process writes to it too.
+_CHECK_PAUSE = 20
+_LONGEST_CHECK = 0.5  # seconds that callbacks may have to wait for the check of a whole database
+_LOG_DAMAGE, _INDEX_DAMAGE = "its log (-wal) was overwritten", "its index (-shm) was overwritten"
+
+
+class FileChecks:
+    """What was known of the files under one connection at the last check. Only for one thread at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        *,
+        restore: Callable[[sqlite3.Connection], None],
+        on_trouble: Callable[[str], None],
+    ) -> None:
+        """Look at the files that a connection has just opened.
+
+        Args:
+            path: The database file.
+            connection: The connection.
+            restore: Writes the newest rows once more, in the connection's transaction.
+            on_trouble: Called with what was repaired here: an index that was made anew.
+        """
+        self._path, self._real_path = path, os.path.realpath(path)
+        self._connection = connection
+        self._restore, self._on_trouble = restore, on_trouble
+        self.files = self.current_files()
+        self._index = self._open_index()
+        self._log: Log | None = None
+        self._log = self._read_log()
+        self.newest = NewestEvent.of(connection)
+        self._next_whole_check = 0.0  # by the monotonic clock
+        self._backfilled: _Backfilled | None = None
+
+    def find_damage(self, *, after_commit: bool, read_damage: bool) -> str | None:
+        """Return what was done to the files since the last check, in words; None if they are whole.
+
+        ``after_commit`` is whether this connection has just committed; ``read_damage`` whether its last transaction
+        failed for what SQLite read.
+        """
+        before, now = self.files, self.current_files()
+        log = self._read_log()
+        if log is None and now.log is not None and now.log.size:
+            with self._locked():  # others may be emptying it just now, or beginning it anew
+                now, log = self.current_files(), self._read_log()
+        if (damage := before.replaced_in(now)) is not None:
+            return damage
+        if now.database is None or now.log is None:
+            return "its log (-wal) was removed"
+        if now.log.size and log is None:
+            return _LOG_DAMAGE
+        log, damage = self._check_index(log)
+        if damage is not None:
+            return damage
+        is_emptied = now.log.size == 0 and (after_commit or before.log is None or before.log.size > 0)
+        # Only checkpoints write to the database, and this connection makes its own after the check. A new log begins
+        # with the next commit, of this connection or of another one.
+        is_written = self._is_written(now) or (not after_commit and self._begins_anew(log))
+        is_smaller = is_emptied or read_damage or before.shrank_in(now)
+        if is_written or is_smaller:
+            is_whole_due = is_smaller or time.monotonic() >= self._next_whole_check
+            if not self._is_sound(whole=is_whole_due):
+                return "its content was overwritten or cut"
+            if not is_whole_due:
+                self._log = log  # all of it is checked later: the files of the last check are kept
+                return None
+        self._log, self.files = log, now
+        return None
+
+    def current_files(self) -> Files:
+        """Look at the files as they are now."""
+        return Files.at(self._path, self._real_path)
+
+    def note_commit(self) -> None:
+        """Take note of the newest event, after a commit."""
+        self.newest = NewestEvent.of(self._connection)
+
+    def note_checkpoint(self) -> None:
+        """Take note of the files as the connection's own checkpoint left them."""
+        now = self.current_files()
+        if not self.files.replaced_in(now) and not self.files.shrank_in(now):
+            self.files = now  # else the next check finds out why
+
+    def close(self) -> None:
+        """Close the index, after the connection."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+
+    # The log and its index
+
+    def _open_index(self) -> LogIndex | None:
+        try:
+            return LogIndex(self._real_path)
+        except OSError:  # it is not compared, then
+            return None
+
+    def _read_log(self) -> Log | None:
+        """Read on in the log, as far as it counts by the index: others may be writing beyond, or have died there."""
+        return Log.read(self._real_path, self._log, upto=None if self._index is None else self._index.end)
+
+    def _begins_anew(self, log: Log | None) -> bool:
+        return (log and log.header) != (self._log and self._log.header)
+
+    def _check_index(self, log: Log | None) -> tuple[Log | None, str | None]:
+        """See that the index says what the log holds, else have it made anew.
+
+        Return the log as it is then, and in words what was done to the files that this does not repair.
+        """
+        index = self._index
+        if index is None or (index.matches(log) and self._is_backfilled(index, log)):
+            return log, None
+        with self._locked():  # others may be writing just now
+            log, before = self._read_log(), self._log
+            matches_log = index.matches(log)
+            if matches_log and self._is_backfilled(index, log):
+                return log, None
+            if before is not None and before.frames and self._begins_anew(log) and index.continues(before):
+                return log, _LOG_DAMAGE
+            index.invalidate()
+        try:
+            is_repaired = self._remake_index(index)
+        except sqlite3.DatabaseError as error:
+            if primary_code(error) == sqlite3.SQLITE_BUSY:
+                raise
+            is_repaired = False
+        if not is_repaired:
+            return log, _INDEX_DAMAGE
+        if not matches_log:  # else a checkpoint may have written to the database within one tick of its clock
+            self._on_trouble(f"{changed_from_outside(self._path, _INDEX_DAMAGE)}; it was made anew from the log")
+        return self._read_log(), None
+
+    def _is_backfilled(self, index: LogIndex, log: Log | None) -> bool:
+        """Tell whether a checkpoint can have brought to the database what the index says: that changes the database."""
+        header = None if log is None else log.header
+        database = File.at(self._real_path)  # before the index: a checkpoint writes to that last
+        frames = index.backfilled(log)
+        before = self._backfilled
+        if before is not None and frames <= (before.frames if before.header == header else 0):
+            return True
+        if before is not None and File.at(self._real_path) == before.database:
+            return False
+        self._backfilled = _Backfilled(header, frames, database)
+        return True
+
+    def _remake_index(self, index: LogIndex) -> bool:
+        """Have SQLite make the index anew; tell whether the store is whole with the newest rows written once more."""
+        with self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")  # makes it
+            self._log = Log.read(self._real_path, None, upto=index.end)
+            if not index.matches(self._log):
+                return False
+            self._restore(connection)  # what was written meanwhile may lie where it does not count
+        return self._is_sound(whole=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep others from writing; where SQLite can't make sense of the index, go on without that."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            if primary_code(error) == sqlite3.SQLITE_BUSY:
+                raise
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    # The database
+
+    def _is_written(self, now: Files) -> bool:
+        before = self.files.database
+        return before is None or now.database is None or now.database.changed != before.changed
+
+    def _is_sound(self, *, whole: bool) -> bool:
+        began = time.monotonic()
+        try:
+            return is_sound(self._path, like=self._connection, newest=self.newest, whole=whole)
+        finally:
+            now = time.monotonic()
+            if whole:
+                self._next_whole_check = now + _CHECK_PAUSE * (now - began)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backfilled:
+    """How many frames of the log with this header a checkpoint had written to the database, and the file then."""
+
+    header: bytes | None
+    frames: int
+    database: File | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewestEvent:
+    """The newest event that a connection has read from a store, kept in memory: the files may be others by now."""
+
+    id: int
+    key: str
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection) -> NewestEvent | None:
+        """Return the newest event; None if there is none."""
+        row = connection.execute("SELECT id, key FROM events ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else cls(row[0], row[1])
+
+    def is_in(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether a store holds this event."""
+        row = connection.execute("SELECT key FROM events WHERE id = ?", (self.id,)).fetchone()
+        return row is not None and bool(row[0] == self.key)
+
+    def was_in(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether a store has had as many events: it may have deleted this one since, for no id is given twice."""
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        return row is not None and bool(row[0] >= self.id)
+
+
+def is_sound(path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None, whole: bool) -> bool:
+    """Tell whether the files still hold a store with the newest event that a connection has read there.
+
+    It may have been deleted since, but then that connection does not find it either. With ``whole`` all of the database
+    is checked. That takes time, half a second at most; a larger one than can be read in that counts as sound.
+    """
+    try:
+        check_identity(path)
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as fresh:
+            if newest is not None and not newest.is_in(fresh) and (newest.is_in(like) or not newest.was_in(fresh)):
+                return False
+            if not whole:
+                return True
+            limit = threading.Timer(_LONGEST_CHECK, fresh.interrupt)
+            limit.start()
+            try:
+                return fresh.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+            finally:
+                limit.cancel()
+                limit.join()
+    except (StoreError, OSError):
+        return False
+    except sqlite3.Error as error:
+        return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)

@@ -1,0 +1,125 @@
+"""Reading the rows of a table that are new, also in a file that was repaired, where they may have other ids."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from callctl.store.sqlite.guarded import GuardedConnection
+
+_NEWEST = 2**63 - 1
+# So many rows are recognized in another file: as many as a writer holds and may have written there once more.
+_MOST_KNOWN = 8192
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RowQuery:
+    """How a table is read on.
+
+    Attributes:
+        table: Its name.
+        after: Selects id, mark and record of at most ``:limit`` rows of ``:world`` after ``:last``.
+        marks: Selects id and mark of the newest rows up to an id. A row has the same mark in every file.
+    """
+
+    table: str
+    after: str
+    marks: str
+
+
+EVENTS = RowQuery(
+    "events",
+    "SELECT events.id, key, record FROM events JOIN calls ON calls.id = call_id"
+    " WHERE events.id > :last AND world = :world ORDER BY events.id LIMIT :limit",
+    "SELECT id, key FROM events WHERE id <= ? ORDER BY id DESC LIMIT ?",
+)
+ACTIONS = RowQuery(
+    "actions",
+    "SELECT id, record, record FROM actions WHERE id > :last AND world = :world ORDER BY id LIMIT :limit",
+    "SELECT id, record FROM actions WHERE id <= ? ORDER BY id DESC LIMIT ?",
+)
+
+
+class RowCursor:
+    """Reads on in one table of one world."""
+
+    def __init__(self, guarded: GuardedConnection, query: RowQuery, *, world: str) -> None:
+        self._guarded, self._query, self._world = guarded, query, world
+        self._position: _Position | None = None
+
+    def last_id(self) -> int:
+        """Return the id of the newest row of any world, or 0: reading goes on from there."""
+        with self._guarded.use("read") as connection:
+            sql = f"SELECT coalesce(max(id), 0) FROM {self._query.table}"
+            last = int(connection.execute(sql).fetchone()[0])
+            self._position = self._position_at(connection, last)
+            return last
+
+    def after(self, last: int, read: Callable[[Any], T], *, limit: int) -> tuple[list[tuple[int, T]], int]:
+        """Return the records with higher ids than ``last``; if that id is of a former file, those not read there.
+
+        Also return how many rows were left out, since ``read`` can't read their records.
+        """
+        with self._guarded.use("read") as connection:
+            position = self._position
+            if position is None:
+                position = self._position = self._position_at(connection, last)
+            if position.generation != self._guarded.generation:
+                self._move_to_new_file(connection, position, last)
+            return self._read_on(connection, position, last, read, limit=limit)
+
+    def _position_at(self, connection: sqlite3.Connection, last: int) -> _Position:
+        rows = connection.execute(self._query.marks, (last, _MOST_KNOWN)).fetchall()
+        return _Position(self._guarded.generation, deque((mark for _, mark in reversed(rows)), maxlen=_MOST_KNOWN))
+
+    def _move_to_new_file(self, connection: sqlite3.Connection, position: _Position, last: int) -> None:
+        """Go to the first row that is known, wherever that is in the new file.
+
+        A file that was repaired has the rows that it had lost at its end; one without any known row is read whole.
+        """
+        known = set(position.known)
+        rows = connection.execute(self._query.marks, (_NEWEST, 2 * _MOST_KNOWN)).fetchall()
+        position.row_id = min((number for number, mark in rows if mark in known), default=1) - 1
+        position.generation, position.read_before, position.returned_id = self._guarded.generation, known, last
+
+    def _read_on(
+        self, connection: sqlite3.Connection, position: _Position, last: int, read: Callable[[Any], T], *, limit: int
+    ) -> tuple[list[tuple[int, T]], int]:
+        row_id = position.row_id if last == position.returned_id else last
+        left_out = 0
+        records: list[tuple[int, T]] = []
+        values = {"world": self._world, "limit": limit}
+        while not records and (rows := connection.execute(self._query.after, {**values, "last": row_id}).fetchall()):
+            row_id = rows[-1][0]
+            position.known.extend(mark for _, mark, _ in rows)
+            new = [
+                (number, readable(read, record)) for number, mark, record in rows if mark not in position.read_before
+            ]
+            records = [(number, record) for number, record in new if record is not None]
+            left_out += len(new) - len(records)
+        position.returned_id, position.row_id = records[-1][0] if records else last, row_id
+        return records, left_out
+
+
+@dataclass(slots=True)
+class _Position:
+    """How far a cursor has read: ids are those of one file."""
+
+    generation: int  # of which file the ids are
+    known: deque[Any]  # the marks of the newest rows up to here
+    read_before: set[Any] = field(default_factory=set)  # marks of rows that were read in a former file
+    returned_id: int | None = None  # the id that the caller has, and the row up to which was read for that one
+    row_id: int = 0
+
+
+def readable(read: Callable[[Any], T], record: Any) -> T | None:
+    """Return what ``read`` makes of a record; None if it can't: one damaged record must not hide all others."""
+    try:
+        return read(record)
+    except Exception:
+        return None
