@@ -11,14 +11,14 @@ from callctl.calls.board import Board, Leg
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import AuthenticationError, NetworkError, WrongCallStateError
-from callctl.operations.hangup import Ending, Result, cancel, hang_up, look_again, see_ended
+from callctl.operations.hangup import HangupOutcome, Result, cancel, check_again, hang_up, wait_until_ended
 from callctl.support.dates import format_date
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def leg(status: str, *, ago: float = 1.0, verified: bool = True) -> Leg:
-    """Return a leg of which a callback told, by its Timestamp so many seconds ago."""
+    """Return a leg of which a callback reported, by its Timestamp so many seconds ago."""
     moment = NOW - timedelta(seconds=ago)
     fields = form(1, status) | {"Timestamp": format_date(moment) or ""}
     board = Board()
@@ -30,12 +30,12 @@ def nothing(_sid: str) -> None:
     """Know of no callback."""
 
 
-def hung_up(api: FakeApi, time: Time | None = None, *, told: Leg | None = None) -> Ending:
-    return hang_up(api, SID, told=lambda _: told, sleep=(time or Time()).sleep)
+def hung_up(api: FakeApi, time: Time | None = None, *, reported: Leg | None = None) -> HangupOutcome:
+    return hang_up(api, SID, reported=lambda _: reported, sleep=(time or Time()).sleep)
 
 
-def canceled(api: FakeApi, time: Time | None = None, *, told: Leg | None = None) -> Ending:
-    return cancel(api, SID, told=lambda _: told, sleep=(time or Time()).sleep)
+def canceled(api: FakeApi, time: Time | None = None, *, reported: Leg | None = None) -> HangupOutcome:
+    return cancel(api, SID, reported=lambda _: reported, sleep=(time or Time()).sleep)
 
 
 def refused_at(at: datetime | None = NOW) -> WrongCallStateError:
@@ -44,7 +44,7 @@ def refused_at(at: datetime | None = NOW) -> WrongCallStateError:
 
 def test_the_common_case_is_one_request() -> None:
     api = FakeApi(hangups=[call("completed")])
-    assert hung_up(api) == Ending(Result.ENDED, call("completed"))
+    assert hung_up(api) == HangupOutcome(Result.ENDED, call("completed"))
     assert api.asked == ["hangup"]
 
 
@@ -55,41 +55,41 @@ def test_what_has_not_ended_at_once_is_accepted() -> None:
 def test_a_call_that_is_over_is_asked_for_and_is_no_error() -> None:
     api = FakeApi(hangups=[wrong_state()], fetches=[call("busy")])
     ended = hung_up(api)
-    assert (ended.result, ended.call) == (Result.OVER, call("busy"))
+    assert (ended.result, ended.call) == (Result.ALREADY_OVER, call("busy"))
     assert api.asked == ["hangup", "fetch"]
 
 
 @pytest.mark.parametrize("status", ["busy", "no-answer", "failed"])
 def test_an_end_that_no_hang_up_makes_was_there_before(status: str) -> None:
     # Services that answer a second hang-up with 200 (docs/twilio.md, "REST: updating a call").
-    assert hung_up(FakeApi(hangups=[call(status)])).result is Result.OVER
+    assert hung_up(FakeApi(hangups=[call(status)])).result is Result.ALREADY_OVER
 
 
-@pytest.mark.parametrize(("ago", "result"), [(9, Result.OVER), (1, Result.ENDED)])
+@pytest.mark.parametrize(("ago", "result"), [(9, Result.ALREADY_OVER), (1, Result.ENDED)])
 @pytest.mark.parametrize("by_callback", [False, True])
 def test_an_end_long_before_the_reply_was_there_before(ago: int, result: Result, by_callback: bool) -> None:
     end = None if by_callback else NOW - timedelta(seconds=ago)
     api = FakeApi(hangups=[call("completed", as_of=NOW, end_time=end)])
-    assert hung_up(api, told=leg("completed", ago=ago) if by_callback else None).result is result
+    assert hung_up(api, reported=leg("completed", ago=ago) if by_callback else None).result is result
 
 
 def test_a_refused_call_that_rest_still_shows_as_live_is_asked_for_again() -> None:
     time = Time()
     api = FakeApi(hangups=[wrong_state()], fetches=[call("in-progress"), call("in-progress"), call("completed")])
-    assert hung_up(api, time).result is Result.OVER
+    assert hung_up(api, time).result is Result.ALREADY_OVER
     assert time.slept == [0.1, 0.2]
 
 
 def test_a_refused_call_is_over_also_while_rest_shows_it_as_live() -> None:
     time, api = Time(), FakeApi(hangups=[wrong_state()], fetches=[call("in-progress")])
     ended = hung_up(api, time)
-    assert (ended.result, ended.call.status, ended.shown) == (Result.OVER, "", "in-progress")
+    assert (ended.result, ended.call.status, ended.shown) == (Result.ALREADY_OVER, "", "in-progress")
     assert time.slept == [0.1, 0.2, 0.4, 0.8]
 
 
 def test_a_refused_call_is_over_also_when_it_cannot_be_asked_for() -> None:
     ended = hung_up(FakeApi(hangups=[wrong_state()], fetches=[NetworkError("gone")]))
-    assert (ended.result, ended.call.status, ended.shown) == (Result.OVER, "", "")
+    assert (ended.result, ended.call.status, ended.shown) == (Result.ALREADY_OVER, "", "")
 
 
 def refused_after_a_try() -> WrongCallStateError:
@@ -102,10 +102,10 @@ def refused_after_a_try() -> WrongCallStateError:
 @pytest.mark.parametrize(
     ("shown", "hung", "cancel_result"),
     [
-        (call("completed", as_of=NOW, end_time=NOW - timedelta(seconds=20)), Result.ENDED, Result.OVER),
+        (call("completed", as_of=NOW, end_time=NOW - timedelta(seconds=20)), Result.ENDED, Result.ALREADY_OVER),
         (call("canceled"), Result.ENDED, Result.ENDED),
-        (call("completed", as_of=NOW, end_time=NOW - timedelta(minutes=2)), Result.OVER, Result.OVER),
-        (call("busy"), Result.OVER, Result.OVER),
+        (call("completed", as_of=NOW, end_time=NOW - timedelta(minutes=2)), Result.ALREADY_OVER, Result.ALREADY_OVER),
+        (call("busy"), Result.ALREADY_OVER, Result.ALREADY_OVER),
     ],
 )
 def test_what_an_earlier_try_ended_was_not_over_before(shown: Call, hung: Result, cancel_result: Result) -> None:
@@ -121,19 +121,19 @@ def test_where_it_is_not_known_how_it_ended_an_earlier_try_may_have_ended_it(
         hung_up(FakeApi(hangups=[refusal], fetches=[call("in-progress")])),
         canceled(FakeApi(cancels=[refusal], fetches=[call("ringing")])),
     ):
-        assert (ended.call.status, ended.may_be_ours) == ("", ours)
+        assert (ended.call.status, ended.may_be_by_earlier_try) == ("", ours)
     answered = canceled(FakeApi(cancels=[refusal], fetches=[call("in-progress")]))
-    assert (answered.result, answered.may_be_ours) == (Result.SPARED, False)
+    assert (answered.result, answered.may_be_by_earlier_try) == (Result.NOT_ENDED, False)
 
 
 def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
     api = FakeApi(hangups=[refused_at()], fetches=[call("in-progress")])
-    ended = hung_up(api, told=leg("completed"))
-    assert (ended.result, ended.call.status, api.asked) == (Result.OVER, "completed", ["hangup", "fetch"])
+    ended = hung_up(api, reported=leg("completed"))
+    assert (ended.result, ended.call.status, api.asked) == (Result.ALREADY_OVER, "completed", ["hangup", "fetch"])
 
 
 @pytest.mark.parametrize(
-    ("told", "fetched", "lives"),
+    ("reported", "fetched", "lives"),
     [
         (leg("in-progress", ago=1), call("ringing"), False),  # before the refusal: it says nothing against it
         (leg("in-progress", ago=-1), call("ringing"), True),
@@ -144,19 +144,19 @@ def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
     ],
 )
 def test_only_what_is_newer_than_the_refusal_shows_a_refused_call_to_be_live(
-    told: Leg | None, fetched: Call, lives: bool
+    reported: Leg | None, fetched: Call, lives: bool
 ) -> None:
     api = FakeApi(hangups=[refused_at()], fetches=[fetched])
     if not lives:
-        assert hung_up(api, told=told).result is Result.OVER
+        assert hung_up(api, reported=reported).result is Result.ALREADY_OVER
         return
     with pytest.raises(WrongCallStateError, match="was not ended: Twilio refused, and it is in-progress since"):
-        hung_up(api, told=told)
+        hung_up(api, reported=reported)
 
 
 def test_without_a_time_of_the_refusal_nothing_is_newer() -> None:
     api = FakeApi(hangups=[refused_at(None)], fetches=[call("in-progress", date_updated=NOW)])
-    assert hung_up(api, told=leg("in-progress")).result is Result.OVER
+    assert hung_up(api, reported=leg("in-progress")).result is Result.ALREADY_OVER
 
 
 @pytest.mark.parametrize(
@@ -165,15 +165,15 @@ def test_without_a_time_of_the_refusal_nothing_is_newer() -> None:
         (call("canceled"), None, Result.ENDED, ["cancel"]),
         (call("ringing"), call("canceled"), Result.ENDED, ["cancel", "fetch"]),
         (call("ringing"), call("ringing"), Result.ACCEPTED, ["cancel", *["fetch"] * 5]),
-        (call("ringing"), call("ringing", parent_call_sid=PARENT), Result.RINGING, ["cancel", *["fetch"] * 5]),
-        (call("ringing"), call("ringing", direction="outbound-dial"), Result.RINGING, ["cancel", *["fetch"] * 5]),
-        (call("ringing"), call("in-progress"), Result.SPARED, ["cancel", "fetch"]),
-        (call("in-progress"), call("in-progress"), Result.SPARED, ["cancel", "fetch"]),
-        (call("in-progress"), call("completed"), Result.OVER, ["cancel", "fetch"]),
-        (wrong_state(), call("in-progress"), Result.SPARED, ["cancel", "fetch"]),
-        (wrong_state(), call("canceled"), Result.OVER, ["cancel", "fetch"]),
-        (wrong_state(), call("ringing", parent_call_sid=PARENT), Result.RINGING, ["cancel", *["fetch"] * 5]),
-        (call("busy"), None, Result.OVER, ["cancel"]),
+        (call("ringing"), call("ringing", parent_call_sid=PARENT), Result.STILL_RINGING, ["cancel", *["fetch"] * 5]),
+        (call("ringing"), call("ringing", direction="outbound-dial"), Result.STILL_RINGING, ["cancel", *["fetch"] * 5]),
+        (call("ringing"), call("in-progress"), Result.NOT_ENDED, ["cancel", "fetch"]),
+        (call("in-progress"), call("in-progress"), Result.NOT_ENDED, ["cancel", "fetch"]),
+        (call("in-progress"), call("completed"), Result.ALREADY_OVER, ["cancel", "fetch"]),
+        (wrong_state(), call("in-progress"), Result.NOT_ENDED, ["cancel", "fetch"]),
+        (wrong_state(), call("canceled"), Result.ALREADY_OVER, ["cancel", "fetch"]),
+        (wrong_state(), call("ringing", parent_call_sid=PARENT), Result.STILL_RINGING, ["cancel", *["fetch"] * 5]),
+        (call("busy"), None, Result.ALREADY_OVER, ["cancel"]),
     ],
 )
 def test_canceling(reply: Call | WrongCallStateError, shown: Call | None, result: Result, requests: list[str]) -> None:
@@ -186,66 +186,66 @@ def test_canceling(reply: Call | WrongCallStateError, shown: Call | None, result
 def test_a_refused_cancel_never_means_over_by_itself(fetched: Call | NetworkError) -> None:
     """REST is behind, or can't be asked: it was answered or is over, and nobody knows which."""
     ended = canceled(FakeApi(cancels=[wrong_state()], fetches=[fetched]))
-    assert (ended.result, ended.call.status) == (Result.SPARED, "")
+    assert (ended.result, ended.call.status) == (Result.NOT_ENDED, "")
     assert ended.shown == ("ringing" if isinstance(fetched, Call) else "")
 
 
 @pytest.mark.parametrize("reply", [wrong_state(), call("ringing")])
 @pytest.mark.parametrize(
     ("status", "result"),
-    [("in-progress", Result.SPARED), ("completed", Result.OVER), ("busy", Result.OVER)],
+    [("in-progress", Result.NOT_ENDED), ("completed", Result.ALREADY_OVER), ("busy", Result.ALREADY_OVER)],
 )
 def test_what_callbacks_told_of_a_canceled_call_outranks_an_old_fetch(
     reply: Call | WrongCallStateError, status: str, result: Result
 ) -> None:
     api = FakeApi(cancels=[reply], fetches=[call("ringing")])
-    ended = canceled(api, told=leg(status))
+    ended = canceled(api, reported=leg(status))
     assert (ended.result, ended.call.status, api.asked) == (result, status, ["cancel", "fetch"])
 
 
 def test_the_reply_itself_outranks_an_old_fetch() -> None:
     ended = canceled(FakeApi(cancels=[call("in-progress")], fetches=[call("ringing")]))
-    assert (ended.result, ended.call.status) == (Result.SPARED, "in-progress")
+    assert (ended.result, ended.call.status) == (Result.NOT_ENDED, "in-progress")
 
 
 @pytest.mark.parametrize(
-    ("listed", "fetched", "told", "result"),
+    ("listed", "fetched", "reported", "result"),
     [
         ("ringing", "ringing", None, None),
         ("ringing", "in-progress", None, Result.NO_MATCH),
         ("ringing", "ringing", "in-progress", Result.NO_MATCH),
-        ("ringing", "ringing", "completed", Result.OVER),
-        ("ringing", "busy", None, Result.OVER),
+        ("ringing", "ringing", "completed", Result.ALREADY_OVER),
+        ("ringing", "busy", None, Result.ALREADY_OVER),
     ],
 )
 def test_looking_again_believes_the_latest_step(
-    listed: str, fetched: str, told: str | None, result: Result | None
+    listed: str, fetched: str, reported: str | None, result: Result | None
 ) -> None:
-    left = look_again(
+    left = check_again(
         FakeApi(fetches=[call(fetched)]),
         call(listed),
-        told=lambda _: leg(told) if told else None,
+        reported=lambda _: leg(reported) if reported else None,
         matches=lambda call: call.status == "ringing",
     )
     assert (left and left.result) == result
 
 
-def seen(api: FakeApi, *, limit: float, time: Time, spare_answered: bool = False) -> Ending:
-    accepted = Ending(Result.ACCEPTED, call("ringing"))
-    return see_ended(
+def seen(api: FakeApi, *, limit: float, time: Time, only_ringing: bool = False) -> HangupOutcome:
+    accepted = HangupOutcome(Result.ACCEPTED, call("ringing"))
+    return wait_until_ended(
         api,
         accepted,
-        told=nothing,
+        reported=nothing,
         limit=limit,
         sleep=time.sleep,
         monotonic=time.monotonic,
-        spare_answered=spare_answered,
+        only_ringing=only_ringing,
     )
 
 
 def test_waiting_asks_with_growing_gaps_until_the_call_has_ended() -> None:
     time, api = Time(), FakeApi(fetches=[call("ringing"), call("ringing"), call("ringing"), call("canceled")])
-    assert seen(api, limit=5, time=time) == Ending(Result.ENDED, call("canceled"))
+    assert seen(api, limit=5, time=time) == HangupOutcome(Result.ENDED, call("canceled"))
     assert time.slept == sorted(time.slept)
     assert time.slept[0] < time.slept[-1]
 
@@ -258,7 +258,7 @@ def test_waiting_gives_up_at_its_limit() -> None:
 
 def test_waiting_gives_up_at_its_limit_also_where_the_api_does_not_answer(unanswered: Unanswered) -> None:
     ending = seen(unanswered, limit=0.1, time=Time())
-    assert ending == Ending(Result.ACCEPTED, call("ringing"))
+    assert ending == HangupOutcome(Result.ACCEPTED, call("ringing"))
 
 
 def test_what_was_accepted_stays_so_where_the_api_can_not_be_asked() -> None:
@@ -270,9 +270,9 @@ def test_what_was_accepted_stays_so_where_the_api_can_not_be_asked() -> None:
 
 
 def test_what_has_ended_is_not_waited_for() -> None:
-    api, ended = FakeApi(), Ending(Result.ENDED, call("completed"))
-    seen = see_ended(
-        api, ended, told=nothing, limit=5, sleep=Time().sleep, monotonic=Time().monotonic, spare_answered=False
+    api, ended = FakeApi(), HangupOutcome(Result.ENDED, call("completed"))
+    seen = wait_until_ended(
+        api, ended, reported=nothing, limit=5, sleep=Time().sleep, monotonic=Time().monotonic, only_ringing=False
     )
     assert seen is ended
     assert api.asked == []
@@ -280,8 +280,8 @@ def test_what_has_ended_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize(
     ("status", "result"),
-    [("in-progress", Result.SPARED), ("completed", Result.OVER), ("canceled", Result.ENDED)],
+    [("in-progress", Result.NOT_ENDED), ("completed", Result.ALREADY_OVER), ("canceled", Result.ENDED)],
 )
 def test_a_canceled_call_that_was_answered_is_not_waited_for(status: str, result: Result) -> None:
     api = FakeApi(fetches=[call("ringing"), call(status)])
-    assert seen(api, limit=5, time=Time(), spare_answered=True).result is result
+    assert seen(api, limit=5, time=Time(), only_ringing=True).result is result

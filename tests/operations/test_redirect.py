@@ -12,8 +12,8 @@ from callctl.calls.board import Board, Leg
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import NetworkError, UnknownCallError, WrongCallStateError
-from callctl.operations.family import Relatives, children_of, family_of, look, parent_of
-from callctl.operations.redirect import foresee, redirect, whose_phone
+from callctl.operations.family import CallAndChildren, children_of, family_of, fetch_with_children, parent_of
+from callctl.operations.redirect import preview, redirect, whose_phone
 from callctl.operations.reported import seconds_before_end
 from callctl.support.dates import format_date, time_of_day
 
@@ -36,23 +36,23 @@ def never(_sid: str) -> None:
     """Know of no leg that it was redirected."""
 
 
-def redirected(api: FakeApi, *, told: Leg | None = None, time: Time | None = None) -> Call:
+def redirected(api: FakeApi, *, reported: Leg | None = None, time: Time | None = None) -> Call:
     time = time or Time()
     return redirect(
         api,
         SID,
         SURVEY,
         command=f"callctl redirect {SID} --url survey",
-        told=lambda: told,
+        reported=lambda: reported,
         sleep=time.sleep,
         monotonic=time.monotonic,
         now=lambda: NOW,
     )
 
 
-def refusal(status: str, *, told: Leg | None = None, **fields: Any) -> WrongCallStateError:
+def refusal(status: str, *, reported: Leg | None = None, **fields: Any) -> WrongCallStateError:
     with pytest.raises(WrongCallStateError) as caught:
-        redirected(FakeApi(redirects=[wrong_state()], fetches=[call(status, **fields)]), told=told)
+        redirected(FakeApi(redirects=[wrong_state()], fetches=[call(status, **fields)]), reported=reported)
     return caught.value
 
 
@@ -72,10 +72,10 @@ def test_a_refusal_says_what_the_call_does_and_what_would_work() -> None:
 
 
 def test_since_when_is_said_when_callbacks_told() -> None:
-    error = refusal("ringing", told=leg(("initiated", 33), ("ringing", 31)))
+    error = refusal("ringing", reported=leg(("initiated", 33), ("ringing", 31)))
     assert error.message.endswith("since " + f"{time_of_day(NOW - timedelta(seconds=31))} (31 s ago)")
     # The API's own date counts before this machine's clock.
-    error = refusal("ringing", told=leg(("initiated", 33), ("ringing", 31)), as_of=NOW - timedelta(seconds=21))
+    error = refusal("ringing", reported=leg(("initiated", 33), ("ringing", 31)), as_of=NOW - timedelta(seconds=21))
     assert error.message.endswith(" (10 s ago)")
 
 
@@ -85,26 +85,26 @@ def test_of_a_call_that_is_over_no_command_is_promised_to_work_on_it() -> None:
 
 
 def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
-    assert "it is completed" in refusal("in-progress", told=leg(("completed", 2))).message
+    assert "it is completed" in refusal("in-progress", reported=leg(("completed", 2))).message
 
 
 def test_who_is_told_the_end_by_callbacks_waits_for_no_rest_to_show_it() -> None:
     api = FakeApi(redirects=[wrong_state()], fetches=[call("in-progress")])
     with pytest.raises(WrongCallStateError, match="it is completed"):
-        redirected(api, told=leg(("in-progress", 30), ("completed", 2)))
+        redirected(api, reported=leg(("in-progress", 30), ("completed", 2)))
     assert api.asked == ["redirect", "fetch"]
 
 
 def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:
     time, api = Time(), FakeApi(redirects=[wrong_state(), wrong_state(), call("in-progress")])
-    assert redirected(api, told=leg(("in-progress", 0.2)), time=time).status == "in-progress"
+    assert redirected(api, reported=leg(("in-progress", 0.2)), time=time).status == "in-progress"
     assert api.asked == ["redirect"] * 3
 
 
 def test_it_is_tried_for_two_seconds_at_most() -> None:
     time, api = Time(), FakeApi(redirects=[wrong_state()], fetches=[call("ringing")])
     with pytest.raises(WrongCallStateError, match="not in progress, though callbacks told that it is, since"):
-        redirected(api, told=leg(("in-progress", 0.2)), time=time)
+        redirected(api, reported=leg(("in-progress", 0.2)), time=time)
     assert time.now == pytest.approx(2.0)
 
 
@@ -136,36 +136,38 @@ def test_the_refusal_stands_when_the_call_cannot_be_asked_for() -> None:
 
 
 def test_the_child_of_a_redirected_parent_drops() -> None:
-    (other,) = foresee(Relatives(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)), left=never)
+    (other,) = preview(
+        CallAndChildren(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)), redirected_at=never
+    )
     assert (other.sid, other.relation) == (PARENT, "child")
     assert other.effect == "ringing client:ann: drops, and the Dial's action, if it has one, is asked as well"
 
 
 def test_the_parent_of_a_redirected_child_goes_on() -> None:
-    (other,) = foresee(Relatives(call("in-progress", parent_call_sid=PARENT), ()), left=never)
+    (other,) = preview(CallAndChildren(call("in-progress", parent_call_sid=PARENT), ()), redirected_at=never)
     assert (other.sid, other.relation) == (PARENT, "parent")
     assert other.effect == "goes on with the Dial's action, else with its next verb, else hangs up"
 
 
 def test_a_single_leg_has_no_other() -> None:
-    assert foresee(Relatives(call("in-progress"), ()), left=never) == []
+    assert preview(CallAndChildren(call("in-progress"), ()), redirected_at=never) == []
 
 
 def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_parent() -> None:
     child = call("in-progress", "CA3", parent_call_sid=SID)
     bridged = call("in-progress", "CA4", parent_call_sid=SID, to="client:ann")
     left = {"CA3": NOW}.get
-    others = foresee(Relatives(call("in-progress"), (child, bridged)), left=left)
+    others = preview(CallAndChildren(call("in-progress"), (child, bridged)), redirected_at=left)
     assert [other.effect for other in others] == [
         f"goes on: it was redirected out of the Dial at {time_of_day(NOW)}",
         "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
     ]
-    (parent,) = foresee(Relatives(child, ()), left=left)
+    (parent,) = preview(CallAndChildren(child, ()), redirected_at=left)
     assert parent.effect == f"goes on: this leg was redirected out of its Dial at {time_of_day(NOW)}"
 
 
 @pytest.mark.parametrize(
-    ("direction", "told"),
+    ("direction", "words"),
     [
         ("inbound", "the phone of the caller, +12025550101"),
         ("outbound-api", "the phone that was called, +12025550100 (outbound-api)"),
@@ -173,14 +175,14 @@ def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_par
         ("", "the phone that was called, +12025550100 (direction unknown)"),
     ],
 )
-def test_whose_phone_a_leg_is(direction: str, told: str) -> None:
-    assert whose_phone(call("in-progress", direction=direction, from_="+12025550101", to="+12025550100")) == told
+def test_whose_phone_a_leg_is(direction: str, words: str) -> None:
+    assert whose_phone(call("in-progress", direction=direction, from_="+12025550101", to="+12025550100")) == words
 
 
 def test_relatives_are_the_live_ones() -> None:
     live, over = call("in-progress", "CA3", parent_call_sid=SID), call("busy", "CA4", parent_call_sid=SID)
     api = FakeApi(fetches=[call("in-progress")], listed=[live, over])
-    assert look(api, SID) == Relatives(call("in-progress"), (live,))
+    assert fetch_with_children(api, SID) == CallAndChildren(call("in-progress"), (live,))
     assert children_of(api, SID) == ("CA3",)
     assert family_of(api, SID) == (SID, "CA3")
 

@@ -12,7 +12,7 @@ from callctl.support.threads import start_in_thread
 
 
 @dataclass(frozen=True, slots=True)
-class Relatives:
+class CallAndChildren:
     """A call, and its child legs that have not ended."""
 
     call: Call
@@ -24,11 +24,11 @@ class Relatives:
         return self.call.parent_call_sid
 
 
-def look(api: CallsApi, sid: str) -> Relatives:
+def fetch_with_children(api: CallsApi, sid: str) -> CallAndChildren:
     """Ask for a call and its children, side by side: somebody waits for what comes after it."""
     children = start_in_thread(lambda: live_children(api, sid))
     call = api.fetch(sid)
-    return Relatives(call, children.result())
+    return CallAndChildren(call, children.result())
 
 
 def live_children(api: CallsApi, sid: str) -> tuple[Call, ...]:

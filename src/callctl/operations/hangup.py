@@ -40,10 +40,10 @@ class Result(StrEnum):
     ENDED = "ended"
     ACCEPTED = "accepted"
     """The API took the request, and the call has not ended yet."""
-    OVER = "already-over"
-    SPARED = "not-ended"
+    ALREADY_OVER = "already-over"
+    NOT_ENDED = "not-ended"
     """It was answered, and only a ringing call was to be ended. Without a status: it was answered, or is over."""
-    RINGING = "still-ringing"
+    STILL_RINGING = "still-ringing"
     """It rings inside ``<Dial>``, where ``Status=canceled`` may do nothing.
 
     Source: docs/twilio.md, "REST: updating a call".
@@ -53,7 +53,7 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class HangupOutcome:
     """What came of it, and the call as it is known to be.
 
     The call's status is empty where it is not known; ``shown`` is then what REST still shows, which can't be.
@@ -66,19 +66,19 @@ class Ending:
     refusal: WrongCallStateError | None = None
 
     @property
-    def may_be_ours(self) -> bool:
+    def may_be_by_earlier_try(self) -> bool:
         """Whether an earlier try of the request, which was not answered, may have ended the call."""
-        is_over = self.result is Result.OVER or (self.result is Result.SPARED and not self.call.status)
+        is_over = self.result is Result.ALREADY_OVER or (self.result is Result.NOT_ENDED and not self.call.status)
         return is_over and self.refusal is not None and self.refusal.may_be_done
 
 
-# Returns what callbacks told of a call, or None.
-Told = Callable[[str], Leg | None]
+# Returns a leg as callbacks reported it, or None.
+ReportedLeg = Callable[[str], Leg | None]
 Sleep = Callable[[float], None]
 Monotonic = Callable[[], float]
 
 
-def hang_up(api: CallsApi, sid: str, *, told: Told, sleep: Sleep) -> Ending:
+def hang_up(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> HangupOutcome:
     """End a call that is queued, ringing or in progress: one request, unless the call is over already.
 
     Only a call that is over is refused (21220, docs/twilio.md, "REST: updating a call"), so it is taken for over,
@@ -90,18 +90,18 @@ def hang_up(api: CallsApi, sid: str, *, told: Told, sleep: Sleep) -> Ending:
     try:
         call = api.hangup(sid)
     except WrongCallStateError as error:
-        return _over(api, sid, error, told=told, sleep=sleep)
-    if call.status in _OTHER_ENDS or _had_ended(call, told(sid), since=_BEFORE):
-        return Ending(Result.OVER, call)
-    return Ending(Result.ENDED if call.is_final else Result.ACCEPTED, call)
+        return _refused(api, sid, error, reported=reported, sleep=sleep)
+    if call.status in _OTHER_ENDS or _had_ended(call, reported(sid), since=_BEFORE):
+        return HangupOutcome(Result.ALREADY_OVER, call)
+    return HangupOutcome(Result.ENDED if call.is_final else Result.ACCEPTED, call)
 
 
 def _had_ended(call: Call, leg: Leg | None, *, since: timedelta) -> bool:
     """Tell whether a call ended longer ago than ``since``, before it was hung up: by Twilio's own dates."""
     if not call.is_final or call.as_of is None:
         return False
-    told = leg.ended_at if leg is not None and leg.verified else None
-    return any(end is not None and end < call.as_of - since for end in (call.end_time, told))
+    reported = leg.ended_at if leg is not None and leg.verified else None
+    return any(end is not None and end < call.as_of - since for end in (call.end_time, reported))
 
 
 def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateError) -> bool:
@@ -109,22 +109,24 @@ def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateEr
     return refusal.may_be_done and call.status not in _OTHER_ENDS and not _had_ended(call, leg, since=_BEFORE_TRIES)
 
 
-def _over(api: CallsApi, sid: str, refusal: WrongCallStateError, *, told: Told, sleep: Sleep) -> Ending:
+def _refused(
+    api: CallsApi, sid: str, refusal: WrongCallStateError, *, reported: ReportedLeg, sleep: Sleep
+) -> HangupOutcome:
     def is_clear(call: Call) -> bool:
-        return with_reported_status(call, told(sid)).is_final or _lives(call, told(sid), since=refusal.at)
+        return with_reported_status(call, reported(sid)).is_final or _lives(call, reported(sid), since=refusal.at)
 
     call = _read_back(api, Call(sid, ""), is_clear=is_clear, sleep=sleep)
-    leg = told(sid)
+    leg = reported(sid)
     known = with_reported_status(call, leg)
     if known.is_final:
         ended = _ended_by_earlier_try(known, leg, refusal)
-        return Ending(Result.ENDED if ended else Result.OVER, known, refusal=refusal)
+        return HangupOutcome(Result.ENDED if ended else Result.ALREADY_OVER, known, refusal=refusal)
     if _lives(call, leg, since=refusal.at):
         raise refusal.reworded(
             f"{sid} was not ended: Twilio refused, and it is {known.status} since",
             hint=f"try again: `callctl hangup {sid}`; `callctl show {sid}` tells what it is doing",
         )
-    return Ending(Result.OVER, replace(call, status=""), shown=call.status, refusal=refusal)
+    return HangupOutcome(Result.ALREADY_OVER, replace(call, status=""), shown=call.status, refusal=refusal)
 
 
 def _lives(call: Call, leg: Leg | None, *, since: datetime | None) -> bool:
@@ -135,7 +137,7 @@ def _lives(call: Call, leg: Leg | None, *, since: datetime | None) -> bool:
     return by_callbacks or (call.is_live and call.date_updated is not None and call.date_updated > since)
 
 
-def cancel(api: CallsApi, sid: str, *, told: Told, sleep: Sleep) -> Ending:
+def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> HangupOutcome:
     """End a call that is queued or ringing, and leave an answered one alone; read it back if the reply leaves doubt.
 
     Whether a call in progress is refused or left alone with a 200 is not settled (docs/twilio.md, "REST: updating a
@@ -150,25 +152,25 @@ def cancel(api: CallsApi, sid: str, *, told: Told, sleep: Sleep) -> Ending:
         refusal = error
 
     def is_clear(call: Call) -> bool:
-        return not _may_ring(with_reported_status(call, told(sid)))
+        return not _may_ring(with_reported_status(call, reported(sid)))
 
     if refusal is not None or not call.is_final:
         call = _read_back(api, call, is_clear=is_clear, sleep=sleep)
-    known = with_reported_status(call, told(sid))
+    known = with_reported_status(call, reported(sid))
     if known.is_final:
-        by_earlier = refusal is not None and _ended_by_earlier_try(known, told(sid), refusal)
-        return Ending(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
+        by_earlier = refusal is not None and _ended_by_earlier_try(known, reported(sid), refusal)
+        return HangupOutcome(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
     if known.status == CallStatus.IN_PROGRESS:
-        return Ending(Result.SPARED, known, refusal=refusal)
+        return HangupOutcome(Result.NOT_ENDED, known, refusal=refusal)
     if _is_dialled(known):
-        return Ending(Result.RINGING, known, refusal=refusal)
+        return HangupOutcome(Result.STILL_RINGING, known, refusal=refusal)
     if refusal is not None:
-        return Ending(Result.SPARED, replace(call, status=""), shown=call.status, refusal=refusal)
-    return Ending(Result.ACCEPTED, known)
+        return HangupOutcome(Result.NOT_ENDED, replace(call, status=""), shown=call.status, refusal=refusal)
+    return HangupOutcome(Result.ACCEPTED, known)
 
 
 def _end_of_cancel(call: Call, refusal: WrongCallStateError | None) -> Result:
-    return Result.ENDED if refusal is None and call.status == CallStatus.CANCELED else Result.OVER
+    return Result.ENDED if refusal is None and call.status == CallStatus.CANCELED else Result.ALREADY_OVER
 
 
 def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> Call:
@@ -186,29 +188,32 @@ def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], s
     return call
 
 
-def look_again(api: CallsApi, listed: Call, *, told: Told, matches: Callable[[Call], bool]) -> Ending | None:
+def check_again(
+    api: CallsApi, listed: Call, *, reported: ReportedLeg, matches: Callable[[Call], bool]
+) -> HangupOutcome | None:
     """Fetch a call that was listed, just before it is ended; return why it is left alone, or None if it is not."""
-    call = with_reported_status(later_of(listed, api.fetch(listed.sid)), told(listed.sid))
+    call = with_reported_status(later_of(listed, api.fetch(listed.sid)), reported(listed.sid))
     if call.is_final:
-        return Ending(Result.OVER, call)
-    return None if matches(call) else Ending(Result.NO_MATCH, call)
+        return HangupOutcome(Result.ALREADY_OVER, call)
+    return None if matches(call) else HangupOutcome(Result.NO_MATCH, call)
 
 
-def see_ended(
+def wait_until_ended(
     api: CallsApi,
-    ending: Ending,
+    ending: HangupOutcome,
     *,
-    told: Told,
+    reported: ReportedLeg,
     limit: float,
     sleep: Sleep,
     monotonic: Monotonic,
-    spare_answered: bool,
+    only_ringing: bool,
     on_outage: Callable[[CallctlError | None], None] = lambda _error: None,
-) -> Ending:
+) -> HangupOutcome:
     """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most.
 
-    With ``spare_answered`` it was canceled, so that an answered call does not end. An API that can't be asked for a
-    while is no failure, since the end was accepted before: ``on_outage`` is told why, and with None that it can again.
+    With ``only_ringing`` it was canceled, so that an answered call does not end. An API that can't be asked for a
+    while is no failure, since the end was accepted before: ``on_outage`` is called with the error, and with None once
+    the API answers again.
     """
     if ending.result is not Result.ACCEPTED:
         return ending
@@ -229,15 +234,15 @@ def see_ended(
             on_outage(error)
         else:
             on_outage(None)
-        return with_reported_status(call, told(sid))
+        return with_reported_status(call, reported(sid))
 
     def is_clear(call: Call) -> bool:
-        return call.is_final or (spare_answered and call.status == CallStatus.IN_PROGRESS)
+        return call.is_final or (only_ringing and call.status == CallStatus.IN_PROGRESS)
 
     call = until(ask, done=is_clear, limit=limit, sleep=sleep, monotonic=monotonic)
     if call.is_final:
-        return replace(ending, result=_end_of_cancel(call, None) if spare_answered else Result.ENDED, call=call)
-    return replace(ending, result=Result.SPARED if is_clear(call) else Result.ACCEPTED, call=call)
+        return replace(ending, result=_end_of_cancel(call, None) if only_ringing else Result.ENDED, call=call)
+    return replace(ending, result=Result.NOT_ENDED if is_clear(call) else Result.ACCEPTED, call=call)
 
 
 def later_of(first: Call, second: Call) -> Call:

@@ -12,7 +12,7 @@ from callctl.api.protocol import CallsApi
 from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.errors import CallctlError, WrongCallStateError
-from callctl.operations.family import Relatives
+from callctl.operations.family import CallAndChildren
 from callctl.operations.reported import with_reported_status
 from callctl.support.backoff import until
 from callctl.support.dates import time_of_day
@@ -35,29 +35,31 @@ class OtherLeg:
     goes_on: bool = True
 
 
-def foresee(relatives: Relatives, *, left: Callable[[str], datetime | None]) -> list[OtherLeg]:
+def preview(call: CallAndChildren, *, redirected_at: Callable[[str], datetime | None]) -> list[OtherLeg]:
     """Return what happens to the other legs when a call is redirected (docs/twilio.md, "Redirects and the other leg").
 
-    ``left`` returns when a child leg was redirected, if that is known: by that it left the ``<Dial>``, and is alone.
+    ``redirected_at`` returns when a child leg was redirected, if that is known: then it left the ``<Dial>``.
     """
-    if relatives.children:
-        return [_of_child(child, left(child.sid)) for child in relatives.children]
-    if relatives.parent_sid is not None:
-        return [OtherLeg(relatives.parent_sid, "parent", effect_on_parent(left(relatives.call.sid)))]
+    if call.children:
+        return [_of_child(child, redirected_at(child.sid)) for child in call.children]
+    if call.parent_sid is not None:
+        return [OtherLeg(call.parent_sid, "parent", effect_on_parent(redirected_at(call.call.sid)))]
     return []
 
 
-def _of_child(child: Call, left: datetime | None) -> OtherLeg:
-    if left is not None:
-        return OtherLeg(child.sid, "child", f"goes on: it was redirected out of the Dial at {time_of_day(left)}")
+def _of_child(child: Call, redirected_at: datetime | None) -> OtherLeg:
+    if redirected_at is not None:
+        return OtherLeg(
+            child.sid, "child", f"goes on: it was redirected out of the Dial at {time_of_day(redirected_at)}"
+        )
     effect = f"{_doing(child)}: drops, and the Dial's action, if it has one, is asked as well"
     return OtherLeg(child.sid, "child", effect, goes_on=False)
 
 
-def effect_on_parent(left: datetime | None) -> str:
-    """Return what the parent leg does once this one is gone; ``left`` is when it left the ``<Dial>``, if it did."""
-    if left is not None:
-        return f"goes on: this leg was redirected out of its Dial at {time_of_day(left)}"
+def effect_on_parent(redirected_at: datetime | None) -> str:
+    """Return what the parent does once this child is gone, or was ``redirected_at`` some time before, if known."""
+    if redirected_at is not None:
+        return f"goes on: this leg was redirected out of its Dial at {time_of_day(redirected_at)}"
     return "goes on with the Dial's action, else with its next verb, else hangs up"
 
 
@@ -83,7 +85,7 @@ def redirect(
     request: RedirectRequest,
     *,
     command: str,
-    told: Callable[[], Leg | None],
+    reported: Callable[[], Leg | None],
     sleep: Callable[[float], None],
     monotonic: Callable[[], float],
     now: Callable[[], datetime],
@@ -97,7 +99,7 @@ def redirect(
         sid: The call.
         request: What it shall run.
         command: The command line that asked for it, for the hint.
-        told: Returns what callbacks told of the call, or None.
+        reported: Returns the call's leg as callbacks reported it, or None.
         sleep: Waits for some seconds.
         monotonic: A clock that only goes on, in seconds.
         now: The time of day.
@@ -116,18 +118,18 @@ def redirect(
     def will_do(answer: Call | WrongCallStateError) -> bool:
         if isinstance(answer, Call):
             return True
-        leg = told()
+        leg = reported()
         return leg is None or leg.status != CallStatus.IN_PROGRESS
 
     answer = until(attempt, done=will_do, limit=LAG, sleep=sleep, monotonic=monotonic)
     if isinstance(answer, Call):
         return answer
-    leg = told()
+    leg = reported()
     # A call that REST shows as in progress has ended, most likely, and REST is behind.
     patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
     try:
         call = until(
-            lambda: with_reported_status(api.fetch(sid), told()),
+            lambda: with_reported_status(api.fetch(sid), reported()),
             done=lambda call: call.status != CallStatus.IN_PROGRESS,
             limit=patience,
             sleep=sleep,
@@ -135,20 +137,20 @@ def redirect(
         )
     except CallctlError:
         raise answer from None  # the refusal is what counts
-    raise refused(answer, call, command=command, leg=told(), now=now()) from answer
+    raise refused(answer, call, command=command, leg=reported(), now=now()) from answer
 
 
 def refused(
     error: WrongCallStateError, call: Call, *, command: str, leg: Leg | None, now: datetime
 ) -> WrongCallStateError:
-    """Return the refusal with what the call does now, since when if callbacks told, and the command that would work."""
+    """Return the refusal with what the call does now, since when if that was reported, and what would work."""
     call = with_reported_status(call, leg)
     # Callbacks have Twilio's time stamps, so the date of its reply counts, if it has one.
     since = _since(leg, call.status, now=call.as_of or now)
     if call.status == CallStatus.IN_PROGRESS:
-        told = f"callbacks told that it is{since}" if since else "REST still shows it as in-progress"
+        reported = f"callbacks told that it is{since}" if since else "REST still shows it as in-progress"
         return error.reworded(
-            f"{call.sid} can't be redirected: Twilio says that it is not in progress, though {told}",
+            f"{call.sid} can't be redirected: Twilio says that it is not in progress, though {reported}",
             hint=f"it has just ended, or was just answered: `callctl show {call.sid}` tells; if it is live, try again",
         )
     return error.reworded(

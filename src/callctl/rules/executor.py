@@ -169,7 +169,9 @@ class Executor:
             self._claims.renew(claim, until=self._clock.wall() + LEASE)
             asked.at = self._clock.wall()
             try:
-                return carry_out(self._api, action.call_sid, action.operation, told=self._told, sleep=self._sleep)
+                return carry_out(
+                    self._api, action.call_sid, action.operation, reported=self._reported_leg, sleep=self._sleep
+                )
             except CallctlError as error:
                 asked.may_be_done = asked.may_be_done or error.may_be_done
                 raise
@@ -177,7 +179,7 @@ class Executor:
         found = self._patiently(action, once, once_only=isinstance(action.operation, Redirect)) or _GIVEN_UP
         return _unclear(found) if asked.may_be_done else found
 
-    def _told(self, sid: str) -> Leg | None:
+    def _reported_leg(self, sid: str) -> Leg | None:
         try:
             return reported_leg(self._claims.family(sid), sid)
         except StoreError:

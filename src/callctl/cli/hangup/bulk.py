@@ -28,7 +28,7 @@ from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
-    from callctl.operations.hangup import Ending
+    from callctl.operations.hangup import HangupOutcome
 
 _BAR = 20  # characters
 _PAUSE = 1.0  # seconds between two rounds
@@ -154,9 +154,9 @@ class Many:
     def _end_listed(self, listed: Sequence[Call]) -> None:
         self._end(_waves(listed), look=self._look_at({call.sid: call for call in listed}))
 
-    def _look_at(self, listed: Mapping[str, Call]) -> Callable[[str], Ending | None] | None:
+    def _look_at(self, listed: Mapping[str, Call]) -> Callable[[str], HangupOutcome | None] | None:
         """Return what looks at a call just before it is ended; None where that is needless."""
-        from callctl.operations.hangup import look_again
+        from callctl.operations.hangup import check_again
 
         promise = self._promise
         if promise is None or promise.means_all_live:
@@ -165,9 +165,11 @@ class Many:
         # are to be ended only while they are queued.
         if self._manner.only_ringing and promise.longer_than is None and CallStatus.RINGING in promise.statuses:
             return None
-        return lambda sid: look_again(self._client, listed[sid], told=self._memory.leg, matches=promise.matches)
+        return lambda sid: check_again(self._client, listed[sid], reported=self._memory.leg, matches=promise.matches)
 
-    def _end(self, waves: Iterable[Sequence[str]], *, look: Callable[[str], Ending | None] | None = None) -> None:
+    def _end(
+        self, waves: Iterable[Sequence[str]], *, look: Callable[[str], HangupOutcome | None] | None = None
+    ) -> None:
         end = ender(self._client, self._memory, self._manner, on_outage=self._runtime.tell_outage, look=look)
         sids = [list(wave) for wave in waves if wave]
         total = sum(len(wave) for wave in sids)
@@ -203,7 +205,7 @@ class Many:
             end += 2 * LAST_QUESTION
         return lambda: end - elapsed()
 
-    def _told(self, result: Done[Ending] | Failed) -> Outcome:
+    def _told(self, result: Done[HangupOutcome] | Failed) -> Outcome:
         if isinstance(result, Failed):
             return failure(self._manner.action, result.sid, request=self._manner.request, error=result.error)
         from callctl.operations.hangup import Result

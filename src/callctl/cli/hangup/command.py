@@ -22,7 +22,7 @@ from callctl.errors import NotEndedError, UsageError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
-    from callctl.operations.hangup import Ending
+    from callctl.operations.hangup import HangupOutcome
 
 PARALLEL = 20
 
@@ -202,7 +202,7 @@ def _tell_of_parent(runtime: Runtime, memory: Memory, call: Call, *, parent: str
     )
 
 
-def _problem(ended: Ending, manner: Manner) -> NotEndedError | WaitTimeoutError | None:
+def _problem(ended: HangupOutcome, manner: Manner) -> NotEndedError | WaitTimeoutError | None:
     call = ended.call
     if ended.result in ("not-ended", "still-ringing"):
         rings = ended.result == "still-ringing"

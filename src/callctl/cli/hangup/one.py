@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.calls.call import Call
     from callctl.errors import CallctlError
-    from callctl.operations.hangup import Ending
+    from callctl.operations.hangup import HangupOutcome
 
 RINGS_ON = "`callctl hangup CALL` ends it as well, also if it is answered at that moment"
 
@@ -45,8 +45,8 @@ def ender(
     manner: Manner,
     *,
     on_outage: Callable[[CallctlError | None], None],
-    look: Callable[[str], Ending | None] | None = None,
-) -> Callable[[str], Ending]:
+    look: Callable[[str], HangupOutcome | None] | None = None,
+) -> Callable[[str], HangupOutcome]:
     """Return what ends one call, and waits for the end if that was asked for; what is waited for is noted before.
 
     ``look`` is asked just before and returns why a call is left alone, or None if it is to be ended. ``on_outage`` is
@@ -54,27 +54,27 @@ def ender(
     """
     from callctl.operations import hangup
 
-    def end(sid: str) -> Ending:
+    def end(sid: str) -> HangupOutcome:
         if look is not None and (left := look(sid)) is not None:
             return left
         with memory.asking(sid, manner.action, manner.request):
             if manner.only_ringing:
-                ended = hangup.cancel(client, sid, told=memory.leg, sleep=time.sleep)
+                ended = hangup.cancel(client, sid, reported=memory.leg, sleep=time.sleep)
             else:
-                ended = hangup.hang_up(client, sid, told=memory.leg, sleep=time.sleep)
-        if ended.may_be_ours:
+                ended = hangup.hang_up(client, sid, reported=memory.leg, sleep=time.sleep)
+        if ended.may_be_by_earlier_try:
             memory.note_unclear(sid, manner.action, manner.request, "the first request was not answered")
         if manner.wait is None or ended.result != "accepted":
             return ended
         memory.note_at_once(outcome_of(ended, memory, sid=sid, manner=manner).to_event(memory.asked_at(sid)))
-        return hangup.see_ended(
+        return hangup.wait_until_ended(
             client,
             ended,
-            told=memory.leg,
+            reported=memory.leg,
             limit=manner.wait,
             sleep=time.sleep,
             monotonic=elapsed,
-            spare_answered=manner.only_ringing,
+            only_ringing=manner.only_ringing,
             on_outage=on_outage,
         )
 
@@ -86,7 +86,7 @@ def asked_for(told: Outcome) -> bool:
     return told.result in ("ended", "accepted")
 
 
-def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Outcome:
+def outcome_of(ended: HangupOutcome, memory: Memory, *, sid: str, manner: Manner) -> Outcome:
     """Return what came of it in words; how long the call had been ringing only if callbacks told that."""
     call = ended.call
     noted = ""
@@ -110,7 +110,7 @@ def outcome_of(ended: Ending, memory: Memory, *, sid: str, manner: Manner) -> Ou
     )
 
 
-def why_not_ended(ended: Ending) -> str:
+def why_not_ended(ended: HangupOutcome) -> str:
     """Return why a call was not ended, after its SID."""
     if ended.result == "still-ringing":
         if ended.refusal is not None:
@@ -119,14 +119,14 @@ def why_not_ended(ended: Ending) -> str:
     return "is in progress" if ended.call.status else f"was answered or is over{_still_shown(ended)}"
 
 
-def _no_longer(ended: Ending) -> str:
+def _no_longer(ended: HangupOutcome) -> str:
     call = ended.call
     if call.status == CallStatus.IN_PROGRESS:
         return "was answered meanwhile"
     return f"is {call.status} by now and no longer matches" if call.status else why_not_ended(ended)
 
 
-def _still_shown(ended: Ending) -> str:
+def _still_shown(ended: HangupOutcome) -> str:
     return f" (REST is behind and still shows it as {ended.shown})" if ended.shown else ""
 
 

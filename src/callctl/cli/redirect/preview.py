@@ -15,7 +15,7 @@ from callctl.cli.options.history import Memory
 from callctl.errors import ApiError, NetworkError, NotFoundError
 from callctl.operations import redirect
 from callctl.operations.bulk import Done, for_each
-from callctl.operations.family import Relatives, children_of, look, parent_of
+from callctl.operations.family import CallAndChildren, children_of, fetch_with_children, parent_of
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
@@ -47,7 +47,7 @@ class Foresight:
     client: ApiClient
     memory: Memory
     again: str
-    _relatives: dict[str, Relatives | None] = field(default_factory=dict)
+    _relatives: dict[str, CallAndChildren | None] = field(default_factory=dict)
 
     def others(self, sids: Sequence[str], *, on: str) -> list[str]:
         """Return the other legs of some calls: ``on`` is parent or children.
@@ -69,7 +69,7 @@ class Foresight:
         relatives = self._relatives[sid]
         if relatives is None:
             return Foreseen(None, ())
-        foreseen = redirect.foresee(relatives, left=self.memory.left_dial)
+        foreseen = redirect.preview(relatives, redirected_at=self.memory.left_dial)
         if foreseen or of_none:
             self._say(relatives.call, foreseen)
         return Foreseen(relatives.call, foreseen)
@@ -95,9 +95,9 @@ class Foresight:
         """Return the command that redirects a call to the same."""
         return f"callctl redirect {shlex.quote(sid)} {self.again}"
 
-    def _look(self, sid: str) -> Relatives | None:
+    def _look(self, sid: str) -> CallAndChildren | None:
         try:
-            return look(self.client, sid)
+            return fetch_with_children(self.client, sid)
         except NotFoundError:
             raise
         except (ApiError, NetworkError) as error:

@@ -104,7 +104,7 @@ class Redirecting:
                 sid,
                 self._request,
                 command=self._foresight.command(sid),
-                told=lambda: self._memory.leg(sid),
+                reported=lambda: self._memory.leg(sid),
                 sleep=time.sleep,
                 monotonic=elapsed,
                 now=self._runtime.now,
