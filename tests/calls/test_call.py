@@ -18,7 +18,6 @@ from callctl.calls.call import (
     REST_STATUSES,
     Call,
     CallStatus,
-    is_call_sid,
     is_e164,
     is_endpoint,
     is_final,
@@ -27,6 +26,7 @@ from callctl.calls.call import (
     is_party_pattern,
     number_meant,
 )
+from callctl.calls.sid import is_call_sid
 
 MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 JSON = st.recursive(

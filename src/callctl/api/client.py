@@ -18,7 +18,8 @@ from callctl.api.repeats import Repeats, Wait, date_of
 from callctl.api.replies import Reply, sid_in
 from callctl.api.requests import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
 from callctl.api.retries import NoReplyError, Sender
-from callctl.calls.call import Call, is_call_sid
+from callctl.calls.call import Call
+from callctl.calls.sid import is_call_sid
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
 
 if TYPE_CHECKING:

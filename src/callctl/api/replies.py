@@ -11,7 +11,7 @@ from typing import Any
 
 from callctl.api import hints
 from callctl.api.repeats import date_of
-from callctl.calls.call import is_call_sid
+from callctl.calls.sid import TWILIO_CALL_SID, is_call_sid
 from callctl.errors import (
     ApiError,
     AuthenticationError,
@@ -26,7 +26,7 @@ _DOCUMENTATION = "https://www.twilio.com/docs/errors/"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ANSI = re.compile("(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]")
 _NAMED_SID = re.compile(r'"sid"\s*:\s*"(?!AC)([^"\\]{1,100})"')
-_TWILIO_SID = re.compile(r"(?<![0-9A-Za-z])CA[0-9a-fA-F]{32}(?![0-9A-Za-z])")
+_TWILIO_SID = re.compile(rf"(?<![0-9A-Za-z]){TWILIO_CALL_SID}(?![0-9A-Za-z])")
 # Where different services put the words of an error, the best first.
 _WORDS = (
     *("message", "detail", "title", "error_message", "error_description", "errorMessage", "msg", "Message"),

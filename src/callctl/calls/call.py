@@ -1,4 +1,4 @@
-"""Call, the REST resource: one leg; its statuses, and what SIDs and the ends of a call look like."""
+"""Call, the REST resource: one leg; its statuses, and how the two ends of a call are written."""
 
 from __future__ import annotations
 
@@ -62,19 +62,10 @@ def is_final(status: str) -> bool:
     return status in FINAL_STATUSES
 
 
-# Twilio's are CA + 32 hex; compatible services use UUIDs and longer forms (docs/twilio.md, "Compatible services").
-_CALL_SID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{15,95}")
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _E164_START = re.compile(r"\+([1-9][0-9]{0,14})?")
 _SIP = re.compile(r"sips?:[^\s<>\"@]+(@[^\s<>\"@]+)?", re.IGNORECASE)
 _CLIENT = re.compile(r"client:[^\s<>\"]{1,256}", re.IGNORECASE)
-
-
-def is_call_sid(text: str) -> bool:
-    """Tell whether a text could be a whole call SID, of Twilio or of a compatible service."""
-    if text.startswith("CA"):
-        return re.fullmatch(r"CA[0-9a-fA-F]{32}", text) is not None
-    return _CALL_SID.fullmatch(text) is not None and any(char.isdigit() for char in text)
 
 
 def is_e164(text: str) -> bool:

@@ -6,18 +6,24 @@ and an event read back from an old store gains whatever this module has learnt t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from callctl.calls.call import Call, is_final
-from callctl.calls.event_record import Record, read_record
+from callctl.calls.call import Call, CallStatus, is_final
+from callctl.calls.event_record import (
+    Form,
+    Record,
+    encodable_form,
+    is_cut_elsewhere,
+    pairs_key,
+    read_record,
+    signed_form,
+    signed_key,
+)
 from callctl.calls.features import (
-    AMD,
-    CONFERENCE,
     FEATURES,
-    RECORDING,
     event_of,
     feature_of,
     hides_call,
@@ -25,34 +31,49 @@ from callctl.calls.features import (
     json_of,
     owner_of,
 )
-from callctl.calls.forms import (
-    Form,
-    as_object,
-    facts_of,
-    is_cut_elsewhere,
-    is_twiml_request,
-    kept,
-    pairs_key,
-    signed_form,
-    signed_key,
-)
-from callctl.calls.life import CALLBACK, MISSED, POLLED, SAME_STATUS, TWIML_REQUEST, event_name, order_of, rank_of
-from callctl.support.dates import format_date, parse_int, parse_timestamp
+from callctl.support.dates import format_date, microseconds, parse_int, parse_timestamp
 
-__all__ = [
-    "AMD",
-    "CALLBACK",
-    "CONFERENCE",
-    "FEATURES",
-    "MISSED",
-    "POLLED",
-    "RECORDING",
-    "TWIML_REQUEST",
-    "CallEvent",
-    "NotACallEventError",
-    "event_name",
-    "rank_of",
-]
+CALLBACK: Final = "callback"
+TWIML_REQUEST: Final = "twiml-request"
+POLLED: Final = "polled"  # found by asking REST
+MISSED: Final = "missed"  # an end that no callback told, found by asking REST
+
+_EVENT_NAMES: dict[str, str] = {
+    CallStatus.INITIATED: "initiated",
+    CallStatus.RINGING: "ringing",
+    CallStatus.IN_PROGRESS: "answered",
+    CallStatus.COMPLETED: "completed",
+    CallStatus.BUSY: "completed",
+    CallStatus.NO_ANSWER: "completed",
+    CallStatus.FAILED: "completed",
+    CallStatus.CANCELED: "completed",
+}
+# SignalWire sends ``answered`` beside ``in-progress`` for one and the same step (docs/twilio.md, "Compatible
+# services").
+_SAME_STATUS = {"answered": CallStatus.IN_PROGRESS.value}
+
+# The steps of a call's life; an unknown status ranks below all, so that it shows only where nothing better is known.
+_RANKS: dict[str, int] = {
+    CallStatus.QUEUED: 1,
+    CallStatus.INITIATED: 2,
+    CallStatus.RINGING: 3,
+    CallStatus.IN_PROGRESS: 4,
+    CallStatus.CANCELED: 5,
+    CallStatus.FAILED: 5,
+    CallStatus.NO_ANSWER: 5,
+    CallStatus.BUSY: 5,
+    CallStatus.COMPLETED: 5,
+}
+# Which of two ends told for one call counts when neither number nor time decides: the later in this row.
+_FINAL_WEIGHTS: dict[str, int] = {
+    CallStatus.CANCELED: 1,
+    CallStatus.FAILED: 2,
+    CallStatus.NO_ANSWER: 3,
+    CallStatus.BUSY: 4,
+    CallStatus.COMPLETED: 5,
+}
+# Callbacks count before requests for TwiML, and those before polls.
+_TOLD = {CALLBACK: 2, TWIML_REQUEST: 1}
 
 
 class NotACallEventError(ValueError):
@@ -97,7 +118,7 @@ class CallEvent:
     order: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        order = order_of(
+        order = _order_of(
             status=self.status, number=self.sequence_number, timestamp=self.timestamp, kind=self.kind, key=self.key
         )
         object.__setattr__(self, "order", order)
@@ -126,7 +147,7 @@ class CallEvent:
             NotACallEventError: It is no call's status, machine detection, recording or conference, or is cut elsewhere
                 than what Twilio signed.
         """
-        form = kept(pairs)
+        form = encodable_form(pairs)
         text = signed_form(form) if signed is None else signed
         event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
         if _is_cut_elsewhere(event, text):
@@ -139,7 +160,7 @@ class CallEvent:
 
         Polling the same facts again gives the same key, so a store holds them once.
         """
-        form = kept(facts_of(call))
+        form = encodable_form(_facts_of(call))
         return _read_call(form, key=pairs_key(form, world=world), received_at=received_at, kind=kind)
 
     @classmethod
@@ -184,7 +205,7 @@ class CallEvent:
             "error_message": self.error_message,
             "answered_by": self.answered_by,
             "caller_name": self.caller_name,
-            "form": as_object(self.form),
+            "form": _as_object(self.form),
         }
 
     def _feature_json(self) -> dict[str, Any]:
@@ -198,7 +219,7 @@ class CallEvent:
             "call_sid": self.fields.get("CallSid") or None,
             "account_sid": self.account_sid or None,
             **json_of(self.kind, self.fields),
-            "form": as_object(self.form),
+            "form": _as_object(self.form),
         }
 
     @property
@@ -246,9 +267,9 @@ def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -
         sid, told = owner_of(fields), ""
     if not sid or not (told or feature):
         raise NotACallEventError(f"no {'CallStatus' if sid else 'CallSid'} in the request")
-    status = SAME_STATUS.get(told, told)
+    status = _SAME_STATUS.get(told, told)
     parent = fields.get("ParentCallSid", "").strip()
-    kind = feature or (TWIML_REQUEST if is_twiml_request(fields, status) else CALLBACK)
+    kind = feature or (TWIML_REQUEST if _is_twiml_request(fields, status) else CALLBACK)
     return CallEvent(
         key=key,
         kind=kind,
@@ -302,3 +323,66 @@ def _read_call(form: Form, *, key: str, received_at: datetime, kind: str) -> Cal
         verified=True,  # it came from the API itself
         form=form,
     )
+
+
+def _is_twiml_request(fields: Mapping[str, str], status: str) -> bool:
+    """Tell a request for TwiML from a status callback."""
+    # Twilio marks progress events with CallbackSource, SequenceNumber and Timestamp, and requests for TwiML with none
+    # of them, but always with ApiVersion and Direction (samples, docs/twilio.md, "Callback parameters"). Compatible
+    # services leave out the marks too, so what has neither is taken for a callback.
+    if any(name in fields for name in ("CallbackSource", "SequenceNumber", "Timestamp", "CallDuration")):
+        return False
+    if "ApiVersion" not in fields or "Direction" not in fields:
+        return False
+    return not is_final(status) or "DialCallStatus" in fields
+
+
+def _facts_of(call: Call) -> list[tuple[str, str]]:
+    """Return what REST tells of a call and events show, as pairs."""
+    facts = {
+        "sid": call.sid,
+        "parent_call_sid": call.parent_call_sid,
+        "account_sid": call.account_sid,
+        "status": call.status,
+        "direction": call.direction,
+        "from": call.from_,
+        "to": call.to,
+        "date_created": format_date(call.date_created),
+        "start_time": format_date(call.start_time),
+        "end_time": format_date(call.end_time),
+        "duration": None if call.duration is None else str(call.duration),
+        "answered_by": call.answered_by,
+        "caller_name": call.caller_name,
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _as_object(form: Form) -> dict[str, str | list[str]]:
+    """Return a form as a JSON object: the values of a repeated name are an array."""
+    values: dict[str, list[str]] = {}
+    for name, value in form:
+        values.setdefault(name, []).append(value)
+    return {name: several[0] if len(several) == 1 else several for name, several in values.items()}
+
+
+def rank_of(status: str) -> int:
+    """Return how far along a call's life a status is; 0 for one that nobody knows."""
+    return _RANKS.get(status, 0)
+
+
+def event_name(status: str) -> str:
+    """Return Twilio's event name for a status (docs/twilio.md, "Statuses"); the status itself where there is none."""
+    return _EVENT_NAMES.get(status, status)
+
+
+def _order_of(*, status: str, number: int | None, timestamp: datetime | None, kind: str, key: str) -> str:
+    """Return the text by which events of one call sort; the greatest tells the status.
+
+    Life-cycle rank first; then SequenceNumber, Timestamp, and the order of ends; callbacks before polls; the key
+    at last, so that no two events are equal and the outcome never hangs on the order of arrival. What tells no status
+    sorts below all that do.
+    """
+    number = 0 if number is None else min(max(number + 1, 0), 10**10 - 1)
+    moment = 0 if timestamp is None else max(microseconds(timestamp), 0)
+    rank, weight = _RANKS.get(status, 0), _FINAL_WEIGHTS.get(status, 0)
+    return f"{rank if status else '-'}{number:010d}{moment:018d}{weight}{_TOLD.get(kind, 0)}{key[:16]}"

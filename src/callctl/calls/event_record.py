@@ -1,14 +1,88 @@
-"""An event as a store keeps it: a line for each name and each value, or JSON where one of them has lines itself."""
+"""The form of an event: its key, which tells it from every other one, and the record of it that a store keeps.
+
+A callback's key is made of what its signature covers, so that nobody can make two events of one signed request: Twilio
+signs the query and then the set of pairs, names and values run together, whatever their order and repetition
+(docs/twilio.md, "Signatures").
+
+A record has a line for each name and each value, or is JSON where one of them holds a line break.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
-from callctl.calls.forms import Form, as_json
+from callctl.calls.sid import CALLBACK_SID
 from callctl.support.dates import from_microseconds, microseconds
+
+Form = tuple[tuple[str, str], ...]
+
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+# As a form is signed; in a query a "=" would follow the names.
+_SIGNED_SID = {name: re.compile(f"{name}{CALLBACK_SID}") for name in ("CallSid", "ConferenceSid")}
+_LONGER_NAMES = ("Ending", "ToCoach")  # of a conference: CallSidEndingConference, CallSidToCoach
+_SIGNED_CALL = re.compile("CallSid(?!=).*CallStatus(?!=)", re.DOTALL)
+
+
+def encodable_form(pairs: Iterable[tuple[str, str]]) -> Form:
+    """Return a form as it is kept."""
+    form = tuple(pairs)
+    try:
+        "".join(chain.from_iterable(form)).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON may hold and no database or terminal takes
+        return tuple((_encodable(name), _encodable(value)) for name, value in form)
+    return form
+
+
+def signed_form(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a form as Twilio signs it: by name, of each name all its values, each once, all run together."""
+    return "".join(chain.from_iterable(sorted(set(pairs))))
+
+
+def signed_key(signed: str, *, world: str) -> str:
+    """Return the key of what a signature covers behind the path: query and form."""
+    return hashlib.sha256(f"{world}\0{signed}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_cut_elsewhere(signed: str, sid: str, *, name: str = "CallSid") -> bool:
+    """Tell whether the SID in a field is another one than Twilio signed under that name.
+
+    What is signed does not say where a value ends, and a caller may choose a name for himself that reads like a CallSid
+    and a CallStatus. Those that Twilio sent come before anything that a caller chooses.
+    """
+    if "=" in sid or "&" in sid:  # a query that was sent again as a form
+        return True
+    before, found, _ = signed.partition(f"{name}{sid}")
+    if not found:  # a query, which can't be cut otherwise
+        return False
+    if sid.startswith(_LONGER_NAMES):
+        return True
+    first = _SIGNED_SID[name].search(signed)
+    if first is not None and first.start() <= len(before):
+        return first[1] != sid
+    return "CallStatus" in sid or _SIGNED_CALL.search(before) is not None
+
+
+def pairs_key(form: Form, *, world: str) -> str:
+    """Return the key of a form's pairs: the same in any order, but not for pairs that are repeated.
+
+    Polled events have it, which nobody signs, and all events of callctl 0.1.0.
+    """
+    text = "\0".join((world, *sorted(map("\0".join, form))))
+    if text.count("\0") != 2 * len(form):  # a NUL within: as JSON, so that no two forms run together
+        text = "\0" + _as_json([world, sorted(form)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 class Record(NamedTuple):
@@ -27,7 +101,7 @@ class Record(NamedTuple):
         lines = "\n".join(chain(("2", key, kind, str(at), str(int(verified))), *form))
         if lines.count("\n") == 4 + 2 * len(form) and "\0" not in lines:
             return lines
-        return as_json({"v": 1, "key": key, "kind": kind, "received_at": at, "verified": verified, "form": form})
+        return _as_json({"v": 1, "key": key, "kind": kind, "received_at": at, "verified": verified, "form": form})
 
 
 def read_record(text: str) -> Record:

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from callctl.calls.call import is_endpoint
 from callctl.calls.findings import Finding, fine, warning
+from callctl.calls.sid import LENGTH, is_twilio_sid
 from callctl.errors import REDACTED, without_secrets
 from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name
-from callctl.settings.values import OWN_EDGES, SID, kind_of_sid
+from callctl.settings.values import OWN_EDGES, wrong_kind_of_sid
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -78,7 +79,7 @@ def trouble_with(settings: Settings, name: str) -> str | None:
     text = _values(settings).get(name)
     if text is None or (name not in SECRETS and name != "TWILIO_ACCOUNT_SID"):
         return None
-    return _stray(text) or kind_of_sid(name, text) or (_form(name, text) if settings.is_twilio else None)
+    return _stray(text) or wrong_kind_of_sid(name, text) or (_form(name, text) if settings.is_twilio else None)
 
 
 def _stray(text: str) -> str | None:
@@ -99,11 +100,11 @@ def _stray(text: str) -> str | None:
 def _form(name: str, text: str) -> str | None:
     """Tell what Twilio's own have a fixed form of: SIDs of 34 characters, tokens of 32 (OAS)."""
     if name in ("TWILIO_ACCOUNT_SID", "TWILIO_API_KEY"):
-        if SID.fullmatch(text):
+        if is_twilio_sid(text):
             return None
         prefix = "AC" if name == "TWILIO_ACCOUNT_SID" else "SK"
-        if len(text) != 34:
-            return f"has {len(text)} characters, where Twilio's have 34"
+        if len(text) != LENGTH:
+            return f"has {len(text)} characters, where Twilio's have {LENGTH}"
         return f"is not {prefix} and 32 hexadecimal digits"
     if name == "TWILIO_API_SECRET" or _TOKEN.fullmatch(text):
         return None
@@ -115,7 +116,7 @@ def _form(name: str, text: str) -> str | None:
 def _shown(name: str, text: str) -> str:
     """Return a value as it may be shown: what can't be what its name says may be a secret in the wrong place."""
     if name == "TWILIO_ACCOUNT_SID":
-        return text if SID.fullmatch(text) or _UUID.fullmatch(text) else REDACTED
+        return text if is_twilio_sid(text) or _UUID.fullmatch(text) else REDACTED
     if name == "CALLCTL_FROM":
         return text if is_endpoint(text) else REDACTED
     return without_secrets(text)

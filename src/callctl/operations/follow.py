@@ -16,7 +16,8 @@ from callctl.api.protocol import CallsApi
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.call import Call
-from callctl.calls.event import CALLBACK, FEATURES, CallEvent
+from callctl.calls.event import CALLBACK, CallEvent
+from callctl.calls.features import FEATURES
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import NotFoundError, StoreError
 from callctl.operations.reported import with_reported_status

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from callctl.calls.sid import KINDS
 from callctl.errors import SettingsError, UsageError, without_user_info
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
-    KINDS,
     OWN_EDGES,
     TWILIO_API_URL,
     URL_PREFIX,
     NamedUrl,
-    kind_of_sid,
     signing_tokens,
     url_name,
+    wrong_kind_of_sid,
 )
 from callctl.support.nearest import nearest
 from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint
@@ -128,7 +128,7 @@ class Settings:
         else:
             used["TWILIO_AUTH_TOKEN"] = self.auth_token
         for name, text in used.items():
-            trouble = kind_of_sid(name, text or "")
+            trouble = wrong_kind_of_sid(name, text or "")
             # Another service may have SIDs of its own. The account's SID and token may stand for an API key.
             is_one = text is not None and (self.is_twilio or text[:2] in KINDS)
             if trouble and is_one and not (name == "TWILIO_API_KEY" and text == self.account_sid):

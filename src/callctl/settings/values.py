@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from callctl.calls.sid import KINDS, is_twilio_sid, kind_of_sid
 from callctl.errors import SettingsError, without_user_info
 from callctl.support.urls import is_http_url, is_loopback_host, scheme_hint
 
@@ -23,20 +24,6 @@ URL_PREFIX = "CALLCTL_URL_"
 # Location IDs" and "API domain migration guide" in Twilio's documentation.
 OWN_EDGES = {"ie1": "dublin", "au1": "sydney"}
 OLD_NAMES = {"br1": "sao-paulo", "de1": "frankfurt", "jp1": "tokyo", "sg1": "singapore", "us2": "umatilla"}
-
-
-SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
-KINDS = {
-    "AC": "an account",
-    "SK": "an API key",
-    "CA": "a call",
-    "AP": "an application",
-    "PN": "a phone number",
-    "MG": "a messaging service",
-    "VA": "a Verify service",
-    "US": "a user",
-    "OR": "an organization",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +78,12 @@ def account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str | 
     raise SettingsError(f"{name} is malformed", hint="it begins with AC and has 34 characters")
 
 
-def kind_of_sid(name: str, text: str) -> str | None:
+def wrong_kind_of_sid(name: str, text: str) -> str | None:
     """Say that a setting is the SID of something else than it should be, to end a sentence with; None if it is not."""
     wanted = {"TWILIO_ACCOUNT_SID": "AC", "TWILIO_API_KEY": "SK"}.get(name)
-    if not SID.fullmatch(text) or text[:2] == wanted:
+    if not is_twilio_sid(text) or text[:2] == wanted:
         return None
-    kind = KINDS.get(text[:2], "something else")
+    kind = kind_of_sid(text) or "something else"
     if wanted is None:
         return f"is the SID of {kind} ({text[:2]}…), no token"
     return f"is the SID of {kind} ({text[:2]}…), not of {KINDS[wanted]} ({wanted}…)"

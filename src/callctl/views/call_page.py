@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from callctl.api.resources import Notification
 from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call, CallStatus
-from callctl.calls.event import CALLBACK, FEATURES, CallEvent
+from callctl.calls.event import CALLBACK, CallEvent
+from callctl.calls.features import FEATURES
 from callctl.support.dates import format_date, local_time
 from callctl.views import timeline
 from callctl.views.lines import event_fields

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from callctl.calls.event import MISSED, POLLED, TWIML_REQUEST
+from callctl.calls.sid import SHOWN_START
 from callctl.support.dates import format_date, time_of_day
 from callctl.views.style import glyph
-from callctl.views.table import SID_START, cells
+from callctl.views.table import cells
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def short_line(event: CallEvent, *, is_late: bool = False, width: int | None = N
     Where it is wider than ``width`` cells, of the SID so much is left as every command takes, or nothing if the
     destination has no room else: the row has it whole.
     """
-    short = _short_line(event, f"{event.call_sid[:SID_START]}…", is_late=is_late)
+    short = _short_line(event, f"{event.call_sid[:SHOWN_START]}…", is_late=is_late)
     lines = (_short_line(event, event.call_sid, is_late=is_late), short, _short_line(event, None, is_late=is_late))
     fitting = (line for line in lines if width is None or cells(printable(line)) <= width)
     return next(fitting, short)  # whose end is cut

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-# So many characters of a SID are accepted by every command.
-SID_START = 10
-
 BRANCH = "└ "
 # How many calls decide how wide the columns are; those after them are printed as they come.
 _SAMPLE = 200

@@ -14,7 +14,7 @@ from telling import WORLD, event, form, moment, samples, sid, told
 
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent, NotACallEventError
-from callctl.calls.forms import pairs_key
+from callctl.calls.event_record import pairs_key
 from callctl.errors import StoreError
 from callctl.store.records import PlacedCall
 from callctl.store.sqlite.schema import MIGRATIONS

@@ -17,7 +17,7 @@ from twilio.request_validator import RequestValidator
 from yarl import URL
 
 from callctl.calls.event import CallEvent, NotACallEventError
-from callctl.calls.forms import signed_form, signed_key
+from callctl.calls.event_record import signed_form, signed_key
 from callctl.store.sqlite.store import EventStore
 from callctl.watch.listener.signature import SignatureCheck, SignedRequest, signature_of
 

@@ -9,10 +9,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callctl.api.protocol import CallsApi
-from callctl.calls.call import Call, is_call_sid
+from callctl.calls.call import Call
+from callctl.calls.sid import LEAST_START, is_call_sid
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.filters import LIVE, Filters, find_calls
-from callctl.cli.options.sids import LEAST, no_sid, why_no_call
+from callctl.cli.options.sids import no_sid, why_no_call
 from callctl.errors import StoreError, UnknownCallError, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def is_whole(text: str) -> bool:
 def _checked(text: str) -> str:
     if _START.fullmatch(text) and why_no_call(text) is None:
         return text
-    start = f"a start of at least {LEAST} characters will do, or {LAST}"
+    start = f"a start of at least {LEAST_START} characters will do, or {LAST}"
     raise no_sid(text, wanted=f"Twilio's have CA and 32 hexadecimal digits; {start}")
 
 

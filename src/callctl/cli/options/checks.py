@@ -7,7 +7,7 @@ from callctl.cli.options.common import EMPTY
 from callctl.cli.options.times import read_duration
 from callctl.errors import SettingsError, UsageError, without_user_info
 from callctl.settings import Settings
-from callctl.settings.values import kind_of_sid
+from callctl.settings.values import wrong_kind_of_sid
 from callctl.support.urls import why_unreachable
 
 # Seconds; that of <Dial> is not documented, and taken to be that of a call (OAS, Timeout).
@@ -117,7 +117,7 @@ def check_reachable(settings: Settings, url: str, *, what: str) -> None:
 def signing_trouble(settings: Settings) -> SettingsError | None:
     """Return why no callback could be verified, with what to set; None if one can be (docs/twilio.md, "Signatures")."""
     name = "CALLCTL_SIGNING_TOKEN" if settings.signing_token else "TWILIO_AUTH_TOKEN"
-    wrong = (kind_of_sid(name, key) for key in settings.signing_keys)
+    wrong = (wrong_kind_of_sid(name, key) for key in settings.signing_keys)
     if settings.is_twilio and (kind := next(filter(None, wrong), None)):
         return SettingsError(
             f"{settings.named(name)} {kind}, so that no callback can be verified with it",

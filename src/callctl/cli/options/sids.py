@@ -8,36 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
-from types import MappingProxyType
 
-from callctl.calls.call import is_call_sid, is_endpoint, number_meant
+from callctl.calls.call import is_endpoint, number_meant
+from callctl.calls.sid import LEAST_START, LENGTH, is_call_sid, kind_of_sid
 from callctl.cli.options.common import EMPTY
 from callctl.errors import UsageError
 
-LEAST = 8  # characters of a start
-_WHOLE = 34  # characters of one of Twilio's (OAS)
 _HEX = frozenset("0123456789abcdefABCDEF")
-
-# By the two letters that Twilio's SIDs begin with.
-_KINDS: Mapping[str, str] = MappingProxyType(
-    {
-        "AC": "an account",
-        "AP": "an application",
-        "CF": "a conference",
-        "MG": "a messaging service",
-        "MM": "a message with media",
-        "NO": "a notification",
-        "PN": "a phone number",
-        "QU": "a queue",
-        "RE": "a recording",
-        "SK": "an API key",
-        "SM": "a message",
-        "TK": "a trunk",
-        "VA": "a Verify service",
-    }
-)
-_OTHERS = re.compile(rf"({'|'.join(_KINDS)})[0-9a-fA-F]{{32}}")
 
 
 def check_sid(text: str) -> str:
@@ -61,11 +38,12 @@ def no_sid(text: str, *, wanted: str) -> UsageError:
 
 def why_no_call(text: str) -> str | None:
     """Say what of a text keeps it from being the SID of a call or a start of one, as far as that can be told."""
-    if other := _OTHERS.fullmatch(text):
-        return f"it is the SID of {_KINDS[other[1]]}"
-    if text[:2] != "CA" and text[:2].upper() == "CA" and set(text[2:]) <= _HEX and len(text) == _WHOLE:
+    kind = kind_of_sid(text)
+    if kind is not None and text[:2] != "CA":
+        return f"it is the SID of {kind}"
+    if text[:2] != "CA" and text[:2].upper() == "CA" and set(text[2:]) <= _HEX and len(text) == LENGTH:
         return "it begins with CA in capitals, and here it does not"
-    if len(text) == _WHOLE - 2 and set(text) <= _HEX:
+    if len(text) == LENGTH - 2 and set(text) <= _HEX:
         return f"it lacks the CA before its 32 digits: CA{text}"
     if number_meant(text) is not None:
         return "it is a phone number"
@@ -82,9 +60,9 @@ def _why_not_twilios(text: str) -> str | None:
         return f"its character {stray[0]}, {stray[1]!r}, is no hexadecimal digit"
     if text[2:] != text[2:].lower():
         return f"its letters are small in Twilio's: {text[:2]}{text[2:].lower()}"
-    if len(text) > _WHOLE:
-        return f"it has {len(text)} characters, a call SID has {_WHOLE}"
-    return f"it has {len(text)} characters, a start of one at least {LEAST}" if len(text) < LEAST else None
+    if len(text) > LENGTH:
+        return f"it has {len(text)} characters, a call SID has {LENGTH}"
+    return f"it has {len(text)} characters, a start of one at least {LEAST_START}" if len(text) < LEAST_START else None
 
 
 def what_was_meant(text: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent
-from callctl.calls.forms import pairs_key
+from callctl.calls.event_record import pairs_key
 from callctl.store.sqlite.schema import plain, short_key
 from callctl.support.dates import microseconds
 

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from callctl.calls.event import CALLBACK
+from callctl.calls.sid import LENGTH, SHOWN_START
 from callctl.views.lines import UNVERIFIED
 from callctl.views.style import glyph, style
-from callctl.views.table import SID_START, cells, clock, far_end, pad_for
+from callctl.views.table import cells, clock, far_end, pad_for
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ WIDEST = 170
 UNFOLDED = timedelta(seconds=60)
 # The longest status Twilio documents, "in-progress", with its glyph and a space.
 STATUS_WIDTH = 13
-SID_WIDTH = 34
 # The longest phone number, with its plus and the arrow before it.
 FAR_WIDTH = 18
 DIRECTION_WIDTH = 13
@@ -50,7 +50,7 @@ def text(content: str = "", look: str = "") -> Text:
 
 def columns(*, width: int) -> Text:
     """Return the heading of the one-line layout."""
-    sid, parent = "CALL SID".ljust(SID_WIDTH + 2), "PARENT CALL SID".ljust(SID_WIDTH)
+    sid, parent = "CALL SID".ljust(LENGTH + 2), "PARENT CALL SID".ljust(LENGTH)
     lesser = f"  RING   TALK  {'DIRECTION'.ljust(DIRECTION_WIDTH)}" if width >= WIDEST else ""
     return text(f" {sid} {parent}  {'STATUS'.ljust(STATUS_WIDTH)}   FOR{lesser}  FROM → TO", "bold")
 
@@ -70,7 +70,7 @@ def _folded(family: Family, *, width: int) -> Row:
     status = f" {printable(leg.status)}{f' +{others}' if others else ''}  "  # with as many child legs
     sid = printable(leg.call_sid)
     if width - cells(f" {glyph(leg.status)} {sid}{status}") < FAR_WIDTH:
-        sid = f"{sid[:SID_START]}…"
+        sid = f"{sid[:SHOWN_START]}…"
     line = text(f" {glyph(leg.status)} {sid}{status}", "dim")
     _append_ends(line, leg, width=width)
     return Row([line], legs=len(family.legs))
@@ -81,8 +81,8 @@ def _branch(leg: Leg) -> str:
 
 
 def _wide(leg: Leg, *, age: Age, width: int) -> list[Text]:
-    line = text(f" {(_branch(leg) + printable(leg.call_sid)).ljust(SID_WIDTH + 2)} ")
-    line.append(f"{printable(leg.parent_call_sid or '-').ljust(SID_WIDTH)}  ")
+    line = text(f" {(_branch(leg) + printable(leg.call_sid)).ljust(LENGTH + 2)} ")
+    line.append(f"{printable(leg.parent_call_sid or '-').ljust(LENGTH)}  ")
     line.append(f"{glyph(leg.status)} {printable(leg.status)}".ljust(STATUS_WIDTH), style=style(leg.status))
     line.append(f" {_elapsed(leg, age=age):>5}")
     if width >= WIDEST:

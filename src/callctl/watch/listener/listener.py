@@ -16,7 +16,8 @@ from datetime import datetime
 from aiohttp import web
 
 from callctl import __version__
-from callctl.calls.event import FEATURES, TWIML_REQUEST, CallEvent, NotACallEventError
+from callctl.calls.event import TWIML_REQUEST, CallEvent, NotACallEventError
+from callctl.calls.features import FEATURES
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import StoreError
 from callctl.settings import Settings

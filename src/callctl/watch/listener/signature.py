@@ -26,7 +26,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-from callctl.calls.forms import signed_form
+from callctl.calls.event_record import signed_form
 from callctl.errors import SettingsError
 
 if TYPE_CHECKING:

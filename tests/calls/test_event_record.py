@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from telling import sid
 
-from callctl.calls.forms import is_cut_elsewhere
+from callctl.calls.event_record import is_cut_elsewhere
 
 UUID = "11111111-2222-4333-8444-555555555555"
 
