@@ -59,11 +59,11 @@ class Errand:
         clock = Clock(wall=lambda: datetime.now(UTC) + timedelta(seconds=later))
         door: Any = Dying(client)
         claims: Any = Dying(EventStore.open(Path(self.home) / "events.db", world=WORLD))
-        executor = Executor(door, claims, clock=clock, sleep=_at_once, applies=lambda _: True, trouble=_say_nothing)
+        executor = Executor(door, claims, clock=clock, sleep=_at_once, applies=lambda _: True, report=_say_nothing)
         action = Action(self.rule, self.sid, self.about, self.sid, needs_precheck=True, is_own=True)
         for claim in claims.left_open(is_over=lambda claim: claim.lease is not None and clock.has_passed(claim.lease)):
             executor.recover(claim, action)
-        executor.perform(action)
+        executor.execute(action)
         claims.close()
 
 

@@ -63,7 +63,7 @@ class Stage:
         self.client = client_for(simulator, home)
         self.board = Board()
         self.claims = EventStore.open(home / "events.db", world=WORLD)
-        self.acting: RuleRunner | None = None
+        self.runner: RuleRunner | None = None
         self.clock = self.make_clock()
         self._lost: Callable[[dict[str, str]], bool] = lambda _: False
         self._changes: list[Change] = []
@@ -88,19 +88,19 @@ class Stage:
     def act(self, *rules: Rule, scope: Scope = Scope.OWN, rate_limit: RateLimit | None = None) -> Self:
         """Set rules to work; what was heard so far they know from the store."""
         door = self.api()
-        self.acting = RuleRunner(
+        self.runner = RuleRunner(
             Engine(rules, scope=scope, steady_time=self.clock.steady),
-            make_performer=lambda applies, trouble: Executor(
-                door, self.claims, clock=self.clock, sleep=self.pause, applies=applies, trouble=trouble
+            make_executor=lambda applies, report: Executor(
+                door, self.claims, clock=self.clock, sleep=self.pause, applies=applies, report=report
             ),
-            claims=self.claims,
+            store=self.claims,
             rate_limit=rate_limit or RateLimit(),
             clock=self.clock,
             run_in_thread=self.begin_work,
         )
         for change in self._changes:
-            self.acting.restore(change)
-        self.acting.start(self.board.snapshot())
+            self.runner.restore(change)
+        self.runner.start(self.board.snapshot())
         return self
 
     def place(self, to: str = "+12025550100", *, twiml: str | None = None, callbacks: bool = True) -> str:
@@ -141,9 +141,9 @@ class Stage:
         """Take in some events, and let the rules look."""
         changes = [change for event in events if (change := self.board.apply(event)) is not None]
         self._changes += changes
-        if self.acting is not None:
-            self.acting.update(changes, self.board.snapshot())
-            for one in self.acting.take_reports():
+        if self.runner is not None:
+            self.runner.update(changes, self.board.snapshot())
+            for one in self.runner.take_reports():
                 if isinstance(one, ActionEvent):
                     self.events.append(one)
                 else:

@@ -16,7 +16,7 @@ from callctl.calls import action
 from callctl.calls.call import EVENT_NAMES, CallStatus, Direction
 from callctl.calls.twiml import check
 from callctl.cli.commands import CATALOGUE, LazyCommand
-from callctl.cli.watch.rules import Asked, read_rules
+from callctl.cli.watch.rules import RuleOptions, read_rules
 from callctl.rules import engine, rate_limit
 from callctl.rules import file as rules_file
 from callctl.rules.rule import DEFAULT_SETTLE, FLAG_NAMES, LIMIT_GRACE, LIMIT_LEAD, Cancel, On
@@ -75,7 +75,7 @@ def test_each_command_and_option_is_understood() -> None:
         LazyCommand(entry).make_context(name, args).close()
     for command, option in re.findall(r"`(?:callctl )?(place|watch) (--[a-z-]+)", PAGE):
         assert f" {option} " in commands.shown(command), option
-    asked = [f"--{field.name.replace('_', '-')}" for field in fields(Asked)]
+    asked = [f"--{field.name.replace('_', '-')}" for field in fields(RuleOptions)]
     assert [option for option in asked if option not in PAGE] == []
 
 
@@ -108,7 +108,7 @@ def test_how_long_another_leg_is_waited_for_can_be_chosen(tmp_path: Path) -> Non
     )
     asked: dict[str, Any] = {"after_dial": "survey", "rules": Path("rules.toml")}
     for settle, seconds in ((None, 1.0), ("0s", 0.0), ("2500ms", 2.5)):
-        chosen = read_rules(SETTINGS, Asked(**asked, settle=settle), cwd=tmp_path)
+        chosen = read_rules(SETTINGS, RuleOptions(**asked, settle=settle), cwd=tmp_path)
         waits = {rule.name: rule.settle.total_seconds() for rule in chosen}
         assert waits == {"after-dial": seconds, "mine": seconds, "other": 0.0}
     assert (DEFAULT_SETTLE.total_seconds(), "within a second (`--settle`)" in PAGE) == (1.0, True)

@@ -26,9 +26,8 @@ from callctl.errors import (
     StoreError,
     WrongCallStateError,
 )
-from callctl.rules.dry_run import Rehearsal
-from callctl.rules.executor import Executor
-from callctl.rules.outcome import LEASE, Claims, Held
+from callctl.rules.executor import LEASE, DryRun, Executor
+from callctl.rules.outcome import Postponed
 from callctl.rules.rule import Action, Cancel, Hangup, Limit, Operation, Redirect, Rule, When, after_dial_rule
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import EventStore
@@ -93,7 +92,7 @@ def after_dial_action(*, needs_precheck: bool = False, duration: int | None = No
 
 def executor(
     api: Script,
-    claims: Claims,
+    claims: EventStore,
     *,
     pauses: list[float],
     applies: int = 10**6,
@@ -107,7 +106,7 @@ def executor(
         clock=clock_of(lambda: moment(0)),
         sleep=pauses.append,
         applies=lambda _: next(left, None) is not None,
-        trouble=trouble,
+        report=trouble,
     )
 
 
@@ -117,7 +116,7 @@ def test_what_was_never_processed_is_repeated_with_growing_pauses(
     claims: EventStore, failure: CallctlError, deed: Operation
 ) -> None:
     api, pauses = Script([failure] * 7), list[float]()
-    event = executor(api, claims, pauses=pauses).perform(action(deed))
+    event = executor(api, claims, pauses=pauses).execute(action(deed))
     assert isinstance(event, ActionEvent)
     assert event.result == DONE
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
@@ -126,7 +125,7 @@ def test_what_was_never_processed_is_repeated_with_growing_pauses(
 
 def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: EventStore) -> None:
     api = Script([BUSY] * 99)
-    event = executor(api, claims, pauses=[], applies=2).perform(action(Hangup()))
+    event = executor(api, claims, pauses=[], applies=2).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (DECLINED, 3)
 
@@ -148,14 +147,14 @@ def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
     claims: EventStore, status: str, result: str
 ) -> None:
     door = Script([not_answered(), OVER], status=status)
-    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    event = executor(door, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.status, door.sent) == (result, status, ["hangup", "hangup"])
 
 
 def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: EventStore) -> None:
     door = Script([not_answered(), BUSY, OVER], status="completed")
-    event = executor(door, claims, pauses=[]).perform(action(Hangup()))
+    event = executor(door, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(door.sent)) == (UNKNOWN, 3)
 
@@ -164,7 +163,7 @@ def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(
 def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(claims: EventStore, status: int) -> None:
     for deed, result, count in ((Hangup(), DONE, 2), (SURVEY, UNKNOWN, 1)):
         door = Script([ApiError("it broke", status=status)])
-        event = executor(door, claims, pauses=[]).perform(action(deed))
+        event = executor(door, claims, pauses=[]).execute(action(deed))
         assert isinstance(event, ActionEvent)
         assert (event.result, len(door.sent)) == (result, count)
         claims.release(OpenClaim("mine", sid(1), sid(1), deed.action))
@@ -172,7 +171,7 @@ def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(cl
 
 def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: EventStore) -> None:
     door = Script([not_answered()] * 99)
-    event = executor(door, claims, pauses=[], applies=2).perform(action(Hangup()))
+    event = executor(door, claims, pauses=[], applies=2).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (UNKNOWN, "outcome unknown: a request was not answered")
 
@@ -180,9 +179,9 @@ def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: EventStore) -
 def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: EventStore) -> None:
     """The caller got another leg meanwhile; the end of that one asks again, and the claim must not stand in its way."""
     asked, api = after_dial_action(), Script([BUSY] * 99)
-    assert executor(api, claims, pauses=[], applies=2).perform(asked) == Held(look_again=False)
+    assert executor(api, claims, pauses=[], applies=2).execute(asked) == Postponed(retry=False)
     assert claims.claim_keys() == set()
-    event = executor(Script(), claims, pauses=[]).perform(asked)
+    event = executor(Script(), claims, pauses=[]).execute(asked)
     assert isinstance(event, ActionEvent)
     assert event.result == DONE
 
@@ -208,11 +207,11 @@ def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: EventStore
     """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
     asked, api = after_dial_action(), Script()
     first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), exclusive=True)
-    overtaken = cast("Claims", Overtaken(claims, first))
-    assert executor(api, overtaken, pauses=[]).perform(asked) == Held(look_again=True)
+    overtaken = cast("EventStore", Overtaken(claims, first))
+    assert executor(api, overtaken, pauses=[]).execute(asked) == Postponed(retry=True)
     assert claims.claim_keys() == {("thanks", sid(1))}
     claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
-    event = executor(api, claims, pauses=[]).perform(asked)
+    event = executor(api, claims, pauses=[]).execute(asked)
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
     assert api.sent == []
@@ -225,8 +224,8 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
         claims.claim(THANKS, now=moment(0), until=moment(90), exclusive=True)
         claims.settle(THANKS, done)
 
-    api, overtaken = Script(), cast("Claims", Overtaken(claims, quicker))
-    event = executor(api, overtaken, pauses=[]).perform(after_dial_action())
+    api, overtaken = Script(), cast("EventStore", Overtaken(claims, quicker))
+    event = executor(api, overtaken, pauses=[]).execute(after_dial_action())
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
     assert api.sent == []
@@ -234,9 +233,9 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
 
 def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(claims: EventStore, tmp_path: Path) -> None:
     store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
-    overtaken = cast("Claims", Overtaken(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
+    overtaken = cast("EventStore", Overtaken(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
     api = Script()
-    assert executor(api, overtaken, pauses=[]).perform(after_dial_action()) == Held(look_again=True)
+    assert executor(api, overtaken, pauses=[]).execute(after_dial_action()) == Postponed(retry=True)
     assert claims.claim_keys() == set()
     assert api.sent == []
     store.close()
@@ -244,10 +243,10 @@ def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(clai
 
 def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: EventStore) -> None:
     asked, api = after_dial_action(needs_precheck=True), Script(status="ringing")
-    assert executor(api, claims, pauses=[]).perform(asked) == Held(look_again=True)
+    assert executor(api, claims, pauses=[]).execute(asked) == Postponed(retry=True)
     assert claims.claim_keys() == set()
     api.status = "completed"
-    event = executor(api, claims, pauses=[]).perform(asked)
+    event = executor(api, claims, pauses=[]).execute(asked)
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (LATE, "the call got there first: it is completed")
 
@@ -257,12 +256,12 @@ def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: EventStor
 def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(claims: EventStore, what: str, leg: int) -> None:
     claim, api = OpenClaim("other", sid(leg), sid(leg), what), Script()
     claims.claim(claim, now=moment(0), until=moment(90))
-    event = Rehearsal(api, claims, clock=clock_of(lambda: moment(0))).perform(after_dial_action())
+    event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(after_dial_action())
     assert isinstance(event, ActionEvent)
     whose = "it" if leg == 1 else "the leg that ended"
     assert event.outcome == f"dry run: would not be done: callctl itself is changing {whose} ({what})"
     claims.settle(claim, ActionEvent(moment(0), sid(leg), what, (), "done"))
-    told = executor(api, claims, pauses=[]).perform(after_dial_action())
+    told = executor(api, claims, pauses=[]).execute(after_dial_action())
     assert isinstance(told, ActionEvent)
     assert (told.result, told.outcome) == (DECLINED, f"callctl itself changed {whose} before ({what})")
     assert api.sent == []
@@ -277,14 +276,14 @@ def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
         claim = OpenClaim("max-duration", sid(leg), sid(leg), "limit")
         claims.claim(claim, now=moment(0), until=moment(90))
         claims.settle(claim, ActionEvent(moment(0), sid(leg), "limit", limit.request(), "done"))
-    event = executor(Script(), claims, pauses=[]).perform(after_dial_action(duration=duration))
+    event = executor(Script(), claims, pauses=[]).execute(after_dial_action(duration=duration))
     assert isinstance(event, ActionEvent)
     assert event.result == (DECLINED if ended_by_limit else DONE)
 
 
 def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: EventStore) -> None:
     api = Script([BROKEN])
-    event = executor(api, claims, pauses=[]).perform(action(Hangup()))
+    event = executor(api, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, api.sent) == (DONE, ["hangup", "hangup"])
 
@@ -292,7 +291,7 @@ def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claim
 @pytest.mark.parametrize("failure", [BROKEN, OutcomeUnknownError("no answer came")])
 def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: EventStore, failure: CallctlError) -> None:
     api = Script([failure])
-    event = executor(api, claims, pauses=[]).perform(action(SURVEY))
+    event = executor(api, claims, pauses=[]).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (UNKNOWN, 1)
     assert event.outcome.startswith("outcome unknown")
@@ -301,7 +300,7 @@ def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: EventStor
 
 def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: EventStore) -> None:
     api = Script([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
-    event = executor(api, claims, pauses=[]).perform(action(SURVEY))
+    event = executor(api, claims, pauses=[]).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.code) == (LATE, "21220")
     assert "the call got there first" in event.outcome
@@ -321,7 +320,7 @@ def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
 ) -> None:
     """A leg that rings inside Dial may be refused for one that was answered: Twilio counts it as in progress."""
     api = Script([IN_DIAL], status="ringing", parent=sid(9))
-    event = executor(api, claims, pauses=[]).perform(action(deed))
+    event = executor(api, claims, pauses=[]).execute(action(deed))
     assert isinstance(event, ActionEvent)
     assert (event.result, api.sent) == (result, sent)
 
@@ -329,7 +328,7 @@ def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
 @pytest.mark.parametrize("status", ["in-progress", "busy", "completed"])
 def test_a_cancel_that_came_too_late_ends_nothing(claims: EventStore, status: str) -> None:
     api = Script([IN_DIAL], status=status)
-    event = executor(api, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
+    event = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=True)))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.code, api.sent) == (LATE, "21220", ["cancel"])
 
@@ -338,7 +337,7 @@ def test_a_cancel_that_came_too_late_ends_nothing(claims: EventStore, status: st
 def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: EventStore, deed: Operation) -> None:
     """It was answered or is over, and REST still shows it as ringing."""
     api = Script([IN_DIAL], status="ringing")
-    event = executor(api, claims, pauses=[]).perform(action(deed))
+    event = executor(api, claims, pauses=[]).execute(action(deed))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.code, event.status, api.sent) == (LATE, "21220", None, [deed.action])
     over = "the call got there first: it is over"
@@ -349,7 +348,7 @@ def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: EventSt
 def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: EventStore, cut: bool) -> None:
     """No <Dial> rings it, so Twilio has ended it, or it was answered and REST is behind: ``completed`` would cut it."""
     api = Script(status="ringing")
-    event = executor(api, claims, pauses=[]).perform(action(Cancel(cut_answered=cut)))
+    event = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=cut)))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.status) == (UNKNOWN, None)
     assert event.outcome == "outcome unknown: Twilio took it, and REST still shows it as ringing"
@@ -361,7 +360,7 @@ def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims
     store.append(event(1, "in-progress", number=2))
     store.close()
     api = Script([IN_DIAL], status="ringing", parent=sid(9))
-    came = executor(api, claims, pauses=[]).perform(action(Cancel(cut_answered=True)))
+    came = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=True)))
     assert isinstance(came, ActionEvent)
     assert (came.result, came.outcome) == (LATE, "it was answered meanwhile and left alone")
     assert api.sent == ["cancel"]
@@ -370,23 +369,23 @@ def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims
 def test_a_refusal_is_told_with_its_code(claims: EventStore) -> None:
     for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
         claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
-        event = executor(Script([failure]), claims, pauses=[]).perform(action(Limit(60)))
+        event = executor(Script([failure]), claims, pauses=[]).execute(action(Limit(60)))
         assert isinstance(event, ActionEvent)
         assert (event.result, event.code) == (REFUSED, failure.code)
 
 
 def test_it_is_done_once_also_by_another_watch(claims: EventStore) -> None:
     first, second = Script(), Script()
-    assert executor(first, claims, pauses=[]).perform(action(SURVEY)) is not None
-    assert executor(second, claims, pauses=[]).perform(action(SURVEY)) is None
+    assert executor(first, claims, pauses=[]).execute(action(SURVEY)) is not None
+    assert executor(second, claims, pauses=[]).execute(action(SURVEY)) is None
     assert (len(first.sent), second.sent) == (1, [])
 
 
 def test_without_a_claim_nothing_is_sent(claims: EventStore) -> None:
     api, pauses, told = Script(), list[float](), list[str]()
     claims.close()
-    done = executor(api, claims, pauses=pauses, applies=3, trouble=told.append).perform(action(Hangup()))
-    assert (done, api.sent, pauses) == (Held(look_again=False), [], [1, 2, 4, 8])
+    done = executor(api, claims, pauses=pauses, applies=3, trouble=told.append).execute(action(Hangup()))
+    assert (done, api.sent, pauses) == (Postponed(retry=False), [], [1, 2, 4, 8])
     assert "rule mine waits" in told[0]
 
 
@@ -414,7 +413,7 @@ def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
 ) -> None:
     api, told = Script(), list[str]()
     full: Any = FullAtFirst(claims, kind, times=3)
-    event = executor(api, full, pauses=[], trouble=told.append).perform(action(deed))
+    event = executor(api, full, pauses=[], trouble=told.append).execute(action(deed))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (DONE, 1)
     assert [one.result for one in claims.actions(sid(1))] == [DONE]
@@ -426,7 +425,7 @@ def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: Event
     api, pauses = Script(), list[float]()
     full: Any = FullAtFirst(claims, "settle", times=99)
     with pytest.raises(StoreError):
-        executor(api, full, pauses=pauses).perform(action(Hangup()))
+        executor(api, full, pauses=pauses).execute(action(Hangup()))
     assert len(api.sent) == 1
     assert sum(pauses) < LEASE.total_seconds() / 2
     assert [claim.call_sid for claim in claims.expired_claims(is_over=lambda _: True)] == [sid(1)]
@@ -478,7 +477,7 @@ def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: EventStore) -
 
 def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: EventStore) -> None:
     api = Script()
-    event = Rehearsal(api, claims, clock=clock_of(lambda: moment(0))).perform(action(SURVEY))
+    event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.outcome, event.result) == ("dry run: would redirect to survey", "dry-run")
     assert event.request == (("Url", "https://example.com/survey"),)
@@ -499,7 +498,7 @@ def test_an_action_is_dated_before_its_request_for_callbacks_may_be_quicker_than
             return super()._answer(what, sid)
 
     clock = clock_of(lambda: now)
-    working = Executor(Slow(), claims, clock=clock, sleep=lambda _: None, applies=lambda _: True, trouble=print)
-    event = working.perform(action(Hangup()))
+    working = Executor(Slow(), claims, clock=clock, sleep=lambda _: None, applies=lambda _: True, report=print)
+    event = working.execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert event.at == moment(0)

@@ -7,8 +7,8 @@ from playing import seconds
 from turning import TurnedStage
 
 from callctl.calls.action import DONE
-from callctl.rules.again import PAUSES
 from callctl.rules.rule import Redirect, after_dial_rule
+from callctl.rules.runner import RETRY_PAUSES
 
 PAUSE = "<Pause length='36000'/>"
 
@@ -57,7 +57,7 @@ def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(stage: TurnedSta
     stage.settle(30)
     assert len(stage.simulator.requests) - asked <= 4  # two for each look
     stage.until(lambda: all(call.is_final for call in stage.children(parent)))
-    stage.settle(PAUSES.longest)
+    stage.settle(RETRY_PAUSES.longest)
     assert surveyed(stage) == [parent]
     assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]
 

@@ -11,8 +11,8 @@ from calls_api import UnexpectedRequest
 from telling import START, clock_of, moment, sid
 
 from callctl.calls.call import Call
-from callctl.rules.outcome import Held
-from callctl.rules.precheck import why_not
+from callctl.rules.outcome import Postponed
+from callctl.rules.precheck import precheck
 from callctl.rules.rule import Action, Hangup, On, Rule, When
 from callctl.store.sqlite.store import EventStore
 
@@ -52,7 +52,7 @@ def look(
     action = Action(
         rule, target, about, PARENT, True, needs_precheck=True, status_timestamp=told, observed_since=watched
     )
-    return why_not(FakeApi(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
+    return precheck(FakeApi(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
 
 
 @pytest.fixture
@@ -68,13 +68,13 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
 )
 def test_an_action_waits_until_rest_allows_the_age(claims: EventStore, age: float, left: float | None) -> None:
     came = look(claims, ringing(created=NOW - age))
-    assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))
+    assert came == (None if left is None else Postponed(retry=True, not_before=timedelta(seconds=left)))
 
 
 def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims: EventStore) -> None:
     parent = Call(PARENT, "in-progress", start_time=START, as_of=moment(NOW))
     came = look(claims, ringing(created=NOW - 10), parent, on=On.PARENT)
-    assert came == Held(look_again=True, not_before=timedelta(seconds=18))
+    assert came == Postponed(retry=True, not_before=timedelta(seconds=18))
     assert look(claims, ringing(created=NOW - 30), parent, on=On.PARENT) is None
 
 
@@ -84,15 +84,15 @@ def test_without_dates_that_can_be_so_this_process_must_have_waited_itself(
     claims: EventStore, created: float | None, as_of: float | None, watched: float | None, left: float | None
 ) -> None:
     came = look(claims, ringing(created=created, as_of=as_of), watched=None if watched is None else moment(watched))
-    assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))
+    assert came == (None if left is None else Postponed(retry=True, not_before=timedelta(seconds=left)))
 
 
 def test_the_later_of_creation_and_timestamp_counts(claims: EventStore) -> None:
-    assert look(claims, ringing(created=0), told=moment(NOW - 5)) == Held(
-        look_again=True, not_before=timedelta(seconds=23)
+    assert look(claims, ringing(created=0), told=moment(NOW - 5)) == Postponed(
+        retry=True, not_before=timedelta(seconds=23)
     )
-    assert look(claims, ringing(created=NOW - 5), told=moment(0)) == Held(
-        look_again=True, not_before=timedelta(seconds=23)
+    assert look(claims, ringing(created=NOW - 5), told=moment(0)) == Postponed(
+        retry=True, not_before=timedelta(seconds=23)
     )
 
 
@@ -101,4 +101,4 @@ def test_the_start_of_a_call_counts_before_its_creation(claims: EventStore, star
     # One that was queued for an hour has rung since it was dialled.
     call = replace(ringing(created=NOW - 3600), start_time=moment(started))
     came = look(claims, call)
-    assert came == (None if left is None else Held(look_again=True, not_before=timedelta(seconds=left)))
+    assert came == (None if left is None else Postponed(retry=True, not_before=timedelta(seconds=left)))

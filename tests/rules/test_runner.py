@@ -12,11 +12,11 @@ from telling import moment, sid
 from turning import TurnedStage, a_turned_stage
 
 from callctl.calls.action import DONE, REFUSED
-from callctl.rules.again import Again
 from callctl.rules.engine import Scope
-from callctl.rules.outcome import Held
+from callctl.rules.outcome import Postponed
 from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Action, Cancel, Hangup, Rule, When, max_duration_rules, ring_limit_rule
+from callctl.rules.runner import RetryQueue
 from callctl.simulator.settings import TIME_LIMIT_ALONE
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import EventStore
@@ -109,15 +109,15 @@ def test_what_was_postponed_does_not_count_for_the_rate_limit(stage: TurnedStage
     sid = stage.place("+12025550103")
     looks = 0
 
-    def behind(_: Action) -> Held:
+    def behind(_: Action) -> Postponed:
         nonlocal looks
         looks += 1
-        return Held(look_again=True)
+        return Postponed(retry=True)
 
-    assert stage.acting is not None
-    performer = stage.acting._performer
+    assert stage.runner is not None
+    executor = stage.runner._executor
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(performer, "perform", behind)
+        patched.setattr(executor, "execute", behind)
         stage.until(lambda: looks == 5)
     assert stage.notes == []
     stage.until(lambda: bool(stage.events))
@@ -125,31 +125,31 @@ def test_what_was_postponed_does_not_count_for_the_rate_limit(stage: TurnedStage
 
 
 def test_what_is_to_be_looked_at_again_comes_back_once_each_time_and_after_growing_pauses() -> None:
-    again, asked = Again(), Action(RING, sid(1), sid(1), sid(1), True, needs_precheck=True)
+    queue, action = RetryQueue(), Action(RING, sid(1), sid(1), sid(1), True, needs_precheck=True)
     pauses = []
     at = 0.0
     for _ in range(7):
-        again.put(asked, now=moment(at))
-        pause = next(number for number in range(1000) if again.due(now=moment(at + number)) == [asked])
-        assert again.due(now=moment(at + 1000)) == []
+        queue.put(action, now=moment(at))
+        pause = next(number for number in range(1000) if queue.due(now=moment(at + number)) == [action])
+        assert queue.due(now=moment(at + 1000)) == []
         pauses.append(pause)
         at += 1000
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_what_is_too_young_comes_back_when_it_may_be_old_enough_and_not_before() -> None:
-    again, asked = Again(), Action(RING, sid(1), sid(1), sid(1), True, needs_precheck=True)
-    again.put(asked, now=moment(0), not_before=seconds(20))
-    assert again.due(now=moment(19.9)) == []
-    assert again.due(now=moment(20)) == [asked]
-    again.put(asked, now=moment(20), not_before=seconds(1))  # the pause is longer by now
-    assert again.due(now=moment(21.9)) == []
-    assert again.due(now=moment(22)) == [asked]
+    queue, action = RetryQueue(), Action(RING, sid(1), sid(1), sid(1), True, needs_precheck=True)
+    queue.put(action, now=moment(0), not_before=seconds(20))
+    assert queue.due(now=moment(19.9)) == []
+    assert queue.due(now=moment(20)) == [action]
+    queue.put(action, now=moment(20), not_before=seconds(1))  # the pause is longer by now
+    assert queue.due(now=moment(21.9)) == []
+    assert queue.due(now=moment(22)) == [action]
 
 
 def test_what_the_board_has_forgotten_is_not_looked_at_again() -> None:
-    again = Again()
+    queue = RetryQueue()
     for number in (1, 2):
-        again.put(Action(RING, sid(number), sid(number), sid(number), True, needs_precheck=True), now=moment(0))
-    again.keep({sid(2)})
-    assert [action.call_sid for action in again.due(now=moment(1))] == [sid(2)]
+        queue.put(Action(RING, sid(number), sid(number), sid(number), True, needs_precheck=True), now=moment(0))
+    queue.retain({sid(2)})
+    assert [action.call_sid for action in queue.due(now=moment(1))] == [sid(2)]

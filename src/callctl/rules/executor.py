@@ -1,19 +1,20 @@
-"""The executor: one action from the look to the record, repeated while the rule still asks for it.
+"""The executors of actions: one sends what rules propose, the other, for a dry run, says what would be sent.
 
-The order is what keeps it honest: look, claim (committed), send, record (in the commit that closes the claim). A crash
-between two of these leaves either nothing, or an open claim that the next watch finds.
+The order of an action's steps keeps it honest: check, claim (committed), send, record (in the commit that closes the
+claim). A crash between two of these leaves either nothing, or an open claim that the next watch finds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
+from callctl.api.client import RedirectRequest
 from callctl.api.protocol import CallsApi
-from callctl.calls.action import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
+from callctl.calls.action import DECLINED, DONE, DRY_RUN, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Leg
 from callctl.calls.call import CallStatus
 from callctl.calls.trouble import Cause, Trouble
@@ -26,217 +27,306 @@ from callctl.errors import (
     StoreError,
     WrongCallStateError,
 )
-from callctl.operations.hangup import Sleep
+from callctl.operations import hangup
+from callctl.operations.hangup import HangupOutcome, ReportedLeg, Result, Sleep
 from callctl.operations.reported import reported_leg
-from callctl.rules.deeds import carry_out
-from callctl.rules.outcome import LEASE, Claims, Found, Held, claim_of
-from callctl.rules.precheck import taken_up, why_not
-from callctl.rules.rule import Action, Declined, Operation, Redirect
+from callctl.rules.outcome import Outcome, Postponed, too_late
+from callctl.rules.precheck import handled_already, precheck
+from callctl.rules.rule import Action, Cancel, Declined, Hangup, Limit, Operation, Proposal, Redirect
 from callctl.store.records import OpenClaim
+from callctl.store.sqlite.store import EventStore
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 
+# Longer than one request with all its repetitions may take; renewed before each further one.
+LEASE = timedelta(seconds=90)
 PAUSES = Backoff(first=1.0, factor=2, longest=30.0)  # the API client has repeated the request five times by then
-SETTLE_TRIES = 5  # their pauses together, 31 s, are within the lease, so that nobody else takes the claim
+SETTLE_TRIES = 5  # their pauses together, 31 s, are within the lease, so that no other watch takes the claim over
 
-_ENDS_OF_DEEDS = (CallStatus.COMPLETED, CallStatus.CANCELED)  # what a hang-up or a cancel makes of a call
+_ENDS_BY_REQUEST = (CallStatus.COMPLETED, CallStatus.CANCELED)  # the statuses that a hang-up or a cancel leads to
 
 Applies = Callable[[Action], bool]
 
 
+class Executor:
+    """Does what rules propose. Blocks: call it in a thread of its own. Safe for several threads."""
+
+    def __init__(
+        self,
+        api: CallsApi,
+        store: EventStore,
+        *,
+        clock: Clock,
+        sleep: Sleep,
+        applies: Applies,
+        report: Callable[[Trouble], None],
+    ) -> None:
+        """Prepare.
+
+        ``applies`` returns whether a rule still proposes an action, as far as the board knows; ``report`` gets, each
+        time, the reason why an action can't be done yet.
+        """
+        self._api = api
+        self._store = store
+        self._clock = clock
+        self._sleep = sleep
+        self._applies = applies
+        self._report = report
+
+    def execute(self, action: Action) -> ActionEvent | Postponed | None:
+        """Do an action; return what came of it, or None if it was done before.
+
+        Nothing is sent before the claim is stored: a full disk is waited for, as long as the rule proposes the action.
+
+        Raises:
+            StoreError: What came of it could not be stored; the claim stays open, as after a crash.
+        """
+        claim = _claim_for(action)
+        outcome = self._precheck(action)
+        if isinstance(outcome, Postponed):
+            return outcome
+        is_exclusive = action.rule.follows_dial and outcome is None
+        unclaimed = self._claim_with_retries(action, claim, exclusive=is_exclusive)
+        if unclaimed is not None:
+            return unclaimed if isinstance(unclaimed, Postponed) else None
+        sending = _Sending()
+        if is_exclusive:  # between the check and the claim another rule, or a command, may have been quicker
+            outcome = self._with_retries(action, partial(handled_already, self._store, action, clock=self._clock))
+        outcome = outcome or self._send(action, claim, sending)
+        if isinstance(outcome, Postponed) and action.rule.follows_dial:
+            self._store.release(claim)  # the caller has another leg, whose end may propose the action again
+            return outcome
+        return self._settle(claim, action.operation, _final(outcome), at=sending.at)
+
+    def decline(self, declined: Declined) -> ActionEvent | None:
+        """Record why a rule does not propose an action; None if that was recorded before."""
+        claim = _claim_for(declined)
+        if not self._claim(claim):
+            return None
+        return self._settle(claim, declined.operation, Outcome(DECLINED, declined.reason))
+
+    def recover(self, claim: OpenClaim, action: Action | None) -> ActionEvent | None:
+        """Finish a claim that a crash left open; ``action`` is what the rule proposes now, if it still does.
+
+        What ends a call is sent again, since a call ends only once. A redirect is not: it may have been carried out.
+        """
+        if not self._store.take_over(claim, until=self._clock.wall() + LEASE):
+            return None
+        if action is None or isinstance(action.operation, Redirect):
+            why = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
+            text = f"outcome unknown: callctl stopped before the answer was recorded; {why}"
+            return self._settle(claim, action.operation if action else None, Outcome(UNKNOWN, text))
+        sending = _Sending()
+        outcome = self._precheck(action) or self._send(action, claim, sending)
+        if isinstance(outcome, Postponed) and outcome.retry:
+            return None  # the claim stays open, and is found again
+        return self._settle(claim, action.operation, _final(outcome), at=sending.at)
+
+    def _precheck(self, action: Action) -> Outcome | Postponed | None:
+        return self._with_retries(action, lambda: precheck(self._api, self._store, action, clock=self._clock))
+
+    def _claim(self, claim: OpenClaim, *, exclusive: bool = False) -> bool:
+        now = self._clock.wall()
+        return self._store.claim(claim, now=now, until=now + LEASE, exclusive=exclusive)
+
+    def _claim_with_retries(self, action: Action, claim: OpenClaim, *, exclusive: bool) -> Outcome | Postponed | None:
+        """Claim; return None if that was done, else why not. With ``exclusive`` not while another rule is at work."""
+
+        def claim_once() -> Outcome | Postponed | None:
+            if self._claim(claim, exclusive=exclusive):
+                return None
+            if exclusive and self._store.action_in_progress(action.call_sid, other_than=claim.rule) is not None:
+                return Postponed(retry=True)  # what came of that is seen then
+            return Outcome(DECLINED, "it was done before")
+
+        return self._with_retries(action, claim_once)
+
+    def _send(self, action: Action, claim: OpenClaim, sending: _Sending) -> Outcome | Postponed:
+        def send_once() -> Outcome:
+            self._store.renew(claim, until=self._clock.wall() + LEASE)
+            sending.at = self._clock.wall()
+            try:
+                return _request(
+                    self._api, action.call_sid, action.operation, reported=self._reported_leg, sleep=self._sleep
+                )
+            except CallctlError as error:
+                sending.may_be_done = sending.may_be_done or error.may_be_done
+                raise
+
+        is_redirect = isinstance(action.operation, Redirect)
+        outcome = self._with_retries(action, send_once, send_at_most_once=is_redirect) or _NO_LONGER_PROPOSED
+        return _after_unanswered_request(outcome) if sending.may_be_done else outcome
+
+    def _reported_leg(self, sid: str) -> Leg | None:
+        try:
+            return reported_leg(self._store.family(sid), sid)
+        except StoreError:
+            return None  # the request is sent, and a fetch shows the call as well
+
+    def _with_retries(
+        self, action: Action, step: Callable[[], Outcome | Postponed | None], *, send_at_most_once: bool = False
+    ) -> Outcome | Postponed | None:
+        """Try a step with growing pauses until it succeeds or fails for good, while the rule proposes the action."""
+        for pause in PAUSES.pauses():
+            try:
+                return step()
+            except StoreError as error:  # before anything is sent: the check, the claim and its renewal
+                text = f"rule {action.rule.name} waits, it can't keep what it does: {error.message}"
+                self._report(Trouble(text, Cause.STORE, call_sid=action.call_sid))
+            except CallctlError as error:
+                if (outcome := _final_failure(error, send_at_most_once=send_at_most_once)) is not None:
+                    return outcome
+            self._sleep(pause)
+            if not self._applies(action):
+                break
+        return _NO_LONGER_PROPOSED
+
+    def _settle(
+        self, claim: OpenClaim, operation: Operation | None, outcome: Outcome, *, at: datetime | None = None
+    ) -> ActionEvent:
+        event = outcome.to_event(claim, operation, at=at or self._clock.wall())
+        for pause in islice(PAUSES.pauses(), SETTLE_TRIES):
+            try:
+                self._store.settle(claim, event)
+                return event
+            except StoreError as error:
+                what = f"{claim.action} of {claim.call_sid}: {outcome.text}"
+                text = f"{what}, but it is not written down yet: {error.message}"
+                self._report(Trouble(text, Cause.STORE, call_sid=claim.call_sid))
+                self._sleep(pause)
+        self._store.settle(claim, event)
+        return event
+
+
+class DryRun:
+    """Stands in for the executor under ``--dry-run``: it checks, but neither claims, nor sends, nor records."""
+
+    def __init__(self, api: CallsApi, store: EventStore, *, clock: Clock) -> None:
+        """Prepare."""
+        self._api = api
+        self._store = store
+        self._clock = clock
+
+    def execute(self, action: Action) -> ActionEvent | Postponed | None:
+        """Return what would be done, or why it would not."""
+        try:
+            outcome = precheck(self._api, self._store, action, clock=self._clock)
+        except CallctlError as error:
+            return self._event(action, f"would look first, but can't: {error.message}")
+        if isinstance(outcome, Postponed):
+            return outcome
+        if outcome is not None:
+            return self._event(action, f"would not be done: {outcome.text}")
+        operation = action.operation
+        to = f" to {operation.name}" if isinstance(operation, Redirect) else ""
+        return self._event(action, f"would {operation.action.replace('hangup', 'hang up')}{to}")
+
+    def decline(self, declined: Declined) -> ActionEvent | None:
+        """Return why nothing would be done."""
+        return self._event(declined, f"would not be done: {declined.reason}")
+
+    def recover(self, _claim: OpenClaim, _action: Action | None, /) -> ActionEvent | None:
+        """Leave a crash's open claims to a watch that acts."""
+        return None
+
+    def _event(self, proposal: Proposal, text: str) -> ActionEvent:
+        outcome = Outcome(DRY_RUN, f"dry run: {text}")
+        return outcome.to_event(_claim_for(proposal), proposal.operation, at=self._clock.wall())
+
+
 @dataclass(slots=True)
-class _Asked:
-    """When a request was sent, the last time; None before. Whether one without an answer may have been carried out."""
+class _Sending:
+    """When a request was last sent; None before. Whether one without an answer may have been carried out."""
 
     at: datetime | None = None
     may_be_done: bool = False
 
 
-class Executor:
-    """Does what rules ask for. Blocks: call it in a thread of its own. Safe for several at once."""
-
-    def __init__(
-        self,
-        api: CallsApi,
-        claims: Claims,
-        *,
-        clock: Clock,
-        sleep: Sleep,
-        applies: Applies,
-        trouble: Callable[[Trouble], None],
-    ) -> None:
-        """Prepare.
-
-        ``applies`` tells whether a rule still asks for an action, as far as the board knows; ``trouble`` is told, each
-        time, why something that waits can't be done yet.
-        """
-        self._api = api
-        self._claims = claims
-        self._clock = clock
-        self._sleep = sleep
-        self._applies = applies
-        self._trouble = trouble
-
-    def perform(self, action: Action) -> ActionEvent | Held | None:
-        """Do an action; return what came of it, or None if it was done before.
-
-        Nothing is sent before the claim is kept: a full disk is waited for, as long as the rule asks for the action.
-
-        Raises:
-            StoreError: What came of it could not be kept; the claim stays open, as after a crash.
-        """
-        claim = claim_of(action)
-        found = self._look(action)
-        if isinstance(found, Held):
-            return found
-        follows = action.rule.follows_dial and found is None
-        claimed = self._claim_patiently(action, claim, exclusive=follows)
-        if claimed is not None:
-            return claimed if isinstance(claimed, Held) else None
-        asked = _Asked()
-        if follows:  # between the look and the claim another rule, or a command, may have been quicker
-            found = self._patiently(action, partial(self._taken_up, action), once_only=False)
-        found = found or self._send(action, claim, asked)
-        if isinstance(found, Held) and action.rule.follows_dial:
-            self._claims.release(claim)  # the caller has another leg, whose end may ask for it again
-            return found
-        return self._settle(claim, action.operation, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
-
-    def decline(self, declined: Declined) -> ActionEvent | None:
-        """Write down why a rule asks for nothing; None if that was written down before."""
-        claim = claim_of(declined)
-        if not self._claim(claim):
-            return None
-        return self._settle(claim, declined.operation, Found(DECLINED, declined.reason))
-
-    def recover(self, claim: OpenClaim, action: Action | None) -> ActionEvent | None:
-        """Deal with a claim that a crash left open; ``action`` is what the rule asks for now, if it still does.
-
-        What ends a call is sent again, for twice ends it once. A redirect is not: it may have been carried out.
-        """
-        if not self._claims.take_over(claim, until=self._clock.wall() + LEASE):
-            return None
-        if action is None or isinstance(action.operation, Redirect):
-            what = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
-            words = f"outcome unknown: callctl stopped before the answer was recorded; {what}"
-            return self._settle(claim, action.operation if action else None, Found(UNKNOWN, words))
-        asked = _Asked()
-        found = self._look(action) or self._send(action, claim, asked)
-        if isinstance(found, Held) and found.look_again:
-            return None  # it stays open, and is met again
-        return self._settle(claim, action.operation, _NO_LONGER if isinstance(found, Held) else found, at=asked.at)
-
-    def _claim(self, claim: OpenClaim, *, exclusive: bool = False) -> bool:
-        now = self._clock.wall()
-        return self._claims.claim(claim, now=now, until=now + LEASE, exclusive=exclusive)
-
-    def _claim_patiently(self, action: Action, claim: OpenClaim, *, exclusive: bool) -> Found | Held | None:
-        """Claim; None if that was done, else why it was not. With ``exclusive`` not while another rule is at work."""
-
-        def once() -> Found | Held | None:
-            if self._claim(claim, exclusive=exclusive):
-                return None
-            if exclusive and self._claims.action_in_progress(action.call_sid, other_than=claim.rule) is not None:
-                return Held(look_again=True)  # what came of that is seen then
-            return Found(DECLINED, "it was done before")
-
-        return self._patiently(action, once, once_only=False)
-
-    def _taken_up(self, action: Action) -> Found | Held | None:
-        return taken_up(self._claims, action, clock=self._clock)
-
-    def _settle(
-        self, claim: OpenClaim, deed: Operation | None, found: Found, *, at: datetime | None = None
-    ) -> ActionEvent:
-        event = found.event(claim, deed, at=at or self._clock.wall())
-        for pause in islice(PAUSES.pauses(), SETTLE_TRIES):
-            try:
-                self._claims.settle(claim, event)
-                return event
-            except StoreError as error:
-                what = f"{claim.action} of {claim.call_sid}: {found.outcome}"
-                self._trouble(
-                    Trouble(
-                        f"{what}, but it is not written down yet: {error.message}", Cause.STORE, call_sid=claim.call_sid
-                    )
-                )
-                self._sleep(pause)
-        self._claims.settle(claim, event)
-        return event
-
-    def _send(self, action: Action, claim: OpenClaim, asked: _Asked) -> Found | Held:
-        def once() -> Found:
-            self._claims.renew(claim, until=self._clock.wall() + LEASE)
-            asked.at = self._clock.wall()
-            try:
-                return carry_out(
-                    self._api, action.call_sid, action.operation, reported=self._reported_leg, sleep=self._sleep
-                )
-            except CallctlError as error:
-                asked.may_be_done = asked.may_be_done or error.may_be_done
-                raise
-
-        found = self._patiently(action, once, once_only=isinstance(action.operation, Redirect)) or _GIVEN_UP
-        return _unclear(found) if asked.may_be_done else found
-
-    def _reported_leg(self, sid: str) -> Leg | None:
-        try:
-            return reported_leg(self._claims.family(sid), sid)
-        except StoreError:
-            return None  # the request is out, and a fetch tells as well
-
-    def _look(self, action: Action) -> Found | Held | None:
-        def once() -> Found | Held | None:
-            return why_not(self._api, self._claims, action, clock=self._clock)
-
-        return self._patiently(action, once, once_only=False)
-
-    def _patiently(
-        self, action: Action, work: Callable[[], Found | Held | None], *, once_only: bool
-    ) -> Found | Held | None:
-        """Work until there is an answer, with growing pauses, as long as the rule asks for it."""
-        for pause in PAUSES.pauses():
-            try:
-                return work()
-            except StoreError as error:  # before anything is sent: the look, the claim and its renewal
-                what = f"rule {action.rule.name} waits, it can't keep what it does: {error.message}"
-                self._trouble(Trouble(what, Cause.STORE, call_sid=action.call_sid))
-            except CallctlError as error:
-                if (found := _meaning(error, once_only=once_only)) is not None:
-                    return found
-            self._sleep(pause)
-            if not self._applies(action):
-                break
-        return _GIVEN_UP
+_NO_LONGER_PROPOSED = Postponed(retry=False)
 
 
-_GIVEN_UP = Held(look_again=False)
-_NO_LONGER = Found(DECLINED, "the rule no longer asked for it when it could be sent")
+def _claim_for(proposal: Proposal) -> OpenClaim:
+    return OpenClaim(proposal.rule.name, proposal.call_sid, proposal.about, proposal.operation.action)
 
 
-def _unclear(found: Found | Held) -> Found:
-    """Return what came of an action of which an earlier request was not answered, and may have been carried out.
-
-    That may be why the rule no longer asks for it, or why the call is over now.
-    """
-    words = "outcome unknown: a request was not answered"
-    if isinstance(found, Held):
-        return Found(UNKNOWN, words)
-    is_clear = found.result not in (LATE, REFUSED) or found.status not in (None, *_ENDS_OF_DEEDS)
-    return found if is_clear else Found(UNKNOWN, words, found.status, found.code)
+def _final(outcome: Outcome | Postponed) -> Outcome:
+    if isinstance(outcome, Postponed):
+        return Outcome(DECLINED, "the rule no longer asked for it when it could be sent")
+    return outcome
 
 
-def _meaning(error: CallctlError, *, once_only: bool) -> Found | None:
-    """Return what a failure means for good, or None if the request may be sent again."""
+def _final_failure(error: CallctlError, *, send_at_most_once: bool) -> Outcome | None:
+    """Return the outcome of a failure that is final, or None if the request may be sent again."""
     if isinstance(error, WrongCallStateError):
-        words = f"the call got there first: it is not in a state for this ({error.code or error.status})"
-        return Found(LATE, words, code=error.code)
+        text = f"the call got there first: it is not in a state for this ({error.code or error.status})"
+        return Outcome(LATE, text, code=error.code)
     if isinstance(error, OutcomeUnknownError):
-        return Found(UNKNOWN, f"outcome unknown: {error.message}")
+        return Outcome(UNKNOWN, f"outcome unknown: {error.message}")
     # Refused connections, unknown hosts and 429 were never processed (docs/twilio.md, "Errors", 20429).
     if isinstance(error, RateLimitedError | NetworkError):
         return None
     if isinstance(error, ApiError) and error.status >= 500:
-        return Found(UNKNOWN, f"outcome unknown: {error.message}", code=error.code) if once_only else None
+        return Outcome(UNKNOWN, f"outcome unknown: {error.message}", code=error.code) if send_at_most_once else None
     code = error.code if isinstance(error, ApiError) else None
-    return Found(REFUSED, f"refused: {error.message}", code=code)
+    return Outcome(REFUSED, f"refused: {error.message}", code=code)
+
+
+def _after_unanswered_request(outcome: Outcome | Postponed) -> Outcome:
+    """Return the outcome of an action of which an earlier request was not answered, and may have been carried out.
+
+    That may be why the rule no longer proposes the action, or why the call is over now.
+    """
+    text = "outcome unknown: a request was not answered"
+    if isinstance(outcome, Postponed):
+        return Outcome(UNKNOWN, text)
+    is_clear = outcome.result not in (LATE, REFUSED) or outcome.status not in (None, *_ENDS_BY_REQUEST)
+    return outcome if is_clear else Outcome(UNKNOWN, text, outcome.status, outcome.code)
+
+
+def _request(api: CallsApi, sid: str, operation: Operation, *, reported: ReportedLeg, sleep: Sleep) -> Outcome:
+    """Send an operation's request once; ``reported`` returns a leg as callbacks reported it.
+
+    Raises:
+        CallctlError: It was refused, or no answer came.
+    """
+    match operation:
+        case Cancel():
+            return _cancel(api, sid, operation, reported=reported, sleep=sleep)
+        case Hangup():
+            return _hangup_outcome(hangup.hang_up(api, sid, reported=reported, sleep=sleep), "hung up")
+        case Redirect():
+            call = api.redirect(sid, RedirectRequest(url=operation.url, method=operation.method))
+            return Outcome(DONE, f"redirected to {operation.name}", call.status or None)
+        case Limit():
+            call = api.limit_time(sid, operation.seconds)
+            return Outcome(DONE, f"Twilio ends it {operation.seconds} s after its answer", call.status or None)
+
+
+def _cancel(api: CallsApi, sid: str, cancel: Cancel, *, reported: ReportedLeg, sleep: Sleep) -> Outcome:
+    ending = hangup.cancel(api, sid, reported=reported, sleep=sleep)
+    match ending.result:
+        case Result.ENDED:
+            return Outcome(DONE, "ended before it was answered", ending.call.status)
+        case Result.ALREADY_OVER | Result.NOT_ENDED:
+            return _late_outcome(ending)
+        case Result.ACCEPTED:  # Twilio ends it unless it was answered meanwhile, so it must not be hung up
+            shown = f", and REST still shows it as {ending.call.status}" if ending.call.status else ""
+            return Outcome(UNKNOWN, f"outcome unknown: Twilio took it{shown}")
+    if not cancel.cut_answered:
+        return Outcome(NOT_ENDED, "Twilio did not end it", ending.call.status)
+    ending = hangup.hang_up(api, sid, reported=reported, sleep=sleep)
+    return _hangup_outcome(ending, "Twilio did not end it, so it was hung up")
+
+
+def _hangup_outcome(ending: HangupOutcome, text: str) -> Outcome:
+    if ending.result is Result.ALREADY_OVER:
+        return _late_outcome(ending)
+    return Outcome(DONE, text, ending.call.status or None)
+
+
+def _late_outcome(ending: HangupOutcome) -> Outcome:
+    code = None if ending.refusal is None else ending.refusal.code
+    if ending.may_be_by_earlier_try:
+        text = "outcome unknown: it is over, and the first request was not answered"
+        return Outcome(UNKNOWN, text, code=code)
+    return too_late(ending.call.status, is_over=ending.result is Result.ALREADY_OVER, code=code)

@@ -1,4 +1,4 @@
-"""Looking before acting: is the leg still as the rule wants it, and has nobody else been there?"""
+"""The check before an action: does the leg still match, and has nothing else changed it?"""
 
 from __future__ import annotations
 
@@ -9,87 +9,85 @@ from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import rank_of
 from callctl.operations.family import live_children
-from callctl.rules.outcome import Claims, Found, Held, too_late
+from callctl.rules.outcome import Outcome, Postponed, too_late
 from callctl.rules.rule import Action
+from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 
-# What dates in whole seconds, and a request that takes a while, may make of an age.
-_SLACK = timedelta(seconds=2)
+# How wrong a time in a status may be, because of dates in whole seconds and the time that a request takes.
+_TOLERANCE = timedelta(seconds=2)
 
 
-def why_not(api: CallsApi, claims: Claims, action: Action, *, clock: Clock) -> Found | Held | None:
-    """Return why an action must not be done, or not yet; None if it may: up to two requests that change nothing.
+def precheck(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) -> Outcome | Postponed | None:
+    """Return why an action must not be done, or not yet; None if it may. Two requests at most, which change nothing.
 
     Raises:
-        CallctlError: The API or the store could not be asked.
+        CallctlError: The API or the store could not be read.
     """
-    if (taken := taken_up(claims, action, clock=clock)) is not None or not action.needs_precheck:
-        return taken
+    handled = handled_already(store, action, clock=clock)
+    if handled is not None or not action.needs_precheck:
+        return handled
     call = api.fetch(action.call_sid)
-    wanted = action.rule.target_statuses
-    if call.status not in wanted:
-        # What callbacks told can't be undone: REST is behind (docs/twilio.md, "Eventual consistency").
-        is_behind = 0 < rank_of(call.status) < min(map(rank_of, wanted))
-        return Held(look_again=True) if is_behind else too_late(call.status)
+    allowed = action.rule.target_statuses
+    if call.status not in allowed:
+        # What callbacks reported can't be undone: REST is behind (docs/twilio.md, "Eventual consistency").
+        is_behind = 0 < rank_of(call.status) < min(map(rank_of, allowed))
+        return Postponed(retry=True) if is_behind else too_late(call.status)
     if action.rule.follows_dial and any(child.sid != action.about for child in live_children(api, action.call_sid)):
-        return Held(look_again=True)  # that leg may tell nothing of its end, so nobody would ask again
+        return Postponed(retry=True)  # that leg may send no callback of its end, which would propose the action again
     if action.rule.when.lasting is None:
         return None
     if action.about == action.call_sid:
-        return _too_young(call, action, clock=clock)
-    watched = api.fetch(action.about)
-    if watched.status not in action.rule.matching_statuses:
-        return Found(DECLINED, f"the leg that the rule looks at, {watched.sid}, is {watched.status} by now")
-    return _too_young(watched, action, clock=clock)
+        return _postponed_if_too_young(call, action, clock=clock)
+    matched = api.fetch(action.about)
+    if matched.status not in action.rule.matching_statuses:
+        return Outcome(DECLINED, f"the leg that the rule looks at, {matched.sid}, is {matched.status} by now")
+    return _postponed_if_too_young(matched, action, clock=clock)
 
 
-def taken_up(claims: Claims, action: Action, *, clock: Clock) -> Found | Held | None:
-    """Return why a caller whose Dial is over is left to whom has taken them up, or is about to; else None.
+def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Postponed | None:
+    """Return for how long a leg can't have had its status for as long as the rule requires; None if it may have.
 
-    Raises:
-        StoreError: The store could not be asked.
-    """
-    if not action.rule.follows_dial:
-        return None
-    # Before what is written down is read: a command takes back its intent after it has written.
-    if any(claims.has_intent(sid, is_over=clock.has_passed) for sid in (action.call_sid, action.about)):
-        return Held(look_again=True)
-    return _taken_care_of(claims, action)
-
-
-def _too_young(call: Call, action: Action, *, clock: Clock) -> Held | None:
-    """Return what to wait for if a leg can't have had its status for as long as the rule asks for; else None.
-
-    This machine's clock, and what the store told by it, may be wrong. Twilio's own dates, all by one clock, are not: a
+    This machine's clock, and the store's times by it, may be wrong. Twilio's own dates, all by one clock, are not: a
     call that began so long ago may have been answered later, but one that began later was not answered before.
     """
     lasting = action.rule.when.lasting or timedelta()
     dates = [call.start_time or call.date_created, action.status_timestamp]
     began = max((date for date in dates if date and call.as_of and date <= call.as_of), default=None)
     if call.as_of and began:
-        left = lasting - _SLACK - (call.as_of - began)
-    else:  # a service that tells no dates: only what this process has waited for itself
-        left = lasting - (clock.now() - action.observed_since) if action.observed_since else lasting
-    return Held(look_again=True, not_before=left) if left > timedelta() else None
+        remaining = lasting - _TOLERANCE - (call.as_of - began)
+    else:  # a service that sends no dates: only the time that this process has observed counts
+        remaining = lasting - (clock.now() - action.observed_since) if action.observed_since else lasting
+    return Postponed(retry=True, not_before=remaining) if remaining > timedelta() else None
 
 
-def _taken_care_of(claims: Claims, action: Action) -> Found | None:
-    name = claims.dial_action(action.call_sid)
+def handled_already(store: EventStore, action: Action, *, clock: Clock) -> Outcome | Postponed | None:
+    """Return why a caller whose Dial is over is left to another rule or a command; None if nothing handles it.
+
+    Raises:
+        StoreError: The store could not be read.
+    """
+    if not action.rule.follows_dial:
+        return None
+    # Intents before actions: a command removes its intent after it has recorded what it did.
+    if any(store.has_intent(sid, is_over=clock.has_passed) for sid in (action.call_sid, action.about)):
+        return Postponed(retry=True)
+    name = store.dial_action(action.call_sid)
     if name is not None:
-        return Found(DECLINED, f"its own Dial sends it to {name} (place --then)")
-    for sid, whose in ((action.call_sid, "it"), (action.about, "the leg that ended")):
-        done = next((one.action for one in claims.all_actions(sid) if _counts(one, action)), None)
+        return Outcome(DECLINED, f"its own Dial sends it to {name} (place --then)")
+    for sid, leg in ((action.call_sid, "it"), (action.about, "the leg that ended")):
+        done = next((event.action for event in store.actions(sid) if _may_have_changed(event, action)), None)
         if done is not None:
-            return Found(DECLINED, f"callctl itself changed {whose} before ({done})")
-        doing = claims.action_in_progress(sid, other_than=action.rule.name)
-        if doing is not None:
-            return Found(DECLINED, f"callctl itself is changing {whose} ({doing})")
+            return Outcome(DECLINED, f"callctl itself changed {leg} before ({done})")
+        in_progress = store.action_in_progress(sid, other_than=action.rule.name)
+        if in_progress is not None:
+            return Outcome(DECLINED, f"callctl itself is changing {leg} ({in_progress})")
     return None
 
 
-def _counts(done: ActionEvent, action: Action) -> bool:
-    """Tell whether callctl changed a leg by this: also by a TimeLimit, if the leg that ended duration that long."""
-    if done.action != "limit" or done.call_sid != action.about or done.result not in (DONE, UNKNOWN):
-        return done.may_have_changed_it
-    seconds = next((int(value) for name, value in done.request if name == "TimeLimit" and value.isdecimal()), 0)
+def _may_have_changed(event: ActionEvent, action: Action) -> bool:
+    """Return whether an earlier action changed its leg; a TimeLimit did if the leg that ended lasted that long."""
+    if event.action != "limit" or event.call_sid != action.about or event.result not in (DONE, UNKNOWN):
+        return event.may_have_changed_it
+    seconds = next((int(value) for name, value in event.request if name == "TimeLimit" and value.isdecimal()), 0)
     return action.duration is None or action.duration >= seconds

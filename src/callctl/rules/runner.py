@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import StoreError
-from callctl.rules.again import Again
 from callctl.rules.engine import Engine
-from callctl.rules.outcome import LEASE, Claims, Held
+from callctl.rules.executor import LEASE, Applies, DryRun, Executor
+from callctl.rules.outcome import Postponed
 from callctl.rules.rate_limit import Admission, RateLimit
 from callctl.rules.rule import Action, Declined
 from callctl.store.records import OpenClaim
+from callctl.store.sqlite.store import EventStore
+from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 from callctl.support.threads import failure_reason
 
@@ -31,20 +32,11 @@ RECOVER_EVERY = timedelta(seconds=15)
 # How often to drop what the board has dropped: a watch runs for weeks.
 PRUNE_EVERY = timedelta(minutes=5)
 
+# Two requests for each retry; the end of a leg that callbacks report is acted on at once all the same.
+RETRY_PAUSES = Backoff(first=1.0, factor=2, longest=30.0)
+
 RunInThread = Callable[[Callable[[], None]], object]
-
-
-class Performer(Protocol):
-    """Who does what rules ask for, or only says so. Called in threads."""
-
-    def perform(self, action: Action) -> ActionEvent | Held | None:
-        """Do it; None if there is nothing to tell."""
-
-    def decline(self, declined: Declined) -> ActionEvent | None:
-        """Tell why it is not done."""
-
-    def recover(self, claim: OpenClaim, action: Action | None, /) -> ActionEvent | None:
-        """Deal with what a crash left."""
+MakeExecutor = Callable[[Applies, Callable[[Trouble], None]], Executor | DryRun]
 
 
 class RuleRunner:
@@ -54,8 +46,8 @@ class RuleRunner:
         self,
         engine: Engine,
         *,
-        make_performer: Callable[[Callable[[Action], bool], Callable[[Trouble], None]], Performer],
-        claims: Claims,
+        make_executor: MakeExecutor,
+        store: EventStore,
         rate_limit: RateLimit,
         clock: Clock,
         run_in_thread: RunInThread,
@@ -65,9 +57,9 @@ class RuleRunner:
 
         Args:
             engine: Decides.
-            make_performer: Makes what acts; it is given a function that returns whether a rule still proposes an
-                action, and one that reports why an action can't be done yet.
-            claims: The actions that were begun before.
+            make_executor: Makes the executor; its arguments return whether a rule still proposes an action, and report
+                why an action can't be done yet.
+            store: Holds the actions that were begun before.
             rate_limit: Stops a rule that goes wild.
             clock: The time; what is measured here is measured by the steady clock.
             run_in_thread: Starts work in a thread of its own.
@@ -75,8 +67,8 @@ class RuleRunner:
         """
         self.in_words = in_words
         self._engine = engine
-        self._performer = make_performer(self._applies, self._report_once)
-        self._claims = claims
+        self._executor = make_executor(self._applies, self._report_once)
+        self._store = store
         self._rate_limit = rate_limit
         self._clock = clock
         self._run_in_thread = run_in_thread
@@ -84,8 +76,8 @@ class RuleRunner:
         self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
         self._queue: deque[Action | Declined] = deque()
         self._begun: set[tuple[str, str]] = set()  # by rule and leg
-        self._postponed: deque[tuple[Action, Held]] = deque()  # by threads: nothing is sent or claimed
-        self._again = Again()
+        self._postponed: deque[tuple[Action, Postponed]] = deque()  # by threads: nothing is sent or claimed
+        self._retries = RetryQueue()
         self._reports: deque[ActionEvent | Trouble] = deque()
         self._reported: set[str] = set()
         self._clock_reported = False
@@ -104,7 +96,7 @@ class RuleRunner:
         Raises:
             StoreError: The store can't be read.
         """
-        self._begun = self._claims.claim_keys()
+        self._begun = self._store.claim_keys()
         self._snapshot = snapshot
         self._queue += self._engine.restored_actions(snapshot, now=self._clock.now())
 
@@ -142,18 +134,18 @@ class RuleRunner:
         self._engine.prune(snapshot)
         # A claim in the store keeps what is dropped here from being done again.
         self._begun = {key for key in self._begun if key[1] in snapshot.legs}
-        self._again.keep(snapshot.legs)
+        self._retries.retain(snapshot.legs)
         self._leases = {key: seen for key, seen in self._leases.items() if now - seen < PRUNE_EVERY}
 
     def _requeue_postponed(self, now: datetime) -> None:
         """Let rules propose again what was not done, and queue the actions whose pause is over."""
         while self._postponed:
-            action, held = self._postponed.popleft()
+            action, postponed = self._postponed.popleft()
             self._begun.discard(action.key)
             self._rate_limit.refund()
-            if held.look_again:
-                self._again.put(action, now=now, not_before=held.not_before)
-        self._queue += self._again.due(now=now)
+            if postponed.retry:
+                self._retries.put(action, now=now, not_before=postponed.not_before)
+        self._queue += self._retries.due(now=now)
 
     def _begin_queued(self, now: datetime) -> None:
         """Begin what is queued, as far as the rate limit allows."""
@@ -180,7 +172,7 @@ class RuleRunner:
         if isinstance(proposal, Action) and not self._applies(proposal):
             return False
         try:
-            return proposal.is_own or self._claims.was_placed(proposal.family)
+            return proposal.is_own or self._store.was_placed(proposal.family)
         except StoreError as error:
             text = f"rule {proposal.rule.name} waits, it can't tell whose call it is: {error.message}"
             self._report_once(Trouble(text, Cause.STORE, call_sid=proposal.call_sid))
@@ -221,11 +213,11 @@ class RuleRunner:
         if isinstance(proposal, Action):
             self._run_and_report(partial(self._execute, proposal))
         else:
-            self._run_and_report(partial(self._performer.decline, proposal))
+            self._run_and_report(partial(self._executor.decline, proposal))
 
     def _execute(self, action: Action) -> ActionEvent | None:
-        result = self._performer.perform(action)
-        if isinstance(result, Held):
+        result = self._executor.execute(action)
+        if isinstance(result, Postponed):
             self._postponed.append((action, result))
             return None
         return result
@@ -246,7 +238,7 @@ class RuleRunner:
 
     def _recover(self) -> None:
         try:
-            claims = self._claims.expired_claims(is_over=self._is_over)
+            claims = self._store.expired_claims(is_over=self._is_over)
         except Exception as error:
             self._reports.append(Trouble(f"can't look for what a crash left: {failure_reason(error)}", Cause.RULE))
             return
@@ -265,8 +257,33 @@ class RuleRunner:
             action = self._engine.current_action(
                 claim.rule, claim.call_sid, about=claim.about, snapshot=snapshot, now=now
             )
-        return self._performer.recover(claim, action)
+        return self._executor.recover(claim, action)
 
     def _applies(self, action: Action) -> bool:
         with self._lock:
             return self._engine.applies(action, self._snapshot)
+
+
+class RetryQueue:
+    """Actions to be tried again, one for each rule and leg, after growing pauses. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], tuple[datetime, Action]] = {}
+        self._pauses: dict[tuple[str, str], Iterator[float]] = {}
+
+    def put(self, action: Action, *, now: datetime, not_before: timedelta = timedelta()) -> None:
+        """Add an action; its pause doubles each time, and is ``not_before`` at least."""
+        pauses = self._pauses.setdefault(action.key, RETRY_PAUSES.pauses())
+        self._waiting[action.key] = (now + max(timedelta(seconds=next(pauses)), not_before), action)
+
+    def due(self, *, now: datetime) -> list[Action]:
+        """Remove and return the actions whose pause is over."""
+        due = [action for until, action in self._waiting.values() if until <= now]
+        for action in due:
+            del self._waiting[action.key]
+        return due
+
+    def retain(self, sids: Container[str]) -> None:
+        """Drop the actions on all legs but these."""
+        self._waiting = {key: entry for key, entry in self._waiting.items() if key[1] in sids}
+        self._pauses = {key: pauses for key, pauses in self._pauses.items() if key[1] in sids}

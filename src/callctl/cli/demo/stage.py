@@ -16,7 +16,7 @@ from callctl.cli.demo.survey import Survey, serving
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.signals import stop_on_signals
 from callctl.cli.simulator.env_file import settings_to_use, write_settings
-from callctl.cli.watch.rules import Asked, at_work
+from callctl.cli.watch.rules import RuleOptions, open_runner_of
 from callctl.settings import NamedUrl, Settings
 from callctl.simulator import Simulator
 from callctl.views.view import View
@@ -46,7 +46,7 @@ async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
     async with Simulator(port=0) as simulator, serving() as survey:
         settings = _settings(simulator, folder, survey_url=survey.url)
         clock = runtime.clock()
-        with at_work(runtime, settings, rules(settings), asked=Asked(), clock=clock) as acting:
+        with open_runner_of(runtime, settings, rules(settings), options=RuleOptions(), clock=clock) as acting:
             session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), clock=clock, rules=acting)
             survey.note = session.note
             try:

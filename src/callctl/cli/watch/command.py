@@ -170,7 +170,7 @@ def watch(
     runtime = common.runtime_of(ctx, json=json, debug=debug)
     ago = _so_long_ago(runtime, since)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    asked = rules_options.Asked(
+    options = rules_options.RuleOptions(
         hangup_ringing_after=hangup_ringing_after,
         after_dial=after_dial,
         max_duration=max_duration,
@@ -181,7 +181,7 @@ def watch(
         settle=settle,
         max_actions=max_actions,
     )
-    asked.check(unverified=unverified)
+    options.check(unverified=unverified)
     check_host(host)
     check_keys(settings, unverified=unverified)
     plan = Plan(
@@ -203,8 +203,8 @@ def watch(
     choice = filters.read_choice(runtime, settings, call=call, to=to, from_=from_, status=status)
     api = None if no_poll else runtime.client(settings)
     clock = runtime.clock()
-    with rules_options.acting(runtime, settings, asked, clock=clock) as acting:
-        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, api=api, rules=acting, choice=choice))
+    with rules_options.open_runner(runtime, settings, options, clock=clock) as runner:
+        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, api=api, rules=runner, choice=choice))
     raise typer.Exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from callctl.settings import NamedUrl, Settings
 
 if TYPE_CHECKING:
     from callctl.rules.rule import Action, Rule
-    from callctl.rules.runner import Performer, RuleRunner
+    from callctl.rules.runner import RuleRunner
     from callctl.support.clock import Clock
 
 RingLimit: TypeAlias = Annotated[
@@ -112,8 +113,8 @@ MaxActions: TypeAlias = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What these options say."""
+class RuleOptions:
+    """The values of these options."""
 
     hangup_ringing_after: str | None = None
     after_dial: str | None = None
@@ -126,7 +127,7 @@ class Asked:
     max_actions: int | None = None
 
     @property
-    def acts(self) -> bool:
+    def has_rules(self) -> bool:
         """Whether there is any rule."""
         return any(
             given is not None for given in (self.hangup_ringing_after, self.after_dial, self.max_duration, self.rules)
@@ -146,18 +147,18 @@ class Asked:
             "--settle": self.settle is not None,
         }
         alone = [name for name, given in companions.items() if given]
-        if alone and not self.acts:
+        if alone and not self.has_rules:
             raise UsageError(
                 f"{alone[0]} goes with a rule",
                 hint="give --hangup-ringing-after, --after-dial, --max-duration or --rules",
             )
-        if unverified and self.acts:
+        if unverified and self.has_rules:
             raise UsageError(
                 "--unverified and rules exclude each other: anybody could have calls ended", hint="drop --unverified"
             )
 
 
-def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
+def read_rules(settings: Settings, options: RuleOptions, *, cwd: Path) -> list[Rule]:
     """Return the rules that the options and the rules file ask for, all checked.
 
     Raises:
@@ -177,20 +178,20 @@ def read_rules(settings: Settings, asked: Asked, *, cwd: Path) -> list[Rule]:
         check_reachable(settings, named.url, what=name)
         return named
 
-    cancel = Cancel(cut_answered=asked.cut_answered)
+    cancel = Cancel(cut_answered=options.cut_answered)
     rules: list[Rule] = []
-    if asked.hangup_ringing_after is not None:
-        rules.append(ring_limit_rule(_positive(asked.hangup_ringing_after, "--hangup-ringing-after"), cancel=cancel))
-    if asked.after_dial is not None:
-        named = resolve(asked.after_dial)
-        rules.append(after_dial_rule(Redirect(asked.after_dial, named.url, named.method)))
-    if asked.max_duration is not None:
-        rules += max_duration_rules(_positive(asked.max_duration, "--max-duration"))
-    if asked.rules is not None:
-        rules += load(cwd / asked.rules, resolve=resolve, cancel=cancel)
-    if asked.settle is None:
+    if options.hangup_ringing_after is not None:
+        rules.append(ring_limit_rule(_positive(options.hangup_ringing_after, "--hangup-ringing-after"), cancel=cancel))
+    if options.after_dial is not None:
+        named = resolve(options.after_dial)
+        rules.append(after_dial_rule(Redirect(options.after_dial, named.url, named.method)))
+    if options.max_duration is not None:
+        rules += max_duration_rules(_positive(options.max_duration, "--max-duration"))
+    if options.rules is not None:
+        rules += load(cwd / options.rules, resolve=resolve, cancel=cancel)
+    if options.settle is None:
         return rules
-    settle = timedelta(seconds=read_duration(asked.settle, option="--settle"))
+    settle = timedelta(seconds=read_duration(options.settle, option="--settle"))
     return [replace(rule, settle=settle) if rule.follows_dial else rule for rule in rules]
 
 
@@ -214,54 +215,52 @@ def _positive(text: str, option: str) -> timedelta:
 
 
 @contextmanager
-def acting(runtime: Runtime, settings: Settings, asked: Asked, *, clock: Clock) -> Iterator[RuleRunner | None]:
-    """Return the rules ready for a watch, or None if there are none; let go of the store at the end.
+def open_runner(
+    runtime: Runtime, settings: Settings, options: RuleOptions, *, clock: Clock
+) -> Iterator[RuleRunner | None]:
+    """Return the runner of a watch's rules, or None if there are none; close the store at the end.
 
     Raises:
-        CallctlError: A rule can't be meant, credentials are missing, the store can't be opened.
+        CallctlError: A rule is not valid, credentials are missing, the store can't be opened.
     """
-    rules = read_rules(settings, asked, cwd=runtime.cwd) if asked.acts else []
+    rules = read_rules(settings, options, cwd=runtime.cwd) if options.has_rules else []
     if not rules:
         yield None
         return
-    runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if asked.dry_run else ''}")
-    with at_work(runtime, settings, rules, asked=asked, clock=clock) as found:
-        yield found
+    runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if options.dry_run else ''}")
+    with open_runner_of(runtime, settings, rules, options=options, clock=clock) as runner:
+        yield runner
 
 
 @contextmanager
-def at_work(
-    runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, asked: Asked, clock: Clock
+def open_runner_of(
+    runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, options: RuleOptions, clock: Clock
 ) -> Iterator[RuleRunner]:
-    """Return rules ready for a watch; of ``asked`` only counts how they are to act."""
+    """Return a runner of these rules; of ``options`` only those count that are not rules themselves."""
     from callctl.rules.engine import Engine, Scope
+    from callctl.rules.executor import DryRun, Executor
     from callctl.rules.rate_limit import PER_MINUTE, RateLimit
     from callctl.rules.runner import RuleRunner
     from callctl.store.sqlite.store import EventStore
     from callctl.support.threads import start_in_thread
 
     client = runtime.client(settings)
-    claims = EventStore.open(settings.store, world=settings.world)
+    store = EventStore.open(settings.store, world=settings.world)
 
-    def performer(applies: Callable[[Action], bool], trouble: Callable[[Trouble], None]) -> Performer:
-        import time
-
-        from callctl.rules.dry_run import Rehearsal
-        from callctl.rules.executor import Executor
-
-        if asked.dry_run:
-            return Rehearsal(client, claims, clock=clock)
-        return Executor(client, claims, clock=clock, sleep=time.sleep, applies=applies, trouble=trouble)
+    def make_executor(applies: Callable[[Action], bool], report: Callable[[Trouble], None]) -> Executor | DryRun:
+        if options.dry_run:
+            return DryRun(client, store, clock=clock)
+        return Executor(client, store, clock=clock, sleep=time.sleep, applies=applies, report=report)
 
     try:
         yield RuleRunner(
-            Engine(rules, scope=Scope.ALL if asked.all_calls else Scope.OWN, steady_time=clock.steady),
-            make_performer=performer,
-            claims=claims,
-            rate_limit=RateLimit(per_minute=asked.max_actions or PER_MINUTE),
+            Engine(rules, scope=Scope.ALL if options.all_calls else Scope.OWN, steady_time=clock.steady),
+            make_executor=make_executor,
+            store=store,
+            rate_limit=RateLimit(per_minute=options.max_actions or PER_MINUTE),
             clock=clock,
             run_in_thread=start_in_thread,
-            in_words=_in_words(rules, dry_run=asked.dry_run),
+            in_words=_in_words(rules, dry_run=options.dry_run),
         )
     finally:
-        claims.close()
+        store.close()
