@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from callctl.api.protocol import CallsApi
 from callctl.api.requests import CallQuery, RedirectRequest
@@ -12,6 +13,10 @@ from callctl.calls.call import Call
 
 class UnexpectedRequest(CallsApi):
     """Fails the test with each request."""
+
+    @property
+    def server_time(self) -> datetime | None:
+        return None
 
     def fetch(self, sid: str) -> Call:
         raise AssertionError(f"fetch {sid}")

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
+from calls_api import UnexpectedRequest
+from listeners import sign
 from telling import clock_of, event, form, moment, sid
-from watches import Suspension, ago, running_watch, settings_in, until
+from watches import LIMIT, Suspension, ago, running_watch, settings_in, until
 
+from callctl.api.requests import CallQuery
 from callctl.calls.board import Board
+from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
 from callctl.settings import Settings
@@ -35,6 +42,20 @@ def kept(settings: Settings) -> int:
         store.close()
 
 
+class Dated(UnexpectedRequest):
+    """Lists no call, and tells the time with each reply."""
+
+    time: datetime | None = None
+
+    @property
+    def server_time(self) -> datetime | None:
+        return self.time
+
+    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the API's own
+        self.time = ago()
+        return iter(())
+
+
 async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     fill(settings, calls=range(2 * STEP + 50), age=timedelta(days=31))
@@ -53,7 +74,8 @@ async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_pa
         days=30,
         since=timedelta(hours=1),
         trouble=print,
-        clock=Clock(wall=lambda: datetime.now(UTC)),
+        clock=Clock(wall=ago),
+        told_time=ago,
     )
     await retention.trim()
     retention.end()
@@ -66,7 +88,7 @@ async def test_a_watch_trims_when_it_starts_and_keeps_the_rest(tmp_path: Path) -
     settings = settings_in(tmp_path)
     fill(settings, calls=range(3), age=timedelta(days=8))
     fill(settings, calls=range(10, 12), age=timedelta(days=6))
-    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=7)):
+    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=7), api=Dated()):
         reader = EventStore.open_readonly(settings.store, world=settings.world)
         await until(lambda: len(list(reader.replay(since=None))) == 2)
         reader.close()
@@ -97,7 +119,9 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
         told.append(text)
         raise KeyError(text)  # leave the endless loop
 
-    retention = Retention(Locked(), board, days=30, since=timedelta(minutes=1), trouble=once, clock=Clock(wall=ago))
+    retention = Retention(
+        Locked(), board, days=30, since=timedelta(minutes=1), trouble=once, clock=Clock(wall=ago), told_time=ago
+    )
     with pytest.raises(KeyError):
         await retention.run()
     assert len(told) == 1
@@ -120,7 +144,7 @@ async def test_a_clock_that_is_set_takes_no_family_off_the_board(step: timedelta
     def leave(text: str) -> None:
         raise KeyError(text)
 
-    retention = Retention(Store(), board, days=30, since=timedelta(), trouble=leave, clock=clock)
+    retention = Retention(Store(), board, days=30, since=timedelta(), trouble=leave, clock=clock, told_time=clock.wall)
     with pytest.raises(KeyError):
         await retention.run()
     assert len(board.snapshot().families) == 1
@@ -133,7 +157,9 @@ async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timed
     elapsed, ahead = moment(0), timedelta()
     clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
     store = EventStore.open_for_watch(settings.store, world=settings.world)
-    retention = Retention(store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock)
+    retention = Retention(
+        store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock, told_time=clock.wall
+    )
     for call in (1, 2):
         elapsed += timedelta(minutes=5)
         fields = form(call, "completed").items()
@@ -144,10 +170,67 @@ async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timed
     assert kept(settings) == 2
 
 
+@pytest.mark.parametrize("told", [None, 0, 60, 400 * 86400])
+async def test_a_clock_that_was_ahead_when_the_watch_started_makes_nothing_old(
+    tmp_path: Path, told: float | None
+) -> None:
+    settings = settings_in(tmp_path)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    for call, day in ((1, 0), (2, 20), (3, 400)):  # the last was received by the clock that is ahead
+        fields = form(call, "completed").items()
+        at = moment(day * 86400)
+        store.append(CallEvent.from_form(fields, received_at=at, world=settings.world, verified=True))
+    ahead = clock_of(lambda: moment(400 * 86400))
+    retention = Retention(
+        store,
+        Board(),
+        days=30,
+        since=timedelta(hours=1),
+        trouble=print,
+        clock=ahead,
+        told_time=lambda: None if told is None else moment(told),
+    )
+    await retention.trim()
+    store.close()
+    assert kept(settings) == (1 if told == 400 * 86400 else 3)
+
+
+@pytest.mark.parametrize("is_polled", [True, False])
+async def test_a_watch_with_a_clock_far_ahead_keeps_what_is_not_old_by_twilios_time(
+    tmp_path: Path, is_polled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.retention.SOON", 0.01)
+    settings, told = settings_in(tmp_path), asyncio.Event()
+
+    class Old(Retention):
+        async def trim(self) -> None:
+            await super().trim()
+            if self._oldest_kept() is not None:
+                told.set()
+
+    monkeypatch.setattr("callctl.watch.upkeep.Retention", Old)
+    fill(settings, calls=range(1), age=timedelta(days=31))
+    fill(settings, calls=range(1, 3), age=timedelta(days=5))
+    ahead = Clock(wall=lambda: datetime.now(UTC) + timedelta(days=400))
+    async with running_watch(settings, Plan("127.0.0.1", 0), clock=ahead, api=Dated() if is_polled else None) as watch:
+        if not is_polled:
+            await watch.view.until(lambda view: view.began is not None)
+            fields = form(9, "ringing", Timestamp=format_datetime(ago()))
+            url = watch.ready.callback_url
+            async with (
+                aiohttp.ClientSession() as http,
+                http.post(url, data=fields, headers=sign(url, fields)) as answer,
+            ):
+                assert answer.status == 204
+        async with asyncio.timeout(LIMIT):
+            await told.wait()
+    assert kept(settings) == (2 if is_polled else 3)
+
+
 async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.01)
     settings = settings_in(tmp_path)
-    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=7)):
+    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=7), api=Dated()):
         reader = EventStore.open_readonly(settings.store, world=settings.world)
         for calls in (range(3), range(10, 13)):
             fill(settings, calls=calls, age=timedelta(days=8))
@@ -173,13 +256,15 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
     for call, received in ((1, 0), (2, 3600)):
         board.apply(event(call, "completed", received=received))
     told: list[str] = []
+    clock = clock_of(lambda: moment(3600) + timedelta(minutes=min(len(asked), 5)))
     retention = Retention(
         LockedAtTimes(),
         board,
         days=30,
         since=timedelta(),
         trouble=told.append,
-        clock=clock_of(lambda: moment(3600) + timedelta(minutes=min(len(asked), 5))),
+        clock=clock,
+        told_time=clock.wall,
     )
     running = asyncio.create_task(retention.run())
     await until(lambda: len(asked) > 4)
@@ -206,7 +291,8 @@ async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
         days=30,
         since=timedelta(hours=1),
         trouble=said.append,
-        clock=Clock(wall=lambda: datetime.now(UTC)),
+        clock=Clock(wall=ago),
+        told_time=ago,
     )
     running = asyncio.create_task(retention.run())
     await until(lambda: len(tries) > 2)
@@ -231,7 +317,9 @@ async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("callctl.watch.retention.asyncio.sleep", sleep)
     clock = Clock(wall=lambda: datetime.now(UTC))
-    await Retention(Told(), Board(), days=30, since=timedelta(), trouble=print, clock=clock).trim()
+    await Retention(
+        Told(), Board(), days=30, since=timedelta(), trouble=print, clock=clock, told_time=clock.wall
+    ).trim()
     store.close()
     assert done == ["step", "pause", "step", "pause"]
 
@@ -245,7 +333,9 @@ async def test_it_goes_on_at_once_when_the_machine_wakes(suspension: Suspension)
             return min(limit, 0)
 
     clock = Clock(wall=lambda: datetime.now(UTC))
-    retention = Retention(Store(), Board(), days=30, since=timedelta(), trouble=print, clock=clock)
+    retention = Retention(
+        Store(), Board(), days=30, since=timedelta(), trouble=print, clock=clock, told_time=clock.wall
+    )
     running = asyncio.create_task(retention.run())
     await until(lambda: len(looks) == 1)
     await suspension.of(INTERVAL, done=lambda: len(looks) == 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from callctl.calls.call import Call
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 class CallsApi(Protocol):
     """The calls of one account. Every method raises CallctlError, and may wait for as long as a request may take."""
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What the latest reply said that the time is; None before any. Raises nothing."""
 
     def fetch(self, sid: str) -> Call:
         """Return a call; right after a change the answer may be old (docs/twilio.md, "Eventual consistency").

@@ -92,6 +92,7 @@ class Picture:
         self.is_whole = asyncio.Event()
         self.recalled: int | None = 0  # events that were read so far; None once all were
         self._next_progress = 0.0
+        self.newest_timestamp: datetime | None = None  # of all events that were put on the board
 
     def know(self, memory: Memory, *, since: datetime) -> int:
         """Have ``run`` begin with what the store knows by now; return the id of the last event of that.
@@ -247,6 +248,9 @@ class Picture:
             self._draw(view)
 
     def _put_on_board(self, event: CallEvent) -> Change | None:
+        at = event.timestamp
+        if at is not None and (self.newest_timestamp is None or at > self.newest_timestamp):
+            self.newest_timestamp = at
         try:
             return self.board.apply(event)
         except Exception as error:  # what nobody foresaw in one event must not hide all others

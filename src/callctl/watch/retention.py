@@ -14,6 +14,8 @@ from callctl.support.threads import failure_reason, run_in_thread
 
 # Seconds between two looks for what is too old, and between two steps, so that callbacks are committed in between.
 INTERVAL = 600.0
+# The same as long as nothing has told the time beside this machine's clock.
+SOON = 5.0
 PAUSE = 0.05
 # Calls that are deleted at a time: a transaction of some milliseconds.
 STEP = 100
@@ -30,7 +32,11 @@ class Store(Protocol):
 
 
 class Retention:
-    """Trims store and board. ``days`` is how long the store keeps events, 0 for no longer than this run."""
+    """Trims store and board. ``days`` is how long the store keeps events, 0 for no longer than this run.
+
+    A clock that is ahead when the watch starts must not make all events old. So their age counts to the time that
+    Twilio told last, ``told_time``, if that is before this machine's; until it has told any, none is too old.
+    """
 
     def __init__(
         self,
@@ -41,7 +47,9 @@ class Retention:
         since: timedelta,
         trouble: Callable[[Trouble], None],
         clock: Clock,
+        told_time: Callable[[], datetime | None],
     ) -> None:
+        self._told_time = told_time
         self._store, self._board, self._days, self._trouble, self._clock = store, board, days, trouble, clock
         self._on_board = max(since, ON_BOARD)
         self._started = clock.now()
@@ -59,7 +67,7 @@ class Retention:
                     what = f"can't delete what is older than {self._days} days: {failure_reason(error)}"
                     self._trouble(Trouble(what, Cause.STORE))
                 told = True
-            await pause(INTERVAL)
+            await pause(INTERVAL if self._oldest_kept() is not None else SOON)
 
     async def trim(self) -> None:
         """Delete from the store what is too old, in small steps.
@@ -68,16 +76,19 @@ class Retention:
             StoreError: It can't be deleted.
         """
         moment = self._oldest_kept()
+        if moment is None:
+            return
         deleted = STEP
         while deleted == STEP:
             deleted = await run_in_thread(lambda: self._store.delete_older_than(moment, limit=STEP))
             await asyncio.sleep(PAUSE)
 
-    def _oldest_kept(self) -> datetime:
+    def _oldest_kept(self) -> datetime | None:
         # A clock that was set forward makes nothing old, and one that was set back makes nothing older than the start.
-        if self._days:
-            return self._clock.earliest(self._clock.now()) - timedelta(days=self._days)
-        return self._clock.earliest(self._started)
+        if not self._days:
+            return self._clock.earliest(self._started)
+        told = self._told_time()
+        return None if told is None else min(told, self._clock.earliest(self._clock.now())) - timedelta(days=self._days)
 
     def end(self) -> None:
         """Delete what the run has told, if nothing is to be kept beyond it. Nobody waits for the store any more.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from callctl.api.protocol import CallsApi
@@ -58,9 +58,15 @@ class Upkeep:
         clock: Clock,
     ) -> None:
         """Prepare. ``api`` is the session's; ``picture`` is told of what was found and stored."""
-        self._store, self._picture, self._clock = store, picture, clock
+        self._store, self._picture, self._clock, self._api = store, picture, clock, api
         self._retention = Retention(
-            store, picture.board, days=plan.keep_days, since=plan.since, trouble=picture.trouble, clock=clock
+            store,
+            picture.board,
+            days=plan.keep_days,
+            since=plan.since,
+            trouble=picture.trouble,
+            clock=clock,
+            told_time=self._told_time,
         )
         self._comparing = self._silent_calls = None
         if api is not None:
@@ -111,6 +117,11 @@ class Upkeep:
             StoreError: It can't be deleted.
         """
         self._retention.end()
+
+    def _told_time(self) -> datetime | None:
+        """Return the newest time that Twilio told, by callbacks or by REST; None before any."""
+        told = (self._picture.newest_timestamp, None if self._api is None else self._api.server_time)
+        return max(filter(None, told), default=None)
 
     async def _keep(self, event: CallEvent) -> None:
         # That the store has it says nothing: another watch may have put it there, or a write that seemed to fail.
