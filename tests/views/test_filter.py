@@ -11,17 +11,18 @@ from watches import RecordingView
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board
-from callctl.views.filter import Choice, ChosenView
+from callctl.calls.filter import CallFilter
+from callctl.views.filter import FilteredView
 from callctl.views.view import WatchState
 
 OTHER = "CA00000000000000000000000000000009"
 HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 
 
-def shown(choice: Choice) -> RecordingView:
-    """Return what a choice lets through of a family and of another call, and of a hang-up of each leg."""
+def shown(call_filter: CallFilter) -> RecordingView:
+    """Return what a filter lets through of a family and of another call, and of a hang-up of each leg."""
     seen = RecordingView()
-    view = ChosenView(seen, choice)
+    view = FilteredView(seen, call_filter)
     board = Board()
     for event in [*family(), callback(OTHER, "ringing", second=40, sequence=0, to="+12025550142")]:
         view.event(event, board.apply(event))
@@ -44,7 +45,7 @@ def sids(seen: RecordingView) -> list[str]:
 
 @pytest.mark.parametrize("named", [PARENT, SIP_CHILD])
 def test_a_call_stands_for_its_family(named: str) -> None:
-    seen = shown(Choice(call=named))
+    seen = shown(CallFilter(family_of=named))
     assert sids(seen) == [PARENT, SIP_CHILD, BUSY_CHILD]
     assert {event.call_sid for event in seen.events} >= {named, SIP_CHILD}
     assert OTHER not in {event.call_sid for event in seen.events}
@@ -55,12 +56,12 @@ def test_a_call_stands_for_its_family(named: str) -> None:
 
 
 def test_a_call_that_nobody_knows_yet_shows_nothing_until_it_is_there() -> None:
-    assert sids(shown(Choice(call="CA" + "7" * 32))) == []
+    assert sids(shown(CallFilter(family_of="CA" + "7" * 32))) == []
 
 
 def test_a_family_known_from_before_is_whole_at_once() -> None:
     seen = RecordingView()
-    view = ChosenView(seen, Choice(call=SIP_CHILD))
+    view = FilteredView(seen, CallFilter(family_of=SIP_CHILD))
     view.refresh(board_of(family()).snapshot(), HEADER)
     event = callback(BUSY_CHILD, "completed", second=60, sequence=9, parent=PARENT)
     view.event(event, board_of(family()).apply(event))
@@ -69,26 +70,19 @@ def test_a_family_known_from_before_is_whole_at_once() -> None:
 
 @pytest.mark.parametrize("to", ["sip:agent@example.com", "agent@example.com", "SIPS:agent@example.com"])
 def test_a_parent_stays_above_the_leg_that_fits_with_its_scheme_or_without(to: str) -> None:
-    seen = shown(Choice(to=to))
+    seen = shown(CallFilter(to=to))
     assert sids(seen) == [PARENT, SIP_CHILD]
     assert {event.call_sid for event in seen.events} == {SIP_CHILD}
     assert seen.notes == [SIP_CHILD]
 
 
 def test_statuses_are_alternatives_and_all_else_must_hold_together() -> None:
-    assert sids(shown(Choice(statuses=("busy", "in-progress")))) == [PARENT, BUSY_CHILD]
-    assert sids(shown(Choice(from_=CALLER, statuses=("ringing",)))) == [OTHER, PARENT, SIP_CHILD]
-    assert sids(shown(Choice(from_="+12025550199", statuses=("ringing",)))) == []
+    assert sids(shown(CallFilter(statuses=("busy", "in-progress")))) == [PARENT, BUSY_CHILD]
+    assert sids(shown(CallFilter(from_=CALLER, statuses=("ringing",)))) == [OTHER, PARENT, SIP_CHILD]
+    assert sids(shown(CallFilter(from_="+12025550199", statuses=("ringing",)))) == []
 
 
 def test_only_what_is_shown_is_counted() -> None:
-    seen = shown(Choice(to="+12025550142"))
+    seen = shown(CallFilter(to="+12025550142"))
     assert seen.snapshot is not None
     assert (seen.snapshot.live, seen.snapshot.ended) == (1, 0)
-
-
-def test_in_words() -> None:
-    assert Choice().in_words == ""
-    assert Choice(to="client:ann", from_=CALLER, statuses=("busy", "failed")).in_words == (
-        f"to client:ann, from {CALLER}, busy/failed"
-    )

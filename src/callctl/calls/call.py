@@ -49,6 +49,8 @@ FINAL_STATUSES = frozenset(
 )
 # What the Status filter of the list takes: no ``initiated`` (OAS).
 REST_STATUSES = tuple(status for status in CallStatus if status is not CallStatus.INITIATED)
+# The furthest along first: of a call that moves on between two requests, the later status is shown.
+REST_LIVE_STATUSES = (CallStatus.IN_PROGRESS, CallStatus.RINGING, CallStatus.QUEUED)
 EVENT_NAMES = ("initiated", "ringing", "answered", "completed")
 
 

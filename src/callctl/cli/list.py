@@ -11,7 +11,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from callctl.calls.call import Call
+from callctl.calls.call import REST_LIVE_STATUSES, Call
+from callctl.calls.filter import CallFilter
 from callctl.cli.io.lasting import StatusSince
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.runtime import Form, Runtime
@@ -94,7 +95,7 @@ def list_calls(
     if sort is not None and tree:
         raise UsageError("--sort and --tree exclude each other", hint="--tree keeps the legs of each family together")
     order = read_sort(sort)
-    chosen = filters.read_filters(
+    chosen = filters.read_filter(
         live=live,
         status=status,
         to=to,
@@ -124,7 +125,7 @@ def list_calls(
             found = _noted(found, shown)
         with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
             write = _write_tree if tree else _write
-            timed = order in ("start", "duration") or chosen.are_about_time
+            timed = order in ("start", "duration") or chosen.concerns_time
             # What they are sorted by is shown.
             now = runtime.now() if order == "duration" else None
             form = _Form.of(runtime, settings, quiet=quiet, timed=timed, now=now)
@@ -134,7 +135,7 @@ def list_calls(
             runtime.say(f"callctl: {words}")
     if not progress.count and runtime.form is not Form.JSON:
         runtime.say("callctl: no calls" if chosen.is_empty else "callctl: no calls match")
-    if progress.count and quiet and chosen.excludes_answered and set(chosen.statuses) & set(filters.LIVE):
+    if progress.count and quiet and chosen.excludes_answered and set(chosen.statuses) & set(REST_LIVE_STATUSES):
         runtime.say(
             "hint: some may be answered before they are ended: `callctl hangup - --only-ringing` leaves those alone"
         )
@@ -149,7 +150,7 @@ def _noted(calls: Iterator[Call], sids: list[str]) -> Iterator[Call]:
         yield call
 
 
-def _most(limit: int | None, *, all_: bool, chosen: filters.Filters) -> int | None:
+def _most(limit: int | None, *, all_: bool, chosen: CallFilter) -> int | None:
     """Return how many calls are shown at most, or None for all.
 
     Of live calls none is left out unless told: the oldest are those that an operator looks for.

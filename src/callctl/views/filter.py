@@ -1,88 +1,51 @@
-"""Showing a part: a view that passes on to another one what concerns the chosen legs. Nothing else is changed by it."""
+"""A view that passes on to another view what concerns the legs that match a filter."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from callctl.calls.board import Family, Leg, Snapshot
-from callctl.calls.call import is_same_party
+from callctl.calls.board import Family, Snapshot
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change
     from callctl.calls.event import CallEvent
+    from callctl.calls.filter import CallFilter
     from callctl.calls.trouble import Trouble
     from callctl.views.view import View, WatchState
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which legs are shown: those of one call's family, and of these, or of all, those that match in all that is given.
+class FilteredView:
+    """Passes on what concerns the legs that match. A parent that doesn't match stays above a child that does."""
 
-    ``call`` is a SID, ``to`` and ``from_`` are as Twilio writes them, ``statuses`` alternatives; nothing given means
-    everything.
-    """
-
-    call: str | None = None
-    to: str | None = None
-    from_: str | None = None
-    statuses: Collection[str] = ()
-
-    @property
-    def in_words(self) -> str:
-        """What is shown, for a header; empty if that is everything."""
-        parts = [
-            self.call or "",
-            f"to {self.to}" if self.to else "",
-            f"from {self.from_}" if self.from_ else "",
-            "/".join(self.statuses),
-        ]
-        return ", ".join(part for part in parts if part)
-
-    @property
-    def narrows(self) -> bool:
-        """Whether it depends on the leg itself."""
-        return bool(self.to or self.from_ or self.statuses)
-
-    def fits(self, leg: Leg | CallEvent) -> bool:
-        """Tell whether a leg, or what an event says of one, matches; of its family nothing is known here."""
-        return (
-            (self.to is None or is_same_party(self.to, leg.to))
-            and (self.from_ is None or is_same_party(self.from_, leg.from_))
-            and (not self.statuses or leg.status in self.statuses)
-        )
-
-
-class ChosenView:
-    """Passes on what concerns the chosen legs. A parent that does not fit stays above a child that does."""
-
-    def __init__(self, view: View, choice: Choice) -> None:
-        self._view, self._choice = view, choice
-        self._family = {choice.call} if choice.call else set()
+    def __init__(self, view: View, call_filter: CallFilter) -> None:
+        self._view, self._filter = view, call_filter
+        self._family = {call_filter.family_of} if call_filter.family_of else set()
         self._board = Snapshot()
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Pass on the chosen legs."""
+        """Pass on the legs that match."""
         self._board = snapshot
         self._view.begin(self._part_of(snapshot))
 
     def event(self, event: CallEvent, change: Change | None) -> None:
-        """Pass on an event of a chosen leg."""
+        """Pass on an event of a leg that matches."""
         related = {event.call_sid, event.parent_call_sid or event.call_sid}
         if self._family & related:
             self._family |= related
-        # What tells no status says nothing of numbers either.
-        told = event if event.status else self._board.leg(event.call_sid)
-        if self._is_in_family(event.call_sid) and (self._choice.fits(told) if told else not self._choice.narrows):
+        # An event without a status has no numbers either.
+        leg = event if event.status else self._board.leg(event.call_sid)
+        matches = self._filter.matches_leg(leg) if leg else not self._filter.concerns_leg
+        if self._is_in_family(event.call_sid) and matches:
             self._view.event(event, change)
 
     def action(self, action: ActionEvent) -> None:
-        """Pass on what was asked of a chosen leg."""
+        """Pass on a request for a leg that matches."""
         leg = self._board.leg(action.call_sid)
-        is_shown = self._choice.fits(leg) if leg else action.call_sid == self._choice.call
-        if self._is_in_family(action.call_sid) and is_shown:
+        matches = self._filter.matches_leg(leg) if leg else action.call_sid == self._filter.family_of
+        if self._is_in_family(action.call_sid) and matches:
             self._view.action(action)
 
     def note(self, text: str) -> None:
@@ -90,38 +53,38 @@ class ChosenView:
         self._view.note(text)
 
     def trouble(self, trouble: Trouble) -> None:
-        """Pass it on likewise."""
+        """Pass it on: it concerns the watch."""
         self._view.trouble(trouble)
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
-        """Have the chosen legs drawn."""
+        """Have the legs that match drawn."""
         self._board = snapshot
-        self._view.refresh(self._part_of(snapshot), replace(header, shown_only=self._choice.in_words))
+        self._view.refresh(self._part_of(snapshot), replace(header, shown_only=self._filter.in_words))
+
+    def is_stale(self) -> bool:
+        """Return what the other view does."""
+        return self._view.is_stale()
+
+    def close(self) -> None:
+        """Close the other view."""
+        self._view.close()
 
     def _part_of(self, snapshot: Snapshot) -> Snapshot:
-        families = tuple(self._chosen(snapshot))
+        families = tuple(self._matching(snapshot))
         legs = [leg for family in families for leg in family.legs]
         live = sum(leg.is_live for leg in legs)
         return Snapshot(families, live, len(legs) - live, {leg.call_sid: leg for leg in legs})
 
-    def is_stale(self) -> bool:
-        """Tell whether what is shown no longer fits."""
-        return self._view.is_stale()
-
-    def close(self) -> None:
-        """Close it."""
-        self._view.close()
-
-    def _is_in_family(self, sid: str) -> bool:
-        return not self._family or sid in self._family
-
-    def _chosen(self, snapshot: Snapshot) -> Iterator[Family]:
+    def _matching(self, snapshot: Snapshot) -> Iterator[Family]:
         for family in snapshot.families:
             if self._family:
                 sids = {family.sid, *(leg.call_sid for leg in family.legs)}
                 if not self._family & sids:
                     continue
                 self._family |= sids
-            children = tuple(leg for leg in family.children if self._choice.fits(leg))
-            if children or (family.parent is not None and self._choice.fits(family.parent)):
+            children = tuple(leg for leg in family.children if self._filter.matches_leg(leg))
+            if children or (family.parent is not None and self._filter.matches_leg(family.parent)):
                 yield Family(family.sid, family.parent, children)
+
+    def _is_in_family(self, sid: str) -> bool:
+        return not self._family or sid in self._family

@@ -11,13 +11,14 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call, CallStatus
+from callctl.calls.filter import CallFilter
 from callctl.cli.hangup.confirm import Consent
 from callctl.cli.hangup.one import RINGS_ON, Manner, asked_for, ender, outcome_of
 from callctl.cli.io.lasting import StatusSince
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.results import DRY_RUN, FAILED, Outcome, Teller, calls, failure, show_among_others, some
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.cli.options.filters import Filters, find_calls, without_answered
+from callctl.cli.options.filters import find_calls, without_answered
 from callctl.cli.options.history import Memory
 from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, WaitTimeoutError
 from callctl.operations.bulk import Done, Failed, for_each
@@ -57,7 +58,7 @@ class Many:
         self._parallel = parallel
         self._dry_run = dry_run
         self._consent = consent
-        self._promise: Filters | None = None
+        self._promise: CallFilter | None = None
         self._deadline: float | None = None
         self._teller = Teller(runtime)
         self._outcomes: dict[str, Outcome] = {}
@@ -84,7 +85,7 @@ class Many:
         self._end(waves)
         self._sum_up()
 
-    def end_matching(self, chosen: Filters, *, repeat: float | None) -> None:
+    def end_matching(self, chosen: CallFilter, *, repeat: float | None) -> None:
         """End the live calls that match, after asking; with ``repeat`` again for so many seconds, until none does.
 
         The filters are a promise. Where calls in progress are not meant, Twilio itself keeps it: ``Status=canceled``
@@ -114,7 +115,7 @@ class Many:
             self._show_dry(self._as_told(matching))
             return
         if not self._consent.yes:
-            self._consent.ask(self._runtime, self._as_told(matching), timed=chosen.are_about_time)
+            self._consent.ask(self._runtime, self._as_told(matching), timed=chosen.concerns_time)
             self._begin(repeat)
         if self._deadline is not None:
             self._runtime.say(
@@ -127,7 +128,7 @@ class Many:
         """Have all that follows end after so many seconds; None stands for no limit."""
         self._deadline = None if seconds is None else elapsed() + seconds
 
-    def _matching(self, chosen: Filters) -> list[Call]:
+    def _matching(self, chosen: CallFilter) -> list[Call]:
         left = math.inf if self._deadline is None else max(self._deadline - elapsed(), LAST_QUESTION)
         with Progress(self._runtime, lambda count: f"{calls(count)} found") as progress:
             try:
@@ -235,7 +236,7 @@ class Many:
         before = self._outcomes.get(told.sid)
         return before is None or before.result != told.result
 
-    def _repeat(self, chosen: Filters, *, deadline: float) -> list[str]:
+    def _repeat(self, chosen: CallFilter, *, deadline: float) -> list[str]:
         """End what matches again and again; return what still matches when the time is over."""
         while True:
             time.sleep(min(_PAUSE, max(deadline - elapsed(), 0.0)))
@@ -259,7 +260,7 @@ class Many:
                 self._manner = replace(self._manner, wait=max(left, 0.0))
             self._end_listed(sorted(found, key=_urgency))
 
-    def _listed(self, chosen: Filters, *, deadline: float) -> list[Call]:
+    def _listed(self, chosen: CallFilter, *, deadline: float) -> list[Call]:
         while True:
             try:
                 found = run_with_time_limit(
@@ -293,7 +294,7 @@ class Many:
         if self._runtime.form is Form.TABLE:
             from callctl.views.table import print_calls
 
-            timed = self._promise is not None and self._promise.are_about_time
+            timed = self._promise is not None and self._promise.concerns_time
             print_calls(self._runtime.console(), found, timed=timed)
         else:
             for call in found:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callctl.calls.call import Call, CallStatus
+from callctl.calls.filter import CallFilter
 from callctl.cli.hangup.one import RINGS_ON, Manner, asked_for, ender, outcome_of, why_not_ended
 from callctl.cli.io.results import show_alone, show_among_others
 from callctl.cli.io.runtime import Form, Runtime
@@ -99,7 +100,7 @@ def hangup(
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     manner = Manner(only_ringing, (math.inf if limit is None else limit) if wait else None)
-    chosen = filters.read_filters(
+    chosen = filters.read_filter(
         live=all_,
         status=status,
         to=to,
@@ -134,7 +135,7 @@ def hangup(
             many.end_named(sids, family=family, on_stdin="-" in (calls or []))
 
 
-def _check(calls: list[str] | None, *, all_: bool, chosen: filters.Filters, family: bool, until_none: bool) -> None:
+def _check(calls: list[str] | None, *, all_: bool, chosen: CallFilter, family: bool, until_none: bool) -> None:
     if all_ and calls:
         raise UsageError(
             "--all ends the calls that match, and some are named as well",

@@ -9,10 +9,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callctl.api.protocol import CallsApi
-from callctl.calls.call import Call
+from callctl.calls.call import REST_LIVE_STATUSES, Call
+from callctl.calls.filter import CallFilter
 from callctl.calls.sid import LEAST_START, is_call_sid
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.options.filters import LIVE, Filters, find_calls
+from callctl.cli.options.filters import find_calls
 from callctl.cli.options.sids import no_sid, why_no_call
 from callctl.errors import StoreError, UnknownCallError, UsageError
 
@@ -120,7 +121,7 @@ def _only(found: dict[str, str], start: str, *, what: str) -> str:
 def _live(runtime: Runtime, settings: Settings, client: ApiClient, starts: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the live calls that begin with each start, by SID, with what is to be said of them."""
     found: dict[str, dict[str, str]] = {start: {} for start in starts}
-    for call in find_calls(client, Filters(statuses=tuple(LIVE)), limit=None):
+    for call in find_calls(client, CallFilter(statuses=tuple(REST_LIVE_STATUSES)), limit=None):
         for start in starts:
             if call.sid.startswith(start):
                 found[start][call.sid] = _described(call)
@@ -150,7 +151,7 @@ def _ended(runtime: Runtime, settings: Settings, client: ApiClient, start: str) 
 
 
 def _listed(client: CallsApi, start: str) -> Iterator[Call]:
-    newest = find_calls(client, Filters(), limit=_LOOKED_THROUGH)
+    newest = find_calls(client, CallFilter(), limit=_LOOKED_THROUGH)
     return (call for call in newest if call.sid.startswith(start))
 
 

@@ -11,13 +11,13 @@ from callctl.cli.io.runtime import Form, Runtime
 from callctl.errors import without_secrets
 
 if TYPE_CHECKING:
-    from callctl.views.filter import Choice
+    from callctl.calls.filter import CallFilter
     from callctl.views.view import View
     from callctl.watch.plan import Ready
 
 
-def open_view(runtime: Runtime, ready: Ready, *, choice: Choice | None = None) -> View:
-    """Say on stderr how to point Twilio here, and return the view that suits stdout, of the chosen legs alone.
+def open_view(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None = None) -> View:
+    """Say on stderr how to point Twilio here, and return the view that suits stdout, of the legs that match.
 
     It is drawn in a thread of its own.
     """
@@ -27,11 +27,11 @@ def open_view(runtime: Runtime, ready: Ready, *, choice: Choice | None = None) -
     runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
     for line in guide:
         runtime.say(line)
-    if choice is not None:
-        from callctl.views.filter import ChosenView
+    if call_filter is not None:
+        from callctl.views.filter import FilteredView
 
-        runtime.say(f"callctl: showing only {choice.in_words}")
-        return ThreadedView(ChosenView(_whole_view(runtime, ready, guide), choice))
+        runtime.say(f"callctl: showing only {call_filter.in_words}")
+        return ThreadedView(FilteredView(_whole_view(runtime, ready, guide), call_filter))
     return ThreadedView(_whole_view(runtime, ready, guide))
 
 

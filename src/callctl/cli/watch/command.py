@@ -23,8 +23,8 @@ from callctl.settings import Settings
 from callctl.support.clock import Clock
 
 if TYPE_CHECKING:
+    from callctl.calls.filter import CallFilter
     from callctl.rules.runner import RuleRunner
-    from callctl.views.filter import Choice
     from callctl.watch.follower import Follower
     from callctl.watch.plan import Plan
     from callctl.watch.session import Session
@@ -200,11 +200,11 @@ def watch(
     )
     check_exposure(plan)
     check_forwarding(plan)
-    choice = filters.read_choice(runtime, settings, call=call, to=to, from_=from_, status=status)
+    call_filter = filters.read_filter(runtime, settings, call=call, to=to, from_=from_, status=status)
     api = None if no_poll else runtime.client(settings)
     clock = runtime.clock()
     with rules_options.open_runner(runtime, settings, options, clock=clock) as runner:
-        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, api=api, rules=runner, choice=choice))
+        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, api=api, rules=runner, call_filter=call_filter))
     raise typer.Exit(code)
 
 
@@ -221,7 +221,7 @@ async def _watch(
     clock: Clock,
     api: CallsApi | None,
     rules: RuleRunner | None,
-    choice: Choice | None,
+    call_filter: CallFilter | None,
 ) -> int:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
     from callctl.watch.follower import Follower
@@ -232,16 +232,16 @@ async def _watch(
         runtime.say(f"callctl: starting the tunnel: {without_secrets(plan.tunnel)}")
     try:
         session = Session(settings, plan, clock=clock, api=api, rules=rules, say=runtime.say)
-        return await _show(runtime, session, choice)
+        return await _show(runtime, session, call_filter)
     except PortHeldError as error:
         if plan.acts:
             raise
         if rules is not None:
             runtime.say("callctl: no rules here: this only follows the watch that holds the port")
-        return await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), choice)
+        return await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), call_filter)
 
 
-async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | None) -> int:
+async def _show(runtime: Runtime, session: Session | Follower, call_filter: CallFilter | None) -> int:
     """Start, run and shut down, whatever happens in between; return the exit code."""
     import asyncio
 
@@ -252,7 +252,7 @@ async def _show(runtime: Runtime, session: Session | Follower, choice: Choice | 
         try:
             ready = await session.start_up()
             collect_seldom()
-            view = open_view(runtime, ready, choice=choice)
+            view = open_view(runtime, ready, call_filter=call_filter)
             with runtime.beside_table(session.note):
                 await session.run(view)
         except asyncio.CancelledError:

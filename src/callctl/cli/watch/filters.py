@@ -16,7 +16,7 @@ from callctl.errors import UsageError
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
-    from callctl.views.filter import Choice
+    from callctl.calls.filter import CallFilter
 
 _STATUSES = tuple(status.value for status in CallStatus)
 
@@ -50,7 +50,7 @@ Status: TypeAlias = Annotated[
 ]
 
 
-def read_choice(
+def read_filter(
     runtime: Runtime,
     settings: Settings,
     *,
@@ -58,14 +58,14 @@ def read_choice(
     to: str | None,
     from_: str | None,
     status: Sequence[str] | None,
-) -> Choice | None:
-    """Turn the options into a choice; None if everything is to be shown.
+) -> CallFilter | None:
+    """Turn the options into a filter; None if everything is shown.
 
     Raises:
         UsageError: A status is none, no call has an end written so, or the call can be no SID and no start of one.
         UnknownCallError: No call begins with it, or none was placed.
     """
-    from callctl.views.filter import Choice
+    from callctl.calls.filter import CallFilter
 
     named = common.words_in(status or ())
     unknown = next((word for word in named if word not in _STATUSES), None)
@@ -75,8 +75,8 @@ def read_choice(
         if party is not None:
             check_party(party, what=option)
     sid = None if call is None else _whole(runtime, settings, call)
-    choice = Choice(call=sid, to=to, from_=from_, statuses=tuple(dict.fromkeys(named)))
-    return choice if choice.in_words else None
+    call_filter = CallFilter(family_of=sid, to=to, from_=from_, statuses=tuple(dict.fromkeys(named)))
+    return call_filter if call_filter.in_words else None
 
 
 def _whole(runtime: Runtime, settings: Settings, call: str) -> str:

@@ -94,7 +94,7 @@ MIGRATIONS = (
         PRIMARY KEY (world, sid)
     ) WITHOUT ROWID
     """,
-    # The last event whose key was made of its pairs; from here on it is made of what is signed (calls/forms.py).
+    # The last event whose key was made of its pairs; from here on it is made of what is signed (calls/event_record.py).
     """
     CREATE TABLE keyed_by_pairs (last_id INTEGER NOT NULL);
     INSERT INTO keyed_by_pairs SELECT max(id) FROM events HAVING count(*) > 0
