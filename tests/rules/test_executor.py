@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -267,6 +269,18 @@ def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(claims: E
     assert api.sent == []
 
 
+def test_after_a_dial_nothing_is_done_while_an_action_on_the_leg_can_not_be_read(
+    claims: EventStore, tmp_path: Path
+) -> None:
+    claims.record_actions([ActionEvent(moment(0), sid(1), "redirect", (), "redirected")])
+    with closing(sqlite3.connect(tmp_path / "events.db")) as connection, connection:
+        assert connection.execute("UPDATE actions SET record = '{'").rowcount == 1
+    api, reported = Script(), list[str]()
+    result = executor(api, claims, pauses=[], applies=2, trouble=reported.append).execute(after_dial_action())
+    assert (result, api.sent) == (Postponed(retry=False), [])
+    assert "rule after-dial waits" in reported[0]
+
+
 @pytest.mark.parametrize(("duration", "ended_by_limit"), [(None, True), (60, True), (59, False)])
 def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
     claims: EventStore, duration: int | None, ended_by_limit: bool
@@ -407,7 +421,7 @@ class FullAtFirst:
 
 
 @pytest.mark.parametrize("deed", [Hangup(), SURVEY], ids=["hangup", "redirect"])
-@pytest.mark.parametrize("kind", ["claim", "renew", "settle", "actions"])
+@pytest.mark.parametrize("kind", ["claim", "renew", "settle", "all_actions"])
 def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
     claims: EventStore, kind: str, deed: Operation
 ) -> None:
@@ -418,7 +432,7 @@ def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
     assert (event.result, len(api.sent)) == (DONE, 1)
     assert [one.result for one in claims.actions(sid(1))] == [DONE]
     assert claims.expired_claims(is_over=lambda _: True) == []
-    assert len(told) == (0 if kind == "actions" else 3)  # only what follows a Dial looks there
+    assert len(told) == (0 if kind == "all_actions" else 3)  # only what follows a Dial looks there
 
 
 def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: EventStore) -> None:

@@ -76,7 +76,7 @@ def handled_already(store: EventStore, action: Action, *, clock: Clock) -> Outco
     if name is not None:
         return Outcome(DECLINED, f"its own Dial sends it to {name} (place --then)")
     for sid, leg in ((action.call_sid, "it"), (action.about, "the leg that ended")):
-        done = next((event.action for event in store.actions(sid) if _may_have_changed(event, action)), None)
+        done = next((event.action for event in store.all_actions(sid) if _may_have_changed(event, action)), None)
         if done is not None:
             return Outcome(DECLINED, f"callctl itself changed {leg} before ({done})")
         in_progress = store.action_in_progress(sid, other_than=action.rule.name)
