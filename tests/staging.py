@@ -14,8 +14,9 @@ from typing import Any, Self
 from running import env_for
 from web_site import Site
 
-from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.client import ApiClient
 from callctl.api.protocol import CallsApi
+from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Leg
 from callctl.calls.call import Call

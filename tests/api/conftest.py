@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from api.scripted import Server, Turn
 
-from callctl.api.client import ApiClient, Wait
+from callctl.api.client import ApiClient
+from callctl.api.retries import Retry
 from callctl.settings import Settings
 
 ACCOUNT = "AC" + "0" * 32
@@ -19,20 +20,20 @@ TOKEN = "fake-token-0123456789"
 
 
 @dataclass
-class Door:
+class ScriptedApi:
     """An API client, the server behind it, and what the API client did between its requests."""
 
     client: ApiClient
     server: Server
-    waits: list[Wait]
+    retries: list[Retry]
     slept: list[float]
 
 
-MakeDoor = Callable[..., Door]
+StartApi = Callable[..., ScriptedApi]
 
 
 def client_at(url: str, *, timeout: float = 5.0) -> ApiClient:
-    """Return an API client to a server of the test's own; it repeats without waiting. ``timeout`` is in seconds."""
+    """Return an API client to a server of the test's own; it retries without waiting. ``timeout`` is in seconds."""
     return ApiClient(
         Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=url),
         request_timeout=timeout,
@@ -52,22 +53,24 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def door() -> Iterator[MakeDoor]:
-    """Return what makes an API client to a server that plays the given turns."""
+def start_api() -> Iterator[StartApi]:
+    """Return a function that starts a server with the given turns, and makes an API client to it."""
     with ExitStack() as stack:
 
-        def make(*turns: Turn, path: str = "", random: float = 0.5, timeout: float = 5.0, **settings: Any) -> Door:
+        def make(
+            *turns: Turn, path: str = "", random: float = 0.5, timeout: float = 5.0, **settings: Any
+        ) -> ScriptedApi:
             server = stack.enter_context(Server(*turns))
             values: dict[str, Any] = {"account_sid": ACCOUNT, "auth_token": TOKEN, "api_url": server.url + path}
-            waits: list[Wait] = []
+            retries: list[Retry] = []
             slept: list[float] = []
             client = ApiClient(
                 Settings(**values | settings),
                 request_timeout=timeout,
                 sleep=slept.append,
                 random=lambda: random,
-                on_wait=waits.append,
+                on_retry=retries.append,
             )
-            return Door(client, server, waits, slept)
+            return ScriptedApi(client, server, retries, slept)
 
         yield make

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest, Wait
+from callctl.api.client import ApiClient
+from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.retries import Retry
 from callctl.calls.twiml import say
 from callctl.errors import ApiError, AuthenticationError, NotFoundError, WrongCallStateError
 from callctl.settings import Settings
@@ -19,14 +21,14 @@ FROM = "+15005550006"
 
 
 @contextmanager
-def world(**options: Any) -> Iterator[tuple[Simulator, ApiClient, list[Wait]]]:
+def world(**options: Any) -> Iterator[tuple[Simulator, ApiClient, list[Retry]]]:
     with Simulator(manual_clock=True, **options) as simulator:
-        waits: list[Wait] = []
+        retries: list[Retry] = []
         settings = Settings(account_sid=simulator.account_sid, auth_token=simulator.auth_token, api_url=simulator.url)
         yield (
             simulator,
-            ApiClient(settings, sleep=lambda _seconds: None, random=lambda: 0.5, on_wait=waits.append),
-            waits,
+            ApiClient(settings, sleep=lambda _seconds: None, random=lambda: 0.5, on_retry=retries.append),
+            retries,
         )
 
 

@@ -7,12 +7,12 @@ import ssl
 from pathlib import Path
 
 import pytest
-from api.conftest import MakeDoor, client_at
+from api.conftest import StartApi, client_at
 from api.raw import RawServer
 from api.scripted import Handler, Server, call, cut, drop, hang, reply, trickle
 
-from callctl.api.client import PlaceRequest
-from callctl.api.repeats import TRIES
+from callctl.api.requests import PlaceRequest
+from callctl.api.retries import TRIES
 from callctl.errors import NetworkError, OutcomeUnknownError, SettingsError
 
 SID = "CA" + "1" * 32
@@ -29,58 +29,58 @@ def tls() -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("ask", ["fetch", "hangup", "cancel"])
-def test_an_answer_about_another_call_is_none(door: MakeDoor, ask: str) -> None:
+def test_an_answer_about_another_call_is_none(start_api: StartApi, ask: str) -> None:
     other = "CA" + "9" * 32
     with pytest.raises(NetworkError, match=f"answered, but not with call {SID}: it told of {other}"):
-        getattr(door(reply(200, call(sid=other))).client, ask)(SID)
+        getattr(start_api(reply(200, call(sid=other))).client, ask)(SID)
 
 
-def test_silence_is_bounded(door: MakeDoor) -> None:
+def test_silence_is_bounded(start_api: StartApi) -> None:
     with pytest.raises(NetworkError, match=r"no whole answer from 127\.0\.0\.1:\d+ within 0\.2 s"):
-        door(hang(), timeout=0.2).client.fetch(SID)
+        start_api(hang(), timeout=0.2).client.fetch(SID)
 
 
-def test_so_is_a_reply_that_trickles(door: MakeDoor) -> None:
+def test_so_is_a_reply_that_trickles(start_api: StartApi) -> None:
     with pytest.raises(NetworkError, match=r"within 0\.3 s"):
-        door(trickle(), timeout=0.3).client.fetch(SID)
+        start_api(trickle(), timeout=0.3).client.fetch(SID)
 
 
-def test_a_reply_without_end_is_not_kept(door: MakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reply_without_end_is_not_kept(start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callctl.api.transport.MAX_BODY", 1000)
     with pytest.raises(NetworkError, match="is larger than any of the API"):
-        door(reply(200, b" " * 200_000)).client.fetch(SID)
+        start_api(reply(200, b" " * 200_000)).client.fetch(SID)
 
 
 @pytest.mark.parametrize("turn", [drop(), cut(b'{"sid"')])
-def test_a_connection_that_breaks(door: MakeDoor, turn: object) -> None:
+def test_a_connection_that_breaks(start_api: StartApi, turn: object) -> None:
     with pytest.raises(NetworkError, match="broke before the whole answer came"):
-        door(turn).client.fetch(SID)
+        start_api(turn).client.fetch(SID)
 
 
-def test_a_body_that_can_not_be_decoded(door: MakeDoor) -> None:
+def test_a_body_that_can_not_be_decoded(start_api: StartApi) -> None:
     with pytest.raises(NetworkError, match="could not be decoded"):
-        door(reply(200, b"not gzip", Content_Encoding="gzip")).client.fetch(SID)
+        start_api(reply(200, b"not gzip", Content_Encoding="gzip")).client.fetch(SID)
 
 
-def test_something_that_does_not_speak_http(door: MakeDoor) -> None:
+def test_something_that_does_not_speak_http(start_api: StartApi) -> None:
     def turn(handler: Handler) -> None:
         handler.wfile.write(b"220 mail.example.com ESMTP\r\n")
         handler.hang_up()
 
     with pytest.raises(NetworkError, match="broke"):
-        door(turn).client.fetch(SID)
+        start_api(turn).client.fetch(SID)
 
 
-def test_connections_are_kept_and_replies_need_no_content_type(door: MakeDoor) -> None:
+def test_connections_are_kept_and_replies_need_no_content_type(start_api: StartApi) -> None:
     peers = []
 
     def turn(handler: Handler) -> None:
         peers.append(handler.client_address)
         handler.answer(200, f'{{"sid": "{SID}", "status": "queued", "caller_name": "Jürgen"}}'.encode(), {})
 
-    at = door(turn)
-    assert at.client.fetch(SID).caller_name == "Jürgen"
-    assert at.client.hangup(SID).caller_name == "Jürgen"
+    api = start_api(turn)
+    assert api.client.fetch(SID).caller_name == "Jürgen"
+    assert api.client.hangup(SID).caller_name == "Jürgen"
     assert len(set(peers)) == 1
 
 
@@ -100,18 +100,18 @@ def test_a_certificate_of_ones_own_is_named_by_ssl_cert_file(
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_certificate_file_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch, door: MakeDoor) -> None:
+def test_a_certificate_file_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch, start_api: StartApi) -> None:
     monkeypatch.setenv(name, "/nowhere/ca.pem")
     with pytest.raises(SettingsError, match=f"{name} names a file that is not there: /nowhere/ca.pem"):
         client_at("https://127.0.0.1:9").fetch(SID)
-    assert door(DONE).client.fetch(SID).sid == SID  # plain http to loopback needs none
+    assert start_api(DONE).client.fetch(SID).sid == SID  # plain http to loopback needs none
 
 
-def test_https_to_a_server_without(door: MakeDoor) -> None:
-    at = door(DONE)
+def test_https_to_a_server_without(start_api: StartApi) -> None:
+    api = start_api(DONE)
     with pytest.raises(NetworkError, match="does not speak TLS"):
-        client_at(at.server.url.replace("http:", "https:")).fetch(SID)
-    assert at.server.asked == []
+        client_at(api.server.url.replace("http:", "https:")).fetch(SID)
+    assert api.server.asked == []
 
 
 @pytest.mark.parametrize("pieces", [[], [bytes.fromhex("15030300020250")]], ids=["closed", "internal error"])
@@ -155,16 +155,16 @@ def test_the_sid_is_read_before_a_tls_record_that_is_none(tls: ssl.SSLContext, m
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
 def test_loopback_is_never_asked_for_through_a_proxy(
-    door: MakeDoor, name: str, monkeypatch: pytest.MonkeyPatch
+    start_api: StartApi, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy = door(reply(500))
+    proxy = start_api(reply(500))
     monkeypatch.setenv(name, proxy.server.url)
-    assert door(DONE).client.fetch(SID).sid == SID
+    assert start_api(DONE).client.fetch(SID).sid == SID
     assert proxy.server.asked == []
 
 
-def test_the_world_is_asked_for_through_the_proxy(door: MakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = door(reply(407, b"who are you"))
+def test_the_world_is_asked_for_through_the_proxy(start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = start_api(reply(407, b"who are you"))
     monkeypatch.setenv("HTTPS_PROXY", proxy.server.url.replace("//", "//user:fake-password@"))
     with pytest.raises(
         NetworkError, match=r"the proxy did not let the connection to api\.example\.com through"

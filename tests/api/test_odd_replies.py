@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from api.conftest import ACCOUNT, TOKEN, MakeDoor, client_at
+from api.conftest import ACCOUNT, TOKEN, StartApi, client_at
 from api.raw import RawServer, whole
 from api.scripted import Turn, call, cut, reply
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
-from callctl.api.repeats import date_of, with_retry_after
+from callctl.api.client import ApiClient
+from callctl.api.replies import Reply
+from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
 from callctl.api.resources import Account, Notification
+from callctl.api.retries import pause_before_retry
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import ApiError, CallctlError, OutcomeUnknownError
@@ -150,9 +152,9 @@ def test_every_reader_of_a_field_takes_everything(value: Any, resource: dict[str
 @settings(deadline=None)
 @given(text=st.text() | st.sampled_from([FAR.decode(), "Mon, 01 Jan 2024 00:00:00 +99999999999"]))
 def test_every_date_is_read_or_absent(text: str) -> None:
-    headers = {"Date": text, "Retry-After": text}
-    date_of(headers)
-    assert 0 <= with_retry_after(0.1, headers) <= 30
+    answer = Reply("host", 429, {"Date": text, "Retry-After": text}, "")
+    assert answer.date is None or answer.date.tzinfo is not None
+    assert 0 <= pause_before_retry(0.1, answer) <= 30
 
 
 @settings(deadline=None)
@@ -219,26 +221,26 @@ def test_a_placed_call_without_a_sid_is_told_of(server: RawServer, body: bytes) 
     assert caught.value.hint == "before you place it again, look: `callctl list --live --to +12025550100`"
 
 
-def test_a_redirect_whose_answer_breaks_off_was_done(door: MakeDoor) -> None:
-    at = door(cut(BODY[:60]))
-    assert at.client.redirect(SID, RedirectRequest(url="https://example.com/x")).sid == SID
-    assert len(at.server.asked) == 1
+def test_a_redirect_whose_answer_breaks_off_was_done(start_api: StartApi) -> None:
+    api = start_api(cut(BODY[:60]))
+    assert api.client.redirect(SID, RedirectRequest(url="https://example.com/x")).sid == SID
+    assert len(api.server.asked) == 1
 
 
 @pytest.mark.parametrize("turn", [cut, lambda body: reply(200, body)])
 def test_a_redirect_whose_answer_tells_of_another_call_may_have_been_done(
-    door: MakeDoor, turn: Callable[[bytes], Turn]
+    start_api: StartApi, turn: Callable[[bytes], Turn]
 ) -> None:
-    at = door(turn(json.dumps(call("CA" + "2" * 32)).encode()))
+    api = start_api(turn(json.dumps(call("CA" + "2" * 32)).encode()))
     with pytest.raises(OutcomeUnknownError, match="may have been redirected"):
-        at.client.redirect(SID, RedirectRequest(url="https://example.com/x"))
-    assert len(at.server.asked) == 1
+        api.client.redirect(SID, RedirectRequest(url="https://example.com/x"))
+    assert len(api.server.asked) == 1
 
 
-def test_a_broken_answer_to_a_question_is_asked_for_again(door: MakeDoor) -> None:
-    at = door(cut(BODY), reply(200, BODY))
-    assert at.client.fetch(SID).status == "queued"
-    assert len(at.server.asked) == 2
+def test_a_broken_answer_to_a_question_is_asked_for_again(start_api: StartApi) -> None:
+    api = start_api(cut(BODY), reply(200, BODY))
+    assert api.client.fetch(SID).status == "queued"
+    assert len(api.server.asked) == 2
 
 
 @quick

@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from api.conftest import ACCOUNT, MakeDoor
+from api.conftest import ACCOUNT, StartApi
 from api.scripted import Turn, call, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callctl.api.client import CallQuery
 from callctl.api.pages import on_base, rows
+from callctl.api.requests import CallQuery
 from callctl.api.resources import Notification
 from callctl.errors import NetworkError
 
@@ -35,14 +35,14 @@ def sids(found: Iterator[Any]) -> list[str]:
     return [one.sid for one in found]
 
 
-def test_pages_are_followed_and_asked_for_only_when_needed(door: MakeDoor) -> None:
-    at = door(page(1, 2, next_uri=f"{PATH}?PageSize=2&Page=1&PageToken=PACA2"), page(3))
-    found = at.client.list(ALL, page_size=2, limit=None)
-    assert at.server.asked == []
+def test_pages_are_followed_and_asked_for_only_when_needed(start_api: StartApi) -> None:
+    api = start_api(page(1, 2, next_uri=f"{PATH}?PageSize=2&Page=1&PageToken=PACA2"), page(3))
+    found = api.client.list(ALL, page_size=2, limit=None)
+    assert api.server.asked == []
     assert sids(islice(found, 2)) == [sid(1), sid(2)]
-    assert len(at.server.asked) == 1
+    assert len(api.server.asked) == 1
     assert sids(found) == [sid(3)]
-    assert [asked.target for asked in at.server.asked] == [
+    assert [asked.target for asked in api.server.asked] == [
         f"{PATH}?PageSize=2",
         f"{PATH}?PageSize=2&Page=1&PageToken=PACA2",
     ]
@@ -58,40 +58,42 @@ def test_pages_are_followed_and_asked_for_only_when_needed(door: MakeDoor) -> No
         (200, CallQuery(status="ringing"), "200"),
     ],
 )
-def test_no_more_is_asked_for_than_is_needed(door: MakeDoor, limit: int | None, query: CallQuery, size: str) -> None:
-    at = door(page())
-    assert sids(at.client.list(query, limit=limit)) == []
-    assert dict(at.server.asked[0].query)["PageSize"] == size
+def test_no_more_is_asked_for_than_is_needed(
+    start_api: StartApi, limit: int | None, query: CallQuery, size: str
+) -> None:
+    api = start_api(page())
+    assert sids(api.client.list(query, limit=limit)) == []
+    assert dict(api.server.asked[0].query)["PageSize"] == size
 
 
-def test_the_limit_ends_it(door: MakeDoor) -> None:
-    at = door(page(1, 2, 3, next_uri=f"{PATH}?Page=1"))
-    assert sids(at.client.list(ALL, limit=2)) == [sid(1), sid(2)]
-    assert sids(at.client.list(ALL, limit=0)) == []
-    assert len(at.server.asked) == 1
+def test_the_limit_ends_it(start_api: StartApi) -> None:
+    api = start_api(page(1, 2, 3, next_uri=f"{PATH}?Page=1"))
+    assert sids(api.client.list(ALL, limit=2)) == [sid(1), sid(2)]
+    assert sids(api.client.list(ALL, limit=0)) == []
+    assert len(api.server.asked) == 1
 
 
-def test_a_row_pushed_onto_the_next_page_is_shown_once(door: MakeDoor) -> None:
-    at = door(page(1, 2, 3, next_uri=f"{PATH}?Page=1"), page(2, 3, 4, next_uri=f"{PATH}?Page=2"), page(4, 5))
-    assert sids(at.client.list(ALL, limit=None)) == [sid(number) for number in (1, 2, 3, 4, 5)]
+def test_a_row_pushed_onto_the_next_page_is_shown_once(start_api: StartApi) -> None:
+    api = start_api(page(1, 2, 3, next_uri=f"{PATH}?Page=1"), page(2, 3, 4, next_uri=f"{PATH}?Page=2"), page(4, 5))
+    assert sids(api.client.list(ALL, limit=None)) == [sid(number) for number in (1, 2, 3, 4, 5)]
 
 
-def test_a_server_that_ignores_filters_is_checked(door: MakeDoor) -> None:
+def test_a_server_that_ignores_filters_is_checked(start_api: StartApi) -> None:
     first = reply(
         200, {"calls": [call(sid(1), status="ringing"), call(sid(2), status="busy")], "next_page_uri": f"{PATH}?Page=1"}
     )
-    at = door(first, page(3, status="ringing"))
-    assert sids(at.client.list(CallQuery(status="ringing"), limit=2)) == [sid(1), sid(3)]
+    api = start_api(first, page(3, status="ringing"))
+    assert sids(api.client.list(CallQuery(status="ringing"), limit=2)) == [sid(1), sid(3)]
 
 
 @pytest.mark.parametrize("uri", [f"{PATH}?PageSize=1000", f"{PATH}?Page=1"])
-def test_the_same_page_for_ever_is_noticed(door: MakeDoor, uri: str) -> None:
-    at = door(page(1, 2, next_uri=uri))
-    found = at.client.list(ALL, limit=None)
+def test_the_same_page_for_ever_is_noticed(start_api: StartApi, uri: str) -> None:
+    api = start_api(page(1, 2, next_uri=uri))
+    found = api.client.list(ALL, limit=None)
     assert sids(islice(found, 2)) == [sid(1), sid(2)]
     with pytest.raises(NetworkError, match="does not end"):
         next(found)
-    assert len(at.server.asked) <= 2
+    assert len(api.server.asked) <= 2
 
 
 def endless(cycle: int) -> Iterator[dict[str, Any]]:
@@ -166,19 +168,19 @@ def test_memory_does_not_grow_with_the_account() -> None:
         ([], "but not as the API does"),
     ],
 )
-def test_a_page_that_is_none(door: MakeDoor, body: object, words: str) -> None:
+def test_a_page_that_is_none(start_api: StartApi, body: object, words: str) -> None:
     with pytest.raises(NetworkError, match=words):
-        list(door(reply(200, body)).client.list(ALL, limit=None))
+        list(start_api(reply(200, body)).client.list(ALL, limit=None))
 
 
-def test_rows_that_are_none_are_left_out(door: MakeDoor) -> None:
-    at = door(reply(200, {"calls": [7, None, {}, {"sid": 5}, {"sid": ""}, call(sid(1))]}))
-    assert sids(at.client.list(ALL, limit=None)) == [sid(1)]
+def test_rows_that_are_none_are_left_out(start_api: StartApi) -> None:
+    api = start_api(reply(200, {"calls": [7, None, {}, {"sid": 5}, {"sid": ""}, call(sid(1))]}))
+    assert sids(api.client.list(ALL, limit=None)) == [sid(1)]
 
 
 @pytest.mark.parametrize("ending", [None, "", 0, False])
-def test_every_way_to_say_that_there_is_no_next_page(door: MakeDoor, ending: object) -> None:
-    assert sids(door(page(1, next_uri=ending)).client.list(ALL, limit=None)) == [sid(1)]
+def test_every_way_to_say_that_there_is_no_next_page(start_api: StartApi, ending: object) -> None:
+    assert sids(start_api(page(1, next_uri=ending)).client.list(ALL, limit=None)) == [sid(1)]
 
 
 @pytest.mark.parametrize(
@@ -200,13 +202,13 @@ def test_the_next_page_is_on_the_api_address_whatever_the_server_writes(uri: str
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/laml"])
-def test_a_base_address_with_a_path_is_paged_through(door: MakeDoor, prefix: str) -> None:
-    at = door(page(1, next_uri=f"{prefix}{PATH}?Page=1"), page(2), path="/api/laml")
-    assert sids(at.client.list(ALL, limit=None)) == [sid(1), sid(2)]
-    assert [asked.path for asked in at.server.asked] == [f"/api/laml{PATH}"] * 2
+def test_a_base_address_with_a_path_is_paged_through(start_api: StartApi, prefix: str) -> None:
+    api = start_api(page(1, next_uri=f"{prefix}{PATH}?Page=1"), page(2), path="/api/laml")
+    assert sids(api.client.list(ALL, limit=None)) == [sid(1), sid(2)]
+    assert [asked.path for asked in api.server.asked] == [f"/api/laml{PATH}"] * 2
 
 
-def test_notifications_are_read_whole(door: MakeDoor) -> None:
+def test_notifications_are_read_whole(start_api: StartApi) -> None:
     one = {
         "sid": "NO" + "1" * 32,
         "log": "0",
@@ -224,17 +226,17 @@ def test_notifications_are_read_whole(door: MakeDoor) -> None:
         "message_date": None,
     }
     path = f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid(1)}/Notifications.json"
-    at = door(
+    api = start_api(
         reply(200, {"notifications": [one], "next_page_uri": f"{path}?Page=1"}),
         reply(200, {"notifications": [other], "next_page_uri": None}),
     )
-    first, second = at.client.notifications(sid(1))
+    first, second = api.client.notifications(sid(1))
     assert (first.code, first.level, first.message) == ("11200", "error", "HTTP retrieval failure")
     assert first.date is not None
     assert first.date.isoformat() == "2026-01-05T10:00:00+00:00"
     assert (first.more_info, first.request_url) == (one["more_info"], one["request_url"])
     assert (second.code, second.level, second.message, second.date) == ("21626", "warning", "plain words = here", None)
-    assert [asked.path for asked in at.server.asked] == [path, path]
+    assert [asked.path for asked in api.server.asked] == [path, path]
 
 
 def test_the_password_of_an_address_in_a_notification_is_masked() -> None:

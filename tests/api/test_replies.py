@@ -6,11 +6,11 @@ import base64
 from typing import Any
 
 import pytest
-from api.conftest import ACCOUNT, TOKEN, MakeDoor
+from api.conftest import ACCOUNT, TOKEN, StartApi
 from api.scripted import reply
 from telling import samples
 
-from callctl.api.client import CallQuery
+from callctl.api.requests import CallQuery
 from callctl.errors import (
     ApiError,
     AuthenticationError,
@@ -32,11 +32,11 @@ KINDS = {20003: AuthenticationError, 20404: NotFoundError, 20429: RateLimitedErr
 
 
 @pytest.mark.parametrize("sample", published())
-def test_every_known_body_is_told_whole(door: MakeDoor, sample: dict[str, Any]) -> None:
+def test_every_known_body_is_told_whole(start_api: StartApi, sample: dict[str, Any]) -> None:
     status = sample["http_status"] or 400
-    at = door(reply(status, sample["body"], Twilio_Request_Id="RQ123"))
+    api = start_api(reply(status, sample["body"], Twilio_Request_Id="RQ123"))
     with pytest.raises(ApiError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     error = caught.value
     assert type(error) is KINDS.get(sample["code"], ApiError)
     assert error.message.startswith(sample["body"]["message"].rstrip("."))
@@ -97,20 +97,20 @@ SHAPES: list[tuple[str, int, object, type[ApiError], str, str | None]] = [
     ("status", "body", "kind", "words", "code"), [s[1:] for s in SHAPES], ids=[s[0] for s in SHAPES]
 )
 def test_other_shapes(
-    door: MakeDoor, status: int, body: object, kind: type[ApiError], words: str, code: str | None
+    start_api: StartApi, status: int, body: object, kind: type[ApiError], words: str, code: str | None
 ) -> None:
-    at = door(reply(status, body))
+    api = start_api(reply(status, body))
     with pytest.raises(ApiError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     assert type(caught.value) is kind
     assert caught.value.message == words
     assert (caught.value.status, caught.value.code) == (status, code)
 
 
-def test_a_problems_type_is_its_documentation(door: MakeDoor) -> None:
-    at = door(reply(400, {"type": "https://example.com/problems/7", "title": "Seven"}))
+def test_a_problems_type_is_its_documentation(start_api: StartApi) -> None:
+    api = start_api(reply(400, {"type": "https://example.com/problems/7", "title": "Seven"}))
     with pytest.raises(ApiError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     assert caught.value.more_info == "https://example.com/problems/7"
 
 
@@ -137,11 +137,11 @@ def test_a_problems_type_is_its_documentation(door: MakeDoor) -> None:
     ],
 )
 def test_bodies_without_an_explanation_still_give_a_sentence(
-    door: MakeDoor, status: int, kind: type[ApiError], body: bytes, shape: str
+    start_api: StartApi, status: int, kind: type[ApiError], body: bytes, shape: str
 ) -> None:
-    at = door(reply(status, body))
+    api = start_api(reply(status, body))
     with pytest.raises(ApiError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     assert type(caught.value) is kind
     assert f"answered HTTP {status}" in caught.value.message
     assert shape in caught.value.message
@@ -161,30 +161,30 @@ def test_bodies_without_an_explanation_still_give_a_sentence(
         (b"x" * 9000, "(no JSON): xxx"),
     ],
 )
-def test_the_words_of_any_body_are_told(door: MakeDoor, body: bytes, words: str) -> None:
+def test_the_words_of_any_body_are_told(start_api: StartApi, body: bytes, words: str) -> None:
     with pytest.raises(ApiError) as caught:
-        door(reply(503, body)).client.fetch(SID)
+        start_api(reply(503, body)).client.fetch(SID)
     assert words in caught.value.message
     assert len(caught.value.message) < 600
     assert caught.value.message.isprintable()
 
 
-def test_the_2010_apis_own_xml_is_read(door: MakeDoor) -> None:
+def test_the_2010_apis_own_xml_is_read(start_api: StartApi) -> None:
     body = (
         b"<?xml version='1.0'?><TwilioResponse><RestException><Code>20404</Code><Message>A &amp; B not found</Message>"
         b"<MoreInfo>https://www.twilio.com/docs/errors/20404</MoreInfo><Status>404</Status></RestException></TwilioResponse>"
     )
     with pytest.raises(NotFoundError) as caught:
-        door(reply(404, body)).client.fetch(SID)
+        start_api(reply(404, body)).client.fetch(SID)
     assert (caught.value.message, caught.value.code) == ("A & B not found", "20404")
     assert caught.value.more_info == "https://www.twilio.com/docs/errors/20404"
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_redirections_are_not_followed(door: MakeDoor, status: int) -> None:
-    elsewhere = door(reply(200, {"sid": SID, "status": "completed"}))
-    at = door(reply(status, b"", Location=elsewhere.server.url))
-    for act in (at.client.fetch, at.client.hangup):
+def test_redirections_are_not_followed(start_api: StartApi, status: int) -> None:
+    elsewhere = start_api(reply(200, {"sid": SID, "status": "completed"}))
+    api = start_api(reply(status, b"", Location=elsewhere.server.url))
+    for act in (api.client.fetch, api.client.hangup):
         with pytest.raises(ApiError, match=f"HTTP {status} .* points elsewhere") as caught:
             act(SID)
         assert "CALLCTL_API_URL" in (caught.value.hint or "")
@@ -192,53 +192,53 @@ def test_redirections_are_not_followed(door: MakeDoor, status: int) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>log in</html>", b"[]", b"null", b'{"status": "completed"}', b"{"])
-def test_a_success_that_is_no_call_is_no_usable_answer(door: MakeDoor, body: bytes) -> None:
-    at = door(reply(200, body))
-    for act in (at.client.fetch, at.client.hangup):
+def test_a_success_that_is_no_call_is_no_usable_answer(start_api: StartApi, body: bytes) -> None:
+    api = start_api(reply(200, body))
+    for act in (api.client.fetch, api.client.hangup):
         with pytest.raises(NetworkError, match=r"answered.*but not") as caught:
             act(SID)
         assert "CALLCTL_API_URL" in (caught.value.hint or "")
 
 
-def test_errors_of_lists_have_their_code_too(door: MakeDoor) -> None:
-    at = door(reply(401, {"code": 20003, "message": "Authenticate"}))
+def test_errors_of_lists_have_their_code_too(start_api: StartApi) -> None:
+    api = start_api(reply(401, {"code": 20003, "message": "Authenticate"}))
     with pytest.raises(AuthenticationError) as caught:
-        list(at.client.list(CallQuery(), limit=None))
+        list(api.client.list(CallQuery(), limit=None))
     assert caught.value.code == "20003"
     for cause in ("Region", "deleted", "test credentials", "blank", "active"):
         assert cause in (caught.value.hint or "")
 
 
-def test_foreign_words_become_one_harmless_line(door: MakeDoor) -> None:
+def test_foreign_words_become_one_harmless_line(start_api: StartApi) -> None:
     words = "a\x1b[31mred\x1b[0m\r\nline\x00\x9b2J \u2028 end"
-    at = door(
+    api = start_api(
         reply(
             400, {"code": "\x1b[1m7", "message": words, "more_info": "https://x/\x1b]0;t\x07"}, Twilio_Request_Id="RQ"
         )
     )
     with pytest.raises(ApiError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     told = f"{caught.value.message}{caught.value.code}{caught.value.more_info}"
     assert told.isprintable()
     assert caught.value.message == "ared line end"
 
 
-def test_a_long_message_is_cut(door: MakeDoor) -> None:
-    at = door(reply(400, {"message": "x" * 10_000}))
+def test_a_long_message_is_cut(start_api: StartApi) -> None:
+    api = start_api(reply(400, {"message": "x" * 10_000}))
     with pytest.raises(ApiError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     assert len(caught.value.message) == 400
 
 
-def test_a_server_that_echoes_secrets_does_not_get_them_printed(door: MakeDoor) -> None:
-    at = door(
+def test_a_server_that_echoes_secrets_does_not_get_them_printed(start_api: StartApi) -> None:
+    api = start_api(
         reply(
             400, {"code": TOKEN, "message": f"bad token {TOKEN} signed fake-signing", "more_info": f"https://x/{TOKEN}"}
         ),
         signing_token="fake-signing",
     )
     with pytest.raises(ApiError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     assert caught.value.message == "bad token *** signed ***"
     assert TOKEN not in f"{caught.value.code}{caught.value.more_info}{caught.value!r}"
 
@@ -251,12 +251,12 @@ def test_a_server_that_echoes_secrets_does_not_get_them_printed(door: MakeDoor) 
     ],
 )
 def test_a_server_that_echoes_the_request_does_not_get_secrets_printed(
-    door: MakeDoor, settings: dict[str, str]
+    start_api: StartApi, settings: dict[str, str]
 ) -> None:
     user, secret = settings.get("api_key", ACCOUNT), settings.get("api_secret", TOKEN)
     basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
     words = f"field too long: Authorization: Basic {basic}; {secret} {TOKEN} fake-signing fake-former"
-    at = door(reply(400, {"message": words}), **settings)
+    api = start_api(reply(400, {"message": words}), **settings)
     with pytest.raises(ApiError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     assert caught.value.message == "field too long: Authorization: Basic ***; *** *** *** ***"

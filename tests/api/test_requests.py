@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from api.conftest import ACCOUNT, TOKEN, MakeDoor
+from api.conftest import ACCOUNT, TOKEN, StartApi
 from api.scripted import call, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
 from callctl import __version__
-from callctl.api.client import CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
 from callctl.calls.call import Call
 from callctl.errors import SettingsError, UsageError
 
@@ -42,19 +42,19 @@ FULL = PlaceRequest(
 )
 
 
-def test_place_sends_exactly_its_parameters(door: MakeDoor) -> None:
-    at = door(reply(201, call()))
-    placed = at.client.place(FULL)
-    (asked,) = at.server.asked
+def test_place_sends_exactly_its_parameters(start_api: StartApi) -> None:
+    api = start_api(reply(201, call()))
+    placed = api.client.place(FULL)
+    (asked,) = api.server.asked
     assert (asked.method, asked.target) == ("POST", f"{CALLS}.json")
     assert asked.form == FULL.parameters()
     assert placed == Call.from_resource(call())
 
 
-def test_the_sdk_would_send_the_same_names_and_values(door: MakeDoor) -> None:
-    at = door(reply(201, call()))
+def test_the_sdk_would_send_the_same_names_and_values(start_api: StartApi) -> None:
+    api = start_api(reply(201, call()))
     sdk = Client(ACCOUNT, TOKEN, http_client=TwilioHttpClient(timeout=5))
-    sdk.api.base_url = at.server.url
+    sdk.api.base_url = api.server.url
     sdk.calls.create(
         to=FULL.to,
         from_=FULL.from_,
@@ -71,8 +71,8 @@ def test_the_sdk_would_send_the_same_names_and_values(door: MakeDoor) -> None:
         machine_detection=FULL.machine_detection,
         caller_id=FULL.caller_id,
     )
-    at.client.place(FULL)
-    of_sdk, ours = at.server.asked
+    api.client.place(FULL)
+    of_sdk, ours = api.server.asked
     assert sorted(ours.form) == sorted(of_sdk.form)
     assert (ours.method, ours.target) == (of_sdk.method, of_sdk.target)
     sdk_adds = {"User-Agent", "Connection"}
@@ -82,8 +82,8 @@ def test_the_sdk_would_send_the_same_names_and_values(door: MakeDoor) -> None:
     sdk.http_client.session.close()
 
 
-def test_redirect_sends_exactly_its_parameters(door: MakeDoor) -> None:
-    at = door(reply(200, call(status="in-progress")))
+def test_redirect_sends_exactly_its_parameters(start_api: StartApi) -> None:
+    api = start_api(reply(200, call(status="in-progress")))
     request = RedirectRequest(
         url="https://example.com/survey",
         method="GET",
@@ -91,8 +91,8 @@ def test_redirect_sends_exactly_its_parameters(door: MakeDoor) -> None:
         fallback_method="POST",
         status_callback="https://example.com/status",
     )
-    assert at.client.redirect(SID, request).status == "in-progress"
-    (asked,) = at.server.asked
+    assert api.client.redirect(SID, request).status == "in-progress"
+    (asked,) = api.server.asked
     assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", request.parameters())
     assert "Status" not in dict(asked.form)
 
@@ -105,61 +105,61 @@ def test_redirect_sends_exactly_its_parameters(door: MakeDoor) -> None:
         (lambda client: client.limit_time(SID, 90), [("TimeLimit", "90")]),
     ],
 )
-def test_updates_are_one_request_each(door: MakeDoor, act: Any, form: list[tuple[str, str]]) -> None:
-    at = door(reply(200, call(status="completed")))
-    assert act(at.client).status == "completed"
-    (asked,) = at.server.asked
+def test_updates_are_one_request_each(start_api: StartApi, act: Any, form: list[tuple[str, str]]) -> None:
+    api = start_api(reply(200, call(status="completed")))
+    assert act(api.client).status == "completed"
+    (asked,) = api.server.asked
     assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", form)
 
 
-def test_signs_in_with_the_token_and_says_who_asks(door: MakeDoor) -> None:
-    at = door(reply(200, call()))
-    at.client.fetch(SID)
-    headers = at.server.asked[0].headers
+def test_signs_in_with_the_token_and_says_who_asks(start_api: StartApi) -> None:
+    api = start_api(reply(200, call()))
+    api.client.fetch(SID)
+    headers = api.server.asked[0].headers
     assert headers["Authorization"] == "Basic " + base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
     assert headers["User-Agent"].endswith(f" callctl/{__version__}")
     assert headers["User-Agent"].startswith("twilio-python/")
     assert headers["Accept"] == "application/json"
 
 
-def test_an_api_key_signs_in_and_the_account_stays_in_the_path(door: MakeDoor) -> None:
+def test_an_api_key_signs_in_and_the_account_stays_in_the_path(start_api: StartApi) -> None:
     key = "SK" + "2" * 32
-    at = door(reply(200, call()), auth_token=None, api_key=key, api_secret="fake-secret")
-    at.client.fetch(SID)
-    asked = at.server.asked[0]
+    api = start_api(reply(200, call()), auth_token=None, api_key=key, api_secret="fake-secret")
+    api.client.fetch(SID)
+    asked = api.server.asked[0]
     assert asked.target == f"{CALLS}/{SID}.json"
     assert asked.headers["Authorization"] == "Basic " + base64.b64encode(f"{key}:fake-secret".encode()).decode()
 
 
-def test_an_exported_region_does_not_change_the_host(door: MakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exported_region_does_not_change_the_host(start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWILIO_REGION", "ie1")
     monkeypatch.setenv("TWILIO_EDGE", "dublin")
-    at = door(reply(200, call()))
-    at.client.fetch(SID)
-    assert len(at.server.asked) == 1
+    api = start_api(reply(200, call()))
+    api.client.fetch(SID)
+    assert len(api.server.asked) == 1
 
 
-def test_a_base_address_with_a_path_and_sids_that_are_uuids(door: MakeDoor) -> None:
+def test_a_base_address_with_a_path_and_sids_that_are_uuids(start_api: StartApi) -> None:
     account = "0a8b7c6d-1111-4222-8333-444455556666"
-    at = door(reply(200, call(UUID)), path="/api/laml", account_sid=account)
-    assert at.client.hangup(UUID).sid == UUID
-    assert at.server.asked[0].target == f"/api/laml/2010-04-01/Accounts/{account}/Calls/{UUID}.json"
+    api = start_api(reply(200, call(UUID)), path="/api/laml", account_sid=account)
+    assert api.client.hangup(UUID).sid == UUID
+    assert api.server.asked[0].target == f"/api/laml/2010-04-01/Accounts/{account}/Calls/{UUID}.json"
 
 
 @pytest.mark.parametrize(
     "sid", ["", ".", "..", "CAxxx", "CA" + "g" * 32, f"{SID}/../../x", f"{SID}?x=1", f"{SID}#", SID + "\n", "CA%2e%2e"]
 )
-def test_what_can_not_be_a_sid_goes_nowhere(door: MakeDoor, sid: str) -> None:
-    at = door(reply(200, call()))
+def test_what_can_not_be_a_sid_goes_nowhere(start_api: StartApi, sid: str) -> None:
+    api = start_api(reply(200, call()))
     with pytest.raises(UsageError):
-        at.client.hangup(sid)
-    assert at.server.asked == []
+        api.client.hangup(sid)
+    assert api.server.asked == []
 
 
-def test_a_long_sid_with_a_colon_is_escaped(door: MakeDoor) -> None:
-    at = door(reply(200, call("v3:0123456789abcdef0123456789")))
-    at.client.fetch("v3:0123456789abcdef0123456789")
-    assert at.server.asked[0].path == f"{CALLS}/v3%3A0123456789abcdef0123456789.json"
+def test_a_long_sid_with_a_colon_is_escaped(start_api: StartApi) -> None:
+    api = start_api(reply(200, call("v3:0123456789abcdef0123456789")))
+    api.client.fetch("v3:0123456789abcdef0123456789")
+    assert api.server.asked[0].path == f"{CALLS}/v3%3A0123456789abcdef0123456789.json"
 
 
 @pytest.mark.parametrize(
@@ -171,39 +171,39 @@ def test_a_long_sid_with_a_colon_is_escaped(door: MakeDoor) -> None:
         {"api_key": "SK" + "2" * 32},
     ],
 )
-def test_without_credentials_nothing_is_sent(door: MakeDoor, missing: dict[str, Any]) -> None:
-    at = door(reply(200, call()), **missing)
+def test_without_credentials_nothing_is_sent(start_api: StartApi, missing: dict[str, Any]) -> None:
+    api = start_api(reply(200, call()), **missing)
     attempts: list[Callable[[], Any]] = [
-        lambda: at.client.fetch(SID),
-        lambda: at.client.hangup(SID),
-        lambda: at.client.place(FULL),
-        lambda: list(at.client.list(CallQuery(), limit=None)),
-        lambda: at.client.notifications(SID),
+        lambda: api.client.fetch(SID),
+        lambda: api.client.hangup(SID),
+        lambda: api.client.place(FULL),
+        lambda: list(api.client.list(CallQuery(), limit=None)),
+        lambda: api.client.notifications(SID),
     ]
     for attempt in attempts:
         with pytest.raises(SettingsError, match="missing credentials"):
             attempt()
-    assert at.server.asked == []
+    assert api.server.asked == []
 
 
 @pytest.mark.parametrize("token", ["tok\nen", "tok“en”", "tok\x00en"])
-def test_a_token_with_odd_characters_is_refused_and_not_shown(door: MakeDoor, token: str) -> None:
-    at = door(reply(200, call()), auth_token=token)
+def test_a_token_with_odd_characters_is_refused_and_not_shown(start_api: StartApi, token: str) -> None:
+    api = start_api(reply(200, call()), auth_token=token)
     with pytest.raises(SettingsError) as caught:
-        at.client.fetch(SID)
+        api.client.fetch(SID)
     assert "tok" not in caught.value.message.replace("token", "")
-    assert at.server.asked == []
+    assert api.server.asked == []
 
 
-def test_text_goes_as_utf_8_and_what_is_no_text_does_not_go(door: MakeDoor) -> None:
-    at = door(reply(201, call()))
+def test_text_goes_as_utf_8_and_what_is_no_text_does_not_go(start_api: StartApi) -> None:
+    api = start_api(reply(201, call()))
     twiml = "<Response><Say>Grüße + 你好 & 50%</Say></Response>"
-    at.client.place(PlaceRequest(to="+12025550100", from_="+15005550006", twiml=twiml))
-    assert dict(at.server.asked[0].form)["Twiml"] == twiml
+    api.client.place(PlaceRequest(to="+12025550100", from_="+15005550006", twiml=twiml))
+    assert dict(api.server.asked[0].form)["Twiml"] == twiml
     broken = PlaceRequest(to="+12025550100", from_="+15005550006", twiml=os.fsdecode(b"<Response>\xff</Response>"))
     with pytest.raises(UsageError, match="not text"):
-        at.client.place(broken)
-    assert len(at.server.asked) == 1
+        api.client.place(broken)
+    assert len(api.server.asked) == 1
 
 
 def test_one_document_is_needed_and_only_one() -> None:
@@ -237,7 +237,7 @@ def test_false_is_sent_and_absent_is_not() -> None:
     ]
 
 
-def test_the_comparison_sign_belongs_to_the_name_and_times_go_in_utc(door: MakeDoor) -> None:
+def test_the_comparison_sign_belongs_to_the_name_and_times_go_in_utc(start_api: StartApi) -> None:
     zone = timezone(timedelta(hours=5))
     query = CallQuery(
         to="+12025550100",
@@ -247,9 +247,9 @@ def test_the_comparison_sign_belongs_to_the_name_and_times_go_in_utc(door: MakeD
         start_time_after=datetime(2026, 1, 5, 3, 4, 5, tzinfo=zone),
         start_time_before=date(2026, 1, 6),
     )
-    at = door(reply(200, {"calls": [], "next_page_uri": None}))
-    assert list(at.client.list(query, limit=None)) == []
-    (asked,) = at.server.asked
+    api = start_api(reply(200, {"calls": [], "next_page_uri": None}))
+    assert list(api.client.list(query, limit=None)) == []
+    (asked,) = api.server.asked
     assert asked.query == [*query.parameters(), ("PageSize", "1000")]
     assert ("StartTime>", "2026-01-04T22:04:05Z") in asked.query
     assert ("StartTime<", "2026-01-06") in asked.query

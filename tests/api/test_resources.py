@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from api.conftest import ACCOUNT, MakeDoor
+from api.conftest import ACCOUNT, StartApi
 from api.scripted import Handler, Turn, reply
 
-from callctl.api.client import ApiClient, CallQuery
+from callctl.api.client import ApiClient
+from callctl.api.requests import CallQuery
 from callctl.api.resources import Account
 from callctl.errors import AuthenticationError, NetworkError
 from callctl.settings import Settings
@@ -26,10 +27,10 @@ RESOURCE = {
 }
 
 
-def test_the_account_is_read_from_its_own_path(door: MakeDoor) -> None:
-    at = door(reply(200, RESOURCE))
-    assert at.client.account() == Account(ACCOUNT, "Example Ltd", "active", "Full", ACCOUNT, "the-primary-token")
-    assert [(one.method, one.target) for one in at.server.asked] == [("GET", f"/2010-04-01/Accounts/{ACCOUNT}.json")]
+def test_the_account_is_read_from_its_own_path(start_api: StartApi) -> None:
+    api = start_api(reply(200, RESOURCE))
+    assert api.client.account() == Account(ACCOUNT, "Example Ltd", "active", "Full", ACCOUNT, "the-primary-token")
+    assert [(one.method, one.target) for one in api.server.asked] == [("GET", f"/2010-04-01/Accounts/{ACCOUNT}.json")]
 
 
 def test_the_token_in_it_is_not_shown() -> None:
@@ -37,25 +38,25 @@ def test_the_token_in_it_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("resource", [{}, {"sid": None}, {"calls": []}])
-def test_what_is_no_account_is_told(door: MakeDoor, resource: dict[str, Any]) -> None:
+def test_what_is_no_account_is_told(start_api: StartApi, resource: dict[str, Any]) -> None:
     with pytest.raises(NetworkError, match="answered, but not with an account"):
-        door(reply(200, resource)).client.account()
+        start_api(reply(200, resource)).client.account()
 
 
-def test_what_it_lacks_is_empty(door: MakeDoor) -> None:
-    assert door(reply(200, {"sid": "x"})).client.account() == Account("x", "", "", "", "")
+def test_what_it_lacks_is_empty(start_api: StartApi) -> None:
+    assert start_api(reply(200, {"sid": "x"})).client.account() == Account("x", "", "", "", "")
 
 
 @pytest.mark.parametrize("status", [200, 401])
-def test_a_refusal_tells_the_time_too(door: MakeDoor, status: int) -> None:
-    at = door(dated(status, "Mon, 05 Jan 2026 12:00:00 GMT"))
-    assert at.client.server_time is None
+def test_a_refusal_tells_the_time_too(start_api: StartApi, status: int) -> None:
+    api = start_api(dated(status, "Mon, 05 Jan 2026 12:00:00 GMT"))
+    assert api.client.server_time is None
     if status == 200:
-        at.client.account()
+        api.client.account()
     else:
         with pytest.raises(AuthenticationError):
-            at.client.account()
-    assert at.client.server_time == datetime(2026, 1, 5, 12, tzinfo=UTC)
+            api.client.account()
+    assert api.client.server_time == datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def test_the_simulators_account_and_its_standard_key() -> None:

@@ -8,13 +8,15 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from api.conftest import MakeDoor
+from api.conftest import StartApi
 from api.scripted import Turn, call, cut, drop, hang, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callctl.api.client import ApiClient, CallQuery, PlaceRequest, RedirectRequest
-from callctl.api.repeats import TRIES, WAITS, with_retry_after
+from callctl.api.client import ApiClient
+from callctl.api.replies import Reply
+from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.retries import BACKOFF, TRIES, pause_before_retry
 from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownError, RateLimitedError
 
 SID = "CA" + "1" * 32
@@ -51,34 +53,34 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])
-def test_a_429_was_never_processed_and_is_sent_again(door: MakeDoor, act: Act) -> None:
-    at = door(TOO_MANY, TOO_MANY, DONE)
-    assert act(at.client).sid == SID
-    assert len(at.server.asked) == 3
-    assert at.slept == pytest.approx([0.1, 0.2])
-    assert [(wait.attempt, wait.tries, wait.reason) for wait in at.waits] == [
+def test_a_429_was_never_processed_and_is_sent_again(start_api: StartApi, act: Act) -> None:
+    api = start_api(TOO_MANY, TOO_MANY, DONE)
+    assert act(api.client).sid == SID
+    assert len(api.server.asked) == 3
+    assert api.slept == pytest.approx([0.1, 0.2])
+    assert [(retry.attempt, retry.tries, retry.reason) for retry in api.retries] == [
         (1, 5, "Too Many Requests"),
         (2, 5, "Too Many Requests"),
     ]
 
 
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])
-def test_after_five_tries_it_gives_up(door: MakeDoor, act: Act) -> None:
-    at = door(TOO_MANY)
+def test_after_five_tries_it_gives_up(start_api: StartApi, act: Act) -> None:
+    api = start_api(TOO_MANY)
     with pytest.raises(RateLimitedError):
-        act(at.client)
-    assert len(at.server.asked) == TRIES
-    assert at.slept == pytest.approx([0.1, 0.2, 0.4, 0.8])
+        act(api.client)
+    assert len(api.server.asked) == TRIES
+    assert api.slept == pytest.approx([0.1, 0.2, 0.4, 0.8])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("act", ONCE)
-def test_what_may_have_been_carried_out_is_never_sent_again(door: MakeDoor, act: Act, fault: Any) -> None:
-    at = door(fault, DONE, timeout=0.4)
+def test_what_may_have_been_carried_out_is_never_sent_again(start_api: StartApi, act: Act, fault: Any) -> None:
+    api = start_api(fault, DONE, timeout=0.4)
     with pytest.raises(OutcomeUnknownError, match="the call may have been") as caught:
-        act(at.client)
-    assert len(at.server.asked) == 1
-    assert at.slept == []
+        act(api.client)
+    assert len(api.server.asked) == 1
+    assert api.slept == []
     command = "callctl list --live --to +12025550100" if act is place else f"callctl show {SID}"
     assert caught.value.hint is not None
     assert command in caught.value.hint
@@ -86,72 +88,72 @@ def test_what_may_have_been_carried_out_is_never_sent_again(door: MakeDoor, act:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 @pytest.mark.parametrize("act", ONCE)
-def test_a_server_error_may_have_come_after_the_deed(door: MakeDoor, act: Act, status: int) -> None:
-    at = door(reply(status, b"<html>oops</html>", Retry_After="1"), DONE)
+def test_a_server_error_may_have_come_after_the_deed(start_api: StartApi, act: Act, status: int) -> None:
+    api = start_api(reply(status, b"<html>oops</html>", Retry_After="1"), DONE)
     with pytest.raises(ApiError) as caught:
-        act(at.client)
+        act(api.client)
     assert caught.value.status == status
     assert caught.value.message.startswith("it is not known whether the call was ")
     assert "look: `callctl" in (caught.value.hint or "")
-    assert len(at.server.asked) == 1
+    assert len(api.server.asked) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>welcome</html>", b"[]", b"{}", b'"x"', b'{"sid": 7}', b"\xff\xfe"])
 @pytest.mark.parametrize("act", ONCE)
-def test_a_success_that_can_not_be_read_may_be_one(door: MakeDoor, act: Act, body: bytes) -> None:
-    at = door(reply(201, body), DONE)
+def test_a_success_that_can_not_be_read_may_be_one(start_api: StartApi, act: Act, body: bytes) -> None:
+    api = start_api(reply(201, body), DONE)
     with pytest.raises(OutcomeUnknownError):
-        act(at.client)
-    assert len(at.server.asked) == 1
+        act(api.client)
+    assert len(api.server.asked) == 1
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("act", OFTEN)
-def test_asking_and_hanging_up_are_sent_again_after_any_fault(door: MakeDoor, act: Act, fault: Any) -> None:
-    at = door(fault, DONE, timeout=0.4)
-    assert act(at.client).sid == SID
-    assert len(at.server.asked) == 2
-    assert at.slept == pytest.approx([0.1])
+def test_asking_and_hanging_up_are_sent_again_after_any_fault(start_api: StartApi, act: Act, fault: Any) -> None:
+    api = start_api(fault, DONE, timeout=0.4)
+    assert act(api.client).sid == SID
+    assert len(api.server.asked) == 2
+    assert api.slept == pytest.approx([0.1])
 
 
 @pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("act", OFTEN)
-def test_and_after_server_errors(door: MakeDoor, act: Act, status: int) -> None:
-    at = door(reply(status, {"code": 20500, "message": "Internal Server Error"}), DONE)
-    assert act(at.client).sid == SID
-    assert len(at.server.asked) == 2
+def test_and_after_server_errors(start_api: StartApi, act: Act, status: int) -> None:
+    api = start_api(reply(status, {"code": 20500, "message": "Internal Server Error"}), DONE)
+    assert act(api.client).sid == SID
+    assert len(api.server.asked) == 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 301])
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])
-def test_a_refusal_is_final(door: MakeDoor, act: Act, status: int) -> None:
-    at = door(reply(status, {"message": "no"}), DONE)
+def test_a_refusal_is_final(start_api: StartApi, act: Act, status: int) -> None:
+    api = start_api(reply(status, {"message": "no"}), DONE)
     with pytest.raises(ApiError, match="no"):
-        act(at.client)
-    assert len(at.server.asked) == 1
+        act(api.client)
+    assert len(api.server.asked) == 1
 
 
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])
-def test_a_refused_connection_is_tried_again_and_stays_a_network_error(door: MakeDoor, act: Act) -> None:
-    at = door(DONE)
-    at.server.__exit__()
+def test_a_refused_connection_is_tried_again_and_stays_a_network_error(start_api: StartApi, act: Act) -> None:
+    api = start_api(DONE)
+    api.server.__exit__()
     with pytest.raises(NetworkError, match="nothing answers at") as caught:
-        act(at.client)
+        act(api.client)
     assert not isinstance(caught.value, OutcomeUnknownError)
-    assert len(at.slept) == TRIES - 1
+    assert len(api.slept) == TRIES - 1
 
 
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])
-def test_so_is_a_host_that_does_not_exist(door: MakeDoor, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_is_a_host_that_does_not_exist(start_api: StartApi, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(*_args: object, **_options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", nobody)  # a resolver may take its time to say no
-    at = door(DONE, api_url="https://no-such-host.invalid")
+    api = start_api(DONE, api_url="https://no-such-host.invalid")
     with pytest.raises(NetworkError, match=r"no-such-host\.invalid could not be resolved") as caught:
-        act(at.client)
+        act(api.client)
     assert not isinstance(caught.value, OutcomeUnknownError)
-    assert len(at.slept) == TRIES - 1
+    assert len(api.slept) == TRIES - 1
 
 
 @pytest.mark.parametrize(
@@ -166,29 +168,32 @@ def test_so_is_a_host_that_does_not_exist(door: MakeDoor, act: Act, monkeypatch:
         ({"Retry_After": "Mon, 05 Jan 2026 10:00:12 GMT"}, 0.1),
     ],
 )
-def test_retry_after_is_honoured_up_to_half_a_minute(door: MakeDoor, headers: dict[str, str], seconds: float) -> None:
-    at = door(reply(429, {"code": 20429}, **headers), DONE)
-    at.client.hangup(SID)
-    assert at.slept == pytest.approx([seconds])
+def test_retry_after_is_honoured_up_to_half_a_minute(
+    start_api: StartApi, headers: dict[str, str], seconds: float
+) -> None:
+    api = start_api(reply(429, {"code": 20429}, **headers), DONE)
+    api.client.hangup(SID)
+    assert api.slept == pytest.approx([seconds])
 
 
 def test_a_retry_after_date_is_set_against_the_replys_own_clock() -> None:
     headers = {"Retry-After": "Mon, 05 Jan 2026 10:00:12 GMT", "Date": "Mon, 05 Jan 2026 10:00:00 GMT"}
-    assert with_retry_after(0.1, headers) == pytest.approx(12)
+    assert pause_before_retry(0.1, Reply("host", 429, headers, "")) == pytest.approx(12)
 
 
 @settings(deadline=None)
 @given(attempt=st.integers(1, 4), random=st.floats(0, 1), headers=st.dictionaries(st.just("Retry-After"), st.text()))
 def test_any_wait_is_sane(attempt: int, random: float, headers: dict[str, str]) -> None:
-    pause = next(islice(WAITS.pauses(lambda: random), attempt - 1, None))
-    assert 0.09 * 2 ** (attempt - 1) <= with_retry_after(pause, headers) <= WAITS.longest
+    pause = next(islice(BACKOFF.pauses(lambda: random), attempt - 1, None))
+    total = pause_before_retry(pause, Reply("host", 429, headers, ""))
+    assert 0.09 * 2 ** (attempt - 1) <= total <= BACKOFF.longest
 
 
-def test_jitter_is_a_tenth_either_way(door: MakeDoor) -> None:
+def test_jitter_is_a_tenth_either_way(start_api: StartApi) -> None:
     for random, seconds in ((0.0, 0.09), (1.0, 0.11)):
-        at = door(TOO_MANY, DONE, random=random)
-        at.client.hangup(SID)
-        assert at.slept == pytest.approx([seconds])
+        api = start_api(TOO_MANY, DONE, random=random)
+        api.client.hangup(SID)
+        assert api.slept == pytest.approx([seconds])
 
 
 OVER = reply(400, {"code": 21220, "message": "Call is not in-progress.", "status": 400})
@@ -211,14 +216,14 @@ OVER = reply(400, {"code": 21220, "message": "Call is not in-progress.", "status
     ],
 )
 def test_of_a_hang_up_that_fails_it_is_known_whether_it_may_be_done(
-    door: MakeDoor, turns: list[Turn], may_be_done: bool
+    start_api: StartApi, turns: list[Turn], may_be_done: bool
 ) -> None:
     with pytest.raises(CallctlError) as caught:
-        door(*turns).client.hangup(SID)
+        start_api(*turns).client.hangup(SID)
     assert caught.value.may_be_done is may_be_done
 
 
-def test_a_question_that_fails_changes_nothing(door: MakeDoor) -> None:
+def test_a_question_that_fails_changes_nothing(start_api: StartApi) -> None:
     with pytest.raises(NetworkError) as caught:
-        door(drop()).client.fetch(SID)
+        start_api(drop()).client.fetch(SID)
     assert caught.value.may_be_done is False

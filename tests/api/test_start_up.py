@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from api.conftest import ACCOUNT, TOKEN, MakeDoor
+from api.conftest import ACCOUNT, TOKEN, StartApi
 from api.scripted import call, reply
 from paths import ROOT
 
@@ -18,7 +18,8 @@ SOURCE = ROOT / "src"
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from callctl.api.client import ApiClient, PlaceRequest
+from callctl.api.client import ApiClient
+from callctl.api.requests import PlaceRequest
 from callctl.settings import Settings
 settings = Settings(account_sid=sys.argv[3], auth_token=sys.argv[4], api_url=sys.argv[2])
 client = ApiClient(settings, sleep=lambda seconds: None, random=lambda: 0.5)
@@ -29,10 +30,10 @@ print(json.dumps({"status": status, "before": sorted(before), "after": sorted(sy
 """
 
 
-def test_nothing_heavy_before_the_first_request_and_no_event_loop_after_it(door: MakeDoor) -> None:
-    at = door(reply(200, call(status="completed")))
+def test_nothing_heavy_before_the_first_request_and_no_event_loop_after_it(start_api: StartApi) -> None:
+    api = start_api(reply(200, call(status="completed")))
     done = subprocess.run(
-        [sys.executable, "-I", "-c", SCRIPT, str(SOURCE), at.server.url, ACCOUNT, TOKEN, SID],
+        [sys.executable, "-I", "-c", SCRIPT, str(SOURCE), api.server.url, ACCOUNT, TOKEN, SID],
         capture_output=True,
         text=True,
         check=True,
@@ -45,11 +46,11 @@ def test_nothing_heavy_before_the_first_request_and_no_event_loop_after_it(door:
     assert done.stderr == ""
 
 
-def test_the_librarys_log_is_silent_and_holds_no_token(door: MakeDoor, caplog: pytest.LogCaptureFixture) -> None:
-    at = door(reply(200, call()))
+def test_the_librarys_log_is_silent_and_holds_no_token(start_api: StartApi, caplog: pytest.LogCaptureFixture) -> None:
+    api = start_api(reply(200, call()))
     assert not logging.getLogger("twilio.http_client").isEnabledFor(logging.INFO)
     with caplog.at_level(logging.DEBUG):
-        at.client.hangup(SID)
+        api.client.hangup(SID)
     assert f"/Calls/{SID}.json" in caplog.text
     assert TOKEN not in caplog.text
     assert "Basic " not in caplog.text

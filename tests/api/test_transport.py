@@ -16,7 +16,8 @@ from api.conftest import client_at
 from api.raw import Answer, RawServer, drip, whole
 from api.scripted import Handler, Server, call, reply
 
-from callctl.api.client import ApiClient, PlaceRequest
+from callctl.api.client import ApiClient
+from callctl.api.requests import PlaceRequest
 from callctl.errors import CallctlError, NetworkError, OutcomeUnknownError
 
 SID = "CA" + "1" * 32

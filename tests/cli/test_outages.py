@@ -9,7 +9,7 @@ import pytest
 from api.scripted import Asked, Server, Turn, call, drop, reply
 from running import Callctl, Outcome
 
-from callctl.api.repeats import TRIES
+from callctl.api.retries import TRIES
 
 SID = "CA" + "1" * 32
 RINGS, ENDED = call(SID, status="ringing"), call(SID, status="completed")

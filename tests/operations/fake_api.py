@@ -9,7 +9,7 @@ from typing import Any
 
 from calls_api import UnexpectedRequest
 
-from callctl.api.client import CallQuery, RedirectRequest
+from callctl.api.requests import CallQuery, RedirectRequest
 from callctl.calls.call import Call
 from callctl.errors import CallctlError, WrongCallStateError
 

@@ -10,7 +10,7 @@ import pytest
 from calls_api import UnexpectedRequest
 from telling import told
 
-from callctl.api.client import CallQuery
+from callctl.api.requests import CallQuery
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.call import Call

@@ -7,7 +7,7 @@ import pytest
 from operations.fake_api import PARENT, SID, FakeApi, Time, call, wrong_state
 from telling import WORLD, form
 
-from callctl.api.client import RedirectRequest
+from callctl.api.requests import RedirectRequest
 from callctl.calls.board import Board, Leg
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent

@@ -15,7 +15,7 @@ import pytest
 from calls_api import UnexpectedRequest
 from telling import WORLD, clock_of, event, moment, sid
 
-from callctl.api.client import CallQuery, RedirectRequest
+from callctl.api.requests import CallQuery, RedirectRequest
 from callctl.calls.action import DECLINED, DONE, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.call import Call
 from callctl.errors import (

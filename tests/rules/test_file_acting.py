@@ -10,7 +10,7 @@ from staging import ALL_EVENTS
 from telling import WORLD
 from turning import TurnedStage, a_turned_stage
 
-from callctl.api.client import PlaceRequest
+from callctl.api.requests import PlaceRequest
 from callctl.calls.action import DONE
 from callctl.calls.event import CallEvent
 from callctl.rules.file import load

@@ -15,7 +15,7 @@ from running import EACH_READING
 from staging import WORLD
 from turning import TurnedStage, a_turned_stage
 
-from callctl.api.client import RedirectRequest
+from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DONE
 from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Cancel, Redirect, after_dial_rule, ring_limit_rule

@@ -21,7 +21,8 @@ from telling import clock_of, moment
 from watches import LIMIT, RunningWatch, running_watch, settings_in, until
 from web_site import free_port
 
-from callctl.api.client import ApiClient, CallQuery, PlaceRequest
+from callctl.api.client import ApiClient
+from callctl.api.requests import CallQuery, PlaceRequest
 from callctl.api.resources import Notification
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call

@@ -1,1 +1,1 @@
-"""The one door to Twilio's REST API."""
+"""The client of Twilio's REST API."""

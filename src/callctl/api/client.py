@@ -1,8 +1,8 @@
-"""The API client: the one door to Twilio's REST API. It places, fetches, lists, redirects and ends calls.
+"""The API client: places, fetches, lists, redirects and ends calls, through Twilio's REST API.
 
-It sends through the SDK's client and reads the replies itself, since the SDK's objects lose what callctl tells: the
-zone of dates, the request id, the code of list errors (docs/twilio.md, "The Python library"). Whatever goes wrong comes
-out as an error of ours. What may be sent twice is decided here and nowhere else.
+It sends through the SDK's client and reads the replies itself, since the SDK's objects lose what callctl shows: the
+zone of dates, the request id, the code of list errors (docs/twilio.md, "The Python library"). All errors are
+of callctl's own classes. Which request may be sent twice is decided here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from callctl.api.pages import MAX_PAGE_SIZE, rows
-from callctl.api.repeats import Repeats, Wait, date_of
 from callctl.api.replies import Reply, sid_in
 from callctl.api.requests import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
-from callctl.api.retries import NoReplyError, Sender
+from callctl.api.retries import NoReplyError, Resend, Retry, Sender
 from callctl.calls.call import Call
 from callctl.calls.sid import is_call_sid
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
@@ -25,8 +24,6 @@ from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageErr
 if TYPE_CHECKING:
     from callctl.api.resources import Account, Notification
     from callctl.settings import Settings
-
-__all__ = ["ApiClient", "CallQuery", "Parameters", "PlaceRequest", "RedirectRequest", "Wait"]
 
 _VERSION = "2010-04-01"
 _DEFAULT_PAGE_SIZE = 50  # OAS
@@ -47,7 +44,7 @@ class ApiClient:
         request_timeout: float = 10.0,
         sleep: Callable[[float], None],
         random: Callable[[], float],
-        on_wait: Callable[[Wait], None] | None = None,
+        on_retry: Callable[[Retry], None] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare; nothing is sent, and neither twilio nor requests is loaded.
@@ -57,12 +54,12 @@ class ApiClient:
             request_timeout: The time limit for one exchange, from looking the name up to the last byte, in seconds.
             sleep: Waits for some seconds.
             random: Returns a number from 0 to 1.
-            on_wait: Told of each pause before a request is sent again, in the thread that waits.
-            on_warning: Told what can't be read of a reply that is used all the same.
+            on_retry: Called before each pause after which a request is sent again, in the thread that waits.
+            on_warning: Called with what can't be read of a reply that is used all the same.
         """
         self._warn = on_warning or (lambda _text: None)
         self._settings = settings
-        self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_wait=on_wait)
+        self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_retry=on_retry)
 
     @property
     def calls_url(self) -> str:
@@ -89,7 +86,7 @@ class ApiClient:
         try:
             return Account.from_resource(resource)
         except ValueError as error:
-            raise self._another("an account") from error
+            raise self._unexpected("an account") from error
 
     def place(self, request: PlaceRequest) -> Call:
         """Place a call. Never sent twice once its body may have gone out.
@@ -127,8 +124,8 @@ class ApiClient:
 
     def fetch(self, sid: str) -> Call:
         """Ask for one call. Right after a change the answer may be old (docs/twilio.md, "Eventual consistency")."""
-        reply = self._sender.ask(self._call_url(sid))
-        return self._about(sid, self._call(reply))
+        reply = self._sender.get(self._call_url(sid))
+        return self._same(sid, self._call(reply))
 
     def list(self, query: CallQuery, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, in the order of the API (newest first), asking page by page as they are read.
@@ -146,8 +143,8 @@ class ApiClient:
         if limit is not None and limit <= 0:
             return
         # Where a filter may be ignored, pages of the limit's size would be many and small.
-        least = _DEFAULT_PAGE_SIZE if query.parameters() else 1
-        size = max(1, min(page_size, MAX_PAGE_SIZE, max(limit or MAX_PAGE_SIZE, least)))
+        smallest = _DEFAULT_PAGE_SIZE if query.parameters() else 1
+        size = max(1, min(page_size, MAX_PAGE_SIZE, max(limit or MAX_PAGE_SIZE, smallest)))
         parameters = check_text(query.parameters())
         first = f"{self._url('Calls.json')}?{urlencode([*parameters, ('PageSize', str(size))])}"
         count = 0
@@ -155,8 +152,8 @@ class ApiClient:
 
         def page(url: str) -> dict[str, Any]:
             nonlocal as_of
-            reply = self._sender.ask(url)
-            as_of = date_of(reply.headers)
+            reply = self._sender.get(url)
+            as_of = reply.date
             return reply.resource()
 
         for row in self._rows(page, first, key="calls"):
@@ -178,24 +175,24 @@ class ApiClient:
         return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn)
 
     def _write(self, url: str, parameters: Parameters, *, done: str, check: str, sid: str | None = None) -> Call:
-        """Send what must not be sent twice; ``check`` is the hint for when nobody knows whether it was done.
+        """Send what must not be sent twice; ``check`` is the hint where it is not known whether it was done.
 
-        Where a success can't be read whole, the call's SID is taken from what there is. ``sid`` is whose it must be.
+        Where a success can't be read whole, the call's SID is taken from what there is; ``sid`` is what it must be.
         """
         reply: Reply | None = None
         try:
-            reply = self._sender.submit(url, parameters, repeats=Repeats.NEVER_PROCESSED)
+            reply = self._sender.post(url, parameters, resend=Resend.IF_UNPROCESSED)
             call = self._call(reply)
-            return call if sid is None else self._about(sid, call)
+            return call if sid is None else self._same(sid, call)
         except NetworkError as error:
-            # Another one is a success in words that can't be read.
+            # Any other error is a success that can't be read.
             if isinstance(error, NoReplyError):
                 if not error.sent:
                     raise
                 reply = error.partial
-            found = sid_in(reply.text) if reply is not None and reply.succeeded else None
-            if found is not None and sid in (None, found):
-                return Call(found, status="")
+            readable_sid = sid_in(reply.text) if reply is not None and reply.succeeded else None
+            if readable_sid is not None and sid in (None, readable_sid):
+                return Call(readable_sid, status="")
             unnamed = ", but its SID can't be read" if reply is not None and reply.status == 201 else ""
             raise OutcomeUnknownError(f"{error.message}; the call may have been {done}{unnamed}", hint=check) from error
         except ApiError as error:
@@ -204,30 +201,30 @@ class ApiClient:
             raise error.reworded(f"it is not known whether the call was {done}: {error.message}", hint=check) from error
 
     def _update(self, sid: str, parameters: Parameters) -> Call:
-        reply = self._sender.submit(self._call_url(sid), parameters, repeats=Repeats.ALWAYS)
+        reply = self._sender.post(self._call_url(sid), parameters, resend=Resend.ALWAYS)
         try:
-            return self._about(sid, self._call(reply))
+            return self._same(sid, self._call(reply))
         except NetworkError as error:
-            error.may_be_done = True  # a success in words that can't be read
+            error.may_be_done = True  # a success that can't be read
             raise
 
-    def _about(self, sid: str, call: Call) -> Call:
-        """Return what was answered, if it is about the call that was asked for."""
+    def _same(self, sid: str, call: Call) -> Call:
+        """Return the call of a reply if it is the one that was asked for."""
         if call.sid != sid:
-            raise self._another(f"call {sid}: it told of {call.sid}")
+            raise self._unexpected(f"call {sid}: it told of {call.sid}")
         return call
 
     def _get(self, url: str) -> dict[str, Any]:
-        return self._sender.ask(url).resource()
+        return self._sender.get(url).resource()
 
     def _call(self, reply: Reply) -> Call:
         resource = reply.resource()
         try:
-            return Call.from_resource(resource, as_of=date_of(reply.headers))
+            return Call.from_resource(resource, as_of=reply.date)
         except ValueError as error:
-            raise self._another("a call") from error
+            raise self._unexpected("a call") from error
 
-    def _another(self, what: str) -> NetworkError:
+    def _unexpected(self, what: str) -> NetworkError:
         return NetworkError(
             f"{self._sender.host} answered, but not with {what}", hint="check the API address (CALLCTL_API_URL)"
         )
@@ -241,7 +238,7 @@ class ApiClient:
         return self._account_url(f"/{path}")
 
     def _account_url(self, rest: str) -> str:
-        # Asked for first: without an account nothing may go anywhere, least of all to /Accounts/None.
+        # First: without an account nothing may be sent, least of all to /Accounts/None.
         account = quote(self._settings.credentials().account_sid, safe="")
         return f"{self._settings.api_url.rstrip('/')}/{_VERSION}/Accounts/{account}{rest}"
 

@@ -1,4 +1,4 @@
-"""What went wrong when no whole reply came: in words, and whether the request may have reached the server."""
+"""Why no whole reply came: in words, and whether the request may have reached the server."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from requests import exceptions as rq
 from urllib3 import exceptions as u3
 
-# Whatever the transport may raise. OSError: requests' word for a certificate file that is not there.
-FAULTS = (rq.RequestException, u3.HTTPError, OSError)
+# All that the transport may raise. OSError: what requests raises for a certificate file that is not there.
+TRANSPORT_ERRORS = (rq.RequestException, u3.HTTPError, OSError)
 
 
 class TooLargeError(rq.RequestException):
@@ -20,7 +20,7 @@ class TooLargeError(rq.RequestException):
 
 
 # What the TLS handshake fails with where the other side does not speak TLS, or not this.
-_HANDSHAKE = frozenset(
+_HANDSHAKE_REASONS = frozenset(
     {
         "WRONG_VERSION_NUMBER",
         "UNSUPPORTED_PROTOCOL",
@@ -29,34 +29,34 @@ _HANDSHAKE = frozenset(
         "TLSV1_UNRECOGNIZED_NAME",
     }
 )
-# The time limit was over. A wait for a proxy's answer, or within the handshake, is one for a reply to the libraries.
-_LATE = (u3.ConnectTimeoutError, rq.ConnectTimeout, rq.ReadTimeout, u3.ReadTimeoutError, TimeoutError)
-# A file of trusted certificates that is none.
-_UNREADABLE = frozenset({"NO_CERTIFICATE_OR_CRL_FOUND", "BAD_BASE64_DECODE", "PEM_LIB"})
+# The time limit was over. To the libraries, a wait for a proxy's answer or within the handshake is one for a reply.
+_TIMEOUTS = (u3.ConnectTimeoutError, rq.ConnectTimeout, rq.ReadTimeout, u3.ReadTimeoutError, TimeoutError)
+# The file of trusted certificates can't be read.
+_CERTIFICATE_FILE_REASONS = frozenset({"NO_CERTIFICATE_OR_CRL_FOUND", "BAD_BASE64_DECODE", "PEM_LIB"})
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Failure:
     """Why there is no reply.
 
     Attributes:
         sentence: What happened, without the library's text, which can hold a proxy's password.
         sent: Whether the server may have seen the request, and acted on it.
-        passing: Whether trying again could help.
+        is_transient: Whether trying again could help.
         hint: What to do about it.
     """
 
     sentence: str
     sent: bool
-    passing: bool
+    is_transient: bool
     hint: str
 
 
-def fault_of(error: Exception, *, sent: bool, url: str, timeout: float) -> Fault:
+def explain(error: Exception, *, sent: bool, url: str, timeout: float) -> Failure:
     """Say what an exception of the transport means for a request to ``url``.
 
-    ``sent`` is whether anything of it may have been sent. The exception does not tell: most kinds come before and
-    after.
+    ``sent`` is whether anything of it may have been sent. The exception does not say so: most kinds come before and
+    after. ``timeout`` is in seconds.
     """
     host = urlsplit(url).netloc.rpartition("@")[2]
     chain = list(_chain(error))
@@ -65,46 +65,47 @@ def fault_of(error: Exception, *, sent: bool, url: str, timeout: float) -> Fault
     return _before_sending(chain, host=host, timeout=timeout)
 
 
-def _before_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault:
+def _before_sending(chain: list[BaseException], *, host: str, timeout: float) -> Failure:
     proxy = _has(chain, u3.ProxyError, rq.ProxyError)
-    where = "the proxy" if proxy else host
+    peer = "the proxy" if proxy else host
     if _has(chain, socket.gaierror, u3.NameResolutionError):
-        fault = Fault(f"the name of {where} could not be resolved", False, True, _NETWORK)
+        failure = Failure(f"the name of {peer} could not be resolved", False, True, _CHECK_NETWORK)
     elif _has(chain, ConnectionRefusedError):
-        fault = Fault(f"nothing answers at {where}: the connection was refused", False, True, _proxy_or(proxy, _START))
-    elif _has(chain, *_LATE) and not _has(chain, u3.NewConnectionError):
-        fault = Fault(f"no connection to {where} within {timeout:g} s", False, True, _NETWORK)
+        hint = _CHECK_PROXY if proxy else _START_SIMULATOR
+        failure = Failure(f"nothing answers at {peer}: the connection was refused", False, True, hint)
+    elif _has(chain, *_TIMEOUTS) and not _has(chain, u3.NewConnectionError):
+        failure = Failure(f"no connection to {peer} within {timeout:g} s", False, True, _CHECK_NETWORK)
     elif _has(chain, u3.NewConnectionError):
-        fault = Fault(f"no connection to {where}", False, True, _NETWORK)
+        failure = Failure(f"no connection to {peer}", False, True, _CHECK_NETWORK)
     elif proxy:
-        fault = Fault(f"the proxy did not let the connection to {host} through", False, False, _PROXY)
+        failure = Failure(f"the proxy did not let the connection to {host} through", False, False, _CHECK_PROXY)
     else:
-        broke = Fault(f"the connection to {host} broke before the request was sent", False, True, _BETWEEN)
-        fault = _unsendable(chain, host=host) or broke
-    return fault
+        interrupted = Failure(f"the connection to {host} broke before the request was sent", False, True, _INTERMEDIARY)
+        failure = _unsendable(chain, host=host) or interrupted
+    return failure
 
 
-def _unsendable(chain: list[BaseException], *, host: str) -> Fault | None:
+def _unsendable(chain: list[BaseException], *, host: str) -> Failure | None:
     tls = next((error for error in chain if isinstance(error, ssl.SSLError)), None)
     if isinstance(tls, ssl.SSLCertVerificationError):
-        return Fault(f"the certificate of {host} was not accepted: {tls.verify_message}", False, False, _CERTIFICATE)
-    if tls is not None and tls.reason in _UNREADABLE:
-        return Fault("the certificate file can't be read", False, False, _CERTIFICATE)
-    if tls is not None and tls.reason in _HANDSHAKE:
-        return Fault(f"{host} does not speak TLS as it should", False, False, _ADDRESS)
+        return Failure(f"the certificate of {host} was not accepted: {tls.verify_message}", False, False, _CERTIFICATE)
+    if tls is not None and tls.reason in _CERTIFICATE_FILE_REASONS:
+        return Failure("the certificate file can't be read", False, False, _CERTIFICATE)
+    if tls is not None and tls.reason in _HANDSHAKE_REASONS:
+        return Failure(f"{host} does not speak TLS as it should", False, False, _CHECK_ADDRESS)
     if _has(chain, rq.InvalidProxyURL, u3.ProxySchemeUnknown, u3.LocationParseError, rq.InvalidSchema, rq.InvalidURL):
-        return Fault("the API address or a proxy's address is malformed", False, False, _PROXY)
+        return Failure("the API address or a proxy's address is malformed", False, False, _CHECK_PROXY)
     return None
 
 
-def _after_sending(chain: list[BaseException], *, host: str, timeout: float) -> Fault:
+def _after_sending(chain: list[BaseException], *, host: str, timeout: float) -> Failure:
     if _has(chain, TooLargeError):
-        return Fault(f"the answer of {host} is larger than any of the API", True, False, _ADDRESS)
-    if _has(chain, *_LATE):
-        return Fault(f"no whole answer from {host} within {timeout:g} s", True, True, _SLOW)
+        return Failure(f"the answer of {host} is larger than any of the API", True, False, _CHECK_ADDRESS)
+    if _has(chain, *_TIMEOUTS):
+        return Failure(f"no whole answer from {host} within {timeout:g} s", True, True, _TAKE_LONGER)
     if _has(chain, rq.ContentDecodingError, u3.DecodeError):
-        return Fault(f"the answer of {host} could not be decoded", True, True, _BETWEEN)
-    return Fault(f"the connection to {host} broke before the whole answer came", True, True, _BETWEEN)
+        return Failure(f"the answer of {host} could not be decoded", True, True, _INTERMEDIARY)
+    return Failure(f"the connection to {host} broke before the whole answer came", True, True, _INTERMEDIARY)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -124,16 +125,12 @@ def _has(chain: list[BaseException], *kinds: type[BaseException]) -> bool:
     return any(isinstance(error, kinds) for error in chain)
 
 
-def _proxy_or(proxy: bool, hint: str) -> str:
-    return _PROXY if proxy else hint
-
-
-_NETWORK = "check the network connection, and the API address (CALLCTL_API_URL, TWILIO_REGION, TWILIO_EDGE)"
-_START = "check the API address (CALLCTL_API_URL); `callctl simulator` starts the simulator"
-_ADDRESS = "check the API address (CALLCTL_API_URL)"
-_SLOW = "try again, with a longer --request-timeout if the API or the network is slow"
-_BETWEEN = "try again; if it stays so, see what stands between here and the API: a proxy, or a service of your own"
-_PROXY = "check the proxy settings (HTTPS_PROXY, NO_PROXY)"
+_CHECK_NETWORK = "check the network connection, and the API address (CALLCTL_API_URL, TWILIO_REGION, TWILIO_EDGE)"
+_START_SIMULATOR = "check the API address (CALLCTL_API_URL); `callctl simulator` starts the simulator"
+_CHECK_ADDRESS = "check the API address (CALLCTL_API_URL)"
+_TAKE_LONGER = "try again, with a longer --request-timeout if the API or the network is slow"
+_INTERMEDIARY = "try again; if it stays so, see what stands between here and the API: a proxy, or a service of your own"
+_CHECK_PROXY = "check the proxy settings (HTTPS_PROXY, NO_PROXY)"
 _CERTIFICATE = (
     "if a proxy or a server of your own signs its certificates itself, name its CA file in SSL_CERT_FILE; "
     "REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, where set, count before it"

@@ -1,4 +1,4 @@
-"""Lists that come in pages: followed to their end, each row once, with memory that does not grow with the account."""
+"""Lists that come in pages: read to their end, each row once, in memory that does not grow with the account."""
 
 from __future__ import annotations
 
@@ -25,25 +25,24 @@ def rows(
     SIDs of the last pages are remembered.
 
     Args:
-        fetch: What returns the page at a whole URL.
+        fetch: Returns the page at a whole URL.
         first: The first page's URL.
         key: The envelope's name for the rows.
         base: The API address, with its path.
-        warn: Takes a warning that the list may go on, where the next page's address can't be read.
+        warn: Called with a warning where the next page's address can't be read, and the list may go on.
 
     Raises:
-        NetworkError: The list never ends, or a page is none.
+        NetworkError: The list never ends, or a page holds no rows' list.
     """
     recent: deque[str] = deque(maxlen=_REMEMBERED)
     known: set[str] = set()
-    circle = _Circle(first)
+    cycle = _CycleDetector(first)
     url: str | None = first
     stale = 0
     while url is not None:
         page = fetch(url)
-        found = new = 0
+        new = 0
         for row in _rows_of(page, key=key):
-            found += 1
             sid = row.get("sid")
             if not isinstance(sid, str) or not sid or sid in known:
                 continue
@@ -55,37 +54,37 @@ def rows(
             yield row
         url = _next(page, current=url, base=base, warn=warn)
         stale = 0 if new else stale + 1
-        if url is not None and (circle.closes(url) or stale >= _MAX_STALE):
+        if url is not None and (cycle.is_closed_by(url) or stale >= _MAX_STALE):
             raise NetworkError(
                 f"the list does not end: {urlsplit(base).netloc} sends the same page again and again",
                 hint="what was shown may be incomplete; narrow the list down, or ask for fewer with --limit",
             )
 
 
-class _Circle:
-    """Notices that addresses come round again, remembering one of them (Brent's algorithm)."""
+class _CycleDetector:
+    """Notices that addresses repeat, remembering one of them (Brent's algorithm)."""
 
     def __init__(self, first: str) -> None:
-        self._kept = first
+        self._remembered = first
         self._steps = 0
         self._power = 1
 
-    def closes(self, url: str) -> bool:
-        if url == self._kept:
+    def is_closed_by(self, url: str) -> bool:
+        if url == self._remembered:
             return True
         self._steps += 1
         if self._steps == self._power:
-            self._kept, self._steps, self._power = url, 0, self._power * 2
+            self._remembered, self._steps, self._power = url, 0, self._power * 2
         return False
 
 
 def _rows_of(page: Mapping[str, Any], *, key: str) -> Iterator[Mapping[str, Any]]:
-    found = page.get(key)
-    if not isinstance(found, list):
+    listed = page.get(key)
+    if not isinstance(listed, list):
         raise NetworkError(
             f"the answer to a list holds no {key}", hint="check the API address (CALLCTL_API_URL) and its path"
         )
-    return (row for row in found if isinstance(row, dict))
+    return (row for row in listed if isinstance(row, dict))
 
 
 def _next(page: Mapping[str, Any], *, current: str, base: str, warn: Callable[[str], None]) -> str | None:

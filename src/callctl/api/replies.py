@@ -1,4 +1,4 @@
-"""What a reply says: a resource, or an error of whatever shape turned into one of ours."""
+"""Replies of the API: a resource, or an error of any known shape, which becomes one of callctl's."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from callctl.api import hints
-from callctl.api.repeats import date_of
 from callctl.calls.sid import TWILIO_CALL_SID, is_call_sid
 from callctl.errors import (
     ApiError,
@@ -20,27 +19,27 @@ from callctl.errors import (
     RateLimitedError,
     WrongCallStateError,
 )
-from callctl.support.dates import read_json
+from callctl.support.dates import parse_date, read_json
 
 _DOCUMENTATION = "https://www.twilio.com/docs/errors/"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ANSI = re.compile("(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]")
 _NAMED_SID = re.compile(r'"sid"\s*:\s*"(?!AC)([^"\\]{1,100})"')
 _TWILIO_SID = re.compile(rf"(?<![0-9A-Za-z]){TWILIO_CALL_SID}(?![0-9A-Za-z])")
-# Where different services put the words of an error, the best first.
-_WORDS = (
+# Where different services put the message of an error, the best first.
+_MESSAGE_FIELDS = (
     *("message", "detail", "title", "error_message", "error_description", "errorMessage", "msg", "Message"),
     *("description", "reason", "error", "faultstring"),
 )
-_READ = 4000  # characters of a body that is no JSON
-_MAX_TEXT = 400  # characters of the server's own words
+_MOST_READ = 4000  # characters of a body that is no JSON
+_MAX_TEXT = 400  # characters of the server's own message
 # Not accepted, or accepted but not allowed to do this (docs/twilio.md, "Errors"). So are 401 and 403 without a code.
 _CREDENTIAL_CODES = frozenset({"20003", "20008", "20403", "70051"})
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply: who answered, HTTP status, headers (names in any case), body."""
+    """A whole reply: the host that answered, HTTP status, headers (names in any case), body."""
 
     host: str
     status: int
@@ -49,21 +48,35 @@ class Reply:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the request was carried out. A 3xx is no success: nothing was, and nothing is followed."""
+        """Whether the request was carried out. A 3xx is no success: redirections are not followed."""
         return 200 <= self.status < 300
+
+    @property
+    def date(self) -> datetime | None:
+        """The server's time in whole seconds, as the headers have it (RFC 9110, 6.6.1); None if they don't."""
+        return parse_date(self.headers.get("Date", ""))
+
+    @property
+    def retry_after(self) -> float | None:
+        """After how many seconds to ask again, if it says so (RFC 9110, 10.2.3): a number, or a date beside its own."""
+        text = self.headers.get("Retry-After", "").strip()
+        if text.isdecimal() and len(text) < 10:
+            return float(text)
+        until, now = parse_date(text), self.date
+        return (until - now).total_seconds() if until and now else None
 
     def resource(self) -> dict[str, Any]:
         """Return the JSON object of a successful reply.
 
         Raises:
-            NetworkError: It is something else, so something else than the API answered.
+            NetworkError: It is none, so something else than the API answered.
         """
         value = _json_of(self.text)
         if isinstance(value, dict):
             return value
         raise NetworkError(
             f"{self.host} answered HTTP {self.status}, but not as the API does ({_shape(self.text)})",
-            hint=hints.ADDRESS,
+            hint=_ADDRESS,
         )
 
 
@@ -89,7 +102,7 @@ def sid_in(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The reply's error, whichever of the known shapes it has."""
+    """What a reply says of an error."""
 
     text: str | None
     code: str | None
@@ -97,11 +110,11 @@ class Refusal:
 
 
 def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
-    """Turn an unsuccessful reply into an error of ours.
+    """Return the error that an unsuccessful reply stands for.
 
     Args:
         reply: The reply.
-        clean: What takes secrets out of the server's words.
+        clean: Takes secrets out of the server's text.
     """
     refusal = _refusal(reply)
     text = clean(refusal.text) if refusal.text else _sentence(reply, clean=clean)
@@ -111,13 +124,13 @@ def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
         code=clean(refusal.code) if refusal.code else None,
         more_info=clean(refusal.more_info) if refusal.more_info else None,
         request_id=clean(request_id) if (request_id := reply.headers.get("Twilio-Request-Id")) else None,
-        at=date_of(reply.headers),
-        hint=hints.hint_for(status=reply.status, code=refusal.code),
+        at=reply.date,
+        hint=_hint_for(status=reply.status, code=refusal.code),
     )
 
 
 def clean_text(text: str) -> str:
-    """Return foreign words as one line without control characters or escape sequences, at most 400 characters."""
+    """Return a server's text as one line without control characters or escape sequences, at most 400 characters."""
     line = " ".join(_CONTROL.sub(" ", _ANSI.sub("", text)).split())
     return line if len(line) <= _MAX_TEXT else line[: _MAX_TEXT - 1] + "…"
 
@@ -142,14 +155,14 @@ def _refusal(reply: Reply) -> Refusal:
     inner = body.get("error")  # some put it one object deeper
     if isinstance(inner, dict):
         body = {**body, **inner}
-    code = _word(body.get("code")) or _word(body.get("error_code"))
-    words = _first(body, *_WORDS)
-    more = _first(body, "more_info", "moreInfo")
-    if more is None and (kind := _first(body, "type")) and kind.startswith("https://"):
-        more = kind
-    if more is None and code and re.fullmatch(r"[1-9][0-9]{4}", code) and "message" in body:
-        more = _DOCUMENTATION + code
-    return Refusal(_with_details(words, body), code, more)
+    code = _code(body.get("code")) or _code(body.get("error_code"))
+    message = _first(body, *_MESSAGE_FIELDS)
+    more_info = _first(body, "more_info", "moreInfo")
+    if more_info is None and (kind := _first(body, "type")) and kind.startswith("https://"):
+        more_info = kind
+    if more_info is None and code and re.fullmatch(r"[1-9][0-9]{4}", code) and "message" in body:
+        more_info = _DOCUMENTATION + code
+    return Refusal(_with_details(message, body), code, more_info)
 
 
 def _xml_of(text: str) -> dict[str, str]:
@@ -157,36 +170,36 @@ def _xml_of(text: str) -> dict[str, str]:
     if "<RestException>" not in text:
         return {}
     names = {"Message": "message", "Code": "code", "MoreInfo": "more_info", "Detail": "detail"}
-    found = re.findall(r"<(Message|Code|MoreInfo|Detail)>([^<]*)<", text)
-    return {names[name]: html.unescape(value) for name, value in found}
+    fields = re.findall(r"<(Message|Code|MoreInfo|Detail)>([^<]*)<", text)
+    return {names[name]: html.unescape(value) for name, value in fields}
 
 
-def _with_details(words: str | None, body: Mapping[str, Any]) -> str | None:
+def _with_details(message: str | None, body: Mapping[str, Any]) -> str | None:
     title, detail = _first(body, "title"), _first(body, "detail")
-    if words and title and detail and words == detail:
-        words = f"{title}: {detail}"
-    elif words and detail and words != detail and words != title:
-        words = f"{words.rstrip('.')}: {detail}"
+    if message and title and detail and message == detail:
+        message = f"{title}: {detail}"
+    elif message and detail and message != detail and message != title:
+        message = f"{message.rstrip('.')}: {detail}"
     errors = body.get("errors")
     if not isinstance(errors, list):
-        return words
-    told = [_pointed(error) for error in errors[:3] if isinstance(error, dict)]
-    if words is None and not told:  # texts alone are another shape; beside words they are nonsense
-        told = [error for error in errors[:3] if isinstance(error, str)]
-    return "; ".join(part for part in (words, *told) if part) or None
+        return message
+    parts = [_with_pointer(error) for error in errors[:3] if isinstance(error, dict)]
+    if message is None and not parts:  # texts alone are another shape; beside a message they are nonsense
+        parts = [error for error in errors[:3] if isinstance(error, str)]
+    return "; ".join(part for part in (message, *parts) if part) or None
 
 
-def _pointed(error: Mapping[str, Any]) -> str:
-    words = _first(error, "detail", "message", "title") or ""
+def _with_pointer(error: Mapping[str, Any]) -> str:
+    message = _first(error, "detail", "message", "title") or ""
     pointer = _first(error, "pointer")
-    return f"{words} ({pointer})" if pointer and words else words
+    return f"{message} ({pointer})" if pointer and message else message
 
 
 def _first(body: Mapping[str, Any], *names: str) -> str | None:
     return next((text for name in names if isinstance(text := body.get(name), str) and text.strip()), None)
 
 
-def _word(value: object) -> str | None:
+def _code(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
     return str(value).strip() or None
@@ -197,19 +210,19 @@ def _sentence(reply: Reply, *, clean: Callable[[str], str]) -> str:
         phrase = f" {HTTPStatus(reply.status).phrase}"
     except ValueError:
         phrase = ""
-    elsewhere = " and points elsewhere" if 300 <= reply.status < 400 else ""
-    words = clean(_words_of(reply.text))
-    said = f" ({_shape(reply.text)}): {words}" if words else f", without an explanation ({_shape(reply.text)})"
-    return f"{reply.host} answered HTTP {reply.status}{phrase}{elsewhere}{said}"
+    redirection = " and points elsewhere" if 300 <= reply.status < 400 else ""
+    text, shape = clean(_visible_text(reply.text)), _shape(reply.text)
+    explanation = f" ({shape}): {text}" if text else f", without an explanation ({shape})"
+    return f"{reply.host} answered HTTP {reply.status}{phrase}{redirection}{explanation}"
 
 
-def _words_of(text: str) -> str:
-    """Return what a body of no known shape says: the text itself, of a page its title, else what it shows."""
-    text = text[:_READ].strip()
+def _visible_text(text: str) -> str:
+    """Return the text of a body of no known shape: of a page its title, else what it shows."""
+    text = text[:_MOST_READ].strip()
     if text.startswith("<"):
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        shown = re.sub(r"(?is)<!--.*?-->|<(script|style|head)\b.*?</\1>|<[^>]*>", " ", text)
-        text = html.unescape(title[1] if title and title[1].strip() else shown)
+        content = re.sub(r"(?is)<!--.*?-->|<(script|style|head)\b.*?</\1>|<[^>]*>", " ", text)
+        text = html.unescape(title[1] if title and title[1].strip() else content)
     return text if any(char.isalpha() for char in text) else ""
 
 
@@ -220,3 +233,62 @@ def _shape(text: str) -> str:
     if start == "<":
         return "a page or XML instead of JSON"
     return "JSON of another shape" if start in "{[" else "no JSON"
+
+
+def _hint_for(*, status: int, code: str | None) -> str | None:
+    """Return what to do about a refusal, by its code, else by its HTTP status; None if there is none."""
+    if code in _HINTS:
+        return _HINTS[code]
+    if 300 <= status < 400:
+        return _REDIRECTION
+    if status >= 500:
+        return _TROUBLE
+    return {401: _CREDENTIALS, 403: _PERMISSION, 404: _NOT_FOUND, 429: _TOO_MANY}.get(status)
+
+
+_CREDENTIALS = (
+    "`callctl doctor` looks for the cause: account SID and token or key must belong together, to this Region and to "
+    "this API address; the key may be deleted, the account not active, these test credentials, or "
+    "a blank may have come along"
+)
+_PERMISSION = (
+    "the account may be suspended, the key restricted, or these are test credentials, which can only place calls"
+)
+_TEST_CREDENTIALS = (
+    "test credentials place calls that never ring, send no callbacks and do nothing else: take the account's own SID "
+    "and auth token from the console"
+)
+_NOT_FOUND = "check the SID, the account it belongs to, its Region, and the API address; `callctl list` shows the calls"
+_TOO_MANY = "too many requests at once: wait a little, or act on fewer calls at a time"
+_REDIRECTION = "redirections are not followed, since the token would go along: check the API address (CALLCTL_API_URL)"
+_TROUBLE = "the service has trouble: try again a little later"
+_ADDRESS = "check the API address (CALLCTL_API_URL); a proxy or a log-in page may be answering in its place"
+
+_CALLER = "--from must be a number of this account, or a caller id verified for it, in E.164 form"
+_NUMBER = "write the number in E.164 form: +, country code, number"
+_URL = "give an absolute http or https URL that Twilio can reach from outside"
+
+# By Twilio's code (docs/twilio.md, "Errors").
+_HINTS = {
+    "20003": _CREDENTIALS,
+    "20008": _TEST_CREDENTIALS,
+    "20403": _PERMISSION,
+    "70051": _PERMISSION,
+    "20404": _NOT_FOUND,
+    "20429": _TOO_MANY,
+    "10004": "the account's limit of concurrent calls is reached: end some, or have it raised",
+    "12100": "the TwiML must be well-formed, at most 4,000 characters, with <Response> as its root",
+    "13223": _NUMBER,
+    "21201": "say whom to call",
+    "21205": _URL,
+    "21210": _CALLER,
+    "21211": _NUMBER,
+    "21212": _CALLER,
+    "21213": _CALLER,
+    "21215": "allow calls to that country in the console: Voice, Settings, Geo permissions",
+    "21216": "the account may not call that number; the console or Twilio's support says why",
+    "21217": _NUMBER,
+    "21219": "a trial account calls verified numbers only: verify the number in the console, or upgrade the account",
+    "21220": "the call is over, or not as far as this takes; `callctl list --live` shows what each call is doing",
+    "21609": "the status callback's URL must be absolute, without an underscore in its host, at most 4,000 characters",
+}

@@ -48,7 +48,7 @@ class PlaceRequest:
 
     def parameters(self) -> Parameters:
         """Return the form's names and values; the events as a repeated name (OAS), which TwiML writes otherwise."""
-        return _given(
+        return _without_none(
             ("To", self.to),
             ("From", self.from_),
             ("Url", self.url),
@@ -92,7 +92,7 @@ class RedirectRequest:
 
     def parameters(self) -> Parameters:
         """Return the form's names and values."""
-        return _given(
+        return _without_none(
             ("Url", self.url),
             ("Twiml", self.twiml),
             ("Method", self.method),
@@ -122,18 +122,18 @@ class CallQuery:
 
         Source: docs/twilio.md, "Listing calls".
         """
-        return _given(
+        return _without_none(
             ("To", self.to),
             ("From", self.from_),
             ("ParentCallSid", self.parent_call_sid),
             ("Status", self.status),
-            ("StartTime", _moment(self.start_time)),
-            ("StartTime<", _moment(self.start_time_before)),
-            ("StartTime>", _moment(self.start_time_after)),
+            ("StartTime", _time_value(self.start_time)),
+            ("StartTime<", _time_value(self.start_time_before)),
+            ("StartTime>", _time_value(self.start_time_after)),
         )
 
     def matches(self, call: Call) -> bool:
-        """Tell whether a call is one that was asked for.
+        """Tell whether a call matches the query.
 
         Compatible services ignore filters that they don't know, some of them all (docs/twilio.md, "Compatible
         services"), and Twilio those whose names it doesn't know. A command that ends whatever matches can't rely on the
@@ -163,11 +163,11 @@ def _check_one_document(url: str | None, twiml: str | None) -> None:
         raise UsageError("exactly one of a URL and TwiML is needed", hint="give --url, --twiml, --say or --dial")
 
 
-def _given(*pairs: tuple[str, str | int | None]) -> Parameters:
+def _without_none(*pairs: tuple[str, str | int | None]) -> Parameters:
     return [(name, str(value)) for name, value in pairs if value is not None]
 
 
-def _moment(moment: date | datetime | None) -> str | None:
+def _time_value(moment: date | datetime | None) -> str | None:
     # The library would write the local time and call it UTC (docs/twilio.md, "The Python library").
     if isinstance(moment, datetime):
         return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""The account that the credentials open, as the API shows it."""
+"""Other resources of the API than calls: the account of the credentials, and notifications of a call."""
 
 from __future__ import annotations
 

@@ -4,31 +4,57 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from callctl.api.repeats import TRIES, WAITS, Repeats, Wait, date_of, with_retry_after
 from callctl.api.replies import Reply, clean_text, error_of
 from callctl.api.requests import Parameters, check_text
 from callctl.errors import CallctlError, NetworkError, SettingsError
+from callctl.support.backoff import Backoff
 
 if TYPE_CHECKING:
     from callctl.api.transport import Client
     from callctl.settings import Credentials, Settings
 
+TRIES = 5
+BACKOFF = Backoff(first=0.1, factor=2, longest=30.0, jitter=0.1)  # docs/twilio.md, "Back-off"
+
+
+class Resend(Enum):
+    """When a request may be sent again after a failure."""
+
+    IF_UNPROCESSED = "if the server never processed it"
+    """Creating and redirecting: sent twice they call twice, or start the survey twice."""
+    ALWAYS = "always"
+    """Asking and hanging up: sent twice they do what they did once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A request that is sent again: after how many seconds, why, and how many of ``tries`` are over."""
+
+    seconds: float
+    reason: str
+    attempt: int
+    tries: int = TRIES
+
 
 class NoReplyError(NetworkError):
     """No whole reply came.
 
-    ``sent`` tells whether the server may have seen the request, and acted on it; ``partial`` is what came of its reply.
+    ``sent`` is whether the server may have seen the request, and acted on it; ``partial`` is what came of its reply.
     """
 
-    def __init__(self, message: str, *, sent: bool, passing: bool, hint: str, partial: Reply | None = None) -> None:
+    def __init__(
+        self, message: str, *, sent: bool, is_transient: bool, hint: str, partial: Reply | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
-        self._is_transient = passing
+        self._is_transient = is_transient
         self.partial = partial
 
     @property
@@ -47,23 +73,23 @@ class Sender:
         timeout: float,
         sleep: Callable[[float], None],
         random: Callable[[], float],
-        on_wait: Callable[[Wait], None] | None,
+        on_retry: Callable[[Retry], None] | None,
     ) -> None:
         self._settings = settings
         self._timeout = timeout
         self._sleep = sleep
         self._random = random
-        self._on_wait = on_wait
+        self._on_retry = on_retry
         self._client: Client | None = None
         self._lock = threading.Lock()
         self.host = urlsplit(settings.api_url).netloc
         self.server_time: datetime | None = None  # of the latest reply
 
-    def ask(self, url: str) -> Reply:
-        """Return the successful reply to a GET. Raises as ``submit``."""
-        return self._perform(lambda client: client.get(url), url=url, repeats=Repeats.ALWAYS, changes=False)
+    def get(self, url: str) -> Reply:
+        """Return the successful reply to a GET. Raises as ``post``."""
+        return self._send(lambda client: client.get(url), url=url, resend=Resend.ALWAYS, changes=False)
 
-    def submit(self, url: str, form: Parameters, *, repeats: Repeats) -> Reply:
+    def post(self, url: str, form: Parameters, *, resend: Resend) -> Reply:
         """Return the successful reply to a form.
 
         Raises:
@@ -73,51 +99,56 @@ class Sender:
             ApiError: The API refused.
         """
         check_text(form)
-        return self._perform(lambda client: client.post(url, form), url=url, repeats=repeats, changes=True)
+        return self._send(lambda client: client.post(url, form), url=url, resend=resend, changes=True)
 
-    def _perform(self, send: Callable[[Client], Reply], *, url: str, repeats: Repeats, changes: bool) -> Reply:
+    def _send(self, request: Callable[[Client], Reply], *, url: str, resend: Resend, changes: bool) -> Reply:
         client = self._ready_client()
-        attempt, pauses = 1, WAITS.pauses(self._random)
+        attempt, pauses = 1, BACKOFF.pauses(self._random)
         may_be_done = False  # by an earlier attempt
         while True:
-            headers: Mapping[str, str] | None = None
+            reply: Reply | None = None
             failure: CallctlError
             try:
-                reply = send(client)
-            except client.faults as error:
-                failure, again = self._unanswered(error, url=url, repeats=repeats)
+                reply = request(client)
+            except client.errors as error:
+                failure, may_resend = self._without_reply(error, url=url, resend=resend)
             else:
-                self.server_time = date_of(reply.headers)
+                self.server_time = reply.date
                 if reply.succeeded:
                     return reply
-                failure, again, headers = self._refused(reply, repeats=repeats)
+                failure, may_resend = self._refused(reply, resend=resend)
             failure.may_be_done = may_be_done = changes and (may_be_done or failure.may_be_done)
-            if not again or attempt == TRIES:
+            if not may_resend or attempt == TRIES:
                 raise failure
-            self._pause(with_retry_after(next(pauses), headers), failure, attempt=attempt)
+            self._pause(pause_before_retry(next(pauses), reply), failure, attempt=attempt)
             attempt += 1
 
-    def _unanswered(self, error: Exception, *, url: str, repeats: Repeats) -> tuple[NoReplyError, bool]:
-        from callctl.api.failures import fault_of
+    def _without_reply(self, error: Exception, *, url: str, resend: Resend) -> tuple[NoReplyError, bool]:
+        from callctl.api.failures import explain
         from callctl.api.transport import may_be_sent, partial_reply
 
-        fault = fault_of(error, sent=may_be_sent(error), url=url, timeout=self._timeout)
-        partial = partial_reply(error, url=url)
-        failure = NoReplyError(fault.sentence, sent=fault.sent, passing=fault.passing, hint=fault.hint, partial=partial)
-        failure.may_be_done = fault.sent
+        cause = explain(error, sent=may_be_sent(error), url=url, timeout=self._timeout)
+        failure = NoReplyError(
+            cause.sentence,
+            sent=cause.sent,
+            is_transient=cause.is_transient,
+            hint=cause.hint,
+            partial=partial_reply(error, url=url),
+        )
+        failure.may_be_done = cause.sent
         # The library's own text is not chained: it can hold the proxy's address with its password.
-        return failure, fault.passing and (repeats is Repeats.ALWAYS or not fault.sent)
+        return failure, cause.is_transient and (resend is Resend.ALWAYS or not cause.sent)
 
-    def _refused(self, reply: Reply, *, repeats: Repeats) -> tuple[CallctlError, bool, Mapping[str, str]]:
+    def _refused(self, reply: Reply, *, resend: Resend) -> tuple[CallctlError, bool]:
         # A 429 was never processed (docs/twilio.md, "Errors", 20429). A 5xx may have been.
-        again = reply.status == 429 or (reply.status >= 500 and repeats is Repeats.ALWAYS)
+        may_resend = reply.status == 429 or (reply.status >= 500 and resend is Resend.ALWAYS)
         failure = error_of(reply, clean=self._clean)
         failure.may_be_done = reply.status >= 500
-        return failure, again, reply.headers
+        return failure, may_resend
 
     def _pause(self, seconds: float, failure: CallctlError, *, attempt: int) -> None:
-        if self._on_wait is not None:
-            self._on_wait(Wait(seconds=seconds, reason=failure.message, attempt=attempt))
+        if self._on_retry is not None:
+            self._on_retry(Retry(seconds=seconds, reason=failure.message, attempt=attempt))
         self._sleep(seconds)
 
     def _clean(self, text: str) -> str:
@@ -127,7 +158,7 @@ class Sender:
 
     def _ready_client(self) -> Client:
         credentials = self._settings.credentials()
-        _check(credentials)
+        _check_characters(credentials)
         with self._lock:
             if self._client is None:
                 from callctl.api.transport import Client
@@ -142,18 +173,24 @@ class Sender:
             return self._client
 
 
+def pause_before_retry(pause: float, reply: Reply | None) -> float:
+    """Return a pause in seconds, or what a reply's Retry-After asks for if that is longer; 30 s at most."""
+    retry_after = None if reply is None else reply.retry_after
+    return min(max(pause, retry_after or 0.0), BACKOFF.longest)
+
+
 def _secrets(settings: Settings) -> list[str]:
     """Return what may not be shown where a server repeats the request: all secrets, also as HTTP Basic carries them.
 
     The longest stand first, for one may be part of another.
     """
-    used = settings.credentials()
-    basic = base64.b64encode(f"{used.username}:{used.secret}".encode()).decode()
-    secrets = {basic, used.secret, settings.auth_token or used.secret, *settings.signing_keys}
+    credentials = settings.credentials()
+    basic = base64.b64encode(f"{credentials.username}:{credentials.secret}".encode()).decode()
+    secrets = {basic, credentials.secret, settings.auth_token or credentials.secret, *settings.signing_keys}
     return sorted(secrets, key=len, reverse=True)
 
 
-def _check(credentials: Credentials) -> None:
+def _check_characters(credentials: Credentials) -> None:
     # HTTP Basic can't carry other characters, and no account has them: an unnoticed blank, or quotes of a typesetter.
     if not all(text.isascii() and text.isprintable() for text in (credentials.username, credentials.secret)):
         raise SettingsError(

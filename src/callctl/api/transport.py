@@ -1,7 +1,7 @@
 """The SDK's HTTP client, made fit for a command that must not hang, and the SDK's client around it.
 
-Only this module and ``faults`` know twilio and requests; the API client imports both late, so that a command that sends
-nothing does not pay for them.
+Only this module and ``failures`` know twilio and requests; the API client imports both late, so that a command that
+sends nothing does not pay for them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from twilio.http.response import Response
 from urllib3.exceptions import DecodeError
 
 from callctl import __version__
-from callctl.api.failures import FAULTS, TooLargeError
+from callctl.api.failures import TRANSPORT_ERRORS, TooLargeError
 from callctl.api.replies import Reply
 from callctl.errors import SettingsError
 from callctl.support.threads import start_in_thread
@@ -50,8 +50,8 @@ _POOL_SIZE = 64
 class Exchange:
     """One request and its reply, which ends as a whole when its time is over.
 
-    It runs in a thread of its own. Whoever waits for it can abandon it: then nothing more is sent, and what is read
-    ends. It says whether anything of the request may have been sent, and what has come of the reply.
+    It runs in a thread of its own. The caller can abandon it: then nothing more is sent, and reading ends. ``sent`` is
+    whether anything of the request may have been sent; ``reply`` and ``pieces`` are what has come of the reply.
     """
 
     def __init__(self) -> None:
@@ -63,20 +63,20 @@ class Exchange:
         self.reply: Any = None
         self.pieces: list[bytes] = []
 
-    def connects(self, connection: Any) -> None:
-        """Take notice of the connection that is about to be made; raise ConnectTimeout if nobody waits any more."""
+    def on_connect(self, connection: Any) -> None:
+        """Take notice of the connection that is about to be made; raise ConnectTimeout if it was abandoned."""
         with self._lock:
-            self._go_on()
+            self._check_abandoned()
             self._connection = connection
 
-    def sends(self, connection: Any) -> None:
-        """Take notice that the request is about to be sent; raise ConnectTimeout if nobody waits any more."""
+    def on_send(self, connection: Any) -> None:
+        """Take notice that the request is about to be sent; raise ConnectTimeout if it was abandoned."""
         with self._lock:
-            self._go_on()
+            self._check_abandoned()
             self._socket = connection.sock
             self.sent = True
 
-    def _go_on(self) -> None:
+    def _check_abandoned(self) -> None:
         if self._abandoned:
             raise ConnectTimeout("the time was over before the request was sent")
 
@@ -86,12 +86,12 @@ class Exchange:
             self._abandoned = True
             # While it is made, a proxy's answer alone can take for ever: each other step has a limit of its own.
             is_tunneling = getattr(self._connection, "_tunnel_host", None) is not None
-            used = self._socket or (self._connection.sock if is_tunneling else None)
+            current = self._socket or (self._connection.sock if is_tunneling else None)
         # Of TLS within TLS the outer one. Not by the method of a TLS socket: the other thread is within it.
-        used = getattr(used, "socket", used)
-        if isinstance(used, socket.socket):
+        current = getattr(current, "socket", current)
+        if isinstance(current, socket.socket):
             with suppress(OSError):
-                socket.socket.shutdown(used, socket.SHUT_RDWR)
+                socket.socket.shutdown(current, socket.SHUT_RDWR)
 
 
 _running = threading.local()  # .exchange: the one that runs in this thread
@@ -110,14 +110,14 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Tracked:
-    """A connection that tells the running exchange what it does."""
+    """A connection that reports to the running exchange."""
 
     response_class = _Response
     sock: Any
     _is_connecting = False
 
     def connect(self) -> None:
-        _running.exchange.connects(self)
+        _running.exchange.on_connect(self)
         self._is_connecting = True
         try:
             super().connect()  # type: ignore[misc] # that of the class it is mixed with
@@ -126,18 +126,18 @@ class _Tracked:
 
     def _tunnel(self) -> None:
         super()._tunnel()  # type: ignore[misc]
-        _running.exchange.connects(self)  # an answer that was broken off here reads like one that ended
+        _running.exchange.on_connect(self)  # an answer that was broken off here reads like one that ended
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        if not self._is_connecting:  # else it is a word to a proxy
-            _running.exchange.sends(self)
+        if not self._is_connecting:  # else it goes to a proxy
+            _running.exchange.on_send(self)
         super().send(data)  # type: ignore[misc]
 
 
 def _track(manager: Any) -> None:
-    """Have a pool manager make connections that tell what they do."""
+    """Have a pool manager make connections that report to the running exchange."""
     manager.pool_classes_by_scheme = {
         scheme: type(
             f"Tracked{pool.__name__}",
@@ -149,7 +149,7 @@ def _track(manager: Any) -> None:
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter with connections that tell what they do, and without its reading of headers.
+    """requests' adapter with connections that report to the running exchange, and without its reading of headers.
 
     It would read the charset, cookies and the target of a redirection, none of which is used here, and fail on what
     can't be read.
@@ -177,7 +177,7 @@ class _Adapter(HTTPAdapter):
 class ExchangeError(requests.RequestException):
     """No whole reply came. The cause is chained.
 
-    ``sent`` tells whether anything of the request may have been sent, ``partial`` is what came of the reply, if its
+    ``sent`` is whether anything of the request may have been sent, ``partial`` is what came of the reply, if its
     head did.
     """
 
@@ -193,7 +193,7 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
     def __init__(self, *, timeout: float, loopback: bool, encrypted: bool) -> None:
         super().__init__(timeout=timeout)
         self.session.verify = _certificates(os.environ) if encrypted else True
-        # A proxy can't reach our loopback; and no .netrc has anything to say there.
+        # A proxy can't reach this machine's loopback, and .netrc has no credentials for it.
         self.session.trust_env = not loopback
         self._adapter = _Adapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
 
@@ -217,10 +217,10 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
             ExchangeError: No whole reply came.
         """
         headers = {**(headers or {}), "Accept-Encoding": "gzip, deflate"}
-        question = {"method": method.upper(), "url": url, "params": params, "headers": headers}
-        self.log_request(question)
+        request_line = {"method": method.upper(), "url": url, "params": params, "headers": headers}
+        self.log_request(request_line)
         exchange = Exchange()
-        request = requests.Request(**question, data=data, auth=auth)
+        request = requests.Request(**request_line, data=data, auth=auth)
         response = self._in_time(exchange, lambda: self._exchange(exchange, request))
         self.log_response(response.status_code, response)
         return response
@@ -237,7 +237,7 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
                 exchange.abandon()
                 raise ReadTimeout("the reply did not end")
             return future.result()
-        except FAULTS as error:
+        except TRANSPORT_ERRORS as error:
             raise ExchangeError(sent=exchange.sent, partial=_partial(exchange)) from error
 
     def _exchange(self, exchange: Exchange, request: requests.Request) -> Response:
@@ -286,7 +286,7 @@ def decompressed(raw: bytes, headers: Mapping[str, str]) -> bytes:
     """
     if not _is_compressed(raw, headers):
         return raw
-    body, is_whole = _inflated(raw, step=_CHUNK, most=MAX_BODY + 1)
+    body, is_whole = _decompress(raw, step=_CHUNK, most=MAX_BODY + 1)
     if len(body) > MAX_BODY:
         raise TooLargeError
     if not is_whole:
@@ -302,26 +302,26 @@ def salvaged(pieces: Sequence[bytes], headers: Mapping[str, str]) -> bytes:
         if len(raw) >= _SALVAGED:
             break
     raw = raw[:_SALVAGED]
-    return _inflated(raw, step=1, most=_SALVAGED)[0] if _is_compressed(raw, headers) else raw
+    return _decompress(raw, step=1, most=_SALVAGED)[0] if _is_compressed(raw, headers) else raw
 
 
 def _is_compressed(raw: bytes, headers: Mapping[str, str]) -> bool:
     # What begins like JSON is not compressed, whatever its header says.
-    is_said = headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
-    return is_said and raw[:1] not in (b"", b"{", b"[", b" ", b"\r", b"\n")
+    has_encoding = headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+    return has_encoding and raw[:1] not in (b"", b"{", b"[", b" ", b"\r", b"\n")
 
 
-def _inflated(raw: bytes, *, step: int, most: int) -> tuple[bytes, bool]:
+def _decompress(raw: bytes, *, step: int, most: int) -> tuple[bytes, bool]:
     """Return what can be decompressed, ``most`` bytes of it, and whether that is all of it.
 
     It is decompressed ``step`` bytes at a time, so that what comes before an error is not lost. ``deflate`` means the
     form of zlib (RFC 9110, 8.4.1.2), and to some servers the bare one.
     """
-    body, is_whole = _inflated_as(raw, zlib.MAX_WBITS | 32, step=step, most=most)  # gzip or zlib
-    return (body, is_whole) if body else _inflated_as(raw, -zlib.MAX_WBITS, step=step, most=most)
+    body, is_whole = _decompress_as(raw, zlib.MAX_WBITS | 32, step=step, most=most)  # gzip or zlib
+    return (body, is_whole) if body else _decompress_as(raw, -zlib.MAX_WBITS, step=step, most=most)
 
 
-def _inflated_as(raw: bytes, form: int, *, step: int, most: int) -> tuple[bytes, bool]:
+def _decompress_as(raw: bytes, form: int, *, step: int, most: int) -> tuple[bytes, bool]:
     inflate = zlib.decompressobj(form)
     body = bytearray()
     try:
@@ -354,10 +354,10 @@ def _certificates(environ: Mapping[str, str]) -> str | bool:
 class Client:
     """The SDK's client for one account at one API address. Safe for use from several threads.
 
-    ``faults`` are the exceptions that mean that no whole reply came.
+    ``errors`` are the exceptions that mean that no whole reply came.
     """
 
-    faults = FAULTS
+    errors = TRANSPORT_ERRORS
 
     def __init__(self, *, username: str, secret: str, timeout: float, loopback: bool, encrypted: bool) -> None:
         self._sdk = ClientBase(

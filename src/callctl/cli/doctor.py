@@ -144,7 +144,7 @@ class _Asked:
         return self._door().account()
 
     def newest(self) -> Iterator[Call]:
-        from callctl.api.client import CallQuery
+        from callctl.api.requests import CallQuery
 
         return self._door().list(CallQuery(), page_size=1, limit=1)
 

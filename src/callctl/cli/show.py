@@ -65,7 +65,7 @@ def show(
 
 
 def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> Page:
-    from callctl.api.client import CallQuery
+    from callctl.api.requests import CallQuery
     from callctl.views.call_page import Page
     from callctl.views.timeline import in_order
 

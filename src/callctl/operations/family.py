@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from callctl.api.client import CallQuery
 from callctl.api.protocol import CallsApi
+from callctl.api.requests import CallQuery
 from callctl.calls.call import Call
 from callctl.errors import UnknownCallError
 from callctl.support.threads import start_in_thread

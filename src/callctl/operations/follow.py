@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
-from callctl.api.client import CallQuery
 from callctl.api.protocol import CallsApi
+from callctl.api.requests import CallQuery
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.call import Call

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from callctl.api.client import RedirectRequest
 from callctl.api.protocol import CallsApi
+from callctl.api.requests import RedirectRequest
 from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.errors import CallctlError, WrongCallStateError

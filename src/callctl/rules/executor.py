@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
-from callctl.api.client import RedirectRequest
 from callctl.api.protocol import CallsApi
+from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DECLINED, DONE, DRY_RUN, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Leg
 from callctl.calls.call import CallStatus

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from callctl.api.client import CallQuery
 from callctl.api.protocol import CallsApi
+from callctl.api.requests import CallQuery
 from callctl.calls.board import Leg, Snapshot
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent, rank_of

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from callctl.api.client import ApiClient, PlaceRequest, RedirectRequest
+from callctl.api.client import ApiClient
+from callctl.api.requests import PlaceRequest, RedirectRequest
 from callctl.calls.call import EVENT_NAMES, CallStatus
 from callctl.calls.twiml import dial, say
 from callctl.cli.demo.survey import Survey

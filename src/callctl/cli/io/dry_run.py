@@ -10,7 +10,7 @@ from callctl.errors import REDACTED, without_secrets
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
-    from callctl.api.client import PlaceRequest, RedirectRequest
+    from callctl.api.requests import PlaceRequest, RedirectRequest
 
 
 def show_request(

@@ -25,7 +25,8 @@ from callctl.support.clock import Clock, elapsed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from callctl.api.client import ApiClient, Wait
+    from callctl.api.client import ApiClient
+    from callctl.api.retries import Retry
     from callctl.settings import Settings
 
 
@@ -231,13 +232,13 @@ class Runtime:
             request_timeout=self.request_timeout,
             sleep=self.back_off,
             random=random.random,
-            on_wait=self._say_wait,
+            on_retry=self._say_retry,
             on_warning=lambda text: self.say_once(f"callctl: warning: {text}"),
         )
 
-    def _say_wait(self, wait: Wait) -> None:
+    def _say_retry(self, retry: Retry) -> None:
         if not self._in_outage:
-            self.say(f"callctl: {wait.reason}; trying again in {wait.seconds:.1f} s")
+            self.say(f"callctl: {retry.reason}; trying again in {retry.seconds:.1f} s")
 
 
 def _working_directory() -> Path:

@@ -18,7 +18,7 @@ from callctl.cli.place.placed import remember_placed, show_placed
 from callctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from callctl.api.client import PlaceRequest
+    from callctl.api.requests import PlaceRequest
     from callctl.operations.wait import Goal
 
 
@@ -85,7 +85,7 @@ def place(
 
     To any other: <Response><Hangup/></Response>
     """
-    from callctl.api.client import PlaceRequest
+    from callctl.api.requests import PlaceRequest
 
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     check_endpoint(to, what="TO")

@@ -29,7 +29,8 @@ from callctl.store.sqlite.store import EventStore
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
-    from callctl.api.client import ApiClient, PlaceRequest
+    from callctl.api.client import ApiClient
+    from callctl.api.requests import PlaceRequest
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change, Snapshot
     from callctl.calls.call import Call

@@ -17,7 +17,7 @@ from callctl.errors import CallctlError, StoreError
 from callctl.support.threads import failure_reason
 
 if TYPE_CHECKING:
-    from callctl.api.client import PlaceRequest
+    from callctl.api.requests import PlaceRequest
     from callctl.settings import Settings
 
 

@@ -14,7 +14,8 @@ from callctl.support.clock import elapsed
 from callctl.support.threads import failure_reason, run_with_time_limit
 
 if TYPE_CHECKING:
-    from callctl.api.client import ApiClient, PlaceRequest
+    from callctl.api.client import ApiClient
+    from callctl.api.requests import PlaceRequest
     from callctl.calls.call import Call
     from callctl.cli.wait import WatchedStore
     from callctl.operations.missing_callbacks import Cause

@@ -130,7 +130,7 @@ def redirect(
     callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
     told = orders.reporting_to(callback)
 
-    from callctl.api.client import RedirectRequest
+    from callctl.api.requests import RedirectRequest
     from callctl.cli.options.history import Memory
     from callctl.cli.redirect.preview import Foresight
 

@@ -16,7 +16,8 @@ from callctl.errors import CallctlError, ConditionNotMetError, NotInProgressErro
 from callctl.operations.reported import with_reported_status
 
 if TYPE_CHECKING:
-    from callctl.api.client import ApiClient, RedirectRequest
+    from callctl.api.client import ApiClient
+    from callctl.api.requests import RedirectRequest
     from callctl.settings import Settings
 
 

@@ -16,7 +16,8 @@ from callctl.operations.bulk import Done, Failed, for_each
 from callctl.support.clock import elapsed
 
 if TYPE_CHECKING:
-    from callctl.api.client import ApiClient, RedirectRequest
+    from callctl.api.client import ApiClient
+    from callctl.api.requests import RedirectRequest
     from callctl.operations.wait import Goal
     from callctl.settings import Settings
 
