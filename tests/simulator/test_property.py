@@ -202,7 +202,7 @@ def check_leg(leg: Leg, told: list[Mapping[str, str]]) -> None:
     assert told[-1].get("ParentCallSid", "") == (leg.parent.sid if leg.parent else "")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     pages=st.fixed_dictionaries(dict.fromkeys(PAGES[:3], documents)),
     ends=st.fixed_dictionaries(dict.fromkeys(ADDRESSES[:4], far_ends)),

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,32 +22,6 @@ def shows(text: str, rows: list[str]) -> bool:
     return any(text in row for row in rows)
 
 
-def test_on_a_terminal_both_sids_are_whole_at_80_columns_and_it_ends_by_itself(home: Path) -> None:
-    folder = scratch(home)
-    # Settings of a real account, which a demo must not touch.
-    env = {"TWILIO_ACCOUNT_SID": "AC" + "9" * 32, "TWILIO_AUTH_TOKEN": "9" * 32, "CALLCTL_API_URL": "https://x.invalid"}
-    env["TMPDIR"] = str(folder)
-    (home / ".env").write_text("TWILIO_ACCOUNT_SID=ACfromfile\n")
-    with OnTerminal("demo", home=home, env=env) as demo:
-        rows = demo.until(lambda rows: "SIMULATED: no calls are placed" in rows[0])
-        rows = demo.until(lambda rows: any(" of CA" in row for row in rows))
-        child = next(row for row in rows if " of CA" in row)
-        sid, _, parent = child.strip().partition(" of ")
-        assert len(sid) == len(parent) == 34
-        assert any(row.strip() == parent for row in rows)
-        for noun in ("→ client:hangs-up", "→ +12025550102"):
-            demo.until(partial(shows, noun))
-        demo.until(partial(shows, " A callee hung up: Twilio itself asks the Dial's action for the survey."))
-        demo.until(partial(shows, " A callee hung up: the rule --after-dial redirected the caller to the survey."))
-        assert demo.ended() == 0
-    shown = demo.raw.decode()
-    assert "$ callctl redirect" in shown
-    assert "$ callctl hangup" in shown
-    assert "4 calls and 3 child legs" in shown
-    assert not list(folder.iterdir())
-    assert not (home / ".local").exists()
-
-
 CAPTIONS = [
     "A call dials two legs; `--then survey` has given its Dial an action.",
     "A call whose TwiML is not ours: no action; the caller stays after the Dial.",
@@ -60,15 +35,45 @@ CAPTIONS = [
 ]
 
 
-def test_all_of_it_fits_80_columns_and_24_lines(home: Path) -> None:
+# What does not look at the pace runs the same script with shorter pauses, and calls at twice their speed.
+HURRIED = """
+import sys
+from collections.abc import Callable
+from functools import partial
+from callctl.__main__ import main
+from callctl.cli.demo import script, stage
+script.READING = 0.1
+stage.Simulator = partial(stage.Simulator, speed=2)
+main()
+"""
+HURRIED_CALLCTL = (sys.executable, "-c", HURRIED)
+
+
+def test_on_a_terminal_all_of_it_fits_80_columns_and_24_lines_and_it_ends_by_itself(home: Path) -> None:
+    folder = scratch(home)
+    # Settings of a real account, which a demo must not touch.
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "9" * 32, "TWILIO_AUTH_TOKEN": "9" * 32, "CALLCTL_API_URL": "https://x.invalid"}
+    env["TMPDIR"] = str(folder)
+    (home / ".env").write_text("TWILIO_ACCOUNT_SID=ACfromfile\n")
     screens: list[list[str]] = []
 
-    def is_over(rows: list[str]) -> bool:
-        screens.append(rows)
-        return shows(f" {CAPTIONS[-1]}", rows)
+    def shown(text: str) -> Callable[[list[str]], bool]:
+        def condition(rows: list[str]) -> bool:
+            screens.append(rows)
+            return shows(text, rows)
 
-    with OnTerminal("demo", home=home, columns=80, lines=24) as demo:
-        demo.until(is_over)
+        return condition
+
+    with OnTerminal("demo", home=home, env=env, columns=80, lines=24) as demo:
+        assert "SIMULATED: no calls are placed" in demo.until(shown("SIMULATED: no calls are placed"))[0]
+        rows = demo.until(shown(" of CA"))
+        child = next(row for row in rows if " of CA" in row)
+        sid, _, parent = child.strip().partition(" of ")
+        assert len(sid) == len(parent) == 34
+        assert any(row.strip() == parent for row in rows)
+        demo.until(shown("→ client:hangs-up"))
+        demo.until(shown("→ +12025550102"))
+        demo.until(shown(f" {CAPTIONS[-1]}"))
         assert demo.ended() == 0
     seen = {row.strip() for rows in screens for row in rows}
     assert [caption for caption in CAPTIONS if caption not in seen] == []
@@ -76,11 +81,17 @@ def test_all_of_it_fits_80_columns_and_24_lines(home: Path) -> None:
     assert "answered, by rule hangup-ringing-after" in seen
     assert [row for row in seen if "make the window higher" in row] == []
     assert [row for row in seen if row.endswith("…") and not row.endswith("--say …")] == []
+    raw = demo.raw.decode()
+    assert "$ callctl redirect" in raw
+    assert "$ callctl hangup" in raw
+    assert "4 calls and 3 child legs" in raw
+    assert not list(folder.iterdir())
+    assert not (home / ".local").exists()
 
 
 def test_on_a_pipe_it_prints_lines(home: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "callctl", "demo"],
+        [*HURRIED_CALLCTL, "demo"],
         cwd=home,
         env=environment(home),
         capture_output=True,
@@ -117,7 +128,7 @@ def both_surveys(talk: str) -> tuple[str, str]:
 
 
 def test_keep_leaves_it_running_for_the_other_commands(home: Path) -> None:
-    with OnTerminal("demo", "--keep", home=home) as demo:
+    with OnTerminal("demo", "--keep", home=home, program=HURRIED_CALLCTL) as demo:
         rows = demo.until(lambda rows: any("XDG_STATE_HOME=" in row for row in rows))
         exports = dict(row.split()[1].split("=", 1) for row in rows if row.strip().startswith("export "))
         env_file = Path(exports["CALLCTL_ENV_FILE"])
