@@ -35,12 +35,18 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
 class Piped:
     """A running callctl with stdout and stderr on pipes."""
 
-    def __init__(self, *args: str, home: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *args: str,
+        home: Path,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = CALLCTL,
+    ) -> None:
         names = (f"stderr-{args[0]}{'-' * number}" for number in itertools.count())  # each has one of its own
         self._talk = next(path for name in names if not (path := home / name).exists())
         with self._talk.open("w") as talk:
             self._process = subprocess.Popen(
-                [*CALLCTL, *args],
+                [*program, *args],
                 cwd=home,
                 env=environment(home, env),
                 stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from processes import Piped
 from running import Callctl, env_for
 from web_site import closed_port
 
+from callctl.operations import missing_callbacks
 from callctl.simulator import Faults, Simulator
 
 NEVER = "+12025550103"
@@ -46,7 +48,7 @@ def test_a_tunnel_that_is_down(callctl: Callctl, simulator: Simulator, home: Pat
         gone = f"http://127.0.0.1:{port}"
         with watching(home, env, "--public-url", gone) as watch:
             watch.until_health(str(watch.record()["health_url"]), lambda health: health.get("reachable") is False)
-            outcome = callctl("place", NEVER, *WAIT, "4s", env=env)
+            outcome = callctl("place", NEVER, *WAIT, "3s", env=env)
     sid = outcome.out.strip()
     assert outcome.code == 9
     assert f"running watch, {gone}/status\ncallctl: warning: no request comes through to it now" in outcome.err
@@ -60,7 +62,7 @@ def test_callbacks_that_are_lost_on_their_way(callctl: Callctl, losing: Simulato
     env = env_for(losing)
     with watching(home, env) as watch:
         watch.until_health(str(watch.record()["health_url"]), lambda health: health.get("reachable") is True)
-        outcome = callctl("place", NEVER, *WAIT, "4s", env=env)
+        outcome = callctl("place", NEVER, *WAIT, "3s", env=env)
     assert outcome.code == 9
     assert "warning" not in outcome.err
     assert f"no status callback of {outcome.out.strip()} in 1 s: Twilio has noted nothing; " in outcome.err
@@ -71,7 +73,7 @@ def test_callbacks_that_are_lost_on_their_way(callctl: Callctl, losing: Simulato
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("callback", ["none", "http://127.0.0.1:9/status"])
 def test_without_a_watch_only_what_was_noted_is_told(callctl: Callctl, simulator: Simulator, callback: str) -> None:
-    outcome = callctl("place", NEVER, *WAIT, "4s", "--status-callback", callback, env=env_for(simulator))
+    outcome = callctl("place", NEVER, *WAIT, "3s", "--status-callback", callback, env=env_for(simulator))
     assert outcome.code == 9
     assert ("no status callback of" in outcome.err) is (callback != "none")
     assert ("could not deliver to http://127.0.0.1:9/status" in outcome.err) is (callback != "none")
@@ -89,12 +91,23 @@ def test_a_call_that_is_heard_of_costs_no_request(callctl: Callctl, simulator: S
     assert asked(simulator) == 0
 
 
-def test_a_watch_tells_after_ten_seconds(callctl: Callctl, losing: Simulator, home: Path) -> None:
+# A watch that misses callbacks after a second, not ten.
+SOON = """
+from datetime import timedelta
+from callctl.__main__ import main
+from callctl.operations import missing_callbacks
+missing_callbacks.AFTER = timedelta(seconds=1)
+main()
+"""
+
+
+def test_a_watch_reports_missing_callbacks(callctl: Callctl, losing: Simulator, home: Path) -> None:
+    assert timedelta(seconds=10) == missing_callbacks.AFTER
     env = env_for(losing)
-    with Piped("watch", "--port", "0", home=home, env=env) as watch:
+    with Piped("watch", "--port", "0", home=home, env=env, program=(sys.executable, "-c", SOON)) as watch:
         watch.until_said("listening on")
         sid = callctl("place", NEVER, "--say", "Hello", env=env).out.strip()
-        assert callctl("wait", sid, "--for", "ended", "--wait-timeout", "8s", env=env).code == 9
+        assert callctl("wait", sid, "--for", "ended", "--wait-timeout", "1s", env=env).code == 9
         said = watch.until_said("no status callback")
-    assert f"{sid}: no status callback in 10 s: Twilio has noted nothing; " in said
+    assert f"{sid}: no status callback in 1 s: Twilio has noted nothing; " in said
     assert asked(losing) == 1
