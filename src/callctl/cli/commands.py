@@ -52,7 +52,7 @@ CATALOGUE = (
     ),
     Entry(
         "redirect",
-        "redirect.command:redirect",
+        "redirect:redirect",
         "Give calls in progress other TwiML, such as a survey.",
         ("callctl redirect CAxxx --url survey", "callctl redirect @last --twiml @goodbye.xml --on parent"),
     ),

@@ -19,7 +19,7 @@ from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.streams import OutputError, ReaderGoneError
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.common import OUTPUT
-from callctl.cli.options.history import Memory
+from callctl.cli.options.history import History
 from callctl.cli.options.sorting import in_order, read_sort
 from callctl.errors import UsageError
 from callctl.settings import Settings
@@ -115,7 +115,7 @@ def list_calls(
     with ExitStack() as stack:
         told: StatusSince | None = None
         if chosen.longer_than is not None:
-            told = StatusSince(stack.enter_context(Memory(runtime, settings)).leg)
+            told = StatusSince(stack.enter_context(History(runtime, settings)).leg)
             chosen = replace(chosen, status_since=told)
         found = filters.find_calls(runtime.client(settings), chosen, limit=upto if order is None else None)
         if order is not None:

@@ -1,4 +1,4 @@
-"""Ending many calls: which, after asking, several at once, and told one by one."""
+"""Ending many calls: which match, their confirmation, several requests at once, and an outcome for each call."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.filter import CallFilter
-from callctl.cli.hangup.confirm import Consent
-from callctl.cli.hangup.one import RINGS_ON, Manner, asked_for, ender, outcome_of
+from callctl.cli.hangup.single import END_ALL_THE_SAME, HangupOptions, hang_up, outcome_of
 from callctl.cli.io.lasting import StatusSince
 from callctl.cli.io.progress import Progress
-from callctl.cli.io.results import DRY_RUN, FAILED, Outcome, Teller, calls, failure, show_among_others, some
+from callctl.cli.io.results import DRY_RUN, FAILED, Outcome, OutcomeWriter, calls, failure, show_among_others, some
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options.filters import find_calls, without_answered
-from callctl.cli.options.history import Memory
-from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, WaitTimeoutError
+from callctl.cli.options.history import History
+from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, UsageError, WaitTimeoutError
 from callctl.operations.bulk import Done, Failed, for_each
 from callctl.operations.family import family_of
 from callctl.support.backoff import LAST_QUESTION
@@ -37,30 +36,91 @@ _PAUSE = 1.0  # seconds between two rounds
 _ORDER = (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
 
-class Many:
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What the command line says of many calls: ``yes`` asks nothing, more than ``limit`` calls are too many."""
+
+    yes: bool
+    limit: int | None
+
+    def check_flags(self, runtime: Runtime) -> None:
+        """Make sure, before any request, that the number of calls can be confirmed.
+
+        Raises:
+            UsageError: Nobody can be asked, and a flag is missing.
+        """
+        if runtime.may_ask or (self.yes and self.limit is not None):
+            return
+        raise UsageError(
+            "there is no terminal to ask at, and --all may end many calls",
+            hint="give --yes and --max N: with more than N matches nothing is ended; --dry-run shows what matches",
+        )
+
+    def check_stdin(self, count: int) -> None:
+        """Make sure that calls named on stdin are all meant.
+
+        Raises:
+            UsageError: A flag is missing, or there are more than the limit.
+        """
+        if not self.yes or self.limit is None:
+            raise UsageError(
+                f"{calls(count)} on stdin, and nobody can be asked whether they are meant",
+                hint="give --yes and --max N: with more than N nothing is ended",
+            )
+        self.check_count(count, which="on stdin")
+
+    def check_count(self, count: int, *, which: str) -> None:
+        """Make sure that there are no more calls than the limit; ``which`` says what they are, after their number.
+
+        Raises:
+            UsageError: There are.
+        """
+        if self.limit is not None and count > self.limit:
+            raise UsageError(
+                f"{calls(count)} {which}, more than --max {self.limit}: nothing was ended",
+                hint="--dry-run shows them; give a larger --max if they are all meant",
+            )
+
+    def ask(self, runtime: Runtime, matching: Sequence[Call], *, timed: bool = False) -> None:
+        """Show the calls, with their starts if ``timed``, and have their number typed.
+
+        Raises:
+            CallctlError: Something else was typed.
+        """
+        from callctl.views.table import print_calls
+
+        print_calls(runtime.console(), matching, timed=timed)
+        count = len(matching)
+        runtime.stderr.write(f"Type {count} to end {'this call' if count == 1 else f'these {count} calls'}: ")
+        runtime.stderr.flush()
+        if runtime.stdin.readline().strip() != str(count):
+            raise CallctlError("not confirmed: nothing was ended", hint=f"{count} was to be typed; --yes asks nothing")
+
+
+class BulkHangup:
     """One command's hang-up of many calls."""
 
     def __init__(
         self,
         runtime: Runtime,
         client: ApiClient,
-        memory: Memory,
+        history: History,
         *,
-        manner: Manner,
+        options: HangupOptions,
         parallel: int,
         dry_run: bool,
-        consent: Consent,
+        confirmation: Confirmation,
     ) -> None:
         self._runtime = runtime
         self._client = client
-        self._memory = memory
-        self._manner = manner
+        self._history = history
+        self._options = options
         self._parallel = parallel
         self._dry_run = dry_run
-        self._consent = consent
-        self._promise: CallFilter | None = None
+        self._confirmation = confirmation
+        self._filters: CallFilter | None = None
         self._deadline: float | None = None
-        self._teller = Teller(runtime)
+        self._writer = OutcomeWriter(runtime)
         self._outcomes: dict[str, Outcome] = {}
 
     def end_named(self, sids: Sequence[str], *, family: bool, on_stdin: bool) -> None:
@@ -72,23 +132,23 @@ class Many:
             PartlyFailedError: Some were not ended.
         """
         if on_stdin and len(sids) > 1 and not self._dry_run:
-            self._consent.check_stdin(len(sids))
-        waves: list[list[str]] = [list(sids)]
+            self._confirmation.check_stdin(len(sids))
+        batches: list[list[str]] = [list(sids)]
         if family:
             families = [family_of(self._client, sid) for sid in sids]
             heads = list(dict.fromkeys(members[0] for members in families))
             rest = dict.fromkeys(chain.from_iterable(members[1:] for members in families))
-            waves = [heads, [sid for sid in rest if sid not in heads]]
+            batches = [heads, [sid for sid in rest if sid not in heads]]
         if self._dry_run:
-            self._rehearse(list(chain.from_iterable(waves)))
+            self._show_named_dry(list(chain.from_iterable(batches)))
             return
-        self._end(waves)
+        self._end(batches)
         self._sum_up()
 
     def end_matching(self, chosen: CallFilter, *, repeat: float | None) -> None:
         """End the live calls that match, after asking; with ``repeat`` again for so many seconds, until none does.
 
-        The filters are a promise. Where calls in progress are not meant, Twilio itself keeps it: ``Status=canceled``
+        The filters are a filters. Where calls in progress are not meant, Twilio itself keeps it: ``Status=canceled``
         ends no answered call. With any other filter each call is looked at once more, just before it is ended.
 
         Raises:
@@ -97,14 +157,14 @@ class Many:
             WaitTimeoutError: New ones came as fast as they were ended, or the API did not answer in time.
         """
         self._begin(repeat)
-        if self._manner.only_ringing:
+        if self._options.only_ringing:
             chosen = without_answered(chosen)
         elif chosen.excludes_answered:
-            self._manner = replace(self._manner, only_ringing=True)
-        since = StatusSince(self._memory.leg)
-        self._promise = chosen = replace(chosen, status_since=since)
+            self._options = replace(self._options, only_ringing=True)
+        since = StatusSince(self._history.leg)
+        self._filters = chosen = replace(chosen, status_since=since)
         if not self._dry_run:
-            self._consent.check_flags(self._runtime)
+            self._confirmation.check_flags(self._runtime)
         matching = self._matching(chosen)
         if not matching:
             self._runtime.say("callctl: no live call matches")
@@ -112,10 +172,10 @@ class Many:
         if (words := since.in_words(call.sid for call in matching)) is not None:
             self._runtime.say(f"callctl: {words}")
         if self._dry_run:
-            self._show_dry(self._as_told(matching))
+            self._show_matching_dry(self._with_reported_statuses(matching))
             return
-        if not self._consent.yes:
-            self._consent.ask(self._runtime, self._as_told(matching), timed=chosen.concerns_time)
+        if not self._confirmation.yes:
+            self._confirmation.ask(self._runtime, self._with_reported_statuses(matching), timed=chosen.concerns_time)
             self._begin(repeat)
         if self._deadline is not None:
             self._runtime.say(
@@ -140,50 +200,55 @@ class Many:
                     hint="give it longer with --wait-timeout; `callctl list --live` shows the calls",
                 ) from None
         if not self._dry_run:
-            self._consent.check_count(len(matching), which="match")
+            self._confirmation.check_count(len(matching), which="match")
         matching.sort(key=_urgency)
         return matching
 
-    def _as_told(self, listed: Sequence[Call]) -> list[Call]:
-        """Return listed calls as callbacks told them, where those are ahead of REST."""
+    def _with_reported_statuses(self, listed: Sequence[Call]) -> list[Call]:
+        """Return listed calls with the status that callbacks reported, where that is ahead of REST."""
         from callctl.operations.reported import with_reported_status
 
-        return [with_reported_status(call, self._memory.leg(call.sid)) for call in listed]
+        return [with_reported_status(call, self._history.leg(call.sid)) for call in listed]
 
     # Ending
 
     def _end_listed(self, listed: Sequence[Call]) -> None:
-        self._end(_waves(listed), look=self._look_at({call.sid: call for call in listed}))
+        self._end(_batches(listed), check=self._check_before({call.sid: call for call in listed}))
 
-    def _look_at(self, listed: Mapping[str, Call]) -> Callable[[str], HangupOutcome | None] | None:
-        """Return what looks at a call just before it is ended; None where that is needless."""
+    def _check_before(self, listed: Mapping[str, Call]) -> Callable[[str], HangupOutcome | None] | None:
+        """Return what checks that a call still matches just before it is ended; None where that is needless."""
         from callctl.operations.hangup import check_again
 
-        promise = self._promise
-        if promise is None or promise.means_all_live:
+        filters = self._filters
+        if filters is None or filters.means_all_live:
             return None
-        # By Status=canceled Twilio keeps the promise itself, but for how long a status has lasted, and for calls that
-        # are to be ended only while they are queued.
-        if self._manner.only_ringing and promise.longer_than is None and CallStatus.RINGING in promise.statuses:
+        # Twilio checks the filters itself with Status=canceled, unless they are about how long a status has lasted, or
+        # about queued calls alone.
+        if self._options.only_ringing and filters.longer_than is None and CallStatus.RINGING in filters.statuses:
             return None
-        return lambda sid: check_again(self._client, listed[sid], reported=self._memory.leg, matches=promise.matches)
+        return lambda sid: check_again(self._client, listed[sid], reported=self._history.leg, matches=filters.matches)
 
     def _end(
-        self, waves: Iterable[Sequence[str]], *, look: Callable[[str], HangupOutcome | None] | None = None
+        self, batches: Iterable[Sequence[str]], *, check: Callable[[str], HangupOutcome | None] | None = None
     ) -> None:
-        end = ender(self._client, self._memory, self._manner, on_outage=self._runtime.tell_outage, look=look)
-        sids = [list(wave) for wave in waves if wave]
-        total = sum(len(wave) for wave in sids)
+        def end(sid: str) -> HangupOutcome:
+            left_alone = None if check is None else check(sid)
+            return left_alone or hang_up(
+                self._client, self._history, sid, options=self._options, on_outage=self._runtime.tell_outage
+            )
+
+        sids = [list(batch) for batch in batches if batch]
+        total = sum(len(batch) for batch in sids)
         done: set[str] = set()
         left = self._time_for_requests()
         with Progress(self._runtime, lambda count: _bar(count, total)) as progress:
             try:
-                for wave in sids:
-                    self._memory.intend(wave)
-                    for group in for_each(wave, end, parallel=self._parallel, left=left):
+                for batch in sids:
+                    self._history.intend(batch)
+                    for group in for_each(batch, end, parallel=self._parallel, left=left):
                         done.update(one.sid for one in group)
                         progress.count = len(done)
-                        self._take([self._told(result) for result in group])
+                        self._report([self._outcome(result) for result in group])
                         progress.draw_again()
             except TimeoutError:
                 unknown = [sid for sid in chain.from_iterable(sids) if sid not in done]
@@ -202,46 +267,44 @@ class Many:
         if self._deadline is None:
             return None
         end = max(self._deadline, elapsed() + LAST_QUESTION)
-        if self._manner.wait is not None:  # after the limit of waiting the call is asked for once more
+        if self._options.wait is not None:  # after the limit of waiting the call is asked for once more
             end += 2 * LAST_QUESTION
         return lambda: end - elapsed()
 
-    def _told(self, result: Done[HangupOutcome] | Failed) -> Outcome:
+    def _outcome(self, result: Done[HangupOutcome] | Failed) -> Outcome:
         if isinstance(result, Failed):
-            return failure(self._manner.action, result.sid, request=self._manner.request, error=result.error)
+            return failure(self._options.action, result.sid, request=self._options.request, error=result.error)
         from callctl.operations.hangup import Result
 
         ended = result.value
-        if self._promise is not None and ended.result == "not-ended":  # it was not meant, as it is now
+        if self._filters is not None and ended.result == "not-ended":  # it was not meant, as it is now
             ended = replace(ended, result=Result.NO_MATCH)
-        return outcome_of(ended, self._memory, sid=result.sid, manner=self._manner)
+        return outcome_of(ended, self._history, sid=result.sid, options=self._options)
 
-    def _take(self, told: Sequence[Outcome]) -> None:
-        """Show and write down what is new; of a call that had been dealt with, only what came out differently."""
-        news = {one.sid for one in told if self._is_news(one)}
-        self._outcomes.update((one.sid, one) for one in told)
-        dealt_with: list[Outcome] = []
+    def _report(self, outcomes: Sequence[Outcome]) -> None:
+        """Show and record outcomes; of a call with an earlier outcome, only a different one."""
+        new = {outcome.sid for outcome in outcomes if self._is_new(outcome)}
+        self._outcomes.update((outcome.sid, outcome) for outcome in outcomes)
+        shown: list[Outcome] = []
         try:
-            for one in told:
-                if one.sid in news:
-                    self._teller.tell(one)
-                dealt_with.append(one)
-        finally:  # Ctrl-C too: what has been told is known
-            asked = [one for one in dealt_with if one.sid in news and asked_for(one)]
-            if asked:
-                self._memory.note([one.to_event(self._memory.asked_at(one.sid)) for one in asked])
-            self._memory.told(one.sid for one in dealt_with)
+            for outcome in outcomes:
+                if outcome.sid in new:
+                    self._writer.write(outcome)
+                shown.append(outcome)
+        finally:  # Ctrl-C too: the outcomes that are shown are no longer pending
+            self._history.record(outcome for outcome in shown if outcome.sid in new and outcome.changes_call)
+            self._history.settle(outcome.sid for outcome in shown)
 
-    def _is_news(self, told: Outcome) -> bool:
-        before = self._outcomes.get(told.sid)
-        return before is None or before.result != told.result
+    def _is_new(self, outcome: Outcome) -> bool:
+        before = self._outcomes.get(outcome.sid)
+        return before is None or before.result != outcome.result
 
     def _repeat(self, chosen: CallFilter, *, deadline: float) -> list[str]:
         """End what matches again and again; return what still matches when the time is over."""
         while True:
             time.sleep(min(_PAUSE, max(deadline - elapsed(), 0.0)))
             # What has ended may be listed as live for a while (docs/twilio.md, "Eventual consistency").
-            over = {sid for sid, told in self._outcomes.items() if self._is_dealt_with(told)}
+            over = {sid for sid, outcome in self._outcomes.items() if self._is_settled(outcome)}
             found = [call for call in self._listed(chosen, deadline=deadline) if call.sid not in over]
             if not found:
                 self._runtime.say("callctl: no call matches any more")
@@ -250,14 +313,13 @@ class Many:
                 return [call.sid for call in found]
             fresh = {call.sid for call in found} - self._outcomes.keys()
             total = len(self._outcomes) + len(fresh)
-            if self._consent.limit is not None and total > self._consent.limit:
-                self._runtime.say(
-                    f"callctl: with those that match now it would be {total}, more than --max {self._consent.limit}"
-                )
+            limit = self._confirmation.limit
+            if limit is not None and total > limit:
+                self._runtime.say(f"callctl: with those that match now it would be {total}, more than --max {limit}")
                 return [call.sid for call in found]
-            if self._manner.wait is not None:  # one limit for all of it
+            if self._options.wait is not None:  # one limit for all of it
                 left = deadline - elapsed()
-                self._manner = replace(self._manner, wait=max(left, 0.0))
+                self._options = replace(self._options, wait=max(left, 0.0))
             self._end_listed(sorted(found, key=_urgency))
 
     def _listed(self, chosen: CallFilter, *, deadline: float) -> list[Call]:
@@ -283,18 +345,18 @@ class Many:
             hint="`callctl list --live` shows what is left",
         )
 
-    def _is_dealt_with(self, told: Outcome) -> bool:
+    def _is_settled(self, outcome: Outcome) -> bool:
         # What was answered never rings again; what the other filters left out may match later.
-        answered = told.result == "left-alone" and self._manner.only_ringing
-        return answered or told.result in ("ended", "already-over")
+        answered = outcome.result == "left-alone" and self._options.only_ringing
+        return answered or outcome.result in ("ended", "already-over")
 
     # Telling
 
-    def _show_dry(self, found: Sequence[Call]) -> None:
+    def _show_matching_dry(self, found: Sequence[Call]) -> None:
         if self._runtime.form is Form.TABLE:
             from callctl.views.table import print_calls
 
-            timed = self._promise is not None and self._promise.concerns_time
+            timed = self._filters is not None and self._filters.concerns_time
             print_calls(self._runtime.console(), found, timed=timed)
         else:
             for call in found:
@@ -302,32 +364,32 @@ class Many:
         self._say_nothing_was_sent(len(found))
 
     def _say_nothing_was_sent(self, count: int) -> None:
-        form = "&".join("=".join(pair) for pair in self._manner.request)
+        form = "&".join("=".join(pair) for pair in self._options.request)
         self._runtime.say(f"callctl: nothing was sent; without --dry-run, {calls(count)} would get {form}")
 
     def _would_be_ended(self, call: Call) -> Outcome:
         sentence = f"would be ended: {call.sid}"
-        return Outcome(self._manner.action, call.sid, DRY_RUN, sentence, self._manner.request, call=call)
+        return Outcome(self._options.action, call.sid, DRY_RUN, sentence, self._options.request, call=call)
 
     def _over(self, call: Call) -> Outcome:
         sentence = f"already over: {call.sid} is {call.status}"
-        return Outcome(self._manner.action, call.sid, "already-over", sentence, self._manner.request, call=call)
+        return Outcome(self._options.action, call.sid, "already-over", sentence, self._options.request, call=call)
 
-    def _rehearse(self, sids: Sequence[str]) -> None:
+    def _show_named_dry(self, sids: Sequence[str]) -> None:
         """Look at the calls that were named, and show what would come of ending each, as it is now.
 
         Raises:
             CallctlError: The only one would not be ended.
             PartlyFailedError: Some of several would not.
         """
-        told: dict[str, Outcome] = {}
-        for group in for_each(sids, self._foresee, parallel=self._parallel):
+        by_sid: dict[str, Outcome] = {}
+        for group in for_each(sids, self._would_be, parallel=self._parallel):
             for one in group:
-                told[one.sid] = self._told(one) if isinstance(one, Failed) else one.value
-        outcomes = [told[sid] for sid in sids]
+                by_sid[one.sid] = self._outcome(one) if isinstance(one, Failed) else one.value
+        outcomes = [by_sid[sid] for sid in sids]
         alone = len(outcomes) == 1
         for outcome in outcomes:
-            # The error of the only one is told at the end, once.
+            # The error of the only call is raised at the end.
             if not (alone and outcome.error is not None and self._runtime.form is not Form.JSON):
                 show_among_others(self._runtime, outcome)
         self._say_nothing_was_sent(len(outcomes))
@@ -340,14 +402,14 @@ class Many:
                 hint="`callctl list --live` shows what each call is doing",
             )
 
-    def _foresee(self, sid: str) -> Outcome:
+    def _would_be(self, sid: str) -> Outcome:
         from callctl.operations.reported import with_reported_status
 
-        call = with_reported_status(self._client.fetch(sid), self._memory.leg(sid))
+        call = with_reported_status(self._client.fetch(sid), self._history.leg(sid))
         if call.is_final:
             return self._over(call)
-        action, request = self._manner.action, self._manner.request
-        if self._manner.only_ringing and call.status == CallStatus.IN_PROGRESS:
+        action, request = self._options.action, self._options.request
+        if self._options.only_ringing and call.status == CallStatus.IN_PROGRESS:
             error = NotEndedError(
                 f"would not be ended: {sid} is in progress", hint=f"`callctl hangup {sid}` would end it all the same"
             )
@@ -362,7 +424,7 @@ class Many:
             PartlyFailedError: Some were not ended; if there was only one, its own error instead.
         """
         outcomes = list(self._outcomes.values())
-        counts = Counter(told.result.replace("-", " ") for told in outcomes)
+        counts = Counter(outcome.result.replace("-", " ") for outcome in outcomes)
         if len(outcomes) > 1:
             how = ", ".join(f"{count} {result}" for result, count in counts.items())
             self._runtime.say(f"callctl: {calls(len(outcomes))}: {how}")
@@ -371,33 +433,33 @@ class Many:
                 f"{calls(len(left))} still {'matches' if len(left) == 1 else 'match'}: {some(left)}",
                 hint=self._why_left(left),
             )
-        missed = [told for told in outcomes if self._is_missed(told)]
+        missed = [outcome for outcome in outcomes if self._is_missed(outcome)]
         if len(outcomes) == 1 and missed and missed[0].error is not None:
             raise missed[0].error
         if missed:
             raise PartlyFailedError(
-                f"{len(missed)} of {calls(len(outcomes))} not ended: {some([told.sid for told in missed])}",
-                hint=RINGS_ON
-                if all(told.result == "still-ringing" for told in missed)
+                f"{len(missed)} of {calls(len(outcomes))} not ended: {some([outcome.sid for outcome in missed])}",
+                hint=END_ALL_THE_SAME
+                if all(outcome.result == "still-ringing" for outcome in missed)
                 else "`callctl list --live` shows what is left",
             )
-        self._teller.finish()
+        self._writer.finish()
 
     def _why_left(self, left: Sequence[str]) -> str:
         """Return the hint for when some calls still match."""
         results = {self._outcomes[sid].result if sid in self._outcomes else "" for sid in left}
         if results == {"still-ringing"}:
-            return RINGS_ON
+            return END_ALL_THE_SAME
         if "" in results:
             return "an application may be placing them as fast as they are ended: stop it there"
         return "`callctl list --live` shows what each call is doing"
 
-    def _is_missed(self, told: Outcome) -> bool:
-        waited = self._manner.wait is not None
-        return told.result in (FAILED, "not-ended", "still-ringing") or (waited and told.result == "accepted")
+    def _is_missed(self, outcome: Outcome) -> bool:
+        waited = self._options.wait is not None
+        return outcome.result in (FAILED, "not-ended", "still-ringing") or (waited and outcome.result == "accepted")
 
 
-def _waves(matching: Sequence[Call]) -> list[list[str]]:
+def _batches(matching: Sequence[Call]) -> list[list[str]]:
     """Return the parents, then the children: a parent that lost its child first would go on with its next verb."""
     parents = [call.sid for call in matching if call.parent_call_sid is None]
     return [parents, [call.sid for call in matching if call.parent_call_sid is not None]]

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import math
-import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from callctl.calls.call import Call, CallStatus
 from callctl.calls.filter import CallFilter
-from callctl.cli.hangup.one import RINGS_ON, Manner, asked_for, ender, outcome_of, why_not_ended
-from callctl.cli.io.results import show_alone, show_among_others
-from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.hangup.single import HangupOptions, end_call
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.calls import calls_to_change
 from callctl.cli.options.common import ADVANCED, HOW, WAITING, WHICH
-from callctl.cli.options.history import Memory
+from callctl.cli.options.history import History
 from callctl.cli.options.sids import what_was_meant
 from callctl.cli.options.times import read_duration
-from callctl.errors import NotEndedError, UsageError, WaitTimeoutError
-
-if TYPE_CHECKING:
-    from callctl.api.client import ApiClient
-    from callctl.operations.hangup import HangupOutcome
+from callctl.errors import UsageError
 
 PARALLEL = 20
 
@@ -99,7 +91,7 @@ def hangup(
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
-    manner = Manner(only_ringing, (math.inf if limit is None else limit) if wait else None)
+    options = HangupOptions(only_ringing, (math.inf if limit is None else limit) if wait else None)
     chosen = filters.read_filter(
         live=all_,
         status=status,
@@ -116,23 +108,24 @@ def hangup(
     _check_limit(limit, wait=wait, until_none=until_none)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     client = runtime.client(settings)
-    with Memory(runtime, settings) as memory:
+    with History(runtime, settings) as history:
         if not all_:
             sids = calls_to_change(runtime, settings, client, calls or [])
             if not sids:
                 return
             if len(sids) == 1 and not family and not dry_run:
-                _end_alone(runtime, client, memory, sids[0], manner=manner)
+                end_call(runtime, client, history, sids[0], options=options)
                 return
-        from callctl.cli.hangup.bulk import Many
-        from callctl.cli.hangup.confirm import Consent
+        from callctl.cli.hangup.bulk import BulkHangup, Confirmation
 
-        consent = Consent(yes, None if max_ is None else min(max_, common.MOST))
-        many = Many(runtime, client, memory, manner=manner, parallel=parallel, dry_run=dry_run, consent=consent)
+        confirmation = Confirmation(yes, None if max_ is None else min(max_, common.MOST))
+        bulk = BulkHangup(
+            runtime, client, history, options=options, parallel=parallel, dry_run=dry_run, confirmation=confirmation
+        )
         if all_:
-            many.end_matching(chosen, repeat=limit if until_none else None)
+            bulk.end_matching(chosen, repeat=limit if until_none else None)
         else:
-            many.end_named(sids, family=family, on_stdin="-" in (calls or []))
+            bulk.end_named(sids, family=family, on_stdin="-" in (calls or []))
 
 
 def _check(calls: list[str] | None, *, all_: bool, chosen: CallFilter, family: bool, until_none: bool) -> None:
@@ -170,51 +163,3 @@ def _check_limit(limit: float | None, *, wait: bool, until_none: bool) -> None:
         raise UsageError(
             "--wait-timeout goes with --wait or --until-none", hint="give --wait to wait for the end of each call"
         )
-
-
-def _end_alone(runtime: Runtime, client: ApiClient, memory: Memory, sid: str, *, manner: Manner) -> None:
-    memory.intend([sid])
-    ended = ender(client, memory, manner, on_outage=runtime.tell_outage)(sid)
-    told = outcome_of(ended, memory, sid=sid, manner=manner)
-    if asked_for(told):
-        memory.note([told.to_event(memory.asked_at(sid))])
-    memory.told([sid])
-    problem = _problem(ended, manner)
-    if problem is None:
-        show_alone(runtime, told)
-    elif runtime.form is not Form.TABLE:
-        show_among_others(runtime, told)  # the sentence comes with the error
-    if ended.call.parent_call_sid is not None and asked_for(told):
-        _tell_of_parent(runtime, memory, ended.call, parent=ended.call.parent_call_sid)
-    if problem is not None:
-        raise problem
-
-
-def _tell_of_parent(runtime: Runtime, memory: Memory, call: Call, *, parent: str) -> None:
-    from callctl.operations.redirect import effect_on_parent
-
-    left = memory.left_dial(call.sid)
-    # A leg that nobody answered may be one of several that the Dial rings.
-    may_ring_others = left is None and call.status != CallStatus.COMPLETED
-    unless = ", unless the Dial still rings another leg" if may_ring_others else ""
-    runtime.say(
-        f"callctl: its parent {parent} {effect_on_parent(left)}{unless}\n"
-        f"hint: `callctl hangup {shlex.quote(parent)}` ends it as well; --family ends both at once"
-    )
-
-
-def _problem(ended: HangupOutcome, manner: Manner) -> NotEndedError | WaitTimeoutError | None:
-    call = ended.call
-    if ended.result in ("not-ended", "still-ringing"):
-        rings = ended.result == "still-ringing"
-        return NotEndedError(
-            f"not ended: {call.sid} {why_not_ended(ended)}",
-            hint=RINGS_ON if rings else f"`callctl hangup {call.sid}` ends it all the same",
-        )
-    if ended.result == "accepted" and manner.wait is not None:
-        still = f"is still {call.status}" if call.status else "is not known to have ended"
-        return WaitTimeoutError(
-            f"the hang-up of {call.sid} was accepted, but after {manner.wait:g} s it {still}",
-            hint=f"`callctl show {call.sid}` tells what becomes of it",
-        )
-    return None

@@ -1,4 +1,4 @@
-"""How commands tell what came of placing or changing a call: a sentence, a row, or an object, one per call."""
+"""What came of placing or changing a call, on stdout: a sentence, a row, or an object, one per call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Outcome:
     """What came of one request.
 
     ``action`` is hangup, cancel or redirect; ``result`` one word; ``sentence`` the same for people, and ``noted`` for
-    the store, where the SID stands beside it; ``call`` what the API told last; ``more`` what else belongs into the JSON
+    the store, where the SID stands beside it; ``call`` the API's latest reply; ``more`` further fields of the JSON
     object.
     """
 
@@ -43,8 +43,13 @@ class Outcome:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def changes_call(self) -> bool:
+        """Whether a request was sent that may have changed the call."""
+        return self.result in ("ended", "accepted", "redirected")
+
+    @property
     def status(self) -> str:
-        """The status the API told last, or nothing."""
+        """The latest status in the API's replies, or an empty text."""
         return "" if self.call is None else self.call.status
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def show_new_call(runtime: Runtime, call: Call) -> None:
 
 
 def say_it_may_be_placed(runtime: Runtime, to: str) -> None:
-    """Tell somebody who does not wait for the answer that the request to call ``to`` may be on its way."""
+    """Say, where the answer is not waited for, that the request to call ``to`` may be on its way."""
     look = f"callctl list --live --to {shlex.quote(to)}"
     runtime.say(f"callctl: the call may have been placed: look with `{look}`")
 
@@ -114,14 +119,14 @@ def show_among_others(runtime: Runtime, outcome: Outcome) -> None:
         runtime.write(printable(outcome.sentence))
 
 
-class Teller:
-    """Tells outcomes of several calls. When stdout can't be written any more, the calls are dealt with all the same."""
+class OutcomeWriter:
+    """Writes the outcomes of several calls. A stdout that can't be written any more does not stop the work on them."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._fault: OutputError | ReaderGoneError | None = None
 
-    def tell(self, outcome: Outcome) -> None:
+    def write(self, outcome: Outcome) -> None:
         """Write one outcome."""
         if self._fault is not None:
             return
@@ -132,7 +137,7 @@ class Teller:
             give_up_on(self._runtime.stdout)
 
     def finish(self) -> None:
-        """Raise what went wrong with stdout, now that the calls are dealt with."""
+        """Raise what went wrong with stdout, now that the work is done."""
         if self._fault is not None:
             raise self._fault
 

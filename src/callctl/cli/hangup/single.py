@@ -1,0 +1,189 @@
+"""Ending one call, and the outcome in words: for ``hangup`` of one call and of many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from callctl.calls.call import CallStatus
+from callctl.cli.io.results import Outcome, show_alone, show_among_others
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.options.history import History
+from callctl.errors import NotEndedError, WaitTimeoutError
+from callctl.support.clock import elapsed
+
+if TYPE_CHECKING:
+    from callctl.api.client import ApiClient
+    from callctl.calls.call import Call
+    from callctl.errors import CallctlError
+    from callctl.operations.hangup import HangupOutcome
+
+END_ALL_THE_SAME = "`callctl hangup CALL` ends it as well, also if it is answered at that moment"
+
+
+@dataclass(frozen=True, slots=True)
+class HangupOptions:
+    """How calls are ended; ``wait`` is for how many seconds their end is waited for, None for not at all."""
+
+    only_ringing: bool
+    wait: float | None
+
+    @property
+    def action(self) -> str:
+        """The name of the action in records."""
+        return "cancel" if self.only_ringing else "hangup"
+
+    @property
+    def request(self) -> tuple[tuple[str, str], ...]:
+        """The form that is sent."""
+        return (("Status", "canceled" if self.only_ringing else "completed"),)
+
+
+def end_call(runtime: Runtime, client: ApiClient, history: History, sid: str, *, options: HangupOptions) -> None:
+    """End the only call that was named, and show the outcome.
+
+    Raises:
+        NotEndedError: It goes on.
+        WaitTimeoutError: It has not ended in time.
+        CallctlError: The request was refused or not answered.
+    """
+    history.intend([sid])
+    ended = hang_up(client, history, sid, options=options, on_outage=runtime.tell_outage)
+    outcome = outcome_of(ended, history, sid=sid, options=options)
+    if outcome.changes_call:
+        history.record([outcome])
+    history.settle([sid])
+    error = _error_of(ended, options)
+    if error is None:
+        show_alone(runtime, outcome)
+    elif runtime.form is not Form.TABLE:
+        show_among_others(runtime, outcome)  # the sentence comes with the error
+    if ended.call.parent_call_sid is not None and outcome.changes_call:
+        _say_effect_on_parent(runtime, history, ended.call, parent=ended.call.parent_call_sid)
+    if error is not None:
+        raise error
+
+
+def hang_up(
+    client: ApiClient,
+    history: History,
+    sid: str,
+    *,
+    options: HangupOptions,
+    on_outage: Callable[[CallctlError | None], None],
+) -> HangupOutcome:
+    """End a call, and wait for its end if the options say so; the request is recorded before the waiting.
+
+    ``on_outage`` is called with the error while the API can't be asked, and with None once it answers again.
+
+    Raises:
+        CallctlError: The request was refused or not answered.
+    """
+    from callctl.operations import hangup
+
+    with history.requesting(sid, options.action, options.request):
+        send = hangup.cancel if options.only_ringing else hangup.hang_up
+        ended = send(client, sid, reported=history.leg, sleep=time.sleep)
+    if ended.may_be_by_earlier_try:
+        history.record_unclear(sid, options.action, options.request, "the first request was not answered")
+    if options.wait is None or ended.result is not hangup.Result.ACCEPTED:
+        return ended
+    history.record_early(outcome_of(ended, history, sid=sid, options=options))
+    return hangup.wait_until_ended(
+        client,
+        ended,
+        reported=history.leg,
+        limit=options.wait,
+        sleep=time.sleep,
+        monotonic=elapsed,
+        only_ringing=options.only_ringing,
+        on_outage=on_outage,
+    )
+
+
+def outcome_of(ended: HangupOutcome, history: History, *, sid: str, options: HangupOptions) -> Outcome:
+    """Return the outcome in words, with how long the call had been ringing or in progress if that was reported."""
+    call = ended.call
+    noted = ""
+    match ended.result:
+        case "ended":
+            before = _before(history, call, sid=sid)
+            sentence, noted = f"ended: {sid} is {call.status}{before}", f"{call.status}{before}"
+        case "accepted":
+            is_still = f" is still {call.status}" if call.status else "; its status is not known"
+            sentence = f"hang-up accepted: {sid}{is_still}"
+            noted = f"accepted, still {call.status}" if call.status else "accepted"
+        case "already-over":
+            sentence = f"already over: {sid}{f' is {call.status}' if call.status else _still_shown(ended)}"
+        case "left-alone":
+            sentence = f"left alone: {sid} {_no_longer(ended)}"
+        case _:
+            sentence = f"not ended: {sid} {_why_not_ended(ended)}"
+    # Without a status, what REST shows is known to be wrong, so the call is left out.
+    shown = call if call.status else None
+    return Outcome(options.action, sid, str(ended.result), sentence, options.request, noted, shown)
+
+
+def _why_not_ended(ended: HangupOutcome) -> str:
+    if ended.result == "still-ringing":
+        if ended.refusal is not None:
+            return "rings inside a <Dial>, or was answered just now: Twilio refused Status=canceled"
+        return "rings inside a <Dial>, and Status=canceled did not end it"
+    return "is in progress" if ended.call.status else f"was answered or is over{_still_shown(ended)}"
+
+
+def _no_longer(ended: HangupOutcome) -> str:
+    call = ended.call
+    if call.status == CallStatus.IN_PROGRESS:
+        return "was answered meanwhile"
+    return f"is {call.status} by now and no longer matches" if call.status else _why_not_ended(ended)
+
+
+def _still_shown(ended: HangupOutcome) -> str:
+    return f" (REST is behind and still shows it as {ended.shown})" if ended.shown else ""
+
+
+def _before(history: History, call: Call, *, sid: str) -> str:
+    leg = history.leg(sid)
+    if leg is None:
+        return ""
+    from callctl.operations.reported import seconds_before_end
+
+    # Callbacks have Twilio's time stamps, so the date of its reply counts: this machine's clock may be wrong.
+    known = seconds_before_end(leg, call.status, now=call.as_of or history.now())
+    if known is None:
+        return ""
+    was = "in progress" if known[0] == CallStatus.IN_PROGRESS else known[0]
+    return f", was {was} for {known[1]:.0f} s"
+
+
+def _error_of(ended: HangupOutcome, options: HangupOptions) -> NotEndedError | WaitTimeoutError | None:
+    call = ended.call
+    if ended.result in ("not-ended", "still-ringing"):
+        rings = ended.result == "still-ringing"
+        return NotEndedError(
+            f"not ended: {call.sid} {_why_not_ended(ended)}",
+            hint=END_ALL_THE_SAME if rings else f"`callctl hangup {call.sid}` ends it all the same",
+        )
+    if ended.result == "accepted" and options.wait is not None:
+        still = f"is still {call.status}" if call.status else "is not known to have ended"
+        return WaitTimeoutError(
+            f"the hang-up of {call.sid} was accepted, but after {options.wait:g} s it {still}",
+            hint=f"`callctl show {call.sid}` tells what becomes of it",
+        )
+    return None
+
+
+def _say_effect_on_parent(runtime: Runtime, history: History, call: Call, *, parent: str) -> None:
+    from callctl.operations.redirect import effect_on_parent
+
+    redirected_at = history.redirected_at(call.sid)
+    # A leg that nobody answered may be one of several that the Dial rings.
+    may_ring_others = redirected_at is None and call.status != CallStatus.COMPLETED
+    unless = ", unless the Dial still rings another leg" if may_ring_others else ""
+    runtime.say(
+        f"callctl: its parent {parent} {effect_on_parent(redirected_at)}{unless}\n"
+        f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once"
+    )

@@ -1,0 +1,482 @@
+"""``callctl redirect``: other TwiML for live calls, with a preview of what becomes of their other legs."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callctl.calls.call import Call, CallStatus
+from callctl.cli import exits
+from callctl.cli.io.dry_run import say_nothing_was_sent, show_request
+from callctl.cli.io.results import Outcome, OutcomeWriter, calls, failure, show_alone, some
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.options import common, completion
+from callctl.cli.options import twiml as twiml_options
+from callctl.cli.options.callback_url import find_callback, find_callback_of_live
+from callctl.cli.options.calls import calls_to_change
+from callctl.cli.options.common import CALLBACKS, WAITING
+from callctl.cli.options.history import History
+from callctl.cli.options.times import read_duration
+from callctl.errors import (
+    ApiError,
+    CallctlError,
+    ConditionNotMetError,
+    NetworkError,
+    NotFoundError,
+    NotInProgressError,
+    PartlyFailedError,
+    UsageError,
+    without_secrets,
+)
+from callctl.operations import redirect as operation
+from callctl.operations.bulk import Done, Failed, for_each
+from callctl.operations.family import CallAndChildren, children_of, fetch_with_children, parent_of
+from callctl.operations.reported import with_reported_status
+from callctl.support.clock import elapsed
+
+if TYPE_CHECKING:
+    from callctl.api.client import ApiClient
+    from callctl.api.requests import RedirectRequest
+    from callctl.operations.wait import Goal
+    from callctl.settings import Settings
+
+_PARALLEL = 20
+_SHOWN = 60  # characters of a document, in the command for the other leg
+
+
+def redirect(
+    ctx: typer.Context,
+    calls: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CALL",
+            autocompletion=completion.call_sids,
+            help="SIDs, unambiguous starts of some, @last, or - for SIDs on stdin.",
+        ),
+    ],
+    url: twiml_options.Url = None,
+    twiml: twiml_options.Twiml = None,
+    say: twiml_options.Say = None,
+    dial: twiml_options.Dial = None,
+    method: twiml_options.Method = None,
+    fallback_url: twiml_options.FallbackUrl = None,
+    status_callback: Annotated[
+        str | None,
+        typer.Option(
+            "--status-callback",
+            metavar="URL|watch",
+            help="With --url: where the call reports from now on.\n\n"
+            "watch is the running watch. Unless given, nothing changes. Which events are told can't be chosen for a "
+            "call in progress: its end is, if it was placed without callbacks.",
+            rich_help_panel=CALLBACKS,
+        ),
+    ] = None,
+    add_callbacks: twiml_options.AddCallbacks = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="parent|children",
+            help="Redirect the other legs of the call named.",
+        ),
+    ] = None,
+    when: Annotated[
+        str | None,
+        typer.Option(
+            "--when",
+            metavar="STATUS",
+            autocompletion=completion.redirectable,
+            help="Wait until it is answered (or: in-progress).\n\n"
+            "in-progress (or answered) is the one status in which a call can be redirected.",
+            rich_help_panel=WAITING,
+        ),
+    ] = None,
+    wait_timeout: common.WaitTimeout = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the request and its effects; change nothing.\n\n"
+            "It shows what becomes of the other leg, for which it asks; nothing that changes a call is sent.",
+        ),
+    ] = False,
+    env_file: common.EnvFile = None,
+    account_sid: common.AccountSid = None,
+    request_timeout: common.RequestTimeout = "10s",
+    json: common.Json = False,
+    debug: common.Debug = False,
+) -> None:
+    """Give calls in progress other TwiML, such as a survey.
+
+    Of a parent leg inside <Dial>, the child drops, and the Dial's action is
+    asked as well. Of a child leg, the parent goes on with the Dial's action,
+    else with its next verb, else it hangs up. Which of these it will be is
+    said before anything is sent; --dry-run says it and sends nothing.
+
+    No Status is ever sent with it: Twilio leaves open which of the two would
+    count, so the call might be ended instead. `callctl hangup` ends calls.
+    """
+    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    if on not in (None, "parent", "children"):
+        raise UsageError(
+            f"--on is parent or children, not {on}",
+            hint="the parent is the leg that dialled this one, children are those that this one dialled",
+        )
+    goal = None if when is None else _goal(when)
+    if wait_timeout is not None and goal is None:
+        raise UsageError("--wait-timeout goes with --when", hint="give --when answered")
+    limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
+    if twiml == "-" and "-" in calls:
+        raise UsageError(
+            "stdin can't hold both the SIDs and the TwiML", hint="put the TwiML into a file: --twiml @FILE"
+        )
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    settings.credentials()  # who has none is told so first, not what else is missing
+    orders = twiml_options.read_orders(
+        runtime,
+        settings,
+        url=url,
+        twiml=twiml,
+        say=say,
+        dial=dial,
+        method=method,
+        add_callbacks=add_callbacks,
+    )
+    fallback = twiml_options.read_fallback(settings, fallback_url)
+    report_to = find_callback_of_live(runtime, settings, status_callback, by_url=url is not None)
+    client = runtime.client(settings)
+    sids = calls_to_change(runtime, settings, client, calls)
+    if not sids:
+        return
+    callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
+    document = orders.reporting_to(callback)
+
+    from callctl.api.requests import RedirectRequest
+
+    request = RedirectRequest(
+        url=document.url,
+        method=document.method,
+        twiml=document.twiml,
+        fallback_url=fallback.url or None,
+        fallback_method=fallback.method,
+        status_callback=report_to,
+    )
+    given = {"--url": url, "--twiml": twiml, "--say": say, "--status-callback": status_callback}
+    with History(runtime, settings) as history:
+        preview = RedirectPreview(
+            runtime, client, history, _same_options(given, dial=dial or (), add_callbacks=add_callbacks)
+        )
+        where = without_secrets(url) if url else "other TwiML"
+        redirects = Redirects(runtime, settings, client, history, preview, request=request, where=where)
+        chosen = preview.others(sids, on=on) if on else sids
+        if dry_run:
+            redirects.dry_run(chosen, when_answered=goal is not None)
+        elif goal is None:
+            redirects.redirect(chosen)
+        else:
+            redirects.redirect_when(goal, chosen, limit=limit)
+
+
+def _goal(when: str) -> Goal:
+    from callctl.operations.wait import Goal
+
+    goal = Goal.read(when, option="--when")
+    if goal.name != CallStatus.IN_PROGRESS:
+        raise UsageError(
+            f"--when is in-progress or answered, not {when}: only a call in progress can be redirected",
+            hint="`callctl wait` waits for any status",
+        )
+    return goal
+
+
+def _same_options(given: Mapping[str, str | None], *, dial: Sequence[str], add_callbacks: bool) -> str:
+    """Return the options for the command that redirects the other leg to the same; without passwords."""
+    pairs = [*given.items(), *(("--dial", destination) for destination in dial)]
+    words = [word for option, value in pairs if value for word in (option, _short(value))]
+    return shlex.join([*words, "--add-callbacks"] if add_callbacks else words)
+
+
+def _short(value: str) -> str:
+    value = without_secrets(value)
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """A call before it is redirected, None if it could not be fetched; and what becomes of its other legs."""
+
+    call: Call | None
+    others: Sequence[operation.OtherLeg]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the JSON objects about the other legs."""
+        return {
+            "other_legs": [
+                {"call_sid": other.sid, "relation": other.relation, "effect": other.effect} for other in self.others
+            ]
+        }
+
+
+@dataclass
+class RedirectPreview:
+    """Says what becomes of the other legs of calls before they are redirected.
+
+    ``options`` say to where, in the command for another leg.
+    """
+
+    runtime: Runtime
+    client: ApiClient
+    history: History
+    options: str
+    _fetched: dict[str, CallAndChildren | None] = field(default_factory=dict)
+
+    def others(self, sids: Sequence[str], *, on: str) -> list[str]:
+        """Return the other legs of some calls: ``on`` is parent or children.
+
+        Raises:
+            UnknownCallError: A call has none.
+        """
+        found = [(parent_of(self.client, sid),) if on == "parent" else children_of(self.client, sid) for sid in sids]
+        return list(dict.fromkeys(chain.from_iterable(found)))
+
+    def say_effects(self, sid: str, *, of_none: bool = False) -> Effects:
+        """Say whose phone a call is and what becomes of its other legs; with ``of_none`` also if there are none.
+
+        Raises:
+            NotFoundError: There is no such call.
+        """
+        if sid not in self._fetched:
+            self._fetched[sid] = self._fetch(sid)
+        call = self._fetched[sid]
+        if call is None:
+            return Effects(None, ())
+        effects = operation.preview(call, redirected_at=self.history.redirected_at)
+        if effects or of_none:
+            self._say(call.call, effects)
+        return Effects(call.call, effects)
+
+    def batches(self, sids: Sequence[str]) -> list[list[str]]:
+        """Fetch all of them; return the children, then the rest: a parent's redirect ends its Dial."""
+        for group in for_each(sids, self._fetch, parallel=_PARALLEL):
+            for result in group:
+                if isinstance(result, Done):
+                    self._fetched[result.sid] = result.value
+        parents = {sid: found.parent_sid for sid, found in self._fetched.items() if found is not None}
+        children = [sid for sid in sids if parents.get(sid) in sids]
+        bridged = [sid for sid in children if self.history.redirected_at(sid) is None]
+        if bridged:
+            self.runtime.say(
+                f"callctl: both legs of a <Dial> are named ({some(bridged)} and its parent): redirecting the first "
+                "ends the Dial, and a parent without a next verb hangs up before its turn\n"
+                "hint: redirect the child alone, and let the Dial's action bring the parent where it shall go"
+            )
+        return [children, [sid for sid in sids if sid not in children]]
+
+    def command(self, sid: str) -> str:
+        """Return the command that redirects a call to the same."""
+        return f"callctl redirect {shlex.quote(sid)} {self.options}"
+
+    def _fetch(self, sid: str) -> CallAndChildren | None:
+        try:
+            return fetch_with_children(self.client, sid)
+        except NotFoundError:
+            raise
+        except (ApiError, NetworkError) as error:
+            self.runtime.say(f"callctl: can't tell what happens to the other leg of {sid}: {error.message}")
+            return None
+
+    def _say(self, call: Call, effects: Sequence[operation.OtherLeg]) -> None:
+        lines = [f"callctl: {call.sid} is {operation.whose_phone(call)}"]
+        lines += [f"callctl: its {other.relation} leg {other.sid}: {other.effect}" for other in effects]
+        lines += [] if effects else ["callctl: it has no other leg"]
+        lines += [f"hint: for the other leg: {self.command(other.sid)}" for other in effects if other.goes_on]
+        self.runtime.say("\n".join(lines))
+
+
+class Redirects:
+    """The redirects of one command; ``where`` names the document."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: Settings,
+        client: ApiClient,
+        history: History,
+        preview: RedirectPreview,
+        *,
+        request: RedirectRequest,
+        where: str,
+    ) -> None:
+        self._runtime = runtime
+        self._settings = settings
+        self._client = client
+        self._history = history
+        self._preview = preview
+        self._request = request
+        self._where = where
+        self._writer = OutcomeWriter(runtime)
+
+    def redirect(self, sids: Sequence[str]) -> None:
+        """Redirect the calls, one as well as many; children before their parents, which end the Dial.
+
+        Raises:
+            CallctlError: The only one was not redirected.
+            PartlyFailedError: Some of several were not.
+        """
+        if len(sids) == 1:
+            self._report_single(self._redirect_one(sids[0]))
+        else:
+            self._redirect_several(self._preview.batches(sids), self._redirect_one)
+
+    def redirect_when(self, goal: Goal, sids: Sequence[str], *, limit: float | None) -> None:
+        """Redirect each call as soon as it gets to the goal; ``limit`` is for how many seconds to wait for that.
+
+        Raises:
+            CallctlError: The only one was not redirected; WaitTimeoutError: it did not get there in time.
+            PartlyFailedError: Some of several were not redirected.
+        """
+
+        def work(sid: str) -> Outcome:
+            return self._redirect_one_when(goal, sid, limit=limit)
+
+        if len(sids) == 1:
+            self._report_single(work(sids[0]))
+        else:
+            self._redirect_several([sids], work)
+
+    def _redirect_several(self, batches: Sequence[Sequence[str]], work: Callable[[str], Outcome]) -> None:
+        failed: list[str] = []
+        for batch in batches:
+            for group in for_each(batch, work, parallel=_PARALLEL):
+                failed += self._report(group)
+        if failed:
+            total = sum(map(len, batches))
+            raise PartlyFailedError(
+                f"{len(failed)} of {calls(total)} not redirected: {some(failed)}",
+                hint="`callctl list --live` shows what each call is doing",
+            )
+        self._writer.finish()
+
+    # One call
+
+    def _redirect_one_when(self, goal: Goal, sid: str, *, limit: float | None) -> Outcome:
+        from callctl.cli.wait import WatchedStore, waiter_for
+
+        with WatchedStore(self._runtime, self._settings) as store:
+            waiter = waiter_for(self._runtime, self._client, sid, told=store, placed=False)
+            waiter.until(goal, limit=limit)
+        return self._redirect_one(sid)
+
+    def _redirect_one(self, sid: str) -> Outcome:
+        effects = self._preview.say_effects(sid)
+        self._history.intend([sid])
+        with self._history.requesting(sid, "redirect", tuple(self._request.parameters())):
+            call = operation.redirect(
+                self._client,
+                sid,
+                self._request,
+                command=self._preview.command(sid),
+                reported=lambda: self._history.leg(sid),
+                sleep=time.sleep,
+                monotonic=elapsed,
+                now=self._runtime.now,
+            )
+        now = f" is {call.status}" if call.status else "; the answer could not be read whole"
+        return Outcome(
+            "redirect",
+            sid,
+            "redirected",
+            f"redirected to {self._where}: {sid}{now}",
+            tuple(self._request.parameters()),
+            f"to {self._where}",
+            call if call.status else None,
+            more=effects.to_json(),
+        )
+
+    # Outcomes
+
+    def _report_single(self, outcome: Outcome) -> None:
+        self._history.record([outcome])
+        self._history.settle([outcome.sid])
+        show_alone(self._runtime, outcome)
+
+    def _report(self, group: Sequence[Done[Outcome] | Failed]) -> list[str]:
+        """Show and record outcomes; return the SIDs of the calls that were not redirected."""
+        done = [result.value for result in group if isinstance(result, Done)]
+        failed = [result for result in group if isinstance(result, Failed)]
+        shown: list[Outcome] = []
+        try:
+            for outcome in done:
+                self._writer.write(outcome)
+                shown.append(outcome)
+            for result in failed:
+                request = tuple(self._request.parameters())
+                self._writer.write(failure("redirect", result.sid, request=request, error=result.error))
+        finally:  # Ctrl-C too: the outcomes that are shown are no longer pending
+            self._history.record(shown)
+            self._history.settle(outcome.sid for outcome in shown)
+        return [result.sid for result in failed]
+
+    # --dry-run
+
+    def dry_run(self, sids: Sequence[str], *, when_answered: bool) -> None:
+        """Show each call's request, in the order in which they would be sent; nothing that changes a call is sent.
+
+        ``when_answered``: the redirect would wait until a call is in progress.
+
+        Raises:
+            CallctlError: The only call could not be redirected, as it is now.
+            PartlyFailedError: Some of several could not.
+        """
+        at_once = len(sids) > 1 and not when_answered
+        in_order = list(chain.from_iterable(self._preview.batches(sids))) if at_once else list(sids)
+        failed: list[tuple[str, CallctlError]] = []
+        for number, sid in enumerate(in_order):
+            if number and self._runtime.form is not Form.JSON:
+                self._runtime.write("")
+            try:
+                self._show(sid, when_answered=when_answered)
+            except CallctlError as error:
+                failed.append((sid, error))
+                if len(in_order) > 1:
+                    self._runtime.complain(error, code=exits.code_for(error), of=sid)
+        say_nothing_was_sent(self._runtime)
+        if failed and len(in_order) == 1:
+            raise failed[0][1]
+        if failed:
+            named = some([sid for sid, _ in failed])
+            raise PartlyFailedError(
+                f"{len(failed)} of {calls(len(in_order))} could not be redirected: {named}",
+                hint="`callctl list --live` shows what each call is doing",
+            )
+
+    def _show(self, sid: str, *, when_answered: bool) -> None:
+        effects = self._preview.say_effects(sid, of_none=True)
+        call = None if effects.call is None else with_reported_status(effects.call, self._preview.history.leg(sid))
+        status = None if call is None else call.status
+        about = {"call_sid": sid, "status": status, **effects.to_json()}
+        show_request(self._runtime, self._settings, self._client.call_url(sid), self._request, about=about)
+        if call is not None:
+            self._check(call, when_answered=when_answered)
+
+    def _check(self, call: Call, *, when_answered: bool) -> None:
+        """Raise what the redirect would end in, as the call is now."""
+        if call.status == CallStatus.IN_PROGRESS:
+            return
+        if when_answered and not call.is_final:
+            self._runtime.say(f"callctl: {call.sid} is {call.status}: it would be sent once the call is in progress")
+            return
+        why = f"{call.sid} could not be redirected: it is {call.status}"
+        if call.is_final:
+            # Who has completed was answered: the waiting is over at once, and the redirect is refused.
+            never = when_answered and call.status != CallStatus.COMPLETED
+            kind = ConditionNotMetError if never else NotInProgressError
+            raise kind(why, hint="it is over; `callctl list --live` shows the calls that can be redirected")
+        command = self._preview.command(call.sid)
+        raise NotInProgressError(why, hint=f"`{command} --when answered` waits until it can be")

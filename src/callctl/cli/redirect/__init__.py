@@ -1,1 +1,0 @@
-"""``callctl redirect``."""
