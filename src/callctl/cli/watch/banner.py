@@ -1,4 +1,4 @@
-"""What a watch says when it starts: where it listens, how calls come to report there, and the view it goes on with."""
+"""What ``watch`` prints when it starts: its address, how to point Twilio at it; and the view for the events."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def open_view(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None = None) -> View:
-    """Say on stderr how to point Twilio here, and return the view that suits stdout, of the legs that match.
+    """Print on stderr how to point Twilio here, and return the view for stdout, of the legs that match.
 
     It is drawn in a thread of its own.
     """
     from callctl.views.threaded import ThreadedView
 
-    guide = _follow_guide(ready) if ready.follows else [*_reach_guide(ready), *paste_guide(ready)]
+    guide = _follow_guide(ready) if ready.follows else [*_reachability_guide(ready), *_paste_guide(ready)]
     runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
     for line in guide:
         runtime.say(line)
@@ -31,11 +31,11 @@ def open_view(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None 
         from callctl.views.filter import FilteredView
 
         runtime.say(f"callctl: showing only {call_filter.in_words}")
-        return ThreadedView(FilteredView(_whole_view(runtime, ready, guide), call_filter))
-    return ThreadedView(_whole_view(runtime, ready, guide))
+        return ThreadedView(FilteredView(_unfiltered_view(runtime, ready, guide), call_filter))
+    return ThreadedView(_unfiltered_view(runtime, ready, guide))
 
 
-def _whole_view(runtime: Runtime, ready: Ready, guide: Sequence[str]) -> View:
+def _unfiltered_view(runtime: Runtime, ready: Ready, guide: Sequence[str]) -> View:
     from callctl.views.jsonl import JsonLinesView
     from callctl.views.lines import LineView
 
@@ -59,8 +59,8 @@ def _follow_guide(ready: Ready) -> list[str]:
     ]
 
 
-def _reach_guide(ready: Ready) -> list[str]:
-    """Return the three ways to a public address where there is none that the API can reach."""
+def _reachability_guide(ready: Ready) -> list[str]:
+    """Return how to make the listener reachable for Twilio; nothing if it is."""
     if ready.is_reachable:
         return []
     return [
@@ -72,10 +72,10 @@ def _reach_guide(ready: Ready) -> list[str]:
     ]
 
 
-def paste_guide(ready: Ready) -> list[str]:
-    """Return what to paste elsewhere so that calls report here; each line short enough for 80 columns.
+def _paste_guide(ready: Ready) -> list[str]:
+    """Return lines to paste elsewhere so that calls send their callbacks here, none longer than 80 columns.
 
-    Here alone a password in the URL stands in clear, for Twilio must have it.
+    Here alone a password in the URL is shown, since Twilio needs it.
     """
     from callctl.calls.twiml import noun_attributes
 

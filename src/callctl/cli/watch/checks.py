@@ -1,4 +1,4 @@
-"""What ``watch`` refuses before it listens: keys that are missing, addresses that are none, doors left open."""
+"""What ``watch`` checks before it listens: credentials, addresses, and options that would let anybody act."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from callctl.watch.plan import Plan
 
 
-def check_keys(settings: Settings, *, unverified: bool) -> None:
-    """See that there is an account, and a token that verifies its callbacks unless that is not asked for.
+def check_credentials(settings: Settings, *, unverified: bool) -> None:
+    """Check that there is an account SID and, unless ``unverified``, a token that verifies callbacks.
 
     Raises:
         SettingsError: One is missing, or the SID of something else.
@@ -33,7 +33,7 @@ def check_keys(settings: Settings, *, unverified: bool) -> None:
 
 
 def check_exposure(plan: Plan) -> None:
-    """Refuse to believe unsigned callbacks where anybody could send them, unless that was asked for by name.
+    """Check that unsigned callbacks are not accepted where anybody could send them, unless an option allows it.
 
     Raises:
         UsageError: The options do not go together.
@@ -61,10 +61,10 @@ def check_exposure(plan: Plan) -> None:
 
 
 def check_forwarding(plan: Plan) -> None:
-    """See that requests can be passed on to somewhere else than here.
+    """Check that requests are forwarded to an http or https address other than this listener's.
 
     Raises:
-        UsageError: They can't.
+        UsageError: They are not.
     """
     if plan.forward_insecure and (plan.forward_to is None or not is_loopback_url(plan.forward_to)):
         raise UsageError(
@@ -84,11 +84,11 @@ def check_forwarding(plan: Plan) -> None:
         )
 
 
-def public_address(settings: Settings, given: str | None) -> str | None:
-    """Return where Twilio reaches the listener, by the option or else the settings; None if neither says it.
+def read_public_url(settings: Settings, given: str | None) -> str | None:
+    """Return the listener's URL as Twilio sees it, from the option or else the settings; None if neither has it.
 
     Raises:
-        UsageError: It is no http or https address.
+        UsageError: It is not an http or https address.
     """
     url = given or settings.public_url
     if url is None:

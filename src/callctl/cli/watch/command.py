@@ -17,7 +17,7 @@ from callctl.cli.options.times import read_start
 from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
 from callctl.cli.watch.banner import open_view
-from callctl.cli.watch.checks import check_exposure, check_forwarding, check_keys, public_address
+from callctl.cli.watch.checks import check_credentials, check_exposure, check_forwarding, read_public_url
 from callctl.errors import without_secrets
 from callctl.settings import Settings
 from callctl.support.clock import Clock
@@ -168,7 +168,7 @@ def watch(
     from callctl.watch.plan import Plan
 
     runtime = common.runtime_of(ctx, json=json, debug=debug)
-    ago = _so_long_ago(runtime, since)
+    history = _history(runtime, since)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     options = rules_options.RuleOptions(
         hangup_ringing_after=hangup_ringing_after,
@@ -183,19 +183,19 @@ def watch(
     )
     options.check(unverified=unverified)
     check_host(host)
-    check_keys(settings, unverified=unverified)
+    check_credentials(settings, unverified=unverified)
     plan = Plan(
         host=host,
         port=settings.port if port is None else port,
         path=STATUS_PATH,
-        public_url=public_address(settings, public_url),
+        public_url=read_public_url(settings, public_url),
         tunnel=tunnel,
         unverified=unverified,
         forgeries_accepted=accept_forgeries,
         documents=Documents.read_options(serve or [], folder=runtime.cwd),
         forward_to=forward_to,
         forward_insecure=forward_insecure,
-        since=ago,
+        since=history,
         keep_days=keep_days,
     )
     check_exposure(plan)
@@ -204,11 +204,14 @@ def watch(
     api = None if no_poll else runtime.client(settings)
     clock = runtime.clock()
     with rules_options.open_runner(runtime, settings, options, clock=clock) as runner:
-        code = asyncio.run(_watch(runtime, settings, plan, clock=clock, api=api, rules=runner, call_filter=call_filter))
+        code = asyncio.run(
+            _watch(runtime, settings, plan, clock=clock, api=api, runner=runner, call_filter=call_filter)
+        )
     raise typer.Exit(code)
 
 
-def _so_long_ago(runtime: Runtime, since: str) -> timedelta:
+def _history(runtime: Runtime, since: str) -> timedelta:
+    """Return how far back the store's events are shown."""
     now = runtime.now()
     return max(now - read_start(since, now=now, option="--since"), timedelta())
 
@@ -220,7 +223,7 @@ async def _watch(
     *,
     clock: Clock,
     api: CallsApi | None,
-    rules: RuleRunner | None,
+    runner: RuleRunner | None,
     call_filter: CallFilter | None,
 ) -> int:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
@@ -231,12 +234,12 @@ async def _watch(
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {without_secrets(plan.tunnel)}")
     try:
-        session = Session(settings, plan, clock=clock, api=api, rules=rules, say=runtime.say)
+        session = Session(settings, plan, clock=clock, api=api, rules=runner, say=runtime.say)
         return await _show(runtime, session, call_filter)
     except PortHeldError as error:
         if plan.acts:
             raise
-        if rules is not None:
+        if runner is not None:
             runtime.say("callctl: no rules here: this only follows the watch that holds the port")
         return await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), call_filter)
 

@@ -1,4 +1,4 @@
-"""The options of ``watch`` that act on calls, and the rules they stand for."""
+"""The options of ``watch`` for rules: what they mean, and the runner that they lead to."""
 
 from __future__ import annotations
 
@@ -134,19 +134,19 @@ class RuleOptions:
         )
 
     def check(self, *, unverified: bool) -> None:
-        """Refuse what makes no sense together.
+        """Check that the options go together.
 
         Raises:
-            UsageError: A rule's companion without a rule, or rules beside unverified callbacks.
+            UsageError: An option for rules without a rule, or rules with unverified callbacks.
         """
-        companions = {
+        without_effect_alone = {
             "--dry-run": self.dry_run,
             "--cut-answered": self.cut_answered,
             "--all-calls": self.all_calls,
             "--max-actions": self.max_actions is not None,
             "--settle": self.settle is not None,
         }
-        alone = [name for name, given in companions.items() if given]
+        alone = [name for name, given in without_effect_alone.items() if given]
         if alone and not self.has_rules:
             raise UsageError(
                 f"{alone[0]} goes with a rule",
@@ -159,10 +159,10 @@ class RuleOptions:
 
 
 def read_rules(settings: Settings, options: RuleOptions, *, cwd: Path) -> list[Rule]:
-    """Return the rules that the options and the rules file ask for, all checked.
+    """Return the rules of the options and of the rules file.
 
     Raises:
-        UsageError: Anything in them can't be meant.
+        UsageError: Anything in them is invalid.
     """
     from callctl.rules.file import load
     from callctl.rules.rule import (
@@ -181,12 +181,14 @@ def read_rules(settings: Settings, options: RuleOptions, *, cwd: Path) -> list[R
     cancel = Cancel(cut_answered=options.cut_answered)
     rules: list[Rule] = []
     if options.hangup_ringing_after is not None:
-        rules.append(ring_limit_rule(_positive(options.hangup_ringing_after, "--hangup-ringing-after"), cancel=cancel))
+        rules.append(
+            ring_limit_rule(_read_limit(options.hangup_ringing_after, "--hangup-ringing-after"), cancel=cancel)
+        )
     if options.after_dial is not None:
         named = resolve(options.after_dial)
         rules.append(after_dial_rule(Redirect(options.after_dial, named.url, named.method)))
     if options.max_duration is not None:
-        rules += max_duration_rules(_positive(options.max_duration, "--max-duration"))
+        rules += max_duration_rules(_read_limit(options.max_duration, "--max-duration"))
     if options.rules is not None:
         rules += load(cwd / options.rules, resolve=resolve, cancel=cancel)
     if options.settle is None:
@@ -196,18 +198,18 @@ def read_rules(settings: Settings, options: RuleOptions, *, cwd: Path) -> list[R
 
 
 def _names(rules: Sequence[Rule]) -> list[str]:
-    """Return the names as their user knows them: what ``--max-duration`` makes are two rules, and one to its user."""
+    """Return the names as users know them: ``--max-duration`` makes two rules, which are one to its user."""
     from callctl.rules.rule import MAX_DURATION_HANGUP
 
     return [rule.name for rule in rules if rule.name != MAX_DURATION_HANGUP]
 
 
-def _in_words(rules: Sequence[Rule], *, dry_run: bool) -> str:
+def _describe(rules: Sequence[Rule], *, dry_run: bool) -> str:
     count = len(_names(rules))
     return f"{count} {'rule' if count == 1 else 'rules'}{' (dry run)' if dry_run else ''}"
 
 
-def _positive(text: str, option: str) -> timedelta:
+def _read_limit(text: str, option: str) -> timedelta:
     seconds = read_duration(text, option=option)
     if seconds < 1:
         raise UsageError(f"{option} is too short: {text}", hint="a second at least: Twilio's own times have no finer")
@@ -221,7 +223,7 @@ def open_runner(
     """Return the runner of a watch's rules, or None if there are none; close the store at the end.
 
     Raises:
-        CallctlError: A rule is not valid, credentials are missing, the store can't be opened.
+        CallctlError: A rule is invalid, credentials are missing, the store can't be opened.
     """
     rules = read_rules(settings, options, cwd=runtime.cwd) if options.has_rules else []
     if not rules:
@@ -260,7 +262,7 @@ def open_runner_of(
             rate_limit=RateLimit(per_minute=options.max_actions or PER_MINUTE),
             clock=clock,
             run_in_thread=start_in_thread,
-            in_words=_in_words(rules, dry_run=options.dry_run),
+            in_words=_describe(rules, dry_run=options.dry_run),
         )
     finally:
         store.close()
