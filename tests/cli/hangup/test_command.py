@@ -561,3 +561,19 @@ def test_what_was_asked_is_dated_before_its_request(
     (asked,) = [item for item in timeline if item["type"] == "action"]
     assert len(sent) == 1
     assert datetime.fromisoformat(asked["at"]) <= sent[0]
+
+
+def test_one_connection_to_the_store_does(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sid = world.place(after=4)
+    world.tell(sid, "in-progress", at=datetime.now(UTC))
+    connect, opened = sqlite3.connect, list[str]()
+
+    def count(database: Any, *args: Any, **options: Any) -> Any:
+        opened.append(str(database))
+        return connect(database, *args, **options)
+
+    monkeypatch.setattr("sqlite3.connect", count)
+    assert world.callctl("hangup", sid).code == 0
+    # What makes sure that the file is a store, before it is opened, takes no lock and makes no files.
+    assert [database for database in opened if "immutable=1" not in database] == [f"{opened[0].split('?')[0]}?mode=rw"]
+    assert len(opened) == 2

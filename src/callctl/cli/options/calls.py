@@ -170,7 +170,7 @@ def _known(runtime: Runtime, settings: Settings, start: str) -> list[CallRow]:
 def _last(runtime: Runtime, settings: Settings) -> str:
     sid = None
     try:
-        reader = _reader(settings)
+        reader = _open_readonly(settings)
         if reader is not None:
             with closing(reader):
                 sid = reader.last_placed()
@@ -188,13 +188,26 @@ def _last(runtime: Runtime, settings: Settings) -> str:
 def open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
     """Return the local store for reading, or None, having said why, if it can't be read; without one, say nothing."""
     try:
-        return _reader(settings)
+        return _open_readonly(settings)
     except StoreError as error:
         runtime.mention(error)
     return None
 
 
-def _reader(settings: Settings) -> EventStore | None:
+def open_store_for_writing(runtime: Runtime, settings: Settings) -> EventStore | None:
+    """Return the local store for reading and writing, or None as ``open_store`` does."""
+    from callctl.store.sqlite.connection import store_exists
+    from callctl.store.sqlite.store import EventStore
+
+    try:
+        if store_exists(settings.store):
+            return EventStore.open_existing(settings.store, world=settings.world)
+    except StoreError as error:
+        runtime.mention(error)
+    return None
+
+
+def _open_readonly(settings: Settings) -> EventStore | None:
     from callctl.store.sqlite.connection import store_exists
     from callctl.store.sqlite.store import EventStore
 

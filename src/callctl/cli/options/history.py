@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.options.calls import open_store
+from callctl.cli.options.calls import open_store, open_store_for_writing
 from callctl.errors import CallctlError, StoreError
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ _LONGEST = timedelta(minutes=1)
 class History:
     """The local store's part for one command, open in a ``with`` block. Methods may be called in several threads."""
 
-    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, *, readonly: bool = False) -> None:
+        """Prepare. With ``readonly``, as for a preview, the store is opened so that nothing can be written."""
         self._runtime = runtime
         self._settings = settings
+        self._readonly = readonly
         self._reader: EventStore | None = None
         self._store: EventStore | None = None
         self._writing = threading.Lock()  # of the store and of ``_recorded``
@@ -43,7 +45,10 @@ class History:
         self._pending: dict[str, tuple[str, Request]] = {}  # requests whose outcome is not shown yet, by SID
 
     def __enter__(self) -> Self:
-        self._reader = open_store(self._runtime, self._settings)
+        if self._readonly:
+            self._reader = open_store(self._runtime, self._settings)
+        else:  # one connection reads and writes
+            self._reader = self._store = open_store_for_writing(self._runtime, self._settings)
         return self
 
     def __exit__(
@@ -51,9 +56,9 @@ class History:
     ) -> None:
         self._record_pending()
         self._give_up()
-        for opened in (self._reader, self._store):
-            if opened is not None:
-                opened.close()
+        for store in {self._reader, self._store}:
+            if store is not None:
+                store.close()
 
     def now(self) -> datetime:
         """Return the time of day, for what is recorded now."""
