@@ -8,7 +8,7 @@ import pytest
 
 from callctl.calls.trouble import Trouble
 from callctl.support.threads import run_in_thread, start_in_thread
-from callctl.watch.upkeep import kept_going
+from callctl.watch.session import keep_running
 
 
 def missing() -> str:
@@ -28,7 +28,7 @@ async def test_they_are_in_an_event_loop() -> None:
 
 
 async def test_work_that_fails_is_begun_anew_and_each_error_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callctl.watch.upkeep.RESTART_AFTER", 0.001)
+    monkeypatch.setattr("callctl.watch.session.RESTART_AFTER", 0.001)
     faults = iter([ZeroDivisionError("1/0"), ZeroDivisionError("1/0"), KeyError("x")])
     told: list[Trouble] = []
 
@@ -37,7 +37,7 @@ async def test_work_that_fails_is_begun_anew_and_each_error_told_once(monkeypatc
             raise fault
 
     async with asyncio.timeout(60):
-        await kept_going(work, what="looking for silent calls", trouble=told.append)
+        await keep_running(work, what="looking for silent calls", trouble=told.append)
     assert [str(one) for one in told] == [
         "looking for silent calls failed, and is begun anew: ZeroDivisionError: 1/0",
         "looking for silent calls failed, and is begun anew: KeyError: 'x'",

@@ -17,7 +17,7 @@ from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.trouble import Trouble
 from callctl.views.view import WatchState
-from callctl.watch.board_feed import AT_ONCE, Picture
+from callctl.watch.board_feed import AT_ONCE, BoardFeed
 
 SID = "CA" + "0" * 32
 HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
@@ -26,9 +26,9 @@ HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 class Storm(RecordingView):
     """A view that hears of one more call whenever others get their turn, and never comes to an end."""
 
-    def __init__(self, picture: list[Picture]) -> None:
+    def __init__(self, feed: list[BoardFeed]) -> None:
         super().__init__()
-        self._picture, self._calls = picture, 0
+        self._feed, self._calls = feed, 0
 
     def event(self, event: CallEvent, change: Change | None) -> None:
         super().event(event, change)
@@ -36,12 +36,12 @@ class Storm(RecordingView):
 
     def blow(self) -> None:
         self._calls += 1
-        self._picture[0].event(callback(f"CA{self._calls:032}", "ringing", second=1, sequence=0))
+        self._feed[0].event(callback(f"CA{self._calls:032}", "ringing", second=1, sequence=0))
 
 
 async def test_a_storm_is_drawn_while_it_lasts() -> None:
-    held: list[Picture] = []
-    held.append(Picture(header=lambda: HEADER))
+    held: list[BoardFeed] = []
+    held.append(BoardFeed(header=lambda: HEADER))
     view = Storm(held)
     for _ in range(2 * AT_ONCE):
         view.blow()
@@ -64,14 +64,14 @@ class Broken(Board):
 
 
 async def test_an_event_that_the_board_cannot_take_hides_no_other() -> None:
-    picture, view = Picture(header=lambda: HEADER), RecordingView()
-    picture.board = Broken()
+    feed, view = BoardFeed(header=lambda: HEADER), RecordingView()
+    feed.board = Broken()
     for number in (1, 2):
-        picture.event(callback("CA" + str(number) * 32, "ringing", second=1, sequence=0))
-    running = asyncio.create_task(picture.run(view))
+        feed.event(callback("CA" + str(number) * 32, "ringing", second=1, sequence=0))
+    running = asyncio.create_task(feed.run(view))
     async with asyncio.timeout(LIMIT):
         await view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live == 1 and bool(seen.troubles))
-        picture.stop()
+        feed.stop()
         await running
     assert view.troubles == [f"can't put an event of CA{'1' * 32} on the board: ZeroDivisionError: 1/0"]
 
@@ -100,14 +100,14 @@ class Rules:
 
 async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> None:
     rules: Any = Rules()
-    picture, view = Picture(header=lambda: HEADER, rules=rules), RecordingView()
-    running = asyncio.create_task(picture.run(view))
+    feed, view = BoardFeed(header=lambda: HEADER, rules=rules), RecordingView()
+    running = asyncio.create_task(feed.run(view))
     async with asyncio.timeout(LIMIT):
         await view.until(lambda seen: seen.snapshot is not None)
         for number in range(3):
-            picture.event(callback(f"CA{number:032}", "ringing", second=1, sequence=0))
+            feed.event(callback(f"CA{number:032}", "ringing", second=1, sequence=0))
             await view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live > number)  # noqa: B023
-        picture.stop()
+        feed.stop()
         await running
     assert rules.looks >= 3
     assert view.troubles == ["the rules could not look at what came: ZeroDivisionError: 1/0"]
@@ -115,16 +115,16 @@ async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> No
 
 async def test_rules_that_fail_again_after_they_worked_are_told_of_again() -> None:
     rules: Any = Rules()
-    picture, view = Picture(header=lambda: HEADER, rules=rules), RecordingView()
-    running = asyncio.create_task(picture.run(view))
+    feed, view = BoardFeed(header=lambda: HEADER, rules=rules), RecordingView()
+    running = asyncio.create_task(feed.run(view))
     async with asyncio.timeout(LIMIT):
         await view.until(lambda seen: seen.snapshot is not None)
         for number, fails in enumerate((True, False, True)):
             rules.fails, before = fails, rules.looks
-            picture.event(callback(f"CA{number:032}", "ringing", second=1, sequence=0))
+            feed.event(callback(f"CA{number:032}", "ringing", second=1, sequence=0))
             await until(lambda: rules.looks > before)  # noqa: B023
         await view.until(lambda seen: len(seen.troubles) == 2)
-        picture.stop()
+        feed.stop()
         await running
 
 
@@ -143,13 +143,13 @@ async def test_frames_are_drawn_by_the_clock_only_while_one_counts(monkeypatch: 
     monkeypatch.setattr("callctl.watch.board_feed.SHORTEST_FRAME", 0.005)
     monkeypatch.setattr("callctl.watch.board_feed.COUNTING_FRAME", 0.01)
     pictures = {
-        "live": (Picture(header=lambda: HEADER), Drawn()),
-        "since": (Picture(header=lambda: replace(HEADER, last_callback_at=START)), Drawn()),
-        "still": (Picture(header=lambda: HEADER), Drawn()),
+        "live": (BoardFeed(header=lambda: HEADER), Drawn()),
+        "since": (BoardFeed(header=lambda: replace(HEADER, last_callback_at=START)), Drawn()),
+        "still": (BoardFeed(header=lambda: HEADER), Drawn()),
     }
     pictures["live"][0].event(callback(SID, "ringing", second=1, sequence=0))
     pictures["still"][0].event(callback(SID, "busy", second=1, sequence=0))
-    running = [asyncio.create_task(picture.run(view)) for picture, view in pictures.values()]
+    running = [asyncio.create_task(feed.run(view)) for feed, view in pictures.values()]
     async with asyncio.timeout(LIMIT):
         still = pictures["still"][1]
         await still.until(lambda seen: seen.snapshot is not None and seen.snapshot.ended == 1)
@@ -158,6 +158,6 @@ async def test_frames_are_drawn_by_the_clock_only_while_one_counts(monkeypatch: 
             more = before[name] + 8
             await pictures[name][1].until(lambda seen: isinstance(seen, Drawn) and seen.frames >= more)  # noqa: B023
         assert still.frames == before["still"]
-        for picture, _ in pictures.values():
-            picture.stop()
+        for feed, _ in pictures.values():
+            feed.stop()
         await asyncio.gather(*running)

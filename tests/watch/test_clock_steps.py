@@ -27,7 +27,7 @@ from callctl.watch.plan import Plan
 async def test_a_step_of_the_clock_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: timedelta, words: str | None
 ) -> None:
-    monkeypatch.setattr("callctl.watch.upkeep.LOOK_AT_CLOCK", 0.01)
+    monkeypatch.setattr("callctl.watch.session.CLOCK_INTERVAL", 0.01)
     step = timedelta()
     clock = Clock(wall=lambda: datetime.now(UTC) + step)
     async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0), clock=clock) as watch:

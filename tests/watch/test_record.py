@@ -29,7 +29,7 @@ async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Pat
         assert [one.cause for one in watch.view.resolved if one.cause == Cause.RECORD] == [Cause.RECORD]
         found = await run_in_thread(lambda: registry.find(settings))
         assert found is not None
-        assert (found.nonce, found.callback_url) == (watch.session.nonce, watch.ready.callback_url)
+        assert (found.nonce, found.callback_url) == (watch.session.listener_config.nonce, watch.ready.callback_url)
     assert list(settings.state_dir.glob("watch/*")) == []
 
 

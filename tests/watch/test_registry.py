@@ -20,16 +20,16 @@ from callctl.errors import CallctlError
 from callctl.settings import Settings
 from callctl.watch.registry import (
     WatchRecord,
-    announce,
     ask_health,
     find,
     how_to_go_on,
     is_stopped,
+    remove_record,
     running,
     shortcoming,
     stopped,
     stopped_in_words,
-    withdraw,
+    write_record,
 )
 
 ACCOUNT = "AC" + "0" * 32
@@ -91,12 +91,12 @@ def record(watch: Watch, here: Settings) -> WatchRecord:
 
 def test_a_running_watch_is_found(here: Settings, record: WatchRecord) -> None:
     assert find(here) is None
-    announce(here.state_dir, here.world, record)
+    write_record(here, record)
     assert find(here) == record
 
 
 def test_the_record_is_the_owners_alone(here: Settings, record: WatchRecord) -> None:
-    path = announce(here.state_dir, here.world, record)
+    path = write_record(here, record)
     modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, here.state_dir)]
     assert modes == [0o600, 0o700, 0o700]
     assert [one.name for one in path.parent.iterdir()] == [f"{here.world}-n1.json"]  # nothing unfinished is left
@@ -122,45 +122,45 @@ def test_what_a_running_watch_says_is_wrong_with_it_is_known(
 def test_a_watch_that_answers_otherwise_or_not_at_all_is_none(
     here: Settings, record: WatchRecord, watch: Watch
 ) -> None:
-    announce(here.state_dir, here.world, record)
+    write_record(here, record)
     for answer in (b'{"nonce": "n2"}', b"[]", b"\xff", b""):
         watch.answer = answer
         assert find(here) is None
-    announce(here.state_dir, here.world, replace(record, health_url="http://127.0.0.1:1/healthz"))
+    write_record(here, replace(record, health_url="http://127.0.0.1:1/healthz"))
     assert find(here) is None
 
 
 def test_a_watch_of_another_account_or_address_is_none(here: Settings, record: WatchRecord) -> None:
     for other in (replace(record, account_sid="AC1"), replace(record, api_url="https://api.twilio.com")):
-        announce(here.state_dir, here.world, other)
+        write_record(here, other)
         assert find(here) is None
 
 
 def test_a_loopback_callback_counts_only_for_a_loopback_api(here: Settings, record: WatchRecord) -> None:
     twilio = replace(here, api_url="https://api.twilio.com")
     local = replace(record, api_url=twilio.api_url)
-    announce(twilio.state_dir, twilio.world, local)
+    write_record(twilio, local)
     assert find(twilio) is None
     public = replace(local, callback_url="https://example.com/status")
-    announce(twilio.state_dir, twilio.world, public)
+    write_record(twilio, public)
     assert find(twilio) == public
 
 
-def test_only_the_own_record_is_withdrawn(here: Settings, record: WatchRecord) -> None:
-    path = announce(here.state_dir, here.world, record)
-    withdraw(here.state_dir, here.world, "another nonce")
+def test_only_the_own_record_is_removed(here: Settings, record: WatchRecord) -> None:
+    path = write_record(here, record)
+    remove_record(here, "another nonce")
     assert path.exists()
-    withdraw(here.state_dir, here.world, "n1")
+    remove_record(here, "n1")
     assert not path.exists()
-    withdraw(here.state_dir, here.world, "n1")  # again is no harm
+    remove_record(here, "n1")  # again is no harm
 
 
 def test_a_watch_that_was_there_first_is_found_when_the_second_has_gone(here: Settings, record: WatchRecord) -> None:
-    announce(here.state_dir, here.world, record)
+    write_record(here, record)
     second = replace(record, nonce="n2", health_url="http://127.0.0.1:1/healthz")
-    announce(here.state_dir, here.world, second)
+    write_record(here, second)
     assert find(here) == record
-    withdraw(here.state_dir, here.world, "n2")
+    remove_record(here, "n2")
     assert find(here) == record
 
 
@@ -171,7 +171,7 @@ def test_of_two_watches_the_newest_is_found_and_the_other_comes_after_it(
     with answering_watch("n2") as other:
         records = {"n1": record, "n2": replace(record, nonce="n2", health_url=other.url)}
         for nonce, one in records.items():
-            path = announce(here.state_dir, here.world, one)
+            path = write_record(here, one)
             written = 2_000_000_000 if nonce == newest else 1_000_000_000
             os.utime(path, (written, written))
         assert find(here) == records[newest]
@@ -182,7 +182,7 @@ def test_what_a_killed_watch_left_behind_is_cleared_away(here: Settings, record:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     left = replace(record, health_url="http://127.0.0.1:1/healthz", pid=dead.pid)
-    path = announce(here.state_dir, here.world, left)
+    path = write_record(here, left)
     assert find(here) is None
     assert not path.exists()
 
@@ -208,14 +208,14 @@ def test_an_answer_that_drips_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"nonce": 3}', "\x00", "{" * 10_000])
 def test_a_broken_record_is_none(here: Settings, record: WatchRecord, text: str) -> None:
-    path = announce(here.state_dir, here.world, record)
+    path = write_record(here, record)
     path.write_text(text)
     assert find(here) is None
-    withdraw(here.state_dir, here.world, "n1")
+    remove_record(here, "n1")
 
 
 def test_a_record_with_fields_of_the_wrong_kind_is_none(here: Settings, record: WatchRecord) -> None:
-    path = announce(here.state_dir, here.world, record)
+    path = write_record(here, record)
     fields = json.loads(path.read_text())
     path.write_text(json.dumps(fields | {"callback_url": 5}))
     assert find(here) is None
@@ -237,10 +237,10 @@ def test_a_health_url_that_is_none_is_no_watch(url: str) -> None:
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720, 0o702])
 @pytest.mark.parametrize("part", [".", "watch"])
 def test_records_count_only_where_nobody_else_writes(here: Settings, record: WatchRecord, mode: int, part: str) -> None:
-    announce(here.state_dir, here.world, record)
+    write_record(here, record)
     folder = here.state_dir / part
     folder.chmod(mode)
-    for use in (lambda: find(here), lambda: announce(here.state_dir, here.world, record)):
+    for use in (lambda: find(here), lambda: write_record(here, record)):
         with pytest.raises(CallctlError, match=rf"others may write to the state folder {folder} \(mode ") as refused:
             use()
         assert refused.value.hint == f"chmod go-w {folder}"
@@ -259,9 +259,9 @@ def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_records_in_another_users_folder_count_for_nothing(
     here: Settings, record: WatchRecord, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    announce(here.state_dir, here.world, record)
+    write_record(here, record)
     make_anothers(here.state_dir / part, monkeypatch)
-    for use in (lambda: find(here), lambda: announce(here.state_dir, here.world, record)):
+    for use in (lambda: find(here), lambda: write_record(here, record)):
         with pytest.raises(CallctlError, match="is another user's") as refused:
             use()
         assert refused.value.hint == "set XDG_STATE_HOME to a folder of your own"
@@ -270,7 +270,7 @@ def test_records_in_another_users_folder_count_for_nothing(
 def test_a_record_that_another_user_could_write_is_none(
     here: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = announce(here.state_dir, here.world, record)
+    path = write_record(here, record)
     for mode in (0o606, 0o620):
         path.chmod(mode)
         assert find(here) is None
@@ -282,7 +282,7 @@ def test_a_record_that_another_user_could_write_is_none(
 
 
 def test_a_pipe_in_a_records_place_is_not_waited_for(here: Settings, record: WatchRecord) -> None:
-    path = announce(here.state_dir, here.world, record)
+    path = write_record(here, record)
     path.unlink()
     os.mkfifo(path, 0o600)
     assert find(here) is None
@@ -295,14 +295,14 @@ def test_a_folder_that_can_not_be_looked_at_is_told(here: Settings, record: Watc
         find(long)
     assert "XDG_STATE_HOME" in (refused.value.hint or "")
     with pytest.raises(CallctlError, match=r"can't write the record .* File name too long"):
-        announce(long.state_dir, long.world, record)
+        write_record(long, record)
 
 
 def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path, here: Settings, record: WatchRecord) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(CallctlError, match="can't write the record"):
-        announce(blocked / "callctl", here.world, record)
+        write_record(replace(here, state_dir=blocked / "callctl"), record)
 
 
 def test_it_loads_nothing_heavy() -> None:
@@ -349,7 +349,7 @@ def test_a_stopped_watch_is_found_though_it_does_not_answer(
     here: Settings, record: WatchRecord, watch: Watch, sleeper: subprocess.Popen[bytes]
 ) -> None:
     watch.answer = b"{}"
-    announce(here.state_dir, here.world, replace(record, pid=sleeper.pid))
+    write_record(here, replace(record, pid=sleeper.pid))
     assert (find(here), stopped(here)) == (None, None)
     sleeper.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import pytest
@@ -69,13 +70,13 @@ async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_pa
             return steps[-1]
 
     retention = Retention(
-        Counted(),
+        cast(EventStore, Counted()),
         Board(),
         days=30,
         since=timedelta(hours=1),
         trouble=print,
         clock=Clock(wall=ago),
-        told_time=ago,
+        twilio_time=ago,
     )
     await retention.trim()
     retention.end()
@@ -120,7 +121,13 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
         raise KeyError(text)  # leave the endless loop
 
     retention = Retention(
-        Locked(), board, days=30, since=timedelta(minutes=1), trouble=once, clock=Clock(wall=ago), told_time=ago
+        cast(EventStore, Locked()),
+        board,
+        days=30,
+        since=timedelta(minutes=1),
+        trouble=once,
+        clock=Clock(wall=ago),
+        twilio_time=ago,
     )
     with pytest.raises(KeyError):
         await retention.run()
@@ -144,7 +151,15 @@ async def test_a_clock_that_is_set_takes_no_family_off_the_board(step: timedelta
     def leave(text: str) -> None:
         raise KeyError(text)
 
-    retention = Retention(Store(), board, days=30, since=timedelta(), trouble=leave, clock=clock, told_time=clock.wall)
+    retention = Retention(
+        cast(EventStore, Store()),
+        board,
+        days=30,
+        since=timedelta(),
+        trouble=leave,
+        clock=clock,
+        twilio_time=clock.wall,
+    )
     with pytest.raises(KeyError):
         await retention.run()
     assert len(board.snapshot().families) == 1
@@ -158,7 +173,7 @@ async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timed
     clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
     store = EventStore.open_for_watch(settings.store, world=settings.world)
     retention = Retention(
-        store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock, told_time=clock.wall
+        store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock, twilio_time=clock.wall
     )
     for call in (1, 2):
         elapsed += timedelta(minutes=5)
@@ -188,7 +203,7 @@ async def test_a_clock_that_was_ahead_when_the_watch_started_makes_nothing_old(
         since=timedelta(hours=1),
         trouble=print,
         clock=ahead,
-        told_time=lambda: None if told is None else moment(told),
+        twilio_time=lambda: None if told is None else moment(told),
     )
     await retention.trim()
     store.close()
@@ -208,7 +223,7 @@ async def test_a_watch_with_a_clock_far_ahead_keeps_what_is_not_old_by_twilios_t
             if self._oldest_kept() is not None:
                 told.set()
 
-    monkeypatch.setattr("callctl.watch.upkeep.Retention", Old)
+    monkeypatch.setattr("callctl.watch.session.Retention", Old)
     fill(settings, calls=range(1), age=timedelta(days=31))
     fill(settings, calls=range(1, 3), age=timedelta(days=5))
     ahead = Clock(wall=lambda: datetime.now(UTC) + timedelta(days=400))
@@ -258,13 +273,13 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
     told: list[str] = []
     clock = clock_of(lambda: moment(3600) + timedelta(minutes=min(len(asked), 5)))
     retention = Retention(
-        LockedAtTimes(),
+        cast(EventStore, LockedAtTimes()),
         board,
         days=30,
         since=timedelta(),
         trouble=told.append,
         clock=clock,
-        told_time=clock.wall,
+        twilio_time=clock.wall,
     )
     running = asyncio.create_task(retention.run())
     await until(lambda: len(asked) > 4)
@@ -286,13 +301,13 @@ async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
             raise OverflowError("date value out of range")
 
     retention = Retention(
-        Odd(),
+        cast(EventStore, Odd()),
         Board(),
         days=30,
         since=timedelta(hours=1),
         trouble=said.append,
         clock=Clock(wall=ago),
-        told_time=ago,
+        twilio_time=ago,
     )
     running = asyncio.create_task(retention.run())
     await until(lambda: len(tries) > 2)
@@ -318,7 +333,13 @@ async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatc
     monkeypatch.setattr("callctl.watch.retention.asyncio.sleep", sleep)
     clock = Clock(wall=lambda: datetime.now(UTC))
     await Retention(
-        Told(), Board(), days=30, since=timedelta(), trouble=print, clock=clock, told_time=clock.wall
+        cast(EventStore, Told()),
+        Board(),
+        days=30,
+        since=timedelta(),
+        trouble=print,
+        clock=clock,
+        twilio_time=clock.wall,
     ).trim()
     store.close()
     assert done == ["step", "pause", "step", "pause"]
@@ -334,7 +355,13 @@ async def test_it_goes_on_at_once_when_the_machine_wakes(suspension: Suspension)
 
     clock = Clock(wall=lambda: datetime.now(UTC))
     retention = Retention(
-        Store(), Board(), days=30, since=timedelta(), trouble=print, clock=clock, told_time=clock.wall
+        cast(EventStore, Store()),
+        Board(),
+        days=30,
+        since=timedelta(),
+        trouble=print,
+        clock=clock,
+        twilio_time=clock.wall,
     )
     running = asyncio.create_task(retention.run())
     await until(lambda: len(looks) == 1)

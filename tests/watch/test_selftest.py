@@ -14,7 +14,7 @@ from watches import Application, Suspension, running_watch, settings_in
 from callctl.calls.trouble import Trouble
 from callctl.store.sqlite.store import EventStore
 from callctl.watch.plan import Plan
-from callctl.watch.reachability import PROBE_INTERVAL
+from callctl.watch.reachability import TEST_INTERVAL
 from callctl.watch.selftest import selftest, why_not_ours
 
 
@@ -39,7 +39,7 @@ async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) 
 
 async def test_the_probe_measures_and_tells_what_is_wrong(tmp_path: Path, application: Application) -> None:
     async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
-        url, nonce = watch.ready.callback_url, watch.session.nonce
+        url, nonce = watch.ready.callback_url, watch.session.listener_config.nonce
         outcome = await selftest(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
         assert outcome.round_trip == pytest.approx(0.042)
         assert (await selftest(url, keys=(TOKEN,), nonce="other")).failure == "another watch answers there"
@@ -55,13 +55,13 @@ async def test_the_probe_measures_and_tells_what_is_wrong(tmp_path: Path, applic
 async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.reachability.PROBE_AGAIN", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     application.status = 502
     plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         await watch.view.until_noted("something else answers there (HTTP 502); callbacks would not arrive")
         assert watch.session.header().unreachable == "something else answers there (HTTP 502)"
-        application.status, application.text = 200, json.dumps({"nonce": watch.session.nonce})
+        application.status, application.text = 200, json.dumps({"nonce": watch.session.listener_config.nonce})
         await watch.view.until_noted("arrives again")
         assert watch.session.header().unreachable is None
         assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", plan.public_url)]
@@ -70,12 +70,12 @@ async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
 async def test_a_watch_that_becomes_deaf_later_says_so(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.reachability.PROBE_INTERVAL", 0.01)
-    monkeypatch.setattr("callctl.watch.reachability.PROBE_AGAIN", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.TEST_INTERVAL", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     application.hold = asyncio.Event()  # until it knows what this watch calls itself
     plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
-        application.text = json.dumps({"nonce": watch.session.nonce})
+        application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
         application.hold.set()
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         assert (watch.session.header().unreachable, watch.view.troubles) == (None, [])
@@ -99,18 +99,18 @@ async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
     plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
     application.hold = asyncio.Event()  # until it knows what this watch calls itself
     async with running_watch(settings_in(tmp_path), plan) as watch:
-        application.text = json.dumps({"nonce": watch.session.nonce})
+        application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
         application.hold.set()
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         assert len(application.sent) == 1
-        await suspension.of(PROBE_INTERVAL, done=lambda: len(application.sent) == 2)
+        await suspension.of(TEST_INTERVAL, done=lambda: len(application.sent) == 2)
 
 
 async def test_who_is_here_is_asked_without_a_signature_and_told_by_this_watch_alone(
     tmp_path: Path, application: Application
 ) -> None:
     async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
-        url, nonce = watch.ready.callback_url, watch.session.nonce
+        url, nonce = watch.ready.callback_url, watch.session.listener_config.nonce
         assert await why_not_ours(url, nonce=nonce) is None
         assert await why_not_ours(url, nonce="other") == "another watch answers there"
         assert watch.session.header().refused == 0

@@ -1,7 +1,7 @@
-"""What is acknowledged while a watch stops is shown before it ends."""
-
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,27 @@ from watches import RecordingView, settings_in
 from callctl.support.clock import Clock
 from callctl.watch.plan import Plan
 from callctl.watch.session import Session
+
+PROGRAM = """
+import gc, weakref
+from callctl.watch.session import collect_garbage_seldom
+
+class Knot:
+    def __init__(self):
+        self.itself = self
+
+full = []
+gc.callbacks.append(lambda phase, facts: full.append(phase) if facts["generation"] == 2 else None)
+collect_garbage_seldom()
+full.clear()
+living = weakref.WeakSet()
+most = 0
+for _ in range(200_000):
+    living.add(Knot())
+    most = max(most, len(living))
+kept = [[number] for number in range(300_000)]
+print(len(full), most < 150_000)
+"""
 
 
 async def test_a_callback_that_is_acknowledged_while_the_watch_stops_is_shown(tmp_path: Path) -> None:
@@ -31,3 +52,8 @@ async def test_a_callback_that_is_acknowledged_while_the_watch_stops_is_shown(tm
     assert [event.call_sid for event in view.events] == [sid(1)]
     assert view.snapshot is not None
     assert view.snapshot.live == 1
+
+
+def test_cycles_are_still_found_young_and_no_full_search_is_made() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["0", "True"]

@@ -33,7 +33,7 @@ from callctl.settings import Settings
 from callctl.simulator import Faults, Simulator
 from callctl.store.sqlite.store import EventStore
 from callctl.watch.plan import Plan
-from callctl.watch.silent_calls import Here, SilentCalls
+from callctl.watch.silent_calls import SilentCalls
 
 NEVER = "+12025550103"
 EVENTS = ("initiated", "ringing", "answered", "completed")
@@ -44,8 +44,8 @@ PLAN = Plan("127.0.0.1", 0)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let silence be noticed after a second, and REST be asked often."""
     monkeypatch.setattr("callctl.operations.missing_callbacks.AFTER", timedelta(seconds=1))
-    monkeypatch.setattr("callctl.watch.silent_calls.LOOK", 0.1)
-    monkeypatch.setattr("callctl.watch.comparing.INTERVAL", 0.3)
+    monkeypatch.setattr("callctl.watch.silent_calls.INTERVAL", 0.1)
+    monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.3)
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
 async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    monkeypatch.setattr("callctl.watch.upkeep.RESTART_AFTER", 0.01)
+    monkeypatch.setattr("callctl.watch.session.RESTART_AFTER", 0.01)
     faults = iter([ZeroDivisionError("once")])
     own = resolve_name(f"callctl.{part}")
 
@@ -286,25 +286,26 @@ async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
 ) -> None:
     seconds, ahead = 0.0, timedelta()
     clock = clock_of(lambda: moment(seconds) + ahead, elapsed=lambda: moment(seconds))
-    here = Here("http://127.0.0.1:9/status", None)
+    callback_url = "http://127.0.0.1:9/status"
     with closing(EventStore.open_for_watch(scene.settings.store, world="w")) as store:
         silent_calls = SilentCalls(
             store,
             scene.client,
-            here=lambda: here,
+            callback_url=lambda: callback_url,
+            unreachable=lambda: None,
             snapshot=Snapshot,
-            keep=AsyncMock(),
+            store=AsyncMock(),
             world="w",
             trouble=print,
             clock=clock,
         )
-        silent = await scene.place(here.callback_url, is_remembered=False)
+        silent = await scene.place(callback_url, is_remembered=False)
         ahead = step if is_placed_after else timedelta()
-        store.remember_placed(silent, at=clock.wall(), callback=here.callback_url, events=EVENTS)
+        store.remember_placed(silent, at=clock.wall(), callback=callback_url, events=EVENTS)
         asked = len(scene.simulator.requests)
         ahead = step
-        await silent_calls.look()
+        await silent_calls.check()
         assert len(scene.simulator.requests) == asked
         seconds = 2.0
-        await silent_calls.look()
+        await silent_calls.check()
         assert len(scene.simulator.requests) == asked + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -115,3 +115,12 @@ async def pause(seconds: float, *, tick: float = 1.0, elapsed: Callable[[], floa
     end = elapsed() + seconds
     while (left := end - elapsed()) > 0:  # noqa: ASYNC110 # no timer of the loop goes on in suspension
         await asyncio.sleep(min(tick, left))
+
+
+async def repeat(work: Callable[[], Awaitable[float]], *, wait: Callable[[float], Awaitable[object]] = pause) -> None:
+    """Do some work again and again until cancelled; it returns after how many seconds it is due again.
+
+    ``wait`` returns after so many seconds, or as soon as the work is due for another reason.
+    """
+    while True:
+        await wait(await work())

@@ -14,14 +14,15 @@ from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
 from callctl.store.sqlite.store import EventStore
+from callctl.support.clock import repeat
 from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
-from callctl.watch.board_feed import Picture
+from callctl.watch.board_feed import BoardFeed
 from callctl.watch.plan import Plan, Ready
 
-# Seconds between two looks into the store, and between two questions whether the other watch is still there.
-LOOK_INTERVAL = 0.25
+# Seconds from one read of the store to the next, and from one check of the other watch to the next.
+READ_INTERVAL = 0.25
 HEALTH_INTERVAL = 2.0
 
 
@@ -33,7 +34,7 @@ class Follower:
     ) -> None:
         """Prepare; nothing is opened yet. ``record`` is that of the watch that listens."""
         self._settings, self._plan, self._record, self._now = settings, plan, record, now
-        self._picture = Picture(header=self.header)
+        self._feed = BoardFeed(header=self.header)
         self._path = settings.store
         self._reader: EventStore | None = None
         self._view: View | None = None
@@ -53,7 +54,7 @@ class Follower:
         """
         self._path = Path(self._record.store) if self._record.store else self._settings.store
         self._reader = reader = EventStore.open_readonly(self._path, world=self._settings.world)
-        self._last_event = self._picture.know(reader, since=self._now() - self._plan.since)
+        self._last_event = self._feed.load(reader, since=self._now() - self._plan.since)
         where = urlsplit(self._record.health_url)
         return Ready(
             host=where.hostname or "",
@@ -69,55 +70,58 @@ class Follower:
     async def run(self, view: View) -> None:
         """Show events as they are stored until ``stop`` is called."""
         self._view = view
-        async with background_tasks(self._read(), self._look_after()):
-            await self._picture.run(view)
+        async with background_tasks(repeat(self._read), repeat(self._check_watch)):
+            await self._feed.run(view)
 
     def stop(self) -> None:
         """Let ``run`` return; may be called more than once."""
-        self._picture.stop()
+        self._feed.stop()
 
-    async def _read(self) -> None:
-        while self._reader is not None:
-            try:
-                found = self._reader.after(self._last_event)
-                self._say_trouble(None)
-            except Exception as error:  # whatever it is, it is said, and asked again
-                found = []
-                why = error.message if isinstance(error, StoreError) else describe(error)
-                self._say_trouble(why)
-            for number, event in found:
+    async def _read(self) -> float:
+        """Show the events that were stored since; return the seconds until it is due again."""
+        while self._reader is not None and (events := self._events(self._reader)):
+            for number, event in events:
                 self._last_event = number
-                self._take(event)
-            await asyncio.sleep(0 if found else LOOK_INTERVAL)
+                self._show(event)
+            await asyncio.sleep(0)
+        return READ_INTERVAL
 
-    def _take(self, event: CallEvent) -> None:
+    def _events(self, reader: EventStore) -> list[tuple[int, CallEvent]]:
+        try:
+            events = reader.after(self._last_event)
+        except Exception as error:  # whatever it is, it is reported, and tried again
+            self._report_store_trouble(error.message if isinstance(error, StoreError) else describe(error))
+            return []
+        self._report_store_trouble(None)
+        return events
+
+    def _show(self, event: CallEvent) -> None:
         self._shown += 1
         self._last_at = event.received_at
-        self._picture.event(event)
+        self._feed.event(event)
 
-    async def _look_after(self) -> None:
-        """Tell when the other watch is gone, for then nothing new can come; take up the next one at its port."""
-        while True:
-            try:
-                record = await run_in_thread(self._listening)
-                if record is None:
-                    self._lose()
-                elif record.nonce != self._record.nonce:
-                    await self._take_up(record)
-                else:
-                    self._keep_to(record)
-                self._say_search_trouble(None)
-            except Exception as error:  # whatever it is, it is said, and looked for again
-                self._say_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
-            await asyncio.sleep(HEALTH_INTERVAL)
+    async def _check_watch(self) -> float:
+        """Report when the other watch is gone, for then nothing new can come; follow the next one at its port."""
+        try:
+            record = await run_in_thread(self._listening)
+            if record is None:
+                self._report_gone()
+            elif record.nonce != self._record.nonce:
+                await self._follow(record)
+            else:
+                self._stay_with(record)
+            self._report_search_trouble(None)
+        except Exception as error:  # whatever it is, it is reported, and tried again
+            self._report_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
+        return HEALTH_INTERVAL
 
     def _listening(self) -> registry.WatchRecord | None:
         """Return the record of the watch that listens: that which was followed so far, or another at the same port."""
         if registry.is_alive(self._record):
             return self._record
-        return next((one for one in registry.running(self._settings) if one.port == self._record.port), None)
+        return next((record for record in registry.running(self._settings) if record.port == self._record.port), None)
 
-    def _lose(self) -> None:
+    def _report_gone(self) -> None:
         if self._gone:
             return
         if registry.is_stopped(self._record.pid):
@@ -126,15 +130,15 @@ class Follower:
         else:
             self._gone = "the watch that listens is gone"
             what = f"the watch that listens (process {self._record.pid}) is gone; start `callctl watch` again to listen"
-        self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
+        self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
 
-    def _keep_to(self, record: registry.WatchRecord) -> None:
+    def _stay_with(self, record: registry.WatchRecord) -> None:
         if self._gone:
             what = f"the watch that listens (process {record.pid}) is there again"
-            self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
+            self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
         self._gone, self._alive_at = None, self._now()
 
-    async def _take_up(self, record: registry.WatchRecord) -> None:
+    async def _follow(self, record: registry.WatchRecord) -> None:
         """Follow another watch, in its store if that is another one.
 
         Raises:
@@ -142,18 +146,18 @@ class Follower:
         """
         path = Path(record.store) if record.store else self._settings.store
         if path != self._path:
-            await self._picture.is_whole.wait()  # until then the other store is being read
+            await self._feed.is_loaded.wait()  # until then the other store is being read
             await self._read_from(path)
         self._record, self._gone, self._alive_at = record, None, self._now()
         what = f"following process {record.pid} now, which listens at {urlsplit(record.health_url).netloc}"
-        self._picture.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
+        self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
 
     async def _read_from(self, path: Path) -> None:
         reader = EventStore.open_readonly(path, world=self._settings.world)
         try:
             last = reader.last_event_id()
             missed = await run_in_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))
-            self._picture.read_actions_of(reader)
+            self._feed.read_actions_from(reader)
         except BaseException:
             reader.close()
             raise
@@ -161,26 +165,26 @@ class Follower:
         if former is not None:
             former.close()
         for event in missed:
-            self._take(event)
+            self._show(event)
 
-    def _say_search_trouble(self, text: str | None) -> None:
+    def _report_search_trouble(self, text: str | None) -> None:
         if text is not None and text != self._search_trouble:
-            self._picture.trouble(Trouble(f"can't look for the watch that listens: {text}", Cause.WATCH_GONE))
+            self._feed.trouble(Trouble(f"can't look for the watch that listens: {text}", Cause.WATCH_GONE))
         elif text is None and self._search_trouble is not None:
             what = "the watch that listens can be looked for again"
-            self._picture.trouble(Trouble(what, Cause.WATCH_GONE, is_over=True))
+            self._feed.trouble(Trouble(what, Cause.WATCH_GONE, is_over=True))
         self._search_trouble = text
 
-    def _say_trouble(self, text: str | None) -> None:
+    def _report_store_trouble(self, text: str | None) -> None:
         if text is not None and text != self._trouble:
-            self._picture.trouble(Trouble(text, Cause.STORE))
+            self._feed.trouble(Trouble(text, Cause.STORE))
         elif text is None and self._trouble is not None:
-            self._picture.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
+            self._feed.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
         self._trouble = text
 
     def note(self, text: str) -> None:
-        """Have the view tell something that is no event."""
-        self._picture.note(text)
+        """Have the view show a line that is no event."""
+        self._feed.note(text)
 
     def header(self) -> WatchState:
         """Return what the first line of the table says now."""
@@ -192,7 +196,7 @@ class Follower:
             accepted=self._shown,
             last_callback_at=self._last_at,
             unreachable=self._gone or self._trouble,
-            events_read=self._picture.recalled,
+            events_read=self._feed.recalled,
         )
 
     async def shut_down(self) -> None:

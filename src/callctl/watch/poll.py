@@ -1,4 +1,4 @@
-"""The poller: asks REST for what no callback told. It finds; the session stores and shows.
+"""Polls REST for what no callback reported: on start, every 30 s, at once after a gap, soon where it is not clear yet.
 
 Callbacks come only from calls that were asked for them, and some get lost. So now and then the live calls that REST
 lists are compared with the board: a call that is not there is ``polled``; a leg that the board believes alive but REST
@@ -8,7 +8,8 @@ and fetches are eventually consistent (docs/twilio.md, "Eventual consistency").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 
 from callctl.api.protocol import CallsApi
@@ -16,9 +17,20 @@ from callctl.api.requests import CallQuery
 from callctl.calls.board import Leg, Snapshot
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent, rank_of
+from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError
-from callctl.support.clock import Clock
+from callctl.support.clock import Clock, repeat
+from callctl.support.threads import failure_reason, run_in_thread
 
+# Seconds from one round to the next: three requests each, and one for each leg that is gone from the lists.
+INTERVAL = 30.0
+# The same after a round that left something to the callbacks that may be on their way.
+SOON = 5.0
+# Seconds between two checks for a gap in the callbacks, and how much time must have gone by between two of them.
+TICK = 1.0
+SLEPT = timedelta(seconds=5)
+# Seconds that callbacks get which waited in the socket meanwhile, so that they are stored before REST's word is.
+GRACE = 2.0
 # A callback that is on its way tells more than a poll; only what is older than this is worth a poll's word.
 SETTLED = timedelta(seconds=10)
 # How long ago a call must have ended, for its callback to count as lost. Rules act on what is younger than 15 s.
@@ -28,8 +40,97 @@ FETCHES = 20
 
 
 def is_news(status: str, leg: Leg | None) -> bool:
-    """Whether a status that REST told says more than the board knows of a leg; None is one it does not know."""
+    """Whether a status of REST says more than the board knows of a leg; None is one it does not know."""
     return leg is None or (rank_of(status) > rank_of(leg.status) and not leg.is_final)
+
+
+class PollLoop:
+    """Polls on start, every 30 s, and at once after a gap in the callbacks, and hands on what is new.
+
+    A gap is over when the machine wakes from sleep, when this process goes on after it was stopped, or when callbacks
+    can arrive again: what calls did meanwhile must not stay unknown to the board for half a minute more.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        *,
+        unreachable: Callable[[], str | None],
+        snapshot: Callable[[], Snapshot],
+        is_pending: Callable[[str], bool],
+        store: Callable[[CallEvent], Awaitable[None]],
+        trouble: Callable[[Trouble], None],
+        clock: Clock,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            poller: Finds what the board does not know.
+            unreachable: Returns why no callback can arrive, None if they can.
+            snapshot: Returns the board.
+            is_pending: Whether an event of a call waits to be put on the board.
+            store: Stores an event and hands it on to the board.
+            trouble: Called with why the API can't be polled, once, and when it can again.
+            clock: Tells how much time went by, also while the machine slept.
+        """
+        self._poller, self._unreachable = poller, unreachable
+        self._snapshot, self._is_pending = snapshot, is_pending
+        self._store, self._trouble, self._clock = store, trouble, clock
+        self._reported: set[str] = set()
+
+    async def run(self) -> None:
+        """Poll until cancelled. What fails is reported once, and tried again with the next round; so is its end."""
+        await repeat(self._poll, wait=self._wait)
+
+    async def _poll(self) -> float:
+        failure = await self._round()
+        if failure is None:
+            if self._reported:
+                self._trouble(Trouble("REST is compared again", Cause.API, is_over=True))
+            self._reported.clear()
+        elif (why := failure_reason(failure)) not in self._reported:
+            self._reported.add(why)
+            self._trouble(
+                Trouble(f"can't compare with REST: {why}", Cause.API, status=getattr(failure, "status", None))
+            )
+        return SOON if self._poller.left_open else INTERVAL
+
+    async def _round(self) -> Exception | None:
+        """Do one round; return why it broke off. What it yielded before that counts."""
+        snapshot = self._snapshot()
+        try:
+            events, failure = await run_in_thread(lambda: self._events(snapshot))
+            for event in events:
+                if self._is_news(event):
+                    await self._store(event)
+        except Exception as error:
+            return error
+        return failure
+
+    def _events(self, snapshot: Snapshot) -> tuple[list[CallEvent], Exception | None]:
+        events: list[CallEvent] = []
+        try:
+            events.extend(self._poller.round(snapshot))
+        except Exception as error:
+            return events, error
+        return events, None
+
+    def _is_news(self, event: CallEvent) -> bool:
+        sid = event.call_sid
+        return not self._is_pending(sid) and is_news(event.status, self._snapshot().leg(sid))
+
+    async def _wait(self, seconds: float) -> None:
+        """Return after so many seconds, or once a gap in the callbacks is over."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            before, was_unreachable = self._clock.now(), self._unreachable() is not None
+            await asyncio.sleep(min(TICK, left))
+            if self._clock.now() - before > SLEPT:
+                await asyncio.sleep(GRACE)
+                return
+            if was_unreachable and self._unreachable() is None:
+                return
 
 
 class Poller:
@@ -39,7 +140,7 @@ class Poller:
         self._api = api
         self._world = world
         self._clock = clock
-        self._gone: set[str] = set()  # legs that REST knows nothing of: asking again would tell nothing
+        self._gone: set[str] = set()  # legs that REST knows nothing of: asking again is of no use
         self.left_open = False  # whether the last round left something to the callbacks that may be on their way
 
     def round(self, snapshot: Snapshot) -> Iterator[CallEvent]:
@@ -96,13 +197,13 @@ class Poller:
             yield self._event(call, kind=MISSED)
 
     def _is_settled(self, leg: Leg) -> bool:
-        # What was told by a clock that was ahead, as before a restart, lies in the future: it is not just being told.
+        # What a clock recorded that was ahead, as before a restart, lies in the future: it is not new.
         return abs(self._clock.age(leg.last_event_at)) > SETTLED
 
     def _has_just_ended(self, call: Call) -> bool:
         if call.end_time is None:
             return False
-        # By the clock that told the end, if the reply says what it is. One that is wrong hides no end.
+        # By the API's clock, if the reply says what it is. One that is wrong hides no end.
         return abs((call.as_of or self._clock.wall()) - call.end_time) < ARRIVED
 
     def _event(self, call: Call, *, kind: str) -> CallEvent:

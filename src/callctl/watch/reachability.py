@@ -1,4 +1,4 @@
-"""The way from Twilio to the listener: opened at the start, tested now and then, closed in the end."""
+"""Whether Twilio can reach the listener: opens a tunnel or finds one, tests the address now and then, closes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import UsageError
-from callctl.support.clock import pause
+from callctl.support.clock import pause, repeat
 from callctl.support.urls import is_loopback_url
 from callctl.watch.listener.listener import Listener
 from callctl.watch.plan import Plan
@@ -17,18 +17,18 @@ from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel import Tunnel, find_agent
 
 # Seconds from one self-test to the next: after one that succeeded, and after one that failed.
-PROBE_INTERVAL = 180.0
-PROBE_AGAIN = 5.0
+TEST_INTERVAL = 180.0
+RETRY_INTERVAL = 5.0
 # Seconds that one self-test may take while an address is looked for, among several that may be black holes.
-TRIAL_LIMIT = 5.0
+ADDRESS_TEST_LIMIT = 5.0
 # How often the addresses of an ngrok agent are tried, and seconds between.
 AGENT_TRIES = 5
-AGENT_AGAIN = 1.0
-# A tunnel may tell its address before it works, so one failure alone is shown in the header and not told.
-FAILURES_TOLD = 2
+AGENT_INTERVAL = 1.0
+# A tunnel may print its address before it works, so one failure alone is shown in the header and not reported.
+FAILURES_REPORTED = 2
 
 
-class Reach:
+class Reachability:
     """Opens a tunnel, or finds one, and sees that requests through it arrive.
 
     ``api_is_local`` tells that the API runs on this machine and so reaches loopback addresses. ``trouble`` is
@@ -63,7 +63,7 @@ class Reach:
         return self._last.round_trip if self._last is not None else None
 
     @property
-    def deaf(self) -> str | None:
+    def unreachable(self) -> str | None:
         """Why no callback can arrive, as far as is known."""
         if self._tunnel_ended:
             return self._tunnel_ended
@@ -74,7 +74,7 @@ class Reach:
     async def open(self) -> None:
         """Run the tunnel, or look for an ngrok agent's, and have the listener take requests signed over its address.
 
-        An address that a program tells counts only once a signed self-test has come back through it: it may be that
+        An address that a program prints counts only once a signed self-test has come back through it: it may be that
         of a dashboard, which callbacks with phone numbers are not for.
 
         Raises:
@@ -85,12 +85,12 @@ class Reach:
         if plan.tunnel is not None and plan.public_url is not None:
             self._tunnel = await Tunnel.start(plan.tunnel, port=port)
         elif plan.tunnel is not None:
-            self._tunnel, _ = await Tunnel.start_and_find(plan.tunnel, port=port, leads_here=self._try)
+            self._tunnel, _ = await Tunnel.start_and_find(plan.tunnel, port=port, leads_here=self._try_address)
             self._known = frozenset(self._tunnel.addresses)
         elif plan.public_url is None and (plan.unverified or not self._api_is_local):
-            await self._take_agent(await find_agent(port, agent=plan.agent))
+            await self._use_agent(await find_agent(port, agent=plan.agent))
 
-    async def _take_agent(self, urls: Sequence[str]) -> None:
+    async def _use_agent(self, urls: Sequence[str]) -> None:
         if not urls:
             return
         if self._plan.unverified and not self._plan.forgeries_accepted:
@@ -101,16 +101,16 @@ class Reach:
         before, why = self._listener.address, ""
         for _ in range(AGENT_TRIES):
             for url in urls:
-                failure = await self._try(url)
+                failure = await self._try_address(url)
                 if failure is None:
                     return
                 why = f"{url}: {failure}"
-            await asyncio.sleep(AGENT_AGAIN)
+            await asyncio.sleep(AGENT_INTERVAL)
         self._listener.move_to(before)
         what = f"an ngrok agent runs, but no self-test comes back through its address, which is not used: {why}"
         self._trouble(Trouble(what, Cause.UNREACHABLE, url=urls[0]))
 
-    async def _try(self, address: str) -> str | None:
+    async def _try_address(self, address: str) -> str | None:
         """Have the listener be at an address, and say why it does not lead there; None if it does.
 
         A signed self-test goes only where the listener itself has answered.
@@ -119,14 +119,14 @@ class Reach:
         if is_loopback_url(url) and not self._api_is_local:
             return "Twilio can't reach a loopback address"
         self._listener.move_to(replace(self._listener.address, public_url=url))
-        failure = await why_not_ours(url, nonce=self._listener.config.nonce, limit=TRIAL_LIMIT)
+        failure = await why_not_ours(url, nonce=self._listener.config.nonce, limit=ADDRESS_TEST_LIMIT)
         if failure is not None:
             return failure
         config = self._listener.config
-        return (await selftest(url, keys=config.keys, nonce=config.nonce, limit=TRIAL_LIMIT)).failure
+        return (await selftest(url, keys=config.keys, nonce=config.nonce, limit=ADDRESS_TEST_LIMIT)).failure
 
     async def watch_tunnel(self) -> None:
-        """Tell of the end of the tunnel that was started."""
+        """Report the end of the tunnel that was started."""
         if self._tunnel is None:
             return
         code = await self._tunnel.ended()
@@ -136,16 +136,20 @@ class Reach:
         what = f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}"
         self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=self._listener.callback_url))
         if self.is_reachable:
-            await pause(PROBE_AGAIN)
-            await self._probe_once()  # some commands only start a tunnel, and end
+            await pause(RETRY_INTERVAL)
+            await self._test()  # some commands only start a tunnel, and end
 
-    async def keep_probing(self) -> None:
-        """Repeat the self-test until cancelled."""
-        while self.is_reachable:
-            await self._probe_once()
-            await self._pause(PROBE_AGAIN if self._failures else PROBE_INTERVAL)
+    async def keep_testing(self) -> None:
+        """Repeat the self-test until cancelled, where there is an address to test."""
+        if self.is_reachable:
+            await repeat(self._test_once, wait=self._wait)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _test_once(self) -> float:
+        if self.is_reachable:
+            await self._test()
+        return RETRY_INTERVAL if self._failures else TEST_INTERVAL
+
+    async def _wait(self, seconds: float) -> None:
         """Return after so many seconds, or once the tunnel prints another address: the one before may be gone."""
         waits = [asyncio.create_task(pause(seconds))]
         if self._tunnel is not None:
@@ -156,24 +160,24 @@ class Reach:
             for wait in waits:
                 wait.cancel()
 
-    async def _probe_once(self) -> None:
+    async def _test(self) -> None:
         url, ended_before = self._listener.callback_url, self._tunnel_ended
         config = self._listener.config
         result = await selftest(url, keys=config.keys, nonce=config.nonce)
         self._last = result
         self._listener.health["reachable"] = result.failure is None
         if result.failure is None:
-            self._hears_again(url, ended_before)
+            self._report_success(url, ended_before)
             return
         self._failures += 1
-        if await self._take_later_address():
-            await self._probe_once()
-        elif self._failures == FAILURES_TOLD:
+        if await self._use_later_address():
+            await self._test()
+        elif self._failures == FAILURES_REPORTED:
             what = f"the self-test through {url} fails: {result.failure}; callbacks would not arrive either"
             self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, status=result.status))
 
-    def _hears_again(self, url: str, ended_before: str | None) -> None:
-        if self._failures >= FAILURES_TOLD:
+    def _report_success(self, url: str, ended_before: str | None) -> None:
+        if self._failures >= FAILURES_REPORTED:
             what = f"the self-test through {url} arrives again"
             self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, is_over=True))
         if ended_before:
@@ -182,14 +186,14 @@ class Reach:
             self._tunnel_ended = None
         self._failures = 0
 
-    async def _take_later_address(self) -> bool:
-        """Be at an address that the tunnel has printed since, if one leads here; some give another one now and then."""
+    async def _use_later_address(self) -> bool:
+        """Move to an address that the tunnel has printed since, if one leads here; some change theirs now and then."""
         before, printed = self._listener.address, [] if self._tunnel is None else self._tunnel.addresses
-        for address in (one for one in printed if one not in self._known):
+        for address in (printed_address for printed_address in printed if printed_address not in self._known):
             url = _with_path(address, self._plan.path)
-            if await why_not_ours(url, nonce=self._listener.config.nonce, limit=TRIAL_LIMIT) is not None:
+            if await why_not_ours(url, nonce=self._listener.config.nonce, limit=ADDRESS_TEST_LIMIT) is not None:
                 continue  # asked first: while it is tried, what is signed over the one before is refused
-            if await self._try(address) is None:
+            if await self._try_address(address) is None:
                 self._known = frozenset(printed)
                 self._moved()
                 what = (

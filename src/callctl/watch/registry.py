@@ -1,8 +1,8 @@
 """The records by which ``place`` finds a running watch, one for each watch.
 
 A record may be left behind by a watch that was killed, so it is only believed if the watch answers with its nonce.
-It says where callbacks go, so it counts only in folders that nobody else can write to.
-This is on the way of every ``place``, hence no asyncio here, and http.client only when there is a record to check.
+It says where callbacks go, so it counts only in folders that no other user can write to.
+Every ``place`` reads them, hence no asyncio here, and http.client only when there is a record to check.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from callctl.errors import CallctlError
 from callctl.support.dates import read_json
 from callctl.support.urls import is_loopback_url
+
+if TYPE_CHECKING:
+    from callctl.settings import Settings
 
 # How long a watch may take to say that it is there, in seconds.
 HEALTH_LIMIT = 1.0
@@ -31,7 +34,7 @@ STARTING = "starting"
 # The field by which a `place --watch` names its world, as long as it listens for its call.
 PLACING = "placing"
 _LONGEST_RECORD = 65536
-# Where Linux tells of processes; other systems are asked by ``ps``.
+# Where Linux lists processes; other systems are asked by ``ps``.
 PROC = Path("/proc")
 _OTHERS_WRITE = 0o022  # the right of group and others to write
 _OWN_FOLDER = "set XDG_STATE_HOME to a folder of your own"
@@ -58,37 +61,13 @@ class WatchRecord:
         return None
 
 
-class World(Protocol):
-    """What of the settings tells one world from another."""
-
-    @property
-    def state_dir(self) -> Path:
-        """Where callctl keeps its state."""
-
-    @property
-    def world(self) -> str:
-        """The short name of this account at this API address."""
-
-    @property
-    def account_sid(self) -> str | None:
-        """The account."""
-
-    @property
-    def api_url(self) -> str:
-        """The API address."""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the API runs on this machine."""
-
-
-def announce(state_dir: Path, world: str, record: WatchRecord) -> Path:
-    """Leave a record for ``place``: whole or not at all, readable by its owner only.
+def write_record(settings: Settings, record: WatchRecord) -> Path:
+    """Write a record for ``place``: whole or not at all, readable by its owner only.
 
     Raises:
         CallctlError: It can't be written, or others could change it.
     """
-    path = _path(state_dir, world, record.nonce)
+    path, state_dir = _path(settings, record.nonce), settings.state_dir
     try:
         state_dir.parent.mkdir(parents=True, exist_ok=True)
         for folder in _folders(state_dir):
@@ -107,10 +86,10 @@ def announce(state_dir: Path, world: str, record: WatchRecord) -> Path:
     return path
 
 
-def is_announced(state_dir: Path, world: str, nonce: str) -> bool:
+def has_record(settings: Settings, nonce: str) -> bool:
     """Tell whether this watch's record is there; in doubt it is."""
     try:
-        _path(state_dir, world, nonce).stat()
+        _path(settings, nonce).stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
@@ -118,13 +97,13 @@ def is_announced(state_dir: Path, world: str, nonce: str) -> bool:
     return True
 
 
-def withdraw(state_dir: Path, world: str, nonce: str) -> None:
-    """Take this watch's record away; those of others stay."""
+def remove_record(settings: Settings, nonce: str) -> None:
+    """Remove this watch's record; those of others stay."""
     with suppress(OSError):
-        _path(state_dir, world, nonce).unlink()
+        _path(settings, nonce).unlink()
 
 
-def find(world: World) -> WatchRecord | None:
+def find(settings: Settings) -> WatchRecord | None:
     """Return the record of the newest watch that runs for this account and API address and answers, or None.
 
     One whose callback URL is on loopback counts only if the API is on loopback too: Twilio could not reach it.
@@ -132,11 +111,13 @@ def find(world: World) -> WatchRecord | None:
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    reachable = (record for record in running(world) if world.is_loopback or not is_loopback_url(record.callback_url))
-    return next(reachable, None)
+    for record in running(settings):
+        if settings.is_loopback or not is_loopback_url(record.callback_url):
+            return record
+    return None
 
 
-def running(world: World, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRecord]:
+def running(settings: Settings, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRecord]:
     """Yield the records of the watches that run for this account and API address and answer, the newest first.
 
     Each is given ``timeout`` seconds to answer.
@@ -144,7 +125,7 @@ def running(world: World, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRec
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    for path, record in _records(world):
+    for path, record in _records(settings):
         if is_alive(record, timeout=timeout):
             yield record
         elif not _exists(record.pid):
@@ -152,7 +133,7 @@ def running(world: World, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRec
                 path.unlink()  # left behind by a watch that was killed
 
 
-def stopped(world: World) -> WatchRecord | None:
+def stopped(settings: Settings) -> WatchRecord | None:
     """Return the record of the newest watch of this account and API address whose process is stopped (Ctrl-Z).
 
     Such a process answers nothing, and neither does it let go of its port.
@@ -160,7 +141,7 @@ def stopped(world: World) -> WatchRecord | None:
     Raises:
         CallctlError: The records can't be looked for or trusted.
     """
-    return next((record for _, record in _records(world) if is_stopped(record.pid)), None)
+    return next((record for _, record in _records(settings) if is_stopped(record.pid)), None)
 
 
 def is_stopped(pid: object) -> bool:
@@ -179,7 +160,7 @@ def _state_by_ps(pid: int) -> str:
     import subprocess
 
     try:
-        told = subprocess.run(
+        listed = subprocess.run(
             ["/bin/ps", "-o", "state=", "-p", str(pid)],
             capture_output=True,
             text=True,
@@ -188,7 +169,7 @@ def _state_by_ps(pid: int) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return told.stdout.strip()
+    return listed.stdout.strip()
 
 
 def stopped_in_words(record: WatchRecord) -> str:
@@ -264,11 +245,11 @@ def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _records(world: World) -> Iterator[tuple[Path, WatchRecord]]:
+def _records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
     """Yield the records of this account and API address, the newest first, whether their watches run or not."""
-    for path in _paths(world.state_dir, world.world):
+    for path in _paths(settings):
         record = _read(path)
-        if record is not None and record.account_sid == world.account_sid and record.api_url == world.api_url:
+        if record is not None and record.account_sid == settings.account_sid and record.api_url == settings.api_url:
             yield path, record
 
 
@@ -283,8 +264,8 @@ def _exists(pid: object) -> bool:
     return True
 
 
-def _path(state_dir: Path, world: str, nonce: str) -> Path:
-    return state_dir / "watch" / f"{world}-{nonce}.json"
+def _path(settings: Settings, nonce: str) -> Path:
+    return settings.state_dir / "watch" / f"{settings.world}-{nonce}.json"
 
 
 def check_folders(state_dir: Path) -> bool:
@@ -324,11 +305,11 @@ def _has_own_owner(found: os.stat_result) -> bool:
     return found.st_uid in (os.geteuid(), 0)  # root can do anything here anyway
 
 
-def _paths(state_dir: Path, world: str) -> list[Path]:
+def _paths(settings: Settings) -> list[Path]:
     dated: list[tuple[int, Path]] = []
-    if not check_folders(state_dir):
+    if not check_folders(settings.state_dir):
         return []
-    for path in (state_dir / "watch").glob(f"{world}-*.json"):
+    for path in (settings.state_dir / "watch").glob(f"{settings.world}-*.json"):
         with suppress(OSError):
             dated.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(dated, reverse=True)]

@@ -1,16 +1,19 @@
-"""One watch: start up, run, shut down. It joins the listener, the store, the board and a view.
+"""One watch: start up, run, shut down. It joins the listener, the store, the board, a view, and what goes on beside.
 
-Events go one way: the listener stores them and answers, and only then are they queued here for the board. The view
-is told of each event and of the board as it then is; it draws, and asks nobody for anything.
+Events go one way: the listener stores them and answers, and only then are they queued here for the board. The view is
+given each event and the board as it then is; it draws, and asks for nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from callctl import __version__
 from callctl.api.protocol import CallsApi
@@ -20,30 +23,46 @@ from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import CallctlError, PortTakenError
 from callctl.settings import Settings
 from callctl.store.sqlite.store import EventStore
-from callctl.support.clock import Clock
-from callctl.support.threads import background_tasks, run_in_thread
+from callctl.support.clock import Clock, repeat
+from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
-from callctl.watch.board_feed import Picture, Rules
+from callctl.watch.board_feed import BoardFeed
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.twiml_responder import TwimlResponder
 from callctl.watch.plan import Plan, PortHeldError, Ready
-from callctl.watch.reachability import Reach
-from callctl.watch.upkeep import Upkeep, kept_going
+from callctl.watch.poll import Poller, PollLoop
+from callctl.watch.reachability import Reachability
+from callctl.watch.retention import Retention
+from callctl.watch.silent_calls import SilentCalls
 
-# How long whoever holds the port may take to say that it is a watch: it may be a busy one.
-HOLDER_LIMIT = 10.0
-# How long whoever holds the port may take to say whether it is a watch that is still starting.
+if TYPE_CHECKING:
+    from callctl.rules.runner import RuleRunner
+
+# Seconds that what listens at the port may take to say that it is a watch: it may be a busy one.
+BUSY_LIMIT = 10.0
+# Seconds that what listens at the port may take to say whether it is a watch that is still starting.
 STARTING_LIMIT = 3.0
-# How long to wait for such a watch, and between two looks at it. A tunnel may take a minute.
+# Seconds to wait for such a watch, and between two tries to listen. A tunnel may take a minute.
 PATIENCE = 120.0
-LOOK_INTERVAL = 0.25
-# Seconds between two looks whether the record for ``place`` is still there.
+TRY_INTERVAL = 0.25
+# Seconds from one check of the record for ``place`` to the next.
 RECORD_INTERVAL = 5.0
+# Seconds from one check of the clock to the next, and from what on a step of it is reported.
+CLOCK_INTERVAL = 1.0
+REPORTED_STEP = timedelta(seconds=2)
+# Seconds before work is begun again that failed.
+RESTART_AFTER = 5.0
+# Objects until the young are searched for cycles, such searches until the middle-aged are, and those until all are. The
+# cycles that a failed request leaves behind are young when they are found.
+_GC_THRESHOLDS = (20_000, 5, 1000)
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
+
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Session:
@@ -56,42 +75,42 @@ class Session:
         *,
         clock: Clock,
         api: CallsApi | None = None,
-        rules: Rules | None = None,
+        rules: RuleRunner | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
-        ``api`` is asked for calls that send no callbacks, and why one that should is silent; None asks nobody.
-        ``rules`` act on what the board shows. ``say`` is told what is waited for before there is a view.
+        ``api`` is asked for calls that send no callbacks, and why they send none; None asks for nothing.
+        ``rules`` act on what the board shows. ``say`` is called with what is waited for before there is a view.
         """
         self._settings, self._plan, self._clock = settings, plan, clock
         self._api = api
         address = Address(plan.host, plan.port, plan.path, plan.public_url, tuple(plan.documents.files))
-        self._listener_config = ListenerConfig.of(settings, address, unverified=plan.unverified)
-        self.nonce = self._listener_config.nonce
-        self._picture = Picture(header=self.header, rules=rules)
+        self.listener_config = ListenerConfig.of(settings, address, unverified=plan.unverified)
+        self._feed = BoardFeed(header=self.header, rules=rules)
         self._rules = rules
         self._say = say
         self._forwarder: Forwarder | None = None
         if plan.forward_to is not None:
             self._forwarder = Forwarder(
                 plan.forward_to,
-                note=self._picture.note,
-                trouble=self._picture.trouble,
+                note=self._feed.note,
+                trouble=self._feed.trouble,
                 verify=not plan.forward_insecure,
             )
         self._starting: asyncio.Task[object] | None = None
         self._store: EventStore | None = None
         self._listener: Listener | None = None
-        self._reach: Reach | None = None
-        self._upkeep: Upkeep | None = None
+        self._reachability: Reachability | None = None
+        self._retention: Retention | None = None
+        self._work: dict[str, Work] = {}  # what goes on beside the view, by what it does
         self._record_failure: str | None = None
         self._view: View | None = None
 
     async def start_up(self) -> Ready:
-        """Open the store, listen, open the way from Twilio, leave the record for ``place``.
+        """Open the store, listen, make it reachable for Twilio, write the record for ``place``.
 
-        What the store knows is read by ``run``: it may be much, and callbacks are taken in meanwhile.
+        The store's events are loaded by ``run``: they may be many, and callbacks are stored meanwhile.
 
         Raises:
             PortHeldError: The port is held by a watch that can be followed. One that is still starting is waited for.
@@ -104,22 +123,23 @@ class Session:
             self._starting = None
 
     async def _start_up(self) -> Ready:
-        await self._yield_to_holder()  # before the store is opened: who follows writes nothing
+        await self._check_for_watch()  # before the store is opened: what follows a watch writes nothing
         self._store = EventStore.open_for_watch(
             self._settings.store, world=self._settings.world, on_trouble=self._store_trouble_in_any_thread()
         )
-        self._picture.know(self._store, since=self._clock.wall() - self._plan.since)
+        self._feed.load(self._store, since=self._clock.wall() - self._plan.since)
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
         if self._forwarder is not None:
             self._forwarder.start()
-        self._reach = self._make_reach(listener)
-        await self._reach.open()
-        ready = self._ready(listener, self._reach)
-        self._announce(ready)
+        self._reachability = self._make_reachability(listener)
+        await self._reachability.open()
+        ready = self._ready(listener, self._reachability)
+        self._register(ready)
         del listener.health[registry.STARTING]  # not before: who sees it gone finds the record
-        self._upkeep = self._make_upkeep(self._store, listener, self._reach)
+        self._retention = self._make_retention(self._store)
+        self._work = self._make_work(self._store, listener, self._reachability, self._retention)
         return ready
 
     def _store_trouble_in_any_thread(self) -> Callable[[str], None]:
@@ -127,7 +147,7 @@ class Session:
 
         def tell(text: str) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the watch has ended
-                loop.call_soon_threadsafe(self._picture.trouble, Trouble(text, Cause.STORE))
+                loop.call_soon_threadsafe(self._feed.trouble, Trouble(text, Cause.STORE))
 
         return tell
 
@@ -141,10 +161,10 @@ class Session:
                 return await listener.start()
             except PortTakenError:
                 # In this order: it writes its record before it says that it has started.
-                is_starting = await self._holder_is_starting(listener.health_url)
-                await self._yield_to_holder(patience=HOLDER_LIMIT)
+                is_starting = await self._is_starting(listener.health_url)
+                await self._check_for_watch(patience=BUSY_LIMIT)
                 if not is_starting and (has_gone or not is_waiting):
-                    self._complain_of_stopped()
+                    self._check_for_stopped_watch()
                     raise
                 if not is_starting:  # that for which this waited may just have let go of the port
                     has_gone = True
@@ -158,13 +178,13 @@ class Session:
             if not is_waiting:
                 self._say(f"callctl: {registry.starting_in_words(self._plan.port)}; waiting to follow it")
                 is_waiting = True
-            await asyncio.sleep(LOOK_INTERVAL)
+            await asyncio.sleep(TRY_INTERVAL)
 
-    async def _holder_is_starting(self, health_url: str) -> bool:
+    async def _is_starting(self, health_url: str) -> bool:
         world = self._settings.world
         return await run_in_thread(lambda: registry.is_starting(health_url, world, timeout=STARTING_LIMIT))
 
-    def _complain_of_stopped(self) -> None:
+    def _check_for_stopped_watch(self) -> None:
         stopped = registry.stopped(self._settings)
         if stopped is not None and stopped.port == self._plan.port:
             raise PortTakenError(
@@ -172,52 +192,102 @@ class Session:
                 hint=registry.how_to_go_on(stopped),
             ) from None
 
-    async def _yield_to_holder(self, *, patience: float = registry.HEALTH_LIMIT) -> None:
+    async def _check_for_watch(self, *, patience: float = registry.HEALTH_LIMIT) -> None:
         # In a thread: Ctrl-C does not wait for a watch that is slow to answer.
         port, running = self._plan.port, registry.running(self._settings, timeout=patience)
-        record = await run_in_thread(lambda: next((one for one in running if one.port == port), None))
+        record = await run_in_thread(lambda: next((record for record in running if record.port == port), None))
         if record is not None:
             raise PortHeldError(record, port=port)
 
     def _make_listener(self, store: EventStore) -> Listener:
         return Listener(
-            self._listener_config,
+            self.listener_config,
             append=store.append_async,
             now=self._clock.wall,
-            on_event=self._take,
-            on_trouble=self._picture.trouble,
+            on_event=self._on_callback,
+            on_trouble=self._feed.trouble,
             forwarder=self._forwarder,
-            responder=TwimlResponder(self._plan.documents, forwarder=self._forwarder, trouble=self._picture.trouble),
+            responder=TwimlResponder(self._plan.documents, forwarder=self._forwarder, trouble=self._feed.trouble),
         )
 
-    def _make_reach(self, listener: Listener) -> Reach:
-        return Reach(
+    def _make_reachability(self, listener: Listener) -> Reachability:
+        return Reachability(
             self._plan,
             listener,
             api_is_local=self._settings.is_loopback,
-            trouble=self._picture.trouble,
+            trouble=self._feed.trouble,
             moved=self._write_record,
         )
 
-    def _make_upkeep(self, store: EventStore, listener: Listener, reach: Reach) -> Upkeep:
-        return Upkeep(
-            self._plan,
-            world=self._settings.world,
-            store=store,
-            listener=listener,
-            reach=reach,
-            picture=self._picture,
-            api=self._api,
+    def _make_retention(self, store: EventStore) -> Retention:
+        return Retention(
+            store,
+            self._feed.board,
+            days=self._plan.keep_days,
+            since=self._plan.since,
+            trouble=self._feed.trouble,
             clock=self._clock,
+            twilio_time=self._twilio_time,
         )
 
-    def _take(self, event: CallEvent, is_new: bool) -> None:
-        if is_new:
-            self._picture.event(event)
-        else:
-            self._picture.wake()
+    def _twilio_time(self) -> datetime | None:
+        """Return the newest time that Twilio reported, by callbacks or by REST; None before any."""
+        times = (self._feed.newest_timestamp, None if self._api is None else self._api.server_time)
+        return max(filter(None, times), default=None)
 
-    def _ready(self, listener: Listener, reach: Reach) -> Ready:
+    def _make_work(
+        self, store: EventStore, listener: Listener, reachability: Reachability, retention: Retention
+    ) -> dict[str, Work]:
+        work: dict[str, Work] = {
+            "looking at the clock": lambda: repeat(self._report_clock_steps),
+            "keeping the record": lambda: repeat(self._keep_record),
+            "looking after the tunnel": reachability.watch_tunnel,
+            "the self-test": reachability.keep_testing,
+        }
+        # These compare with the board, so they begin when it is loaded.
+        on_board: dict[str, Work] = {"deleting what is old": retention.run}
+        if self._api is not None:
+            poll_loop = PollLoop(
+                Poller(self._api, world=self._settings.world, clock=self._clock),
+                unreachable=lambda: reachability.unreachable,
+                snapshot=self._feed.board.snapshot,
+                is_pending=self._feed.is_pending,
+                store=self._store_event,
+                trouble=self._feed.trouble,
+                clock=self._clock,
+            )
+            silent_calls = SilentCalls(
+                store,
+                self._api,
+                callback_url=lambda: listener.callback_url,
+                unreachable=lambda: reachability.unreachable,
+                snapshot=self._feed.board.snapshot,
+                store=self._store_event,
+                world=self._settings.world,
+                trouble=self._feed.trouble,
+                clock=self._clock,
+            )
+            on_board |= {"comparing with REST": poll_loop.run, "looking for silent calls": silent_calls.run}
+        return work | {what: partial(self._once_loaded, run) for what, run in on_board.items()}
+
+    async def _once_loaded(self, run: Work) -> None:
+        await self._feed.is_loaded.wait()
+        await run()
+
+    async def _store_event(self, event: CallEvent) -> None:
+        if self._store is None:
+            raise RuntimeError("the session has not started")
+        # Whether it is new to the store says nothing: another watch may have put it there, or a failed write.
+        await self._store.append_async(event)
+        self._feed.event(event)
+
+    def _on_callback(self, event: CallEvent, is_new: bool) -> None:
+        if is_new:
+            self._feed.event(event)
+        else:
+            self._feed.wake()
+
+    def _ready(self, listener: Listener, reachability: Reachability) -> Ready:
         return Ready(
             host=self._plan.host,
             port=listener.port,
@@ -226,32 +296,37 @@ class Session:
             api_url=self._settings.api_url,
             account_sid=self._settings.account_sid or "",
             is_twilio=self._settings.is_twilio,
-            is_reachable=reach.is_reachable,
+            is_reachable=reachability.is_reachable,
             documents={name: listener.address.document_url(name) for name in self._plan.documents.files},
         )
 
-    def _announce(self, ready: Ready) -> None:
-        registry.announce(self._settings.state_dir, self._settings.world, self._record(ready))
+    def _register(self, ready: Ready) -> None:
+        registry.write_record(self._settings, self._record(ready))
 
-    async def _keep_record(self) -> None:
-        """Write the record for ``place`` again where it is gone, as with the state folder, until cancelled."""
-        while True:
-            await asyncio.sleep(RECORD_INTERVAL)
-            is_there = registry.is_announced(self._settings.state_dir, self._settings.world, self.nonce)
-            if not (is_there and self._record_failure is None) and self._write_record():
-                what = "the record by which `place` finds this watch was gone, and is written again"
-                self._picture.trouble(Trouble(what, Cause.RECORD, is_over=True))
+    async def _report_clock_steps(self) -> float:
+        for step in self._clock.new_steps():
+            if abs(step) >= REPORTED_STEP:
+                self._feed.trouble(Trouble(step_in_words(step), Cause.CLOCK))
+        return CLOCK_INTERVAL
+
+    async def _keep_record(self) -> float:
+        """Write the record for ``place`` again where it is gone, as with the state folder."""
+        has_record = registry.has_record(self._settings, self.listener_config.nonce)
+        if not (has_record and self._record_failure is None) and self._write_record():
+            what = "the record by which `place` finds this watch was gone, and is written again"
+            self._feed.trouble(Trouble(what, Cause.RECORD, is_over=True))
+        return RECORD_INTERVAL
 
     def _write_record(self) -> bool:
         """Write the record as it is now; tell why if that fails, once."""
-        if self._listener is None or self._reach is None:
+        if self._listener is None or self._reachability is None:
             return False
         try:
-            self._announce(self._ready(self._listener, self._reach))
+            self._register(self._ready(self._listener, self._reachability))
         except CallctlError as error:
             if error.message != self._record_failure:
                 self._record_failure = error.message
-                self._picture.trouble(Trouble(f"`place` does not find this watch: {error.message}", Cause.RECORD))
+                self._feed.trouble(Trouble(f"`place` does not find this watch: {error.message}", Cause.RECORD))
             return False
         self._record_failure = None
         return True
@@ -263,39 +338,32 @@ class Session:
             account_sid=ready.account_sid,
             api_url=ready.api_url,
             pid=os.getpid(),
-            nonce=self.nonce,
+            nonce=self.listener_config.nonce,
             version=__version__,
             store=str(self._settings.store.absolute()),
         )
 
     async def run(self, view: View) -> None:
-        """Show what the store knows, and events as they come, until ``stop`` is called.
+        """Show the store's events, and new ones as they come, until ``stop`` is called.
 
         Raises:
             StoreError: The store can't be read.
         """
         self._view = view
-        parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
-        if self._upkeep is not None:
-            parts |= {"the watch's upkeep": self._upkeep.run, "looking at the clock": self._upkeep.tell_steps}
-            parts["keeping the record"] = self._keep_record
-        if self._reach is not None:
-            parts |= {"looking after the tunnel": self._reach.watch_tunnel, "the self-test": self._reach.keep_probing}
-        trouble = self._picture.trouble
-        begun = (kept_going(part, what=what, trouble=trouble) for what, part in parts.items())
-        async with background_tasks(*begun):
-            await self._picture.run(view)
+        work = (keep_running(run, what=what, trouble=self._feed.trouble) for what, run in self._work.items())
+        async with background_tasks(*work):
+            await self._feed.run(view)
 
     def stop(self) -> None:
         """Let ``run`` return, or give up starting; may be called more than once."""
         if self._starting is not None:
             self._starting.cancel()
-        self._picture.stop()
+        self._feed.stop()
 
     def header(self) -> WatchState:
         """Return what the first line of the table says now."""
-        listener, reach = self._listener, self._reach
-        if listener is None or reach is None:
+        listener, reachability = self._listener, self._reachability
+        if listener is None or reachability is None:
             raise RuntimeError("the session has not started")
         return WatchState(
             title=self._plan.title,
@@ -310,47 +378,82 @@ class Session:
             misdirected=listener.misdirected,
             features=dict(listener.features),
             last_callback_at=listener.last_callback_at,
-            round_trip=reach.round_trip,
-            unreachable=reach.deaf,
+            round_trip=reachability.round_trip,
+            unreachable=reachability.unreachable,
             unverified=self._plan.unverified,
             rules_stopped=self._rules is not None and self._rules.is_stopped,
             rules=None if self._rules is None else self._rules.in_words,
-            events_read=self._picture.recalled,
+            events_read=self._feed.recalled,
         )
 
     def note(self, text: str) -> None:
-        """Have the view tell something that is no event."""
-        self._picture.note(text)
+        """Have the view show a line that is no event."""
+        self._feed.note(text)
 
     def snapshot(self) -> Snapshot:
         """Return the board as it is now."""
-        return self._picture.board.snapshot()
+        return self._feed.board.snapshot()
 
     async def shut_down(self) -> None:
         """Withdraw the record, stop listening, close the view and the store; each step even if one before fails."""
         async with contextlib.AsyncExitStack() as stack:
             if self._store is not None:
                 stack.callback(self._store.close)
-            if self._upkeep is not None:
-                stack.callback(self._upkeep.end)
+            if self._retention is not None:
+                stack.callback(self._retention.end)
             if self._view is not None:
                 stack.callback(self._view.close)
-                stack.push_async_callback(self._show_the_last, self._view)
+                stack.push_async_callback(self._show_last_events, self._view)
             if self._forwarder is not None:
                 stack.push_async_callback(self._forwarder.stop)
-            if self._reach is not None:
-                stack.push_async_callback(_in_time, self._reach.close)
+            if self._reachability is not None:
+                stack.push_async_callback(_in_time, self._reachability.close)
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop)
-                stack.callback(registry.withdraw, self._settings.state_dir, self._settings.world, self.nonce)
+                stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)
 
-    async def _show_the_last(self, view: View) -> None:
-        """Show what was acknowledged while the listener stopped: programs that read the view learn it nowhere else."""
+    async def _show_last_events(self, view: View) -> None:
+        """Show what was acknowledged while the listener stopped: programs that read the view find it nowhere else."""
         await asyncio.sleep(0)  # what was answered in this turn is handed on in the next
-        self._picture.finish(view)
+        self._feed.finish(view)
 
 
 async def _in_time(step: Callable[[], Awaitable[None]]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SHUT_DOWN_LIMIT):
             await step()
+
+
+async def keep_running(run: Work, *, what: str, trouble: Callable[[Trouble], None]) -> None:
+    """Run some work until it is done; an unexpected error is reported, each one once, and it is run again later."""
+    reported: set[str] = set()
+    while True:
+        try:
+            return await run()
+        except Exception as error:
+            if (why := describe(error)) not in reported:
+                reported.add(why)
+                trouble(Trouble(f"{what} failed, and is begun anew: {why}", Cause.INTERNAL))
+        await asyncio.sleep(RESTART_AFTER)
+
+
+def step_in_words(step: timedelta) -> str:
+    """Say by how much this machine's clock was set, and what that means."""
+    seconds = step.total_seconds()
+    return (
+        f"this machine's clock was set {'forward' if seconds > 0 else 'back'} by {abs(seconds):.0f} s; "
+        "waits, ages in the table and rules count elapsed time, which that does not change"
+    )
+
+
+def collect_garbage_seldom() -> None:
+    """Search for reference cycles once, leave what is there now out of later searches, and search all seldom.
+
+    For a process that serves: a full search looks at every object. With ten thousand legs it stops the program, and
+    every answer to Twilio, for a tenth of a second and longer, and busy callbacks set it off again and again. It finds
+    nothing there: legs, families and events refer to each other in one direction only, and go as soon as they are no
+    longer needed.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)

@@ -1,16 +1,13 @@
-"""Calls that should have sent callbacks here and did not: found, fetched, shown, and told with the likeliest cause.
+"""Finds calls that should have sent callbacks here and did not, shows them, and reports the likeliest cause.
 
-Of the calls that callctl placed it is known where their callbacks go. Of others that REST alone tells of, placed by
-anybody's code, nothing is known; they are told of only if Twilio itself noted what is wrong.
+Where callbacks go is known of the calls that callctl placed. Of others that only REST lists, placed by any code,
+nothing is known; they are reported only if Twilio itself noted what is wrong.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from callctl.api.protocol import CallsApi
 from callctl.calls.board import Snapshot
@@ -20,131 +17,122 @@ from callctl.calls.trouble import Trouble
 from callctl.errors import CallctlError, NotFoundError, StoreError
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue
-from callctl.store.records import PlacedCall
-from callctl.support.clock import Clock
+from callctl.store.sqlite.store import EventStore
+from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread
 from callctl.watch.poll import is_news
 
-# Seconds between two looks. Each asks about one call at most, with two requests; a burst of silent calls has one cause.
-LOOK = 2.0
-# How often a call that was not yet dialled, or can't be asked about, is looked at again.
-MOST_LOOKS = 30
+# Seconds from one check to the next. Each asks about one call at most, with two requests: many have one cause.
+INTERVAL = 2.0
+# How often a call that was not yet dialled, or can't be asked about, is checked again.
+MOST_CHECKS = 30
 # How many calls of other code are asked about at most: where many send nothing, that is meant.
-MOST_STRANGERS = 20
-
-
-class Memory(Protocol):
-    """What is needed of the store."""
-
-    def placed_since(self, moment: datetime, *, callback: str) -> list[PlacedCall]:
-        """Return the calls that callctl placed since, with callbacks to this URL; raise StoreError."""
-
-    def family(self, call_sid: str) -> Iterator[CallEvent]:
-        """Return the events of a call and its relatives; raise StoreError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """This watch, as far as callbacks are concerned."""
-
-    callback_url: str
-    deaf: str | None
+MOST_OTHER_CALLS = 20
 
 
 class SilentCalls:
-    """Looks for silent calls, one at a time."""
+    """Checks calls that send no callbacks, one at a time."""
 
     def __init__(
         self,
-        memory: Memory,
+        reader: EventStore,
         api: CallsApi,
         *,
-        here: Callable[[], Here],
+        callback_url: Callable[[], str],
+        unreachable: Callable[[], str | None],
         snapshot: Callable[[], Snapshot],
-        keep: Callable[[CallEvent], Awaitable[None]],
+        store: Callable[[CallEvent], Awaitable[None]],
         world: str,
         trouble: Callable[[Trouble], None],
         clock: Clock,
     ) -> None:
-        """Prepare. Calls placed before this moment are left alone: nobody may have listened then.
+        """Prepare. Calls placed before this moment are left alone: no watch may have listened then.
 
-        ``keep`` is given what was fetched of a silent call, as an event: a call that is over before the poller's next
-        look is listed nowhere.
+        Args:
+            reader: Reads the store.
+            api: The API.
+            callback_url: Returns where callbacks to this watch go.
+            unreachable: Returns why no callback can arrive, None if they can.
+            snapshot: Returns the board.
+            store: Stores what was fetched of a silent call, as an event, and hands it on to the board: a call that is
+                over before the next poll is listed nowhere.
+            world: The account and API address of the events.
+            trouble: Called with each silent call and its likeliest cause.
+            clock: The time.
         """
-        self._memory, self._api, self._keep, self._world = memory, api, keep, world
-        self._here, self._snapshot, self._trouble, self._clock = here, snapshot, trouble, clock
+        self._reader, self._api, self._store, self._world = reader, api, store, world
+        self._callback_url, self._unreachable = callback_url, unreachable
+        self._snapshot, self._trouble, self._clock = snapshot, trouble, clock
         self._began = clock.now()
-        self._looks: dict[str, int] = {}
-        self._due: dict[str, CallEvent] = {}  # what was fetched of calls that must have told
+        self._checks: dict[str, int] = {}
+        self._overdue: dict[str, CallEvent] = {}  # what was fetched of calls whose callbacks are overdue
         self._done: set[str] = set()
-        self._strangers = 0
-        self._told: set[str] = set()
+        self._other_calls = 0
+        self._reported: set[str] = set()
 
     async def run(self) -> None:
-        """Look again and again until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK)
-            await self.look()
+        """Check again and again until cancelled."""
+        await repeat(self.check)
 
-    async def look(self) -> None:
-        """Ask about one silent call, if there is one, and tell what was found."""
-        here = self._here()
-        silent = next(self._silent(here), None)
+    async def check(self) -> float:
+        """Ask about one silent call, if there is one, and report the cause; return the seconds until the next check."""
+        silent = next(self._silent(), None)
         if silent is None:
-            return
+            return INTERVAL
         sid, events = silent
-        self._looks[sid] = self._looks.get(sid, 0) + 1
+        self._checks[sid] = self._checks.get(sid, 0) + 1
         try:
-            await self._look_at(sid, events, here)
-        except CallctlError as error:  # the poller tells of an API that can't be asked, the listener of the store
+            await self._check_call(sid, events)
+        except CallctlError as error:  # the poll loop reports an API that can't be asked, the listener the store
             if isinstance(error, NotFoundError):
                 self._done.add(sid)
         except Exception as error:
             self._done.add(sid)
             what = f"{sid}: can't find out why no status callback comes: {failure_reason(error)}"
             self._trouble(Trouble(what, TroubleCause.NO_CALLBACK, call_sid=sid))
-        if self._looks[sid] >= MOST_LOOKS:
+        if self._checks[sid] >= MOST_CHECKS:
             self._done.add(sid)
+        return INTERVAL
 
-    async def _look_at(self, sid: str, events: Collection[str] | None, here: Here) -> None:
+    async def _check_call(self, sid: str, events: Collection[str] | None) -> None:
         if events is not None:
-            if not await self._is_due(sid, events):
+            if not await self._is_overdue(sid, events):
                 return
-            await self._show(self._due[sid])
-        cause = await run_in_thread(lambda: self._cause(sid, here, is_ours=events is not None))
+            await self._show(self._overdue[sid])
+        cause = await run_in_thread(lambda: self._cause(sid, is_ours=events is not None))
         self._done.add(sid)
-        self._due.pop(sid, None)
-        self._strangers += events is None
+        self._overdue.pop(sid, None)
+        self._other_calls += events is None
         if cause is not None:
-            self._tell(sid, cause)
+            self._report(sid, cause)
 
-    def _silent(self, here: Here) -> Iterator[tuple[str, Collection[str] | None]]:
-        """Yield the calls that are old enough and of which no callback told, those first that were asked about least.
+    def _silent(self) -> Iterator[tuple[str, Collection[str] | None]]:
+        """Yield the calls that are old enough and sent no callback, those first that were checked least.
 
-        With the events that they were to tell of; None for those of others, of which that is not known.
+        With the events that they were to send; None for calls of other code, of which that is not known.
         """
         try:
             since = self._clock.earliest(self._began)
-            placed = self._memory.placed_since(since, callback=comparable_url(here.callback_url))
+            placed = self._reader.placed_since(since, callback=comparable_url(self._callback_url()))
         except StoreError:
-            return  # told when the next event can't be kept
-        placed = [one for one in placed if self._clock.steady(one.at) >= self._began]
-        ours = [(one.call_sid, one.events) for one in placed if self._is_old(one.at)]
-        known = {one.call_sid for one in placed}
-        found: list[tuple[str, Collection[str] | None]] = [*ours, *((sid, None) for sid in self._foreign(known))]
-        for sid, events in sorted(found, key=lambda one: self._looks.get(one[0], 0)):
+            return  # reported when the next event can't be stored
+        placed = [call for call in placed if self._clock.steady(call.at) >= self._began]
+        ours = [(call.call_sid, call.events) for call in placed if self._is_old(call.at)]
+        others = self._placed_by_others({call.call_sid for call in placed})
+        calls: list[tuple[str, Collection[str] | None]] = [*ours, *((sid, None) for sid in others)]
+        for sid, events in sorted(calls, key=lambda call: self._checks.get(call[0], 0)):
             if sid in self._done:
                 continue
-            if self._is_heard(sid):
+            if self._has_sent_callbacks(sid):
                 self._done.add(sid)
             else:
                 yield sid, events
 
-    def _foreign(self, ours: Collection[str]) -> Iterator[str]:
-        """Yield the calls that some code placed since, and of which REST alone tells."""
-        if self._strangers >= MOST_STRANGERS:
+    def _placed_by_others(self, ours: Collection[str]) -> Iterator[str]:
+        """Yield the calls that other code placed since, and that only REST reported."""
+        if self._other_calls >= MOST_OTHER_CALLS:
             return
-        since = self._began.replace(microsecond=0)  # REST tells whole seconds
+        since = self._began.replace(microsecond=0)  # REST has whole seconds
         for leg in (leg for family in self._snapshot().families for leg in family.legs):
             is_silent = leg.source == POLLED and leg.direction == "outbound-api"
             if is_silent and since <= leg.first_at and self._is_old(leg.first_at) and leg.call_sid not in ours:
@@ -153,45 +141,48 @@ class SilentCalls:
     def _is_old(self, moment: datetime) -> bool:
         return self._clock.age(moment) >= missing_callbacks.AFTER
 
-    def _is_heard(self, sid: str) -> bool:
+    def _has_sent_callbacks(self, sid: str) -> bool:
         try:
-            return any(event.kind == CALLBACK and event.call_sid == sid for event in self._memory.family(sid))
+            return any(event.kind == CALLBACK and event.call_sid == sid for event in self._reader.family(sid))
         except StoreError:
             return True
 
-    async def _is_due(self, sid: str, events: Collection[str]) -> bool:
-        """Tell whether a call had come so far at the look before that it must have told, and has told nothing since.
+    async def _is_overdue(self, sid: str, events: Collection[str]) -> bool:
+        """Tell whether a call had a status at the check before that it must have reported, and reported nothing since.
 
         Raises:
             CallctlError: It can't be fetched.
         """
-        if sid in self._due:
+        if sid in self._overdue:
             return True
         call = await run_in_thread(lambda: self._api.fetch(sid))
         if is_overdue(events, call.status):
-            self._due[sid] = CallEvent.from_call(call, received_at=self._clock.wall(), world=self._world)
+            self._overdue[sid] = CallEvent.from_call(call, received_at=self._clock.wall(), world=self._world)
         return False
 
     async def _show(self, event: CallEvent) -> None:
         if is_news(event.status, self._snapshot().leg(event.call_sid)):
-            await self._keep(event)
+            await self._store(event)
 
-    def _cause(self, sid: str, here: Here, *, is_ours: bool) -> Cause | None:
-        """Return the likeliest cause of a call's silence; None if there is none to tell.
+    def _cause(self, sid: str, *, is_ours: bool) -> Cause | None:
+        """Return the likeliest cause for which a call sends no callbacks; None if there is none to report.
 
         Raises:
             CallctlError: Its notifications can't be listed.
         """
         return find_cause(
-            self._api, sid, callback_url=here.callback_url, is_ours=lambda: is_ours, unreachable=lambda: here.deaf
+            self._api,
+            sid,
+            callback_url=self._callback_url(),
+            is_ours=lambda: is_ours,
+            unreachable=self._unreachable,
         )
 
-    def _tell(self, sid: str, cause: Cause) -> None:
-        """Tell a cause with its fix; the same one again with the call alone."""
-        if cause.text in self._told:
+    def _report(self, sid: str, cause: Cause) -> None:
+        """Report a cause with its fix; the same one again with the call alone."""
+        if cause.text in self._reported:
             text = f"{sid}: no status callback either"
         else:
             text = f"{sid}: no status callback in {missing_callbacks.AFTER.seconds} s: {cause.sentence}; {cause.fix}"
-        self._told.add(cause.text)
-        url = self._here().callback_url
-        self._trouble(Trouble(text, TroubleCause.NO_CALLBACK, url=url, call_sid=sid))
+        self._reported.add(cause.text)
+        self._trouble(Trouble(text, TroubleCause.NO_CALLBACK, url=self._callback_url(), call_sid=sid))

@@ -33,7 +33,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try addresses at once, and again soon."""
     monkeypatch.setattr("callctl.watch.tunnel.command.SETTLE", 0.01)
     monkeypatch.setattr("callctl.watch.tunnel.command.AGAIN", 0.01)
-    monkeypatch.setattr("callctl.watch.reachability.AGENT_AGAIN", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.AGENT_INTERVAL", 0.01)
 
 
 def found(program: str, text: str) -> list[str]:
@@ -286,7 +286,7 @@ async def test_the_watch_goes_with_its_tunnel_to_another_address(tmp_path: Path,
 async def test_what_a_tunnel_prints_later_is_no_address_where_it_leads_elsewhere(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.reachability.PROBE_AGAIN", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     now, settings = tmp_path / "now", settings_in(tmp_path)
     command = relay(tmp_path, late=f"end-after {now} {application.url}")
     async with running_watch(settings, Plan("127.0.0.1", 0, tunnel=command)) as watch:
@@ -301,7 +301,7 @@ async def test_what_a_tunnel_prints_later_is_no_address_where_it_leads_elsewhere
 async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_that_lasts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.reachability.PROBE_AGAIN", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     command = script(
         tmp_path,
         "import subprocess, os; started = subprocess.Popen("

@@ -249,12 +249,12 @@ async def _show(runtime: Runtime, session: Session | Follower, call_filter: Call
     import asyncio
 
     from callctl.cli.io.signals import stop_on_signals
-    from callctl.watch.collecting import collect_seldom
+    from callctl.watch.session import collect_garbage_seldom
 
     with stop_on_signals(session.stop) as stopped:
         try:
             ready = await session.start_up()
-            collect_seldom()
+            collect_garbage_seldom()
             view = open_view(runtime, ready, call_filter=call_filter)
             with runtime.beside_table(session.note):
                 await session.run(view)

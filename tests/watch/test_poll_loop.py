@@ -19,9 +19,8 @@ from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import NetworkError, StoreError
-from callctl.watch.comparing import Comparing
 from callctl.watch.plan import Plan
-from callctl.watch.poll import Poller
+from callctl.watch.poll import Poller, PollLoop
 
 SID = "CA" + "0" * 32
 
@@ -48,18 +47,12 @@ class Rest(UnexpectedRequest):
             raise self.fault
 
 
-class Way:
-    """A way in that can be closed."""
-
-    def __init__(self) -> None:
-        self.deaf: str | None = None
-
-
 class Silence:
-    """What a comparing is given, and what it said."""
+    """What a poll loop is given, and what it reported."""
 
     def __init__(self) -> None:
-        self.rest, self.way = Rest(), Way()
+        self.rest = Rest()
+        self.unreachable: str | None = None
         self.now, self.ahead = START, timedelta()
         self.kept: list[CallEvent] = []
         self.snapshot = Snapshot()
@@ -77,16 +70,16 @@ class Silence:
         clock = clock_of(lambda: self.now + self.ahead, elapsed=lambda: self.now)
 
         poller = Poller(self.rest, world="w", clock=clock)
-        comparing = Comparing(
+        loop = PollLoop(
             poller,
-            way=self.way,
+            unreachable=lambda: self.unreachable,
             snapshot=lambda: self.snapshot,
             is_pending=self.pending.__contains__,
-            keep=self.keep,
+            store=self.keep,
             trouble=self.said.append,
             clock=clock,
         )
-        running = asyncio.create_task(comparing.run())
+        running = asyncio.create_task(loop.run())
         try:
             await self.until(lambda: self.rest.asked == 1 and (not is_news or bool(self.kept or self.said)))
             yield
@@ -107,9 +100,9 @@ class Silence:
 
 @pytest.fixture
 def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
-    monkeypatch.setattr("callctl.watch.comparing.INTERVAL", 3600.0)
-    monkeypatch.setattr("callctl.watch.comparing.TICK", 0.01)
-    monkeypatch.setattr("callctl.watch.comparing.GRACE", 0.002)
+    monkeypatch.setattr("callctl.watch.poll.INTERVAL", 3600.0)
+    monkeypatch.setattr("callctl.watch.poll.TICK", 0.01)
+    monkeypatch.setattr("callctl.watch.poll.GRACE", 0.002)
     return Silence()
 
 
@@ -133,7 +126,7 @@ async def test_callbacks_that_waited_meanwhile_are_taken_in_before_rest_has_its_
 ) -> None:
     """The machine slept, or the process was stopped; then there is much to be read from sockets."""
     gone_on, grace = asyncio.Event(), 0.0037
-    monkeypatch.setattr("callctl.watch.comparing.GRACE", grace)
+    monkeypatch.setattr("callctl.watch.poll.GRACE", grace)
     sleep = asyncio.sleep
 
     async def noting(seconds: float) -> None:
@@ -144,7 +137,7 @@ async def test_callbacks_that_waited_meanwhile_are_taken_in_before_rest_has_its_
 
     async with silence.running():
         kept = len(silence.kept)
-        monkeypatch.setattr("callctl.watch.comparing.asyncio.sleep", noting)
+        monkeypatch.setattr("callctl.watch.poll.asyncio.sleep", noting)
         silence.now += timedelta(hours=1)
         await silence.until(lambda: silence.rest.asked == 2)
         await silence.ticks()
@@ -165,10 +158,10 @@ async def test_a_clock_that_is_set_is_no_silence_and_hides_none(silence: Silence
 
 async def test_a_way_in_that_is_open_again_asks_at_once(silence: Silence) -> None:
     async with silence.running():
-        silence.way.deaf = "the tunnel has ended"
+        silence.unreachable = "the tunnel has ended"
         await silence.ticks()
         assert silence.rest.asked == 1
-        silence.way.deaf = None
+        silence.unreachable = None
         await silence.until(lambda: silence.rest.asked == 2)
 
 
@@ -207,7 +200,7 @@ async def test_what_a_callback_told_while_rest_was_asked_is_no_news(silence: Sil
 async def test_what_a_callback_may_still_tell_is_asked_again_soon(
     silence: Silence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.comparing.SOON", 0.01)
+    monkeypatch.setattr("callctl.watch.poll.SOON", 0.01)
     silence.now = START + timedelta(seconds=4)
     gone = "CA" + "1" * 32
     silence.snapshot = board_of([callback(gone, "ringing", second=0, sequence=0)]).snapshot()
@@ -216,10 +209,10 @@ async def test_what_a_callback_may_still_tell_is_asked_again_soon(
 
 
 @pytest.mark.parametrize("fault", [OverflowError("date value out of range"), NetworkError("odd")])
-async def test_an_odd_answer_ends_neither_the_comparing_nor_what_came_before_it(
+async def test_an_odd_answer_ends_neither_the_polling_nor_what_came_before_it(
     fault: Exception, silence: Silence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.comparing.INTERVAL", 0.01)
+    monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
     silence.rest.fault = fault
     async with silence.running():
         await silence.until(lambda: silence.rest.asked > 2)
@@ -233,7 +226,7 @@ async def test_an_odd_answer_ends_neither_the_comparing_nor_what_came_before_it(
 async def test_what_can_not_be_kept_is_handed_on_again(
     fault: Exception, silence: Silence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.comparing.INTERVAL", 0.01)
+    monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
     silence.full = fault
     async with silence.running():
         await silence.until(lambda: silence.rest.asked > 2)
@@ -248,7 +241,7 @@ async def test_what_can_not_be_kept_is_handed_on_again(
 async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alone_tells_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.comparing.INTERVAL", 0.01)
+    monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
     settings, plan = settings_in(tmp_path), Plan("127.0.0.1", 0)
 
     class Listing(Rest):
