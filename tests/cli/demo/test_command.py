@@ -41,9 +41,9 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from callctl.__main__ import main
-from callctl.cli.demo import script, stage
-script.READING = 0.1
-stage.Simulator = partial(stage.Simulator, speed=2)
+from callctl.cli.demo import run, script
+script.CAPTION_SECONDS = 0.1
+run.Simulator = partial(run.Simulator, speed=2)
 main()
 """
 HURRIED_CALLCTL = (sys.executable, "-c", HURRIED)

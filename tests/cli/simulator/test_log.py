@@ -1,4 +1,4 @@
-"""What goes in and out is told as it happens: to a library's witness, and by the command, a line each, on stderr."""
+"""Requests in and out are reported as they happen: to the library's ``on_traffic``, and by the command on stderr."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ import requests
 from simulator.world import ANSWERS, BUSY, FROM, a_world
 from twilio.rest import Client
 
-from callctl.cli.simulator.log import Lines, noted_line, received_line, sent_line
+from callctl.cli.simulator.log import LineWriter, noted_line, received_line, sent_line
 from callctl.simulator import Faults, Noted, Received, Reply, Sent
 
 AT = datetime(2026, 1, 5, 14, 2, 11, tzinfo=UTC)
@@ -29,7 +29,7 @@ INTRODUCED = rb"Ctrl-C ends it\.\r?\n"
 UNSAFE = "\N{REPLACEMENT CHARACTER}"  # what stands for a character that could steer a terminal
 
 
-async def test_a_witness_is_given_each_request_with_its_answer() -> None:
+async def test_on_traffic_is_given_each_request_with_its_answer() -> None:
     seen: list[Received | Sent] = []
     async with a_world(on_traffic=seen.append) as world:
         url = f"{world.listener.url.replace('//', '//ann:secret@')}/status#rc=0"
@@ -59,7 +59,7 @@ def test_what_was_noted_of_a_call_is_a_line() -> None:
     assert noted_line(error, at=AT) == f"14:02:11Z !!! 11200 error {SID}: HTTP retrieval failure"
 
 
-async def test_a_witness_learns_of_what_a_fault_dropped() -> None:
+async def test_on_traffic_is_given_what_a_fault_dropped() -> None:
     seen: list[Received | Sent] = []
     async with a_world(on_traffic=seen.append, faults=Faults(drop=1.0)) as world:
         await world.place(BUSY)
@@ -70,7 +70,7 @@ async def test_a_witness_learns_of_what_a_fault_dropped() -> None:
 @pytest.mark.parametrize(
     "failure", [OSError("no space"), pytest.fail.Exception("no"), asyncio.CancelledError()], ids=repr
 )
-async def test_what_a_witness_raises_changes_nothing(failure: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_on_traffic_raises_changes_nothing(failure: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     given = 0
 
     def on_traffic(_traffic: Received | Sent) -> None:
@@ -91,7 +91,7 @@ async def test_what_a_witness_raises_changes_nothing(failure: BaseException, cap
     assert {record.exc_info and record.exc_info[1] for record in told} == {failure}
 
 
-async def test_a_witness_is_told_of_a_reply_once_it_has_been_acted_on() -> None:
+async def test_on_traffic_is_given_a_reply_once_it_has_been_acted_on() -> None:
     acted: list[bool] = []
 
     def on_traffic(traffic: Received | Sent) -> None:
@@ -227,7 +227,7 @@ def test_a_reader_that_has_gone_stops_the_log_alone(tmp_path: Path) -> None:
 def test_lines_beyond_those_that_may_wait_are_left_out_and_counted() -> None:
     near, far = os.pipe()
     with os.fdopen(far, "w") as stream:
-        lines = Lines(stream, most_waiting=2)
+        lines = LineWriter(stream, most_waiting=2)
         for number in range(5):  # before it writes the first
             lines.put(f"line {number}")
         with lines:
@@ -239,7 +239,7 @@ def test_a_stream_that_never_waits_is_waited_for() -> None:
     near, far = os.pipe()
     os.set_blocking(far, False)
     much = "x" * 200_000  # more than a pipe holds
-    with os.fdopen(far, "w") as stream, Lines(stream) as lines:
+    with os.fdopen(far, "w") as stream, LineWriter(stream) as lines:
         lines.put(much)
         assert _until(near, b"\n").decode() == f"{much}\n"
     os.close(near)
@@ -248,7 +248,7 @@ def test_a_stream_that_never_waits_is_waited_for() -> None:
 def test_a_stream_that_cannot_be_written_is_given_up() -> None:
     near, far = os.pipe()
     os.close(near)
-    with os.fdopen(far, "w") as stream, Lines(stream) as lines:
+    with os.fdopen(far, "w") as stream, LineWriter(stream) as lines:
         for number in range(5):
             lines.put(f"line {number}")
 

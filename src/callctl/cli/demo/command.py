@@ -21,8 +21,8 @@ def demo(
 
     It takes about 20 seconds.
     """
-    from callctl.cli.demo.stage import perform
+    from callctl.cli.demo.run import run_demo
 
     runtime = common.runtime_of(ctx, debug=debug)
-    if not perform(runtime, keep=keep):
+    if not run_demo(runtime, keep=keep):
         raise typer.Exit(exits.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""What the demo plays: calls placed, redirected and ended, by rules and through the API client, as commands would.
+"""The demo's script: calls placed, redirected and ended, by rules and through the API client, as commands would.
 
 Both ways to a survey are in it: the Dial's ``action``, which is the proper one, and ``--after-dial`` for a call whose
 TwiML has none.
@@ -25,15 +25,15 @@ from callctl.support.threads import run_in_thread
 if TYPE_CHECKING:
     from callctl.calls.board import Snapshot
 
-# The simulator's far ends, told by number.
+# The simulator's far ends, by number.
 ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103", "+12025550105"
 ALSO_HANGS_UP = "client:hangs-up"
 # Seconds. A call that rings longer than this is ended; a real one would be given half a minute.
 RING_LIMIT = 5
 LONGEST_WAIT = 30.0
-LOOK_AGAIN = 0.1
-# Seconds that a caption stands at least, to be read. Each fits a line of 80 columns.
-READING = 2.0
+POLL_INTERVAL = 0.1
+# Seconds that a caption stays at least, to be read. Each fits a line of 80 columns.
+CAPTION_SECONDS = 2.0
 
 
 def rules(settings: Settings) -> list[Rule]:
@@ -49,7 +49,7 @@ def rules(settings: Settings) -> list[Rule]:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The demo's hands: they place calls and, having seen on the board what those do, act on some and tell of all.
+    """Places calls and, as the board shows what those do, redirects and ends some, with a caption for each.
 
     ``caption`` shows a sentence until the next one, ``note`` a line among the events.
     """
@@ -62,40 +62,42 @@ class Script:
     note: Callable[[str], None]
     caption: Callable[[str], None]
 
-    async def play(self) -> None:
-        """Place all calls, then tell of each what becomes of it, until every leg has ended."""
-        await self._tell("A call dials two legs; `--then survey` has given its Dial an action.")
-        proper = await self._place(self._dial([BUSY, ALSO_HANGS_UP], action=self.survey.url))
-        await self._tell("A call whose TwiML is not ours: no action; the caller stays after the Dial.")
-        foreign = await self._place(self._dial([HANGS_UP]).replace("</Response>", '<Pause length="20"/></Response>'))
-        await self._tell(f"Nobody takes this call: the rule --hangup-ringing-after {RING_LIMIT}s will end it.")
-        unheard = await self._place(say("Hello?"), to=NEVER)
-        await self._tell("One more, who listens to a long text.")
+    async def run(self) -> None:
+        """Place all calls, then say of each what becomes of it, until every leg has ended."""
+        await self._say("A call dials two legs; `--then survey` has given its Dial an action.")
+        with_action = await self._place(self._dial([BUSY, ALSO_HANGS_UP], action=self.survey.url))
+        await self._say("A call whose TwiML is not ours: no action; the caller stays after the Dial.")
+        without_action = await self._place(
+            self._dial([HANGS_UP]).replace("</Response>", '<Pause length="20"/></Response>')
+        )
+        await self._say(f"Nobody takes this call: the rule --hangup-ringing-after {RING_LIMIT}s will end it.")
+        unanswered = await self._place(say("Hello?"), to=NEVER)
+        await self._say("One more, who listens to a long text.")
         listener = await self._place(say("This sentence is long enough to be cut off in its middle. " * 8))
 
-        await self._until(lambda: proper in self.survey.by_action)
-        await self._tell("A callee hung up: Twilio itself asks the Dial's action for the survey.")
-        await self._until(lambda: self._is(unheard, CallStatus.CANCELED))
-        await self._tell(f"It rang longer than {RING_LIMIT} s: the rule canceled it.")
-        await self._until(lambda: foreign in self.survey.by_redirect)
-        await self._tell("A callee hung up: the rule --after-dial redirected the caller to the survey.")
-        await self._change_by_hand(listener)
+        await self._until(lambda: with_action in self.survey.by_action)
+        await self._say("A callee hung up: Twilio itself asks the Dial's action for the survey.")
+        await self._until(lambda: self._is(unanswered, CallStatus.CANCELED))
+        await self._say(f"It rang longer than {RING_LIMIT} s: the rule canceled it.")
+        await self._until(lambda: without_action in self.survey.by_redirect)
+        await self._say("A callee hung up: the rule --after-dial redirected the caller to the survey.")
+        await self._change_one(listener)
         await self._until(lambda: self.board().live == 0)
 
-    async def _change_by_hand(self, sid: str) -> None:
+    async def _change_one(self, sid: str) -> None:
         """Redirect a call in the middle of a sentence, and hang it up in the middle of the next."""
         text = "We are sorry to interrupt. Somebody will call you back within the hour, and tell you the rest."
         await self._until(lambda: self._is(sid, CallStatus.IN_PROGRESS))
         self.note(f"$ callctl redirect {sid} --say …")
         await run_in_thread(lambda: self.client.redirect(sid, RedirectRequest(twiml=say(text))))
-        await self._tell("By hand: other TwiML for a call, in the middle of a sentence.")
+        await self._say("By hand: other TwiML for a call, in the middle of a sentence.")
         self.note(f"$ callctl hangup {sid}")
         await run_in_thread(lambda: self.client.hangup(sid))
-        await self._tell("By hand: the end of that call.")
+        await self._say("By hand: the end of that call.")
 
-    async def _tell(self, text: str) -> None:
+    async def _say(self, text: str) -> None:
         self.caption(text)
-        await asyncio.sleep(READING)
+        await asyncio.sleep(CAPTION_SECONDS)
 
     def _dial(self, destinations: list[str], *, action: str | None = None) -> str:
         return dial(destinations, status_callback=self.callback, action=action)
@@ -114,8 +116,8 @@ class Script:
     async def _until(self, condition: Callable[[], bool]) -> None:
         try:
             async with asyncio.timeout(LONGEST_WAIT):
-                while not condition():  # noqa: ASYNC110 - looks at the board as a person would, now and then
-                    await asyncio.sleep(LOOK_AGAIN)
+                while not condition():  # noqa: ASYNC110 - polls the board
+                    await asyncio.sleep(POLL_INTERVAL)
         except TimeoutError as error:
             raise CallctlError(
                 "the demo came to a standstill", hint="this machine may be busy; try it again"

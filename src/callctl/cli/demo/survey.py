@@ -1,4 +1,4 @@
-"""The demo's survey: what a user's own application would serve, and who has asked for it."""
+"""The demo's survey: what a user's own application would serve, and the calls that requested it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUESTION = "Thank you for your call. How satisfied were you, from one to five?"
 
 @dataclass(slots=True)
 class Survey:
-    """``by_action`` are the calls for which a Dial's ``action`` asked, ``by_redirect`` those redirected here."""
+    """``by_action`` are the calls whose Dial has it as ``action``, ``by_redirect`` those that were redirected to it."""
 
     url: str = ""
     by_action: list[str] = field(default_factory=list)
@@ -25,7 +25,7 @@ class Survey:
     note: Callable[[str], None] = lambda _: None
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Return the survey; nothing for a Dial in which nobody talked, since its action is asked all the same."""
+        """Return the survey; nothing for a Dial without a conversation, since its action is requested all the same."""
         from aiohttp import web
 
         form = await request.post()

@@ -65,14 +65,14 @@ def simulator_call(
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     for name, address in (("--to", to), ("--from", from_)):
         check_endpoint(address, what=name)
-    settings = _of_simulator(runtime, runtime.settings(env_file=env_file), url)
+    settings = _for_simulator(runtime, runtime.settings(env_file=env_file), url)
     document = settings.named_url(voice_url)
     form = {"To": to, "From": from_, "Url": document.url, "Method": document.method, "StatusCallback": status_callback}
     resource = _post(settings, {name: value for name, value in form.items() if value}, timeout=runtime.request_timeout)
     show_new_call(runtime, Call.from_resource(resource))
 
 
-def _of_simulator(runtime: Runtime, settings: Settings, url: str | None) -> Settings:
+def _for_simulator(runtime: Runtime, settings: Settings, url: str | None) -> Settings:
     """Return the settings with the simulator's address, and with its own credentials unless they have some for it."""
     address = settings.api_url
     if url is not None:
@@ -116,7 +116,7 @@ def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[s
         session.trust_env = False  # a proxy has no business between here and loopback
         try:
             # In a thread, for the limit is on the whole answer, and the library's is on each wait within it.
-            asked = start_in_thread(
+            future = start_in_thread(
                 lambda: session.post(
                     f"{settings.api_url.rstrip('/')}/simulator/calls",
                     data=form,
@@ -124,7 +124,7 @@ def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[s
                     timeout=timeout,
                 )
             )
-            reply = asked.result(timeout)
+            reply = future.result(timeout)
             body = read_json(reply.content.decode("utf-8", "replace"))
         except (requests.RequestException, TimeoutError, ValueError) as error:
             raise NetworkError(

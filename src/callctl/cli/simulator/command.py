@@ -14,14 +14,14 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.options.checks import check_host
 from callctl.cli.options.times import read_duration
-from callctl.cli.simulator.env_file import DEFAULT_PORT, lines, settings_to_use, settings_with_key, write_settings
-from callctl.cli.simulator.log import telling
+from callctl.cli.simulator.env_file import DEFAULT_PORT, env_lines, settings_to_use, settings_with_key, write_settings
+from callctl.cli.simulator.log import log_traffic
 from callctl.errors import CallctlError, PortTakenError, UsageError
 
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
 
-MANY_FILES = 8192
+OPEN_FILES = 8192
 
 
 def simulator(
@@ -128,7 +128,7 @@ def simulator(
         "api_key": api_key,
         "api_secret": api_secret,
     }
-    made = _made(
+    served = _create(
         **{name: value for name, value in credentials.items() if value is not None},
         host=host,
         port=port,
@@ -142,15 +142,15 @@ def simulator(
         cps=cps,
         concurrency=concurrency,
         keep_finished=keep_finished,
-        keep_records=0,  # they are for tests; here nobody reads them
+        keep_records=0,  # they are for tests, and are not read here
         dialect=dialect,
         base_path=base_path.rstrip("/"),
         allow_remote=allow_remote,
-        on_traffic=ctx.with_resource(telling(runtime, when=log)),
+        on_traffic=ctx.with_resource(log_traffic(runtime, when=log)),
     )
     try:
         read = settings_to_use if api_key is None and api_secret is None else settings_with_key
-        code = asyncio.run(_serve(runtime, made, read_settings=read, write_env=write_env, force=force, exposed=host))
+        code = asyncio.run(_serve(runtime, served, read_settings=read, write_env=write_env, force=force, exposed=host))
     except PortInUseError as error:
         hint = "another simulator may be running there; --port chooses another port, 0 a free one"
         raise PortTakenError(str(error), hint=hint) from error
@@ -164,13 +164,13 @@ def _allow_many_files() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # macOS may allow less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _made(**chosen: Any) -> Simulator:
+def _create(**chosen: Any) -> Simulator:
     from callctl.simulator import Simulator
 
     try:
@@ -181,7 +181,7 @@ def _made(**chosen: Any) -> Simulator:
 
 async def _serve(
     runtime: Runtime,
-    made: Simulator,
+    served: Simulator,
     *,
     read_settings: Callable[[Simulator], dict[str, str]],
     write_env: Path | None,
@@ -195,19 +195,19 @@ async def _serve(
 
     stopping = asyncio.Event()
     with stop_on_signals(stopping.set) as stopped:
-        async with made as running:
+        async with served as running:
             settings = read_settings(running)
             if write_env is not None:
                 write_settings(runtime.cwd / write_env, settings, force=force)
-            _introduce(runtime, settings, write_env, exposed=exposed)
+            _show_settings(runtime, settings, write_env, exposed=exposed)
             await stopping.wait()
     return stopped.exit_code
 
 
-def _introduce(runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str) -> None:
+def _show_settings(runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str) -> None:
     """Print the settings as data and, on stderr, how to use them."""
     runtime.say("SIMULATED: no calls are placed. The settings to use it:")
-    for line in lines(settings):
+    for line in env_lines(settings):
         runtime.write(line)
     if write_env is not None:
         file = shlex.quote(str(write_env))

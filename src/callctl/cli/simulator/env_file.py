@@ -29,12 +29,12 @@ def settings_to_use(running: Simulator) -> dict[str, str]:
 
 
 def settings_with_key(running: Simulator) -> dict[str, str]:
-    """Return the same for who chose an API key, and so wants to sign in with it."""
+    """Return the same with the API key, for those who chose one."""
     key = {"TWILIO_API_KEY": running.api_key, "TWILIO_API_SECRET": running.api_secret}
     return {**settings_to_use(running), **key}
 
 
-def lines(settings: Mapping[str, str]) -> list[str]:
+def env_lines(settings: Mapping[str, str]) -> list[str]:
     """Return the settings as a settings file has them."""
     return [f"{name}={value}" for name, value in settings.items()]
 
@@ -46,7 +46,7 @@ def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> N
         UsageError: The file is there and says something else.
         CallctlError: It can't be written.
     """
-    text = "\n".join(["# For callctl's simulator; no call is placed with these.", *lines(settings), ""])
+    text = "\n".join(["# For callctl's simulator; no call is placed with these.", *env_lines(settings), ""])
     try:
         if not force and path.exists():
             if path.read_text(encoding="utf-8") == text:

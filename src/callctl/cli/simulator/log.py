@@ -23,43 +23,37 @@ if TYPE_CHECKING:
 
     Traffic = Received | Sent | Noted
 
-_TIMES = ("always", "never", "terminal")
+_WHEN = ("always", "never", "terminal")
 MOST_WAITING = 1000  # lines
-END_LIMIT = 0.3  # seconds in which what was told last must be written at the end
+END_LIMIT = 0.3  # seconds in which the last lines must be written at the end
 
 
 @contextmanager
-def telling(runtime: Runtime, *, when: str) -> Iterator[Callable[[Traffic], None]]:
-    """Give what tells on stderr of each request, at its local time: always, never, or where that is a terminal.
+def log_traffic(runtime: Runtime, *, when: str) -> Iterator[Callable[[Traffic], None]]:
+    """Give a function that writes a line for each record to stderr: always, never, or where that is a terminal.
 
     Raises:
-        UsageError: It is none of these times.
+        UsageError: ``when`` is none of these.
     """
-    from callctl.simulator import Noted, Received
-
-    if when not in _TIMES:
-        raise UsageError(f"--log has no such time: {when}", hint=f"one of {', '.join(_TIMES)}")
+    if when not in _WHEN:
+        raise UsageError(f"--log has no such time: {when}", hint=f"one of {', '.join(_WHEN)}")
     if when == "never" or (when == "terminal" and not runtime.stderr.isatty()):
         yield lambda _: None
         return
 
-    with Lines(runtime.stderr) as lines:
+    with LineWriter(runtime.stderr) as writer:
 
-        def tell(traffic: Traffic) -> None:
-            at = runtime.now()
-            if isinstance(traffic, Noted):
-                lines.put(noted_line(traffic, at=at))
-            else:
-                lines.put(received_line(traffic, at=at) if isinstance(traffic, Received) else sent_line(traffic, at=at))
+        def write(traffic: Traffic) -> None:
+            writer.put(line_of(traffic, at=runtime.now()))
 
-        yield tell
+        yield write
 
 
-class Lines:
-    """Writes lines in a thread of its own: a terminal that is held (Ctrl-S) stops whoever writes to it.
+class LineWriter:
+    """Writes lines in a thread of its own: a terminal that is held (Ctrl-S) stops a thread that writes to it.
 
-    It falls silent where they can't be written any more. Lines that find too many waiting are left out, and how many is
-    told in their place.
+    It stops where they can't be written any more. Lines are left out while too many wait, and a line says how
+    many.
     """
 
     def __init__(self, stream: TextIO, *, most_waiting: int = MOST_WAITING) -> None:
@@ -105,7 +99,7 @@ class Lines:
             return self._waiting.popleft() if self._waiting else None
 
     def _write(self, line: str) -> None:
-        # Past the stream's own buffer: whoever waits with its lock held would hold up what is said at the end, too.
+        # Past the stream's own buffer: a thread that waits with its lock held would hold up the last messages, too.
         data = f"{printable(line)}\n".encode(self._stream.encoding, self._stream.errors or "strict")
         while data:
             try:
@@ -114,8 +108,17 @@ class Lines:
                 select.select([], [self._stream], [])
 
 
+def line_of(traffic: Traffic, *, at: datetime) -> str:
+    """Return the line of a record."""
+    from callctl.simulator import Noted, Received
+
+    if isinstance(traffic, Noted):
+        return noted_line(traffic, at=at)
+    return received_line(traffic, at=at) if isinstance(traffic, Received) else sent_line(traffic, at=at)
+
+
 def received_line(request: Received, *, at: datetime) -> str:
-    """Tell an API request and its answer; what was refused with its whole path, else without the account's."""
+    """Return the line of an API request and its answer; the path is whole if it was refused, else below the account."""
     rest = request.path.partition("/Accounts/")[2].partition("/")[2]
     path = f"/{rest}" if rest and request.status < 400 else request.path
     query = f"?{urlencode(request.query, safe='<>:+,@')}" if request.query else ""
@@ -124,7 +127,7 @@ def received_line(request: Received, *, at: datetime) -> str:
 
 
 def sent_line(request: Sent, *, at: datetime) -> str:
-    """Tell a request that the simulator made, about which call, and what came of it."""
+    """Return the line of a request that the simulator made, the call it is about, and the reply."""
     reply, why = request.reply, ""
     if reply is None:
         outcome = "dropped"
@@ -138,7 +141,7 @@ def sent_line(request: Sent, *, at: datetime) -> str:
 
 
 def noted_line(note: Noted, *, at: datetime) -> str:
-    """Tell an error or a warning that was noted for a call."""
+    """Return the line of an error or a warning that was noted for a call."""
     level = "warning" if note.is_warning else "error"
     return _one_line(f"{time_of_day(at)} !!! {note.code} {level} {note.call}: {note.text}")
 

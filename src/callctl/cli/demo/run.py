@@ -1,4 +1,4 @@
-"""The demo's stage: a simulator and a watch on free loopback ports, a scratch folder, and a view in front."""
+"""Run the demo: a simulator and a watch on free loopback ports, a temporary folder, a view, and the script."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
 TITLE = "SIMULATED: no calls are placed"
 
 
-def perform(runtime: Runtime, *, keep: bool) -> bool:
-    """Play the demo and tell whether it came to its end; nothing is left behind."""
-    with _scratch() as folder:
-        return asyncio.run(_perform(runtime, folder, keep=keep))
+def run_demo(runtime: Runtime, *, keep: bool) -> bool:
+    """Run the demo and return whether it came to its end; nothing is left behind."""
+    with _temporary_folder() as folder:
+        return asyncio.run(_run(runtime, folder, keep=keep))
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def _temporary_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="callctl-demo-") as folder:
         yield Path(folder)
 
 
-async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
-    """Play the demo and tell whether it came to its end. Simulator and listener are on free loopback ports."""
+async def _run(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
+    """Run the demo and return whether it came to its end."""
     async with Simulator(port=0) as simulator, serving() as survey:
         settings = _settings(simulator, folder, survey_url=survey.url)
         clock = runtime.clock()
-        with open_runner_of(runtime, settings, rules(settings), options=RuleOptions(), clock=clock) as acting:
-            session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), clock=clock, rules=acting)
+        with open_runner_of(runtime, settings, rules(settings), options=RuleOptions(), clock=clock) as runner:
+            session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), clock=clock, rules=runner)
             survey.note = session.note
             try:
                 ready = await session.start_up()
-                guide = _keep_guide(folder, simulator, survey_url=survey.url) if keep else []
-                scene = _open_scene(runtime, note=session.note, guide=guide)
+                guide = _write_guide(folder, simulator, survey_url=survey.url) if keep else []
+                display = _open_display(runtime, note=session.note, guide=guide)
                 script = Script(
                     runtime.client(settings),
                     settings,
@@ -60,10 +60,10 @@ async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
                     survey,
                     session.snapshot,
                     session.note,
-                    caption=lambda text: scene.put_below([text]),
+                    caption=lambda text: display.put_below([text]),
                 )
                 with stop_on_signals(session.stop):
-                    finished = await _play_beside(session, scene, script)
+                    finished = await _run_script(session, display, script)
             finally:
                 await session.shut_down()
     _summarise(runtime, session.snapshot(), survey, accepted=session.header().accepted)
@@ -71,7 +71,7 @@ async def _perform(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
 
 
 def _settings(simulator: Simulator, folder: Path, *, survey_url: str) -> Settings:
-    """Return settings made here: neither the environment nor a .env has a say in a demo."""
+    """Return settings made here: neither the environment nor a .env counts in a demo."""
     return Settings(
         account_sid=simulator.account_sid,
         auth_token=simulator.auth_token,
@@ -84,7 +84,7 @@ def _settings(simulator: Simulator, folder: Path, *, survey_url: str) -> Setting
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
+class _Display:
     """The view, how to put lines below it, and those that stay there once the script is over."""
 
     view: View
@@ -92,40 +92,40 @@ class _Scene:
     guide: Sequence[str]
 
 
-async def _play_beside(session: Session, scene: _Scene, script: Script) -> bool:
+async def _run_script(session: Session, display: _Display, script: Script) -> bool:
     """Run the watch and the script side by side; True when the script came to its end."""
-    watching = asyncio.create_task(session.run(scene.view))
-    playing = asyncio.create_task(script.play())
-    await asyncio.wait({watching, playing}, return_when=asyncio.FIRST_COMPLETED)
-    if not playing.done():
-        playing.cancel()
+    watching = asyncio.create_task(session.run(display.view))
+    running = asyncio.create_task(script.run())
+    await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        running.cancel()
         await watching
         return False
-    if scene.guide and playing.exception() is None:
-        scene.put_below(scene.guide)
+    if display.guide and running.exception() is None:
+        display.put_below(display.guide)
         session.note(
             f"The script is over; simulator, listener and rules stay until Ctrl-C; rings end after {RING_LIMIT} s."
         )
     else:
         session.stop()
     await watching
-    playing.result()
+    running.result()
     return True
 
 
-def _open_scene(runtime: Runtime, *, note: Callable[[str], None], guide: Sequence[str]) -> _Scene:
+def _open_display(runtime: Runtime, *, note: Callable[[str], None], guide: Sequence[str]) -> _Display:
     if runtime.form is Form.PLAIN:
         from callctl.views.lines import LineView
 
         runtime.say(TITLE)
-        return _Scene(LineView(runtime.stdout, say=runtime.say), lambda lines: note("\n".join(lines)), guide)
+        return _Display(LineView(runtime.stdout, say=runtime.say), lambda lines: note("\n".join(lines)), guide)
     from callctl.views.live.screen import LiveView
 
     view = LiveView(runtime.console(), idle=["The first call is being placed."], clock=runtime.clock())
-    return _Scene(view, view.put_below, guide)
+    return _Display(view, view.put_below, guide)
 
 
-def _keep_guide(folder: Path, simulator: Simulator, *, survey_url: str) -> list[str]:
+def _write_guide(folder: Path, simulator: Simulator, *, survey_url: str) -> list[str]:
     """Leave the settings in the scratch folder and return what makes other commands use this demo."""
     env_file = folder / "env"
     write_settings(env_file, {**settings_to_use(simulator), "CALLCTL_URL_SURVEY": survey_url}, force=False)
@@ -144,12 +144,12 @@ def _summarise(runtime: Runtime, snapshot: Snapshot, survey: Survey, *, accepted
     runtime.say("")
     if legs:
         counts = sorted(Counter(leg.status for leg in legs).items())
-        told = ", ".join(f"{count} {status}" for status, count in counts)
+        statuses = ", ".join(f"{count} {status}" for status, count in counts)
         runtime.say(
             f"Simulated: {_count(len(legs) - children, 'call')} and {_count(children, 'child leg')}, "
             f"{_count(accepted, 'signed status callback')}:"
         )
-        runtime.say(f"  {told}.")
+        runtime.say(f"  {statuses}.")
     for sid in survey.by_action:
         runtime.say(f"The survey, as a Dial's action:  {sid}")
     for sid in survey.by_redirect:
