@@ -16,7 +16,8 @@ from telling import START
 
 from callctl.calls.call import REST_STATUSES, Call
 from callctl.cli.io.progress import AFTER
-from callctl.cli.options.sorting import SORTS, in_order
+from callctl.cli.list import in_order
+from callctl.cli.options.completion import SORTS
 from callctl.simulator import Simulator
 
 BUSY, ANSWERS, RINGS = "+12025550102", "+12025550100", "+12025550103"

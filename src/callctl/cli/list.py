@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from callctl.calls.call import REST_LIVE_STATUSES, Call
+from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call
 from callctl.calls.filter import CallFilter
-from callctl.cli.io.lasting import StatusSince
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.streams import OutputError, ReaderGoneError
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.common import OUTPUT
-from callctl.cli.options.history import History
-from callctl.cli.options.sorting import in_order, read_sort
+from callctl.cli.options.completion import SORTS
+from callctl.cli.options.history import History, StatusSince
 from callctl.errors import UsageError
 from callctl.settings import Settings
 
 T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
+_NO_START = datetime.max.replace(tzinfo=UTC)
 # How many calls are written at a time. A whole page at once would be megabytes to be moved about several times; one at
 # a time would set up the encoder for each.
 _CHUNK = 50
@@ -113,15 +114,15 @@ def list_calls(
     upto = None if most is None else most + 1
     shown: list[str] = []
     with ExitStack() as stack:
-        told: StatusSince | None = None
+        status_since: StatusSince | None = None
         if chosen.longer_than is not None:
-            told = StatusSince(stack.enter_context(History(runtime, settings)).leg)
-            chosen = replace(chosen, status_since=told)
+            status_since = StatusSince(stack.enter_context(History(runtime, settings)).leg)
+            chosen = replace(chosen, status_since=status_since)
         found = filters.find_calls(runtime.client(settings), chosen, limit=upto if order is None else None)
         if order is not None:
             with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
                 found = iter(in_order(progress.counted(found), order, most=upto, now=runtime.now()))
-        if told is not None:
+        if status_since is not None:
             found = _noted(found, shown)
         with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
             write = _write_tree if tree else _write
@@ -131,7 +132,7 @@ def list_calls(
             form = _Form.of(runtime, settings, quiet=quiet, timed=timed, now=now)
             write(runtime, islice(found, most), form=form, progress=progress)
             more = next(found, None) is not None
-        if told is not None and (words := told.in_words(shown[:most])) is not None:
+        if status_since is not None and (words := status_since.in_words(shown[:most])) is not None:
             runtime.say(f"callctl: {words}")
     if not progress.count and runtime.form is not Form.JSON:
         runtime.say("callctl: no calls" if chosen.is_empty else "callctl: no calls match")
@@ -262,3 +263,39 @@ def _pieces(items: Iterator[T]) -> Iterator[list[T]]:
         raise
     if piece:
         yield piece
+
+
+def read_sort(text: str | None) -> str | None:
+    """Return what calls are sorted by, or None for the order of the API.
+
+    Raises:
+        UsageError: They can't be sorted by that.
+    """
+    if text is None or text in SORTS:
+        return text
+    raise UsageError(
+        f"--sort is {', '.join(SORTS[:-1])} or {SORTS[-1]}, not {text}", hint="duration: the longest first"
+    )
+
+
+def in_order(calls: Iterable[Call], sort: str, *, most: int | None, now: datetime) -> list[Call]:
+    """Return calls in an order, at most ``most``, of which no more are kept in memory.
+
+    ``start``: the oldest first, of calls still queued by when they were created. ``duration``: the longest first, of
+    live calls so far. ``status``: as a call's life goes on, within each status the oldest first.
+    """
+    keys: dict[str, Callable[[Call], Any]] = {
+        "start": lambda call: (_start(call), call.sid),
+        "duration": lambda call: (-(call.seconds_so_far(now) or 0.0), call.sid),
+        "status": lambda call: (_step(call), _start(call), call.sid),
+    }
+    key = keys[sort]
+    return sorted(calls, key=key) if most is None else heapq.nsmallest(most, calls, key=key)
+
+
+def _start(call: Call) -> datetime:
+    return call.start_time or call.date_created or _NO_START
+
+
+def _step(call: Call) -> int:
+    return REST_STATUSES.index(call.status) if call.status in REST_STATUSES else len(REST_STATUSES)

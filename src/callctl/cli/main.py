@@ -80,7 +80,7 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
         return _complain_of_command_line(error, argv, runtime)
     except SystemExit:  # Typer's, once completion is installed
         if "--install-completion" in argv:
-            from callctl.cli.options.first_tab import complete_scripts
+            from callctl.cli.options.completion import complete_scripts
 
             complete_scripts(Path.home())  # where Typer wrote
         raise

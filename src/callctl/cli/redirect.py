@@ -22,7 +22,6 @@ from callctl.cli.options.callback_url import find_callback, find_callback_of_liv
 from callctl.cli.options.calls import calls_to_change
 from callctl.cli.options.common import CALLBACKS, WAITING
 from callctl.cli.options.history import History
-from callctl.cli.options.times import read_duration
 from callctl.errors import (
     ApiError,
     CallctlError,
@@ -39,6 +38,7 @@ from callctl.operations.bulk import Done, Failed, for_each
 from callctl.operations.family import CallAndChildren, children_of, fetch_with_children, parent_of
 from callctl.operations.reported import with_reported_status
 from callctl.support.clock import elapsed
+from callctl.support.dates import read_duration
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient

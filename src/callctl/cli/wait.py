@@ -12,10 +12,10 @@ from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
 from callctl.cli.options.calls import one_call, open_store
 from callctl.cli.options.common import WAITING
-from callctl.cli.options.times import read_duration
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
 from callctl.support.clock import elapsed
+from callctl.support.dates import read_duration
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.filter import CallFilter
 from callctl.cli.hangup.single import END_ALL_THE_SAME, HangupOptions, hang_up, outcome_of
-from callctl.cli.io.lasting import StatusSince
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.results import DRY_RUN, FAILED, Outcome, OutcomeWriter, calls, failure, show_among_others, some
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options.filters import find_calls, without_answered
-from callctl.cli.options.history import History
+from callctl.cli.options.history import History, StatusSince
 from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, UsageError, WaitTimeoutError
 from callctl.operations.bulk import Done, Failed, for_each
 from callctl.operations.family import family_of

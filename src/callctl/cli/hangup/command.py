@@ -11,11 +11,11 @@ from callctl.calls.filter import CallFilter
 from callctl.cli.hangup.single import HangupOptions, end_call
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.calls import calls_to_change
+from callctl.cli.options.checks import what_was_meant
 from callctl.cli.options.common import ADVANCED, HOW, WAITING, WHICH
 from callctl.cli.options.history import History
-from callctl.cli.options.sids import what_was_meant
-from callctl.cli.options.times import read_duration
 from callctl.errors import UsageError
+from callctl.support.dates import read_duration
 
 PARALLEL = 20
 

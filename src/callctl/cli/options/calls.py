@@ -13,8 +13,8 @@ from callctl.calls.call import REST_LIVE_STATUSES, Call
 from callctl.calls.filter import CallFilter
 from callctl.calls.sid import LEAST_START, is_call_sid
 from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.checks import no_sid, why_no_call
 from callctl.cli.options.filters import find_calls
-from callctl.cli.options.sids import no_sid, why_no_call
 from callctl.errors import StoreError, UnknownCallError, UsageError
 
 if TYPE_CHECKING:

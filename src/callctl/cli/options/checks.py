@@ -1,17 +1,74 @@
-"""What a command can tell to be wrong with an option before anything is sent."""
+"""How the values of options are read, and what can be wrong with one before anything is sent."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from datetime import datetime, time, timedelta
+
 from callctl.calls.call import is_endpoint, is_party, number_meant
+from callctl.calls.sid import LEAST_START, LENGTH, is_call_sid, kind_of_sid
 from callctl.cli.options.common import EMPTY
-from callctl.cli.options.times import read_duration
 from callctl.errors import SettingsError, UsageError, without_user_info
 from callctl.settings import Settings
 from callctl.settings.values import wrong_kind_of_sid
+from callctl.support.dates import read_duration
 from callctl.support.urls import why_unreachable
 
 # Seconds; that of <Dial> is not documented, and taken to be that of a call (OAS, Timeout).
 LONGEST_RINGING = 600
+_BARE_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+def read_start(text: str, *, now: datetime, option: str) -> datetime:
+    """Return the moment that begins a span: so long ago (``2h``), a date (its first moment), or an ISO time.
+
+    Dates, and times without a zone, are local.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    return _moment(text, now=now, option=option, day=timedelta())
+
+
+def read_end(text: str, *, now: datetime, option: str) -> datetime:
+    """Return the moment that ends a span; as ``read_start``, but of a date the end, so that the day belongs to it.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    return _moment(text, now=now, option=option, day=timedelta(days=1))
+
+
+def read_span(text: str) -> timedelta | None:
+    """Return how long ago a text of ``read_start`` or ``read_end`` says; None if it is a date or a time."""
+    try:
+        return timedelta(seconds=read_duration(text.strip(), option=""))
+    except UsageError:
+        return None
+
+
+def _moment(text: str, *, now: datetime, option: str, day: timedelta) -> datetime:
+    word = text.strip()
+    if _BARE_NUMBER.fullmatch(word):
+        raise UsageError(
+            f"{option} needs a unit, or is a date: {text}",
+            hint=f"write {word}s for so many seconds ago, {word}h for hours, or a date such as 2026-01-05",
+        )
+    try:
+        if _DATE.fullmatch(word):
+            # The day's ends are found before the zone is put on them: a day has 23 or 25 hours now and then.
+            return (datetime.combine(datetime.fromisoformat(word), time()) + day).astimezone(now.tzinfo)
+        if len(word) > len("2026-01-01") and word[:4].isdigit() and word[4] in "-01":
+            return datetime.fromisoformat(word).astimezone(now.tzinfo)
+        return now - timedelta(seconds=read_duration(word, option=option))
+    except (ValueError, OverflowError, UsageError) as error:
+        raise UsageError(
+            f"{option} is neither a duration nor a time: {text}",
+            hint="such as 2h (so long ago), 2026-01-05, 2026-01-05T14:00 (local) or 2026-01-05T14:00Z",
+        ) from error
 
 
 def check_host(text: str, *, option: str = "--host") -> None:
@@ -137,3 +194,63 @@ def signing_trouble(settings: Settings) -> SettingsError | None:
         hint="Twilio signs callbacks with the auth token, never with an API key: "
         "set TWILIO_AUTH_TOKEN, or CALLCTL_SIGNING_TOKEN beside an API key",
     )
+
+
+def check_sid(text: str) -> str:
+    """Return a call SID if it can be one.
+
+    Raises:
+        UsageError: No service has SIDs of this form.
+    """
+    if is_call_sid(text) and why_no_call(text) is None:
+        return text
+    raise no_sid(text, wanted="give the whole SID: CA and 32 hexadecimal digits")
+
+
+def no_sid(text: str, *, wanted: str) -> UsageError:
+    """Return the error for a text that is no SID of a call, with the reason if that can be told."""
+    reason = why_no_call(text)
+    return UsageError(
+        f"not a call SID: {text or EMPTY}{f' ({reason})' if reason else ''}", hint=what_was_meant(text) or wanted
+    )
+
+
+def why_no_call(text: str) -> str | None:
+    """Say what of a text keeps it from being the SID of a call or a start of one, as far as that can be told."""
+    kind = kind_of_sid(text)
+    if kind is not None and text[:2] != "CA":
+        return f"it is the SID of {kind}"
+    if text[:2] != "CA" and text[:2].upper() == "CA" and set(text[2:]) <= _HEX and len(text) == LENGTH:
+        return "it begins with CA in capitals, and here it does not"
+    if len(text) == LENGTH - 2 and set(text) <= _HEX:
+        return f"it lacks the CA before its 32 digits: CA{text}"
+    if number_meant(text) is not None:
+        return "it is a phone number"
+    if any(char.isspace() for char in text):
+        return "it has a blank in it"
+    if text.startswith("CA"):
+        return _why_not_twilios(text)
+    return None
+
+
+def _why_not_twilios(text: str) -> str | None:
+    stray = next(((place, char) for place, char in enumerate(text[2:], 3) if char not in _HEX), None)
+    if stray is not None:
+        return f"its character {stray[0]}, {stray[1]!r}, is no hexadecimal digit"
+    if text[2:] != text[2:].lower():
+        return f"its letters are small in Twilio's: {text[:2]}{text[2:].lower()}"
+    if len(text) > LENGTH:
+        return f"it has {len(text)} characters, a call SID has {LENGTH}"
+    return f"it has {len(text)} characters, a start of one at least {LEAST_START}" if len(text) < LEAST_START else None
+
+
+def what_was_meant(text: str) -> str | None:
+    """Return what would help who gave this; None if that is to be said in general."""
+    if re.fullmatch(r"CA[xX]+|CA…", text):
+        return "put a SID in its place: `callctl list` shows them, and @last is the call that was placed last"
+    party = number_meant(text) or (text if is_endpoint(text) else None)
+    if party is not None:
+        return f"`callctl list --live --to {shlex.quote(party)}` shows the SIDs of the live calls to it"
+    if re.fullmatch(r"[0-9.]+[a-z]+", text):
+        return f"how long to wait is said by --wait-timeout {text}"
+    return None

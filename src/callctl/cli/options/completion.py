@@ -17,7 +17,6 @@ import typer
 
 from callctl.calls.call import EVENT_NAMES, REST_STATUSES
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.options.sorting import SORTS
 from callctl.errors import CallctlError, without_secrets
 
 if TYPE_CHECKING:
@@ -25,12 +24,14 @@ if TYPE_CHECKING:
     from callctl.store.records import CallRow
     from callctl.store.sqlite.store import EventStore
 
+SORTS = ("start", "duration", "status")  # of ``list --sort``
+
 Offer = list[tuple[str, str]]
 
 _WORD = re.compile(r"[A-Za-z0-9_.,@+:-]+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 _.,:;/?&=%+@~#()-]")
 
-# By this variable our script for bash (cli/options/first_tab.py) passes on for what it completes: COMP_TYPE.
+# By this variable our script for bash passes on for what it completes: COMP_TYPE.
 LISTED_BY_BASH = "_CALLCTL_COMP_TYPE"
 # Its values where a list is shown, after a second Tab or at once; with others, what is offered may be inserted whole.
 _LISTINGS = frozenset(str(ord(letter)) for letter in "?!@")
@@ -42,8 +43,6 @@ _EVENT_HELP = {
     "answered": "the call is in progress",
     "completed": "the call has ended, in whatever way",
 }
-
-
 _GOALS = {
     "ringing": "the far end rings",
     "in-progress": "the call was answered",
@@ -159,3 +158,28 @@ def _settings(ctx: typer.Context) -> Settings | None:
         )
     except (CallctlError, OSError):
         return None
+
+
+# zsh reads the file at the first Tab and takes its text for the function's: Typer's only defines another one.
+_ANSWER = """
+# This file is read at the first Tab, which is to be answered as well.
+[[ ${funcstack[1]} == _callctl ]] && _callctl_completion "$@"
+"""
+
+# Typer's takes no notice of what bash completes for, and lets a description's characters match names of files.
+_IN_BASH = f"""
+# Where several calls are listed, each has its number, status and age beside it.
+_callctl_completion() {{
+    local IFS=$'\\n'
+    mapfile -t COMPREPLY < <(env COMP_WORDS="${{COMP_WORDS[*]}}" COMP_CWORD="$COMP_CWORD" \\
+        {LISTED_BY_BASH}="$COMP_TYPE" _CALLCTL_COMPLETE=complete_bash "$1")
+    return 0
+}}
+"""
+
+
+def complete_scripts(home: Path) -> None:
+    """Complete the files that Typer wrote for zsh and bash, if it did."""
+    for file, text in ((home / ".zfunc" / "_callctl", _ANSWER), (home / ".bash_completions" / "callctl.sh", _IN_BASH)):
+        if file.is_file() and text not in (written := file.read_text(encoding="utf-8")):
+            file.write_text(f"{written.rstrip()}\n{text}", encoding="utf-8")

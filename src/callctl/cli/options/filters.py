@@ -5,10 +5,12 @@ Repeated statuses are alternatives; everything else must hold together.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from itertools import islice
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -17,16 +19,19 @@ from callctl.api.protocol import CallsApi
 from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, CallStatus
 from callctl.calls.filter import CallFilter
 from callctl.cli.options import completion
-from callctl.cli.options.checks import check_party
+from callctl.cli.options.checks import check_party, check_sid, read_end, read_span, read_start
 from callctl.cli.options.common import WHICH, words_in
-from callctl.cli.options.sids import check_sid
-from callctl.cli.options.times import read_duration, read_end, read_span, read_start
 from callctl.errors import UsageError
+from callctl.support.dates import read_duration
+from callctl.support.threads import start_in_thread
 
 if TYPE_CHECKING:
     from callctl.api.requests import CallQuery
 
 _MAX_PAGE_SIZE = 1000  # OAS
+_NEWEST = datetime.max.replace(tzinfo=UTC)
+# A call that is in two lists was in both within moments, so both have it in the same place.
+_REMEMBERED = 4096
 
 Live: TypeAlias = Annotated[
     bool, typer.Option("--live", help="Only queued, ringing or in progress.", rich_help_panel=WHICH)
@@ -166,14 +171,12 @@ def find_calls(client: CallsApi, call_filter: CallFilter, *, limit: int | None) 
 
     Several queries are begun side by side. Memory does not grow with the number of calls.
     """
-    from callctl.cli.options.merging import newest_first
-
     # With a check that the API can't do, most of a small page could be thrown away.
     size = _MAX_PAGE_SIZE if limit is None or call_filter.exceeds_rest else limit
     found = [client.list(query, page_size=size, limit=None) for query in _queries(call_filter)]
     if len(found) == 1 and not call_filter.exceeds_rest:
         return islice(found[0], limit)  # the API client has checked it all
-    calls = newest_first(found) if len(found) > 1 else found[0]
+    calls = _newest_first(found) if len(found) > 1 else found[0]
     return islice((call for call in calls if call_filter.matches(call)), limit)
 
 
@@ -200,3 +203,26 @@ def _query(call_filter: CallFilter, status: str | None) -> CallQuery:
         start_time_after=call_filter.since if timed else None,
         start_time_before=call_filter.until if timed else None,
     )
+
+
+def _newest_first(lists: Sequence[Iterator[Call]]) -> Iterator[Call]:
+    """Merge lists that are newest first; of a call that is in several, the one in the first of them is kept."""
+    # A list's first page comes with its first call; what comes later is asked for as it is read.
+    heads = [start_in_thread(partial(_first, calls)) for calls in lists]
+    begun = [chain(head.result(), calls) for head, calls in zip(heads, lists, strict=True)]
+    known: dict[str, None] = {}
+    for call in heapq.merge(*begun, key=_age, reverse=True):
+        if call.sid in known:
+            continue
+        known[call.sid] = None
+        if len(known) > _REMEMBERED:
+            del known[next(iter(known))]
+        yield call
+
+
+def _first(calls: Iterator[Call]) -> list[Call]:
+    return list(islice(calls, 1))
+
+
+def _age(call: Call) -> datetime:
+    return call.date_created or call.start_time or _NEWEST

@@ -6,12 +6,14 @@ No command fails for want of it: a store that can't be read or written is mentio
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from callctl.calls.call import Call
+from callctl.calls.event import CALLBACK, rank_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import open_store, open_store_for_writing
 from callctl.errors import CallctlError, StoreError
@@ -190,3 +192,35 @@ class History:
             self._intended.difference_update(action.call_sid for action in actions)
         except StoreError as error:
             self._runtime.mention(error, before=before)
+
+
+class StatusSince:
+    """Since when calls have had their status; ``by_rest`` are the SIDs of those that no callback reported."""
+
+    def __init__(self, reported: Callable[[str], Leg | None]) -> None:
+        """``reported`` returns a leg as callbacks reported it, or None."""
+        self._reported = reported
+        self.by_rest: set[str] = set()
+
+    def __call__(self, call: Call) -> datetime | None:
+        """Return since when, as far as that is known; rather too late than too early, for calls are ended by it.
+
+        REST says when a call was created, when it was dialled and when it was last changed, but not when it was
+        answered. The latest of the three is what its status has lasted for at least.
+        """
+        leg = self._reported(call.sid)
+        # A step that callbacks reported and REST does not show yet began later than REST's.
+        is_reported = leg is not None and leg.verified and leg.source == CALLBACK
+        if leg is not None and is_reported and rank_of(leg.status) >= rank_of(call.status):
+            self.by_rest.discard(call.sid)
+            return leg.status_since
+        self.by_rest.add(call.sid)
+        return max(filter(None, (call.date_created, call.start_time, call.date_updated)), default=None)
+
+    def in_words(self, sids: Iterable[str]) -> str | None:
+        """Return a sentence on matching calls that no callback reported; None if all are reported."""
+        count = sum(sid in self.by_rest for sid in sids)
+        if not count:
+            return None
+        which = "1 call" if count == 1 else f"{count} calls"
+        return f"of {which} no callback told since when: the latest of REST's dates counts, so it is so long at least"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callctl.cli.io.results import say_it_may_be_placed
-from callctl.cli.options import common, completion, dialing
+from callctl.cli.options import common, completion
 from callctl.cli.options import twiml as twiml_options
 from callctl.cli.options.callback_url import find_callback
 from callctl.cli.options.checks import check_endpoint
 from callctl.cli.options.common import CALL, WAITING
-from callctl.cli.options.times import read_duration
 from callctl.cli.place import options
 from callctl.cli.place.placed import remember_placed, show_placed
 from callctl.errors import UsageError
+from callctl.support.dates import read_duration
 
 if TYPE_CHECKING:
     from callctl.api.requests import PlaceRequest
@@ -33,10 +33,10 @@ def place(
     twiml: twiml_options.Twiml = None,
     say: twiml_options.Say = None,
     dial: twiml_options.Dial = None,
-    then: dialing.Then = None,
-    sequential: dialing.Sequential = False,
-    dial_timeout: dialing.DialTimeout = None,
-    caller_id: dialing.CallerId = None,
+    then: twiml_options.Then = None,
+    sequential: twiml_options.Sequential = False,
+    dial_timeout: twiml_options.DialTimeout = None,
+    caller_id: twiml_options.CallerId = None,
     method: twiml_options.Method = None,
     fallback_url: twiml_options.FallbackUrl = None,
     ring_timeout: options.RingTimeout = None,
@@ -108,7 +108,7 @@ def place(
         dial=dial,
         method=method,
         add_callbacks=add_callbacks,
-        dialing=dialing.DialOptions(then, dial_timeout, caller_id, sequential, events),
+        dialing=twiml_options.DialOptions(then, dial_timeout, caller_id, sequential, events),
     )
     client = runtime.client(settings)
 

@@ -13,10 +13,10 @@ import typer
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.options.checks import check_host
-from callctl.cli.options.times import read_duration
 from callctl.cli.simulator.env_file import DEFAULT_PORT, env_lines, settings_to_use, settings_with_key, write_settings
 from callctl.cli.simulator.log import log_traffic
 from callctl.errors import CallctlError, PortTakenError, UsageError
+from callctl.support.dates import read_duration
 
 if TYPE_CHECKING:
     from callctl.simulator import Simulator

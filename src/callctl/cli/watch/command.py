@@ -11,9 +11,8 @@ from callctl.api.protocol import CallsApi
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.options.callback_url import STATUS_PATH
-from callctl.cli.options.checks import check_host
+from callctl.cli.options.checks import check_host, read_start
 from callctl.cli.options.common import ACT, ADVANCED, KEEP, LISTEN, SHOW
-from callctl.cli.options.times import read_start
 from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
 from callctl.cli.watch.banner import open_view

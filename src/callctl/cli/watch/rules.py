@@ -16,9 +16,9 @@ from callctl.calls.trouble import Trouble
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import check_reachable
 from callctl.cli.options.common import ACT, ADVANCED
-from callctl.cli.options.times import read_duration
 from callctl.errors import UsageError
 from callctl.settings import NamedUrl, Settings
+from callctl.support.dates import read_duration
 
 if TYPE_CHECKING:
     from callctl.rules.rule import Action, Rule

@@ -8,7 +8,7 @@ from telling import event, moment, sid
 from callctl.calls.board import Board, Leg
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
-from callctl.cli.io.lasting import StatusSince
+from callctl.cli.options.history import StatusSince
 
 CREATED, DIALLED, CHANGED = moment(0), moment(2), moment(9)
 
