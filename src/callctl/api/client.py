@@ -70,6 +70,10 @@ class ApiClient:
         """Return the address to which a request to change a call goes; raise as the requests do."""
         return self._call_url(sid)
 
+    def load(self) -> None:
+        """Load what sends requests, which takes a while, before a time limit begins; raise SettingsError."""
+        self._sender.load()
+
     @property
     def server_time(self) -> datetime | None:
         """What the latest reply, a refusal too, said that the time is, in whole seconds; None before any."""

@@ -85,6 +85,10 @@ class Sender:
         self.host = urlsplit(settings.api_url).netloc
         self.server_time: datetime | None = None  # of the latest reply
 
+    def load(self) -> None:
+        """Load what the first request would load; raise SettingsError as that."""
+        self._ready_client()
+
     def get(self, url: str) -> Reply:
         """Return the successful reply to a GET. Raises as ``post``."""
         return self._send(lambda client: client.get(url), url=url, resend=Resend.ALWAYS, changes=False)

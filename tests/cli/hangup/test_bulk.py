@@ -508,7 +508,7 @@ class Unanswering(Rounds):
 
 def test_until_none_gives_up_in_time_where_the_api_does_not_answer(callctl: Callctl) -> None:
     with Unanswering([rings(1)], answer="canceled") as server:
-        outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "100ms", "--request-timeout", "1h")
+        outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "2s", "--request-timeout", "1h")
         assert server.ended == [f"CA{1:032d}"]
     assert outcome.code == 9
     assert "the API has not answered in time whether a call still matches" in outcome.err
@@ -529,7 +529,7 @@ class Silent(Rounds):
         return hang()
 
 
-SOON = ("--until-none", "--wait-timeout", "100ms", "--request-timeout", "1h")
+SOON = ("--until-none", "--wait-timeout", "2s", "--request-timeout", "1h")
 
 
 @pytest.mark.parametrize("wait", [[], ["--wait"]])

@@ -155,7 +155,6 @@ class BulkHangup:
             PartlyFailedError: Some were not ended.
             WaitTimeoutError: New ones came as fast as they were ended, or the API did not answer in time.
         """
-        self._begin(repeat)
         if self._options.only_ringing:
             chosen = without_answered(chosen)
         elif chosen.excludes_answered:
@@ -164,6 +163,9 @@ class BulkHangup:
         self._filters = chosen = replace(chosen, status_since=since)
         if not self._dry_run:
             self._confirmation.check_flags(self._runtime)
+        if repeat is not None:
+            self._client.load()
+            self._begin(repeat)
         matching = self._matching(chosen)
         if not matching:
             self._runtime.say("callctl: no live call matches")
@@ -175,7 +177,8 @@ class BulkHangup:
             return
         if not self._confirmation.yes:
             self._confirmation.ask(self._runtime, self._with_reported_statuses(matching), timed=chosen.concerns_time)
-            self._begin(repeat)
+            if repeat is not None:
+                self._begin(repeat)
         if self._deadline is not None:
             self._runtime.say(
                 "callctl: repeating until no call matches; this does not stop the application that places them"
@@ -183,9 +186,9 @@ class BulkHangup:
         self._end_listed(matching)
         self._sum_up(() if self._deadline is None else self._repeat(chosen, deadline=self._deadline))
 
-    def _begin(self, seconds: float | None) -> None:
-        """Have all that follows end after so many seconds; None stands for no limit."""
-        self._deadline = None if seconds is None else elapsed() + seconds
+    def _begin(self, seconds: float) -> None:
+        """Have all that follows end after so many seconds."""
+        self._deadline = elapsed() + seconds
 
     def _matching(self, chosen: CallFilter) -> list[Call]:
         left = math.inf if self._deadline is None else max(self._deadline - elapsed(), LAST_QUESTION)
