@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Self
 
 from callctl.api.protocol import CallsApi
 from callctl.api.requests import CallQuery, RedirectRequest
@@ -35,6 +36,9 @@ class UnexpectedRequest(CallsApi):
 
     def limit_time(self, sid: str, seconds: int) -> Call:
         raise AssertionError(f"limit_time {sid} {seconds}")
+
+    def while_wanted(self, _wanted: Callable[[bool], bool]) -> Self:
+        return self  # each request is sent once
 
     def notifications(self, sid: str) -> list[Notification]:  # type: ignore[valid-type] # within the class, list is the method
         raise AssertionError(f"notifications {sid}")

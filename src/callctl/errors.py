@@ -8,6 +8,7 @@ Exit codes are the command line's affair (``cli/exits.py``); nothing here knows 
     ├── UnknownCallError         nothing known here is the call that was meant
     ├── NotEndedError            the call is in progress, and only a ringing one was to be ended
     ├── NotInProgressError       the call could not be redirected now: only one in progress can be
+    ├── NoLongerWantedError      a request that failed was not sent again: nobody wanted it any more
     ├── ConditionNotMetError     what was waited for can no longer happen
     ├── PartlyFailedError        some of many calls were not dealt with
     ├── WaitTimeoutError         what was waited for did not happen in time
@@ -100,6 +101,10 @@ class NotEndedError(CallctlError):
 
 class NotInProgressError(CallctlError):
     """A dry run found that the call can't be redirected now, since it is not in progress."""
+
+
+class NoLongerWantedError(CallctlError):
+    """A request that failed was not sent again, since it was no longer wanted by then. The failure is the cause."""
 
 
 class ConditionNotMetError(CallctlError):

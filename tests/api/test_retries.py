@@ -17,7 +17,14 @@ from callctl.api.client import ApiClient
 from callctl.api.replies import Reply
 from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
 from callctl.api.retries import BACKOFF, TRIES, pause_before_retry
-from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownError, RateLimitedError
+from callctl.errors import (
+    ApiError,
+    CallctlError,
+    NetworkError,
+    NoLongerWantedError,
+    OutcomeUnknownError,
+    RateLimitedError,
+)
 
 SID = "CA" + "1" * 32
 Act = Callable[[ApiClient], Any]
@@ -71,6 +78,34 @@ def test_after_five_tries_it_gives_up(start_api: StartApi, act: Act) -> None:
         act(api.client)
     assert len(api.server.asked) == TRIES
     assert api.slept == pytest.approx([0.1, 0.2, 0.4, 0.8])
+
+
+CHANGES = [redirect, lambda client: client.hangup(SID), lambda client: client.cancel(SID)]
+
+
+@pytest.mark.parametrize("act", CHANGES, ids=["redirect", "hangup", "cancel"])
+def test_a_change_is_sent_again_only_while_it_is_wanted(start_api: StartApi, act: Act) -> None:
+    api = start_api(TOO_MANY, TOO_MANY, DONE)
+    wanted = iter([True, False])
+    with pytest.raises(NoLongerWantedError, match="Too Many Requests") as caught:
+        act(api.client.while_wanted(lambda _may_be_done: next(wanted)))
+    assert (len(api.server.asked), caught.value.may_be_done) == (2, False)
+    assert act(api.client).sid == SID  # the client itself asks nobody
+
+
+def test_who_is_asked_hears_whether_an_earlier_try_may_have_been_carried_out(start_api: StartApi) -> None:
+    api = start_api(TOO_MANY, drop(), DONE)
+    heard: list[bool] = []
+
+    def wanted(may_be_done: bool) -> bool:
+        heard.append(may_be_done)
+        if may_be_done:
+            raise ApiError("no", status=404)
+        return True
+
+    with pytest.raises(ApiError, match="no") as caught:
+        api.client.while_wanted(wanted).hangup(SID)
+    assert (heard, caught.value.may_be_done) == ([False, True], True)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

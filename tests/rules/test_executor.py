@@ -23,6 +23,7 @@ from callctl.errors import (
     AuthenticationError,
     CallctlError,
     NetworkError,
+    NoLongerWantedError,
     OutcomeUnknownError,
     RateLimitedError,
     StoreError,
@@ -130,6 +131,83 @@ def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: EventSt
     event = executor(api, claims, pauses=[], applies=2).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (DECLINED, 3)
+
+
+@dataclass
+class Moving(Script):
+    """An API whose call moves on to ``then`` while a change that was refused with 429 waits for its next try."""
+
+    then: str = "in-progress"
+    repeats: bool = False  # by itself, as the API client does, and not only as the executor asks again
+    wanted: Callable[[bool], bool] = lambda _may_be_done: True
+
+    def while_wanted(self, wanted: Callable[[bool], bool]) -> Moving:
+        self.wanted = wanted
+        return self
+
+    def _answer(self, what: str, sid: str) -> Call:
+        self.sent.append(what)
+        if len(self.sent) > 1:
+            return Call(sid=sid, status=self.status)
+        self.status = self.then
+        if not self.repeats:
+            raise BUSY
+        if not self.wanted(False):
+            raise NoLongerWantedError("too many requests")
+        return self._answer(what, sid)
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: EventStore, repeats: bool) -> None:
+    """Nobody has told of the answer by a callback: the rule would still ask for it."""
+    api = Moving(status="ringing", repeats=repeats)
+    rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
+    asked = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
+    event = executor(api, claims, pauses=[]).execute(asked)
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.outcome, api.sent) == (LATE, "it was answered meanwhile and left alone", ["hangup"])
+
+
+def test_what_callbacks_told_while_a_hang_up_waited_counts_as_well(claims: EventStore) -> None:
+    api = Moving(status="ringing", then="ringing", repeats=True)  # REST is behind
+    rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
+    asked = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
+    event = executor(api, claims, pauses=[], applies=0).execute(asked)
+    assert isinstance(event, ActionEvent)
+    assert (event.result, api.sent) == (DECLINED, ["hangup"])
+
+
+class Dialling(Moving):
+    """Has another live child leg as soon as the first try was refused."""
+
+    def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+        return iter([Call(sid=sid(3), status="in-progress", parent_call_sid=sid(1))] if self.sent else [])
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_a_caller_who_talks_to_somebody_else_by_then_is_not_redirected(claims: EventStore, repeats: bool) -> None:
+    api = Dialling(status="in-progress", repeats=repeats)
+    held = executor(api, claims, pauses=[]).execute(after_dial_action())
+    assert held == Postponed(retry=True)
+    assert len(api.sent) == 1
+
+
+def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(claims: EventStore) -> None:
+    """A redirect that was refused with 429 was not carried out, whatever the look after it meets."""
+
+    class Troubled(Script):
+        troubles = 2
+
+        def fetch(self, sid: str) -> Call:
+            if self.troubles:
+                self.troubles -= 1
+                raise BROKEN
+            return super().fetch(sid)
+
+    api = Troubled([BUSY])
+    event = executor(api, claims, pauses=[]).execute(action(SURVEY))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, len(api.sent)) == (DONE, 2)
 
 
 def not_answered() -> NetworkError:

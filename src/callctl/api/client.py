@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
 from callctl.api.pages import MAX_PAGE_SIZE, rows
@@ -60,6 +61,17 @@ class ApiClient:
         self._warn = on_warning or (lambda _text: None)
         self._settings = settings
         self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_retry=on_retry)
+        self._wanted: Callable[[bool], bool] | None = None
+
+    def while_wanted(self, wanted: Callable[[bool], bool]) -> Self:
+        """Return the same client, which asks before each further try of a change whether it is still wanted.
+
+        The pause before one may be long, and the call may have moved on. ``wanted`` gets whether an earlier try may
+        have been carried out; if it returns False, NoLongerWantedError is raised. So is what it raises.
+        """
+        client = copy(self)
+        client._wanted = wanted
+        return client
 
     @property
     def calls_url(self) -> str:
@@ -185,7 +197,7 @@ class ApiClient:
         """
         reply: Reply | None = None
         try:
-            reply = self._sender.post(url, parameters, resend=Resend.IF_UNPROCESSED)
+            reply = self._sender.post(url, parameters, resend=Resend.IF_UNPROCESSED, wanted=self._wanted)
             call = self._call(reply)
             return call if sid is None else self._same(sid, call)
         except NetworkError as error:
@@ -205,7 +217,7 @@ class ApiClient:
             raise error.reworded(f"it is not known whether the call was {done}: {error.message}", hint=check) from error
 
     def _update(self, sid: str, parameters: Parameters) -> Call:
-        reply = self._sender.post(self._call_url(sid), parameters, resend=Resend.ALWAYS)
+        reply = self._sender.post(self._call_url(sid), parameters, resend=Resend.ALWAYS, wanted=self._wanted)
         try:
             return self._same(sid, self._call(reply))
         except NetworkError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from callctl.calls.call import Call
 
@@ -46,6 +46,13 @@ class CallsApi(Protocol):
 
     def limit_time(self, sid: str, seconds: int) -> Call:
         """Limit a call's length, in seconds."""
+
+    def while_wanted(self, wanted: Callable[[bool], bool]) -> Self:
+        """Return the same API, which asks before each further try of a change whether it is still wanted.
+
+        The pause before one may be long, and the call may have moved on. ``wanted`` is told whether an earlier try may
+        have been carried out; if it returns False, NoLongerWantedError is raised.
+        """
 
     def notifications(self, sid: str) -> Iterable[Notification]:
         """Return the errors and warnings that Twilio noted for a call, the newest first."""

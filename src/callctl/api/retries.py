@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from callctl.api.replies import Reply, clean_text, error_of
 from callctl.api.requests import Parameters, check_text
-from callctl.errors import CallctlError, NetworkError, SettingsError
+from callctl.errors import CallctlError, NetworkError, NoLongerWantedError, SettingsError
 from callctl.support.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -93,19 +93,32 @@ class Sender:
         """Return the successful reply to a GET. Raises as ``post``."""
         return self._send(lambda client: client.get(url), url=url, resend=Resend.ALWAYS, changes=False)
 
-    def post(self, url: str, form: Parameters, *, resend: Resend) -> Reply:
+    def post(
+        self, url: str, form: Parameters, *, resend: Resend, wanted: Callable[[bool], bool] | None = None
+    ) -> Reply:
         """Return the successful reply to a form.
 
+        ``wanted`` is asked before it is sent again; it gets whether an earlier try may have been carried out.
+
         Raises:
+            NoLongerWantedError: It was not sent again, since it was not wanted any more.
             SettingsError: Credentials are missing, or can't be right.
             UsageError: A value can't be sent.
             NoReplyError: No whole reply came.
             ApiError: The API refused.
         """
         check_text(form)
-        return self._send(lambda client: client.post(url, form), url=url, resend=resend, changes=True)
+        return self._send(lambda client: client.post(url, form), url=url, resend=resend, changes=True, wanted=wanted)
 
-    def _send(self, request: Callable[[Client], Reply], *, url: str, resend: Resend, changes: bool) -> Reply:
+    def _send(
+        self,
+        request: Callable[[Client], Reply],
+        *,
+        url: str,
+        resend: Resend,
+        changes: bool,
+        wanted: Callable[[bool], bool] | None = None,
+    ) -> Reply:
         client = self._ready_client()
         attempt, pauses = 1, BACKOFF.pauses(self._random)
         may_be_done = False  # by an earlier attempt
@@ -125,6 +138,8 @@ class Sender:
             if not may_resend or attempt == TRIES:
                 raise failure
             self._pause(pause_before_retry(next(pauses), reply), failure, attempt=attempt)
+            if wanted is not None:
+                _check_wanted(wanted, failure)
             attempt += 1
 
     def _without_reply(self, error: Exception, *, url: str, resend: Resend) -> tuple[NoReplyError, bool]:
@@ -181,6 +196,18 @@ def pause_before_retry(pause: float, reply: Reply | None) -> float:
     """Return a pause in seconds, or what a reply's Retry-After asks for if that is longer; 30 s at most."""
     retry_after = None if reply is None else reply.retry_after
     return min(max(pause, retry_after or 0.0), BACKOFF.longest)
+
+
+def _check_wanted(wanted: Callable[[bool], bool], failure: CallctlError) -> None:
+    try:
+        if wanted(failure.may_be_done):
+            return
+    except CallctlError as error:
+        error.may_be_done = failure.may_be_done
+        raise
+    stopped = NoLongerWantedError(f"{failure.message}; it was not sent again, since it was no longer wanted")
+    stopped.may_be_done = failure.may_be_done
+    raise stopped from failure
 
 
 def _secrets(settings: Settings) -> list[str]:

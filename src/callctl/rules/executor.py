@@ -7,7 +7,7 @@ claim). A crash between two of these leaves either nothing, or an open claim tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -16,12 +16,13 @@ from callctl.api.protocol import CallsApi
 from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DECLINED, DONE, DRY_RUN, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Leg
-from callctl.calls.call import CallStatus
+from callctl.calls.call import CallStatus, is_final
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import (
     ApiError,
     CallctlError,
     NetworkError,
+    NoLongerWantedError,
     OutcomeUnknownError,
     RateLimitedError,
     StoreError,
@@ -142,13 +143,21 @@ class Executor:
         return self._with_retries(action, claim_once)
 
     def _send(self, action: Action, claim: OpenClaim, sending: _Sending) -> Outcome | Postponed:
-        def send_once() -> Outcome:
+        def is_wanted(may_be_done: bool) -> bool:
+            return self._recheck(action, may_be_done=may_be_done, with_board=True) is None
+
+        def send_once() -> Outcome | Postponed:
             self._store.renew(claim, until=self._clock.wall() + LEASE)
+            if sending.at is not None:
+                outcome = self._recheck(action, may_be_done=sending.may_be_done, with_board=False)
+                if isinstance(outcome, Postponed) and not action.rule.follows_dial:
+                    raise NoLongerWantedError("not yet")  # REST is behind: that passes
+                if outcome is not None:
+                    return outcome
             sending.at = self._clock.wall()
+            api = self._api.while_wanted(is_wanted)
             try:
-                return _request(
-                    self._api, action.call_sid, action.operation, reported=self._reported_leg, sleep=self._sleep
-                )
+                return _request(api, action.call_sid, action.operation, reported=self._reported_leg, sleep=self._sleep)
             except CallctlError as error:
                 sending.may_be_done = sending.may_be_done or error.may_be_done
                 raise
@@ -156,6 +165,26 @@ class Executor:
         is_redirect = isinstance(action.operation, Redirect)
         outcome = self._with_retries(action, send_once, send_at_most_once=is_redirect) or _NO_LONGER_PROPOSED
         return _after_unanswered_request(outcome) if sending.may_be_done else outcome
+
+    def _recheck(self, action: Action, *, may_be_done: bool, with_board: bool) -> Outcome | Postponed | None:
+        """Check before a request that failed is sent again: the call may have moved on. None if it may be sent.
+
+        ``with_board`` also asks whether the rule still proposes the action, as far as the board knows.
+
+        Raises:
+            CallctlError: The API or the store could not be asked.
+        """
+        try:
+            outcome = precheck(self._api, self._store, replace(action, needs_precheck=True), clock=self._clock)
+        except CallctlError as error:
+            if error.is_transient:
+                raise NoLongerWantedError(error.message) from error  # not yet: it is checked again
+            raise
+        if outcome is None:
+            return None if not with_board or self._applies(action) else _NO_LONGER_PROPOSED
+        if may_be_done and isinstance(outcome, Outcome) and is_final(outcome.status or ""):
+            return None  # the answer to the next request shows whether an earlier one ended the call
+        return outcome
 
     def _reported_leg(self, sid: str) -> Leg | None:
         try:
@@ -257,6 +286,8 @@ def _final(outcome: Outcome | Postponed) -> Outcome:
 
 def _final_failure(error: CallctlError, *, send_at_most_once: bool) -> Outcome | None:
     """Return the outcome of a failure that is final, or None if the request may be sent again."""
+    if isinstance(error, NoLongerWantedError):
+        return None  # it is checked again, while the rule proposes it
     if isinstance(error, WrongCallStateError):
         text = f"the call got there first: it is not in a state for this ({error.code or error.status})"
         return Outcome(LATE, text, code=error.code)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api.scripted import Asked, Server, Turn, call, hang, reply
+from api.scripted import Asked, Server, Turn, call, drop, hang, reply
 from cli.world import ANSWERS, BUSY, NEVER, World, talk
 from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
@@ -496,6 +496,35 @@ def _sid_in(asked: Asked) -> str:
 
 def rings(number: int) -> dict[str, object]:
     return call(f"CA{number:032d}", status="ringing")
+
+
+class RingingMeanwhile(Server):
+    """Lists a queued call, answers its first hang-up with 429, or not at all, and lets it ring by then."""
+
+    def __init__(self, first: Turn) -> None:
+        super().__init__(reply(404))
+        self._first = first
+
+    def take(self, asked: Asked) -> Turn:
+        tried = sum(one.method == "POST" for one in self.asked)
+        super().take(asked)
+        if asked.method == "POST":
+            return reply(200, call(status="canceled")) if tried else self._first
+        now = call(status="ringing" if tried else "queued")
+        if "/Calls/" in asked.path:
+            return reply(200, now)
+        return reply(200, {"calls": [now] if ("Status", now["status"]) in asked.query else [], "next_page_uri": None})
+
+
+@pytest.mark.parametrize("first", [reply(429, {"code": 20429, "message": "Too many", "status": 429}), drop()])
+def test_a_call_that_no_longer_matches_when_its_hang_up_can_be_sent_is_left_alone(
+    callctl: Callctl, first: Turn
+) -> None:
+    with RingingMeanwhile(first) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        outcome = callctl("hangup", "--all", "--status", "queued", *AGREED, env=env)
+    assert (outcome.code, outcome.out) == (0, f"CA{'1' * 32}\tringing\tleft-alone\n")
+    assert sum(one.method == "POST" for one in server.asked) == 1
 
 
 class Unanswering(Rounds):

@@ -234,9 +234,13 @@ class BulkHangup:
         self, batches: Iterable[Sequence[str]], *, check: Callable[[str], HangupOutcome | None] | None = None
     ) -> None:
         def end(sid: str) -> HangupOutcome:
-            left_alone = None if check is None else check(sid)
-            return left_alone or hang_up(
-                self._client, self._history, sid, options=self._options, on_outage=self._runtime.tell_outage
+            return hang_up(
+                self._client,
+                self._history,
+                sid,
+                options=self._options,
+                on_outage=self._runtime.tell_outage,
+                check=check,
             )
 
         sids = [list(batch) for batch in batches if batch]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from callctl.calls.call import CallStatus
 from callctl.cli.io.results import Outcome, show_alone, show_among_others
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options.history import History
-from callctl.errors import NotEndedError, WaitTimeoutError
+from callctl.errors import NoLongerWantedError, NotEndedError, WaitTimeoutError
 from callctl.support.clock import elapsed
 
 if TYPE_CHECKING:
@@ -73,9 +74,11 @@ def hang_up(
     *,
     options: HangupOptions,
     on_outage: Callable[[CallctlError | None], None],
+    check: Callable[[str], HangupOutcome | None] | None = None,
 ) -> HangupOutcome:
     """End a call, and wait for its end if the options say so; the request is recorded before the waiting.
 
+    ``check`` is called just before each try; it returns why a call is left alone, or None if it is to be ended.
     ``on_outage`` is called with the error while the API can't be asked, and with None once it answers again.
 
     Raises:
@@ -83,9 +86,24 @@ def hang_up(
     """
     from callctl.operations import hangup
 
-    with history.requesting(sid, options.action, options.request):
-        send = hangup.cancel if options.only_ringing else hangup.hang_up
-        ended = send(client, sid, reported=history.leg, sleep=time.sleep)
+    if check is not None and (left_alone := check(sid)) is not None:
+        return left_alone
+    changed: list[HangupOutcome] = []
+
+    def is_wanted(may_be_done: bool) -> bool:
+        found = None if check is None else check(sid)
+        # Of a call that is over the reply tells whether an earlier try has ended it.
+        if found is None or (may_be_done and found.call.is_final):
+            return True
+        changed.append(found)
+        return False
+
+    send = hangup.cancel if options.only_ringing else hangup.hang_up
+    try:
+        with history.requesting(sid, options.action, options.request):
+            ended = send(client.while_wanted(is_wanted), sid, reported=history.leg, sleep=time.sleep)
+    except NoLongerWantedError:
+        return changed[-1]
     if ended.may_be_by_earlier_try:
         history.record_unclear(sid, options.action, options.request, "the first request was not answered")
     if options.wait is None or ended.result is not hangup.Result.ACCEPTED:
@@ -185,5 +203,5 @@ def _say_effect_on_parent(runtime: Runtime, history: History, call: Call, *, par
     unless = ", unless the Dial still rings another leg" if may_ring_others else ""
     runtime.say(
         f"callctl: its parent {parent} {effect_on_parent(redirected_at)}{unless}\n"
-        f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once"
+        f"hint: `callctl hangup {shlex.quote(parent)}` ends it as well; --family ends both at once"
     )
