@@ -18,7 +18,7 @@ from callctl.api.resources import Notification
 from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
-from callctl.views.call_page import Page, plain_lines, print_page, to_json
+from callctl.views.call_page import CallPage, plain_lines, print_page, to_json
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, short_line
 from callctl.views.live.frame import PLAIN, Frame, Line, draw
@@ -118,7 +118,7 @@ def test_a_folded_row_is_safe_whatever_counts_as_an_end(monkeypatch: pytest.Monk
     assert HARMLESS in shown
 
 
-def page(field: str) -> Page:
+def page(field: str) -> CallPage:
     """Return what ``show`` tells of a call with a child leg: one field of all that REST and callbacks tell steers."""
     resources = [
         {"sid": "CA1", "status": "busy", "direction": "inbound", "from": "+12025550142", "to": "+12025550100"},
@@ -127,19 +127,19 @@ def page(field: str) -> Page:
     name = FIELDS[field]
     steers = {} if name is None else {name: HOSTILE}
     call, child = (Call.from_resource(resource | steers) for resource in resources)
-    return Page(
+    return CallPage(
         call=call,
         rest_status=call.status,
         parent=None,
         children=[child],
-        told=hostile(field),
-        notes=(),
+        timeline=hostile(field),
+        notifications=(),
         api_url=None,
         now=START,
     )
 
 
-def on_a_terminal(told: Page, *, width: int) -> str:
+def on_a_terminal(told: CallPage, *, width: int) -> str:
     out = io.StringIO()
     print_page(Console(file=out, width=width, color_system=None, highlight=False, markup=False, emoji=False), told)
     return out.getvalue()
@@ -174,7 +174,7 @@ def test_a_record_says_what_was_sent_and_steers_nothing(field: str) -> None:
 def test_what_the_api_said_steers_nothing() -> None:
     action = ActionEvent(START, "CA1", "hangup", (), f"refused: {HOSTILE}", rule=HOSTILE)
     note = Notification("NO1", HOSTILE, "error", HOSTILE, f"https://{HOSTILE}", f"https://{HOSTILE}", START)
-    told = replace(page("Timestamp"), told=[action], notes=[note])
+    told = replace(page("Timestamp"), timeline=[action], notifications=[note])
     plain = list(plain_lines(told))
     assert not any("\n" in line for line in plain)
     wide = on_a_terminal(told, width=400)

@@ -16,7 +16,7 @@ from callctl.calls.call import Call
 from callctl.calls.event import MISSED, CallEvent
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, event_fields, short_line
-from callctl.views.live.rows import family_rows
+from callctl.views.live.rows import family_blocks
 from callctl.views.view import View
 
 ANSWERED = callback(PARENT, "in-progress", second=3, sequence=2)
@@ -72,7 +72,7 @@ def test_one_s_own_number_gives_way_to_the_other_end(width: int, far: str, is_fo
     )
     family = board_of([one]).snapshot().families[0]
     later = START + timedelta(seconds=3700)
-    row = next(iter(family_rows(family, age=age_at(later), width=width)))
+    row = next(iter(family_blocks(family, age=age_at(later), width=width)))
     line = row.lines[0].copy()
     line.truncate(width, overflow="ellipsis")
     assert called in line.plain, line.plain
@@ -82,7 +82,7 @@ def test_one_s_own_number_gives_way_to_the_other_end(width: int, far: str, is_fo
 def test_a_mark_stands_before_an_end_behind_which_it_would_be_cut() -> None:
     own = callback(PARENT, "ringing", second=0, sequence=0, to="+12025550100", From="+15005550006")
     polled = board_of([replace(own, kind="polled")]).snapshot().families[0]
-    (row,) = family_rows(polled, age=age_at(START), width=47)
+    (row,) = family_blocks(polled, age=age_at(START), width=47)
     assert row.lines[0].plain == " ◔ ringing 00:00        (polled) → +12025550100"
 
 
@@ -94,7 +94,7 @@ def test_a_row_keeps_its_marks_where_its_ends_have_no_room(width: int, later: ti
     for second, status in enumerate(("ringing", "busy")):
         told = callback(PARENT, status, second=second, sequence=second, to=far, From=far, SipResponseCode="486")
         board.apply(replace(told, verified=False))
-    (row,) = family_rows(board.snapshot().families[0], age=age_at(START + later), width=width)
+    (row,) = family_blocks(board.snapshot().families[0], age=age_at(START + later), width=width)
     for line in row.lines:
         line.truncate(width)
     assert "(unverified)" in row.lines[0].plain

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from callctl.calls.call import Call
-from callctl.views.table import Row, print_rows
+from callctl.views.table import Row, call_row, print_rows
 from callctl.views.terminal_safe import plain_console
 
 SID, PARENT = "CA" + "1" * 32, "CA" + "2" * 32
@@ -27,45 +27,45 @@ def shown(*rows: Row, width: int, timed: bool = False) -> list[str]:
 
 
 def test_live_calls_between_numbers_take_one_line_in_80_columns() -> None:
-    assert shown(Row(SID, LIVE), width=80) == [
+    assert shown(call_row(LIVE), width=80) == [
         "CALL SID                            STATUS         FROM          TO",
         f"{SID}  ● in-progress  +15005550006  +12025550100",
     ]
 
 
 def test_sorted_or_chosen_by_time_they_take_two_and_their_start_is_shown() -> None:
-    first, second = shown(Row(SID, LIVE), width=80, timed=True)
+    first, second = shown(call_row(LIVE), width=80, timed=True)
     assert first == " ● in-progress          +15005550006 → +12025550100"
     assert second.startswith(f"   {SID}  2026-01-05 ")
-    far_first, far_second = shown(Row(SID, replace(CHILD, to="client:ann")), width=80, timed=True)
+    far_first, far_second = shown(call_row(replace(CHILD, to="client:ann")), width=80, timed=True)
     assert far_first.startswith(" ● in-progress          +15005550006 → client:ann  2026-01-05 ")
     assert far_second == f"   {SID} of {PARENT}"
-    sip_first, _ = shown(Row(SID, CHILD), width=80, timed=True)
+    sip_first, _ = shown(call_row(CHILD), width=80, timed=True)
     assert sip_first.startswith(" ● in-progress          → sip:agent@example.com  2026-01-05 ")
 
 
 def test_in_40_columns_the_called_end_begins_sooner_and_is_whole() -> None:
-    assert shown(Row(SID, CHILD), width=40)[0] == " ● in-progress   → sip:agent@example.com"
+    assert shown(call_row(CHILD), width=40)[0] == " ● in-progress   → sip:agent@example.com"
 
 
 def test_with_a_duration_they_take_two_and_nothing_is_cut() -> None:
-    first, second = shown(Row(SID, ENDED), width=80)
+    first, second = shown(call_row(ENDED), width=80)
     assert first == " ✓ completed 01:07      +15005550006 → +12025550100"
     assert second.startswith(f"   {SID}  2026-01-05 ")
 
 
 def test_a_child_leg_names_its_parent_unless_that_stands_above_it() -> None:
-    assert shown(Row(SID, CHILD), width=80) == [
+    assert shown(call_row(CHILD), width=80) == [
         " ● in-progress          +15005550006 → sip:agent@example.com",
         f"   {SID} of {PARENT}",
     ]
-    first, second = shown(Row(SID, CHILD, depth=1), width=80)
+    first, second = shown(call_row(CHILD, is_child=True), width=80)
     assert first == " └ ● in-progress        +15005550006 → sip:agent@example.com"
     assert second.startswith(f"   {SID}  2026-01-05 ")
 
 
 def test_with_room_each_takes_one_line_again() -> None:
-    head, *lines = shown(Row(SID, ENDED), Row(SID, CHILD), width=120)
+    head, *lines = shown(call_row(ENDED), call_row(CHILD), width=120)
     assert head.split() == ["CALL", "SID", "STATUS", "FROM", "TO", "START", "DURATION"]
     assert [line.split()[0] for line in lines] == [SID, SID]
     assert lines[0].endswith("  01:07")
@@ -73,7 +73,7 @@ def test_with_room_each_takes_one_line_again() -> None:
 
 @pytest.mark.parametrize("width", range(38, 200, 3))
 def test_at_any_width_sids_are_whole_and_no_line_is_too_long(width: int) -> None:
-    lines = shown(Row(PARENT, ENDED), Row(SID, CHILD, depth=1), Row(SID, None), width=width)
+    lines = shown(call_row(replace(ENDED, sid=PARENT)), call_row(CHILD, is_child=True), Row(SID), width=width)
     assert max(map(cell_len, lines)) <= width
     found = [sid for line in lines for sid in re.findall("CA[0-9]{32}", line)]
     assert found.count(SID) == 2

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from callctl.errors import without_secrets
 from callctl.support.dates import format_date, parse_date
+
+if TYPE_CHECKING:
+    from callctl.calls.event import CallEvent
 
 DONE: Final = "done"
 LATE: Final = "too-late"  # the call got there first: an ordinary outcome
@@ -45,6 +48,12 @@ class ActionEvent:
     def may_have_changed_it(self) -> bool:
         """Whether the leg was ended or given other TwiML by this, or may have been."""
         return self.action in ("redirect", "hangup", "cancel") and self.result in (DONE, UNKNOWN)
+
+    def may_have_caused(self, event: CallEvent) -> bool:
+        """Tell whether an event may report what this did: the end of the leg or of its child, and it came later."""
+        ends = self.action != "redirect" and self.may_have_changed_it
+        is_related = self.call_sid in (event.call_sid, event.parent_call_sid)
+        return ends and event.is_final and is_related and event.received_at >= self.at
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ActionEvent:

@@ -23,11 +23,11 @@ _appearance = attrgetter("first_at", "first_received_at", "call_sid")
 class Snapshot:
     """The board at one moment: families newest first, how many legs are live and ended, and whose each leg is."""
 
-    families: tuple[Family, ...] = ()
+    families: tuple[Family[Leg], ...] = ()
     live: int = 0
     ended: int = 0
     legs: Mapping[str, Leg] = field(default_factory=dict, repr=False)
-    family_of: Mapping[str, Family] = field(default_factory=dict, repr=False)
+    family_of: Mapping[str, Family[Leg]] = field(default_factory=dict, repr=False)
 
     def leg(self, call_sid: str) -> Leg | None:
         """Return the leg with this SID, if anything was told of it."""
@@ -58,9 +58,9 @@ class Board:
         self._tree = Tree()
         # Sorted by first appearance, with the families beside their keys, so that a snapshot copies pointers only.
         self._keys: list[tuple[datetime, str]] = []
-        self._families: list[Family] = []
+        self._families: list[Family[Leg]] = []
         self._key_of: dict[str, tuple[datetime, str]] = {}
-        self._family_of: dict[str, Family] = {}  # by leg
+        self._family_of: dict[str, Family[Leg]] = {}  # by leg
         self._touched: set[str] = set()
         self._final = 0
         self._snapshot: Snapshot | None = Snapshot()

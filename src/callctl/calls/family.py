@@ -1,43 +1,65 @@
-"""Families: a parent leg with its child legs, whichever of them is told of first."""
+"""Families: a parent leg with its child legs, whichever of them is reported first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
+from callctl.calls.call import Call
 from callctl.calls.leg import Leg
+
+AnyLeg = TypeVar("AnyLeg", bound=Leg | Call)
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """A parent leg and its child legs, these in order of appearance.
+class Family(Generic[AnyLeg]):
+    """A parent leg and its child legs, these in order of appearance; as the board has them, or as REST lists them.
 
-    ``sid`` is the parent leg's; ``parent`` is None until something is told of that leg itself. A child's own children
-    belong to the same family. ``legs`` are all of them, the parent first; ``is_live`` tells whether any still exists.
+    ``sid`` is the parent leg's; ``parent`` is None while nothing is known of that leg itself. On the board a child's
+    own children belong to the same family. ``legs`` are all of them, the parent first; ``is_live`` tells whether any
+    still exists.
     """
 
     sid: str
-    parent: Leg | None
-    children: tuple[Leg, ...]
-    # Worked out once: a frame asks every family whether it is live, and there may be ten thousand.
-    legs: tuple[Leg, ...] = field(init=False, repr=False, compare=False)
+    parent: AnyLeg | None
+    children: tuple[AnyLeg, ...]
+    # Computed once: a frame asks every family whether it is live, and there may be ten thousand.
+    legs: tuple[AnyLeg, ...] = field(init=False, repr=False, compare=False)
     is_live: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        legs = self.children if self.parent is None else (self.parent, *self.children)
+        legs: tuple[AnyLeg, ...] = self.children if self.parent is None else (self.parent, *self.children)
         object.__setattr__(self, "legs", legs)
         object.__setattr__(self, "is_live", any(leg.is_live for leg in legs))
 
     @property
-    def first_at(self) -> datetime:
+    def first_at(self: Family[Leg]) -> datetime:
         """When the first of its legs appeared."""
         return min(leg.first_at for leg in self.legs[:2])  # the parent and the first of its children
 
     @property
-    def last_event_at(self) -> datetime:
-        """When anything was last told of it."""
+    def last_event_at(self: Family[Leg]) -> datetime:
+        """When the last of its events arrived."""
         return max(leg.last_event_at for leg in self.legs)
+
+
+def families_of(calls: Iterable[Call]) -> list[Family[Call]]:
+    """Group calls that come newest first. A family stands where its newest leg stood, the first dialled child first.
+
+    A leg dialled by a child leg is that child's: it is in a family of its own, after the one of its parent.
+    """
+    parents: dict[str, Call | None] = {}
+    children: dict[str, list[Call]] = {}
+    for call in calls:
+        parent = call.parent_call_sid
+        if parent is None or parent == call.sid:
+            parents[call.sid] = call
+        else:
+            parents.setdefault(parent, None)
+            children.setdefault(parent, []).append(call)
+    return [Family(sid, call, tuple(reversed(children.get(sid, ())))) for sid, call in parents.items()]
 
 
 class Tree:
@@ -50,9 +72,9 @@ class Tree:
         self._members: dict[str, dict[str, None]] = {}
 
     def members(self, root: str) -> Iterable[str]:
-        """Return the legs of a family of which something was told, in their order of arrival.
+        """Return the known legs of a family, in their order of arrival.
 
-        That is nearly the order in which they are shown, and to sort what is nearly in order takes little.
+        That is nearly the order in which they are shown, so that sorting them takes little.
         """
         return self._members.get(root, ())
 
@@ -98,24 +120,24 @@ class Tree:
             del self._members[root]
 
     def _below(self, sid: str) -> list[str]:
-        """The leg and all its descendants, each once, whatever circles senders tell of."""
-        found = {sid: None}
+        """Return the leg and all its descendants, each once, whatever circles senders report."""
+        legs = {sid: None}
         queue = [sid]
         while queue:
-            fresh = [child for child in self._children.get(queue.pop(), ()) if child not in found]
-            found.update(dict.fromkeys(fresh))
+            fresh = [child for child in self._children.get(queue.pop(), ()) if child not in legs]
+            legs.update(dict.fromkeys(fresh))
             queue.extend(fresh)
-        return list(found)
+        return list(legs)
 
     def _root(self, sid: str) -> str:
         path: dict[str, None] = {}
-        here = sid
-        while here not in path:
-            path[here] = None
-            parent = self._parents.get(here)
+        leg = sid
+        while leg not in path:
+            path[leg] = None
+            parent = self._parents.get(leg)
             if parent is None:
-                return here
-            here = parent
+                return leg
+            leg = parent
         circle = list(path)
         # Legs that are each other's parents are a sender's nonsense, but must not hang or depend on order.
-        return min(circle[circle.index(here) :])
+        return min(circle[circle.index(leg) :])

@@ -14,6 +14,7 @@ from typing import Any
 
 from callctl.calls.call import CallStatus, is_final
 from callctl.calls.event import CALLBACK, TWIML_REQUEST, CallEvent
+from callctl.support.dates import format_date
 
 # Enough to know every event of an ordinary call again. The store knows all of them; this only keeps a sender that
 # tells one call without end from filling the memory.
@@ -87,6 +88,27 @@ class Leg:
         }
         step = self.ended_at if self.is_final else steps.get(self.status, self.initiated_at)
         return step or self.first_at
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``watch --json`` writes for a leg that is live at the start."""
+        return {
+            "v": 1,
+            "type": "snapshot",
+            "source": self.source,
+            "verified": self.verified,
+            "call_sid": self.call_sid,
+            "parent_call_sid": self.parent_call_sid,
+            "status": self.status,
+            "status_since": format_date(self.status_since),
+            "direction": self.direction or None,
+            "from": self.from_ or None,
+            "to": self.to or None,
+            "initiated_at": format_date(self.initiated_at),
+            "ringing_at": format_date(self.ringing_at),
+            "answered_at": format_date(self.answered_at),
+            "answered_by": self.answered_by,
+            "caller_name": self.caller_name,
+        }
 
 
 class Fold:

@@ -207,17 +207,17 @@ def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Pr
 
 def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
     """Write calls family by family. A parent may come last, so all must be there before the first is written."""
-    from callctl.views import tree
-    from callctl.views.table import print_rows
+    from callctl.calls.family import families_of
+    from callctl.views.table import family_json, family_rows, print_rows
 
-    grouped = tree.families(progress.counted(calls))
+    families = families_of(progress.counted(calls))
     progress.finish()
     if form.form is Form.JSON:
-        _write_array(runtime, (tree.to_json(family, extra=form.extra) for family in grouped))
+        _write_array(runtime, (family_json(family, extra=form.extra) for family in families))
     elif form.form is Form.PLAIN:
-        _write_lines(runtime, map(form.line, tree.members(grouped)))
-    elif grouped:
-        print_rows(runtime.console(), tree.rows(grouped), timed=form.timed)
+        _write_lines(runtime, (form.line(call) for family in families for call in family.legs))
+    elif families:
+        print_rows(runtime.console(), family_rows(families), timed=form.timed)
 
 
 def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.calls.action import ActionEvent
     from callctl.calls.event import CallEvent
-    from callctl.views.call_page import Page
+    from callctl.views.call_page import CallPage
 
 T = TypeVar("T")
 
@@ -64,10 +64,9 @@ def show(
         print_page(runtime.console(), page)
 
 
-def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> Page:
+def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> CallPage:
     from callctl.api.requests import CallQuery
-    from callctl.views.call_page import Page
-    from callctl.views.timeline import in_order
+    from callctl.views.call_page import CallPage, timeline_of
 
     asked_call = start_in_thread(lambda: client.fetch(sid))
     asked_children = start_in_thread(lambda: list(client.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
@@ -78,13 +77,13 @@ def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> 
     notes = _part(runtime, asked_notes, "its errors and warnings")
     events, actions = _told(runtime, settings, sid)
     known = _with_callbacks(events)
-    return Page(
+    return CallPage(
         call=known(call),
         rest_status=call.status,
         parent=None if parent is None else known(parent),
         children=None if children is None else [known(child) for child in reversed(children)],
-        told=in_order(events, actions),
-        notes=notes,
+        timeline=timeline_of(events, actions),
+        notifications=notes,
         api_url=None if settings.is_twilio else settings.api_url,
         now=runtime.now(),
     )

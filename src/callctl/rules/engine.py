@@ -211,7 +211,7 @@ class Engine:
         # A forged event could make any leg the parent of another: one is enough to leave the family alone.
         return all(member.verified for member in _family_of(snapshot, leg).legs)
 
-    def _is_own(self, family: Family) -> bool:
+    def _is_own(self, family: Family[Leg]) -> bool:
         return self._scope is Scope.ALL or any(self._evidence.has_callback(leg.call_sid) for leg in family.legs)
 
 
@@ -227,11 +227,11 @@ def _is_polled(event: CallEvent) -> bool:
     return event.kind in (POLLED, MISSED)
 
 
-def _family_of(snapshot: Snapshot, leg: Leg) -> Family:
+def _family_of(snapshot: Snapshot, leg: Leg) -> Family[Leg]:
     return snapshot.family_of.get(leg.call_sid) or Family(leg.call_sid, leg, ())
 
 
-def _has_other_live_leg(family: Family, leg: Leg) -> bool:
+def _has_other_live_leg(family: Family[Leg], leg: Leg) -> bool:
     return any(other.is_live for other in family.children if other.call_sid != leg.call_sid)
 
 

@@ -1,64 +1,67 @@
-"""All that is known of one call: for people, for pipes, and as JSON."""
+"""All that is known of one call, with its timeline: for people, for pipes, and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from callctl.api.resources import Notification
 from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call, CallStatus
-from callctl.calls.event import CALLBACK, CallEvent
+from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.features import FEATURES
-from callctl.support.dates import format_date, local_time
-from callctl.views import timeline
-from callctl.views.lines import event_fields
-from callctl.views.style import style
-from callctl.views.table import Row, clock, plain_line, print_rows, shown_status
+from callctl.support.dates import format_date, local_time, time_of_day
+from callctl.views.lines import action_words, event_fields
+from callctl.views.style import glyph, style
+from callctl.views.table import BRANCH, Row, call_row, clock, plain_line, print_rows, shown_status
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from callctl.api.resources import Notification
+
 _LABEL_WIDTH = 14
+_STATUS_WIDTH = 13
+_SOURCES = {CALLBACK: "", POLLED: "found by polling", MISSED: "no callback told it"}
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class CallPage:
     """One call and what belongs to it.
 
-    The calls have the latest status that REST or callbacks told; ``rest_status`` is what REST shows of ``call``.
-    ``told`` are the events and requests of its family that the local store holds, by time. ``children`` and
-    ``notes`` are None where the API could not tell them. ``api_url`` is None where the API is Twilio's own. ``now``
-    counts where the API's reply does not say when it was made.
+    The calls have the latest status that REST or callbacks reported; ``rest_status`` is what REST shows of ``call``.
+    ``timeline`` are the events and requests of its family that the local store holds, as :func:`timeline_of` orders
+    them. ``children`` and ``notifications`` are None where the API could not return them. ``api_url`` is None where the
+    API is Twilio's own. ``now`` counts where the API's reply has no date.
     """
 
     call: Call
     rest_status: str
     parent: Call | None
     children: Sequence[Call] | None
-    told: Sequence[CallEvent | ActionEvent]
-    notes: Sequence[Notification] | None
+    timeline: Sequence[CallEvent | ActionEvent]
+    notifications: Sequence[Notification] | None
     api_url: str | None
     now: datetime
 
     @property
     def is_ahead(self) -> bool:
-        """Whether callbacks told a later status of the call than REST shows yet."""
+        """Whether callbacks reported a later status of the call than REST shows yet."""
         return self.call.status != self.rest_status
 
     @property
     def status_since(self) -> datetime | None:
-        """Since when a live call has its status, if a callback told that; REST does not.
+        """Since when a live call has its status, if a callback reported that; REST does not.
 
         Source: docs/twilio.md, "Eventual consistency".
         """
-        told = [item for item in self.told if isinstance(item, CallEvent) and item.kind == CALLBACK]
-        moments = (item.moment for item in told if (item.call_sid, item.status) == (self.call.sid, self.call.status))
-        return min(moments, default=None)
+        callbacks = [item for item in self.timeline if isinstance(item, CallEvent) and item.kind == CALLBACK]
+        status = (self.call.sid, self.call.status)
+        return min((event.moment for event in callbacks if (event.call_sid, event.status) == status), default=None)
 
     @property
     def in_status(self) -> tuple[str, str] | None:
@@ -74,14 +77,12 @@ class Page:
     @property
     def legs(self) -> list[Row]:
         """The call among its own: the parent first, then what that dialled."""
-        if self.parent is not None:
-            above = [Row(self.parent.sid, self.parent), Row(self.call.sid, self.call, depth=1)]
-        else:
-            above = [Row(self.call.sid, self.call)]
-        return above + [Row(child.sid, child, depth=1 + (self.parent is not None)) for child in self.children or ()]
+        above = [] if self.parent is None else [call_row(self.parent)]
+        own = call_row(self.call, is_child=self.parent is not None)
+        return [*above, own, *(call_row(child, is_child=True) for child in self.children or ())]
 
 
-def to_json(page: Page) -> dict[str, Any]:
+def to_json(page: CallPage) -> dict[str, Any]:
     """Return the call's own fields, and beside them parent, children, timeline and notifications."""
     return {
         **page.call.to_json(),
@@ -89,8 +90,8 @@ def to_json(page: Page) -> dict[str, Any]:
         **({} if page.api_url is None else {"api_url": page.api_url}),
         "parent": None if page.parent is None else page.parent.to_json(),
         "children": None if page.children is None else [child.to_json() for child in page.children],
-        "timeline": [item.to_json() for item in page.told],
-        "notifications": None if page.notes is None else [_note_json(note) for note in page.notes],
+        "timeline": [item.to_json() for item in page.timeline],
+        "notifications": None if page.notifications is None else [_note_json(note) for note in page.notifications],
     }
 
 
@@ -105,25 +106,25 @@ def _note_json(note: Notification) -> Mapping[str, Any]:
     }
 
 
-def plain_lines(page: Page) -> Iterator[str]:
+def plain_lines(page: CallPage) -> Iterator[str]:
     """Yield tab-separated lines; the first field says of what.
 
     That is call, parent, child, event, action, notification; or amd, recording, conference, with time, SID, event and
-    what it tells.
+    details.
     """
     yield f"call\t{plain_line(page.call)}"
     if page.parent is not None:
         yield f"parent\t{plain_line(page.parent)}"
     for child in page.children or ():
         yield f"child\t{plain_line(child)}"
-    for item in page.told:
+    for item in page.timeline:
         if isinstance(item, ActionEvent):
             yield _joined("action", format_date(item.at), item.call_sid, item.action, item.outcome, *_by(item))
         elif item.kind in FEATURES:
             yield _joined(item.kind, format_date(item.moment), item.call_sid, item.event, item.in_words)
         else:
             yield _joined("event", *event_fields(item))
-    for note in page.notes or ():
+    for note in page.notifications or ():
         yield _joined("notification", format_date(note.date), note.level, note.code, note.message, note.more_info)
 
 
@@ -135,7 +136,7 @@ def _joined(*fields: str | None) -> str:
     return "\t".join(printable(field or "") for field in fields)
 
 
-def print_page(console: Console, page: Page) -> None:
+def print_page(console: Console, page: CallPage) -> None:
     """Draw the page; lines that don't fit are wrapped, SIDs and links never cut."""
     from rich.text import Text
 
@@ -149,18 +150,18 @@ def print_page(console: Console, page: Page) -> None:
         line("\nLEGS", "bold")
         print_rows(console, page.legs)
     line("\nTIMELINE", "bold")
-    for told in timeline.lines(page.told, own=page.call.sid):
-        line(told)
-    if not page.told:
+    for text in timeline_lines(page.timeline, own=page.call.sid):
+        line(text)
+    if not page.timeline:
         line("  No callback of this call was recorded here. `callctl watch` records them.", "dim")
-    if page.notes:
+    if page.notifications:
         line("\nERRORS AND WARNINGS", "bold")
-        for note in page.notes:
-            for told in _note_lines(note):
-                line(told)
+        for note in page.notifications:
+            for text in _note_lines(note):
+                line(text)
 
 
-def _facts(page: Page) -> Iterator[tuple[str, str]]:
+def _facts(page: CallPage) -> Iterator[tuple[str, str]]:
     call = page.call
     facts = {
         "REST": f"is behind the callbacks, and still shows it as {page.rest_status}" if page.is_ahead else None,
@@ -184,7 +185,7 @@ def _facts(page: Page) -> Iterator[tuple[str, str]]:
     return ((label, value) for label, value in facts.items() if value)
 
 
-def _cost(page: Page) -> str | None:
+def _cost(page: CallPage) -> str | None:
     """Say what the call cost and, where it dialled others, what they cost together."""
     own = _amount(page.call)
     if own is None:
@@ -209,3 +210,84 @@ def _note_lines(note: Notification) -> Iterator[str]:
     for extra in (note.more_info, f"asked for {note.request_url}" if note.request_url else None):
         if extra:
             yield f"    {printable(extra)}"
+
+
+def timeline_of(events: Iterable[CallEvent], actions: Iterable[ActionEvent]) -> list[CallEvent | ActionEvent]:
+    """Return both by the time at which they happened; what happened in one second, as it arrived.
+
+    What ended a leg stands before the end that came of it, also where this machine's clock is ahead of Twilio's.
+    """
+    kept = _without_superseded(events)
+
+    def key(item: CallEvent | ActionEvent) -> tuple[datetime, datetime]:
+        return _key(item) if isinstance(item, CallEvent) else _action_key(item, kept)
+
+    return sorted([*kept, *actions], key=key)
+
+
+def _without_superseded(events: Iterable[CallEvent]) -> list[CallEvent]:
+    """Leave out an end that was found by asking REST, if a callback reported it after all, however late."""
+    known = list(events)
+    ended = {event.call_sid for event in known if event.kind == CALLBACK and event.verified and event.is_final}
+    return [event for event in known if event.kind != MISSED or event.call_sid not in ended]
+
+
+def _action_key(action: ActionEvent, events: Iterable[CallEvent]) -> tuple[datetime, datetime]:
+    ends = [_key(event) for event in events if action.may_have_caused(event)]
+    return min([_key(action), *((second, action.at) for second, _ in ends)])
+
+
+def _key(item: CallEvent | ActionEvent) -> tuple[datetime, datetime]:
+    moment, arrival = (item.at, item.at) if isinstance(item, ActionEvent) else (item.moment, item.received_at)
+    return moment.replace(microsecond=0), arrival  # Twilio's time stamps have no fractions
+
+
+def timeline_lines(timeline: Sequence[CallEvent | ActionEvent], *, own: str) -> Iterator[str]:
+    """Yield one line each: local time, time since the first, what happened, and to which leg if not to ``own``."""
+    begin = _key(timeline[0])[0] if timeline else None
+    legs = _leg_names(timeline)
+    for item in timeline:
+        moment = _key(item)[0]
+        after = "" if begin is None else f"+{clock((moment - begin).total_seconds())}"
+        leg = "" if item.call_sid in (own, _conference(item)) else legs.get(item.call_sid, item.call_sid)
+        what = _action_text(item, leg=leg) if isinstance(item, ActionEvent) else _event_text(item, leg=leg)
+        yield f"  {time_of_day(moment)}  {after:>8}  {what}".rstrip()
+
+
+def _conference(item: CallEvent | ActionEvent) -> str | None:
+    return item.conference_sid if isinstance(item, CallEvent) else None
+
+
+def _leg_names(timeline: Iterable[CallEvent | ActionEvent]) -> dict[str, str]:
+    """Name each leg by whom it calls, and by its SID where that would not tell two of them apart."""
+    latest = {item.call_sid: item for item in timeline if isinstance(item, CallEvent) and item.status}
+    called = Counter(event.to for event in latest.values())
+    return {
+        sid: (BRANCH if event.parent_call_sid else "parent ") + (event.to if called[event.to] == 1 else sid)
+        for sid, event in latest.items()
+    }
+
+
+def _action_text(action: ActionEvent, *, leg: str) -> str:
+    return printable("  ".join(part for part in (action_words(action), leg) if part))
+
+
+def _event_text(event: CallEvent, *, leg: str) -> str:
+    if not event.status:
+        parts = (event.in_words, leg, "" if event.verified else "(not verified)")
+        return printable("  ".join(part for part in parts if part))
+    status = f"{glyph(event.status)} {event.status}".ljust(_STATUS_WIDTH)
+    facts = ", ".join(fact for fact in _event_facts(event) if fact)
+    return printable("  ".join(part for part in (status, leg, f"({facts})" if facts else "") if part))
+
+
+def _event_facts(event: CallEvent) -> Iterator[str]:
+    if event.is_final and event.duration:
+        yield clock(event.duration)
+    if event.is_final and event.sip_response_code not in (None, "200"):
+        yield f"SIP {event.sip_response_code}"
+    if event.is_final:
+        yield " ".join(filter(None, ("error" if event.error_code else "", event.error_code, event.error_message)))
+    yield event.answered_by or ""
+    yield _SOURCES.get(event.kind, event.kind)
+    yield "" if event.verified else "not verified"

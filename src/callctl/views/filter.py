@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from callctl.calls.board import Family, Snapshot
+from callctl.calls.board import Family, Leg, Snapshot
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
@@ -75,7 +75,7 @@ class FilteredView:
         live = sum(leg.is_live for leg in legs)
         return Snapshot(families, live, len(legs) - live, {leg.call_sid: leg for leg in legs})
 
-    def _matching(self, snapshot: Snapshot) -> Iterator[Family]:
+    def _matching(self, snapshot: Snapshot) -> Iterator[Family[Leg]]:
         for family in snapshot.families:
             if self._family:
                 sids = {family.sid, *(leg.call_sid for leg in family.legs)}

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from callctl.calls.trouble import Trouble
-from callctl.support.dates import format_date
 from callctl.views.terminal_safe import json_text
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
-    from callctl.calls.board import Change, Leg, Snapshot
+    from callctl.calls.board import Change, Snapshot
     from callctl.calls.event import CallEvent
     from callctl.views.view import WatchState
 
@@ -31,7 +30,7 @@ class JsonLinesView:
     def begin(self, snapshot: Snapshot) -> None:
         """Write a record for each leg that is live: who reads only what comes later would not know of it."""
         for leg in (leg for family in snapshot.families for leg in family.legs if leg.is_live):
-            self._write(_leg_record(leg))
+            self._write(leg.to_json())
 
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Write an event; the session passes each one on once. ``late``: one that tells a later step came before."""
@@ -63,24 +62,3 @@ class JsonLinesView:
     def _write(self, record: Mapping[str, Any]) -> None:
         self._stream.write(json_text({**record, **self._extra}) + "\n")
         self._stream.flush()
-
-
-def _leg_record(leg: Leg) -> dict[str, Any]:
-    return {
-        "v": 1,
-        "type": "snapshot",
-        "source": leg.source,
-        "verified": leg.verified,
-        "call_sid": leg.call_sid,
-        "parent_call_sid": leg.parent_call_sid,
-        "status": leg.status,
-        "status_since": format_date(leg.status_since),
-        "direction": leg.direction or None,
-        "from": leg.from_ or None,
-        "to": leg.to or None,
-        "initiated_at": format_date(leg.initiated_at),
-        "ringing_at": format_date(leg.ringing_at),
-        "answered_at": format_date(leg.answered_at),
-        "answered_by": leg.answered_by,
-        "caller_name": leg.caller_name,
-    }

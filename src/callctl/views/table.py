@@ -1,12 +1,15 @@
-"""Calls as a table for people, and as tab-separated lines for pipes."""
+"""The table of calls that ``list``, ``show`` and the live table draw, and calls as tab-separated lines.
+
+A row takes one line in columns or, where these have no room, two lines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from callctl.calls.call import Call
 from callctl.support.dates import format_date, local_time
@@ -17,35 +20,87 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from callctl.calls.family import Family
+
 BRANCH = "└ "
 # How many calls decide how wide the columns are; those after them are printed as they come.
 _SAMPLE = 200
-_GAP = "  "
+_GAP = 2  # cells between columns
 # Cells; below it, an address says too little to be shown.
 _LEAST_END = 9
 _MOST_END = 40
 # Where the ends of a call begin if it takes two lines, in cells.
-ENDS_AT = 24
+_ENDS_AT = 24
+# Cells of the longest phone number, with its plus and the arrow before it.
+FAR_WIDTH = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: a call; or, for a parent that is not among the calls, its SID alone. ``depth`` 1 is a child leg.
+    """One leg as a table shows it; of a parent that is not among the calls its SID alone, and no status.
 
-    With ``now``, the duration of a live call is that so far.
+    ``elapsed``, ``ring_time`` and ``talk_time`` are written as :func:`clock` does. ``is_child``: it stands below its
+    parent. ``facts`` and ``unusual`` are shown in brackets; the unusual ones have priority where there is little room.
     """
 
     sid: str
-    call: Call | None
-    depth: int = 0
-    now: datetime | None = None
+    status: str | None = None
+    elapsed: str = ""
+    parent_sid: str | None = None
+    direction: str = ""
+    from_: str = ""
+    to: str = ""
+    start: datetime | None = None
+    ring_time: str = ""
+    talk_time: str = ""
+    is_child: bool = False
+    facts: tuple[str, ...] = ()
+    unusual: tuple[str, ...] = ()
 
     @property
-    def seconds(self) -> float | None:
-        """The duration that is shown, in seconds; None if there is none."""
-        if self.call is None or self.now is None:
-            return None if self.call is None else self.call.duration
-        return self.call.seconds_so_far(self.now)
+    def look(self) -> str:
+        """The rich style of its status."""
+        return "dim" if self.status is None else style(self.status)
+
+    @property
+    def both_ends(self) -> str:
+        """Who calls whom."""
+        return f"{printable(self.from_)} → {printable(self.to)}"
+
+    @property
+    def far_end(self) -> str:
+        """The other end of the call: the caller of an inbound call, else who is called."""
+        return f"{printable(self.from_)} →" if self.direction == "inbound" else f"→ {printable(self.to)}"
+
+
+def call_row(call: Call, *, is_child: bool = False, now: datetime | None = None) -> Row:
+    """Return the row of a call. With ``now``, the duration of a live call is that so far."""
+    seconds = call.duration if now is None else call.seconds_so_far(now)
+    return Row(
+        call.sid,
+        call.status,
+        "" if seconds is None else clock(seconds),
+        parent_sid=call.parent_call_sid,
+        direction=call.direction,
+        from_=call.from_,
+        to=call.to,
+        start=call.start_time,
+        is_child=is_child,
+    )
+
+
+def family_rows(families: Iterable[Family[Call]]) -> Iterator[Row]:
+    """Yield the rows of a tree: each parent, then its children."""
+    for family in families:
+        yield Row(family.sid) if family.parent is None else call_row(family.parent)
+        for child in family.children:
+            yield call_row(child, is_child=True)
+
+
+def family_json(family: Family[Call], *, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a family: the parent's fields with ``children``; of a parent that was not found, its ``sid`` alone."""
+    parent: dict[str, Any] = {"sid": family.sid} if family.parent is None else family.parent.to_json()
+    return {**parent, **extra, "children": [{**child.to_json(), **extra} for child in family.children]}
 
 
 def plain_line(call: Call) -> str:
@@ -68,7 +123,7 @@ def print_calls(console: Console, calls: Iterable[Call], *, timed: bool = False,
 
     With ``now``, the durations of live calls are those so far.
     """
-    print_rows(console, (Row(call.sid, call, now=now) for call in calls), timed=timed)
+    print_rows(console, (call_row(call, now=now) for call in calls), timed=timed)
 
 
 def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False) -> None:
@@ -80,108 +135,132 @@ def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False) ->
     later = iter(rows)
     sample = list(islice(later, _SAMPLE))
     columns = _fitting(sample, width=console.width)
-    drawn = chain(sample, later)
+    all_rows = chain(sample, later)
     if _holds_what_counts(columns, sample, timed=timed):
-        lines = chain([_head(columns)], (_line(row, columns) for row in drawn))
+        lines = chain([heading(columns)], (one_line(row, columns) for row in all_rows))
     else:
-        lines = chain.from_iterable(_two_lines(row, width=console.width, timed=timed) for row in drawn)
+        lines = chain.from_iterable(_two_lines(row, width=console.width, timed=timed) for row in all_rows)
     for line in lines:
+        line.rstrip()
         console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
+    """A column: ``width`` in cells, ``gap`` the cells before it. ``is_whole``: what is wider is not cut."""
+
     title: str
     value: Callable[[Row], str]
     width: int = 0
+    gap: int = _GAP
+    is_right: bool = False
+    is_whole: bool = False
 
-    def fitted(self, sample: Sequence[Row], *, most: int | None = None) -> _Column:
-        from rich.cells import cell_len
-
-        widest = max((cell_len(self.value(row)) for row in sample), default=0)
+    def fitted(self, sample: Sequence[Row], *, most: int | None = None) -> Column:
+        """Return the column as wide as its widest value, at ``most`` so many cells."""
+        widest = max((cells(self.value(row)) for row in sample), default=0)
         width = max(len(self.title), widest)
-        return _Column(self.title, self.value, width if most is None else min(width, most))
+        return replace(self, width=width if most is None else min(width, most))
+
+    def narrowed(self, width: int) -> Column:
+        """Return the column no wider than so many cells."""
+        return replace(self, width=min(self.width, width))
 
 
-def _of(read: Callable[[Call], str]) -> Callable[[Row], str]:
-    return lambda row: "" if row.call is None else printable(read(row.call))
-
-
-_SID = _Column("CALL SID", lambda row: BRANCH * bool(row.depth) + printable(row.sid))
-_STATUS = _Column("STATUS", lambda row: "not listed" if row.call is None else shown_status(row.call.status))
-_DIRECTION = _Column("DIRECTION", _of(lambda call: call.direction))
-_FROM = _Column("FROM", _of(lambda call: call.from_))
-_TO = _Column("TO", _of(lambda call: call.to))
-_START = _Column("START", _of(lambda call: local_time(call.start_time)))
-_DURATION = _Column("DURATION", lambda row: "" if row.seconds is None else clock(row.seconds))
-_PARENT = _Column("PARENT CALL SID", _of(lambda call: call.parent_call_sid or "-"))
-_IN_ORDER = (_SID, _STATUS, _DIRECTION, _FROM, _TO, _START, _DURATION, _PARENT)
+SID = Column("CALL SID", lambda row: BRANCH * row.is_child + printable(row.sid), gap=0, is_whole=True)
+STATUS = Column("STATUS", lambda row: "not listed" if row.status is None else shown_status(row.status))
+DIRECTION = Column("DIRECTION", lambda row: printable(row.direction))
+PARENT = Column("PARENT CALL SID", lambda row: "" if row.status is None else printable(row.parent_sid or "-"))
+_FROM = Column("FROM", lambda row: printable(row.from_))
+_TO = Column("TO", lambda row: printable(row.to))
+_START = Column("START", lambda row: printable(local_time(row.start)))
+_DURATION = Column("DURATION", lambda row: row.elapsed)
+_IN_ORDER = (SID, STATUS, DIRECTION, _FROM, _TO, _START, _DURATION, PARENT)
 # What is left out in a narrow terminal, the last first; `show` tells it.
-_LESSER = (_DURATION, _START, _PARENT, _DIRECTION)
+_LESSER = (_DURATION, _START, PARENT, DIRECTION)
 
 
-def _fitting(sample: Sequence[Row], *, width: int) -> list[_Column]:
+def _fitting(sample: Sequence[Row], *, width: int) -> list[Column]:
     """Return the columns that fit, in their order. SID and status always do, the ends of the call if they can."""
-    kept = {column.title: column.fitted(sample) for column in (_SID, _STATUS)}
-    room = width - sum(column.width + len(_GAP) for column in kept.values())
+    kept = {column.title: column.fitted(sample) for column in (SID, STATUS)}
+    room = width - sum(column.width + _GAP for column in kept.values())
     for column in _ends(sample, room=room):
         kept[column.title] = column
-        room -= column.width + len(_GAP)
+        room -= column.width + _GAP
     for lesser in _LESSER:
         column = lesser.fitted(sample)
         if column.width > room:
             break
         kept[column.title] = column
-        room -= column.width + len(_GAP)
+        room -= column.width + _GAP
     return [kept[column.title] for column in _IN_ORDER if column.title in kept]
 
 
-def _holds_what_counts(columns: Sequence[_Column], sample: Sequence[Row], *, timed: bool) -> bool:
+def _holds_what_counts(columns: Sequence[Column], sample: Sequence[Row], *, timed: bool) -> bool:
     """Tell whether both ends of the calls are whole, and their durations there, if any of them has one."""
     widths = {column.title: column.width for column in columns}
-    told = (_DURATION, _START) if timed else (_DURATION,)
-    needed = {column.title for column in told if any(column.value(row) for row in sample)}
+    times = (_DURATION, _START) if timed else (_DURATION,)
+    needed = {column.title for column in times if any(column.value(row) for row in sample)}
     return needed <= widths.keys() and all(
         widths.get(end.title, 0) >= end.fitted(sample, most=_MOST_END).width for end in (_FROM, _TO)
     )
 
 
-def _ends(sample: Sequence[Row], *, room: int) -> list[_Column]:
+def _ends(sample: Sequence[Row], *, room: int) -> list[Column]:
     from_, to = _FROM.fitted(sample, most=_MOST_END), _TO.fitted(sample, most=_MOST_END)
-    both = room - len(_GAP)
+    both = room - _GAP
     if both < 2 * _LEAST_END:
-        return [_narrowed(to, room)] if room >= _LEAST_END else []
+        return [to.narrowed(room)] if room >= _LEAST_END else []
     if from_.width + to.width <= both:
         return [from_, to]
     # Half for each, and what the one does not need for the other.
-    left = max(both // 2, both - to.width)
-    from_ = _narrowed(from_, left)
-    return [from_, _narrowed(to, both - from_.width)]
+    from_ = from_.narrowed(max(both // 2, both - to.width))
+    return [from_, to.narrowed(both - from_.width)]
 
 
-def _narrowed(column: _Column, width: int) -> _Column:
-    return _Column(column.title, column.value, min(column.width, width))
-
-
-def _head(columns: Sequence[_Column]) -> Text:
+def heading(columns: Sequence[Column]) -> Text:
+    """Return the line of the columns' titles."""
     from rich.text import Text
 
-    return Text(_GAP.join(column.title.ljust(column.width) for column in columns).rstrip(), style="bold")
+    titles = (" " * column.gap + _justified(column.title, column) for column in columns)
+    return Text("".join(titles), style="bold")
 
 
-def _line(row: Row, columns: Sequence[_Column]) -> Text:
+def one_line(row: Row, columns: Sequence[Column]) -> Text:
+    """Return a row as one line in columns, padded to the end of the last."""
     from rich.text import Text
 
     line = Text()
     for column in columns:
-        if line:
-            line.append(_GAP)
-        cell = Text(column.value(row), style=_look(row) if column.title == _STATUS.title else "")
-        if column.title != _SID.title:
+        line.append(" " * column.gap)
+        cell = Text(column.value(row), style=row.look if column.title == STATUS.title else "")
+        if not column.is_whole:
             cell.truncate(column.width, overflow="ellipsis")
-        cell.pad_right(max(0, column.width - cell.cell_len))
+        missing = max(0, column.width - cell.cell_len)
+        if column.is_right:
+            cell.pad_left(missing)
+        else:
+            cell.pad_right(missing)
         line.append_text(cell)
-    line.rstrip()
+    return line
+
+
+def _justified(text: str, column: Column) -> str:
+    return text.rjust(column.width) if column.is_right else text.ljust(column.width)
+
+
+def status_line(row: Row, *, width: int) -> Text:
+    """Return the first of a row's two lines up to where the ends of the call begin: status and time.
+
+    The ends begin in their column, or sooner where the far end would be cut there.
+    """
+    from rich.text import Text
+
+    line = Text(f" {BRANCH * row.is_child}").append(f"{STATUS.value(row)} {row.elapsed}".rstrip(), style=row.look)
+    if row.status is not None:
+        line.append("  ")
+        room = width - cells(row.far_end)
+        line.pad_right(max(0, min(_ENDS_AT, room) - line.cell_len))
     return line
 
 
@@ -192,20 +271,15 @@ def _two_lines(row: Row, *, width: int, timed: bool) -> list[Text]:
     """
     from rich.text import Text
 
-    branch = BRANCH * bool(row.depth)
-    first = Text(f" {branch}").append(f"{_STATUS.value(row)} {_DURATION.value(row)}".rstrip(), style=_look(row))
-    second = Text(f"   {printable(row.sid)}")
-    if row.call is not None:
-        of = f" of {_PARENT.value(row)}" if row.call.parent_call_sid and not branch else ""
+    first, second = status_line(row, width=width), Text(f"   {printable(row.sid)}")
+    if row.status is not None:
+        of = f" of {printable(row.parent_sid)}" if row.parent_sid and not row.is_child else ""
         if second.cell_len + len(of) <= width:
             second.append(of)
         start = f"  {_START.value(row)}".rstrip()
         fits_below = second.cell_len + len(start) <= width
-        far = far_end(_FROM.value(row), _TO.value(row), direction=row.call.direction)
-        pad_for(far, first, width=width)
-        both = f"{_FROM.value(row)} → {_TO.value(row)}"
-        room = width - (len(start) if timed and not fits_below else 0)
-        first.append(both if first.cell_len + cells(both) <= room else far)
+        room = width - first.cell_len - (len(start) if timed and not fits_below else 0)
+        first.append(row.both_ends if cells(row.both_ends) <= room else row.far_end)
         line = second if fits_below else first
         if line.cell_len + len(start) <= width:
             line.append(start)
@@ -213,27 +287,36 @@ def _two_lines(row: Row, *, width: int, timed: bool) -> list[Text]:
     return [first, second]
 
 
-def far_end(from_: str, to: str, *, direction: str) -> str:
-    """Return the end of a call that is not one's own: who called, of an inbound call, else who is called."""
-    return f"{from_} →" if direction == "inbound" else f"→ {to}"
+def append_ends(line: Text, row: Row, *, width: int, far_alone: bool = False) -> None:
+    """Append who talks to whom and the facts. Where not all has room, one's own end gives way, and facts do.
+
+    What is unusual goes before the facts, and before the ends where it would be cut behind them.
+    """
+    room, far = width - line.cell_len, row.far_end
+    marks = _in_brackets(row.unusual).strip()
+    both = far if far_alone else row.both_ends
+    whole = f"{both}{_in_brackets([*row.facts, *row.unusual])}"
+    if cells(whole) <= room:
+        line.append(whole)
+        return
+    fitting = (text for end in (both, far) if cells(text := f"{marks} {end}".strip()) <= room)
+    ends, rest = next(fitting, ""), row.facts
+    if not ends and cells(far) <= min(room, FAR_WIDTH):
+        ends, rest = far, (*row.unusual, *row.facts)  # a number is whole or of no use
+    ends = ends or f"{marks} {far}".lstrip()
+    # Where a line is cut, the sign of it stands in its last cell.
+    line.append(ends if cells(ends) == room else f"{ends}{_in_brackets(rest)}")
 
 
-def pad_for(far: str, line: Text, *, width: int) -> None:
-    """Have what follows on a line begin in its column, or sooner where the far end would be cut there."""
-    line.append("  ")
-    room = width - cells(far)
-    line.pad_right(max(0, min(ENDS_AT, room) - line.cell_len))
+def _in_brackets(facts: Sequence[str]) -> str:
+    return f"  ({', '.join(facts)})" if facts else ""
 
 
 def cells(text: str) -> int:
-    """Return how much room a text takes on a terminal."""
+    """Return how many cells a text takes on a terminal."""
     from rich.cells import cell_len
 
     return cell_len(text)
-
-
-def _look(row: Row) -> str:
-    return "dim" if row.call is None else style(row.call.status)
 
 
 def shown_status(status: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from callctl.errors import without_secrets
-from callctl.views.live.rows import WIDE, Row, columns, family_rows, text
+from callctl.views.live.rows import WIDE, Block, column_titles, family_blocks, text
 from callctl.views.table import clock
 from callctl.views.terminal_safe import printable
 from callctl.views.view import WatchState
@@ -186,30 +186,30 @@ def _plain(lines: Sequence[str]) -> list[Line]:
 
 def _table(frame: Frame, *, width: int, room: int) -> list[Text]:
     """Return the legs that fit, and how many do not: only what is visible is drawn, however many legs there are."""
-    head = [columns(width=width)] if width >= WIDE else []
-    drawn = _fitting(_rows(frame, width=width), room=room - len(head))
-    hidden = frame.snapshot.live + frame.snapshot.ended - sum(row.legs for row in drawn)
-    body = [line for row in drawn for line in row.lines]
+    head = [column_titles(width=width)] if width >= WIDE else []
+    shown = _fitting(_family_blocks(frame, width=width), room=room - len(head))
+    hidden = frame.snapshot.live + frame.snapshot.ended - sum(block.legs for block in shown)
+    body = [line for block in shown for line in block.lines]
     more = f" … {hidden} more {'leg' if hidden == 1 else 'legs'}{'' if frame.is_last else ': make the window higher'}"
     return [*head, *body, *([text(more, "dim")] if hidden else [])]
 
 
-def _fitting(rows: Iterator[Row], *, room: int) -> list[Row]:
-    """Return all rows if they fit, else as many as leave a line for saying how many do not."""
-    taken: list[Row] = []
-    for row in rows:
-        taken.append(row)
-        room -= len(row.lines)
+def _fitting(blocks: Iterator[Block], *, room: int) -> list[Block]:
+    """Return all blocks if they fit, else as many as leave a line for saying how many legs do not."""
+    fitting: list[Block] = []
+    for block in blocks:
+        fitting.append(block)
+        room -= len(block.lines)
         if room < 0:
-            while taken and room < 1:
-                room += len(taken.pop().lines)
+            while fitting and room < 1:
+                room += len(fitting.pop().lines)
             break
-    return taken
+    return fitting
 
 
-def _rows(frame: Frame, *, width: int) -> Iterator[Row]:
-    """Yield the rows of each family: those with a live leg first, the newest first among them."""
+def _family_blocks(frame: Frame, *, width: int) -> Iterator[Block]:
+    """Yield the blocks of each family: those with a live leg first, the newest first among them."""
     for live in (True, False):
         for family in frame.snapshot.families:
             if family.is_live is live:
-                yield from family_rows(family, age=frame.age, width=width)
+                yield from family_blocks(family, age=frame.age, width=width)

@@ -13,7 +13,6 @@ from callctl.calls.event import CallEvent
 from callctl.support.dates import time_of_day
 from callctl.views.lines import action_line, short_line
 from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Line, draw
-from callctl.views.timeline import may_result_from
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class LiveView:
 
 
 def _may_result_from(told: tuple[CallEvent, bool] | ActionEvent | Line, action: ActionEvent) -> bool:
-    return isinstance(told, tuple) and may_result_from(told[0], action)
+    return isinstance(told, tuple) and action.may_have_caused(told[0])
 
 
 class _Lines:

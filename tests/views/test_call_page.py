@@ -12,8 +12,8 @@ from telling import WORLD, clock_of, event, moment, sid
 from callctl.calls.action import DONE, LATE, ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, CallEvent
+from callctl.views.call_page import timeline_lines, timeline_of
 from callctl.views.live.screen import LiveView
-from callctl.views.timeline import in_order, lines
 from callctl.views.view import WatchState
 
 ANSWERED = event(1, "in-progress", at=0, received=0.2, number=1)
@@ -39,31 +39,31 @@ def ended(at: float, received: float, *, call: int = 1, parent: int | None = Non
 )
 def test_an_end_comes_after_what_was_asked(end: CallEvent) -> None:
     action = asked(10.4)
-    assert in_order([ANSWERED, end], [action]) == [ANSWERED, action, end]
+    assert timeline_of([ANSWERED, end], [action]) == [ANSWERED, action, end]
 
 
 def test_why_a_compatible_service_ended_it_is_told() -> None:
     end = event(1, "failed", at=1, SipResultCode="403", ErrorCode="32011", ErrorMessage="no such number")
-    (line,) = lines([end], own=sid(1))
+    (line,) = timeline_lines([end], own=sid(1))
     assert "(SIP 403, error 32011 no such number)" in line
 
 
 def test_an_end_that_was_known_before_stays_before() -> None:
     end, action = ended(10, 10.2), asked(10.4, result=LATE)
-    assert in_order([ANSWERED, end], [action]) == [ANSWERED, end, action]
-    assert in_order([ANSWERED, end], [asked(10.4)]) == [ANSWERED, end, asked(10.4)]
+    assert timeline_of([ANSWERED, end], [action]) == [ANSWERED, end, action]
+    assert timeline_of([ANSWERED, end], [asked(10.4)]) == [ANSWERED, end, asked(10.4)]
     other = ended(8, 10.6, call=3)
-    assert in_order([ANSWERED, other], [asked(10.4)]) == [ANSWERED, other, asked(10.4)]
+    assert timeline_of([ANSWERED, other], [asked(10.4)]) == [ANSWERED, other, asked(10.4)]
 
 
 def test_an_end_that_a_callback_told_after_all_stands_there_once() -> None:
     """REST was asked before the callback that had waited in the socket was taken in."""
     polled = Call(sid(1), "completed", end_time=moment(10))
     missed = CallEvent.from_call(polled, received_at=moment(18), world=WORLD, kind=MISSED)
-    assert in_order([ANSWERED, missed], []) == [ANSWERED, missed]
+    assert timeline_of([ANSWERED, missed], []) == [ANSWERED, missed]
     end = ended(10, 19)
-    assert in_order([ANSWERED, missed, end], []) == [ANSWERED, end]
-    assert in_order([ANSWERED, missed, ended(10, 19, call=3)], [])[1] == missed
+    assert timeline_of([ANSWERED, missed, end], []) == [ANSWERED, end]
+    assert timeline_of([ANSWERED, missed, ended(10, 19, call=3)], [])[1] == missed
 
 
 @pytest.mark.parametrize("more", [0, 3, 8])
