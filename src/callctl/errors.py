@@ -1,16 +1,16 @@
-"""callctl's own errors: what went wrong, and what to do next; and texts without the secrets that stand in URLs.
+"""callctl's own errors: what went wrong, and what to do next; and the removal of secrets from texts.
 
-Exit codes are the command line's affair (``cli/exits.py``); nothing here knows of them.
+Exit codes are the command line's matter (``cli/exits.py``).
 
     CallctlError                 something failed; ``message`` says what, ``hint`` what to do next
     ├── UsageError               the request makes no sense as it was put
     │   └── SettingsError        a setting is missing or malformed
-    ├── UnknownCallError         nothing known here is the call that was meant
+    ├── UnknownCallError         the call that was meant is not known
     ├── NotEndedError            the call is in progress, and only a ringing one was to be ended
     ├── NotInProgressError       the call could not be redirected now: only one in progress can be
     ├── NoLongerWantedError      a request that failed was not sent again: nobody wanted it any more
     ├── ConditionNotMetError     what was waited for can no longer happen
-    ├── PartlyFailedError        some of many calls were not dealt with
+    ├── PartlyFailedError        some of many calls failed
     ├── WaitTimeoutError         what was waited for did not happen in time
     ├── StoreError               the event store can't be read or written
     ├── PortTakenError           the address to listen at is in use
@@ -92,7 +92,7 @@ class SettingsError(UsageError):
 
 
 class UnknownCallError(CallctlError):
-    """Nothing known here is the call that was meant: no call begins with this, or none was placed yet."""
+    """The call that was meant is not known: no SID begins with this, or none was placed yet."""
 
 
 class NotEndedError(CallctlError):
@@ -112,7 +112,7 @@ class ConditionNotMetError(CallctlError):
 
 
 class PartlyFailedError(CallctlError):
-    """Of many calls, some were not dealt with."""
+    """Of many calls, some failed."""
 
 
 class WaitTimeoutError(CallctlError):

@@ -88,7 +88,7 @@ def test_what_waits_too_long_is_left_out_and_that_is_told() -> None:
     view = ThreadedView(held, most_waiting=10)
     view.note("stuck")
     view.refresh(EMPTY, HEADER)
-    until(lambda: not view._news)
+    until(lambda: not view._messages)
     for number in range(25):
         view.note(str(number))
     held.free.set()

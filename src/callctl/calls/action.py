@@ -1,4 +1,4 @@
-"""ActionEvent: what was asked of a live call, by a command or a rule, and what the API said to it."""
+"""ActionEvent: a request to change a live call, by a command or a rule, and the API's answer."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ LATE: Final = "too-late"  # the call got there first: an ordinary outcome
 NOT_ENDED: Final = "not-ended"  # Twilio took the request, and the leg rings on
 REFUSED: Final = "refused"
 UNKNOWN: Final = "unknown"  # the request went out, or may have; no answer was recorded
-DECLINED: Final = "declined"  # nothing was sent, for a reason that the outcome tells
+DECLINED: Final = "declined"  # nothing was sent; the outcome says why
 DRY_RUN: Final = "dry-run"
 
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
-    """One change that was asked of one leg.
+    """One request to change one leg.
 
-    ``at`` is when it was asked, just before the request went out: callbacks of what came of it may arrive before its
-    answer. ``action`` is redirect, hangup, cancel or limit; ``request`` the form that was sent; ``outcome`` what came
-    of it, as a sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the
-    rule that asked; None stands for a command. ``about`` is the leg that the rule looked at, if not the one that was
+    ``at`` is the moment just before the request went out: callbacks of its effect may arrive before its answer.
+    ``action`` is redirect, hangup, cancel or limit; ``request`` the form that was sent; ``outcome`` what came of it, as
+    a sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the rule that
+    made the request; None stands for a command. ``about`` is the leg that the rule is about, if not the one that was
     changed, ``result`` one of the words above, and ``code`` the API's code where it refused.
     """
 

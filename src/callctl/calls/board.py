@@ -15,13 +15,13 @@ from callctl.calls.leg import Fold, Leg
 
 __all__ = ["Board", "Change", "Family", "Leg", "Snapshot"]
 
-# Legs that one Dial makes at once have one Timestamp, of whole seconds: the order of arrival is nearer to Dial's.
+# Legs that one Dial makes at once have one Timestamp, of whole seconds: the order of arrival is nearer to that of Dial.
 _appearance = attrgetter("first_at", "first_received_at", "call_sid")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The board at one moment: families newest first, how many legs are live and ended, and whose each leg is."""
+    """The board at one moment: families newest first, how many legs are live and ended, and each leg's family."""
 
     families: tuple[Family[Leg], ...] = ()
     live: int = 0
@@ -30,7 +30,7 @@ class Snapshot:
     family_of: Mapping[str, Family[Leg]] = field(default_factory=dict, repr=False)
 
     def leg(self, call_sid: str) -> Leg | None:
-        """Return the leg with this SID, if anything was told of it."""
+        """Return the leg with this SID; None if no event reported it."""
         return self.legs.get(call_sid)
 
 
@@ -66,7 +66,7 @@ class Board:
         self._snapshot: Snapshot | None = Snapshot()
 
     def apply(self, event: CallEvent) -> Change | None:
-        """Take in an event; None if it was told before, or if nobody has told the status of its call yet."""
+        """Take in an event; None if it is not new, or if no event has reported the status of its call yet."""
         fold = self._folds.get(event.call_sid)
         late = False
         if fold is None:
@@ -77,7 +77,7 @@ class Board:
             late = fold.is_late(event)
             fold.absorb(event)
         if not fold.has_status:
-            return None  # what it tells is known once there is a leg
+            return None  # its facts show once there is a leg
         before = self._legs.get(event.call_sid)
         after = self._legs[event.call_sid] = fold.leg(event.call_sid)
         self._final += after.is_final - (before is not None and before.is_final)
@@ -86,7 +86,7 @@ class Board:
         return Change(event, before, after, late)
 
     def snapshot(self) -> Snapshot:
-        """Return the board as it is now. Only the families that changed since the last one are built anew."""
+        """Return the board as it is now. Only the families that changed since the last snapshot are built anew."""
         if self._snapshot is None:
             for root in self._touched:
                 self._refresh(root)
@@ -98,7 +98,7 @@ class Board:
         return self._snapshot
 
     def forget(self, *, before: datetime) -> int:
-        """Drop the families that have ended and of which nothing was told since; return how many.
+        """Drop the families that have ended and had no event since; return how many.
 
         A watch that runs for weeks would otherwise remember every call it ever saw.
         """

@@ -100,12 +100,12 @@ def is_party(text: str) -> bool:
     return written and not _is_number_misspelled(text)
 
 
-def is_same_party(one: str, other: str) -> bool:
+def is_same_party(first: str, second: str) -> bool:
     """Tell whether two texts name the same end of a call: a SIP address stands with its scheme or without.
 
     Source: docs/twilio.md, "Addresses".
     """
-    return _without_scheme(one) == _without_scheme(other)
+    return _without_scheme(first) == _without_scheme(second)
 
 
 def _without_scheme(text: str) -> str:
@@ -152,11 +152,11 @@ _TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One leg as the REST API last told it.
+    """One leg as a reply of the REST API describes it.
 
     ``duration`` is in seconds, ``queue_time`` in milliseconds, ``price`` negative (OAS). ``resource`` is the whole
-    reply, with the fields that callctl does not know. ``as_of`` is when the call was as told here: by the ``Date`` of
-    the reply, and so by the clock that told the other dates.
+    object, with the fields that callctl does not know. ``as_of`` is the ``Date`` of the reply: it is by the same clock
+    as the other dates.
     """
 
     sid: str
@@ -191,7 +191,7 @@ class Call:
         """
         # A list reads this for each of its rows, hence no call of a function per field.
         get = resource.get
-        # Sentences are built of them, and a line break would make one of the server's words look like one of ours.
+        # Sentences are built of them, and a line break would make the server's words look like callctl's.
         texts = {key: value.replace("\n", "\ufffd") for key in _TEXTS if isinstance(value := get(key), str)}
         text = texts.get
         sid = text("sid")
@@ -233,7 +233,7 @@ class Call:
     def seconds_so_far(self, now: datetime) -> float | None:
         """Return its duration; of a live call, how long ago it started, or was created; None if it has neither.
 
-        ``now`` is the time where the reply told none.
+        ``now`` is the time where the reply has no date.
         """
         began = self.start_time or self.date_created
         if self.duration is not None or not self.is_live or began is None:

@@ -1,7 +1,7 @@
-"""CallEvent: one thing that was told about a call: by a status callback, a TwiML request, a poll, or another callback.
+"""CallEvent: one report about a call: by a status callback, a TwiML request, a poll, or another callback.
 
 An event keeps the whole form as it came; every other field is read from it. A record therefore holds the form alone,
-and an event read back from an old store gains whatever this module has learnt to read since.
+and an event read back from an old store gains the fields that this module reads by then.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from callctl.support.dates import format_date, microseconds, parse_int, parse_ti
 
 CALLBACK: Final = "callback"
 TWIML_REQUEST: Final = "twiml-request"
-POLLED: Final = "polled"  # found by asking REST
-MISSED: Final = "missed"  # an end that no callback told, found by asking REST
+POLLED: Final = "polled"  # REST reported it
+MISSED: Final = "missed"  # an end that REST reported and no callback
 
 _EVENT_NAMES: dict[str, str] = {
     CallStatus.INITIATED: "initiated",
@@ -48,7 +48,7 @@ _EVENT_NAMES: dict[str, str] = {
     CallStatus.FAILED: "completed",
     CallStatus.CANCELED: "completed",
 }
-# SignalWire sends ``answered`` beside ``in-progress`` for one and the same step (docs/twilio.md, "Compatible
+# SignalWire sends ``answered`` beside ``in-progress`` for the same step (docs/twilio.md, "Compatible
 # services").
 _SAME_STATUS = {"answered": CallStatus.IN_PROGRESS.value}
 
@@ -64,7 +64,7 @@ _RANKS: dict[str, int] = {
     CallStatus.BUSY: 5,
     CallStatus.COMPLETED: 5,
 }
-# Which of two ends told for one call counts when neither number nor time decides: the later in this row.
+# Which of two ends reported for one call counts when neither number nor time decides: the greater here.
 _FINAL_WEIGHTS: dict[str, int] = {
     CallStatus.CANCELED: 1,
     CallStatus.FAILED: 2,
@@ -73,24 +73,24 @@ _FINAL_WEIGHTS: dict[str, int] = {
     CallStatus.COMPLETED: 5,
 }
 # Callbacks count before requests for TwiML, and those before polls.
-_TOLD = {CALLBACK: 2, TWIML_REQUEST: 1}
+_KIND_WEIGHTS = {CALLBACK: 2, TWIML_REQUEST: 1}
 
 
 class NotACallEventError(ValueError):
-    """A request that tells nothing of a call that is known here."""
+    """A request that reports nothing about a call."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallEvent:
-    """What was told about one leg at one moment.
+    """What was reported about one leg at one moment.
 
-    ``kind`` says who told it: ``callback``, ``twiml-request``, ``polled`` or ``missed``; or what else it is about:
-    ``amd``, ``recording`` or ``conference``, which have no ``status`` (calls/features.py), and where they are about a
-    conference alone, its SID for a ``call_sid``. ``event`` is Twilio's event name, or the status where there is no name
-    for it. ``timestamp`` is when the event fired, ``received_at`` when it
-    got here; both are aware and in UTC. ``duration`` is in seconds: ``CallDuration``, never ``Duration``, which is in
-    minutes (docs/twilio.md, "Callback parameters"). ``error_code`` and ``error_message`` are those of compatible
-    services, for Twilio sends none. ``form`` is all that came, in its order.
+    ``kind`` is its source: ``callback``, ``twiml-request``, ``polled`` or ``missed``; or its subject: ``amd``,
+    ``recording`` or ``conference``, which have no ``status`` (calls/features.py), and where they are about a conference
+    alone, its SID for a ``call_sid``. ``event`` is Twilio's event name, or the status where there is no name for it.
+    ``timestamp`` is when the event fired, ``received_at`` when it arrived; both are aware and in UTC. ``duration`` is
+    in seconds: ``CallDuration``, never ``Duration``, which is in minutes (docs/twilio.md, "Callback parameters").
+    ``error_code`` and ``error_message`` are those of compatible services, for Twilio sends none. ``form`` is all that
+    came, in its order.
     """
 
     key: str
@@ -114,7 +114,7 @@ class CallEvent:
     caller_name: str | None
     verified: bool
     form: Form
-    # A text by which events of one call sort: the greatest tells the status. The store and the board both ask for it.
+    # A text by which events of one call sort: the greatest decides the status. The store and the board both use it.
     order: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -137,11 +137,11 @@ class CallEvent:
 
         Args:
             pairs: Names and values as they came, blanks included. Of a repeated name the last value counts: what Twilio
-                appends to the URL of a GET stands behind what the URL had.
+                appends to the URL of a GET follows what the URL had.
             received_at: When the request arrived.
             world: The account and API address it belongs to; part of the key.
-            verified: Whether the request's signature was found right.
-            signed: What a signature of the request covers behind the path, query and form; the form alone if None.
+            verified: Whether the request's signature is valid.
+            signed: What a signature of the request covers after the path, query and form; the form alone if None.
 
         Raises:
             NotACallEventError: It is no call's status, machine detection, recording or conference, or is cut elsewhere
@@ -156,7 +156,7 @@ class CallEvent:
 
     @classmethod
     def from_call(cls, call: Call, *, received_at: datetime, world: str, kind: str = POLLED) -> CallEvent:
-        """Make an event of a call that REST listed or fetched: ``polled``, or ``missed`` for an end not told before.
+        """Make an event of a call from REST: ``polled``, or ``missed`` for an end that no callback reported.
 
         Polling the same facts again gives the same key, so a store holds them once.
         """
@@ -229,7 +229,7 @@ class CallEvent:
 
     @property
     def in_words(self) -> str:
-        """What it tells beside a status, for people; empty for what tells a status."""
+        """What it reports, for people; empty for an event with a status."""
         return in_words(self.kind, self.fields) if self.kind in FEATURES else ""
 
     @property
@@ -244,12 +244,12 @@ class CallEvent:
 
     @property
     def is_final(self) -> bool:
-        """Whether it tells the end of the leg."""
+        """Whether it reports the end of the leg."""
         return is_final(self.status)
 
     @property
     def rank(self) -> int:
-        """How far along a call's life the status is; 0 for one that nobody knows."""
+        """How far along a call's life the status is; 0 for an unknown one."""
         return rank_of(self.status)
 
 
@@ -261,13 +261,13 @@ def _is_cut_elsewhere(event: CallEvent, signed: str) -> bool:
 
 def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -> CallEvent:
     fields = dict(form)  # of a repeated name the last
-    sid, told = fields.get("CallSid", "").strip(), fields.get("CallStatus", "").strip()
+    sid, sent_status = fields.get("CallSid", "").strip(), fields.get("CallStatus", "").strip()
     feature = feature_of(fields)
     if feature is not None:
-        sid, told = owner_of(fields), ""
-    if not sid or not (told or feature):
+        sid, sent_status = owner_of(fields), ""
+    if not sid or not (sent_status or feature):
         raise NotACallEventError(f"no {'CallStatus' if sid else 'CallSid'} in the request")
-    status = _SAME_STATUS.get(told, told)
+    status = _SAME_STATUS.get(sent_status, sent_status)
     parent = fields.get("ParentCallSid", "").strip()
     kind = feature or (TWIML_REQUEST if _is_twiml_request(fields, status) else CALLBACK)
     return CallEvent(
@@ -338,7 +338,7 @@ def _is_twiml_request(fields: Mapping[str, str], status: str) -> bool:
 
 
 def _facts_of(call: Call) -> list[tuple[str, str]]:
-    """Return what REST tells of a call and events show, as pairs."""
+    """Return the fields of a REST call that events show, as pairs."""
     facts = {
         "sid": call.sid,
         "parent_call_sid": call.parent_call_sid,
@@ -366,7 +366,7 @@ def _as_object(form: Form) -> dict[str, str | list[str]]:
 
 
 def rank_of(status: str) -> int:
-    """Return how far along a call's life a status is; 0 for one that nobody knows."""
+    """Return how far along a call's life a status is; 0 for an unknown one."""
     return _RANKS.get(status, 0)
 
 
@@ -376,13 +376,13 @@ def event_name(status: str) -> str:
 
 
 def _order_of(*, status: str, number: int | None, timestamp: datetime | None, kind: str, key: str) -> str:
-    """Return the text by which events of one call sort; the greatest tells the status.
+    """Return the text by which events of one call sort; the greatest decides the status.
 
-    Life-cycle rank first; then SequenceNumber, Timestamp, and the order of ends; callbacks before polls; the key
-    at last, so that no two events are equal and the outcome never hangs on the order of arrival. What tells no status
-    sorts below all that do.
+    Life-cycle rank first; then SequenceNumber, Timestamp, and the order of ends; callbacks before polls; the key at
+    last, so that no two events are equal and the outcome never depends on the order of arrival. Events without a status
+    sort below all others.
     """
     number = 0 if number is None else min(max(number + 1, 0), 10**10 - 1)
     moment = 0 if timestamp is None else max(microseconds(timestamp), 0)
     rank, weight = _RANKS.get(status, 0), _FINAL_WEIGHTS.get(status, 0)
-    return f"{rank if status else '-'}{number:010d}{moment:018d}{weight}{_TOLD.get(kind, 0)}{key[:16]}"
+    return f"{rank if status else '-'}{number:010d}{moment:018d}{weight}{_KIND_WEIGHTS.get(kind, 0)}{key[:16]}"

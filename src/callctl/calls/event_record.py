@@ -1,6 +1,6 @@
-"""The form of an event: its key, which tells it from every other one, and the record of it that a store keeps.
+"""The form of an event: its unique key, and the record of it that a store keeps.
 
-A callback's key is made of what its signature covers, so that nobody can make two events of one signed request: Twilio
+A callback's key is made of what its signature covers, so that no two events can be made of one signed request: Twilio
 signs the query and then the set of pairs, names and values run together, whatever their order and repetition
 (docs/twilio.md, "Signatures").
 
@@ -32,7 +32,7 @@ _SIGNED_CALL = re.compile("CallSid(?!=).*CallStatus(?!=)", re.DOTALL)
 
 
 def encodable_form(pairs: Iterable[tuple[str, str]]) -> Form:
-    """Return a form as it is kept."""
+    """Return a form that UTF-8 can hold."""
     form = tuple(pairs)
     try:
         "".join(chain.from_iterable(form)).encode()
@@ -47,20 +47,20 @@ def signed_form(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def signed_key(signed: str, *, world: str) -> str:
-    """Return the key of what a signature covers behind the path: query and form."""
+    """Return the key of what a signature covers after the path: query and form."""
     return hashlib.sha256(f"{world}\0{signed}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_cut_elsewhere(signed: str, sid: str, *, name: str = "CallSid") -> bool:
     """Tell whether the SID in a field is another one than Twilio signed under that name.
 
-    What is signed does not say where a value ends, and a caller may choose a name for himself that reads like a CallSid
-    and a CallStatus. Those that Twilio sent come before anything that a caller chooses.
+    What is signed does not say where a value ends, and a caller may choose a name that reads like a CallSid and a
+    CallStatus. Those of Twilio come before anything that a caller chooses.
     """
-    if "=" in sid or "&" in sid:  # a query that was sent again as a form
+    if "=" in sid or "&" in sid:  # a query that was sent as a form
         return True
-    before, found, _ = signed.partition(f"{name}{sid}")
-    if not found:  # a query, which can't be cut otherwise
+    before, match, _ = signed.partition(f"{name}{sid}")
+    if not match:  # a query, which can't be cut otherwise
         return False
     if sid.startswith(_LONGER_NAMES):
         return True
@@ -73,7 +73,7 @@ def is_cut_elsewhere(signed: str, sid: str, *, name: str = "CallSid") -> bool:
 def pairs_key(form: Form, *, world: str) -> str:
     """Return the key of a form's pairs: the same in any order, but not for pairs that are repeated.
 
-    Polled events have it, which nobody signs, and all events of callctl 0.1.0.
+    Polled events, which have no signature, have it, and all events of callctl 0.1.0.
     """
     text = "\0".join((world, *sorted(map("\0".join, form))))
     if text.count("\0") != 2 * len(form):  # a NUL within: as JSON, so that no two forms run together
@@ -123,9 +123,9 @@ def _read_lines(text: str) -> Record:
 
 
 def _read_json(text: str) -> Record:
-    told = json.loads(text)
-    if told["v"] != 1:
-        raise ValueError(f"an event record of version {told['v']!r}")
-    form = tuple((str(name), str(value)) for name, value in told["form"])
-    at = from_microseconds(int(told["received_at"]))
-    return Record(str(told["key"]), str(told["kind"]), at, bool(told["verified"]), form)
+    record = json.loads(text)
+    if record["v"] != 1:
+        raise ValueError(f"an event record of version {record['v']!r}")
+    form = tuple((str(name), str(value)) for name, value in record["form"])
+    at = from_microseconds(int(record["received_at"]))
+    return Record(str(record["key"]), str(record["kind"]), at, bool(record["verified"]), form)

@@ -2,8 +2,7 @@
 
 Twilio sends them to URLs of their own, which may be the same as that of status callbacks. They come with the SID of the
 call, if not of the conference alone, and without a CallStatus (docs/twilio.md, "Other callbacks"). Transcriptions and
-partial results of speech recognition come with one, as requests for TwiML do, but Twilio ignores what they are
-answered.
+partial results of speech recognition come with one, as requests for TwiML do, but Twilio ignores the answer.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ _NUMBERS = {"machine_detection_duration", "recording_duration", "recording_chann
 
 
 def feature_of(fields: Fields) -> str | None:
-    """Return of which kind a form is that is not about a call's status; None if of none that is known."""
+    """Return the kind of a form that is not about a call's status; None if it is of no known kind."""
     if fields.get("CallSid") and fields.get("TranscriptionSid") and fields.get("TranscriptionStatus"):
         return TRANSCRIPTION
     if fields.get("CallSid") and ("UnstableSpeechResult" in fields or "StableSpeechResult" in fields):
@@ -102,23 +101,23 @@ def event_of(kind: str, fields: Fields) -> str:
 
 def json_of(kind: str, fields: Fields) -> dict[str, Any]:
     """Return the fields of a kind for JSON: durations in seconds, that of a machine detection in milliseconds."""
-    told: dict[str, Any] = {name: fields.get(parameter) or None for name, parameter in _JSON_FIELDS[kind]}
-    for name in told.keys() & _NUMBERS:
-        told[name] = parse_int(told[name])
-    if "recording_start_time" in told:
-        told["recording_start_time"] = format_date(parse_timestamp(told["recording_start_time"]))
-    return told
+    values: dict[str, Any] = {name: fields.get(parameter) or None for name, parameter in _JSON_FIELDS[kind]}
+    for name in values.keys() & _NUMBERS:
+        values[name] = parse_int(values[name])
+    if "recording_start_time" in values:
+        values["recording_start_time"] = format_date(parse_timestamp(values["recording_start_time"]))
+    return values
 
 
 def in_words(kind: str, fields: Fields) -> str:
-    """Return what it tells, for people."""
+    """Return a sentence about it, for people."""
     return " ".join(filter(None, _WORDS[kind](fields)))
 
 
 def _amd(fields: Fields) -> Iterator[str]:
     yield f"answered by {fields['AnsweredBy']}"
-    heard = parse_int(fields.get("MachineDetectionDuration"))
-    yield f"after {heard / 1000:.1f} s" if heard else ""
+    milliseconds = parse_int(fields.get("MachineDetectionDuration"))
+    yield f"after {milliseconds / 1000:.1f} s" if milliseconds else ""
 
 
 def _recording(fields: Fields) -> Iterator[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class CallFilter:
     """Matches the calls that have everything given; several statuses are alternatives. The times are aware.
 
-    ``family_of`` is the SID of one leg: only its family is meant. Who knows the families checks that.
+    ``family_of`` is the SID of one leg: only its family is meant, which ``views/filter.py`` checks.
 
     ``older_than`` is about date_created, ``longer_than`` about how long a call has had its status, as ``status_since``
     returns it. Both are measured up to the ``Date`` of the reply that the call is from, by Twilio's clock: a clock of
@@ -90,7 +90,7 @@ class CallFilter:
         return self.older_than is not None or self.longer_than is not None
 
     def matches(self, call: Call) -> bool:
-        """Tell whether a call matches, as far as REST tells of it."""
+        """Tell whether a call matches, by what REST shows of it."""
         return (
             self.matches_leg(call)
             and self.parent in (None, call.parent_call_sid)

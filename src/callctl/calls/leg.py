@@ -1,6 +1,6 @@
 """A leg as we believe it to be, and the fold of events that makes it.
 
-Every fact is the greatest of those told, by an order in which no two events are equal. Taking the greatest is
+Every fact is the greatest of those reported, by an order in which no two events are equal. Taking the greatest is
 idempotent and does not depend on the order of arrival, so neither does the leg.
 """
 
@@ -16,10 +16,10 @@ from callctl.calls.call import CallStatus, is_final
 from callctl.calls.event import CALLBACK, TWIML_REQUEST, CallEvent
 from callctl.support.dates import format_date
 
-# Enough to know every event of an ordinary call again. The store knows all of them; this only keeps a sender that
-# tells one call without end from filling the memory.
+# Enough to recognize every event of an ordinary call. The store has all of them; this only keeps a sender that reports
+# one call without end from filling the memory.
 _KEYS_PER_LEG = 64
-# Whose word on the time of a step counts: REST knows when a call was dialled, but not when it was answered.
+# Which source counts for the time of a step: REST knows when a call was dialled, but not when it was answered.
 _TRUST = {CALLBACK: 0, TWIML_REQUEST: 1}
 _STEPS = {
     CallStatus.QUEUED.value: "initiated",
@@ -71,7 +71,7 @@ class Leg:
 
     @property
     def is_live(self) -> bool:
-        """Whether the leg still exists; an unknown status counts as live, for nobody said that it ended."""
+        """Whether the leg still exists; an unknown status counts as live, for no event reported its end."""
         return not is_final(self.status)
 
     @property
@@ -112,7 +112,7 @@ class Leg:
 
 
 class Fold:
-    """What was told of one leg: of each fact the greatest, by the order of events. Begins with its first event."""
+    """What was reported of one leg: of each fact the greatest, by the order of events. Begins with its first event."""
 
     __slots__ = ("_facts", "_first_at", "_first_received_at", "_keys", "_last_at", "_steps", "_verified", "_winner")
 
@@ -129,7 +129,7 @@ class Fold:
 
     @property
     def has_status(self) -> bool:
-        """Whether any of the events told a status; a recording, say, tells that there is a call, but not how it is."""
+        """Whether any of the events has a status: a recording, say, reports a call without one."""
         return bool(self._winner.status)
 
     @property
@@ -138,12 +138,12 @@ class Fold:
         return self._last_at
 
     def knows(self, event: CallEvent) -> bool:
-        """Tell whether this very event was taken in."""
+        """Tell whether this event was taken in before."""
         return _short(event.key) in self._keys
 
     def is_late(self, event: CallEvent) -> bool:
-        """Tell whether a callback comes after one that tells a later step."""
-        # Polls and requests for TwiML tell how things stand, not what has just happened: they can't be late.
+        """Tell whether a callback comes after one that reports a later step."""
+        # Polls and requests for TwiML report the present status, not what has just happened: they can't be late.
         rank = event.rank
         if event.kind != CALLBACK or not rank:
             return False
@@ -156,8 +156,8 @@ class Fold:
             self._winner = _Standing.of(event)
         for name, value in zip(_FACTS, _facts_of(event), strict=True):
             if value is not None and value != "":
-                held = facts.get(name)
-                if held is None or order > held[0]:
+                greatest = facts.get(name)
+                if greatest is None or order > greatest[0]:
                     facts[name] = (order, value)
         self._absorb_times(event)
         self._verified = self._verified and event.verified
@@ -170,11 +170,11 @@ class Fold:
         self._last_at = max(self._last_at, event.received_at)
         step = _STEPS.get(event.status)
         if step is not None:
-            told = (_TRUST.get(event.kind, 2), event.moment)
-            self._steps[step] = min(self._steps.get(step, told), told)
+            time = (_TRUST.get(event.kind, 2), event.moment)
+            self._steps[step] = min(self._steps.get(step, time), time)
 
     def leg(self, call_sid: str) -> Leg:
-        """Return the leg as all events so far tell it."""
+        """Return the leg by all events so far."""
         winner = self._winner
         facts = {name: value for name, (_, value) in self._facts.items()}
         return Leg(
@@ -200,8 +200,8 @@ class Fold:
         )
 
     def _step(self, name: str) -> datetime | None:
-        held = self._steps.get(name)
-        return None if held is None else held[1]
+        time = self._steps.get(name)
+        return None if time is None else time[1]
 
 
 @dataclass(frozen=True, slots=True)

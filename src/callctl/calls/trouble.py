@@ -24,7 +24,7 @@ class Cause(StrEnum):
     STORE = "store"
     """The event store can't be read or written."""
     API = "api"
-    """The API can't be asked."""
+    """The API gives no answer."""
     NO_CALLBACK = "no-callback"
     """A call should have sent status callbacks and did not."""
     FORWARD = "forward"
@@ -40,16 +40,16 @@ class Cause(StrEnum):
     RECORD = "record"
     """The record by which ``place`` finds the watch can't be written."""
     OUTPUT = "output"
-    """Nobody read what was written, so that lines were left out."""
+    """The output was not read, so that lines were left out."""
     INTERNAL = "internal"
-    """A fault of callctl's own."""
+    """A fault in callctl."""
 
 
 class Trouble(str):
-    """A sentence, and what kind of thing it tells of.
+    """A sentence, and the kind of thing that went wrong.
 
     ``url`` is the address that it is about, without a password; ``status`` the HTTP status that was answered, by us or
-    to us; ``call_sid`` the call. Each is None where there is none. With ``is_over`` it tells that trouble of this cause
+    to us; ``call_sid`` the call. Each is None where there is none. With ``is_over``, trouble of this cause
     is over.
     """
 

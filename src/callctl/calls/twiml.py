@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 4000  # characters, of the Twiml parameter (OAS)
 MAX_LEGS = 10  # that one Dial rings (docs/twilio.md, "Dial legs")
-# The nouns that take a statusCallback. Queue and Sim take none, and a Conference's tells of other things
+# The nouns that take a statusCallback. Queue and Sim take none, and a Conference's reports other things
 # (docs/twilio.md, "Dial legs").
 REPORTING_NOUNS = ("Number", "Sip", "Client", "Application", "WhatsApp")
 NOUNS = (*REPORTING_NOUNS, "Conference", "Queue", "Sim")
-# What a Conference's own callbacks tell of (docs/twilio.md, "Conferences").
+# What a Conference's own callbacks report (docs/twilio.md, "Conferences").
 CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
-# Verbs that ask the document they stand in, unless they name another.
-_ASKING = ("Gather", "Record", "Pay")
+# Verbs that request the document they stand in, unless they name another.
+_REQUESTING = ("Gather", "Record", "Pay")
 _ABSOLUTE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]")
 _ABSOLUTE = "write the whole URL, such as https://example.com/next; or serve the TwiML, and give its --url"
 _DESTINATIONS = "a number as +12025550100, sip:agent@example.com, or client:ann"
@@ -69,7 +69,7 @@ def dial(
         destinations: Numbers in E.164 form, ``sip:…``, ``client:…``; at most ten.
         status_callback: Where the legs report, or None for silent ones.
         events: What they report; in TwiML one attribute, separated by spaces (docs/twilio.md, "Dial legs").
-        action: The URL asked when the Dial is over, whatever came of it.
+        action: The URL requested when the Dial is over, whatever its outcome.
         method: The method for ``action``.
         timeout: How long the destinations ring, in seconds.
         caller_id: What the destinations see.
@@ -193,7 +193,7 @@ def check_inline(text: str) -> None:
     """
     root = _parse(text)
     for element in _elements(root):
-        if element.tag in _ASKING and not element.get("action"):
+        if element.tag in _REQUESTING and not element.get("action"):
             raise UsageError(f"<{element.tag}> has no action in TwiML that is given inline", hint=_ABSOLUTE)
         for what, url in _urls(element):
             if (url or element.tag == "Redirect") and not _ABSOLUTE_URL.match(url):
@@ -287,7 +287,7 @@ def _silent_legs(root: Element) -> Iterator[Element]:
     for verb in root.iter("Dial"):
         nouns = [child for child in verb if child.tag in NOUNS]
         if not nouns and (verb.text or "").strip():
-            yield verb  # the number stands in the Dial itself, which has no place for callbacks
+            yield verb  # the number stands in the Dial itself, which takes no callbacks
         yield from (noun for noun in nouns if noun.tag in REPORTING_NOUNS and not noun.get("statusCallback"))
 
 

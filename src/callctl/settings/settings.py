@@ -1,4 +1,4 @@
-"""Settings once they are resolved, and what can be asked of them."""
+"""The resolved settings."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Settings:
 
     @property
     def world(self) -> str:
-        """A short name for this account at this API address, by which stores and records are kept apart."""
+        """A short name for this account at this API address, which separates stores and records."""
         text = f"{self.account_sid or ''}\n{self.api_url}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""Where settings come from, in order, and which of them must come from one place together."""
+"""Where settings come from, in order, and which of them must come from one source together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLAIN = ("CALLCTL_FROM", "CALLCTL_PUBLIC_URL", "CALLCTL_PORT", "CALLCTL_STORE")
 SECRETS = frozenset({"TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"})
 
 
-# What is longer is no settings file: one that is found in somebody's folder may not hold up a hang-up.
+# Characters of a settings file. A longer one is none: a large .env in some folder must not delay a hang-up.
 _LONGEST = 256 * 1024
 
 
@@ -76,8 +76,8 @@ def _used(path: Path, sources: Mapping[str, str]) -> bool:
 
 
 def _find_env_file(cwd: Path) -> Path | None:
-    here = cwd.resolve()
-    candidates = (folder / ".env" for folder in (here, *here.parents))
+    start = cwd.resolve()
+    candidates = (folder / ".env" for folder in (start, *start.parents))
     return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113 - Path's raises
 
 

@@ -1,4 +1,4 @@
-"""Two ways to tell the time: the wall clock, which may be set, and elapsed time, which only goes on.
+"""Two clocks: the wall clock, which may be set, and elapsed time, which only goes on.
 
 What is recorded has the wall clock's time. What is measured, and above all what a rule waits for, must not depend on
 it: a clock that is set forward by an hour makes no call an hour old.
@@ -16,19 +16,19 @@ from typing import Final
 # CLOCK_BOOTTIME goes on while a Linux machine is suspended; elsewhere, on macOS, CLOCK_MONOTONIC does. Neither can be
 # set. Python's time.monotonic stops while the machine is suspended, on both.
 _STEADY: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-# The wall clock is read between two looks at elapsed time, so that a pause between them is taken for no step.
+# The wall clock is read between two readings of elapsed time, so that a pause between them is taken for no step.
 _AT_ONCE = 0.05  # seconds
 _TRIES = 3
 # What differs by less is no step: both clocks are slewed alike.
 _TOLERANCE = timedelta(seconds=0.5)
-# Steps that are kept apart: those of a machine whose clock is wrong, not of one that is set without end.
+# Steps that are remembered: enough for a clock that is corrected, not for one that is set without end.
 _KEPT = 16
 # Nothing that is waited for by the wall clock, a lease or an intent, is further ahead than this.
 AHEAD: Final = timedelta(minutes=5)
 
 
 def elapsed() -> float:
-    """Return seconds since some moment: they go on in suspension, and nobody can set them."""
+    """Return seconds since some moment: they go on in suspension and can't be set."""
     return time.clock_gettime(_STEADY)
 
 
@@ -40,7 +40,7 @@ class Clock:
     """The wall clock, and a steady one that begins with it and then only goes on. Safe for several threads."""
 
     def __init__(self, *, wall: Callable[[], datetime], elapsed: Callable[[], float] = elapsed) -> None:
-        """Begin now. ``wall`` tells the time with its zone, ``elapsed`` seconds since some moment."""
+        """Begin now. ``wall`` returns the time with its zone, ``elapsed`` seconds since some moment."""
         self._read_wall, self._elapsed = wall, elapsed
         self._lock = threading.Lock()
         self._zero = elapsed()
@@ -54,42 +54,42 @@ class Clock:
         return self._observe()[0]
 
     def now(self) -> datetime:
-        """Return the steady time: what is measured with. Nobody but this object knows it."""
+        """Return the steady time, for measuring: it means nothing outside this object."""
         return self._observe()[1]
 
     def steady(self, moment: datetime) -> datetime:
-        """Return the steady time of a moment that the wall clock told, before or after its steps.
+        """Return the steady time of a moment of the wall clock, before or after its steps.
 
         A moment may have come twice, where the clock was set back; then it is the one nearer to now.
         """
         now = self.now()
-        return min((moment + offset for offset in self._offsets), key=lambda found: abs(now - found))
+        return min((moment + offset for offset in self._offsets), key=lambda moment: abs(now - moment))
 
     def age(self, moment: datetime) -> timedelta:
-        """Return how long ago a moment was that the wall clock told, or one that agrees with it."""
+        """Return how long ago a moment of the wall clock was, or of a clock that agrees with it."""
         return self.now() - self.steady(moment)
 
     def has_passed(self, moment: datetime) -> bool:
         """Tell whether a moment that was some minutes ahead of the wall clock, by any of its steps, is over.
 
-        In doubt it is not: it may have been told before the clock was set, or after.
+        In doubt it is not: it may have been read before the clock was set, or after.
         """
         now = self.now()
-        found = [one for offset in self._offsets if (one := moment + offset) <= now + AHEAD]
-        return bool(found) and max(found) <= now
+        steady = [time for offset in self._offsets if (time := moment + offset) <= now + AHEAD]
+        return bool(steady) and max(steady) <= now
 
     def earliest(self, steady: datetime) -> datetime:
-        """Return the earliest time that the wall clock can have told at a steady moment."""
+        """Return the earliest time that the wall clock can have had at a steady moment."""
         self._observe()
         return steady - max(self._offsets)
 
     def new_steps(self) -> list[timedelta]:
-        """Return by how much the wall clock was set since this was last asked, forward or back."""
+        """Return by how much the wall clock was set since the last call of this, forward or back."""
         self._observe()
         with self._lock:
-            found = list(self._steps)
+            steps = list(self._steps)
             self._steps.clear()
-        return found
+        return steps
 
     def _observe(self) -> tuple[datetime, datetime]:
         with self._lock:
@@ -108,13 +108,13 @@ class Clock:
 async def pause(seconds: float, *, tick: float = 1.0, elapsed: Callable[[], float] = elapsed) -> None:
     """Return after so many seconds of elapsed time; a timer of the event loop stands still in suspension.
 
-    ``tick`` is how many seconds may go by between two looks.
+    ``tick`` is the longest sleep between two readings, in seconds.
     """
     import asyncio
 
     end = elapsed() + seconds
-    while (left := end - elapsed()) > 0:  # noqa: ASYNC110 # no timer of the loop goes on in suspension
-        await asyncio.sleep(min(tick, left))
+    while (rest := end - elapsed()) > 0:  # noqa: ASYNC110 # no timer of the loop goes on in suspension
+        await asyncio.sleep(min(tick, rest))
 
 
 async def repeat(work: Callable[[], Awaitable[float]], *, wait: Callable[[float], Awaitable[object]] = pause) -> None:

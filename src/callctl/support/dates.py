@@ -27,7 +27,7 @@ def parse_date(text: object) -> datetime | None:
     """Read a date as Twilio or a compatible service writes it; None for what is not one.
 
     RFC 2822 (``Fri, 18 Oct 2019 17:00:00 +0000``, OAS), ISO 8601, and RFC 2822 with the name of a zone instead of
-    an offset (seen: ``Etc/UTC``), which is taken as UTC.
+    an offset (``Etc/UTC``), which is taken as UTC.
     """
     return _read_date(text.strip()) if isinstance(text, str) else None
 
@@ -50,16 +50,16 @@ def _read_date(text: str) -> datetime | None:
 def _plausible(moment: datetime) -> datetime | None:
     """Return a time that can be one of a call's, else None.
 
-    The years 1 and 9999 stand for no date where .NET writes them, and can be told in no other zone, nor counted with.
+    The years 1 and 9999 stand for no date where .NET writes them, and have no equal in other zones, and no neighbours.
     """
     return moment if _YEARS[0] <= moment.year < _YEARS[1] else None
 
 
 def _parse_twilio(text: str) -> datetime:
-    found = _TWILIO_DATE.fullmatch(text)
-    if found is None:
+    match = _TWILIO_DATE.fullmatch(text)
+    if match is None:
         raise ValueError(text)
-    day, month, year, hour, minute, second = found.groups()
+    day, month, year, hour, minute, second = match.groups()
     return datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
 
 
@@ -90,16 +90,16 @@ def format_date(moment: datetime | None) -> str | None:
 
 
 def local_time(moment: datetime | None) -> str:
-    """Write a time as people here read it, with its zone: ``2026-11-24 10:41:02+01``; nothing for None."""
+    """Write a time in the local zone, with its offset: ``2026-11-24 10:41:02+01``; nothing for None."""
     return "" if moment is None else f"{moment.astimezone():%Y-%m-%d} {time_of_day(moment)}"
 
 
 def time_of_day(moment: datetime) -> str:
     """Write the local time of day with its zone, as short as ISO 8601 has it: ``10:41:02+01``, ``09:41:02Z``."""
-    here = moment.astimezone()
-    offset = f"{here:%z}"
-    zone = "Z" if not here.utcoffset() else offset[:3] if offset[3:] == "00" else f"{offset[:3]}:{offset[3:5]}"
-    return f"{here:%H:%M:%S}{zone}"
+    local = moment.astimezone()
+    offset = f"{local:%z}"
+    zone = "Z" if not local.utcoffset() else offset[:3] if offset[3:] == "00" else f"{offset[:3]}:{offset[3:5]}"
+    return f"{local:%H:%M:%S}{zone}"
 
 
 def microseconds(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""The word that was probably meant by one that nobody knows."""
+"""Finds the known word that is most like a mistyped one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said of a URL without asking anybody: is it loopback, could Twilio reach it; why a connection failed."""
+"""Judges URLs without a request: is it loopback, could Twilio reach it; and says why a connection failed."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def without_fragment(url: str) -> str:
 
 def reason_of(error: OSError) -> str:
     """Return why a connection failed, without the address, which asyncio puts in; name resolution has its own words."""
-    told = tls_reason(error)
-    if told is not None:
-        return told
+    tls = tls_reason(error)
+    if tls is not None:
+        return tls
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
@@ -94,7 +94,7 @@ def tls_reason(error: Exception) -> str | None:
     The numbers of such an error are not the system's.
     """
     # By its attributes: the module that has the class is not loaded for every command.
-    told = getattr(error, "verify_message", None) or (
+    text = getattr(error, "verify_message", None) or (
         getattr(error, "library", None) and getattr(error, "reason", None)
     )
-    return str(told).replace("_", " ").lower() if told else None
+    return str(text).replace("_", " ").lower() if text else None

@@ -28,29 +28,29 @@ class JsonLinesView:
         self._write({"v": 1, "type": "ready", **record})
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Write a record for each leg that is live: who reads only what comes later would not know of it."""
+        """Write a record for each leg that is live: later events need not mention it."""
         for leg in (leg for family in snapshot.families for leg in family.legs if leg.is_live):
             self._write(leg.to_json())
 
     def event(self, event: CallEvent, change: Change | None) -> None:
-        """Write an event; the session passes each one on once. ``late``: one that tells a later step came before."""
+        """Write an event. ``late``: one that reports a later step came before."""
         late = {"late": change is not None and change.late} if event.status else {}
         self._write({**event.to_json(), **late})
 
     def action(self, action: ActionEvent) -> None:
-        """Write what was asked of a call."""
+        """Write a request for a call, with its outcome."""
         self._write(action.to_json())
 
     def note(self, text: str) -> None:
-        """Say it where talk goes, not among the records."""
+        """Say it on stderr."""
         self._say(text)
 
     def trouble(self, trouble: Trouble) -> None:
-        """Write it as a record: who reads only these must know when no more can come."""
+        """Write it as a record: a reader of these must know when no more can come."""
         self._write(trouble.to_json())
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
-        """Do nothing: a stream of events has no picture to draw again."""
+        """Do nothing: what was written stays."""
 
     def is_stale(self) -> bool:
         """Return False: what was written stays as it is."""

@@ -23,7 +23,7 @@ LATE, UNVERIFIED = "late", "unverified"
 
 
 def marks(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
-    """Return what is not as usual about an event: it came after a later one, no callback told it, nobody vouches."""
+    """Return what is unusual about an event: it came after a later one, REST reported it, no signature was checked."""
     unusual = {LATE: is_late, event.kind: event.kind in (POLLED, MISSED), UNVERIFIED: not event.verified}
     return tuple(mark for mark, is_so in unusual.items() if is_so)
 
@@ -31,7 +31,7 @@ def marks(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
     """Return time, sid, parent, event, status, from, to of one event, and its marks with commas between.
 
-    ``-`` stands for no parent, for nothing that is not as usual, and for what callbacks without a status do not tell.
+    ``-`` stands for no parent, for no marks, and for what callbacks without a status don't have.
     """
     return (
         format_date(event.moment) or "",
@@ -46,8 +46,8 @@ def event_fields(event: CallEvent, *, is_late: bool = False) -> tuple[str, ...]:
 def short_line(event: CallEvent, *, is_late: bool = False, width: int | None = None) -> str:
     """Return one event for the foot of the live table: local time, SID, status, marks, destination.
 
-    Where it is wider than ``width`` cells, of the SID so much is left as every command takes, or nothing if the
-    destination has no room else: the row has it whole.
+    Where it is wider than ``width`` cells, the SID is cut to what every command accepts, or left out if the destination
+    has no room else: the row of the leg has it whole.
     """
     short = _short_line(event, f"{event.call_sid[:SHOWN_START]}…", is_late=is_late)
     lines = (_short_line(event, event.call_sid, is_late=is_late), short, _short_line(event, None, is_late=is_late))
@@ -59,17 +59,17 @@ def _short_line(event: CallEvent, sid: str | None, *, is_late: bool) -> str:
     shown = (time_of_day(event.moment), *([] if sid is None else [sid]))
     if not event.status:
         return "  ".join((*shown, event.in_words, *marks(event)))
-    told = event.kind if event.kind == TWIML_REQUEST else event.status
-    return "  ".join((*shown, f"{glyph(event.status)} {told}", *marks(event, is_late=is_late), event.to))
+    status = event.kind if event.kind == TWIML_REQUEST else event.status
+    return "  ".join((*shown, f"{glyph(event.status)} {status}", *marks(event, is_late=is_late), event.to))
 
 
 def action_line(action: ActionEvent) -> str:
-    """Return what was asked of a call, the answer, and the rule that asked, as one line with a local time."""
+    """Return a request for a call, its outcome, and the rule that made it, as one line with a local time."""
     return f"{time_of_day(action.at)}  {action.call_sid}  {action_words(action)}"
 
 
 def action_words(action: ActionEvent) -> str:
-    """Return what was asked, what came of it, and which rule asked: commands have no name."""
+    """Return a request, its outcome, and the rule that made it: commands have no name."""
     by = f", by rule {action.rule}" if action.rule else ""
     return f"▸ {action.action}: {action.outcome}{by}"
 
@@ -85,25 +85,25 @@ class LineView:
         """Do nothing: a line is an event."""
 
     def event(self, event: CallEvent, change: Change | None) -> None:
-        """Write an event; the session passes each one on once."""
+        """Write an event."""
         fields = event_fields(event, is_late=change is not None and change.late)
         self._stream.write("\t".join(printable(field) for field in fields) + "\n")
         self._stream.flush()
 
     def action(self, action: ActionEvent) -> None:
-        """Say what was asked of a call; the lines on stdout are events alone."""
+        """Say it on stderr: the lines on stdout are events alone."""
         self._say(action_line(action))
 
     def note(self, text: str) -> None:
-        """Say it where talk goes, not among the events."""
+        """Say it on stderr."""
         self._say(text)
 
     def trouble(self, trouble: Trouble) -> None:
-        """Say it likewise."""
+        """Say it on stderr."""
         self._say(f"callctl: {trouble}")
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
-        """Do nothing: lines have no picture to draw again."""
+        """Do nothing: what was written stays."""
 
     def is_stale(self) -> bool:
         """Return False: what was written stays as it is."""

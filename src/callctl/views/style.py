@@ -1,10 +1,10 @@
-"""How a status looks: a glyph and a colour beside the word, so that colour is never alone."""
+"""The glyph and colour of each status. The word stands beside them: colour is never the only sign."""
 
 from __future__ import annotations
 
 from callctl.calls.call import CallStatus
 
-_LOOKS: dict[str, tuple[str, str]] = {
+_STYLES: dict[str, tuple[str, str]] = {
     CallStatus.QUEUED: ("◌", "cyan"),
     CallStatus.INITIATED: ("◌", "cyan"),
     CallStatus.RINGING: ("◔", "yellow"),
@@ -19,10 +19,10 @@ _UNKNOWN = ("?", "bold")
 
 
 def glyph(status: str) -> str:
-    """Return the one-cell sign of a status."""
-    return _LOOKS.get(status, _UNKNOWN)[0]
+    """Return the one-cell glyph of a status."""
+    return _STYLES.get(status, _UNKNOWN)[0]
 
 
 def style(status: str) -> str:
     """Return the rich style of a status."""
-    return _LOOKS.get(status, _UNKNOWN)[1]
+    return _STYLES.get(status, _UNKNOWN)[1]

@@ -176,7 +176,7 @@ _TO = Column("TO", lambda row: printable(row.to))
 _START = Column("START", lambda row: printable(local_time(row.start)))
 _DURATION = Column("DURATION", lambda row: row.elapsed)
 _IN_ORDER = (SID, STATUS, DIRECTION, _FROM, _TO, _START, _DURATION, PARENT)
-# What is left out in a narrow terminal, the last first; `show` tells it.
+# What is left out in a narrow terminal, the last first; `show` has it all.
 _LESSER = (_DURATION, _START, PARENT, DIRECTION)
 
 

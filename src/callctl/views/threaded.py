@@ -1,7 +1,7 @@
-"""A view in a thread of its own, so that nobody waits for what it draws on.
+"""A view that draws in a thread of its own, so that a slow terminal or pipe never blocks the event loop.
 
-A terminal that is held (Ctrl-S) or a pipe that nobody reads stops whoever writes to it; for a watch that would be the
-listener, and callbacks would be lost.
+A terminal that is held (Ctrl-S) and a pipe that is not read block the writer; in a watch that would be the listener,
+and callbacks would be lost.
 """
 
 from __future__ import annotations
@@ -22,54 +22,54 @@ if TYPE_CHECKING:
     from callctl.calls.event import CallEvent
     from callctl.views.view import View, WatchState
 
-# News that may wait for a terminal or pipe; beyond it the oldest are left out, and that is told.
+# Messages that may wait for a terminal or pipe; beyond it the oldest are left out, and the view says so.
 MOST_WAITING = 100_000
-# A picture stays for so many times what drawing it took, but a second at most: drawing takes time from callbacks.
+# A frame stays for so many times what drawing it took, but a second at most: drawing takes time from callbacks.
 STAYS = 20
 LONGEST_STAY = 1.0
-# Seconds in which what was told last must be written at the end.
+# Seconds in which the last messages must be written at the end.
 END_LIMIT = 0.5
 
 
 class ThreadedView:
-    """Passes on to another view, in a thread: all news in their order, and of pictures the newest.
+    """Passes on to another view, in a thread: all messages in their order, and of frames the newest.
 
-    What goes wrong there is raised from the next call here.
+    An error there is raised from the next call here.
     """
 
     def __init__(self, view: View, *, most_waiting: int = MOST_WAITING) -> None:
         self._view, self._most = view, most_waiting
-        self._news: deque[Callable[[Any], None]] = deque()
-        self._pictures: deque[Callable[[Any], None]] = deque(maxlen=1)
+        self._messages: deque[Callable[[Any], None]] = deque()
+        self._frames: deque[Callable[[Any], None]] = deque(maxlen=1)
         self._left_out = 0
         self._wake, self._ending = threading.Event(), threading.Event()
         self._failure: Exception | None = None
         self._thread: threading.Thread | None = None
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Pass it on before the first news."""
+        """Pass it on before the first message."""
         self._put(methodcaller("begin", snapshot))
 
     def event(self, event: CallEvent, change: Change | None) -> None:
-        """Pass it on with the next picture."""
+        """Pass it on with the next frame."""
         self._put(methodcaller("event", event, change))
 
     def action(self, action: ActionEvent) -> None:
-        """Pass it on with the next picture."""
+        """Pass it on with the next frame."""
         self._put(methodcaller("action", action))
 
     def note(self, text: str) -> None:
-        """Pass it on with the next picture."""
+        """Pass it on with the next frame."""
         self._put(methodcaller("note", text))
 
     def trouble(self, trouble: Trouble) -> None:
-        """Pass it on with the next picture."""
+        """Pass it on with the next frame."""
         self._put(methodcaller("trouble", trouble))
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
-        """Have all news and this picture shown as soon as the view can."""
+        """Have all messages and this frame shown as soon as the view can."""
         self._check()
-        self._pictures.append(methodcaller("refresh", snapshot, header))
+        self._frames.append(methodcaller("refresh", snapshot, header))
         if self._thread is None:
             # A daemon, so that a held terminal can't keep the program from ending.
             self._thread = threading.Thread(target=self._run, name="callctl-view", daemon=True)
@@ -77,16 +77,16 @@ class ThreadedView:
         self._wake.set()
 
     def is_stale(self) -> bool:
-        """Return what the view says."""
+        """Return what the other view does."""
         self._check()
         return self._view.is_stale()
 
     def close(self) -> None:
-        """Give the view a moment to show what is left, and close it."""
+        """Give the view a moment to show the rest, and close it."""
         self._ending.set()
         self._wake.set()
         if self._thread is None:
-            self._tell()
+            self._pass_on()
         else:
             self._thread.join(END_LIMIT)
         self._view.close()
@@ -94,10 +94,10 @@ class ThreadedView:
 
     def _put(self, call: Callable[[Any], None]) -> None:
         self._check()
-        self._news.append(call)
-        if len(self._news) > self._most:
+        self._messages.append(call)
+        if len(self._messages) > self._most:
             with suppress(IndexError):
-                self._news.popleft()
+                self._messages.popleft()
                 self._left_out += 1
 
     def _check(self) -> None:
@@ -107,24 +107,24 @@ class ThreadedView:
 
     def _run(self) -> None:
         try:
-            while not self._ending.is_set() or self._news or self._pictures:
+            while not self._ending.is_set() or self._messages or self._frames:
                 self._wake.wait()
                 self._wake.clear()
-                self._tell()
+                self._pass_on()
                 self._draw()
-        except Exception as error:  # raised again where it is seen, whatever it is
+        except Exception as error:  # raised again in the event loop's thread
             self._failure = error
 
-    def _tell(self) -> None:
-        while self._news:
-            self._news.popleft()(self._view)
+    def _pass_on(self) -> None:
+        while self._messages:
+            self._messages.popleft()(self._view)
         if self._left_out:
             count, self._left_out = self._left_out, 0
             what = f"{count} lines were left out: nobody read them for too long; the store has the events"
             self._view.trouble(Trouble(what, Cause.OUTPUT))
 
     def _draw(self) -> None:
-        if self._pictures:
+        if self._frames:
             began = time.perf_counter()
-            self._pictures.popleft()(self._view)
+            self._frames.popleft()(self._view)
             self._ending.wait(min(STAYS * (time.perf_counter() - began), LONGEST_STAY))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """What the header of a live table says of the watch; what has no room there is left out from the right.
+    """The state of a watch, as the header of the live table shows it.
 
     ``round_trip`` is that of the last self-test through the callback URL, in seconds; ``unreachable`` says why no
     callback can arrive, and is shown at any width. ``ignored`` counts requests that are about no call, ``features``
@@ -72,4 +72,4 @@ class View(Protocol):
         """Return whether what is shown no longer fits, for example because the terminal was resized."""
 
     def close(self) -> None:
-        """Leave the terminal as it was found."""
+        """Restore the terminal."""

@@ -47,7 +47,7 @@ class Frame:
     """Everything a frame shows.
 
     ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``foot`` always.
-    ``age`` tells how long ago a moment was.
+    ``age`` returns how long ago a moment was.
     ``is_last``: it stays when the watch has ended, and no other will show more.
     """
 
@@ -92,15 +92,15 @@ def _latest(recent: Sequence[Line], *, room: int) -> list[Line]:
     newest_first = range(len(recent) - 1, -1, -1)
     troubles = [index for index in newest_first if recent[index].look == TROUBLE]
     first = [*newest_first[:1], *troubles[:1]]
-    taken: dict[int, Line] = {}
+    chosen: dict[int, Line] = {}
     for index in dict.fromkeys([*first, *newest_first]):
         lines = recent[index].lines
         if room < (1 if index in first else len(lines)):
             break
         text, *rest = lines[:room]
-        taken[index] = Line(text, recent[index].look, tuple(rest))
+        chosen[index] = Line(text, recent[index].look, tuple(rest))
         room -= 1 + len(rest)
-    return [taken[index] for index in sorted(taken)]
+    return [chosen[index] for index in sorted(chosen)]
 
 
 def _header(header: WatchState, *, width: int, height: int, age: Age) -> list[Text]:
@@ -110,11 +110,11 @@ def _header(header: WatchState, *, width: int, height: int, age: Age) -> list[Te
     for alarm in _alarms(header):
         first.append(f" {alarm} ", "bold white on red")
     lines = [first]
-    left = _append(first, list(_header_parts(header)), width=width)
-    if left and height >= ROOMY:
-        lines.append(second.append(f"  {left[0]}"))
-        left = _append(second, left[1:], width=width)
-    if header.last_callback_at and not left:
+    rest = _append(first, list(_header_parts(header)), width=width)
+    if rest and height >= ROOMY:
+        lines.append(second.append(f"  {rest[0]}"))
+        rest = _append(second, rest[1:], width=width)
+    if header.last_callback_at and not rest:
         ago = _ago(age(header.last_callback_at).total_seconds())
         _append(lines[-1], [f"last callback {ago} ago"], width=width)
     for line in lines:
@@ -132,7 +132,7 @@ def _append(line: Text, parts: Sequence[str], *, width: int) -> Sequence[str]:
 
 
 def _alarms(header: WatchState) -> Iterator[str]:
-    """Yield what must be seen at any width: a watch that can hear nothing, believes everybody, or no longer acts."""
+    """Yield what must be seen at any width: no callback can arrive, signatures are not checked, rules stopped."""
     if header.unreachable:
         yield f"deaf: {printable(header.unreachable)}"
     if header.unverified:
@@ -172,7 +172,7 @@ def _ago(seconds: float) -> str:
 
 
 def _block(lines: Sequence[Line]) -> list[Text]:
-    shown = [text(f" {printable(one)}", line.look) for line in lines for one in line.lines]
+    shown = [text(f" {printable(part)}", line.look) for line in lines for part in line.lines]
     return [text(), *shown] if shown else []
 
 

@@ -32,7 +32,7 @@ TROUBLE_STAYS = timedelta(seconds=60)
 
 
 class LiveView:
-    """Draws the board when told to; it never draws by itself and never asks anybody for data."""
+    """Draws the board when :meth:`refresh` is called, and only then."""
 
     def __init__(self, console: Console, *, idle: Sequence[str], clock: Clock) -> None:
         from rich.live import Live
@@ -56,12 +56,12 @@ class LiveView:
         self._recent.append((event, change is not None and change.late))
 
     def action(self, action: ActionEvent) -> None:
-        """Show what was asked of a call among the latest events, before the end that came of it.
+        """Show a request for a call among the latest events, before the end that it caused.
 
-        The callback of that may be quicker than the answer to the request.
+        The callback of that end may arrive before the answer to the request.
         """
         recent = list(self._recent)[1 - EVENT_LINES :]
-        at = next((at for at, one in enumerate(recent) if _may_result_from(one, action)), len(recent))
+        at = next((at for at, item in enumerate(recent) if _may_result_from(item, action)), len(recent))
         self._recent.clear()
         self._recent.extend([*recent[:at], action, *recent[at:]])
 
@@ -74,32 +74,32 @@ class LiveView:
         self._say(trouble, look=PLAIN if trouble.is_over else TROUBLE)
 
     def _say(self, text: str, *, look: str) -> None:
-        told = _wrapped(f"{time_of_day(self._clock.wall())}  ", text, look, width=self._console.width)
-        self._recent.append(told)
+        line = _wrapped(f"{time_of_day(self._clock.wall())}  ", text, look, width=self._console.width)
+        self._recent.append(line)
         if look == TROUBLE:
-            self._trouble = told, self._clock.now() + TROUBLE_STAYS
+            self._trouble = line, self._clock.now() + TROUBLE_STAYS
 
     def put_below(self, lines: Sequence[str]) -> None:
-        """Have these stand below all else from the next frame on, in the place of what stood there."""
+        """Have these lines stand below all else from the next frame on, instead of those that stood there."""
         self._foot = lines
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
         # Of a storm of events only those that are drawn are put into words.
         width = self._console.width
-        recent = [*self._pushed_out(), *(_line(one, width=width) for one in self._recent)]
+        recent = [*self._pushed_out(), *(_line(item, width=width) for item in self._recent)]
         self._last = Frame(header, snapshot, recent, self._idle, self._foot, self._clock.age)
         self._drawn_at = self._console.size
-        self._live.update(self._picture(self._last, height=self._console.height), refresh=True)
+        self._live.update(self._drawn(self._last, height=self._console.height), refresh=True)
 
     def _pushed_out(self) -> list[Line]:
-        """Return the last trouble if newer events have taken its place too soon."""
+        """Return the last trouble if newer events have pushed it out too soon."""
         if self._trouble is None or self._trouble[0] in self._recent or self._clock.now() > self._trouble[1]:
             return []
         return [self._trouble[0]]
 
     def is_stale(self) -> bool:
-        """Tell whether the terminal has another size than the picture on it."""
+        """Return whether the terminal has another size than the frame on it."""
         return self._console.size != self._drawn_at
 
     def close(self) -> None:
@@ -107,14 +107,14 @@ class LiveView:
         self._live.stop()
         if self._last is not None and self._last.snapshot.families:
             last = replace(self._last, foot=(), is_last=True)
-            self._console.print(self._picture(last, height=max(self._console.height, LAST_FRAME_LINES)))
+            self._console.print(self._drawn(last, height=max(self._console.height, LAST_FRAME_LINES)))
 
-    def _picture(self, frame: Frame, *, height: int) -> _Lines:
+    def _drawn(self, frame: Frame, *, height: int) -> _Lines:
         return _Lines(draw(frame, width=self._console.width, height=height))
 
 
-def _may_result_from(told: tuple[CallEvent, bool] | ActionEvent | Line, action: ActionEvent) -> bool:
-    return isinstance(told, tuple) and action.may_have_caused(told[0])
+def _may_result_from(item: tuple[CallEvent, bool] | ActionEvent | Line, action: ActionEvent) -> bool:
+    return isinstance(item, tuple) and action.may_have_caused(item[0])
 
 
 class _Lines:
@@ -140,15 +140,15 @@ def _wrapped(head: str, text: str, look: str, *, width: int) -> Line:
     return Line(head + first, look, tuple(" " * len(head) + line for line in rest))
 
 
-def _line(told: tuple[CallEvent, bool] | ActionEvent | Line, *, width: int) -> Line:
-    if isinstance(told, Line):
-        return told
-    if isinstance(told, tuple):
-        event, is_late = told
+def _line(item: tuple[CallEvent, bool] | ActionEvent | Line, *, width: int) -> Line:
+    if isinstance(item, Line):
+        return item
+    if isinstance(item, tuple):
+        event, is_late = item
         text = short_line(event, is_late=is_late, width=width - 1 if event.status else None)
         if event.status:
             return Line(text, PLAIN)
     else:
-        text = action_line(told)
+        text = action_line(item)
     time, _, words = text.partition("  ")
     return _wrapped(f"{time}  ", words, PLAIN, width=width)
