@@ -26,7 +26,6 @@ from callctl.calls.call import (
     is_party_pattern,
     number_meant,
 )
-from callctl.calls.sid import is_call_sid
 
 MOMENT = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 JSON = st.recursive(
@@ -50,49 +49,6 @@ def test_an_unknown_status_is_neither() -> None:
 
 def test_initiated_is_known_from_callbacks_only() -> None:
     assert set(CallStatus) - set(REST_STATUSES) == {CallStatus.INITIATED}
-
-
-@pytest.mark.parametrize(
-    "sid",
-    [
-        "CA" + "0" * 32,
-        "CA0123456789abcdefABCDEF0123456789",
-        "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11",
-        "v3:T02llQxIyaRkhfRKxgAP8nY511EhFLizdvdUKJiSw8d6A9BborherQ",
-    ],
-)
-def test_sids_of_twilio_and_of_others(sid: str) -> None:
-    assert is_call_sid(sid)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "CA",
-        "CAxxx",
-        "CA" + "0" * 31,
-        "CA" + "0" * 33,
-        "CA" + "g" * 32,
-        "hello",
-        "a/b/c/d/e/f/g/h/1",
-        "..",
-        "+12025550100",
-        "6f0b1c7e-52b3-4f0e-9d0a-0c2b7a3c9f11\n",
-        "6f0b1c7e 52b3 4f0e 9d0a",
-        "6f0b1c7e-52b3-4f0e-9d0a?x=1",
-        "1" * 97,
-    ],
-)
-def test_what_can_not_be_a_sid(text: str) -> None:
-    assert not is_call_sid(text)
-
-
-@given(st.text())
-def test_a_sid_has_nothing_that_could_change_a_path(text: str) -> None:
-    if is_call_sid(text):
-        assert not set(text) & set("/?#%\\ \n")
-        assert text not in (".", "..")
 
 
 @pytest.mark.parametrize(

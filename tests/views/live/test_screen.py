@@ -1,4 +1,4 @@
-"""Sentences among the events: what went wrong is not overlooked, in any form."""
+"""Notes and trouble among the events: the live table shows both, and the other views too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is not as usual about an event is told in each form: that it came late, was polled, or that nobody vouches."""
+"""Marks of an unusual event in each view: that it came late, was polled, or has no valid signature."""
 
 from __future__ import annotations
 
