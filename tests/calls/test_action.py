@@ -1,4 +1,4 @@
-"""What was asked of a call is kept as it was, and found by whoever looks for it."""
+"""A request to change a call is kept in the store and found again."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -14,7 +14,7 @@ from telling import WORLD, event, form, moment, samples, sid, told
 from callctl.calls.board import Board, Leg, Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent, NotACallEventError
-from callctl.calls.family import Tree
+from callctl.calls.family import FamilyTree
 
 
 def board_of(events: Sequence[CallEvent]) -> Snapshot:
@@ -176,13 +176,13 @@ def test_legs_that_are_each_others_parents_make_one_family_in_any_order() -> Non
 
 def test_of_a_long_row_of_parents_each_way_up_is_gone_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ways: list[str] = []
-    up = Tree._root
+    up = FamilyTree._root
 
-    def counted(tree: Tree, leg: str) -> str:
+    def counted(tree: FamilyTree, leg: str) -> str:
         ways.append(leg)
         return up(tree, leg)
 
-    monkeypatch.setattr(Tree, "_root", counted)
+    monkeypatch.setattr(FamilyTree, "_root", counted)
     # Each is told of before its parent, so that all below move with it.
     board = board_of([event(number, "ringing", parent=number + 1) for number in range(200)])
     (family,) = board.families
@@ -244,13 +244,13 @@ def test_the_samples_give_one_board_in_any_order() -> None:
             events.append(told(sample["params"], received=index))
         except NotACallEventError:
             continue
-    picture = board_of(events)
-    assert picture.live + picture.ended == len({one.call_sid for one in events})
-    assert sum(len(family.legs) for family in picture.families) == picture.live + picture.ended
+    snapshot = board_of(events)
+    assert snapshot.live + snapshot.ended == len({one.call_sid for one in events})
+    assert sum(len(family.legs) for family in snapshot.families) == snapshot.live + snapshot.ended
     for seed in range(20):
         shuffled = events * 2
         random.Random(seed).shuffle(shuffled)
-        assert board_of(shuffled) == picture
+        assert board_of(shuffled) == snapshot
 
 
 STATUSES = [
@@ -321,17 +321,17 @@ def test_any_permutation_and_duplication_gives_the_same_board(events: list[CallE
         if index == looked_at:
             board.snapshot()  # looking at it in between must not change what it becomes
         board.apply(one)
-    picture = board.snapshot()
+    snapshot = board.snapshot()
 
-    assert picture == board_of(events)
-    assert sorted(picture.legs) == sorted({one.call_sid for one in events if one.status})
-    assert [leg for family in picture.families for leg in family.legs if picture.leg(leg.call_sid) != leg] == []
-    assert sum(len(family.legs) for family in picture.families) == len(picture.legs)
-    assert picture.family_of == {leg.call_sid: family for family in picture.families for leg in family.legs}
+    assert snapshot == board_of(events)
+    assert sorted(snapshot.legs) == sorted({one.call_sid for one in events if one.status})
+    assert [leg for family in snapshot.families for leg in family.legs if snapshot.leg(leg.call_sid) != leg] == []
+    assert sum(len(family.legs) for family in snapshot.families) == len(snapshot.legs)
+    assert snapshot.family_of == {leg.call_sid: family for family in snapshot.families for leg in family.legs}
 
 
 def test_a_family_is_gone_through_in_the_order_of_arrival_so_that_sorting_thousands_takes_little() -> None:
-    tree, children = Tree(), [sid(number) for number in range(100, 200)]
+    tree, children = FamilyTree(), [sid(number) for number in range(100, 200)]
     for child in children:
         tree.place(child, sid(1))
     tree.place(sid(1), None)
@@ -352,14 +352,14 @@ def test_legs_of_one_second_stand_in_the_order_in_which_they_were_heard_of() -> 
 
 def test_what_tells_no_status_makes_no_leg_but_is_known_once_there_is_one() -> None:
     board = Board()
-    heard = told({"CallSid": sid(1), "AnsweredBy": "machine_start"}, received=8)
-    assert board.apply(heard) is None
+    detected = told({"CallSid": sid(1), "AnsweredBy": "machine_start"}, received=8)
+    assert board.apply(detected) is None
     assert board.apply(told({"ConferenceSid": "CF1", "StatusCallbackEvent": "conference-start"})) is None
     assert board.snapshot() == Snapshot()
     change = board.apply(LIFE[2])
     assert change is not None
     assert (change.before, change.after.answered_by, change.after.status) == (None, "machine_start", "in-progress")
-    assert board.apply(heard) is None
+    assert board.apply(detected) is None
     (other,) = board.snapshot().legs.values()
     assert other == change.after
 
@@ -376,8 +376,8 @@ def test_a_machine_detection_that_comes_later_changes_its_leg_and_not_its_status
 
 def test_what_never_got_a_status_is_forgotten() -> None:
     board = Board()
-    heard = told({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9)
-    board.apply(heard)
+    detected = told({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9)
+    board.apply(detected)
     board.forget(before=moment(9))
     assert list(board._folds) == [sid(1)]
     board.forget(before=moment(10))

@@ -1,4 +1,4 @@
-"""What a Call is: statuses, forms of addresses and SIDs, the resource as it comes and as it is told."""
+"""A Call: statuses, the forms of addresses, the resource as it is read and as it is written."""
 
 from __future__ import annotations
 
@@ -155,12 +155,12 @@ def test_a_resource_as_live_twilio_sent_it() -> None:
 
 def test_json_has_rests_own_names_and_every_field() -> None:
     resource = live_resource()
-    told = Call.from_resource(resource).to_json()
-    assert set(told) == set(resource)
-    assert (told["duration"], told["price"], told["queue_time"]) == (1, -0.004, 0)
-    assert told["date_created"] == "2026-06-09T14:51:33Z"
-    assert told["subresource_uris"] == resource["subresource_uris"]
-    json.dumps(told, allow_nan=False)
+    record = Call.from_resource(resource).to_json()
+    assert set(record) == set(resource)
+    assert (record["duration"], record["price"], record["queue_time"]) == (1, -0.004, 0)
+    assert record["date_created"] == "2026-06-09T14:51:33Z"
+    assert record["subresource_uris"] == resource["subresource_uris"]
+    json.dumps(record, allow_nan=False)
 
 
 def test_the_dialects_of_compatible_services() -> None:

@@ -11,7 +11,7 @@ UUID = "11111111-2222-4333-8444-555555555555"
 
 
 @pytest.mark.parametrize(
-    ("signed", "told", "is_cut"),
+    ("signed", "named", "is_cut"),
     [
         (f"CallSid{sid(1)}CallStatusringing", sid(1), False),
         (f"?CallSid={sid(1)}&CallStatus=ringing", sid(1), False),
@@ -21,5 +21,5 @@ UUID = "11111111-2222-4333-8444-555555555555"
         (f"CallSidsome-long-idCallStatusringingCallerNameCallSidsid-of-{UUID}", f"sid-of-{UUID}", True),
     ],
 )
-def test_only_the_sid_that_was_signed_first_counts(signed: str, told: str, is_cut: bool) -> None:
-    assert is_cut_elsewhere(signed, told) is is_cut
+def test_only_the_sid_that_was_signed_first_counts(signed: str, named: str, is_cut: bool) -> None:
+    assert is_cut_elsewhere(signed, named) is is_cut

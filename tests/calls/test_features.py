@@ -1,4 +1,4 @@
-"""Callbacks that tell no status: what a machine detection heard, recordings, conferences."""
+"""Callbacks without a status: machine detections, recordings, conferences."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_each_is_read_and_kept(fields: Mapping[str, str], kind: str, name: str, 
 
 
 def test_their_json_is_of_a_type_of_its_own() -> None:
-    heard, recorded, left, ended = (told(one, received=12).to_json() for one in (AMD, RECORDING, LEFT, ENDED))
-    assert heard == {
+    detected, recorded, left, ended = (told(one, received=12).to_json() for one in (AMD, RECORDING, LEFT, ENDED))
+    assert detected == {
         "v": 1,
         "type": "amd",
         "verified": True,
@@ -111,7 +111,7 @@ def test_their_json_is_of_a_type_of_its_own() -> None:
     assert (left["type"], left["call_sid"], left["conference_sid"]) == ("conference", sid(1), LEFT["ConferenceSid"])
     assert (left["sequence_number"], left["friendly_name"], left["timestamp"]) == (4, "room-1", "2026-11-23T10:00:09Z")
     assert (ended["call_sid"], ended["call_sid_ending_conference"]) == (None, sid(1))
-    json.dumps([heard, recorded, left, ended])
+    json.dumps([detected, recorded, left, ended])
 
 
 def test_a_status_callback_with_such_fields_is_a_status_callback() -> None:

@@ -461,7 +461,7 @@ def test_credentials_are_whole_or_say_what_is_missing(
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"account_sid": KEY}, "TWILIO_ACCOUNT_SID .* is the SID of an API key \\(SK…\\), not of an account"),
         ({"account_sid": "ZZ" + "0" * 32}, "is the SID of something else"),
@@ -470,8 +470,8 @@ def test_credentials_are_whole_or_say_what_is_missing(
         ({"api_key": KEY, "api_secret": KEY}, "TWILIO_API_SECRET .* is the SID of an API key"),
     ],
 )
-def test_the_sid_of_something_else_is_no_credential(changed: dict[str, str], told: str) -> None:
-    with pytest.raises(SettingsError, match=told) as refused:
+def test_the_sid_of_something_else_is_no_credential(changed: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as refused:
         replace(Settings(account_sid=ACCOUNT, auth_token="fake-token"), **changed).credentials()  # type: ignore[arg-type]
     assert "TWILIO_API_KEY" in (refused.value.hint or "")
 

@@ -119,7 +119,7 @@ def test_what_is_no_price(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "moment", "told"),
+    ("zone", "moment", "expected"),
     [
         ("UTC", datetime(2026, 1, 5, 10, tzinfo=UTC), "2026-01-05 10:00:00Z"),
         ("CET-1CEST,M3.5.0,M10.5.0", datetime(2026, 1, 5, 10, tzinfo=UTC), "2026-01-05 11:00:00+01"),
@@ -129,16 +129,16 @@ def test_what_is_no_price(value: object) -> None:
     ],
 )
 def test_a_local_time_carries_its_zone_and_is_read_back(
-    monkeypatch: pytest.MonkeyPatch, zone: str, moment: datetime, told: str
+    monkeypatch: pytest.MonkeyPatch, zone: str, moment: datetime, expected: str
 ) -> None:
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        assert (local_time(moment), time_of_day(moment)) == (told, told.partition(" ")[2])
+        assert (local_time(moment), time_of_day(moment)) == (expected, expected.partition(" ")[2])
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert datetime.fromisoformat(told) == moment
+    assert datetime.fromisoformat(expected) == moment
     assert local_time(None) == ""
 
 

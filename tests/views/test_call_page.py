@@ -73,13 +73,13 @@ def test_the_live_table_shows_the_cause_above_its_effect(more: int) -> None:
     view = LiveView(
         Console(file=screen, force_terminal=True, width=160, height=24), idle=[], clock=clock_of(lambda: moment(12))
     )
-    told = [ANSWERED, ended(10, 10.6)]
+    events = [ANSWERED, ended(10, 10.6)]
     for number in range(more):
         view.event(event(9, "ringing", at=9, received=9 + number / 100, number=number), None)
-    for one in told:
+    for one in events:
         view.event(one, None)
     view.action(asked(10.4))
-    view.refresh(board_of(told).snapshot(), WatchState(title="watch", listening="", callback_url="", api_url=None))
+    view.refresh(board_of(events).snapshot(), WatchState(title="watch", listening="", callback_url="", api_url=None))
     lines = [line for line in screen.getvalue().splitlines() if sid(1) in line and ":" in line]
     view.close()
     assert [any(word in line for line in lines) for word in ("hangup: hung up", "completed")] == [True, True]

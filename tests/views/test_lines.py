@@ -92,8 +92,8 @@ def test_a_row_keeps_its_marks_where_its_ends_have_no_room(width: int, later: ti
     far = "sip:somebody-with-a-long-name@a-long-name.example.com"
     board = Board()
     for second, status in enumerate(("ringing", "busy")):
-        told = callback(PARENT, status, second=second, sequence=second, to=far, From=far, SipResponseCode="486")
-        board.apply(replace(told, verified=False))
+        event = callback(PARENT, status, second=second, sequence=second, to=far, From=far, SipResponseCode="486")
+        board.apply(replace(event, verified=False))
     (row,) = family_blocks(board.snapshot().families[0], age=age_at(START + later), width=width)
     for line in row.lines:
         line.truncate(width)

@@ -31,17 +31,17 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_steers_is_replaced_and_in_json_escaped(text: str) -> None:
-    told = json_text({"to": text})
-    assert printable(told) == told
-    assert json.loads(told) == {"to": text}
+    output = json_text({"to": text})
+    assert printable(output) == output
+    assert json.loads(output) == {"to": text}
     assert "�" in printable(text)
 
 
 @given(value=st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.dictionaries(st.text(), inner)))
 def test_json_says_what_was_put_in(value: object) -> None:
-    told = json_text(value)
-    assert json.loads(told) == value
-    assert printable(told) == told
+    output = json_text(value)
+    assert json.loads(output) == value
+    assert printable(output) == output
 
 
 def test_what_steers_nothing_stays_readable() -> None:
@@ -62,9 +62,9 @@ def test_nothing_that_passed_a_safe_stream_steers(allows_colours: bool, text: st
         allow_colours(stream)  # type: ignore[arg-type]
     assert stream.write(text) == len(text)
     stream.writelines([text, "\x1b]0;title\x07"])
-    told = written.getvalue()
-    assert not steers(COLOURS.sub("", told) if allows_colours else told)
-    assert told.count("\n") == 2 * text.count("\n")
+    output = written.getvalue()
+    assert not steers(COLOURS.sub("", output) if allows_colours else output)
+    assert output.count("\n") == 2 * text.count("\n")
 
 
 def test_a_safe_stream_is_a_stream_like_the_one_that_it_writes_to() -> None:
@@ -83,9 +83,9 @@ def test_a_console_paints_and_lets_nobody_else_do_so(text: str) -> None:
     written = io.StringIO()
     console = plain_console(SafeStream(written), environ={"FORCE_COLOR": "1", "TERM": "xterm"}, width=60)  # type: ignore[arg-type]
     console.print(Text(f"a{text}b", style="red"), f"c{text}d")
-    told = written.getvalue()
-    assert told.startswith("\x1b[31m")
-    assert not steers(told.replace("\x1b[31m", "").replace("\x1b[0m", ""))
+    output = written.getvalue()
+    assert output.startswith("\x1b[31m")
+    assert not steers(output.replace("\x1b[31m", "").replace("\x1b[0m", ""))
 
 
 def test_json_holds_no_number_that_is_not_finite() -> None:

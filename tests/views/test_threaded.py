@@ -1,4 +1,4 @@
-"""A view in a thread of its own: whoever tells it waits for nothing."""
+"""A view in a thread of its own: its callers wait for nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Held:
     """A view on a terminal that is held until it is let go."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.free = threading.Event()
         self.failure: Exception | None = None
 
@@ -51,13 +51,13 @@ class Held:
         return False
 
     def close(self) -> None:
-        self.told.append("closed")
+        self.messages.append("closed")
 
     def _write(self, text: str) -> None:
         assert self.free.wait(LIMIT)
         if self.failure is not None:
             raise self.failure
-        self.told.append(text)
+        self.messages.append(text)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -78,9 +78,9 @@ def test_nobody_waits_for_a_held_terminal_and_then_it_shows_all_news_and_the_new
     view.note("last")
     held.free.set()
     view.close()
-    assert [told for told in held.told if told in sids][:50] == sids
-    assert held.told[-3:] == ["last", sids[-1], "closed"] or held.told[-2:] == ["last", "closed"]
-    assert len(held.told) <= len(sids) + 5
+    assert [messages for messages in held.messages if messages in sids][:50] == sids
+    assert held.messages[-3:] == ["last", sids[-1], "closed"] or held.messages[-2:] == ["last", "closed"]
+    assert len(held.messages) <= len(sids) + 5
 
 
 def test_what_waits_too_long_is_left_out_and_that_is_told() -> None:
@@ -93,8 +93,8 @@ def test_what_waits_too_long_is_left_out_and_that_is_told() -> None:
         view.note(str(number))
     held.free.set()
     view.close()
-    assert [text for text in held.told if text.isdecimal()] == [str(number) for number in range(15, 25)]
-    assert any(text.startswith("15 lines were left out") for text in held.told)
+    assert [text for text in held.messages if text.isdecimal()] == [str(number) for number in range(15, 25)]
+    assert any(text.startswith("15 lines were left out") for text in held.messages)
 
 
 def test_what_fails_there_is_raised_here() -> None:
@@ -118,4 +118,4 @@ def test_what_fails_at_the_very_end_is_raised_too() -> None:
     held.free.set()
     with pytest.raises(ReaderGoneError):
         view.close()
-    assert held.told == ["closed"]
+    assert held.messages == ["closed"]

@@ -10,7 +10,7 @@ from operator import attrgetter
 from types import MappingProxyType
 
 from callctl.calls.event import CallEvent
-from callctl.calls.family import Family, Tree
+from callctl.calls.family import Family, FamilyTree
 from callctl.calls.leg import Fold, Leg
 
 __all__ = ["Board", "Change", "Family", "Leg", "Snapshot"]
@@ -55,7 +55,7 @@ class Board:
     def __init__(self) -> None:
         self._folds: dict[str, Fold] = {}
         self._legs: dict[str, Leg] = {}
-        self._tree = Tree()
+        self._tree = FamilyTree()
         # Sorted by first appearance, with the families beside their keys, so that a snapshot copies pointers only.
         self._keys: list[tuple[datetime, str]] = []
         self._families: list[Family[Leg]] = []

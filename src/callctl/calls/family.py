@@ -62,7 +62,7 @@ def families_of(calls: Iterable[Call]) -> list[Family[Call]]:
     return [Family(sid, call, tuple(reversed(children.get(sid, ())))) for sid, call in parents.items()]
 
 
-class Tree:
+class FamilyTree:
     """Which legs make a family: those that lead, parent by parent, to the same leg."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The live table's picture: golden frames at several sizes, and what must hold at every size."""
+"""The frames of the live table: golden frames at several sizes, and what must hold at every size."""
 
 from collections.abc import Sequence
 from dataclasses import replace

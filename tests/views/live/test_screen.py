@@ -53,8 +53,8 @@ def test_trouble_is_red_where_there_is_colour(is_trouble: bool, colours: bool, i
 
 
 def test_the_end_of_trouble_is_not_red() -> None:
-    told = drawn("it arrives again", is_trouble=True, is_over=True)
-    line = next(line for line in told.splitlines() if "it arrives again" in line)
+    screen = drawn("it arrives again", is_trouble=True, is_over=True)
+    line = next(line for line in screen.splitlines() if "it arrives again" in line)
     assert RED not in line
 
 
@@ -106,8 +106,8 @@ def test_a_clock_that_is_set_makes_no_call_older_and_no_callback(step: timedelta
 
 def test_the_record_of_a_live_leg_says_since_when_it_has_its_status() -> None:
     out = io.StringIO()
-    told = [callback(PARENT, status, second=at, sequence=at) for at, status in ((1, "ringing"), (3, "in-progress"))]
-    JsonLinesView(out, extra={}, say=print).begin(board_of(told).snapshot())
+    events = [callback(PARENT, status, second=at, sequence=at) for at, status in ((1, "ringing"), (3, "in-progress"))]
+    JsonLinesView(out, extra={}, say=print).begin(board_of(events).snapshot())
     record = json.loads(out.getvalue())
     times = {name: record[name] for name in ("status_since", "initiated_at", "ringing_at", "answered_at")}
     ringing, answered = format_date(moment(1)), format_date(moment(3))
