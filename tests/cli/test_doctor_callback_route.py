@@ -26,7 +26,7 @@ from running import Callctl, env_for
 from telling import form
 from web_site import free_port
 
-from callctl.doctor import callback_route as doctor_way
+from callctl.doctor import callback_route as callback_route
 from callctl.simulator import Simulator
 from callctl.watch.selftest import SelftestResult
 
@@ -148,9 +148,9 @@ class TestWay:
         async def is_ours(*_args: object, **_kept: object) -> None:
             pass
 
-        monkeypatch.setattr(doctor_way, "find_agent", agent)
-        monkeypatch.setattr(doctor_way, "why_not_ours", is_ours)
-        monkeypatch.setattr(doctor_way, "selftest", answered)
+        monkeypatch.setattr(callback_route, "find_agent", agent)
+        monkeypatch.setattr(callback_route, "why_not_ours", is_ours)
+        monkeypatch.setattr(callback_route, "selftest", answered)
         with no_way_to_twilio(monkeypatch):
             found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
         assert "http://nowhere.example.com/status (of the ngrok agent that runs here)" in found["public URL"]["text"]
@@ -163,7 +163,7 @@ class TestWay:
         async def agent(_port: int, **_kept: str) -> list[str]:
             return ["http://elsewhere.example.com"]
 
-        monkeypatch.setattr(doctor_way, "find_agent", agent)
+        monkeypatch.setattr(callback_route, "find_agent", agent)
         with no_way_to_twilio(monkeypatch), Server(reply(200, {})) as elsewhere:
             monkeypatch.setenv("http_proxy", elsewhere.url)
             found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
@@ -184,6 +184,6 @@ class TestWay:
                     answers.append(answer.status)
             return SelftestResult(round_trip=0.001)
 
-        monkeypatch.setattr(doctor_way, "selftest", callback)
+        monkeypatch.setattr(callback_route, "selftest", callback)
         assert callctl("doctor", env=FREE | env_for(simulator)).code == 0
         assert answers == [500]  # Twilio tries again, when a watch may be there

@@ -17,11 +17,6 @@ from callctl.cli.options.checks import signing_trouble
 from callctl.errors import CallctlError, SettingsError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from callctl.api.client import ApiClient
-    from callctl.api.resources import Account
-    from callctl.calls.call import Call
     from callctl.calls.findings import Finding
     from callctl.settings import Settings
     from callctl.watch.registry import WatchRecord
@@ -70,27 +65,20 @@ def doctor(
 
 
 def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
+    from callctl.doctor.account import account_findings
     from callctl.doctor.files import settings_files, state_folder_findings, store_finding
 
     yield from settings_files(settings)
-    asked = []
-    for found in _asking(runtime, settings):
-        asked.append(found)
-        yield found
+    account = []
+    for finding in account_findings(settings, runtime.client, unsigned=signing_trouble(settings), now=runtime.now):
+        account.append(finding)
+        yield finding
     yield store_finding(settings)
     yield from state_folder_findings(settings)
-    yield from _way(runtime, settings, doubted=_doubted(settings, asked))
+    yield from _callback_route(runtime, settings, doubted=_doubted(settings, account))
 
 
-def _asking(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
-    from callctl.doctor.account import account_findings
-
-    yield from account_findings(
-        settings, _Asked(runtime, settings), unsigned=signing_trouble(settings), now=runtime.now
-    )
-
-
-def _doubted(settings: Settings, asked: Iterable[Finding]) -> str | None:
+def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
     """Return the check by which the token that verifies callbacks is a wrong one, or missing; None if there is none."""
     from callctl.calls.findings import Level
 
@@ -98,67 +86,26 @@ def _doubted(settings: Settings, asked: Iterable[Finding]) -> str | None:
         return "signing"
     opens_the_api = settings.api_key is None and settings.signing_token is None
     names = ("credentials", "signing") if opens_the_api else ("signing",)
-    return next((found.name for found in asked if found.name in names and found.level is Level.WRONG), None)
+    return next((finding.name for finding in account if finding.name in names and finding.level is Level.WRONG), None)
 
 
-def _way(runtime: Runtime, settings: Settings, *, doubted: str | None) -> list[Finding]:
+def _callback_route(runtime: Runtime, settings: Settings, *, doubted: str | None) -> list[Finding]:
     import asyncio
 
-    from callctl.doctor.callback_route import Way, way_findings
+    from callctl.doctor.callback_route import CallbackRoute, route_findings
 
     url = None if settings.public_url is None else with_status_path(settings.public_url)
-    found = way_findings(
-        settings,
-        Way(url, STATUS_PATH, doubted=doubted),
-        watch=_watch(settings),
-        now=runtime.now,
-    )
-    return asyncio.run(found)
+    route = CallbackRoute(url, STATUS_PATH, doubted=doubted)
+    return asyncio.run(route_findings(settings, route, watch=_watch(settings), now=runtime.now))
 
 
 def _watch(settings: Settings) -> WatchRecord | None:
     """Return the running watch, that at the port first, if there are several."""
     from callctl.watch.registry import running
 
-    with suppress(CallctlError):  # told as a finding of its own
+    with suppress(CallctlError):  # a finding of its own
         return min(running(settings), key=lambda record: record.port != settings.port, default=None)
     return None
-
-
-def _by_token(settings: Settings) -> Settings:
-    """Return settings that sign in with the token that verifies callbacks."""
-    from dataclasses import replace
-
-    token = next(iter(settings.signing_keys), None)
-    return replace(settings, auth_token=token, token_account_sid=None, api_key=None, api_secret=None)
-
-
-class _Asked:
-    """The API client, made when it is first asked: without credentials there is none."""
-
-    def __init__(self, runtime: Runtime, settings: Settings) -> None:
-        self._runtime, self._settings = runtime, settings
-        self._client: ApiClient | None = None
-
-    def account(self) -> Account:
-        return self._door().account()
-
-    def newest(self) -> Iterator[Call]:
-        from callctl.api.requests import CallQuery
-
-        return self._door().list(CallQuery(), page_size=1, limit=1)
-
-    def account_by_token(self) -> Account:
-        return self._runtime.client(_by_token(self._settings)).account()
-
-    @property
-    def server_time(self) -> datetime | None:
-        return None if self._client is None else self._client.server_time
-
-    def _door(self) -> ApiClient:
-        if self._client is None:
-            self._client = self._runtime.client(self._settings)
-        return self._client
 
 
 @dataclass
@@ -173,17 +120,17 @@ class _Report:
         from callctl.views.doctor import to_json
 
         of_settings = list(settings)
-        width = max([_LONGEST_CHECK, *(len(one.name) for one in of_settings)])
-        for one in of_settings:
-            self._show(one, width=width)
+        width = max([_LONGEST_CHECK, *(len(finding.name) for finding in of_settings)])
+        for finding in of_settings:
+            self._show(finding, width=width)
         found = []
-        for one in checks:
-            found.append(one)
-            self._show(one, width=width)
+        for finding in checks:
+            found.append(finding)
+            self._show(finding, width=width)
         if self.runtime.form is Form.JSON:
             self.runtime.write_json(to_json(of_settings, found))
-        wrong = [one for one in found if one.level is Level.WRONG]
-        warnings = sum(one.level is Level.WARNING for one in (*of_settings, *found))
+        wrong = [finding for finding in found if finding.level is Level.WRONG]
+        warnings = sum(finding.level is Level.WARNING for finding in (*of_settings, *found))
         self.runtime.say(f"callctl: {_count(len(wrong), 'problem')}, {_count(warnings, 'warning')}")
         if wrong:  # the first one may be the cause of the others
             self.code = exits.code_for(wrong[0].error or CallctlError(wrong[0].text))

@@ -1,42 +1,26 @@
-"""The API's side: does it answer, are the credentials accepted, whose are they, and is the clock right."""
+"""The API's side: whether it answers, accepts the credentials, whose they are, and whether the clock is right."""
 
 from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
+from callctl.api.client import ApiClient
+from callctl.api.requests import CallQuery
 from callctl.api.resources import Account
 from callctl.calls.call import Call
 from callctl.calls.findings import Finding, fine, skipped, warning, wrong
-from callctl.doctor.refusals import CONSOLE, diagnosed, with_source
 from callctl.doctor.settings import suspect
 from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
 from callctl.rules.engine import FRESH
-from callctl.settings import Settings
+from callctl.settings import ENVIRONMENT, Settings
 
+CONSOLE = "https://console.twilio.com"
 # The Date header has whole seconds, and a reply takes its time: less than this says nothing.
 _EXACT = timedelta(seconds=3)
-
-
-class Api(Protocol):
-    """What is asked of the API."""
-
-    def account(self) -> Account:
-        """Return the account; raise ApiError when refused, NetworkError without an answer."""
-
-    def newest(self) -> Iterable[Call]:
-        """Yield at most one call."""
-
-    def account_by_token(self) -> Account:
-        """Ask for the account as ``account`` does, signed in with the token that verifies callbacks."""
-
-    @property
-    def server_time(self) -> datetime | None:
-        """What the latest reply said that the time is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +32,30 @@ class Opened:
 
 
 def account_findings(
-    settings: Settings, api: Api, *, unsigned: SettingsError | None, now: Callable[[], datetime]
+    settings: Settings,
+    open_client: Callable[[Settings], ApiClient],
+    *,
+    unsigned: SettingsError | None,
+    now: Callable[[], datetime],
 ) -> Iterator[Finding]:
     """Yield what is found, one or two requests later.
 
     Args:
         settings: The settings.
-        api: The API.
+        open_client: Returns the API client for settings with credentials.
         unsigned: Why no callback could be verified, if so.
         now: The time.
     """
+    client: ApiClient | None = None
     opened: Opened | None = None
     failure: CallctlError | None = None
     try:
         _check_kind(settings)
-        opened = _open(settings, api)
+        client = open_client(settings)
+        opened = _open(settings, client)
     except CallctlError as error:
         failure = error
-    at, server_time = now(), api.server_time  # before anything else takes its time
+    at, server_time = now(), None if client is None else client.server_time  # before anything else takes its time
     if failure is not None:
         yield from _closed(settings, failure)
     if opened is not None:
@@ -74,7 +64,10 @@ def account_findings(
         yield _account(settings, opened)
         yield _key(settings, opened)
     yield _clock(server_time, at)
-    yield warning("signing", unsigned.message, fix=unsigned.hint) if unsigned else _signing(settings, api, opened)
+    if unsigned is not None:
+        yield warning("signing", unsigned.message, fix=unsigned.hint)
+    else:
+        yield _signing(settings, open_client, opened)
 
 
 def _check_kind(settings: Settings) -> None:
@@ -89,9 +82,9 @@ def _check_kind(settings: Settings) -> None:
         raise SettingsError(trouble, hint=f"account SID and auth token stand on the first page of {CONSOLE}")
 
 
-def _open(settings: Settings, api: Api) -> Opened:
+def _open(settings: Settings, client: ApiClient) -> Opened:
     try:
-        return Opened(account=api.account())
+        return Opened(account=client.account())
     except NotFoundError:
         if settings.is_twilio:
             raise
@@ -100,7 +93,7 @@ def _open(settings: Settings, api: Api) -> Opened:
             raise
     # A standard or a restricted key (docs/twilio.md, "Credentials"), or a service without this resource: calls are what
     # counts.
-    return Opened(newest=next(iter(api.newest()), None))
+    return Opened(newest=next(client.list(CallQuery(), page_size=1, limit=1), None))
 
 
 def _closed(settings: Settings, error: CallctlError) -> Iterator[Finding]:
@@ -110,12 +103,64 @@ def _closed(settings: Settings, error: CallctlError) -> Iterator[Finding]:
         return
     if isinstance(error, ApiError):
         yield fine("api", f"{settings.api_url} answers{'' if settings.is_twilio else ' (not Twilio)'}")
-        error = diagnosed(settings, error)
+        error = _diagnosed(settings, error)
     else:
         yield skipped("api", "not asked: there is nothing to sign in with")
-        error = with_source(settings, error)
+        error = _with_source(settings, error)
     yield wrong("credentials", error)
     yield from (skipped(name, "not checked: the credentials open nothing") for name in ("account", "key"))
+
+
+def _with_source(settings: Settings, error: CallctlError) -> CallctlError:
+    """Add where credentials were looked for: what another source has does not count beside them."""
+    identity = {settings.sources[name] for name in settings.sources if name.startswith("TWILIO_")} - {"flag"}
+    if not error.message.startswith("missing") or len(identity) != 1:
+        return error
+    source = identity.pop()
+    where = "the environment" if source == ENVIRONMENT else source
+    rest = "they are taken all from one place, and it has only some of them; add the others there"
+    return SettingsError(f"{error.message} in {where}", hint=rest)
+
+
+def _diagnosed(settings: Settings, error: ApiError) -> ApiError:
+    """Return a refusal with its likeliest cause; the same kind of error, with the same code."""
+    trouble = suspect(settings)
+    host = settings.api_url.partition("://")[2]
+    if error.code == "20008":
+        text, fix = "these are test credentials", error.hint
+    elif isinstance(error, NotFoundError):
+        text, fix = (
+            f"{host} knows no such account",
+            f"copy the account SID again from {CONSOLE}; check the API address",
+        )
+    elif error.status == 403 or error.code in ("20403", "70051"):
+        text = f"recognised, but may not do this: {error.message}"
+        fix = f"the account is suspended or closed ({CONSOLE} says why), or a restricted key lacks calls"
+    elif error.status != 401 and error.code != "20003":
+        return error
+    elif trouble is not None:
+        text, fix = f"not accepted: {trouble}", f"correct it: {CONSOLE} has a button that copies it"
+    else:
+        text, fix = _mismatch(settings)
+    return error.reworded(text, hint=fix)
+
+
+def _mismatch(settings: Settings) -> tuple[str, str]:
+    """Say what to look for where each part has the right form, yet they are refused (ERR 20003)."""
+    region = settings.region
+    regional = f"; {region} accepts only what was made there: for keys of the US, unset TWILIO_REGION" if region else ""
+    if settings.api_key:
+        return (
+            "not accepted: the API key and its secret do not belong together, or not to this account",
+            f"make a new key at {CONSOLE} (API keys & tokens): a secret is shown only once; the old one may have been "
+            f"deleted{regional}",
+        )
+    named = settings.named("TWILIO_AUTH_TOKEN")
+    return (
+        f"not accepted: account SID and {named} do not belong together",
+        f"one of them is mistyped, or the token was changed: copy both again from {CONSOLE}; a suspended account is "
+        f"refused in the same way{regional}",
+    )
 
 
 def _account(settings: Settings, opened: Opened) -> Finding:
@@ -143,8 +188,8 @@ def _key(settings: Settings, opened: Opened) -> Finding:
     return fine("key", "a main API key: it may read the account, and signs no callbacks")
 
 
-def _signing(settings: Settings, api: Api, opened: Opened | None) -> Finding:
-    """Tell with which token callbacks are verified, and whether it is the one that Twilio signs with."""
+def _signing(settings: Settings, open_client: Callable[[Settings], ApiClient], opened: Opened | None) -> Finding:
+    """Say with which token callbacks are verified, and whether it is the one that Twilio signs with."""
     name = settings.named("CALLCTL_SIGNING_TOKEN" if settings.signing_token else "TWILIO_AUTH_TOKEN")
     if opened is None:
         return skipped("signing", f"callbacks would be verified with {name}; not checked")
@@ -152,7 +197,7 @@ def _signing(settings: Settings, api: Api, opened: Opened | None) -> Finding:
     if not (settings.is_twilio or settings.is_loopback):
         return fine("signing", f"callbacks are verified with {name}")
     try:
-        primary = _primary_token(settings, api, opened)
+        primary = _primary_token(settings, open_client, opened)
     except AuthenticationError as error:
         return wrong("signing", _not_signing(settings, name, error))
     except CallctlError as error:
@@ -164,10 +209,15 @@ def _signing(settings: Settings, api: Api, opened: Opened | None) -> Finding:
     return wrong("signing", _not_signing(settings, name, None))
 
 
-def _primary_token(settings: Settings, api: Api, opened: Opened) -> str | None:
-    """Return the token that signs, if the API tells it. A token that is accepted may be a secondary one."""
+def _primary_token(settings: Settings, open_client: Callable[[Settings], ApiClient], opened: Opened) -> str | None:
+    """Return the token that signs, if the API shows it. A token that is accepted may be a secondary one."""
     uses_token = settings.api_key is None and settings.signing_keys == (settings.auth_token,)
-    account = opened.account if uses_token and opened.account is not None else api.account_by_token()
+    if uses_token and opened.account is not None:
+        account = opened.account
+    else:
+        token = next(iter(settings.signing_keys), None)
+        by_token = replace(settings, auth_token=token, token_account_sid=None, api_key=None, api_secret=None)
+        account = open_client(by_token).account()
     primary = account.primary_token
     # Something else may stand in its place, such as stars.
     return primary if primary and (settings.is_loopback or re.fullmatch("[0-9a-f]{32}", primary)) else None
@@ -195,6 +245,6 @@ def _clock(server: datetime | None, at: datetime) -> Finding:
             "clock", f"{text}: rules take every callback for too old, and do nothing", fix=fix, seconds=seconds
         )
     if ahead < -FRESH:
-        told = f"{text}: until callbacks correct it, rules may act on what is too old"
-        return warning("clock", told, fix=fix, seconds=seconds)
+        text = f"{text}: until callbacks correct it, rules may act on what is too old"
+        return warning("clock", text, fix=fix, seconds=seconds)
     return fine("clock", text, seconds=seconds)

@@ -1,4 +1,4 @@
-"""The way from Twilio to here: the port, the public URL, and a signed request that goes out there and comes back."""
+"""The route of callbacks: the port, the public URL, and a signed request that goes out there and comes back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel import NGROK_AGENT, find_agent
 
-_HINT_WAY = "see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host"
+_HINT_ROUTE = "see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host"
 _HINT_WATCH = (
     "if credentials and signing are in order above, then see that the watch was started with the same token, and that "
     "a tunnel or proxy, if there is one, runs and changes neither path nor host"
@@ -30,8 +30,8 @@ _SIGNED = "a signed request"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """What is to be looked at: the callback URL as it is set, if it is, and the path of callbacks here.
+class CallbackRoute:
+    """What is checked: the callback URL as it is set, if it is, and the path of callbacks here.
 
     ``doubted`` names the check that found the token which verifies callbacks to be wrong or missing, if one did.
     """
@@ -42,9 +42,9 @@ class Way:
     doubted: str | None = None
 
 
-async def way_findings(
+async def route_findings(
     settings: Settings,
-    way: Way,
+    route: CallbackRoute,
     *,
     watch: registry.WatchRecord | None,
     now: Callable[[], datetime],
@@ -53,72 +53,72 @@ async def way_findings(
 
     Args:
         settings: The settings.
-        way: Where callbacks go.
+        route: Where callbacks go.
         watch: The running watch of this account and API address, through which the test goes; if there is none, a
             listener is opened for the moment of the test.
         now: The time.
     """
     if watch is not None:
         return [
-            _held(watch, settings),
+            _watch_at_port(watch, settings),
             await _public(settings, watch.callback_url, source="of the running watch"),
-            # A refusal would say nothing of the way.
-            skipped("round trip", f"not tried: the token to sign it with is in question, see {way.doubted} above")
-            if way.doubted
+            # A refusal would say nothing of the route.
+            skipped("round trip", f"not tried: the token to sign it with is in question, see {route.doubted} above")
+            if route.doubted
             else await _round_trip(settings, watch.callback_url, nonce=watch.nonce, hint=_HINT_WATCH),
             *_misdirected(watch),
         ]
-    listener = _listener(settings, way, now=now)
+    listener = _listener(settings, route, now=now)
     stopped = _stopped(settings)
     try:
         async with _listening(listener):
             return [
                 fine("port", f"{settings.port} is free" if settings.port else "any that is free"),
-                *_told_of(stopped),
-                *await _through(settings, way, listener),
+                *_stopped_finding(stopped),
+                *await _through(settings, route, listener),
             ]
     except CallctlError as error:
-        holder = await _holder(settings) if isinstance(error, PortTakenError) else None
-        if holder is not None:
+        occupant = await _occupant(settings) if isinstance(error, PortTakenError) else None
+        if occupant is not None:
             return [
-                holder.port,
-                *_told_of(stopped),
-                await _public(settings, way.callback_url, source="of CALLCTL_PUBLIC_URL"),
-                skipped("round trip", f"not tried: {holder.why_untried}"),
+                occupant.port,
+                *_stopped_finding(stopped),
+                await _public(settings, route.callback_url, source="of CALLCTL_PUBLIC_URL"),
+                skipped("round trip", f"not tried: {occupant.why_untried}"),
             ]
         return [
             wrong("port", _explained(error, settings.port, stopped=stopped)),
-            *_told_of(stopped if stopped is None or stopped.port != settings.port else None),
-            await _public(settings, way.callback_url, source="of CALLCTL_PUBLIC_URL"),
+            *_stopped_finding(stopped if stopped is None or stopped.port != settings.port else None),
+            await _public(settings, route.callback_url, source="of CALLCTL_PUBLIC_URL"),
             skipped("round trip", "not tried: nothing can listen at the port"),
         ]
 
 
 async def _through(
     settings: Settings,
-    way: Way,
+    route: CallbackRoute,
     listener: Listener,
 ) -> list[Finding]:
-    url, source = way.callback_url, "of CALLCTL_PUBLIC_URL"
+    url, source = route.callback_url, "of CALLCTL_PUBLIC_URL"
     if url is None and not settings.is_loopback:
-        agent = await find_agent(listener.port, agent=way.agent)
+        agent = await find_agent(listener.port, agent=route.agent)
         if agent:
-            url, source = agent[0] + way.path, "of the ngrok agent that runs here"
+            url, source = agent[0] + route.path, "of the ngrok agent that runs here"
             listener.move_to(replace(listener.address, public_url=url))
     found = await _public(settings, url, source=source)
     if url is None and not settings.is_loopback:
         return [found, skipped("round trip", "not tried: there is no public URL")]
-    if url is not None and url != way.callback_url:
+    if url is not None and url != route.callback_url:
         # An address that another program reports may be somebody else's: nothing signed goes there.
         why = await why_not_ours(url, nonce=listener.config.nonce)
         if why is not None:
-            return [found, wrong("round trip", NetworkError(f"{url} does not lead here: {why}", hint=_HINT_WAY))]
-    trip = await _round_trip(settings, listener.callback_url, nonce=listener.config.nonce, doubted=way.doubted)
+            return [found, wrong("round trip", NetworkError(f"{url} does not lead here: {why}", hint=_HINT_ROUTE))]
+    trip = await _round_trip(settings, listener.callback_url, nonce=listener.config.nonce, doubted=route.doubted)
     return [found, trip]
 
 
-def _listener(settings: Settings, way: Way, *, now: Callable[[], datetime]) -> Listener:
-    address = Address(_HOST, settings.port, way.path, way.callback_url)
+def _listener(settings: Settings, route: CallbackRoute, *, now: Callable[[], datetime]) -> Listener:
+    address = Address(_HOST, settings.port, route.path, route.callback_url)
     config = ListenerConfig.of(settings, address, unverified=not settings.signing_keys)
     return Listener(config, append=_refuse, now=now)
 
@@ -137,17 +137,17 @@ async def _listening(listener: Listener) -> AsyncIterator[None]:
         await listener.stop()
 
 
-def _held(watch: registry.WatchRecord, settings: Settings) -> Finding:
+def _watch_at_port(watch: registry.WatchRecord, settings: Settings) -> Finding:
     beside = "" if watch.port == settings.port else f", not at {settings.port}"
     return fine("port", f"a watch of this account listens at {watch.port}{beside} (process {watch.pid})")
 
 
 def _misdirected(watch: registry.WatchRecord) -> list[Finding]:
     """Return a warning if the watch says that signed requests come to a path where it has nothing."""
-    told = (registry.ask_health(watch.health_url) or {}).get("misdirected")
-    if not isinstance(told, dict):
+    misdirected = (registry.ask_health(watch.health_url) or {}).get("misdirected")
+    if not isinstance(misdirected, dict):
         return []
-    count, path = told.get("count"), told.get("path")
+    count, path = misdirected.get("count"), misdirected.get("path")
     return [
         warning(
             "callback path",
@@ -160,35 +160,35 @@ def _misdirected(watch: registry.WatchRecord) -> list[Finding]:
 
 
 def _stopped(settings: Settings) -> registry.WatchRecord | None:
-    with suppress(CallctlError):  # told as a finding of its own
+    with suppress(CallctlError):  # a finding of its own
         return registry.stopped(settings)
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class _Holder:
-    """Who holds the port for a while, of this account and API address; and why there is no round trip meanwhile."""
+class _Occupant:
+    """What of this account and API address is at the port for a while, and why there is no round trip meanwhile."""
 
     port: Finding
     why_untried: str
 
 
-async def _holder(settings: Settings) -> _Holder | None:
+async def _occupant(settings: Settings) -> _Occupant | None:
     port = settings.port
     health = await run_in_thread(lambda: registry.ask_health(registry.health_url_at(port))) or {}
     if health.get(registry.STARTING) == settings.world:
         fix = "try again once it says where it listens"
-        return _Holder(warning("port", registry.starting_in_words(port), fix=fix), "the watch is still starting")
+        return _Occupant(warning("port", registry.starting_in_words(port), fix=fix), "the watch is still starting")
     if health.get(registry.PLACING) == settings.world:
         what = f"`callctl place --watch` listens at {port} until its call is over"
-        return _Holder(
+        return _Occupant(
             warning("port", what, fix="try again then; `callctl watch` takes all calls in"),
             "nothing else can listen at the port",
         )
     return None
 
 
-def _told_of(stopped: registry.WatchRecord | None) -> list[Finding]:
+def _stopped_finding(stopped: registry.WatchRecord | None) -> list[Finding]:
     """Return a warning of a watch that is stopped: it keeps its port, and takes in no callbacks."""
     if stopped is None:
         return []
@@ -246,7 +246,7 @@ async def _round_trip(
     url: str,
     *,
     nonce: str,
-    hint: str = _HINT_WAY,
+    hint: str = _HINT_ROUTE,
     doubted: str | None = None,
 ) -> Finding:
     if _refused(settings, url):

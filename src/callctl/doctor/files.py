@@ -24,14 +24,14 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
     """Yield, for each file that was read, whether others may read secrets in it, and whether its account counts."""
     if not settings.files:
         yield fine("settings file", "none is used")
-    for name, held in sorted(settings.files.items()):
-        beside = _passed_over(settings, name, held)
+    for name, names in sorted(settings.files.items()):
+        beside = _passed_over(settings, name, names)
         try:
             mode = Path(name).stat().st_mode & 0o777
         except OSError as error:
             yield warning("settings file", f"{name} can't be looked at: {error.strerror}", fix=None)
             continue
-        if SECRETS.isdisjoint(held):
+        if SECRETS.isdisjoint(names):
             yield fine("settings file", f"{name} holds no secret{beside}")
         elif mode & _OTHERS:
             yield warning(
@@ -44,10 +44,10 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
             yield fine("settings file", f"{name} is readable by you alone{beside}", mode=f"{mode:03o}")
 
 
-def _passed_over(settings: Settings, name: str, held: Collection[str]) -> str:
+def _passed_over(settings: Settings, name: str, names: Collection[str]) -> str:
     """Say that a file's account and keys don't count, where they are taken from elsewhere; else nothing."""
     source = next((settings.sources[key] for key in IDENTITY if settings.sources.get(key, FLAG) != FLAG), name)
-    if source == name or not any(key in held for key in IDENTITY):
+    if source == name or not any(key in names for key in IDENTITY):
         return ""
     where = "of the environment" if source == ENVIRONMENT else f"in {source}"
     return f"; its account and keys don't count: those {where} do"

@@ -92,7 +92,7 @@ def place(
     goal = _goal(wait_for, watch=watch)
     limit = _limit(wait_timeout, goal=goal)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    settings.credentials()  # who has none is told so first, not what else is missing
+    settings.credentials()  # missing credentials are reported first
     events = options.read_events(event, status_callback=status_callback)
     caller = options.read_caller(settings, from_, to=to)
     limits = options.read_limits(ring_timeout=ring_timeout, time_limit=time_limit)
@@ -113,13 +113,13 @@ def place(
     client = runtime.client(settings)
 
     def request_to(callback: str | None) -> PlaceRequest:
-        told = orders.reporting_to(callback)
+        instructions = orders.reporting_to(callback)
         return PlaceRequest(
             to=to,
             from_=caller,
-            url=told.url,
-            method=told.method,
-            twiml=told.twiml,
+            url=instructions.url,
+            method=instructions.method,
+            twiml=instructions.twiml,
             fallback_url=fallback.url or None,
             fallback_method=fallback.method,
             status_callback=callback,
@@ -132,9 +132,9 @@ def place(
         )
 
     if watch and not dry_run:
-        from callctl.cli.place.follow import Order, place_and_watch
+        from callctl.cli.place.follow import CallToPlace, place_and_watch
 
-        place_and_watch(runtime, settings, client, Order(request_to, status_callback, orders.dial_action))
+        place_and_watch(runtime, settings, client, CallToPlace(request_to, status_callback, orders.dial_action))
         return
     request = request_to(find_callback(runtime, settings, status_callback))
     if dry_run:

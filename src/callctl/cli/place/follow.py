@@ -43,69 +43,69 @@ TITLE = "place"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CallToPlace:
     """A call that is to be placed.
 
-    ``request_to`` returns the request whose callbacks go to a URL; ``given`` is what ``--status-callback`` says of it,
-    ``dial_action`` what ``--then`` says.
+    ``request_to`` returns the request whose callbacks go to a URL; ``status_callback`` is what ``--status-callback``
+    says of it, ``dial_action`` what ``--then`` says.
     """
 
     request_to: Callable[[str | None], PlaceRequest]
-    given: str | None
+    status_callback: str | None
     dial_action: str | None
 
 
-def place_and_watch(runtime: Runtime, settings: Settings, client: ApiClient, order: Order) -> None:
+def place_and_watch(runtime: Runtime, settings: Settings, client: ApiClient, planned: CallToPlace) -> None:
     """Place a call and show it and its legs until all have ended.
 
     Raises:
         CallctlError: The call could not be placed, or nothing could be set up to watch it.
         KeyboardInterrupt: Ctrl-C; the call goes on.
     """
-    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, client, order))
+    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, client, planned))
     live = [leg.call_sid for leg in snapshot.legs.values() if not leg.is_final]
     if live:
         runtime.say(f"callctl: the call goes on: `callctl hangup {shlex.quote(call.sid)}` ends it")
         raise KeyboardInterrupt
     legs = [leg for family in snapshot.families for leg in family.legs]
-    # On a terminal the last picture has just been left behind, with every leg in it.
-    told = [] if runtime.form is Form.TABLE else [f"  {leg.call_sid} {leg.status}" for leg in legs]
-    runtime.say("\n".join([f"callctl: {'all have' if len(legs) > 1 else 'it has'} ended", *told]))
+    # A terminal still shows the last frame, with every leg in it.
+    ends = [] if runtime.form is Form.TABLE else [f"  {leg.call_sid} {leg.status}" for leg in legs]
+    runtime.say("\n".join([f"callctl: {'all have' if len(legs) > 1 else 'it has'} ended", *ends]))
 
 
 async def _place_and_watch(
-    runtime: Runtime, settings: Settings, client: ApiClient, order: Order
+    runtime: Runtime, settings: Settings, client: ApiClient, planned: CallToPlace
 ) -> tuple[Call, Snapshot]:
     from callctl.support.threads import run_in_thread
 
     loop = asyncio.get_running_loop()
 
-    def tell(trouble: Trouble) -> None:
+    def report(trouble: Trouble) -> None:
         runtime.say(f"callctl: {trouble}")
 
-    def tell_in_any_thread(text: str) -> None:
+    def report_from_thread(text: str) -> None:
         with suppress(RuntimeError):  # the loop is closed: the command has ended
-            loop.call_soon_threadsafe(lambda: tell(Trouble(text, Cause.STORE)))
+            loop.call_soon_threadsafe(lambda: report(Trouble(text, Cause.STORE)))
 
     async with AsyncExitStack() as stack:
-        store = EventStore.open_for_watch(settings.store, world=settings.world, on_trouble=tell_in_any_thread)
+        store = EventStore.open_for_watch(settings.store, world=settings.world, on_trouble=report_from_thread)
         stack.enter_context(closing(store))
-        told = await _find_or_listen(runtime, settings, store, stack, given=order.given)
-        request = order.request_to(told.callback)
+        target = await _callback_target(runtime, settings, store, stack, status_callback=planned.status_callback)
+        request = planned.request_to(target.callback)
         try:
             call = await run_in_thread(lambda: client.place(request))
         except asyncio.CancelledError:  # Ctrl-C
             say_it_may_be_placed(runtime, request.to)
             raise
-        remember_placed(runtime, settings, call, request, dial_action=order.dial_action)
-        with naming(runtime, call), _open_shown(runtime, settings, told, call) as shown:
-            tell = shown.trouble
+        remember_placed(runtime, settings, call, request, dial_action=planned.dial_action)
+        with naming(runtime, call), _open_view(runtime, settings, target, call) as view:
+            report = view.trouble
             watch = FamilyWatch(
                 call,
                 world=settings.world,
                 memory=store,
                 api=client,
-                shown=shown,
+                shown=view,
                 now=runtime.now,
                 sleep=asyncio.sleep,
             )
@@ -114,28 +114,28 @@ async def _place_and_watch(
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class CallbackTarget:
     """Where the call's callbacks go, and how the table's header says it."""
 
     callback: str | None
     header: str
 
 
-async def _find_or_listen(
-    runtime: Runtime, settings: Settings, store: EventStore, stack: AsyncExitStack, *, given: str | None
-) -> Telling:
+async def _callback_target(
+    runtime: Runtime, settings: Settings, store: EventStore, stack: AsyncExitStack, *, status_callback: str | None
+) -> CallbackTarget:
     """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
-    if given is not None:
-        return Telling(find_callback(runtime, settings, given), "asking REST")
+    if status_callback is not None:
+        return CallbackTarget(find_callback(runtime, settings, status_callback), "asking REST")
     if find_watch(runtime, settings) is not None:
-        return Telling(find_callback(runtime, settings, None), "beside the running watch")
+        return CallbackTarget(find_callback(runtime, settings, None), "beside the running watch")
     idle = idle_watch(settings)
-    if missing := _why_deaf(settings):
+    if missing := _missing_setting(settings):
         why, hint = idle or ("no watch is running", missing)
         runtime.say(
             f"callctl: no status callbacks: {why}, and none can be heard here; asking REST instead\nhint: {hint}"
         )
-        return Telling(None, "asking REST")
+        return CallbackTarget(None, "asking REST")
     if idle is not None:
         runtime.say(f"callctl: {idle[0]}\nhint: {idle[1]}")
     listener = _listener(runtime, settings, store)
@@ -143,11 +143,11 @@ async def _find_or_listen(
     await listener.start()
     check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
     runtime.say(f"callctl: status callbacks go to this command, {without_secrets(listener.callback_url)}")
-    return Telling(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}")
+    return CallbackTarget(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}")
 
 
-def _why_deaf(settings: Settings) -> str | None:
-    """Return what would have to be set for callbacks to be heard here; None if nothing is missing."""
+def _missing_setting(settings: Settings) -> str | None:
+    """Return which settings callbacks would need to be received here; None if none is missing."""
     if not (settings.public_url or settings.is_loopback):
         return "CALLCTL_PUBLIC_URL says where Twilio reaches this machine, TWILIO_AUTH_TOKEN verifies callbacks"
     trouble = signing_trouble(settings)
@@ -173,17 +173,16 @@ def _listener(runtime: Runtime, settings: Settings, store: EventStore) -> Listen
 
 
 @contextmanager
-def _open_shown(runtime: Runtime, settings: Settings, told: Telling, call: Call) -> Iterator[OnView]:
+def _open_view(runtime: Runtime, settings: Settings, target: CallbackTarget, call: Call) -> Iterator[CountingView]:
     """Open the view that suits stdout; it gives the terminal back when the block is left."""
     from callctl.views.threaded import ThreadedView
 
     view = ThreadedView(_view(runtime, settings, call))  # callbacks may come to a listener in this process
     api_url = None if settings.is_twilio else settings.api_url
+    callback_url = without_secrets(target.callback or "").partition("#")[0]
     try:
         with runtime.beside_table(view.note):
-            yield OnView(
-                view, WatchState(TITLE, told.header, without_secrets(told.callback or "").partition("#")[0], api_url)
-            )
+            yield CountingView(view, WatchState(TITLE, target.header, callback_url, api_url))
     finally:
         view.close()
 
@@ -204,8 +203,8 @@ def _view(runtime: Runtime, settings: Settings, call: Call) -> View:
     return LiveView(runtime.console(), idle=[], clock=runtime.clock())
 
 
-class OnView:
-    """Shows what is found on a session's view, whose header counts the callbacks."""
+class CountingView:
+    """Passes on to a view, and counts the callbacks for its header."""
 
     def __init__(self, view: View, header: WatchState) -> None:
         self._view = view

@@ -1,4 +1,4 @@
-"""What the request to place a call says beside its instructions: who calls, for how long, and who is told of it."""
+"""What the request to place a call says beside its instructions: the caller, limits, and callbacks."""
 
 from __future__ import annotations
 
@@ -119,11 +119,11 @@ def read_caller(settings: Settings, given: str | None, *, to: str) -> str:
 
 
 def read_events(given: Sequence[str] | None, *, status_callback: str | None) -> tuple[str, ...]:
-    """Return the events to be told of, in the order of a call's life: all four unless told.
+    """Return the events that callbacks report, in the order of a call's life: all four unless given.
 
     Raises:
-        UsageError: One is unknown: Twilio would place the call and send no callbacks at all (21626). Or nobody is to
-            be told.
+        UsageError: One is unknown: Twilio would place the call and send no callbacks at all (21626). Or
+            no callbacks are to be sent.
     """
     if given is None:
         return EVENT_NAMES

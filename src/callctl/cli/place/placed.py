@@ -1,6 +1,6 @@
-"""What is done with a call that has just been placed: it is noted, and shown.
+"""Records and shows a call that has just been placed.
 
-By then nothing may keep its SID from whoever placed it: nobody can hang up what has no name.
+Whatever fails by then, its SID is shown: without it the call can't be hung up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def remember_placed(
     runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
-    """Note the call for ``@last`` and for rules. It is placed by now: what fails is told of, and is no failure."""
+    """Note the call for ``@last`` and for rules. It is placed by now, so what fails is said and is no failure."""
     with naming(runtime, call):
         try:
             _remember(runtime, settings, call, request, dial_action=dial_action)

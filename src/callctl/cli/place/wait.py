@@ -43,9 +43,9 @@ def wait_for_placed(
     try:
         if runtime.form is not Form.JSON:
             show_placed(runtime, call)
-        with WatchedStore(runtime, settings) as told:
-            look = _callback_check(runtime, settings, client, call, request, told=told)
-            waiter_for(runtime, client, call.sid, told=told, placed=True, on_look=look).until(goal, limit=limit)
+        with WatchedStore(runtime, settings) as store:
+            look = _callback_check(runtime, settings, client, call, request, store=store)
+            waiter_for(runtime, client, call.sid, told=store, placed=True, on_look=look).until(goal, limit=limit)
     except KeyboardInterrupt:
         runtime.say(f"callctl: the call goes on: `callctl hangup {shlex.quote(call.sid)}` ends it")
         raise
@@ -66,7 +66,7 @@ def _show_latest(runtime: Runtime, client: ApiClient, call: Call) -> None:
 
 
 def _callback_check(
-    runtime: Runtime, settings: Settings, client: ApiClient, call: Call, request: PlaceRequest, *, told: WatchedStore
+    runtime: Runtime, settings: Settings, client: ApiClient, call: Call, request: PlaceRequest, *, store: WatchedStore
 ) -> Callable[[str], None]:
     """Return what is called with the call's status now and then, and says why callbacks are missing, if they are."""
     from callctl.operations import missing_callbacks
@@ -83,7 +83,7 @@ def _callback_check(
     return CallbackCheck(
         ExpectedCallbacks(call.sid, url, request.status_callback_events),
         api=client,
-        reported=told.statuses,
+        reported=store.statuses,
         is_ours=lambda: _watch(settings, url) is not None,
         unreachable=lambda: _unreachable(_watch(settings, url)),
         on_cause=say,
