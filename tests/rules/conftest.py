@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rules_setup import ManualClockSetup, manual_clock_setup
 from running import EACH_READING
-from turning import TurnedStage, a_turned_stage
 
 from callctl.simulator.far_end import FarEnd
 
@@ -13,7 +13,7 @@ FAR_END = {"sip:talks@example.com": FarEnd(hang_up_after=100.0)}
 
 
 @pytest.fixture(params=EACH_READING, ids=str)
-def turned(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TurnedStage]:
-    """Return a stage whose time is turned by hand, by each reading of Twilio's text in turn."""
-    with a_turned_stage(tmp_path, TurnedStage, readings=request.param, far_end=FAR_END) as stage:
-        yield stage
+def manual_clock(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ManualClockSetup]:
+    """Return a setup with a manual clock, by each reading of Twilio's text in turn."""
+    with manual_clock_setup(tmp_path, ManualClockSetup, readings=request.param, far_end=FAR_END) as setup:
+        yield setup

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playing import seconds
-from turning import TurnedStage
+from engine_run import seconds
+from rules_setup import ManualClockSetup
 
 from callctl.calls.action import DECLINED, DONE, LATE
 from callctl.rules.rule import (
@@ -25,32 +25,32 @@ each_way = pytest.mark.parametrize("callbacks", ["wait", "are lost"])
 
 
 @pytest.fixture
-def stage(turned: TurnedStage) -> TurnedStage:
-    turned.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
-    return turned.act(
+def setup(manual_clock: ManualClockSetup) -> ManualClockSetup:
+    manual_clock.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
+    return manual_clock.act(
         ring_limit_rule(seconds(25), cancel=Cancel()),
-        after_dial_rule(Redirect("survey", f"{turned.site.url}/survey")),
+        after_dial_rule(Redirect("survey", f"{manual_clock.site.url}/survey")),
         *max_duration_rules(seconds(1800)),
     )
 
 
-def sleep(stage: TurnedStage, callbacks: str) -> None:
+def sleep(setup: ManualClockSetup, callbacks: str) -> None:
     """Let an hour go by without a look; what was told meanwhile comes then, or never."""
-    stage.pause(3600)
+    setup.pause(3600)
     if callbacks == "are lost":
-        stage.lose(lambda _: True)
-    stage.look()
-    stage.lose(lambda _: False)
-    stage.settle(5)
+        setup.lose(lambda _: True)
+    setup.update()
+    setup.lose(lambda _: False)
+    setup.settle(5)
 
 
 @each_way
-def test_calls_that_ring_no_more_are_left_alone(stage: TurnedStage, callbacks: str) -> None:
-    never, late = stage.place(NEVER), stage.place(LATE_ANSWER)
-    stage.settle(2)
-    sleep(stage, callbacks)
-    assert stage.sent("Status", "canceled") == []
-    told = {event.call_sid: (event.result, event.outcome) for event in stage.events if event.rule == RING_LIMIT}
+def test_calls_that_ring_no_more_are_left_alone(setup: ManualClockSetup, callbacks: str) -> None:
+    never, late = setup.place(NEVER), setup.place(LATE_ANSWER)
+    setup.settle(2)
+    sleep(setup, callbacks)
+    assert setup.sent("Status", "canceled") == []
+    told = {event.call_sid: (event.result, event.outcome) for event in setup.events if event.rule == RING_LIMIT}
     if callbacks == "wait":
         assert told == {}
     else:
@@ -61,26 +61,26 @@ def test_calls_that_ring_no_more_are_left_alone(stage: TurnedStage, callbacks: s
 
 
 @each_way
-def test_a_talk_that_ended_meanwhile_is_old_news(stage: TurnedStage, callbacks: str) -> None:
-    talk = stage.noun("Sip", "sip:hangs-up@example.com")
-    parent = stage.place(twiml=f"<Response><Dial>{talk}</Dial>{PAUSE}</Response>")
-    stage.until(lambda: any(leg.status == "in-progress" for leg in stage.legs_under(parent)))
-    child = stage.only_child(parent)
-    sleep(stage, callbacks)
+def test_a_talk_that_ended_meanwhile_is_old_news(setup: ManualClockSetup, callbacks: str) -> None:
+    talk = setup.noun("Sip", "sip:hangs-up@example.com")
+    parent = setup.place(twiml=f"<Response><Dial>{talk}</Dial>{PAUSE}</Response>")
+    setup.until(lambda: any(leg.status == "in-progress" for leg in setup.legs_under(parent)))
+    child = setup.only_child(parent)
+    sleep(setup, callbacks)
     if callbacks == "are lost":
-        stage.poll(child, missed=True)
-        stage.settle(5)
-    told = [event for event in stage.events if event.rule == AFTER_DIAL]
+        setup.poll(child, missed=True)
+        setup.settle(5)
+    told = [event for event in setup.events if event.rule == AFTER_DIAL]
     assert [(event.result, event.outcome.partition(":")[0]) for event in told] == [(DECLINED, "too old")]
-    assert stage.sent("Url", f"{stage.site.url}/survey") == []
+    assert setup.sent("Url", f"{setup.site.url}/survey") == []
 
 
 @each_way
-def test_a_call_that_went_on_all_the_time_is_ended_once(stage: TurnedStage, callbacks: str) -> None:
-    sid = stage.place()
-    stage.until(lambda: stage.status(sid) == "in-progress")
-    sleep(stage, callbacks)
-    assert stage.client.fetch(sid).status == "completed"
-    assert any(event.result == DONE for event in stage.events)
-    assert stage.sent("TimeLimit", "1800") == [sid]
-    assert len(stage.sent("Status", "completed")) <= 1
+def test_a_call_that_went_on_all_the_time_is_ended_once(setup: ManualClockSetup, callbacks: str) -> None:
+    sid = setup.place()
+    setup.until(lambda: setup.status(sid) == "in-progress")
+    sleep(setup, callbacks)
+    assert setup.client.fetch(sid).status == "completed"
+    assert any(event.result == DONE for event in setup.events)
+    assert setup.sent("TimeLimit", "1800") == [sid]
+    assert len(setup.sent("Status", "completed")) <= 1

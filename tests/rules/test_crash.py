@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from crashing import KILLED, Errand, Watches, watches
+from executor_kill import KILLED, ForkingProcess, Job, forking_process
+from rules_setup import ManualClockSetup, RulesSetup
 from running import env_for
-from staging import WORLD, Stage
-from turning import TurnedStage
+from telling import WORLD
 
 from callctl.calls.action import DONE, LATE, NOT_ENDED, UNKNOWN
 from callctl.simulator.settings import CANCEL_SPARES_DIAL_LEGS
@@ -24,63 +24,67 @@ LEAST = 6
 
 
 @pytest.fixture
-def running(turned: TurnedStage) -> Iterator[Watches]:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(turned.home), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    with watches({**environment, **env_for(turned.simulator)}) as running:
+def running(manual_clock: ManualClockSetup) -> Iterator[ForkingProcess]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(manual_clock.home),
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+    }
+    with forking_process({**environment, **env_for(manual_clock.simulator)}) as running:
         yield running
 
 
 @pytest.mark.parametrize("what", ERRANDS)
-def test_killed_between_every_two_steps(turned: TurnedStage, running: Watches, what: str) -> None:
+def test_killed_between_every_two_steps(manual_clock: ManualClockSetup, running: ForkingProcess, what: str) -> None:
     died = 0
     for steps in itertools.count():
-        errand = prepare(turned, what)
-        code = running.run(errand, steps=steps)
+        job = prepare(manual_clock, what)
+        code = running.run(job, steps=steps)
         if code != 0:
             assert code == KILLED
             died += 1
-            errand.run(turned.client, later=3600)
-        check(turned, errand, what)
+            job.run(manual_clock.client, later=3600)
+        check(manual_clock, job, what)
         if code == 0:
             break
     assert died >= LEAST
 
 
-def prepare(stage: TurnedStage, what: str) -> Errand:
+def prepare(setup: ManualClockSetup, what: str) -> Job:
     """Place a call for which a rule asks for something now."""
-    survey = f"{stage.site.url}/survey"
+    survey = f"{setup.site.url}/survey"
     if what == "cancel in a Dial":
-        parent = dial(stage, "no-answer")
-        stage.pause(5)
-        child = stage.child_of_rest(parent)
-        return Errand("cancel", child, child, str(stage.home), survey)
+        parent = dial(setup, "no-answer")
+        setup.pause(5)
+        child = setup.child_of_rest(parent)
+        return Job("cancel", child, child, str(setup.home), survey)
     if what == "after-dial":
-        parent = dial(stage, "hangs-up")
-        stage.pause(15)
-        child = stage.child_of_rest(parent)
-        assert stage.client.fetch(child).status == "completed"
-        return Errand(what, parent, child, str(stage.home), survey)
-    sid = stage.place("+12025550103" if what == "cancel" else "+12025550100", callbacks=False)
-    stage.pause(5)
-    assert stage.client.fetch(sid).status == ("ringing" if what == "cancel" else "in-progress")
-    return Errand(what, sid, sid, str(stage.home), survey)
+        parent = dial(setup, "hangs-up")
+        setup.pause(15)
+        child = setup.child_of_rest(parent)
+        assert setup.client.fetch(child).status == "completed"
+        return Job(what, parent, child, str(setup.home), survey)
+    sid = setup.place("+12025550103" if what == "cancel" else "+12025550100", callbacks=False)
+    setup.pause(5)
+    assert setup.client.fetch(sid).status == ("ringing" if what == "cancel" else "in-progress")
+    return Job(what, sid, sid, str(setup.home), survey)
 
 
-def dial(stage: TurnedStage, name: str) -> str:
+def dial(setup: ManualClockSetup, name: str) -> str:
     document = f"<Response><Dial timeout='600'><Sip>sip:{name}@example.com</Sip></Dial>{PAUSE}</Response>"
-    return stage.place(twiml=document, callbacks=False)
+    return setup.place(twiml=document, callbacks=False)
 
 
-def check(stage: TurnedStage, errand: Errand, what: str) -> None:
-    results = results_of(stage, errand.sid)
+def check(setup: ManualClockSetup, job: Job, what: str) -> None:
+    results = results_of(setup, job.sid)
     assert len(results) == 1  # told once, whatever happened
-    status = stage.client.fetch(errand.sid).status
-    if errand.what in ("redirect", "after-dial"):
-        sent = stage.sent("Url", errand.survey).count(errand.sid)
+    status = setup.client.fetch(job.sid).status
+    if job.what in ("redirect", "after-dial"):
+        sent = setup.sent("Url", job.survey).count(job.sid)
         assert sent <= 1
         assert results == [UNKNOWN] or (results == [DONE] and sent == 1)
         assert status == "in-progress"
-    elif what == "cancel in a Dial" and CANCEL_SPARES_DIAL_LEGS in stage.simulator.settings.readings:
+    elif what == "cancel in a Dial" and CANCEL_SPARES_DIAL_LEGS in setup.simulator.settings.readings:
         assert results == [NOT_ENDED]
         assert status == "ringing"
     else:
@@ -88,8 +92,8 @@ def check(stage: TurnedStage, errand: Errand, what: str) -> None:
         assert status == ("completed" if what == "hangup" else "canceled")
 
 
-def results_of(stage: Stage, sid: str) -> list[str]:
-    store = EventStore.open_for_watch(stage.home / "events.db", world=WORLD)
+def results_of(setup: RulesSetup, sid: str) -> list[str]:
+    store = EventStore.open_for_watch(setup.home / "events.db", world=WORLD)
     results = [event.result for event in store.actions(sid)]
     store.close()
     return results

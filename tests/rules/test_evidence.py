@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from playing import seconds
+from engine_run import seconds
 from telling import WORLD, event, form, moment, sid, told
 
 from callctl.calls.board import Board

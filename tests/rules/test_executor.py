@@ -226,32 +226,32 @@ OVER = WrongCallStateError("Call is not in-progress.", status=400, code="21220")
 def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
     claims: EventStore, status: str, result: str
 ) -> None:
-    door = Script([not_answered(), OVER], status=status)
-    event = executor(door, claims, pauses=[]).execute(action(Hangup()))
+    api = Script([not_answered(), OVER], status=status)
+    event = executor(api, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
-    assert (event.result, event.status, door.sent) == (result, status, ["hangup", "hangup"])
+    assert (event.result, event.status, api.sent) == (result, status, ["hangup", "hangup"])
 
 
 def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: EventStore) -> None:
-    door = Script([not_answered(), BUSY, OVER], status="completed")
-    event = executor(door, claims, pauses=[]).execute(action(Hangup()))
+    api = Script([not_answered(), BUSY, OVER], status="completed")
+    event = executor(api, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
-    assert (event.result, len(door.sent)) == (UNKNOWN, 3)
+    assert (event.result, len(api.sent)) == (UNKNOWN, 3)
 
 
 @pytest.mark.parametrize("status", [500, 599])
 def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(claims: EventStore, status: int) -> None:
     for deed, result, count in ((Hangup(), DONE, 2), (SURVEY, UNKNOWN, 1)):
-        door = Script([ApiError("it broke", status=status)])
-        event = executor(door, claims, pauses=[]).execute(action(deed))
+        api = Script([ApiError("it broke", status=status)])
+        event = executor(api, claims, pauses=[]).execute(action(deed))
         assert isinstance(event, ActionEvent)
-        assert (event.result, len(door.sent)) == (result, count)
+        assert (event.result, len(api.sent)) == (result, count)
         claims.release(OpenClaim("mine", sid(1), sid(1), deed.action))
 
 
 def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: EventStore) -> None:
-    door = Script([not_answered()] * 99)
-    event = executor(door, claims, pauses=[], applies=2).execute(action(Hangup()))
+    api = Script([not_answered()] * 99)
+    event = executor(api, claims, pauses=[], applies=2).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (UNKNOWN, "outcome unknown: a request was not answered")
 
@@ -551,8 +551,8 @@ def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: Ev
 def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_could_not_be_sent(
     claims: EventStore,
 ) -> None:
-    claim, door = expired_claims(claims, Hangup()), Script([BUSY] * 99)
-    event = executor(door, claims, pauses=[], applies=2).recover(claim, action(Hangup()))
+    claim, api = expired_claims(claims, Hangup()), Script([BUSY] * 99)
+    event = executor(api, claims, pauses=[], applies=2).recover(claim, action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "the rule no longer asked for it when it could be sent")
     assert claims.expired_claims(is_over=lambda _: True) == []
@@ -560,10 +560,10 @@ def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_coul
 
 
 def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: EventStore) -> None:
-    claim, door = expired_claims(claims, Hangup()), Script(status="ringing")
+    claim, api = expired_claims(claims, Hangup()), Script(status="ringing")
     asked = replace(action(Hangup()), needs_precheck=True)
-    assert executor(door, claims, pauses=[]).recover(claim, asked) is None
-    assert door.sent == []
+    assert executor(api, claims, pauses=[]).recover(claim, asked) is None
+    assert api.sent == []
     assert claims.expired_claims(is_over=lambda _: True) == [claim]
 
 
@@ -583,14 +583,14 @@ def test_an_action_is_dated_before_its_request_for_callbacks_may_be_quicker_than
 ) -> None:
     now = moment(0)
 
-    class Slow(Script):
+    class SlowApi(Script):
         def _answer(self, what: str, sid: str) -> Call:
             nonlocal now
             now = moment(2.5)
             return super()._answer(what, sid)
 
     clock = clock_of(lambda: now)
-    working = Executor(Slow(), claims, clock=clock, sleep=lambda _: None, applies=lambda _: True, report=print)
+    working = Executor(SlowApi(), claims, clock=clock, sleep=lambda _: None, applies=lambda _: True, report=print)
     event = working.execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert event.at == moment(0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playing import seconds
-from turning import TurnedStage
+from engine_run import seconds
+from rules_setup import ManualClockSetup
 
 from callctl.calls.action import DONE
 from callctl.rules.rule import Redirect, after_dial_rule
@@ -14,61 +14,61 @@ PAUSE = "<Pause length='36000'/>"
 
 
 @pytest.fixture
-def stage(turned: TurnedStage) -> TurnedStage:
-    turned.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
-    turned.act(after_dial_rule(Redirect("survey", f"{turned.site.url}/survey"), settle=seconds(1)))
-    return turned
+def setup(manual_clock: ManualClockSetup) -> ManualClockSetup:
+    manual_clock.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
+    manual_clock.act(after_dial_rule(Redirect("survey", f"{manual_clock.site.url}/survey"), settle=seconds(1)))
+    return manual_clock
 
 
-def place(stage: TurnedStage, *legs: str) -> str:
+def place(setup: ManualClockSetup, *legs: str) -> str:
     dials = "".join(f"<Dial timeout='20'>{leg}</Dial>" for leg in legs)
-    return stage.place(twiml=f"<Response>{dials}{PAUSE}</Response>")
+    return setup.place(twiml=f"<Response>{dials}{PAUSE}</Response>")
 
 
 def silent(address: str) -> str:
     return f"<Sip>{address}</Sip>"
 
 
-def surveyed(stage: TurnedStage) -> list[str]:
-    return stage.sent("Url", f"{stage.site.url}/survey")
+def surveyed(setup: ManualClockSetup) -> list[str]:
+    return setup.sent("Url", f"{setup.site.url}/survey")
 
 
 @pytest.mark.parametrize("second", ["talks", "busy", "no-answer"])
-def test_a_second_leg_that_tells_of_itself(stage: TurnedStage, second: str) -> None:
-    first = stage.noun("Sip", "sip:hangs-up@example.com")
-    parent = place(stage, first, stage.noun("Sip", f"sip:{second}@example.com"))
-    stage.until(lambda: len(stage.legs_under(parent)) == 2)
+def test_a_second_leg_that_tells_of_itself(setup: ManualClockSetup, second: str) -> None:
+    first = setup.noun("Sip", "sip:hangs-up@example.com")
+    parent = place(setup, first, setup.noun("Sip", f"sip:{second}@example.com"))
+    setup.until(lambda: len(setup.legs_under(parent)) == 2)
     if second != "busy":  # which is over before the caller could be taken up
-        stage.settle(5)
-        assert surveyed(stage) == []
-    stage.until(lambda: bool(surveyed(stage)))
-    assert all(call.is_final for call in stage.children(parent))
-    stage.settle(60)
-    assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]
-    assert surveyed(stage) == [parent]
+        setup.settle(5)
+        assert surveyed(setup) == []
+    setup.until(lambda: bool(surveyed(setup)))
+    assert all(call.is_final for call in setup.children(parent))
+    setup.settle(60)
+    assert [(event.call_sid, event.result) for event in setup.events] == [(parent, DONE)]
+    assert surveyed(setup) == [parent]
 
 
-def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(stage: TurnedStage) -> None:
-    parent = place(stage, stage.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
-    stage.until(lambda: any(call.is_live and call.status == "in-progress" for call in stage.children(parent)[-1:]))
-    stage.settle(60)
-    assert surveyed(stage) == []
-    asked = len(stage.simulator.requests)
-    stage.settle(30)
-    assert len(stage.simulator.requests) - asked <= 4  # two for each look
-    stage.until(lambda: all(call.is_final for call in stage.children(parent)))
-    stage.settle(RETRY_PAUSES.longest)
-    assert surveyed(stage) == [parent]
-    assert [(event.call_sid, event.result) for event in stage.events] == [(parent, DONE)]
+def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(setup: ManualClockSetup) -> None:
+    parent = place(setup, setup.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
+    setup.until(lambda: any(call.is_live and call.status == "in-progress" for call in setup.children(parent)[-1:]))
+    setup.settle(60)
+    assert surveyed(setup) == []
+    asked = len(setup.simulator.requests)
+    setup.settle(30)
+    assert len(setup.simulator.requests) - asked <= 4  # two for each look
+    setup.until(lambda: all(call.is_final for call in setup.children(parent)))
+    setup.settle(RETRY_PAUSES.longest)
+    assert surveyed(setup) == [parent]
+    assert [(event.call_sid, event.result) for event in setup.events] == [(parent, DONE)]
 
 
-def test_a_caller_who_hangs_up_meanwhile_is_not_asked_for_any_more(stage: TurnedStage) -> None:
-    parent = place(stage, stage.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
-    stage.until(lambda: any(leg.is_final for leg in stage.legs_under(parent)))
-    stage.settle(5)
-    stage.client.hangup(parent)
-    stage.settle(1)
-    asked = len(stage.simulator.requests)
-    stage.settle(100)
-    assert len(stage.simulator.requests) == asked
-    assert stage.events == []
+def test_a_caller_who_hangs_up_meanwhile_is_not_asked_for_any_more(setup: ManualClockSetup) -> None:
+    parent = place(setup, setup.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
+    setup.until(lambda: any(leg.is_final for leg in setup.legs_under(parent)))
+    setup.settle(5)
+    setup.client.hangup(parent)
+    setup.settle(1)
+    asked = len(setup.simulator.requests)
+    setup.settle(100)
+    assert len(setup.simulator.requests) == asked
+    assert setup.events == []

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playing import seconds
+from engine_run import seconds
+from rules_setup import ManualClockSetup, manual_clock_setup
 from running import EACH_READING
-from staging import WORLD
-from turning import TurnedStage, a_turned_stage
+from telling import WORLD
 
 from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DONE
@@ -36,28 +36,28 @@ FAULTS = {
 }
 
 
-def documents(stage: TurnedStage) -> dict[str, str]:
+def documents(setup: ManualClockSetup) -> dict[str, str]:
     """Return callers' documents: each a Dial, and what comes after it."""
-    talk = stage.noun("Sip", "sip:hangs-up@example.com")
-    declines = stage.noun("Number", "+12025550100", url=f"{stage.site.url}/whisper")
-    several = talk + stage.noun("Client", "no-answer")
+    talk = setup.noun("Sip", "sip:hangs-up@example.com")
+    declines = setup.noun("Number", "+12025550100", url=f"{setup.site.url}/whisper")
+    several = talk + setup.noun("Client", "no-answer")
     return {
         "keeps": f"<Dial>{talk}</Dial>{PAUSE}",
-        "by-action": f"<Dial action='{stage.site.url}/thanks'>{talk}</Dial>",
+        "by-action": f"<Dial action='{setup.site.url}/thanks'>{talk}</Dial>",
         "dials-again": f"<Dial>{talk}</Dial><Dial>{talk}</Dial>{PAUSE}",
         "declined": f"<Dial>{declines}</Dial>{PAUSE}",
         "several": f"<Dial>{several}</Dial>{PAUSE}",
         "ends": f"<Dial>{talk}</Dial>",
-        "nobody": f"<Dial timeout='15'>{stage.noun('Client', 'busy')}</Dial>{PAUSE}",
+        "nobody": f"<Dial timeout='15'>{setup.noun('Client', 'busy')}</Dial>{PAUSE}",
     }
 
 
 class Careful:
     """An API that sees that no caller is taken out of a talk."""
 
-    def __init__(self, inner: Any, stage: TurnedStage) -> None:
+    def __init__(self, inner: Any, setup: ManualClockSetup) -> None:
         self._inner = inner
-        self._stage = stage
+        self._setup = setup
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name == "redirect":
@@ -65,11 +65,11 @@ class Careful:
         return getattr(self._inner, name)  # type: ignore[no-any-return]
 
     def _redirect(self, sid: str, request: RedirectRequest) -> Any:
-        assert not [call.sid for call in self._stage.children(sid) if call.is_live]
+        assert not [call.sid for call in self._setup.children(sid) if call.is_live]
         return self._inner.redirect(sid, request)
 
 
-class Mishaps(TurnedStage):
+class Mishaps(ManualClockSetup):
     """A stage with all callers on it, and a poll now and then."""
 
     def api(self) -> Any:
@@ -98,20 +98,20 @@ class Mishaps(TurnedStage):
 @pytest.mark.parametrize("faults", FAULTS)
 @pytest.mark.parametrize("readings", EACH_READING, ids=str)
 def test_nothing_is_done_twice_or_to_the_wrong_call(tmp_path: Path, readings: tuple[str, ...], faults: str) -> None:
-    with a_turned_stage(tmp_path, Mishaps, readings=readings, faults=FAULTS[faults]) as stage:
-        stage.begin()
-        callers = {name: stage.place(twiml=f"<Response>{text}</Response>") for name, text in documents(stage).items()}
-        rings = stage.place("+12025550103")
-        stage.go_through(120)
-        surveyed = stage.sent("Url", f"{stage.site.url}/survey")
+    with manual_clock_setup(tmp_path, Mishaps, readings=readings, faults=FAULTS[faults]) as setup:
+        setup.begin()
+        callers = {name: setup.place(twiml=f"<Response>{text}</Response>") for name, text in documents(setup).items()}
+        rings = setup.place("+12025550103")
+        setup.go_through(120)
+        surveyed = setup.sent("Url", f"{setup.site.url}/survey")
         assert len(surveyed) == len(set(surveyed))
         assert set(surveyed) <= {callers[name] for name in KEPT}
         if "lost" not in faults and "all" not in faults:
             assert set(surveyed) == {callers[name] for name in KEPT}
-        assert stage.client.fetch(rings).status == "canceled"
-        answered = {heard.leg for heard in stage.simulator.callbacks if heard.event == "answered"}
-        ended = {event.call_sid for event in stage.events if event.action == "cancel" and event.result == DONE}
+        assert setup.client.fetch(rings).status == "canceled"
+        answered = {heard.leg for heard in setup.simulator.callbacks if heard.event == "answered"}
+        ended = {event.call_sid for event in setup.events if event.action == "cancel" and event.result == DONE}
         assert not answered & ended
-        keys = [(event.rule, event.call_sid) for event in stage.events]
+        keys = [(event.rule, event.call_sid) for event in setup.events]
         assert len(keys) == len(set(keys))
-        assert stage.sent("Status", "completed") == []
+        assert setup.sent("Status", "completed") == []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playing import seconds
+from engine_run import seconds
+from rules_setup import ManualClockSetup, RulesSetup
 from running import EACH_READING
-from staging import Stage
-from turning import TurnedStage
 
 from callctl.calls.action import DONE, LATE, NOT_ENDED
 from callctl.rules.rule import Cancel, ring_limit_rule
@@ -23,64 +22,64 @@ NOUNS = (("Number", "+12025550103"), ("Sip", "sip:no-answer@example.com"), ("Cli
 BOTH = (CANCEL_SPARES_DIAL_LEGS, CANCEL_REFUSED_IN_PROGRESS)
 
 
-pytestmark = pytest.mark.parametrize("turned", [*EACH_READING, BOTH], indirect=True, ids=str)
+pytestmark = pytest.mark.parametrize("manual_clock", [*EACH_READING, BOTH], indirect=True, ids=str)
 
 
 @pytest.fixture
-def stage(turned: TurnedStage) -> TurnedStage:
-    return turned
+def setup(manual_clock: ManualClockSetup) -> ManualClockSetup:
+    return manual_clock
 
 
-def spares(stage: Stage) -> bool:
-    return CANCEL_SPARES_DIAL_LEGS in stage.simulator.settings.readings
+def spares(setup: RulesSetup) -> bool:
+    return CANCEL_SPARES_DIAL_LEGS in setup.simulator.settings.readings
 
 
-def dial(stage: Stage, noun: str, address: str) -> str:
+def dial(setup: RulesSetup, noun: str, address: str) -> str:
     """Place a call whose document rings another leg for a long time; return the parent."""
-    ringing = f"<Dial timeout='3600'>{stage.noun(noun, address)}</Dial><Pause length='3600'/>"
-    return stage.place(twiml=f"<Response>{ringing}</Response>")
+    ringing = f"<Dial timeout='3600'>{setup.noun(noun, address)}</Dial><Pause length='3600'/>"
+    return setup.place(twiml=f"<Response>{ringing}</Response>")
 
 
-def test_legs_that_ring_too_long(stage: Stage) -> None:
+def test_legs_that_ring_too_long(setup: RulesSetup) -> None:
     """What ``canceled`` does to a leg inside Dial Twilio's text leaves open: what came of it is told as it is."""
-    stage.act(RING)
-    alone = stage.place("+12025550103")
-    parents = [dial(stage, *noun) for noun in NOUNS]
-    stage.until(lambda: len(stage.events) == 4)
-    stage.settle(5)
-    told = {event.call_sid: event for event in stage.events}
-    children = [stage.only_child(parent) for parent in parents]
+    setup.act(RING)
+    alone = setup.place("+12025550103")
+    parents = [dial(setup, *noun) for noun in NOUNS]
+    setup.until(lambda: len(setup.events) == 4)
+    setup.settle(5)
+    told = {event.call_sid: event for event in setup.events}
+    children = [setup.only_child(parent) for parent in parents]
     assert sorted(told) == sorted([alone, *children])
-    assert {(event.rule, event.action, event.request) for event in stage.events} == {
+    assert {(event.rule, event.action, event.request) for event in setup.events} == {
         ("hangup-ringing-after", "cancel", (("Status", "canceled"),))
     }
     assert told[alone].result == DONE
-    assert stage.status(alone) == "canceled"
+    assert setup.status(alone) == "canceled"
     for parent, child in zip(parents, children, strict=True):
-        assert told[child].result == (NOT_ENDED if spares(stage) else DONE)
-        if spares(stage):
+        assert told[child].result == (NOT_ENDED if spares(setup) else DONE)
+        if spares(setup):
             assert told[child].outcome == "Twilio did not end it"
-            assert stage.client.fetch(child).status == "ringing"
-        assert stage.client.fetch(parent).status == "in-progress"
-    assert not stage.sent("Status", "completed")
+            assert setup.client.fetch(child).status == "ringing"
+        assert setup.client.fetch(parent).status == "in-progress"
+    assert not setup.sent("Status", "completed")
 
 
-def test_with_cut_answered_a_leg_that_twilio_did_not_end_is_hung_up(stage: Stage) -> None:
-    stage.act(CUT)
-    parent = dial(stage, *NOUNS[1])
-    stage.until(lambda: bool(stage.events))
-    child = stage.only_child(parent)
-    stage.until(lambda: stage.status(child) == "canceled")
-    assert [(event.call_sid, event.result) for event in stage.events] == [(child, DONE)]
-    assert stage.sent("Status", "completed") == ([child] if spares(stage) else [])
+def test_with_cut_answered_a_leg_that_twilio_did_not_end_is_hung_up(setup: RulesSetup) -> None:
+    setup.act(CUT)
+    parent = dial(setup, *NOUNS[1])
+    setup.until(lambda: bool(setup.events))
+    child = setup.only_child(parent)
+    setup.until(lambda: setup.status(child) == "canceled")
+    assert [(event.call_sid, event.result) for event in setup.events] == [(child, DONE)]
+    assert setup.sent("Status", "completed") == ([child] if spares(setup) else [])
 
 
-def test_a_call_that_was_answered_unheard_is_looked_at_first_and_left_alone(stage: Stage) -> None:
+def test_a_call_that_was_answered_unheard_is_looked_at_first_and_left_alone(setup: RulesSetup) -> None:
     """Only its ringing was told: the callback of its answer is lost."""
-    stage.act(RING)
-    stage.lose(lambda form: form["CallStatus"] == "in-progress")
-    sid = stage.place()
-    stage.until(lambda: bool(stage.events))
-    assert (stage.events[0].result, stage.events[0].outcome) == (LATE, "it was answered meanwhile and left alone")
-    assert stage.client.fetch(sid).status == "in-progress"
-    assert not stage.sent("Status", "canceled")
+    setup.act(RING)
+    setup.lose(lambda form: form["CallStatus"] == "in-progress")
+    sid = setup.place()
+    setup.until(lambda: bool(setup.events))
+    assert (setup.events[0].result, setup.events[0].outcome) == (LATE, "it was answered meanwhile and left alone")
+    assert setup.client.fetch(sid).status == "in-progress"
+    assert not setup.sent("Status", "canceled")

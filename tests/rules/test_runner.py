@@ -1,112 +1,120 @@
-"""Rules at work as a whole: whose calls, the rate limit, and the limit of their length."""
+"""The runner: which calls rules change, the rate limit, what is tried again, and what keeps rules from acting."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playing import seconds
-from telling import moment, sid
-from turning import TurnedStage, a_turned_stage
+from engine_run import seconds
+from rules_setup import ManualClockSetup, manual_clock_setup
+from telling import WORLD, clock_of, event, moment, sid
 
-from callctl.calls.action import DONE, REFUSED
-from callctl.rules.engine import Scope
+from callctl.calls.action import DONE, REFUSED, ActionEvent
+from callctl.calls.board import Board
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
+from callctl.errors import StoreError
+from callctl.rules.engine import Engine, Scope
 from callctl.rules.outcome import Postponed
 from callctl.rules.rate_limit import RateLimit
-from callctl.rules.rule import Action, Cancel, Hangup, Rule, When, max_duration_rules, ring_limit_rule
-from callctl.rules.runner import RetryQueue
+from callctl.rules.rule import Action, Cancel, Declined, Hangup, Rule, When, max_duration_rules, ring_limit_rule
+from callctl.rules.runner import RetryQueue, RuleRunner, RunInThread
 from callctl.simulator.settings import TIME_LIMIT_ALONE
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import EventStore
+from callctl.support.threads import start_in_thread
 
 RING = ring_limit_rule(seconds(10), cancel=Cancel())
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[TurnedStage]:
-    with a_turned_stage(tmp_path, TurnedStage) as stage:
-        yield stage
+def setup(tmp_path: Path) -> Iterator[ManualClockSetup]:
+    with manual_clock_setup(tmp_path, ManualClockSetup) as setup:
+        yield setup
 
 
-def test_a_call_of_somebody_else_is_left_alone_and_one_that_callctl_placed_is_not(stage: TurnedStage) -> None:
-    store = EventStore.open_for_watch(stage.home / "events.db", world="stage")
+def test_a_call_of_somebody_else_is_left_alone_and_one_that_callctl_placed_is_not(setup: ManualClockSetup) -> None:
+    store = EventStore.open_for_watch(setup.home / "events.db", world=WORLD)
     for scope, placed in ((Scope.OWN, False), (Scope.OWN, True), (Scope.ALL, False)):
-        stage.act(RING, scope=scope)
-        sid = stage.place("+12025550103", callbacks=False)
+        setup.act(RING, scope=scope)
+        sid = setup.place("+12025550103", callbacks=False)
         if placed:
-            store.remember_placed(sid, at=stage.now())
-        stage.until_of_rest(sid, "ringing")
-        stage.poll(sid)
-        stage.settle(20)
+            store.remember_placed(sid, at=setup.now())
+        setup.wait_for_rest_status(sid, "ringing")
+        setup.poll(sid)
+        setup.settle(20)
         acted = placed or scope is Scope.ALL
-        assert stage.client.fetch(sid).status == ("canceled" if acted else "ringing")
-        assert bool([event for event in stage.events if event.call_sid == sid]) == acted
+        assert setup.client.fetch(sid).status == ("canceled" if acted else "ringing")
+        assert bool([event for event in setup.events if event.call_sid == sid]) == acted
     store.close()
 
 
-def test_the_rate_limit_is_reported_and_the_watch_goes_on(stage: TurnedStage) -> None:
+def test_the_rate_limit_is_reported_and_the_watch_goes_on(setup: ManualClockSetup) -> None:
     answered = When(statuses=frozenset({"in-progress"}))
-    stage.act(Rule(name="end-all", when=answered, then=Hangup()), rate_limit=RateLimit(per_minute=3))
-    sids = [stage.place() for _ in range(5)]
-    stage.until(lambda: bool(stage.notes) and len(stage.events) == 3)
-    assert stage.notes[0].startswith("the rules have stopped: 3 actions in a minute (--max-actions)")
-    stage.until(lambda: sum(stage.status(sid) == "in-progress" for sid in sids) == 2)
-    assert len(stage.notes) == 1
-    assert len(stage.sent("Status", "completed")) == 3
-    late = stage.place()
-    stage.until(lambda: stage.status(late) == "in-progress")
-    assert len(stage.events) == 3
+    setup.act(Rule(name="end-all", when=answered, then=Hangup()), rate_limit=RateLimit(per_minute=3))
+    sids = [setup.place() for _ in range(5)]
+    setup.until(lambda: bool(setup.notes) and len(setup.events) == 3)
+    assert setup.notes[0].startswith("the rules have stopped: 3 actions in a minute (--max-actions)")
+    setup.until(lambda: sum(setup.status(sid) == "in-progress" for sid in sids) == 2)
+    assert len(setup.notes) == 1
+    assert len(setup.sent("Status", "completed")) == 3
+    late = setup.place()
+    setup.until(lambda: setup.status(late) == "in-progress")
+    assert len(setup.events) == 3
 
 
 def test_a_long_call_is_ended_by_twilios_own_limit_where_that_is_taken(tmp_path: Path) -> None:
     """By one reading an update may be TimeLimit alone."""
-    with a_turned_stage(tmp_path, TurnedStage, readings=[TIME_LIMIT_ALONE]) as stage:
-        stage.act(*max_duration_rules(timedelta(seconds=20)))
-        sid = stage.place()
-        stage.until(lambda: stage.status(sid) == "completed" and bool(stage.events))
-        (event,) = stage.events
+    with manual_clock_setup(tmp_path, ManualClockSetup, readings=[TIME_LIMIT_ALONE]) as setup:
+        setup.act(*max_duration_rules(timedelta(seconds=20)))
+        sid = setup.place()
+        setup.until(lambda: setup.status(sid) == "completed" and bool(setup.events))
+        (event,) = setup.events
         assert (event.rule, event.action, event.result) == ("max-duration", "limit", DONE)
         assert event.outcome == "Twilio ends it 20 s after its answer"
-        assert stage.sent("TimeLimit", "20") == [sid]
-        assert stage.sent("Status", "completed") == []
-        assert stage.client.fetch(sid).duration == 20
+        assert setup.sent("TimeLimit", "20") == [sid]
+        assert setup.sent("Status", "completed") == []
+        assert setup.client.fetch(sid).duration == 20
 
 
-def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(stage: TurnedStage) -> None:
+def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(setup: ManualClockSetup) -> None:
     """By the other reading TimeLimit alone is refused (21218)."""
     limit, hangup = max_duration_rules(timedelta(seconds=1))
-    stage.act(
+    setup.act(
         limit, Rule(name=hangup.name, when=When(statuses=hangup.when.statuses, lasting=seconds(1)), then=Hangup())
     )
-    sid = stage.place()
-    stage.until(lambda: stage.status(sid) == "completed")
-    stage.until(lambda: len(stage.events) == 2)
-    told = {event.action: event for event in stage.events}
+    sid = setup.place()
+    setup.until(lambda: setup.status(sid) == "completed")
+    setup.until(lambda: len(setup.events) == 2)
+    told = {event.action: event for event in setup.events}
     assert (told["limit"].result, told["limit"].code) == (REFUSED, "21218")
     assert told["limit"].request == (("TimeLimit", "1"),)
     assert told["hangup"].result == DONE
 
 
-def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(stage: TurnedStage) -> None:
+def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(setup: ManualClockSetup) -> None:
     rule = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
-    stage.act(rule, rate_limit=RateLimit(per_minute=1))
-    sids = [stage.place() for _ in range(2)]
-    stage.until(lambda: bool(stage.notes))
-    (spared,) = [sid for sid in sids if stage.client.fetch(sid).status == "in-progress"]
+    setup.act(rule, rate_limit=RateLimit(per_minute=1))
+    sids = [setup.place() for _ in range(2)]
+    setup.until(lambda: bool(setup.notes))
+    (spared,) = [sid for sid in sids if setup.client.fetch(sid).status == "in-progress"]
     claim = OpenClaim(rule.name, spared, spared, "hangup")
-    assert stage.claims.claim(claim, now=stage.clock.wall(), until=stage.clock.wall() - seconds(1))
-    stage.settle(40)
-    assert stage.client.fetch(spared).status == "in-progress"
-    assert len(stage.events) == 1
-    assert stage.claims.expired_claims(is_over=lambda _: True) == [claim]
+    assert setup.claims.claim(claim, now=setup.clock.wall(), until=setup.clock.wall() - seconds(1))
+    setup.settle(40)
+    assert setup.client.fetch(spared).status == "in-progress"
+    assert len(setup.events) == 1
+    assert setup.claims.expired_claims(is_over=lambda _: True) == [claim]
 
 
-def test_what_was_postponed_does_not_count_for_the_rate_limit(stage: TurnedStage) -> None:
+def test_what_was_postponed_does_not_count_for_the_rate_limit(setup: ManualClockSetup) -> None:
     """REST is behind for longer than the rate limit would allow, if each look counted."""
-    stage.act(RING, rate_limit=RateLimit(per_minute=2))
-    sid = stage.place("+12025550103")
+    setup.act(RING, rate_limit=RateLimit(per_minute=2))
+    sid = setup.place("+12025550103")
     looks = 0
 
     def behind(_: Action) -> Postponed:
@@ -114,14 +122,14 @@ def test_what_was_postponed_does_not_count_for_the_rate_limit(stage: TurnedStage
         looks += 1
         return Postponed(retry=True)
 
-    assert stage.runner is not None
-    executor = stage.runner._executor
+    assert setup.runner is not None
+    executor = setup.runner._executor
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(executor, "execute", behind)
-        stage.until(lambda: looks == 5)
-    assert stage.notes == []
-    stage.until(lambda: bool(stage.events))
-    assert [(event.call_sid, event.result) for event in stage.events] == [(sid, DONE)]
+        setup.until(lambda: looks == 5)
+    assert setup.notes == []
+    setup.until(lambda: bool(setup.events))
+    assert [(event.call_sid, event.result) for event in setup.events] == [(sid, DONE)]
 
 
 def test_what_is_to_be_looked_at_again_comes_back_once_each_time_and_after_growing_pauses() -> None:
@@ -153,3 +161,143 @@ def test_what_the_board_has_forgotten_is_not_looked_at_again() -> None:
         queue.put(Action(RING, sid(number), sid(number), sid(number), True, needs_precheck=True), now=moment(0))
     queue.retain({sid(2)})
     assert [action.call_sid for action in queue.due(now=moment(1))] == [sid(2)]
+
+
+END_ALL = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
+
+
+@dataclass
+class RecordingExecutor:
+    """Records the proposals that it gets."""
+
+    proposals: list[Action | Declined] = field(default_factory=list)
+
+    def execute(self, action: Action) -> ActionEvent | None:
+        self.proposals.append(action)
+        return None
+
+    def decline(self, declined: Declined) -> ActionEvent | None:
+        self.proposals.append(declined)
+        return None
+
+    def recover(self, _claim: Any, _action: Action | None, /) -> ActionEvent | None:
+        return None
+
+
+@dataclass
+class FailingStore:
+    """A store of which some reads fail."""
+
+    failures: int = 0
+
+    def claim_keys(self) -> set[tuple[str, str]]:
+        return set()
+
+    def expired_claims(self, **_: Any) -> list[Any]:
+        return []
+
+    def was_placed(self, _sid: str) -> bool:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("the database is locked")
+        return True
+
+
+class Scene:
+    def __init__(
+        self,
+        *,
+        failures: int = 0,
+        executor: RecordingExecutor | None = None,
+        run_in_thread: RunInThread = lambda work: work(),
+    ) -> None:
+        self.board, self.executor, self.seconds = Board(), executor or RecordingExecutor(), 0.0
+        recording: Any = self.executor
+        store: Any = FailingStore(failures)
+        self.runner = RuleRunner(
+            Engine([END_ALL]),
+            make_executor=lambda _applies, _report: recording,
+            store=store,
+            rate_limit=RateLimit(),
+            clock=clock_of(lambda: moment(self.seconds)),
+            run_in_thread=run_in_thread,
+        )
+
+    def update(self, *events: CallEvent) -> None:
+        changes = [change for one in events if (change := self.board.apply(one)) is not None]
+        self.runner.update(changes, self.board.snapshot())
+
+
+@pytest.mark.parametrize("ahead", [16, 42, 3600])
+def test_a_clock_that_is_ahead_is_told_of_once(ahead: int) -> None:
+    scene = Scene()
+    scene.seconds = 1000
+    for call in (1, 2):
+        scene.update(event(call, "in-progress", at=1000 - ahead, received=1000))
+    assert [type(one) for one in scene.executor.proposals] == [Declined, Declined]
+    (told,) = scene.runner.take_reports()
+    assert f"no callback took less than {ahead} s by this machine's clock" in str(told)
+
+
+@pytest.mark.parametrize("ahead", [-3600, -16, 0, 14])
+def test_a_clock_that_is_behind_or_nearly_right_lets_rules_act(ahead: int) -> None:
+    scene = Scene()
+    scene.seconds = 5000
+    scene.update(event(1, "in-progress", at=5000 - ahead, received=5000))
+    assert [(type(one), one.call_sid) for one in scene.executor.proposals] == [(Action, sid(1))]
+    assert scene.runner.take_reports() == []
+
+
+def test_one_late_callback_among_others_says_nothing_of_the_clock() -> None:
+    scene = Scene()
+    scene.seconds = 1000
+    scene.update(event(1, "ringing", at=1000, received=1000))
+    scene.update(event(2, "in-progress", at=900, received=1000))
+    assert [type(one) for one in scene.executor.proposals] == [Declined]
+    assert scene.runner.take_reports() == []
+
+
+def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
+    """Neither the next look nor another action: what holds the first one up is let go only when all that is done."""
+    advance, second = threading.Event(), threading.Event()
+
+    class SlowApi(RecordingExecutor):
+        def execute(self, action: Action) -> ActionEvent | None:
+            if action.call_sid == sid(1):
+                advance.wait()
+            else:
+                second.set()
+            return super().execute(action)
+
+    scene = Scene(executor=SlowApi(), run_in_thread=start_in_thread)
+    scene.update(event(1, "in-progress", at=0))
+    scene.update(event(2, "in-progress", at=0))
+    assert second.wait(timeout=120)
+    advance.set()
+
+
+def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:
+    scene = Scene(failures=3)
+    # A poll told of it, and no callback: the store must say whether callctl placed it.
+    listed = Call.from_resource({"sid": sid(1), "status": "in-progress", "direction": "outbound-api"})
+    scene.update(CallEvent.from_call(listed, received_at=moment(0), world=WORLD))
+    for _ in range(2):
+        assert scene.executor.proposals == []
+        scene.update()
+    scene.update()
+    assert [one.call_sid for one in scene.executor.proposals] == [sid(1)]
+    assert scene.runner.take_reports() == ["rule end-all waits, it can't tell whose call it is: the database is locked"]
+    scene.update()
+    assert len(scene.executor.proposals) == 1
+
+
+class Clumsy(RecordingExecutor):
+    def execute(self, action: Action) -> ActionEvent | None:
+        super().execute(action)
+        raise KeyError("a mistake of ours")
+
+
+def test_a_rule_that_fails_in_a_way_nobody_foresaw_says_so() -> None:
+    scene = Scene(executor=Clumsy())
+    scene.update(event(1, "in-progress", at=0))
+    assert scene.runner.take_reports() == ["a rule could not act: KeyError: 'a mistake of ours'"]

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from staging import WORLD
+from telling import WORLD
 
 from callctl.api.client import ApiClient
 from callctl.rules.executor import Executor
@@ -30,7 +30,7 @@ KILLED = 9
 
 
 @dataclass(frozen=True)
-class Errand:
+class Job:
     """What one watch is to do: to which leg, after a look at which one; ``home`` holds its store."""
 
     what: str
@@ -57,11 +57,13 @@ class Errand:
         """Do what a watch does: first what a crash left open, then what the rule asks for, by a clock that is ahead."""
 
         clock = Clock(wall=lambda: datetime.now(UTC) + timedelta(seconds=later))
-        door: Any = Dying(client)
-        claims: Any = Dying(EventStore.open(Path(self.home) / "events.db", world=WORLD))
-        executor = Executor(door, claims, clock=clock, sleep=_at_once, applies=lambda _: True, report=_say_nothing)
+        api: Any = KillSwitch(client)
+        claims: Any = KillSwitch(EventStore.open(Path(self.home) / "events.db", world=WORLD))
+        executor = Executor(api, claims, clock=clock, sleep=_at_once, applies=lambda _: True, report=_say_nothing)
         action = Action(self.rule, self.sid, self.about, self.sid, needs_precheck=True, is_own=True)
-        for claim in claims.left_open(is_over=lambda claim: claim.lease is not None and clock.has_passed(claim.lease)):
+        for claim in claims.expired_claims(
+            is_over=lambda claim: claim.lease is not None and clock.has_passed(claim.lease)
+        ):
             executor.recover(claim, action)
         executor.execute(action)
         claims.close()
@@ -75,7 +77,7 @@ def _say_nothing(_text: str) -> None:
     """Tell nobody."""
 
 
-class Dying:
+class KillSwitch:
     """Stands before the API client or the claims, and dies before the n-th call of them: nothing happens in between."""
 
     left = 10**6
@@ -87,35 +89,35 @@ class Dying:
         method = getattr(self._inner, name)
 
         def called(*args: Any, **kwargs: Any) -> Any:
-            if Dying.left == 0:
+            if KillSwitch.left == 0:
                 os._exit(KILLED)
-            Dying.left -= 1
+            KillSwitch.left -= 1
             return method(*args, **kwargs)
 
         return called
 
 
-class Watches:
+class ForkingProcess:
     """Runs watches in processes of their own."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, errand: Errand, *, steps: int) -> int:
+    def run(self, job: Job, *, steps: int) -> int:
         """Run one that dies at its n-th step; return its exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([asdict(errand), steps]) + "\n")
+        self._process.stdin.write(json.dumps([asdict(job), steps]) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
 
 @contextmanager
-def watches(environment: dict[str, str]) -> Iterator[Watches]:
+def forking_process(environment: dict[str, str]) -> Iterator[ForkingProcess]:
     """Begin the process that forks; it ends with the block."""
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, __file__], env=environment, stdin=pipe, stdout=pipe, text=True) as running:
-        yield Watches(running)
+        yield ForkingProcess(running)
         assert running.stdin is not None
         running.stdin.close()
         running.wait(timeout=120)
@@ -129,10 +131,10 @@ def main() -> None:
         asked, steps = json.loads(line)
         child = os.fork()
         if child == 0:
-            Dying.left = steps
-            errand = Errand(**asked)
-            settings = load(os.environ, cwd=Path(errand.home))
-            errand.run(ApiClient(settings, sleep=time.sleep, random=lambda: 0.5))
+            KillSwitch.left = steps
+            job = Job(**asked)
+            settings = load(os.environ, cwd=Path(job.home))
+            job.run(ApiClient(settings, sleep=time.sleep, random=lambda: 0.5))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")

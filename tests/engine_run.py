@@ -1,4 +1,4 @@
-"""A play for rules: callbacks are told and time goes by, hours of it in milliseconds."""
+"""Runs an engine of rules: callbacks are reported and time passes, hours of it in milliseconds."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from callctl.rules.engine import Engine, Scope
 from callctl.rules.rule import Action, Declined, Rule
 
 
-class Play:
-    """An engine on a board, with a clock that is turned by hand; ``found`` is all that it asked for, and when."""
+class EngineRun:
+    """An engine on a board, with a manual clock; ``proposals`` is all that it proposed, and when."""
 
     def __init__(self, *rules: Rule, scope: Scope = Scope.OWN) -> None:
         self.board = Board()
         self.engine = Engine(rules, scope=scope)
         self.seconds = 0.0
-        self.found: list[tuple[float, Action | Declined]] = []
+        self.proposals: list[tuple[float, Action | Declined]] = []
 
-    def tell(self, call: int, status: str, *, at: float | None = None, **fields: Any) -> None:
+    def report(self, call: int, status: str, *, at: float | None = None, **fields: Any) -> None:
         """Tell of a callback that fired ``at`` (now, unless told) and arrives now."""
         fired = self.seconds if at is None else at
         self.take(event(call, status, received=self.seconds, at=fired, **fields))
@@ -53,17 +53,17 @@ class Play:
             self.seconds = min(end, self.seconds + step)
             self._note(self.engine.due(self.board.snapshot(), now=moment(self.seconds)))
 
-    def _note(self, found: Sequence[Action | Declined]) -> None:
-        self.found += [(self.seconds, one) for one in found]
+    def _note(self, proposals: Sequence[Action | Declined]) -> None:
+        self.proposals += [(self.seconds, one) for one in proposals]
 
     @property
     def actions(self) -> list[tuple[float, str, str]]:
         """When, what, and to which leg."""
-        return [(at, one.operation.action, one.call_sid) for at, one in self.found if isinstance(one, Action)]
+        return [(at, one.operation.action, one.call_sid) for at, one in self.proposals if isinstance(one, Action)]
 
     @property
     def declined(self) -> list[str]:
-        return [one.reason for _, one in self.found if isinstance(one, Declined)]
+        return [one.reason for _, one in self.proposals if isinstance(one, Declined)]
 
 
 def seconds(number: float) -> timedelta:

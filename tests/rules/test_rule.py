@@ -1,4 +1,4 @@
-"""What a rule asks of a leg: each condition, as a rules file writes it, with a leg that fits and one that does not."""
+"""A rule: each condition, as a rules file writes it, with a leg that matches and one that does not."""
 
 from __future__ import annotations
 

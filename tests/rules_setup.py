@@ -1,4 +1,9 @@
-"""Rules at work against a real simulator: callbacks arrive over HTTP, and so do the requests that the rules send."""
+"""Rules that run against a real simulator, in real time or by a manual clock.
+
+Callbacks arrive over HTTP, and so do the requests that the rules send. A manual clock is shared by simulator, rules and
+requests: hours pass in milliseconds, and everything happens in one thread, so that a run is the same on any machine,
+however busy it is.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from running import env_for
+from telling import START, WORLD, clock_of
 from web_site import Site
 
 from callctl.api.client import ApiClient
@@ -27,14 +33,13 @@ from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Rule
 from callctl.rules.runner import RuleRunner
 from callctl.settings import load
-from callctl.simulator import Simulator
+from callctl.simulator import Simulator, SimulatorError
 from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 from callctl.support.threads import start_in_thread
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
 ALL_EVENTS = "initiated ringing answered completed"
-WORLD = "stage"
 # Longer than any test may take: a call that ended by itself meanwhile would be none of those that a test looks at.
 LONG = "<Response><Pause length='36000'/></Response>"
 
@@ -48,7 +53,7 @@ def client_for(simulator: Simulator, home: Path) -> ApiClient:
     return ApiClient(settings, sleep=time.sleep, random=random.random)
 
 
-class Stage:
+class RulesSetup:
     """A simulator, a site, and rules that act on what the site is told.
 
     ``limit`` is how many seconds anything may take, ``step`` how many pass between two looks.
@@ -80,7 +85,7 @@ class Stage:
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def begin_work(self, work: Callable[[], None]) -> None:
+    def run_in_thread(self, work: Callable[[], None]) -> None:
         start_in_thread(work)
 
     def api(self) -> CallsApi:
@@ -88,16 +93,16 @@ class Stage:
 
     def act(self, *rules: Rule, scope: Scope = Scope.OWN, rate_limit: RateLimit | None = None) -> Self:
         """Set rules to work; what was heard so far they know from the store."""
-        door = self.api()
+        api = self.api()
         self.runner = RuleRunner(
             Engine(rules, scope=scope, steady_time=self.clock.steady),
             make_executor=lambda applies, report: Executor(
-                door, self.claims, clock=self.clock, sleep=self.pause, applies=applies, report=report
+                api, self.claims, clock=self.clock, sleep=self.pause, applies=applies, report=report
             ),
             store=self.claims,
             rate_limit=rate_limit or RateLimit(),
             clock=self.clock,
-            run_in_thread=self.begin_work,
+            run_in_thread=self.run_in_thread,
         )
         for change in self._changes:
             self.runner.restore(change)
@@ -128,7 +133,7 @@ class Stage:
     def children(self, parent: str) -> list[Call]:
         return list(self.client.list(CallQuery(parent_call_sid=parent), limit=None))
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Take in what arrived, and let the rules look."""
         events = []
         while not self.site.forms.empty():
@@ -154,26 +159,26 @@ class Stage:
         """Go on until a condition holds."""
         deadline = self.now() + timedelta(seconds=self.limit)
         while not condition():
-            assert self.now() < deadline, self.never_so()
-            self.look()
+            assert self.now() < deadline, self.describe()
+            self.update()
             self.pause(self.step)
 
-    def until_unheard(self, condition: Callable[[], bool]) -> None:
+    def wait_without_updates(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds, without taking in what arrives meanwhile."""
         deadline = self.now() + timedelta(seconds=self.limit)
         while not condition():
-            assert self.now() < deadline, self.never_so()
+            assert self.now() < deadline, self.describe()
             self.pause(self.step)
 
-    def never_so(self) -> str:
-        """Say in what state the stage is, in a few lines however much happened on it."""
+    def describe(self) -> str:
+        """Describe the state in a few lines, however much has happened."""
         legs = Counter(leg.status for leg in self.board.snapshot().legs.values())
         last = [f"{event.call_sid} {event.action}: {event.outcome}" for event in self.events[-5:]]
         return "\n".join(["never so", f"legs: {dict(legs)}", f"actions: {len(self.events)}", *last, *self.notes[-5:]])
 
-    def until_of_rest(self, sid: str, status: str) -> None:
+    def wait_for_rest_status(self, sid: str, status: str) -> None:
         """Wait until REST shows a status, without taking in what arrives meanwhile."""
-        self.until_unheard(lambda: self.client.fetch(sid).status == status)
+        self.wait_without_updates(lambda: self.client.fetch(sid).status == status)
 
     def lose(self, chosen: Callable[[dict[str, str]], bool]) -> None:
         """Lose some of the callbacks that arrive."""
@@ -188,9 +193,9 @@ class Stage:
         """Go on for a while, to see that nothing more is done."""
         end = self.now() + timedelta(seconds=seconds)
         while self.now() < end:
-            self.look()
+            self.update()
             self.pause(self.step)
-        self.look()
+        self.update()
 
     def legs_under(self, parent: str) -> Sequence[Leg]:
         """Return the child legs that callbacks told of."""
@@ -202,7 +207,7 @@ class Stage:
 
     def child_of_rest(self, parent: str) -> str:
         """Wait for a child leg in REST, without taking in what arrives meanwhile."""
-        self.until_unheard(lambda: bool(self.children(parent)))
+        self.wait_without_updates(lambda: bool(self.children(parent)))
         return self.children(parent)[0].sid
 
     def mix(self, *, shuffle: bool, copies: int) -> None:
@@ -229,13 +234,93 @@ class Stage:
 
 
 @contextmanager
-def a_stage(home: Path, **options: Any) -> Iterator[Stage]:
-    """Return a stage with a simulator twenty times as fast as life; options are the simulator's."""
+def rules_setup(home: Path, **options: Any) -> Iterator[RulesSetup]:
+    """Return a setup whose simulator is twenty times as fast as life; options are the simulator's."""
     site = Site()
     with Simulator(**({"speed": 20.0, "seed": 1} | options)) as simulator:
-        stage = Stage(simulator, site, home)
+        setup = RulesSetup(simulator, site, home)
         try:
-            yield stage
+            yield setup
         finally:
-            stage.claims.close()
+            setup.claims.close()
+            site.close()
+
+
+class SlowApi:
+    """A door behind which each request is under way for a while, by chance."""
+
+    def __init__(self, inner: Any, wait: Callable[[], None]) -> None:
+        self._inner = inner
+        self._wait = wait
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._inner, name)
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            self._wait()
+            return method(*args, **kwargs)
+
+        return called
+
+
+class ManualClockSetup(RulesSetup):
+    """A setup whose time advances when something waits. ``latency`` is how long a request takes at most."""
+
+    limit = 200.0
+    step = 0.25
+    latency = 0.0
+    # How far the wall clock of whoever acts was set forward; the simulator's goes on as if it were Twilio's.
+    clock_step = timedelta()
+
+    def __init__(self, simulator: Simulator, site: Site, home: Path) -> None:
+        super().__init__(simulator, site, home)
+        self._chance = random.Random(7)
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.simulator.simulated_seconds())
+
+    def make_clock(self) -> Clock:
+        return clock_of(lambda: self.now() + self.clock_step, elapsed=self.now)
+
+    def pause(self, seconds: float) -> None:
+        self.simulator.advance(seconds)
+
+    def run_in_thread(self, work: Callable[[], None]) -> None:
+        work()
+
+    def api(self) -> CallsApi:
+        slow: Any = SlowApi(self.client, lambda: self.pause(self._chance.uniform(0, self.latency)))
+        return slow  # type: ignore[no-any-return]
+
+    def update(self) -> None:
+        self.pause(0)  # until what was fired has arrived
+        super().update()
+
+    def advance(self, seconds: float) -> None:
+        """Let time go by in one step, then look."""
+        self.pause(seconds)
+        self.update()
+
+
+Kind = TypeVar("Kind", bound=ManualClockSetup)
+
+
+@contextmanager
+def manual_clock_setup(home: Path, kind: type[Kind], **options: Any) -> Iterator[Kind]:
+    """Return a setup whose clock stands still until it is advanced; options are the simulator's."""
+    site = Site()
+
+    def wall() -> datetime:
+        seconds = 0.0
+        with suppress(SimulatorError):  # it asks for the time while it starts
+            seconds = simulator.simulated_seconds()
+        return START + timedelta(seconds=seconds)
+
+    simulator = Simulator(manual_clock=True, seed=1, wall=wall, **options)
+    with simulator:
+        setup = kind(simulator, site, home)
+        try:
+            yield setup
+        finally:
+            setup.claims.close()
             site.close()

@@ -1,0 +1,480 @@
+"""The engine over time: what rules propose, when, and when they don't; and for which legs."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from engine_run import EngineRun, seconds
+from telling import event, form, moment, sid, told
+
+from callctl.calls.board import Leg
+from callctl.rules.engine import Scope, passed_over
+from callctl.rules.rule import (
+    Action,
+    Cancel,
+    Hangup,
+    Limit,
+    On,
+    Redirect,
+    Rule,
+    When,
+    after_dial_rule,
+    max_duration_rules,
+    ring_limit_rule,
+)
+
+SURVEY = Redirect("survey", "https://example.com/survey")
+RING = ring_limit_rule(seconds(30), cancel=Cancel())
+AFTER = after_dial_rule(SURVEY)
+
+
+def test_a_leg_that_rings_too_long_is_cancelled_a_second_after_the_limit() -> None:
+    run = EngineRun(RING)
+    run.report(1, "initiated")
+    run.wait(5)
+    run.report(1, "ringing")
+    run.wait(3600)
+    assert run.actions == [(36.0, "cancel", sid(1))]
+
+
+def test_the_age_counts_from_initiated_where_ringing_never_comes() -> None:
+    run = EngineRun(RING)
+    run.report(1, "initiated")
+    run.wait(60)
+    assert run.actions == [(31.0, "cancel", sid(1))]
+
+
+def test_the_age_counts_from_first_sight_where_nothing_has_a_timestamp() -> None:
+    run = EngineRun(RING)
+    run.wait(10)
+    run.take(event(1, "ringing", received=10))
+    run.wait(60)
+    assert run.actions == [(41.0, "cancel", sid(1))]
+
+
+def test_a_ringing_leg_that_only_a_poll_told_of_counts_from_first_sight_and_is_fetched_before() -> None:
+    run = EngineRun(RING, scope=Scope.ALL)
+    run.wait(100)
+    run.poll(1, "ringing", began=0)
+    run.wait(60)
+    assert run.actions == [(131.0, "cancel", sid(1))]
+    (_, action) = run.proposals[0]
+    assert isinstance(action, Action)
+    assert action.needs_precheck
+
+
+@pytest.mark.parametrize("answer", [1, 29, 30])
+def test_a_leg_that_is_answered_in_time_is_left_alone(answer: int) -> None:
+    run = EngineRun(RING)
+    run.report(1, "ringing")
+    run.wait(answer)
+    run.report(1, "in-progress")
+    run.wait(3600)
+    assert run.actions == []
+
+
+def test_legs_that_call_in_are_never_cancelled() -> None:
+    run = EngineRun(RING)
+    run.report(1, "ringing", Direction="inbound")
+    run.wait(3600)
+    assert run.actions == []
+
+
+def test_a_leg_inside_dial_is_cancelled_and_its_parent_is_not() -> None:
+    run = EngineRun(RING)
+    run.report(1, "in-progress")
+    run.report(2, "ringing", parent=1)
+    run.wait(3600)
+    assert run.actions == [(31.0, "cancel", sid(2))]
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, -60.0, 60.0, 3600.0])
+def test_a_wrong_clock_is_found_out_by_the_smallest_delay(ahead: float) -> None:
+    run = EngineRun(RING)
+    run.report(9, "completed", at=run.seconds - ahead)
+    run.wait(100)
+    run.report(1, "ringing", at=run.seconds - ahead - 4)  # this one took four seconds
+    run.wait(100)
+    assert run.actions == [(127.0, "cancel", sid(1))]
+
+
+def test_of_a_restarted_watch_the_age_goes_on() -> None:
+    before = EngineRun(RING)
+    before.report(1, "ringing")
+    after = EngineRun(RING)
+    after.wait(20)
+    after.board.apply(event(1, "ringing", at=0))
+    change = EngineRun(RING).board.apply(event(1, "ringing", at=0))
+    assert change is not None
+    now = event(1, "x", received=20).received_at
+    after.engine.restore(change, now=now)
+    assert after.engine.restored_actions(after.board.snapshot(), now=now) == []
+    after.wait(100)
+    assert after.actions == [(31.0, "cancel", sid(1))]
+
+
+@pytest.mark.parametrize("status", ["ringing", "in-progress"])
+@pytest.mark.parametrize("has_timestamp", [False, True])
+def test_after_a_restart_a_clock_that_was_ahead_before_puts_off_no_rule_beyond_its_time(
+    status: str, has_timestamp: bool
+) -> None:
+    rule = RING if status == "ringing" else max_duration_rules(seconds(60))[0]
+    run = EngineRun(rule)
+    run.wait(20)
+    known = event(1, status, at=0, received=3600) if has_timestamp else event(1, status, received=3600)
+    change = run.board.apply(known)
+    assert change is not None
+    run.engine.restore(change, now=moment(20))
+    assert run.engine.restored_actions(run.board.snapshot(), now=moment(20)) == []
+    run.wait(100)
+    assert [(at, found) for at, found, _ in run.actions] == [(51.0, rule.then.action)]
+
+
+def test_a_sleep_of_an_hour_asks_once_and_has_the_call_fetched() -> None:
+    run = EngineRun(RING)
+    run.report(1, "ringing")
+    run.wait(5)
+    run.wait(3600, step=3600)
+    assert run.actions == [(3605.0, "cancel", sid(1))]
+    assert all(one.needs_precheck for _, one in run.proposals if isinstance(one, Action))
+
+
+def dial(run: EngineRun, *, child: int = 2) -> None:
+    run.report(1, "in-progress", number=0)
+    run.report(child, "in-progress", number=0, parent=1)
+    run.wait(60)
+
+
+def test_after_an_answered_dial_the_parent_is_redirected_when_all_has_settled() -> None:
+    run = EngineRun(AFTER)
+    dial(run)
+    run.report(2, "completed", number=1, parent=1)
+    run.wait(3600)
+    assert run.actions == [(61.0, "redirect", sid(1))]
+
+
+@pytest.mark.parametrize("end", ["busy", "no-answer", "failed", "canceled"])
+def test_after_a_dial_that_nobody_answered_nothing_is_done(end: str) -> None:
+    run = EngineRun(AFTER)
+    run.report(1, "in-progress")
+    run.report(2, "ringing", parent=1)
+    run.report(2, end, parent=1)
+    run.wait(3600)
+    assert run.proposals == []
+
+
+def test_a_second_dial_within_the_settle_time_keeps_the_caller() -> None:
+    run = EngineRun(AFTER)
+    dial(run)
+    run.report(2, "completed", parent=1)
+    run.wait(0.5, step=0.5)
+    run.report(3, "initiated", parent=1)
+    run.wait(60)
+    assert run.actions == []
+    run.report(3, "in-progress", parent=1)
+    run.wait(5)
+    run.report(3, "completed", parent=1)
+    run.wait(5)
+    assert [what for _, what, _ in run.actions] == ["redirect"]
+
+
+def test_another_live_leg_keeps_the_caller() -> None:
+    run = EngineRun(AFTER)
+    run.report(3, "ringing", parent=1)
+    dial(run)
+    run.report(2, "completed", parent=1)
+    run.wait(3600)
+    assert run.actions == []
+
+
+@pytest.mark.parametrize("end", ["completed", "busy", "no-answer", "canceled"])
+def test_when_the_last_leg_ends_the_caller_is_taken_up_once(end: str) -> None:
+    """However the last one ends: the talk was with the first one."""
+    run = EngineRun(AFTER)
+    dial(run)
+    run.report(3, "ringing", parent=1)
+    run.report(2, "completed", number=1, parent=1)
+    run.wait(30)
+    run.report(4, "ringing", parent=1)
+    run.report(3, end, parent=1)
+    run.wait(30)
+    assert run.actions == []
+    run.report(4, end, parent=1)
+    run.wait(3600)
+    assert run.actions == [(121.0, "redirect", sid(1))]
+    about = [one.about for _, one in run.proposals if isinstance(one, Action)]
+    assert about == [sid(4 if end == "completed" else 2)]
+
+
+def test_a_leg_that_was_dialled_long_after_a_talk_brings_nothing_back() -> None:
+    """The watch heard nothing of the talk's end in time; what nobody answers later is another matter."""
+    run = EngineRun(AFTER)
+    dial(run)
+    run.wait(60)
+    run.report(2, "completed", at=60, number=1, parent=1)
+    run.wait(60)
+    run.report(3, "ringing", parent=1)
+    run.wait(10)
+    run.report(3, "busy", parent=1)
+    run.wait(60)
+    assert run.actions == []
+    assert run.declined == ["too old: it happened 60 s ago"]
+
+
+def test_a_restarted_watch_finds_what_another_leg_held_up() -> None:
+    before = [
+        event(1, "in-progress", at=0),
+        event(3, "ringing", at=8, parent=1),
+        event(2, "completed", at=9, parent=1),
+    ]
+    run = EngineRun(AFTER)
+    run.seconds = 60
+    for one in before:
+        change = run.board.apply(one)
+        assert change is not None
+        run.engine.restore(change, now=moment(60))
+    assert run.engine.restored_actions(run.board.snapshot(), now=moment(60)) == []
+    run.report(3, "no-answer", parent=1)
+    run.wait(60)
+    assert run.actions == [(61.0, "redirect", sid(1))]
+
+
+def test_the_cancelled_legs_of_a_dial_that_rang_several_may_be_told_last() -> None:
+    run = EngineRun(AFTER)
+    run.report(3, "ringing", parent=1)
+    dial(run)
+    run.report(2, "completed", number=1, parent=1)
+    run.wait(5)
+    assert run.actions == []
+    run.report(3, "canceled", at=1, parent=1)
+    run.wait(60)
+    assert run.actions == [(66.0, "redirect", sid(1))]
+    assert run.declined == []
+
+
+def test_a_parent_that_has_ended_is_told() -> None:
+    run = EngineRun(AFTER)
+    dial(run)
+    run.report(2, "completed", number=1, parent=1)
+    run.report(1, "completed", number=1)
+    run.wait(60)
+    assert run.actions == []
+    assert run.declined == ["it has ended already: completed"]
+
+
+def test_a_child_seen_before_its_parent_is_joined_and_the_parent_is_fetched() -> None:
+    run = EngineRun(AFTER)
+    run.report(2, "completed", parent=1)
+    run.wait(60)
+    assert run.actions == [(1.0, "redirect", sid(1))]
+    assert all(one.needs_precheck for _, one in run.proposals if isinstance(one, Action))
+
+
+@pytest.mark.parametrize(("late", "actions"), [(0, 1), (15, 1), (16, 0), (3600, 0)])
+def test_old_news_asks_for_nothing_and_is_told(late: float, actions: int) -> None:
+    run = EngineRun(AFTER)
+    dial(run)
+    run.wait(3600, step=3600)
+    run.report(2, "completed", at=run.seconds - late, parent=1)
+    run.wait(60)
+    assert len(run.actions) == actions
+    assert run.declined == ([] if actions else [f"too old: it happened {late} s ago"])
+
+
+def test_a_late_first_callback_does_not_make_old_news_fresh() -> None:
+    run = EngineRun(AFTER)
+    run.seconds = 3600
+    run.report(2, "completed", at=0, parent=1)
+    run.wait(60)
+    assert run.actions == []
+
+
+def test_what_the_store_knew_of_old_ends_is_passed_over_in_silence() -> None:
+    run = EngineRun(AFTER)
+    run.seconds = 3600
+    change = run.board.apply(event(2, "completed", at=0, parent=1))
+    assert change is not None
+    now = event(1, "x", received=3600).received_at
+    run.engine.restore(change, now=now)
+    assert run.engine.restored_actions(run.board.snapshot(), now=now) == []
+    run.wait(60)
+    assert run.proposals == []
+
+
+def test_what_the_store_knew_of_a_fresh_end_is_acted_on_once() -> None:
+    run = EngineRun(AFTER)
+    now = event(1, "x", received=12).received_at
+    for one in (
+        event(1, "in-progress", at=0),
+        event(2, "in-progress", at=1, parent=1),
+        event(2, "completed", at=10, parent=1),
+    ):
+        change = run.board.apply(one)
+        assert change is not None
+        run.engine.restore(change, now=now)
+    snapshot = run.board.snapshot()
+    asked = [*run.engine.restored_actions(snapshot, now=now), *run.engine.restored_actions(snapshot, now=now)]
+    later = event(1, "x", received=30).received_at
+    asked += [one for one in run.engine.due(snapshot, now=later) if isinstance(one, Action)]
+    assert [one.call_sid for one in asked] == [sid(1)]
+
+
+def test_twilios_own_limit_comes_shortly_before_the_end_and_the_hang_up_after_it() -> None:
+    run = EngineRun(*max_duration_rules(timedelta(hours=2)))
+    run.report(1, "ringing")
+    run.wait(20)
+    run.report(1, "in-progress")
+    run.wait(3 * 3600)
+    assert run.actions == [(20 + 7200 - 29.0, "limit", sid(1)), (20 + 7205.0, "hangup", sid(1))]
+    limits = [one.operation for _, one in run.proposals if isinstance(one, Action) and isinstance(one.operation, Limit)]
+    assert limits == [Limit(7200)]
+
+
+def test_a_long_call_that_only_polls_told_of_counts_from_its_start() -> None:
+    run = EngineRun(*max_duration_rules(timedelta(minutes=10)), scope=Scope.ALL)
+    run.seconds = 3600
+    run.poll(1, "in-progress", began=3000)
+    run.wait(60)
+    assert [what for _, what, _ in run.actions] == ["limit", "hangup"]
+
+
+def test_only_calls_told_of_by_a_verified_callback_are_own() -> None:
+    for scope, own in ((Scope.OWN, False), (Scope.ALL, True)):
+        run = EngineRun(RING, scope=scope)
+        run.poll(1, "ringing", began=0)
+        run.wait(60)
+        assert [one.is_own for _, one in run.proposals] == [own]
+    run = EngineRun(RING)
+    run.report(1, "in-progress")
+    run.poll(2, "ringing", began=0, parent=1)
+    run.wait(60)
+    assert [one.is_own for _, one in run.proposals] == [True]  # one verified callback is enough for its family
+
+
+def test_unverified_rows_are_never_touched_nor_are_their_families() -> None:
+    run = EngineRun(RING, scope=Scope.ALL)
+    run.report(1, "ringing")
+    run.take(told(form(2, "ringing", at=0, parent=1), verified=False))
+    run.wait(60)
+    assert run.proposals == []
+
+
+def test_the_order_and_number_of_callbacks_changes_nothing() -> None:
+    events = [
+        event(1, "ringing", at=0, number=0),
+        event(1, "in-progress", at=2, number=1),
+        event(2, "ringing", at=3, number=0, parent=1),
+        event(2, "in-progress", at=5, number=1, parent=1),
+        event(2, "completed", at=9, number=2, parent=1),
+    ]
+    for seed in range(200):
+        shuffled = events + random.Random(seed).choices(events, k=3)
+        random.Random(seed).shuffle(shuffled)
+        run = EngineRun(RING, AFTER)
+        run.seconds = 10
+        for one in shuffled:
+            run.take(one)
+        run.wait(120)
+        assert {(what, who) for _, what, who in run.actions} == {("redirect", sid(1))}
+
+
+def test_what_the_board_has_forgotten_is_dropped() -> None:
+    run = EngineRun(RING)
+    run.report(1, "ringing")
+    run.engine.prune(EngineRun(RING).board.snapshot())
+    assert not run.engine._evidence.has_callback(sid(1))
+    run.wait(60)
+    assert run.actions == []
+
+
+def again(run: EngineRun, rule: str, call: int, about: int) -> Action | None:
+    snapshot = run.board.snapshot()
+    return run.engine.current_action(rule, sid(call), about=sid(about), snapshot=snapshot, now=moment(run.seconds))
+
+
+def test_what_a_crash_left_is_asked_for_again_only_as_long_as_the_rule_asks_for_it() -> None:
+    run = EngineRun(RING)
+    run.report(1, "ringing")
+    found = again(run, RING.name, 1, 1)
+    assert found is not None
+    assert (found.call_sid, found.operation, found.needs_precheck) == (sid(1), Cancel(), True)
+    assert again(run, "another", 1, 1) is None
+    assert again(run, RING.name, 2, 2) is None
+    run.report(1, "in-progress")
+    assert again(run, RING.name, 1, 1) is None
+
+
+def test_a_caller_who_has_another_leg_is_not_asked_for_again() -> None:
+    run = EngineRun(AFTER)
+    run.report(1, "in-progress")
+    run.report(2, "in-progress", parent=1)
+    run.report(2, "completed", parent=1)
+    assert again(run, AFTER.name, 1, 2) is not None
+    run.report(3, "ringing", parent=1)
+    assert again(run, AFTER.name, 1, 2) is None
+
+
+def test_a_family_of_which_anything_unsigned_was_told_is_not_asked_for_again() -> None:
+    run = EngineRun(RING)
+    run.report(1, "ringing")
+    run.take(told(form(2, "ringing", parent=1), verified=False))
+    assert again(run, RING.name, 1, 1) is None
+
+
+def test_a_leg_that_goes_on_as_it_was_is_asked_for_once() -> None:
+    hangup = Rule(name="end-all", when=When(statuses=frozenset({"ringing", "in-progress"})), then=Hangup())
+    run = EngineRun(hangup)
+    run.report(1, "ringing", number=1)
+    run.report(1, "in-progress", number=2)
+    run.report(1, "in-progress", number=3)
+    assert run.actions == [(0.0, "hangup", sid(1))]
+
+
+def test_children_are_those_of_the_leg_that_live_and_not_their_own_children() -> None:
+    when = When(statuses=frozenset({"in-progress"}), lasting=seconds(10), leg="parent")
+    run = EngineRun(Rule(name="free", when=when, then=Hangup(), on=On.CHILDREN))
+    run.report(1, "in-progress")
+    run.report(2, "ringing", parent=1)
+    run.report(3, "ringing", parent=2)
+    run.report(4, "busy", parent=1)
+    run.wait(60)
+    assert run.actions == [(11.0, "hangup", sid(2))]
+    assert run.declined == []
+
+
+def test_a_leg_without_a_parent_asks_for_nothing_on_its_parent() -> None:
+    when = When(statuses=frozenset({"in-progress"}))
+    run = EngineRun(Rule(name="mine", when=when, then=Hangup(), on=On.PARENT))
+    run.report(1, "in-progress")
+    run.report(2, "in-progress", parent=1)
+    run.wait(60)
+    assert run.actions == [(0.0, "hangup", sid(1))]
+
+
+def legs_of_a_caller(*legs: tuple[float, float, str]) -> tuple[EngineRun, Leg]:
+    """Tell of a caller's legs, each with its beginning, end and final status; return the last one, too."""
+    run = EngineRun()
+    run.report(1, "in-progress")
+    moments = [(began, number, "in-progress") for number, (began, _, _) in enumerate(legs, 2)]
+    moments += [(ended, number, status) for number, (_, ended, status) in enumerate(legs, 2)]
+    for run.seconds, number, status in sorted(moments):
+        run.report(number, status, parent=1)
+    last = run.board.snapshot().leg(sid(len(legs) + 1))
+    assert last is not None
+    return run, last
+
+
+@pytest.mark.parametrize(("gap", "is_found"), [(0, True), (4, True), (5, True), (6, False)])
+def test_an_end_was_passed_over_for_a_leg_that_began_soon_enough(gap: int, is_found: bool) -> None:
+    run, last = legs_of_a_caller((0, 10, "completed"), (10 + gap, 30, "busy"))
+    found = passed_over(AFTER, last, run.board.snapshot(), tolerance=seconds(5))
+    assert (found.call_sid if found else None) == (sid(2) if is_found else None)
+
+
+def test_of_legs_that_overlap_the_one_that_began_first_counts() -> None:
+    run, last = legs_of_a_caller((0, 4, "completed"), (5, 19, "busy"), (15, 18, "busy"), (20, 21, "busy"))
+    found = passed_over(AFTER, last, run.board.snapshot(), tolerance=seconds(1))
+    assert found is not None
+    assert found.call_sid == sid(2)
