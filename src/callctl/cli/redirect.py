@@ -168,7 +168,7 @@ def redirect(
         status_callback=report_to,
     )
     given = {"--url": url, "--twiml": twiml, "--say": say, "--status-callback": status_callback}
-    with History(runtime, settings) as history:
+    with History(runtime, settings, readonly=dry_run) as history:
         preview = RedirectPreview(
             runtime, client, history, _same_options(given, dial=dial or (), add_callbacks=add_callbacks)
         )
