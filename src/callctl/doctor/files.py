@@ -1,4 +1,4 @@
-"""The files of this machine: who can read the settings, and whether the event store works."""
+"""The files of this machine: whether others can read the settings, and whether the event store works."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def state_folder_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def store_finding(settings: Settings) -> Finding:
-    """Tell whether the event store can be read and written. Nothing is written, and none is made."""
+    """Check whether the event store can be read and written; nothing is written, and none is made."""
     path = settings.store
     try:
         check_location(path)
@@ -110,7 +110,7 @@ def _made(path: Path) -> Finding:
 
 
 def _in_open_folder(path: Path) -> Finding | None:
-    """Return what is to be said of a store that others could put another one in the place of; None if they can't."""
+    """Return a warning for a store that others could replace by another one; None if they can't."""
     for folder in path.absolute().parents:
         if not folder.exists():
             continue

@@ -16,14 +16,14 @@ from callctl.settings.values import OWN_EDGES, wrong_kind_of_sid
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
-_PLACES = ("TWILIO_REGION", "TWILIO_EDGE")
+_REGION_AND_EDGE = ("TWILIO_REGION", "TWILIO_EDGE")
 _REGIONS = ("us1", *OWN_EDGES)
 # "Edge Locations" in Twilio's documentation; those with -ix are private.
 _EDGES = (
     *("ashburn", "dublin", "frankfurt", "sao-paulo", "singapore", "sydney", "tokyo", "umatilla", "roaming"),
     *("ashburn-ix", "san-jose-ix", "london-ix", "frankfurt-ix", "singapore-ix", "sydney-ix", "tokyo-ix"),
 )
-_AGAIN = "copy it again from the console (https://console.twilio.com)"
+_COPY_AGAIN = "copy it again from the console (https://console.twilio.com)"
 
 
 def setting_findings(settings: Settings) -> Iterator[Finding]:
@@ -34,17 +34,17 @@ def setting_findings(settings: Settings) -> Iterator[Finding]:
         facts = {"value": None if name in SECRETS else _shown(name, values[name]), "source": source}
         text = f"{facts['value'] or REDACTED}  {_where(source)}"
         trouble = trouble_with(settings, name)
-        if name in _PLACES:
-            yield replace(_place(settings, name, text), facts=facts)
+        if name in _REGION_AND_EDGE:
+            yield replace(_region_or_edge(settings, name, text), facts=facts)
         elif trouble is None:
             yield replace(fine(name, text), facts=facts)
         else:
-            found = warning(name, f"{text}; it {trouble}", fix=f"{_AGAIN}, and write nothing else beside it")
+            found = warning(name, f"{text}; it {trouble}", fix=f"{_COPY_AGAIN}, and write nothing else beside it")
             yield replace(found, facts=facts)
 
 
-def _place(settings: Settings, name: str, text: str) -> Finding:
-    """Tell whether region and edge can go together: what Twilio documents, which is not all that works."""
+def _region_or_edge(settings: Settings, name: str, text: str) -> Finding:
+    """Check whether region and edge can go together: what Twilio documents, which is not all that works."""
     region, edge = settings.region, settings.edge
     if name == "TWILIO_EDGE":
         if edge in _EDGES:
@@ -83,7 +83,7 @@ def trouble_with(settings: Settings, name: str) -> str | None:
 
 
 def _stray(text: str) -> str | None:
-    """Tell of what came along when a value was copied; the API client's errors name no secret, and this neither."""
+    """Say what came along when a value was copied, without the value."""
     if not text.strip():
         return "is blank"
     if text != text.strip():
@@ -98,7 +98,7 @@ def _stray(text: str) -> str | None:
 
 
 def _form(name: str, text: str) -> str | None:
-    """Tell what Twilio's own have a fixed form of: SIDs of 34 characters, tokens of 32 (OAS)."""
+    """Say where a value lacks the fixed form of Twilio's own: SIDs of 34 characters, tokens of 32 (OAS)."""
     if name in ("TWILIO_ACCOUNT_SID", "TWILIO_API_KEY"):
         if is_twilio_sid(text):
             return None

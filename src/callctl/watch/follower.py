@@ -1,4 +1,4 @@
-"""Another watch's store, read only: what a second ``callctl watch`` shows while the first one holds the port."""
+"""Another watch's store, read only: what a second ``callctl watch`` shows while the first one listens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a watch is asked to do, and what it says of itself."""
+"""The options of a watch as data, and where it listens once it runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from callctl.watch.tunnel import NGROK_AGENT
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a watch is asked to do.
+    """The options of a watch.
 
     ``public_url`` is where Twilio reaches it, path included; ``tunnel`` the command that brings it there; ``agent``
-    the local API of an ngrok agent that may run. With ``unverified`` anybody's callbacks are believed, and through a
+    the local API of an ngrok agent that may run. With ``unverified`` unsigned callbacks are accepted, and through a
     public address only if ``forgeries_accepted``. With ``forward_insecure`` the application may have any certificate.
     ``since`` is how far back a start looks, ``keep_days`` how many days
     of events the store keeps, 0 for none beyond the run.
@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def acts(self) -> bool:
-        """Whether it asks for more than to show what is told."""
+        """Whether it is to do more than show calls, so that following another watch is not enough."""
         return bool(self.tunnel or self.documents.files or self.forward_to)
 
 

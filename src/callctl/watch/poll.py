@@ -1,9 +1,9 @@
 """Polls REST for what no callback reported: on start, every 30 s, at once after a gap, soon where it is not clear yet.
 
-Callbacks come only from calls that were asked for them, and some get lost. So now and then the live calls that REST
-lists are compared with the board: a call that is not there is ``polled``; a leg that the board believes alive but REST
-no longer lists is fetched, and if it has ended, its end was ``missed``. Absence from a list alone ends nothing: lists
-and fetches are eventually consistent (docs/twilio.md, "Eventual consistency").
+Only calls that were placed with a callback URL send callbacks, and some get lost. So now and then the live calls that
+REST lists are compared with the board: a call that is not there is ``polled``; a leg that the board believes alive but
+REST no longer lists is fetched, and if it has ended, its end was ``missed``. Absence from a list alone ends nothing:
+lists and fetches are eventually consistent (docs/twilio.md, "Eventual consistency").
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from callctl.support.threads import failure_reason, run_in_thread
 
 # Seconds from one round to the next: three requests each, and one for each leg that is gone from the lists.
 INTERVAL = 30.0
-# The same after a round that left something to the callbacks that may be on their way.
+# The same after a round that left something to callbacks that may still come.
 SOON = 5.0
 # Seconds between two checks for a gap in the callbacks, and how much time must have gone by between two of them.
 TICK = 1.0
 SLEPT = timedelta(seconds=5)
 # Seconds that callbacks get which waited in the socket meanwhile, so that they are stored before REST's word is.
 GRACE = 2.0
-# A callback that is on its way tells more than a poll; only what is older than this is worth a poll's word.
+# A callback that may still come says more than a poll; a poll counts only for what is older than this.
 SETTLED = timedelta(seconds=10)
 # How long ago a call must have ended, for its callback to count as lost. Rules act on what is younger than 15 s.
 ARRIVED = timedelta(seconds=5)
-# One round asks for at most so many legs one by one; the others wait for the next.
+# One round fetches at most so many legs; the others wait for the next.
 FETCHES = 20
 
 
@@ -71,7 +71,7 @@ class PollLoop:
             is_pending: Whether an event of a call waits to be put on the board.
             store: Stores an event and hands it on to the board.
             trouble: Called with why the API can't be polled, once, and when it can again.
-            clock: Tells how much time went by, also while the machine slept.
+            clock: Measures time, also while the machine sleeps.
         """
         self._poller, self._unreachable = poller, unreachable
         self._snapshot, self._is_pending = snapshot, is_pending
@@ -141,7 +141,7 @@ class Poller:
         self._world = world
         self._clock = clock
         self._gone: set[str] = set()  # legs that REST knows nothing of: asking again is of no use
-        self.left_open = False  # whether the last round left something to the callbacks that may be on their way
+        self.left_open = False  # whether the last round left something to callbacks that may still come
 
     def round(self, snapshot: Snapshot) -> Iterator[CallEvent]:
         """Yield what REST knows and the board does not: 3 requests for the lists and one for each leg gone from them.
@@ -171,7 +171,7 @@ class Poller:
         return sorted(suspects, key=lambda leg: leg.last_event_at)[:FETCHES]
 
     def _ends(self, legs: list[Leg]) -> Iterator[CallEvent]:
-        """Yield the ends of legs; one of which REST answers oddly keeps none of the others back."""
+        """Yield the ends of legs; one odd answer of REST does not keep the others back."""
         failure: CallctlError | None = None
         for leg in legs:
             try:
@@ -192,7 +192,7 @@ class Poller:
         if not call.is_final:
             return
         if leg.source == CALLBACK and self._has_just_ended(call):
-            self.left_open = True  # the callback of that may still be on its way
+            self.left_open = True  # its callback may still come
         else:
             yield self._event(call, kind=MISSED)
 

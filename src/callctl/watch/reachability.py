@@ -31,7 +31,7 @@ FAILURES_REPORTED = 2
 class Reachability:
     """Opens a tunnel, or finds one, and sees that requests through it arrive.
 
-    ``api_is_local`` tells that the API runs on this machine and so reaches loopback addresses. ``trouble`` is
+    ``api_is_local`` means that the API runs on this machine and so reaches loopback addresses. ``trouble`` is
     given what goes wrong, and that it is over; ``moved`` is called when the callback URL has become another one.
     """
 
@@ -130,7 +130,7 @@ class Reachability:
         if self._tunnel is None:
             return
         code = await self._tunnel.ended()
-        said = f": {self._tunnel.last_words}" if self._tunnel.last_words else ""
+        said = f": {self._tunnel.last_line}" if self._tunnel.last_line else ""
         self._tunnel_ended = f"the tunnel has ended (code {code})"
         self._listener.health["reachable"] = False
         what = f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}"

@@ -149,7 +149,7 @@ def is_stopped(pid: object) -> bool:
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:
-        # Where there is /proc: the state stands behind the name, which may itself hold brackets and blanks.
+        # Where there is /proc: the state follows the name, which may itself have brackets and blanks.
         state = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         state = "" if (PROC / "self" / "stat").exists() else _state_by_ps(pid)

@@ -90,7 +90,7 @@ async def _why_not_from(
 
 
 def _proxy_to(url: str) -> str | None:
-    """Return the proxy that the environment names for a URL; this machine never lies behind one.
+    """Return the proxy that the environment names for a URL; none for this machine.
 
     aiohttp would look it up as well (``trust_env``), but also send what ``~/.netrc`` has for any host.
     """

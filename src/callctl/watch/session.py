@@ -41,9 +41,9 @@ from callctl.watch.silent_calls import SilentCalls
 if TYPE_CHECKING:
     from callctl.rules.runner import RuleRunner
 
-# Seconds that what listens at the port may take to say that it is a watch: it may be a busy one.
+# Seconds that a listener at the port may take to answer as a watch: it may be a busy one.
 BUSY_LIMIT = 10.0
-# Seconds that what listens at the port may take to say whether it is a watch that is still starting.
+# Seconds that a listener at the port may take to answer whether it is a watch that is still starting.
 STARTING_LIMIT = 3.0
 # Seconds to wait for such a watch, and between two tries to listen. A tunnel may take a minute.
 PATIENCE = 120.0
@@ -137,7 +137,7 @@ class Session:
         await self._reachability.open()
         ready = self._ready(listener, self._reachability)
         self._register(ready)
-        del listener.health[registry.STARTING]  # not before: who sees it gone finds the record
+        del listener.health[registry.STARTING]  # not before: where it is gone, the record is there
         self._retention = self._make_retention(self._store)
         self._work = self._make_work(self._store, listener, self._reachability, self._retention)
         return ready
@@ -145,11 +145,11 @@ class Session:
     def _store_trouble_in_any_thread(self) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
 
-        def tell(text: str) -> None:
+        def report(text: str) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the watch has ended
                 loop.call_soon_threadsafe(self._feed.trouble, Trouble(text, Cause.STORE))
 
-        return tell
+        return report
 
     async def _listen(self, listener: Listener) -> None:
         """Listen; while another watch of this world is still starting at the port, wait for it to be there or gone."""
@@ -318,7 +318,7 @@ class Session:
         return RECORD_INTERVAL
 
     def _write_record(self) -> bool:
-        """Write the record as it is now; tell why if that fails, once."""
+        """Write the record as it is now; report why if that fails, once."""
         if self._listener is None or self._reachability is None:
             return False
         try:
@@ -395,7 +395,7 @@ class Session:
         return self._feed.board.snapshot()
 
     async def shut_down(self) -> None:
-        """Withdraw the record, stop listening, close the view and the store; each step even if one before fails."""
+        """Remove the record, stop listening, close the view and the store; each step even if one before fails."""
         async with contextlib.AsyncExitStack() as stack:
             if self._store is not None:
                 stack.callback(self._store.close)

@@ -32,7 +32,7 @@ LOCAL = "http://127.0.0.1:9"
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try addresses at once, and again soon."""
     monkeypatch.setattr("callctl.watch.tunnel.command.SETTLE", 0.01)
-    monkeypatch.setattr("callctl.watch.tunnel.command.AGAIN", 0.01)
+    monkeypatch.setattr("callctl.watch.tunnel.command.ROUND_INTERVAL", 0.01)
     monkeypatch.setattr("callctl.watch.reachability.AGENT_INTERVAL", 0.01)
 
 
@@ -118,7 +118,7 @@ async def test_a_tunnel_that_talks_much_is_read_to_the_end(tmp_path: Path) -> No
     told = "print('https://one.example.com')\nfor _ in range(20000): print('x' * 100)\nprint('the end')"
     tunnel, _ = await Tunnel.start_and_find(script(tmp_path, told), port=PORT, leads_here=is_fine)
     assert await tunnel.ended() == 0
-    assert tunnel.last_words == "the end"
+    assert tunnel.last_line == "the end"
     await tunnel.stop()
 
 

@@ -222,7 +222,7 @@ class Forwarder:
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
                 allow_redirects=False,
             ) as reply:
-                if reply.status < 200:  # 101: an upgrade that nobody asked for
+                if reply.status < 200:  # 101: an upgrade that was not requested
                     return Answer(self._clock() - began, failure=f"no usable answer (HTTP {reply.status})")
                 body = await _read(reply)
                 if len(body) > _LONGEST:
@@ -247,7 +247,7 @@ class Forwarder:
         left_out = {
             word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
         }
-        if self._url.user is not None:  # who signs in there by the URL does not sign in as Twilio does here
+        if self._url.user is not None:  # credentials in the URL take the place of those that Twilio sent
             left_out.add("authorization")
         kept = [(name, value) for name, value in headers if name.lower() not in _HOP | left_out]
         return CIMultiDict([*kept, ("Via", f"1.1 {self._via}")])

@@ -1,4 +1,4 @@
-"""The listener for status callbacks: verify, store, answer 204, and only then pass on.
+"""The listener for status callbacks: verify, store, answer 204, and only then forward.
 
 By default Twilio repeats a callback only when the connection failed (docs/twilio.md, "Delivery"), so an event that is
 not in the store when it is answered for is lost. Nothing slow stands before the answer but the store.
@@ -38,7 +38,7 @@ from callctl.watch.listener.signature import SIGNATURE_HEADERS, RequestedUrl, Si
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML, TwimlResponder
 
 _HEALTH_PATH = "/healthz"
-# So many wrong paths at most are reported that signed requests came to: anybody who captured one can choose more.
+# So many wrong paths at most are reported that signed requests came to: a captured one can be sent to any path.
 _MOST_PATHS = 8
 # So many events at most are remembered that were answered with 500: Twilio has long stopped sending the first of them.
 _MOST_UNREPORTED = 8192
@@ -49,7 +49,7 @@ class ListenerConfig:
     """Where a listener is, and whose callbacks it accepts.
 
     ``keys`` are the tokens that may sign; None accepts everything and marks it unverified. ``other_keys`` are tokens of
-    the account that may not: they explain refusals. ``nonce`` tells its answers from those of another listener.
+    the account that may not: they explain refusals. ``nonce`` distinguishes its answers from those of another listener.
     """
 
     address: Address
@@ -192,7 +192,7 @@ class Listener:
                 signed=received.signed.covered,
             )
         except NotACallEventError:
-            self.ignored += 1  # in order, but nothing to show
+            self.ignored += 1  # valid, but nothing to show
             return self._acknowledge(received)
         return await self._store(event, path, received)
 

@@ -125,7 +125,7 @@ class BoundedServer(web.Server):
 
 
 async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpServer:
-    """Listen, at a free port where 0 was asked for.
+    """Listen, at a free port where the port is 0.
 
     Raises:
         PortTakenError: Another process listens there.
@@ -195,7 +195,7 @@ def _pair(part: str) -> tuple[str, str]:
     return unquote_plus(name), unquote_plus(value)
 
 
-# Names, numbers and times come again and again. Short ones only, so that nobody can fill the memory.
+# Names, numbers and times come again and again. Short ones only, so that no client can fill the memory.
 _short_pair = lru_cache(maxsize=1024)(_pair)
 
 

@@ -6,12 +6,12 @@ sign. What it leaves out, or libraries disagree on, is settled here:
 
 * The fragment is cut off. User information is tried as given and cut off, for Twilio says that it drops it.
 * The port is tried as given, cut off and, where there is none, as the scheme's default, for Twilio is inconsistent.
-* The URL is otherwise taken by the letter: the host's and scheme's upper and lower case, and characters beyond ASCII,
+* The URL is otherwise taken literally: the host's and scheme's upper and lower case, and characters beyond ASCII,
   count as they were given to Twilio.
 * An apostrophe, ``@`` or ``:`` in the query is tried escaped and not, for Twilio signs it otherwise than it sends it.
 * A JSON body counts only with the ``bodySHA256`` that the signed URL carries; without it the request is refused.
 * A SharedKey (``X-Twilio-Webhooks-Signature-Settings``) is a key as good as the auth token. The algorithm it names is
-  used if the library knows it; without the key, naming another one helps nobody.
+  used if the library knows it; without the key, naming another one is of no use.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class SignedRequest:
 
     @property
     def covered(self) -> str:
-        """What the signature covers behind the path: the same, however the request was spelt that it fits."""
+        """What the signature covers after the path, however the request was spelt."""
         mark, query = self.target.partition("?")[1:]
         return f"{mark}{_unescaped(query)}{self.form}"
 
@@ -197,7 +197,7 @@ def _algorithm(settings: str | None) -> str:
 
 
 def _is_encodable(text: str) -> bool:
-    # A request line that is no UTF-8 comes with surrogates; nobody can have signed that.
+    # A request line that is no UTF-8 comes with surrogates; it can't have been signed.
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -252,7 +252,7 @@ class Refusals:
     def explain_once(self, request: SignedRequest, *, requested: RequestedUrl, now: datetime) -> str | None:
         """Explain a refusal if its cause is a new one; explain one a second at most.
 
-        Finding the cause takes many computations, and anybody may send a request.
+        Finding the cause takes many computations, and any client may send a request.
         """
         if self._explained_at is not None and timedelta() <= now - self._explained_at < timedelta(seconds=1):
             return None
@@ -335,7 +335,7 @@ def _path_in(url: str) -> str:
 
 
 def _is_host(text: str) -> bool:
-    """Tell whether a header's text can stand for a host in a URL; anybody may have sent it."""
+    """Tell whether a header's text can stand for a host in a URL; any client may have sent it."""
     return bool(_hostname(text)) and text.isascii() and all(char.isalnum() or char in ".-:[]_" for char in text)
 
 

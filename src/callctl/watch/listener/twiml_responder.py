@@ -114,7 +114,7 @@ class Documents:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"can't read {path} (--serve {name}): {why_unreadable(error)}", hint=_FILE) from error
-        text = stripped(text)  # its check would be one of something else than what is served
+        text = stripped(text)  # so that what is checked is what is served
         try:
             check_document(text)
         except UsageError as error:

@@ -17,7 +17,7 @@ from callctl.support.urls import is_http_url, is_loopback_url
 _URL = re.compile(r"https?://[A-Za-z0-9._\-\[\]:]+(?:/[^\s\"'|<>\x00-\x1f]*)?")
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # Hosts that tunnel commands name before, or instead of, the tunnel's own: manuals, terms, sign-in, their dashboards.
-_TALK = frozenset(
+_OTHER_HOSTS = frozenset(
     {
         "developers.cloudflare.com", "www.cloudflare.com", "cloudflare.com", "api.trycloudflare.com",
         "ngrok.com", "dashboard.ngrok.com", "github.com", "localhost.run", "admin.localhost.run", "twitter.com",
@@ -53,7 +53,7 @@ class AddressFinder:
         return sorted(self._found, key=lambda url: (not url.startswith("https:"), urlsplit(url).path != ""))
 
     def read(self, line: str) -> None:
-        """Look through one line."""
+        """Read one line."""
         text = _ESCAPE.sub("", line)
         if self._known is not None:
             for match in self._known.finditer(text):
@@ -70,10 +70,8 @@ class AddressFinder:
 
     def _is_other(self, url: str) -> bool:
         parts = urlsplit(url)
-        if (parts.hostname or "") in _TALK or parts.query:
-            return (
-                True  # a query belongs to a link that signs in or registers somebody, and is asked for by nobody else
-            )
+        if (parts.hostname or "") in _OTHER_HOSTS or parts.query:
+            return True  # a query belongs to a link for signing in or up
         # Plain http would carry phone numbers for all to read, and our own port is where the tunnel leads to.
         return parts.scheme == "http" and not (is_loopback_url(url) and parts.port != self._port)
 

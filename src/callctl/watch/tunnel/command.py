@@ -1,4 +1,4 @@
-"""A tunnel command that callctl runs, and that ends with the watch in whatever way that ends.
+"""A tunnel command that callctl runs, and that ends with the watch, however that ends.
 
 The command runs under a guard, a small program that is the watch's child and the command's parent: nothing that dies
 by kill -9 can tidy up, and neither Linux nor macOS lets a process end with its grandparent.
@@ -35,10 +35,10 @@ ANSWER_LIMIT = 60.0
 # before it is known counts as unknown for minutes with some resolvers.
 SETTLE = 2.0
 # Seconds between two rounds through the addresses.
-AGAIN = 1.0
+ROUND_INTERVAL = 1.0
 # How long what a tunnel said may take to be read once it has ended, and how long the guard may take to end it.
 _READ_LIMIT = 0.5
-_LOOK = 0.1  # seconds between two looks whether it has ended
+_CHECK_INTERVAL = 0.1  # seconds between two checks whether it has ended
 _STOP_LIMIT = 0.8
 # Without site packages and the user's settings for Python: it starts sooner and finds nothing that it does not need.
 _GUARD = (sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")))
@@ -47,13 +47,13 @@ _GUARD = (sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")))
 class Tunnel:
     """A tunnel command that runs beside the listener, under its guard."""
 
-    def __init__(self, guard: asyncio.subprocess.Process, command: str, *, held: socket.socket) -> None:
-        """``held`` is the socket whose closing ends the tunnel."""
-        self._guard, self._held = guard, held
+    def __init__(self, guard: asyncio.subprocess.Process, command: str, *, connection: socket.socket) -> None:
+        """``connection`` is the socket to the guard, whose closing ends the tunnel."""
+        self._guard, self._connection = guard, connection
         self.command = command
-        self._said: deque[str] = deque(maxlen=3)
+        self._output: deque[str] = deque(maxlen=3)
         self._readers: list[asyncio.Task[None]] = []
-        self._news = asyncio.Event()
+        self._printed = asyncio.Event()
         self._finder: AddressFinder | None = None
         self._gone = asyncio.ensure_future(guard.wait())
 
@@ -93,35 +93,35 @@ class Tunnel:
 
     @classmethod
     async def _run(cls, command: str, words: Sequence[str], *, output: int) -> Tunnel:
-        held, given = socket.socketpair()
-        held.setblocking(False)
-        with given:
+        connection, guards_end = socket.socketpair()
+        connection.setblocking(False)
+        with guards_end:
             guard = await asyncio.create_subprocess_exec(
                 *_GUARD,
                 *words,
-                stdin=given.fileno(),
+                stdin=guards_end.fileno(),
                 stdout=output,
                 stderr=output,
                 env={name: value for name, value in os.environ.items() if name not in SECRETS},
                 start_new_session=True,  # Ctrl-C is for the watch, which then ends the tunnel
             )
-        tunnel = cls(guard, command, held=held)
+        tunnel = cls(guard, command, connection=connection)
         try:
-            trouble = await tunnel._trouble()
+            failure = await tunnel._start_failure()
         except BaseException:
             await tunnel.stop()
             raise
-        if trouble:
+        if failure:
             await tunnel.stop()
             hint = "is it installed? --tunnel takes any command"
-            raise CallctlError(f"can't run the tunnel {words[0]}: {trouble}", hint=hint)
+            raise CallctlError(f"can't run the tunnel {words[0]}: {failure}", hint=hint)
         return tunnel
 
-    async def _trouble(self) -> str:
+    async def _start_failure(self) -> str:
         """Return why the guard can't run the command; empty if it runs."""
         said = b""
         while not said.endswith(b"\n"):
-            chunk = await asyncio.get_running_loop().sock_recv(self._held, 1024)
+            chunk = await asyncio.get_running_loop().sock_recv(self._connection, 1024)
             if not chunk:
                 return "its guard has ended"
             said += chunk
@@ -151,7 +151,7 @@ class Tunnel:
         ended: asyncio.Task[int],
         failures: dict[str, str],
     ) -> str:
-        """Try the addresses in turn, again and again: one may work only after some seconds, and others may follow."""
+        """Try the addresses in turn, repeatedly: one may work only after some seconds, and others may follow."""
         while True:
             how = _end_of(ended)  # by then all that it printed is known, and may go on working: one more round
             tried = finder.candidates
@@ -162,15 +162,15 @@ class Tunnel:
                 failures[url] = why
             if how:
                 raise self._failure(how, failures)
-            await self._until(lambda: len(finder.candidates) > len(tried), ended, limit=AGAIN)  # noqa: B023
+            await self._until(lambda: len(finder.candidates) > len(tried), ended, limit=ROUND_INTERVAL)  # noqa: B023
 
-    async def _until(self, is_so: Callable[[], object], ended: asyncio.Task[int], *, limit: float) -> None:
-        """Return when something is so, can't become so any more, or after ``limit`` seconds."""
+    async def _until(self, is_done: Callable[[], object], ended: asyncio.Task[int], *, limit: float) -> None:
+        """Return once a condition holds, the tunnel has ended, or ``limit`` seconds are over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
-                while not is_so() and not ended.done():
-                    self._news.clear()
-                    line = asyncio.create_task(self._news.wait())
+                while not is_done() and not ended.done():
+                    self._printed.clear()
+                    line = asyncio.create_task(self._printed.wait())
                     try:
                         await asyncio.wait({line, ended}, return_when=asyncio.FIRST_COMPLETED)
                     finally:
@@ -180,24 +180,24 @@ class Tunnel:
         # It is read for as long as it talks: a full pipe would stop the tunnel.
         async for line in _lines(stream):
             if line.strip():
-                self._said.append(line.strip())
+                self._output.append(line.strip())
             finder.read(line)
-            self._news.set()
+            self._printed.set()
 
     def _failure(self, what: str, failures: Mapping[str, str] = MappingProxyType({})) -> CallctlError:
         """Return what is raised: with what was wrong with each address, or with what it said last."""
-        said = "; ".join(f"{url}: {why}" for url, why in failures.items()) or "; ".join(self._said)
+        said = "; ".join(f"{url}: {why}" for url, why in failures.items()) or "; ".join(self._output)
         return CallctlError(
             f"the tunnel `{self.command}` {what}" + (f": {said}" if said else ""),
             hint="run the command by itself to see what it says, or give its address with --public-url",
         )
 
     async def ended(self) -> int:
-        """Return its exit code once it has ended and all that it said was read; 128 and more tell of a signal."""
+        """Return its exit code once it has ended and all that it said was read; 128 and more mean a signal."""
         # On some Pythons (3.11) ``wait`` lasts until the pipes are closed too, and what the tunnel left running may
         # hold them open.
         while (code := self._guard.returncode) is None:
-            await asyncio.wait({self._gone}, timeout=_LOOK)
+            await asyncio.wait({self._gone}, timeout=_CHECK_INTERVAL)
         if self._readers:
             # A process that left its group may hold the pipe open for ever.
             await asyncio.wait(self._readers, timeout=_READ_LIMIT)
@@ -211,17 +211,17 @@ class Tunnel:
     async def prints_another(self, known: Collection[str]) -> None:
         """Return once it has printed an address that is not among those known."""
         while set(self.addresses) <= set(known):
-            self._news.clear()
-            await self._news.wait()
+            self._printed.clear()
+            await self._printed.wait()
 
     @property
-    def last_words(self) -> str:
-        """What it said last."""
-        return self._said[-1] if self._said else ""
+    def last_line(self) -> str:
+        """What it printed last."""
+        return self._output[-1] if self._output else ""
 
     async def stop(self) -> None:
         """Have the guard end it, with the processes that it started; a guard that takes longer is left to it."""
-        self._held.close()
+        self._connection.close()
         await asyncio.wait({self._gone}, timeout=_STOP_LIMIT)
         for waiting in (self._gone, *self._readers):
             waiting.cancel()

@@ -1,8 +1,8 @@
 """The guard of a tunnel command: it ends the command, with all that it started, when the watch is gone.
 
 A program of its own, run by path, which imports nothing of callctl: a watch that is killed can tidy up nothing. On its
-standard input it has a socket to the watch. It tells there whether the command runs, and then waits until the other end
-is closed, by the watch or by its death.
+standard input it has a socket to the watch. It reports there whether the command runs, and then waits until the other
+end is closed, by the watch or by its death.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import threading
 import time
 from contextlib import suppress
 
-# Seconds that the processes have to end by themselves, and between two looks whether they have.
+# Seconds that the processes have to end by themselves, and between two checks whether they have.
 GRACE = 0.5
-LOOK = 0.01
+CHECK_INTERVAL = 0.01
 
 
 def main(words: list[str]) -> int:
@@ -30,16 +30,16 @@ def main(words: list[str]) -> int:
     try:
         command = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
-        _tell(watch, error.strerror or str(error))
+        _report(watch, error.strerror or str(error))
         return 127
-    _tell(watch, "")
+    _report(watch, "")
     threading.Thread(target=_end_with, args=(watch, command.pid), daemon=True).start()
     code = command.wait()
-    _end(command.pid)  # what it left running: nobody would look after that
+    _end(command.pid)  # what it left running would go on for ever
     return code if code >= 0 else 128 - code
 
 
-def _tell(watch: socket.socket, trouble: str) -> None:
+def _report(watch: socket.socket, trouble: str) -> None:
     with suppress(OSError):  # gone already, which is found out next
         watch.sendall(f"{trouble}\n".encode())
 
@@ -64,7 +64,7 @@ def _end(group: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGTERM)
         while time.monotonic() < deadline:
-            time.sleep(LOOK)
+            time.sleep(CHECK_INTERVAL)
             os.killpg(group, 0)
         os.killpg(group, signal.SIGKILL)
 
