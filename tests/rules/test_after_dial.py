@@ -56,12 +56,12 @@ def test_each_document_gets_what_it_allows(setup: RulesSetup) -> None:
     declined = dial(setup, noun=setup.noun("Number", "+12025550100", url=f"{site.url}/whisper"), after=PAUSE)
     setup.until(lambda: {event.call_sid for event in setup.events} >= {keeps, keeps_by_action, ends, declined})
     setup.settle(0.5)
-    told = {event.call_sid: event for event in setup.events}
-    assert told[keeps].result == told[keeps_by_action].result == DONE
-    assert (told[ends].result, told[ends].outcome) == (DECLINED, "it has ended already: completed")
-    assert told[declined].result == DONE  # it was answered: a whisper that declines can't be told apart
-    assert dials_again not in told
-    assert nobody not in told
+    events = {event.call_sid: event for event in setup.events}
+    assert events[keeps].result == events[keeps_by_action].result == DONE
+    assert (events[ends].result, events[ends].outcome) == (DECLINED, "it has ended already: completed")
+    assert events[declined].result == DONE  # it was answered: a whisper that declines can't be told apart
+    assert dials_again not in events
+    assert nobody not in events
     assert sorted(setup.sent("Url", f"{site.url}/survey")) == sorted([keeps, keeps_by_action, declined])
     assert site.asked.count("/survey") == 3
 

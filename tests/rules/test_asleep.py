@@ -1,4 +1,4 @@
-"""A watch whose machine sleeps for an hour: what it then does about calls it has not heard of meanwhile."""
+"""A watch whose machine is suspended for an hour: what rules then do about calls whose callbacks it missed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def setup(manual_clock: ManualClockSetup) -> ManualClockSetup:
 
 
 def sleep(setup: ManualClockSetup, callbacks: str) -> None:
-    """Let an hour go by without a look; what was told meanwhile comes then, or never."""
+    """Let an hour pass without an update; the callbacks of that time come then, or never."""
     setup.pause(3600)
     if callbacks == "are lost":
         setup.lose(lambda _: True)
@@ -50,11 +50,11 @@ def test_calls_that_ring_no_more_are_left_alone(setup: ManualClockSetup, callbac
     setup.settle(2)
     sleep(setup, callbacks)
     assert setup.sent("Status", "canceled") == []
-    told = {event.call_sid: (event.result, event.outcome) for event in setup.events if event.rule == RING_LIMIT}
+    outcomes = {event.call_sid: (event.result, event.outcome) for event in setup.events if event.rule == RING_LIMIT}
     if callbacks == "wait":
-        assert told == {}
+        assert outcomes == {}
     else:
-        assert told == {
+        assert outcomes == {
             never: (LATE, "the call got there first: it is no-answer"),
             late: (LATE, "it was answered meanwhile and left alone"),
         }
@@ -70,8 +70,8 @@ def test_a_talk_that_ended_meanwhile_is_old_news(setup: ManualClockSetup, callba
     if callbacks == "are lost":
         setup.poll(child, missed=True)
         setup.settle(5)
-    told = [event for event in setup.events if event.rule == AFTER_DIAL]
-    assert [(event.result, event.outcome.partition(":")[0]) for event in told] == [(DECLINED, "too old")]
+    outcomes = [event for event in setup.events if event.rule == AFTER_DIAL]
+    assert [(event.result, event.outcome.partition(":")[0]) for event in outcomes] == [(DECLINED, "too old")]
     assert setup.sent("Url", f"{setup.site.url}/survey") == []
 
 

@@ -1,4 +1,4 @@
-"""Whose clock told what: the least delay of callbacks, and how long ago an event happened."""
+"""When and how long ago each status of a leg was reported, by whose clock; the least delay of callbacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def delayed(call: int, delay: float) -> CallEvent:
 
 
 def of_rest(status: str, *, kind: str, received: float) -> CallEvent:
-    """Return what REST told of a call that began at the start of time here and ended an hour later, if it did."""
+    """Return what REST shows of a call that began at second 0 and ended an hour later, if it did."""
     end = moment(HOUR) if status == "completed" else None
     call = Call(sid(1), status, start_time=moment(0), end_time=end)
     return CallEvent.from_call(call, received_at=moment(received), world=WORLD, kind=kind)

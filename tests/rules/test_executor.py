@@ -1,4 +1,4 @@
-"""What failures mean: what is repeated and for how long, and what is told."""
+"""The executor: which failures are repeated, for how long, and what is recorded and reported."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ SURVEY = Redirect("survey", "https://example.com/survey")
 
 
 @dataclass
-class Script(UnexpectedRequest):
-    """An API that fails as it is told to, then does what is asked."""
+class FailingApi(UnexpectedRequest):
+    """An API that raises these failures, one for each request, then does what is requested."""
 
     failures: list[CallctlError] = field(default_factory=list)
     status: str = "in-progress"
@@ -82,8 +82,8 @@ def claims(tmp_path: Path) -> Iterator[EventStore]:
     claims.close()
 
 
-def action(deed: Operation) -> Action:
-    rule = Rule(name="mine", when=When(statuses=frozenset({"in-progress"})), then=deed)
+def action(operation: Operation) -> Action:
+    rule = Rule(name="mine", when=When(statuses=frozenset({"in-progress"})), then=operation)
     return Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
 
 
@@ -94,12 +94,12 @@ def after_dial_action(*, needs_precheck: bool = False, duration: int | None = No
 
 
 def executor(
-    api: Script,
+    api: FailingApi,
     claims: EventStore,
     *,
     pauses: list[float],
     applies: int = 10**6,
-    trouble: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Executor:
     """Return an executor whose rule applies for so many questions."""
     left = iter(range(applies))
@@ -109,17 +109,17 @@ def executor(
         clock=clock_of(lambda: moment(0)),
         sleep=pauses.append,
         applies=lambda _: next(left, None) is not None,
-        report=trouble,
+        report=report,
     )
 
 
 @pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION], ids=["429", "refused"])
-@pytest.mark.parametrize("deed", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
+@pytest.mark.parametrize("operation", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
 def test_what_was_never_processed_is_repeated_with_growing_pauses(
-    claims: EventStore, failure: CallctlError, deed: Operation
+    claims: EventStore, failure: CallctlError, operation: Operation
 ) -> None:
-    api, pauses = Script([failure] * 7), list[float]()
-    event = executor(api, claims, pauses=pauses).execute(action(deed))
+    api, pauses = FailingApi([failure] * 7), list[float]()
+    event = executor(api, claims, pauses=pauses).execute(action(operation))
     assert isinstance(event, ActionEvent)
     assert event.result == DONE
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
@@ -127,14 +127,14 @@ def test_what_was_never_processed_is_repeated_with_growing_pauses(
 
 
 def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: EventStore) -> None:
-    api = Script([BUSY] * 99)
+    api = FailingApi([BUSY] * 99)
     event = executor(api, claims, pauses=[], applies=2).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (DECLINED, 3)
 
 
 @dataclass
-class Moving(Script):
+class Moving(FailingApi):
     """An API whose call moves on to ``then`` while a change that was refused with 429 waits for its next try."""
 
     then: str = "in-progress"
@@ -159,11 +159,11 @@ class Moving(Script):
 
 @pytest.mark.parametrize("repeats", [True, False])
 def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: EventStore, repeats: bool) -> None:
-    """Nobody has told of the answer by a callback: the rule would still ask for it."""
+    """No callback has reported the answer: the rule would still propose it."""
     api = Moving(status="ringing", repeats=repeats)
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
-    asked = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
-    event = executor(api, claims, pauses=[]).execute(asked)
+    proposal = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
+    event = executor(api, claims, pauses=[]).execute(proposal)
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome, api.sent) == (LATE, "it was answered meanwhile and left alone", ["hangup"])
 
@@ -171,8 +171,8 @@ def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: Even
 def test_what_callbacks_told_while_a_hang_up_waited_counts_as_well(claims: EventStore) -> None:
     api = Moving(status="ringing", then="ringing", repeats=True)  # REST is behind
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
-    asked = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
-    event = executor(api, claims, pauses=[], applies=0).execute(asked)
+    proposal = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
+    event = executor(api, claims, pauses=[], applies=0).execute(proposal)
     assert isinstance(event, ActionEvent)
     assert (event.result, api.sent) == (DECLINED, ["hangup"])
 
@@ -195,7 +195,7 @@ def test_a_caller_who_talks_to_somebody_else_by_then_is_not_redirected(claims: E
 def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(claims: EventStore) -> None:
     """A redirect that was refused with 429 was not carried out, whatever the look after it meets."""
 
-    class Troubled(Script):
+    class Troubled(FailingApi):
         troubles = 2
 
         def fetch(self, sid: str) -> Call:
@@ -226,14 +226,14 @@ OVER = WrongCallStateError("Call is not in-progress.", status=400, code="21220")
 def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
     claims: EventStore, status: str, result: str
 ) -> None:
-    api = Script([not_answered(), OVER], status=status)
+    api = FailingApi([not_answered(), OVER], status=status)
     event = executor(api, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.status, api.sent) == (result, status, ["hangup", "hangup"])
 
 
 def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: EventStore) -> None:
-    api = Script([not_answered(), BUSY, OVER], status="completed")
+    api = FailingApi([not_answered(), BUSY, OVER], status="completed")
     event = executor(api, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (UNKNOWN, 3)
@@ -241,16 +241,16 @@ def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(
 
 @pytest.mark.parametrize("status", [500, 599])
 def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(claims: EventStore, status: int) -> None:
-    for deed, result, count in ((Hangup(), DONE, 2), (SURVEY, UNKNOWN, 1)):
-        api = Script([ApiError("it broke", status=status)])
-        event = executor(api, claims, pauses=[]).execute(action(deed))
+    for operation, result, count in ((Hangup(), DONE, 2), (SURVEY, UNKNOWN, 1)):
+        api = FailingApi([ApiError("it broke", status=status)])
+        event = executor(api, claims, pauses=[]).execute(action(operation))
         assert isinstance(event, ActionEvent)
         assert (event.result, len(api.sent)) == (result, count)
-        claims.release(OpenClaim("mine", sid(1), sid(1), deed.action))
+        claims.release(OpenClaim("mine", sid(1), sid(1), operation.action))
 
 
 def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: EventStore) -> None:
-    api = Script([not_answered()] * 99)
+    api = FailingApi([not_answered()] * 99)
     event = executor(api, claims, pauses=[], applies=2).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (UNKNOWN, "outcome unknown: a request was not answered")
@@ -258,10 +258,10 @@ def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: EventStore) -
 
 def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: EventStore) -> None:
     """The caller got another leg meanwhile; the end of that one asks again, and the claim must not stand in its way."""
-    asked, api = after_dial_action(), Script([BUSY] * 99)
-    assert executor(api, claims, pauses=[], applies=2).execute(asked) == Postponed(retry=False)
+    proposal, api = after_dial_action(), FailingApi([BUSY] * 99)
+    assert executor(api, claims, pauses=[], applies=2).execute(proposal) == Postponed(retry=False)
     assert claims.claim_keys() == set()
-    event = executor(Script(), claims, pauses=[]).execute(asked)
+    event = executor(FailingApi(), claims, pauses=[]).execute(proposal)
     assert isinstance(event, ActionEvent)
     assert event.result == DONE
 
@@ -285,13 +285,13 @@ THANKS = OpenClaim("thanks", sid(1), sid(2), "redirect")
 
 def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: EventStore) -> None:
     """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
-    asked, api = after_dial_action(), Script()
+    proposal, api = after_dial_action(), FailingApi()
     first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), exclusive=True)
     overtaken = cast("EventStore", Overtaken(claims, first))
-    assert executor(api, overtaken, pauses=[]).execute(asked) == Postponed(retry=True)
+    assert executor(api, overtaken, pauses=[]).execute(proposal) == Postponed(retry=True)
     assert claims.claim_keys() == {("thanks", sid(1))}
     claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
-    event = executor(api, claims, pauses=[]).execute(asked)
+    event = executor(api, claims, pauses=[]).execute(proposal)
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
     assert api.sent == []
@@ -304,7 +304,7 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
         claims.claim(THANKS, now=moment(0), until=moment(90), exclusive=True)
         claims.settle(THANKS, done)
 
-    api, overtaken = Script(), cast("EventStore", Overtaken(claims, quicker))
+    api, overtaken = FailingApi(), cast("EventStore", Overtaken(claims, quicker))
     event = executor(api, overtaken, pauses=[]).execute(after_dial_action())
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
@@ -314,7 +314,7 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
 def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(claims: EventStore, tmp_path: Path) -> None:
     store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
     overtaken = cast("EventStore", Overtaken(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
-    api = Script()
+    api = FailingApi()
     assert executor(api, overtaken, pauses=[]).execute(after_dial_action()) == Postponed(retry=True)
     assert claims.claim_keys() == set()
     assert api.sent == []
@@ -322,11 +322,11 @@ def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(clai
 
 
 def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: EventStore) -> None:
-    asked, api = after_dial_action(needs_precheck=True), Script(status="ringing")
-    assert executor(api, claims, pauses=[]).execute(asked) == Postponed(retry=True)
+    proposal, api = after_dial_action(needs_precheck=True), FailingApi(status="ringing")
+    assert executor(api, claims, pauses=[]).execute(proposal) == Postponed(retry=True)
     assert claims.claim_keys() == set()
     api.status = "completed"
-    event = executor(api, claims, pauses=[]).execute(asked)
+    event = executor(api, claims, pauses=[]).execute(proposal)
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (LATE, "the call got there first: it is completed")
 
@@ -334,16 +334,16 @@ def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: EventStor
 @pytest.mark.parametrize("leg", [1, 2], ids=["parent", "child"])
 @pytest.mark.parametrize("what", ["redirect", "hangup", "cancel"])
 def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(claims: EventStore, what: str, leg: int) -> None:
-    claim, api = OpenClaim("other", sid(leg), sid(leg), what), Script()
+    claim, api = OpenClaim("other", sid(leg), sid(leg), what), FailingApi()
     claims.claim(claim, now=moment(0), until=moment(90))
     event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(after_dial_action())
     assert isinstance(event, ActionEvent)
     whose = "it" if leg == 1 else "the leg that ended"
     assert event.outcome == f"dry run: would not be done: callctl itself is changing {whose} ({what})"
     claims.settle(claim, ActionEvent(moment(0), sid(leg), what, (), "done"))
-    told = executor(api, claims, pauses=[]).execute(after_dial_action())
-    assert isinstance(told, ActionEvent)
-    assert (told.result, told.outcome) == (DECLINED, f"callctl itself changed {whose} before ({what})")
+    reports = executor(api, claims, pauses=[]).execute(after_dial_action())
+    assert isinstance(reports, ActionEvent)
+    assert (reports.result, reports.outcome) == (DECLINED, f"callctl itself changed {whose} before ({what})")
     assert api.sent == []
 
 
@@ -353,8 +353,8 @@ def test_after_a_dial_nothing_is_done_while_an_action_on_the_leg_can_not_be_read
     claims.record_actions([ActionEvent(moment(0), sid(1), "redirect", (), "redirected")])
     with closing(sqlite3.connect(tmp_path / "events.db")) as connection, connection:
         assert connection.execute("UPDATE actions SET record = '{'").rowcount == 1
-    api, reported = Script(), list[str]()
-    result = executor(api, claims, pauses=[], applies=2, trouble=reported.append).execute(after_dial_action())
+    api, reported = FailingApi(), list[str]()
+    result = executor(api, claims, pauses=[], applies=2, report=reported.append).execute(after_dial_action())
     assert (result, api.sent) == (Postponed(retry=False), [])
     assert "rule after-dial waits" in reported[0]
 
@@ -368,13 +368,13 @@ def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
         claim = OpenClaim("max-duration", sid(leg), sid(leg), "limit")
         claims.claim(claim, now=moment(0), until=moment(90))
         claims.settle(claim, ActionEvent(moment(0), sid(leg), "limit", limit.request(), "done"))
-    event = executor(Script(), claims, pauses=[]).execute(after_dial_action(duration=duration))
+    event = executor(FailingApi(), claims, pauses=[]).execute(after_dial_action(duration=duration))
     assert isinstance(event, ActionEvent)
     assert event.result == (DECLINED if ended_by_limit else DONE)
 
 
 def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: EventStore) -> None:
-    api = Script([BROKEN])
+    api = FailingApi([BROKEN])
     event = executor(api, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, api.sent) == (DONE, ["hangup", "hangup"])
@@ -382,7 +382,7 @@ def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claim
 
 @pytest.mark.parametrize("failure", [BROKEN, OutcomeUnknownError("no answer came")])
 def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: EventStore, failure: CallctlError) -> None:
-    api = Script([failure])
+    api = FailingApi([failure])
     event = executor(api, claims, pauses=[]).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (UNKNOWN, 1)
@@ -391,7 +391,7 @@ def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: EventStor
 
 
 def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: EventStore) -> None:
-    api = Script([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
+    api = FailingApi([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
     event = executor(api, claims, pauses=[]).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.code) == (LATE, "21220")
@@ -403,43 +403,43 @@ IN_DIAL = WrongCallStateError("Call is not in a state for this", status=400, cod
 
 
 @pytest.mark.parametrize(
-    ("deed", "result", "sent"),
+    ("operation", "result", "sent"),
     [(Cancel(), NOT_ENDED, ["cancel"]), (Cancel(cut_answered=True), DONE, ["cancel", "hangup"])],
     ids=["left alone", "cut"],
 )
 def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
-    claims: EventStore, deed: Cancel, result: str, sent: list[str]
+    claims: EventStore, operation: Cancel, result: str, sent: list[str]
 ) -> None:
     """A leg that rings inside Dial may be refused for one that was answered: Twilio counts it as in progress."""
-    api = Script([IN_DIAL], status="ringing", parent=sid(9))
-    event = executor(api, claims, pauses=[]).execute(action(deed))
+    api = FailingApi([IN_DIAL], status="ringing", parent=sid(9))
+    event = executor(api, claims, pauses=[]).execute(action(operation))
     assert isinstance(event, ActionEvent)
     assert (event.result, api.sent) == (result, sent)
 
 
 @pytest.mark.parametrize("status", ["in-progress", "busy", "completed"])
 def test_a_cancel_that_came_too_late_ends_nothing(claims: EventStore, status: str) -> None:
-    api = Script([IN_DIAL], status=status)
+    api = FailingApi([IN_DIAL], status=status)
     event = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=True)))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.code, api.sent) == (LATE, "21220", ["cancel"])
 
 
-@pytest.mark.parametrize("deed", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
-def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: EventStore, deed: Operation) -> None:
+@pytest.mark.parametrize("operation", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
+def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: EventStore, operation: Operation) -> None:
     """It was answered or is over, and REST still shows it as ringing."""
-    api = Script([IN_DIAL], status="ringing")
-    event = executor(api, claims, pauses=[]).execute(action(deed))
+    api = FailingApi([IN_DIAL], status="ringing")
+    event = executor(api, claims, pauses=[]).execute(action(operation))
     assert isinstance(event, ActionEvent)
-    assert (event.result, event.code, event.status, api.sent) == (LATE, "21220", None, [deed.action])
+    assert (event.result, event.code, event.status, api.sent) == (LATE, "21220", None, [operation.action])
     over = "the call got there first: it is over"
-    assert event.outcome == (over if deed == Hangup() else "it was answered or is over, and was left alone")
+    assert event.outcome == (over if operation == Hangup() else "it was answered or is over, and was left alone")
 
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: EventStore, cut: bool) -> None:
     """No <Dial> rings it, so Twilio has ended it, or it was answered and REST is behind: ``completed`` would cut it."""
-    api = Script(status="ringing")
+    api = FailingApi(status="ringing")
     event = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=cut)))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.status) == (UNKNOWN, None)
@@ -451,7 +451,7 @@ def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims
     store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
     store.append(event(1, "in-progress", number=2))
     store.close()
-    api = Script([IN_DIAL], status="ringing", parent=sid(9))
+    api = FailingApi([IN_DIAL], status="ringing", parent=sid(9))
     came = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=True)))
     assert isinstance(came, ActionEvent)
     assert (came.result, came.outcome) == (LATE, "it was answered meanwhile and left alone")
@@ -461,24 +461,24 @@ def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims
 def test_a_refusal_is_told_with_its_code(claims: EventStore) -> None:
     for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
         claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
-        event = executor(Script([failure]), claims, pauses=[]).execute(action(Limit(60)))
+        event = executor(FailingApi([failure]), claims, pauses=[]).execute(action(Limit(60)))
         assert isinstance(event, ActionEvent)
         assert (event.result, event.code) == (REFUSED, failure.code)
 
 
 def test_it_is_done_once_also_by_another_watch(claims: EventStore) -> None:
-    first, second = Script(), Script()
+    first, second = FailingApi(), FailingApi()
     assert executor(first, claims, pauses=[]).execute(action(SURVEY)) is not None
     assert executor(second, claims, pauses=[]).execute(action(SURVEY)) is None
     assert (len(first.sent), second.sent) == (1, [])
 
 
 def test_without_a_claim_nothing_is_sent(claims: EventStore) -> None:
-    api, pauses, told = Script(), list[float](), list[str]()
+    api, pauses, reports = FailingApi(), list[float](), list[str]()
     claims.close()
-    done = executor(api, claims, pauses=pauses, applies=3, trouble=told.append).execute(action(Hangup()))
+    done = executor(api, claims, pauses=pauses, applies=3, report=reports.append).execute(action(Hangup()))
     assert (done, api.sent, pauses) == (Postponed(retry=False), [], [1, 2, 4, 8])
-    assert "rule mine waits" in told[0]
+    assert "rule mine waits" in reports[0]
 
 
 class FullAtFirst:
@@ -498,23 +498,23 @@ class FullAtFirst:
         return getattr(self._claims, name)
 
 
-@pytest.mark.parametrize("deed", [Hangup(), SURVEY], ids=["hangup", "redirect"])
+@pytest.mark.parametrize("operation", [Hangup(), SURVEY], ids=["hangup", "redirect"])
 @pytest.mark.parametrize("kind", ["claim", "renew", "settle", "all_actions"])
 def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
-    claims: EventStore, kind: str, deed: Operation
+    claims: EventStore, kind: str, operation: Operation
 ) -> None:
-    api, told = Script(), list[str]()
+    api, reports = FailingApi(), list[str]()
     full: Any = FullAtFirst(claims, kind, times=3)
-    event = executor(api, full, pauses=[], trouble=told.append).execute(action(deed))
+    event = executor(api, full, pauses=[], report=reports.append).execute(action(operation))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (DONE, 1)
     assert [one.result for one in claims.actions(sid(1))] == [DONE]
     assert claims.expired_claims(is_over=lambda _: True) == []
-    assert len(told) == (0 if kind == "all_actions" else 3)  # only what follows a Dial looks there
+    assert len(reports) == (0 if kind == "all_actions" else 3)  # only what follows a Dial looks there
 
 
 def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: EventStore) -> None:
-    api, pauses = Script(), list[float]()
+    api, pauses = FailingApi(), list[float]()
     full: Any = FullAtFirst(claims, "settle", times=99)
     with pytest.raises(StoreError):
         executor(api, full, pauses=pauses).execute(action(Hangup()))
@@ -523,25 +523,25 @@ def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: Event
     assert [claim.call_sid for claim in claims.expired_claims(is_over=lambda _: True)] == [sid(1)]
 
 
-def expired_claims(claims: EventStore, deed: Operation) -> OpenClaim:
-    claim = OpenClaim("mine", sid(1), sid(1), deed.action)
+def expired_claims(claims: EventStore, operation: Operation) -> OpenClaim:
+    claim = OpenClaim("mine", sid(1), sid(1), operation.action)
     claims.claim(claim, now=moment(0) - 2 * LEASE, until=moment(0) - timedelta(seconds=1))
     (found,) = claims.expired_claims(is_over=lambda _: True)
     return found
 
 
 def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown(claims: EventStore) -> None:
-    for deed, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
-        claim, api = expired_claims(claims, deed), Script()
-        event = executor(api, claims, pauses=[]).recover(claim, action(deed))
+    for operation, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
+        claim, api = expired_claims(claims, operation), FailingApi()
+        event = executor(api, claims, pauses=[]).recover(claim, action(operation))
         assert isinstance(event, ActionEvent)
         assert (api.sent, event.result) == (sent, result)
-        assert executor(api, claims, pauses=[]).recover(claim, action(deed)) is None
+        assert executor(api, claims, pauses=[]).recover(claim, action(operation)) is None
         claims.release(claim)
 
 
 def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: EventStore) -> None:
-    api = Script()
+    api = FailingApi()
     event = executor(api, claims, pauses=[]).recover(expired_claims(claims, Hangup()), None)
     assert isinstance(event, ActionEvent)
     assert (api.sent, event.result) == ([], UNKNOWN)
@@ -551,7 +551,7 @@ def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: Ev
 def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_could_not_be_sent(
     claims: EventStore,
 ) -> None:
-    claim, api = expired_claims(claims, Hangup()), Script([BUSY] * 99)
+    claim, api = expired_claims(claims, Hangup()), FailingApi([BUSY] * 99)
     event = executor(api, claims, pauses=[], applies=2).recover(claim, action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "the rule no longer asked for it when it could be sent")
@@ -560,15 +560,15 @@ def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_coul
 
 
 def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: EventStore) -> None:
-    claim, api = expired_claims(claims, Hangup()), Script(status="ringing")
-    asked = replace(action(Hangup()), needs_precheck=True)
-    assert executor(api, claims, pauses=[]).recover(claim, asked) is None
+    claim, api = expired_claims(claims, Hangup()), FailingApi(status="ringing")
+    proposal = replace(action(Hangup()), needs_precheck=True)
+    assert executor(api, claims, pauses=[]).recover(claim, proposal) is None
     assert api.sent == []
     assert claims.expired_claims(is_over=lambda _: True) == [claim]
 
 
 def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: EventStore) -> None:
-    api = Script()
+    api = FailingApi()
     event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.outcome, event.result) == ("dry run: would redirect to survey", "dry-run")
@@ -583,7 +583,7 @@ def test_an_action_is_dated_before_its_request_for_callbacks_may_be_quicker_than
 ) -> None:
     now = moment(0)
 
-    class SlowApi(Script):
+    class SlowApi(FailingApi):
         def _answer(self, what: str, sid: str) -> Call:
             nonlocal now
             now = moment(2.5)

@@ -113,8 +113,8 @@ def test_the_callback_of_a_machine_detection_tells_who_answered(setup: ManualClo
     )
     for sid, who in ((machine, "machine_start"), (person, "human")):
         form = {"CallSid": sid, "AnsweredBy": who, "MachineDetectionDuration": "3400"}
-        heard = CallEvent.from_form(form.items(), received_at=setup.clock.wall(), world=WORLD, verified=True)
-        setup.take([heard, heard])
+        event = CallEvent.from_form(form.items(), received_at=setup.clock.wall(), world=WORLD, verified=True)
+        setup.take([event, event])
     setup.until(lambda: setup.status(machine) == "completed")
     setup.settle(5)
     assert done(setup) == {(machine, None, "hangup", DONE)}

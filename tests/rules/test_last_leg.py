@@ -53,9 +53,9 @@ def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(setup: ManualClo
     setup.until(lambda: any(call.is_live and call.status == "in-progress" for call in setup.children(parent)[-1:]))
     setup.settle(60)
     assert surveyed(setup) == []
-    asked = len(setup.simulator.requests)
+    before = len(setup.simulator.requests)
     setup.settle(30)
-    assert len(setup.simulator.requests) - asked <= 4  # two for each look
+    assert len(setup.simulator.requests) - before <= 4  # two for each look
     setup.until(lambda: all(call.is_final for call in setup.children(parent)))
     setup.settle(RETRY_PAUSES.longest)
     assert surveyed(setup) == [parent]
@@ -68,7 +68,7 @@ def test_a_caller_who_hangs_up_meanwhile_is_not_asked_for_any_more(setup: Manual
     setup.settle(5)
     setup.client.hangup(parent)
     setup.settle(1)
-    asked = len(setup.simulator.requests)
+    before = len(setup.simulator.requests)
     setup.settle(100)
-    assert len(setup.simulator.requests) == asked
+    assert len(setup.simulator.requests) == before
     assert setup.events == []

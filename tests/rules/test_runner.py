@@ -91,10 +91,10 @@ def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(setup: ManualClockS
     sid = setup.place()
     setup.until(lambda: setup.status(sid) == "completed")
     setup.until(lambda: len(setup.events) == 2)
-    told = {event.action: event for event in setup.events}
-    assert (told["limit"].result, told["limit"].code) == (REFUSED, "21218")
-    assert told["limit"].request == (("TimeLimit", "1"),)
-    assert told["hangup"].result == DONE
+    events = {event.action: event for event in setup.events}
+    assert (events["limit"].result, events["limit"].code) == (REFUSED, "21218")
+    assert events["limit"].request == (("TimeLimit", "1"),)
+    assert events["hangup"].result == DONE
 
 
 def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(setup: ManualClockSetup) -> None:
@@ -235,8 +235,8 @@ def test_a_clock_that_is_ahead_is_told_of_once(ahead: int) -> None:
     for call in (1, 2):
         scene.update(event(call, "in-progress", at=1000 - ahead, received=1000))
     assert [type(one) for one in scene.executor.proposals] == [Declined, Declined]
-    (told,) = scene.runner.take_reports()
-    assert f"no callback took less than {ahead} s by this machine's clock" in str(told)
+    (events,) = scene.runner.take_reports()
+    assert f"no callback took less than {ahead} s by this machine's clock" in str(events)
 
 
 @pytest.mark.parametrize("ahead", [-3600, -16, 0, 14])
@@ -278,7 +278,7 @@ def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
 
 def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:
     scene = Scene(failures=3)
-    # A poll told of it, and no callback: the store must say whether callctl placed it.
+    # A poll reported it, and no callback: the store must say whether callctl placed it.
     listed = Call.from_resource({"sid": sid(1), "status": "in-progress", "direction": "outbound-api"})
     scene.update(CallEvent.from_call(listed, received_at=moment(0), world=WORLD))
     for _ in range(2):

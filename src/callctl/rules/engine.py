@@ -1,6 +1,6 @@
 """The engine: which rules match now, for which legs, and what they propose.
 
-It takes in each change and is asked what is due. The time is always an argument, and always that of a steady clock,
+It takes in each change and returns what is due. The time is always an argument, and always that of a steady clock,
 which cannot be set. What it returns depends on nothing else, so a test runs hours in milliseconds.
 """
 

@@ -1,4 +1,4 @@
-"""The executors of actions: one sends what rules propose, the other, for a dry run, says what would be sent.
+"""The executors of actions: one sends what rules propose, the other, for a dry run, reports what would be sent.
 
 The order of an action's steps keeps it honest: check, claim (committed), send, record (in the commit that closes the
 claim). A crash between two of these leaves either nothing, or an open claim that the next watch finds.

@@ -81,7 +81,7 @@ class RuleRunner:
         self._reports: deque[ActionEvent | Trouble] = deque()
         self._reported: set[str] = set()
         self._clock_reported = False
-        self._unknown_owner: list[Action | Declined] = []  # the store could not be asked whether the call is ours
+        self._unknown_owner: list[Action | Declined] = []  # the store could not be read to see whose the call is
         self._recovered_at: datetime | None = None
         self._pruned_at = clock.now()
         self._leases: dict[tuple[OpenClaim, datetime | None], datetime] = {}  # open ones, and when each was first seen
