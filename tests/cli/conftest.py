@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.still import Still, standing_still
+from cli.frozen import Frozen, frozen_simulator
 from cli.world import World
 from running import Callctl
 
@@ -22,11 +22,11 @@ def world(callctl: Callctl, home: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def still(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
+def frozen(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Frozen]:
     """Return a simulator whose calendar stands still, in UTC."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    with standing_still(callctl) as still:
-        yield still
+    with frozen_simulator(callctl) as frozen:
+        yield frozen
     monkeypatch.undo()
     time.tzset()

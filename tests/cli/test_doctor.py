@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cli.checking import (
+from cli.doctor_runs import (
     ACCOUNT,
     FREE,
     KEY,
@@ -20,7 +20,7 @@ from cli.checking import (
     checks,
     doctor,
     level,
-    no_way_to_twilio,
+    twilio_unreachable,
 )
 from running import Callctl, env_for
 
@@ -114,7 +114,7 @@ class TestSettings:
         levels: tuple[str | None, str | None],
         told: str,
     ) -> None:
-        with no_way_to_twilio(monkeypatch):
+        with twilio_unreachable(monkeypatch):
             _, found = doctor(callctl, TWILIO | {"TWILIO_REGION": region, "TWILIO_EDGE": edge})
         names = ("TWILIO_REGION", "TWILIO_EDGE")
         assert tuple(level(found, name) if name in found else None for name in names) == levels
@@ -190,7 +190,7 @@ class TestForm:
     def test_against_twilio(
         self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch, name: str, value: str, text: str
     ) -> None:
-        with no_way_to_twilio(monkeypatch):
+        with twilio_unreachable(monkeypatch):
             outcome = callctl("doctor", "--json", env=FREE | TWILIO | {name: value}, back_off=lambda _seconds: None)
         found = checks(outcome)
         assert (level(found, name), found[name]["text"].endswith(f"; it {text}")) == ("warning", True)

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from api.scripted import Handler, Server, reply
-from cli.checking import (
+from cli.doctor_runs import (
     ACCOUNT,
     FREE,
     KEY,

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import aiohttp
 import pytest
 from api.scripted import Server, reply
-from cli.checking import (
+from cli.doctor_runs import (
     FREE,
     OTHER,
     TOKEN,
@@ -18,7 +18,7 @@ from cli.checking import (
     checks,
     doctor,
     level,
-    no_way_to_twilio,
+    twilio_unreachable,
 )
 from listeners import sign
 from processes import Piped
@@ -130,7 +130,7 @@ class TestWay:
         expected: str,
         text: str,
     ) -> None:
-        with no_way_to_twilio(monkeypatch):
+        with twilio_unreachable(monkeypatch):
             env = FREE | TWILIO | ({"CALLCTL_PUBLIC_URL": url} if url else {})
             outcome = callctl("doctor", "--json", env=env, back_off=lambda _seconds: None)
         found = checks(outcome)
@@ -151,7 +151,7 @@ class TestWay:
         monkeypatch.setattr(callback_route, "find_agent", agent)
         monkeypatch.setattr(callback_route, "why_not_ours", is_ours)
         monkeypatch.setattr(callback_route, "selftest", answered)
-        with no_way_to_twilio(monkeypatch):
+        with twilio_unreachable(monkeypatch):
             found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
         assert "http://nowhere.example.com/status (of the ngrok agent that runs here)" in found["public URL"]["text"]
         assert (level(found, "public URL"), found["public URL"]["text"][-13:]) == ("warning", "is plain http")
@@ -164,7 +164,7 @@ class TestWay:
             return ["http://elsewhere.example.com"]
 
         monkeypatch.setattr(callback_route, "find_agent", agent)
-        with no_way_to_twilio(monkeypatch), Server(reply(200, {})) as elsewhere:
+        with twilio_unreachable(monkeypatch), Server(reply(200, {})) as elsewhere:
             monkeypatch.setenv("http_proxy", elsewhere.url)
             found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
             assert [(one.method, "X-Twilio-Signature" in one.headers) for one in elsewhere.asked] == [("GET", False)]

@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cli.letter import ANSWERS, BUSY, FORMS, GOLDEN, RINGS, Stage, hold_to_the_letter
-from cli.still import NOON, Still
-from cli.stored import store_of
+from cli.frozen import NOON, Frozen
+from cli.golden_files import ANSWERS, BUSY, FORMS, GOLDEN, RINGS, GoldenRun, check_golden
+from cli.local_store import store_of
 from running import Outcome
 
 from callctl.calls.action import ActionEvent
@@ -20,119 +20,121 @@ LOOKS = re.compile("␛\\[[0-9;]*m")
 SILENT = ("--status-callback", "none")
 
 
-def place(stage: Stage) -> Outcome:
-    return stage("place", RINGS, "--say", "Hello", *SILENT)
+def place(golden: GoldenRun) -> Outcome:
+    return golden("place", RINGS, "--say", "Hello", *SILENT)
 
 
-def place_dry_run(stage: Stage) -> Outcome:
-    return stage("place", RINGS, "--twiml", TWIML, "--ring-timeout", "20s", *SILENT, "--dry-run")
+def place_dry_run(golden: GoldenRun) -> Outcome:
+    return golden("place", RINGS, "--twiml", TWIML, "--ring-timeout", "20s", *SILENT, "--dry-run")
 
 
-def place_and_wait(stage: Stage) -> Outcome:
-    return stage("place", RINGS, "--say", "Hello", *SILENT, "--wait-for", "ended", "--wait-timeout", "0s")
+def place_and_wait(golden: GoldenRun) -> Outcome:
+    return golden("place", RINGS, "--say", "Hello", *SILENT, "--wait-for", "ended", "--wait-timeout", "0s")
 
 
-def place_refused(stage: Stage) -> Outcome:
-    return stage("place", RINGS, "--say", "Hello", *SILENT, "--from", "+15005550001")
+def place_refused(golden: GoldenRun) -> Outcome:
+    return golden("place", RINGS, "--say", "Hello", *SILENT, "--from", "+15005550001")
 
 
-def many_calls(stage: Stage) -> None:
+def many_calls(golden: GoldenRun) -> None:
     """One call of each kind: the busy one an hour older, the queued one placed last."""
-    stage.call(BUSY, after=5)
-    stage.still.later(hours=1)
-    parent = stage.call(ANSWERS, "--dial", "client:no-answer", "--dial", "sip:agent@example.com", after=5)
-    stage.sids += stage.still.sids("--parent", parent)
-    stage.call(RINGS, after=1)
-    stage.call(ANSWERS)
+    golden.call(BUSY, after=5)
+    golden.frozen.later(hours=1)
+    parent = golden.call(ANSWERS, "--dial", "client:no-answer", "--dial", "sip:agent@example.com", after=5)
+    golden.sids += golden.frozen.sids("--parent", parent)
+    golden.call(RINGS, after=1)
+    golden.call(ANSWERS)
 
 
-def list_(stage: Stage) -> Outcome:
-    many_calls(stage)
-    return stage("list", "--limit", "5")
+def list_(golden: GoldenRun) -> Outcome:
+    many_calls(golden)
+    return golden("list", "--limit", "5")
 
 
-def list_tree(stage: Stage) -> Outcome:
-    many_calls(stage)
-    return stage("list", "--tree")
+def list_tree(golden: GoldenRun) -> Outcome:
+    many_calls(golden)
+    return golden("list", "--tree")
 
 
-def list_empty(stage: Stage) -> Outcome:
-    return stage("list", "--live")
+def list_empty(golden: GoldenRun) -> Outcome:
+    return golden("list", "--live")
 
 
-def show(stage: Stage) -> Outcome:
-    parent, child = stage.dialled()
-    stage.tell(parent, "ringing", seconds=1)
-    stage.tell(parent, "in-progress", seconds=3, AnsweredBy="human")
-    stage.tell(child, "ringing", seconds=4, ParentCallSid=parent, To="sip:agent@example.com")
-    stage.tell(child, "busy", seconds=9, ParentCallSid=parent, To="sip:agent@example.com", SipResponseCode="486")
+def show(golden: GoldenRun) -> Outcome:
+    parent, child = golden.dialled()
+    golden.add_callback(parent, "ringing", seconds=1)
+    golden.add_callback(parent, "in-progress", seconds=3, AnsweredBy="human")
+    golden.add_callback(child, "ringing", seconds=4, ParentCallSid=parent, To="sip:agent@example.com")
+    golden.add_callback(
+        child, "busy", seconds=9, ParentCallSid=parent, To="sip:agent@example.com", SipResponseCode="486"
+    )
     asked = ActionEvent(NOON + timedelta(seconds=7), parent, "redirect", (("Url", "https://example.com"),), "to survey")
-    with store_of(stage.home, stage.still.simulator) as store:
+    with store_of(golden.home, golden.frozen.simulator) as store:
         store.record_actions([asked])
-    return stage("show", parent)
+    return golden("show", parent)
 
 
-def show_an_error(stage: Stage) -> Outcome:
-    sid = stage.call(ANSWERS, "--url", f"{stage.still.simulator.url}/nowhere", after=20)
-    return stage("show", sid)
+def show_an_error(golden: GoldenRun) -> Outcome:
+    sid = golden.call(ANSWERS, "--url", f"{golden.frozen.simulator.url}/nowhere", after=20)
+    return golden("show", sid)
 
 
-def redirect(stage: Stage) -> Outcome:
-    parent, _ = stage.dialled()
-    return stage("redirect", parent, "--say", "Goodbye")
+def redirect(golden: GoldenRun) -> Outcome:
+    parent, _ = golden.dialled()
+    return golden("redirect", parent, "--say", "Goodbye")
 
 
-def redirect_dry_run(stage: Stage) -> Outcome:
-    parent, _ = stage.dialled()
-    return stage("redirect", parent, "--twiml", TWIML, "--dry-run")
+def redirect_dry_run(golden: GoldenRun) -> Outcome:
+    parent, _ = golden.dialled()
+    return golden("redirect", parent, "--twiml", TWIML, "--dry-run")
 
 
-def redirect_refused(stage: Stage) -> Outcome:
-    sid = stage.call(RINGS, after=3)
-    stage.tell(sid, "ringing", seconds=1)
-    stage.still.later(seconds=32)
-    return stage("redirect", sid, "--say", "Goodbye")
+def redirect_refused(golden: GoldenRun) -> Outcome:
+    sid = golden.call(RINGS, after=3)
+    golden.add_callback(sid, "ringing", seconds=1)
+    golden.frozen.later(seconds=32)
+    return golden("redirect", sid, "--say", "Goodbye")
 
 
-def redirect_unknown(stage: Stage) -> Outcome:
-    return stage("redirect", "CA" + "0" * 32, "--say", "Goodbye")
+def redirect_unknown(golden: GoldenRun) -> Outcome:
+    return golden("redirect", "CA" + "0" * 32, "--say", "Goodbye")
 
 
-def hangup(stage: Stage) -> Outcome:
-    sid = stage.call(RINGS, after=3)
-    stage.tell(sid, "ringing", seconds=1)
-    stage.still.later(seconds=32)
-    return stage("hangup", sid)
+def hangup(golden: GoldenRun) -> Outcome:
+    sid = golden.call(RINGS, after=3)
+    golden.add_callback(sid, "ringing", seconds=1)
+    golden.frozen.later(seconds=32)
+    return golden("hangup", sid)
 
 
-def hangup_child(stage: Stage) -> Outcome:
-    _, child = stage.dialled()
-    return stage("hangup", child)
+def hangup_child(golden: GoldenRun) -> Outcome:
+    _, child = golden.dialled()
+    return golden("hangup", child)
 
 
-def hangup_only_ringing(stage: Stage) -> Outcome:
-    return stage("hangup", stage.call(ANSWERS, after=5), "--only-ringing")
+def hangup_only_ringing(golden: GoldenRun) -> Outcome:
+    return golden("hangup", golden.call(ANSWERS, after=5), "--only-ringing")
 
 
-def hangup_several(stage: Stage) -> Outcome:
-    calls = [stage.call(RINGS), stage.call(BUSY, after=5)]
-    return stage("hangup", *calls, "CA" + "0" * 32, "--parallel", "1")
+def hangup_several(golden: GoldenRun) -> Outcome:
+    calls = [golden.call(RINGS), golden.call(BUSY, after=5)]
+    return golden("hangup", *calls, "CA" + "0" * 32, "--parallel", "1")
 
 
-def hangup_all_dry_run(stage: Stage) -> Outcome:
-    many_calls(stage)
-    return stage("hangup", "--all", "--dry-run")
+def hangup_all_dry_run(golden: GoldenRun) -> Outcome:
+    many_calls(golden)
+    return golden("hangup", "--all", "--dry-run")
 
 
-def wait(stage: Stage) -> Outcome:
-    return stage("wait", stage.call(BUSY, after=5), "--for", "ended")
+def wait(golden: GoldenRun) -> Outcome:
+    return golden("wait", golden.call(BUSY, after=5), "--for", "ended")
 
 
-def wait_in_vain(stage: Stage) -> Outcome:
-    return stage("wait", stage.call(RINGS, after=3), "--for", "answered", "--wait-timeout", "0s")
+def wait_in_vain(golden: GoldenRun) -> Outcome:
+    return golden("wait", golden.call(RINGS, after=3), "--for", "answered", "--wait-timeout", "0s")
 
 
-COMMANDS: list[Callable[[Stage], Outcome]] = [
+COMMANDS: list[Callable[[GoldenRun], Outcome]] = [
     place,
     place_dry_run,
     place_and_wait,
@@ -158,10 +160,10 @@ COMMANDS: list[Callable[[Stage], Outcome]] = [
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__.rstrip("_"))
-def test_to_the_letter(still: Still, home: Path, command: Callable[[Stage], Outcome], form: str) -> None:
-    stage = Stage(still, home, form)
-    told = stage.told(command(stage))
-    hold_to_the_letter(told, name=command.__name__.rstrip("_"), form=form)
+def test_to_the_letter(frozen: Frozen, home: Path, command: Callable[[GoldenRun], Outcome], form: str) -> None:
+    golden = GoldenRun(frozen, home, form)
+    told = golden.transcript(command(golden))
+    check_golden(told, name=command.__name__.rstrip("_"), form=form)
 
 
 @pytest.mark.parametrize("file", sorted(GOLDEN.iterdir()), ids=lambda file: file.name)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from api.scripted import Handler, Server, Turn, call, drop, reply
-from cli.still import Still, standing_still
+from cli.frozen import Frozen, frozen_simulator
 from hypothesis import given
 from hypothesis import strategies as st
 from running import Callctl, env_for
@@ -24,17 +24,17 @@ BUSY, ANSWERS, RINGS = "+12025550102", "+12025550100", "+12025550103"
 
 
 @pytest.fixture
-def calls(still: Still) -> dict[str, str]:
+def calls(frozen: Frozen) -> dict[str, str]:
     """One call of each kind, the busy one an hour older, the queued one placed last."""
-    busy = still.place(BUSY)
-    still.simulator.advance(5)
-    still.later(hours=1)
-    parent = still.place(ANSWERS, "--dial", "client:no-answer", "--dial", "sip:agent@example.com")
-    still.simulator.advance(5)
-    ringing = still.place(RINGS)
-    still.simulator.advance(1)
-    queued = still.place(ANSWERS)
-    children = still.sids("--parent", parent)
+    busy = frozen.place(BUSY)
+    frozen.simulator.advance(5)
+    frozen.later(hours=1)
+    parent = frozen.place(ANSWERS, "--dial", "client:no-answer", "--dial", "sip:agent@example.com")
+    frozen.simulator.advance(5)
+    ringing = frozen.place(RINGS)
+    frozen.simulator.advance(1)
+    queued = frozen.place(ANSWERS)
+    children = frozen.sids("--parent", parent)
     return {
         "busy": busy,
         "parent": parent,
@@ -45,39 +45,39 @@ def calls(still: Still) -> dict[str, str]:
     }
 
 
-def test_live_is_queued_ringing_and_in_progress_asked_side_by_side(still: Still, calls: dict[str, str]) -> None:
-    before = len(still.simulator.requests)
-    assert set(still.sids("--live")) == set(calls.values()) - {calls["busy"], calls["ann"]}
-    asked = [request.query["Status"] for request in still.simulator.requests[before:]]
+def test_live_is_queued_ringing_and_in_progress_asked_side_by_side(frozen: Frozen, calls: dict[str, str]) -> None:
+    before = len(frozen.simulator.requests)
+    assert set(frozen.sids("--live")) == set(calls.values()) - {calls["busy"], calls["ann"]}
+    asked = [request.query["Status"] for request in frozen.simulator.requests[before:]]
     assert sorted(asked) == ["in-progress", "queued", "ringing"]
 
 
-def test_repeated_statuses_are_alternatives(still: Still, calls: dict[str, str]) -> None:
-    assert set(still.sids("--status", "busy", "--status", "queued")) == {calls["busy"], calls["queued"]}
-    assert set(still.sids("--status", "busy,queued")) == {calls["busy"], calls["queued"]}
+def test_repeated_statuses_are_alternatives(frozen: Frozen, calls: dict[str, str]) -> None:
+    assert set(frozen.sids("--status", "busy", "--status", "queued")) == {calls["busy"], calls["queued"]}
+    assert set(frozen.sids("--status", "busy,queued")) == {calls["busy"], calls["queued"]}
 
 
-def test_everything_else_must_hold_together(still: Still, calls: dict[str, str]) -> None:
-    assert still.sids("--live", "--to", RINGS) == [calls["ringing"]]
-    assert still.sids("--status", "ringing", "--to", ANSWERS) == []
-    assert still.sids("--to", "+1202555010") == []
-    assert set(still.sids("--from", "+15005550006")) == set(calls.values())
-    assert still.sids("--from", "+15005550001") == []
-    assert set(still.sids("--parent", calls["parent"], "--live")) == {calls["agent"]}
+def test_everything_else_must_hold_together(frozen: Frozen, calls: dict[str, str]) -> None:
+    assert frozen.sids("--live", "--to", RINGS) == [calls["ringing"]]
+    assert frozen.sids("--status", "ringing", "--to", ANSWERS) == []
+    assert frozen.sids("--to", "+1202555010") == []
+    assert set(frozen.sids("--from", "+15005550006")) == set(calls.values())
+    assert frozen.sids("--from", "+15005550001") == []
+    assert set(frozen.sids("--parent", calls["parent"], "--live")) == {calls["agent"]}
 
 
-def test_since_and_until_take_dates_and_times_with_zones(still: Still, calls: dict[str, str]) -> None:
-    assert still.sids("--until", "2026-01-05T12:30Z") == [calls["busy"]]
-    assert calls["busy"] not in still.sids("--since", "2026-01-05T14:30+02:00")
-    assert set(still.sids("--since", "2026-01-05", "--until", "2026-01-05")) == set(calls.values())
-    assert still.sids("--since", "2026-01-06") == []
-    sent = [request.query for request in still.simulator.requests if "StartTime>" in request.query]
+def test_since_and_until_take_dates_and_times_with_zones(frozen: Frozen, calls: dict[str, str]) -> None:
+    assert frozen.sids("--until", "2026-01-05T12:30Z") == [calls["busy"]]
+    assert calls["busy"] not in frozen.sids("--since", "2026-01-05T14:30+02:00")
+    assert set(frozen.sids("--since", "2026-01-05", "--until", "2026-01-05")) == set(calls.values())
+    assert frozen.sids("--since", "2026-01-06") == []
+    sent = [request.query for request in frozen.simulator.requests if "StartTime>" in request.query]
     assert sent[0]["StartTime>"] == "2026-01-05T12:30:00Z"
 
 
-def test_calls_still_queued_are_kept_by_their_creation(still: Still, calls: dict[str, str]) -> None:
-    assert calls["queued"] in still.sids("--since", "2026-01-05T12:30Z")
-    assert calls["queued"] not in still.sids("--until", "2026-01-05T12:30Z")
+def test_calls_still_queued_are_kept_by_their_creation(frozen: Frozen, calls: dict[str, str]) -> None:
+    assert calls["queued"] in frozen.sids("--since", "2026-01-05T12:30Z")
+    assert calls["queued"] not in frozen.sids("--until", "2026-01-05T12:30Z")
 
 
 def test_older_than_counts_from_the_creation(callctl: Callctl) -> None:
@@ -147,65 +147,65 @@ def test_older_than_counts_by_the_clock_that_told_the_creation(callctl: Callctl)
         (["--parent", "RE" + "1" * 32], "it is the SID of a recording"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_asked(still: Still, args: list[str], message: str) -> None:
-    outcome = still("list", *args)
+def test_what_makes_no_sense_is_refused_before_anything_is_asked(frozen: Frozen, args: list[str], message: str) -> None:
+    outcome = frozen("list", *args)
     assert (outcome.code, outcome.out) == (2, "")
     assert message in outcome.err
-    assert still.simulator.requests == ()
+    assert frozen.simulator.requests == ()
 
 
-def test_it_says_when_there_are_more_than_it_shows(still: Still, calls: dict[str, str]) -> None:
-    outcome = still("list", "--limit", "2")
+def test_it_says_when_there_are_more_than_it_shows(frozen: Frozen, calls: dict[str, str]) -> None:
+    outcome = frozen("list", "--limit", "2")
     assert outcome.out.count("\n") == 2
     assert "there are more than 2 calls; --limit N shows more, --all shows all" in outcome.err
-    assert "more than" not in still("list", "--limit", str(len(calls))).err
-    assert "there is more than 1 call; --limit N" in still("list", "--limit", "1").err
-    assert len(still.sids("--all")) == len(still.sids("--limit", "9" * 30)) == len(calls)
-    assert len(still.sids("--request-timeout", "9000d")) == len(calls)
+    assert "more than" not in frozen("list", "--limit", str(len(calls))).err
+    assert "there is more than 1 call; --limit N" in frozen("list", "--limit", "1").err
+    assert len(frozen.sids("--all")) == len(frozen.sids("--limit", "9" * 30)) == len(calls)
+    assert len(frozen.sids("--request-timeout", "9000d")) == len(calls)
 
 
-def test_of_live_calls_all_are_shown_so_that_the_oldest_are_not_cut(still: Still) -> None:
+def test_of_live_calls_all_are_shown_so_that_the_oldest_are_not_cut(frozen: Frozen) -> None:
     for _ in range(57):
-        still.place(RINGS)
+        frozen.place(RINGS)
     for live in (("--live",), ("--status", "queued"), ("--status", "ringing,queued")):
-        assert len(still.sids(*live)) == 57
-    outcome = still("list", "--live", "--limit", "50")
+        assert len(frozen.sids(*live)) == 57
+    outcome = frozen("list", "--live", "--limit", "50")
     assert outcome.out.count("\n") == 50
     assert "there are more than 50 calls" in outcome.err
-    assert len(still.sids("--status", "queued,busy")) == 50
+    assert len(frozen.sids("--status", "queued,busy")) == 50
 
 
-def test_they_are_sorted_by_start_by_duration_or_by_status(still: Still) -> None:
+def test_they_are_sorted_by_start_by_duration_or_by_status(frozen: Frozen) -> None:
     sids = []
     for to in (RINGS, BUSY, ANSWERS):
-        sids.append(still.place(to))
-        still.simulator.advance(5)
-        still.later(seconds=5)
+        sids.append(frozen.place(to))
+        frozen.simulator.advance(5)
+        frozen.later(seconds=5)
     rings, busy, talking = sids
-    queued = still.place(RINGS)
+    queued = frozen.place(RINGS)
     newest_first = [queued, talking, busy, rings]
-    assert still.sids() == newest_first
-    assert still.sids("--sort", "start") == newest_first[::-1]
-    assert still.sids("--sort", "duration")[:2] == [rings, talking]
-    assert still.sids("--sort", "duration", "--limit", "1") == [rings]
-    assert still.sids("--sort", "status") == [queued, rings, talking, busy]
-    assert "there is more than 1 call" in still("list", "--sort", "start", "--limit", "1").err
+    assert frozen.sids() == newest_first
+    assert frozen.sids("--sort", "start") == newest_first[::-1]
+    assert frozen.sids("--sort", "duration")[:2] == [rings, talking]
+    assert frozen.sids("--sort", "duration", "--limit", "1") == [rings]
+    assert frozen.sids("--sort", "status") == [queued, rings, talking, busy]
+    assert "there is more than 1 call" in frozen("list", "--sort", "start", "--limit", "1").err
     for args in (["--sort", "start"], ["--sort", "duration"], ["--since", "2026-01-01"]):
-        in_time = plain(still("list", "--status", "ringing", *args, terminal=True, columns=80).out).splitlines()
+        in_time = plain(frozen("list", "--status", "ringing", *args, terminal=True, columns=80).out).splitlines()
         assert in_time[1].startswith(f"   {rings}  2026-01-05 "), args
 
 
-def test_sorted_by_duration_live_calls_show_people_what_they_are_sorted_by(still: Still) -> None:
-    rings = still.place(RINGS)
-    still.simulator.advance(5)
-    still.later(seconds=67)
+def test_sorted_by_duration_live_calls_show_people_what_they_are_sorted_by(frozen: Frozen) -> None:
+    rings = frozen.place(RINGS)
+    frozen.simulator.advance(5)
+    frozen.later(seconds=67)
     for columns, so_far in ((80, " ◔ ringing 01:07"), (200, "  01:07")):
         by = ("list", "--sort", "duration")
-        assert so_far in plain(still(*by, terminal=True, columns=columns).out)
-        assert "01:07" not in plain(still("list", terminal=True, columns=columns).out)
-    assert still(*by).out == still("list").out
-    assert json.loads(still(*by, "--json").out)[0]["duration"] is None
-    assert still.sids(*by[1:]) == [rings]
+        assert so_far in plain(frozen(*by, terminal=True, columns=columns).out)
+        assert "01:07" not in plain(frozen("list", terminal=True, columns=columns).out)
+    assert frozen(*by).out == frozen("list").out
+    assert json.loads(frozen(*by, "--json").out)[0]["duration"] is None
+    assert frozen.sids(*by[1:]) == [rings]
 
 
 def test_live_calls_last_so_far_and_those_of_one_status_stand_by_age() -> None:
@@ -253,12 +253,12 @@ def test_sorting_loses_no_call_and_does_not_hang_on_the_order_in_which_they_came
     assert in_order(calls, sort, most=most, now=now) == whole[:most]
 
 
-def test_fifty_are_shown_unless_told_otherwise(still: Still) -> None:
+def test_fifty_are_shown_unless_told_otherwise(frozen: Frozen) -> None:
     for _ in range(52):
-        still.place(RINGS)
-    assert len(still.sids()) == 50
-    assert len(still.sids("--all")) == 52
-    assert still.simulator.requests[-1].query["PageSize"] == "1000"
+        frozen.place(RINGS)
+    assert len(frozen.sids()) == 50
+    assert len(frozen.sids("--all")) == 52
+    assert frozen.simulator.requests[-1].query["PageSize"] == "1000"
 
 
 WIDE = """\
@@ -277,46 +277,46 @@ def plain(text: str) -> str:
     return re.sub("\x1b\\[[0-9;]*m", "", text)
 
 
-def test_golden_tree_with_room_for_everything(still: Still, calls: dict[str, str]) -> None:
-    assert plain(still("list", "--tree", terminal=True, columns=180).out) == WIDE.format(**calls)
+def test_golden_tree_with_room_for_everything(frozen: Frozen, calls: dict[str, str]) -> None:
+    assert plain(frozen("list", "--tree", terminal=True, columns=180).out) == WIDE.format(**calls)
 
 
-def test_an_empty_list_in_every_form(still: Still) -> None:
-    assert still("list", "--json").out == "[]\n"
-    assert still("list", "--tree", "--json").out == "[]\n"
+def test_an_empty_list_in_every_form(frozen: Frozen) -> None:
+    assert frozen("list", "--json").out == "[]\n"
+    assert frozen("list", "--tree", "--json").out == "[]\n"
     for terminal in (True, False):
-        outcome = still("list", terminal=terminal)
+        outcome = frozen("list", terminal=terminal)
         assert (outcome.code, outcome.out) == (0, "")
         assert "callctl: no calls\n" in outcome.err
-    assert "no calls match" in still("list", "--live").err
+    assert "no calls match" in frozen("list", "--live").err
 
 
-def test_tree_json_nests_the_children(still: Still, calls: dict[str, str]) -> None:
-    found = json.loads(still("list", "--tree", "--json").out)
+def test_tree_json_nests_the_children(frozen: Frozen, calls: dict[str, str]) -> None:
+    found = json.loads(frozen("list", "--tree", "--json").out)
     assert [call["sid"] for call in found] == [calls[name] for name in ("queued", "ringing", "parent", "busy")]
     assert [child["sid"] for child in found[2]["children"]] == [calls["ann"], calls["agent"]]
     assert found[0]["children"] == []
 
 
-def test_tree_names_a_parent_that_the_filters_left_out(still: Still, calls: dict[str, str]) -> None:
-    outcome = still("list", "--tree", "--parent", calls["parent"], terminal=True, columns=100)
+def test_tree_names_a_parent_that_the_filters_left_out(frozen: Frozen, calls: dict[str, str]) -> None:
+    outcome = frozen("list", "--tree", "--parent", calls["parent"], terminal=True, columns=100)
     assert plain(outcome.out).splitlines()[1] == f"{calls['parent']}    not listed"
-    narrow = still("list", "--tree", "--parent", calls["parent"], terminal=True, columns=80)
+    narrow = frozen("list", "--tree", "--parent", calls["parent"], terminal=True, columns=80)
     assert plain(narrow.out).splitlines()[:2] == [" not listed", f"   {calls['parent']}"]
-    assert still.sids("--tree", "--parent", calls["parent"]) == [calls["ann"], calls["agent"]]
+    assert frozen.sids("--tree", "--parent", calls["parent"]) == [calls["ann"], calls["agent"]]
 
 
 def test_filters_that_the_server_ignores_are_kept_here(callctl: Callctl) -> None:
-    with standing_still(callctl, dialect="somleng", base_path="/api/laml") as still:
-        busy = still.place(BUSY)
-        still.simulator.advance(5)
-        ringing = still.place(RINGS)
-        still.simulator.advance(1)
-        assert still.sids("--status", "busy") == [busy]
-        assert still.sids("--live") == [ringing]
-        assert still.sids("--live", "--to", BUSY) == []
-        assert still.sids("--parent", ringing) == []
-        assert still.sids("--until", "2026-01-05T11:00Z") == []
+    with frozen_simulator(callctl, dialect="somleng", base_path="/api/laml") as frozen:
+        busy = frozen.place(BUSY)
+        frozen.simulator.advance(5)
+        ringing = frozen.place(RINGS)
+        frozen.simulator.advance(1)
+        assert frozen.sids("--status", "busy") == [busy]
+        assert frozen.sids("--live") == [ringing]
+        assert frozen.sids("--live", "--to", BUSY) == []
+        assert frozen.sids("--parent", ringing) == []
+        assert frozen.sids("--until", "2026-01-05T11:00Z") == []
 
 
 def test_a_page_that_comes_for_ever_is_noticed(callctl: Callctl) -> None:

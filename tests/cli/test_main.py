@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from cli.still import standing_still
+from cli.frozen import frozen_simulator
 from running import Callctl
 
 from callctl.cli.commands import CATALOGUE, every_command, load
@@ -70,10 +70,10 @@ def test_values_that_need_reading_are_still_read(callctl: Callctl, args: list[st
 
 
 def test_values_of_every_kind_arrive(callctl: Callctl, home: Path) -> None:
-    with standing_still(callctl) as still:
-        sid = still.place("+12025550103", "--say", "x")
+    with frozen_simulator(callctl) as frozen:
+        sid = frozen.place("+12025550103", "--say", "x")
         (home / "file.env").write_text("CALLCTL_FROM=+15005550006\n")
-        outcome = still(
+        outcome = frozen(
             "list", "--limit", "1", "--status", "queued", "--status", "busy", "--request-timeout", "2500ms",
             "--env-file", "file.env", "--quiet",
         )  # fmt: skip

@@ -313,7 +313,7 @@ def test_of_both_legs_the_child_goes_first_with_a_warning(world: World) -> None:
 
 def test_a_ringing_call_is_refused_with_the_command_that_would_work(world: World) -> None:
     sid = world.place(NEVER, after=3)
-    world.tell(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
+    world.add_callback(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
     outcome = world.callctl("redirect", sid, "--url", "survey")
     assert (outcome.code, outcome.out) == (5, "")
     said = talk(outcome)
@@ -351,7 +351,7 @@ def test_what_callbacks_say_is_in_progress_is_tried_again(world: World) -> None:
 
     with Late(reply(500)) as server:
         env = {"CALLCTL_API_URL": server.url}
-        world.tell(SID, "in-progress", at=datetime.now(UTC), env=env)
+        world.add_callback(SID, "in-progress", at=datetime.now(UTC), env=env)
         outcome = world.callctl("redirect", SID, "--say", "x", env=env)
         assert (outcome.code, outcome.out) == (0, f"{SID}\tin-progress\tredirected\n")
         assert [asked.method for asked in server.asked].count("POST") == 4

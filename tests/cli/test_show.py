@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from api.scripted import Handler, Server, Turn, call, drop, reply
-from cli.still import NOON, Still
-from cli.stored import store_of, tell
+from cli.frozen import NOON, Frozen
+from cli.local_store import add_callback, store_of
 from running import Callctl
 
 from callctl.calls.action import ActionEvent
@@ -21,16 +21,16 @@ ACCOUNT = "AC" + "0" * 32
 
 
 @pytest.fixture
-def family(still: Still) -> tuple[str, str]:
+def family(frozen: Frozen) -> tuple[str, str]:
     """Return a parent that talks to an agent, and the agent's leg."""
-    parent = still.place(ANSWERS, "--dial", "sip:agent@example.com")
-    still.simulator.advance(5)
-    return parent, still.sids("--parent", parent)[0]
+    parent = frozen.place(ANSWERS, "--dial", "sip:agent@example.com")
+    frozen.simulator.advance(5)
+    return parent, frozen.sids("--parent", parent)[0]
 
 
 @pytest.fixture
-def store(still: Still, home: Path) -> Iterator[EventStore]:
-    with store_of(home, still.simulator) as store:
+def store(frozen: Frozen, home: Path) -> Iterator[EventStore]:
+    with store_of(home, frozen.simulator) as store:
         yield store
 
 
@@ -38,10 +38,12 @@ def store(still: Still, home: Path) -> Iterator[EventStore]:
 def told(store: EventStore, family: tuple[str, str]) -> tuple[str, str]:
     """Return the family, of which the store knows some events and a redirect."""
     parent, child = family
-    tell(store, parent, "ringing", at=NOON + timedelta(seconds=1))
-    tell(store, parent, "in-progress", at=NOON + timedelta(seconds=3), AnsweredBy="human")
-    tell(store, child, "ringing", at=NOON + timedelta(seconds=4), ParentCallSid=parent, To="sip:agent@example.com")
-    tell(
+    add_callback(store, parent, "ringing", at=NOON + timedelta(seconds=1))
+    add_callback(store, parent, "in-progress", at=NOON + timedelta(seconds=3), AnsweredBy="human")
+    add_callback(
+        store, child, "ringing", at=NOON + timedelta(seconds=4), ParentCallSid=parent, To="sip:agent@example.com"
+    )
+    add_callback(
         store,
         child,
         "busy",
@@ -59,62 +61,62 @@ def plain(text: str) -> str:
     return re.sub("\x1b\\[[0-9;]*m", "", text)
 
 
-def test_of_a_child_it_shows_the_parent(still: Still, told: tuple[str, str]) -> None:
+def test_of_a_child_it_shows_the_parent(frozen: Frozen, told: tuple[str, str]) -> None:
     parent, child = told
-    found = json.loads(still("show", child, "--json").out)
+    found = json.loads(frozen("show", child, "--json").out)
     assert found["parent"]["sid"] == parent
     assert found["children"] == []
-    shown = plain(still("show", child, terminal=True, columns=160).out)
+    shown = plain(frozen("show", child, terminal=True, columns=160).out)
     assert f"  parent call   {parent}\n" in shown
     assert f"└ {child}" in shown
     assert "● in-progress  parent +12025550100  (human)" in shown
 
 
 def test_where_rest_is_behind_the_callbacks_these_count_and_it_is_said(
-    still: Still, told: tuple[str, str], store: EventStore
+    frozen: Frozen, told: tuple[str, str], store: EventStore
 ) -> None:
     parent, child = told
-    ahead = json.loads(still("show", parent, "--json").out)
+    ahead = json.loads(frozen("show", parent, "--json").out)
     assert (ahead["status"], "rest_status" in ahead) == ("in-progress", False)
     assert [leg["status"] for leg in ahead["children"]] == ["busy"]
-    tell(store, parent, "completed", at=NOON + timedelta(seconds=12))
-    page = json.loads(still("show", parent, "--json").out)
+    add_callback(store, parent, "completed", at=NOON + timedelta(seconds=12))
+    page = json.loads(frozen("show", parent, "--json").out)
     assert (page["status"], page["rest_status"]) == ("completed", "in-progress")
-    lines = plain(still("show", parent, terminal=True).out).splitlines()
+    lines = plain(frozen("show", parent, terminal=True).out).splitlines()
     assert lines[0] == f"{parent}  ✓ completed"
     assert "  REST          is behind the callbacks, and still shows it as in-progress" in lines
     assert not any(line.startswith("  in progress") for line in lines)
-    assert still("show", child).out.splitlines()[1].split("\t")[:3] == ["parent", parent, "completed"]
+    assert frozen("show", child).out.splitlines()[1].split("\t")[:3] == ["parent", parent, "completed"]
 
 
-def test_without_a_store_it_says_that_nothing_was_recorded(still: Still, family: tuple[str, str]) -> None:
-    outcome = still("show", family[0], terminal=True, columns=100)
+def test_without_a_store_it_says_that_nothing_was_recorded(frozen: Frozen, family: tuple[str, str]) -> None:
+    outcome = frozen("show", family[0], terminal=True, columns=100)
     assert "No callback of this call was recorded here." in outcome.out
-    assert json.loads(still("show", family[0], "--json").out)["timeline"] == []
+    assert json.loads(frozen("show", family[0], "--json").out)["timeline"] == []
 
 
 def test_a_store_that_cannot_be_read_is_told_and_the_rest_shown(
-    still: Still, family: tuple[str, str], home: Path
+    frozen: Frozen, family: tuple[str, str], home: Path
 ) -> None:
     broken = home / "events.db"
     broken.write_text("this is no database, however long it is " * 100)
-    outcome = still("show", family[0], env={"CALLCTL_STORE": str(broken)})
+    outcome = frozen("show", family[0], env={"CALLCTL_STORE": str(broken)})
     assert outcome.code == 0
     assert outcome.out.startswith(f"call\t{family[0]}")
     assert f"the event store {broken}" in outcome.err
 
 
-def test_errors_and_warnings_come_with_links(still: Still) -> None:
-    sid = still.place(ANSWERS, "--url", f"{still.simulator.url}/nowhere")
-    still.simulator.advance(20)
-    note = json.loads(still("show", sid, "--json").out)["notifications"][0]
+def test_errors_and_warnings_come_with_links(frozen: Frozen) -> None:
+    sid = frozen.place(ANSWERS, "--url", f"{frozen.simulator.url}/nowhere")
+    frozen.simulator.advance(20)
+    note = json.loads(frozen("show", sid, "--json").out)["notifications"][0]
     assert (note["level"], note["error_code"]) == ("error", "11200")
     assert note["more_info"].startswith("https://")
-    shown = still("show", sid, terminal=True, columns=160).out
+    shown = frozen("show", sid, terminal=True, columns=160).out
     assert "error  11200" in shown
     assert note["more_info"] in shown
-    assert f"asked for {still.simulator.url}/nowhere" in shown
-    assert "\terror\t11200\t" in still("show", sid).out
+    assert f"asked for {frozen.simulator.url}/nowhere" in shown
+    assert "\terror\t11200\t" in frozen("show", sid).out
 
 
 def page_of(callctl: Callctl, parent: dict[str, object], child: dict[str, object], *, notes: int = 200) -> str:
@@ -202,14 +204,14 @@ def test_a_parent_that_is_not_there_any_more_is_no_warning(callctl: Callctl) -> 
     assert "shown without" not in outcome.err
 
 
-def test_an_unknown_call_exits_3_with_one_error(still: Still) -> None:
-    outcome = still("show", "CA" + "0" * 32)
+def test_an_unknown_call_exits_3_with_one_error(frozen: Frozen) -> None:
+    outcome = frozen("show", "CA" + "0" * 32)
     assert (outcome.code, outcome.out) == (3, "")
     assert "20404" in outcome.err
     assert "errors and warnings" not in outcome.err
 
 
-def test_what_a_watch_heard_is_shown(still: Still, told: tuple[str, str], store: EventStore) -> None:
+def test_what_a_watch_heard_is_shown(frozen: Frozen, told: tuple[str, str], store: EventStore) -> None:
     now = datetime(2026, 1, 5, 12, 1, tzinfo=UTC)
     event = CallEvent.from_form(
         [("CallSid", told[0]), ("CallStatus", "completed"), ("CallDuration", "62")],
@@ -218,7 +220,7 @@ def test_what_a_watch_heard_is_shown(still: Still, told: tuple[str, str], store:
         verified=False,
     )
     store.append(event)
-    assert "✓ completed    (01:02, not verified)" in still("show", told[0], terminal=True, columns=100).out
+    assert "✓ completed    (01:02, not verified)" in frozen("show", told[0], terminal=True, columns=100).out
 
 
 @pytest.fixture
@@ -239,8 +241,8 @@ def recorded(store: EventStore, told: tuple[str, str]) -> str:
     return parent
 
 
-def test_the_timeline_has_detections_recordings_and_conferences(still: Still, recorded: str) -> None:
-    page = plain(still("show", recorded, terminal=True, columns=120).out)
+def test_the_timeline_has_detections_recordings_and_conferences(frozen: Frozen, recorded: str) -> None:
+    page = plain(frozen("show", recorded, terminal=True, columns=120).out)
     lines = [line.split("  ")[-1] for line in page.splitlines()]
     assert [line for line in lines if line.startswith(("answered by", "recording", "conference"))] == [
         "answered by human after 1.4 s",
@@ -248,14 +250,14 @@ def test_the_timeline_has_detections_recordings_and_conferences(still: Still, re
         "conference room�[2J: conference-start",
         "recording completed 25 s RE1",
     ]
-    piped = [line.split("\t") for line in still("show", recorded).out.splitlines()]
+    piped = [line.split("\t") for line in frozen("show", recorded).out.splitlines()]
     assert [line[3:] for line in piped if line[0] in ("amd", "recording", "conference")] == [
         ["amd", "answered by human after 1.4 s"],
         ["participant-join", "conference CF1: participant-join"],
         ["conference-start", "conference room�[2J: conference-start"],
         ["recording-completed", "recording completed 25 s RE1"],
     ]
-    timeline = json.loads(still("show", recorded, "--json").out)["timeline"]
+    timeline = json.loads(frozen("show", recorded, "--json").out)["timeline"]
     assert [one["type"] for one in timeline[-4:]] == ["amd", "conference", "conference", "recording"]
 
 
@@ -269,16 +271,16 @@ def test_the_timeline_has_detections_recordings_and_conferences(still: Still, re
     ],
 )
 def test_a_live_calls_page_says_for_how_long_it_is_as_it_is(
-    still: Still, store: EventStore, number: str, after: int, told_at: int | None, words: str
+    frozen: Frozen, store: EventStore, number: str, after: int, told_at: int | None, words: str
 ) -> None:
     """By the API's clock, and as callbacks told it: REST tells when a call was dialled, not when it was answered."""
-    sid = still.place(number, "--twiml", "<Response><Pause length='600'/></Response>")
-    still.simulator.advance(5)
+    sid = frozen.place(number, "--twiml", "<Response><Pause length='600'/></Response>")
+    frozen.simulator.advance(5)
     if told_at is not None:
         status = words.partition("  ")[0].replace(" ", "-")
-        tell(store, sid, status, at=NOON + timedelta(seconds=told_at))
-    still.later(seconds=after)
-    shown = plain(still("show", sid, terminal=True, columns=120).out)
+        add_callback(store, sid, status, at=NOON + timedelta(seconds=told_at))
+    frozen.later(seconds=after)
+    shown = plain(frozen("show", sid, terminal=True, columns=120).out)
     assert f"  {words}\n" in shown
-    still("hangup", sid)
-    assert "  for 0" not in plain(still("show", sid, terminal=True, columns=120).out)
+    frozen("hangup", sid)
+    assert "  for 0" not in plain(frozen("show", sid, terminal=True, columns=120).out)

@@ -59,7 +59,7 @@ class World:
         """Return the requests that would change a call, or with ``GET`` those that asked."""
         return [one for one in self.simulator.requests if one.method == method and "/Calls/" in one.path]
 
-    def tell(self, sid: str, status: str, *, at: datetime, env: Mapping[str, str] | None = None) -> None:
+    def add_callback(self, sid: str, status: str, *, at: datetime, env: Mapping[str, str] | None = None) -> None:
         """Put a callback's event into the local store, as a watch would."""
         fields = {
             "CallSid": sid,

@@ -243,8 +243,8 @@ def minutes_ago(count: float) -> datetime:
 def test_for_longer_than_counts_from_what_callbacks_told(world: World) -> None:
     young, old, unheard = (world.place(NEVER) for _ in range(3))
     world.simulator.advance(3)
-    world.tell(young, "ringing", at=minutes_ago(1))
-    world.tell(old, "ringing", at=minutes_ago(3))
+    world.add_callback(young, "ringing", at=minutes_ago(1))
+    world.add_callback(old, "ringing", at=minutes_ago(3))
     listed = world.callctl("list", "-q", "--for-longer-than", "2m")
     assert (listed.code, listed.out) == (0, f"{old}\n")
     outcome = world.callctl("hangup", "--all", "--for-longer-than", "2m", *AGREED)
@@ -271,11 +271,11 @@ def test_where_no_callback_told_the_latest_of_rests_dates_counts_and_that_is_sai
 
 def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its_step(world: World) -> None:
     sid = world.place(NEVER)
-    world.tell(sid, "queued", at=minutes_ago(3))
+    world.add_callback(sid, "queued", at=minutes_ago(3))
 
     def begins_to_ring() -> None:
         world.simulator.advance(3)
-        world.tell(sid, "ringing", at=minutes_ago(0))
+        world.add_callback(sid, "ringing", at=minutes_ago(0))
 
     live = ("--status", "queued,ringing", "--for-longer-than", "2m")
     outcome = world.callctl(
@@ -362,7 +362,7 @@ def test_any_other_answer_ends_nothing(world: World, answer: str) -> None:
 
 def test_what_callbacks_told_is_shown_where_rest_is_behind(world: World) -> None:
     ringing, answered = world.place(NEVER, after=4), world.place(NEVER, after=4)
-    world.tell(answered, "in-progress", at=datetime.now(UTC))
+    world.add_callback(answered, "in-progress", at=datetime.now(UTC))
     asking: dict[str, Any] = {"terminal": True, "keyboard": True, "stdin": "no\n", "env": {"NO_COLOR": "1"}}
     for args in (["hangup", "--all"], ["hangup", "--all", "--dry-run"]):
         rows = {row.split()[0]: row for row in world.callctl(*args, **asking).out.splitlines() if row}

@@ -34,7 +34,7 @@ def test_one_request_ends_a_call(world: World) -> None:
 def test_it_loads_no_event_loop(world: World) -> None:
     # A hang-up is an emergency brake; asyncio and aiohttp would take longer to load than the request takes.
     sid = world.place(after=4)
-    world.tell(sid, "in-progress", at=datetime.now(UTC))  # so that the store has something to say as well
+    world.add_callback(sid, "in-progress", at=datetime.now(UTC))  # so that the store has something to say as well
     probe = (
         "import sys; from callctl.cli.main import main\n"
         f"code = main(['hangup', '{sid}'])\n"
@@ -91,7 +91,7 @@ def test_a_call_that_is_over_is_no_error(world: World, form: tuple[str, ...]) ->
 
 def test_it_says_how_long_it_rang_when_callbacks_told(world: World) -> None:
     sid = world.place(NEVER, after=3)
-    world.tell(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
+    world.add_callback(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
     # By the date of the API's reply: this machine's clock is two hours ahead.
     said = talk(world.callctl("hangup", sid, now=lambda: datetime.now(UTC) + timedelta(hours=2)))
     assert said.startswith(f"callctl: ended: {sid} is canceled, was ringing for 360")
@@ -100,7 +100,7 @@ def test_it_says_how_long_it_rang_when_callbacks_told(world: World) -> None:
 
 def test_it_says_how_long_the_call_lasted_when_callbacks_told(world: World) -> None:
     sid = world.place(after=4)
-    world.tell(sid, "in-progress", at=datetime.now(UTC) - timedelta(seconds=3600))
+    world.add_callback(sid, "in-progress", at=datetime.now(UTC) - timedelta(seconds=3600))
     assert f"ended: {sid} is completed, was in progress for 360" in talk(world.callctl("hangup", sid))
 
 
@@ -203,7 +203,7 @@ def test_a_call_that_was_just_ended_is_over_whatever_rest_shows(behind: World) -
 def test_of_a_call_that_was_just_ended_callbacks_tell_how(behind: World) -> None:
     sid = settled(behind)
     behind.callctl("hangup", sid)
-    behind.tell(sid, "completed", at=datetime.now(UTC))
+    behind.add_callback(sid, "completed", at=datetime.now(UTC))
     outcome = behind.callctl("hangup", sid)
     assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\talready-over\n")
     assert json.loads(behind.callctl("hangup", sid, "--json").out)["call"]["status"] == "completed"
@@ -225,7 +225,7 @@ def test_an_answered_call_is_never_said_to_ring(callctl: Callctl, home: Path, re
         sid = world.place(after=5)
         assert world.status(sid) == "ringing"
         if told:
-            world.tell(sid, "in-progress", at=datetime.now(UTC))
+            world.add_callback(sid, "in-progress", at=datetime.now(UTC))
         outcome = world.callctl("hangup", sid, "--only-ringing")
         known = told or not readings  # the refusal says less than the reply
         assert (outcome.code, outcome.out) == (5, f"{sid}\t{'in-progress' if known else ''}\tnot-ended\n")
@@ -236,7 +236,7 @@ def test_an_answered_call_is_never_said_to_ring(callctl: Callctl, home: Path, re
 def test_a_call_that_ended_while_it_rang_is_not_canceled_and_callbacks_tell(behind: World) -> None:
     sid = behind.place(BUSY, after=4)
     assert behind.status(sid) in ("queued", "ringing")
-    behind.tell(sid, "busy", at=datetime.now(UTC))
+    behind.add_callback(sid, "busy", at=datetime.now(UTC))
     outcome = behind.callctl("hangup", sid, "--only-ringing")
     assert (outcome.code, outcome.out) == (0, f"{sid}\tbusy\talready-over\n")
 
@@ -260,9 +260,9 @@ def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(beh
 def test_the_dry_run_of_a_redirect_believes_callbacks_as_well(behind: World) -> None:
     sid = behind.place(after=5)
     assert behind.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 5
-    behind.tell(sid, "in-progress", at=datetime.now(UTC))
+    behind.add_callback(sid, "in-progress", at=datetime.now(UTC))
     assert behind.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 0
-    behind.tell(sid, "completed", at=datetime.now(UTC))
+    behind.add_callback(sid, "completed", at=datetime.now(UTC))
     assert "it is completed" in behind.callctl("redirect", sid, "--url", "survey", "--dry-run").err
     when = ("--when", "answered", "--dry-run")
     assert behind.callctl("redirect", sid, "--url", "survey", *when).code == 5  # it was answered: the wait is over
@@ -547,7 +547,7 @@ def test_what_was_asked_is_dated_before_its_request(
     """Its callbacks may arrive before the answer, and are not to stand before it."""
     name, *options = command
     sid = world.place(NEVER if method == "cancel" else ANSWERS, after=5)
-    world.tell(sid, "ringing", at=datetime.now(UTC))
+    world.add_callback(sid, "ringing", at=datetime.now(UTC))
     sent: list[datetime] = []
     send = getattr(ApiClient, method)
 
@@ -565,7 +565,7 @@ def test_what_was_asked_is_dated_before_its_request(
 
 def test_one_connection_to_the_store_does(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sid = world.place(after=4)
-    world.tell(sid, "in-progress", at=datetime.now(UTC))
+    world.add_callback(sid, "in-progress", at=datetime.now(UTC))
     connect, opened = sqlite3.connect, list[str]()
 
     def count(database: Any, *args: Any, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from api.scripted import Server, call, reply
-from cli.still import Still, standing_still
+from cli.frozen import Frozen, frozen_simulator
 from running import Callctl, env_for
 
 from callctl.calls.event import CallEvent
@@ -44,7 +44,7 @@ class Chooser:
     def store(self) -> EventStore:
         return EventStore.open_for_watch(self.settings.store, world=self.settings.world)
 
-    def tell(self, sid: str, status: str) -> None:
+    def add_callback(self, sid: str, status: str) -> None:
         form = [("CallSid", sid), ("CallStatus", status), ("SequenceNumber", "0")]
         store = self.store()
         now = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -53,22 +53,22 @@ class Chooser:
 
 
 @pytest.fixture
-def still(callctl: Callctl) -> Iterator[Still]:
-    with standing_still(callctl) as still:
-        yield still
+def frozen(callctl: Callctl) -> Iterator[Frozen]:
+    with frozen_simulator(callctl) as frozen:
+        yield frozen
 
 
 @pytest.fixture
-def choose(still: Still, home: Path) -> Chooser:
-    return Chooser(home, env_for(still.simulator))
+def choose(frozen: Frozen, home: Path) -> Chooser:
+    return Chooser(home, env_for(frozen.simulator))
 
 
-def test_whole_sids_cost_no_request_and_no_word(still: Still, choose: Chooser) -> None:
+def test_whole_sids_cost_no_request_and_no_word(frozen: Frozen, choose: Chooser) -> None:
     sids = ["CA" + "1" * 32, UUID, "v3:" + "a1" * 20]
     assert list(choose.change(*sids)) == sids
     assert [choose.one(sid) for sid in sids] == sids
     assert choose.err.getvalue() == ""
-    assert still.simulator.requests == ()
+    assert frozen.simulator.requests == ()
 
 
 def test_named_twice_is_once_and_the_order_is_kept(choose: Chooser) -> None:
@@ -105,38 +105,38 @@ def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:
         ("+12025550100", "not a call SID: +12025550100", "`callctl list --live --to +12025550100`"),
     ],
 )
-def test_what_is_wrong_with_a_sid_is_told(still: Still, choose: Chooser, text: str, reason: str, hint: str) -> None:
+def test_what_is_wrong_with_a_sid_is_told(frozen: Frozen, choose: Chooser, text: str, reason: str, hint: str) -> None:
     for attempt in (choose.one, choose.change):
         with pytest.raises(UsageError) as caught:
             attempt(text)
         assert reason in caught.value.message
         assert hint in (caught.value.hint or "")
-    assert still.simulator.requests == ()
+    assert frozen.simulator.requests == ()
 
 
 @pytest.mark.parametrize("text", ["CA12345", "CAxxxxxxxx", "CA" + "1" * 33, "+12025550100", "@first", "", "1f0c2a9"])
 def test_what_is_no_start_of_a_sid_is_refused_before_anything_is_asked(
-    still: Still, choose: Chooser, text: str
+    frozen: Frozen, choose: Chooser, text: str
 ) -> None:
     for attempt in (choose.one, choose.change):
         with pytest.raises(UsageError, match="not a call SID"):
             attempt(text)
-    assert still.simulator.requests == ()
+    assert frozen.simulator.requests == ()
 
 
-def test_a_start_of_one_live_call_will_do_and_is_spelled_out_first(still: Still, choose: Chooser) -> None:
-    sid = still.place(RINGS)
-    still.simulator.advance(1)
+def test_a_start_of_one_live_call_will_do_and_is_spelled_out_first(frozen: Frozen, choose: Chooser) -> None:
+    sid = frozen.place(RINGS)
+    frozen.simulator.advance(1)
     assert choose.change(sid[:8]) == [sid]
     assert choose.err.getvalue() == f"callctl: {sid[:8]} is {sid}, +15005550006 → {RINGS}, ringing\n"
     assert choose.one(sid[:8]) == sid
 
 
 def test_a_start_of_a_call_that_has_ended_stands_for_it_where_no_live_one_begins_so(
-    still: Still, choose: Chooser
+    frozen: Frozen, choose: Chooser
 ) -> None:
-    sid = still.place(BUSY)
-    still.simulator.advance(5)
+    sid = frozen.place(BUSY)
+    frozen.simulator.advance(5)
     assert choose.one(sid[:10]) == sid
     assert choose.change(sid[:10]) == [sid]
     assert choose.err.getvalue() == f"callctl: {sid[:10]} is {sid}, +15005550006 → {BUSY}, busy\n"
@@ -144,10 +144,10 @@ def test_a_start_of_a_call_that_has_ended_stands_for_it_where_no_live_one_begins
         choose.change("CA00000000")
 
 
-@pytest.mark.usefixtures("still")
+@pytest.mark.usefixtures("frozen")
 def test_a_start_of_an_ended_call_that_only_the_store_knows_stands_for_it(choose: Chooser) -> None:
     sid = "CA" + "7" * 32
-    choose.tell(sid, "completed")
+    choose.add_callback(sid, "completed")
     assert choose.change(sid[:10]) == [sid]
     assert choose.err.getvalue() == f"callctl: {sid[:10]} is {sid}, completed\n"
 
@@ -160,13 +160,13 @@ def test_a_start_of_several_ended_calls_is_refused_and_they_are_named(home: Path
             Chooser(home, env).change("CA11111111")
 
 
-def test_hangup_and_redirect_of_such_a_start_come_out_as_of_the_whole_sid(still: Still) -> None:
-    sid = still.place(BUSY)
-    still.simulator.advance(5)
+def test_hangup_and_redirect_of_such_a_start_come_out_as_of_the_whole_sid(frozen: Frozen) -> None:
+    sid = frozen.place(BUSY)
+    frozen.simulator.advance(5)
     for call_ in (sid, sid[:10]):
-        hung_up = still("hangup", call_)
+        hung_up = frozen("hangup", call_)
         assert (hung_up.code, hung_up.out) == (0, f"{sid}\tbusy\talready-over\n")
-        redirected = still("redirect", call_, "--say", "x")
+        redirected = frozen("redirect", call_, "--say", "x")
         assert (redirected.code, f"{sid} can't be redirected: it is busy" in redirected.err) == (5, True)
 
 
@@ -188,36 +188,36 @@ def test_of_a_live_and_an_ended_call_the_live_one_is_changed(home: Path) -> None
         assert Chooser(home, env).change("CA11111111") == [live["sid"]]
 
 
-def test_a_live_call_that_only_the_store_knows_counts(still: Still, choose: Chooser) -> None:
+def test_a_live_call_that_only_the_store_knows_counts(frozen: Frozen, choose: Chooser) -> None:
     """REST's list may lag behind callbacks; the call is then asked for by its whole SID."""
-    sid = still.place(RINGS)
-    still.simulator.advance(1)
+    sid = frozen.place(RINGS)
+    frozen.simulator.advance(1)
     stranger = sid[:12] + "0" * 22
-    choose.tell(stranger, "ringing")  # REST knows nothing of it: it is not there
+    choose.add_callback(stranger, "ringing")  # REST knows nothing of it: it is not there
     assert choose.change(sid[:10]) == [sid]
-    choose.tell(sid, "ringing")
+    choose.add_callback(sid, "ringing")
     assert choose.change(sid[:10]) == [sid]
 
 
-def test_a_call_that_the_store_takes_for_live_but_has_ended_is_said_to_be_over(still: Still, choose: Chooser) -> None:
-    sid = still.place(BUSY)
-    still.simulator.advance(5)
-    choose.tell(sid, "ringing")
+def test_a_call_that_the_store_takes_for_live_but_has_ended_is_said_to_be_over(frozen: Frozen, choose: Chooser) -> None:
+    sid = frozen.place(BUSY)
+    frozen.simulator.advance(5)
+    choose.add_callback(sid, "ringing")
     assert choose.change(sid[:10]) == [sid]
     assert choose.err.getvalue().endswith(f"{BUSY}, busy\n")
 
 
-def test_the_store_is_enough_for_reading(still: Still, choose: Chooser) -> None:
-    choose.tell("CA" + "7" * 32, "ringing")
+def test_the_store_is_enough_for_reading(frozen: Frozen, choose: Chooser) -> None:
+    choose.add_callback("CA" + "7" * 32, "ringing")
     assert choose.one("CA777777") == "CA" + "7" * 32
-    assert still.simulator.requests == ()
+    assert frozen.simulator.requests == ()
 
 
 def test_starts_of_uuids_are_starts(callctl: Callctl, home: Path) -> None:
-    with standing_still(callctl, dialect="somleng") as still:
-        sid = still.place(RINGS)
-        still.simulator.advance(1)
-        choose = Chooser(home, env_for(still.simulator))
+    with frozen_simulator(callctl, dialect="somleng") as frozen:
+        sid = frozen.place(RINGS)
+        frozen.simulator.advance(1)
+        choose = Chooser(home, env_for(frozen.simulator))
         for length in (8, 9, 20, 35):
             assert choose.change(sid[:length]) == [sid]
             assert choose.one(sid[:length]) == sid
@@ -234,7 +234,7 @@ def test_last_says_what_keeps_the_store_from_being_read(choose: Chooser) -> None
         assert raised.value.hint == "`callctl watch` brings it up to date"
 
 
-def test_last_is_the_call_placed_last_in_this_world(still: Still, choose: Chooser) -> None:
+def test_last_is_the_call_placed_last_in_this_world(frozen: Frozen, choose: Chooser) -> None:
     for attempt in (choose.one, choose.change):
         with pytest.raises(UnknownCallError, match="@last stands for no call"):
             attempt("@last")
@@ -244,22 +244,22 @@ def test_last_is_the_call_placed_last_in_this_world(still: Still, choose: Choose
     assert choose.one("@last") == "CA" + "5" * 32
     assert choose.change("@last") == ["CA" + "5" * 32]
     assert choose.err.getvalue() == f"callctl: @last is CA{'5' * 32}\n"
-    other = Chooser(choose.home, {**env_for(still.simulator), "TWILIO_ACCOUNT_SID": "AC" + "1" * 32})
+    other = Chooser(choose.home, {**env_for(frozen.simulator), "TWILIO_ACCOUNT_SID": "AC" + "1" * 32})
     with pytest.raises(UnknownCallError):
         other.one("@last")
 
 
-def test_a_store_that_cannot_be_read_is_told(still: Still, home: Path) -> None:
-    sid = still.place(RINGS)
-    still.simulator.advance(1)
+def test_a_store_that_cannot_be_read_is_told(frozen: Frozen, home: Path) -> None:
+    sid = frozen.place(RINGS)
+    frozen.simulator.advance(1)
     broken = home / "broken.db"
     broken.write_text("no database " * 1000)
-    choose = Chooser(home, {**env_for(still.simulator), "CALLCTL_STORE": str(broken)})
+    choose = Chooser(home, {**env_for(frozen.simulator), "CALLCTL_STORE": str(broken)})
     assert choose.change(sid[:10]) == [sid]
     assert "event store" in choose.err.getvalue()
 
 
-def test_an_unknown_start_exits_3(still: Still) -> None:
-    outcome = still("show", "CA00000000")
+def test_an_unknown_start_exits_3(frozen: Frozen) -> None:
+    outcome = frozen("show", "CA00000000")
     assert (outcome.code, outcome.out) == (3, "")
     assert "no call begins with CA00000000" in outcome.err

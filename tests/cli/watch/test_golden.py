@@ -18,9 +18,9 @@ from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
-from cli.letter import BUSY, FORMS, RINGS, Stage, hold_to_the_letter
-from cli.still import NOON, Still
-from cli.stored import store_of
+from cli.frozen import NOON, Frozen
+from cli.golden_files import BUSY, FORMS, RINGS, GoldenRun, check_golden
+from cli.local_store import store_of
 from running import Terminal, env_for
 
 from callctl.calls.action import ActionEvent
@@ -37,10 +37,10 @@ LAST_FRAME = "\x1b[?1049l"
 class Script:
     """Plays to a watch that runs in this process, from a thread of its own, and ends it with Ctrl-C."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._settings = load({"HOME": str(stage.home), **env_for(stage.still.simulator)}, cwd=stage.home)
-        self.streams = (Terminal() if stage.is_terminal else io.StringIO(), io.StringIO())
+    def __init__(self, golden: GoldenRun) -> None:
+        self._stage = golden
+        self._settings = load({"HOME": str(golden.home), **env_for(golden.frozen.simulator)}, cwd=golden.home)
+        self.streams = (Terminal() if golden.is_terminal else io.StringIO(), io.StringIO())
         self.failure: Exception | None = None
         self.is_over = False
         self._url = ""
@@ -85,14 +85,14 @@ class Script:
         self._at(75)
 
     def _at(self, seconds: int) -> None:
-        self._stage.still.calendar.now = NOON + timedelta(seconds=seconds)
+        self._stage.frozen.calendar.now = NOON + timedelta(seconds=seconds)
 
     def _child(self, sid: str, status: str, *, at: int, number: int, **fields: str) -> None:
         self._tell(sid, status, at=at, number=number, ParentCallSid=PARENT, Direction="outbound-dial", **fields)
 
     def _tell(self, sid: str, status: str, *, at: int, number: int, **fields: str) -> None:
         """Send a callback, which arrives in the second in which it fired."""
-        self._at(max(at, (self._stage.still.calendar.now - NOON).seconds))
+        self._at(max(at, (self._stage.frozen.calendar.now - NOON).seconds))
         form = self._form(sid, status) | {
             "Timestamp": format_datetime(NOON + timedelta(seconds=at)),
             "SequenceNumber": str(number),
@@ -107,7 +107,7 @@ class Script:
 
     def _form(self, sid: str, status: str) -> dict[str, str]:
         return {
-            "AccountSid": self._stage.still.simulator.account_sid,
+            "AccountSid": self._stage.frozen.simulator.account_sid,
             "CallSid": sid,
             "CallStatus": status,
             "From": "+15005550006",
@@ -117,7 +117,7 @@ class Script:
 
     def _post(self, form: dict[str, str], *, url: str | None = None, signature: str | None = None) -> int:
         url = url or self._url
-        token = self._stage.still.simulator.auth_token
+        token = self._stage.frozen.simulator.auth_token
         signed = signature or signature_of(url, list(form.items()), key=token)
         request = urllib.request.Request(url, data=urlencode(form).encode(), headers={"X-Twilio-Signature": signed})
         try:
@@ -130,7 +130,7 @@ class Script:
     def _act(self, sid: str, action: str, outcome: str, *, at: int) -> None:
         """Record what a command asked of a call, as the command does."""
         asked = ActionEvent(NOON + timedelta(seconds=at), sid, action, (("Url", "https://example.com"),), outcome)
-        with store_of(self._stage.home, self._stage.still.simulator) as store:
+        with store_of(self._stage.home, self._stage.frozen.simulator) as store:
             store.record_actions([asked])
 
     def _until_told(self, *words: str) -> None:
@@ -145,22 +145,22 @@ class Script:
             time.sleep(0.02)
 
 
-def watched(stage: Stage) -> str:
+def watched(golden: GoldenRun) -> str:
     """Let a watch see it all; return what it wrote and said, on a terminal what is left there."""
-    (stage.home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
-    stage.call(RINGS, after=3)
-    ended = stage.call(BUSY, after=5)
-    stage.tell(ended, "ringing", seconds=-60)
-    script = Script(stage)
+    (golden.home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
+    golden.call(RINGS, after=3)
+    ended = golden.call(BUSY, after=5)
+    golden.add_callback(ended, "ringing", seconds=-60)
+    script = Script(golden)
     player = threading.Thread(target=script.play)
     player.start()
-    outcome = stage("watch", "--port", "0", "--serve", "survey=survey.xml", streams=script.streams)
+    outcome = golden("watch", "--port", "0", "--serve", "survey=survey.xml", streams=script.streams)
     script.is_over = True
     player.join()
     if script.failure is not None:
         raise script.failure
-    told = stage.told(outcome)
-    if stage.is_terminal:
+    told = golden.transcript(outcome)
+    if golden.is_terminal:
         told = told.rpartition(LAST_FRAME.replace("\x1b", "␛"))[2]
     return re.sub(r'(127\.0\.0\.1:|"port": )(?!9876\b)\d+', r"\g<1>54321", told)
 
@@ -172,10 +172,10 @@ def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_to_the_letter(still: Still, home: Path, form: str) -> None:
-    hold_to_the_letter(watched(Stage(still, home, form)), name="watch", form=form)
+def test_to_the_letter(frozen: Frozen, home: Path, form: str) -> None:
+    check_golden(watched(GoldenRun(frozen, home, form)), name="watch", form=form)
 
 
 @pytest.mark.parametrize("form", ["terminal", "no-color"])
-def test_to_the_letter_on_a_wide_terminal(still: Still, home: Path, form: str) -> None:
-    hold_to_the_letter(watched(Stage(still, home, form, columns=160)), name="watch_wide", form=form)
+def test_to_the_letter_on_a_wide_terminal(frozen: Frozen, home: Path, form: str) -> None:
+    check_golden(watched(GoldenRun(frozen, home, form, columns=160)), name="watch_wide", form=form)

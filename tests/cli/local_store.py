@@ -1,4 +1,4 @@
-"""The local store as a watch might have left it, for tests of what is told from it."""
+"""The local store as a watch might have left it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def store_of(home: Path, simulator: Simulator) -> Iterator[EventStore]:
         store.close()
 
 
-def tell(store: EventStore, sid: str, status: str, *, at: datetime, **fields: str) -> None:
+def add_callback(store: EventStore, sid: str, status: str, *, at: datetime, **fields: str) -> None:
     """Append a callback's event that was sent at a moment and came a little later."""
     form = {
         "CallSid": sid,

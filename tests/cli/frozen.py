@@ -1,4 +1,4 @@
-"""A simulator whose calendar stands still, for output that can be held to the letter."""
+"""A simulator whose calendar is frozen, for output that is the same in every run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Calendar:
 
 
 @dataclass
-class Still:
+class Frozen:
     """The simulator, its calendar, and callctl set up for it."""
 
     simulator: Simulator
@@ -53,8 +53,8 @@ class Still:
 
 
 @contextmanager
-def standing_still(callctl: Callctl, **options: Any) -> Iterator[Still]:
+def frozen_simulator(callctl: Callctl, **options: Any) -> Iterator[Frozen]:
     """Run such a simulator."""
     calendar = Calendar()
     with Simulator(port=0, seed=1, manual_clock=True, wall=lambda: calendar.now, **options) as simulator:
-        yield Still(simulator, callctl, calendar)
+        yield Frozen(simulator, callctl, calendar)

@@ -75,7 +75,7 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def no_way_to_twilio(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def twilio_unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let nothing get to Twilio's own host: a proxy refuses it."""
     direct(monkeypatch)
     with Server(reply(403)) as proxy:

@@ -1,6 +1,6 @@
-"""A stage for commands whose output is held to the letter, and the files that it is held to.
+"""Commands whose output is compared with golden files.
 
-``CALLCTL_WRITE_GOLDEN=1 pytest tests/cli/test_golden.py tests/cli/test_watch_golden.py`` writes the files anew; look at
+``CALLCTL_WRITE_GOLDEN=1 pytest tests/cli/test_golden.py tests/cli/watch/test_golden.py`` writes the files anew; look at
 what has changed in them.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from cli.still import NOON, Still
-from cli.stored import store_of, tell
+from cli.frozen import NOON, Frozen
+from cli.local_store import add_callback, store_of
 from running import Outcome, Streams
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -22,10 +22,10 @@ ANSWERS, BUSY, RINGS = "+12025550100", "+12025550102", "+12025550103"
 
 
 @dataclass
-class Stage:
-    """A world at noon in which nothing moves, the command line in one form, and names for the SIDs in it."""
+class GoldenRun:
+    """The command line in one form, over a simulator that is frozen at noon; ``sids`` are replaced in the output."""
 
-    still: Still
+    frozen: Frozen
     home: Path
     form: str
     columns: int = 80
@@ -33,14 +33,14 @@ class Stage:
 
     def __call__(self, *args: str, stdin: str = "", streams: Streams | None = None) -> Outcome:
         more = ["--json"] if self.form == "json" else []
-        return self.still(
+        return self.frozen(
             *args,
             *more,
             terminal=self.is_terminal,
             columns=self.columns,
             stdin=stdin,
             streams=streams,
-            now=lambda: self.still.calendar.now,
+            now=lambda: self.frozen.calendar.now,
             env={"NO_COLOR": "1"} if self.form == "no-color" else {},
         )
 
@@ -51,25 +51,25 @@ class Stage:
 
     def call(self, to: str = ANSWERS, *what: str, after: float = 0.0) -> str:
         """Place a call, let simulated seconds pass, and remember its SID."""
-        sid = self.still.place(to, *what)
-        self.still.simulator.advance(after)
+        sid = self.frozen.place(to, *what)
+        self.frozen.simulator.advance(after)
         self.sids.append(sid)
         return sid
 
     def dialled(self) -> tuple[str, str]:
         """Place a call that talks to a SIP phone; return the SIDs of parent and child."""
         parent = self.call(ANSWERS, "--dial", "sip:agent@example.com", after=5)
-        child = self.still.sids("--parent", parent)[0]
+        child = self.frozen.sids("--parent", parent)[0]
         self.sids.append(child)
         return parent, child
 
-    def tell(self, sid: str, status: str, *, seconds: int, **fields: str) -> None:
+    def add_callback(self, sid: str, status: str, *, seconds: int, **fields: str) -> None:
         """Put a callback's event into the local store, as a watch would."""
-        with store_of(self.home, self.still.simulator) as store:
-            tell(store, sid, status, at=NOON + timedelta(seconds=seconds), **fields)
+        with store_of(self.home, self.frozen.simulator) as store:
+            add_callback(store, sid, status, at=NOON + timedelta(seconds=seconds), **fields)
 
-    def told(self, outcome: Outcome) -> str:
-        """Return what was written and said, without what is another with each run."""
+    def transcript(self, outcome: Outcome) -> str:
+        """Return stdout and stderr, without what differs from run to run."""
         err = "".join(
             line for line in outcome.err.splitlines(keepends=True) if not line.startswith("callctl: the API is")
         )
@@ -81,13 +81,13 @@ class Stage:
         # Of a resource's dozen addresses the commands use none.
         text = re.sub(r'"subresource_uris": \{[^}]*\}', '"subresource_uris": {}', text)
         text = re.sub(r'"seconds": [0-9.]+', '"seconds": 0.0', re.sub(r"\bRQ[0-9a-f]{32}\b", "RQ" + "0" * 32, text))
-        return text.replace(self.still.simulator.url, "http://127.0.0.1:9876")
+        return text.replace(self.frozen.simulator.url, "http://127.0.0.1:9876")
 
 
-def hold_to_the_letter(told: str, *, name: str, form: str) -> None:
-    """See that a text is that of the file for a command in one form."""
+def check_golden(transcript: str, *, name: str, form: str) -> None:
+    """Compare a text with the golden file of a command in one form."""
     golden = GOLDEN / f"{name}.{form}.txt"
     if os.environ.get("CALLCTL_WRITE_GOLDEN"):
         golden.parent.mkdir(exist_ok=True)
-        golden.write_text(told)
-    assert told == golden.read_text()
+        golden.write_text(transcript)
+    assert transcript == golden.read_text()
