@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from calls_api import UnexpectedRequest
@@ -16,7 +17,8 @@ from callctl.calls.board import Change, Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import NetworkError, NotFoundError, StoreError
-from callctl.operations.follow import FamilyWatch
+from callctl.operations.follow import FamilyFollower
+from callctl.store.sqlite.store import EventStore
 
 PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
 
@@ -84,12 +86,12 @@ def watched(
     stage.stored = list(stored)
 
     async def run() -> Snapshot:
-        return await FamilyWatch(
+        return await FamilyFollower(
             parent("queued"),
             world="w",
-            memory=stage,
+            store=cast(EventStore, stage),
             api=stage,
-            shown=stage,
+            view=stage,
             now=lambda: datetime(2026, 1, 5, tzinfo=UTC),
             sleep=lambda seconds: asyncio.sleep(seconds / 50),
         ).run()

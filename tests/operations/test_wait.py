@@ -12,7 +12,7 @@ from operations.fake_api import SID, Time, Unanswered, call
 
 from callctl.calls.call import Call
 from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
-from callctl.operations.wait import GAPS, LOOK, SILENCE, Goal, Waiter
+from callctl.operations.wait import GAP_WITH_CALLBACKS, GAPS, LOOK, Goal, Waiter
 
 # When each status begins, in seconds.
 Life = Sequence[tuple[float, str]]
@@ -26,11 +26,11 @@ class Rest(UnexpectedRequest):
 
     time: Time
     life: Life
-    asked_at: list[float] = field(default_factory=list)
+    requests_at: list[float] = field(default_factory=list)
     missing_until: float = 0.0
 
     def fetch(self, sid: str) -> Call:
-        self.asked_at.append(self.time.now)
+        self.requests_at.append(self.time.now)
         if self.time.now < self.missing_until:
             raise NotFoundError("no such call", status=404, code="20404")
         return call([status for begins, status in self.life if begins <= self.time.now][-1], sid)
@@ -38,7 +38,7 @@ class Rest(UnexpectedRequest):
 
 @dataclass
 class Watch:
-    """What callbacks told a watch, while it runs."""
+    """What callbacks reported to a watch, while it runs."""
 
     time: Time
     life: Life = ()
@@ -57,14 +57,14 @@ class Stage:
 
     @property
     def gaps(self) -> list[float]:
-        asked = self.rest.asked_at
+        asked = self.rest.requests_at
         return [later - earlier for earlier, later in pairwise(asked)]
 
 
 def stage(
     life: Life,
     *,
-    told: Life = (),
+    reported: Life = (),
     watch_runs: Callable[[float], bool] = lambda _now: True,
     missing_until: float = 0.0,
     missing_for: float = 0.0,
@@ -75,7 +75,7 @@ def stage(
     waiter = Waiter(
         SID,
         api=rest,
-        told=Watch(time, told, watch_runs),
+        reported=Watch(time, reported, watch_runs).statuses,
         sleep=time.sleep,
         now=time.monotonic,
         on_status=said.append,
@@ -99,35 +99,35 @@ def test_without_callbacks_it_asks_with_growing_gaps_until_it_gets_there() -> No
 
 
 def test_from_callbacks_it_knows_at_once_and_asks_nobody() -> None:
-    on = stage(ANSWERED, told=ANSWERED)
+    on = stage(ANSWERED, reported=ANSWERED)
     reached = on.waiter.until(goal("answered"), limit=None)
     assert (reached.status, reached.source) == ("in-progress", "callbacks")
-    assert on.rest.asked_at == []
+    assert on.rest.requests_at == []
 
 
 def test_a_lost_callback_is_made_up_for_by_asking_after_a_long_silence() -> None:
-    on = stage(ANSWERED, told=ANSWERED[:3])
+    on = stage(ANSWERED, reported=ANSWERED[:3])
     reached = on.waiter.until(goal("ended"), limit=None)
     assert (reached.status, reached.source) == ("completed", "rest")
-    assert len(on.rest.asked_at) == 2
-    assert on.rest.asked_at[0] == pytest.approx(8 + SILENCE, abs=0.3)
+    assert len(on.rest.requests_at) == 2
+    assert on.rest.requests_at[0] == pytest.approx(8 + GAP_WITH_CALLBACKS, abs=0.3)
 
 
-def test_when_the_watch_goes_away_rest_is_asked_at_once() -> None:
-    on = stage(ANSWERED, told=ANSWERED, watch_runs=lambda now: now < 5)
+def test_when_the_watch_goes_away_rest_is_requests_at_once() -> None:
+    on = stage(ANSWERED, reported=ANSWERED, watch_runs=lambda now: now < 5)
     reached = on.waiter.until(goal("answered"), limit=None)
     assert reached.source == "rest"
-    assert on.rest.asked_at[0] == pytest.approx(5, abs=0.3)
+    assert on.rest.requests_at[0] == pytest.approx(5, abs=0.3)
 
 
 def test_callbacks_take_over_as_soon_as_the_first_is_there() -> None:
-    on = stage(ANSWERED, told=ANSWERED[1:])
+    on = stage(ANSWERED, reported=ANSWERED[1:])
     assert on.waiter.until(goal("answered"), limit=None).source == "callbacks"
-    assert all(moment <= 1.1 for moment in on.rest.asked_at)
+    assert all(moment <= 1.1 for moment in on.rest.requests_at)
 
 
 def test_rest_that_lags_does_not_take_a_status_back() -> None:
-    on = stage([(0, "queued")], told=[(0, "initiated"), (1, "ringing")])
+    on = stage([(0, "queued")], reported=[(0, "initiated"), (1, "ringing")])
     with pytest.raises(WaitTimeoutError, match="it is ringing"):
         on.waiter.until(goal("answered"), limit=40)
     assert on.said == ["initiated", "ringing"]
@@ -154,7 +154,7 @@ def test_a_status_already_passed_counts(wanted: str, passed: list[str]) -> None:
 
 def test_what_callbacks_told_before_counts_where_the_end_alone_does_not_tell() -> None:
     canceled: Life = [(0, "queued"), (0, "ringing"), (0, "canceled")]
-    assert stage(canceled, told=canceled).waiter.until(goal("ringing"), limit=0).status == "canceled"
+    assert stage(canceled, reported=canceled).waiter.until(goal("ringing"), limit=0).status == "canceled"
     with pytest.raises(ConditionNotMetError):
         stage(canceled).waiter.until(goal("ringing"), limit=0)
 

@@ -369,7 +369,7 @@ class Redirects:
         from callctl.cli.wait import WatchedStore, waiter_for
 
         with WatchedStore(self._runtime, self._settings) as store:
-            waiter = waiter_for(self._runtime, self._client, sid, told=store, placed=False)
+            waiter = waiter_for(self._runtime, self._client, sid, store=store, placed=False)
             waiter.until(goal, limit=limit)
         return self._redirect_one(sid)
 

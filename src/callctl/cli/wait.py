@@ -1,4 +1,4 @@
-"""``callctl wait``: block until a call gets there; the exit code tells."""
+"""``callctl wait``: block until a call has a status; the exit code says whether it got there."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from callctl.operations.wait import Goal, Waited, Waiter
     from callctl.store.sqlite.store import EventStore
 
-# How long a watch that answered is believed to be running, in seconds: asking it is a request on loopback.
-_BELIEVED = 5.0
+# How long a watch that answered is taken to be running, in seconds: asking it is a request on loopback.
+_RUNNING_FOR = 5.0
+# How long REST may not find a call that was placed just now, in seconds.
+_NOT_FOUND_FOR = 5.0
 
 
 def wait(
@@ -66,8 +68,8 @@ def wait(
     client = runtime.client(settings)
     sid = one_call(runtime, settings, client, call)
     started = elapsed()
-    with WatchedStore(runtime, settings) as told:
-        waiter = waiter_for(runtime, client, sid, told=told, placed=False)
+    with WatchedStore(runtime, settings) as store:
+        waiter = waiter_for(runtime, client, sid, store=store, placed=False)
         try:
             waiter.until(wanted, limit=limit)
         except CallctlError:
@@ -81,7 +83,7 @@ def waiter_for(
     client: ApiClient,
     sid: str,
     *,
-    told: WatchedStore,
+    store: WatchedStore,
     placed: bool,
     on_look: Callable[[str], None] = lambda _status: None,
 ) -> Waiter:
@@ -91,27 +93,27 @@ def waiter_for(
     return Waiter(
         sid,
         api=client,
-        told=told,
+        reported=store.statuses,
         sleep=time.sleep,
         now=elapsed,
         on_status=lambda status: runtime.say(f"callctl: {sid} is {status}"),
-        missing_for=_BELIEVED if placed else 0.0,
+        missing_for=_NOT_FOUND_FOR if placed else 0.0,
         on_look=on_look,
         on_outage=runtime.tell_outage,
     )
 
 
 class WatchedStore:
-    """What callbacks told a running watch, read from the store that it writes. A store that can't be read is told of.
+    """What callbacks reported to a running watch, from its store; one that can't be read is mentioned on stderr.
 
-    The watch must run for the same account at the same API address. It is asked now and then whether it is there.
+    The watch must run for the same account at the same API address. It is asked now and then whether it runs.
     """
 
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self._runtime = runtime
         self._settings = settings
         self._reader: EventStore | None = None
-        self._ask_again = float("-inf")
+        self._next_check = float("-inf")
         self._is_running = False
 
     def __enter__(self) -> WatchedStore:
@@ -122,9 +124,9 @@ class WatchedStore:
             self._reader.close()
 
     def statuses(self, sid: str) -> Sequence[str]:
-        """Return the statuses that callbacks told of a call, the present one last; none while no watch is running.
+        """Return the statuses that callbacks reported of a call, the present one last; none while no watch is running.
 
-        Where anything that was told of it is not verified, anybody may have told it, and none of it counts.
+        If one of its events is not verified, anybody may have sent it, and none of them counts.
         """
         from callctl.calls.event import CALLBACK
 
@@ -151,9 +153,9 @@ class WatchedStore:
     def _has_watch(self) -> bool:
         from callctl.cli.options.callback_url import find_watch
 
-        if elapsed() >= self._ask_again:
+        if elapsed() >= self._next_check:
             self._is_running = find_watch(self._runtime, self._settings) is not None
-            self._ask_again = elapsed() + _BELIEVED
+            self._next_check = elapsed() + _RUNNING_FOR
         return self._is_running
 
 

@@ -1,7 +1,7 @@
-"""Waiting until a call gets somewhere: by what its callbacks told a running watch, else by asking REST.
+"""Waiting until a call has a status: by what its callbacks reported to a running watch, else by asking REST.
 
 Callbacks are quicker and cost nothing, and REST is eventually consistent (docs/twilio.md, "Eventual consistency"). So
-as long as they tell of the call, REST is only asked after a long silence: by default Twilio doesn't repeat a lost
+as long as they report the call, REST is only asked after a long pause: by default Twilio doesn't repeat a lost
 callback.
 """
 
@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isinf
-from typing import Protocol
 
 from callctl.api.protocol import CallsApi
 from callctl.api.retries import NoReplyError
@@ -22,9 +21,9 @@ from callctl.support.backoff import LAST_QUESTION, Backoff
 from callctl.support.threads import run_with_time_limit
 
 GAPS = Backoff(first=0.5, factor=1.5, longest=5.0)  # between two questions to REST
-# Seconds without news after which REST is asked although callbacks told of the call.
-SILENCE = 30.0
-# How often the store is looked into: it is a local file, and a watch writes to it before it answers a callback.
+# Seconds without news after which REST is asked although callbacks have reported the call.
+GAP_WITH_CALLBACKS = 30.0
+# How often the store is read: it is a local file, and a watch writes to it before it answers a callback.
 LOOK = 0.1
 
 ENDED = "ended"
@@ -45,16 +44,6 @@ _PASSED: dict[str, frozenset[str]] = {
     CallStatus.IN_PROGRESS: frozenset({CallStatus.IN_PROGRESS, CallStatus.COMPLETED}),
     ENDED: FINAL_STATUSES,
 }
-
-
-class Told(Protocol):
-    """Knows what callbacks told."""
-
-    def statuses(self, sid: str) -> Sequence[str]:
-        """Return the statuses that callbacks told of a call, the present one last.
-
-        Empty while no watch is running, or when none of them came from a callback.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +77,7 @@ class Goal:
 class Waited:
     """How a call stood when the waiting was over.
 
-    ``source`` says who told it: ``callbacks`` or ``rest``. ``call`` is what REST last showed, if it was asked.
+    ``source`` is where the status comes from: ``callbacks`` or ``rest``. ``call`` is REST's latest reply, if any.
     """
 
     sid: str
@@ -98,14 +87,14 @@ class Waited:
 
 
 class Waiter:
-    """Follows one call until a goal is met, or can't be any more. ``last`` is how it stood when last heard of."""
+    """Follows one call until a goal is met, or can't be any more. ``last`` is its latest known status."""
 
     def __init__(
         self,
         sid: str,
         *,
         api: CallsApi,
-        told: Told,
+        reported: Callable[[str], Sequence[str]],
         sleep: Callable[[float], None],
         now: Callable[[], float],
         on_status: Callable[[str], None],
@@ -117,17 +106,18 @@ class Waiter:
 
         Args:
             sid: The call.
-            asked: The API.
-            told: What callbacks told.
+            api: The API.
+            reported: Returns the statuses that callbacks reported of a call, the present one last; empty while no watch
+                is running, or without callbacks.
             sleep: Waits for some seconds.
             now: Seconds on a clock that never goes back.
-            on_status: Told of each status when it is first seen.
+            on_status: Called with each status when it is first seen.
             missing_for: For how many seconds REST may not know the call: it was placed just now.
-            on_look: Told at each look how the call stands.
-            on_outage: Told why the API can't be asked for a while, and with None that it can again.
+            on_look: Called with the call's status at each look.
+            on_outage: Called with the error while the API can't be asked, and with None once it answers again.
         """
         self._sid = sid
-        self._api, self._told = api, told
+        self._api, self._reported_by = api, reported
         self._sleep, self._now = sleep, now
         self._on_status, self._on_look, self._on_outage = on_status, on_look, on_outage
         self._is_out = False
@@ -135,7 +125,7 @@ class Waiter:
         self._missing_until = now() + missing_for
         self._gaps = GAPS.pauses()
         self._ask_at = now()
-        self._heard: Sequence[str] = ()
+        self._reported: Sequence[str] = ()
         self._shown: list[str] = []
         self.last: Waited | None = None
 
@@ -163,7 +153,7 @@ class Waiter:
                 raise self._unknown(goal, limit) from None
             if self.last is not None:
                 self._on_look(self.last.status)
-                if goal.is_met([*self._heard, *self._shown]):
+                if goal.is_met([*self._reported, *self._shown]):
                     return self.last
                 if self.last.status in FINAL_STATUSES:
                     raise ConditionNotMetError(
@@ -193,20 +183,20 @@ class Waiter:
         return f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it"
 
     def _look(self, left: float) -> None:
-        """Take notice of what callbacks told, and of what REST shows if it is time to ask.
+        """Note what callbacks reported, and what REST shows if it is time to ask.
 
         Raises:
             TimeoutError: REST has not answered in the seconds that are left, with all that is repeated.
         """
-        heard = self._told.statuses(self._sid)
-        if heard and heard != self._heard:
-            self._ask_at = self._now() + SILENCE
-        elif self._heard and not heard:  # the watch has gone: there will be no more news from it
+        reported = self._reported_by(self._sid)
+        if reported and reported != self._reported:
+            self._ask_at = self._now() + GAP_WITH_CALLBACKS
+        elif self._reported and not reported:  # the watch has stopped, and reports no more
             self._ask_at = self._now()
-        self._heard = heard
-        if heard:
+        self._reported = reported
+        if reported:
             self._has_answered = True
-            self._note(heard[-1], source="callbacks")
+            self._note(reported[-1], source="callbacks")
         if self._now() >= self._ask_at and not self._is_over():
             self._ask(left)
 
@@ -227,7 +217,7 @@ class Waiter:
             self._shown = list(dict.fromkeys([*self._shown, call.status]))
             self._note(call.status, source="rest", call=call)
         gap = next(self._gaps)
-        self._ask_at = self._now() + (SILENCE if self._heard else gap)
+        self._ask_at = self._now() + (GAP_WITH_CALLBACKS if self._reported else gap)
 
     def _waits_out(self, error: CallctlError, left: float) -> bool:
         """Tell whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""

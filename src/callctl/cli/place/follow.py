@@ -24,7 +24,7 @@ from callctl.cli.options.callback_url import (
 from callctl.cli.options.checks import check_reachable, signing_trouble
 from callctl.cli.place.placed import naming, remember_placed
 from callctl.errors import without_secrets
-from callctl.operations.follow import FamilyWatch
+from callctl.operations.follow import FamilyFollower
 from callctl.store.sqlite.store import EventStore
 from callctl.views.view import WatchState
 
@@ -100,12 +100,12 @@ async def _place_and_watch(
         remember_placed(runtime, settings, call, request, dial_action=planned.dial_action)
         with naming(runtime, call), _open_view(runtime, settings, target, call) as view:
             report = view.trouble
-            watch = FamilyWatch(
+            watch = FamilyFollower(
                 call,
                 world=settings.world,
-                memory=store,
+                store=store,
                 api=client,
-                shown=view,
+                view=view,
                 now=runtime.now,
                 sleep=asyncio.sleep,
             )

@@ -45,7 +45,7 @@ def wait_for_placed(
             show_placed(runtime, call)
         with WatchedStore(runtime, settings) as store:
             look = _callback_check(runtime, settings, client, call, request, store=store)
-            waiter_for(runtime, client, call.sid, told=store, placed=True, on_look=look).until(goal, limit=limit)
+            waiter_for(runtime, client, call.sid, store=store, placed=True, on_look=look).until(goal, limit=limit)
     except KeyboardInterrupt:
         runtime.say(f"callctl: the call goes on: `callctl hangup {shlex.quote(call.sid)}` ends it")
         raise
