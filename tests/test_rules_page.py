@@ -17,9 +17,9 @@ from callctl.calls.call import EVENT_NAMES, CallStatus, Direction
 from callctl.calls.twiml import check
 from callctl.cli.commands import CATALOGUE, LazyCommand
 from callctl.cli.watch.rules import RuleOptions, read_rules
-from callctl.rules import engine, rate_limit
 from callctl.rules import file as rules_file
-from callctl.rules.rule import DEFAULT_SETTLE, FLAG_NAMES, LIMIT_GRACE, LIMIT_LEAD, Cancel, On
+from callctl.rules import rate_limit
+from callctl.rules.rule import DEFAULT_SETTLE, FLAG_NAMES, FRESH, LIMIT_GRACE, LIMIT_LEAD, Cancel, On
 from callctl.settings import NamedUrl, Settings
 
 PAGE = readme.RULES.read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_each_document_is_twiml() -> None:
 
 
 def test_the_numbers_are_those_of_the_program() -> None:
-    assert engine.FRESH.total_seconds() == 15
+    assert FRESH.total_seconds() == 15
     assert "more than 15 s ago" in PAGE
     assert (rate_limit.PER_SECOND, rate_limit.PER_MINUTE) == (10, 100)
     assert "Ten actions a second" in PAGE

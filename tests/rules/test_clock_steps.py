@@ -136,6 +136,30 @@ def test_what_the_store_knew_counts_once_rest_agrees(setup: ManualClockSetup, ah
     assert [setup.client.fetch(sid).status for sid in (talks, other)] == ["completed", "completed"]
 
 
+def survey_after(setup: ManualClockSetup, *, seconds_later: float) -> list[str]:
+    """Let a Dial's leg end, then start a watch by whose clock that was three seconds ago; return who is redirected."""
+    setup.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
+    parent = dial(setup, "sip:hangs-up@example.com")
+    setup.until(lambda: any(leg.is_final for leg in setup.legs_under(parent)))
+    setup.settle(seconds_later)
+    setup.clock_step = -seconds(seconds_later - 3)
+    setup.clock = setup.make_clock()
+    survey = Redirect("survey", f"{setup.site.url}/survey")
+    setup.act(after_dial_rule(survey), Rule(name="at-once", when=TALKING, then=survey))
+    setup.settle(20)
+    return setup.sent("Url", survey.url)
+
+
+def test_after_a_start_with_a_clock_that_is_behind_no_rule_acts_on_old_news(setup: ManualClockSetup) -> None:
+    assert survey_after(setup, seconds_later=600) == []
+    assert {event.rule for event in setup.events} == {"after-dial", "at-once"}
+    assert all(event.outcome.startswith("too old: it happened 60") for event in setup.events)
+
+
+def test_after_a_start_with_a_right_clock_rules_act_on_fresh_news_of_the_store(setup: ManualClockSetup) -> None:
+    assert len(survey_after(setup, seconds_later=3)) == 1
+
+
 def test_a_call_that_rang_for_long_before_its_answer_is_given_all_its_time(setup: ManualClockSetup) -> None:
     """REST tells when a call began to be dialled, a Timestamp when it was answered."""
     sid = setup.place("+12025550101")  # answers after 20 s

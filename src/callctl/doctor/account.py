@@ -15,7 +15,7 @@ from callctl.calls.call import Call
 from callctl.calls.findings import Finding, fine, skipped, warning, wrong
 from callctl.doctor.settings import suspect
 from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
-from callctl.rules.engine import FRESH
+from callctl.rules.rule import FRESH
 from callctl.settings import ENVIRONMENT, Settings
 
 CONSOLE = "https://console.twilio.com"

@@ -12,12 +12,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from callctl.calls.board import Change, Family, Leg, Snapshot
-from callctl.calls.event import MISSED, POLLED, CallEvent
+from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.rules.evidence import Evidence
-from callctl.rules.rule import Action, Declined, On, Rule
+from callctl.rules.rule import FRESH, Action, Declined, On, Rule, Trigger
 
-# An event that happened longer ago is too old to act on: a callback that was delayed, or one that is sent again.
-FRESH = timedelta(seconds=15)
 # A Timestamp has whole seconds, rounded down, so a leg may be a second younger than it says.
 RESOLUTION = timedelta(seconds=1)
 
@@ -36,6 +34,7 @@ class _Settling:
     rule: Rule
     about: str
     until: datetime
+    trigger: Trigger | None
 
 
 class Engine:
@@ -78,7 +77,12 @@ class Engine:
     def restored_actions(self, snapshot: Snapshot, *, now: datetime) -> list[Action]:
         """Return what the changes that were restored propose, on the board after them; each once."""
         changes, self._restored = self._restored, []
-        proposals = (proposal for change in changes for proposal in self._proposals(change, snapshot, now=now))
+        # How old they are is known by this machine's clock alone, which may be behind.
+        proposals = (
+            proposal
+            for change in changes
+            for proposal in self._proposals(change, snapshot, now=now, needs_precheck=True)
+        )
         return [proposal for proposal in proposals if isinstance(proposal, Action)]
 
     def observe(self, change: Change, snapshot: Snapshot, *, now: datetime) -> list[Action | Declined]:
@@ -101,7 +105,9 @@ class Engine:
         for entry in settled:
             leg = snapshot.leg(entry.about)
             if leg is not None:
-                proposals += self._decide(entry.rule, leg, snapshot, needs_precheck=True, now=now)
+                proposals += self._decide(
+                    entry.rule, leg, snapshot, needs_precheck=True, now=now, trigger=entry.trigger
+                )
         return proposals
 
     def applies(self, action: Action, snapshot: Snapshot) -> bool:
@@ -142,38 +148,50 @@ class Engine:
             else:
                 self._waiting.pop((rule.name, leg.call_sid), None)
 
-    def _proposals(self, change: Change, snapshot: Snapshot, *, now: datetime) -> Iterator[Action | Declined]:
+    def _proposals(
+        self, change: Change, snapshot: Snapshot, *, now: datetime, needs_precheck: bool = False
+    ) -> Iterator[Action | Declined]:
         """Yield what a change itself proposes, where a rule begins to match by it."""
         for rule in self._rules.values():
             if rule.when.lasting is not None:
                 continue
             if rule.when.matches(change.after) and not (change.before and rule.when.matches(change.before)):
-                yield from self._on_match(rule, change, change.after, snapshot, now=now)
+                yield from self._on_match(rule, change, change.after, snapshot, now=now, needs_precheck=needs_precheck)
             elif rule.follows_dial and _has_ended(change):
                 earlier = passed_over(rule, change.after, snapshot, tolerance=rule.settle + RESOLUTION)
                 yield from () if earlier is None else self._on_match(rule, change, earlier, snapshot, now=now)
 
     def _on_match(
-        self, rule: Rule, change: Change, leg: Leg, snapshot: Snapshot, *, now: datetime
+        self, rule: Rule, change: Change, leg: Leg, snapshot: Snapshot, *, now: datetime, needs_precheck: bool = False
     ) -> Iterator[Action | Declined]:
         age = self._evidence.age(change.event, now=now)
         if leg is not change.after and leg.ended_at is not None:  # one of two ends is fresh, which is enough
             age = min(age, self._evidence.age_of_end(leg, now=now))
+        timestamp = change.event.timestamp if change.event.kind in (CALLBACK, MISSED) else None
+        trigger = None if timestamp is None else Trigger(timestamp, now)
         if age > FRESH:
             if self._may_change(snapshot, leg):
                 reason = f"too old: it happened {age.total_seconds():.0f} s ago"
                 yield self._declined(rule, leg, leg.call_sid, snapshot, reason)
         elif rule.settle:
-            self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle))
+            self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, trigger))
         else:
-            yield from self._decide(rule, leg, snapshot, needs_precheck=_is_polled(change.event), now=now)
+            check = needs_precheck or _is_polled(change.event)
+            yield from self._decide(rule, leg, snapshot, needs_precheck=check, now=now, trigger=trigger)
 
     def _is_old_enough(self, rule: Rule, leg: Leg, *, now: datetime) -> bool:
         lasting = rule.when.lasting or timedelta()
         return self._evidence.status_since(leg) + lasting + RESOLUTION <= now
 
     def _decide(
-        self, rule: Rule, leg: Leg, snapshot: Snapshot, *, needs_precheck: bool, now: datetime
+        self,
+        rule: Rule,
+        leg: Leg,
+        snapshot: Snapshot,
+        *,
+        needs_precheck: bool,
+        now: datetime,
+        trigger: Trigger | None = None,
     ) -> Iterator[Action | Declined]:
         if not self._may_change(snapshot, leg):
             return
@@ -185,10 +203,18 @@ class Engine:
                 yield self._declined(rule, leg, sid, snapshot, f"it has ended already: {target.status}")
             elif target is None or target.status in rule.target_statuses or needs_precheck:
                 check = needs_precheck or target is None
-                yield self._action(rule, leg, sid, snapshot, needs_precheck=check, now=now)
+                yield self._action(rule, leg, sid, snapshot, needs_precheck=check, now=now, trigger=trigger)
 
     def _action(
-        self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, *, needs_precheck: bool, now: datetime
+        self,
+        rule: Rule,
+        leg: Leg,
+        sid: str,
+        snapshot: Snapshot,
+        *,
+        needs_precheck: bool,
+        now: datetime,
+        trigger: Trigger | None = None,
     ) -> Action:
         family = _family_of(snapshot, leg)
         return Action(
@@ -198,6 +224,7 @@ class Engine:
             family.sid,
             self._is_own(family),
             needs_precheck=needs_precheck,
+            trigger=trigger,
             duration=leg.duration,
             status_timestamp=self._evidence.status_timestamp(leg),
             observed_since=self._evidence.observed_since(leg, now=now),

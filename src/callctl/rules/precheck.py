@@ -10,7 +10,7 @@ from callctl.calls.call import Call
 from callctl.calls.event import rank_of
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.rule import Action
+from callctl.rules.rule import FRESH, Action
 from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 
@@ -33,6 +33,8 @@ def precheck(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) 
         # What callbacks reported can't be undone: REST is behind (docs/twilio.md, "Eventual consistency").
         is_behind = 0 < rank_of(call.status) < min(map(rank_of, allowed))
         return Postponed(retry=True) if is_behind else too_late(call.status)
+    if (old := _declined_if_too_old(call, action, clock=clock)) is not None:
+        return old
     if action.rule.follows_dial and any(child.sid != action.about for child in live_children(api, action.call_sid)):
         return Postponed(retry=True)  # that leg may send no callback of its end, which would propose the action again
     if action.rule.when.lasting is None:
@@ -43,6 +45,22 @@ def precheck(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) 
     if matched.status not in action.rule.matching_statuses:
         return Outcome(DECLINED, f"the leg that the rule looks at, {matched.sid}, is {matched.status} by now")
     return _postponed_if_too_young(matched, action, clock=clock)
+
+
+def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome | None:
+    """Return that what made the rule match was no news when it was seen, by Twilio's own dates; None if it was.
+
+    This machine's clock may be behind, as after a start without a clock that runs on its own.
+    """
+    trigger = action.trigger
+    if trigger is None or call.as_of is None:
+        return None
+    age = call.as_of - trigger.timestamp - (clock.now() - trigger.observed_at)
+    if age <= FRESH + _TOLERANCE:
+        return None
+    return Outcome(
+        DECLINED, f"too old: it happened {age.total_seconds():.0f} s ago, and this machine's clock is behind"
+    )
 
 
 def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Postponed | None:

@@ -26,6 +26,8 @@ MAX_DURATION = "max-duration"
 MAX_DURATION_HANGUP = "max-duration-hangup"
 FLAG_NAMES = (RING_LIMIT, AFTER_DIAL, MAX_DURATION, MAX_DURATION_HANGUP)
 
+# An event that happened longer ago is too old to act on: a callback that was delayed, or one that is sent again.
+FRESH = timedelta(seconds=15)
 # A second Dial begins within a moment of the first one's end, and its child's first callback takes another.
 DEFAULT_SETTLE = timedelta(seconds=1)
 # TimeLimit is set so late because set sooner it could lengthen a shorter one that the call was placed with.
@@ -228,17 +230,27 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Trigger:
+    """The event by which a rule came to match: its Timestamp, and when that was seen, by the steady clock."""
+
+    timestamp: datetime
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Action(Proposal):
     """A change that a rule proposes.
 
-    ``needs_precheck``: the call is to be fetched first, since time has passed or a poll reported it. ``duration`` is
-    for how many seconds the leg that the rule matched was connected, if it has ended and that was reported.
+    ``needs_precheck``: the call is to be fetched first, since time has passed, or the store or a poll reported it.
+    ``trigger`` is given where the rule is for the moment in which a leg comes to match. ``duration`` is for how many
+    seconds the leg that the rule matched was connected, if it has ended and that was reported.
 
     Where the rule requires a time in a status, ``status_timestamp`` is the Timestamp of that status, by Twilio's clock,
     and ``observed_since`` when this process first saw it, by its steady clock.
     """
 
     needs_precheck: bool
+    trigger: Trigger | None = None
     duration: int | None = None
     status_timestamp: datetime | None = None
     observed_since: datetime | None = None
