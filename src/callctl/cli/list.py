@@ -116,7 +116,7 @@ def list_calls(
     with ExitStack() as stack:
         status_since: StatusSince | None = None
         if chosen.longer_than is not None:
-            status_since = StatusSince(stack.enter_context(History(runtime, settings)).leg)
+            status_since = StatusSince(stack.enter_context(History(runtime, settings, readonly=True)).leg)
             chosen = replace(chosen, status_since=status_since)
         found = filters.find_calls(runtime.client(settings), chosen, limit=upto if order is None else None)
         if order is not None:

@@ -369,7 +369,7 @@ def test_a_retry_across_the_update_of_a_store_of_0_1_0_counts_once(path: Path, m
     known, other = event(1, "ringing", at=1), event(1, "in-progress", at=2)
     with monkeypatch.context() as before:
         before.setattr("callctl.store.sqlite.schema.MIGRATIONS", MIGRATIONS[:6])
-        before.setattr("callctl.store.sqlite.rows._kept_before", lambda *_args, **_more: set())
+        before.setattr("callctl.store.sqlite.rows._stored_before", lambda *_args, **_more: set())
         old = EventStore.open_for_watch(path, world=WORLD)
         assert old.append(as_before(known))
         old.close()

@@ -1,6 +1,6 @@
-"""Whether a file is an event store of callctl's: found out before anything about it, or beside it, is changed.
+"""Whether a file is an event store of callctl's, which is checked before the file or those beside it are changed.
 
-It is looked at through SQLite with ``immutable=1``, which takes no lock and makes neither ``-wal`` nor ``-shm`` ("URI
+It is read through SQLite with ``immutable=1``, which takes no lock and makes neither ``-wal`` nor ``-shm`` ("URI
 filenames" in SQLite's documentation). Closing the file by hand would drop the locks of this process's other connections
 to it ("How to corrupt", section 2.2); SQLite keeps them.
 """
@@ -31,31 +31,31 @@ def check_identity(path: Path) -> None:
     if path.stat().st_size == 0:
         raise StoreError(f"{path} is no event store: it is empty", hint=_HINT)
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(uri, uri=True)) as found:
+    with closing(sqlite3.connect(uri, uri=True)) as database:
         # Without it SQLite refuses a file that is shorter than its first page says: what a checkpoint that was cut off
         # leaves, whose rest is in the log ("writable_schema" in "PRAGMA Statements").
-        found.execute("PRAGMA writable_schema = ON")
-        if not (is_store(found) or (_is_blank(found) and _is_store_with_log(found, path))):
+        database.execute("PRAGMA writable_schema = ON")
+        if not (is_store(database) or (_is_blank(database) and _is_store_with_log(database, path))):
             raise StoreError(f"{path} is no event store: it is a database of another program", hint=_HINT)
 
 
-def is_store(found: sqlite3.Connection) -> bool:
+def is_store(database: sqlite3.Connection) -> bool:
     """Tell whether an open database is an event store, by its mark or, of callctl 0.1.0, by its tables."""
-    marked, version = application_id_of(found), version_of(found)
+    marked, version = application_id_of(database), version_of(database)
     if marked or not 0 < version <= LAST_UNMARKED:
         return marked == APPLICATION_ID
     with closing(sqlite3.connect(":memory:")) as model:
         model.executescript(";".join(MIGRATIONS[:version]))
         expected = set(model.execute(_COLUMNS))
-    return expected <= set(found.execute(_COLUMNS))
+    return expected <= set(database.execute(_COLUMNS))
 
 
-def _is_blank(found: sqlite3.Connection) -> bool:
-    no_tables = found.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
-    return no_tables and application_id_of(found) == 0
+def _is_blank(database: sqlite3.Connection) -> bool:
+    no_tables = database.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    return no_tables and application_id_of(database) == 0
 
 
-def _is_store_with_log(found: sqlite3.Connection, path: Path) -> bool:
+def _is_store_with_log(database: sqlite3.Connection, path: Path) -> bool:
     """Tell whether a blank database is a store with what its log holds, as that of a 0.1.0 that was killed early.
 
     The log is applied to a copy.
@@ -66,7 +66,7 @@ def _is_store_with_log(found: sqlite3.Connection, path: Path) -> bool:
     with tempfile.TemporaryDirectory(prefix="callctl-") as folder:
         copy = Path(folder) / "copy.db"
         with closing(sqlite3.connect(copy)) as blank:
-            found.backup(blank)
+            database.backup(blank)
         shutil.copyfile(log, f"{copy}-wal")
         with closing(sqlite3.connect(copy)) as whole:
             return is_store(whole)

@@ -27,7 +27,7 @@ _opening = threading.Lock()
 
 
 class _Handle:
-    """A handle on an index, which all who use that file in this process share."""
+    """A file handle on an index, shared by all connections of this process to that store."""
 
     def __init__(self, handle: int) -> None:
         self.handle, self.users = handle, 0
@@ -59,7 +59,7 @@ class LogIndex:
         self._tables: list[array[int]] = []  # the hash tables for these pages
 
     def close(self) -> None:
-        """Let go of it, after the connection."""
+        """Close it, after the connection."""
         with _opening:
             self._shared.users -= 1
             _close_unused()
@@ -71,7 +71,7 @@ class LogIndex:
         return LogEnd(found[32:40], *struct.unpack_from("=I", found, 16))
 
     def matches(self, log: Log | None) -> bool:
-        """Tell whether it says what the log holds; None stands for a log that is empty or not there."""
+        """Tell whether it describes a log; None stands for a log that is empty or not there."""
         found = self._header()
         if found is None:
             return False
@@ -90,14 +90,14 @@ class LogIndex:
         return int(backfilled) if frames or log is None else log.frames
 
     def continues(self, log: Log) -> bool:
-        """Tell whether it says what the log held, and maybe what came after that."""
+        """Tell whether it describes this log as it was, and maybe frames that came after."""
         found = self._header()
         if found is None or found[32:40] != log.header[16:24]:
             return False
         return bool(struct.unpack_from("=I", found, 16)[0] >= log.frames) and self._has_pages(log)
 
     def _header(self) -> bytes | None:
-        """Return the header, if SQLite would take it as it is."""
+        """Return the header, if it is valid to SQLite."""
         found = os.pread(self._handle, _INFO, 0)
         if len(found) < _INFO or found[:_COPY] != found[_COPY : 2 * _COPY]:
             return None
@@ -108,7 +108,7 @@ class LogIndex:
         return found
 
     def invalidate(self) -> None:
-        """Have SQLite make it anew, in whichever process uses it next."""
+        """Have SQLite rebuild it, in the process that uses it next."""
         os.pwrite(self._handle, bytes(2 * _COPY), 0)
 
     def _has_pages(self, log: Log) -> bool:
@@ -132,13 +132,13 @@ class LogIndex:
             self._pages, self._tables = b"", []
         done = len(self._pages) // 4
         for number, page in enumerate(array("I", pages[len(self._pages) :]), start=done + _MISSING):
-            block, place = divmod(number, _PAGES)
+            block, position = divmod(number, _PAGES)
             if block == len(self._tables):
                 self._tables.append(array("H", bytes(2 * _SLOTS)))
             table, slot = self._tables[block], page * _FACTOR % _SLOTS
             while table[slot]:
                 slot = (slot + 1) % _SLOTS
-            table[slot] = place + 1 - (0 if block else _MISSING)
+            table[slot] = position + 1 - (0 if block else _MISSING)
         self._pages = pages
 
 

@@ -1,7 +1,7 @@
-"""Events and actions as rows: what of one is written, and how many events go to SQLite at a time.
+"""Events and actions as rows: what is written of each, with how many events in a statement.
 
 Each step of a statement gives up Python's lock and must win it back from the busy event loop, hence few statements with
-many rows. A statement has room for 1, 4, 16 or 64 of them; those without a SID are filling.
+many rows. A statement has room for 1, 4, 16 or 64 of them; rows without a SID fill it up.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _UPSERT_CALLS = """
 # CROSS JOIN keeps the order of the rows: ids rise in the order of arrival.
 _INSERT_EVENTS = """
     INSERT INTO events (call_id, key, record)
-    SELECT calls.id, told.column2, told.column3
-    FROM (VALUES {rows}) AS told CROSS JOIN calls ON calls.world = ? AND calls.sid = told.column1
+    SELECT calls.id, new.column2, new.column3
+    FROM (VALUES {rows}) AS new CROSS JOIN calls ON calls.world = ? AND calls.sid = new.column1
     WHERE true
     ON CONFLICT DO NOTHING
 """
@@ -57,7 +57,7 @@ _NO_EVENT = (None,) * 3
 
 
 class Row(NamedTuple):
-    """An event made ready to be written: what it tells of its call, its key, and the whole of it."""
+    """An event ready to be written: its columns of the call, its key, and its record."""
 
     call: _Call
     key: str
@@ -79,16 +79,16 @@ class Row(NamedTuple):
 
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> list[bool]:
-    """Write rows, at most ``CHUNK``; tell of each event whether it was new."""
-    known = _kept_before(connection, rows, world=world)
+    """Write rows, at most ``CHUNK``; return for each whether its event was new."""
+    known = _stored_before(connection, rows, world=world)
     if not known:
         return _insert(connection, rows, world=world)
     fresh = iter(_insert(connection, [row for row in rows if row not in known], world=world))
     return [row not in known and next(fresh) for row in rows]
 
 
-def _kept_before(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> set[Row]:
-    """Return the rows whose events callctl 0.1.0 kept, under keys of another make: a retry is no new event."""
+def _stored_before(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> set[Row]:
+    """Return the rows whose events callctl 0.1.0 stored, under another kind of key: a retry is no new event."""
     if not connection.execute(_ANY_BY_PAIRS).fetchone()[0]:
         return set()
     known = set()
@@ -134,11 +134,11 @@ def _statements(count: int) -> tuple[str, str, int]:
     room = 1
     while room < count:
         room *= 4
-    return *_written(room), room
+    return *_statements_for(room), room
 
 
 @cache
-def _written(room: int) -> tuple[str, str]:
+def _statements_for(room: int) -> tuple[str, str]:
     # No numbered placeholders (?1): for Python 3.12 they are named ones, which take no sequence of values.
     def rows(width: int) -> str:
         return ",".join([f"({','.join('?' * width)})"] * room)
@@ -147,7 +147,7 @@ def _written(room: int) -> tuple[str, str]:
 
 
 def _first_of_each(rows: Sequence[Row], new: set[str]) -> list[bool]:
-    """Tell of each row whether it was new; of several with one key only the first is."""
+    """Return for each row whether it was new; of several with one key only the first is."""
     outcomes = []
     for row in rows:
         outcomes.append(row.key in new)

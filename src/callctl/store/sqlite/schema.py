@@ -7,7 +7,7 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 
-# "CCTL": what tells that a SQLite file is a store. It stands at byte 68 of the file, as of "Database File Format".
+# "CCTL": marks a SQLite file as a store. It is at byte 68 of the file, as of "Database File Format".
 APPLICATION_ID = 0x4343544C
 # The newest version that stores without it have: those of callctl 0.1.0.
 LAST_UNMARKED = 6
@@ -54,7 +54,7 @@ MIGRATIONS = (
     CREATE INDEX actions_by_call ON actions (world, sid);
     CREATE INDEX actions_by_time ON actions (world, at);
     """,
-    # What rules have done, once per rule and leg: ``lease`` is until when whoever claimed it is at work, in
+    # What rules have done, once per rule and leg: ``lease`` is until when the watch that claimed it may be at work, in
     # microseconds since 1970, and 0 once the answer is recorded.
     """
     CREATE TABLE claims (
@@ -123,7 +123,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def application_id_of(connection: sqlite3.Connection) -> int:
-    """Return what a database says of the program that it belongs to; 0 if it says nothing."""
+    """Return the mark of the program that a database belongs to; 0 if it has none."""
     return int(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
@@ -137,10 +137,10 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        had = version_of(connection)  # read again: another process may have been first
-        if had > newest_version():
-            raise too_new(path, had)
-        for migration in MIGRATIONS[had:]:
+        version = version_of(connection)  # read again: another process may have been first
+        if version > newest_version():
+            raise too_new(path, version)
+        for migration in MIGRATIONS[version:]:
             # Not executescript: it would commit first.
             for statement in filter(str.strip, migration.split(";")):
                 connection.execute(statement)
@@ -154,7 +154,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def too_new(path: Path, version: int) -> StoreError:
-    """Return what is said of a store that a newer callctl wrote."""
+    """Return the error about a store that a newer callctl wrote."""
     return StoreError(
         f"the event store {path} was written by a newer callctl (version {version}, this one knows up to "
         f"{newest_version()})",

@@ -1,8 +1,8 @@
-"""The thread that writes events: whoever waits at the same time shares one commit.
+"""The thread that writes events: those that wait at the same time share one commit.
 
-A commit costs a write to the disk, whatever it holds, so events that come together are committed together. Each is
-answered for only after its commit. What an event loop takes in during one turn is handed over at its end, for waking
-another thread costs more than writing a row.
+A commit costs a write to the disk, whatever it holds, so events that come together are committed together. A caller
+gets its answer only after the commit. What an event loop receives during one turn is handed over at its end, for
+waking another thread costs more than writing a row.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _MOST_RECENT = 8192
 
 
 class _Entry(NamedTuple):
-    """An event made ready to be written, and the future of the one who waits for it."""
+    """An event ready to be written, and the future of its caller."""
 
     row: Row
-    waiting: Future[bool] | asyncio.Future[bool]
+    future: Future[bool] | asyncio.Future[bool]
 
 
 class GroupWriter:
@@ -50,38 +50,38 @@ class GroupWriter:
         self._world = world
         self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # of what follows
-        self._gathered: list[_Entry] = []
-        self._turn_of: asyncio.AbstractEventLoop | None = None  # at the end of whose turn they are handed over
+        self._pending: list[_Entry] = []
+        self._pending_loop: asyncio.AbstractEventLoop | None = None  # at the end of whose turn they are handed over
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._recent: deque[Row] = deque(maxlen=_MOST_RECENT)  # the newest; under the lock of what is opened
+        self._recent: deque[Row] = deque(maxlen=_MOST_RECENT)  # the newest; under the connection's lock
 
-    def put(self, event: CallEvent, waiting: Future[bool]) -> None:
-        """Hand an event over; ``waiting`` is settled after its commit, or with StoreError.
+    def put(self, event: CallEvent, future: Future[bool]) -> None:
+        """Hand an event over; ``future`` is settled after its commit, or with StoreError.
 
         Raises:
             StoreError: The writer is closed.
         """
-        entry = _Entry(Row.of(event), waiting)
+        entry = _Entry(Row.of(event), future)
         with self._lock:
-            self._gather(entry)
+            self._add(entry)
             self._hand_over()
 
-    def put_in_loop(self, event: CallEvent, waiting: asyncio.Future[bool]) -> None:
-        """Do what ``put`` does for one who waits in an event loop: it is handed over at the end of the loop's turn.
+    def put_in_loop(self, event: CallEvent, future: asyncio.Future[bool]) -> None:
+        """Do what ``put`` does for a caller in an event loop: it is handed over at the end of the loop's turn.
 
         Raises:
             StoreError: The writer is closed.
         """
-        entry, loop = _Entry(Row.of(event), waiting), waiting.get_loop()
+        entry, loop = _Entry(Row.of(event), future), future.get_loop()
         with self._lock:
-            self._gather(entry)
-            if self._turn_of is not loop:
-                self._turn_of = loop
+            self._add(entry)
+            if self._pending_loop is not loop:
+                self._pending_loop = loop
                 loop.call_soon(self._end_turn)
 
     def close(self, *, timeout: float) -> bool:
-        """Take in no more, and write what is there; False if that was not done in ``timeout`` seconds."""
+        """Accept no more, and write what is pending; return False if that took longer than ``timeout`` seconds."""
         with self._lock:
             self._closed = True
             thread = self._thread
@@ -93,28 +93,28 @@ class GroupWriter:
         return not thread.is_alive()
 
     def request_check(self) -> None:
-        """Have the thread look after the files, as it does before and after each commit."""
+        """Have the thread check the files, as it does before and after each commit."""
         with self._lock:
             if not self._closed:
                 self._start()
                 self._queue.put([])
 
     def restore(self, connection: sqlite3.Connection) -> None:
-        """Write once more the newest events, of which the files may have lost some."""
+        """Write the newest events once more, since the files may have lost some."""
         rows = list(self._recent)
         for start in range(0, len(rows), CHUNK):
             insert(connection, rows[start : start + CHUNK], world=self._world)
 
     def forget(self, *, before: int | None = None) -> None:
-        """Hold no longer the events that came before a time, in microseconds since 1970; None stands for all."""
+        """Drop from memory the events that came before a time, in microseconds since 1970; all, if None."""
         kept = [] if before is None else [row for row in self._recent if row.call[-1] >= before]
         self._recent = deque(kept, maxlen=_MOST_RECENT)
 
-    def _gather(self, entry: _Entry) -> None:
+    def _add(self, entry: _Entry) -> None:
         if self._closed:
             raise StoreError(f"the event store {self._path} is closed", hint="the watch is ending: start it again")
         self._start()
-        self._gathered.append(entry)
+        self._pending.append(entry)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -125,13 +125,13 @@ class GroupWriter:
 
     def _end_turn(self) -> None:
         with self._lock:
-            self._turn_of = None
+            self._pending_loop = None
             self._hand_over()
 
     def _hand_over(self) -> None:
-        if self._gathered:
-            self._queue.put(self._gathered)
-            self._gathered = []
+        if self._pending:
+            self._queue.put(self._pending)
+            self._pending = []
 
     def _write(self) -> None:
         more = True
@@ -140,22 +140,22 @@ class GroupWriter:
             for start in range(0, len(entries), _GROUP):
                 self._settle(entries[start : start + _GROUP])
             if not entries and more:
-                with suppress(Exception):  # told with the next event, which can't be kept
+                with suppress(Exception):  # reported with the next event, which can't be stored
                     self._guarded.check()
 
     def _group(self) -> tuple[list[_Entry], bool]:
-        """Wait for entries, and take along those that are there already."""
+        """Wait for entries, and return them with those that are in the queue by then; whether more may come."""
         entries: list[_Entry] = []
-        handed = self._queue.get()
-        while handed is not None:
-            entries += handed
+        batch = self._queue.get()
+        while batch is not None:
+            entries += batch
             if len(entries) >= _GROUP or self._queue.empty():
                 return entries, True
-            handed = self._queue.get()
+            batch = self._queue.get()
         return entries, False
 
     def _settle(self, entries: Sequence[_Entry]) -> None:
-        """Commit entries and settle what waits for them. No failure is raised: it would end the thread."""
+        """Commit entries and settle their futures. No failure is raised: it would end the thread."""
         try:
             outcomes: Sequence[bool | StoreError] = self._commit([entry.row for entry in entries])
         except StoreError as error:
@@ -168,7 +168,7 @@ class GroupWriter:
                 return
             what = f"can't write to the event store {self._path}: {describe(error)}"
             outcomes = [StoreError(what, hint="`callctl doctor` looks at the store")]
-        _settle_futures([(entry.waiting, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
+        _settle_futures([(entry.future, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
 
     def _commit(self, rows: Sequence[Row]) -> list[bool]:
         outcomes: list[bool] = []
@@ -182,25 +182,25 @@ class GroupWriter:
 def _settle_futures(outcomes: Sequence[tuple[Future[bool] | asyncio.Future[bool], bool | StoreError]]) -> None:
     """Settle the futures: those of event loops in their loop, all of one loop at once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], bool | StoreError]]] = {}
-    for waiting, outcome in outcomes:
-        if not isinstance(waiting, Future):
-            by_loop.setdefault(waiting.get_loop(), []).append((waiting, outcome))
+    for future, outcome in outcomes:
+        if not isinstance(future, Future):
+            by_loop.setdefault(future.get_loop(), []).append((future, outcome))
             continue
-        with suppress(InvalidStateError):  # the one who waited gave up; the others of the commit still wait
+        with suppress(InvalidStateError):  # its caller gave up; others of the commit still wait
             if isinstance(outcome, StoreError):
-                waiting.set_exception(outcome)
+                future.set_exception(outcome)
             else:
-                waiting.set_result(outcome)
+                future.set_result(outcome)
     for loop, futures in by_loop.items():
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+        with suppress(RuntimeError):  # the loop was closed meanwhile, with its callers
             loop.call_soon_threadsafe(_settle_in_loop, futures)
 
 
 def _settle_in_loop(outcomes: Sequence[tuple[asyncio.Future[bool], bool | StoreError]]) -> None:
-    for waiting, outcome in outcomes:
-        if waiting.done():  # the one who waited was cancelled
+    for future, outcome in outcomes:
+        if future.done():  # its caller was cancelled
             continue
         if isinstance(outcome, StoreError):
-            waiting.set_exception(outcome)
+            future.set_exception(outcome)
         else:
-            waiting.set_result(outcome)
+            future.set_result(outcome)
