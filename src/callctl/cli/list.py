@@ -110,7 +110,7 @@ def list_calls(
     )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     most = _most(limit, all_=all_, chosen=chosen)
-    # One more than is shown tells whether there are more.
+    # One more than is shown, to know whether there are more.
     upto = None if most is None else most + 1
     shown: list[str] = []
     with ExitStack() as stack:
@@ -201,7 +201,7 @@ def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Pr
     elif (first := next(counted, None)) is not None:
         from callctl.views.table import print_calls
 
-        progress.finish()  # from here on, the rows tell how far it is
+        progress.finish()  # from here on, the rows show how far it is
         print_calls(runtime.console(), chain([first], counted), timed=form.timed, now=form.now)
 
 
@@ -226,7 +226,7 @@ def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:
 
 
 def _write_array(runtime: Runtime, values: Iterator[Mapping[str, Any]]) -> None:
-    """Write a JSON array piece by piece. It is closed where the list breaks off too: the exit code tells of that."""
+    """Write a JSON array piece by piece. It is closed where the list breaks off too: the exit code says so."""
     from callctl.views.terminal_safe import json_text
 
     # Nothing is written before the first calls are there: an error at once leaves stdout empty.

@@ -137,8 +137,8 @@ def redirect(
             "stdin can't hold both the SIDs and the TwiML", hint="put the TwiML into a file: --twiml @FILE"
         )
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
-    settings.credentials()  # who has none is told so first, not what else is missing
-    orders = twiml_options.read_orders(
+    settings.credentials()  # missing credentials are reported before anything else that is missing
+    twiml_chosen = twiml_options.read_twiml_options(
         runtime,
         settings,
         url=url,
@@ -155,7 +155,7 @@ def redirect(
     if not sids:
         return
     callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
-    document = orders.reporting_to(callback)
+    document = twiml_chosen.with_callbacks_to(callback)
 
     from callctl.api.requests import RedirectRequest
 

@@ -1,4 +1,4 @@
-"""``callctl show``: one call, its legs, the timeline that callbacks told, and what went wrong."""
+"""``callctl show``: one call, its legs, the timeline of its callbacks, and what went wrong."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> 
     from callctl.api.requests import CallQuery
     from callctl.views.call_page import CallPage, timeline_of
 
-    asked_call = start_in_thread(lambda: client.fetch(sid))
-    asked_children = start_in_thread(lambda: list(client.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
-    asked_notes = start_in_thread(lambda: client.notifications(sid))
-    call = asked_call.result()
+    fetched = start_in_thread(lambda: client.fetch(sid))
+    listed = start_in_thread(lambda: list(client.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
+    notifications = start_in_thread(lambda: client.notifications(sid))
+    call = fetched.result()
     parent = _parent(runtime, client, call)
-    children = _part(runtime, asked_children, "its child legs")
-    notes = _part(runtime, asked_notes, "its errors and warnings")
-    events, actions = _told(runtime, settings, sid)
+    children = _part(runtime, listed, "its child legs")
+    notes = _part(runtime, notifications, "its errors and warnings")
+    events, actions = _history(runtime, settings, sid)
     known = _with_callbacks(events)
     return CallPage(
         call=known(call),
@@ -90,7 +90,7 @@ def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> 
 
 
 def _with_callbacks(events: Iterable[CallEvent]) -> Callable[[Call], Call]:
-    """Return what gives a call the status that callbacks told, where that is a later step than the one REST shows."""
+    """Return what gives a call its reported status, where that is a later step than the one REST shows."""
     from callctl.calls.board import Board
     from callctl.operations.reported import with_reported_status
 
@@ -113,10 +113,10 @@ def _parent(runtime: Runtime, client: ApiClient, call: Call) -> Call | None:
     return None
 
 
-def _part(runtime: Runtime, asked: Future[list[T]], what: str) -> list[T] | None:
+def _part(runtime: Runtime, future: Future[list[T]], what: str) -> list[T] | None:
     """Return what belongs to the call; where it can't be had, say so and return None: the rest is shown without."""
     try:
-        return asked.result()
+        return future.result()
     except CallctlError as error:
         _say_missing(runtime, what, error)
         return None
@@ -131,7 +131,7 @@ def _why(error: CallctlError) -> str:
     return error.message + status
 
 
-def _told(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
+def _history(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
     """Return what the local store holds of the call and its family; what can't be read is said, and left out."""
     reader = open_store(runtime, settings)
     if reader is None:

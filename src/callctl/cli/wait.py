@@ -99,7 +99,7 @@ def waiter_for(
         on_status=lambda status: runtime.say(f"callctl: {sid} is {status}"),
         missing_for=_NOT_FOUND_FOR if placed else 0.0,
         on_look=on_look,
-        on_outage=runtime.tell_outage,
+        on_outage=runtime.report_outage,
     )
 
 

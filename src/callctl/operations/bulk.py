@@ -1,4 +1,4 @@
-"""One piece of work for each of many calls, several at once, and each told of as soon as it is done."""
+"""One piece of work for each of many calls: several at once, and each result as soon as it is there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Failed:
 
 
 def for_each(
-    sids: Sequence[str], work: Callable[[str], T], *, parallel: int, left: Callable[[], float] | None = None
+    sids: Sequence[str], work: Callable[[str], T], *, parallel: int, time_left: Callable[[], float] | None = None
 ) -> Generator[list[Done[T] | Failed], None, None]:
     """Do the work for every call, up to ``parallel`` at once and begun in their order; yield results as they come.
 
@@ -42,25 +42,25 @@ def for_each(
     requests at once even for the pauses in between, fewer are sent at a time, and the refused call gets its turn again.
     When the generator is closed, nothing further is begun.
 
-    ``left`` tells how many seconds are left for all of it; for ever, if it is not given.
+    ``time_left`` returns how many seconds are left for all of it; without it there is no limit.
 
     Raises:
         AuthenticationError: The credentials are refused, which no further request can change.
         TimeoutError: The time is over. What was begun goes on, and nobody waits for it any more.
     """
-    line = _Line(sids, work, workers=max(1, min(parallel, len(sids))))
+    queue = _WorkQueue(sids, work, workers=max(1, min(parallel, len(sids))))
     try:
         waiting = len(sids)
         while waiting:
-            group = line.next_group(timeout=None if left is None else max(left(), 0.0))
+            group = queue.next_group(timeout=None if time_left is None else max(time_left(), 0.0))
             waiting -= len(group)
             yield group
     finally:
-        line.close()
+        queue.close()
 
 
-class _Line(Generic[T]):
-    """The calls that wait, and the threads that take one after another."""
+class _WorkQueue(Generic[T]):
+    """The waiting calls, and the threads that work on one after another."""
 
     def __init__(self, sids: Sequence[str], work: Callable[[str], T], *, workers: int) -> None:
         self._waiting = deque(sids)
@@ -102,12 +102,12 @@ class _Line(Generic[T]):
             self._waiting.clear()
 
     def _run(self) -> None:
-        while (taken := self._take()) is not None:
-            sid, alone = taken
+        while (next_call := self._next_call()) is not None:
+            sid, is_last_worker = next_call
             try:
                 self._results.put(Done(sid, self._work(sid)))
             except RateLimitedError as error:
-                if alone:
+                if is_last_worker:
                     self._results.put(Failed(sid, error))
                 elif self._step_back(sid):
                     return
@@ -123,7 +123,7 @@ class _Line(Generic[T]):
                 self._results.put(error)
                 return
 
-    def _take(self) -> tuple[str, bool] | None:
+    def _next_call(self) -> tuple[str, bool] | None:
         """Return a call, and whether no other thread is at work; None for the thread that is no longer needed."""
         with self._lock:
             if self._waiting:
@@ -132,7 +132,7 @@ class _Line(Generic[T]):
             return None
 
     def _step_back(self, sid: str) -> bool:
-        """Put a call back; tell whether this thread shall leave it to the others: fewer at once."""
+        """Put a call back; return whether this thread ends, so that fewer requests are sent at once."""
         with self._lock:
             self._waiting.appendleft(sid)
             if self._workers == 1:

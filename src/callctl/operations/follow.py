@@ -147,7 +147,7 @@ class FamilyFollower:
             await self._gap()
 
     def _has_ended(self, call: Call) -> bool:
-        """Tell whether a call is over, by REST or by verified callbacks."""
+        """Return whether a call is over, by REST or by verified callbacks."""
         leg = self._board.snapshot().leg(call.sid)
         return with_reported_status(call, leg).is_final
 

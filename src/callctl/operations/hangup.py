@@ -1,4 +1,4 @@
-"""Ending one call, and finding out what came of it: what ``hangup`` and the rules of a watch share.
+"""Ending one call, and finding out whether it ended: for ``hangup`` and the rules of a watch.
 
 REST is eventually consistent (docs/twilio.md, "Eventual consistency"): a call that has just ended, or was just
 answered, may still be fetched as it was before. A status only ever goes on, so of all that is known of a call the
@@ -35,7 +35,7 @@ _BEFORE_TRIES = timedelta(minutes=1)
 
 
 class Result(StrEnum):
-    """What came of asking that a call be ended."""
+    """The result of a request to end a call."""
 
     ENDED = "ended"
     ACCEPTED = "accepted"
@@ -54,7 +54,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HangupOutcome:
-    """What came of it, and the call as it is known to be.
+    """The result, and the call as far as it is known.
 
     The call's status is empty where it is not known; ``shown`` is then what REST still shows, which can't be.
     ``refusal`` is the API's, if it refused.
@@ -97,7 +97,7 @@ def hang_up(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> 
 
 
 def _had_ended(call: Call, leg: Leg | None, *, since: timedelta) -> bool:
-    """Tell whether a call ended longer ago than ``since``, before it was hung up: by Twilio's own dates."""
+    """Return whether a call ended longer ago than ``since``, before it was hung up: by Twilio's own dates."""
     if not call.is_final or call.as_of is None:
         return False
     reported = leg.ended_at if leg is not None and leg.verified else None
@@ -105,7 +105,7 @@ def _had_ended(call: Call, leg: Leg | None, *, since: timedelta) -> bool:
 
 
 def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateError) -> bool:
-    """Tell whether a call that is over was ended by an earlier try of the request that was not answered."""
+    """Return whether a call that is over was ended by an earlier try of the request that was not answered."""
     return refusal.may_be_done and call.status not in _OTHER_ENDS and not _had_ended(call, leg, since=_BEFORE_TRIES)
 
 
@@ -130,7 +130,7 @@ def _refused(
 
 
 def _lives(call: Call, leg: Leg | None, *, since: datetime | None) -> bool:
-    """Tell whether a call is live by what is newer than a moment, all of it by Twilio's clock."""
+    """Return whether a call is live by what is newer than a moment, all of it by Twilio's clock."""
     if since is None:
         return False
     by_callbacks = leg is not None and leg.verified and leg.is_live and leg.status_since > since
@@ -176,7 +176,7 @@ def _end_of_cancel(call: Call, refusal: WrongCallStateError | None) -> Result:
 def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> Call:
     """Fetch a call until it is clear what it does, for a second and a half at most; return the latest step seen.
 
-    A fetch that fails tells nothing more, and is no failure of what was asked before.
+    A fetch that fails adds nothing, and is no failure of the request before.
     """
     with suppress(ApiError, NetworkError):
         call = later_of(call, api.fetch(call.sid))

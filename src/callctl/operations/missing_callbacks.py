@@ -57,7 +57,7 @@ class Cause:
 
 
 def is_overdue(events: Collection[str], status: str) -> bool:
-    """Tell whether a call with this status must have sent a callback, if it was placed with these events.
+    """Return whether a call with this status must have sent a callback, if it was placed with these events.
 
     A queued call sends none yet; one in progress may never have rung.
     """

@@ -25,7 +25,7 @@ LAG = 2.0
 class OtherLeg:
     """What a redirect does to the other leg of a ``<Dial>``.
 
-    ``relation`` is what that leg is to the redirected one: child or parent. ``goes_on`` tells whether it can be
+    ``relation`` is what that leg is to the redirected one: child or parent. ``goes_on`` says whether it can be
     redirected afterwards.
     """
 

@@ -69,7 +69,7 @@ class Goal:
         return cls(name, _PASSED.get(name, frozenset({name})))
 
     def is_met(self, statuses: Iterable[str]) -> bool:
-        """Tell whether a call that went through some statuses has got there; one already passed counts."""
+        """Return whether a call that went through some statuses has got there; one already passed counts."""
         return any(status in self.fulfilled_by for status in statuses)
 
 
@@ -141,7 +141,7 @@ class Waiter:
         Raises:
             ConditionNotMetError: The call ended another way.
             WaitTimeoutError: The limit is over.
-            ApiError: The API refused to tell.
+            ApiError: The API refused the request.
             NetworkError: It could not be asked: never yet and without a limit, or for a reason that does not pass.
         """
         deadline = None if limit is None else self._now() + limit
@@ -220,7 +220,7 @@ class Waiter:
         self._ask_at = self._now() + (GAP_WITH_CALLBACKS if self._reported else gap)
 
     def _waits_out(self, error: CallctlError, left: float) -> bool:
-        """Tell whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""
+        """Return whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""
         is_foreign = isinstance(error, NetworkError) and not isinstance(error, NoReplyError)
         return error.is_transient and (self._has_answered or not (isinf(left) or is_foreign))
 

@@ -239,7 +239,7 @@ class BulkHangup:
                 self._history,
                 sid,
                 options=self._options,
-                on_outage=self._runtime.tell_outage,
+                on_outage=self._runtime.report_outage,
                 check=check,
             )
 
@@ -251,7 +251,7 @@ class BulkHangup:
             try:
                 for batch in sids:
                     self._history.intend(batch)
-                    for group in for_each(batch, end, parallel=self._parallel, left=left):
+                    for group in for_each(batch, end, parallel=self._parallel, time_left=left):
                         done.update(one.sid for one in group)
                         progress.count = len(done)
                         self._report([self._outcome(result) for result in group])
@@ -269,7 +269,7 @@ class BulkHangup:
                 raise
 
     def _time_for_requests(self) -> Callable[[], float] | None:
-        """Return what tells how many seconds are left for hang-ups that begin now; None if there is no limit."""
+        """Return how to know the seconds left for hang-ups that begin now; None if there is no limit."""
         if self._deadline is None:
             return None
         end = max(self._deadline, elapsed() + LAST_QUESTION)
@@ -339,9 +339,9 @@ class BulkHangup:
             except CallctlError as error:
                 if not error.is_transient:
                     raise
-                self._runtime.tell_outage(error)
+                self._runtime.report_outage(error)
             else:
-                self._runtime.tell_outage(None)
+                self._runtime.report_outage(None)
                 return found
             if (left := deadline - elapsed()) <= 0:
                 break
@@ -356,7 +356,7 @@ class BulkHangup:
         answered = outcome.result == "left-alone" and self._options.only_ringing
         return answered or outcome.result in ("ended", "already-over")
 
-    # Telling
+    # Output
 
     def _show_matching_dry(self, found: Sequence[Call]) -> None:
         if self._runtime.form is Form.TABLE:

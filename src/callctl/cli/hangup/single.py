@@ -51,7 +51,7 @@ def end_call(runtime: Runtime, client: ApiClient, history: History, sid: str, *,
         CallctlError: The request was refused or not answered.
     """
     history.intend([sid])
-    ended = hang_up(client, history, sid, options=options, on_outage=runtime.tell_outage)
+    ended = hang_up(client, history, sid, options=options, on_outage=runtime.report_outage)
     outcome = outcome_of(ended, history, sid=sid, options=options)
     if outcome.changes_call:
         history.record([outcome])
@@ -92,7 +92,7 @@ def hang_up(
 
     def is_wanted(may_be_done: bool) -> bool:
         found = None if check is None else check(sid)
-        # Of a call that is over the reply tells whether an earlier try has ended it.
+        # Of a call that is over the reply shows whether an earlier try has ended it.
         if found is None or (may_be_done and found.call.is_final):
             return True
         changed.append(found)

@@ -39,7 +39,7 @@ def show_request(
 
 
 def say_nothing_was_sent(runtime: Runtime) -> None:
-    """Say so on stderr, where no JSON object tells it."""
+    """Say on stderr that nothing was sent, unless a JSON object says so."""
     if runtime.form is not Form.JSON:
         runtime.say("callctl: dry run: nothing was sent")
 

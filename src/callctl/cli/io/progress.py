@@ -19,12 +19,12 @@ _ERASE = "\r\x1b[K"
 
 
 class Progress:
-    """Says what ``told`` returns: on a terminal as one line that is erased again, elsewhere as lines now and then."""
+    """A line that says how far something is: erased again on a terminal, written now and then elsewhere."""
 
-    def __init__(self, runtime: Runtime, told: Callable[[int], str]) -> None:
+    def __init__(self, runtime: Runtime, text: Callable[[int], str]) -> None:
         self.count = 0
         self._runtime = runtime
-        self._told = told
+        self._text = text
         self._terminal = runtime.stderr.isatty()
         self._done = threading.Event()
         self._lock = threading.Lock()
@@ -76,10 +76,10 @@ class Progress:
 
     def _draw(self) -> None:
         if not self._terminal:
-            self._runtime.say(f"callctl: {self._told(self.count)}")
+            self._runtime.say(f"callctl: {self._text(self.count)}")
             return
         self._begun = True
-        unfiltered(self._runtime.stderr).write(f"{_ERASE}callctl: {self._told(self.count)}")
+        unfiltered(self._runtime.stderr).write(f"{_ERASE}callctl: {self._text(self.count)}")
         self._runtime.stderr.flush()
         self._drawn = True
 

@@ -56,7 +56,7 @@ class Runtime:
     api_url: str | None = None  # where the API is, once known, if it is not Twilio's
     make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
     aside: Callable[[str], None] | None = None  # shows talk where a table has the terminal; called in any thread
-    _told: set[str] = field(default_factory=set)
+    _said: set[str] = field(default_factory=set)
     _in_outage: bool = False
     _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
 
@@ -156,15 +156,15 @@ class Runtime:
 
     def say_once(self, text: str) -> None:
         """Write a line of talk unless it was written before."""
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._said:
+            self._said.add(text)
             self.say(text)
 
     def mention(self, error: CallctlError, *, before: str = "") -> None:
-        """Tell once of an error for which nothing fails; ``before`` says what went well all the same."""
+        """Say once an error that fails nothing; ``before`` says what was done all the same."""
         self.say_once(f"callctl: {before}{error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
-    def tell_outage(self, error: CallctlError | None) -> None:
+    def report_outage(self, error: CallctlError | None) -> None:
         """Say once that the API can't be asked, and is asked again; and once that it can, which None stands for."""
         with self._speaking:
             if error is not None and not self._in_outage:
@@ -174,9 +174,9 @@ class Runtime:
             self._in_outage = error is not None
 
     def complain(self, error: CallctlError, *, code: int, of: str = "") -> None:
-        """Tell an error on stderr: what, why, what to do next; as one JSON object with ``--json``.
+        """Write an error to stderr: what, why, what to do next; as one JSON object with ``--json``.
 
-        ``of`` is the SID of the call that it is about, where several are dealt with.
+        ``of`` is the SID of the call that it is about, where there are several.
         """
         if self.json:
             from callctl.views.terminal_safe import json_text

@@ -1,4 +1,4 @@
-"""stdout and stderr, so that what can go wrong with them is told like everything else.
+"""stdout and stderr, whose faults are raised as errors of callctl's own.
 
 A closed pipe must not come out as an OSError: Typer takes that for its own affair and exits 1, while a reader that has
 seen enough (`| head`) is no failure. A full disk, on the other hand, is one, and may not pass for success.
@@ -34,16 +34,16 @@ class _Guarded:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        with _told(self._name):
+        with _own_errors(self._name):
             return self._stream.write(text)
 
     def flush(self) -> None:
-        with _told(self._name):
+        with _own_errors(self._name):
             self._stream.flush()
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Any:
+def _own_errors(name: str) -> Any:
     try:
         yield
     except BrokenPipeError as error:
@@ -55,7 +55,7 @@ def _told(name: str) -> Any:
 
 
 def guarded(stream: TextIO | None, *, name: str) -> TextIO:
-    """Return the stream with errors of ours, which tell its name; closed from the start, it swallows everything."""
+    """Return the stream with errors of callctl's own, which name it; closed from the start, it swallows everything."""
     return cast(TextIO, _Guarded(stream if stream is not None else nowhere(), name))
 
 

@@ -120,7 +120,7 @@ def stopped_watch(settings: Settings) -> WatchRecord | None:
     try:
         return stopped(settings)
     except CallctlError:
-        return None  # told of when a running one was looked for
+        return None  # mentioned when a running one was looked for
 
 
 def idle_watch(settings: Settings) -> tuple[str, str] | None:

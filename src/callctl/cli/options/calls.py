@@ -28,7 +28,7 @@ LAST = "@last"
 _LOOKED_THROUGH = 1000
 _SHOWN = 5
 
-# The beginning of Twilio's form, or of a UUID, or of another service's; whole ones are told apart by is_call_sid.
+# The beginning of Twilio's form, or of a UUID, or of another service's; is_call_sid recognizes whole ones.
 _START = re.compile(r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}")
 _UUID_START = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{0,26}")  # shorter than a whole one
 
@@ -96,7 +96,7 @@ def _on_stdin(runtime: Runtime) -> Iterator[str]:
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether a text is a whole SID, not the start of one."""
+    """Return whether a text is a whole SID, not the start of one."""
     # The form of other services' SIDs is wide; a UUID that was cut off would pass for one.
     return is_call_sid(text) and _UUID_START.fullmatch(text) is None and why_no_call(text) is None
 
@@ -113,7 +113,7 @@ def _only(found: dict[str, str], start: str, *, what: str) -> str:
         return next(iter(found))
     if not found:
         raise UnknownCallError(f"no {what} begins with {start}", hint="`callctl list` shows the calls there are")
-    shown = "\n".join(f"  {sid}  {told}" for sid, told in islice(found.items(), _SHOWN))
+    shown = "\n".join(f"  {sid}  {described}" for sid, described in islice(found.items(), _SHOWN))
     more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     raise UsageError(f"several {what}s begin with {start}:\n{shown}{more}", hint="give more of the SID")
 
@@ -145,7 +145,7 @@ def _ask_for(client: ApiClient, sid: str, calls: dict[str, str]) -> None:
 
 
 def _ended(runtime: Runtime, settings: Settings, client: ApiClient, start: str) -> dict[str, str]:
-    """Return the calls that have ended and begin with a start, as far as the store or the newest in REST tell."""
+    """Return the calls that have ended and begin with a start, as far as the store or the newest calls in REST show."""
     known = {row.call_sid: row.status for row in _known(runtime, settings, start) if row.is_final}
     return known or {call.sid: _described(call) for call in _listed(client, start) if call.is_final}
 

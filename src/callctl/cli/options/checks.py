@@ -208,7 +208,7 @@ def check_sid(text: str) -> str:
 
 
 def no_sid(text: str, *, wanted: str) -> UsageError:
-    """Return the error for a text that is no SID of a call, with the reason if that can be told."""
+    """Return the error for a text that is no SID of a call, with the reason if that is known."""
     reason = why_no_call(text)
     return UsageError(
         f"not a call SID: {text or EMPTY}{f' ({reason})' if reason else ''}", hint=what_was_meant(text) or wanted
@@ -216,7 +216,7 @@ def no_sid(text: str, *, wanted: str) -> UsageError:
 
 
 def why_no_call(text: str) -> str | None:
-    """Say what of a text keeps it from being the SID of a call or a start of one, as far as that can be told."""
+    """Say what of a text keeps it from being the SID of a call or a start of one, as far as that is known."""
     kind = kind_of_sid(text)
     if kind is not None and text[:2] != "CA":
         return f"it is the SID of {kind}"

@@ -65,7 +65,7 @@ MOST = 1_000_000_000  # calls; a number beyond it means as many
 def runtime_of(
     ctx: typer.Context, *, json: bool = False, debug: bool = False, request_timeout: str | None = None
 ) -> Runtime:
-    """Return the runtime that ``main`` put into the context, told of the options every command has.
+    """Return the runtime that ``main`` put into the context, with the options that every command has.
 
     Raises:
         UsageError: ``request_timeout`` is no duration, or too short for any request.

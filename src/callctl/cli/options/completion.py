@@ -53,7 +53,7 @@ _ENDS = ("completed", "busy", "no-answer", "failed", "canceled")
 
 
 def call_sids(ctx: typer.Context, incomplete: str) -> Offer:
-    """Offer ``@last``, and the calls that have not ended as far as the local store was told."""
+    """Offer ``@last``, and the calls that have not ended as far as the local store knows."""
     runtime = _runtime(ctx)
     found = [("@last", "the call placed last")] if incomplete.startswith("@") else []
     settings = _settings(ctx)
@@ -62,7 +62,7 @@ def call_sids(ctx: typer.Context, incomplete: str) -> Offer:
     offered = _beginning(found, incomplete)
     if len(offered) > 1 and runtime.environ.get(LISTED_BY_BASH) in _LISTINGS:
         # Bash shows what it is offered, and of several inserts what they have in common: never more than of the SIDs.
-        return [(f"{text}  {told}", "") for text, told in offered]
+        return [(f"{text}  {help_text}", "") for text, help_text in offered]
     return offered
 
 
@@ -77,7 +77,7 @@ def event_names(incomplete: str) -> Offer:
     """Offer the events of status callbacks; of a comma list, the part after the last comma."""
     begun, comma, last = incomplete.rpartition(",")
     offered = _beginning(((name, _EVENT_HELP[name]) for name in EVENT_NAMES), last)
-    return [(f"{begun}{comma}{name}", told) for name, told in offered]
+    return [(f"{begun}{comma}{name}", help_text) for name, help_text in offered]
 
 
 def statuses(incomplete: str) -> Offer:
@@ -101,8 +101,8 @@ def redirectable(incomplete: str) -> Offer:
 
 
 def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
-    fitting = ((text, told) for text, told in found if text.startswith(incomplete) and _WORD.fullmatch(text))
-    return [(text, _UNSAFE.sub("?", told)) for text, told in fitting]
+    fitting = ((text, help_text) for text, help_text in found if text.startswith(incomplete) and _WORD.fullmatch(text))
+    return [(text, _UNSAFE.sub("?", help_text)) for text, help_text in fitting]
 
 
 def _live(settings: Settings, start: str, *, now: datetime) -> Offer:

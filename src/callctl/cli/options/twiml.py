@@ -111,7 +111,7 @@ _CALLER_ID = re.compile(r"[A-Za-z0-9+._-]+")
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What Twilio is told to run: the address of a document, or the document."""
+    """What Twilio is to run: the address of a document, or the document."""
 
     url: str | None = None
     method: str | None = None
@@ -119,7 +119,7 @@ class Instructions:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class TwimlOptions:
     """What the four options say, checked. A document is written when it is known where its legs report.
 
     ``dial_action`` is what ``--then`` says: where the call goes when its Dial is over.
@@ -130,8 +130,8 @@ class Orders:
     document: Callable[[str | None], str] | None = None
     dial_action: str | None = None
 
-    def reporting_to(self, callback: str | None) -> Instructions:
-        """Return the instruction whose legs report to ``callback``; says on stderr which of them will be silent.
+    def with_callbacks_to(self, callback: str | None) -> Instructions:
+        """Return the instruction whose legs report to ``callback``; says on stderr which send none.
 
         Raises:
             UsageError: There is no callback to add, or the document becomes too long by it.
@@ -139,7 +139,7 @@ class Orders:
         return Instructions(self.url, self.method, self.document(callback) if self.document else None)
 
 
-def read_orders(
+def read_twiml_options(
     runtime: Runtime,
     settings: Settings,
     *,
@@ -150,8 +150,8 @@ def read_orders(
     method: str | None,
     add_callbacks: bool = False,
     dialing: DialOptions | None = None,
-) -> Orders:
-    """Turn the four options into one order. Nothing is said, and no watch is looked for.
+) -> TwimlOptions:
+    """Read the four options. Nothing is said, and no watch is looked for.
 
     Raises:
         UsageError: None or more than one of the four is given, or the one given can't work; or options that don't
@@ -185,7 +185,7 @@ def read_orders(
         return _reporting(document, dialing.events) if add_callbacks else _as_it_is(runtime, document)
     if say is not None:
         return _from_say(say)
-    return Orders(document=read_dial(settings, dial or [], options=dialing).document, dial_action=dialing.then)
+    return TwimlOptions(document=read_dial(settings, dial or [], options=dialing).document, dial_action=dialing.then)
 
 
 def read_fallback(settings: Settings, text: str | None) -> NamedUrl:
@@ -201,10 +201,10 @@ def read_fallback(settings: Settings, text: str | None) -> NamedUrl:
     return named
 
 
-def _from_url(settings: Settings, text: str, *, method: str | None) -> Orders:
+def _from_url(settings: Settings, text: str, *, method: str | None) -> TwimlOptions:
     named = settings.named_url(text)
     check_reachable(settings, named.url, what=f"--url {text}")
-    return Orders(url=named.url, method=check_method(method) or named.method)
+    return TwimlOptions(url=named.url, method=check_method(method) or named.method)
 
 
 def _checked(text: str) -> str:
@@ -220,25 +220,25 @@ def _checked(text: str) -> str:
     return document
 
 
-def _as_it_is(runtime: Runtime, document: str) -> Orders:
-    """Return the order to run a document as it is, with a warning of the legs that nobody will hear of."""
+def _as_it_is(runtime: Runtime, document: str) -> TwimlOptions:
+    """Return a document as it is, with a warning of the legs without callbacks."""
     from callctl.calls.twiml import legs_without_callbacks
 
-    silent = legs_without_callbacks(document)
+    unreported = legs_without_callbacks(document)
 
     def warned(_callback: str | None) -> str:
-        if silent:
-            legs, their = ("a leg", "it") if silent == 1 else (f"{silent} legs", "them")
+        if unreported:
+            legs, their = ("a leg", "it") if unreported == 1 else (f"{unreported} legs", "them")
             runtime.say(
                 f"callctl: warning: the TwiML dials {legs} without statusCallback: no events will come of {their}\n"
                 "hint: --add-callbacks adds it"
             )
         return document
 
-    return Orders(document=warned)
+    return TwimlOptions(document=warned)
 
 
-def _reporting(document: str, events: Sequence[str]) -> Orders:
+def _reporting(document: str, events: Sequence[str]) -> TwimlOptions:
     from callctl.calls.twiml import add_callbacks
 
     def added(callback: str | None) -> str:
@@ -249,17 +249,17 @@ def _reporting(document: str, events: Sequence[str]) -> Orders:
             )
         return add_callbacks(document, callback, events=events)
 
-    return Orders(document=added)
+    return TwimlOptions(document=added)
 
 
-def _from_say(text: str) -> Orders:
+def _from_say(text: str) -> TwimlOptions:
     from callctl.calls.twiml import check, say
 
     if not text.strip():
         raise UsageError("--say needs a text", hint='such as --say "Hello"')
     document = say(text)
     check(document)
-    return Orders(document=lambda _callback: document)
+    return TwimlOptions(document=lambda _callback: document)
 
 
 @dataclass(frozen=True, slots=True)

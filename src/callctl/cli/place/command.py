@@ -99,7 +99,7 @@ def place(
     digits = options.read_digits(send_digits)
     detection = options.read_detection(machine_detection, send_digits=digits)
     fallback = twiml_options.read_fallback(settings, fallback_url)
-    orders = twiml_options.read_orders(
+    orders = twiml_options.read_twiml_options(
         runtime,
         settings,
         url=url,
@@ -113,7 +113,7 @@ def place(
     client = runtime.client(settings)
 
     def request_to(callback: str | None) -> PlaceRequest:
-        instructions = orders.reporting_to(callback)
+        instructions = orders.with_callbacks_to(callback)
         return PlaceRequest(
             to=to,
             from_=caller,
