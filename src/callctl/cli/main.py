@@ -77,18 +77,18 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
     except typer.Abort as abort:
         raise KeyboardInterrupt from abort
     except TyperException as error:
-        return _complain_of_command_line(error, argv, runtime)
+        return _report_usage_error(error, argv, runtime)
     except SystemExit:  # Typer's, once completion is installed
         if "--install-completion" in argv:
             from callctl.cli.options.completion import complete_scripts
 
             complete_scripts(Path.home())  # where Typer wrote
         raise
-    runtime.stdout.flush()  # now, while a full disk can still be told of
+    runtime.stdout.flush()  # now, while a full disk can still be reported
     return result if isinstance(result, int) else exits.DONE
 
 
-def _complain_of_command_line(error: TyperException, argv: Sequence[str], runtime: Runtime) -> int:
+def _report_usage_error(error: TyperException, argv: Sequence[str], runtime: Runtime) -> int:
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
     if type(error).__name__ == "NoArgsIsHelpError":

@@ -1,7 +1,7 @@
 """Simulated time: one clock, and the event loop's timers under it.
 
 Everything that lasts in a call (ringing, speech, limits) is counted in simulated seconds from when the simulator began.
-Time stamps and HTTP time limits are not: they stay real, because whoever reads them lives in real time.
+Time stamps and HTTP time limits are not: they stay real, because their readers live in real time.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class RealClock:
 
 @dataclass(order=True, slots=True)
 class ManualTimer:
-    """A timer of the clock that is driven by hand; equal times keep the order in which they were set."""
+    """A timer of the manual clock; equal times keep the order in which they were set."""
 
     due: float
     number: int
@@ -61,7 +61,7 @@ class ManualTimer:
 
 
 class ManualClock:
-    """Simulated time that stands still until someone advances it."""
+    """Simulated time that stands still until it is advanced."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -88,7 +88,7 @@ class ManualClock:
         self._now = max(self._now, until)
 
     def step(self, until: float) -> bool:
-        """Run the next timer that is due by then; tell whether there was one."""
+        """Run the next timer that is due by then; return whether there was one."""
         while self._timers and self._timers[0].due <= until:
             timer = heapq.heappop(self._timers)
             action, timer.action = timer.action, None

@@ -1,6 +1,6 @@
-"""The far end: what whoever is called does, decided by whom you call.
+"""The far end: what the party that is called does, decided by its address.
 
-Numbers of the range +1 202 555 01xx are reserved for fiction, so none of these can be someone's.
+Numbers of the range +1 202 555 01xx are reserved for fiction, so none of these belongs to anybody.
 """
 
 import re

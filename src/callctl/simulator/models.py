@@ -22,7 +22,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a document comes from: `twiml` itself, or a URL and the one to ask when that fails."""
+    """Where a document comes from: `twiml` itself, or a URL and the one to request when that fails."""
 
     url: str = ""
     method: str = "POST"

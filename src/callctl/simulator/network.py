@@ -77,7 +77,7 @@ class Sent:
         """Return the record of a request and its reply."""
         try:
             url = without_user(request.url)
-        except ValueError:  # what was given can't be taken apart
+        except ValueError:  # what was given can't be parsed
             url = "no URL"
         return cls(request.method, url, request.params.get("CallSid", ""), request.params.get("CallStatus", ""), reply)
 

@@ -1,7 +1,7 @@
 """One running simulator: its parts put together and served, in the event loop that started it.
 
-Whoever connects and never finishes a request costs a file, and the process has only so many. No call may fail to fetch
-its document, and no callback be lost, for want of one: hence the limit of connections.
+A client that connects and never finishes a request costs a file, and the process has only so many. No call may fail to
+fetch its document, and no callback be lost, for want of one: hence the limit of connections.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _log.addHandler(logging.NullHandler())  # without one, Python would write to the
 
 
 class SimulatorError(Exception):
-    """The simulator could not start, or was asked for what it can't do in its present state."""
+    """The simulator could not start, or can't do this in its present state."""
 
 
 class PortInUseError(SimulatorError):

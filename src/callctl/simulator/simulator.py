@@ -183,7 +183,7 @@ class _ServerThread:
         try:
             asyncio.run(self._serve())
         finally:
-            self._ready.set()  # whoever waits learns that it failed
+            self._ready.set()  # start() returns, and raises where it failed
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -22,16 +22,16 @@ from callctl.simulator.network import Cancel, OnTraffic, OutgoingRequest, Reply,
 
 MAX_REPLY_BYTES = 256 * 1024
 MAX_HOPS = 5
-# As a browser would: these ask again with method and form, the others by GET and without it.
+# As a browser would: these are repeated with method and form, the others by GET and without it.
 REPEATED_AS_IT_WAS = frozenset({307, 308})
 REDIRECTED = frozenset({301, 302, 303}) | REPEATED_AS_IT_WAS
 # Open connections; the usual limit of file descriptors is 1024, and the API needs some. Documents have their own, so
-# that no call waits for its next verb because someone's callback handler hangs.
+# that no call waits for its next verb because a callback's receiver hangs.
 CALLBACKS_AT_ONCE, DOCUMENTS_AT_ONCE = 300, 100
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine by its very name; any other name would have to be looked up."""
+    """Return whether a host is this machine by its name alone; any other name would have to be looked up."""
     name = host.lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -69,7 +69,7 @@ class Overrides:
     policy: frozenset[str] = frozenset({"ct"})
 
     def repeats(self, failure: str) -> bool:
-        """Tell whether a failure (`ct`, `rt`, `4xx`, `5xx`) is one to try again after."""
+        """Return whether a failure (`ct`, `rt`, `4xx`, `5xx`) is one to try again after."""
         return failure in self.policy or "all" in self.policy
 
 
@@ -172,7 +172,7 @@ class Web:
                         break
         except TimeoutError:
             reply = Reply(None, error=f"no reply within {limits.total:g} s")
-        except ValueError:  # what was given, or redirected to, can't even be taken apart
+        except ValueError:  # what was given, or redirected to, can't even be parsed
             reply = Reply(None, error="not a URL")  # Python's words hold it with user and password
         return replace(reply, attempts=attempts)
 
@@ -186,7 +186,7 @@ class Web:
             try:
                 reply, location = await self._send_once(url, method, form, request.token, limits)
             except aiohttp.ServerTimeoutError as error:
-                # aiohttp tells the two time limits apart by class
+                # aiohttp has a class for each of the two time limits
                 kind = "ct" if isinstance(error, aiohttp.ConnectionTimeoutError) else "rt"
                 return Reply(None, error=str(error) or "timed out"), kind
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:

@@ -109,7 +109,7 @@ Check = Callable[[Leg, Facts], bool]
 
 
 def filters(query: Query) -> list[Check]:
-    """Return the checks a query asks for; a filter with another name is none, and is ignored, as Twilio does."""
+    """Return the checks of a query's filters; a filter with another name is ignored, as Twilio does."""
     checks: list[Check] = []
     if query.get("To"):
         to = normal(query["To"])

@@ -203,7 +203,7 @@ def _detection(form: Form) -> Detection | None:
 
 
 def is_url(text: str) -> bool:
-    """Tell whether it is an absolute http or https URL."""
+    """Return whether it is an absolute http or https URL."""
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018  # raises ValueError for a port that is none

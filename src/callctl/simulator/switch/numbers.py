@@ -34,22 +34,22 @@ def normal(address: str) -> str:
 
 
 def is_number(address: str) -> bool:
-    """Tell whether it is a phone number in E.164."""
+    """Return whether it is a phone number in E.164."""
     return E164.fullmatch(address) is not None
 
 
 def is_sip(address: str) -> bool:
-    """Tell whether it is a SIP address."""
+    """Return whether it is a SIP address."""
     return SIP.fullmatch(address) is not None
 
 
 def is_client(address: str) -> bool:
-    """Tell whether it is a client's name."""
+    """Return whether it is a client's name."""
     return CLIENT.fullmatch(address) is not None
 
 
 def is_caller(address: str) -> bool:
-    """Tell whether it may call a SIP address or a client: letters, digits and `+ - _ .` are enough there (DIAL)."""
+    """Return whether it may call a SIP address or a client: letters, digits and `+ - _ .` are enough there (DIAL)."""
     return CALLER.fullmatch(address) is not None or is_sip(address) or is_client(address)
 
 

@@ -170,7 +170,7 @@ class Switch:
         if request.unknown_events:
             text = f"StatusCallbackEvent {request.unknown_events[0]!r} is no event: no callbacks will be sent"
             self.register.note(leg, INVALID_EVENTS, text)
-        # An incoming call's far end is whoever calls.
+        # An incoming call's far end is the caller.
         other = request.from_ if direction == INBOUND else request.to
         live = LiveLeg(
             leg,

@@ -17,13 +17,13 @@ GATHER_TIMEOUT_SECONDS = 5.0
 MAX_BYTES = 64 * 1024  # a TwiML document is a few hundred bytes; more is a mistake or an attack
 MAX_DEPTH = 32  # TwiML nests three deep, SSML inside <Say> a few more
 MAX_DIALLED = 10  # CLIENT: up to ten nouns at once
-# What a Conference's own callbacks tell of (its page, "statusCallbackEvent").
+# The events of a Conference's own callbacks (its page, "statusCallbackEvent").
 CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 SPOKEN = ("Say", "Play", "Pause")
 DIALLED = ("Number", "Sip", "Client")
 
 
-# What Twilio takes for a document; it plays sounds, reads plain text out, and hangs up after either (its page "Your
+# What Twilio takes for a document; it plays sounds, speaks plain text, and hangs up after either (its page "Your
 # response" and ERR 12300).
 DOCUMENT_TYPES = frozenset({"text/xml", "application/xml", "text/html"})
 PARSE_FAILURE, UNKNOWN_TYPE = 12100, 12300

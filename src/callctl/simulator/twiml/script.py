@@ -224,7 +224,7 @@ async def _run(document: _Document, source: Source, *, may_dial: bool) -> _Next 
 
 
 def _leaves_ringing(verb: parser.Verb, *, is_first: bool) -> bool:
-    """Tell whether a verb leaves a call unanswered: Reject, a first Pause, a first Dial that answers on bridge."""
+    """Return whether a verb leaves a call unanswered: Reject, a first Pause, a first Dial that answers on bridge."""
     match verb:
         case parser.Reject():
             return True
