@@ -12,6 +12,15 @@ from cli.world import World
 from running import Callctl
 
 from callctl.simulator import Simulator
+from callctl.support.backoff import Backoff
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands that run in this process ask ten times as often; what they do does not depend on it."""
+    monkeypatch.setattr("callctl.operations.wait.GAPS", Backoff(first=0.05, factor=1.5, longest=0.5))
+    monkeypatch.setattr("callctl.operations.hangup.READ_BACK_PAUSES", Backoff(first=0.01, factor=2, longest=0.08))
+    monkeypatch.setattr("callctl.cli.hangup.bulk._PAUSE", 0.1)
 
 
 @pytest.fixture
