@@ -259,6 +259,7 @@ CODES: dict[type[errors.CallctlError], int] = {
     errors.WaitTimeoutError: 9,
     errors.StoreError: 1,
     errors.PortTakenError: 1,
+    errors.NoLongerWantedError: 1,
     errors.NetworkError: 6,
     errors.OutcomeUnknownError: 6,
     errors.ApiError: 1,
@@ -281,6 +282,8 @@ ELSEWHERE = ("simulator",)  # an island: its errors are replies
 UNSEEN = {
     ("doctor/callback_route.py", "StoreError"),  # the check's own listener keeps nothing
     ("cli/doctor.py", "CallctlError"),  # only its exit code is asked for
+    ("api/retries.py", "NoLongerWantedError"),  # the caller that no longer wants the request catches it
+    ("rules/executor.py", "NoLongerWantedError"),
 }
 
 
