@@ -24,9 +24,10 @@ from callctl.api.client import ApiClient
 from callctl.api.protocol import CallsApi
 from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
 from callctl.calls.action import ActionEvent
-from callctl.calls.board import Board, Change, Leg
+from callctl.calls.board import Board, Change
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
+from callctl.calls.leg import Leg
 from callctl.rules.engine import Engine, Scope
 from callctl.rules.executor import Executor
 from callctl.rules.rate_limit import RateLimit

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from telling import WORLD, event, form, moment, samples, sid, told
 
-from callctl.calls.board import Board, Leg, Snapshot
+from callctl.calls.board import Board, Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.calls.family import FamilyTree
+from callctl.calls.leg import Leg
 
 
 def board_of(events: Sequence[CallEvent]) -> Snapshot:

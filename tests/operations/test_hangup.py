@@ -7,9 +7,10 @@ import pytest
 from operations.fake_api import PARENT, SID, FakeApi, Time, Unanswered, call, wrong_state
 from telling import WORLD, form
 
-from callctl.calls.board import Board, Leg
+from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.calls.leg import Leg
 from callctl.errors import AuthenticationError, NetworkError, WrongCallStateError
 from callctl.operations.hangup import HangupOutcome, Result, cancel, check_again, hang_up, wait_until_ended
 from callctl.support.dates import format_date

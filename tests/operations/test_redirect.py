@@ -8,9 +8,10 @@ from operations.fake_api import PARENT, SID, FakeApi, Time, call, wrong_state
 from telling import WORLD, form
 
 from callctl.api.requests import RedirectRequest
-from callctl.calls.board import Board, Leg
+from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.calls.leg import Leg
 from callctl.errors import NetworkError, UnknownCallError, WrongCallStateError
 from callctl.operations.family import CallAndChildren, children_of, family_of, fetch_with_children, parent_of
 from callctl.operations.redirect import preview, redirect, whose_phone

@@ -6,8 +6,8 @@ import pytest
 from legs import board_of
 from telling import form, sid, told
 
-from callctl.calls.board import Leg
 from callctl.calls.call import Call
+from callctl.calls.leg import Leg
 from callctl.operations.reported import with_reported_status
 
 

@@ -9,7 +9,7 @@ import pytest
 from engine_run import EngineRun, seconds
 from telling import event, form, moment, sid, told
 
-from callctl.calls.board import Leg
+from callctl.calls.leg import Leg
 from callctl.rules.engine import Scope, passed_over
 from callctl.rules.rule import (
     Action,

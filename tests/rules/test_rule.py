@@ -8,7 +8,7 @@ import pytest
 from legs import board_of
 from telling import event, form, sid, told
 
-from callctl.calls.board import Leg
+from callctl.calls.leg import Leg
 from callctl.rules.file import load
 from callctl.rules.rule import Cancel, Hangup, On, Rule, When
 from callctl.settings import NamedUrl

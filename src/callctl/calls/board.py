@@ -13,8 +13,6 @@ from callctl.calls.event import CallEvent
 from callctl.calls.family import Family, FamilyTree
 from callctl.calls.leg import Fold, Leg
 
-__all__ = ["Board", "Change", "Family", "Leg", "Snapshot"]
-
 # Legs that one Dial makes at once have one Timestamp, of whole seconds: the order of arrival is nearer to that of Dial.
 _appearance = attrgetter("first_at", "first_received_at", "call_sid")
 

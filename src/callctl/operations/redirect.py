@@ -9,8 +9,8 @@ from datetime import datetime
 
 from callctl.api.protocol import CallsApi
 from callctl.api.requests import RedirectRequest
-from callctl.calls.board import Leg
 from callctl.calls.call import Call, CallStatus, Direction
+from callctl.calls.leg import Leg
 from callctl.errors import CallctlError, WrongCallStateError
 from callctl.operations.family import CallAndChildren
 from callctl.operations.reported import with_reported_status

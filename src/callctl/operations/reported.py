@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from callctl.calls.board import Board, Leg
+from callctl.calls.board import Board
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CallEvent, rank_of
+from callctl.calls.leg import Leg
 
 
 def reported_leg(events: Iterable[CallEvent], sid: str) -> Leg | None:

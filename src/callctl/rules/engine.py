@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from callctl.calls.board import Change, Family, Leg, Snapshot
+from callctl.calls.board import Change, Snapshot
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.calls.family import Family
+from callctl.calls.leg import Leg
 from callctl.rules.evidence import Evidence
 from callctl.rules.rule import FRESH, Action, Declined, On, Rule, Trigger
 

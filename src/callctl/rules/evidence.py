@@ -6,9 +6,9 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from callctl.calls.board import Leg
 from callctl.calls.call import CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.calls.leg import Leg
 
 
 class Evidence:

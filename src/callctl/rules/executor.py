@@ -15,8 +15,8 @@ from itertools import islice
 from callctl.api.protocol import CallsApi
 from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DECLINED, DONE, DRY_RUN, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
-from callctl.calls.board import Leg
 from callctl.calls.call import CallStatus, is_final
+from callctl.calls.leg import Leg
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import (
     ApiError,

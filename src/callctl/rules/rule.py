@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from callctl.calls.board import Leg
 from callctl.calls.call import FINAL_STATUSES, LIVE_STATUSES, CallStatus, Direction
+from callctl.calls.leg import Leg
 
 PARENT_LEG = "parent"
 CHILD_LEG = "child"

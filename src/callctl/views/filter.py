@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from callctl.calls.board import Family, Leg, Snapshot
+from callctl.calls.board import Snapshot
+from callctl.calls.family import Family
+from callctl.calls.leg import Leg
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent

@@ -14,9 +14,10 @@ from datetime import timedelta
 
 from callctl.api.protocol import CallsApi
 from callctl.api.requests import CallQuery
-from callctl.calls.board import Leg, Snapshot
+from callctl.calls.board import Snapshot
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent, rank_of
+from callctl.calls.leg import Leg
 from callctl.calls.trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError
 from callctl.support.clock import Clock, repeat

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from telling import event, moment, sid
 
-from callctl.calls.board import Board, Leg
+from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.calls.leg import Leg
 from callctl.cli.options.history import StatusSince
 
 CREATED, DIALLED, CHANGED = moment(0), moment(2), moment(9)

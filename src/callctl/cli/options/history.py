@@ -20,7 +20,7 @@ from callctl.errors import CallctlError, StoreError
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
-    from callctl.calls.board import Leg
+    from callctl.calls.leg import Leg
     from callctl.cli.io.results import Outcome, Request
     from callctl.settings import Settings
     from callctl.store.sqlite.store import EventStore
