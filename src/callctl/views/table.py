@@ -230,19 +230,26 @@ def one_line(row: Row, columns: Sequence[Column]) -> Text:
     """Return a row as one line in columns, padded to the end of the last."""
     from rich.text import Text
 
-    line = Text()
+    line, unstyled = Text(), ""
     for column in columns:
-        line.append(" " * column.gap)
-        cell = Text(column.value(row), style=row.look if column.title == STATUS.title else "")
-        if not column.is_whole:
-            cell.truncate(column.width, overflow="ellipsis")
-        missing = max(0, column.width - cell.cell_len)
-        if column.is_right:
-            cell.pad_left(missing)
+        unstyled += " " * column.gap
+        cell = _cell(column.value(row), column)
+        if column.title == STATUS.title:
+            line.append(unstyled).append(cell, style=row.look)
+            unstyled = ""
         else:
-            cell.pad_right(missing)
-        line.append_text(cell)
-    return line
+            unstyled += cell
+    return line.append(unstyled)
+
+
+def _cell(text: str, column: Column) -> str:
+    width = cells(text)
+    if width > column.width and not column.is_whole:
+        from rich.cells import set_cell_size
+
+        return set_cell_size(text, column.width - 1) + "…"
+    padding = " " * (column.width - width)
+    return padding + text if column.is_right else text + padding
 
 
 def _justified(text: str, column: Column) -> str:
@@ -314,6 +321,8 @@ def _in_brackets(facts: Sequence[str]) -> str:
 
 def cells(text: str) -> int:
     """Return how many cells a text takes on a terminal."""
+    if text.isascii() and text.isprintable():  # as nearly all are: the table asks this for every cell
+        return len(text)
     from rich.cells import cell_len
 
     return cell_len(text)

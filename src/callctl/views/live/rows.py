@@ -84,7 +84,7 @@ def family_blocks(family: Family[Leg], *, age: Age, width: int) -> Iterator[Bloc
         yield _folded(family, age=age, width=width)
         return
     for leg in family.legs:
-        row = _leg_row(leg, age=age)
+        row = _leg_row(leg, age=age, width=width)
         yield Block(_wide(row, width=width) if width >= WIDE else _narrow(row, width=width))
 
 
@@ -92,7 +92,8 @@ def _columns(width: int) -> Sequence[Column]:
     return _WIDEST_COLUMNS if width >= WIDEST else _COLUMNS
 
 
-def _leg_row(leg: Leg, *, age: Age) -> Row:
+def _leg_row(leg: Leg, *, age: Age, width: int) -> Row:
+    has_times = width >= WIDEST
     return Row(
         leg.call_sid,
         leg.status,
@@ -101,8 +102,8 @@ def _leg_row(leg: Leg, *, age: Age) -> Row:
         direction=leg.direction,
         from_=leg.from_,
         to=leg.to,
-        ring_time=_span(leg.ringing_at, leg.answered_at or leg.ended_at, age=age),
-        talk_time=_span(leg.answered_at, leg.ended_at, age=age),
+        ring_time=_span(leg.ringing_at, leg.answered_at or leg.ended_at, age=age) if has_times else "",
+        talk_time=_span(leg.answered_at, leg.ended_at, age=age) if has_times else "",
         is_child=leg.parent_call_sid is not None,
         facts=tuple(_facts(leg)),
         unusual=tuple(_unusual(leg)),
@@ -130,7 +131,7 @@ def _folded(family: Family[Leg], *, age: Age, width: int) -> Block:
     if width - cells(f" {glyph(leg.status)} {sid}{status}") < FAR_WIDTH:
         sid = f"{sid[:SHOWN_START]}…"
     line = text(f" {glyph(leg.status)} {sid}{status}", "dim")
-    append_ends(line, _leg_row(leg, age=age), width=width)
+    append_ends(line, _leg_row(leg, age=age, width=width), width=width)
     return Block([line], legs=len(family.legs))
 
 
