@@ -14,7 +14,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
@@ -27,6 +26,7 @@ from callctl.calls.action import ActionEvent
 from callctl.settings import load
 from callctl.watch import registry
 from callctl.watch.listener.signature import signature_of
+from callctl.watch.selftest import selftest
 
 LIMIT = 90.0
 PARENT, NUMBER, SIP, CLIENT = (f"CA{number:032}" for number in range(11, 15))
@@ -168,7 +168,7 @@ def watched(golden: GoldenRun) -> str:
 @pytest.fixture(autouse=True)
 def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the self-test take no time."""
-    monkeypatch.setattr("callctl.watch.reachability.time", SimpleNamespace(perf_counter=lambda: 0.0))
+    monkeypatch.setattr(selftest, "__kwdefaults__", {**(selftest.__kwdefaults__ or {}), "clock": lambda: 0.0})
 
 
 @pytest.mark.parametrize("form", FORMS)
