@@ -1,4 +1,4 @@
-"""When REST is compared with the board: on start, and at once after a silence."""
+"""When REST is compared with the board: on start, and at once after a gap in the callbacks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Rest(UnexpectedRequest):
             raise self.fault
 
 
-class Silence:
+class Polling:
     """What a poll loop is given, and what it reported."""
 
     def __init__(self) -> None:
@@ -93,36 +93,36 @@ class Silence:
                 await asyncio.sleep(0.005)
 
     async def ticks(self) -> None:
-        """Let it look a few times whether there was a silence."""
+        """Let it look a few times whether there was a gap."""
         for _ in range(20):
             await asyncio.sleep(0.005)
 
 
 @pytest.fixture
-def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
+def polling(monkeypatch: pytest.MonkeyPatch) -> Polling:
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 3600.0)
     monkeypatch.setattr("callctl.watch.poll.TICK", 0.01)
     monkeypatch.setattr("callctl.watch.poll.GRACE", 0.002)
-    return Silence()
+    return Polling()
 
 
-async def test_what_rest_knows_is_handed_on_at_the_start(silence: Silence) -> None:
-    async with silence.running():
-        assert [event.kind for event in silence.kept] == ["polled"]
-        await silence.ticks()
-        assert silence.rest.asked == 1
+async def test_what_rest_knows_is_handed_on_at_the_start(polling: Polling) -> None:
+    async with polling.running():
+        assert [event.kind for event in polling.kept] == ["polled"]
+        await polling.ticks()
+        assert polling.rest.asked == 1
 
 
-async def test_a_machine_that_slept_asks_at_once(silence: Silence) -> None:
-    async with silence.running():
-        silence.now += timedelta(hours=1)
-        await silence.until(lambda: silence.rest.asked == 2)
-        await silence.ticks()
-        assert silence.rest.asked == 2
+async def test_a_machine_that_slept_asks_at_once(polling: Polling) -> None:
+    async with polling.running():
+        polling.now += timedelta(hours=1)
+        await polling.until(lambda: polling.rest.asked == 2)
+        await polling.ticks()
+        assert polling.rest.asked == 2
 
 
 async def test_callbacks_that_waited_meanwhile_are_taken_in_before_rest_has_its_word(
-    silence: Silence, monkeypatch: pytest.MonkeyPatch
+    polling: Polling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine slept, or the process was stopped; then there is much to be read from sockets."""
     gone_on, grace = asyncio.Event(), 0.0037
@@ -132,108 +132,108 @@ async def test_callbacks_that_waited_meanwhile_are_taken_in_before_rest_has_its_
     async def noting(seconds: float) -> None:
         if seconds == grace:
             gone_on.set()
-            silence.snapshot = board_of([callback(SID, "ringing", second=0, sequence=0)]).snapshot()
+            polling.snapshot = board_of([callback(SID, "ringing", second=0, sequence=0)]).snapshot()
         await sleep(0.001)
 
-    async with silence.running():
-        kept = len(silence.kept)
+    async with polling.running():
+        kept = len(polling.kept)
         monkeypatch.setattr("callctl.watch.poll.asyncio.sleep", noting)
-        silence.now += timedelta(hours=1)
-        await silence.until(lambda: silence.rest.asked == 2)
-        await silence.ticks()
+        polling.now += timedelta(hours=1)
+        await polling.until(lambda: polling.rest.asked == 2)
+        await polling.ticks()
         assert gone_on.is_set()
-        assert len(silence.kept) == kept
+        assert len(polling.kept) == kept
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), -timedelta(hours=1)], ids=str)
-async def test_a_clock_that_is_set_is_no_silence_and_hides_none(silence: Silence, ahead: timedelta) -> None:
-    async with silence.running():
-        silence.ahead = ahead
-        await silence.ticks()
-        assert silence.rest.asked == 1
-        silence.now += timedelta(hours=1)
-        silence.ahead -= timedelta(hours=1)
-        await silence.until(lambda: silence.rest.asked == 2)
+async def test_a_clock_that_is_set_is_no_gap_and_hides_none(polling: Polling, ahead: timedelta) -> None:
+    async with polling.running():
+        polling.ahead = ahead
+        await polling.ticks()
+        assert polling.rest.asked == 1
+        polling.now += timedelta(hours=1)
+        polling.ahead -= timedelta(hours=1)
+        await polling.until(lambda: polling.rest.asked == 2)
 
 
-async def test_a_way_in_that_is_open_again_asks_at_once(silence: Silence) -> None:
-    async with silence.running():
-        silence.unreachable = "the tunnel has ended"
-        await silence.ticks()
-        assert silence.rest.asked == 1
-        silence.unreachable = None
-        await silence.until(lambda: silence.rest.asked == 2)
+async def test_a_way_in_that_is_open_again_asks_at_once(polling: Polling) -> None:
+    async with polling.running():
+        polling.unreachable = "the tunnel has ended"
+        await polling.ticks()
+        assert polling.rest.asked == 1
+        polling.unreachable = None
+        await polling.until(lambda: polling.rest.asked == 2)
 
 
-async def test_an_api_that_is_down_is_told_of_once(silence: Silence) -> None:
-    silence.rest.is_down = True
-    async with silence.running():
-        silence.now += timedelta(hours=1)
-        await silence.until(lambda: silence.rest.asked == 2)
-        await silence.ticks()
-        silence.rest.is_down = False
-        silence.now += timedelta(hours=1)
-        await silence.until(lambda: len(silence.kept) == 1)
-        await silence.until(lambda: len(silence.said) == 2)
-        assert silence.said == ["can't compare with REST: the API can't be reached", "REST is compared again"]
+async def test_an_api_that_is_down_is_reported_once(polling: Polling) -> None:
+    polling.rest.is_down = True
+    async with polling.running():
+        polling.now += timedelta(hours=1)
+        await polling.until(lambda: polling.rest.asked == 2)
+        await polling.ticks()
+        polling.rest.is_down = False
+        polling.now += timedelta(hours=1)
+        await polling.until(lambda: len(polling.kept) == 1)
+        await polling.until(lambda: len(polling.said) == 2)
+        assert polling.said == ["can't compare with REST: the API can't be reached", "REST is compared again"]
 
 
 @pytest.mark.parametrize("where", ["on the board", "on its way to the board"])
-async def test_what_a_callback_told_while_rest_was_asked_is_no_news(silence: Silence, where: str) -> None:
-    def heard() -> None:
+async def test_what_a_callback_reported_while_rest_was_asked_is_no_news(polling: Polling, where: str) -> None:
+    def callback_arrives() -> None:
         if where == "on the board":
-            silence.snapshot = board_of([callback(SID, "ringing", second=0, sequence=0)]).snapshot()
+            polling.snapshot = board_of([callback(SID, "ringing", second=0, sequence=0)]).snapshot()
         else:
-            silence.pending.add(SID)
+            polling.pending.add(SID)
 
-    silence.rest.meanwhile = heard
-    async with silence.running(is_news=False):
+    polling.rest.meanwhile = callback_arrives
+    async with polling.running(is_news=False):
 
         def is_asked_again() -> bool:  # by then, what the first look found has been dealt with
-            silence.now += timedelta(hours=1)
-            return silence.rest.asked > 1
+            polling.now += timedelta(hours=1)
+            return polling.rest.asked > 1
 
-        await silence.until(is_asked_again)
-        assert silence.kept == []
+        await polling.until(is_asked_again)
+        assert polling.kept == []
 
 
 async def test_what_a_callback_may_still_tell_is_asked_again_soon(
-    silence: Silence, monkeypatch: pytest.MonkeyPatch
+    polling: Polling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.poll.SOON", 0.01)
-    silence.now = START + timedelta(seconds=4)
+    polling.now = START + timedelta(seconds=4)
     gone = "CA" + "1" * 32
-    silence.snapshot = board_of([callback(gone, "ringing", second=0, sequence=0)]).snapshot()
-    async with silence.running():
-        await silence.until(lambda: silence.rest.asked >= 3)
+    polling.snapshot = board_of([callback(gone, "ringing", second=0, sequence=0)]).snapshot()
+    async with polling.running():
+        await polling.until(lambda: polling.rest.asked >= 3)
 
 
 @pytest.mark.parametrize("fault", [OverflowError("date value out of range"), NetworkError("odd")])
 async def test_an_odd_answer_ends_neither_the_polling_nor_what_came_before_it(
-    fault: Exception, silence: Silence, monkeypatch: pytest.MonkeyPatch
+    fault: Exception, polling: Polling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
-    silence.rest.fault = fault
-    async with silence.running():
-        await silence.until(lambda: silence.rest.asked > 2)
-    assert [event.call_sid for event in silence.kept][:1] == [SID]
-    (said,) = silence.said
+    polling.rest.fault = fault
+    async with polling.running():
+        await polling.until(lambda: polling.rest.asked > 2)
+    assert [event.call_sid for event in polling.kept][:1] == [SID]
+    (said,) = polling.said
     assert said.startswith("can't compare with REST: ")
     assert str(fault) in said
 
 
 @pytest.mark.parametrize("fault", [StoreError("the disk is full"), OverflowError("too large")])
 async def test_what_can_not_be_kept_is_handed_on_again(
-    fault: Exception, silence: Silence, monkeypatch: pytest.MonkeyPatch
+    fault: Exception, polling: Polling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
-    silence.full = fault
-    async with silence.running():
-        await silence.until(lambda: silence.rest.asked > 2)
-        silence.full = None
-        await silence.until(lambda: bool(silence.kept))
-        await silence.until(lambda: len(silence.said) == 2)
-    said, end = silence.said
+    polling.full = fault
+    async with polling.running():
+        await polling.until(lambda: polling.rest.asked > 2)
+        polling.full = None
+        await polling.until(lambda: bool(polling.kept))
+        await polling.until(lambda: len(polling.said) == 2)
+    said, end = polling.said
     assert str(fault) in said
     assert (end, getattr(end, "cause", None), getattr(end, "is_over", None)) == ("REST is compared again", "api", True)
 

@@ -43,5 +43,5 @@ async def test_why_it_can_not_be_written_is_told_once(tmp_path: Path) -> None:
         folder.unlink()
         await watch.view.until_noted("was gone, and is written again")
         await until(lambda: len(list(folder.glob("*.json"))) == 1)
-        (told,) = watch.view.troubles
-        assert told.cause == Cause.RECORD
+        (trouble,) = watch.view.troubles
+        assert trouble.cause == Cause.RECORD

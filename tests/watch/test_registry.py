@@ -72,38 +72,38 @@ def answering_watch(nonce: str) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Settings:
     return Settings(account_sid=ACCOUNT, api_url="http://127.0.0.1:9999", state_dir=tmp_path / "state" / "callctl")
 
 
 @pytest.fixture
-def record(watch: Watch, here: Settings) -> WatchRecord:
+def record(watch: Watch, settings: Settings) -> WatchRecord:
     return WatchRecord(
         callback_url="http://127.0.0.1:8765/status",
         health_url=watch.url,
         account_sid=ACCOUNT,
-        api_url=here.api_url,
+        api_url=settings.api_url,
         pid=1,
         nonce="n1",
         version="0",
     )
 
 
-def test_a_running_watch_is_found(here: Settings, record: WatchRecord) -> None:
-    assert find(here) is None
-    write_record(here, record)
-    assert find(here) == record
+def test_a_running_watch_is_found(settings: Settings, record: WatchRecord) -> None:
+    assert find(settings) is None
+    write_record(settings, record)
+    assert find(settings) == record
 
 
-def test_the_record_is_the_owners_alone(here: Settings, record: WatchRecord) -> None:
-    path = write_record(here, record)
-    modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, here.state_dir)]
+def test_the_record_is_the_owners_alone(settings: Settings, record: WatchRecord) -> None:
+    path = write_record(settings, record)
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, settings.state_dir)]
     assert modes == [0o600, 0o700, 0o700]
-    assert [one.name for one in path.parent.iterdir()] == [f"{here.world}-n1.json"]  # nothing unfinished is left
+    assert [one.name for one in path.parent.iterdir()] == [f"{settings.world}-n1.json"]  # nothing unfinished is left
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("health", "why"),
     [
         ({}, None),
         ({"reachable": True, "status": "ok"}, None),
@@ -112,32 +112,32 @@ def test_the_record_is_the_owners_alone(here: Settings, record: WatchRecord) -> 
     ],
 )
 def test_what_a_running_watch_says_is_wrong_with_it_is_known(
-    record: WatchRecord, watch: Watch, told: dict[str, object], why: str | None
+    record: WatchRecord, watch: Watch, health: dict[str, object], why: str | None
 ) -> None:
-    watch.answer = json.dumps({"nonce": "n1", **told}).encode()
+    watch.answer = json.dumps({"nonce": "n1", **health}).encode()
     found = shortcoming(record)
     assert found is None if why is None else why in str(found)
 
 
 def test_a_watch_that_answers_otherwise_or_not_at_all_is_none(
-    here: Settings, record: WatchRecord, watch: Watch
+    settings: Settings, record: WatchRecord, watch: Watch
 ) -> None:
-    write_record(here, record)
+    write_record(settings, record)
     for answer in (b'{"nonce": "n2"}', b"[]", b"\xff", b""):
         watch.answer = answer
-        assert find(here) is None
-    write_record(here, replace(record, health_url="http://127.0.0.1:1/healthz"))
-    assert find(here) is None
+        assert find(settings) is None
+    write_record(settings, replace(record, health_url="http://127.0.0.1:1/healthz"))
+    assert find(settings) is None
 
 
-def test_a_watch_of_another_account_or_address_is_none(here: Settings, record: WatchRecord) -> None:
+def test_a_watch_of_another_account_or_address_is_none(settings: Settings, record: WatchRecord) -> None:
     for other in (replace(record, account_sid="AC1"), replace(record, api_url="https://api.twilio.com")):
-        write_record(here, other)
-        assert find(here) is None
+        write_record(settings, other)
+        assert find(settings) is None
 
 
-def test_a_loopback_callback_counts_only_for_a_loopback_api(here: Settings, record: WatchRecord) -> None:
-    twilio = replace(here, api_url="https://api.twilio.com")
+def test_a_loopback_callback_counts_only_for_a_loopback_api(settings: Settings, record: WatchRecord) -> None:
+    twilio = replace(settings, api_url="https://api.twilio.com")
     local = replace(record, api_url=twilio.api_url)
     write_record(twilio, local)
     assert find(twilio) is None
@@ -146,44 +146,46 @@ def test_a_loopback_callback_counts_only_for_a_loopback_api(here: Settings, reco
     assert find(twilio) == public
 
 
-def test_only_the_own_record_is_removed(here: Settings, record: WatchRecord) -> None:
-    path = write_record(here, record)
-    remove_record(here, "another nonce")
+def test_only_the_own_record_is_removed(settings: Settings, record: WatchRecord) -> None:
+    path = write_record(settings, record)
+    remove_record(settings, "another nonce")
     assert path.exists()
-    remove_record(here, "n1")
+    remove_record(settings, "n1")
     assert not path.exists()
-    remove_record(here, "n1")  # again is no harm
+    remove_record(settings, "n1")  # again is no harm
 
 
-def test_a_watch_that_was_there_first_is_found_when_the_second_has_gone(here: Settings, record: WatchRecord) -> None:
-    write_record(here, record)
+def test_a_watch_that_was_there_first_is_found_after_the_second_has_gone(
+    settings: Settings, record: WatchRecord
+) -> None:
+    write_record(settings, record)
     second = replace(record, nonce="n2", health_url="http://127.0.0.1:1/healthz")
-    write_record(here, second)
-    assert find(here) == record
-    remove_record(here, "n2")
-    assert find(here) == record
+    write_record(settings, second)
+    assert find(settings) == record
+    remove_record(settings, "n2")
+    assert find(settings) == record
 
 
 @pytest.mark.parametrize("newest", ["n1", "n2"])
 def test_of_two_watches_the_newest_is_found_and_the_other_comes_after_it(
-    here: Settings, record: WatchRecord, newest: str
+    settings: Settings, record: WatchRecord, newest: str
 ) -> None:
     with answering_watch("n2") as other:
         records = {"n1": record, "n2": replace(record, nonce="n2", health_url=other.url)}
         for nonce, one in records.items():
-            path = write_record(here, one)
+            path = write_record(settings, one)
             written = 2_000_000_000 if nonce == newest else 1_000_000_000
             os.utime(path, (written, written))
-        assert find(here) == records[newest]
-        assert [one.nonce for one in running(here)] == [newest, "n2" if newest == "n1" else "n1"]
+        assert find(settings) == records[newest]
+        assert [one.nonce for one in running(settings)] == [newest, "n2" if newest == "n1" else "n1"]
 
 
-def test_what_a_killed_watch_left_behind_is_cleared_away(here: Settings, record: WatchRecord) -> None:
+def test_what_a_killed_watch_left_behind_is_cleared_away(settings: Settings, record: WatchRecord) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     left = replace(record, health_url="http://127.0.0.1:1/healthz", pid=dead.pid)
-    path = write_record(here, left)
-    assert find(here) is None
+    path = write_record(settings, left)
+    assert find(settings) is None
     assert not path.exists()
 
 
@@ -207,20 +209,20 @@ def test_an_answer_that_drips_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"nonce": 3}', "\x00", "{" * 10_000])
-def test_a_broken_record_is_none(here: Settings, record: WatchRecord, text: str) -> None:
-    path = write_record(here, record)
+def test_a_broken_record_is_none(settings: Settings, record: WatchRecord, text: str) -> None:
+    path = write_record(settings, record)
     path.write_text(text)
-    assert find(here) is None
-    remove_record(here, "n1")
+    assert find(settings) is None
+    remove_record(settings, "n1")
 
 
-def test_a_record_with_fields_of_the_wrong_kind_is_none(here: Settings, record: WatchRecord) -> None:
-    path = write_record(here, record)
+def test_a_record_with_fields_of_the_wrong_kind_is_none(settings: Settings, record: WatchRecord) -> None:
+    path = write_record(settings, record)
     fields = json.loads(path.read_text())
     path.write_text(json.dumps(fields | {"callback_url": 5}))
-    assert find(here) is None
+    assert find(settings) is None
     path.write_text(json.dumps(fields | {"a_field_of_a_later_version": 5}))
-    assert find(here) == record
+    assert find(settings) == record
 
 
 def test_proxies_are_passed_by(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,16 +238,18 @@ def test_a_health_url_that_is_none_is_no_watch(url: str) -> None:
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720, 0o702])
 @pytest.mark.parametrize("part", [".", "watch"])
-def test_records_count_only_where_nobody_else_writes(here: Settings, record: WatchRecord, mode: int, part: str) -> None:
-    write_record(here, record)
-    folder = here.state_dir / part
+def test_records_count_only_where_nobody_else_writes(
+    settings: Settings, record: WatchRecord, mode: int, part: str
+) -> None:
+    write_record(settings, record)
+    folder = settings.state_dir / part
     folder.chmod(mode)
-    for use in (lambda: find(here), lambda: write_record(here, record)):
+    for use in (lambda: find(settings), lambda: write_record(settings, record)):
         with pytest.raises(CallctlError, match=rf"others may write to the state folder {folder} \(mode ") as refused:
             use()
         assert refused.value.hint == f"chmod go-w {folder}"
     folder.chmod(0o755)
-    assert find(here) == record
+    assert find(settings) == record
 
 
 def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,40 +261,40 @@ def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("part", [".", "watch"])
 def test_records_in_another_users_folder_count_for_nothing(
-    here: Settings, record: WatchRecord, part: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, record: WatchRecord, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_record(here, record)
-    make_anothers(here.state_dir / part, monkeypatch)
-    for use in (lambda: find(here), lambda: write_record(here, record)):
+    write_record(settings, record)
+    make_anothers(settings.state_dir / part, monkeypatch)
+    for use in (lambda: find(settings), lambda: write_record(settings, record)):
         with pytest.raises(CallctlError, match="is another user's") as refused:
             use()
         assert refused.value.hint == "set XDG_STATE_HOME to a folder of your own"
 
 
 def test_a_record_that_another_user_could_write_is_none(
-    here: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_record(here, record)
+    path = write_record(settings, record)
     for mode in (0o606, 0o620):
         path.chmod(mode)
-        assert find(here) is None
+        assert find(settings) is None
     path.chmod(0o644)
-    assert find(here) == record
+    assert find(settings) == record
     if os.geteuid() == 0:
         make_anothers(path, monkeypatch)
-        assert find(here) is None
+        assert find(settings) is None
 
 
-def test_a_pipe_in_a_records_place_is_not_waited_for(here: Settings, record: WatchRecord) -> None:
-    path = write_record(here, record)
+def test_a_pipe_in_a_records_place_is_not_waited_for(settings: Settings, record: WatchRecord) -> None:
+    path = write_record(settings, record)
     path.unlink()
     os.mkfifo(path, 0o600)
-    assert find(here) is None
+    assert find(settings) is None
 
 
-def test_a_folder_that_can_not_be_looked_at_is_told(here: Settings, record: WatchRecord) -> None:
-    here.state_dir.parent.mkdir()
-    long = replace(here, state_dir=here.state_dir.parent / ("x" * 300) / "callctl")
+def test_a_folder_that_can_not_be_looked_at_is_told(settings: Settings, record: WatchRecord) -> None:
+    settings.state_dir.parent.mkdir()
+    long = replace(settings, state_dir=settings.state_dir.parent / ("x" * 300) / "callctl")
     with pytest.raises(CallctlError, match=r"can't look at the state folder .* File name too long") as refused:
         find(long)
     assert "XDG_STATE_HOME" in (refused.value.hint or "")
@@ -298,11 +302,11 @@ def test_a_folder_that_can_not_be_looked_at_is_told(here: Settings, record: Watc
         write_record(long, record)
 
 
-def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path, here: Settings, record: WatchRecord) -> None:
+def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path, settings: Settings, record: WatchRecord) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(CallctlError, match="can't write the record"):
-        write_record(replace(here, state_dir=blocked / "callctl"), record)
+        write_record(replace(settings, state_dir=blocked / "callctl"), record)
 
 
 def test_it_loads_nothing_heavy() -> None:
@@ -346,15 +350,15 @@ def test_what_is_no_process_is_not_stopped(pid: object) -> None:
 
 
 def test_a_stopped_watch_is_found_though_it_does_not_answer(
-    here: Settings, record: WatchRecord, watch: Watch, sleeper: subprocess.Popen[bytes]
+    settings: Settings, record: WatchRecord, watch: Watch, sleeper: subprocess.Popen[bytes]
 ) -> None:
     watch.answer = b"{}"
-    write_record(here, replace(record, pid=sleeper.pid))
-    assert (find(here), stopped(here)) == (None, None)
+    write_record(settings, replace(record, pid=sleeper.pid))
+    assert (find(settings), stopped(settings)) == (None, None)
     sleeper.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
-    found = stopped(here)
+    found = stopped(settings)
     assert found is not None
     assert f"(process {sleeper.pid}) is stopped, as by Ctrl-Z" in stopped_in_words(found)
     assert how_to_go_on(found) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, lets it go on"
-    assert stopped(replace(here, account_sid="AC" + "1" * 32)) is None
+    assert stopped(replace(settings, account_sid="AC" + "1" * 32)) is None

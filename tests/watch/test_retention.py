@@ -114,10 +114,10 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
     for call, age, status in ((1, 61, "completed"), (2, 59, "completed"), (3, 61, "in-progress")):
         fields = form(call, status).items()
         board.apply(CallEvent.from_form(fields, received_at=ago(minutes=age), world="w", verified=True))
-    told: list[str] = []
+    reported: list[str] = []
 
     def once(text: str) -> None:
-        told.append(text)
+        reported.append(text)
         raise KeyError(text)  # leave the endless loop
 
     retention = Retention(
@@ -131,8 +131,8 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
     )
     with pytest.raises(KeyError):
         await retention.run()
-    assert len(told) == 1
-    assert told[0].startswith("can't delete what is older than 30 days: locked")
+    assert len(reported) == 1
+    assert reported[0].startswith("can't delete what is older than 30 days: locked")
     assert sorted(leg.call_sid[-1] for family in board.snapshot().families for leg in family.legs) == ["2", "3"]
 
 
@@ -185,9 +185,9 @@ async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timed
     assert kept(settings) == 2
 
 
-@pytest.mark.parametrize("told", [None, 0, 60, 400 * 86400])
+@pytest.mark.parametrize("reported", [None, 0, 60, 400 * 86400])
 async def test_a_clock_that_was_ahead_when_the_watch_started_makes_nothing_old(
-    tmp_path: Path, told: float | None
+    tmp_path: Path, reported: float | None
 ) -> None:
     settings = settings_in(tmp_path)
     store = EventStore.open_for_watch(settings.store, world=settings.world)
@@ -203,11 +203,11 @@ async def test_a_clock_that_was_ahead_when_the_watch_started_makes_nothing_old(
         since=timedelta(hours=1),
         trouble=print,
         clock=ahead,
-        twilio_time=lambda: None if told is None else moment(told),
+        twilio_time=lambda: None if reported is None else moment(reported),
     )
     await retention.trim()
     store.close()
-    assert kept(settings) == (1 if told == 400 * 86400 else 3)
+    assert kept(settings) == (1 if reported == 400 * 86400 else 3)
 
 
 @pytest.mark.parametrize("is_polled", [True, False])
@@ -215,13 +215,13 @@ async def test_a_watch_with_a_clock_far_ahead_keeps_what_is_not_old_by_twilios_t
     tmp_path: Path, is_polled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.retention.SOON", 0.01)
-    settings, told = settings_in(tmp_path), asyncio.Event()
+    settings, reported = settings_in(tmp_path), asyncio.Event()
 
     class Old(Retention):
         async def trim(self) -> None:
             await super().trim()
             if self._oldest_kept() is not None:
-                told.set()
+                reported.set()
 
     monkeypatch.setattr("callctl.watch.session.Retention", Old)
     fill(settings, calls=range(1), age=timedelta(days=31))
@@ -238,7 +238,7 @@ async def test_a_watch_with_a_clock_far_ahead_keeps_what_is_not_old_by_twilios_t
             ):
                 assert answer.status == 204
         async with asyncio.timeout(LIMIT):
-            await told.wait()
+            await reported.wait()
     assert kept(settings) == (2 if is_polled else 3)
 
 
@@ -270,14 +270,14 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
     board = Board()
     for call, received in ((1, 0), (2, 3600)):
         board.apply(event(call, "completed", received=received))
-    told: list[str] = []
+    reported: list[str] = []
     clock = clock_of(lambda: moment(3600) + timedelta(minutes=min(len(asked), 5)))
     retention = Retention(
         cast(EventStore, LockedAtTimes()),
         board,
         days=30,
         since=timedelta(),
-        trouble=told.append,
+        trouble=reported.append,
         clock=clock,
         twilio_time=clock.wall,
     )
@@ -286,7 +286,7 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert asked[:5] == [moment(3600) - timedelta(days=30) + timedelta(minutes=minutes) for minutes in range(5)]
-    assert len(told) == 2
+    assert len(reported) == 2
     assert [family.sid for family in board.snapshot().families] == [sid(2)]
 
 

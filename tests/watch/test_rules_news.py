@@ -41,9 +41,9 @@ class Braked:
     def update(self, changes: Sequence[Change], snapshot: Snapshot) -> None: ...
 
     def take_reports(self) -> list[ActionEvent | Trouble]:
-        told, self._news = self._news, []
-        self.is_stopped = self.is_stopped or STOPPED in told
-        return told
+        news, self._news = self._news, []
+        self.is_stopped = self.is_stopped or STOPPED in news
+        return news
 
 
 async def test_what_the_rate_limit_reports_is_trouble_and_an_alarm(tmp_path: Path) -> None:

@@ -151,12 +151,12 @@ async def noted(running: RunningWatch, sid: str) -> str:
 async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
     async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         sid = await scene.place(running.ready.callback_url + "#rc=3")
-        told = await noted(running, sid)
-        assert told.startswith(f"{sid}: no status callback in 1 s: Twilio has noted nothing; ")
+        line = await noted(running, sid)
+        assert line.startswith(f"{sid}: no status callback in 1 s: Twilio has noted nothing; ")
         other = await scene.place(running.ready.callback_url)
         assert await noted(running, other) == f"{other}: no status callback either"
         assert scene.asked == 2
-        assert [note for note in running.view.notes if sid in note] == [told]
+        assert [note for note in running.view.notes if sid in note] == [line]
 
 
 async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
@@ -190,8 +190,8 @@ async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_abou
 
     async with running_watch(scene.settings, PLAN, api=Odd(scene.client)) as running:
         first = await scene.place(running.ready.callback_url)
-        told = await running.view.until_noted(f"{first}: can't find out")
-        assert told.endswith("why no status callback comes: OverflowError: date value out of range")
+        line = await running.view.until_noted(f"{first}: can't find out")
+        assert line.endswith("why no status callback comes: OverflowError: date value out of range")
         await noted(running, await scene.place(running.ready.callback_url))
 
 
@@ -200,9 +200,9 @@ async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, 
     gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
     async with running_watch(scene.settings, gone, api=scene.client) as running:
         sid = await scene.place("http://127.0.0.1:9/status")
-        told = await noted(running, sid)
-    assert "Twilio could not deliver to http://127.0.0.1:9/status: " in told
-    assert "(11200, https://www.twilio.com/docs/errors/11200); see that the tunnel runs" in told
+        line = await noted(running, sid)
+    assert "Twilio could not deliver to http://127.0.0.1:9/status: " in line
+    assert "(11200, https://www.twilio.com/docs/errors/11200); see that the tunnel runs" in line
 
 
 async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -> None:
@@ -210,18 +210,18 @@ async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -
     async with running_watch(scene.settings, gone, api=scene.client) as running:
         await running.view.until(lambda view: view.header is not None and view.header.unreachable is not None)
         sid = await scene.place("http://127.0.0.1:9/status")
-        told = await noted(running, sid)
-    assert "callbacks can't arrive: can't connect: Connection refused; Twilio has noted nothing yet" in told
+        line = await noted(running, sid)
+    assert "callbacks can't arrive: can't connect: Connection refused; Twilio has noted nothing yet" in line
 
 
 async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
     async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         sid = await scene.place_badly(running.ready.callback_url)
-        told = await noted(running, sid)
-    assert isinstance(told, Trouble)
-    assert (told.cause, told.call_sid, told.url) == ("no-callback", sid, running.ready.callback_url)
-    assert "its StatusCallbackEvent was not understood" in told
-    assert "(21626, https://www.twilio.com/docs/errors/21626); send StatusCallbackEvent once for each event" in told
+        line = await noted(running, sid)
+    assert isinstance(line, Trouble)
+    assert (line.cause, line.call_sid, line.url) == ("no-callback", sid, running.ready.callback_url)
+    assert "its StatusCallbackEvent was not understood" in line
+    assert "(21626, https://www.twilio.com/docs/errors/21626); send StatusCallbackEvent once for each event" in line
 
 
 async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:

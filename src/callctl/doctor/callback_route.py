@@ -18,7 +18,7 @@ from callctl.watch import registry
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
-from callctl.watch.tunnel import NGROK_AGENT, find_agent
+from callctl.watch.tunnel.ngrok import NGROK_AGENT, find_agent
 
 _HINT_ROUTE = "see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host"
 _HINT_WATCH = (

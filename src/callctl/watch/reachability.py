@@ -14,7 +14,8 @@ from callctl.support.urls import is_loopback_url
 from callctl.watch.listener.listener import Listener
 from callctl.watch.plan import Plan
 from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
-from callctl.watch.tunnel import Tunnel, find_agent
+from callctl.watch.tunnel.command import Tunnel
+from callctl.watch.tunnel.ngrok import find_agent
 
 # Seconds from one self-test to the next: after one that succeeded, and after one that failed.
 TEST_INTERVAL = 180.0

@@ -69,8 +69,8 @@ async def test_absurd_heads_are_answered_and_nothing_is_raised(
 )
 def test_no_head_can_not_be_explained(headers: list[tuple[str, str]], query: str, body: bytes | None) -> None:
     check = SignatureCheck([PUBLIC, "http://[::1]:8765/status"], keys=["t"], account_sid="AC1")
-    told = dict(headers)
-    request = SignedRequest.read("/status?" + query, told, pairs=(("a", "b"),), json_body=body)
+    by_name = dict(headers)
+    request = SignedRequest.read("/status?" + query, by_name, pairs=(("a", "b"),), json_body=body)
     assert not check.accepts(request)
     requested = RequestedUrl.read([(name.encode("latin-1", "replace"), value.encode()) for name, value in headers])
     text = check.refusals.explain(SignedRequest("/status?" + query, (), "AAAA", json_body=body), requested=requested)

@@ -133,8 +133,8 @@ async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_tw
         for call in range(2 * AT_ONCE):
             assert (await post(watch.ready.callback_url, form(call, "ringing"), Authorization="Basic eDp5"))[0] == 204
         sent = await application.requests(2 * AT_ONCE)
-    told = [value for one in sent for name, value in one.headers if name == "Authorization"]
-    assert told == ["Basic YW5uOnNlY3JldA=="] * 2 * AT_ONCE
+    signed_in = [value for one in sent for name, value in one.headers if name == "Authorization"]
+    assert signed_in == ["Basic YW5uOnNlY3JldA=="] * 2 * AT_ONCE
 
 
 async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
@@ -406,9 +406,9 @@ async def test_an_application_that_speaks_no_tls_is_told_of_in_words(tmp_path: P
     plan = Plan("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
-        told = await watch.view.until_noted(f"{sid(1)} ringing")
-    assert "can't connect (" in told
-    assert "not permitted" not in told
+        line = await watch.view.until_noted(f"{sid(1)} ringing")
+    assert "can't connect (" in line
+    assert "not permitted" not in line
 
 
 @pytest.mark.parametrize("name", ["nothing.pem", "empty.pem"])

@@ -201,20 +201,20 @@ async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_on
     listener = await start(kept_by=failing)
     fields = form(1, "ringing")
 
-    async def tell() -> tuple[int, int, str]:
+    async def send() -> tuple[int, int, str]:
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
-            told = answer.status
+            status = answer.status
         async with http.get(listener.health_url) as answer:
             health = await answer.json()
             assert health["nonce"] == "a-nonce"
             assert "/home/ann" not in str(health)  # anybody may ask
-            return told, answer.status, health["status"]
+            return status, answer.status, health["status"]
 
-    assert await tell() == (500, 503, "failing")
-    assert await tell() == (500, 503, "failing")
+    assert await send() == (500, 503, "failing")
+    assert await send() == (500, 503, "failing")
     assert len(reports.troubles) == 1
     failing.fails = False
-    assert await tell() == (204, 200, "ok")
+    assert await send() == (204, 200, "ok")
 
 
 async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_gives_up(
@@ -223,16 +223,16 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_giv
     listener = await start(limits=Limits(store_seconds=0.5))
     fields = form(1, "ringing")
 
-    async def tell() -> int:
+    async def send() -> int:
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
             return answer.status
 
     with store._writing._lock:  # as while its thread is in a write that hangs
-        assert await tell() == 500
+        assert await send() == 500
         async with http.get(listener.health_url) as answer:
             assert answer.status == 503
     assert "takes longer than 0.5 s" in reports.troubles[0]
-    while await tell() != 204:  # once what hung is over
+    while await send() != 204:  # once what hung is over
         pass
     async with http.get(listener.health_url) as answer:
         assert answer.status == 200
@@ -244,14 +244,14 @@ async def test_what_was_kept_though_it_was_answered_with_500_is_told_of_once_it_
     listener = await start(limits=Limits(store_seconds=0.2))
     fields = form(1, "ringing")
 
-    async def tell() -> int:
+    async def send() -> int:
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
             return answer.status
 
     with store._writing._lock:
-        assert await tell() == 500
+        assert await send() == 500
     await until(lambda: store.call(fields["CallSid"]) is not None)
-    assert [await tell(), await tell()] == [204, 204]
+    assert [await send(), await send()] == [204, 204]
     await reports.of(2)
     assert [is_new for _, is_new in reports.events] == [True, False]
     assert (listener.failed, listener.accepted, listener.duplicates) == (1, 1, 1)

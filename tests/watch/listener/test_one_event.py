@@ -36,10 +36,10 @@ def events_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *
     if not CHECK.accepts(signed):
         return set()
     try:
-        told = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True, signed=signed.covered)
+        event = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True, signed=signed.covered)
     except NotACallEventError:
         return set()
-    return {(told.call_sid, told.key)}
+    return {(event.call_sid, event.key)}
 
 
 def parsed(query: str) -> tuple[tuple[str, str], ...]:

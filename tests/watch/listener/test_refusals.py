@@ -83,7 +83,7 @@ async def test_a_path_that_was_signed_otherwise_is_explained(
 
 
 @pytest.mark.parametrize(
-    ("url", "told", "cause"),
+    ("url", "headers", "cause"),
     [
         ("https://old.example.com/status", {"X-Forwarded-Host": "old.example.com"}, "wrong host"),
         ("https://old.example.com/status", {"X-Forwarded-Host": "inner, old.example.com"}, "wrong host"),
@@ -99,14 +99,14 @@ async def test_a_path_that_was_signed_otherwise_is_explained(
     ],
 )
 async def test_what_a_proxy_changed_is_found_where_it_says_so(
-    start: Start, reports: Reports, http: aiohttp.ClientSession, url: str, told: dict[str, str], cause: str
+    start: Start, reports: Reports, http: aiohttp.ClientSession, url: str, headers: dict[str, str], cause: str
 ) -> None:
     listener = await start()
     fields = form(1, "ringing")
-    async with http.post(listener.url + "/status", data=fields, headers=sign(url, fields) | told) as answer:
+    async with http.post(listener.url + "/status", data=fields, headers=sign(url, fields) | headers) as answer:
         assert answer.status == 403  # it is believed nowhere else
     (text,) = reports.troubles
-    assert text.startswith(f"refused a request: {cause}: signed over {url} (by {next(iter(told))})")
+    assert text.startswith(f"refused a request: {cause}: signed over {url} (by {next(iter(headers))})")
 
 
 async def test_a_query_that_was_added_on_the_way_is_named(
@@ -180,8 +180,8 @@ async def test_signed_requests_to_another_path_are_told_of_once_and_counted(
     signed = sign("https://example.com/polled?CallSid=CA1&CallStatus=busy")
     async with http.get(listener.url + "/polled?CallSid=CA1&CallStatus=busy", headers=signed) as answer:
         assert answer.status == 404
-    told = [text.partition(": ")[0] for text in reports.troubles]
-    assert told == [
+    causes = [text.partition(": ")[0] for text in reports.troubles]
+    assert causes == [
         f"signed requests come to {path}, this watch listens at /status"
         for path in ("/voice/status", "/changed", "/", "/polled")
     ]
@@ -435,10 +435,10 @@ async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -
         assert (await reader.read()).startswith(b"HTTP/1.1 204 ")
         writer.close()
     for _ in range(500):  # until the server has seen that they are gone
-        if told := await raw(server, LAST_HEALTH):
+        if causes := await raw(server, LAST_HEALTH):
             break
         await asyncio.sleep(0.01)
-    assert told.startswith(b"HTTP/1.1 204 ")
+    assert causes.startswith(b"HTTP/1.1 204 ")
     await server.close()
 
 

@@ -127,11 +127,11 @@ def test_callbacks_are_signed_over_the_https_url_with_and_without_its_port(
         del request["CallbackSource"]
         place = "/twiml/survey"
         assert post(proxy.port, request, signed_over=f"https://{host}{place}", token=token, path=place) == 200
-        told = running.record()
-        while told["type"] == "trouble":
-            assert "refused a request" in told["text"]
-            told = running.record()
-        assert (told["event"], told["call_sid"]) == ("twiml-request", sid(4))
+        record = running.record()
+        while record["type"] == "trouble":
+            assert "refused a request" in record["text"]
+            record = running.record()
+        assert (record["event"], record["call_sid"]) == ("twiml-request", sid(4))
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_of(home: Path, proxy: TlsProxy, simulator: Simulator) -> None:

@@ -20,7 +20,9 @@ from callctl.support.threads import run_in_thread
 from callctl.watch.plan import Plan
 from callctl.watch.registry import ask_health
 from callctl.watch.session import Session
-from callctl.watch.tunnel import AddressFinder, Tunnel, find_agent
+from callctl.watch.tunnel.address import AddressFinder
+from callctl.watch.tunnel.command import Tunnel
+from callctl.watch.tunnel.ngrok import find_agent
 
 RECORDED = Path(__file__).parent / "recorded"
 RELAY = TESTS / "relay.py"
@@ -94,9 +96,10 @@ def script(folder: Path, text: str) -> str:
 
 
 async def test_the_command_is_given_the_port_and_read_on_both_streams(tmp_path: Path) -> None:
-    told = "print('for https://t-%s.example.com/' % sys.argv[1], file=sys.{}); time.sleep(600)"
+    output = "print('for https://t-%s.example.com/' % sys.argv[1], file=sys.{}); time.sleep(600)"
     for stream in ("stdout", "stderr"):
-        tunnel, url = await Tunnel.start_and_find(script(tmp_path, told.format(stream)), port=PORT, leads_here=is_fine)
+        command = script(tmp_path, output.format(stream))
+        tunnel, url = await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
         await tunnel.stop()
         assert url == f"https://t-{PORT}.example.com"
 
@@ -105,18 +108,18 @@ async def test_the_command_sees_no_credentials(tmp_path: Path, monkeypatch: pyte
     for name in ("TWILIO_AUTH_TOKEN", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("NGROK_AUTHTOKEN", "its-own")
-    told = (
+    output = (
         "import os; seen = '-'.join(sorted(name for name in os.environ if 'TOKEN' in name or 'SECRET' in name)); "
         "print(f'https://{seen}.example.com'); time.sleep(600)"
     )
-    tunnel, url = await Tunnel.start_and_find(script(tmp_path, told), port=PORT, leads_here=is_fine)
+    tunnel, url = await Tunnel.start_and_find(script(tmp_path, output), port=PORT, leads_here=is_fine)
     await tunnel.stop()
     assert url == "https://NGROK_AUTHTOKEN.example.com"
 
 
 async def test_a_tunnel_that_talks_much_is_read_to_the_end(tmp_path: Path) -> None:
-    told = "print('https://one.example.com')\nfor _ in range(20000): print('x' * 100)\nprint('the end')"
-    tunnel, _ = await Tunnel.start_and_find(script(tmp_path, told), port=PORT, leads_here=is_fine)
+    output = "print('https://one.example.com')\nfor _ in range(20000): print('x' * 100)\nprint('the end')"
+    tunnel, _ = await Tunnel.start_and_find(script(tmp_path, output), port=PORT, leads_here=is_fine)
     assert await tunnel.ended() == 0
     assert tunnel.last_line == "the end"
     await tunnel.stop()
@@ -270,11 +273,11 @@ async def test_the_watch_goes_with_its_tunnel_to_another_address(tmp_path: Path,
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         now.touch()
         await watch.view.until(lambda view: bool(view.troubles))
-        (told,) = watch.view.troubles
+        (trouble,) = watch.view.troubles
         after = watch.session.header().callback_url
         assert after not in (before, f"{application.url}/status")
-        assert (told.cause, told.url) == ("tunnel-moved", after)
-        assert f"another address now, {after}: calls placed before, and whatever names {before}" in told
+        assert (trouble.cause, trouble.url) == ("tunnel-moved", after)
+        assert f"another address now, {after}: calls placed before, and whatever names {before}" in trouble
         await watch.view.until(lambda view: view.header is not None and view.header.unreachable is None)
         (record,) = records_in(settings)
         assert json.loads(record.read_text())["callback_url"] == after

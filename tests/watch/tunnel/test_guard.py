@@ -18,7 +18,7 @@ from running import env_for
 
 from callctl.errors import CallctlError
 from callctl.simulator import Simulator
-from callctl.watch.tunnel import Tunnel
+from callctl.watch.tunnel.command import Tunnel
 
 LIMIT = 60.0
 RELAY = f"{sys.executable} {TESTS / 'relay.py'} $1"
