@@ -364,7 +364,7 @@ def test_a_watch_that_is_stopped_is_told_of_as_such_and_loses_nothing(
     callctl: Callctl, home: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
 ) -> None:
     # How long a command here waits for a watch that does not answer; a stopped one never does.
-    monkeypatch.setattr("callctl.watch.session.HOLDER_LIMIT", 1.0)
+    monkeypatch.setattr("callctl.watch.session.BUSY_LIMIT", 1.0)
     monkeypatch.setattr("callctl.watch.session.STARTING_LIMIT", 1.0)
     env = env_for(simulator)
     with Piped(*WATCH, "--json", home=home, env=env) as first:
