@@ -14,7 +14,7 @@ import typer
 from callctl.calls.call import Call, CallStatus
 from callctl.cli import exits
 from callctl.cli.io.dry_run import say_nothing_was_sent, show_request
-from callctl.cli.io.results import Outcome, OutcomeWriter, calls, failure, show_alone, some
+from callctl.cli.io.results import Outcome, OutcomeWriter, calls, failure, show_alone, some, what_failed
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
 from callctl.cli.options import twiml as twiml_options
@@ -351,14 +351,14 @@ class Redirects:
             self._redirect_several([sids], work)
 
     def _redirect_several(self, batches: Sequence[Sequence[str]], work: Callable[[str], Outcome]) -> None:
-        failed: list[str] = []
+        failed: dict[str, CallctlError | None] = {}
         for batch in batches:
             for group in for_each(batch, work, parallel=_PARALLEL):
-                failed += self._report(group)
+                failed |= self._report(group)
         if failed:
             total = sum(map(len, batches))
             raise PartlyFailedError(
-                f"{len(failed)} of {calls(total)} not redirected: {some(failed)}",
+                what_failed(failed, total=total, done="redirected"),
                 hint="`callctl list --live` shows what each call is doing",
             )
         self._writer.finish()
@@ -406,8 +406,8 @@ class Redirects:
         self._history.settle([outcome.sid])
         show_alone(self._runtime, outcome)
 
-    def _report(self, group: Sequence[Done[Outcome] | Failed]) -> list[str]:
-        """Show and record outcomes; return the SIDs of the calls that were not redirected."""
+    def _report(self, group: Sequence[Done[Outcome] | Failed]) -> dict[str, CallctlError | None]:
+        """Show and record outcomes; return the errors of the calls that were not redirected, by SID."""
         done = [result.value for result in group if isinstance(result, Done)]
         failed = [result for result in group if isinstance(result, Failed)]
         shown: list[Outcome] = []
@@ -421,7 +421,7 @@ class Redirects:
         finally:  # Ctrl-C too: the outcomes that are shown are no longer pending
             self._history.record(shown)
             self._history.settle(outcome.sid for outcome in shown)
-        return [result.sid for result in failed]
+        return {result.sid: result.error for result in failed}
 
     # --dry-run
 

@@ -759,3 +759,36 @@ def test_after_ctrl_c_what_was_told_is_not_said_to_be_unknown(
             assert action["result"] == ("done" if sid in told else "unknown")
     (said,) = [line for line in err.getvalue().splitlines() if "may have been" in line and "some more" not in line]
     assert said.rpartition(": ")[2] == next(sid for sid in sids if sid not in told)
+
+
+class SilentAbout(Rounds):
+    """Carries out what is asked of one call, and never answers."""
+
+    def __init__(self, sid: str, *, answer: str) -> None:
+        super().__init__([], answer=answer)
+        self._silent = sid
+
+    def take(self, asked: Asked) -> Turn:
+        turn = super().take(asked)
+        if asked.method == "POST" and _sid_in(asked) == self._silent:
+            return drop()
+        return reply(404, {"code": 20404, "status": 404}) if _sid_in(asked).endswith("3") else turn
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "done"),
+    [
+        (("hangup",), "completed", "ended"),
+        (("redirect", "--url", "https://a.example/x"), "in-progress", "redirected"),
+    ],
+)
+def test_a_call_of_which_nobody_answered_is_not_said_to_be_left(
+    callctl: Callctl, command: tuple[str, ...], status: str, done: str
+) -> None:
+    first, second, third = sids = [f"CA{number:032d}" for number in (1, 2, 3)]
+    with SilentAbout(second, answer=status) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        outcome = callctl(command[0], *sids, *command[1:], env=env)
+    assert outcome.code == 8
+    assert f"error: 1 of 3 calls not {done}: {third}; 1 of 3 calls may have been {done} or not: {second}" in outcome.err
+    assert f"{first}\t{status}\t" in outcome.out

@@ -14,7 +14,17 @@ from callctl.calls.call import Call, CallStatus
 from callctl.calls.filter import CallFilter
 from callctl.cli.hangup.single import END_ALL_THE_SAME, HangupOptions, hang_up, outcome_of
 from callctl.cli.io.progress import Progress
-from callctl.cli.io.results import DRY_RUN, FAILED, Outcome, OutcomeWriter, calls, failure, show_among_others, some
+from callctl.cli.io.results import (
+    DRY_RUN,
+    FAILED,
+    Outcome,
+    OutcomeWriter,
+    calls,
+    failure,
+    show_among_others,
+    some,
+    what_failed,
+)
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options.filters import find_calls, without_answered
 from callctl.cli.options.history import History, StatusSince
@@ -444,7 +454,7 @@ class BulkHangup:
             raise missed[0].error
         if missed:
             raise PartlyFailedError(
-                f"{len(missed)} of {calls(len(outcomes))} not ended: {some([outcome.sid for outcome in missed])}",
+                what_failed({one.sid: one.error for one in missed}, total=len(outcomes), done="ended"),
                 hint=END_ALL_THE_SAME
                 if all(outcome.result == "still-ringing" for outcome in missed)
                 else "`callctl list --live` shows what is left",

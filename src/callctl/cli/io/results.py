@@ -78,6 +78,15 @@ def failure(action: str, sid: str, *, request: Request, error: CallctlError) -> 
     return Outcome(action, sid, FAILED, error.message, request, error=error)
 
 
+def what_failed(errors: Mapping[str, CallctlError | None], *, total: int, done: str) -> str:
+    """Return which calls of ``total`` were not ``done``, and which may have been, though no answer came; by SID."""
+    unknown = [sid for sid, error in errors.items() if error is not None and error.may_be_done]
+    certain = [sid for sid in errors if sid not in unknown]
+    parts = [f"{len(certain)} of {calls(total)} not {done}: {some(certain)}"] if certain else []
+    parts += [f"{len(unknown)} of {calls(total)} may have been {done} or not: {some(unknown)}"] if unknown else []
+    return "; ".join(parts)
+
+
 def show_new_call(runtime: Runtime, call: Call) -> None:
     """Write a call that has just come into being: on a pipe its SID alone."""
     if runtime.form is Form.JSON:
