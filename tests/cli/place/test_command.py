@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from api.raw import RawServer, whole
+from api.scripted import Server, Turn, call, drop, reply
 from running import Callctl, env_for
 
 from callctl.simulator import Simulator
@@ -175,3 +176,28 @@ def test_whatever_fails_afterwards_loses_no_sid(
     sid = callctl("list", "-q", env=env_for(simulator)).out.strip()
     assert len(sid) == 34
     assert sid in streams[0].getvalue() + streams[1].getvalue()
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_known"),
+    [(drop(), False), (reply(500), False), (reply(201, b"{"), False), (reply(400, {"code": 21211}), True)],
+    ids=["broken", "500", "unreadable", "refused"],
+)
+@pytest.mark.parametrize("more", [(), ("--watch",)])
+def test_after_a_call_that_may_have_been_placed_last_is_not_the_one_before(
+    callctl: Callctl, answer: Turn, is_known: bool, more: tuple[str, ...]
+) -> None:
+    ended = reply(200, call(status="completed"))
+    with Server(reply(201, call()), answer, ended) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        env |= {"CALLCTL_FROM": "+15005550006", "CALLCTL_PORT": "0"}
+        placing = ("place", "+12025550100", "--say", "Hello", "--status-callback", "none")
+        assert callctl(*placing, env=env).code == 0
+        assert callctl(*placing, *more, env=env).code != 0
+        outcome = callctl("hangup", "@last", env=env)
+        if is_known:
+            assert (outcome.code, outcome.out) == (0, f"CA{'1' * 32}\tcompleted\tended\n")
+        else:
+            assert outcome.code == 3
+            assert "@last stands for no call: it is not known whether the last one was placed" in outcome.err
+            assert len(server.asked) == 2

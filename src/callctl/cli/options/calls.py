@@ -181,6 +181,11 @@ def _last(runtime: Runtime, settings: Settings) -> str:
             f"{LAST} stands for no call: none was placed with this account at {settings.api_url}",
             hint="`callctl place` places one; `callctl list` shows the calls there are",
         )
+    if not sid:
+        raise UnknownCallError(
+            f"{LAST} stands for no call: it is not known whether the last one was placed, nor its SID",
+            hint="`callctl list --live` shows whether it was",
+        )
     runtime.say(f"callctl: {LAST} is {sid}")
     return sid
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call
@@ -41,6 +42,29 @@ def remember_placed(
                 "callctl: warning: the answer could not be read whole; the call is placed: "
                 f"`callctl show {shlex.quote(call.sid)}`"
             )
+
+
+@contextmanager
+def placing(runtime: Runtime, settings: Settings) -> Iterator[None]:
+    """Have ``@last`` stand for no call if one may be placed in the block of which nothing is known.
+
+    It would stand for the call before, and a command that is meant for the new one would change that.
+    """
+    try:
+        yield
+    except BaseException as error:  # Ctrl-C too
+        if not isinstance(error, CallctlError) or error.may_be_done:
+            with suppress(Exception):  # that no answer came is what counts
+                _forget_last(settings, at=runtime.now())
+        raise
+
+
+def _forget_last(settings: Settings, *, at: datetime) -> None:
+    from callctl.store.sqlite.store import EventStore
+
+    if settings.store.exists():
+        with closing(EventStore.open(settings.store, world=settings.world)) as store:
+            store.forget_last_placed(at=at)
 
 
 def _remember(

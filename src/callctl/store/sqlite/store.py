@@ -271,8 +271,13 @@ class EventStore:
                 (self._world, call_sid, microseconds(at), callback, " ".join(events), dial_action),
             )
 
+    def forget_last_placed(self, *, at: datetime) -> None:
+        """Store that the call that was placed last, if it was, is not known: ``@last`` stands for no call then."""
+        with self._writing.transaction() as connection:
+            connection.execute("UPDATE placed SET sid = '', at = ? WHERE world = ?", (microseconds(at), self._world))
+
     def last_placed(self) -> str | None:
-        """Return the SID of the call that was placed last in this world."""
+        """Return the SID of the call that was placed last in this world; it is empty where that is not known."""
         rows = self._rows("SELECT sid FROM placed WHERE world = :world")
         return str(rows[0][0]) if rows else None
 
