@@ -513,6 +513,26 @@ def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
     assert len(reports) == (0 if kind == "all_actions" else 3)  # only what follows a Dial looks there
 
 
+@pytest.mark.parametrize("kind", ["claim", "renew"])
+def test_who_answers_while_a_full_disk_is_waited_for_is_not_hung_up(claims: EventStore, kind: str) -> None:
+    rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
+    full: Any = FullAtFirst(claims, kind, times=2)
+    api, now = FailingApi(status="ringing"), 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        api.status = "in-progress"  # its callback was refused, so the board does not know
+
+    performer = Executor(
+        api, full, clock=clock_of(lambda: moment(now)), sleep=sleep, applies=lambda _: True, report=lambda _: None
+    )
+    event = performer.execute(Action(rule, sid(1), sid(1), sid(1), needs_precheck=True, is_own=True))
+    assert api.sent == []
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.status) == (LATE, "in-progress")
+
+
 def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: EventStore) -> None:
     api, pauses = FailingApi(), list[float]()
     full: Any = FullAtFirst(claims, "settle", times=99)

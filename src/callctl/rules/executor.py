@@ -84,13 +84,13 @@ class Executor:
         """
         claim = _claim_for(action)
         outcome = self._precheck(action)
+        sending = _Sending(self._clock.now())
         if isinstance(outcome, Postponed):
             return outcome
         is_exclusive = action.rule.follows_dial and outcome is None
         unclaimed = self._claim_with_retries(action, claim, exclusive=is_exclusive)
         if unclaimed is not None:
             return unclaimed if isinstance(unclaimed, Postponed) else None
-        sending = _Sending()
         if is_exclusive:  # between the check and the claim another rule, or a command, may have been quicker
             outcome = self._with_retries(action, partial(handled_already, self._store, action, clock=self._clock))
         outcome = outcome or self._send(action, claim, sending)
@@ -117,8 +117,9 @@ class Executor:
             why = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
             text = f"outcome unknown: callctl stopped before the answer was recorded; {why}"
             return self._settle(claim, action.operation if action else None, Outcome(UNKNOWN, text))
-        sending = _Sending()
-        outcome = self._precheck(action) or self._send(action, claim, sending)
+        outcome = self._precheck(action)
+        sending = _Sending(self._clock.now())
+        outcome = outcome or self._send(action, claim, sending)
         if isinstance(outcome, Postponed) and outcome.retry:
             return None  # the claim stays open, and is found again
         return self._settle(claim, action.operation, _final(outcome), at=sending.at)
@@ -148,7 +149,8 @@ class Executor:
 
         def send_once() -> Outcome | Postponed:
             self._store.renew(claim, until=self._clock.wall() + LEASE)
-            if sending.at is not None:
+            # Also where the store was waited for: the callback of an answer may have been refused meanwhile.
+            if sending.at is not None or self._clock.now() - sending.checked_at >= _STALE:
                 outcome = self._recheck(action, may_be_done=sending.may_be_done, with_board=False)
                 if isinstance(outcome, Postponed) and not action.rule.follows_dial:
                     raise NoLongerWantedError("not yet")  # REST is behind: that passes
@@ -265,12 +267,18 @@ class DryRun:
 
 @dataclass(slots=True)
 class _Sending:
-    """When a request was last sent; None before. Whether one without an answer may have been carried out."""
+    """When the call was checked, by the steady clock, and when a request was last sent; None before.
 
+    And whether one without an answer may have been carried out.
+    """
+
+    checked_at: datetime
     at: datetime | None = None
     may_be_done: bool = False
 
 
+# A check that is older is repeated before the first request.
+_STALE = timedelta(seconds=1)
 _NO_LONGER_PROPOSED = Postponed(retry=False)
 
 
