@@ -16,7 +16,7 @@ HANG_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request as it came in."""
 
     method: str
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     def _turn(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         form = parse_qsl(body, keep_blank_values=True, strict_parsing=bool(body))
-        turn = self.server.take(Asked(self.command, self.path, dict(self.headers), form))
+        turn = self.server.take(ReceivedRequest(self.command, self.path, dict(self.headers), form))
         turn(self)
 
     def do_CONNECT(self) -> None:
@@ -78,7 +78,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, *turns: Turn, context: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[Asked] = []
+        self.received: list[ReceivedRequest] = []
         self.released = threading.Event()
         self._turns = list(turns)
         self._scheme = "http" if context is None else "https"
@@ -90,9 +90,9 @@ class Server(ThreadingHTTPServer):
     def url(self) -> str:
         return f"{self._scheme}://127.0.0.1:{self.server_port}"
 
-    def take(self, asked: Asked) -> Turn:
+    def take(self, request: ReceivedRequest) -> Turn:
         with self._lock:
-            self.asked.append(asked)
+            self.received.append(request)
             return self._turns.pop(0) if len(self._turns) > 1 else self._turns[0]
 
     def handle_error(self, request: Any, client_address: Any) -> None:

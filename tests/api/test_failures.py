@@ -91,7 +91,7 @@ def test_a_certificate_of_ones_own_is_named_by_ssl_cert_file(
         with pytest.raises(NetworkError, match=r"certificate of .* was not accepted") as caught:
             client_at(server.url).fetch(SID)
         assert "SSL_CERT_FILE; REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, where set, count" in (caught.value.hint or "")
-        assert server.asked == []
+        assert server.received == []
         monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
         assert client_at(server.url).fetch(SID).sid == SID
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(HERE / "key.pem"))
@@ -111,7 +111,7 @@ def test_https_to_a_server_without(start_api: StartApi) -> None:
     api = start_api(DONE)
     with pytest.raises(NetworkError, match="does not speak TLS"):
         client_at(api.server.url.replace("http:", "https:")).fetch(SID)
-    assert api.server.asked == []
+    assert api.server.received == []
 
 
 @pytest.mark.parametrize("pieces", [[], [bytes.fromhex("15030300020250")]], ids=["closed", "internal error"])
@@ -138,7 +138,7 @@ def test_a_tls_record_that_is_none_may_follow_a_call_that_was_placed(
     with Server(turn, context=tls) as server:
         with pytest.raises(OutcomeUnknownError, match="may have been placed"):
             client_at(server.url).place(REQUEST)
-        assert len(server.asked) == 1
+        assert len(server.received) == 1
 
 
 def test_the_sid_is_read_before_a_tls_record_that_is_none(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_loopback_is_never_asked_for_through_a_proxy(
     proxy = start_api(reply(500))
     monkeypatch.setenv(name, proxy.server.url)
     assert start_api(DONE).client.fetch(SID).sid == SID
-    assert proxy.server.asked == []
+    assert proxy.server.received == []
 
 
 def test_the_world_is_asked_for_through_the_proxy(start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_the_world_is_asked_for_through_the_proxy(start_api: StartApi, monkeypat
         NetworkError, match=r"the proxy did not let the connection to api\.example\.com through"
     ) as caught:
         client_at("https://api.example.com").hangup(SID)
-    (asked,) = proxy.server.asked
+    (asked,) = proxy.server.received
     assert (asked.method, asked.target) == ("CONNECT", "api.example.com:443")
     assert "HTTPS_PROXY" in (caught.value.hint or "")
     assert_untold(caught.value, "fake-password")

@@ -224,7 +224,7 @@ def test_a_placed_call_without_a_sid_is_told_of(server: RawServer, body: bytes) 
 def test_a_redirect_whose_answer_breaks_off_was_done(start_api: StartApi) -> None:
     api = start_api(cut(BODY[:60]))
     assert api.client.redirect(SID, RedirectRequest(url="https://example.com/x")).sid == SID
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
 
 
 @pytest.mark.parametrize("turn", [cut, lambda body: reply(200, body)])
@@ -234,13 +234,13 @@ def test_a_redirect_whose_answer_tells_of_another_call_may_have_been_done(
     api = start_api(turn(json.dumps(call("CA" + "2" * 32)).encode()))
     with pytest.raises(OutcomeUnknownError, match="may have been redirected"):
         api.client.redirect(SID, RedirectRequest(url="https://example.com/x"))
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
 
 
 def test_a_broken_answer_to_a_question_is_asked_for_again(start_api: StartApi) -> None:
     api = start_api(cut(BODY), reply(200, BODY))
     assert api.client.fetch(SID).status == "queued"
-    assert len(api.server.asked) == 2
+    assert len(api.server.received) == 2
 
 
 @quick

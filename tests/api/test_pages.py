@@ -38,11 +38,11 @@ def sids(found: Iterator[Any]) -> list[str]:
 def test_pages_are_followed_and_asked_for_only_when_needed(start_api: StartApi) -> None:
     api = start_api(page(1, 2, next_uri=f"{PATH}?PageSize=2&Page=1&PageToken=PACA2"), page(3))
     found = api.client.list(ALL, page_size=2, limit=None)
-    assert api.server.asked == []
+    assert api.server.received == []
     assert sids(islice(found, 2)) == [sid(1), sid(2)]
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
     assert sids(found) == [sid(3)]
-    assert [asked.target for asked in api.server.asked] == [
+    assert [asked.target for asked in api.server.received] == [
         f"{PATH}?PageSize=2",
         f"{PATH}?PageSize=2&Page=1&PageToken=PACA2",
     ]
@@ -63,14 +63,14 @@ def test_no_more_is_asked_for_than_is_needed(
 ) -> None:
     api = start_api(page())
     assert sids(api.client.list(query, limit=limit)) == []
-    assert dict(api.server.asked[0].query)["PageSize"] == size
+    assert dict(api.server.received[0].query)["PageSize"] == size
 
 
 def test_the_limit_ends_it(start_api: StartApi) -> None:
     api = start_api(page(1, 2, 3, next_uri=f"{PATH}?Page=1"))
     assert sids(api.client.list(ALL, limit=2)) == [sid(1), sid(2)]
     assert sids(api.client.list(ALL, limit=0)) == []
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
 
 
 def test_a_row_pushed_onto_the_next_page_is_shown_once(start_api: StartApi) -> None:
@@ -93,7 +93,7 @@ def test_the_same_page_for_ever_is_noticed(start_api: StartApi, uri: str) -> Non
     assert sids(islice(found, 2)) == [sid(1), sid(2)]
     with pytest.raises(NetworkError, match="does not end"):
         next(found)
-    assert len(api.server.asked) <= 2
+    assert len(api.server.received) <= 2
 
 
 def endless(cycle: int) -> Iterator[dict[str, Any]]:
@@ -205,7 +205,7 @@ def test_the_next_page_is_on_the_api_address_whatever_the_server_writes(uri: str
 def test_a_base_address_with_a_path_is_paged_through(start_api: StartApi, prefix: str) -> None:
     api = start_api(page(1, next_uri=f"{prefix}{PATH}?Page=1"), page(2), path="/api/laml")
     assert sids(api.client.list(ALL, limit=None)) == [sid(1), sid(2)]
-    assert [asked.path for asked in api.server.asked] == [f"/api/laml{PATH}"] * 2
+    assert [asked.path for asked in api.server.received] == [f"/api/laml{PATH}"] * 2
 
 
 def test_notifications_are_read_whole(start_api: StartApi) -> None:
@@ -236,7 +236,7 @@ def test_notifications_are_read_whole(start_api: StartApi) -> None:
     assert first.date.isoformat() == "2026-01-05T10:00:00+00:00"
     assert (first.more_info, first.request_url) == (one["more_info"], one["request_url"])
     assert (second.code, second.level, second.message, second.date) == ("21626", "warning", "plain words = here", None)
-    assert [asked.path for asked in api.server.asked] == [path, path]
+    assert [asked.path for asked in api.server.received] == [path, path]
 
 
 def test_the_password_of_an_address_in_a_notification_is_masked() -> None:

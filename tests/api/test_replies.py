@@ -188,7 +188,7 @@ def test_redirections_are_not_followed(start_api: StartApi, status: int) -> None
         with pytest.raises(ApiError, match=f"HTTP {status} .* points elsewhere") as caught:
             act(SID)
         assert "CALLCTL_API_URL" in (caught.value.hint or "")
-    assert elsewhere.server.asked == []
+    assert elsewhere.server.received == []
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>log in</html>", b"[]", b"null", b'{"status": "completed"}', b"{"])

@@ -45,7 +45,7 @@ FULL = PlaceRequest(
 def test_place_sends_exactly_its_parameters(start_api: StartApi) -> None:
     api = start_api(reply(201, call()))
     placed = api.client.place(FULL)
-    (asked,) = api.server.asked
+    (asked,) = api.server.received
     assert (asked.method, asked.target) == ("POST", f"{CALLS}.json")
     assert asked.form == FULL.parameters()
     assert placed == Call.from_resource(call())
@@ -72,7 +72,7 @@ def test_the_sdk_would_send_the_same_names_and_values(start_api: StartApi) -> No
         caller_id=FULL.caller_id,
     )
     api.client.place(FULL)
-    of_sdk, ours = api.server.asked
+    of_sdk, ours = api.server.received
     assert sorted(ours.form) == sorted(of_sdk.form)
     assert (ours.method, ours.target) == (of_sdk.method, of_sdk.target)
     sdk_adds = {"User-Agent", "Connection"}
@@ -92,7 +92,7 @@ def test_redirect_sends_exactly_its_parameters(start_api: StartApi) -> None:
         status_callback="https://example.com/status",
     )
     assert api.client.redirect(SID, request).status == "in-progress"
-    (asked,) = api.server.asked
+    (asked,) = api.server.received
     assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", request.parameters())
     assert "Status" not in dict(asked.form)
 
@@ -108,14 +108,14 @@ def test_redirect_sends_exactly_its_parameters(start_api: StartApi) -> None:
 def test_updates_are_one_request_each(start_api: StartApi, act: Any, form: list[tuple[str, str]]) -> None:
     api = start_api(reply(200, call(status="completed")))
     assert act(api.client).status == "completed"
-    (asked,) = api.server.asked
+    (asked,) = api.server.received
     assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", form)
 
 
 def test_signs_in_with_the_token_and_says_who_asks(start_api: StartApi) -> None:
     api = start_api(reply(200, call()))
     api.client.fetch(SID)
-    headers = api.server.asked[0].headers
+    headers = api.server.received[0].headers
     assert headers["Authorization"] == "Basic " + base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
     assert headers["User-Agent"].endswith(f" callctl/{__version__}")
     assert headers["User-Agent"].startswith("twilio-python/")
@@ -126,7 +126,7 @@ def test_an_api_key_signs_in_and_the_account_stays_in_the_path(start_api: StartA
     key = "SK" + "2" * 32
     api = start_api(reply(200, call()), auth_token=None, api_key=key, api_secret="fake-secret")
     api.client.fetch(SID)
-    asked = api.server.asked[0]
+    asked = api.server.received[0]
     assert asked.target == f"{CALLS}/{SID}.json"
     assert asked.headers["Authorization"] == "Basic " + base64.b64encode(f"{key}:fake-secret".encode()).decode()
 
@@ -136,14 +136,14 @@ def test_an_exported_region_does_not_change_the_host(start_api: StartApi, monkey
     monkeypatch.setenv("TWILIO_EDGE", "dublin")
     api = start_api(reply(200, call()))
     api.client.fetch(SID)
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
 
 
 def test_a_base_address_with_a_path_and_sids_that_are_uuids(start_api: StartApi) -> None:
     account = "0a8b7c6d-1111-4222-8333-444455556666"
     api = start_api(reply(200, call(UUID)), path="/api/laml", account_sid=account)
     assert api.client.hangup(UUID).sid == UUID
-    assert api.server.asked[0].target == f"/api/laml/2010-04-01/Accounts/{account}/Calls/{UUID}.json"
+    assert api.server.received[0].target == f"/api/laml/2010-04-01/Accounts/{account}/Calls/{UUID}.json"
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_what_can_not_be_a_sid_goes_nowhere(start_api: StartApi, sid: str) -> No
     api = start_api(reply(200, call()))
     with pytest.raises(UsageError):
         api.client.hangup(sid)
-    assert api.server.asked == []
+    assert api.server.received == []
 
 
 def test_a_long_sid_with_a_colon_is_escaped(start_api: StartApi) -> None:
     api = start_api(reply(200, call("v3:0123456789abcdef0123456789")))
     api.client.fetch("v3:0123456789abcdef0123456789")
-    assert api.server.asked[0].path == f"{CALLS}/v3%3A0123456789abcdef0123456789.json"
+    assert api.server.received[0].path == f"{CALLS}/v3%3A0123456789abcdef0123456789.json"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_without_credentials_nothing_is_sent(start_api: StartApi, missing: dict[
     for attempt in attempts:
         with pytest.raises(SettingsError, match="missing credentials"):
             attempt()
-    assert api.server.asked == []
+    assert api.server.received == []
 
 
 @pytest.mark.parametrize("token", ["tok\nen", "tok“en”", "tok\x00en"])
@@ -192,18 +192,18 @@ def test_a_token_with_odd_characters_is_refused_and_not_shown(start_api: StartAp
     with pytest.raises(SettingsError) as caught:
         api.client.fetch(SID)
     assert "tok" not in caught.value.message.replace("token", "")
-    assert api.server.asked == []
+    assert api.server.received == []
 
 
 def test_text_goes_as_utf_8_and_what_is_no_text_does_not_go(start_api: StartApi) -> None:
     api = start_api(reply(201, call()))
     twiml = "<Response><Say>Grüße + 你好 & 50%</Say></Response>"
     api.client.place(PlaceRequest(to="+12025550100", from_="+15005550006", twiml=twiml))
-    assert dict(api.server.asked[0].form)["Twiml"] == twiml
+    assert dict(api.server.received[0].form)["Twiml"] == twiml
     broken = PlaceRequest(to="+12025550100", from_="+15005550006", twiml=os.fsdecode(b"<Response>\xff</Response>"))
     with pytest.raises(UsageError, match="not text"):
         api.client.place(broken)
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
 
 
 def test_one_document_is_needed_and_only_one() -> None:
@@ -249,7 +249,7 @@ def test_the_comparison_sign_belongs_to_the_name_and_times_go_in_utc(start_api: 
     )
     api = start_api(reply(200, {"calls": [], "next_page_uri": None}))
     assert list(api.client.list(query, limit=None)) == []
-    (asked,) = api.server.asked
+    (asked,) = api.server.received
     assert asked.query == [*query.parameters(), ("PageSize", "1000")]
     assert ("StartTime>", "2026-01-04T22:04:05Z") in asked.query
     assert ("StartTime<", "2026-01-06") in asked.query

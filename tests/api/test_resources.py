@@ -30,7 +30,9 @@ RESOURCE = {
 def test_the_account_is_read_from_its_own_path(start_api: StartApi) -> None:
     api = start_api(reply(200, RESOURCE))
     assert api.client.account() == Account(ACCOUNT, "Example Ltd", "active", "Full", ACCOUNT, "the-primary-token")
-    assert [(one.method, one.target) for one in api.server.asked] == [("GET", f"/2010-04-01/Accounts/{ACCOUNT}.json")]
+    assert [(one.method, one.target) for one in api.server.received] == [
+        ("GET", f"/2010-04-01/Accounts/{ACCOUNT}.json")
+    ]
 
 
 def test_the_token_in_it_is_not_shown() -> None:

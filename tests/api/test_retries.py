@@ -63,7 +63,7 @@ FAULTS = [
 def test_a_429_was_never_processed_and_is_sent_again(start_api: StartApi, act: Act) -> None:
     api = start_api(TOO_MANY, TOO_MANY, DONE)
     assert act(api.client).sid == SID
-    assert len(api.server.asked) == 3
+    assert len(api.server.received) == 3
     assert api.slept == pytest.approx([0.1, 0.2])
     assert [(retry.attempt, retry.tries, retry.reason) for retry in api.retries] == [
         (1, 5, "Too Many Requests"),
@@ -76,7 +76,7 @@ def test_after_five_tries_it_gives_up(start_api: StartApi, act: Act) -> None:
     api = start_api(TOO_MANY)
     with pytest.raises(RateLimitedError):
         act(api.client)
-    assert len(api.server.asked) == TRIES
+    assert len(api.server.received) == TRIES
     assert api.slept == pytest.approx([0.1, 0.2, 0.4, 0.8])
 
 
@@ -89,7 +89,7 @@ def test_a_change_is_sent_again_only_while_it_is_wanted(start_api: StartApi, act
     wanted = iter([True, False])
     with pytest.raises(NoLongerWantedError, match="Too Many Requests") as caught:
         act(api.client.while_wanted(lambda _may_be_done: next(wanted)))
-    assert (len(api.server.asked), caught.value.may_be_done) == (2, False)
+    assert (len(api.server.received), caught.value.may_be_done) == (2, False)
     assert act(api.client).sid == SID  # the client itself asks nobody
 
 
@@ -114,7 +114,7 @@ def test_what_may_have_been_carried_out_is_never_sent_again(start_api: StartApi,
     api = start_api(fault, DONE, timeout=0.4)
     with pytest.raises(OutcomeUnknownError, match="the call may have been") as caught:
         act(api.client)
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
     assert api.slept == []
     command = "callctl list --live --to +12025550100" if act is place else f"callctl show {SID}"
     assert caught.value.hint is not None
@@ -130,7 +130,7 @@ def test_a_server_error_may_have_come_after_the_deed(start_api: StartApi, act: A
     assert caught.value.status == status
     assert caught.value.message.startswith("it is not known whether the call was ")
     assert "look: `callctl" in (caught.value.hint or "")
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>welcome</html>", b"[]", b"{}", b'"x"', b'{"sid": 7}', b"\xff\xfe"])
@@ -139,7 +139,7 @@ def test_a_success_that_can_not_be_read_may_be_one(start_api: StartApi, act: Act
     api = start_api(reply(201, body), DONE)
     with pytest.raises(OutcomeUnknownError):
         act(api.client)
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -147,7 +147,7 @@ def test_a_success_that_can_not_be_read_may_be_one(start_api: StartApi, act: Act
 def test_asking_and_hanging_up_are_sent_again_after_any_fault(start_api: StartApi, act: Act, fault: Any) -> None:
     api = start_api(fault, DONE, timeout=0.4)
     assert act(api.client).sid == SID
-    assert len(api.server.asked) == 2
+    assert len(api.server.received) == 2
     assert api.slept == pytest.approx([0.1])
 
 
@@ -156,7 +156,7 @@ def test_asking_and_hanging_up_are_sent_again_after_any_fault(start_api: StartAp
 def test_and_after_server_errors(start_api: StartApi, act: Act, status: int) -> None:
     api = start_api(reply(status, {"code": 20500, "message": "Internal Server Error"}), DONE)
     assert act(api.client).sid == SID
-    assert len(api.server.asked) == 2
+    assert len(api.server.received) == 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 301])
@@ -165,7 +165,7 @@ def test_a_refusal_is_final(start_api: StartApi, act: Act, status: int) -> None:
     api = start_api(reply(status, {"message": "no"}), DONE)
     with pytest.raises(ApiError, match="no"):
         act(api.client)
-    assert len(api.server.asked) == 1
+    assert len(api.server.received) == 1
 
 
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])

@@ -129,7 +129,7 @@ def test_nothing_is_sent_by_a_connection_that_comes_too_late(monkeypatch: pytest
         assert not isinstance(caught.value, OutcomeUnknownError)
         known.set()
         let_them_end()
-        assert server.asked == []
+        assert server.received == []
 
 
 @pytest.mark.timeout(20)

@@ -167,7 +167,7 @@ class TestWay:
         with twilio_unreachable(monkeypatch), Server(reply(200, {})) as elsewhere:
             monkeypatch.setenv("http_proxy", elsewhere.url)
             found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
-            assert [(one.method, "X-Twilio-Signature" in one.headers) for one in elsewhere.asked] == [("GET", False)]
+            assert [(one.method, "X-Twilio-Signature" in one.headers) for one in elsewhere.received] == [("GET", False)]
         assert level(found, "round trip") == "error"
         assert "elsewhere.example.com/status does not lead here: something else" in found["round trip"]["text"]
 

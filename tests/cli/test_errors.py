@@ -155,7 +155,7 @@ def test_what_was_never_processed_is_tried_again_after_pauses_that_grow(home: Pa
     waited: list[float] = []
     with Server(error(429, 20429, "Too Many Requests")) as server:
         outcome = run(*PLACE, home=home, env={**ENV, "CALLCTL_API_URL": server.url}, back_off=waited.append)
-        assert len(server.asked) == 5
+        assert len(server.received) == 5
     assert outcome.code == 7
     assert waited == pytest.approx([0.1, 0.2, 0.4, 0.8], rel=0.11)
     assert outcome.err.count("callctl: Too Many Requests; trying again in ") == 4
@@ -164,7 +164,7 @@ def test_what_was_never_processed_is_tried_again_after_pauses_that_grow(home: Pa
 def test_the_pauses_are_real_ones_unless_a_test_takes_their_place(home: Path) -> None:
     with Server(error(429, 20429, "Too Many Requests"), reply(200, {"calls": [], "next_page_uri": None})) as server:
         outcome = run(*LIST, home=home, env={**ENV, "CALLCTL_API_URL": server.url})
-        assert len(server.asked) == 2
+        assert len(server.received) == 2
     assert (outcome.code, outcome.out) == (0, "")
     assert "callctl: Too Many Requests; trying again in 0.1 s\n" in outcome.err
     nowhere = io.StringIO()
@@ -199,7 +199,7 @@ def test_an_api_key_in_the_place_of_the_account_is_explained_by_each_command(hom
         outcome = run(
             *args, home=home, env={**ENV, "CALLCTL_API_URL": server.url, "TWILIO_ACCOUNT_SID": "SK" + "0" * 32}
         )
-        assert server.asked == []
+        assert server.received == []
     assert outcome.code == 2
     told = "TWILIO_ACCOUNT_SID (from the environment) is the SID of an API key (SK…), not of an account (AC…)"
     assert told in outcome.err + outcome.out

@@ -3,7 +3,7 @@
 import shlex
 
 import pytest
-from api.scripted import Asked, Server, Turn, call, reply
+from api.scripted import ReceivedRequest, Server, Turn, call, reply
 from running import Callctl
 
 SID = "CA" + "1" * 32
@@ -20,7 +20,7 @@ class Child(Server):
         super().__init__(reply(404))
         self._status = status
 
-    def take(self, asked: Asked) -> Turn:
+    def take(self, asked: ReceivedRequest) -> Turn:
         if asked.method == "POST" and self._status == "busy":
             return OVER
         if "/Calls/" in asked.path:

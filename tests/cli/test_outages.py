@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from api.scripted import Asked, Server, Turn, call, drop, reply
+from api.scripted import ReceivedRequest, Server, Turn, call, drop, reply
 from running import Callctl, Outcome
 
 from callctl.api.retries import TRIES
@@ -35,9 +35,9 @@ class Outage(Server):
         self._left = TRIES * rounds
         self._asked = 0
 
-    def take(self, asked: Asked) -> Turn:
-        super().take(asked)
-        if asked.method == "POST":
+    def take(self, request: ReceivedRequest) -> Turn:
+        super().take(request)
+        if request.method == "POST":
             return reply(200, RINGS)
         self._asked += 1
         if self._asked == 1:
@@ -80,19 +80,19 @@ def test_so_is_a_fault_of_the_servers_own(callctl: Callctl, broken: Turn) -> Non
 def test_credentials_that_are_refused_end_it_at_once(callctl: Callctl, args: list[str], then: object) -> None:
     with Outage(then=then, broken=DENIED, rounds=100) as server:
         outcome = server.run(callctl, [*args, *LONG])
-        assert sum(asked.method == "GET" for asked in server.asked) == 2
+        assert sum(request.method == "GET" for request in server.received) == 2
     assert outcome.code == 4
 
 
 def test_an_api_that_never_answered_is_not_waited_for_without_a_limit(callctl: Callctl) -> None:
     with Server(drop()) as server:
         outcome = Outage.run(server, callctl, ["wait", SID, "--for", "ended"])  # type: ignore[arg-type]
-        assert len(server.asked) == TRIES
+        assert len(server.received) == TRIES
     assert outcome.code == 6
     with Server(drop()) as server:
         limited = ["wait", SID, "--for", "ended", "--wait-timeout", "700ms"]
         outcome = Outage.run(server, callctl, limited)  # type: ignore[arg-type]
-        assert len(server.asked) > TRIES
+        assert len(server.received) > TRIES
     assert outcome.code == 9
     assert f"{SID} is not known to be ended after 0.7 s; the API has not answered since" in outcome.err
 
@@ -100,15 +100,15 @@ def test_an_api_that_never_answered_is_not_waited_for_without_a_limit(callctl: C
 class Listing(Outage):
     """Lists one call, then breaks off, then lists none."""
 
-    def take(self, asked: Asked) -> Turn:
-        Server.take(self, asked)
-        if asked.method == "POST":
+    def take(self, request: ReceivedRequest) -> Turn:
+        Server.take(self, request)
+        if request.method == "POST":
             self._asked = 1
             return reply(200, ENDED)
         if self._asked and self._left:
             self._left -= 1
             return self._broken
-        found = [] if self._asked or ("Status", "ringing") not in asked.query else [RINGS]
+        found = [] if self._asked or ("Status", "ringing") not in request.query else [RINGS]
         return reply(200, {"calls": found, "next_page_uri": None})
 
 

@@ -354,7 +354,7 @@ def test_what_callbacks_say_is_in_progress_is_tried_again(world: World) -> None:
         world.add_callback(SID, "in-progress", at=datetime.now(UTC), env=env)
         outcome = world.callctl("redirect", SID, "--say", "x", env=env)
         assert (outcome.code, outcome.out) == (0, f"{SID}\tin-progress\tredirected\n")
-        assert [asked.method for asked in server.asked].count("POST") == 4
+        assert [asked.method for asked in server.received].count("POST") == 4
 
 
 # --when answered

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api.scripted import Asked, Server, Turn, call, drop, hang, reply
+from api.scripted import ReceivedRequest, Server, Turn, call, drop, hang, reply
 from cli.world import ANSWERS, BUSY, NEVER, World, talk
 from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
@@ -191,9 +191,9 @@ def test_a_call_that_rang_and_one_in_progress_are_both_ended_when_both_are_meant
 
 def test_a_call_that_cannot_be_looked_at_is_not_ended(callctl: Callctl) -> None:
     class Blind(Rounds):
-        def take(self, asked: Asked) -> Turn:
-            turn = super().take(asked)
-            return reply(403, {"code": 20403, "message": "no"}) if "/Calls/" in asked.path else turn
+        def take(self, request: ReceivedRequest) -> Turn:
+            turn = super().take(request)
+            return reply(403, {"code": 20403, "message": "no"}) if "/Calls/" in request.path else turn
 
     with Blind([rings(1)], answer="completed") as server:
         assert server.run(callctl, *AGREED, "--to", "+12025550100").code != 0
@@ -469,15 +469,15 @@ class Rounds(Server):
         super().__init__(reply(404))
         self._rounds, self._answer = list(rounds), answer
 
-    def take(self, asked: Asked) -> Turn:
-        super().take(asked)
-        if asked.method == "POST":
-            return reply(200, call(_sid_in(asked), status=self._answer))
-        if "/Calls/" in asked.path:
-            return reply(200, call(_sid_in(asked), status="ringing"))
+    def take(self, request: ReceivedRequest) -> Turn:
+        super().take(request)
+        if request.method == "POST":
+            return reply(200, call(_sid_in(request), status=self._answer))
+        if "/Calls/" in request.path:
+            return reply(200, call(_sid_in(request), status="ringing"))
         # Each round asks once for each status; those that ring are asked for once.
         found: list[dict[str, object]] = []
-        if ("Status", "ringing") in asked.query:
+        if ("Status", "ringing") in request.query:
             found = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
         return reply(200, {"calls": found, "next_page_uri": None})
 
@@ -487,11 +487,11 @@ class Rounds(Server):
 
     @property
     def ended(self) -> list[str]:
-        return [_sid_in(one) for one in self.asked if one.method == "POST"]
+        return [_sid_in(one) for one in self.received if one.method == "POST"]
 
 
-def _sid_in(asked: Asked) -> str:
-    return asked.path.rpartition("/")[2].removesuffix(".json")
+def _sid_in(request: ReceivedRequest) -> str:
+    return request.path.rpartition("/")[2].removesuffix(".json")
 
 
 def rings(number: int) -> dict[str, object]:
@@ -505,15 +505,15 @@ class RingingMeanwhile(Server):
         super().__init__(reply(404))
         self._first = first
 
-    def take(self, asked: Asked) -> Turn:
-        tried = sum(one.method == "POST" for one in self.asked)
-        super().take(asked)
-        if asked.method == "POST":
+    def take(self, request: ReceivedRequest) -> Turn:
+        tried = sum(one.method == "POST" for one in self.received)
+        super().take(request)
+        if request.method == "POST":
             return reply(200, call(status="canceled")) if tried else self._first
         now = call(status="ringing" if tried else "queued")
-        if "/Calls/" in asked.path:
+        if "/Calls/" in request.path:
             return reply(200, now)
-        return reply(200, {"calls": [now] if ("Status", now["status"]) in asked.query else [], "next_page_uri": None})
+        return reply(200, {"calls": [now] if ("Status", now["status"]) in request.query else [], "next_page_uri": None})
 
 
 @pytest.mark.parametrize("first", [reply(429, {"code": 20429, "message": "Too many", "status": 429}), drop()])
@@ -524,15 +524,15 @@ def test_a_call_that_no_longer_matches_when_its_hang_up_can_be_sent_is_left_alon
         env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
         outcome = callctl("hangup", "--all", "--status", "queued", *AGREED, env=env)
     assert (outcome.code, outcome.out) == (0, f"CA{'1' * 32}\tringing\tleft-alone\n")
-    assert sum(one.method == "POST" for one in server.asked) == 1
+    assert sum(one.method == "POST" for one in server.received) == 1
 
 
 class Unanswering(Rounds):
     """Lists nothing any more once a call was ended: it does not answer."""
 
-    def take(self, asked: Asked) -> Turn:
-        turn = super().take(asked)
-        return hang() if asked.method == "GET" and self.ended else turn
+    def take(self, request: ReceivedRequest) -> Turn:
+        turn = super().take(request)
+        return hang() if request.method == "GET" and self.ended else turn
 
 
 def test_until_none_gives_up_in_time_where_the_api_does_not_answer(callctl: Callctl) -> None:
@@ -550,10 +550,10 @@ class Silent(Rounds):
         super().__init__([rings(1), rings(2)], answer="canceled")
         self._method, self._after = method, after
 
-    def take(self, asked: Asked) -> Turn:
-        turn = super().take(asked)
-        if asked.method != self._method or self._after > 0:
-            self._after -= asked.method == self._method
+    def take(self, request: ReceivedRequest) -> Turn:
+        turn = super().take(request)
+        if request.method != self._method or self._after > 0:
+            self._after -= request.method == self._method
             return turn
         return hang()
 
@@ -654,13 +654,13 @@ class Looking(Rounds):
         self._home = home
         self.intended: list[bool] = []
 
-    def take(self, asked: Asked) -> Turn:
-        if asked.method == "POST":
+    def take(self, request: ReceivedRequest) -> Turn:
+        if request.method == "POST":
             for path in self._home.rglob("events.db"):
                 with closing(sqlite3.connect(path)) as store:
-                    found = store.execute("SELECT 1 FROM intents WHERE sid = ?", (_sid_in(asked),)).fetchone()
+                    found = store.execute("SELECT 1 FROM intents WHERE sid = ?", (_sid_in(request),)).fetchone()
                 self.intended.append(found is not None)
-        return super().take(asked)
+        return super().take(request)
 
 
 def test_rules_are_told_of_a_hang_up_before_it_is_sent(callctl: Callctl, home: Path) -> None:
@@ -768,7 +768,7 @@ class SilentAbout(Rounds):
         super().__init__([], answer=answer)
         self._silent = sid
 
-    def take(self, asked: Asked) -> Turn:
+    def take(self, asked: ReceivedRequest) -> Turn:
         turn = super().take(asked)
         if asked.method == "POST" and _sid_in(asked) == self._silent:
             return drop()

@@ -310,7 +310,7 @@ def test_wait_polls_until_the_call_has_ended(callctl: Callctl) -> None:
     with Server(*turns) as server:
         code, out, _ = scripted(callctl, server, sid, "--wait")
         assert (code, out) == (0, f"{sid}\tcanceled\tended\n")
-        assert [asked.method for asked in server.asked] == ["POST", "GET", "GET"]
+        assert [asked.method for asked in server.received] == ["POST", "GET", "GET"]
 
 
 def test_what_is_waited_for_is_written_down_before(callctl: Callctl, home: Path) -> None:

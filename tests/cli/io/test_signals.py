@@ -36,7 +36,7 @@ def test_it_is_said(home: Path, args: tuple[str, ...]) -> None:
             "CALLCTL_FROM": "+15005550006",
         }
         with Piped(*args, home=home, env=env) as command:
-            while not server.asked and time.monotonic() < deadline:
+            while not server.received and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert command.interrupt() == 130
         said = (home / f"stderr-{args[0]}").read_text()
@@ -194,7 +194,7 @@ def test_a_sighup_that_is_ignored_stays_so(home: Path, args: tuple[str, ...], se
             assert running.stdout is not None
             if args[0] == "wait":
                 deadline = time.monotonic() + LIMIT
-                while not server.asked:
+                while not server.received:
                     assert time.monotonic() < deadline
                     time.sleep(0.02)
             else:

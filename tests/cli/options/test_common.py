@@ -41,7 +41,7 @@ def test_account_sid_is_the_account_that_is_acted_on(callctl: Callctl, args: tup
     sub = "AC" + "1" * 32
     with Server(reply(404, {"code": 20404, "message": "not there", "status": 404})) as server:
         assert ask(callctl, server.url, *args, "--account-sid", sub).code == 3
-        assert {asked.path.split("/")[3] for asked in server.asked} == {sub}
+        assert {asked.path.split("/")[3] for asked in server.received} == {sub}
 
 
 @every_command

@@ -200,4 +200,4 @@ def test_after_a_call_that_may_have_been_placed_last_is_not_the_one_before(
         else:
             assert outcome.code == 3
             assert "@last stands for no call: it is not known whether the last one was placed" in outcome.err
-            assert len(server.asked) == 2
+            assert len(server.received) == 2

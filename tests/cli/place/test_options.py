@@ -384,8 +384,8 @@ def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: World) -
         outcome = quick.callctl("place", BUSY, *SAY, "--event", "completed", "--wait-for", "ended", env=env)
         assert outcome.code == 0
         deadline = time.monotonic() + 60
-        while len(restarting.asked) < 3 and time.monotonic() < deadline:
+        while len(restarting.received) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert len(restarting.asked) == 3
-    assert {dict(asked.form)["CallStatus"] for asked in restarting.asked} == {"busy"}
-    assert {asked.target for asked in restarting.asked} == {"/status"}
+        assert len(restarting.received) == 3
+    assert {dict(asked.form)["CallStatus"] for asked in restarting.received} == {"busy"}
+    assert {asked.target for asked in restarting.received} == {"/status"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from api.scripted import Asked, Server, Turn, call, reply
+from api.scripted import ReceivedRequest, Server, Turn, call, reply
 from running import Callctl
 
 SID = "CA" + "1" * 32
@@ -19,7 +19,7 @@ class Ringing(Server):
     def __init__(self) -> None:
         super().__init__(reply(404))
 
-    def take(self, asked: Asked) -> Turn:
+    def take(self, asked: ReceivedRequest) -> Turn:
         super().take(asked)
         if asked.path.endswith("/Calls.json") and asked.method == "GET":
             is_asked_for = ("Status", "ringing") in asked.query
