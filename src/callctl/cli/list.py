@@ -95,7 +95,7 @@ def list_calls(
         raise UsageError("--quiet and --json exclude each other", hint="--quiet writes SIDs alone, --json whole calls")
     if sort is not None and tree:
         raise UsageError("--sort and --tree exclude each other", hint="--tree keeps the legs of each family together")
-    order = read_sort(sort)
+    sort_key = read_sort(sort)
     chosen = filters.read_filter(
         live=live,
         status=status,
@@ -118,17 +118,17 @@ def list_calls(
         if chosen.longer_than is not None:
             status_since = StatusSince(stack.enter_context(History(runtime, settings, readonly=True)).leg)
             chosen = replace(chosen, status_since=status_since)
-        found = filters.find_calls(runtime.client(settings), chosen, limit=upto if order is None else None)
-        if order is not None:
+        found = filters.find_calls(runtime.client(settings), chosen, limit=upto if sort_key is None else None)
+        if sort_key is not None:
             with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
-                found = iter(in_order(progress.counted(found), order, most=upto, now=runtime.now()))
+                found = iter(in_order(progress.counted(found), sort_key, most=upto, now=runtime.now()))
         if status_since is not None:
             found = _noted(found, shown)
         with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
             write = _write_tree if tree else _write
-            timed = order in ("start", "duration") or chosen.concerns_time
+            timed = sort_key in ("start", "duration") or chosen.concerns_time
             # What they are sorted by is shown.
-            now = runtime.now() if order == "duration" else None
+            now = runtime.now() if sort_key == "duration" else None
             form = _Form.of(runtime, settings, quiet=quiet, timed=timed, now=now)
             write(runtime, islice(found, most), form=form, progress=progress)
             more = next(found, None) is not None

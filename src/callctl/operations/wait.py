@@ -29,7 +29,7 @@ LOOK = 0.1
 ENDED = "ended"
 GOALS = (CallStatus.RINGING.value, CallStatus.IN_PROGRESS.value, ENDED, *sorted(FINAL_STATUSES))
 _OTHER_WORDS = {"answered": CallStatus.IN_PROGRESS.value}
-# The statuses by which a step is known to be behind the call. Who was busy or did not answer was rung; a call that
+# The statuses that a call has only after a step. A far end that was busy or did not answer was rung; a call that
 # failed or was canceled may never have been.
 _PASSED: dict[str, frozenset[str]] = {
     CallStatus.RINGING: frozenset(

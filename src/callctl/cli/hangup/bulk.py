@@ -127,7 +127,7 @@ class BulkHangup:
         self._parallel = parallel
         self._dry_run = dry_run
         self._confirmation = confirmation
-        self._filters: CallFilter | None = None
+        self._filter: CallFilter | None = None
         self._deadline: float | None = None
         self._writer = OutcomeWriter(runtime)
         self._outcomes: dict[str, Outcome] = {}
@@ -157,7 +157,7 @@ class BulkHangup:
     def end_matching(self, chosen: CallFilter, *, repeat: float | None) -> None:
         """End the live calls that match, after asking; with ``repeat`` again for so many seconds, until none does.
 
-        The filters are a filters. Where calls in progress are not meant, Twilio itself keeps it: ``Status=canceled``
+        The filter holds until the end. Where it leaves out calls in progress, Twilio checks that: ``Status=canceled``
         ends no answered call. With any other filter each call is looked at once more, just before it is ended.
 
         Raises:
@@ -170,7 +170,7 @@ class BulkHangup:
         elif chosen.excludes_answered:
             self._options = replace(self._options, only_ringing=True)
         since = StatusSince(self._history.leg)
-        self._filters = chosen = replace(chosen, status_since=since)
+        self._filter = chosen = replace(chosen, status_since=since)
         if not self._dry_run:
             self._confirmation.check_flags(self._runtime)
         if repeat is not None:
@@ -231,14 +231,17 @@ class BulkHangup:
         """Return what checks that a call still matches just before it is ended; None where that is needless."""
         from callctl.operations.hangup import check_again
 
-        filters = self._filters
-        if filters is None or filters.means_all_live:
+        call_filter = self._filter
+        if call_filter is None or call_filter.means_all_live:
             return None
         # Twilio checks the filters itself with Status=canceled, unless they are about how long a status has lasted, or
         # about queued calls alone.
-        if self._options.only_ringing and filters.longer_than is None and CallStatus.RINGING in filters.statuses:
+        is_twilios = call_filter.longer_than is None and CallStatus.RINGING in call_filter.statuses
+        if self._options.only_ringing and is_twilios:
             return None
-        return lambda sid: check_again(self._client, listed[sid], reported=self._history.leg, matches=filters.matches)
+        return lambda sid: check_again(
+            self._client, listed[sid], reported=self._history.leg, matches=call_filter.matches
+        )
 
     def _end(
         self, batches: Iterable[Sequence[str]], *, check: Callable[[str], HangupOutcome | None] | None = None
@@ -293,7 +296,7 @@ class BulkHangup:
         from callctl.operations.hangup import Result
 
         ended = result.value
-        if self._filters is not None and ended.result == "not-ended":  # it was not meant, as it is now
+        if self._filter is not None and ended.result == "not-ended":  # it was not meant, as it is now
             ended = replace(ended, result=Result.NO_MATCH)
         return outcome_of(ended, self._history, sid=result.sid, options=self._options)
 
@@ -327,8 +330,8 @@ class BulkHangup:
                 return []
             if elapsed() >= deadline:
                 return [call.sid for call in found]
-            fresh = {call.sid for call in found} - self._outcomes.keys()
-            total = len(self._outcomes) + len(fresh)
+            new = {call.sid for call in found} - self._outcomes.keys()
+            total = len(self._outcomes) + len(new)
             limit = self._confirmation.limit
             if limit is not None and total > limit:
                 self._runtime.say(f"callctl: with those that match now it would be {total}, more than --max {limit}")
@@ -372,7 +375,7 @@ class BulkHangup:
         if self._runtime.form is Form.TABLE:
             from callctl.views.table import print_calls
 
-            timed = self._filters is not None and self._filters.concerns_time
+            timed = self._filter is not None and self._filter.concerns_time
             print_calls(self._runtime.console(), found, timed=timed)
         else:
             for call in found:
@@ -392,33 +395,34 @@ class BulkHangup:
         return Outcome(self._options.action, call.sid, "already-over", sentence, self._options.request, call=call)
 
     def _show_named_dry(self, sids: Sequence[str]) -> None:
-        """Look at the calls that were named, and show what would come of ending each, as it is now.
+        """Fetch the calls that were named, and show what would come of ending each, as it is now.
 
         Raises:
             CallctlError: The only one would not be ended.
             PartlyFailedError: Some of several would not.
         """
         by_sid: dict[str, Outcome] = {}
-        for group in for_each(sids, self._would_be, parallel=self._parallel):
-            for one in group:
-                by_sid[one.sid] = self._outcome(one) if isinstance(one, Failed) else one.value
+        for group in for_each(sids, self._dry_outcome, parallel=self._parallel):
+            for result in group:
+                by_sid[result.sid] = self._outcome(result) if isinstance(result, Failed) else result.value
         outcomes = [by_sid[sid] for sid in sids]
-        alone = len(outcomes) == 1
+        is_single = len(outcomes) == 1
         for outcome in outcomes:
             # The error of the only call is raised at the end.
-            if not (alone and outcome.error is not None and self._runtime.form is not Form.JSON):
+            if not (is_single and outcome.error is not None and self._runtime.form is not Form.JSON):
                 show_among_others(self._runtime, outcome)
         self._say_nothing_was_sent(len(outcomes))
         missed = [outcome for outcome in outcomes if outcome.error is not None]
-        if alone and outcomes[0].error is not None:
+        if is_single and outcomes[0].error is not None:
             raise outcomes[0].error
         if missed:
+            named = some([outcome.sid for outcome in missed])
             raise PartlyFailedError(
-                f"{len(missed)} of {calls(len(outcomes))} would not be ended: {some([one.sid for one in missed])}",
+                f"{len(missed)} of {calls(len(outcomes))} would not be ended: {named}",
                 hint="`callctl list --live` shows what each call is doing",
             )
 
-    def _would_be(self, sid: str) -> Outcome:
+    def _dry_outcome(self, sid: str) -> Outcome:
         from callctl.operations.reported import with_reported_status
 
         call = with_reported_status(self._client.fetch(sid), self._history.leg(sid))

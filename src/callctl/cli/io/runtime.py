@@ -1,6 +1,6 @@
 """What a command is given: the streams, the environment, and how to speak on them.
 
-stdout is data, stderr is talk. Nothing here or in the commands reads ``os.environ`` or ``sys.stdout`` by itself, so a
+stdout has data, stderr messages. Nothing here or in the commands reads ``os.environ`` or ``sys.stdout`` by itself, so a
 test runs a whole command with streams and an environment of its own.
 """
 
@@ -55,7 +55,7 @@ class Runtime:
     elapsed: Callable[[], float] = elapsed  # seconds, which nobody can set
     api_url: str | None = None  # where the API is, once known, if it is not Twilio's
     make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
-    aside: Callable[[str], None] | None = None  # shows talk where a table has the terminal; called in any thread
+    aside: Callable[[str], None] | None = None  # shows messages where a table has the terminal; called in any thread
     _said: set[str] = field(default_factory=set)
     _in_outage: bool = False
     _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
@@ -102,7 +102,7 @@ class Runtime:
             ) from error
 
     def console(self) -> Console:
-        """Return a rich console on stdout that takes foreign text as data."""
+        """Return a rich console on stdout that takes no markup in text."""
         from callctl.views.terminal_safe import plain_console
 
         return plain_console(self.stdout, environ=self.environ)
@@ -125,7 +125,7 @@ class Runtime:
         return record if self.api_url is None else {**record, "api_url": self.api_url}
 
     def say(self, text: str) -> None:
-        """Write talk to stderr; beside a table that has the terminal, show it there."""
+        """Write a message to stderr; beside a table that has the terminal, show it there."""
         from callctl.views.terminal_safe import printable
 
         with self._speaking:
@@ -139,7 +139,7 @@ class Runtime:
 
     @contextmanager
     def beside_table(self, note: Callable[[str], None]) -> Iterator[None]:
-        """Have talk shown by ``note``, in this event loop, while a table has the terminal: it would be painted over."""
+        """Show messages with ``note``, in this event loop, while a table has the terminal and would paint over them."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -155,7 +155,7 @@ class Runtime:
             self.aside = None
 
     def say_once(self, text: str) -> None:
-        """Write a line of talk unless it was written before."""
+        """Write a message unless it was written before."""
         if text not in self._said:
             self._said.add(text)
             self.say(text)
@@ -165,7 +165,7 @@ class Runtime:
         self.say_once(f"callctl: {before}{error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
     def report_outage(self, error: CallctlError | None) -> None:
-        """Say once that the API can't be asked, and is asked again; and once that it can, which None stands for."""
+        """Say once that requests fail and are repeated, and once that the API answers again, for None."""
         with self._speaking:
             if error is not None and not self._in_outage:
                 self.say(f"callctl: {error.message}; asking again until the API answers, or the time is over")
@@ -217,7 +217,7 @@ class Runtime:
         return settings
 
     def client(self, settings: Settings) -> ApiClient:
-        """Return the one door to the API. Credentials are checked now, before anything else is done.
+        """Return an API client. Credentials are checked now, before anything else is done.
 
         Raises:
             SettingsError: Credentials are missing.
