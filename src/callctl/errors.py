@@ -8,7 +8,7 @@ Exit codes are the command line's matter (``cli/exits.py``).
     ├── UnknownCallError         the call that was meant is not known
     ├── NotEndedError            the call is in progress, and only a ringing one was to be ended
     ├── NotInProgressError       the call could not be redirected now: only one in progress can be
-    ├── NoLongerWantedError      a request that failed was not sent again: nobody wanted it any more
+    ├── NoLongerWantedError      a request that failed was not sent again: it was no longer wanted
     ├── ConditionNotMetError     what was waited for can no longer happen
     ├── PartlyFailedError        some of many calls failed
     ├── WaitTimeoutError         what was waited for did not happen in time

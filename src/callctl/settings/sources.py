@@ -49,19 +49,19 @@ def load(
     """
     given = env_file or environ.get("CALLCTL_ENV_FILE")
     named = cwd / read.path(str(given), what="the settings file") if given else None
-    found = _find_env_file(cwd)
+    env_path = _find_env_file(cwd)
     layers = [
         *([(str(named), _read_env_file(named))] if named else []),
         (ENVIRONMENT, {key: value for key, value in environ.items() if value}),
-        *([(str(found), _read_env_file(found))] if found else []),
+        *([(str(env_path), _read_env_file(env_path))] if env_path else []),
     ]
     values, sources = _merge(layers)
     token_account_sid = read.account_sid(values, sources)
     for key, value in (overrides or {}).items():
         values[key], sources[key] = value, FLAG
-    above = found if found and found.parent != cwd.resolve() and _used(found, sources) else None
+    above = env_path if env_path and env_path.parent != cwd.resolve() and _used(env_path, sources) else None
     state_dir = _state_dir(environ)
-    store = _store(values, sources, cwd=cwd, state_dir=state_dir, found=None if found == named else found)
+    store = _store(values, sources, cwd=cwd, state_dir=state_dir, unnamed=None if env_path == named else env_path)
     settings = _build(values, sources, state_dir=state_dir, store=store, env_file_above=above)
     is_owner = token_account_sid in (None, settings.account_sid)
     return replace(
@@ -142,9 +142,9 @@ def _build(
 
 
 def _store(
-    values: Mapping[str, str], sources: Mapping[str, str], *, cwd: Path, state_dir: Path, found: Path | None
+    values: Mapping[str, str], sources: Mapping[str, str], *, cwd: Path, state_dir: Path, unnamed: Path | None
 ) -> Path:
-    """Return where events are kept. A ``.env`` that was merely ``found`` may be somebody else's: it may say little."""
+    """Return where events are kept. An ``unnamed`` .env may be of another project: the store it sets must be nearby."""
     text = values.get("CALLCTL_STORE")
     if text is None:
         return state_dir / "events.db"
@@ -154,11 +154,11 @@ def _store(
             hint="callctl keeps events in a file: give its path",
         )
     path = read.path(text, what="CALLCTL_STORE")
-    if found is not None and sources["CALLCTL_STORE"] == str(found):
+    if unnamed is not None and sources["CALLCTL_STORE"] == str(unnamed):
         real = read.real_path(cwd / path, what="CALLCTL_STORE")
         if not any(real.is_relative_to(read.real_path(folder, what="the state folder")) for folder in (cwd, state_dir)):
             raise SettingsError(
-                f"CALLCTL_STORE in {found} leads to {real}, which is neither below the working folder nor below "
+                f"CALLCTL_STORE in {unnamed} leads to {real}, which is neither below the working folder nor below "
                 f"{state_dir}",
                 hint="that file was found, not named: name it with --env-file, or set CALLCTL_STORE in the environment",
             )

@@ -46,26 +46,26 @@ def path(text: str, *, what: str) -> Path:
         SettingsError: There is no such home folder, or the text can't be a path.
     """
     try:
-        found = Path(text).expanduser()
+        expanded = Path(text).expanduser()
     except RuntimeError:
         raise SettingsError(
             f"{what} can't be found: nobody here has the home folder {Path(text).parts[0]}", hint="give the whole path"
         ) from None
     if "\0" in text:
         raise SettingsError(f"{what} is no path: it holds a NUL", hint="give the path of a file")
-    return found
+    return expanded
 
 
-def real_path(found: Path, *, what: str) -> Path:
+def real_path(location: Path, *, what: str) -> Path:
     """Return where a path leads once symbolic links are followed, whether or not there is a file.
 
     Raises:
         SettingsError: They lead in a circle, or the path is too long.
     """
     try:
-        return found.resolve()
+        return location.resolve()
     except (OSError, RuntimeError):  # too long; links that lead in a circle
-        raise SettingsError(f"{what} leads nowhere: {found}", hint="give the path of a file") from None
+        raise SettingsError(f"{what} leads nowhere: {location}", hint="give the path of a file") from None
 
 
 def account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str | None:

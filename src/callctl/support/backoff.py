@@ -49,7 +49,7 @@ def until(
     deadline = monotonic() + limit
     pauses = POLLING.pauses()
     answer = ask()
-    while not done(answer) and (left := deadline - monotonic()) > 0:
-        sleep(min(next(pauses), left))
+    while not done(answer) and (rest := deadline - monotonic()) > 0:
+        sleep(min(next(pauses), rest))
         answer = ask()
     return answer

@@ -121,9 +121,9 @@ def from_microseconds(value: int) -> datetime:
 
 
 def nearest_time(value: object) -> datetime:
-    """Return the time, in UTC, that :func:`microseconds` wrote; for what can be none, the nearest that can.
+    """Return the time, in UTC, that :func:`microseconds` wrote; for a value out of range, the nearest in it.
 
-    The first one, if it is no number. Every time that this returns can be told in any zone, and counted with.
+    The earliest, if it is no number. Every time that this returns can be converted to any zone and added to.
     """
     number = value if isinstance(value, int) else 0
     return _EPOCH + timedelta(microseconds=min(max(number, 0), _LATEST))
