@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
+import pytest
 from listeners import sign
 from telling import form, sid
 from watches import RecordingView, settings_in
 
+from callctl.calls.trouble import Trouble
 from callctl.support.clock import Clock
 from callctl.watch.plan import Plan
-from callctl.watch.session import Session
+from callctl.watch.session import Session, keep_running
 
 PROGRAM = """
 import gc, weakref
@@ -57,3 +60,20 @@ async def test_a_callback_that_is_acknowledged_while_the_watch_stops_is_shown(tm
 def test_cycles_are_still_found_young_and_no_full_search_is_made() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.split() == ["0", "True"]
+
+
+async def test_work_that_fails_is_begun_anew_and_each_error_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.watch.session.RESTART_AFTER", 0.001)
+    faults = iter([ZeroDivisionError("1/0"), ZeroDivisionError("1/0"), KeyError("x")])
+    troubles: list[Trouble] = []
+
+    async def work() -> None:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+
+    async with asyncio.timeout(60):
+        await keep_running(work, what="looking for silent calls", trouble=troubles.append)
+    assert [str(trouble) for trouble in troubles] == [
+        "looking for silent calls failed, and is begun anew: ZeroDivisionError: 1/0",
+        "looking for silent calls failed, and is begun anew: KeyError: 'x'",
+    ]
