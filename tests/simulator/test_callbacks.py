@@ -28,9 +28,9 @@ class TestRequest:
     async def test_a_post_with_twilios_headers_and_a_form(self, world: World) -> None:
         call = await world.place(HANGS_UP)
         await world.advance(10)
-        heard = world.listener.at("/status")
-        assert len(heard) == 4
-        for each in heard:
+        arrived = world.listener.at("/status")
+        assert len(arrived) == 4
+        for each in arrived:
             assert (each.method, each.signed) == ("POST", True)
             assert each.headers["User-Agent"] == "TwilioProxy/1.1"
             assert each.headers["Content-Type"] == "application/x-www-form-urlencoded; charset=UTF-8"
@@ -43,16 +43,16 @@ class TestRequest:
             assert (each.form["CallSid"], each.form["AccountSid"]) == (call["sid"], world.sim.account_sid)
             assert (each.form["From"], each.form["Called"]) == (FROM, HANGS_UP)
             assert each.form["CallerZip"] == ""
-        assert len({each.headers["I-Twilio-Idempotency-Token"] for each in heard}) == 4
-        assert ["CallDuration" in each.form for each in heard] == [False, False, False, True]
+        assert len({each.headers["I-Twilio-Idempotency-Token"] for each in arrived}) == 4
+        assert ["CallDuration" in each.form for each in arrived] == [False, False, False, True]
 
     async def test_a_get_with_the_pairs_in_the_query(self, world: World) -> None:
         await world.place(BUSY, StatusCallback=f"{world.status}?mine=a%2Fb", StatusCallbackMethod="GET")
         await world.advance(5)
-        heard = world.listener.at("/status")
-        assert [each.method for each in heard] == ["GET"] * 3
-        assert {each.form["mine"] for each in heard} == {"a/b"}
-        assert heard[-1].form["CallStatus"] == "busy"
+        arrived = world.listener.at("/status")
+        assert [each.method for each in arrived] == ["GET"] * 3
+        assert {each.form["mine"] for each in arrived} == {"a/b"}
+        assert arrived[-1].form["CallStatus"] == "busy"
 
     async def test_the_fragment_is_neither_sent_nor_signed(self, world: World) -> None:
         await world.place(BUSY, StatusCallback=f"{world.status}#rc=2&rp=all", StatusCallbackEvent=None)
@@ -63,8 +63,8 @@ class TestRequest:
         url = world.status.replace("//", "//ann:secret@")
         await world.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
         await world.advance(5)
-        (heard,) = world.listener.at("/status")
-        assert heard.headers["Authorization"] == "Basic YW5uOnNlY3JldA=="
+        (arrived,) = world.listener.at("/status")
+        assert arrived.headers["Authorization"] == "Basic YW5uOnNlY3JldA=="
 
     @pytest.mark.parametrize("host", ["ex\u2100mple", "[::1", "localhost:99999"])
     @pytest.mark.parametrize("redirected", [False, True])
@@ -150,10 +150,10 @@ class TestOverrides:
         url = f"{world.status}/odd{fragment}"
         await world.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
         await world.advance(5)
-        heard = world.listener.at("/status/odd")
-        assert len(heard) == attempts
-        assert len({each.headers["I-Twilio-Idempotency-Token"] for each in heard}) == 1
-        assert len({each.form["SequenceNumber"] for each in heard}) == 1
+        arrived = world.listener.at("/status/odd")
+        assert len(arrived) == attempts
+        assert len({each.headers["I-Twilio-Idempotency-Token"] for each in arrived}) == 1
+        assert len({each.form["SequenceNumber"] for each in arrived}) == 1
 
     async def test_a_refused_connection_is_tried_twice(self, world: World) -> None:
         await world.place(BUSY, StatusCallback="http://127.0.0.1:1/", StatusCallbackEvent=None)
@@ -202,8 +202,8 @@ class TestOverrides:
         world.listener.documents["/status/moved"] = moved_to("/status/new", status=status)
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
-        (heard,) = world.listener.at("/status/new")
-        assert (heard.method, heard.form) == ("GET", {})
+        (arrived,) = world.listener.at("/status/new")
+        assert (arrived.method, arrived.form) == ("GET", {})
 
     async def test_a_redirect_in_a_circle_is_given_up(self, world: World) -> None:
         world.listener.documents["/status/circle"] = moved_to("/status/circle")
@@ -217,15 +217,15 @@ class TestOverrides:
         world.listener.documents["/status/moved"] = moved_to("/status/new", status=status)
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
-        (heard,) = world.listener.at("/status/new")
-        assert (heard.method, heard.form["CallStatus"]) == ("POST", "busy")
+        (arrived,) = world.listener.at("/status/new")
+        assert (arrived.method, arrived.form["CallStatus"]) == ("POST", "busy")
 
     async def test_a_redirect_may_name_what_must_be_escaped(self, world: World) -> None:
         world.listener.documents["/status/moved"] = moved_to("/status/a b\u00e9?c=d e#f")
         await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
         await world.advance(5)
-        (heard,) = world.listener.at("/status/a b\u00e9")
-        assert heard.form == {"c": "d e"}
+        (arrived,) = world.listener.at("/status/a b\u00e9")
+        assert arrived.form == {"c": "d e"}
 
     async def test_a_redirect_to_what_is_no_url_fails_the_document(self, world: World) -> None:
         world.listener.documents["/moved"] = moved_to("http://[")
@@ -272,7 +272,7 @@ class TestLoopbackOnly:
         await world.advance(5)
         (fired,) = world.sim.callbacks
         assert fired.replies[0].status == 204
-        world.listener.heard.clear()  # signed for the name, while the listener checks the number
+        world.listener.arrived.clear()  # signed for the name, while the listener checks the number
 
 
 @pytest.mark.parametrize(
@@ -301,14 +301,14 @@ class TestFaults:
             ]
 
     async def test_drop(self) -> None:
-        heard = await self.told(drop=0.3)
-        assert 45 <= len(heard) <= 80  # of 90
-        assert not set(Counter(call for call, _, _ in heard).values()) <= {3}  # an event is lost, not a call
+        arrived = await self.told(drop=0.3)
+        assert 45 <= len(arrived) <= 80  # of 90
+        assert not set(Counter(call for call, _, _ in arrived).values()) <= {3}  # an event is lost, not a call
         assert await self.told(drop=1.0, calls=3) == []
 
     async def test_duplicate(self) -> None:
-        heard = await self.told(duplicate=0.3)
-        counts = Counter(heard)
+        arrived = await self.told(duplicate=0.3)
+        counts = Counter(arrived)
         assert len(counts) == 90
         assert set(counts.values()) == {1, 2}
         assert 10 <= list(counts.values()).count(2) <= 45
@@ -319,16 +319,16 @@ class TestFaults:
             await world.advance(10)
             fired = {each.event: each.at for each in world.sim.callbacks}
             late = [
-                heard.at - fired[{"busy": "completed"}.get(heard.form["CallStatus"], heard.form["CallStatus"])]
-                for heard in world.listener.at("/status")
+                arrived.at - fired[{"busy": "completed"}.get(arrived.form["CallStatus"], arrived.form["CallStatus"])]
+                for arrived in world.listener.at("/status")
             ]
             assert all(1.0 <= seconds <= 3.0 for seconds in late)
             assert len(set(late)) == 3
 
     async def test_shuffle(self) -> None:
-        heard = await self.told(shuffle=True, calls=12)
+        arrived = await self.told(shuffle=True, calls=12)
         order = {"initiated": 0, "ringing": 1, "busy": 2}
-        by_call = [[order[status] for call, status, _ in heard if call == each] for each in range(12)]
+        by_call = [[order[status] for call, status, _ in arrived if call == each] for each in range(12)]
         assert all(sorted(numbers) == [0, 1, 2] for numbers in by_call)  # none is lost
         assert any(numbers != [0, 1, 2] for numbers in by_call)
 
@@ -337,7 +337,7 @@ class TestFaults:
             for _ in range(12):
                 await world.place(BUSY, StatusCallbackEvent=None)
             await world.advance(1.5)
-            assert [heard.form["CallStatus"] for heard in world.listener.at("/status")] == ["busy"] * 12
+            assert [arrived.form["CallStatus"] for arrived in world.listener.at("/status")] == ["busy"] * 12
 
     async def test_what_nothing_overtakes_is_sent_all_the_same(self) -> None:
         async with a_world(seed=7, faults=Faults(shuffle=True)) as world:

@@ -164,7 +164,7 @@ async def test_detection_beside_the_document(world: World) -> None:
     await world.advance(4.5)
     assert len(world.listener.at("/twiml")) == 1
     await world.advance(4)
-    assert [heard.form["AnsweredBy"] for heard in world.listener.at("/amd")] == ["machine_start"]
+    assert [arrived.form["AnsweredBy"] for arrived in world.listener.at("/amd")] == ["machine_start"]
 
 
 async def test_an_incoming_call_rings_answers_and_ends(world: World) -> None:
@@ -231,4 +231,4 @@ async def test_digits_are_pressed_at_a_gather(world: World) -> None:
     }
     await world.place(DIGITS, Url=f"{url}/menu")
     await world.advance(10)
-    assert [heard.form["Digits"] for heard in world.listener.at("/choice")] == ["1"]
+    assert [arrived.form["Digits"] for arrived in world.listener.at("/choice")] == ["1"]

@@ -31,7 +31,7 @@ Document = str | Callable[[dict[str, str]], str | web.Response]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ArrivedRequest:
     """One request that the listener received; `form` holds the query's pairs too."""
 
     at: float
@@ -49,7 +49,7 @@ class Listener:
     token: str
     now: Callable[[], float]
     documents: dict[str, Document] = field(default_factory=dict)
-    heard: list[Heard] = field(default_factory=list)
+    arrived: list[ArrivedRequest] = field(default_factory=list)
     url: str = ""
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -59,17 +59,19 @@ class Listener:
         signature = request.headers.get("X-Twilio-Signature", "")
         signed = bool(validator.validate(url, form, signature))
         everything = form | dict(request.query)
-        self.heard.append(Heard(self.now(), request.method, request.path, everything, dict(request.headers), signed))
-        found = self.documents.get(request.path)
-        document = found(everything) if callable(found) else found
+        self.arrived.append(
+            ArrivedRequest(self.now(), request.method, request.path, everything, dict(request.headers), signed)
+        )
+        answer = self.documents.get(request.path)
+        document = answer(everything) if callable(answer) else answer
         if isinstance(document, web.Response):
             return document
         if document is None:
             return web.Response(status=204 if request.path.startswith("/status") else 404)
         return web.Response(text=document, content_type="text/xml")
 
-    def at(self, path: str) -> list[Heard]:
-        return [heard for heard in self.heard if heard.path == path]
+    def at(self, path: str) -> list[ArrivedRequest]:
+        return [arrived for arrived in self.arrived if arrived.path == path]
 
 
 class World:
@@ -164,7 +166,7 @@ class World:
 
     def told(self, sid: str) -> list[tuple[str, int]]:
         """The callbacks that the listener received about a leg, by SequenceNumber: status and number."""
-        mine = [heard.form for heard in self.listener.at("/status") if heard.form["CallSid"] == sid]
+        mine = [arrived.form for arrived in self.listener.at("/status") if arrived.form["CallSid"] == sid]
         return sorted(((form["CallStatus"], int(form["SequenceNumber"])) for form in mine), key=lambda each: each[1])
 
     def statuses(self, sid: str) -> list[str]:
@@ -172,7 +174,7 @@ class World:
 
     def last(self, sid: str) -> dict[str, str]:
         """The callback about a leg with the highest SequenceNumber."""
-        mine = [heard.form for heard in self.listener.at("/status") if heard.form["CallSid"] == sid]
+        mine = [arrived.form for arrived in self.listener.at("/status") if arrived.form["CallSid"] == sid]
         return max(mine, key=lambda form: int(form["SequenceNumber"]))
 
 
@@ -205,7 +207,7 @@ async def a_world(**options: Any) -> AsyncIterator[World]:
     async with served(listener.handle) as listener.url, sim, aiohttp.ClientSession() as session:
         clock[0] = sim.simulated_seconds
         yield World(sim, listener, session)
-    unsigned = [heard for heard in listener.heard if not heard.signed]
+    unsigned = [arrived for arrived in listener.arrived if not arrived.signed]
     assert not unsigned, f"not signed: {unsigned}"
 
 

@@ -143,7 +143,7 @@ async def test_a_status_callback_with_url_is_where_the_rest_is_told(world: World
         call["sid"], Url=f"{world.listener.url}/next", StatusCallback=f"{world.listener.url}/status/other"
     )
     await world.advance(5)
-    assert [heard.form["CallStatus"] for heard in world.listener.at("/status/other")] == ["completed"]
+    assert [arrived.form["CallStatus"] for arrived in world.listener.at("/status/other")] == ["completed"]
     assert "completed" not in world.statuses(call["sid"])
 
 
@@ -270,7 +270,7 @@ async def test_redirect_by_get_and_fallback(world: World) -> None:
     url = world.listener.url
     await world.update(call["sid"], Url=f"{url}/gone", Method="GET", FallbackUrl=f"{url}/spare", FallbackMethod="GET")
     await world.advance(1)
-    assert [heard.method for heard in (*world.listener.at("/gone"), *world.listener.at("/spare"))] == ["GET", "GET"]
+    assert [arrived.method for arrived in (*world.listener.at("/gone"), *world.listener.at("/spare"))] == ["GET", "GET"]
     assert await world.notes(call["sid"]) == [("11200", "0")]
     assert (await world.fetch(call["sid"]))["status"] == "in-progress"
 

@@ -13,7 +13,7 @@ from simulator.world import (
     LATE,
     NEVER,
     VOICEMAIL,
-    Heard,
+    ArrivedRequest,
     Json,
     World,
     a_world,
@@ -39,7 +39,7 @@ async def dials(world: World, *nouns: str, then: str = "", **attributes: str) ->
 
 
 def action(world: World) -> Mapping[str, str]:
-    asked: list[Heard] = world.listener.at("/after")
+    asked: list[ArrivedRequest] = world.listener.at("/after")
     assert len(asked) == 1
     return asked[0].form
 
@@ -95,8 +95,8 @@ async def test_a_sequence_rings_one_after_the_other(world: World) -> None:
     await world.advance(17)
     children = await world.children(call["sid"])
     assert [world.statuses(child["sid"])[-1] for child in children] == ["busy", "failed", "completed"]
-    heard = [each.form["CallSid"] for each in world.listener.at("/status") if "ParentCallSid" in each.form]
-    assert heard == sorted(heard, key=[child["sid"] for child in children].index)  # never two at once
+    arrived = [each.form["CallSid"] for each in world.listener.at("/status") if "ParentCallSid" in each.form]
+    assert arrived == sorted(arrived, key=[child["sid"] for child in children].index)  # never two at once
 
 
 async def test_a_dial_rings_thirty_seconds_unless_told(world: World) -> None:
@@ -287,7 +287,7 @@ async def test_a_whisper_may_ask_for_a_digit_and_not_dial(world: World) -> None:
     call = await dials(world, noun(world, "+12025550107", url="/whisper"), action="/after")
     await world.advance(10)
     (child,) = await world.children(call["sid"])
-    assert [heard.form["Digits"] for heard in world.listener.at("/accept")] == ["1"]
+    assert [arrived.form["Digits"] for arrived in world.listener.at("/accept")] == ["1"]
     assert (child["status"], await world.children(child["sid"])) == ("in-progress", [])
     assert await world.notes(child["sid"]) == [("12200", "1")]
 
@@ -320,7 +320,7 @@ async def test_keys_that_a_gather_did_not_wait_for_end_no_dial() -> None:
 async def test_a_noun_may_ask_who_answers(world: World) -> None:
     await dials(world, noun(world, VOICEMAIL, machineDetection="Enable"), noun(world, BUSY))
     await world.advance(80)
-    told = {heard.form["To"]: heard.form.get("AnsweredBy") for heard in world.listener.at("/status")}
+    told = {arrived.form["To"]: arrived.form.get("AnsweredBy") for arrived in world.listener.at("/status")}
     assert told == {VOICEMAIL: "machine_start", BUSY: None, ANSWERS: None}
 
 
@@ -353,11 +353,11 @@ async def test_a_redirected_parent_drops_its_child_asks_the_action_and_goes_on(w
     began = world.sim.simulated_seconds()
     await world.advance(2)
     (child,) = await world.children(call["sid"])
-    for heard in world.listener.heard:
-        if heard.path in ("/after", "/new"):
-            order.append((heard.path, round(heard.at - began, 2)))
-        elif heard.form["CallSid"] == child["sid"] and heard.form["CallStatus"] == "completed":
-            order.append(("child", round(heard.at - began, 2)))
+    for arrived in world.listener.arrived:
+        if arrived.path in ("/after", "/new"):
+            order.append((arrived.path, round(arrived.at - began, 2)))
+        elif arrived.form["CallSid"] == child["sid"] and arrived.form["CallStatus"] == "completed":
+            order.append(("child", round(arrived.at - began, 2)))
     # As measured on live Twilio: 0.17, 0.32 and 0.65 seconds after the update.
     assert order == [("child", 0.17), ("/after", 0.32), ("/new", 0.65)]
     assert action(world)["DialCallStatus"] == "completed"
@@ -451,7 +451,7 @@ async def test_both_legs_can_be_moved_at_once(world: World, first: str) -> None:
     for leg in (call, child) if first == "parent" else (child, call):
         assert (await world.update(leg["sid"], Url=f"{world.listener.url}/new"))[0] == 200
     await world.advance(5)
-    assert {heard.form["CallSid"] for heard in world.listener.at("/new")} == {call["sid"], child["sid"]}
+    assert {arrived.form["CallSid"] for arrived in world.listener.at("/new")} == {call["sid"], child["sid"]}
     assert [world.statuses(leg["sid"])[-1] for leg in (call, child)] == ["in-progress", "in-progress"]
 
 

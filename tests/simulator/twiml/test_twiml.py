@@ -42,7 +42,9 @@ def test_how_long_things_take() -> None:
 async def test_verbs_run_in_order_and_the_end_of_the_document_ends_the_call(world: World) -> None:
     sid = await run(world, "<Response><Say>0123456789</Say><Play>x.mp3</Play><Pause length='3'/></Response>")
     assert await duration(world, sid) == "6"  # 0.1 + 0.6 + 2 + 3
-    assert [heard.path for heard in world.listener.heard if heard.path != "/status"] == ["/doc"]  # nothing else fetched
+    assert [arrived.path for arrived in world.listener.arrived if arrived.path != "/status"] == [
+        "/doc"
+    ]  # nothing else fetched
 
 
 async def test_a_document_may_come_with_the_request(world: World) -> None:
@@ -90,7 +92,7 @@ async def test_every_request_for_twiml_has_a_token_of_its_own(world: World) -> N
     world.listener.documents["/doc"] = "<Response><Redirect/></Response>"
     await world.place(Url=f"{world.listener.url}/doc")
     await world.advance(3)
-    tokens = [heard.headers["I-Twilio-Idempotency-Token"] for heard in world.listener.at("/doc")]
+    tokens = [arrived.headers["I-Twilio-Idempotency-Token"] for arrived in world.listener.at("/doc")]
     assert len(tokens) > 1
     assert len(set(tokens)) == len(tokens) == len([uuid.UUID(token) for token in tokens])
 
@@ -200,7 +202,7 @@ async def test_redirect_is_relative_or_absolute(world: World, target: str, metho
     address = target.format(url=world.listener.url)
     sid = await run(world, f'<Response><Redirect method="{method}">{address}</Redirect><Play>x</Play></Response>')
     assert await duration(world, sid) == "5"
-    assert [heard.method for heard in world.listener.at("/next")] == [method]
+    assert [arrived.method for arrived in world.listener.at("/next")] == [method]
 
 
 async def test_the_fallback_is_for_every_document_of_the_call(world: World) -> None:
@@ -253,7 +255,7 @@ class TestGather:
         world.listener.documents["/got"] = "<Response/>"
         gather = '<Gather action="/got" actionOnEmptyResult="true" timeout="1"/>'
         await run(world, f"<Response>{gather}</Response>")
-        assert [heard.form["Digits"] for heard in world.listener.at("/got")] == [""]
+        assert [arrived.form["Digits"] for arrived in world.listener.at("/got")] == [""]
 
     async def test_the_action_is_by_default_the_same_document(self, world: World) -> None:
         world.listener.documents["/doc"] = lambda form: (
@@ -263,7 +265,7 @@ class TestGather:
         )
         call = await world.place(DIGITS, Url=f"{world.listener.url}/doc")
         await world.advance(10)
-        assert [heard.form.get("Digits") for heard in world.listener.at("/doc")] == [None, "1"]
+        assert [arrived.form.get("Digits") for arrived in world.listener.at("/doc")] == [None, "1"]
         assert (await world.fetch(call["sid"]))["status"] == "completed"
 
     async def test_without_any_address_the_digits_go_nowhere(self, world: World) -> None:
@@ -280,14 +282,14 @@ class TestGather:
         )
         await world.by_hand(sid, "digits", Digits="42")
         await world.advance(0)
-        assert [heard.form["Digits"] for heard in world.listener.at("/got")] == ["42"]
+        assert [arrived.form["Digits"] for arrived in world.listener.at("/got")] == ["42"]
 
     async def test_no_finish_key(self, world: World) -> None:
         world.listener.documents["/got"] = "<Response/>"
         sid = await run(world, '<Response><Gather finishOnKey="" action="/got"/></Response>', seconds=1)
         await world.by_hand(sid, "digits", Digits="1#2")
         await world.advance(5.2)
-        assert [heard.form["Digits"] for heard in world.listener.at("/got")] == ["1#2"]
+        assert [arrived.form["Digits"] for arrived in world.listener.at("/got")] == ["1#2"]
 
     async def test_an_empty_answer_to_the_action_hangs_up(self, world: World) -> None:
         world.listener.documents["/got"] = "<Response/>"
