@@ -8,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -22,6 +23,7 @@ from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
 
 from callctl.simulator import Simulator
+from callctl.store.sqlite.store import EventStore
 
 AGREED = ("--yes", "--max", "10")
 
@@ -669,6 +671,27 @@ def test_rules_are_told_of_a_hang_up_before_it_is_sent(callctl: Callctl, home: P
         server.intended.clear()
         assert server.run(callctl, *AGREED).code == 0
         assert server.intended == [True, True]
+
+
+def test_no_hang_up_waits_for_long_where_the_store_is_locked(
+    callctl: Callctl, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[bool] = []
+    add_intents = EventStore.add_intents
+
+    with Looking(home, [rings(1)]) as server:
+        assert server.run(callctl, *AGREED).code == 0  # makes the store
+
+        def wait(store: EventStore, sids: Iterable[str], *, until: datetime) -> None:
+            before, deadline = len(server.ended), time.monotonic() + 20
+            while len(server.ended) == before and time.monotonic() < deadline:
+                time.sleep(0.01)
+            locked.append(len(server.ended) > before)  # it was sent meanwhile
+            add_intents(store, sids, until=until)
+
+        monkeypatch.setattr(EventStore, "add_intents", wait)
+        assert server.run(callctl, *AGREED).code == 0
+    assert locked == [True]
 
 
 # Nobody reads

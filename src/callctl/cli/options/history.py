@@ -17,6 +17,7 @@ from callctl.calls.event import CALLBACK, rank_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import open_store, open_store_for_writing
 from callctl.errors import CallctlError, StoreError
+from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _NOT_WRITTEN = "the outcome is unknown, and not written down: "
 # The longest that a request may take: five tries of ten seconds each, and the pauses between.
 _LONGEST = timedelta(minutes=1)
+# How long a request waits for the store, in seconds.
+_PATIENCE = 1.0
 
 
 class History:
@@ -96,13 +99,16 @@ class History:
     def intend(self, sids: Iterable[str]) -> None:
         """Record that calls are about to be changed, so that no rule acts on what comes of it.
 
-        Twilio's callbacks may be quicker than its answer. Where there is no store there are no rules.
+        Twilio's callbacks may be quicker than its answer. Where there is no store there are no rules. A store that
+        another program holds locked is not waited for longer than a second: the call goes on meanwhile.
         """
         if self._reader is None:
             return
-        with self._writing, suppress(StoreError):  # mentioned when the outcome can't be recorded
+        # StoreError is mentioned when the outcome can't be recorded.
+        with self._writing, suppress(StoreError, TimeoutError):
             self._intended.update(sids)
-            self._opened_store().add_intents(self._intended, until=self.now() + _LONGEST)
+            intended, store, until = tuple(self._intended), self._opened_store(), self.now() + _LONGEST
+            run_with_time_limit(_PATIENCE, lambda: store.add_intents(intended, until=until))
 
     @contextmanager
     def requesting(self, sid: str, action: str, request: Request) -> Iterator[None]:
