@@ -1,8 +1,8 @@
 """The API client: places, fetches, lists, redirects and ends calls, through Twilio's REST API.
 
 It sends through the SDK's client and reads the replies itself, since the SDK's objects lose what callctl shows: the
-zone of dates, the request id, the code of list errors (docs/twilio.md, "The Python library"). All errors are
-of callctl's own classes. Which request may be sent twice is decided here and nowhere else.
+zone of dates, the request id, the code of list errors (docs/twilio.md, "The Python library"). All errors are of
+callctl's own classes. Which request may be sent twice is decided here and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why no whole reply came: in words, and whether the request may have reached the server."""
+"""Why no whole reply came: a sentence and a hint for people, and whether the request may have reached the server."""
 
 from __future__ import annotations
 

@@ -74,13 +74,13 @@ class Notification:
         def text(name: str) -> str:
             return parse_text(resource.get(name))
 
-        # Sent as a form within the field; the words are under Msg.
-        words = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
+        # Sent as a form within the field; the message is under Msg.
+        messages = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
         return cls(
             sid=text("sid"),
             code=text("error_code") or None,
             level={"0": "error", "1": "warning"}.get(text("log"), text("log")),
-            message=without_secrets(words[0]),
+            message=without_secrets(messages[0]),
             more_info=text("more_info") or None,
             request_url=without_secrets(text("request_url")) or None,
             date=parse_date(resource.get("message_date")),

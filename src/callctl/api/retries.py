@@ -98,7 +98,7 @@ class Sender:
     ) -> Reply:
         """Return the successful reply to a form.
 
-        ``wanted`` is asked before it is sent again; it gets whether an earlier try may have been carried out.
+        ``wanted`` is called before the form is sent again, with whether an earlier try may have been carried out.
 
         Raises:
             NoLongerWantedError: It was not sent again, since it was not wanted any more.

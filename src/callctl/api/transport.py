@@ -217,10 +217,10 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
             ExchangeError: No whole reply came.
         """
         headers = {**(headers or {}), "Accept-Encoding": "gzip, deflate"}
-        request_line = {"method": method.upper(), "url": url, "params": params, "headers": headers}
-        self.log_request(request_line)
+        request_values = {"method": method.upper(), "url": url, "params": params, "headers": headers}
+        self.log_request(request_values)
         exchange = Exchange()
-        request = requests.Request(**request_line, data=data, auth=auth)
+        request = requests.Request(**request_values, data=data, auth=auth)
         response = self._in_time(exchange, lambda: self._exchange(exchange, request))
         self.log_response(response.status_code, response)
         return response

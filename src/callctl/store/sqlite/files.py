@@ -91,7 +91,7 @@ class LogEnd:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What a log held at one moment: its header, and where its last committed frame ends, with that frame's header.
+    """The content of a log at one moment: its header, where its last committed frame ends, and that frame's header.
 
     ``pages`` are the numbers of the pages in all frames up to there, of 4 bytes each in the machine's order.
     """
@@ -111,8 +111,8 @@ class Log:
         """Read the log of a store at a path without links, on from what was read before.
 
         Nothing new is read beyond ``upto``, where others may be writing; of a log with other salts, nothing at all.
-        None if it does not begin as a log does, or no longer holds what it held: a log that begins anew has another
-        header.
+        None if it does not begin as a log does, or no longer holds what was read before: a log that begins anew has
+        another header.
 
         Raises:
             OSError: It is there and can't be opened, as where no more files may be open: that is no damage.
