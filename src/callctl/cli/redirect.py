@@ -173,7 +173,7 @@ def redirect(
             runtime, client, history, _same_options(given, dial=dial or (), add_callbacks=add_callbacks)
         )
         where = without_secrets(url) if url else "other TwiML"
-        redirects = Redirects(runtime, settings, client, history, preview, request=request, where=where)
+        redirects = Redirects(settings, preview, request=request, where=where)
         chosen = preview.others(sids, on=on) if on else sids
         if dry_run:
             redirects.dry_run(chosen, when_answered=goal is not None)
@@ -302,25 +302,13 @@ class RedirectPreview:
 class Redirects:
     """The redirects of one command; ``where`` names the document."""
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        settings: Settings,
-        client: ApiClient,
-        history: History,
-        preview: RedirectPreview,
-        *,
-        request: RedirectRequest,
-        where: str,
-    ) -> None:
-        self._runtime = runtime
+    def __init__(self, settings: Settings, preview: RedirectPreview, *, request: RedirectRequest, where: str) -> None:
+        self._runtime, self._client, self._history = preview.runtime, preview.client, preview.history
         self._settings = settings
-        self._client = client
-        self._history = history
         self._preview = preview
         self._request = request
         self._where = where
-        self._writer = OutcomeWriter(runtime)
+        self._writer = OutcomeWriter(preview.runtime)
 
     def redirect(self, sids: Sequence[str]) -> None:
         """Redirect the calls, one as well as many; children before their parents, which end the Dial.

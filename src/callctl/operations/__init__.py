@@ -1,1 +1,1 @@
-"""What takes more than one request: ending calls, redirecting them with a word on the other leg, waiting for one."""
+"""What takes more than one request: hanging up, redirecting, waiting, following a call, and bulk work."""
