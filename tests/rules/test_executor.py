@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -208,6 +208,44 @@ def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(claims: E
     event = executor(api, claims, pauses=[]).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (DONE, 2)
+
+
+def is_past(now: datetime, claim: OpenClaim) -> bool:
+    return claim.lease is None or claim.lease <= now
+
+
+def test_a_claim_is_held_while_the_api_client_waits_for_longer_than_a_lease(claims: EventStore) -> None:
+    """Else another watch on the same store would take it for one that a crash left open."""
+    seconds = 0
+    left_open: list[OpenClaim] = []
+
+    class Waiting(FailingApi):
+        wanted: Callable[[bool], bool] = lambda _may_be_done: True
+
+        def while_wanted(self, wanted: Callable[[bool], bool]) -> Waiting:
+            self.wanted = wanted
+            return self
+
+        def _answer(self, what: str, sid: str) -> Call:
+            nonlocal seconds
+            for _ in range(4):
+                seconds += 40  # a Retry-After of 30 s, and the time limit of a request
+                now = moment(seconds)
+                left_open.extend(claims.expired_claims(is_over=partial(is_past, now)))
+                assert self.wanted(False)
+            return super()._answer(what, sid)
+
+    act = Executor(
+        Waiting(),
+        claims,
+        clock=clock_of(lambda: moment(seconds)),
+        sleep=lambda _seconds: None,
+        applies=lambda _: True,
+        report=lambda _: None,
+    )
+    event = act.execute(action(Hangup()))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, left_open) == (DONE, [])
 
 
 def not_answered() -> NetworkError:

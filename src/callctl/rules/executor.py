@@ -145,6 +145,7 @@ class Executor:
 
     def _send(self, action: Action, claim: OpenClaim, sending: _Sending) -> Outcome | Postponed:
         def is_wanted(may_be_done: bool) -> bool:
+            self._store.renew(claim, until=self._clock.wall() + LEASE)  # the pauses may be longer than a lease
             return self._recheck(action, may_be_done=may_be_done, with_board=True) is None
 
         def send_once() -> Outcome | Postponed:
