@@ -616,7 +616,7 @@ def test_until_none_gives_up_with_exit_9_and_tells_each_result_once(callctl: Cal
 
 
 def test_until_none_names_the_application_where_new_calls_still_come(callctl: Callctl) -> None:
-    rounds = [[rings(number)] for number in range(1, 61)]
+    rounds = [[rings(number)] for number in range(1, 601)]
     with Rounds(*rounds, answer="canceled") as server:
         outcome = server.run(callctl, *AGREED, "--until-none", "--wait-timeout", "1500ms")
     assert outcome.code == 9
