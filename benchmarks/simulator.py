@@ -25,7 +25,7 @@ EVENTS = "initiated ringing answered completed"
 
 
 @dataclass(frozen=True)
-class Plan:
+class WatchOptions:
     """How many calls are in flight, how many seconds each lives, and for how long it is measured."""
 
     calls: int
@@ -102,7 +102,7 @@ def simulate(pipe: Connection) -> None:
 class Placer:
     """Places calls evenly and remembers when."""
 
-    def __init__(self, plan: Plan, facts: tuple[str, str, str], receiver: str) -> None:
+    def __init__(self, plan: WatchOptions, facts: tuple[str, str, str], receiver: str) -> None:
         url, account, token = facts
         self._url = f"{url}/2010-04-01/Accounts/{account}/Calls.json"
         self._headers = {"Authorization": aiohttp.encode_basic_auth(account, token)}
@@ -137,7 +137,7 @@ def processor_time(pipe: Connection) -> float:
     return used
 
 
-def run(plan: Plan, placer: Placer, simulator: Connection) -> float:
+def run(plan: WatchOptions, placer: Placer, simulator: Connection) -> float:
     """Place the calls and wait for the last to end; return how much of one core the simulator used meanwhile."""
 
     async def main() -> float:
@@ -154,7 +154,7 @@ def run(plan: Plan, placer: Placer, simulator: Connection) -> float:
 
 def measure(*, quick: bool) -> Iterator[Row]:
     """Measure a simulator at work."""
-    plan = Plan(200, 15, 10) if quick else Plan(1000, 60, 60)
+    plan = WatchOptions(200, 15, 10) if quick else WatchOptions(1000, 60, 60)
     context = multiprocessing.get_context("spawn")
     (near, far), (listener, other) = context.Pipe(), context.Pipe()
     processes = [context.Process(target=simulate, args=(far,)), context.Process(target=receive, args=(other,))]

@@ -24,7 +24,7 @@ from callctl.settings import load
 from callctl.support.clock import Clock
 from callctl.views.live.screen import LiveView
 from callctl.views.view import WatchState
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.session import Session
 
 PICTURE = Path(__file__).parent.parent / "docs" / "watch.svg"
@@ -66,7 +66,7 @@ class Watched:
         self._stage = stage
         settings = load(stage.environ, cwd=stage.home)
         clock = Clock(wall=stage.now, elapsed=lambda: stage.now().timestamp())
-        self._session = Session(settings, Plan("127.0.0.1", 0), clock=clock)
+        self._session = Session(settings, WatchOptions("127.0.0.1", 0), clock=clock)
         self._view = PictureView(console, idle=(), clock=clock)
 
     async def play(self) -> None:

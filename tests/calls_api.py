@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Self
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.api.requests import CallQuery, RedirectRequest
 from callctl.api.resources import Notification
 from callctl.calls.call import Call

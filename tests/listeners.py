@@ -11,7 +11,7 @@ from telling import START
 from twilio.request_validator import RequestValidator
 
 from callctl.calls.event import CallEvent
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.errors import StoreError
 from callctl.store.sqlite.store import EventStore
 from callctl.support.server import TcpServer

@@ -20,8 +20,8 @@ from running import env_for
 from telling import START, WORLD, clock_of
 from web_site import Site
 
+from callctl.api.calls_api import CallsApi
 from callctl.api.client import ApiClient
-from callctl.api.protocol import CallsApi
 from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change

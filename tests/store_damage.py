@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from callctl.store.sqlite.index import checksum
+from callctl.store.sqlite.log_index import checksum
 from callctl.store.sqlite.store import EventStore
 
 

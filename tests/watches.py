@@ -19,12 +19,12 @@ from telling import ACCOUNT
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.event import CallEvent
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 from callctl.support.server import TcpServer
 from callctl.views.view import WatchState
-from callctl.watch.plan import Plan, Ready
+from callctl.watch.options import Ready, WatchOptions
 from callctl.watch.session import Session
 
 LIMIT = 60.0
@@ -165,7 +165,7 @@ def settings_in(folder: Path, *, api_url: str = "http://127.0.0.1:9") -> Setting
 
 
 @asynccontextmanager
-async def running_watch(settings: Settings, plan: Plan, **asking: Any) -> AsyncIterator[RunningWatch]:
+async def running_watch(settings: Settings, plan: WatchOptions, **asking: Any) -> AsyncIterator[RunningWatch]:
     """Run a session in this event loop; ``asking`` is what it asks, if anything."""
     asking.setdefault("clock", Clock(wall=lambda: datetime.now(UTC)))
     session, view = Session(settings, plan, **asking), RecordingView()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from running import Callctl, Outcome, env_for
 
-from callctl.calls.findings import fine, skipped, warning, wrong
+from callctl.calls.doctor_finding import fine, skipped, warning, wrong
 from callctl.errors import AuthenticationError
 from callctl.simulator import Simulator
 from callctl.views.doctor import print_finding

@@ -15,7 +15,7 @@ from callctl.calls.leg import Leg
 from callctl.errors import NetworkError, UnknownCallError, WrongCallStateError
 from callctl.operations.family import CallAndChildren, children_of, family_of, fetch_with_children, parent_of
 from callctl.operations.redirect import preview, redirect, whose_phone
-from callctl.operations.reported import seconds_before_end
+from callctl.operations.reported_status import seconds_before_end
 from callctl.support.dates import format_date, time_of_day
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from telling import samples
 from callctl.simulator import Faults, Received, Reply, Sent
 from callctl.simulator import web as simulator_web
 from callctl.simulator.faults import Chance
-from callctl.simulator.network import OutgoingRequest, without_user
+from callctl.simulator.http_requests import OutgoingRequest, without_user
 from callctl.simulator.web import Overrides, overrides, sign, wire_url
 
 

@@ -17,8 +17,8 @@ from callctl.simulator.clock import ManualClock
 from callctl.simulator.errors import ApiError
 from callctl.simulator.far_end import OUTCOMES
 from callctl.simulator.faults import Chance
+from callctl.simulator.http_requests import OutgoingRequest, Reply
 from callctl.simulator.models import FINAL, INBOUND, OUTBOUND_DIAL, CallRequest, CallUpdate, Leg, Source, Subscription
-from callctl.simulator.network import OutgoingRequest, Reply
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.switch import Switch
 

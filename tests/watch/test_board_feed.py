@@ -15,7 +15,7 @@ from watches import LIMIT, RecordingView, until
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.views.view import WatchState
 from callctl.watch.board_feed import AT_ONCE, BoardFeed
 

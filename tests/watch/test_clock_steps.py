@@ -12,7 +12,7 @@ from telling import form
 from watches import running_watch, settings_in
 
 from callctl.support.clock import Clock
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ async def test_a_step_of_the_clock_is_told(
     monkeypatch.setattr("callctl.watch.session.CLOCK_INTERVAL", 0.01)
     step = timedelta()
     clock = Clock(wall=lambda: datetime.now(UTC) + step)
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0), clock=clock) as watch:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0), clock=clock) as watch:
         step = ahead
         if words is not None:
             assert words in await watch.view.until_noted("this machine's clock")

@@ -12,7 +12,7 @@ from watches import RecordingView, ago, settings_in
 from callctl.store.sqlite.rows import Row, insert
 from callctl.store.sqlite.store import EventStore
 from callctl.watch.follower import Follower
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.registry import WatchRecord
 
 
@@ -20,7 +20,7 @@ async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_sho
     settings = settings_in(tmp_path)
     store, url = EventStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
     record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
-    follower, view = Follower(settings, Plan("127.0.0.1", 0), record, now=ago), RecordingView()
+    follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
     await follower.start_up()
     running = asyncio.create_task(follower.run(view))
     try:
@@ -46,7 +46,7 @@ async def test_a_store_that_can_not_be_read_is_said_and_what_came_shown_once_it_
     settings = settings_in(tmp_path)
     store, url = EventStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
     record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
-    follower, view = Follower(settings, Plan("127.0.0.1", 0), record, now=ago), RecordingView()
+    follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
     await follower.start_up()
     running = asyncio.create_task(follower.run(view))
     try:

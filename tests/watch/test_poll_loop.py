@@ -19,7 +19,7 @@ from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import NetworkError, StoreError
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.poll import Poller, PollLoop
 
 SID = "CA" + "0" * 32
@@ -242,7 +242,7 @@ async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alon
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
-    settings, plan = settings_in(tmp_path), Plan("127.0.0.1", 0)
+    settings, plan = settings_in(tmp_path), WatchOptions("127.0.0.1", 0)
 
     class Listing(Rest):
         is_there = False

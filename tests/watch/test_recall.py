@@ -23,14 +23,14 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.errors import CallctlError
 from callctl.settings import Settings
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row
 from callctl.store.sqlite.store import EventStore
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 
-PLAN = Plan("127.0.0.1", 0)
+PLAN = WatchOptions("127.0.0.1", 0)
 CALLS, EACH = 200, 100
 
 
@@ -179,7 +179,7 @@ async def test_what_compares_and_deletes_waits_until_all_is_known(tmp_path: Path
         def fetch(self, sid: str) -> Call:
             raise CallctlError(f"{sid} can't be asked for")
 
-    async with running_watch(settings, Plan("127.0.0.1", 0, keep_days=0), api=Rest()) as running:
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0), api=Rest()) as running:
         await running.view.until(lambda view: view.header is not None and view.header.events_read == 1000)
         await asyncio.sleep(0)
         assert asked == []

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from watches import running_watch, settings_in, until
 
-from callctl.calls.trouble import Cause
+from callctl.calls.watch_trouble import Cause
 from callctl.support.threads import run_in_thread
 from callctl.watch import registry
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("is_all", [False, True], ids=["records", "state folder"])
 async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Path, is_all: bool) -> None:
     settings = settings_in(tmp_path)
-    async with running_watch(settings, Plan("127.0.0.1", 0)) as watch:
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
         await watch.view.until(lambda view: view.began is not None)
         shutil.rmtree(settings.state_dir if is_all else settings.state_dir / "watch")
         await watch.view.until_noted("was gone, and is written again")
@@ -36,7 +36,7 @@ async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Pat
 async def test_why_it_can_not_be_written_is_told_once(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     folder = settings.state_dir / "watch"
-    async with running_watch(settings, Plan("127.0.0.1", 0)) as watch:
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
         shutil.rmtree(folder)
         folder.write_text("in its place")
         await watch.view.until_noted("`place` does not find this watch: can't write the record")

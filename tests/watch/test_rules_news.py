@@ -10,8 +10,8 @@ from watches import running_watch, settings_in
 
 from callctl.calls.action import DONE, DRY_RUN, ActionEvent
 from callctl.calls.board import Change, Snapshot
-from callctl.calls.trouble import Cause, Trouble
-from callctl.watch.plan import Plan
+from callctl.calls.watch_trouble import Cause, Trouble
+from callctl.watch.options import WatchOptions
 
 STOPPED = Trouble("the rules have stopped: 100 actions in a minute (--max-actions)", Cause.RULE)
 
@@ -47,7 +47,7 @@ class Braked:
 
 
 async def test_what_the_rate_limit_reports_is_trouble_and_an_alarm(tmp_path: Path) -> None:
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0), rules=Braked()) as watch:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0), rules=Braked()) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.rules_stopped)
         assert watch.view.troubles == [STOPPED, "rule mine waits for https://user:***@example.com"]
         # What was done is in the store, from where it is told.

@@ -11,9 +11,9 @@ from listeners import TOKEN, sign
 from telling import form
 from watches import Application, Suspension, running_watch, settings_in
 
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.store.sqlite.store import EventStore
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.reachability import TEST_INTERVAL
 from callctl.watch.selftest import selftest, why_not_ours
 
@@ -28,7 +28,7 @@ ticks.now = 0.0  # type: ignore[attr-defined]
 
 async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    async with running_watch(settings, Plan("127.0.0.1", 0)) as watch:
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         header = watch.session.header()
         assert (header.unreachable, header.accepted, header.refused, header.last_callback_at) == (None, 0, 0, None)
@@ -38,7 +38,7 @@ async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) 
 
 
 async def test_the_probe_measures_and_tells_what_is_wrong(tmp_path: Path, application: Application) -> None:
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:
         url, nonce = watch.ready.callback_url, watch.session.listener_config.nonce
         outcome = await selftest(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
         assert outcome.round_trip == pytest.approx(0.042)
@@ -57,7 +57,7 @@ async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
 ) -> None:
     monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     application.status = 502
-    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         await watch.view.until_noted("something else answers there (HTTP 502); callbacks would not arrive")
         assert watch.session.header().unreachable == "something else answers there (HTTP 502)"
@@ -73,7 +73,7 @@ async def test_a_watch_that_becomes_deaf_later_says_so(
     monkeypatch.setattr("callctl.watch.reachability.TEST_INTERVAL", 0.01)
     monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     application.hold = asyncio.Event()  # until it knows what this watch calls itself
-    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
         application.hold.set()
@@ -96,7 +96,7 @@ async def test_a_watch_that_becomes_deaf_later_says_so(
 async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
     tmp_path: Path, application: Application, suspension: Suspension
 ) -> None:
-    plan = Plan("127.0.0.1", 0, public_url=f"{application.url}/status")
+    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
     application.hold = asyncio.Event()  # until it knows what this watch calls itself
     async with running_watch(settings_in(tmp_path), plan) as watch:
         application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
@@ -109,7 +109,7 @@ async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
 async def test_who_is_here_is_asked_without_a_signature_and_told_by_this_watch_alone(
     tmp_path: Path, application: Application
 ) -> None:
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:
         url, nonce = watch.ready.callback_url, watch.session.listener_config.nonce
         assert await why_not_ours(url, nonce=nonce) is None
         assert await why_not_ours(url, nonce="other") == "another watch answers there"
@@ -147,7 +147,10 @@ async def test_nothing_goes_to_where_an_answer_points(application: Application, 
 
 async def test_signed_requests_to_another_path_are_counted_in_the_header(tmp_path: Path) -> None:
     fields = form(1, "ringing")
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch, aiohttp.ClientSession() as http:
+    async with (
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch,
+        aiohttp.ClientSession() as http,
+    ):
         url = watch.ready.callback_url.replace("/status", "/voice")
         async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
             assert answer.status == 404

@@ -12,9 +12,9 @@ from listeners import sign
 from telling import form, sid
 from watches import RecordingView, settings_in
 
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.support.clock import Clock
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.session import Session, keep_running
 
 PROGRAM = """
@@ -41,7 +41,7 @@ print(len(full), most < 150_000)
 
 async def test_a_callback_that_is_acknowledged_while_the_watch_stops_is_shown(tmp_path: Path) -> None:
     clock = Clock(wall=lambda: datetime.now(UTC))
-    session, view = Session(settings_in(tmp_path), Plan("127.0.0.1", 0), clock=clock), RecordingView()
+    session, view = Session(settings_in(tmp_path), WatchOptions("127.0.0.1", 0), clock=clock), RecordingView()
     ready = await session.start_up()
     session.stop()
     await session.run(view)

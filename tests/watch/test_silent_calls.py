@@ -26,18 +26,18 @@ from callctl.api.requests import CallQuery, PlaceRequest
 from callctl.api.resources import Notification
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.errors import NetworkError
 from callctl.operations.missing_callbacks import comparable_url
 from callctl.settings import Settings
 from callctl.simulator import Faults, Simulator
 from callctl.store.sqlite.store import EventStore
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.silent_calls import SilentCalls
 
 NEVER = "+12025550103"
 EVENTS = ("initiated", "ringing", "answered", "completed")
-PLAN = Plan("127.0.0.1", 0)
+PLAN = WatchOptions("127.0.0.1", 0)
 
 
 @pytest.fixture(autouse=True)
@@ -197,7 +197,7 @@ async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_abou
 
 async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:
     scene = Scene(simulator, tmp_path)
-    gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
+    gone = WatchOptions("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
     async with running_watch(scene.settings, gone, api=scene.client) as running:
         sid = await scene.place("http://127.0.0.1:9/status")
         line = await noted(running, sid)
@@ -206,7 +206,7 @@ async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, 
 
 
 async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -> None:
-    gone = Plan("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
+    gone = WatchOptions("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
     async with running_watch(scene.settings, gone, api=scene.client) as running:
         await running.view.until(lambda view: view.header is not None and view.header.unreachable is not None)
         sid = await scene.place("http://127.0.0.1:9/status")
@@ -249,7 +249,7 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
     scene.settings.store.parent.mkdir(parents=True)
     port = free_port()
     before = await scene.place(f"http://127.0.0.1:{port}/status")
-    async with running_watch(scene.settings, Plan("127.0.0.1", port), api=scene.client) as running:
+    async with running_watch(scene.settings, WatchOptions("127.0.0.1", port), api=scene.client) as running:
         silent = await scene.place(running.ready.callback_url)
         await noted(running, silent)
         assert not any(before in note for note in running.view.notes)

@@ -22,7 +22,7 @@ from callctl.calls.event_record import (
     signed_form,
     signed_key,
 )
-from callctl.calls.features import (
+from callctl.calls.other_callbacks import (
     FEATURES,
     event_of,
     feature_of,
@@ -85,7 +85,7 @@ class CallEvent:
     """What was reported about one leg at one moment.
 
     ``kind`` is its source: ``callback``, ``twiml-request``, ``polled`` or ``missed``; or its subject: ``amd``,
-    ``recording`` or ``conference``, which have no ``status`` (calls/features.py), and where they are about a conference
+    ``recording`` or ``conference``, which have no ``status`` (calls/other_callbacks.py), and where they are about a conference
     alone, its SID for a ``call_sid``. ``event`` is Twilio's event name, or the status where there is no name for it.
     ``timestamp`` is when the event fired, ``received_at`` when it arrived; both are aware and in UTC. ``duration`` is
     in seconds: ``CallDuration``, never ``Duration``, which is in minutes (docs/twilio.md, "Callback parameters").

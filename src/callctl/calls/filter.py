@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class CallFilter:
     """Matches the calls that have everything given; several statuses are alternatives. The times are aware.
 
-    ``family_of`` is the SID of one leg: only its family is meant, which ``views/filter.py`` checks.
+    ``family_of`` is the SID of one leg: only its family is meant, which ``views/filtered_view.py`` checks.
 
     ``older_than`` is about date_created, ``longer_than`` about how long a call has had its status, as ``status_since``
     returns it. Both are measured up to the ``Date`` of the reply that the call is from, by Twilio's clock: a clock of

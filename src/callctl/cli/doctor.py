@@ -17,7 +17,7 @@ from callctl.cli.options.checks import signing_trouble
 from callctl.errors import CallctlError, SettingsError
 
 if TYPE_CHECKING:
-    from callctl.calls.findings import Finding
+    from callctl.calls.doctor_finding import Finding
     from callctl.settings import Settings
     from callctl.watch.registry import WatchRecord
 
@@ -54,7 +54,7 @@ def doctor(
     try:
         settings = runtime.settings(env_file=env_file, overrides=given)
     except SettingsError as error:
-        from callctl.calls.findings import wrong
+        from callctl.calls.doctor_finding import wrong
 
         report.show(checks=[wrong("settings", error)])
     else:
@@ -80,7 +80,7 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
 
 def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
     """Return the check by which the token that verifies callbacks is a wrong one, or missing; None if there is none."""
-    from callctl.calls.findings import Level
+    from callctl.calls.doctor_finding import Level
 
     if not settings.signing_keys:
         return "signing"
@@ -116,7 +116,7 @@ class _Report:
     code: int = exits.DONE
 
     def show(self, *, settings: Iterable[Finding] = (), checks: Iterable[Finding]) -> None:
-        from callctl.calls.findings import Level
+        from callctl.calls.doctor_finding import Level
         from callctl.views.doctor import to_json
 
         of_settings = list(settings)

@@ -36,7 +36,7 @@ from callctl.errors import (
 from callctl.operations import redirect as operation
 from callctl.operations.bulk import Done, Failed, for_each
 from callctl.operations.family import CallAndChildren, children_of, fetch_with_children, parent_of
-from callctl.operations.reported import with_reported_status
+from callctl.operations.reported_status import with_reported_status
 from callctl.support.clock import elapsed
 from callctl.support.dates import read_duration
 

@@ -92,7 +92,7 @@ def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> 
 def _with_callbacks(events: Iterable[CallEvent]) -> Callable[[Call], Call]:
     """Return what gives a call its reported status, where that is a later step than the one REST shows."""
     from callctl.calls.board import Board
-    from callctl.operations.reported import with_reported_status
+    from callctl.operations.reported_status import with_reported_status
 
     board = Board()
     for event in events:

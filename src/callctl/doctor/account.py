@@ -12,7 +12,7 @@ from callctl.api.client import ApiClient
 from callctl.api.requests import CallQuery
 from callctl.api.resources import Account
 from callctl.calls.call import Call
-from callctl.calls.findings import Finding, fine, skipped, warning, wrong
+from callctl.calls.doctor_finding import Finding, fine, skipped, warning, wrong
 from callctl.doctor.settings import suspect
 from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
 from callctl.rules.rule import FRESH

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from callctl.calls.doctor_finding import Finding, fine, skipped, warning, wrong
 from callctl.calls.event import CallEvent
-from callctl.calls.findings import Finding, fine, skipped, warning, wrong
 from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, without_secrets
 from callctl.settings import Settings
 from callctl.support.threads import run_in_thread

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from callctl.calls.findings import Finding, fine, warning, wrong
+from callctl.calls.doctor_finding import Finding, fine, warning, wrong
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
 from callctl.store.sqlite.connection import LOCATION_HINT, check_location

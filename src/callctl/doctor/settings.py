@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from callctl.calls.call import is_endpoint
-from callctl.calls.findings import Finding, fine, warning
+from callctl.calls.doctor_finding import Finding, fine, warning
 from callctl.calls.sid import LENGTH, is_twilio_sid
 from callctl.errors import REDACTED, without_secrets
 from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.api.requests import CallQuery
 from callctl.calls.call import Call
 from callctl.errors import UnknownCallError

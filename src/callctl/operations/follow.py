@@ -11,16 +11,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.api.requests import CallQuery
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CALLBACK, CallEvent
-from callctl.calls.features import FEATURES
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.other_callbacks import FEATURES
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import NotFoundError, StoreError
-from callctl.operations.reported import with_reported_status
+from callctl.operations.reported_status import with_reported_status
 from callctl.support.threads import failure_reason, run_in_thread
 
 if TYPE_CHECKING:

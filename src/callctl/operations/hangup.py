@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.calls.event import rank_of
 from callctl.calls.leg import Leg
 from callctl.errors import ApiError, CallctlError, NetworkError, WrongCallStateError
-from callctl.operations.reported import with_reported_status
+from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import LAST_QUESTION, Backoff, until
 from callctl.support.threads import run_with_time_limit
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.api.resources import Notification
 from callctl.calls.call import CallStatus, is_final
 from callctl.errors import CallctlError, without_secrets

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.api.requests import RedirectRequest
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.calls.leg import Leg
 from callctl.errors import CallctlError, WrongCallStateError
 from callctl.operations.family import CallAndChildren
-from callctl.operations.reported import with_reported_status
+from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import until
 from callctl.support.dates import time_of_day
 

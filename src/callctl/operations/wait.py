@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isinf
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.api.retries import NoReplyError
 from callctl.calls.call import FINAL_STATUSES, Call, CallStatus
 from callctl.calls.event import rank_of

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DECLINED, DONE, DRY_RUN, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.call import CallStatus, is_final
 from callctl.calls.leg import Leg
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import (
     ApiError,
     CallctlError,
@@ -30,7 +30,7 @@ from callctl.errors import (
 )
 from callctl.operations import hangup
 from callctl.operations.hangup import HangupOutcome, ReportedLeg, Result, Sleep
-from callctl.operations.reported import reported_leg
+from callctl.operations.reported_status import reported_leg
 from callctl.rules.outcome import Outcome, Postponed, too_late
 from callctl.rules.precheck import handled_already, precheck
 from callctl.rules.rule import Action, Cancel, Declined, Hangup, Limit, Operation, Proposal, Redirect

@@ -14,7 +14,7 @@ from functools import partial
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreError
 from callctl.rules.engine import Engine
 from callctl.rules.executor import LEASE, Applies, DryRun, Executor

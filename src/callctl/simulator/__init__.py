@@ -7,7 +7,7 @@ from callctl.simulator.callbacks import Callback
 from callctl.simulator.far_end import FarEnd, FarEndError
 from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
-from callctl.simulator.network import Noted, Received, Reply, Sent
+from callctl.simulator.http_requests import Noted, Received, Reply, Sent
 from callctl.simulator.server import PortInUseError, SimulatorError
 from callctl.simulator.settings import DIALECTS, READINGS, Settings
 from callctl.simulator.simulator import Simulator

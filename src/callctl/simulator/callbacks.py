@@ -12,8 +12,8 @@ from email.utils import format_datetime
 
 from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.faults import Chance, Faults
+from callctl.simulator.http_requests import OnTraffic, OutgoingRequest, Reply, Send, Sent, ignore
 from callctl.simulator.models import API_VERSION, INBOUND, Leg, Subscription
-from callctl.simulator.network import OnTraffic, OutgoingRequest, Reply, Send, Sent, ignore
 
 MOST_HELD_SECONDS = 5.0  # a held callback goes after the leg's next one, or after so many simulated seconds
 OVERTAKEN_AFTER = 0.1  # how long after the one that overtakes it

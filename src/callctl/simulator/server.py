@@ -16,7 +16,7 @@ from aiohttp import web
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.clock import Clock, ManualClock, RealClock
 from callctl.simulator.faults import Chance
-from callctl.simulator.network import OnTraffic, Received, logging_failures
+from callctl.simulator.http_requests import OnTraffic, Received, logging_failures
 from callctl.simulator.rest.api import Api
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.switch import Switch

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from callctl.simulator.callbacks import Callback
-from callctl.simulator.network import OnTraffic, Received, ignore
+from callctl.simulator.http_requests import OnTraffic, Received, ignore
 from callctl.simulator.server import SimulatorError, SimulatorServer
 from callctl.simulator.settings import DIALECTS, Settings
 

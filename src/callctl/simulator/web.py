@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from callctl.simulator.network import Cancel, OnTraffic, OutgoingRequest, Reply, Sent, ignore, without_user
+from callctl.simulator.http_requests import Cancel, OnTraffic, OutgoingRequest, Reply, Sent, ignore, without_user
 
 MAX_REPLY_BYTES = 256 * 1024
 MAX_HOPS = 5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
-from callctl.calls.features import FEATURES
+from callctl.calls.other_callbacks import FEATURES
 from callctl.support.dates import format_date, local_time, time_of_day
 from callctl.views.lines import action_words, event_fields
 from callctl.views.style import glyph, style

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.views.terminal_safe import json_text
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change, Snapshot
     from callctl.calls.event import CallEvent
-    from callctl.calls.trouble import Trouble
+    from callctl.calls.watch_trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change
 from callctl.calls.event import CallEvent
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreError, without_secrets
 from callctl.support.threads import describe, run_in_thread
 from callctl.views.view import View, WatchState
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0
 # A frame stays for so many times what making it took in the loop: a board of many legs must not hold up callbacks. What
-# draws it, in a thread of its own, does likewise (views/threaded.py).
+# draws it, in a thread of its own, does likewise (views/threaded_view.py).
 STAYS = 20
 AT_ONCE = 100  # events put on the board before other tasks get their turn
 _PAGE = 1000  # events read from the store at a time

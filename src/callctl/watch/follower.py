@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from callctl.calls.event import CallEvent
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
 from callctl.store.sqlite.store import EventStore
@@ -19,7 +19,7 @@ from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
 from callctl.watch.board_feed import BoardFeed
-from callctl.watch.plan import Plan, Ready
+from callctl.watch.options import Ready, WatchOptions
 
 # Seconds from one read of the store to the next, and from one check of the other watch to the next.
 READ_INTERVAL = 0.25
@@ -30,7 +30,7 @@ class Follower:
     """Shows what another watch of the same account and API address stores. It neither listens nor writes nor acts."""
 
     def __init__(
-        self, settings: Settings, plan: Plan, record: registry.WatchRecord, *, now: Callable[[], datetime]
+        self, settings: Settings, plan: WatchOptions, record: registry.WatchRecord, *, now: Callable[[], datetime]
     ) -> None:
         """Prepare; nothing is opened yet. ``record`` is that of the watch that listens."""
         self._settings, self._plan, self._record, self._now = settings, plan, record, now

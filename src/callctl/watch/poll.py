@@ -12,13 +12,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.api.requests import CallQuery
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent, rank_of
 from callctl.calls.leg import Leg
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread

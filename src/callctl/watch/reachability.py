@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import UsageError
 from callctl.support.clock import pause, repeat
 from callctl.support.urls import is_loopback_url
 from callctl.watch.listener.listener import Listener
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel.command import Tunnel
 from callctl.watch.tunnel.ngrok import find_agent
@@ -38,7 +38,7 @@ class Reachability:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: WatchOptions,
         listener: Listener,
         *,
         api_is_local: bool,

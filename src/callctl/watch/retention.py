@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from callctl.calls.board import Board
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread

@@ -16,10 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from callctl import __version__
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, PortTakenError
 from callctl.settings import Settings
 from callctl.store.sqlite.store import EventStore
@@ -32,7 +32,7 @@ from callctl.watch.listener.address import Address
 from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.twiml_responder import TwimlResponder
-from callctl.watch.plan import Plan, PortHeldError, Ready
+from callctl.watch.options import PortHeldError, Ready, WatchOptions
 from callctl.watch.poll import Poller, PollLoop
 from callctl.watch.reachability import Reachability
 from callctl.watch.retention import Retention
@@ -71,7 +71,7 @@ class Session:
     def __init__(
         self,
         settings: Settings,
-        plan: Plan,
+        plan: WatchOptions,
         *,
         clock: Clock,
         api: CallsApi | None = None,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from datetime import datetime
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
 from callctl.calls.event import CALLBACK, POLLED, CallEvent
-from callctl.calls.trouble import Cause as TroubleCause
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Cause as TroubleCause
+from callctl.calls.watch_trouble import Trouble
 from callctl.errors import CallctlError, NotFoundError, StoreError
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue

@@ -32,7 +32,7 @@ from telling import START, WORLD, event, sid
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.checks import NewestEvent
+from callctl.store.sqlite.file_checks import NewestEvent
 from callctl.store.sqlite.rescue import set_aside
 from callctl.store.sqlite.store import EventStore
 
@@ -142,7 +142,7 @@ def test_all_that_was_acknowledged_is_there_after_a_crash(
 def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_before(
     path: Path, store: EventStore, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.store.sqlite.checks._CHECK_PAUSE", 10**9)
+    monkeypatch.setattr("callctl.store.sqlite.file_checks._CHECK_PAUSE", 10**9)
     acknowledged = fill(store)
     checkpoint(path)
     store.append(event(0, "in-progress"))
@@ -422,8 +422,8 @@ def test_a_database_that_others_write_to_is_checked_now_and_then(
         checks.append((like.in_transaction, whole))
         return True
 
-    monkeypatch.setattr("callctl.store.sqlite.checks.is_sound", check)
-    monkeypatch.setattr("callctl.store.sqlite.checks._CHECK_PAUSE", 10**9)
+    monkeypatch.setattr("callctl.store.sqlite.file_checks.is_sound", check)
+    monkeypatch.setattr("callctl.store.sqlite.file_checks._CHECK_PAUSE", 10**9)
     for number in range(100, 110):
         with closing(sqlite3.connect(path)) as other:
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -17,7 +17,7 @@ from telling import START, WORLD, event, sid
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.checks import NewestEvent
+from callctl.store.sqlite.file_checks import NewestEvent
 from callctl.store.sqlite.rescue import copy_to_new_file, set_aside
 from callctl.store.sqlite.store import EventStore
 

@@ -14,7 +14,7 @@ from paths import ROOT
 from rich.console import Console
 from telling import START, clock_of, moment
 
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.support.dates import format_date
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView

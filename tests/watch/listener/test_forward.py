@@ -17,14 +17,14 @@ from telling import form, sid
 from watches import Application, running_watch, settings_in
 from web_site import free_port
 
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.errors import SettingsError, UsageError
 from callctl.support.server import TcpServer
 from callctl.watch.listener.forward import AT_ONCE, WAITING, Forwarder
 from callctl.watch.listener.server import ReceivedRequest
 from callctl.watch.listener.signature import SignedRequest
 from callctl.watch.listener.twiml_responder import Documents
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 
 KEYS = TESTS / "api"
 CERTIFICATE = KEYS / "certificate.pem"
@@ -48,7 +48,7 @@ async def post(url: str, fields: dict[str, str], **headers: str) -> tuple[int, s
 
 
 async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, application: Application) -> None:
-    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/app/status?key=1")
+    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/app/status?key=1")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         url = watch.ready.callback_url
         fields = form(1, "ringing", number=1, CallerCity="", CalledCity="São Paulo", CallerName="A&B=C+D %")
@@ -66,7 +66,7 @@ async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, applica
 
 
 async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Application) -> None:
-    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         url = f"{watch.ready.callback_url}?CallSid=mine&{urlencode(form(1, 'busy', CalledCity='São Paulo'))}"
         async with aiohttp.ClientSession() as http, http.get(url, headers=sign(url)) as answer:
@@ -79,7 +79,7 @@ async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Ap
 async def test_what_tells_no_status_is_counted_in_the_header_and_passed_on(
     tmp_path: Path, application: Application
 ) -> None:
-    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
     async with running_watch(settings_in(tmp_path), plan) as watch:
         assert (await post(watch.ready.callback_url, {"CallSid": sid(1), "AnsweredBy": "fax"}))[0] == 204
         assert len(await application.requests(1)) == 1
@@ -88,7 +88,7 @@ async def test_what_tells_no_status_is_counted_in_the_header_and_passed_on(
 
 async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: Path, application: Application) -> None:
     application.hold = asyncio.Event()
-    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
     async with running_watch(settings_in(tmp_path), plan) as watch:
         for call in range(3 * AT_ONCE):
             assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
@@ -98,7 +98,7 @@ async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: P
 
 
 async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Path, application: Application) -> None:
-    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
     async with running_watch(settings_in(tmp_path), plan) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         url = watch.ready.callback_url
@@ -110,7 +110,7 @@ async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Pa
 
 async def test_an_application_that_is_not_there_is_told_of(tmp_path: Path, application: Application) -> None:
     await application.stop()
-    plan = Plan("127.0.0.1", 0, forward_to=application.url)
+    plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
     async with running_watch(settings_in(tmp_path), plan) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
         assert "can't connect (Connection refused)" in await watch.view.until_noted(application.url)
@@ -118,7 +118,7 @@ async def test_an_application_that_is_not_there_is_told_of(tmp_path: Path, appli
 
 
 async def test_the_applications_password_is_not_told(tmp_path: Path) -> None:
-    plan = Plan("127.0.0.1", 0, forward_to="http://ann:secret@127.0.0.1:1/app")
+    plan = WatchOptions("127.0.0.1", 0, forward_to="http://ann:secret@127.0.0.1:1/app")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         await post(watch.ready.callback_url, form(1, "ringing"))
         noted = await watch.view.until_noted("→ http://")
@@ -128,7 +128,7 @@ async def test_the_applications_password_is_not_told(tmp_path: Path) -> None:
 async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_twilio_did(
     tmp_path: Path, application: Application
 ) -> None:
-    plan = Plan("127.0.0.1", 0, forward_to=f"http://ann:secret@127.0.0.1:{application.port}/app")
+    plan = WatchOptions("127.0.0.1", 0, forward_to=f"http://ann:secret@127.0.0.1:{application.port}/app")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         for call in range(2 * AT_ONCE):
             assert (await post(watch.ready.callback_url, form(call, "ringing"), Authorization="Basic eDp5"))[0] == 204
@@ -139,7 +139,7 @@ async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_tw
 
 async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
     application.text, application.content_type = DOCUMENT, "application/xml"
-    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/voice")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         assert await post(watch.ready.callback_url, twiml_form(1)) == (200, DOCUMENT)
         await watch.view.until(lambda view: bool(view.events))
@@ -148,7 +148,7 @@ async def test_the_application_answers_requests_for_twiml(tmp_path: Path, applic
 
 async def test_every_cookie_of_the_application_reaches_twilio(tmp_path: Path, application: Application) -> None:
     application.cookies = ("a=1; Path=/", "b=2")
-    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/voice")
     async with running_watch(settings_in(tmp_path), plan) as watch, aiohttp.ClientSession() as http:
         url, fields = watch.ready.callback_url, twiml_form(1)
         async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
@@ -173,7 +173,7 @@ async def test_a_header_that_can_not_be_sent_does_not_cost_twilio_the_answer(tmp
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\x1b\r\nSet-Cookie: a=\x01b\x7f\r\nContent-Length: %d\r\n\r\n"
     async with (
         an_application_that_answers(head % len(DOCUMENT) + DOCUMENT.encode()) as url,
-        running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=url)) as watch,
         aiohttp.ClientSession() as http,
     ):
         at, fields = watch.ready.callback_url, twiml_form(1)
@@ -186,7 +186,7 @@ async def test_an_application_that_changes_protocols_is_told_of(tmp_path: Path) 
     answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     async with (
         an_application_that_answers(answer) as url,
-        running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=url)) as watch,
     ):
         assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 502
         await watch.view.until_noted("no usable answer (HTTP 101) in ")
@@ -195,7 +195,7 @@ async def test_an_application_that_changes_protocols_is_told_of(tmp_path: Path) 
 async def test_what_is_passed_on_and_comes_back_is_not_passed_on_again(tmp_path: Path) -> None:
     port = free_port()
     # To the watch itself, under a name that does not tell so.
-    plan = Plan("127.0.0.1", port, forward_to=f"http://0.0.0.0:{port}/status")
+    plan = WatchOptions("127.0.0.1", port, forward_to=f"http://0.0.0.0:{port}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         url = watch.ready.callback_url
         assert (await post(url, form(1, "ringing")))[0] == 204
@@ -231,7 +231,7 @@ async def test_what_an_application_sends_back_without_a_via_does_not_go_round_fo
     port = free_port()
     async with (
         an_application_that_sends_back(f"http://127.0.0.1:{port}/status") as (application, came),
-        running_watch(settings_in(tmp_path), Plan("127.0.0.1", port, forward_to=application)) as watch,
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", port, forward_to=application)) as watch,
     ):
         url = watch.ready.callback_url
         assert (await post(url, form(1, "ringing")))[0] == 204
@@ -256,7 +256,7 @@ async def test_a_call_may_ask_for_the_same_twiml_again_and_again(application: Ap
 
 
 async def test_a_request_for_twiml_at_the_callback_url_is_told_of(tmp_path: Path) -> None:
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0)) as watch:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:
         assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 404
         assert "this URL is for status callbacks; give --serve" in await watch.view.until_noted("404")
         await watch.view.until(lambda view: [event.kind for event in view.events] == ["twiml-request"])
@@ -266,7 +266,7 @@ async def test_a_document_is_served_to_verified_requests_alone(tmp_path: Path) -
     file = tmp_path / "survey.xml"
     file.write_text(DOCUMENT)
     documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
         url = watch.ready.documents["survey"]
         assert url == f"http://127.0.0.1:{watch.ready.port}/twiml/survey"
         assert await post(url, twiml_form(1)) == (200, DOCUMENT)
@@ -287,7 +287,7 @@ async def test_a_document_is_served_as_it_is_checked(tmp_path: Path) -> None:
     declared = f'<?xml version="1.0" encoding="UTF-8"?>\n{DOCUMENT}'
     (tmp_path / "lead.xml").write_text(f"\n \ufeff\t{declared}\n\n", encoding="utf-8")
     documents = Documents.read_options(["lead=lead.xml"], folder=tmp_path)
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
         assert await post(watch.ready.documents["lead"], twiml_form(1)) == (200, declared)
 
 
@@ -299,7 +299,7 @@ async def test_events_that_are_none_are_told_of_where_documents_are_served(tmp_p
         Documents.read_options(["one=one.xml"], folder=tmp_path)
     file.write_text(DOCUMENT)
     documents = Documents.read_options(["one=one.xml"], folder=tmp_path)
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0, documents=documents)) as watch:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
         file.write_text(wrong)  # Twilio would run it, so it is served
         assert await post(watch.ready.documents["one"], twiml_form(1)) == (200, wrong)
         assert "no such callbacks will come" in await watch.view.until_noted("no such event: ringing,answered")
@@ -313,7 +313,7 @@ async def test_a_document_lies_beside_the_public_callback_url(tmp_path: Path) ->
         ("https://example.com/hooks/status?tenant=1", "https://example.com/hooks/twiml/one"),
         ("https://example.com/callbacks", "https://example.com/twiml/one"),
     ):
-        plan = Plan("127.0.0.1", 0, public_url=public, documents=documents)
+        plan = WatchOptions("127.0.0.1", 0, public_url=public, documents=documents)
         async with running_watch(settings_in(tmp_path), plan) as watch:
             assert watch.ready.documents == {"one": expected}
             local = f"http://127.0.0.1:{watch.ready.port}/twiml/one"
@@ -338,7 +338,7 @@ async def test_what_is_too_much_is_dropped_and_counted(application: Application)
 async def test_a_request_that_fails_in_a_way_nobody_foresaw_ends_none_that_passes_on_the_next(
     tmp_path: Path, application: Application
 ) -> None:
-    plan = Plan("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         forwarder = watch.session._forwarder
         assert forwarder is not None
@@ -375,7 +375,7 @@ async def test_what_is_wrong_with_an_applications_certificate_is_told(
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     async with (
         an_application_with_its_own_certificate() as url,
-        running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0, forward_to=url)) as watch,
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=url)) as watch,
     ):
         for call in (1, 2):
             assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
@@ -396,14 +396,14 @@ async def test_a_certificate_counts_that_is_named_or_need_not_be_right(
     if trusted is not None:
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     async with an_application_with_its_own_certificate() as url:
-        plan = Plan("127.0.0.1", 0, forward_to=url, forward_insecure=trusted is None)
+        plan = WatchOptions("127.0.0.1", 0, forward_to=url, forward_insecure=trusted is None)
         async with running_watch(settings_in(tmp_path), plan) as watch:
             assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
             assert "  200 in " in await watch.view.until_noted(f"{sid(1)} ringing")
 
 
 async def test_an_application_that_speaks_no_tls_is_told_of_in_words(tmp_path: Path, application: Application) -> None:
-    plan = Plan("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
+    plan = WatchOptions("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
         line = await watch.view.until_noted(f"{sid(1)} ringing")

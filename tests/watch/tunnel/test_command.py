@@ -17,7 +17,7 @@ from callctl.errors import CallctlError, UsageError
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.registry import ask_health
 from callctl.watch.session import Session
 from callctl.watch.tunnel.address import AddressFinder
@@ -173,7 +173,7 @@ async def test_a_dashboards_address_is_passed_over_and_sent_nothing_that_is_sign
 ) -> None:
     first = f"Manage it at {application.url} or {application.url}/keys?add=abc"
     settings = settings_in(tmp_path)
-    async with running_watch(settings, Plan("127.0.0.1", 0, tunnel=relay(tmp_path, first))) as watch:
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, first))) as watch:
         assert watch.ready.callback_url.endswith("/status")
         assert watch.ready.callback_url not in (
             f"{application.url}/status",
@@ -197,7 +197,9 @@ async def test_an_address_through_which_no_signed_self_test_comes_back_is_passed
 
     monkeypatch.setattr("callctl.watch.reachability.why_not_ours", passes_questions)
     first = f"Forwarding from {application.url}"
-    async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0, tunnel=relay(tmp_path, first))) as watch:
+    async with running_watch(
+        settings_in(tmp_path), WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, first))
+    ) as watch:
         assert not watch.ready.callback_url.startswith(application.url)
         assert {sent.method for sent in application.sent} == {"POST"}
 
@@ -208,7 +210,7 @@ async def test_an_address_that_works_or_is_told_only_after_a_while_is_tried_agai
 ) -> None:
     now = tmp_path / "now"
     settings = settings_in(tmp_path)
-    plan = Plan("127.0.0.1", 0, tunnel=relay(tmp_path, application.url, f"{late} {now}"))
+    plan = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, application.url, f"{late} {now}"))
     session = Session(settings, plan, clock=Clock(wall=lambda: datetime.now(UTC)))
     starting = asyncio.create_task(session.start_up())
     await application.requests(3)  # the dashboard was tried again and again
@@ -225,7 +227,7 @@ async def test_without_an_address_that_leads_here_there_is_no_watch(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.tunnel.command.ANSWER_LIMIT", 1)
-    plan = Plan("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{application.url} {LOCAL}'); time.sleep(600)"))
+    plan = WatchOptions("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{application.url} {LOCAL}'); time.sleep(600)"))
     settings = settings_in(tmp_path)
     with pytest.raises(CallctlError, match="printed no address that leads here within 1 s") as caught:
         async with running_watch(settings, plan):
@@ -237,7 +239,7 @@ async def test_without_an_address_that_leads_here_there_is_no_watch(
 
 
 async def test_a_tunnel_that_ends_before_its_address_works_is_an_error(tmp_path: Path) -> None:
-    plan = Plan("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{LOCAL}'); sys.exit(3)"))
+    plan = WatchOptions("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{LOCAL}'); sys.exit(3)"))
     with pytest.raises(CallctlError, match=rf"ended with code 3: {LOCAL}: can't connect"):
         async with running_watch(settings_in(tmp_path), plan):
             pass
@@ -245,7 +247,7 @@ async def test_a_tunnel_that_ends_before_its_address_works_is_an_error(tmp_path:
 
 async def test_an_address_on_loopback_is_none_that_twilio_can_reach(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, api_url="https://api.example.com")
-    plan = Plan("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{LOCAL}')"))
+    plan = WatchOptions("127.0.0.1", 0, tunnel=script(tmp_path, f"print('{LOCAL}')"))
     with pytest.raises(CallctlError, match="Twilio can't reach a loopback address"):
         async with running_watch(settings, plan):
             pass
@@ -253,7 +255,7 @@ async def test_an_address_on_loopback_is_none_that_twilio_can_reach(tmp_path: Pa
 
 async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
     now = tmp_path / "now"
-    plan = Plan("127.0.0.1", 0, tunnel=relay(tmp_path, late=f"end-after {now}"))
+    plan = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, late=f"end-after {now}"))
     async with running_watch(settings_in(tmp_path), plan) as watch:
         now.touch()
         note = await watch.view.until_noted("has ended")
@@ -268,7 +270,7 @@ async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
 async def test_the_watch_goes_with_its_tunnel_to_another_address(tmp_path: Path, application: Application) -> None:
     now, settings = tmp_path / "now", settings_in(tmp_path)
     command = relay(tmp_path, f"Manage it at {application.url}", f"move-after {now}")
-    async with running_watch(settings, Plan("127.0.0.1", 0, tunnel=command)) as watch:
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
         before = watch.ready.callback_url
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         now.touch()
@@ -292,7 +294,7 @@ async def test_what_a_tunnel_prints_later_is_no_address_where_it_leads_elsewhere
     monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     now, settings = tmp_path / "now", settings_in(tmp_path)
     command = relay(tmp_path, late=f"end-after {now} {application.url}")
-    async with running_watch(settings, Plan("127.0.0.1", 0, tunnel=command)) as watch:
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
         now.touch()
         asked = await application.requests(1)
         await watch.view.until_noted("has ended")
@@ -312,7 +314,7 @@ async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_t
         f"print(started.stdout.readline()); open({str(tmp_path / 'pid')!r}, 'w').write(str(started.pid)); os._exit(0)",
     )
     try:
-        async with running_watch(settings_in(tmp_path), Plan("127.0.0.1", 0, tunnel=command)) as watch:
+        async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
             await watch.view.until_noted("has ended with code 0")
             await watch.view.until_noted("arrives all the same")
             assert watch.view.resolved[-1].cause == "tunnel-ended"
@@ -323,7 +325,9 @@ async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_t
 
 async def test_with_a_public_url_the_tunnels_output_is_not_read(tmp_path: Path) -> None:
     public = "http://127.0.0.1:9/hooks"
-    plan = Plan("127.0.0.1", 0, public_url=public, tunnel=script(tmp_path, "print('https://other.example.com')"))
+    plan = WatchOptions(
+        "127.0.0.1", 0, public_url=public, tunnel=script(tmp_path, "print('https://other.example.com')")
+    )
     async with running_watch(settings_in(tmp_path), plan) as watch:
         assert watch.ready.callback_url == public
         assert "has ended with code 0" in await watch.view.until_noted("has ended")
@@ -379,11 +383,11 @@ async def test_a_watch_finds_the_agent_whose_address_leads_to_it(
         assert relay.stdout is not None
         address = (await relay.stdout.readline()).decode().strip()
         application.text = agent_of(other.url, address, port=port)
-        async with running_watch(settings, Plan("127.0.0.1", port, agent=application.url)) as watch:
+        async with running_watch(settings, WatchOptions("127.0.0.1", port, agent=application.url)) as watch:
             assert watch.ready.callback_url == f"{address}/status"
             assert watch.ready.is_reachable
         assert [(sent.method, sent.body) for sent in other.sent] == [("GET", b"")]
-        plan = Plan("127.0.0.1", port, agent=application.url, unverified=True)
+        plan = WatchOptions("127.0.0.1", port, agent=application.url, unverified=True)
         with pytest.raises(UsageError, match="ngrok agent leads from"):
             async with running_watch(settings, plan):
                 pass
@@ -396,7 +400,7 @@ async def test_a_watch_finds_the_agent_whose_address_leads_to_it(
 async def test_an_agent_whose_address_leads_elsewhere_is_not_used(tmp_path: Path, application: Application) -> None:
     settings, port = settings_in(tmp_path, api_url="https://api.example.com"), free_port()
     application.text = agent_of("https://elsewhere.invalid", port=port)
-    async with running_watch(settings, Plan("127.0.0.1", port, agent=application.url)) as watch:
+    async with running_watch(settings, WatchOptions("127.0.0.1", port, agent=application.url)) as watch:
         assert watch.ready.callback_url == f"http://127.0.0.1:{port}/status"
         assert not watch.ready.is_reachable
         note = await watch.view.until_noted("ngrok agent")

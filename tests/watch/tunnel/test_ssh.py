@@ -19,7 +19,7 @@ from watches import running_watch, settings_in
 from web_site import free_port
 
 from callctl.simulator import Simulator
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 LIMIT = 60.0
@@ -106,7 +106,7 @@ def test_calls_report_through_the_tunnel(
 
 async def test_the_death_of_the_tunnel_is_told(tmp_path: Path, tunnel: tuple[str, subprocess.Popen[bytes]]) -> None:
     command, server = tunnel
-    plan = Plan("127.0.0.1", 0, tunnel=command)
+    plan = WatchOptions("127.0.0.1", 0, tunnel=command)
     async with running_watch(settings_in(tmp_path), plan) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         cut(server)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callctl.cli.demo.script import RING_LIMIT, Script, rules
-from callctl.cli.demo.survey import Survey, serving
+from callctl.cli.demo.survey_server import Survey, serving
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.signals import stop_on_signals
 from callctl.cli.simulator.env_file import settings_to_use, write_settings
@@ -20,7 +20,7 @@ from callctl.cli.watch.rules import RuleOptions, open_runner_of
 from callctl.settings import NamedUrl, Settings
 from callctl.simulator import Simulator
 from callctl.views.view import View
-from callctl.watch.plan import Plan
+from callctl.watch.options import WatchOptions
 from callctl.watch.session import Session
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def _run(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
         settings = _settings(simulator, folder, survey_url=survey.url)
         clock = runtime.clock()
         with open_runner_of(runtime, settings, rules(settings), options=RuleOptions(), clock=clock) as runner:
-            session = Session(settings, Plan("127.0.0.1", 0, title=TITLE), clock=clock, rules=runner)
+            session = Session(settings, WatchOptions("127.0.0.1", 0, title=TITLE), clock=clock, rules=runner)
             survey.note = session.note
             try:
                 ready = await session.start_up()

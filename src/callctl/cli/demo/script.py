@@ -16,7 +16,7 @@ from callctl.api.client import ApiClient
 from callctl.api.requests import PlaceRequest, RedirectRequest
 from callctl.calls.call import EVENT_NAMES, CallStatus
 from callctl.calls.twiml import dial, say
-from callctl.cli.demo.survey import Survey
+from callctl.cli.demo.survey_server import Survey
 from callctl.errors import CallctlError
 from callctl.rules.rule import Cancel, Redirect, Rule, after_dial_rule, ring_limit_rule
 from callctl.settings import Settings

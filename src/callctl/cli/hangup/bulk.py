@@ -218,7 +218,7 @@ class BulkHangup:
 
     def _with_reported_statuses(self, listed: Sequence[Call]) -> list[Call]:
         """Return listed calls with the status that callbacks reported, where that is ahead of REST."""
-        from callctl.operations.reported import with_reported_status
+        from callctl.operations.reported_status import with_reported_status
 
         return [with_reported_status(call, self._history.leg(call.sid)) for call in listed]
 
@@ -423,7 +423,7 @@ class BulkHangup:
             )
 
     def _dry_outcome(self, sid: str) -> Outcome:
-        from callctl.operations.reported import with_reported_status
+        from callctl.operations.reported_status import with_reported_status
 
         call = with_reported_status(self._client.fetch(sid), self._history.leg(sid))
         if call.is_final:

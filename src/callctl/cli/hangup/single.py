@@ -167,7 +167,7 @@ def _before(history: History, call: Call, *, sid: str) -> str:
     leg = history.leg(sid)
     if leg is None:
         return ""
-    from callctl.operations.reported import seconds_before_end
+    from callctl.operations.reported_status import seconds_before_end
 
     # Callbacks have Twilio's time stamps, so the date of its reply counts: this machine's clock may be wrong.
     known = seconds_before_end(leg, call.status, now=call.as_of or history.now())

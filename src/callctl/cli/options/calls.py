@@ -8,7 +8,7 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.calls.call import REST_LIVE_STATUSES, Call
 from callctl.calls.filter import CallFilter
 from callctl.calls.sid import LEAST_START, is_call_sid

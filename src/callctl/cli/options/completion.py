@@ -122,7 +122,7 @@ def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
 
 def _described(reader: EventStore, row: CallRow, *, now: datetime) -> str:
     from callctl.calls.call import Direction
-    from callctl.operations.reported import reported_leg
+    from callctl.operations.reported_status import reported_leg
 
     leg = reported_leg(reader.family(row.call_sid), row.call_sid)
     if leg is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, CallStatus
 from callctl.calls.filter import CallFilter
 from callctl.cli.options import completion

@@ -76,7 +76,7 @@ class History:
         try:
             if self._reader.call(sid) is None:
                 return None
-            from callctl.operations.reported import reported_leg
+            from callctl.operations.reported_status import reported_leg
 
             return reported_leg(self._reader.family(sid), sid)
         except StoreError as error:

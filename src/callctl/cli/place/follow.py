@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.cli.io.results import say_it_may_be_placed
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.signals import stop_on_signals
@@ -176,7 +176,7 @@ def _listener(runtime: Runtime, settings: Settings, store: EventStore) -> Listen
 @contextmanager
 def _open_view(runtime: Runtime, settings: Settings, target: CallbackTarget, call: Call) -> Iterator[CountingView]:
     """Open the view that suits stdout; it gives the terminal back when the block is left."""
-    from callctl.views.threaded import ThreadedView
+    from callctl.views.threaded_view import ThreadedView
 
     view = ThreadedView(_view(runtime, settings, call))  # callbacks may come to a listener in this process
     api_url = None if settings.is_twilio else settings.api_url

@@ -13,7 +13,7 @@ from callctl.errors import without_secrets
 if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
     from callctl.views.view import View
-    from callctl.watch.plan import Ready
+    from callctl.watch.options import Ready
 
 
 def open_view(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None = None) -> View:
@@ -21,14 +21,14 @@ def open_view(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None 
 
     It is drawn in a thread of its own.
     """
-    from callctl.views.threaded import ThreadedView
+    from callctl.views.threaded_view import ThreadedView
 
     guide = _follow_guide(ready) if ready.follows else [*_reachability_guide(ready), *_paste_guide(ready)]
     runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
     for line in guide:
         runtime.say(line)
     if call_filter is not None:
-        from callctl.views.filter import FilteredView
+        from callctl.views.filtered_view import FilteredView
 
         runtime.say(f"callctl: showing only {call_filter.in_words}")
         return ThreadedView(FilteredView(_unfiltered_view(runtime, ready, guide), call_filter))

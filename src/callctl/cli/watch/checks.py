@@ -12,7 +12,7 @@ from callctl.settings import Settings
 from callctl.support.urls import is_http_url, is_loopback_host, is_loopback_url, scheme_hint
 
 if TYPE_CHECKING:
-    from callctl.watch.plan import Plan
+    from callctl.watch.options import WatchOptions
 
 
 def check_credentials(settings: Settings, *, unverified: bool) -> None:
@@ -32,7 +32,7 @@ def check_credentials(settings: Settings, *, unverified: bool) -> None:
         raise trouble
 
 
-def check_exposure(plan: Plan) -> None:
+def check_exposure(plan: WatchOptions) -> None:
     """Check that unsigned callbacks are not accepted where anybody could send them, unless an option allows it.
 
     Raises:
@@ -60,7 +60,7 @@ def check_exposure(plan: Plan) -> None:
         )
 
 
-def check_forwarding(plan: Plan) -> None:
+def check_forwarding(plan: WatchOptions) -> None:
     """Check that requests are forwarded to an http or https address other than this listener's.
 
     Raises:

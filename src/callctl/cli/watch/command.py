@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.api.protocol import CallsApi
+from callctl.api.calls_api import CallsApi
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.options.callback_url import STATUS_PATH
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
     from callctl.rules.runner import RuleRunner
     from callctl.watch.follower import Follower
-    from callctl.watch.plan import Plan
+    from callctl.watch.options import WatchOptions
     from callctl.watch.session import Session
 
 
@@ -164,7 +164,7 @@ def watch(
     import asyncio
 
     from callctl.watch.listener.twiml_responder import Documents
-    from callctl.watch.plan import Plan
+    from callctl.watch.options import WatchOptions
 
     runtime = common.runtime_of(ctx, json=json, debug=debug)
     history = _history(runtime, since)
@@ -183,7 +183,7 @@ def watch(
     options.check(unverified=unverified)
     check_host(host)
     check_credentials(settings, unverified=unverified)
-    plan = Plan(
+    plan = WatchOptions(
         host=host,
         port=settings.port if port is None else port,
         path=STATUS_PATH,
@@ -218,7 +218,7 @@ def _history(runtime: Runtime, since: str) -> timedelta:
 async def _watch(
     runtime: Runtime,
     settings: Settings,
-    plan: Plan,
+    plan: WatchOptions,
     *,
     clock: Clock,
     api: CallsApi | None,
@@ -227,7 +227,7 @@ async def _watch(
 ) -> int:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
     from callctl.watch.follower import Follower
-    from callctl.watch.plan import PortHeldError
+    from callctl.watch.options import PortHeldError
     from callctl.watch.session import Session
 
     if plan.tunnel is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from callctl.calls.trouble import Trouble
+from callctl.calls.watch_trouble import Trouble
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import check_reachable
 from callctl.cli.options.common import ACT, ADVANCED

@@ -18,8 +18,8 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
+from callctl.simulator.http_requests import OnTraffic, Received, ignore
 from callctl.simulator.models import API_VERSION, Leg
-from callctl.simulator.network import OnTraffic, Received, ignore
 from callctl.simulator.rest import listing, requests, resources
 from callctl.simulator.rest.requests import MAX_BODY, Form
 from callctl.simulator.settings import ACTIVE, TIME_LIMIT_ALONE, Settings

@@ -9,9 +9,9 @@ from typing import Protocol
 from callctl.simulator.callbacks import Callbacks, leg_parameters
 from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.far_end import FarEnd
+from callctl.simulator.http_requests import Cancel, OutgoingRequest, Reply, Send
 from callctl.simulator.models import Detection, Leg, Source
-from callctl.simulator.network import Cancel, OutgoingRequest, Reply, Send
-from callctl.simulator.switch.register import Register
+from callctl.simulator.switch.call_register import Register
 from callctl.simulator.twiml import script
 from callctl.simulator.twiml.script import ScriptEnd
 

@@ -8,6 +8,7 @@ from callctl.simulator.clock import Clock
 from callctl.simulator.errors import ApiError
 from callctl.simulator.far_end import Directory
 from callctl.simulator.faults import Chance
+from callctl.simulator.http_requests import OnTraffic, Reply, Send, ignore
 from callctl.simulator.models import (
     INBOUND,
     OUTBOUND_API,
@@ -18,17 +19,16 @@ from callctl.simulator.models import (
     Source,
     Subscription,
 )
-from callctl.simulator.network import OnTraffic, Reply, Send, ignore
 from callctl.simulator.settings import (
     CANCEL_REFUSED_IN_PROGRESS,
     CANCEL_SPARES_DIAL_LEGS,
     HANG_UP_TWICE,
     Settings,
 )
+from callctl.simulator.switch.call_register import Register
 from callctl.simulator.switch.dial import DialSession
 from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, LegContext, LiveLeg
 from callctl.simulator.switch.numbers import normal
-from callctl.simulator.switch.register import Register
 from callctl.simulator.twiml.script import DialResult, Ring
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)

@@ -11,8 +11,8 @@ from enum import Enum
 from typing import Generic, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from callctl.simulator.http_requests import Cancel, Reply
 from callctl.simulator.models import Source
-from callctl.simulator.network import Cancel, Reply
 from callctl.simulator.twiml import parser
 
 HTTP_FAILURE, UNKNOWN_VERB, INVALID_EVENTS = 11200, 12200, 21626

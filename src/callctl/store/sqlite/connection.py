@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.identity import check_identity
+from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
 
 LOCATION_HINT = "name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from callctl.store.sqlite.guarded import GuardedConnection
+from callctl.store.sqlite.guarded_connection import GuardedConnection
 
 _NEWEST = 2**63 - 1
 # So many rows are recognized in another file: as many as a writer holds and may have written there once more.

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.checks import FileChecks
 from callctl.store.sqlite.connection import locked_folder
+from callctl.store.sqlite.file_checks import FileChecks
+from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
-from callctl.store.sqlite.guarded import GuardedConnection, changed_from_outside
-from callctl.store.sqlite.identity import check_identity
+from callctl.store.sqlite.guarded_connection import GuardedConnection, changed_from_outside
 from callctl.store.sqlite.rescue import RecentRows, carry_over, copy_to_new_file, is_set_aside, set_aside
 
 if TYPE_CHECKING:

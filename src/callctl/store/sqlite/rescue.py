@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.checks import NewestEvent
 from callctl.store.sqlite.connection import link_or_copy, primary_code
+from callctl.store.sqlite.file_checks import NewestEvent
+from callctl.store.sqlite.file_identity import is_store
 from callctl.store.sqlite.files import File, Files
-from callctl.store.sqlite.identity import is_store
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.

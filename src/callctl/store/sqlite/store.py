@@ -16,7 +16,7 @@ from callctl.errors import StoreError
 from callctl.store.records import CallRow, OpenClaim, PlacedCall
 from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
 from callctl.store.sqlite.cursor import ACTIONS, EVENTS, RowCursor, readable
-from callctl.store.sqlite.guarded import GuardedConnection
+from callctl.store.sqlite.guarded_connection import GuardedConnection
 from callctl.store.sqlite.repair import RepairingConnection
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action
 from callctl.store.sqlite.schema import plain

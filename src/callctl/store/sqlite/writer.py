@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
-from callctl.store.sqlite.guarded import GuardedConnection
+from callctl.store.sqlite.guarded_connection import GuardedConnection
 from callctl.store.sqlite.rows import CHUNK, Row, insert
 from callctl.support.threads import describe
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change, Snapshot
-    from callctl.calls.trouble import Trouble
+    from callctl.calls.watch_trouble import Trouble
     from callctl.support.clock import Clock
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.

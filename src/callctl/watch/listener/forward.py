@@ -22,7 +22,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import SettingsError
 from callctl.support.threads import describe
 from callctl.support.urls import is_loopback_url, reason_of, tls_reason

@@ -17,8 +17,8 @@ from aiohttp import web
 
 from callctl import __version__
 from callctl.calls.event import TWIML_REQUEST, CallEvent, NotACallEventError
-from callctl.calls.features import FEATURES
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.other_callbacks import FEATURES
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreError
 from callctl.settings import Settings
 from callctl.support.server import TcpServer

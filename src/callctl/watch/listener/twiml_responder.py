@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import UsageError, why_unreadable
 from callctl.watch.listener.address import DOCUMENTS
 from callctl.watch.listener.forward import Forwarder

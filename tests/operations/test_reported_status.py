@@ -8,7 +8,7 @@ from telling import form, sid, told
 
 from callctl.calls.call import Call
 from callctl.calls.leg import Leg
-from callctl.operations.reported import with_reported_status
+from callctl.operations.reported_status import with_reported_status
 
 
 def leg(status: str, *, verified: bool = True) -> Leg:

@@ -7,8 +7,8 @@ from datetime import datetime
 from callctl.simulator.clock import Clock
 from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
+from callctl.simulator.http_requests import Noted, OnTraffic, ignore
 from callctl.simulator.models import CallRequest, Facts, Leg, Notification
-from callctl.simulator.network import Noted, OnTraffic, ignore
 from callctl.simulator.settings import Settings
 
 WARNINGS = frozenset({12200, 13224, 21626})

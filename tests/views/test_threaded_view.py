@@ -14,7 +14,7 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.cli.io.streams import ReaderGoneError
-from callctl.views.threaded import ThreadedView
+from callctl.views.threaded_view import ThreadedView
 from callctl.views.view import WatchState
 
 HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
-from callctl.calls.trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent

@@ -15,7 +15,7 @@ from telling import START, WORLD, event, sid
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.files import Files, Log
-from callctl.store.sqlite.index import LogIndex, _handles
+from callctl.store.sqlite.log_index import LogIndex, _handles
 from callctl.store.sqlite.repair import RepairingConnection
 from callctl.store.sqlite.store import EventStore
 
@@ -204,7 +204,7 @@ def test_a_log_that_a_checkpoint_empties_between_a_look_at_its_size_and_one_at_i
 
     with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))
-        monkeypatch.setattr("callctl.store.sqlite.checks.Files.at", look_and_empty)
+        monkeypatch.setattr("callctl.store.sqlite.file_checks.Files.at", look_and_empty)
         assert store.append(event(2, "ringing"))
     assert looks > 1
     assert troubles == []

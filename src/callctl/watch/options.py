@@ -14,7 +14,7 @@ from callctl.watch.tunnel.ngrok import NGROK_AGENT
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WatchOptions:
     """The options of a watch.
 
     ``public_url`` is where Twilio reaches it, path included; ``tunnel`` the command that brings it there; ``agent``

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from callctl.calls.board import Change
     from callctl.calls.event import CallEvent
     from callctl.calls.filter import CallFilter
-    from callctl.calls.trouble import Trouble
+    from callctl.calls.watch_trouble import Trouble
     from callctl.views.view import View, WatchState
 
 

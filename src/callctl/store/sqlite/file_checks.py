@@ -13,10 +13,10 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import primary_code
+from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files, Log
-from callctl.store.sqlite.guarded import changed_from_outside
-from callctl.store.sqlite.identity import check_identity
-from callctl.store.sqlite.index import LogIndex
+from callctl.store.sqlite.guarded_connection import changed_from_outside
+from callctl.store.sqlite.log_index import LogIndex
 
 # A check of the whole database is not repeated for so many times what it took, where another process writes to it too.
 _CHECK_PAUSE = 20

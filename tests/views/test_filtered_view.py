@@ -12,7 +12,7 @@ from watches import RecordingView
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.filter import CallFilter
-from callctl.views.filter import FilteredView
+from callctl.views.filtered_view import FilteredView
 from callctl.views.view import WatchState
 
 OTHER = "CA00000000000000000000000000000009"

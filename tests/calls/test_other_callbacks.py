@@ -15,7 +15,7 @@ from telling import ACCOUNT, WORLD, event, form, moment, sid, told
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.calls.event_record import signed_form
-from callctl.calls.features import FEATURES
+from callctl.calls.other_callbacks import FEATURES
 from callctl.store.sqlite.store import EventStore
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import event_fields, short_line
