@@ -26,6 +26,7 @@ Exit codes are the command line's matter (``cli/exits.py``).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -210,3 +211,12 @@ class RateLimitedError(ApiError):
 def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
     """Return why a text file can't be read or written."""
     return getattr(error, "strerror", None) or "not a text file"
+
+
+def nearest_word(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like a mistyped one, for a hint; None if none is like it."""
+    from difflib import get_close_matches
+
+    words = list(known)
+    near = get_close_matches(word.lower().replace("_", "-"), words, n=1) or get_close_matches(word, words, n=1)
+    return near[0] if near else None

@@ -85,8 +85,8 @@ class CallEvent:
     """What was reported about one leg at one moment.
 
     ``kind`` is its source: ``callback``, ``twiml-request``, ``polled`` or ``missed``; or its subject: ``amd``,
-    ``recording`` or ``conference``, which have no ``status`` (calls/other_callbacks.py), and where they are about a conference
-    alone, its SID for a ``call_sid``. ``event`` is Twilio's event name, or the status where there is no name for it.
+    ``recording`` or ``conference``, which have no ``status`` (calls/other_callbacks.py), and where they are about
+    a conference alone, its SID for a ``call_sid``. ``event`` is Twilio's event name, or the status where there is none.
     ``timestamp`` is when the event fired, ``received_at`` when it arrived; both are aware and in UTC. ``duration`` is
     in seconds: ``CallDuration``, never ``Duration``, which is in minutes (docs/twilio.md, "Callback parameters").
     ``error_code`` and ``error_message`` are those of compatible services, for Twilio sends none. ``form`` is all that

@@ -10,8 +10,7 @@ import typer
 
 from callctl.cli import exits
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.errors import UsageError
-from callctl.support.nearest import nearest
+from callctl.errors import UsageError, nearest_word
 
 TOPICS = ("exit-codes", "settings")
 
@@ -87,7 +86,7 @@ def _show_page(command: str, runtime: Runtime) -> None:
     names = [name for name, _ in every_command()]
     known = [*TOPICS, *names]
     if command and command not in names:
-        close = nearest(command, known)
+        close = nearest_word(command, known)
         hint = f"did you mean {close}?" if close else f"one of {', '.join(known)}"
         raise UsageError(f"no such topic: {command}", hint=hint)
     app([*command.split(), "--help"], prog_name="callctl", standalone_mode=False, obj=runtime)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from callctl.calls.call import EVENT_NAMES, FINAL_STATUSES, CallStatus, Direction, is_party_pattern, number_meant
 from callctl.calls.event import event_name
-from callctl.errors import UsageError, why_unreadable
+from callctl.errors import UsageError, nearest_word, why_unreadable
 from callctl.rules.rule import (
     CHILD_LEG,
     DEFAULT_SETTLE,
@@ -35,7 +35,6 @@ from callctl.rules.rule import (
 )
 from callctl.settings import NamedUrl
 from callctl.support.dates import read_duration
-from callctl.support.nearest import nearest
 
 KEYS = ("when", "for", "leg", "answered_by", "direction", "from", "to", "then", "on")
 _IN_PROGRESS = frozenset({CallStatus.IN_PROGRESS.value})
@@ -247,5 +246,5 @@ class _Location:
 
 
 def _known_hint(word: str, known: Collection[str]) -> str:
-    near = nearest(word, known)
+    near = nearest_word(word, known)
     return f"{f'did you mean {near}? ' if near else ''}known are {', '.join(known)}"

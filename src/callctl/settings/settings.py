@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from callctl.calls.sid import KINDS
-from callctl.errors import SettingsError, UsageError, without_user_info
+from callctl.errors import SettingsError, UsageError, nearest_word, without_user_info
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
@@ -22,7 +22,6 @@ from callctl.settings.values import (
     url_name,
     wrong_kind_of_sid,
 )
-from callctl.support.nearest import nearest
 from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint
 
 
@@ -169,7 +168,7 @@ class Settings:
                 hint=scheme_hint(text, otherwise="such as https://example.com/survey.xml"),
             )
         known = ", ".join(sorted(self.urls)) or "none are set"
-        near = nearest(text, self.urls)
+        near = nearest_word(text, self.urls)
         guess = f"did you mean {near}? " if near else ""
         raise UsageError(
             f"no URL is named {text!r} (known: {known})",

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.cli.options.checks import read_end, read_start
 from callctl.errors import UsageError
-from callctl.support.dates import read_duration
+from callctl.support.dates import read_duration, read_end, read_start
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 

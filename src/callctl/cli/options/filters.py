@@ -19,10 +19,10 @@ from callctl.api.calls_api import CallsApi
 from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, CallStatus
 from callctl.calls.filter import CallFilter
 from callctl.cli.options import completion
-from callctl.cli.options.checks import check_party, check_sid, read_end, read_span, read_start
+from callctl.cli.options.checks import check_party, check_sid
 from callctl.cli.options.common import WHICH, words_in
 from callctl.errors import UsageError
-from callctl.support.dates import read_duration
+from callctl.support.dates import read_duration, read_end, read_span, read_start
 from callctl.support.threads import start_in_thread
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.options.callback_url import STATUS_PATH
-from callctl.cli.options.checks import check_host, read_start
+from callctl.cli.options.checks import check_host
 from callctl.cli.options.common import ACT, ADVANCED, KEEP, LISTEN, SHOW
 from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
@@ -20,6 +20,7 @@ from callctl.cli.watch.checks import check_credentials, check_exposure, check_fo
 from callctl.errors import without_secrets
 from callctl.settings import Settings
 from callctl.support.clock import Clock
+from callctl.support.dates import read_start
 
 if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from callctl.support.nearest import nearest
+from callctl.errors import nearest_word
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from callctl.support.nearest import nearest
     ],
 )
 def test_the_nearest_word(word: str, known: list[str], meant: str | None) -> None:
-    assert nearest(word, known) == meant
+    assert nearest_word(word, known) == meant
