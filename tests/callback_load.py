@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import urlencode
 
-from telling import form
+from events import form
 
 from callctl.settings import Settings
 from callctl.store.sqlite.store import EventStore

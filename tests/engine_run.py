@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from telling import WORLD, event, moment, sid
+from events import WORLD, event, moment, sid
 
 from callctl.calls.board import Board
 from callctl.calls.call import Call
@@ -25,17 +25,17 @@ class EngineRun:
         self.proposals: list[tuple[float, Action | Declined]] = []
 
     def report(self, call: int, status: str, *, at: float | None = None, **fields: Any) -> None:
-        """Tell of a callback that fired ``at`` (now, unless told) and arrives now."""
+        """Report a callback that fired ``at`` (now by default) and arrives now."""
         fired = self.seconds if at is None else at
         self.take(event(call, status, received=self.seconds, at=fired, **fields))
 
-    def take(self, told: CallEvent) -> None:
-        change = self.board.apply(told)
+    def take(self, event: CallEvent) -> None:
+        change = self.board.apply(event)
         if change is not None:
             self._note(self.engine.observe(change, self.board.snapshot(), now=moment(self.seconds)))
 
     def poll(self, call: int, status: str, *, began: float, parent: int | None = None, **more: str) -> None:
-        """Tell of a call that REST lists now."""
+        """Report a call that REST lists now."""
         resource = {
             "sid": sid(call),
             "status": status,
@@ -43,8 +43,8 @@ class EngineRun:
             "start_time": moment(began).isoformat(),
             "parent_call_sid": sid(parent) if parent else None,
         }
-        told = Call.from_resource(resource | more)
-        self.take(CallEvent.from_call(told, received_at=moment(self.seconds), world=WORLD))
+        listed = Call.from_resource(resource | more)
+        self.take(CallEvent.from_call(listed, received_at=moment(self.seconds), world=WORLD))
 
     def wait(self, seconds: float, *, step: float = 1.0) -> None:
         """Let time go by, asking at each step what is due."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from telling import WORLD
+from events import WORLD
 
 from callctl.api.client import ApiClient
 from callctl.rules.executor import Executor

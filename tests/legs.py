@@ -1,10 +1,10 @@
-"""A family of legs for tests, and boards that were told of it."""
+"""A family of legs for tests, and boards that have taken its events."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from telling import event
+from events import event
 
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent
@@ -44,7 +44,7 @@ def family() -> list[CallEvent]:
 
 
 def board_of(events: list[CallEvent]) -> Board:
-    """Return a board that was told of these events."""
+    """Return a board that has taken these events."""
     board = Board()
     for one in events:
         board.apply(one)

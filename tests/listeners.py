@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from telling import START
+from events import START
 from twilio.request_validator import RequestValidator
 
 from callctl.calls.event import CallEvent
@@ -42,7 +42,7 @@ class FailingStore:
 
 @dataclass
 class Reports:
-    """What a listener told of."""
+    """What a listener reported."""
 
     events: list[tuple[CallEvent, bool]] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Reports:
         return START + timedelta(seconds=2 * self.looks)
 
     async def of(self, number: int) -> list[CallEvent]:
-        """Return the events once there are so many; they are told of after their answer."""
+        """Return the events once there are so many; they are reported after their answer."""
         async with asyncio.timeout(10):
             while len(self.events) < number:
                 self._arrived.clear()

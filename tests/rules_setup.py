@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from events import START, WORLD, clock_of
 from running import env_for
-from telling import START, WORLD, clock_of
 from web_site import Site
 
 from callctl.api.calls_api import CallsApi
@@ -55,7 +55,7 @@ def client_for(simulator: Simulator, home: Path) -> ApiClient:
 
 
 class RulesSetup:
-    """A simulator, a site, and rules that act on what the site is told.
+    """A simulator, a site, and rules that act on the callbacks that the site gets.
 
     ``limit`` is how many seconds anything may take, ``step`` how many pass between two looks.
     """
@@ -121,15 +121,15 @@ class RulesSetup:
         return self.client.place(request).sid
 
     def poll(self, sid: str, *, missed: bool = False) -> None:
-        """Tell the rules what REST shows of a call, as a poll does; ``missed``: an end that no callback told."""
+        """Report to the rules what REST shows of a call, as a poll does; ``missed``: an end without a callback."""
         kind = MISSED if missed else POLLED
         self.take([CallEvent.from_call(self.client.fetch(sid), received_at=self.clock.wall(), world=WORLD, kind=kind)])
 
     def noun(self, name: str, address: str, **attributes: str) -> str:
         """Return a noun of Dial that tells of its leg."""
         more = "".join(f" {key}='{value}'" for key, value in attributes.items())
-        told = f"statusCallback='{self.site.url}/status' statusCallbackEvent='{ALL_EVENTS}'"
-        return f"<{name} {told}{more}>{address}</{name}>"
+        reporting = f"statusCallback='{self.site.url}/status' statusCallbackEvent='{ALL_EVENTS}'"
+        return f"<{name} {reporting}{more}>{address}</{name}>"
 
     def children(self, parent: str) -> list[Call]:
         return list(self.client.list(CallQuery(parent_call_sid=parent), limit=None))
@@ -199,7 +199,7 @@ class RulesSetup:
         self.update()
 
     def legs_under(self, parent: str) -> Sequence[Leg]:
-        """Return the child legs that callbacks told of."""
+        """Return the child legs that callbacks reported."""
         return [leg for leg in self.board.snapshot().legs.values() if leg.parent_call_sid == parent]
 
     def redirect_by_hand(self, sid: str, twiml: str) -> None:
@@ -223,7 +223,7 @@ class RulesSetup:
             self.site.forms.put(form)
 
     def status(self, sid: str) -> str:
-        """Return what callbacks told of a leg."""
+        """Return what callbacks reported of a leg."""
         leg = self.board.snapshot().leg(sid)
         return leg.status if leg else ""
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from events import ACCOUNT
 from listeners import TOKEN
-from telling import ACCOUNT
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
@@ -42,7 +42,7 @@ class Sent:
 
 @dataclass
 class Application:
-    """A web server on a free loopback port: notes what it is sent and answers as it is told to."""
+    """A web server on a free loopback port: notes what it is sent and answers as the test decides."""
 
     status: int = 200
     text: str = ""
@@ -89,7 +89,7 @@ class Application:
 
 
 class RecordingView:
-    """A view that remembers what it was told."""
+    """A view that remembers what it was given."""
 
     def __init__(self) -> None:
         self.events: list[CallEvent] = []
@@ -129,7 +129,7 @@ class RecordingView:
         self._news.set()
 
     async def until(self, condition: Callable[[RecordingView], bool]) -> None:
-        """Return once what was told fulfils a condition."""
+        """Return once what was given fulfils a condition."""
         try:
             async with asyncio.timeout(LIMIT):
                 while not condition(self):

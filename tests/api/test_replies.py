@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from api.conftest import ACCOUNT, TOKEN, StartApi
 from api.scripted import reply
-from telling import samples
+from events import samples
 
 from callctl.api.requests import CallQuery
 from callctl.errors import (

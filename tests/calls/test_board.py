@@ -7,9 +7,9 @@ from itertools import permutations
 
 import legs
 import pytest
+from events import WORLD, event, event_of, form, moment, samples, sid
 from hypothesis import given
 from hypothesis import strategies as st
-from telling import WORLD, event, form, moment, samples, sid, told
 
 from callctl.calls.board import Board, Snapshot
 from callctl.calls.call import Call
@@ -69,7 +69,9 @@ def test_the_same_event_again_changes_nothing() -> None:
 def test_late_events_are_told_and_add_facts_without_going_back() -> None:
     board = Board()
     board.apply(LIFE[3])
-    change = board.apply(told(form(1, "in-progress", number=2, at=7) | {"AnsweredBy": "human", "CallDuration": "3"}))
+    change = board.apply(
+        event_of(form(1, "in-progress", number=2, at=7) | {"AnsweredBy": "human", "CallDuration": "3"})
+    )
     assert change is not None
     assert change.late
     assert not change.status_changed
@@ -129,7 +131,7 @@ def test_an_end_found_by_asking_is_marked_missed() -> None:
 
 def test_one_unverified_event_marks_the_leg() -> None:
     assert leg_of(LIFE).verified
-    assert not leg_of([*LIFE, told(form(1, "ringing", number=9), verified=False)]).verified
+    assert not leg_of([*LIFE, event_of(form(1, "ringing", number=9), verified=False)]).verified
 
 
 def test_families_come_newest_first_and_children_as_they_appeared() -> None:
@@ -242,7 +244,7 @@ def test_the_samples_give_one_board_in_any_order() -> None:
     events = []
     for index, sample in enumerate(samples("callbacks.jsonl")):
         try:
-            events.append(told(sample["params"], received=index))
+            events.append(event_of(sample["params"], received=index))
         except NotACallEventError:
             continue
     snapshot = board_of(events)
@@ -283,7 +285,7 @@ def any_event(draw: st.DrawFn) -> CallEvent:
     if draw(st.booleans()):
         del fields["CallbackSource"]
         extra["ApiVersion"] = "2010-04-01"
-    return told(fields | extra, received=draw(st.integers(0, 9)), verified=draw(st.booleans()))
+    return event_of(fields | extra, received=draw(st.integers(0, 9)), verified=draw(st.booleans()))
 
 
 @st.composite
@@ -305,7 +307,7 @@ def feature_event() -> st.SearchStrategy[CallEvent]:
     recordings = st.integers(1, 3).map(lambda one: {"RecordingSid": f"RE{one}", "RecordingStatus": "completed"})
     rooms = st.integers(1, 3).map(lambda one: {"ConferenceSid": f"CF{one}", "StatusCallbackEvent": "conference-start"})
     calls = st.integers(1, 4).map(lambda call: {"CallSid": sid(call)})
-    return st.builds(lambda one, call: told(call | one), answers | recordings, calls) | rooms.map(told)
+    return st.builds(lambda one, call: event_of(call | one), answers | recordings, calls) | rooms.map(event_of)
 
 
 @given(
@@ -353,9 +355,9 @@ def test_legs_of_one_second_stand_in_the_order_in_which_they_were_heard_of() -> 
 
 def test_what_tells_no_status_makes_no_leg_but_is_known_once_there_is_one() -> None:
     board = Board()
-    detected = told({"CallSid": sid(1), "AnsweredBy": "machine_start"}, received=8)
+    detected = event_of({"CallSid": sid(1), "AnsweredBy": "machine_start"}, received=8)
     assert board.apply(detected) is None
-    assert board.apply(told({"ConferenceSid": "CF1", "StatusCallbackEvent": "conference-start"})) is None
+    assert board.apply(event_of({"ConferenceSid": "CF1", "StatusCallbackEvent": "conference-start"})) is None
     assert board.snapshot() == Snapshot()
     change = board.apply(LIFE[2])
     assert change is not None
@@ -368,7 +370,7 @@ def test_what_tells_no_status_makes_no_leg_but_is_known_once_there_is_one() -> N
 def test_a_machine_detection_that_comes_later_changes_its_leg_and_not_its_status() -> None:
     board = Board()
     board.apply(LIFE[2])
-    change = board.apply(told({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9))
+    change = board.apply(event_of({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9))
     assert change is not None
     assert change.before is not None
     assert (change.before.answered_by, change.after.answered_by, change.after.status) == (None, "fax", "in-progress")
@@ -377,7 +379,7 @@ def test_a_machine_detection_that_comes_later_changes_its_leg_and_not_its_status
 
 def test_what_never_got_a_status_is_forgotten() -> None:
     board = Board()
-    detected = told({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9)
+    detected = event_of({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9)
     board.apply(detected)
     board.forget(before=moment(9))
     assert list(board._folds) == [sid(1)]

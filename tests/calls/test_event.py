@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from itertools import chain
 
 import pytest
+from events import ACCOUNT, START, WORLD, event, event_of, form, moment, samples, sid
 from hypothesis import given
 from hypothesis import strategies as st
-from telling import ACCOUNT, START, WORLD, event, form, moment, samples, sid, told
 
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent, NotACallEventError
@@ -17,7 +17,7 @@ from callctl.support.dates import from_microseconds, microseconds
 
 def test_a_callback_is_read_field_by_field() -> None:
     fields = form(2, "completed", number=3, at=61.0, parent=1, CallDuration="49", Duration="1", SipResponseCode="200")
-    read = told(fields | {"AnsweredBy": "human", "CallerName": "ANN", "StirStatus": ""}, received=62)
+    read = event_of(fields | {"AnsweredBy": "human", "CallerName": "ANN", "StirStatus": ""}, received=62)
 
     assert read.kind == "callback"
     assert (read.call_sid, read.parent_call_sid, read.account_sid) == (sid(2), sid(1), ACCOUNT)
@@ -71,7 +71,7 @@ def test_answered_for_a_status_means_in_progress() -> None:
     ],
 )
 def test_timestamps_in_every_form_that_was_seen(text: str, moment: datetime | None) -> None:
-    assert told(form(1, "ringing") | {"Timestamp": text}).timestamp == moment
+    assert event_of(form(1, "ringing") | {"Timestamp": text}).timestamp == moment
 
 
 @pytest.mark.parametrize("missing", ["CallSid", "CallStatus"])
@@ -79,12 +79,12 @@ def test_what_tells_no_calls_status_is_no_event(missing: str) -> None:
     fields = form(1, "ringing") | {"ParentCallSid": sid(2)}
     del fields[missing]
     with pytest.raises(NotACallEventError, match=missing):
-        told(fields)
+        event_of(fields)
 
 
 def test_fields_beyond_all_expectation_are_kept_and_do_no_harm() -> None:
     odd = {"SequenceNumber": "many", "CallDuration": "[FILTERED]", "Tomorrow": "yes", "CallStatus": "teleported"}
-    read = told(form(1, "ringing", at=1) | odd)
+    read = event_of(form(1, "ringing", at=1) | odd)
     assert (read.sequence_number, read.duration, read.status) == (None, None, "teleported")
     assert ("Tomorrow", "yes") in read.form
 
@@ -99,9 +99,9 @@ def test_of_a_repeated_name_the_last_value_counts_for_twilio_appends_its_own() -
 
 
 def test_what_compatible_services_call_otherwise_is_read() -> None:
-    assert told(form(1, "busy", SipResultCode="486")).sip_response_code == "486"
-    assert told(form(1, "busy", SipResultCode="1", SipResponseCode="486")).sip_response_code == "486"
-    read = told(form(1, "failed", ErrorCode="32011", ErrorMessage="invalid phone number"))
+    assert event_of(form(1, "busy", SipResultCode="486")).sip_response_code == "486"
+    assert event_of(form(1, "busy", SipResultCode="1", SipResponseCode="486")).sip_response_code == "486"
+    read = event_of(form(1, "failed", ErrorCode="32011", ErrorMessage="invalid phone number"))
     assert (read.error_code, read.error_message) == ("32011", "invalid phone number")
     assert read.to_json()["error_code"] == "32011"
 
@@ -115,18 +115,18 @@ def test_the_key_depends_on_the_fields_and_the_world_but_not_on_their_order_or_a
     backwards = dict(reversed(fields.items()))
     other_world = CallEvent.from_form(fields.items(), received_at=START, world="other", verified=True)
 
-    assert told(fields).key == told(backwards, received=9).key
-    assert told(fields).key != told(fields | {"SequenceNumber": "2"}).key
-    assert told(fields).key != other_world.key
+    assert event_of(fields).key == event_of(backwards, received=9).key
+    assert event_of(fields).key != event_of(fields | {"SequenceNumber": "2"}).key
+    assert event_of(fields).key != other_world.key
 
 
 def test_a_request_for_twiml_is_told_from_a_callback() -> None:
     fields = form(1, "in-progress") | {"ApiVersion": "2010-04-01"}
     del fields["CallbackSource"]
-    assert (told(fields).kind, told(fields).event) == ("twiml-request", "twiml-request")
-    assert told(fields | {"CallStatus": "completed"}).kind == "callback"
-    assert told(fields | {"CallStatus": "completed", "DialCallStatus": "busy"}).kind == "twiml-request"
-    assert told(fields | {"SequenceNumber": "0"}).kind == "callback"
+    assert (event_of(fields).kind, event_of(fields).event) == ("twiml-request", "twiml-request")
+    assert event_of(fields | {"CallStatus": "completed"}).kind == "callback"
+    assert event_of(fields | {"CallStatus": "completed", "DialCallStatus": "busy"}).kind == "twiml-request"
+    assert event_of(fields | {"SequenceNumber": "0"}).kind == "callback"
 
 
 def test_a_poll_tells_what_rest_told() -> None:
@@ -159,7 +159,7 @@ def test_a_live_call_found_by_polling_began_when_it_was_dialled() -> None:
 def test_a_record_gives_the_event_back() -> None:
     call = Call(sid(1), "busy", from_="a", to="b", end_time=moment(5), duration=0)
     polled = CallEvent.from_call(call, received_at=moment(7), world=WORLD)
-    unverified = told(form(1, "ringing", at=1), received=1.000001, verified=False)
+    unverified = event_of(form(1, "ringing", at=1), received=1.000001, verified=False)
     for one in (polled, unverified, event(2, "completed", number=3, CallDuration="5")):
         assert CallEvent.from_record(one.to_record()) == one
 
@@ -230,7 +230,7 @@ def test_every_sample_is_read_or_refused_by_name() -> None:
     refused = []
     for sample in samples("callbacks.jsonl"):
         try:
-            read = told(sample["params"])
+            read = event_of(sample["params"])
         except NotACallEventError:
             refused.append(sample["id"])
             continue
@@ -240,7 +240,9 @@ def test_every_sample_is_read_or_refused_by_name() -> None:
 
 
 def test_the_samples_requests_for_twiml_are_seen_as_such() -> None:
-    kinds = {sample["id"]: told(sample["params"]).kind for sample in samples("callbacks.jsonl") if sample["id"] != 51}
+    kinds = {
+        sample["id"]: event_of(sample["params"]).kind for sample in samples("callbacks.jsonl") if sample["id"] != 51
+    }
     recorded = {2, 3, 10, 22, 26, 29, 60, 61, 62}
     assert {number for number, kind in kinds.items() if kind == "twiml-request"} == recorded | {50}
 

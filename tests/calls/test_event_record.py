@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from telling import sid
+from events import sid
 
 from callctl.calls.event_record import is_cut_elsewhere
 

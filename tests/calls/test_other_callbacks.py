@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from events import ACCOUNT, WORLD, event, event_of, form, moment, sid
 from paths import ROOT
-from telling import ACCOUNT, WORLD, event, form, moment, sid, told
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent, NotACallEventError
@@ -79,7 +79,7 @@ ENDED = {
     ],
 )  # fmt: skip
 def test_each_is_read_and_kept(fields: Mapping[str, str], kind: str, name: str, owner: str, words: str) -> None:
-    read = told(fields, received=12)
+    read = event_of(fields, received=12)
     assert (read.kind, read.event, read.call_sid, read.status, read.in_words) == (kind, name, owner, "", words)
     assert CallEvent.from_record(read.to_record()) == read
     assert not read.is_final
@@ -89,7 +89,7 @@ def test_each_is_read_and_kept(fields: Mapping[str, str], kind: str, name: str, 
 
 
 def test_their_json_is_of_a_type_of_its_own() -> None:
-    detected, recorded, left, ended = (told(one, received=12).to_json() for one in (AMD, RECORDING, LEFT, ENDED))
+    detected, recorded, left, ended = (event_of(one, received=12).to_json() for one in (AMD, RECORDING, LEFT, ENDED))
     assert detected == {
         "v": 1,
         "type": "amd",
@@ -116,7 +116,11 @@ def test_their_json_is_of_a_type_of_its_own() -> None:
 
 def test_a_status_callback_with_such_fields_is_a_status_callback() -> None:
     fields = form(1, "completed") | {"AnsweredBy": "human", "RecordingSid": "RE1", "RecordingStatus": "completed"}
-    assert (told(fields).kind, told(fields).status, told(fields).answered_by) == ("callback", "completed", "human")
+    assert (event_of(fields).kind, event_of(fields).status, event_of(fields).answered_by) == (
+        "callback",
+        "completed",
+        "human",
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_a_status_callback_with_such_fields_is_a_status_callback() -> None:
 )
 def test_what_is_not_whole_is_none(fields: Mapping[str, str]) -> None:
     with pytest.raises(NotACallEventError):
-        told(fields)
+        event_of(fields)
 
 
 def test_a_call_can_not_be_cut_out_of_a_conferences_callback() -> None:
@@ -141,12 +145,12 @@ def test_a_call_can_not_be_cut_out_of_a_conferences_callback() -> None:
     cut = {"AccountSid": f"{ACCOUNT}CallSid{sid(1)}", **fields}
     assert signed_form(cut.items()) == signed_form(LEFT.items())
     with pytest.raises(NotACallEventError):
-        told(cut)
+        event_of(cut)
 
 
 def test_a_store_keeps_them_and_takes_none_for_a_live_call(tmp_path: Path) -> None:
     store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
-    events = [told(one, received=number) for number, one in enumerate((AMD, RECORDING, LEFT, ENDED))]
+    events = [event_of(one, received=number) for number, one in enumerate((AMD, RECORDING, LEFT, ENDED))]
     assert [store.append(one) for one in [*events, *events]] == [True] * 4 + [False] * 4
     assert list(store.family(sid(1))) == events[:3]
     assert list(store.family(events[3].call_sid)) == events[3:]
@@ -156,7 +160,7 @@ def test_a_store_keeps_them_and_takes_none_for_a_live_call(tmp_path: Path) -> No
     assert [(one.call_sid, one.status) for one in store.live_calls()] == [(sid(1), "in-progress")]
     assert len(list(store.replay(since=moment(100)))) == 4
     store.append(event(1, "completed", at=6))
-    store.append(told(RECORDING | {"RecordingSid": "RE2"}, received=7))
+    store.append(event_of(RECORDING | {"RecordingSid": "RE2"}, received=7))
     assert store.live_calls() == []
     row = store.call(sid(1))
     assert row is not None
@@ -169,7 +173,7 @@ def test_the_fields_of_each_record_are_documented() -> None:
     rows = dict(re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE))
     out = io.StringIO()
     view = JsonLinesView(out, extra={}, say=print)
-    for one in (event(sid(1), "ringing"), *map(told, (AMD, RECORDING, LEFT, TRANSCRIBED, PARTIAL))):
+    for one in (event(sid(1), "ringing"), *map(event_of, (AMD, RECORDING, LEFT, TRANSCRIBED, PARTIAL))):
         view.event(one, None)
     view.action(ActionEvent(moment(1), sid(1), "hangup", (("Status", "completed"),), "completed"))
     records = [json.loads(line) for line in out.getvalue().splitlines()]

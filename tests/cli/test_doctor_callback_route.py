@@ -20,10 +20,10 @@ from cli.doctor_runs import (
     level,
     twilio_unreachable,
 )
+from events import form
 from listeners import sign
 from processes import Piped
 from running import Callctl, env_for
-from telling import form
 from web_site import free_port
 
 from callctl.doctor import callback_route as callback_route

@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from api.scripted import Handler, Server, Turn, call, drop, reply
 from cli.frozen import Frozen, frozen_simulator
+from events import START
 from hypothesis import given
 from hypothesis import strategies as st
 from running import Callctl, env_for
-from telling import START
 
 from callctl.calls.call import REST_STATUSES, Call
 from callctl.cli.io.progress import AFTER

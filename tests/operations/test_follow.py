@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 from calls_api import UnexpectedRequest
-from telling import told
+from events import event_of
 
 from callctl.api.requests import CallQuery
 from callctl.calls.action import ActionEvent
@@ -120,14 +120,14 @@ def test_trouble_with_the_api_is_told_once_and_outlived(trouble: Exception, why:
 
 
 def test_what_a_machine_detection_heard_is_shown() -> None:
-    heard = told({"CallSid": PARENT, "AnsweredBy": "fax"})
+    heard = event_of({"CallSid": PARENT, "AnsweredBy": "fax"})
     stage, _ = watched([[parent("in-progress")], [parent("completed")]], stored=[heard])
     assert (PARENT, "") in stage.shown
 
 
 @pytest.mark.parametrize(("verified", "asked"), [(False, 4), (True, 1)])
 def test_an_end_that_anybody_could_have_told_does_not_end_it(verified: bool, asked: int) -> None:
-    ended = told({"CallSid": PARENT, "CallStatus": "completed"}, verified=verified)
+    ended = event_of({"CallSid": PARENT, "CallStatus": "completed"}, verified=verified)
     rounds: list[list[Call] | Exception] = [[parent("in-progress")] for _ in range(3)]
     stage, last = watched([*rounds, [parent("completed")], [parent("completed")]], stored=[ended])
     assert last.ended == 1

@@ -4,8 +4,8 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from events import WORLD, form
 from operations.fake_api import PARENT, SID, FakeApi, Time, Unanswered, call, wrong_state
-from telling import WORLD, form
 
 from callctl.calls.board import Board
 from callctl.calls.call import Call

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from events import WORLD, form
 from operations.fake_api import PARENT, SID, FakeApi, Time, call, wrong_state
-from telling import WORLD, form
 
 from callctl.api.requests import RedirectRequest
 from callctl.calls.board import Board

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from events import event_of, form, sid
 from legs import board_of
-from telling import form, sid, told
 
 from callctl.calls.call import Call
 from callctl.calls.leg import Leg
@@ -12,7 +12,7 @@ from callctl.operations.reported_status import with_reported_status
 
 
 def leg(status: str, *, verified: bool = True) -> Leg:
-    found = board_of([told(form(1, status, at=1, parent=2), verified=verified)]).snapshot().leg(sid(1))
+    found = board_of([event_of(form(1, status, at=1, parent=2), verified=verified)]).snapshot().leg(sid(1))
     assert found is not None
     return found
 

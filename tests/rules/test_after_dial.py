@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 from engine_run import seconds
+from events import WORLD
 from rules_setup import ManualClockSetup, RulesSetup
-from telling import WORLD
 
 from callctl.calls.action import DECLINED, DONE, ActionEvent
 from callctl.rules.rule import Redirect, after_dial_rule

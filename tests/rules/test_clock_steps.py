@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from engine_run import seconds
+from events import WORLD
 from rules_setup import ManualClockSetup, manual_clock_setup
-from telling import WORLD
 
 from callctl.calls.action import DONE, ActionEvent
 from callctl.rules.rate_limit import RateLimit

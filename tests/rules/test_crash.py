@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from events import WORLD
 from executor_kill import KILLED, ForkingProcess, Job, forking_process
 from rules_setup import ManualClockSetup, RulesSetup
 from running import env_for
-from telling import WORLD
 
 from callctl.calls.action import DONE, LATE, NOT_ENDED, UNKNOWN
 from callctl.simulator.settings import CANCEL_SPARES_DIAL_LEGS

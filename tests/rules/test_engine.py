@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from engine_run import EngineRun, seconds
-from telling import event, form, moment, sid, told
+from events import event, event_of, form, moment, sid
 
 from callctl.calls.leg import Leg
 from callctl.rules.engine import Scope, passed_over
@@ -356,7 +356,7 @@ def test_only_calls_told_of_by_a_verified_callback_are_own() -> None:
 def test_unverified_rows_are_never_touched_nor_are_their_families() -> None:
     run = EngineRun(RING, scope=Scope.ALL)
     run.report(1, "ringing")
-    run.take(told(form(2, "ringing", at=0, parent=1), verified=False))
+    run.take(event_of(form(2, "ringing", at=0, parent=1), verified=False))
     run.wait(60)
     assert run.proposals == []
 
@@ -419,7 +419,7 @@ def test_a_caller_who_has_another_leg_is_not_asked_for_again() -> None:
 def test_a_family_of_which_anything_unsigned_was_told_is_not_asked_for_again() -> None:
     run = EngineRun(RING)
     run.report(1, "ringing")
-    run.take(told(form(2, "ringing", parent=1), verified=False))
+    run.take(event_of(form(2, "ringing", parent=1), verified=False))
     assert again(run, RING.name, 1, 1) is None
 
 

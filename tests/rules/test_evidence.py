@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from engine_run import seconds
-from telling import WORLD, event, form, moment, sid, told
+from events import WORLD, event, event_of, form, moment, sid
 
 from callctl.calls.board import Board
 from callctl.calls.call import Call
@@ -57,7 +57,7 @@ def test_what_the_store_knew_of_delays_counts_until_something_is_heard(recalled:
 def test_only_a_verified_callback_with_a_timestamp_tells_a_delay() -> None:
     found = evidence()
     found.add(delayed(1, 4), now=moment(1000))
-    found.add(told(form(2, "ringing", at=500), received=0, verified=False), now=moment(1000))
+    found.add(event_of(form(2, "ringing", at=500), received=0, verified=False), now=moment(1000))
     found.add(event(3, "ringing", received=0), now=moment(1000))
     found.add(of_rest("completed", kind=MISSED, received=0), now=moment(1000))
     assert found.skew == seconds(4)
@@ -81,9 +81,9 @@ def test_a_callback_and_an_end_that_rest_told_are_as_old_as_they_say() -> None:
 
 def test_a_callback_that_nobody_signed_makes_no_call_ours() -> None:
     seen = evidence()
-    seen.add(told(form(1, "ringing"), verified=False), now=moment(0))
+    seen.add(event_of(form(1, "ringing"), verified=False), now=moment(0))
     assert not seen.has_callback(sid(1))
-    seen.add(told(form(1, "ringing")), now=moment(0))
+    seen.add(event_of(form(1, "ringing")), now=moment(0))
     assert seen.has_callback(sid(1))
 
 

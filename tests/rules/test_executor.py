@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 from calls_api import UnexpectedRequest
-from telling import WORLD, clock_of, event, moment, sid
+from events import WORLD, clock_of, event, moment, sid
 
 from callctl.api.requests import CallQuery, RedirectRequest
 from callctl.calls.action import DECLINED, DONE, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent

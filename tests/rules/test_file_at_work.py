@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from events import WORLD
 from rules_setup import ALL_EVENTS, ManualClockSetup, manual_clock_setup
-from telling import WORLD
 
 from callctl.api.requests import PlaceRequest
 from callctl.calls.action import DONE

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from engine_run import seconds
+from events import WORLD
 from rules_setup import ManualClockSetup, manual_clock_setup
 from running import EACH_READING
-from telling import WORLD
 
 from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DONE

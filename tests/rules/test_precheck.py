@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from calls_api import UnexpectedRequest
-from telling import START, clock_of, moment, sid
+from events import START, clock_of, moment, sid
 
 from callctl.calls.call import Call
 from callctl.rules.outcome import Postponed

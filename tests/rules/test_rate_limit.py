@@ -1,4 +1,4 @@
-from telling import moment
+from events import moment
 
 from callctl.rules.rate_limit import Admission, RateLimit
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from events import event, event_of, form, sid
 from legs import board_of
-from telling import event, form, sid, told
 
 from callctl.calls.leg import Leg
 from callctl.rules.file import load
@@ -50,7 +50,7 @@ FITS_ALL = {**CHILD, "AnsweredBy": "human", "Direction": "outbound-dial", "To": 
 
 def leg_of(fields: Fields) -> Leg:
     """Return the leg that one callback tells of: in progress and without a parent, unless its fields say otherwise."""
-    found = board_of([told(form(1, "in-progress", at=1) | fields)]).snapshot().leg(sid(1))
+    found = board_of([event_of(form(1, "in-progress", at=1) | fields)]).snapshot().leg(sid(1))
     assert found is not None
     return found
 
@@ -102,7 +102,7 @@ def test_a_leg_was_answered_if_it_was_in_progress_or_completed() -> None:
 def test_answered_by_is_what_the_asynchronous_detection_told(tmp_path: Path) -> None:
     when = condition(tmp_path, f'{LIVE}answered_by = "machine_start"')
     answered = event(1, "in-progress", at=1)
-    heard = told({"CallSid": sid(1), "AnsweredBy": "machine_start", "MachineDetectionDuration": "3400"}, received=4)
+    heard = event_of({"CallSid": sid(1), "AnsweredBy": "machine_start", "MachineDetectionDuration": "3400"}, received=4)
     before, after = (board_of(events).snapshot().leg(sid(1)) for events in ([answered], [answered, heard]))
     assert before is not None
     assert after is not None

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from engine_run import seconds
+from events import WORLD, clock_of, event, moment, sid
 from rules_setup import ManualClockSetup, manual_clock_setup
-from telling import WORLD, clock_of, event, moment, sid
 
 from callctl.calls.action import DONE, REFUSED, ActionEvent
 from callctl.calls.board import Board

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from events import samples
 from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, NEVER, World, a_world, served
-from telling import samples
 
 from callctl.simulator import Faults, Received, Reply, Sent
 from callctl.simulator import web as simulator_web

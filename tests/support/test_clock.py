@@ -7,9 +7,9 @@ import time
 from datetime import datetime, timedelta
 
 import pytest
+from events import START, clock_of, moment
 from hypothesis import given
 from hypothesis import strategies as st
-from telling import START, clock_of, moment
 
 from callctl.support.clock import Clock, elapsed, pause
 

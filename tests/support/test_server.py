@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 from aiohttp import web
-from telling import ACCOUNT
+from events import ACCOUNT
 
 from callctl.simulator import Simulator
 from callctl.support.server import TcpServer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
+from events import WORLD, clock_of, event, moment, sid
 from legs import board_of
 from rich.console import Console
-from telling import WORLD, clock_of, event, moment, sid
 
 from callctl.calls.action import DONE, LATE, ActionEvent
 from callctl.calls.call import Call

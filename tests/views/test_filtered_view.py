@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from events import START
 from legs import BUSY_CHILD, CALLER, PARENT, SIP_CHILD, board_of, callback, family
-from telling import START
 from watches import RecordingView
 
 from callctl.calls.action import ActionEvent

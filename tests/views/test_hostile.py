@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from events import START, age_at, event_of, form
 from legs import board_of
 from rich.console import Console
-from telling import START, age_at, form, told
 
 from callctl.api.resources import Notification
 from callctl.calls.action import ActionEvent
@@ -48,7 +48,7 @@ HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 def hostile(field: str) -> list[CallEvent]:
     """Return events of two legs of which one field would steer; one of the legs has a parent."""
     alone, child = form(1, "busy", at=1), form(2, "busy", at=1, parent=3)
-    return [told(fields | {field: f"{HOSTILE}{number}"}) for number, fields in enumerate((alone, child))]
+    return [event_of(fields | {field: f"{HOSTILE}{number}"}) for number, fields in enumerate((alone, child))]
 
 
 def frame(events: Sequence[CallEvent], *, width: int, seconds: float = 2, recent: Sequence[CallEvent] = ()) -> str:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from events import START, age_at
 from legs import PARENT, board_of, callback
-from telling import START, age_at
 
 from callctl.calls.board import Board
 from callctl.calls.call import Call

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from events import START, age_at, event_of, samples
 from legs import board_of
-from telling import START, age_at, samples, told
 
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent, NotACallEventError
@@ -28,7 +28,7 @@ def events() -> Iterator[CallEvent]:
     """Yield the events of the samples, which all arrive at once."""
     for sample in samples("callbacks.jsonl"):
         try:
-            yield told(sample["params"])
+            yield event_of(sample["params"])
         except NotACallEventError:
             assert "CallSid" not in sample["params"]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from events import START
 from legs import callback
-from telling import START
 from watches import LIMIT, RecordingView, until
 
 from callctl.calls.action import ActionEvent

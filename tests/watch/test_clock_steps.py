@@ -7,8 +7,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from events import form
 from listeners import sign
-from telling import form
 from watches import running_watch, settings_in
 
 from callctl.support.clock import Clock

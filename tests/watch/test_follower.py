@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from telling import event, sid
+from events import event, sid
 from watches import RecordingView, ago, settings_in
 
 from callctl.store.sqlite.rows import Row, insert

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 from calls_api import UnexpectedRequest
+from events import START, clock_of
 from legs import PARENT, board_of, callback, family
-from telling import START, clock_of
 
 from callctl.api.requests import CallQuery
 from callctl.calls.call import Call

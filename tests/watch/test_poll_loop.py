@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from calls_api import UnexpectedRequest
+from events import START, clock_of
 from legs import board_of, callback
-from telling import START, clock_of
 from watches import LIMIT, running_watch, settings_in
 
 from callctl.api.requests import CallQuery

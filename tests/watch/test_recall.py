@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 from calls_api import UnexpectedRequest
+from events import form, sid
 from listeners import sign
-from telling import form, sid
 from watches import LIMIT, RunningWatch, running_watch, settings_in, until
 
 from callctl.api.requests import CallQuery

@@ -10,8 +10,8 @@ from typing import cast
 import aiohttp
 import pytest
 from calls_api import UnexpectedRequest
+from events import clock_of, event, form, moment, sid
 from listeners import sign
-from telling import clock_of, event, form, moment, sid
 from watches import LIMIT, Suspension, ago, running_watch, settings_in, until
 
 from callctl.api.requests import CallQuery

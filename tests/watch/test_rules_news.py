@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from telling import moment, sid
+from events import moment, sid
 from watches import running_watch, settings_in
 
 from callctl.calls.action import DONE, DRY_RUN, ActionEvent

@@ -7,8 +7,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from api.scripted import Server, reply
+from events import form
 from listeners import TOKEN, sign
-from telling import form
 from watches import Application, Suspension, running_watch, settings_in
 
 from callctl.calls.watch_trouble import Trouble

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from events import form, sid
 from listeners import sign
-from telling import form, sid
 from watches import RecordingView, settings_in
 
 from callctl.calls.watch_trouble import Trouble

@@ -17,7 +17,7 @@ from unittest.mock import AsyncMock
 import pytest
 import requests
 from calls_api import UnexpectedRequest
-from telling import clock_of, moment
+from events import clock_of, moment
 from watches import LIMIT, RunningWatch, running_watch, settings_in, until
 from web_site import free_port
 

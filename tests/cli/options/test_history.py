@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from telling import event, moment, sid
+from events import event, moment, sid
 
 from callctl.calls.board import Board
 from callctl.calls.call import Call

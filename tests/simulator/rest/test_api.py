@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import pytest
+from events import samples
 from paths import DATA
 from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, World, a_world, basic
-from telling import samples
 
 from callctl.simulator import Simulator
 

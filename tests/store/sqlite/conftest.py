@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from telling import WORLD
+from events import WORLD
 
 from callctl.store.sqlite.store import EventStore
 

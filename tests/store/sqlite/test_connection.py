@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from telling import WORLD, event
+from events import WORLD, event
 
 from callctl.store.sqlite.store import EventStore
 

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from telling import WORLD, event, sid
+from events import WORLD, event, sid
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import check_writable

@@ -9,8 +9,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from events import START, WORLD, event, sid
 from store_damage import INDEX_DAMAGES, QUIET_INDEX_DAMAGES, index_of, raise_index, write_into_index
-from telling import START, WORLD, event, sid
 
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim

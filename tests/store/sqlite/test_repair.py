@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from events import START, WORLD, event, sid
 from store_damage import (
     DAMAGES,
     copy_large_database_over,
@@ -27,7 +28,6 @@ from store_damage import (
     remove_log,
     zero_log,
 )
-from telling import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError

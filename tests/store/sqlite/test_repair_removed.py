@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from telling import START, WORLD, event, sid
+from events import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.store.records import OpenClaim

@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from events import START, WORLD, event, sid
 from store_damage import empty_log, log_of, other_database, remove_index, remove_log, zero_log
-from telling import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError

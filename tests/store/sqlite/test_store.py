@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from events import WORLD, event, event_of, form, moment, samples, sid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from telling import WORLD, event, form, moment, samples, sid, told
 
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent, NotACallEventError
@@ -55,7 +55,7 @@ def test_all_samples_are_kept_and_come_back(store: EventStore) -> None:
     events = []
     for sample in samples("callbacks.jsonl"):
         try:
-            events.append(told(sample["params"]))
+            events.append(event_of(sample["params"]))
         except NotACallEventError:
             continue
     for one in events:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from telling import START, WORLD, event, moment, sid
+from events import START, WORLD, event, moment, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from telling import WORLD, event
+from events import WORLD, event
 
 from callctl.store.sqlite.connection import check_writable
 from callctl.store.sqlite.store import EventStore

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from telling import WORLD, event, sid
+from events import WORLD, event, sid
 
 import callctl
 from callctl.errors import StoreError

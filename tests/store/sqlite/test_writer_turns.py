@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from telling import WORLD, event
+from events import WORLD, event
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.store import EventStore

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from events import START, age_at
 from hypothesis import given
 from hypothesis import strategies as st
 from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family
 from rich.text import Text
-from telling import START, age_at
 
 from callctl.calls.board import Board
 from callctl.calls.call import Call

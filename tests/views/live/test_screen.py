@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from events import START, clock_of, moment
 from legs import PARENT, board_of, callback, family
 from paths import ROOT
 from rich.console import Console
-from telling import START, clock_of, moment
 
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.support.dates import format_date

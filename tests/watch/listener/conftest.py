@@ -5,8 +5,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from events import ACCOUNT, WORLD
 from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start
-from telling import ACCOUNT, WORLD
 
 from callctl.store.sqlite.store import EventStore
 from callctl.watch.listener.address import Address

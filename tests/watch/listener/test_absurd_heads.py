@@ -8,10 +8,10 @@ import logging
 import aiohttp
 import pytest
 from aiohttp.http_exceptions import HttpProcessingError
+from events import START, form
 from hypothesis import given
 from hypothesis import strategies as st
 from listeners import PUBLIC, Start, raw, sign
-from telling import START, form
 
 from callctl.watch.listener.signature import RequestedUrl, SignatureCheck, SignedRequest
 

@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from aiohttp import web
+from events import form, sid
 from listeners import sign
 from paths import TESTS
-from telling import form, sid
 from watches import Application, running_watch, settings_in
 from web_site import free_port
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from events import WORLD, form
 from listeners import PUBLIC, Reports, Start, sign
-from telling import WORLD, form
 
 from callctl.store.sqlite.store import EventStore
 

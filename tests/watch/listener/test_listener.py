@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from events import form, samples, sid
 from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start, sign
-from telling import form, samples, sid
 from watches import until
 from yarl import URL
 

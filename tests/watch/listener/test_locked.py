@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import aiohttp
+from events import form
 from listeners import PUBLIC, Reports, Start, sign
-from telling import form
 
 
 async def test_it_is_answered_with_500_until_it_is_free(

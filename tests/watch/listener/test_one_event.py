@@ -9,10 +9,10 @@ from urllib.parse import quote, unquote_plus, urlencode
 
 import aiohttp
 import pytest
+from events import ACCOUNT, START, WORLD, form
 from hypothesis import event, given
 from hypothesis import strategies as st
 from listeners import PUBLIC, TOKEN, Reports, Start
-from telling import ACCOUNT, START, WORLD, form
 from twilio.request_validator import RequestValidator
 from yarl import URL
 

@@ -6,8 +6,8 @@ import gzip
 import aiohttp
 import pytest
 from aiohttp import web
+from events import form, sid
 from listeners import PUBLIC, TOKEN, Reports, Start, raw, sign
-from telling import form, sid
 
 from callctl.store.sqlite.store import EventStore
 from callctl.watch.listener.server import Limits, serve

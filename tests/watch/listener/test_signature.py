@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from telling import START, samples
+from events import START, samples
 from twilio.request_validator import RequestValidator
 
 from callctl.watch.listener.signature import RequestedUrl, SignatureCheck, SignedRequest, signature_of

@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from events import form, sid
 from listeners import sign
 from paths import TESTS
 from processes import Piped
 from running import env_for
-from telling import form, sid
 
 from callctl.simulator import Simulator
 

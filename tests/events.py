@@ -1,4 +1,4 @@
-"""What is told of calls in tests: forms, events and the published samples."""
+"""Callbacks for tests: their forms, the events of them, and the published samples."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def form(
 def event(call: int | str, status: str, *, received: float | None = None, **fields: Any) -> CallEvent:
     """Return the event of a callback that arrived ``received`` seconds after the start, or when it fired."""
     arrived = received if received is not None else fields.get("at") or 0
-    return told(form(call, status, **fields), received=arrived)
+    return event_of(form(call, status, **fields), received=arrived)
 
 
-def told(fields: Mapping[str, str], *, received: float = 0, verified: bool = True) -> CallEvent:
+def event_of(fields: Mapping[str, str], *, received: float = 0, verified: bool = True) -> CallEvent:
     return CallEvent.from_form(fields.items(), received_at=moment(received), world=WORLD, verified=verified)
 
 
