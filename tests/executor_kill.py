@@ -54,7 +54,7 @@ class Job:
                 return after_dial_rule(survey)
 
     def run(self, client: ApiClient, *, later: float = 0.0) -> None:
-        """Do what a watch does: first what a crash left open, then what the rule asks for, by a clock that is ahead."""
+        """Do what a watch does: first the claims that a crash left open, then what the rule proposes, with a clock ahead."""
 
         clock = Clock(wall=lambda: datetime.now(UTC) + timedelta(seconds=later))
         api: Any = KillSwitch(client)
@@ -74,13 +74,13 @@ def _at_once(_seconds: float) -> None:
 
 
 def _say_nothing(_text: str) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 class KillSwitch:
     """Stands before the API client or the claims, and dies before the n-th call of them: nothing happens in between."""
 
-    left = 10**6
+    remaining = 10**6
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -89,9 +89,9 @@ class KillSwitch:
         method = getattr(self._inner, name)
 
         def called(*args: Any, **kwargs: Any) -> Any:
-            if KillSwitch.left == 0:
+            if KillSwitch.remaining == 0:
                 os._exit(KILLED)
-            KillSwitch.left -= 1
+            KillSwitch.remaining -= 1
             return method(*args, **kwargs)
 
         return called
@@ -128,11 +128,11 @@ def main() -> None:
     import callctl.api.transport  # noqa: F401 - what each would have to load for itself
 
     for line in sys.stdin:
-        asked, steps = json.loads(line)
+        job_fields, steps = json.loads(line)
         child = os.fork()
         if child == 0:
-            KillSwitch.left = steps
-            job = Job(**asked)
+            KillSwitch.remaining = steps
+            job = Job(**job_fields)
             settings = load(os.environ, cwd=Path(job.home))
             job.run(ApiClient(settings, sleep=time.sleep, random=lambda: 0.5))
             os._exit(0)

@@ -1,4 +1,4 @@
-"""A family of legs for tests, and boards that have taken its events."""
+"""A family of legs for tests, and boards with its events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def callback(
 
 
 def family() -> list[CallEvent]:
-    """Return a parent in progress, a SIP child that rings and a child that was busy, as in the design's picture."""
+    """Return a parent in progress, a SIP child that rings and a child that was busy, as in the design's example."""
     sip, busy = "sip:agent@example.com", "client:ann"
     return [
         callback(PARENT, "initiated", second=0, sequence=0),
@@ -44,7 +44,7 @@ def family() -> list[CallEvent]:
 
 
 def board_of(events: list[CallEvent]) -> Board:
-    """Return a board that has taken these events."""
+    """Return a board to which these events were applied."""
     board = Board()
     for one in events:
         board.apply(one)

@@ -93,7 +93,7 @@ class RulesSetup:
         return self.client
 
     def act(self, *rules: Rule, scope: Scope = Scope.OWN, rate_limit: RateLimit | None = None) -> Self:
-        """Set rules to work; what was heard so far they know from the store."""
+        """Start these rules; what was reported before counts as restored from the store."""
         api = self.api()
         self.runner = RuleRunner(
             Engine(rules, scope=scope, steady_time=self.clock.steady),
@@ -126,7 +126,7 @@ class RulesSetup:
         self.take([CallEvent.from_call(self.client.fetch(sid), received_at=self.clock.wall(), world=WORLD, kind=kind)])
 
     def noun(self, name: str, address: str, **attributes: str) -> str:
-        """Return a noun of Dial that tells of its leg."""
+        """Return a noun of Dial whose leg is reported."""
         more = "".join(f" {key}='{value}'" for key, value in attributes.items())
         reporting = f"statusCallback='{self.site.url}/status' statusCallbackEvent='{ALL_EVENTS}'"
         return f"<{name} {reporting}{more}>{address}</{name}>"
@@ -186,9 +186,9 @@ class RulesSetup:
         self._lost = chosen
 
     def sent(self, name: str, value: str) -> list[str]:
-        """Return the calls of which this was asked."""
-        asked = (one for one in self.simulator.requests if value in one.form.get(name, ()))
-        return [one.path.rpartition("/")[2].removesuffix(".json") for one in asked]
+        """Return the calls whose requests had this field with this value."""
+        requests = (one for one in self.simulator.requests if value in one.form.get(name, ()))
+        return [one.path.rpartition("/")[2].removesuffix(".json") for one in requests]
 
     def settle(self, seconds: float) -> None:
         """Go on for a while, to see that nothing more is done."""
@@ -212,7 +212,7 @@ class RulesSetup:
         return self.children(parent)[0].sid
 
     def mix(self, *, shuffle: bool, copies: int) -> None:
-        """Shuffle or multiply what has arrived and was not taken in."""
+        """Shuffle or multiply what has arrived and was not processed."""
         forms = []
         while not self.site.forms.empty():
             forms.append(self.site.forms.get())
@@ -228,7 +228,7 @@ class RulesSetup:
         return leg.status if leg else ""
 
     def only_child(self, parent: str) -> str:
-        """Return the SID of the child leg, as callbacks tell it."""
+        """Return the SID of the child leg, as callbacks report it."""
         (family,) = [family for family in self.board.snapshot().families if family.sid == parent]
         (child,) = family.children
         return child.call_sid
@@ -248,7 +248,7 @@ def rules_setup(home: Path, **options: Any) -> Iterator[RulesSetup]:
 
 
 class SlowApi:
-    """A door behind which each request is under way for a while, by chance."""
+    """An API client whose requests take a random time each."""
 
     def __init__(self, inner: Any, wait: Callable[[], None]) -> None:
         self._inner = inner
@@ -270,7 +270,7 @@ class ManualClockSetup(RulesSetup):
     limit = 200.0
     step = 0.25
     latency = 0.0
-    # How far the wall clock of whoever acts was set forward; the simulator's goes on as if it were Twilio's.
+    # How far the wall clock of the rules was set forward; the simulator's goes on as if it were Twilio's.
     clock_step = timedelta()
 
     def __init__(self, simulator: Simulator, site: Site, home: Path) -> None:
@@ -308,7 +308,7 @@ Kind = TypeVar("Kind", bound=ManualClockSetup)
 
 @contextmanager
 def manual_clock_setup(home: Path, kind: type[Kind], **options: Any) -> Iterator[Kind]:
-    """Return a setup whose clock stands still until it is advanced; options are the simulator's."""
+    """Return a setup whose clock stops until it is advanced; options are the simulator's."""
     site = Site()
 
     def wall() -> datetime:

@@ -1,4 +1,4 @@
-"""An API client that answers as it is told, and time that passes only when somebody sleeps."""
+"""An API client that gives the answers of the test, and time that passes only when somebody sleeps."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Time:
 
 @dataclass
 class FakeApi(UnexpectedRequest):
-    """Gives its answers in their order, the last one for ever; notes what was asked."""
+    """Gives its answers one after the other, the last one for ever; records the requests."""
 
     hangups: list[Answer] = field(default_factory=list)
     cancels: list[Answer] = field(default_factory=list)
     fetches: list[Answer] = field(default_factory=list)
     redirects: list[Answer] = field(default_factory=list)
     listed: list[Call] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def hangup(self, _sid: str) -> Call:
         return self._answer("hangup", self.hangups)
@@ -67,12 +67,12 @@ class FakeApi(UnexpectedRequest):
         return self._answer("redirect", self.redirects)
 
     def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
-        self.asked.append("list")
-        found = [call for call in self.listed if query.matches(call)]
-        return iter(found[: min(page_size, limit or page_size)])
+        self.requests.append("list")
+        matching = [call for call in self.listed if query.matches(call)]
+        return iter(matching[: min(page_size, limit or page_size)])
 
     def _answer(self, name: str, answers: Answers) -> Call:
-        self.asked.append(name)
+        self.requests.append(name)
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Call):
             return answer

@@ -41,7 +41,7 @@ def test_so_many_run_at_once_and_no_more() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        meeting.wait(10)  # passes only when four are here together
+        meeting.wait(10)  # passes only when four are waiting together
         with lock:
             running -= 1
         return sid
@@ -56,9 +56,9 @@ def test_a_failure_is_a_result_among_others() -> None:
             raise NetworkError("gone")
         return sid
 
-    found = results(work)
-    assert [result.sid for result in found if isinstance(result, Failed)] == [SIDS[7]]
-    assert len(found) == len(SIDS)
+    outcomes = results(work)
+    assert [result.sid for result in outcomes if isinstance(result, Failed)] == [SIDS[7]]
+    assert len(outcomes) == len(SIDS)
 
 
 def test_too_many_at_once_are_tried_again_with_fewer() -> None:
@@ -78,33 +78,33 @@ def test_too_many_at_once_are_tried_again_with_fewer() -> None:
             with lock:
                 running -= 1
 
-    found = results(work, parallel=16)
-    assert sorted(result.sid for result in found if isinstance(result, Done)) == SIDS
+    outcomes = results(work, parallel=16)
+    assert sorted(result.sid for result in outcomes if isinstance(result, Done)) == SIDS
 
 
 def test_what_is_refused_even_alone_has_failed() -> None:
     def work(_sid: str) -> str:
         raise refused(RateLimitedError)
 
-    found = results(work)
-    assert sorted(result.sid for result in found if isinstance(result, Failed)) == SIDS
+    outcomes = results(work)
+    assert sorted(result.sid for result in outcomes if isinstance(result, Failed)) == SIDS
 
 
 def test_wrong_credentials_end_it_after_what_was_done() -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     def work(sid: str) -> str:
-        asked.append(sid)
-        if len(asked) == 3:
+        requested.append(sid)
+        if len(requested) == 3:
             raise refused(AuthenticationError)
         return sid
 
-    found = []
+    outcomes = []
     with pytest.raises(AuthenticationError):
         for group in for_each(SIDS, work, parallel=1):
-            found += group
-    assert [result.sid for result in found] == SIDS[:2]
-    assert asked == SIDS[:3]
+            outcomes += group
+    assert [result.sid for result in outcomes] == SIDS[:2]
+    assert requested == SIDS[:3]
 
 
 def test_what_nobody_foresaw_is_told_of_its_call_and_leaves_no_other_alone() -> None:
@@ -113,9 +113,9 @@ def test_what_nobody_foresaw_is_told_of_its_call_and_leaves_no_other_alone() -> 
             raise ZeroDivisionError("by nothing")
         return sid
 
-    found = results(work)
-    assert {result.sid for result in found} == set(SIDS)
-    (failed,) = [result for result in found if isinstance(result, Failed)]
+    outcomes = results(work)
+    assert {result.sid for result in outcomes} == set(SIDS)
+    (failed,) = [result for result in outcomes if isinstance(result, Failed)]
     assert (failed.sid, failed.error.message) == (SIDS[1], "unexpected ZeroDivisionError: by nothing")
 
 
@@ -172,22 +172,22 @@ def test_a_call_that_came_at_a_bad_time_is_the_next_one_of_those_who_are_left() 
 
 @pytest.mark.timeout(60)
 def test_who_is_left_alone_while_a_request_is_refused_sends_it_again() -> None:
-    asked: list[str] = []
+    requested: list[str] = []
     other: list[threading.Thread] = []
     both = threading.Barrier(2)
 
     def work(sid: str) -> str:
-        asked.append(sid)
-        if len(asked) > 2:
+        requested.append(sid)
+        if len(requested) > 2:
             return sid
         if sid == SIDS[1]:
             other.append(threading.current_thread())
         both.wait(30)
         if sid == SIDS[0]:
-            other[0].join(30)  # it has found nothing more to do
+            other[0].join(30)  # nothing is left for it to do
             raise refused(RateLimitedError)
         return sid
 
     groups = for_each(SIDS[:2], work, parallel=2)
     assert {type(result) for group in groups for result in group} == {Done}
-    assert sorted(asked) == [SIDS[0], *SIDS[:2]]
+    assert sorted(requested) == [SIDS[0], *SIDS[:2]]

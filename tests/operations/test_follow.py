@@ -23,7 +23,7 @@ from callctl.store.sqlite.store import EventStore
 PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
 
 
-class Stage(UnexpectedRequest):
+class Fake(UnexpectedRequest):
     """A store, an API and a view in one: what each says is decided by the test."""
 
     def __init__(self, rounds: list[list[Call] | Exception], *, broken_store: bool = False) -> None:
@@ -36,7 +36,7 @@ class Stage(UnexpectedRequest):
         self.stored: list[CallEvent] = []
 
     @property
-    def rounds_left(self) -> int:
+    def remaining_rounds(self) -> int:
         return len(self._rounds)
 
     def fetch(self, _sid: str) -> Call:
@@ -81,29 +81,29 @@ def child(status: str) -> Call:
 
 def watched(
     rounds: list[list[Call] | Exception], *, broken_store: bool = False, stored: Iterable[CallEvent] = ()
-) -> tuple[Stage, Snapshot]:
-    stage = Stage(rounds, broken_store=broken_store)
-    stage.stored = list(stored)
+) -> tuple[Fake, Snapshot]:
+    fake = Fake(rounds, broken_store=broken_store)
+    fake.stored = list(stored)
 
     async def run() -> Snapshot:
         return await FamilyFollower(
             parent("queued"),
             world="w",
-            store=cast(EventStore, stage),
-            api=stage,
-            view=stage,
+            store=cast(EventStore, fake),
+            api=fake,
+            view=fake,
             now=lambda: datetime(2026, 1, 5, tzinfo=UTC),
             sleep=lambda seconds: asyncio.sleep(seconds / 50),
         ).run()
 
-    return stage, asyncio.run(run())
+    return fake, asyncio.run(run())
 
 
 def test_it_ends_only_when_the_last_leg_has_ended() -> None:
-    stage, last = watched([[parent("completed"), child("in-progress")], [parent("completed"), child("completed")]])
-    assert [status for sid, status in stage.shown if sid == CHILD] == ["in-progress", "completed"]
+    fake, last = watched([[parent("completed"), child("in-progress")], [parent("completed"), child("completed")]])
+    assert [status for sid, status in fake.shown if sid == CHILD] == ["in-progress", "completed"]
     assert (last.live, last.ended) == (0, 2)
-    assert stage.drawn[-1].ended == 2
+    assert fake.drawn[-1].ended == 2
 
 
 @pytest.mark.parametrize(
@@ -113,30 +113,30 @@ def test_it_ends_only_when_the_last_leg_has_ended() -> None:
         (OverflowError("date value out of range"), "OverflowError: date value out of range"),
     ],
 )
-def test_trouble_with_the_api_is_told_once_and_outlived(trouble: Exception, why: str) -> None:
-    stage, last = watched([trouble, trouble, [parent("busy")]])
-    assert stage.notes == [f"can't ask REST: {why}"]
+def test_trouble_with_the_api_is_reported_once_and_outlived(trouble: Exception, why: str) -> None:
+    fake, last = watched([trouble, trouble, [parent("busy")]])
+    assert fake.notes == [f"can't ask REST: {why}"]
     assert last.ended == 1
 
 
 def test_what_a_machine_detection_heard_is_shown() -> None:
-    heard = event_of({"CallSid": PARENT, "AnsweredBy": "fax"})
-    stage, _ = watched([[parent("in-progress")], [parent("completed")]], stored=[heard])
-    assert (PARENT, "") in stage.shown
+    detected = event_of({"CallSid": PARENT, "AnsweredBy": "fax"})
+    fake, _ = watched([[parent("in-progress")], [parent("completed")]], stored=[detected])
+    assert (PARENT, "") in fake.shown
 
 
-@pytest.mark.parametrize(("verified", "asked"), [(False, 4), (True, 1)])
-def test_an_end_that_anybody_could_have_told_does_not_end_it(verified: bool, asked: int) -> None:
+@pytest.mark.parametrize(("verified", "fetches"), [(False, 4), (True, 1)])
+def test_an_end_that_anybody_could_have_told_does_not_end_it(verified: bool, fetches: int) -> None:
     ended = event_of({"CallSid": PARENT, "CallStatus": "completed"}, verified=verified)
     rounds: list[list[Call] | Exception] = [[parent("in-progress")] for _ in range(3)]
-    stage, last = watched([*rounds, [parent("completed")], [parent("completed")]], stored=[ended])
+    fake, last = watched([*rounds, [parent("completed")], [parent("completed")]], stored=[ended])
     assert last.ended == 1
-    assert 5 - stage.rounds_left == asked
+    assert 5 - fake.remaining_rounds == fetches
 
 
 def test_a_call_that_rest_does_not_know_yet_is_no_trouble() -> None:
-    stage, _ = watched([NotFoundError("no such call", status=404), [parent("busy")]])
-    assert stage.notes == []
+    fake, _ = watched([NotFoundError("no such call", status=404), [parent("busy")]])
+    assert fake.notes == []
 
 
 def test_a_store_that_cannot_be_read_leaves_asking() -> None:

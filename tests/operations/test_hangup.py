@@ -46,7 +46,7 @@ def refused_at(at: datetime | None = NOW) -> WrongCallStateError:
 def test_the_common_case_is_one_request() -> None:
     api = FakeApi(hangups=[call("completed")])
     assert hung_up(api) == HangupOutcome(Result.ENDED, call("completed"))
-    assert api.asked == ["hangup"]
+    assert api.requests == ["hangup"]
 
 
 def test_what_has_not_ended_at_once_is_accepted() -> None:
@@ -57,7 +57,7 @@ def test_a_call_that_is_over_is_asked_for_and_is_no_error() -> None:
     api = FakeApi(hangups=[wrong_state()], fetches=[call("busy")])
     ended = hung_up(api)
     assert (ended.result, ended.call) == (Result.ALREADY_OVER, call("busy"))
-    assert api.asked == ["hangup", "fetch"]
+    assert api.requests == ["hangup", "fetch"]
 
 
 @pytest.mark.parametrize("status", ["busy", "no-answer", "failed"])
@@ -130,7 +130,7 @@ def test_where_it_is_not_known_how_it_ended_an_earlier_try_may_have_ended_it(
 def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
     api = FakeApi(hangups=[refused_at()], fetches=[call("in-progress")])
     ended = hung_up(api, reported=leg("completed"))
-    assert (ended.result, ended.call.status, api.asked) == (Result.ALREADY_OVER, "completed", ["hangup", "fetch"])
+    assert (ended.result, ended.call.status, api.requests) == (Result.ALREADY_OVER, "completed", ["hangup", "fetch"])
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_without_a_time_of_the_refusal_nothing_is_newer() -> None:
 def test_canceling(reply: Call | WrongCallStateError, shown: Call | None, result: Result, requests: list[str]) -> None:
     api = FakeApi(cancels=[reply], fetches=[shown] if shown else [])
     assert canceled(api).result is result
-    assert api.asked == requests
+    assert api.requests == requests
 
 
 @pytest.mark.parametrize("fetched", [call("ringing"), NetworkError("gone")])
 def test_a_refused_cancel_never_means_over_by_itself(fetched: Call | NetworkError) -> None:
-    """REST is behind, or can't be asked: it was answered or is over, and nobody knows which."""
+    """REST lags or fails: the call was answered or is over, and which is not known."""
     ended = canceled(FakeApi(cancels=[wrong_state()], fetches=[fetched]))
     assert (ended.result, ended.call.status) == (Result.NOT_ENDED, "")
     assert ended.shown == ("ringing" if isinstance(fetched, Call) else "")
@@ -196,12 +196,12 @@ def test_a_refused_cancel_never_means_over_by_itself(fetched: Call | NetworkErro
     ("status", "result"),
     [("in-progress", Result.NOT_ENDED), ("completed", Result.ALREADY_OVER), ("busy", Result.ALREADY_OVER)],
 )
-def test_what_callbacks_told_of_a_canceled_call_outranks_an_old_fetch(
+def test_what_callbacks_reported_of_a_canceled_call_outranks_an_old_fetch(
     reply: Call | WrongCallStateError, status: str, result: Result
 ) -> None:
     api = FakeApi(cancels=[reply], fetches=[call("ringing")])
     ended = canceled(api, reported=leg(status))
-    assert (ended.result, ended.call.status, api.asked) == (result, status, ["cancel", "fetch"])
+    assert (ended.result, ended.call.status, api.requests) == (result, status, ["cancel", "fetch"])
 
 
 def test_the_reply_itself_outranks_an_old_fetch() -> None:
@@ -222,13 +222,13 @@ def test_the_reply_itself_outranks_an_old_fetch() -> None:
 def test_looking_again_believes_the_latest_step(
     listed: str, fetched: str, reported: str | None, result: Result | None
 ) -> None:
-    left = check_again(
+    outcome = check_again(
         FakeApi(fetches=[call(fetched)]),
         call(listed),
         reported=lambda _: leg(reported) if reported else None,
         matches=lambda call: call.status == "ringing",
     )
-    assert (left and left.result) == result
+    assert (outcome and outcome.result) == result
 
 
 def seen(api: FakeApi, *, limit: float, time: Time, only_ringing: bool = False) -> HangupOutcome:
@@ -276,7 +276,7 @@ def test_what_has_ended_is_not_waited_for() -> None:
         api, ended, reported=nothing, limit=5, sleep=Time().sleep, monotonic=Time().monotonic, only_ringing=False
     )
     assert seen is ended
-    assert api.asked == []
+    assert api.requests == []
 
 
 @pytest.mark.parametrize(

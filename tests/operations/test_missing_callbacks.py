@@ -69,9 +69,9 @@ def test_a_joined_list_of_events_is_named_first_whatever_else_was_noted() -> Non
     assert "`initiated ringing answered completed` in one value" in cause.fix
 
 
-@pytest.mark.parametrize("asked", [SHOWN, "https://ann:***@example.com/status#rc=1"])
-def test_a_failure_of_the_very_url_is_a_cause_whatever_its_code(asked: str) -> None:
-    cause = cause_in([noted("99999", "Got HTTP 502", "https://docs", asked)], callback_url=URL)
+@pytest.mark.parametrize("requested", [SHOWN, "https://ann:***@example.com/status#rc=1"])
+def test_a_failure_of_the_very_url_is_a_cause_whatever_its_code(requested: str) -> None:
+    cause = cause_in([noted("99999", "Got HTTP 502", "https://docs", requested)], callback_url=URL)
     assert cause is not None
     assert cause.text == f"Twilio could not deliver to {SHOWN}: Got HTTP 502"
     assert "tunnel" in cause.fix
@@ -108,7 +108,7 @@ class PlacedCall(UnexpectedRequest):
         self.now = 0.0
         self.statuses: list[str] = []
         self.notes = notes
-        self.asked = 0
+        self.requests = 0
         self.causes: list[Cause] = []
         self.check = CallbackCheck(
             ExpectedCallbacks(SID, PLAIN_URL, EVENT_NAMES),
@@ -122,7 +122,7 @@ class PlacedCall(UnexpectedRequest):
 
     def notifications(self, sid: str) -> list[Notification]:
         assert sid == SID
-        self.asked += 1
+        self.requests += 1
         if isinstance(self.notes, NetworkError):
             raise self.notes
         return list(self.notes)
@@ -136,36 +136,36 @@ class PlacedCall(UnexpectedRequest):
 def test_after_ten_seconds_it_asks_once_and_reports_once() -> None:
     call = PlacedCall(notes=[NOTE])
     call.have("in-progress", until=9.5)
-    assert (call.asked, call.causes) == (0, [])
+    assert (call.requests, call.causes) == (0, [])
     call.have("in-progress", until=60)
-    assert (call.asked, [cause.code for cause in call.causes]) == (1, ["21626"])
+    assert (call.requests, [cause.code for cause in call.causes]) == (1, ["21626"])
 
 
 def test_a_call_with_a_callback_is_not_asked_about() -> None:
     call = PlacedCall(notes=[NOTE])
     call.statuses = ["ringing"]
     call.have("in-progress", until=60)
-    assert (call.asked, call.causes) == (0, [])
+    assert (call.requests, call.causes) == (0, [])
 
 
 def test_a_queued_call_has_its_callbacks_time_once_it_is_dialled() -> None:
     call = PlacedCall(notes=[NOTE])
     call.have("queued", until=30)
     call.have("ringing", until=32)
-    assert call.asked == 0
+    assert call.requests == 0
     call.have("ringing", until=34)
-    assert call.asked == 1
+    assert call.requests == 1
 
 
 @pytest.mark.parametrize(("ours", "causes"), [(True, 1), (False, 0)])
 def test_where_nothing_was_noted_a_cause_is_named_for_our_own_watch_alone(ours: bool, causes: int) -> None:
     call = PlacedCall(ours=ours)
     call.have("in-progress", until=20)
-    assert (call.asked, len(call.causes)) == (1, causes)
+    assert (call.requests, len(call.causes)) == (1, causes)
     assert all(cause.text.startswith("callbacks can't arrive: the tunnel may be down") for cause in call.causes)
 
 
 def test_an_api_that_does_not_answer_ends_the_asking_alone() -> None:
     call = PlacedCall(notes=NetworkError("no answer"))
     call.have("in-progress", until=60)
-    assert (call.asked, call.causes) == (1, [])
+    assert (call.requests, call.causes) == (1, [])

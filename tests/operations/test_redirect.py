@@ -23,7 +23,7 @@ SURVEY = RedirectRequest(url="https://example.com/survey")
 
 
 def leg(*steps: tuple[str, float]) -> Leg:
-    """Return a leg that callbacks told of, each so many seconds before now."""
+    """Return a leg with these steps from callbacks, each so many seconds before now."""
     board = Board()
     for number, (status, ago) in enumerate(steps):
         moment = NOW - timedelta(seconds=ago)
@@ -60,7 +60,7 @@ def refusal(status: str, *, reported: Leg | None = None, **fields: Any) -> Wrong
 def test_a_redirect_is_one_request() -> None:
     api = FakeApi(redirects=[call("in-progress")])
     assert redirected(api).status == "in-progress"
-    assert api.asked == ["redirect"]
+    assert api.requests == ["redirect"]
 
 
 def test_a_refusal_says_what_the_call_does_and_what_would_work() -> None:
@@ -93,13 +93,13 @@ def test_who_is_told_the_end_by_callbacks_waits_for_no_rest_to_show_it() -> None
     api = FakeApi(redirects=[wrong_state()], fetches=[call("in-progress")])
     with pytest.raises(WrongCallStateError, match="it is completed"):
         redirected(api, reported=leg(("in-progress", 30), ("completed", 2)))
-    assert api.asked == ["redirect", "fetch"]
+    assert api.requests == ["redirect", "fetch"]
 
 
 def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:
     time, api = Time(), FakeApi(redirects=[wrong_state(), wrong_state(), call("in-progress")])
     assert redirected(api, reported=leg(("in-progress", 0.2)), time=time).status == "in-progress"
-    assert api.asked == ["redirect"] * 3
+    assert api.requests == ["redirect"] * 3
 
 
 def test_it_is_tried_for_two_seconds_at_most() -> None:
@@ -121,14 +121,14 @@ def test_rest_gets_two_seconds_to_show_the_end() -> None:
     time, api = Time(), FakeApi(redirects=[wrong_state()], fetches=[call("in-progress"), call("completed")])
     with pytest.raises(WrongCallStateError, match="it is completed"):
         redirected(api, time=time)
-    assert api.asked == ["redirect", "fetch", "fetch"]
+    assert api.requests == ["redirect", "fetch", "fetch"]
 
 
 def test_when_nobody_told_of_it_it_is_not_tried_again() -> None:
     api = FakeApi(redirects=[wrong_state()], fetches=[call("ringing")])
     with pytest.raises(WrongCallStateError):
         redirected(api)
-    assert api.asked == ["redirect", "fetch"]
+    assert api.requests == ["redirect", "fetch"]
 
 
 def test_the_refusal_stands_when_the_call_cannot_be_asked_for() -> None:
@@ -157,13 +157,13 @@ def test_a_single_leg_has_no_other() -> None:
 def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_parent() -> None:
     child = call("in-progress", "CA3", parent_call_sid=SID)
     bridged = call("in-progress", "CA4", parent_call_sid=SID, to="client:ann")
-    left = {"CA3": NOW}.get
-    others = preview(CallAndChildren(call("in-progress"), (child, bridged)), redirected_at=left)
+    redirects = {"CA3": NOW}.get
+    others = preview(CallAndChildren(call("in-progress"), (child, bridged)), redirected_at=redirects)
     assert [other.effect for other in others] == [
         f"goes on: it was redirected out of the Dial at {time_of_day(NOW)}",
         "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
     ]
-    (parent,) = preview(CallAndChildren(child, ()), redirected_at=left)
+    (parent,) = preview(CallAndChildren(child, ()), redirected_at=redirects)
     assert parent.effect == f"goes on: this leg was redirected out of its Dial at {time_of_day(NOW)}"
 
 
@@ -210,7 +210,7 @@ def test_a_leg_that_is_not_there_is_said_to_be_missing() -> None:
         ([("ringing", 31), ("in-progress", 20)], "completed", ("in-progress", 20)),
         ([("ringing", 31), ("canceled", 1)], "canceled", ("ringing", 30)),
         ([("initiated", 31)], "canceled", None),
-        ([("ringing", 31)], "completed", None),  # the answer was not told, so its time is not known
+        ([("ringing", 31)], "completed", None),  # the answer was not reported, so its time is not known
         ([("in-progress", 20)], "canceled", None),
         ([("ringing", 31)], "busy", None),
     ],

@@ -1,4 +1,4 @@
-"""What callbacks told beside what REST shows: the later step counts, and of callbacks only those that were verified."""
+"""What callbacks reported and what REST shows: the later step counts, and only callbacks that were verified."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from callctl.operations.reported_status import with_reported_status
 
 
 def leg(status: str, *, verified: bool = True) -> Leg:
-    found = board_of([event_of(form(1, status, at=1, parent=2), verified=verified)]).snapshot().leg(sid(1))
-    assert found is not None
-    return found
+    leg = board_of([event_of(form(1, status, at=1, parent=2), verified=verified)]).snapshot().leg(sid(1))
+    assert leg is not None
+    return leg
 
 
 @pytest.mark.parametrize(

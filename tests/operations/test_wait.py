@@ -50,25 +50,24 @@ class Watch:
 
 
 @dataclass
-class Stage:
+class WaitSetup:
     rest: Rest
     waiter: Waiter
     said: list[str]
 
     @property
     def gaps(self) -> list[float]:
-        asked = self.rest.requests_at
-        return [later - earlier for earlier, later in pairwise(asked)]
+        return [later - earlier for earlier, later in pairwise(self.rest.requests_at)]
 
 
-def stage(
+def wait_setup(
     life: Life,
     *,
     reported: Life = (),
     watch_runs: Callable[[float], bool] = lambda _now: True,
     missing_until: float = 0.0,
     missing_for: float = 0.0,
-) -> Stage:
+) -> WaitSetup:
     time = Time()
     rest = Rest(time, life, missing_until=missing_until)
     said: list[str] = []
@@ -81,7 +80,7 @@ def stage(
         on_status=said.append,
         missing_for=missing_for,
     )
-    return Stage(rest, waiter, said)
+    return WaitSetup(rest, waiter, said)
 
 
 def goal(text: str) -> Goal:
@@ -89,7 +88,7 @@ def goal(text: str) -> Goal:
 
 
 def test_without_callbacks_it_asks_with_growing_gaps_until_it_gets_there() -> None:
-    on = stage([(0, "queued"), (1, "ringing"), (40, "in-progress")])
+    on = wait_setup([(0, "queued"), (1, "ringing"), (40, "in-progress")])
     reached = on.waiter.until(goal("in-progress"), limit=None)
     assert (reached.status, reached.source) == ("in-progress", "rest")
     assert on.said == ["queued", "ringing", "in-progress"]
@@ -99,14 +98,14 @@ def test_without_callbacks_it_asks_with_growing_gaps_until_it_gets_there() -> No
 
 
 def test_from_callbacks_it_knows_at_once_and_asks_nobody() -> None:
-    on = stage(ANSWERED, reported=ANSWERED)
+    on = wait_setup(ANSWERED, reported=ANSWERED)
     reached = on.waiter.until(goal("answered"), limit=None)
     assert (reached.status, reached.source) == ("in-progress", "callbacks")
     assert on.rest.requests_at == []
 
 
 def test_a_lost_callback_is_made_up_for_by_asking_after_a_long_silence() -> None:
-    on = stage(ANSWERED, reported=ANSWERED[:3])
+    on = wait_setup(ANSWERED, reported=ANSWERED[:3])
     reached = on.waiter.until(goal("ended"), limit=None)
     assert (reached.status, reached.source) == ("completed", "rest")
     assert len(on.rest.requests_at) == 2
@@ -114,20 +113,20 @@ def test_a_lost_callback_is_made_up_for_by_asking_after_a_long_silence() -> None
 
 
 def test_when_the_watch_goes_away_rest_is_requests_at_once() -> None:
-    on = stage(ANSWERED, reported=ANSWERED, watch_runs=lambda now: now < 5)
+    on = wait_setup(ANSWERED, reported=ANSWERED, watch_runs=lambda now: now < 5)
     reached = on.waiter.until(goal("answered"), limit=None)
     assert reached.source == "rest"
     assert on.rest.requests_at[0] == pytest.approx(5, abs=0.3)
 
 
 def test_callbacks_take_over_as_soon_as_the_first_is_there() -> None:
-    on = stage(ANSWERED, reported=ANSWERED[1:])
+    on = wait_setup(ANSWERED, reported=ANSWERED[1:])
     assert on.waiter.until(goal("answered"), limit=None).source == "callbacks"
     assert all(moment <= 1.1 for moment in on.rest.requests_at)
 
 
 def test_rest_that_lags_does_not_take_a_status_back() -> None:
-    on = stage([(0, "queued")], reported=[(0, "initiated"), (1, "ringing")])
+    on = wait_setup([(0, "queued")], reported=[(0, "initiated"), (1, "ringing")])
     with pytest.raises(WaitTimeoutError, match="it is ringing"):
         on.waiter.until(goal("answered"), limit=40)
     assert on.said == ["initiated", "ringing"]
@@ -144,7 +143,7 @@ def test_rest_that_lags_does_not_take_a_status_back() -> None:
 )
 def test_a_status_already_passed_counts(wanted: str, passed: list[str]) -> None:
     for status in ("in-progress", "completed", "busy", "no-answer", "failed", "canceled"):
-        waiter = stage([(0, status)]).waiter
+        waiter = wait_setup([(0, status)]).waiter
         if status in passed:
             assert waiter.until(goal(wanted), limit=0).status == status
         else:
@@ -154,18 +153,18 @@ def test_a_status_already_passed_counts(wanted: str, passed: list[str]) -> None:
 
 def test_what_callbacks_told_before_counts_where_the_end_alone_does_not_tell() -> None:
     canceled: Life = [(0, "queued"), (0, "ringing"), (0, "canceled")]
-    assert stage(canceled, reported=canceled).waiter.until(goal("ringing"), limit=0).status == "canceled"
+    assert wait_setup(canceled, reported=canceled).waiter.until(goal("ringing"), limit=0).status == "canceled"
     with pytest.raises(ConditionNotMetError):
-        stage(canceled).waiter.until(goal("ringing"), limit=0)
+        wait_setup(canceled).waiter.until(goal("ringing"), limit=0)
 
 
 def test_an_end_of_another_kind_says_how() -> None:
     with pytest.raises(ConditionNotMetError, match=f"{SID} did not get to in-progress: it ended busy"):
-        stage(BUSY).waiter.until(goal("answered"), limit=60)
+        wait_setup(BUSY).waiter.until(goal("answered"), limit=60)
 
 
 def test_the_limit_is_kept_and_says_how_it_stands() -> None:
-    on = stage(ANSWERED)
+    on = wait_setup(ANSWERED)
     with pytest.raises(WaitTimeoutError, match="not in-progress after 4 s: it is ringing") as caught:
         on.waiter.until(goal("answered"), limit=4)
     assert f"callctl hangup {SID}" in (caught.value.hint or "")
@@ -182,7 +181,7 @@ def test_the_limit_is_kept_and_says_how_it_stands() -> None:
 def test_the_limit_is_kept_by_an_api_that_does_not_answer(
     before: str | None, words: str, unanswered: Unanswered
 ) -> None:
-    waiter = stage([]).waiter
+    waiter = wait_setup([]).waiter
     waiter._api = unanswered
     if before is not None:
         waiter._note(before, source="rest")
@@ -191,16 +190,16 @@ def test_the_limit_is_kept_by_an_api_that_does_not_answer(
 
 
 def test_a_call_placed_just_now_may_be_unknown_for_a_moment() -> None:
-    on = stage(ANSWERED, missing_until=2, missing_for=5)
+    on = wait_setup(ANSWERED, missing_until=2, missing_for=5)
     assert on.waiter.until(goal("ringing"), limit=None).status == "ringing"
     with pytest.raises(NotFoundError):
-        stage(ANSWERED, missing_until=9, missing_for=5).waiter.until(goal("ringing"), limit=None)
+        wait_setup(ANSWERED, missing_until=9, missing_for=5).waiter.until(goal("ringing"), limit=None)
     with pytest.raises(NotFoundError):
-        stage(ANSWERED, missing_until=2).waiter.until(goal("ringing"), limit=None)
+        wait_setup(ANSWERED, missing_until=2).waiter.until(goal("ringing"), limit=None)
 
 
 def test_a_status_nobody_knows_is_waited_through() -> None:
-    on = stage([(0, "pondering"), (2, "ringing")])
+    on = wait_setup([(0, "pondering"), (2, "ringing")])
     assert on.waiter.until(goal("ringing"), limit=None).status == "ringing"
     assert on.said == ["pondering", "ringing"]
 

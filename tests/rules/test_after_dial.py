@@ -46,30 +46,30 @@ def test_each_document_gets_what_it_allows(setup: RulesSetup) -> None:
     site = setup.site
     site.documents["/thanks"] = f"<Response>{PAUSE}</Response>"
     second = setup.noun("Client", "answers")
-    # A callee who declines is asked first, in a document of his own.
+    # A callee who declines answers a document first.
     site.documents["/whisper"] = "<Response><Hangup/></Response>"
     keeps = dial(setup, after=PAUSE)
     keeps_by_action = dial(setup, attributes=f"action='{site.url}/thanks'")
     ends = dial(setup)
-    dials_again = dial(setup, after=f"<Dial>{second}</Dial>{PAUSE}")
-    nobody = dial(setup, who="sip:busy@example.com", after=PAUSE)
+    dials_another = dial(setup, after=f"<Dial>{second}</Dial>{PAUSE}")
+    unanswered = dial(setup, who="sip:busy@example.com", after=PAUSE)
     declined = dial(setup, noun=setup.noun("Number", "+12025550100", url=f"{site.url}/whisper"), after=PAUSE)
     setup.until(lambda: {event.call_sid for event in setup.events} >= {keeps, keeps_by_action, ends, declined})
     setup.settle(0.5)
     events = {event.call_sid: event for event in setup.events}
     assert events[keeps].result == events[keeps_by_action].result == DONE
     assert (events[ends].result, events[ends].outcome) == (DECLINED, "it has ended already: completed")
-    assert events[declined].result == DONE  # it was answered: a whisper that declines can't be told apart
-    assert dials_again not in events
-    assert nobody not in events
+    assert events[declined].result == DONE  # it was answered: a whisper that declines looks the same
+    assert dials_another not in events
+    assert unanswered not in events
     assert sorted(setup.sent("Url", f"{site.url}/survey")) == sorted([keeps, keeps_by_action, declined])
     assert site.asked.count("/survey") == 3
 
 
 def test_a_survey_that_itself_dials_is_not_repeated(setup: RulesSetup) -> None:
     survey(setup)
-    again = setup.noun("Sip", "sip:hangs-up@example.com")
-    setup.site.documents["/survey"] = f"<Response><Dial>{again}</Dial>{PAUSE}</Response>"
+    noun = setup.noun("Sip", "sip:hangs-up@example.com")
+    setup.site.documents["/survey"] = f"<Response><Dial>{noun}</Dial>{PAUSE}</Response>"
     parent = dial(setup, after=PAUSE)
     setup.until(lambda: sum(leg.is_final for leg in setup.legs_under(parent)) == 2)
     setup.settle(0.5)
@@ -116,7 +116,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("what", LOST)
-def test_dropped_callbacks_change_nothing_while_the_end_of_the_leg_is_told(setup: RulesSetup, what: str) -> None:
+def test_dropped_callbacks_change_nothing_while_the_end_of_the_leg_is_reported(setup: RulesSetup, what: str) -> None:
     survey(setup)
     setup.lose(LOST[what])
     parent = dial(setup, after=PAUSE)
@@ -141,7 +141,7 @@ def test_an_end_whose_callback_was_dropped_is_found_by_a_poll(setup: RulesSetup)
 
 @pytest.mark.parametrize("is_done", [True, False])
 def test_a_command_whose_answer_is_late_is_waited_for(setup: RulesSetup, is_done: bool) -> None:
-    """The callbacks of what a command does may be here before its answer."""
+    """The callbacks of what a command does may arrive before its answer."""
     survey(setup)
     parent = dial(setup, who="sip:answers@example.com", after=PAUSE)
     setup.until(lambda: any(leg.status == "in-progress" for leg in setup.legs_under(parent)))

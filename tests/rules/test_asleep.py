@@ -21,7 +21,7 @@ PAUSE = "<Pause length='36000'/>"
 NEVER = "+12025550103"  # rings until Twilio's own limit of a minute
 LATE_ANSWER = "+12025550101"  # after 20 s
 
-each_way = pytest.mark.parametrize("callbacks", ["wait", "are lost"])
+late_or_lost = pytest.mark.parametrize("callbacks", ["wait", "are lost"])
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def sleep(setup: ManualClockSetup, callbacks: str) -> None:
     setup.settle(5)
 
 
-@each_way
+@late_or_lost
 def test_calls_that_ring_no_more_are_left_alone(setup: ManualClockSetup, callbacks: str) -> None:
     never, late = setup.place(NEVER), setup.place(LATE_ANSWER)
     setup.settle(2)
@@ -60,7 +60,7 @@ def test_calls_that_ring_no_more_are_left_alone(setup: ManualClockSetup, callbac
         }
 
 
-@each_way
+@late_or_lost
 def test_a_talk_that_ended_meanwhile_is_old_news(setup: ManualClockSetup, callbacks: str) -> None:
     talk = setup.noun("Sip", "sip:hangs-up@example.com")
     parent = setup.place(twiml=f"<Response><Dial>{talk}</Dial>{PAUSE}</Response>")
@@ -75,7 +75,7 @@ def test_a_talk_that_ended_meanwhile_is_old_news(setup: ManualClockSetup, callba
     assert setup.sent("Url", f"{setup.site.url}/survey") == []
 
 
-@each_way
+@late_or_lost
 def test_a_call_that_went_on_all_the_time_is_ended_once(setup: ManualClockSetup, callbacks: str) -> None:
     sid = setup.place()
     setup.until(lambda: setup.status(sid) == "in-progress")

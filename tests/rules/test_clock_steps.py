@@ -161,7 +161,7 @@ def test_after_a_start_with_a_right_clock_rules_act_on_fresh_news_of_the_store(s
 
 
 def test_a_call_that_rang_for_long_before_its_answer_is_given_all_its_time(setup: ManualClockSetup) -> None:
-    """REST tells when a call began to be dialled, a Timestamp when it was answered."""
+    """REST shows when a call began to be dialled, a Timestamp when it was answered."""
     sid = setup.place("+12025550101")  # answers after 20 s
     setup.until(lambda: setup.status(sid) == "in-progress")
     setup.clock_step = timedelta(hours=2)

@@ -17,7 +17,7 @@ from callctl.simulator.settings import CANCEL_SPARES_DIAL_LEGS
 from callctl.store.sqlite.store import EventStore
 
 PAUSE = "<Pause length='36000'/>"
-# What is asked, of whom; and at how many steps a watch can die at least: before its search for what a crash left, the
+# What is requested, and at how many steps a watch can die at least: before its search for open claims, the
 # look, the claim, its renewal, the request and the record.
 ERRANDS = ("cancel", "cancel in a Dial", "hangup", "redirect", "after-dial")
 LEAST = 6
@@ -77,7 +77,7 @@ def dial(setup: ManualClockSetup, name: str) -> str:
 
 def check(setup: ManualClockSetup, job: Job, what: str) -> None:
     results = results_of(setup, job.sid)
-    assert len(results) == 1  # told once, whatever happened
+    assert len(results) == 1  # reported once, whatever happened
     status = setup.client.fetch(job.sid).status
     if job.what in ("redirect", "after-dial"):
         sent = setup.sent("Url", job.survey).count(job.sid)

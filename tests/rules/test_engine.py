@@ -129,7 +129,7 @@ def test_after_a_restart_a_clock_that_was_ahead_before_puts_off_no_rule_beyond_i
     run.engine.restore(change, now=moment(20))
     assert run.engine.restored_actions(run.board.snapshot(), now=moment(20)) == []
     run.wait(100)
-    assert [(at, found) for at, found, _ in run.actions] == [(51.0, rule.then.action)]
+    assert [(at, name) for at, name, _ in run.actions] == [(51.0, rule.then.action)]
 
 
 def test_a_sleep_of_an_hour_asks_once_and_has_the_call_fetched() -> None:
@@ -209,7 +209,7 @@ def test_when_the_last_leg_ends_the_caller_is_taken_up_once(end: str) -> None:
 
 
 def test_a_leg_that_was_dialled_long_after_a_talk_brings_nothing_back() -> None:
-    """The watch heard nothing of the talk's end in time; what nobody answers later is another matter."""
+    """No report of the talk's end arrived in time; a leg that is not answered later is another matter."""
     run = EngineRun(AFTER)
     dial(run)
     run.wait(60)
@@ -315,10 +315,10 @@ def test_what_the_store_knew_of_a_fresh_end_is_acted_on_once() -> None:
         assert change is not None
         run.engine.restore(change, now=now)
     snapshot = run.board.snapshot()
-    asked = [*run.engine.restored_actions(snapshot, now=now), *run.engine.restored_actions(snapshot, now=now)]
+    actions = [*run.engine.restored_actions(snapshot, now=now), *run.engine.restored_actions(snapshot, now=now)]
     later = event(1, "x", received=30).received_at
-    asked += [one for one in run.engine.due(snapshot, now=later) if isinstance(one, Action)]
-    assert [one.call_sid for one in asked] == [sid(1)]
+    actions += [one for one in run.engine.due(snapshot, now=later) if isinstance(one, Action)]
+    assert [one.call_sid for one in actions] == [sid(1)]
 
 
 def test_twilios_own_limit_comes_shortly_before_the_end_and_the_hang_up_after_it() -> None:
@@ -389,7 +389,7 @@ def test_what_the_board_has_forgotten_is_dropped() -> None:
     assert run.actions == []
 
 
-def again(run: EngineRun, rule: str, call: int, about: int) -> Action | None:
+def current_action(run: EngineRun, rule: str, call: int, about: int) -> Action | None:
     snapshot = run.board.snapshot()
     return run.engine.current_action(rule, sid(call), about=sid(about), snapshot=snapshot, now=moment(run.seconds))
 
@@ -397,13 +397,13 @@ def again(run: EngineRun, rule: str, call: int, about: int) -> Action | None:
 def test_what_a_crash_left_is_asked_for_again_only_as_long_as_the_rule_asks_for_it() -> None:
     run = EngineRun(RING)
     run.report(1, "ringing")
-    found = again(run, RING.name, 1, 1)
-    assert found is not None
-    assert (found.call_sid, found.operation, found.needs_precheck) == (sid(1), Cancel(), True)
-    assert again(run, "another", 1, 1) is None
-    assert again(run, RING.name, 2, 2) is None
+    action = current_action(run, RING.name, 1, 1)
+    assert action is not None
+    assert (action.call_sid, action.operation, action.needs_precheck) == (sid(1), Cancel(), True)
+    assert current_action(run, "another", 1, 1) is None
+    assert current_action(run, RING.name, 2, 2) is None
     run.report(1, "in-progress")
-    assert again(run, RING.name, 1, 1) is None
+    assert current_action(run, RING.name, 1, 1) is None
 
 
 def test_a_caller_who_has_another_leg_is_not_asked_for_again() -> None:
@@ -411,16 +411,16 @@ def test_a_caller_who_has_another_leg_is_not_asked_for_again() -> None:
     run.report(1, "in-progress")
     run.report(2, "in-progress", parent=1)
     run.report(2, "completed", parent=1)
-    assert again(run, AFTER.name, 1, 2) is not None
+    assert current_action(run, AFTER.name, 1, 2) is not None
     run.report(3, "ringing", parent=1)
-    assert again(run, AFTER.name, 1, 2) is None
+    assert current_action(run, AFTER.name, 1, 2) is None
 
 
 def test_a_family_of_which_anything_unsigned_was_told_is_not_asked_for_again() -> None:
     run = EngineRun(RING)
     run.report(1, "ringing")
     run.take(event_of(form(2, "ringing", parent=1), verified=False))
-    assert again(run, RING.name, 1, 1) is None
+    assert current_action(run, RING.name, 1, 1) is None
 
 
 def test_a_leg_that_goes_on_as_it_was_is_asked_for_once() -> None:
@@ -454,7 +454,7 @@ def test_a_leg_without_a_parent_asks_for_nothing_on_its_parent() -> None:
 
 
 def legs_of_a_caller(*legs: tuple[float, float, str]) -> tuple[EngineRun, Leg]:
-    """Tell of a caller's legs, each with its beginning, end and final status; return the last one, too."""
+    """Report a caller's legs, each with its beginning, end and final status; return the last one, too."""
     run = EngineRun()
     run.report(1, "in-progress")
     moments = [(began, number, "in-progress") for number, (began, _, _) in enumerate(legs, 2)]
@@ -466,15 +466,15 @@ def legs_of_a_caller(*legs: tuple[float, float, str]) -> tuple[EngineRun, Leg]:
     return run, last
 
 
-@pytest.mark.parametrize(("gap", "is_found"), [(0, True), (4, True), (5, True), (6, False)])
-def test_an_end_was_passed_over_for_a_leg_that_began_soon_enough(gap: int, is_found: bool) -> None:
+@pytest.mark.parametrize(("gap", "is_passed_over"), [(0, True), (4, True), (5, True), (6, False)])
+def test_an_end_was_passed_over_for_a_leg_that_began_soon_enough(gap: int, is_passed_over: bool) -> None:
     run, last = legs_of_a_caller((0, 10, "completed"), (10 + gap, 30, "busy"))
-    found = passed_over(AFTER, last, run.board.snapshot(), tolerance=seconds(5))
-    assert (found.call_sid if found else None) == (sid(2) if is_found else None)
+    leg = passed_over(AFTER, last, run.board.snapshot(), tolerance=seconds(5))
+    assert (leg.call_sid if leg else None) == (sid(2) if is_passed_over else None)
 
 
 def test_of_legs_that_overlap_the_one_that_began_first_counts() -> None:
     run, last = legs_of_a_caller((0, 4, "completed"), (5, 19, "busy"), (15, 18, "busy"), (20, 21, "busy"))
-    found = passed_over(AFTER, last, run.board.snapshot(), tolerance=seconds(1))
-    assert found is not None
-    assert found.call_sid == sid(2)
+    leg = passed_over(AFTER, last, run.board.snapshot(), tolerance=seconds(1))
+    assert leg is not None
+    assert leg.call_sid == sid(2)

@@ -22,7 +22,7 @@ def evidence(*, set_forward: float = 0) -> Evidence:
 
 
 def delayed(call: int, delay: float) -> CallEvent:
-    """Return a callback that took so many seconds, by the two clocks; less than none if this machine's is behind."""
+    """Return a callback that took so many seconds, by the two clocks; less than none if this machine's is slow."""
     return event(call, "ringing", at=call * 100, received=call * 100 + delay)
 
 
@@ -38,45 +38,45 @@ def of_rest(status: str, *, kind: str, received: float) -> CallEvent:
     ("delays", "least"), [((5, 2, 4), 2), ((5, 0, 4), 0), ((5, -60, 4), -60), ((0, 3), 0), ((7,), 7), ((), 0)]
 )
 def test_the_least_delay_counts(delays: tuple[float, ...], least: float, is_stored: bool) -> None:
-    found = evidence()
+    result = evidence()
     for call, delay in enumerate(delays, 1):
-        found.add(delayed(call, delay), now=moment(1000), is_stored=is_stored)
-    assert found.skew == seconds(least)
+        result.add(delayed(call, delay), now=moment(1000), is_stored=is_stored)
+    assert result.skew == seconds(least)
 
 
 @pytest.mark.parametrize("recalled", [-HOUR, 0, 2])
 def test_what_the_store_knew_of_delays_counts_until_something_is_heard(recalled: float) -> None:
-    found = evidence()
-    found.add(delayed(1, recalled), now=moment(1000), is_stored=True)
-    assert found.skew == seconds(recalled)
-    found.add(delayed(2, 4), now=moment(1000))
-    found.add(delayed(3, recalled), now=moment(1000), is_stored=True)
-    assert found.skew == seconds(4)
+    result = evidence()
+    result.add(delayed(1, recalled), now=moment(1000), is_stored=True)
+    assert result.skew == seconds(recalled)
+    result.add(delayed(2, 4), now=moment(1000))
+    result.add(delayed(3, recalled), now=moment(1000), is_stored=True)
+    assert result.skew == seconds(4)
 
 
 def test_only_a_verified_callback_with_a_timestamp_tells_a_delay() -> None:
-    found = evidence()
-    found.add(delayed(1, 4), now=moment(1000))
-    found.add(event_of(form(2, "ringing", at=500), received=0, verified=False), now=moment(1000))
-    found.add(event(3, "ringing", received=0), now=moment(1000))
-    found.add(of_rest("completed", kind=MISSED, received=0), now=moment(1000))
-    assert found.skew == seconds(4)
+    result = evidence()
+    result.add(delayed(1, 4), now=moment(1000))
+    result.add(event_of(form(2, "ringing", at=500), received=0, verified=False), now=moment(1000))
+    result.add(event(3, "ringing", received=0), now=moment(1000))
+    result.add(of_rest("completed", kind=MISSED, received=0), now=moment(1000))
+    assert result.skew == seconds(4)
 
 
 @pytest.mark.parametrize("set_forward", [0, HOUR])
 def test_a_poll_is_as_old_as_its_arrival_however_long_ago_the_call_began(set_forward: float) -> None:
-    found = evidence(set_forward=set_forward)
+    result = evidence(set_forward=set_forward)
     polled = of_rest("in-progress", kind=POLLED, received=2 * HOUR + set_forward)
     assert polled.timestamp == moment(0)
-    assert found.age(polled, now=moment(2 * HOUR + 7)) == seconds(7)
+    assert result.age(polled, now=moment(2 * HOUR + 7)) == seconds(7)
 
 
 def test_a_callback_and_an_end_that_rest_told_are_as_old_as_they_say() -> None:
-    found = evidence()
-    assert found.age(event(1, "busy", at=10, received=40), now=moment(50)) == seconds(40)
-    assert found.age(event(1, "busy", received=40), now=moment(50)) == seconds(10)
+    result = evidence()
+    assert result.age(event(1, "busy", at=10, received=40), now=moment(50)) == seconds(40)
+    assert result.age(event(1, "busy", received=40), now=moment(50)) == seconds(10)
     missed = of_rest("completed", kind=MISSED, received=2 * HOUR)
-    assert found.age(missed, now=moment(2 * HOUR)) == timedelta(hours=1)
+    assert result.age(missed, now=moment(2 * HOUR)) == timedelta(hours=1)
 
 
 def test_a_callback_that_nobody_signed_makes_no_call_ours() -> None:

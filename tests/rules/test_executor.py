@@ -102,13 +102,13 @@ def executor(
     report: Callable[[str], None] = lambda _: None,
 ) -> Executor:
     """Return an executor whose rule applies for so many questions."""
-    left = iter(range(applies))
+    answers = iter(range(applies))
     return Executor(
         api,
         claims,
         clock=clock_of(lambda: moment(0)),
         sleep=pauses.append,
-        applies=lambda _: next(left, None) is not None,
+        applies=lambda _: next(answers, None) is not None,
         report=report,
     )
 
@@ -138,7 +138,7 @@ class Moving(FailingApi):
     """An API whose call moves on to ``then`` while a change that was refused with 429 waits for its next try."""
 
     then: str = "in-progress"
-    repeats: bool = False  # by itself, as the API client does, and not only as the executor asks again
+    repeats: bool = False  # by itself, as the API client does, and not only as the executor repeats it
     wanted: Callable[[bool], bool] = lambda _may_be_done: True
 
     def while_wanted(self, wanted: Callable[[bool], bool]) -> Moving:
@@ -168,8 +168,8 @@ def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: Even
     assert (event.result, event.outcome, api.sent) == (LATE, "it was answered meanwhile and left alone", ["hangup"])
 
 
-def test_what_callbacks_told_while_a_hang_up_waited_counts_as_well(claims: EventStore) -> None:
-    api = Moving(status="ringing", then="ringing", repeats=True)  # REST is behind
+def test_what_callbacks_reported_while_a_hang_up_waited_counts_as_well(claims: EventStore) -> None:
+    api = Moving(status="ringing", then="ringing", repeats=True)  # REST lags
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
     proposal = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
     event = executor(api, claims, pauses=[], applies=0).execute(proposal)
@@ -187,8 +187,8 @@ class Dialling(Moving):
 @pytest.mark.parametrize("repeats", [True, False])
 def test_a_caller_who_talks_to_somebody_else_by_then_is_not_redirected(claims: EventStore, repeats: bool) -> None:
     api = Dialling(status="in-progress", repeats=repeats)
-    held = executor(api, claims, pauses=[]).execute(after_dial_action())
-    assert held == Postponed(retry=True)
+    result = executor(api, claims, pauses=[]).execute(after_dial_action())
+    assert result == Postponed(retry=True)
     assert len(api.sent) == 1
 
 
@@ -217,7 +217,7 @@ def is_past(now: datetime, claim: OpenClaim) -> bool:
 def test_a_claim_is_held_while_the_api_client_waits_for_longer_than_a_lease(claims: EventStore) -> None:
     """Else another watch on the same store would take it for one that a crash left open."""
     seconds = 0
-    left_open: list[OpenClaim] = []
+    open_claims: list[OpenClaim] = []
 
     class Waiting(FailingApi):
         wanted: Callable[[bool], bool] = lambda _may_be_done: True
@@ -231,7 +231,7 @@ def test_a_claim_is_held_while_the_api_client_waits_for_longer_than_a_lease(clai
             for _ in range(4):
                 seconds += 40  # a Retry-After of 30 s, and the time limit of a request
                 now = moment(seconds)
-                left_open.extend(claims.expired_claims(is_over=partial(is_past, now)))
+                open_claims.extend(claims.expired_claims(is_over=partial(is_past, now)))
                 assert self.wanted(False)
             return super()._answer(what, sid)
 
@@ -245,7 +245,7 @@ def test_a_claim_is_held_while_the_api_client_waits_for_longer_than_a_lease(clai
     )
     event = act.execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
-    assert (event.result, left_open) == (DONE, [])
+    assert (event.result, open_claims) == (DONE, [])
 
 
 def not_answered() -> NetworkError:
@@ -295,7 +295,7 @@ def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: EventStore) -
 
 
 def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: EventStore) -> None:
-    """The caller got another leg meanwhile; the end of that one asks again, and the claim must not stand in its way."""
+    """The caller got another leg meanwhile: at its end the rule applies, and no claim may prevent it."""
     proposal, api = after_dial_action(), FailingApi([BUSY] * 99)
     assert executor(api, claims, pauses=[], applies=2).execute(proposal) == Postponed(retry=False)
     assert claims.claim_keys() == set()
@@ -419,7 +419,7 @@ def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claim
 
 
 @pytest.mark.parametrize("failure", [BROKEN, OutcomeUnknownError("no answer came")])
-def test_a_redirect_that_may_have_been_done_is_told_as_unknown(claims: EventStore, failure: CallctlError) -> None:
+def test_a_redirect_that_may_have_been_done_is_reported_as_unknown(claims: EventStore, failure: CallctlError) -> None:
     api = FailingApi([failure])
     event = executor(api, claims, pauses=[]).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
@@ -476,7 +476,7 @@ def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: EventSt
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: EventStore, cut: bool) -> None:
-    """No <Dial> rings it, so Twilio has ended it, or it was answered and REST is behind: ``completed`` would cut it."""
+    """No <Dial> rings it, so Twilio has ended it, or it was answered and REST lags: ``completed`` would cut it."""
     api = FailingApi(status="ringing")
     event = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=cut)))
     assert isinstance(event, ActionEvent)
@@ -496,7 +496,7 @@ def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims
     assert api.sent == ["cancel"]
 
 
-def test_a_refusal_is_told_with_its_code(claims: EventStore) -> None:
+def test_a_refusal_is_reported_with_its_code(claims: EventStore) -> None:
     for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
         claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
         event = executor(FailingApi([failure]), claims, pauses=[]).execute(action(Limit(60)))
@@ -562,10 +562,10 @@ def test_who_answers_while_a_full_disk_is_waited_for_is_not_hung_up(claims: Even
         now += seconds
         api.status = "in-progress"  # its callback was refused, so the board does not know
 
-    performer = Executor(
+    working = Executor(
         api, full, clock=clock_of(lambda: moment(now)), sleep=sleep, applies=lambda _: True, report=lambda _: None
     )
-    event = performer.execute(Action(rule, sid(1), sid(1), sid(1), needs_precheck=True, is_own=True))
+    event = working.execute(Action(rule, sid(1), sid(1), sid(1), needs_precheck=True, is_own=True))
     assert api.sent == []
     assert isinstance(event, ActionEvent)
     assert (event.result, event.status) == (LATE, "in-progress")
@@ -584,11 +584,11 @@ def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: Event
 def expired_claims(claims: EventStore, operation: Operation) -> OpenClaim:
     claim = OpenClaim("mine", sid(1), sid(1), operation.action)
     claims.claim(claim, now=moment(0) - 2 * LEASE, until=moment(0) - timedelta(seconds=1))
-    (found,) = claims.expired_claims(is_over=lambda _: True)
-    return found
+    (claim,) = claims.expired_claims(is_over=lambda _: True)
+    return claim
 
 
-def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_told_as_unknown(claims: EventStore) -> None:
+def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_reported_as_unknown(claims: EventStore) -> None:
     for operation, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
         claim, api = expired_claims(claims, operation), FailingApi()
         event = executor(api, claims, pauses=[]).recover(claim, action(operation))
@@ -625,7 +625,7 @@ def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: EventStore) -
     assert claims.expired_claims(is_over=lambda _: True) == [claim]
 
 
-def test_a_rehearsal_sends_claims_and_keeps_nothing(claims: EventStore) -> None:
+def test_a_dry_run_sends_claims_and_keeps_nothing(claims: EventStore) -> None:
     api = FailingApi()
     event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)

@@ -94,7 +94,7 @@ def test_who_answered_counts_once_it_is_told(setup: ManualClockSetup) -> None:
         for to in (MACHINE, PERSON)
     )
     setup.until(lambda: all(setup.client.fetch(sid).answered_by for sid in (machine, person)))
-    assert setup.events == []  # callbacks tell it with the end alone
+    assert setup.events == []  # callbacks report it with the end alone
     setup.poll(machine)
     setup.poll(person)
     setup.until(lambda: setup.status(machine) == "completed")

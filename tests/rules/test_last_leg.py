@@ -1,4 +1,4 @@
-"""A caller with more than one leg: taken up when the last of them has ended, once."""
+"""A caller with more than one leg: redirected when the last of them has ended, once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def place(setup: ManualClockSetup, *legs: str) -> str:
     return setup.place(twiml=f"<Response>{dials}{PAUSE}</Response>")
 
 
-def silent(address: str) -> str:
+def unreporting(address: str) -> str:
     return f"<Sip>{address}</Sip>"
 
 
@@ -38,7 +38,7 @@ def test_a_second_leg_that_tells_of_itself(setup: ManualClockSetup, second: str)
     first = setup.noun("Sip", "sip:hangs-up@example.com")
     parent = place(setup, first, setup.noun("Sip", f"sip:{second}@example.com"))
     setup.until(lambda: len(setup.legs_under(parent)) == 2)
-    if second != "busy":  # which is over before the caller could be taken up
+    if second != "busy":  # which is over before the caller could be redirected
         setup.settle(5)
         assert surveyed(setup) == []
     setup.until(lambda: bool(surveyed(setup)))
@@ -49,7 +49,7 @@ def test_a_second_leg_that_tells_of_itself(setup: ManualClockSetup, second: str)
 
 
 def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(setup: ManualClockSetup) -> None:
-    parent = place(setup, setup.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
+    parent = place(setup, setup.noun("Sip", "sip:hangs-up@example.com"), unreporting("sip:talks@example.com"))
     setup.until(lambda: any(call.is_live and call.status == "in-progress" for call in setup.children(parent)[-1:]))
     setup.settle(60)
     assert surveyed(setup) == []
@@ -63,7 +63,7 @@ def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(setup: ManualClo
 
 
 def test_a_caller_who_hangs_up_meanwhile_is_not_asked_for_any_more(setup: ManualClockSetup) -> None:
-    parent = place(setup, setup.noun("Sip", "sip:hangs-up@example.com"), silent("sip:talks@example.com"))
+    parent = place(setup, setup.noun("Sip", "sip:hangs-up@example.com"), unreporting("sip:talks@example.com"))
     setup.until(lambda: any(leg.is_final for leg in setup.legs_under(parent)))
     setup.settle(5)
     setup.client.hangup(parent)

@@ -1,6 +1,6 @@
 """Callbacks that are shuffled, doubled, late and lost: nothing is done twice or to the wrong call.
 
-What no callback told a poll finds.
+What no callback reports, a poll does.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def documents(setup: ManualClockSetup) -> dict[str, str]:
 
 
 class Careful:
-    """An API that sees that no caller is taken out of a talk."""
+    """An API that sees that no caller is redirected during a talk."""
 
     def __init__(self, inner: Any, setup: ManualClockSetup) -> None:
         self._inner = inner
@@ -70,7 +70,7 @@ class Careful:
 
 
 class Mishaps(ManualClockSetup):
-    """A stage with all callers on it, and a poll now and then."""
+    """A setup with all callers, and a poll now and then."""
 
     def api(self) -> Any:
         return Careful(super().api(), self)
@@ -109,7 +109,7 @@ def test_nothing_is_done_twice_or_to_the_wrong_call(tmp_path: Path, readings: tu
         if "lost" not in faults and "all" not in faults:
             assert set(surveyed) == {callers[name] for name in KEPT}
         assert setup.client.fetch(rings).status == "canceled"
-        answered = {heard.leg for heard in setup.simulator.callbacks if heard.event == "answered"}
+        answered = {callback.leg for callback in setup.simulator.callbacks if callback.event == "answered"}
         ended = {event.call_sid for event in setup.events if event.action == "cancel" and event.result == DONE}
         assert not answered & ended
         keys = [(event.rule, event.call_sid) for event in setup.events]

@@ -44,13 +44,13 @@ def update(
     claims: EventStore,
     *calls: Call,
     on: On = On.THIS,
-    told: datetime | None = None,
+    timestamp: datetime | None = None,
     watched: datetime | None = START,
 ) -> object:
     rule = Rule(name="r", when=When(statuses=frozenset({"ringing"}), lasting=LASTING), then=Hangup(), on=on)
     about, target = RINGS, PARENT if on is On.PARENT else RINGS
     action = Action(
-        rule, target, about, PARENT, True, needs_precheck=True, status_timestamp=told, observed_since=watched
+        rule, target, about, PARENT, True, needs_precheck=True, status_timestamp=timestamp, observed_since=watched
     )
     return precheck(FakeApi(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
 
@@ -63,12 +63,12 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
 
 
 @pytest.mark.parametrize(
-    ("age", "left"),
+    ("age", "wait"),
     [(0.0, 28.0), (27.0, 1.0), (28.0, None), (40.0, None)],
 )
-def test_an_action_waits_until_rest_allows_the_age(claims: EventStore, age: float, left: float | None) -> None:
+def test_an_action_waits_until_rest_allows_the_age(claims: EventStore, age: float, wait: float | None) -> None:
     came = update(claims, ringing(created=NOW - age))
-    assert came == (None if left is None else Postponed(retry=True, not_before=timedelta(seconds=left)))
+    assert came == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
 def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims: EventStore) -> None:
@@ -79,26 +79,26 @@ def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims
 
 
 @pytest.mark.parametrize(("created", "as_of"), [(None, NOW), (0.0, None), (NOW + 3600, NOW)])
-@pytest.mark.parametrize(("watched", "left"), [(None, 30.0), (NOW - 10, 20.0), (NOW - 30, None)])
+@pytest.mark.parametrize(("watched", "wait"), [(None, 30.0), (NOW - 10, 20.0), (NOW - 30, None)])
 def test_without_dates_that_can_be_so_this_process_must_have_waited_itself(
-    claims: EventStore, created: float | None, as_of: float | None, watched: float | None, left: float | None
+    claims: EventStore, created: float | None, as_of: float | None, watched: float | None, wait: float | None
 ) -> None:
     came = update(claims, ringing(created=created, as_of=as_of), watched=None if watched is None else moment(watched))
-    assert came == (None if left is None else Postponed(retry=True, not_before=timedelta(seconds=left)))
+    assert came == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
 def test_the_later_of_creation_and_timestamp_counts(claims: EventStore) -> None:
-    assert update(claims, ringing(created=0), told=moment(NOW - 5)) == Postponed(
+    assert update(claims, ringing(created=0), timestamp=moment(NOW - 5)) == Postponed(
         retry=True, not_before=timedelta(seconds=23)
     )
-    assert update(claims, ringing(created=NOW - 5), told=moment(0)) == Postponed(
+    assert update(claims, ringing(created=NOW - 5), timestamp=moment(0)) == Postponed(
         retry=True, not_before=timedelta(seconds=23)
     )
 
 
-@pytest.mark.parametrize(("started", "left"), [(NOW - 10, 18.0), (NOW - 30, None)])
-def test_the_start_of_a_call_counts_before_its_creation(claims: EventStore, started: float, left: float | None) -> None:
+@pytest.mark.parametrize(("started", "wait"), [(NOW - 10, 18.0), (NOW - 30, None)])
+def test_the_start_of_a_call_counts_before_its_creation(claims: EventStore, started: float, wait: float | None) -> None:
     # One that was queued for an hour has rung since it was dialled.
     call = replace(ringing(created=NOW - 3600), start_time=moment(started))
     came = update(claims, call)
-    assert came == (None if left is None else Postponed(retry=True, not_before=timedelta(seconds=left)))
+    assert came == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))

@@ -41,24 +41,24 @@ def dial(setup: RulesSetup, noun: str, address: str) -> str:
 
 
 def test_legs_that_ring_too_long(setup: RulesSetup) -> None:
-    """What ``canceled`` does to a leg inside Dial Twilio's text leaves open: what came of it is told as it is."""
+    """What ``canceled`` does to a leg inside Dial Twilio's text leaves open: the outcome is reported as it is."""
     setup.act(RING)
     alone = setup.place("+12025550103")
     parents = [dial(setup, *noun) for noun in NOUNS]
     setup.until(lambda: len(setup.events) == 4)
     setup.settle(5)
-    told = {event.call_sid: event for event in setup.events}
+    actions = {event.call_sid: event for event in setup.events}
     children = [setup.only_child(parent) for parent in parents]
-    assert sorted(told) == sorted([alone, *children])
+    assert sorted(actions) == sorted([alone, *children])
     assert {(event.rule, event.action, event.request) for event in setup.events} == {
         ("hangup-ringing-after", "cancel", (("Status", "canceled"),))
     }
-    assert told[alone].result == DONE
+    assert actions[alone].result == DONE
     assert setup.status(alone) == "canceled"
     for parent, child in zip(parents, children, strict=True):
-        assert told[child].result == (NOT_ENDED if spares(setup) else DONE)
+        assert actions[child].result == (NOT_ENDED if spares(setup) else DONE)
         if spares(setup):
-            assert told[child].outcome == "Twilio did not end it"
+            assert actions[child].outcome == "Twilio did not end it"
             assert setup.client.fetch(child).status == "ringing"
         assert setup.client.fetch(parent).status == "in-progress"
     assert not setup.sent("Status", "completed")
@@ -74,8 +74,8 @@ def test_with_cut_answered_a_leg_that_twilio_did_not_end_is_hung_up(setup: Rules
     assert setup.sent("Status", "completed") == ([child] if spares(setup) else [])
 
 
-def test_a_call_that_was_answered_unheard_is_looked_at_first_and_left_alone(setup: RulesSetup) -> None:
-    """Only its ringing was told: the callback of its answer is lost."""
+def test_a_call_that_was_answered_without_a_callback_is_looked_at_first_and_left_alone(setup: RulesSetup) -> None:
+    """Only its ringing was reported: the callback of its answer is lost."""
     setup.act(RING)
     setup.lose(lambda form: form["CallStatus"] == "in-progress")
     sid = setup.place()

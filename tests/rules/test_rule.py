@@ -49,10 +49,10 @@ FITS_ALL = {**CHILD, "AnsweredBy": "human", "Direction": "outbound-dial", "To": 
 
 
 def leg_of(fields: Fields) -> Leg:
-    """Return the leg that one callback tells of: in progress and without a parent, unless its fields say otherwise."""
-    found = board_of([event_of(form(1, "in-progress", at=1) | fields)]).snapshot().leg(sid(1))
-    assert found is not None
-    return found
+    """Return the leg that one callback reports: in progress and without a parent, unless its fields say otherwise."""
+    leg = board_of([event_of(form(1, "in-progress", at=1) | fields)]).snapshot().leg(sid(1))
+    assert leg is not None
+    return leg
 
 
 def condition(folder: Path, text: str) -> When:
@@ -99,11 +99,13 @@ def test_a_leg_was_answered_if_it_was_in_progress_or_completed() -> None:
     assert not when.matches(leg_of({"CallStatus": "failed"}))
 
 
-def test_answered_by_is_what_the_asynchronous_detection_told(tmp_path: Path) -> None:
+def test_answered_by_is_what_the_asynchronous_detection_reported(tmp_path: Path) -> None:
     when = condition(tmp_path, f'{LIVE}answered_by = "machine_start"')
     answered = event(1, "in-progress", at=1)
-    heard = event_of({"CallSid": sid(1), "AnsweredBy": "machine_start", "MachineDetectionDuration": "3400"}, received=4)
-    before, after = (board_of(events).snapshot().leg(sid(1)) for events in ([answered], [answered, heard]))
+    detected = event_of(
+        {"CallSid": sid(1), "AnsweredBy": "machine_start", "MachineDetectionDuration": "3400"}, received=4
+    )
+    before, after = (board_of(events).snapshot().leg(sid(1)) for events in ([answered], [answered, detected]))
     assert before is not None
     assert after is not None
     assert (when.matches(before), when.matches(after)) == (False, True)

@@ -1,4 +1,4 @@
-"""The runner: which calls rules change, the rate limit, what is tried again, and what keeps rules from acting."""
+"""The runner: which calls rules change, the rate limit, what is retried, and what keeps rules from acting."""
 
 from __future__ import annotations
 
@@ -112,12 +112,12 @@ def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(setup: Manu
 
 
 def test_what_was_postponed_does_not_count_for_the_rate_limit(setup: ManualClockSetup) -> None:
-    """REST is behind for longer than the rate limit would allow, if each look counted."""
+    """REST lags for longer than the rate limit would allow, if each look counted."""
     setup.act(RING, rate_limit=RateLimit(per_minute=2))
     sid = setup.place("+12025550103")
     looks = 0
 
-    def behind(_: Action) -> Postponed:
+    def postponed(_: Action) -> Postponed:
         nonlocal looks
         looks += 1
         return Postponed(retry=True)
@@ -125,7 +125,7 @@ def test_what_was_postponed_does_not_count_for_the_rate_limit(setup: ManualClock
     assert setup.runner is not None
     executor = setup.runner._executor
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(executor, "execute", behind)
+        patched.setattr(executor, "execute", postponed)
         setup.until(lambda: looks == 5)
     assert setup.notes == []
     setup.until(lambda: bool(setup.events))

@@ -35,8 +35,13 @@ class Dialler:
         self._connection = HTTPConnection(urlsplit(simulator.url).netloc)
         word = b64encode(f"{simulator.account_sid}:{simulator.auth_token}".encode()).decode()
         self._headers = {"Authorization": f"Basic {word}", "Content-Type": "application/x-www-form-urlencoded"}
-        told = [("StatusCallbackEvent", event) for event in ("ringing", "answered", "completed")]
-        self._form = [("From", "+15005550006"), ("Twiml", LONG), ("StatusCallback", f"{setup.site.url}/status"), *told]
+        events = [("StatusCallbackEvent", event) for event in ("ringing", "answered", "completed")]
+        self._form = [
+            ("From", "+15005550006"),
+            ("Twiml", LONG),
+            ("StatusCallback", f"{setup.site.url}/status"),
+            *events,
+        ]
 
     def place(self, to: str) -> str:
         self._connection.request("POST", self._path, urlencode([*self._form, ("To", to)]), self._headers)
@@ -53,8 +58,8 @@ def far_ends(count: int, *, earliest: float, latest: float, seed: int = 7) -> di
 
 def check(setup: RulesSetup, sids: Sequence[str]) -> None:
     """See that each call was answered or ended, none of them both, and that both happened."""
-    answered = {heard.leg for heard in setup.simulator.callbacks if heard.event == "answered"}
-    ended = {heard.leg for heard in setup.simulator.callbacks if heard.event == "completed"}
+    answered = {callback.leg for callback in setup.simulator.callbacks if callback.event == "answered"}
+    ended = {callback.leg for callback in setup.simulator.callbacks if callback.event == "completed"}
     assert answered | ended == set(sids)
     assert not answered & ended
     assert answered
@@ -83,10 +88,10 @@ def test_no_call_that_was_answered_is_ended(tmp_path: Path, readings: Sequence[s
         dialler.close()
         setup.settle(5)
         check(setup, sids)
-        asked = set(setup.sent("Status", "canceled"))
+        requested = set(setup.sent("Status", "canceled"))
         answered = {sid for sid in sids if setup.status(sid) == "in-progress"}
         assert {event.result for event in setup.events} == {DONE, LATE}
-        assert len(asked & answered) > RUNS / 50  # they were asked for just when they had been answered
+        assert len(requested & answered) > RUNS / 50  # they were requested just when they had been answered
 
 
 def test_no_call_that_was_answered_is_ended_by_many_threads_at_once(tmp_path: Path) -> None:
