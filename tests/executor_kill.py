@@ -54,7 +54,7 @@ class Job:
                 return after_dial_rule(survey)
 
     def run(self, client: ApiClient, *, later: float = 0.0) -> None:
-        """Do what a watch does: first the claims that a crash left open, then what the rule proposes, with a clock ahead."""
+        """Do what a watch does: first the claims left by a crash, then the proposal, with a clock that is ahead."""
 
         clock = Clock(wall=lambda: datetime.now(UTC) + timedelta(seconds=later))
         api: Any = KillSwitch(client)

@@ -1,4 +1,4 @@
-"""A request to change a call is kept in the store and found again."""
+"""A request to change a call is kept in the store and read back."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,8 +46,8 @@ def test_a_store_keeps_actions_by_call_and_by_world(tmp_path: Path) -> None:
         other.record_actions([ACTION])
         assert mine.actions(CALL) == [ACTION]
         assert mine.actions("CA" + "2" * 32) == []
-        (found,) = mine.actions_after(0)
-        assert found[1] == ACTION
+        (row,) = mine.actions_after(0)
+        assert row[1] == ACTION
         assert mine.actions_after(mine.last_action_id()) == []
     finally:
         mine.close()

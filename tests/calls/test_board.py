@@ -66,7 +66,7 @@ def test_the_same_event_again_changes_nothing() -> None:
     assert board.snapshot() is before
 
 
-def test_late_events_are_told_and_add_facts_without_going_back() -> None:
+def test_late_events_are_reported_and_add_facts_without_going_back() -> None:
     board = Board()
     board.apply(LIFE[3])
     change = board.apply(
@@ -113,7 +113,7 @@ def test_an_unknown_status_shows_only_where_nothing_better_is_known() -> None:
     assert leg_of([event(1, "queued", at=0), strange]).status == "queued"
 
 
-def test_a_poll_adds_what_no_callback_told_but_not_when_it_was_answered() -> None:
+def test_a_poll_adds_what_no_callback_reported_but_not_when_it_was_answered() -> None:
     polled = CallEvent.from_call(
         Call(sid(1), "in-progress", to="client:ann", start_time=moment(1)), received_at=moment(60), world=WORLD
     )
@@ -172,25 +172,25 @@ def test_a_grandchild_belongs_to_the_family() -> None:
 
 def test_legs_that_are_each_others_parents_make_one_family_in_any_order() -> None:
     circle = [event(1, "ringing", parent=2), event(2, "ringing", parent=3), event(3, "ringing", parent=1)]
-    pictures = {repr(board_of(order).families) for order in permutations(circle)}
-    assert len(pictures) == 1
+    outcomes = {repr(board_of(order).families) for order in permutations(circle)}
+    assert len(outcomes) == 1
     assert len(board_of(circle).families) == 1
 
 
 def test_of_a_long_row_of_parents_each_way_up_is_gone_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    ways: list[str] = []
+    counted_legs: list[str] = []
     up = FamilyTree._root
 
     def counted(tree: FamilyTree, leg: str) -> str:
-        ways.append(leg)
+        counted_legs.append(leg)
         return up(tree, leg)
 
     monkeypatch.setattr(FamilyTree, "_root", counted)
-    # Each is told of before its parent, so that all below move with it.
+    # Each is reported before its parent, so that all below move with it.
     board = board_of([event(number, "ringing", parent=number + 1) for number in range(200)])
     (family,) = board.families
     assert (family.sid, len(family.legs)) == (sid(200), 200)
-    assert len(ways) == 200
+    assert len(counted_legs) == 200
 
 
 def test_a_snapshot_stays_as_it_is() -> None:
@@ -229,7 +229,7 @@ def test_forgetting_drops_ended_families_only() -> None:
     assert len(board.snapshot().families) == 3
 
 
-def test_a_call_told_of_without_end_does_not_fill_the_memory() -> None:
+def test_a_call_reported_without_end_does_not_fill_the_memory() -> None:
     board = Board()
     for number in range(1000):
         board.apply(event(1, "in-progress", number=number, at=number))
@@ -342,7 +342,7 @@ def test_a_family_is_gone_through_in_the_order_of_arrival_so_that_sorting_thousa
     assert list(tree.members(sid(1))) == [*children[:50], *children[51:], sid(1)]
 
 
-def test_legs_of_one_second_stand_in_the_order_in_which_they_were_heard_of() -> None:
+def test_legs_of_one_second_stand_in_the_order_of_their_reports() -> None:
     late, early = "CA" + "1" * 32, "CA" + "2" * 32
     events = [
         replace(legs.callback(one, "initiated", second=5, sequence=0, parent=legs.PARENT), received_at=moment(delay))

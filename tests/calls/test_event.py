@@ -129,7 +129,7 @@ def test_a_request_for_twiml_is_told_from_a_callback() -> None:
     assert event_of(fields | {"SequenceNumber": "0"}).kind == "callback"
 
 
-def test_a_poll_tells_what_rest_told() -> None:
+def test_a_poll_reports_what_rest_showed() -> None:
     resource = {
         "sid": sid(2),
         "parent_call_sid": sid(1),
@@ -184,8 +184,8 @@ def test_what_is_no_record_is_refused(record: str) -> None:
 
 def test_a_record_of_the_first_form_is_still_read() -> None:
     one = event(2, "completed", number=3)
-    told = {"v": 1, "key": one.key, "kind": one.kind, "received_at": microseconds(one.received_at), "verified": True}
-    assert CallEvent.from_record(json.dumps(told | {"form": one.form})) == one
+    record = {"v": 1, "key": one.key, "kind": one.kind, "received_at": microseconds(one.received_at), "verified": True}
+    assert CallEvent.from_record(json.dumps(record | {"form": one.form})) == one
 
 
 def test_a_value_of_several_lines_is_kept() -> None:

@@ -43,7 +43,7 @@ TRANSCRIBED = STANDARD | {
     "TranscriptionText": "hello there",
 }
 PARTIAL = STANDARD | {"CallStatus": "in-progress", "UnstableSpeechResult": "I want to", "SequenceNumber": "7"}
-LEFT = {
+LEAVE = {
     "ConferenceSid": "CF" + "0" * 32,
     "FriendlyName": "room-1",
     "AccountSid": ACCOUNT,
@@ -72,7 +72,7 @@ ENDED = {
     [
         (AMD, "amd", "amd", sid(1), "answered by machine_start after 3.4 s"),
         (RECORDING, "recording", "recording-completed", sid(1), f"recording completed 25 s RE{'0' * 32}"),
-        (LEFT, "conference", "participant-leave", sid(1), "conference room-1: participant-leave agent (left)"),
+        (LEAVE, "conference", "participant-leave", sid(1), "conference room-1: participant-leave agent (left)"),
         (TRANSCRIBED, "transcription", "transcription-completed", sid(1), "transcription completed hello there"),
         (PARTIAL, "speech", "speech", sid(1), "speech so far: I want to"),
         (ENDED, "conference", "conference-end", "CF" + "0" * 32, "conference room-1: conference-end (last-left)"),
@@ -89,7 +89,7 @@ def test_each_is_read_and_kept(fields: Mapping[str, str], kind: str, name: str, 
 
 
 def test_their_json_is_of_a_type_of_its_own() -> None:
-    detected, recorded, left, ended = (event_of(one, received=12).to_json() for one in (AMD, RECORDING, LEFT, ENDED))
+    detected, recorded, leave, ended = (event_of(one, received=12).to_json() for one in (AMD, RECORDING, LEAVE, ENDED))
     assert detected == {
         "v": 1,
         "type": "amd",
@@ -108,10 +108,14 @@ def test_their_json_is_of_a_type_of_its_own() -> None:
     )  # fmt: skip
     assert (recorded["recording_duration"], recorded["recording_channels"], recorded["conference_sid"]) == (25, 1, None)
     assert (recorded["recording_status"], recorded["recording_start_time"]) == ("completed", "2026-11-23T10:00:00Z")
-    assert (left["type"], left["call_sid"], left["conference_sid"]) == ("conference", sid(1), LEFT["ConferenceSid"])
-    assert (left["sequence_number"], left["friendly_name"], left["timestamp"]) == (4, "room-1", "2026-11-23T10:00:09Z")
+    assert (leave["type"], leave["call_sid"], leave["conference_sid"]) == ("conference", sid(1), LEAVE["ConferenceSid"])
+    assert (leave["sequence_number"], leave["friendly_name"], leave["timestamp"]) == (
+        4,
+        "room-1",
+        "2026-11-23T10:00:09Z",
+    )
     assert (ended["call_sid"], ended["call_sid_ending_conference"]) == (None, sid(1))
-    json.dumps([detected, recorded, left, ended])
+    json.dumps([detected, recorded, leave, ended])
 
 
 def test_a_status_callback_with_such_fields_is_a_status_callback() -> None:
@@ -140,17 +144,17 @@ def test_what_is_not_whole_is_none(fields: Mapping[str, str]) -> None:
 
 
 def test_a_call_can_not_be_cut_out_of_a_conferences_callback() -> None:
-    fields = dict(LEFT)
+    fields = dict(LEAVE)
     del fields["CallSid"], fields["AccountSid"]
     cut = {"AccountSid": f"{ACCOUNT}CallSid{sid(1)}", **fields}
-    assert signed_form(cut.items()) == signed_form(LEFT.items())
+    assert signed_form(cut.items()) == signed_form(LEAVE.items())
     with pytest.raises(NotACallEventError):
         event_of(cut)
 
 
 def test_a_store_keeps_them_and_takes_none_for_a_live_call(tmp_path: Path) -> None:
     store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
-    events = [event_of(one, received=number) for number, one in enumerate((AMD, RECORDING, LEFT, ENDED))]
+    events = [event_of(one, received=number) for number, one in enumerate((AMD, RECORDING, LEAVE, ENDED))]
     assert [store.append(one) for one in [*events, *events]] == [True] * 4 + [False] * 4
     assert list(store.family(sid(1))) == events[:3]
     assert list(store.family(events[3].call_sid)) == events[3:]
@@ -173,7 +177,7 @@ def test_the_fields_of_each_record_are_documented() -> None:
     rows = dict(re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE))
     out = io.StringIO()
     view = JsonLinesView(out, extra={}, say=print)
-    for one in (event(sid(1), "ringing"), *map(event_of, (AMD, RECORDING, LEFT, TRANSCRIBED, PARTIAL))):
+    for one in (event(sid(1), "ringing"), *map(event_of, (AMD, RECORDING, LEAVE, TRANSCRIBED, PARTIAL))):
         view.event(one, None)
     view.action(ActionEvent(moment(1), sid(1), "hangup", (("Status", "completed"),), "completed"))
     records = [json.loads(line) for line in out.getvalue().splitlines()]

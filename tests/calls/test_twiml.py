@@ -179,7 +179,7 @@ def test_any_text_passes_or_is_refused(text: str) -> None:
         ("<Response><Dial><!-- nobody --></Dial></Response>", 0),
     ],
 )
-def test_silent_legs_are_counted_and_can_be_made_to_report(document: str, legs: int) -> None:
+def test_legs_that_report_nothing_are_counted_and_can_be_made_to_report(document: str, legs: int) -> None:
     assert legs_without_callbacks(document) == legs
     changed = add_callbacks(document, CALLBACK)
     assert legs_without_callbacks(changed) == 0

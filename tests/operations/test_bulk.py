@@ -107,7 +107,7 @@ def test_wrong_credentials_end_it_after_what_was_done() -> None:
     assert requested == SIDS[:3]
 
 
-def test_what_nobody_foresaw_is_told_of_its_call_and_leaves_no_other_alone() -> None:
+def test_an_unexpected_failure_is_reported_for_its_call_and_leaves_no_other_alone() -> None:
     def work(sid: str) -> str:
         if sid == SIDS[1]:
             raise ZeroDivisionError("by nothing")

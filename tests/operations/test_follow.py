@@ -119,14 +119,14 @@ def test_trouble_with_the_api_is_reported_once_and_outlived(trouble: Exception, 
     assert last.ended == 1
 
 
-def test_what_a_machine_detection_heard_is_shown() -> None:
+def test_what_a_machine_detection_reported_is_shown() -> None:
     detected = event_of({"CallSid": PARENT, "AnsweredBy": "fax"})
     fake, _ = watched([[parent("in-progress")], [parent("completed")]], stored=[detected])
     assert (PARENT, "") in fake.shown
 
 
 @pytest.mark.parametrize(("verified", "fetches"), [(False, 4), (True, 1)])
-def test_an_end_that_anybody_could_have_told_does_not_end_it(verified: bool, fetches: int) -> None:
+def test_an_end_that_anybody_could_have_reported_does_not_end_it(verified: bool, fetches: int) -> None:
     ended = event_of({"CallSid": PARENT, "CallStatus": "completed"}, verified=verified)
     rounds: list[list[Call] | Exception] = [[parent("in-progress")] for _ in range(3)]
     fake, last = watched([*rounds, [parent("completed")], [parent("completed")]], stored=[ended])

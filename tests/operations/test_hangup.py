@@ -127,7 +127,7 @@ def test_where_it_is_not_known_how_it_ended_an_earlier_try_may_have_ended_it(
     assert (answered.result, answered.may_be_by_earlier_try) == (Result.NOT_ENDED, False)
 
 
-def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
+def test_callbacks_that_reported_the_end_are_believed_before_rest() -> None:
     api = FakeApi(hangups=[refused_at()], fetches=[call("in-progress")])
     ended = hung_up(api, reported=leg("completed"))
     assert (ended.result, ended.call.status, api.requests) == (Result.ALREADY_OVER, "completed", ["hangup", "fetch"])

@@ -72,7 +72,7 @@ def test_a_refusal_says_what_the_call_does_and_what_would_work() -> None:
     assert (error.code, error.status) == ("21220", 400)
 
 
-def test_since_when_is_said_when_callbacks_told() -> None:
+def test_since_when_is_said_when_callbacks_reported() -> None:
     error = refusal("ringing", reported=leg(("initiated", 33), ("ringing", 31)))
     assert error.message.endswith("since " + f"{time_of_day(NOW - timedelta(seconds=31))} (31 s ago)")
     # The API's own date counts before this machine's clock.
@@ -85,11 +85,11 @@ def test_of_a_call_that_is_over_no_command_is_promised_to_work_on_it() -> None:
     assert f"`callctl show {PARENT}`" in (refusal("busy", parent_call_sid=PARENT).hint or "")
 
 
-def test_callbacks_that_told_the_end_are_believed_before_rest() -> None:
+def test_callbacks_that_reported_the_end_are_believed_before_rest() -> None:
     assert "it is completed" in refusal("in-progress", reported=leg(("completed", 2))).message
 
 
-def test_who_is_told_the_end_by_callbacks_waits_for_no_rest_to_show_it() -> None:
+def test_with_the_end_reported_by_callbacks_nothing_waits_for_rest_to_show_it() -> None:
     api = FakeApi(redirects=[wrong_state()], fetches=[call("in-progress")])
     with pytest.raises(WrongCallStateError, match="it is completed"):
         redirected(api, reported=leg(("in-progress", 30), ("completed", 2)))
@@ -124,7 +124,7 @@ def test_rest_gets_two_seconds_to_show_the_end() -> None:
     assert api.requests == ["redirect", "fetch", "fetch"]
 
 
-def test_when_nobody_told_of_it_it_is_not_tried_again() -> None:
+def test_when_no_callback_reported_it_it_is_not_tried_again() -> None:
     api = FakeApi(redirects=[wrong_state()], fetches=[call("ringing")])
     with pytest.raises(WrongCallStateError):
         redirected(api)
@@ -180,7 +180,7 @@ def test_whose_phone_a_leg_is(direction: str, words: str) -> None:
     assert whose_phone(call("in-progress", direction=direction, from_="+12025550101", to="+12025550100")) == words
 
 
-def test_relatives_are_the_live_ones() -> None:
+def test_the_other_legs_are_the_live_ones() -> None:
     live, over = call("in-progress", "CA3", parent_call_sid=SID), call("busy", "CA4", parent_call_sid=SID)
     api = FakeApi(fetches=[call("in-progress")], listed=[live, over])
     assert fetch_with_children(api, SID) == CallAndChildren(call("in-progress"), (live,))

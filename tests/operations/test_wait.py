@@ -151,7 +151,7 @@ def test_a_status_already_passed_counts(wanted: str, passed: list[str]) -> None:
                 waiter.until(goal(wanted), limit=0)
 
 
-def test_what_callbacks_told_before_counts_where_the_end_alone_does_not_tell() -> None:
+def test_what_callbacks_reported_before_counts_where_the_end_alone_does_not_show_it() -> None:
     canceled: Life = [(0, "queued"), (0, "ringing"), (0, "canceled")]
     assert wait_setup(canceled, reported=canceled).waiter.until(goal("ringing"), limit=0).status == "canceled"
     with pytest.raises(ConditionNotMetError):

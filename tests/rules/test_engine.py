@@ -54,7 +54,7 @@ def test_the_age_counts_from_first_sight_where_nothing_has_a_timestamp() -> None
     assert run.actions == [(41.0, "cancel", sid(1))]
 
 
-def test_a_ringing_leg_that_only_a_poll_told_of_counts_from_first_sight_and_is_fetched_before() -> None:
+def test_a_ringing_leg_that_only_a_poll_reported_counts_from_first_sight_and_is_fetched_before() -> None:
     run = EngineRun(RING, scope=Scope.ALL)
     run.wait(100)
     run.poll(1, "ringing", began=0)
@@ -241,7 +241,7 @@ def test_a_restarted_watch_finds_what_another_leg_held_up() -> None:
     assert run.actions == [(61.0, "redirect", sid(1))]
 
 
-def test_the_cancelled_legs_of_a_dial_that_rang_several_may_be_told_last() -> None:
+def test_the_cancelled_legs_of_a_dial_that_rang_several_may_be_reported_last() -> None:
     run = EngineRun(AFTER)
     run.report(3, "ringing", parent=1)
     dial(run)
@@ -254,7 +254,7 @@ def test_the_cancelled_legs_of_a_dial_that_rang_several_may_be_told_last() -> No
     assert run.declined == []
 
 
-def test_a_parent_that_has_ended_is_told() -> None:
+def test_a_parent_that_has_ended_is_reported() -> None:
     run = EngineRun(AFTER)
     dial(run)
     run.report(2, "completed", number=1, parent=1)
@@ -273,7 +273,7 @@ def test_a_child_seen_before_its_parent_is_joined_and_the_parent_is_fetched() ->
 
 
 @pytest.mark.parametrize(("late", "actions"), [(0, 1), (15, 1), (16, 0), (3600, 0)])
-def test_old_news_asks_for_nothing_and_is_told(late: float, actions: int) -> None:
+def test_old_news_asks_for_nothing_and_is_reported(late: float, actions: int) -> None:
     run = EngineRun(AFTER)
     dial(run)
     run.wait(3600, step=3600)
@@ -332,7 +332,7 @@ def test_twilios_own_limit_comes_shortly_before_the_end_and_the_hang_up_after_it
     assert limits == [Limit(7200)]
 
 
-def test_a_long_call_that_only_polls_told_of_counts_from_its_start() -> None:
+def test_a_long_call_that_only_polls_reported_counts_from_its_start() -> None:
     run = EngineRun(*max_duration_rules(timedelta(minutes=10)), scope=Scope.ALL)
     run.seconds = 3600
     run.poll(1, "in-progress", began=3000)
@@ -340,7 +340,7 @@ def test_a_long_call_that_only_polls_told_of_counts_from_its_start() -> None:
     assert [what for _, what, _ in run.actions] == ["limit", "hangup"]
 
 
-def test_only_calls_told_of_by_a_verified_callback_are_own() -> None:
+def test_only_calls_reported_by_a_verified_callback_are_own() -> None:
     for scope, own in ((Scope.OWN, False), (Scope.ALL, True)):
         run = EngineRun(RING, scope=scope)
         run.poll(1, "ringing", began=0)
@@ -416,7 +416,7 @@ def test_a_caller_who_has_another_leg_is_not_asked_for_again() -> None:
     assert current_action(run, AFTER.name, 1, 2) is None
 
 
-def test_a_family_of_which_anything_unsigned_was_told_is_not_asked_for_again() -> None:
+def test_a_family_with_an_unsigned_report_is_not_asked_for_again() -> None:
     run = EngineRun(RING)
     run.report(1, "ringing")
     run.take(event_of(form(2, "ringing", parent=1), verified=False))

@@ -45,7 +45,7 @@ def test_the_least_delay_counts(delays: tuple[float, ...], least: float, is_stor
 
 
 @pytest.mark.parametrize("recalled", [-HOUR, 0, 2])
-def test_what_the_store_knew_of_delays_counts_until_something_is_heard(recalled: float) -> None:
+def test_what_the_store_knew_of_delays_counts_until_a_callback_arrives(recalled: float) -> None:
     result = evidence()
     result.add(delayed(1, recalled), now=moment(1000), is_stored=True)
     assert result.skew == seconds(recalled)
@@ -71,7 +71,7 @@ def test_a_poll_is_as_old_as_its_arrival_however_long_ago_the_call_began(set_for
     assert result.age(polled, now=moment(2 * HOUR + 7)) == seconds(7)
 
 
-def test_a_callback_and_an_end_that_rest_told_are_as_old_as_they_say() -> None:
+def test_a_callback_and_an_end_that_rest_reported_are_as_old_as_they_say() -> None:
     result = evidence()
     assert result.age(event(1, "busy", at=10, received=40), now=moment(50)) == seconds(40)
     assert result.age(event(1, "busy", received=40), now=moment(50)) == seconds(10)

@@ -485,7 +485,7 @@ def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: EventStore
     assert api.sent == ["cancel"]
 
 
-def test_what_the_store_was_told_outranks_what_rest_shows(tmp_path: Path, claims: EventStore) -> None:
+def test_what_the_store_has_outranks_what_rest_shows(tmp_path: Path, claims: EventStore) -> None:
     store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
     store.append(event(1, "in-progress", number=2))
     store.close()

@@ -78,7 +78,7 @@ def test_the_parent_of_a_leg_that_nobody_took_is_hung_up(setup: ManualClockSetup
     assert setup.status(answered) == "in-progress"
 
 
-def test_who_answered_counts_once_it_is_told(setup: ManualClockSetup) -> None:
+def test_who_answered_counts_once_it_is_reported(setup: ManualClockSetup) -> None:
     act(setup, '[rule.no-machines]\nwhen = "answered"\nanswered_by = ["machine_start", "fax"]\nthen = "hangup"')
     machine, person = (
         setup.client.place(
@@ -103,7 +103,7 @@ def test_who_answered_counts_once_it_is_told(setup: ManualClockSetup) -> None:
     assert setup.status(person) == "in-progress"
 
 
-def test_the_callback_of_a_machine_detection_tells_who_answered(setup: ManualClockSetup) -> None:
+def test_the_callback_of_a_machine_detection_reports_who_answered(setup: ManualClockSetup) -> None:
     act(setup, '[rule.no-machines]\nwhen = "answered"\nanswered_by = "machine_start"\nthen = "hangup"')
     machine, person = (setup.place() for _ in range(2))
     setup.until(

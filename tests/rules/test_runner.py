@@ -229,7 +229,7 @@ class Scene:
 
 
 @pytest.mark.parametrize("ahead", [16, 42, 3600])
-def test_a_clock_that_is_ahead_is_told_of_once(ahead: int) -> None:
+def test_a_clock_that_is_ahead_is_reported_once(ahead: int) -> None:
     scene = Scene()
     scene.seconds = 1000
     for call in (1, 2):
@@ -297,7 +297,7 @@ class Clumsy(RecordingExecutor):
         raise KeyError("a mistake of ours")
 
 
-def test_a_rule_that_fails_in_a_way_nobody_foresaw_says_so() -> None:
+def test_a_rule_that_fails_unexpectedly_says_so() -> None:
     scene = Scene(executor=Clumsy())
     scene.update(event(1, "in-progress", at=0))
     assert scene.runner.take_reports() == ["a rule could not act: KeyError: 'a mistake of ours'"]

@@ -170,27 +170,27 @@ def test_a_file_that_was_found_keeps_events_below_the_working_and_the_state_fold
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    here, state = tmp_path / "repository" / "part", tmp_path / ".state" / "callctl"
-    here.mkdir(parents=True)
-    (here / "link").symlink_to(tmp_path)
+    working, state = tmp_path / "repository" / "part", tmp_path / ".state" / "callctl"
+    working.mkdir(parents=True)
+    (working / "link").symlink_to(tmp_path)
     env = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(state.parent)}
     for inside in (
         "events.db",
         "deep/events.db",
-        str(here / "events.db"),
+        str(working / "events.db"),
         f"{state}/other.db",
         "~/.state/callctl/x.db",
     ):
-        write(here.parent / ".env", {"CALLCTL_STORE": inside})
-        assert load(env, cwd=here).store == Path(inside).expanduser()
+        write(working.parent / ".env", {"CALLCTL_STORE": inside})
+        assert load(env, cwd=working).store == Path(inside).expanduser()
     outside = ["../events.db", "~/events.db", "/etc/passwd", "link/events.db", f"{state}/../x.db", "~"]
     for text in outside:
-        file = write(here.parent / ".env", {"CALLCTL_STORE": text})
+        file = write(working.parent / ".env", {"CALLCTL_STORE": text})
         with pytest.raises(SettingsError, match="neither below the working folder") as refused:
-            load(env, cwd=here)
+            load(env, cwd=working)
         assert "CALLCTL_STORE" in refused.value.message
-        named = load(env, cwd=here, env_file=file)
-        assert load({**env, "CALLCTL_STORE": text}, cwd=here).store == named.store == Path(text).expanduser()
+        named = load(env, cwd=working, env_file=file)
+        assert load({**env, "CALLCTL_STORE": text}, cwd=working).store == named.store == Path(text).expanduser()
 
 
 @pytest.mark.parametrize("text", ["postgresql://ann:fake-password@example.com/calls", "file:///tmp/x", "x://"])
@@ -538,7 +538,7 @@ def test_an_address_without_a_scheme_is_no_name_either(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["CALLCTL_API_URL", "CALLCTL_PUBLIC_URL", "CALLCTL_URL_SURVEY"])
-def test_a_setting_without_a_scheme_is_told_so(tmp_path: Path, name: str) -> None:
+def test_a_setting_without_a_scheme_is_explained(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         from_env(tmp_path, **{name: "api.example.com/x"})
     assert caught.value.hint == "https:// is missing: https://api.example.com/x"

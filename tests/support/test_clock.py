@@ -28,7 +28,7 @@ class Time:
         return moment(self.real + self.ahead)
 
     def pass_by(self, seconds: float) -> datetime:
-        """Let time go by and return what the wall clock then tells."""
+        """Let time go by and return what the wall clock then shows."""
         self.real += seconds
         return self.clock.wall()
 
@@ -36,7 +36,7 @@ class Time:
 def test_elapsed_time_is_that_which_goes_on_in_suspension(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     assert time.clock_gettime(clock) - 1 < elapsed() <= time.clock_gettime(clock)
-    # On a machine that never slept all of them tell the same.
+    # On a machine that never slept all of them show the same.
     monkeypatch.setattr(time, "clock_gettime", {clock: 8 * HOUR}.__getitem__)
     assert elapsed() == 8 * HOUR
 
@@ -101,8 +101,8 @@ def test_the_steady_clock_only_goes_on_however_the_other_is_set(steps: list[tupl
         turned.ahead = ahead
         recorded = turned.pass_by(seconds)
         assert turned.clock.now() == START + timedelta(seconds=turned.real)
-        found = turned.clock.steady(recorded)
-        assert abs(found - turned.clock.now()) <= timedelta(seconds=0.5)
+        steady = turned.clock.steady(recorded)
+        assert abs(steady - turned.clock.now()) <= timedelta(seconds=0.5)
 
 
 async def test_a_pause_is_over_at_once_when_the_machine_wakes() -> None:

@@ -1,4 +1,4 @@
-"""What was asked of a call stands before what came of it, whichever of them was known first."""
+"""A requested action stands before its effect, whichever of them was known first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from callctl.views.view import WatchState
 ANSWERED = event(1, "in-progress", at=0, received=0.2, number=1)
 
 
-def asked(at: float, *, action: str = "hangup", result: str = DONE) -> ActionEvent:
+def action_at(at: float, *, action: str = "hangup", result: str = DONE) -> ActionEvent:
     return ActionEvent(moment(at), sid(1), action, (), "hung up", result=result)
 
 
@@ -37,27 +37,27 @@ def ended(at: float, received: float, *, call: int = 1, parent: int | None = Non
         ended(5, 10.6, call=2, parent=1),
     ],
 )
-def test_an_end_comes_after_what_was_asked(end: CallEvent) -> None:
-    action = asked(10.4)
+def test_an_end_comes_after_the_action(end: CallEvent) -> None:
+    action = action_at(10.4)
     assert timeline_of([ANSWERED, end], [action]) == [ANSWERED, action, end]
 
 
-def test_why_a_compatible_service_ended_it_is_told() -> None:
+def test_why_a_compatible_service_ended_it_is_shown() -> None:
     end = event(1, "failed", at=1, SipResultCode="403", ErrorCode="32011", ErrorMessage="no such number")
     (line,) = timeline_lines([end], own=sid(1))
     assert "(SIP 403, error 32011 no such number)" in line
 
 
 def test_an_end_that_was_known_before_stays_before() -> None:
-    end, action = ended(10, 10.2), asked(10.4, result=LATE)
+    end, action = ended(10, 10.2), action_at(10.4, result=LATE)
     assert timeline_of([ANSWERED, end], [action]) == [ANSWERED, end, action]
-    assert timeline_of([ANSWERED, end], [asked(10.4)]) == [ANSWERED, end, asked(10.4)]
+    assert timeline_of([ANSWERED, end], [action_at(10.4)]) == [ANSWERED, end, action_at(10.4)]
     other = ended(8, 10.6, call=3)
-    assert timeline_of([ANSWERED, other], [asked(10.4)]) == [ANSWERED, other, asked(10.4)]
+    assert timeline_of([ANSWERED, other], [action_at(10.4)]) == [ANSWERED, other, action_at(10.4)]
 
 
-def test_an_end_that_a_callback_told_after_all_stands_there_once() -> None:
-    """REST was asked before the callback that had waited in the socket was taken in."""
+def test_an_end_that_a_callback_reported_after_all_stands_there_once() -> None:
+    """REST was polled before the callback that had waited in the socket was processed."""
     polled = Call(sid(1), "completed", end_time=moment(10))
     missed = CallEvent.from_call(polled, received_at=moment(18), world=WORLD, kind=MISSED)
     assert timeline_of([ANSWERED, missed], []) == [ANSWERED, missed]
@@ -78,7 +78,7 @@ def test_the_live_table_shows_the_cause_above_its_effect(more: int) -> None:
         view.event(event(9, "ringing", at=9, received=9 + number / 100, number=number), None)
     for one in events:
         view.event(one, None)
-    view.action(asked(10.4))
+    view.action(action_at(10.4))
     view.refresh(board_of(events).snapshot(), WatchState(title="watch", listening="", callback_url="", api_url=None))
     lines = [line for line in screen.getvalue().splitlines() if sid(1) in line and ":" in line]
     view.close()

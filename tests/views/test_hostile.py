@@ -28,7 +28,7 @@ from callctl.views.view import WatchState
 # Clears the screen, sets a title, moves with C1 controls, turns the reading direction, hides, begins lines and columns.
 HOSTILE = "a\x1b[2J\x1b]0;t\x07\x9b2J\x7f\u202e\u2066\u200b\ufeff\r\n\t\u2028\u2029\x85b"
 STEERS = set(HOSTILE) - set("a[2J]0;tb")
-# What is left of it where it is drawn; it says as well that the field is drawn there at all.
+# What a view draws instead of it; where it stands, the field is drawn at all.
 HARMLESS = "".join("�" if char in STEERS else char for char in HOSTILE)
 
 FIELDS = {
@@ -90,7 +90,7 @@ WIDE = {"CallSid", "ParentCallSid", "From", "To", "CallStatus", "Direction", "An
 PLACES: dict[Callable[[Sequence[CallEvent]], str], set[str]] = {
     in_wide_rows: WIDE,
     in_narrow_rows: WIDE - {"Direction"},
-    # A status that nobody knows is no end, so that a row with it does not fold.
+    # An unknown status is no end, so that a row with it does not fold.
     in_folded_rows: {"CallSid", "From", "To", "CallStatus", "AnsweredBy", "SipResponseCode"},
     among_the_latest_events: {"CallSid", "To", "CallStatus"},
     on_a_pipe: {"CallSid", "ParentCallSid", "From", "To", "CallStatus"},
@@ -119,7 +119,7 @@ def test_a_folded_row_is_safe_whatever_counts_as_an_end(monkeypatch: pytest.Monk
 
 
 def page(field: str) -> CallPage:
-    """Return what ``show`` tells of a call with a child leg: one field of all that REST and callbacks tell steers."""
+    """Return the page of a call with a child leg: one field of REST's resources and of the callbacks steers."""
     resources = [
         {"sid": "CA1", "status": "busy", "direction": "inbound", "from": "+12025550142", "to": "+12025550100"},
         {"sid": "CA2", "status": "busy", "direction": "outbound-dial", "parent_call_sid": "CA1"},
@@ -139,22 +139,22 @@ def page(field: str) -> CallPage:
     )
 
 
-def on_a_terminal(told: CallPage, *, width: int) -> str:
+def on_a_terminal(page: CallPage, *, width: int) -> str:
     out = io.StringIO()
-    print_page(Console(file=out, width=width, color_system=None, highlight=False, markup=False, emoji=False), told)
+    print_page(Console(file=out, width=width, color_system=None, highlight=False, markup=False, emoji=False), page)
     return out.getvalue()
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_show_lets_nothing_through(field: str) -> None:
-    told = page(field)
-    plain = list(plain_lines(told))
+    call_page = page(field)
+    plain = list(plain_lines(call_page))
     assert not any("\n" in line for line in plain)
     assert {line.partition("\t")[0]: line.count("\t") for line in plain} == {"call": 8, "child": 8, "event": 8}
-    wide, narrow = (on_a_terminal(told, width=width) for width in (400, 60))
+    wide, narrow = (on_a_terminal(call_page, width=width) for width in (400, 60))
     usual = on_a_terminal(page("Timestamp"), width=400)
     assert wide.count("\n") - usual.count("\n") in (0, 1)  # a fact that a usual call has not may have a line
-    for shown in (wide, narrow, "\n".join(plain).replace("\t", "|"), json_text(to_json(told))):
+    for shown in (wide, narrow, "\n".join(plain).replace("\t", "|"), json_text(to_json(call_page))):
         assert steering(shown) == set()
     if field != "Timestamp":
         assert HARMLESS in wide
@@ -174,11 +174,11 @@ def test_a_record_says_what_was_sent_and_steers_nothing(field: str) -> None:
 def test_what_the_api_said_steers_nothing() -> None:
     action = ActionEvent(START, "CA1", "hangup", (), f"refused: {HOSTILE}", rule=HOSTILE)
     note = Notification("NO1", HOSTILE, "error", HOSTILE, f"https://{HOSTILE}", f"https://{HOSTILE}", START)
-    told = replace(page("Timestamp"), timeline=[action], notifications=[note])
-    plain = list(plain_lines(told))
+    call_page = replace(page("Timestamp"), timeline=[action], notifications=[note])
+    plain = list(plain_lines(call_page))
     assert not any("\n" in line for line in plain)
-    wide = on_a_terminal(told, width=400)
-    for shown in (wide, "\n".join(plain).replace("\t", "|"), json_text(to_json(told))):
+    wide = on_a_terminal(call_page, width=400)
+    for shown in (wide, "\n".join(plain).replace("\t", "|"), json_text(to_json(call_page))):
         assert steering(shown) == set()
     assert [line.count(HARMLESS) for line in wide.splitlines() if HARMLESS in line] == [2, 2, 1, 1]
 

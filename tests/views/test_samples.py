@@ -50,24 +50,24 @@ def test_each_sample_is_drawn_with_its_sid_whole(width: int, after: timedelta) -
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_all_samples_stand_on_one_board(width: int) -> None:
-    told = list(events())
-    lines = table_of(board_of(told), width=width, after=SOON)
-    missing = {event.call_sid for event in told if not any(event.call_sid in line for line in lines)}
+    samples = list(events())
+    lines = table_of(board_of(samples), width=width, after=SOON)
+    missing = {event.call_sid for event in samples if not any(event.call_sid in line for line in lines)}
     assert missing == set()
 
 
 def test_each_sample_is_a_line_and_a_record() -> None:
     plain, records, board = io.StringIO(), io.StringIO(), Board()
     views = (LineView(plain, say=print), JsonLinesView(records, extra={}, say=print))
-    told = list(events())
-    for event in told:
+    samples = list(events())
+    for event in samples:
         change = board.apply(event)
         for view in views:
             view.event(event, change)
     fields = [line.split("\t") for line in plain.getvalue().splitlines()]
     read = [json.loads(line) for line in records.getvalue().splitlines()]
-    sids = [event.call_sid for event in told]
+    sids = [event.call_sid for event in samples]
     assert [line[1] for line in fields] == sids
     assert {len(line) for line in fields} == {8}
     assert [record["call_sid"] for record in read] == sids
-    assert [record["form"] for record in read] == [dict(event.form) for event in told]
+    assert [record["form"] for record in read] == [dict(event.form) for event in samples]

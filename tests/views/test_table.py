@@ -75,9 +75,9 @@ def test_with_room_each_takes_one_line_again() -> None:
 def test_at_any_width_sids_are_whole_and_no_line_is_too_long(width: int) -> None:
     lines = shown(call_row(replace(ENDED, sid=PARENT)), call_row(CHILD, is_child=True), Row(SID), width=width)
     assert max(map(cell_len, lines)) <= width
-    found = [sid for line in lines for sid in re.findall("CA[0-9]{32}", line)]
-    assert found.count(SID) == 2
-    assert PARENT in found
+    sids = [sid for line in lines for sid in re.findall("CA[0-9]{32}", line)]
+    assert sids.count(SID) == 2
+    assert PARENT in sids
     words = " ".join(lines)
     assert "✓ completed" in words
     assert "● in-progress" in words

@@ -1,4 +1,4 @@
-"""Foreign text steers no terminal, in words and as JSON, and JSON loses nothing by that."""
+"""Text of others steers no terminal, in words and as JSON, and JSON loses nothing by that."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 EMPTY = Board().snapshot()
 
 
-class Held:
-    """A view on a terminal that is held until it is let go."""
+class BlockedView:
+    """A view on a terminal that is blocked until ``free`` is set."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -67,41 +67,41 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def test_nobody_waits_for_a_held_terminal_and_then_it_shows_all_news_and_the_newest_picture() -> None:
-    held = Held()
-    view = ThreadedView(held)
+def test_nothing_waits_for_a_blocked_terminal_and_then_it_shows_all_news_and_the_newest_frame() -> None:
+    blocked = BlockedView()
+    view = ThreadedView(blocked)
     view.refresh(EMPTY, HEADER)
     sids = [f"CA{number:032}" for number in range(50)]
     for sid in sids:
         view.event(callback(sid, "ringing", second=1, sequence=0), None)
         view.refresh(EMPTY, WatchState(title=sid, listening="x", callback_url="", api_url=None))
     view.note("last")
-    held.free.set()
+    blocked.free.set()
     view.close()
-    assert [messages for messages in held.messages if messages in sids][:50] == sids
-    assert held.messages[-3:] == ["last", sids[-1], "closed"] or held.messages[-2:] == ["last", "closed"]
-    assert len(held.messages) <= len(sids) + 5
+    assert [messages for messages in blocked.messages if messages in sids][:50] == sids
+    assert blocked.messages[-3:] == ["last", sids[-1], "closed"] or blocked.messages[-2:] == ["last", "closed"]
+    assert len(blocked.messages) <= len(sids) + 5
 
 
-def test_what_waits_too_long_is_left_out_and_that_is_told() -> None:
-    held = Held()
-    view = ThreadedView(held, most_waiting=10)
+def test_what_waits_too_long_is_left_out_and_that_is_reported() -> None:
+    blocked = BlockedView()
+    view = ThreadedView(blocked, most_waiting=10)
     view.note("stuck")
     view.refresh(EMPTY, HEADER)
     until(lambda: not view._messages)
     for number in range(25):
         view.note(str(number))
-    held.free.set()
+    blocked.free.set()
     view.close()
-    assert [text for text in held.messages if text.isdecimal()] == [str(number) for number in range(15, 25)]
-    assert any(text.startswith("15 lines were left out") for text in held.messages)
+    assert [text for text in blocked.messages if text.isdecimal()] == [str(number) for number in range(15, 25)]
+    assert any(text.startswith("15 lines were left out") for text in blocked.messages)
 
 
 def test_what_fails_there_is_raised_here() -> None:
-    held = Held()
-    held.failure = ReaderGoneError()
-    held.free.set()
-    view = ThreadedView(held)
+    blocked = BlockedView()
+    blocked.failure = ReaderGoneError()
+    blocked.free.set()
+    view = ThreadedView(blocked)
     view.note("unread")
     view.refresh(EMPTY, HEADER)
     with pytest.raises(ReaderGoneError):
@@ -110,12 +110,12 @@ def test_what_fails_there_is_raised_here() -> None:
 
 
 def test_what_fails_at_the_very_end_is_raised_too() -> None:
-    held = Held()
-    held.failure = ReaderGoneError()
-    view = ThreadedView(held)
+    blocked = BlockedView()
+    blocked.failure = ReaderGoneError()
+    view = ThreadedView(blocked)
     view.note("unread")
     view.refresh(EMPTY, HEADER)
-    held.free.set()
+    blocked.free.set()
     with pytest.raises(ReaderGoneError):
         view.close()
-    assert held.messages == ["closed"]
+    assert blocked.messages == ["closed"]

@@ -133,14 +133,14 @@ def test_hidden_legs_are_counted() -> None:
     lines = text_of(frame_of(board_of(calls)), width=80, height=24).splitlines()
     shown = sum(line.strip().startswith("CA") for line in lines)
     assert f"… {50 - shown} more legs: make the window higher" in lines[-1]
-    left = text_of(replace(frame_of(board_of(calls)), is_last=True), width=80, height=24).splitlines()
-    assert left[-1].endswith(f"… {50 - shown} more legs")
+    last_frame = text_of(replace(frame_of(board_of(calls)), is_last=True), width=80, height=24).splitlines()
+    assert last_frame[-1].endswith(f"… {50 - shown} more legs")
 
 
 @pytest.mark.parametrize(
     "hostile", ["\x1b[2J\x1b[31mred", "a\u202eb", "[bold]x[/bold]", ":smile:", "two\nlines", "\x9b2J"]
 )
-def test_foreign_text_neither_paints_nor_moves(hostile: str) -> None:
+def test_text_of_others_neither_paints_nor_moves(hostile: str) -> None:
     event = callback(PARENT, "ringing", second=1, sequence=0, to=hostile)
     lines = draw(frame_of(board_of([event]), recent=(short_line(event),)), width=80, height=24)
     for line in lines:
@@ -184,7 +184,7 @@ def test_a_family_that_ended_a_while_ago_folds_into_one_line() -> None:
     assert folded.plain == f" ✓ {PARENT} completed +2  +15005550006 → +12025550100…"
 
 
-def test_who_told_of_a_leg_shows_where_it_was_no_callback() -> None:
+def test_who_reported_a_leg_shows_where_it_was_no_callback() -> None:
     polled = CallEvent.from_call(Call(PARENT, "ringing"), received_at=START, world="test")
     assert "(polled)" in text_of(frame_of(board_of([polled])), width=80, height=24)
 
