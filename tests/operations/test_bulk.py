@@ -128,14 +128,14 @@ def test_an_interrupt_is_not_swallowed() -> None:
 
 
 def test_nothing_further_is_begun_when_nobody_reads_on() -> None:
-    begun: list[str] = []
+    started: list[str] = []
     threads: set[threading.Thread] = set()
     go_on = threading.Semaphore(1)
 
     def work(sid: str) -> str:
         threads.add(threading.current_thread())
         go_on.acquire()
-        begun.append(sid)
+        started.append(sid)
         return sid
 
     groups = for_each(SIDS, work, parallel=1)
@@ -144,18 +144,18 @@ def test_nothing_further_is_begun_when_nobody_reads_on() -> None:
     go_on.release(len(SIDS))
     for thread in threads:
         thread.join(60)
-    assert len(begun) <= 2  # the one that was read, and the one that was under way
+    assert len(started) <= 2  # the one that was read, and the one that was under way
 
 
 def test_a_call_that_came_at_a_bad_time_is_the_next_one_of_those_who_are_left() -> None:
-    begun: list[str] = []
+    started: list[str] = []
     refusing: list[threading.Thread] = []
     both, lock = threading.Barrier(2), threading.Lock()
 
     def work(sid: str) -> str:
         with lock:
-            begun.append(sid)
-            is_first = len(begun) <= 2
+            started.append(sid)
+            is_first = len(started) <= 2
         if is_first:
             if sid == SIDS[0]:
                 refusing.append(threading.current_thread())
@@ -166,8 +166,8 @@ def test_a_call_that_came_at_a_bad_time_is_the_next_one_of_those_who_are_left() 
         return sid
 
     assert len(results(work, parallel=2)) == len(SIDS)
-    assert sorted(begun[:2]) == SIDS[:2]
-    assert begun[2:] == [SIDS[0], *SIDS[2:]]
+    assert sorted(started[:2]) == SIDS[:2]
+    assert started[2:] == [SIDS[0], *SIDS[2:]]
 
 
 @pytest.mark.timeout(60)

@@ -53,7 +53,7 @@ class Watch:
 class WaitSetup:
     rest: Rest
     waiter: Waiter
-    said: list[str]
+    statuses: list[str]
 
     @property
     def gaps(self) -> list[float]:
@@ -70,17 +70,17 @@ def wait_setup(
 ) -> WaitSetup:
     time = Time()
     rest = Rest(time, life, missing_until=missing_until)
-    said: list[str] = []
+    statuses: list[str] = []
     waiter = Waiter(
         SID,
         api=rest,
         reported=Watch(time, reported, watch_runs).statuses,
         sleep=time.sleep,
         now=time.monotonic,
-        on_status=said.append,
+        on_status=statuses.append,
         missing_for=missing_for,
     )
-    return WaitSetup(rest, waiter, said)
+    return WaitSetup(rest, waiter, statuses)
 
 
 def goal(text: str) -> Goal:
@@ -88,48 +88,48 @@ def goal(text: str) -> Goal:
 
 
 def test_without_callbacks_it_asks_with_growing_gaps_until_it_gets_there() -> None:
-    on = wait_setup([(0, "queued"), (1, "ringing"), (40, "in-progress")])
-    reached = on.waiter.until(goal("in-progress"), limit=None)
+    setup = wait_setup([(0, "queued"), (1, "ringing"), (40, "in-progress")])
+    reached = setup.waiter.until(goal("in-progress"), limit=None)
     assert (reached.status, reached.source) == ("in-progress", "rest")
-    assert on.said == ["queued", "ringing", "in-progress"]
-    assert all(later > earlier - LOOK for earlier, later in pairwise(on.gaps))  # in steps of LOOK
-    assert on.gaps[0] < 1
-    assert max(on.gaps) == pytest.approx(GAPS.longest, abs=0.2)
+    assert setup.statuses == ["queued", "ringing", "in-progress"]
+    assert all(later > earlier - LOOK for earlier, later in pairwise(setup.gaps))  # in steps of LOOK
+    assert setup.gaps[0] < 1
+    assert max(setup.gaps) == pytest.approx(GAPS.longest, abs=0.2)
 
 
 def test_from_callbacks_it_knows_at_once_and_asks_nobody() -> None:
-    on = wait_setup(ANSWERED, reported=ANSWERED)
-    reached = on.waiter.until(goal("answered"), limit=None)
+    setup = wait_setup(ANSWERED, reported=ANSWERED)
+    reached = setup.waiter.until(goal("answered"), limit=None)
     assert (reached.status, reached.source) == ("in-progress", "callbacks")
-    assert on.rest.requests_at == []
+    assert setup.rest.requests_at == []
 
 
 def test_a_lost_callback_is_made_up_for_by_asking_after_a_long_silence() -> None:
-    on = wait_setup(ANSWERED, reported=ANSWERED[:3])
-    reached = on.waiter.until(goal("ended"), limit=None)
+    setup = wait_setup(ANSWERED, reported=ANSWERED[:3])
+    reached = setup.waiter.until(goal("ended"), limit=None)
     assert (reached.status, reached.source) == ("completed", "rest")
-    assert len(on.rest.requests_at) == 2
-    assert on.rest.requests_at[0] == pytest.approx(8 + GAP_WITH_CALLBACKS, abs=0.3)
+    assert len(setup.rest.requests_at) == 2
+    assert setup.rest.requests_at[0] == pytest.approx(8 + GAP_WITH_CALLBACKS, abs=0.3)
 
 
 def test_when_the_watch_goes_away_rest_is_requests_at_once() -> None:
-    on = wait_setup(ANSWERED, reported=ANSWERED, watch_runs=lambda now: now < 5)
-    reached = on.waiter.until(goal("answered"), limit=None)
+    setup = wait_setup(ANSWERED, reported=ANSWERED, watch_runs=lambda now: now < 5)
+    reached = setup.waiter.until(goal("answered"), limit=None)
     assert reached.source == "rest"
-    assert on.rest.requests_at[0] == pytest.approx(5, abs=0.3)
+    assert setup.rest.requests_at[0] == pytest.approx(5, abs=0.3)
 
 
 def test_callbacks_take_over_as_soon_as_the_first_is_there() -> None:
-    on = wait_setup(ANSWERED, reported=ANSWERED[1:])
-    assert on.waiter.until(goal("answered"), limit=None).source == "callbacks"
-    assert all(moment <= 1.1 for moment in on.rest.requests_at)
+    setup = wait_setup(ANSWERED, reported=ANSWERED[1:])
+    assert setup.waiter.until(goal("answered"), limit=None).source == "callbacks"
+    assert all(moment <= 1.1 for moment in setup.rest.requests_at)
 
 
 def test_rest_that_lags_does_not_take_a_status_back() -> None:
-    on = wait_setup([(0, "queued")], reported=[(0, "initiated"), (1, "ringing")])
+    setup = wait_setup([(0, "queued")], reported=[(0, "initiated"), (1, "ringing")])
     with pytest.raises(WaitTimeoutError, match="it is ringing"):
-        on.waiter.until(goal("answered"), limit=40)
-    assert on.said == ["initiated", "ringing"]
+        setup.waiter.until(goal("answered"), limit=40)
+    assert setup.statuses == ["initiated", "ringing"]
 
 
 @pytest.mark.parametrize(
@@ -164,11 +164,11 @@ def test_an_end_of_another_kind_says_how() -> None:
 
 
 def test_the_limit_is_kept_and_says_how_it_stands() -> None:
-    on = wait_setup(ANSWERED)
+    setup = wait_setup(ANSWERED)
     with pytest.raises(WaitTimeoutError, match="not in-progress after 4 s: it is ringing") as caught:
-        on.waiter.until(goal("answered"), limit=4)
+        setup.waiter.until(goal("answered"), limit=4)
     assert f"callctl hangup {SID}" in (caught.value.hint or "")
-    assert on.rest.time.now == pytest.approx(4, abs=0.01)
+    assert setup.rest.time.now == pytest.approx(4, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_the_limit_is_kept_by_an_api_that_does_not_answer(
 
 
 def test_a_call_placed_just_now_may_be_unknown_for_a_moment() -> None:
-    on = wait_setup(ANSWERED, missing_until=2, missing_for=5)
-    assert on.waiter.until(goal("ringing"), limit=None).status == "ringing"
+    setup = wait_setup(ANSWERED, missing_until=2, missing_for=5)
+    assert setup.waiter.until(goal("ringing"), limit=None).status == "ringing"
     with pytest.raises(NotFoundError):
         wait_setup(ANSWERED, missing_until=9, missing_for=5).waiter.until(goal("ringing"), limit=None)
     with pytest.raises(NotFoundError):
@@ -199,9 +199,9 @@ def test_a_call_placed_just_now_may_be_unknown_for_a_moment() -> None:
 
 
 def test_a_status_nobody_knows_is_waited_through() -> None:
-    on = wait_setup([(0, "pondering"), (2, "ringing")])
-    assert on.waiter.until(goal("ringing"), limit=None).status == "ringing"
-    assert on.said == ["pondering", "ringing"]
+    setup = wait_setup([(0, "pondering"), (2, "ringing")])
+    assert setup.waiter.until(goal("ringing"), limit=None).status == "ringing"
+    assert setup.statuses == ["pondering", "ringing"]
 
 
 @pytest.mark.parametrize("word", ["", "queued", "initiated", "done", "in progress"])

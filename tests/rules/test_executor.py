@@ -490,9 +490,9 @@ def test_what_the_store_has_outranks_what_rest_shows(tmp_path: Path, claims: Eve
     store.append(event(1, "in-progress", number=2))
     store.close()
     api = FailingApi([IN_DIAL], status="ringing", parent=sid(9))
-    came = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=True)))
-    assert isinstance(came, ActionEvent)
-    assert (came.result, came.outcome) == (LATE, "it was answered meanwhile and left alone")
+    recorded = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=True)))
+    assert isinstance(recorded, ActionEvent)
+    assert (recorded.result, recorded.outcome) == (LATE, "it was answered meanwhile and left alone")
     assert api.sent == ["cancel"]
 
 

@@ -67,14 +67,14 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
     [(0.0, 28.0), (27.0, 1.0), (28.0, None), (40.0, None)],
 )
 def test_an_action_waits_until_rest_allows_the_age(claims: EventStore, age: float, wait: float | None) -> None:
-    came = update(claims, ringing(created=NOW - age))
-    assert came == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+    result = update(claims, ringing(created=NOW - age))
+    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
 def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims: EventStore) -> None:
     parent = Call(PARENT, "in-progress", start_time=START, as_of=moment(NOW))
-    came = update(claims, ringing(created=NOW - 10), parent, on=On.PARENT)
-    assert came == Postponed(retry=True, not_before=timedelta(seconds=18))
+    result = update(claims, ringing(created=NOW - 10), parent, on=On.PARENT)
+    assert result == Postponed(retry=True, not_before=timedelta(seconds=18))
     assert update(claims, ringing(created=NOW - 30), parent, on=On.PARENT) is None
 
 
@@ -83,8 +83,8 @@ def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims
 def test_without_dates_that_can_be_so_this_process_must_have_waited_itself(
     claims: EventStore, created: float | None, as_of: float | None, watched: float | None, wait: float | None
 ) -> None:
-    came = update(claims, ringing(created=created, as_of=as_of), watched=None if watched is None else moment(watched))
-    assert came == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+    result = update(claims, ringing(created=created, as_of=as_of), watched=None if watched is None else moment(watched))
+    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
 def test_the_later_of_creation_and_timestamp_counts(claims: EventStore) -> None:
@@ -100,5 +100,5 @@ def test_the_later_of_creation_and_timestamp_counts(claims: EventStore) -> None:
 def test_the_start_of_a_call_counts_before_its_creation(claims: EventStore, started: float, wait: float | None) -> None:
     # One that was queued for an hour has rung since it was dialled.
     call = replace(ringing(created=NOW - 3600), start_time=moment(started))
-    came = update(claims, call)
-    assert came == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+    result = update(claims, call)
+    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
