@@ -14,6 +14,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -676,7 +677,7 @@ def test_rules_are_told_of_a_hang_up_before_it_is_sent(callctl: Callctl, home: P
 def test_no_hang_up_waits_for_long_where_the_store_is_locked(
     callctl: Callctl, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locked: list[bool] = []
+    was_sent: Queue[bool] = Queue()  # while the store was still locked
     add_intents = EventStore.add_intents
 
     with Looking(home, [rings(1)]) as server:
@@ -686,12 +687,12 @@ def test_no_hang_up_waits_for_long_where_the_store_is_locked(
             before, deadline = len(server.ended), time.monotonic() + 20
             while len(server.ended) == before and time.monotonic() < deadline:
                 time.sleep(0.01)
-            locked.append(len(server.ended) > before)  # it was sent meanwhile
+            was_sent.put(len(server.ended) > before)
             add_intents(store, sids, until=until)
 
         monkeypatch.setattr(EventStore, "add_intents", wait)
         assert server.run(callctl, *AGREED).code == 0
-    assert locked == [True]
+        assert was_sent.get(timeout=60)
 
 
 # Nobody reads
