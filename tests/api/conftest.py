@@ -1,4 +1,4 @@
-"""API clients that wait for nobody and remember what they would have waited for."""
+"""API clients that do not wait, and record for how long they would have waited."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN = "fake-token-0123456789"
 
 @dataclass
 class ScriptedApi:
-    """An API client, the server behind it, and what the API client did between its requests."""
+    """An API client, its server, and what the API client did between its requests."""
 
     client: ApiClient
     server: Server

@@ -1,4 +1,4 @@
-"""A server that answers as it is told, one turn after another, for what no well-behaved server would do."""
+"""A server that answers as scripted, one turn after another, for what no well-behaved server would do."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ Turn = Callable[[Handler], None]
 
 
 class Server(ThreadingHTTPServer):
-    """Plays its turns in order; a request too many gets the last turn again."""
+    """Answers with its turns, one after another; a request too many gets the last turn once more."""
 
     daemon_threads = True
 

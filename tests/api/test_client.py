@@ -32,7 +32,7 @@ def world(**options: Any) -> Iterator[tuple[Simulator, ApiClient, list[Retry]]]:
         )
 
 
-def order(to: str = "+12025550100", text: str = "Hello, this is a longer text to listen to") -> PlaceRequest:
+def request_to(to: str = "+12025550100", text: str = "Hello, this is a longer text to listen to") -> PlaceRequest:
     return PlaceRequest(to=to, from_=FROM, twiml=say(text))
 
 
@@ -51,7 +51,7 @@ def test_a_calls_life(dialect: str) -> None:
 
 def test_redirecting_needs_a_call_in_progress() -> None:
     with world() as (simulator, client, _):
-        placed = client.place(order())
+        placed = client.place(request_to())
         survey = RedirectRequest(twiml=say("How was it?"))
         with pytest.raises(WrongCallStateError) as caught:
             client.redirect(placed.sid, survey)
@@ -64,8 +64,8 @@ def test_redirecting_needs_a_call_in_progress() -> None:
 
 def test_cancel_leaves_an_answered_call_alone() -> None:
     with world() as (simulator, client, _):
-        ringing = client.place(order("+12025550103"))
-        answered = client.place(order())
+        ringing = client.place(request_to("+12025550103"))
+        answered = client.place(request_to())
         simulator.advance(2.5)
         assert client.cancel(ringing.sid).sid == ringing.sid
         assert client.cancel(answered.sid).sid == answered.sid
@@ -84,23 +84,23 @@ def test_refusals() -> None:
         assert magic.value.hint is not None
         wrong = Settings(account_sid=simulator.account_sid, auth_token="wrong", api_url=simulator.url)
         with pytest.raises(AuthenticationError) as refused:
-            ApiClient(wrong, sleep=lambda _seconds: None, random=lambda: 0.5).place(order())
+            ApiClient(wrong, sleep=lambda _seconds: None, random=lambda: 0.5).place(request_to())
         assert refused.value.code == "20003"
 
 
 @pytest.mark.parametrize("base_path", ["", "/api/laml"])
 def test_a_list_of_many_pages(base_path: str) -> None:
     with world(base_path=base_path) as (_, client, _):
-        placed = [client.place(order()).sid for _ in range(25)]
-        found = [call.sid for call in client.list(CallQuery(), page_size=10, limit=None)]
-        assert sorted(found) == sorted(placed)
+        placed = [client.place(request_to()).sid for _ in range(25)]
+        listed = [call.sid for call in client.list(CallQuery(), page_size=10, limit=None)]
+        assert sorted(listed) == sorted(placed)
         assert len(list(client.list(CallQuery(), page_size=10, limit=12))) == 12
 
 
 def test_many_threads_share_one_client() -> None:
     with world() as (_, client, _):
         with ThreadPoolExecutor(20) as pool:
-            placed = list(pool.map(lambda number: client.place(order(f"+1202555{number:04}")), range(100)))
+            placed = list(pool.map(lambda number: client.place(request_to(f"+1202555{number:04}")), range(100)))
             assert len({call.sid for call in placed}) == 100
             ended = list(pool.map(lambda call: client.hangup(call.sid), placed))
         assert [(call.sid, call.to) for call in ended] == [(call.sid, call.to) for call in placed]

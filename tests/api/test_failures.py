@@ -16,7 +16,7 @@ from callctl.api.retries import TRIES
 from callctl.errors import NetworkError, OutcomeUnknownError, SettingsError
 
 SID = "CA" + "1" * 32
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 DONE = reply(200, call())
 REQUEST = PlaceRequest(to="+12025550100", from_="+15005550006", url="https://example.com/twiml")
 
@@ -24,7 +24,7 @@ REQUEST = PlaceRequest(to="+12025550100", from_="+15005550006", url="https://exa
 @pytest.fixture
 def tls() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(HERE / "certificate.pem", HERE / "key.pem")
+    context.load_cert_chain(FOLDER / "certificate.pem", FOLDER / "key.pem")
     return context
 
 
@@ -92,9 +92,9 @@ def test_a_certificate_of_ones_own_is_named_by_ssl_cert_file(
             client_at(server.url).fetch(SID)
         assert "SSL_CERT_FILE; REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, where set, count" in (caught.value.hint or "")
         assert server.received == []
-        monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(FOLDER / "certificate.pem"))
         assert client_at(server.url).fetch(SID).sid == SID
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(HERE / "key.pem"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(FOLDER / "key.pem"))
         with pytest.raises(NetworkError, match="certificate file can't be read"):
             client_at(server.url).fetch(SID)
 
@@ -134,7 +134,7 @@ def test_a_tls_record_that_is_none_may_follow_a_call_that_was_placed(
         socket.socket.send(handler.connection, b"no record of TLS")  # past the encryption
         handler.hang_up()
 
-    monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(FOLDER / "certificate.pem"))
     with Server(turn, context=tls) as server:
         with pytest.raises(OutcomeUnknownError, match="may have been placed"):
             client_at(server.url).place(REQUEST)
@@ -148,7 +148,7 @@ def test_the_sid_is_read_before_a_tls_record_that_is_none(tls: ssl.SSLContext, m
         socket.socket.send(handler.connection, b"no record of TLS")
         handler.hang_up()
 
-    monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(FOLDER / "certificate.pem"))
     with Server(turn, context=tls) as server:
         assert client_at(server.url).place(REQUEST).sid == SID
 
@@ -170,10 +170,10 @@ def test_the_world_is_asked_for_through_the_proxy(start_api: StartApi, monkeypat
         NetworkError, match=r"the proxy did not let the connection to api\.example\.com through"
     ) as caught:
         client_at("https://api.example.com").hangup(SID)
-    (asked,) = proxy.server.received
-    assert (asked.method, asked.target) == ("CONNECT", "api.example.com:443")
+    (request,) = proxy.server.received
+    assert (request.method, request.target) == ("CONNECT", "api.example.com:443")
     assert "HTTPS_PROXY" in (caught.value.hint or "")
-    assert_untold(caught.value, "fake-password")
+    assert_secret_is_hidden(caught.value, "fake-password")
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ def test_a_proxy_that_is_none_does_not_spill_its_password(proxy: str, monkeypatc
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(NetworkError, match="proxy") as caught:
         client_at("https://api.example.com").fetch(SID)
-    assert_untold(caught.value, "fake-password")
+    assert_secret_is_hidden(caught.value, "fake-password")
 
 
-def assert_untold(error: BaseException, secret: str) -> None:
+def assert_secret_is_hidden(error: BaseException, secret: str) -> None:
     current: BaseException | None = error
     while current is not None:
         assert secret not in f"{current!r}{current}"

@@ -1,4 +1,4 @@
-"""Replies that hold what nobody would send: what can't be read counts as absent, and no call loses its SID."""
+"""Replies with contents that no API sends: what can't be read counts as absent, and no call loses its SID."""
 
 from __future__ import annotations
 
@@ -114,11 +114,11 @@ def test_every_refusal_is_one(server: RawServer, status: int, headers: dict[str,
 @example(page=None, uri="//[", row={})
 def test_a_list_has_the_rows_that_can_be_read(server: RawServer, page: Any, uri: Any, row: dict[str, Any]) -> None:
     answers = [{"calls": [page, call() | row], "next_page_uri": uri}, {"calls": [], "next_page_uri": None}]
-    asked = iter(answers)
-    server.answer = lambda: whole(200, as_json(next(asked, answers[-1])))()
-    found = list(client_at(server.url).list(CallQuery(), limit=None))
-    assert SID in [one.sid for one in found]
-    for one in found:
+    remaining = iter(answers)
+    server.answer = lambda: whole(200, as_json(next(remaining, answers[-1])))()
+    calls = list(client_at(server.url).list(CallQuery(), limit=None))
+    assert SID in [one.sid for one in calls]
+    for one in calls:
         CallEvent.from_call(one, received_at=parse_date("2026-01-05"), world="w").to_record()  # type: ignore[arg-type]
 
 
@@ -164,9 +164,9 @@ def test_json_is_read_and_can_be_written_again(text: str) -> None:
         value = read_json(text)
     except ValueError:
         return
-    again = json_text(value)
-    json.loads(again, parse_constant=pytest.fail)
-    again.encode()
+    written = json_text(value)
+    json.loads(written, parse_constant=pytest.fail)
+    written.encode()
 
 
 def test_what_json_can_not_hold_is_written_as_null() -> None:

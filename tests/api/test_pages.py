@@ -31,18 +31,18 @@ def page(*numbers: int, next_uri: object = None, **fields: object) -> Turn:
     return reply(200, {"calls": [call(sid(number), **fields) for number in numbers], "next_page_uri": next_uri})
 
 
-def sids(found: Iterator[Any]) -> list[str]:
-    return [one.sid for one in found]
+def sids(listed: Iterator[Any]) -> list[str]:
+    return [one.sid for one in listed]
 
 
 def test_pages_are_followed_and_asked_for_only_when_needed(start_api: StartApi) -> None:
     api = start_api(page(1, 2, next_uri=f"{PATH}?PageSize=2&Page=1&PageToken=PACA2"), page(3))
-    found = api.client.list(ALL, page_size=2, limit=None)
+    listed = api.client.list(ALL, page_size=2, limit=None)
     assert api.server.received == []
-    assert sids(islice(found, 2)) == [sid(1), sid(2)]
+    assert sids(islice(listed, 2)) == [sid(1), sid(2)]
     assert len(api.server.received) == 1
-    assert sids(found) == [sid(3)]
-    assert [asked.target for asked in api.server.received] == [
+    assert sids(listed) == [sid(3)]
+    assert [request.target for request in api.server.received] == [
         f"{PATH}?PageSize=2",
         f"{PATH}?PageSize=2&Page=1&PageToken=PACA2",
     ]
@@ -89,10 +89,10 @@ def test_a_server_that_ignores_filters_is_checked(start_api: StartApi) -> None:
 @pytest.mark.parametrize("uri", [f"{PATH}?PageSize=1000", f"{PATH}?Page=1"])
 def test_the_same_page_for_ever_is_noticed(start_api: StartApi, uri: str) -> None:
     api = start_api(page(1, 2, next_uri=uri))
-    found = api.client.list(ALL, limit=None)
-    assert sids(islice(found, 2)) == [sid(1), sid(2)]
+    listed = api.client.list(ALL, limit=None)
+    assert sids(islice(listed, 2)) == [sid(1), sid(2)]
     with pytest.raises(NetworkError, match="does not end"):
-        next(found)
+        next(listed)
     assert len(api.server.received) <= 2
 
 
@@ -103,27 +103,27 @@ def endless(cycle: int) -> Iterator[dict[str, Any]]:
 
 def test_so_is_one_that_counts_on_with_the_same_rows() -> None:
     pages = endless(1)
-    asked = []
+    requested = []
 
     def fetch(url: str) -> dict[str, Any]:
-        asked.append(url)
+        requested.append(url)
         return next(pages)
 
     with pytest.raises(NetworkError, match="does not end"):
         list(rows(fetch, PATH, key="calls", base="https://api.twilio.com", warn=pytest.fail))
-    assert len(asked) == 4
+    assert len(requested) == 4
 
 
 @settings(deadline=None)
 @given(before=st.integers(0, 20), around=st.integers(1, 20))
 def test_a_circle_of_any_length_is_noticed_even_if_its_rows_are_new(before: int, around: int) -> None:
     numbers = count()
-    asked = count()
+    fetches = count()
 
     def fetch(url: str) -> dict[str, Any]:
-        here = int(url.rpartition("=")[2])
-        following = here + 1 if here + 1 < before + around else before
-        assert next(asked) < 200
+        page = int(url.rpartition("=")[2])
+        following = page + 1 if page + 1 < before + around else before
+        assert next(fetches) < 200
         return {"calls": [call(sid(next(numbers)))], "next_page_uri": f"{PATH}?Page={following}"}
 
     with pytest.raises(NetworkError, match="does not end"):
@@ -150,8 +150,8 @@ def test_memory_does_not_grow_with_the_account() -> None:
 
         tracemalloc.start()
         try:
-            found = sum(1 for _ in rows(fetch, "https://h/x?Page=0", key="calls", base="https://h", warn=pytest.fail))
-            assert found == pages * 1000
+            total = sum(1 for _ in rows(fetch, "https://h/x?Page=0", key="calls", base="https://h", warn=pytest.fail))
+            assert total == pages * 1000
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -205,7 +205,7 @@ def test_the_next_page_is_on_the_api_address_whatever_the_server_writes(uri: str
 def test_a_base_address_with_a_path_is_paged_through(start_api: StartApi, prefix: str) -> None:
     api = start_api(page(1, next_uri=f"{prefix}{PATH}?Page=1"), page(2), path="/api/laml")
     assert sids(api.client.list(ALL, limit=None)) == [sid(1), sid(2)]
-    assert [asked.path for asked in api.server.received] == [f"/api/laml{PATH}"] * 2
+    assert [request.path for request in api.server.received] == [f"/api/laml{PATH}"] * 2
 
 
 def test_notifications_are_read_whole(start_api: StartApi) -> None:
@@ -236,7 +236,7 @@ def test_notifications_are_read_whole(start_api: StartApi) -> None:
     assert first.date.isoformat() == "2026-01-05T10:00:00+00:00"
     assert (first.more_info, first.request_url) == (one["more_info"], one["request_url"])
     assert (second.code, second.level, second.message, second.date) == ("21626", "warning", "plain words = here", None)
-    assert [asked.path for asked in api.server.received] == [path, path]
+    assert [request.path for request in api.server.received] == [path, path]
 
 
 def test_the_password_of_an_address_in_a_notification_is_masked() -> None:
@@ -266,10 +266,10 @@ def test_pages_without_a_new_row_count_only_in_a_row() -> None:
     numbers = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4)
 
     def fetch(url: str) -> dict[str, Any]:
-        here = int(url.rpartition("=")[2])
-        following = f"{PATH}?Page={here + 1}" if here + 1 < len(numbers) else None
-        return {"calls": [call(sid(numbers[here]))], "next_page_uri": following}
+        page = int(url.rpartition("=")[2])
+        following = f"{PATH}?Page={page + 1}" if page + 1 < len(numbers) else None
+        return {"calls": [call(sid(numbers[page]))], "next_page_uri": following}
 
     base = "https://api.twilio.com"
-    found = rows(fetch, f"{base}{PATH}?Page=0", key="calls", base=base, warn=pytest.fail)
-    assert [row["sid"] for row in found] == [sid(number) for number in (1, 2, 3, 4)]
+    listed = rows(fetch, f"{base}{PATH}?Page=0", key="calls", base=base, warn=pytest.fail)
+    assert [row["sid"] for row in listed] == [sid(number) for number in (1, 2, 3, 4)]

@@ -218,8 +218,8 @@ def test_foreign_words_become_one_harmless_line(start_api: StartApi) -> None:
     )
     with pytest.raises(ApiError) as caught:
         api.client.fetch(SID)
-    told = f"{caught.value.message}{caught.value.code}{caught.value.more_info}"
-    assert told.isprintable()
+    text = f"{caught.value.message}{caught.value.code}{caught.value.more_info}"
+    assert text.isprintable()
     assert caught.value.message == "ared line end"
 
 

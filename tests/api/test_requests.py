@@ -45,9 +45,9 @@ FULL = PlaceRequest(
 def test_place_sends_exactly_its_parameters(start_api: StartApi) -> None:
     api = start_api(reply(201, call()))
     placed = api.client.place(FULL)
-    (asked,) = api.server.received
-    assert (asked.method, asked.target) == ("POST", f"{CALLS}.json")
-    assert asked.form == FULL.parameters()
+    (sent,) = api.server.received
+    assert (sent.method, sent.target) == ("POST", f"{CALLS}.json")
+    assert sent.form == FULL.parameters()
     assert placed == Call.from_resource(call())
 
 
@@ -92,9 +92,9 @@ def test_redirect_sends_exactly_its_parameters(start_api: StartApi) -> None:
         status_callback="https://example.com/status",
     )
     assert api.client.redirect(SID, request).status == "in-progress"
-    (asked,) = api.server.received
-    assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", request.parameters())
-    assert "Status" not in dict(asked.form)
+    (sent,) = api.server.received
+    assert (sent.method, sent.target, sent.form) == ("POST", f"{CALLS}/{SID}.json", request.parameters())
+    assert "Status" not in dict(sent.form)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_redirect_sends_exactly_its_parameters(start_api: StartApi) -> None:
 def test_updates_are_one_request_each(start_api: StartApi, act: Any, form: list[tuple[str, str]]) -> None:
     api = start_api(reply(200, call(status="completed")))
     assert act(api.client).status == "completed"
-    (asked,) = api.server.received
-    assert (asked.method, asked.target, asked.form) == ("POST", f"{CALLS}/{SID}.json", form)
+    (sent,) = api.server.received
+    assert (sent.method, sent.target, sent.form) == ("POST", f"{CALLS}/{SID}.json", form)
 
 
 def test_signs_in_with_the_token_and_says_who_asks(start_api: StartApi) -> None:
@@ -126,9 +126,9 @@ def test_an_api_key_signs_in_and_the_account_stays_in_the_path(start_api: StartA
     key = "SK" + "2" * 32
     api = start_api(reply(200, call()), auth_token=None, api_key=key, api_secret="fake-secret")
     api.client.fetch(SID)
-    asked = api.server.received[0]
-    assert asked.target == f"{CALLS}/{SID}.json"
-    assert asked.headers["Authorization"] == "Basic " + base64.b64encode(f"{key}:fake-secret".encode()).decode()
+    sent = api.server.received[0]
+    assert sent.target == f"{CALLS}/{SID}.json"
+    assert sent.headers["Authorization"] == "Basic " + base64.b64encode(f"{key}:fake-secret".encode()).decode()
 
 
 def test_an_exported_region_does_not_change_the_host(start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,11 +249,11 @@ def test_the_comparison_sign_belongs_to_the_name_and_times_go_in_utc(start_api: 
     )
     api = start_api(reply(200, {"calls": [], "next_page_uri": None}))
     assert list(api.client.list(query, limit=None)) == []
-    (asked,) = api.server.received
-    assert asked.query == [*query.parameters(), ("PageSize", "1000")]
-    assert ("StartTime>", "2026-01-04T22:04:05Z") in asked.query
-    assert ("StartTime<", "2026-01-06") in asked.query
-    assert "StartTime%3E=2026-01-04T22%3A04%3A05Z" in asked.target
+    (sent,) = api.server.received
+    assert sent.query == [*query.parameters(), ("PageSize", "1000")]
+    assert ("StartTime>", "2026-01-04T22:04:05Z") in sent.query
+    assert ("StartTime<", "2026-01-06") in sent.query
+    assert "StartTime%3E=2026-01-04T22%3A04%3A05Z" in sent.target
 
 
 @settings(deadline=None)

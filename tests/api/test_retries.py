@@ -90,22 +90,22 @@ def test_a_change_is_sent_again_only_while_it_is_wanted(start_api: StartApi, act
     with pytest.raises(NoLongerWantedError, match="Too Many Requests") as caught:
         act(api.client.while_wanted(lambda _may_be_done: next(wanted)))
     assert (len(api.server.received), caught.value.may_be_done) == (2, False)
-    assert act(api.client).sid == SID  # the client itself asks nobody
+    assert act(api.client).sid == SID  # no condition holds for the client itself
 
 
 def test_who_is_asked_hears_whether_an_earlier_try_may_have_been_carried_out(start_api: StartApi) -> None:
     api = start_api(TOO_MANY, drop(), DONE)
-    heard: list[bool] = []
+    conditions: list[bool] = []
 
     def wanted(may_be_done: bool) -> bool:
-        heard.append(may_be_done)
+        conditions.append(may_be_done)
         if may_be_done:
             raise ApiError("no", status=404)
         return True
 
     with pytest.raises(ApiError, match="no") as caught:
         api.client.while_wanted(wanted).hangup(SID)
-    assert (heard, caught.value.may_be_done) == ([False, True], True)
+    assert (conditions, caught.value.may_be_done) == ([False, True], True)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -180,10 +180,10 @@ def test_a_refused_connection_is_tried_again_and_stays_a_network_error(start_api
 
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])
 def test_so_is_a_host_that_does_not_exist(start_api: StartApi, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody(*_args: object, **_options: object) -> None:
+    def not_found(*_args: object, **_options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", nobody)  # a resolver may take its time to say no
+    monkeypatch.setattr(socket, "getaddrinfo", not_found)  # a resolver may take its time to say no
     api = start_api(DONE, api_url="https://no-such-host.invalid")
     with pytest.raises(NetworkError, match=r"no-such-host\.invalid could not be resolved") as caught:
         act(api.client)

@@ -38,11 +38,11 @@ def test_nothing_heavy_before_the_first_request_and_no_event_loop_after_it(start
         text=True,
         check=True,
     )
-    told = json.loads(done.stdout)
-    assert told["status"] == "completed"
+    output = json.loads(done.stdout)
+    assert output["status"] == "completed"
     heavy = {"twilio", "requests", "urllib3", "ssl", "asyncio", "aiohttp", "sqlite3"}
-    assert not heavy & set(told["before"])
-    assert not {"asyncio", "aiohttp", "sqlite3", "twilio.rest.api"} & set(told["after"])
+    assert not heavy & set(output["before"])
+    assert not {"asyncio", "aiohttp", "sqlite3", "twilio.rest.api"} & set(output["after"])
     assert done.stderr == ""
 
 

@@ -22,7 +22,7 @@ from callctl.errors import CallctlError, NetworkError, OutcomeUnknownError
 
 SID = "CA" + "1" * 32
 REQUEST = PlaceRequest(to="+12025550100", from_="+15005550006", url="https://example.com/twiml")
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 OK = b"HTTP/1.1 200 OK\r\n"
 
 DRIPS = [
@@ -56,7 +56,7 @@ def test_a_reply_that_drips_is_given_up_and_its_connection_ended(answer: object)
             client(server.url).fetch(SID)
         tries = len(server.requests)
         assert tries == 5
-        for _ in range(tries):  # nothing is left that reads on
+        for _ in range(tries):  # no thread is left that reads on
             assert server.ended.acquire(timeout=10)
 
 
@@ -108,12 +108,12 @@ def test_a_redirection_with_a_body_that_drips_is_bounded_too() -> None:
 
 @pytest.mark.timeout(20)
 def test_nothing_is_sent_by_a_connection_that_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name takes its time: by the time it is known, whoever placed the call was told that it is not."""
-    asked, known, looked_up = threading.Event(), threading.Event(), threading.Semaphore(0)
+    """The name resolves late: by then, the caller of ``place`` has its error."""
+    requested, known, looked_up = threading.Event(), threading.Event(), threading.Semaphore(0)
     real = socket.getaddrinfo
 
     def slow(*args: object, **more: object) -> object:
-        asked.set()
+        requested.set()
         known.wait(10)
         try:
             return real(*args, **more)  # type: ignore[arg-type]
@@ -125,7 +125,7 @@ def test_nothing_is_sent_by_a_connection_that_comes_too_late(monkeypatch: pytest
         monkeypatch.setattr("socket.getaddrinfo", slow)
         with pytest.raises(NetworkError, match="no connection") as caught:
             at.place(REQUEST)
-        assert asked.is_set()
+        assert requested.is_set()
         assert not isinstance(caught.value, OutcomeUnknownError)
         known.set()
         let_them_end()
@@ -137,13 +137,13 @@ def test_several_addresses_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> N
     """Each address may take its time to say nothing; together they may not take longer."""
     tried = []
 
-    def silent(address: tuple[str, int], timeout: float, *_rest: object, **_more: object) -> socket.socket:
+    def unresponsive(address: tuple[str, int], timeout: float, *_rest: object, **_more: object) -> socket.socket:
         tried.append(address)
         if len(tried) % 2:
             threading.Event().wait(timeout / 2)
         raise TimeoutError
 
-    monkeypatch.setattr("urllib3.util.connection.create_connection", silent)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", unresponsive)
     with pytest.raises(NetworkError, match="no connection"):
         client("http://127.0.0.1:9").fetch(SID)
     assert len(tried) == 5
@@ -151,8 +151,8 @@ def test_several_addresses_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_connection_is_used_again_after_an_exchange_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(HERE / "certificate.pem", HERE / "key.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "certificate.pem"))
+    context.load_cert_chain(FOLDER / "certificate.pem", FOLDER / "key.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(FOLDER / "certificate.pem"))
     peers = []
 
     def turn(handler: Handler) -> None:

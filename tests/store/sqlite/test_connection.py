@@ -29,7 +29,7 @@ def test_a_store_without_a_log_is_waited_for_while_another_process_has_it(path: 
 
 
 def test_a_second_connection_here_and_a_visitor_leave_the_log_alone(path: Path) -> None:
-    """The last who closes a store removes its log; a visitor must see that somebody is still there."""
+    """The last process that closes a store removes its log; a second one must see that the first has it open."""
     store = EventStore.open_for_watch(path, world=WORLD)
     store.append(event(1, "ringing"))
     EventStore.open_for_watch(path, world=WORLD).close()
@@ -37,6 +37,6 @@ def test_a_second_connection_here_and_a_visitor_leave_the_log_alone(path: Path) 
     assert path.with_name("events.db-wal").exists()
     store.append(event(2, "ringing"))
     store.close()
-    again = EventStore.open_for_watch(path, world=WORLD)
-    assert len(list(again.replay(since=None))) == 2
-    again.close()
+    reopened = EventStore.open_for_watch(path, world=WORLD)
+    assert len(list(reopened.replay(since=None))) == 2
+    reopened.close()

@@ -1,4 +1,4 @@
-"""A file that is no event store stays as it is, whoever is asked to use it; stores from before the mark are known."""
+"""A file that is no event store stays as it is, whatever uses it; stores from before the mark are known."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def unmarked(version: int) -> str:
 
 def files(folder: Path) -> Files:
     """Return mode, time of change and content of all files."""
-    found = {path.name: (path.stat(), path.read_bytes()) for path in folder.iterdir()}
-    return {name: (status.st_mode, status.st_mtime_ns, content) for name, (status, content) in found.items()}
+    files = {path.name: (path.stat(), path.read_bytes()) for path in folder.iterdir()}
+    return {name: (status.st_mode, status.st_mtime_ns, content) for name, (status, content) in files.items()}
 
 
 def a_text(path: Path) -> None:

@@ -27,9 +27,9 @@ def after_a_crash(path: Path) -> set[str]:
     copy = path.parent.with_name("after-a-crash")
     shutil.copytree(path.parent, copy)
     index_of(copy / path.name).unlink()
-    with closing(EventStore.open_for_watch(copy / path.name, world=WORLD)) as again:
-        assert again._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return {one.call_sid for one in again.replay(since=None)}
+    with closing(EventStore.open_for_watch(copy / path.name, world=WORLD)) as reopened:
+        assert reopened._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return {one.call_sid for one in reopened.replay(since=None)}
 
 
 def is_right(path: Path) -> bool:
@@ -52,9 +52,9 @@ def test_an_index_that_was_written_into_loses_no_event(path: Path, damage: Calla
             assert store.append(event(number, "ringing"))
         assert is_right(path)
         assert after_a_crash(path) == {sid(number) for number in range(2 * EVENTS)}
-    told = [] if damage in QUIET_INDEX_DAMAGES else ["its index (-shm) was overwritten; it was made anew"]
-    assert len(troubles) == len(told)
-    assert all(part in text for part, text in zip(told, troubles, strict=True))
+    expected = [] if damage in QUIET_INDEX_DAMAGES else ["its index (-shm) was overwritten; it was made anew"]
+    assert len(troubles) == len(expected)
+    assert all(part in text for part, text in zip(expected, troubles, strict=True))
     assert not list(path.parent.glob("*.damaged-*"))
 
 
@@ -143,8 +143,8 @@ def test_a_log_of_several_blocks_is_compared_whole(path: Path) -> None:
         assert keeper._checks._log.frames > 4062 + 4096
         assert is_right(path)
         for at in (140, 32768 + 4, 32768 + 16384 + 2 * (5 * 383), 2 * 32768):
-            held = index_of(path).read_bytes()[at : at + 4]
-            write_into_index(path, at, bytes(byte ^ 1 for byte in held))
+            before = index_of(path).read_bytes()[at : at + 4]
+            write_into_index(path, at, bytes(byte ^ 1 for byte in before))
             assert not is_right(path)
             assert store.append(event(at, "ringing"))
             assert is_right(path)
@@ -196,11 +196,11 @@ def test_a_log_that_a_checkpoint_empties_between_a_look_at_its_size_and_one_at_i
 
     def look_and_empty(name: Path, real: str) -> Files:
         nonlocal looks
-        found, looks = look(name, real), looks + 1
+        files, looks = look(name, real), looks + 1
         if looks == 1:
             with closing(sqlite3.connect(path)) as other:
                 assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-        return found
+        return files
 
     with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))

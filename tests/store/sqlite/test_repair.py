@@ -61,9 +61,9 @@ def store(path: Path, troubles: list[str]) -> Iterator[EventStore]:
 
 def kept(path: Path) -> set[str]:
     """Return the calls of which a store that is opened anew, as after a crash, has events."""
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as again:
-        assert again._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return {one.call_sid for one in again.replay(since=None)}
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as reopened:
+        assert reopened._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return {one.call_sid for one in reopened.replay(since=None)}
 
 
 def fill(store: EventStore) -> set[str]:
@@ -103,7 +103,7 @@ def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
     ):
         for number in range(3000, 3050):
             store.append(event(number, "ringing"))
-        # What another connection writes makes SQLite forget the pages that it held in memory.
+        # What another connection writes makes SQLite forget the pages in its memory.
         claims.claim(CLAIM, now=START, until=UNTIL)
         store.append(event(0, "in-progress"))
         damage(path)
@@ -132,9 +132,9 @@ def test_all_that_was_acknowledged_is_there_after_a_crash(
     if damage is copy_store_over and not is_checkpointed:
         assert troubles == []  # all that is in the database is in the log as well
         return
-    (told,) = troubles
-    assert "was changed from outside" in told
-    assert f"{path.name}.damaged-1*" in told
+    (trouble,) = troubles
+    assert "was changed from outside" in trouble
+    assert f"{path.name}.damaged-1*" in trouble
     assert path.stat().st_mode & 0o077 == 0
 
 
@@ -245,8 +245,8 @@ def test_a_database_of_another_program_is_never_taken_for_what_the_store_held(
             acknowledged.add(sid(number))
     assert len(acknowledged) >= EVENTS + 2
     assert acknowledged <= kept(copy_of(path))
-    (told,) = troubles
-    assert f"{path.name}.damaged-1*" in told
+    (trouble,) = troubles
+    assert f"{path.name}.damaged-1*" in trouble
     assert not list(path.parent.glob("*.damaged-2*"))
 
 
@@ -254,13 +254,13 @@ def test_what_could_not_be_read_is_said(path: Path, store: EventStore, troubles:
     fill(store)
     store._writing.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as again:
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as reopened:
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(bytes(path.stat().st_size - 4096))
         with suppress(StoreError):
-            again.append(event(99, "ringing"))
-        assert again.append(event(100, "ringing"))
+            reopened.append(event(99, "ringing"))
+        assert reopened.append(event(100, "ringing"))
         assert "not all that was in it could be read" in troubles[0]
     assert sid(100) in kept(path)
 
@@ -299,8 +299,10 @@ async def test_whoever_waits_for_the_commit_that_finds_the_damage_is_told_so(pat
     connection = store._writing.connection
     connection.create_function("damage", 0, lambda: remove_log(path))
     connection.execute("CREATE TEMP TRIGGER damages AFTER INSERT ON main.events BEGIN SELECT damage(); END")
-    told = await asyncio.gather(*(store.append_async(event(one, "ringing")) for one in (1, 2)), return_exceptions=True)
-    assert [type(one) for one in told] == [StoreError, StoreError]
+    results = await asyncio.gather(
+        *(store.append_async(event(one, "ringing")) for one in (1, 2)), return_exceptions=True
+    )
+    assert [type(one) for one in results] == [StoreError, StoreError]
     assert await store.append_async(event(3, "ringing"))
     assert {sid(0), sid(3)} <= kept(copy_of(path))
 
@@ -382,14 +384,14 @@ def test_who_reads_on_is_told_nothing_twice_and_all_that_is_new(
     store.append(event(11, "ringing"))
     damage(path)
     for number in (12, 13):
-        with suppress(StoreError):  # told with the write that finds it
+        with suppress(StoreError):  # raised by the write that notices it
             store.append(event(number, "ringing"))
     assert troubles
     ask(14)
     news: tuple[list[str], list[str]] = ([], [])
     for _ in range(3):
-        for found, more in zip(news, read_on(), strict=True):
-            found.extend(more)
+        for seen, more in zip(news, read_on(), strict=True):
+            seen.extend(more)
     assert news[0] == sorted({*news[0], sid(11), sid(12), sid(13)})
     assert set(news[0]) == {sid(11), sid(12), sid(13)}
     assert (len(news[1]), {sid(14)} <= set(news[1]) <= {sid(11), sid(14)}) == (len(set(news[1])), True)
@@ -474,8 +476,8 @@ def test_a_purge_stays_one_and_no_rule_acts_twice(
     assert not claims.claim(CLAIM, now=START, until=UNTIL)
     assert claims.was_placed(sid(7))
     claims.close()
-    (told,) = troubles
-    assert "none acts twice" in told
+    (trouble,) = troubles
+    assert "none acts twice" in trouble
     assert {file.name for file in path.parent.iterdir()} == {"events.db", "events.db-wal", "events.db-shm"}
 
 

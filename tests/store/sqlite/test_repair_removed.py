@@ -18,9 +18,9 @@ CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 
 def kept(path: Path) -> list[str]:
     reader = EventStore.open_readonly(path, world=WORLD)
-    found = [one.call_sid for one in reader.replay(since=None)]
+    sids = [one.call_sid for one in reader.replay(since=None)]
     reader.close()
-    return found
+    return sids
 
 
 def purge(path: Path, whole: str) -> None:

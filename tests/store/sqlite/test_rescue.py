@@ -1,4 +1,4 @@
-"""What is read of damaged files, and what is held in memory beside them: as much as there is, and whole by itself."""
+"""What is read of damaged files, and what is kept in memory beside them: as much as there is, and whole by itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from callctl.store.sqlite.store import EventStore
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 UNTIL = START + timedelta(minutes=1)
 EVENTS = 300
-PAGE = 4096  # bytes, of SQLite unless told
+PAGE = 4096  # bytes, the default of SQLite
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def spoil_page_with(path: Path, text: str) -> None:
 
 
 def rescued(path: Path, *, newest: NewestEvent | None = None) -> bool:
-    """Copy what can be read of a store to a new file, which takes its name; tell whether it is all."""
+    """Copy what can be read of a store to a new file, which takes its name; return whether it is all."""
 
     def aside() -> None:
         set_aside(path)
@@ -75,8 +75,8 @@ def rescued(path: Path, *, newest: NewestEvent | None = None) -> bool:
 
 def counted(path: Path) -> dict[str, int]:
     tables = ("calls", "events", "actions", "claims", "placed_calls", "placed", "intents", "keyed_by_pairs")
-    with closing(sqlite3.connect(path)) as found:
-        return {table: found.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+    with closing(sqlite3.connect(path)) as database:
+        return {table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
 
 def test_what_lies_before_and_behind_an_unreadable_page_is_copied_with_all_else(path: Path) -> None:
@@ -88,8 +88,8 @@ def test_what_lies_before_and_behind_an_unreadable_page_is_copied_with_all_else(
     assert EVENTS - 4 <= after.pop("events") < before.pop("events") == EVENTS
     assert after == before
     with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
-        found = {one.call_sid for one in store.replay(since=None)}
-        assert {sid(0), sid(EVENTS - 1)} <= found
+        sids = {one.call_sid for one in store.replay(since=None)}
+        assert {sid(0), sid(EVENTS - 1)} <= sids
         assert [one.outcome for one in store.actions(sid(1))] == ["by a command"]
 
 
@@ -102,8 +102,8 @@ def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_told_again(pat
     assert 0 < kept["calls"] < EVENTS
     assert kept["events"] <= kept["calls"]
     with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
-        told = [store.append(event(one, "ringing", Filling=f"<{one}>")) for one in range(EVENTS)]
-        assert told.count(True) == EVENTS - kept["events"]
+        are_new = [store.append(event(one, "ringing", Filling=f"<{one}>")) for one in range(EVENTS)]
+        assert are_new.count(True) == EVENTS - kept["events"]
         assert {one.call_sid for one in store.replay(since=None)} == {sid(one) for one in range(EVENTS)}
 
 
@@ -114,7 +114,7 @@ def test_what_others_wrote_of_rules_and_commands_is_held_in_memory(
     monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
     with closing(EventStore.open(path, world=WORLD)) as claims:
         claims.claim(CLAIM, now=START, until=UNTIL)
-        if is_claim_in_database:  # still open there
+        if is_claim_in_database:  # open in the database
             with closing(sqlite3.connect(path)) as other:
                 assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
@@ -151,8 +151,8 @@ def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_a
                 store.append(event(98, "ringing"))
     assert not path.exists()
     assert store.append(event(99, "ringing"))
-    (told,) = troubles
-    assert f"{path.name}.damaged-1*" in told
+    (trouble,) = troubles
+    assert f"{path.name}.damaged-1*" in trouble
     assert {one.call_sid for one in store.replay(since=None)} == {sid(number) for number in (*range(10), 99)}
 
 
@@ -169,8 +169,8 @@ def test_files_that_are_removed_one_after_the_other_are_a_purge(
     monkeypatch.setattr(store._writing, "_pause", settle)
     assert store.append(event(2, "ringing"))
     assert [one.call_sid for one in store.replay(since=None)] == [sid(2)]
-    (told,) = troubles
-    assert "removed, and is begun anew" in told
+    (trouble,) = troubles
+    assert "removed, and is begun anew" in trouble
     assert {file.name for file in path.parent.iterdir()} == {"events.db", "events.db-wal", "events.db-shm"}
 
 
@@ -207,8 +207,8 @@ def test_another_programs_database_in_the_place_of_all_files_is_no_store(
         with suppress(StoreError):
             store.append(event(number, "ringing"))
     assert {one.call_sid for one in store.replay(since=None)} >= {sid(1), sid(3)}
-    (told,) = troubles
-    assert f"{path.name}.damaged-1*" in told
+    (trouble,) = troubles
+    assert f"{path.name}.damaged-1*" in trouble
     with closing(sqlite3.connect(path.with_name(f"{path.name}.damaged-1"))) as kept:
         assert kept.execute("SELECT count(*) FROM notes").fetchone() == (50,)
 
@@ -222,9 +222,9 @@ def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, sto
     for number in (3, 4):
         with suppress(StoreError):
             store.append(event(number, "ringing"))
-    found = {one.call_sid for one in store.replay(since=None)}
-    assert found >= {sid(2), sid(4)}
-    assert sid(1) not in found
+    sids = {one.call_sid for one in store.replay(since=None)}
+    assert sids >= {sid(2), sid(4)}
+    assert sid(1) not in sids
 
 
 def test_an_answer_that_one_watch_has_seen_closes_the_claim_that_another_brought_back(

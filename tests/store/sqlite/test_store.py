@@ -31,13 +31,13 @@ def test_it_is_an_event_store(store: EventStore) -> None:
 
 
 def test_events_come_back_whole_in_their_order_of_arrival(store: EventStore) -> None:
-    told_events = [
+    events = [
         event(2, "ringing", at=5),
         event(1, "ringing", at=3),
         event(2, "busy", at=4, Tomorrow="ü\x00\x1b[2J"),
     ]
-    assert [store.append(one) for one in told_events] == [True] * 3
-    assert list(store.replay(since=None)) == told_events
+    assert [store.append(one) for one in events] == [True] * 3
+    assert list(store.replay(since=None)) == events
 
 
 def test_the_same_event_is_kept_once(store: EventStore) -> None:
@@ -77,8 +77,8 @@ def test_since_leaves_out_what_is_over_and_untouched(store: EventStore) -> None:
     store.append(event(1, "in-progress", at=0))  # not over
     store.append(event(2, "completed", at=0))  # over, long ago
     store.append(event(3, "completed", at=100))  # over, touched since
-    found = {one.call_sid for one in store.replay(since=moment(50))}
-    assert found == {sid(1), sid(3)}
+    sids = {one.call_sid for one in store.replay(since=moment(50))}
+    assert sids == {sid(1), sid(3)}
 
 
 def test_a_family_comes_whole_however_old_its_first_events(store: EventStore) -> None:
@@ -128,8 +128,8 @@ def test_the_call_placed_last_is_remembered(path: Path, store: EventStore) -> No
 def test_calls_are_found_by_the_start_of_their_sid(store: EventStore) -> None:
     for call in (11, 12, 2):
         store.append(event(call, "ringing", at=call))
-    found = store.calls_starting(sid(12)[:33])
-    assert [row.call_sid for row in found] == [sid(12), sid(11)]
+    rows = store.calls_starting(sid(12)[:33])
+    assert [row.call_sid for row in rows] == [sid(12), sid(11)]
     assert store.calls_starting("CA%") == []
     assert store.calls_starting("ca0000") == []
     assert len(store.calls_starting("CA", limit=2)) == 2
@@ -193,7 +193,7 @@ def test_old_calls_are_deleted_in_small_steps(store: EventStore) -> None:
     for call in range(1, 6):
         store.append(event(call, "completed", at=call))
         store.append(event(call, "ringing", at=call))
-    store.append(event(1, "in-progress", at=100))  # touched again
+    store.append(event(1, "in-progress", at=100))  # touched once more
     steps = []
     while deleted := store.delete_older_than(moment(50), limit=3):
         steps.append(deleted)
@@ -262,7 +262,7 @@ def test_nothing_is_taken_in_after_closing(path: Path) -> None:
     assert all(future.result() for future in waiting)
     with pytest.raises(StoreError, match="closed"):
         store.append(event(1, "busy"))
-    store.close()  # again is no harm
+    store.close()  # a second time is harmless
 
 
 def test_what_is_no_database_is_named(path: Path) -> None:
@@ -383,6 +383,6 @@ def test_a_retry_across_the_update_of_a_store_of_0_1_0_counts_once(path: Path, m
     ]
     futures = [store.submit(one) for one in (known, event(1, "busy"), known, event(1, "busy"), other)]
     assert [future.result() for future in futures] == [False, True, False, False, False]
-    found = [(one.call_sid, one.status) for one in store.replay(since=None)]
-    assert found == [(sid(1), "ringing"), (sid(1), "in-progress"), (sid(2), "ringing"), (sid(1), "busy")]
+    statuses = [(one.call_sid, one.status) for one in store.replay(since=None)]
+    assert statuses == [(sid(1), "ringing"), (sid(1), "in-progress"), (sid(2), "ringing"), (sid(1), "busy")]
     store.close()

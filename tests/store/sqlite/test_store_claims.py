@@ -178,15 +178,15 @@ def test_what_a_command_is_about_to_change_is_known_until_it_gives_up_or_is_late
     def changing(now: float) -> list[bool]:
         return [claims.has_intent(sid(call), is_over=lambda until: until <= moment(now)) for call in (1, 2, 3)]
 
-    told = [changing(now) for now in (0, 89, 90)]
-    assert told == [[False, True, False], [False, True, False], [False, False, False]]
+    intents = [changing(now) for now in (0, 89, 90)]
+    assert intents == [[False, True, False], [False, True, False], [False, False, False]]
 
 
 def test_what_was_asked_of_a_call_ends_the_intent_to_ask_it(claims: EventStore, store: EventStore) -> None:
     store.add_intents([EVENT.call_sid, sid(2)], until=moment(60))
     store.record_actions([EVENT])
-    told = [claims.has_intent(one, is_over=lambda _: False) for one in (EVENT.call_sid, sid(2))]
-    assert told == [False, True]
+    intents = [claims.has_intent(one, is_over=lambda _: False) for one in (EVENT.call_sid, sid(2))]
+    assert intents == [False, True]
 
 
 def test_where_the_dial_of_a_placed_call_sends_it_is_remembered(claims: EventStore, store: EventStore) -> None:

@@ -20,14 +20,14 @@ WRITER = Path(__file__).with_name("writing_process.py")
 
 @pytest.mark.parametrize("acknowledged", [1, 37, 200, 501])
 def test_every_acknowledged_event_survives_a_kill(path: Path, acknowledged: int) -> None:
-    told: list[str] = []
-    for _ in range(2):  # the second run begins on what the first one left
-        told += _write_until_killed(path, acknowledged)
+    confirmed: list[str] = []
+    for _ in range(2):  # the second run begins with the store of the first one
+        confirmed += _write_until_killed(path, acknowledged)
         store = EventStore.open_for_watch(path, world="w")
         kept = [event.key for event in store.replay(since=None)]
         check = store._writing.connection.execute("PRAGMA integrity_check").fetchone()
         store.close()
-        assert set(told) <= set(kept)
+        assert set(confirmed) <= set(kept)
         assert len(kept) == len(set(kept))
         assert check == ("ok",)
 
@@ -58,8 +58,8 @@ def test_a_store_whose_checkpoint_was_cut_off_opens_with_all_that_is_in_its_log(
         copy = path.with_name("copy.db")
         for end in ("", "-wal"):
             shutil.copyfile(f"{path}{end}", f"{copy}{end}")
-    # Pages are written in their order, the first one with the number of all: a crash, or a full disk, comes in between.
+    # Pages are written one by one, the first one with the number of all: a crash, or a full disk, comes in between.
     os.truncate(copy, 4096 * pages)
     assert check_writable(copy)
-    with closing(opens(copy, world=WORLD)) as again:
-        assert list(again.replay(since=None)) == events
+    with closing(opens(copy, world=WORLD)) as reopened:
+        assert list(reopened.replay(since=None)) == events

@@ -41,10 +41,10 @@ async def test_a_failure_of_any_kind_is_told_to_each_who_waits_and_the_next_even
         failing.setattr(writer, "insert", fail)
         async with asyncio.timeout(60):
             waiting = (store.append_async(event(call, "ringing")) for call in range(20))
-            told = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(one) for one in told] == [StoreError] * 20
-    assert all(type(failure).__name__ in str(one) for one in told)
-    assert len({id(one) for one in told}) == 20
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in results] == [StoreError] * 20
+    assert all(type(failure).__name__ in str(one) for one in results)
+    assert len({id(one) for one in results}) == 20
     async with asyncio.timeout(60):
         assert await store.append_async(event(1, "ringing")) is True
 
@@ -59,10 +59,10 @@ async def test_one_event_that_can_not_be_written_fails_none_that_share_its_commi
 
     monkeypatch.setattr(writer, "insert", insert)
     async with asyncio.timeout(60):
-        told = await asyncio.gather(
+        results = await asyncio.gather(
             *(store.append_async(event(call, "ringing")) for call in (1, 2, 3)), return_exceptions=True
         )
-    assert [type(one) for one in told] == [bool, StoreError, bool]
+    assert [type(one) for one in results] == [bool, StoreError, bool]
     assert {one.call_sid for one in store.replay(since=None)} == {sid(1), sid(3)}
 
 

@@ -24,8 +24,8 @@ async def test_of_a_turn_only_the_new_are_told_new(store: EventStore) -> None:
     old = [event(call, "ringing", number=0) for call in range(0, 100, 3)]
     await asyncio.gather(*map(store.append_async, old))
     mixed = [event(call, "ringing", number=0) for call in range(100) for _ in range(2)]
-    told = await asyncio.gather(*map(store.append_async, mixed))
-    assert told == [call % 3 != 0 and which == 0 for call in range(100) for which in range(2)]
+    are_new = await asyncio.gather(*map(store.append_async, mixed))
+    assert are_new == [call % 3 != 0 and which == 0 for call in range(100) for which in range(2)]
     assert len(list(store.replay(since=None))) == 100
 
 
@@ -64,13 +64,13 @@ async def test_a_group_that_can_not_be_written_fails_wholly(path: Path, store: E
     await store.append_async(event(0, "ringing"))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    told = await asyncio.gather(
+    results = await asyncio.gather(
         *(store.append_async(event(call, "ringing")) for call in range(1, 100)), return_exceptions=True
     )
     other.execute("ROLLBACK")
     other.close()
-    assert [type(one) for one in told] == [StoreError] * 99
-    assert len({id(one) for one in told}) == 99
+    assert [type(one) for one in results] == [StoreError] * 99
+    assert len({id(one) for one in results}) == 99
     assert len(list(store.replay(since=None))) == 1
 
 
