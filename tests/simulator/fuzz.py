@@ -27,7 +27,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, Simulator(account_sid=ACCOUNT, speed=20) as sim:
         arguments = ["run", str(OPENAPI), "--url", sim.url, "--auth", f"{ACCOUNT}:{sim.auth_token}"]
         arguments += ["--checks", CHECKS, "--max-examples", str(EXAMPLES), "--seed", str(SEED), "--no-color"]
-        # The fuzzer's own report fills pages: it is read when something was found, and then whole.
+        # The fuzzer's own report fills pages: it is read after a failure alone, and then whole.
         output = subprocess.PIPE
         done = subprocess.run([command, *arguments], check=False, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
         if done.returncode:

@@ -20,7 +20,7 @@ from callctl.simulator.web import Overrides, overrides, sign, wire_url
 
 
 def moved_to(place: str, *, status: int = 302) -> Callable[[object], web.Response]:
-    """Return a document that sends whoever asks for it elsewhere."""
+    """Return a document that redirects each request."""
     return lambda _: web.Response(status=status, headers={"Location": place})
 
 
@@ -189,8 +189,8 @@ class TestOverrides:
             call = await world.place(Url=f"{url}/slow#tt=150", FallbackUrl=spare)
             await world.advance(5)
         assert await world.notes(call["sid"]) == [("11200", "0")]
-        (asked,) = world.listener.at("/spare")
-        assert asked.form["ErrorCode"] == "11200"
+        (request,) = world.listener.at("/spare")
+        assert request.form["ErrorCode"] == "11200"
 
     def test_fifteen_seconds_are_all_there_is(self) -> None:
         usual = overrides("http://127.0.0.1/")
@@ -290,8 +290,8 @@ def test_the_url_on_the_wire(url: str, method: str, expected: str) -> None:
 
 
 class TestFaults:
-    async def told(self, *, calls: int = 30, seed: int = 7, **faults: object) -> list[tuple[int, str, str]]:
-        """Place calls under faults; return what was heard, in order: which call, its status, its token."""
+    async def received(self, *, calls: int = 30, seed: int = 7, **faults: object) -> list[tuple[int, str, str]]:
+        """Place calls under faults; return what was received, in order: number of the call, status, token."""
         async with a_world(seed=seed, faults=Faults(**faults)) as world:  # type: ignore[arg-type]
             sids = [(await world.place(BUSY))["sid"] for _ in range(calls)]
             await world.advance(30)
@@ -301,13 +301,13 @@ class TestFaults:
             ]
 
     async def test_drop(self) -> None:
-        arrived = await self.told(drop=0.3)
+        arrived = await self.received(drop=0.3)
         assert 45 <= len(arrived) <= 80  # of 90
         assert not set(Counter(call for call, _, _ in arrived).values()) <= {3}  # an event is lost, not a call
-        assert await self.told(drop=1.0, calls=3) == []
+        assert await self.received(drop=1.0, calls=3) == []
 
     async def test_duplicate(self) -> None:
-        arrived = await self.told(duplicate=0.3)
+        arrived = await self.received(duplicate=0.3)
         counts = Counter(arrived)
         assert len(counts) == 90
         assert set(counts.values()) == {1, 2}
@@ -326,9 +326,9 @@ class TestFaults:
             assert len(set(late)) == 3
 
     async def test_shuffle(self) -> None:
-        arrived = await self.told(shuffle=True, calls=12)
-        order = {"initiated": 0, "ringing": 1, "busy": 2}
-        by_call = [[order[status] for call, status, _ in arrived if call == each] for each in range(12)]
+        arrived = await self.received(shuffle=True, calls=12)
+        rank = {"initiated": 0, "ringing": 1, "busy": 2}
+        by_call = [[rank[status] for call, status, _ in arrived if call == each] for each in range(12)]
         assert all(sorted(numbers) == [0, 1, 2] for numbers in by_call)  # none is lost
         assert any(numbers != [0, 1, 2] for numbers in by_call)
 
@@ -343,15 +343,15 @@ class TestFaults:
         async with a_world(seed=7, faults=Faults(shuffle=True)) as world:
             sids = [(await world.place(NEVER))["sid"] for _ in range(12)]
             await world.advance(0.5)
-            early = [len(world.told(sid)) for sid in sids]
+            early = [len(world.callbacks(sid)) for sid in sids]
             await world.advance(10)  # long before the last of their events
-            assert (min(early), {len(world.told(sid)) for sid in sids}) == (1, {2})
+            assert (min(early), {len(world.callbacks(sid)) for sid in sids}) == (1, {2})
 
     async def test_the_seed_makes_the_same_choices_again(self) -> None:
         faults: dict[str, Any] = {"drop": 0.2, "duplicate": 0.2, "delay": (0.0, 3.0), "shuffle": True}
-        first, again = [sorted(await self.told(**faults, calls=10)) for _ in range(2)]
-        assert first == again
-        assert first != sorted(await self.told(**faults, calls=10, seed=8))
+        first, second = [sorted(await self.received(**faults, calls=10)) for _ in range(2)]
+        assert first == second
+        assert first != sorted(await self.received(**faults, calls=10, seed=8))
 
     def test_a_choice_depends_on_call_and_event_alone(self) -> None:
         faults = Faults(drop=0.5, duplicate=0.5)
@@ -373,14 +373,14 @@ class TestFaults:
 
 async def test_callbacks_that_hang_hold_up_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator_web, "CALLBACKS_AT_ONCE", 2)
-    asked = asyncio.Event()
+    requested = asyncio.Event()
 
     async def hanging(_: web.Request) -> web.Response:
-        await asked.wait()
+        await requested.wait()
         return web.Response()
 
     def document(_: dict[str, str]) -> str:
-        asked.set()
+        requested.set()
         return "<Response/>"
 
     async with a_world(manual_clock=False, speed=50) as world, served(hanging) as url:
@@ -411,11 +411,11 @@ async def test_a_document_that_hangs_holds_up_no_other() -> None:
         world.listener.documents["/doc"] = document
         hung = [(await world.place(ANSWERS, Url=url))["sid"] for _ in range(3)]
         await world.place(ANSWERS, Url=f"{world.listener.url}/doc")
-        told: list[str] = []
+        statuses: list[str] = []
         async with asyncio.timeout(40):
-            while told.count("completed") < 3:
+            while statuses.count("completed") < 3:
                 await asyncio.sleep(0.01)
-                told = [status for sid in hung for status in world.statuses(sid)]
+                statuses = [status for sid in hung for status in world.statuses(sid)]
         assert [await world.notes(sid) for sid in hung] == [[], [], []]  # none was given up
 
 

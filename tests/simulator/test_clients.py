@@ -57,7 +57,7 @@ async def test_a_body_that_never_ends_is_refused_and_holds_no_place(
             answer = await asyncio.wait_for(reader.read(), PATIENCE)
             assert answer.startswith(b"HTTP/1.1 408 ")
             assert b'"code": 20001' in answer
-            assert (await world.fetch(call["sid"]))["status"] == "in-progress"  # 429 where it held its place
+            assert (await world.fetch(call["sid"]))["status"] == "in-progress"  # 429 where it kept its place
 
 
 async def test_beyond_the_limit_the_longest_quiet_connections_are_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,15 +75,15 @@ async def test_beyond_the_limit_the_longest_quiet_connections_are_aborted(monkey
 
 
 class Slow:
-    """In place of the survey: answers when it is told to, whatever it is asked."""
+    """In place of the survey: answers every request alike, once ``answered`` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked = asyncio.Semaphore(0)
+        self.requested = asyncio.Semaphore(0)
         self.answered = asyncio.Event()
         self.body = "an answer"
 
         async def survey(_api: Api, _request: web.Request) -> web.Response:
-            self.asked.release()
+            self.requested.release()
             await self.answered.wait()
             return web.Response(text=self.body)
 
@@ -94,25 +94,25 @@ async def test_a_connection_that_waits_for_an_answer_is_kept(monkeypatch: pytest
     monkeypatch.setattr(server, "most_connections", lambda: 2)
     slow = Slow(monkeypatch)
     async with a_world() as world, connected(world, QUESTION) as longest:
-        await asyncio.wait_for(slow.asked.acquire(), PATIENCE)
+        await asyncio.wait_for(slow.requested.acquire(), PATIENCE)
         async with connected(world, b"") as idle, connected(world, QUESTION):
             assert await asyncio.wait_for(idle.read(), PATIENCE) == b""
-            await asyncio.wait_for(slow.asked.acquire(), PATIENCE)
+            await asyncio.wait_for(slow.requested.acquire(), PATIENCE)
             async with connected(world, b"") as refused:  # now both wait
                 assert await asyncio.wait_for(refused.read(), PATIENCE) == b""
             slow.answered.set()
             assert await asyncio.wait_for(longest.readline(), PATIENCE) == b"HTTP/1.1 200 OK\r\n"
-            assert (await world.place(BUSY))["status"] == "queued"  # whoever has its answer makes room again
+            assert (await world.place(BUSY))["status"] == "queued"  # an answered connection makes room for the next
 
 
 async def test_a_connection_that_still_sends_a_request_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 1)
     slow = Slow(monkeypatch)
     async with a_world() as world, connected(world, HEADER + b"\r\nTo=") as unfinished:
-        await asyncio.wait_for(slow.asked.acquire(), PATIENCE)
+        await asyncio.wait_for(slow.requested.acquire(), PATIENCE)
         async with connected(world, QUESTION):
             assert await asyncio.wait_for(unfinished.read(), PATIENCE) == b""
-            await asyncio.wait_for(slow.asked.acquire(), PATIENCE)  # by the new one
+            await asyncio.wait_for(slow.requested.acquire(), PATIENCE)  # by the new one
         slow.answered.set()
 
 
@@ -145,13 +145,13 @@ async def test_a_connection_that_has_not_taken_all_of_its_answer_is_kept(monkeyp
 
 
 def test_the_limit_is_what_the_limit_of_files_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    for soft, left in ((8192, 8192 - server.OWN_FILES), (256, server.LEAST_CONNECTIONS)):
+    for soft, limit in ((8192, 8192 - server.OWN_FILES), (256, server.LEAST_CONNECTIONS)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
-        assert server.most_connections() == left
+        assert server.most_connections() == limit
 
 
 def test_more_connections_than_files_leave_the_calls_alone() -> None:
-    """In a process that may have 700 files: 900 silent connections, and the document is fetched, the callback sent."""
+    """In a process that may have 700 files: 900 idle connections, and the document is fetched, the callback sent."""
     code = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (700, 700))

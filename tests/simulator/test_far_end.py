@@ -58,7 +58,7 @@ def test_a_file_adds_and_overrides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('["x"]\nafter = "soon"', r'\["x"\] after'),
         ('["x"]\nafter = "-1s"', 'such as "3s" or "500ms"'),
@@ -74,10 +74,10 @@ def test_a_file_adds_and_overrides(tmp_path: Path) -> None:
         ("[x", "far.toml"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_said(tmp_path: Path, text: str, told: str) -> None:
+def test_what_is_wrong_in_a_file_is_said(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "far.toml"
     path.write_text(text)
-    with pytest.raises(FarEndError, match=told):
+    with pytest.raises(FarEndError, match=message):
         load_far_ends(path)
 
 
@@ -152,7 +152,7 @@ class TestByHand:
         assert world.statuses(call["sid"]) == ["canceled"]
 
     @pytest.mark.parametrize(
-        ("to", "seconds", "deed"),
+        ("to", "seconds", "action"),
         [
             (BUSY, 5, "hangup"),
             (HANGS_UP, 0, "hangup"),
@@ -161,10 +161,10 @@ class TestByHand:
             (NEVER, 2, "digits"),
         ],
     )
-    async def test_what_can_not_be_done_now(self, world: World, to: str, seconds: float, deed: str) -> None:
+    async def test_what_can_not_be_done_now(self, world: World, to: str, seconds: float, action: str) -> None:
         call = await world.place(to)
         await world.advance(seconds)
-        status, body = await world.by_hand(call["sid"], deed, Digits="1")
+        status, body = await world.by_hand(call["sid"], action, Digits="1")
         assert (status, body["code"]) == (400, 21220)
 
     async def test_who_calls_can_not_be_made_to_answer(self, world: World) -> None:
@@ -212,8 +212,8 @@ class TestByHand:
     async def test_a_caller_answers_the_survey_with_one_digit(self, world: World) -> None:
         call = await world.place(DIGITS, Url=f"{world.sim.url}/simulator/survey")
         await world.advance(8)
-        asked = [each.form for each in world.sim.requests if each.path == "/simulator/survey"]
-        assert [form.get("Digits") for form in asked] == [None, ("1",)]
+        forms = [each.form for each in world.sim.requests if each.path == "/simulator/survey"]
+        assert [form.get("Digits") for form in forms] == [None, ("1",)]
         assert world.statuses(call["sid"])[-1] == "completed"
 
     async def test_the_survey_needs_no_credentials(self, world: World) -> None:

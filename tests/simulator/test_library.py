@@ -77,15 +77,15 @@ class TestSdk:
                 now[0] += timedelta(days=1)
             day = datetime(2026, 1, 6, 12, tzinfo=UTC)
 
-            def found(**filters: object) -> list[int]:
+            def listed(**filters: object) -> list[int]:
                 return sorted(made.index(call.sid) for call in client.calls.list(**filters))
 
-            assert found(start_time=day) == [1]
-            assert found(start_time_before=day) == [0]
-            assert found(start_time_after=day) == [1, 2]
-            assert found(end_time=day, status="completed") == [1]
-            assert found(end_time_before=day) == [0]
-            assert found(end_time_after=day, start_time_before=day + timedelta(hours=1), page_size=1) == [1]
+            assert listed(start_time=day) == [1]
+            assert listed(start_time_before=day) == [0]
+            assert listed(start_time_after=day) == [1, 2]
+            assert listed(end_time=day, status="completed") == [1]
+            assert listed(end_time_before=day) == [0]
+            assert listed(end_time_after=day, start_time_before=day + timedelta(hours=1), page_size=1) == [1]
 
     def test_repeats_status_callback_event_as_twilio_wants_it(self, sim: Simulator, client: Client) -> None:
         client.calls.create(

@@ -1,4 +1,4 @@
-"""The life of a call: statuses, who is told what, time-outs and limits; read from what a real listener received."""
+"""The life of a call: statuses, callbacks, time-outs and limits; read from what a real listener received."""
 
 import pytest
 from simulator.world import ANSWERS, BUSY, DIGITS, FAILS, FROM, HANGS_UP, LATE, NEVER, VOICEMAIL, World, a_world
@@ -15,7 +15,7 @@ async def test_a_call_goes_from_queued_to_completed(world: World) -> None:
         seen.append((await world.fetch(call["sid"]))["status"])
 
     assert seen == ["queued", "ringing", "in-progress", "completed"]
-    assert world.told(call["sid"]) == [("initiated", 0), ("ringing", 1), ("in-progress", 2), ("completed", 3)]
+    assert world.callbacks(call["sid"]) == [("initiated", 0), ("ringing", 1), ("in-progress", 2), ("completed", 3)]
     ended = await world.fetch(call["sid"])
     assert ended["duration"] == "5"
     assert ended["start_time"].endswith("+0000") and ended["end_time"].endswith("+0000")
@@ -31,7 +31,7 @@ async def test_initiated_is_never_a_rest_status(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "seconds", "told", "sip"),
+    ("to", "seconds", "reported", "sip"),
     [
         (BUSY, 2, ["initiated", "ringing", "busy"], "486"),
         (NEVER, 61, ["initiated", "ringing", "no-answer"], "487"),
@@ -40,14 +40,16 @@ async def test_initiated_is_never_a_rest_status(world: World) -> None:
         ("client:no-answer", 61, ["initiated", "ringing", "no-answer"], "487"),
     ],
 )
-async def test_a_call_that_is_not_connected(world: World, to: str, seconds: float, told: list[str], sip: str) -> None:
+async def test_a_call_that_is_not_connected(
+    world: World, to: str, seconds: float, reported: list[str], sip: str
+) -> None:
     call = await world.place(to)
     await world.advance(seconds)
-    assert world.statuses(call["sid"]) == told
+    assert world.statuses(call["sid"]) == reported
     last = world.last(call["sid"])
     assert (last["SipResponseCode"], last["CallDuration"], last["Duration"]) == (sip, "0", "0")
     shown = await world.fetch(call["sid"])
-    assert (shown["status"], shown["duration"], shown["end_time"]) == (told[-1], None, None)
+    assert (shown["status"], shown["duration"], shown["end_time"]) == (reported[-1], None, None)
     assert shown["start_time"] is not None
 
 
@@ -108,13 +110,13 @@ async def test_only_the_events_asked_for_are_told_and_the_numbers_count_those(wo
     answered = await world.place(HANGS_UP, StatusCallbackEvent=["answered"])
     default = await world.place(HANGS_UP, StatusCallbackEvent=None)
     two = await world.place(HANGS_UP, StatusCallbackEvent=["ringing", "completed"])
-    silent = await world.place(HANGS_UP, StatusCallback=None)
+    without_callbacks = await world.place(HANGS_UP, StatusCallback=None)
     await world.advance(10)
-    assert world.told(answered["sid"]) == [("in-progress", 0)]
-    assert world.told(default["sid"]) == [("completed", 0)]
-    assert world.told(two["sid"]) == [("ringing", 0), ("completed", 1)]
-    assert world.told(silent["sid"]) == []
-    assert [(await world.fetch(each["sid"]))["status"] for each in (answered, silent)] == ["completed"] * 2
+    assert world.callbacks(answered["sid"]) == [("in-progress", 0)]
+    assert world.callbacks(default["sid"]) == [("completed", 0)]
+    assert world.callbacks(two["sid"]) == [("ringing", 0), ("completed", 1)]
+    assert world.callbacks(without_callbacks["sid"]) == []
+    assert [(await world.fetch(each["sid"]))["status"] for each in (answered, without_callbacks)] == ["completed"] * 2
 
 
 async def test_calls_beyond_the_rate_wait_in_the_queue() -> None:
@@ -172,9 +174,9 @@ async def test_an_incoming_call_rings_answers_and_ends(world: World) -> None:
     call = await world.incoming(f"{world.listener.url}/in")
     assert (call["status"], call["direction"], call["to"]) == ("ringing", "inbound", FROM)
     await world.advance(5)
-    asked = world.listener.at("/in")[0].form
-    assert (asked["CallStatus"], asked["Direction"]) == ("ringing", "inbound")
-    assert world.told(call["sid"]) == [("in-progress", 0), ("completed", 1)]
+    form = world.listener.at("/in")[0].form
+    assert (form["CallStatus"], form["Direction"]) == ("ringing", "inbound")
+    assert world.callbacks(call["sid"]) == [("in-progress", 0), ("completed", 1)]
     assert "SipResponseCode" not in world.last(call["sid"])  # absent on inbound (a capture)
 
 
@@ -210,8 +212,8 @@ async def test_an_incoming_call_may_be_refused(world: World, document: str, stat
     world.listener.documents["/in"] = document
     call = await world.incoming(f"{world.listener.url}/in")
     await world.advance(3)
-    told = world.statuses(call["sid"])
-    assert told == (["in-progress", "completed"] if status == "completed" else [status])
+    statuses = world.statuses(call["sid"])
+    assert statuses == (["in-progress", "completed"] if status == "completed" else [status])
 
 
 async def test_a_first_pause_delays_the_answer(world: World) -> None:

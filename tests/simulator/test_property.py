@@ -118,12 +118,12 @@ class Network:
 
     clock: ManualClock
     pages: Mapping[str, str]
-    told: dict[str, list[Mapping[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    callbacks: dict[str, list[Mapping[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def send(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> Callable[[], object]:
         path = request.url.removeprefix(SITE)
         if path == "/status":
-            self.told[request.params["CallSid"]].append(request.params)
+            self.callbacks[request.params["CallSid"]].append(request.params)
             return self.clock.later(0.0, lambda: on_reply(Reply(204))).cancel
         page = self.pages.get(path)
         reply = Reply(404) if page is None else Reply(200, page.encode(), "text/xml")
@@ -186,20 +186,20 @@ class Stage:
             assert leg.status == was
 
 
-def check_leg(leg: Leg, told: list[Mapping[str, str]]) -> None:
-    """One final status, told once and last; numbers without gaps; no negative time."""
+def check_leg(leg: Leg, callbacks: list[Mapping[str, str]]) -> None:
+    """One final status, reported once and last; numbers without gaps; no negative time."""
     assert leg.status in FINAL, f"{leg.key} never ended"
-    statuses = [form["CallStatus"] for form in told]
-    assert [int(form["SequenceNumber"]) for form in told] == list(range(len(told)))
+    statuses = [form["CallStatus"] for form in callbacks]
+    assert [int(form["SequenceNumber"]) for form in callbacks] == list(range(len(callbacks)))
     assert [status for status in statuses if status in FINAL] == [leg.status]
     assert statuses[-1] == leg.status
-    order = {"initiated": 0, "ringing": 1, "in-progress": 2}
-    ranks = [order.get(status, 3) for status in statuses]
+    rank = {"initiated": 0, "ringing": 1, "in-progress": 2}
+    ranks = [rank.get(status, 3) for status in statuses]
     assert ranks == sorted(set(ranks))
-    assert int(told[-1]["CallDuration"]) >= 0
+    assert int(callbacks[-1]["CallDuration"]) >= 0
     assert (leg.facts.duration is not None) == (leg.status == "completed" and "in-progress" in statuses)
     assert leg.facts.duration is None or leg.facts.duration >= 0
-    assert told[-1].get("ParentCallSid", "") == (leg.parent.sid if leg.parent else "")
+    assert callbacks[-1].get("ParentCallSid", "") == (leg.parent.sid if leg.parent else "")
 
 
 @settings(max_examples=150, deadline=None)
@@ -239,6 +239,6 @@ def test_whatever_runs_every_leg_ends_once(
     stage.advance(10 * LIMIT)
 
     for leg in stage.legs:
-        told = network.told[leg.sid]
+        callbacks = network.callbacks[leg.sid]
         if leg.direction == OUTBOUND_DIAL or leg is first:
-            check_leg(leg, told)
+            check_leg(leg, callbacks)

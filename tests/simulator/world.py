@@ -113,7 +113,7 @@ class World:
             return reply.status, body
 
     async def place(self, to: str = ANSWERS, **params: Any) -> Json:
-        """Place a call that must be accepted; it tells of all its events."""
+        """Place a call that must be accepted, with callbacks for all its events."""
         form = {"To": to, "From": FROM, "StatusCallback": self.status, "StatusCallbackEvent": ALL_EVENTS} | params
         if not {"Url", "Twiml"} & set(form):
             form["Twiml"] = "<Response><Pause length='600'/></Response>"
@@ -158,19 +158,19 @@ class World:
         assert status == 200, body
         return [(note["error_code"], note["log"]) for note in reversed(body["notifications"])]
 
-    async def by_hand(self, sid: str, deed: str, **form: str) -> tuple[int, Json]:
-        return await self.request("POST", f"/simulator/calls/{sid}/{deed}", form)
+    async def by_hand(self, sid: str, action: str, **form: str) -> tuple[int, Json]:
+        return await self.request("POST", f"/simulator/calls/{sid}/{action}", form)
 
     async def advance(self, seconds: float) -> None:
         await self.sim.advance_async(seconds)
 
-    def told(self, sid: str) -> list[tuple[str, int]]:
+    def callbacks(self, sid: str) -> list[tuple[str, int]]:
         """The callbacks that the listener received about a leg, by SequenceNumber: status and number."""
         mine = [arrived.form for arrived in self.listener.at("/status") if arrived.form["CallSid"] == sid]
         return sorted(((form["CallStatus"], int(form["SequenceNumber"])) for form in mine), key=lambda each: each[1])
 
     def statuses(self, sid: str) -> list[str]:
-        return [status for status, _ in self.told(sid)]
+        return [status for status, _ in self.callbacks(sid)]
 
     def last(self, sid: str) -> dict[str, str]:
         """The callback about a leg with the highest SequenceNumber."""
@@ -190,16 +190,16 @@ async def served(handle: Callable[[web.Request], Awaitable[web.StreamResponse]])
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)  # 0 would be none
     await runner.setup()
-    door = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
+    server = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
     try:
-        yield f"http://127.0.0.1:{door.port}"
+        yield f"http://127.0.0.1:{server.port}"
     finally:
-        await door.close()
+        await server.close()
 
 
 @asynccontextmanager
 async def a_world(**options: Any) -> AsyncIterator[World]:
-    """A simulator whose clock stands still, its listener, and a check that every request it made was signed."""
+    """A simulator whose clock is stopped, its listener, and a check that every request it made was signed."""
     options.setdefault("seed", 1)
     sim = Simulator(manual_clock=options.pop("manual_clock", True), **options)
     clock: list[Callable[[], float]] = [lambda: 0.0]

@@ -255,7 +255,7 @@ class TestCreate:
         await world.advance(20)
         assert (await world.fetch(call["sid"]))["status"] == "completed"
         assert await world.notes(call["sid"]) == [("21626", "1")]
-        assert world.told(call["sid"]) == []
+        assert world.callbacks(call["sid"]) == []
 
 
 class TestNotifications:
@@ -325,17 +325,17 @@ class TestLists:
         await world.advance(60)
         (child,) = await world.children(parent["sid"])
 
-        async def found(**query: str) -> list[str]:
+        async def listed(**query: str) -> list[str]:
             return [call["sid"] for call in await world.calls(**query)]
 
-        assert await found(To=BUSY) == [busy["sid"]]
-        assert await found(To="12025550102") == [busy["sid"]]
-        assert await found(From="+12025550150") == [busy["sid"]]
-        assert await found(Status="busy") == [busy["sid"]]
-        assert await found(Status="queued") == []
-        assert await found(Status="completed", To=HANGS_UP) == [child["sid"]]
-        assert await found(ParentCallSid="CA" + "0" * 32) == []
-        assert len(await found(StartTimeAfter="2000-01-01", status="busy")) == 3  # neither is a filter
+        assert await listed(To=BUSY) == [busy["sid"]]
+        assert await listed(To="12025550102") == [busy["sid"]]
+        assert await listed(From="+12025550150") == [busy["sid"]]
+        assert await listed(Status="busy") == [busy["sid"]]
+        assert await listed(Status="queued") == []
+        assert await listed(Status="completed", To=HANGS_UP) == [child["sid"]]
+        assert await listed(ParentCallSid="CA" + "0" * 32) == []
+        assert len(await listed(StartTimeAfter="2000-01-01", status="busy")) == 3  # neither is a filter
 
     async def test_dates(self) -> None:
         moment = datetime(2026, 1, 5, 23, 59, 58, 900_000, tzinfo=UTC)
@@ -349,21 +349,21 @@ class TestLists:
             unconnected = await world.place(BUSY)
             await world.advance(20)
 
-            async def found(name: str, value: str) -> list[str]:
+            async def listed(name: str, value: str) -> list[str]:
                 return [call["sid"] for call in await world.calls(**{name: value})]
 
             late = [unconnected["sid"], second["sid"]]
-            assert await found("StartTime", "2026-01-05") == [first["sid"]]
-            assert await found("StartTime", "2026-01-06") == late
-            assert await found("StartTime<", "2026-01-06") == [first["sid"]]
-            assert await found("StartTime>", "2026-01-05") == [*late, first["sid"]]
-            assert await found("StartTime>", "2026-01-06") == late
-            assert await found("StartTime>", "2026-01-05T23:59:58Z") == [*late, first["sid"]]
-            assert await found("StartTime<", "2026-01-05T23:59:58Z") == []
-            assert await found("StartTime", "2026-01-06T00:59:58+01:00") == [first["sid"]]
-            assert await found("EndTime>", "2026-01-06T00:00:03Z") == [second["sid"]]
-            assert await found("EndTime<", "2026-01-06") == [first["sid"]]
-            assert await found("EndTime", "2026-01-06") == [second["sid"]]
+            assert await listed("StartTime", "2026-01-05") == [first["sid"]]
+            assert await listed("StartTime", "2026-01-06") == late
+            assert await listed("StartTime<", "2026-01-06") == [first["sid"]]
+            assert await listed("StartTime>", "2026-01-05") == [*late, first["sid"]]
+            assert await listed("StartTime>", "2026-01-06") == late
+            assert await listed("StartTime>", "2026-01-05T23:59:58Z") == [*late, first["sid"]]
+            assert await listed("StartTime<", "2026-01-05T23:59:58Z") == []
+            assert await listed("StartTime", "2026-01-06T00:59:58+01:00") == [first["sid"]]
+            assert await listed("EndTime>", "2026-01-06T00:00:03Z") == [second["sid"]]
+            assert await listed("EndTime<", "2026-01-06") == [first["sid"]]
+            assert await listed("EndTime", "2026-01-06") == [second["sid"]]
 
     @pytest.mark.parametrize(
         "query", [{"PageSize": "0"}, {"PageSize": "x"}, {"Page": "-1"}, {"PageToken": "x"}, {"StartTime": "soon"}]
@@ -432,7 +432,7 @@ class TestDialects:
             assert len(made["sid"].split("-")) == 5
             assert made["subresource_uris"] == {}
             await world.advance(5)
-            assert world.told(made["sid"]) == [("busy", 0)]
+            assert world.callbacks(made["sid"]) == [("busy", 0)]
             listing = f"{world.sim.url}{world.account}/Calls.json?Status=queued"
             async with world.session.get(listing, headers=world.headers) as reply:
                 assert len((await reply.json())["calls"]) == 1  # filters are ignored there

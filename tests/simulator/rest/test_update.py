@@ -8,7 +8,7 @@ from simulator.world import ANSWERS, BUSY, EVENTS_ATTRIBUTE, FAILS, FROM, NEVER,
 REDIRECT = {"Twiml": "<Response><Say>Elsewhere</Say></Response>"}
 PAUSE = "<Response><Pause length='600'/></Response>"
 
-# How a call comes into each status: whom it calls, how many seconds later, and what is asked of it then.
+# How a call comes into each status: whom it calls, how many seconds later, and how it is changed then.
 INTO: dict[str, tuple[str, float, dict[str, str]]] = {
     "queued": (ANSWERS, 0.0, {}),
     "ringing": (NEVER, 1.0, {}),
@@ -162,15 +162,15 @@ async def test_a_status_callback_alone_is_taken_until_the_call_has_ended(world: 
     assert (answered, body.get("code")) == (REFUSED if status in ENDED else (200, None))
 
 
-@pytest.mark.parametrize("asked", ["canceled", "completed"])
-@pytest.mark.parametrize(("status", "told"), [("queued", []), ("ringing", ["initiated", "ringing"])])
+@pytest.mark.parametrize("requested", ["canceled", "completed"])
+@pytest.mark.parametrize(("status", "reported"), [("queued", []), ("ringing", ["initiated", "ringing"])])
 async def test_whoever_was_not_answered_is_told_as_canceled(
-    world: World, asked: str, status: str, told: list[str]
+    world: World, requested: str, status: str, reported: list[str]
 ) -> None:
     call = await a_call(world, status)
-    await world.update(call["sid"], Status=asked)
+    await world.update(call["sid"], Status=requested)
     await world.advance(70)
-    assert world.statuses(call["sid"]) == [*told, "canceled"]
+    assert world.statuses(call["sid"]) == [*reported, "canceled"]
 
 
 async def test_a_time_limit_may_come_with_it(world: World) -> None:
@@ -260,8 +260,8 @@ async def test_the_answer_is_the_current_state_and_the_document_runs_afterwards(
     _, body = await world.update(call["sid"], Url=f"{world.listener.url}/next")
     assert (body["status"], world.listener.at("/next")) == ("in-progress", [])
     await world.advance(0)
-    asked = world.listener.at("/next")[0]
-    assert (asked.method, asked.form["CallStatus"], asked.form["From"]) == ("POST", "in-progress", FROM)
+    request = world.listener.at("/next")[0]
+    assert (request.method, request.form["CallStatus"], request.form["From"]) == ("POST", "in-progress", FROM)
 
 
 async def test_redirect_by_get_and_fallback(world: World) -> None:

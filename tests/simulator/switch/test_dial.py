@@ -1,4 +1,4 @@
-"""<Dial>: its legs, who wins, what each is told, and what becomes of the caller."""
+"""<Dial>: its legs, who wins, the callbacks of each, and what becomes of the caller."""
 
 from collections.abc import Mapping
 
@@ -39,16 +39,16 @@ async def dials(world: World, *nouns: str, then: str = "", **attributes: str) ->
 
 
 def action(world: World) -> Mapping[str, str]:
-    asked: list[ArrivedRequest] = world.listener.at("/after")
-    assert len(asked) == 1
-    return asked[0].form
+    received: list[ArrivedRequest] = world.listener.at("/after")
+    assert len(received) == 1
+    return received[0].form
 
 
 async def test_a_child_is_told_of_with_its_parent(world: World) -> None:
     call = await dials(world, noun(world, HANGS_UP))
     await world.advance(15)
     (child,) = await world.children(call["sid"])
-    assert world.told(child["sid"]) == [("initiated", 0), ("ringing", 1), ("in-progress", 2), ("completed", 3)]
+    assert world.callbacks(child["sid"]) == [("initiated", 0), ("ringing", 1), ("in-progress", 2), ("completed", 3)]
     last = world.last(child["sid"])
     assert (last["ParentCallSid"], last["Direction"], last["To"]) == (call["sid"], "outbound-dial", HANGS_UP)
     assert (last["From"], last["CallDuration"], last["SipResponseCode"]) == (FROM, "5", "200")
@@ -130,10 +130,10 @@ async def test_the_action_is_told_how_it_went(world: World, to: str, seconds: fl
     call = await dials(world, noun(world, to), then="<Redirect>/verb</Redirect>", action="/after")
     await world.advance(seconds)
     (child,) = await world.children(call["sid"])
-    told = action(world)
-    assert (told["DialCallStatus"], told["DialCallSid"], told["DialBridged"]) == (status, child["sid"], bridged)
-    assert told.get("DialCallDuration") == ("5" if status == "completed" else None)
-    assert (told["CallSid"], told["CallStatus"]) == (call["sid"], "in-progress")
+    form = action(world)
+    assert (form["DialCallStatus"], form["DialCallSid"], form["DialBridged"]) == (status, child["sid"], bridged)
+    assert form.get("DialCallDuration") == ("5" if status == "completed" else None)
+    assert (form["CallSid"], form["CallStatus"]) == (call["sid"], "in-progress")
     await world.advance(30)
     assert world.listener.at("/verb") == []  # verbs after a Dial with an action are unreachable
     assert world.statuses(call["sid"])[-1] == "completed"
@@ -152,8 +152,8 @@ async def test_without_action_the_next_verb_runs_or_the_call_ends(world: World) 
 async def test_an_action_is_asked_by_get_where_it_says_so(world: World) -> None:
     await dials(world, noun(world, BUSY), action="/after?mine=1", method="GET")
     await world.advance(6)
-    asked = world.listener.at("/after")[0]
-    assert (asked.method, asked.form["mine"], asked.form["DialCallStatus"]) == ("GET", "1", "busy")
+    request = world.listener.at("/after")[0]
+    assert (request.method, request.form["mine"], request.form["DialCallStatus"]) == ("GET", "1", "busy")
 
 
 async def test_a_dial_of_nobody_does_nothing_and_an_invalid_number_fails(world: World) -> None:
@@ -243,9 +243,9 @@ async def test_a_whisper_connects_when_it_ends(world: World) -> None:
     call = await dials(world, noun(world, HANGS_UP, url="/whisper"), action="/after")
     await world.advance(15)
     (child,) = await world.children(call["sid"])
-    asked = world.listener.at("/whisper")[0].form
-    assert (asked["CallSid"], asked["ParentCallSid"]) == (child["sid"], call["sid"])
-    assert asked["CallStatus"] == "in-progress"
+    form = world.listener.at("/whisper")[0].form
+    assert (form["CallSid"], form["ParentCallSid"]) == (child["sid"], call["sid"])
+    assert form["CallStatus"] == "in-progress"
     assert (action(world)["DialCallStatus"], action(world)["DialBridged"]) == ("completed", "true")
 
 
@@ -259,12 +259,12 @@ async def test_a_whisper_may_decline(world: World) -> None:
 
 
 async def test_a_whisper_that_can_not_be_had_ends_the_callee(world: World) -> None:
-    for address, told in (("/missing", "11200"), ("ftp://127.0.0.1/", "11200")):
+    for address, expected in (("/missing", "11200"), ("ftp://127.0.0.1/", "11200")):
         call = await dials(world, noun(world, ANSWERS, url=address), then="<Pause length='50'/>")
         await world.advance(6)
         (child,) = await world.children(call["sid"])
         assert world.statuses(child["sid"]) == ["initiated", "ringing", "in-progress", "completed"]
-        assert told in [code for code, _ in await world.notes(call["sid"]) + await world.notes(child["sid"])]
+        assert expected in [code for code, _ in await world.notes(call["sid"]) + await world.notes(child["sid"])]
         assert (await world.fetch(call["sid"]))["status"] == "in-progress"
 
 
@@ -320,8 +320,8 @@ async def test_keys_that_a_gather_did_not_wait_for_end_no_dial() -> None:
 async def test_a_noun_may_ask_who_answers(world: World) -> None:
     await dials(world, noun(world, VOICEMAIL, machineDetection="Enable"), noun(world, BUSY))
     await world.advance(80)
-    told = {arrived.form["To"]: arrived.form.get("AnsweredBy") for arrived in world.listener.at("/status")}
-    assert told == {VOICEMAIL: "machine_start", BUSY: None, ANSWERS: None}
+    answered_by = {arrived.form["To"]: arrived.form.get("AnsweredBy") for arrived in world.listener.at("/status")}
+    assert answered_by == {VOICEMAIL: "machine_start", BUSY: None, ANSWERS: None}
 
 
 async def test_a_later_dial_leaves_no_call_unanswered(world: World) -> None:
@@ -345,7 +345,7 @@ async def test_an_incoming_call_may_be_answered_by_the_bridge(world: World) -> N
 
 
 async def test_a_redirected_parent_drops_its_child_asks_the_action_and_goes_on(world: World) -> None:
-    order: list[tuple[str, float]] = []
+    timeline: list[tuple[str, float]] = []
     call = await dials(world, noun(world, ANSWERS), action="/after")
     await world.advance(6.0)
     world.listener.documents["/new"] = "<Response><Pause length='30'/></Response>"
@@ -355,11 +355,11 @@ async def test_a_redirected_parent_drops_its_child_asks_the_action_and_goes_on(w
     (child,) = await world.children(call["sid"])
     for arrived in world.listener.arrived:
         if arrived.path in ("/after", "/new"):
-            order.append((arrived.path, round(arrived.at - began, 2)))
+            timeline.append((arrived.path, round(arrived.at - began, 2)))
         elif arrived.form["CallSid"] == child["sid"] and arrived.form["CallStatus"] == "completed":
-            order.append(("child", round(arrived.at - began, 2)))
+            timeline.append(("child", round(arrived.at - began, 2)))
     # As measured on live Twilio: 0.17, 0.32 and 0.65 seconds after the update.
-    assert order == [("child", 0.17), ("/after", 0.32), ("/new", 0.65)]
+    assert timeline == [("child", 0.17), ("/after", 0.32), ("/new", 0.65)]
     assert action(world)["DialCallStatus"] == "completed"
     assert (await world.fetch(call["sid"]))["status"] == "in-progress"
     await world.advance(25)
@@ -404,9 +404,9 @@ async def test_a_redirected_child_runs_its_own_document_and_the_parent_goes_on(w
     (child,) = await world.children(call["sid"])
     await world.update(child["sid"], Twiml="<Response><Pause length='60'/></Response>")
     await world.advance(1)
-    told = action(world)
-    assert (told["DialCallStatus"], told["DialCallSid"]) == ("completed", child["sid"])
-    assert "DialCallDuration" not in told
+    form = action(world)
+    assert (form["DialCallStatus"], form["DialCallSid"]) == ("completed", child["sid"])
+    assert "DialCallDuration" not in form
     await world.advance(25)
     assert (await world.fetch(call["sid"]))["status"] == "completed"  # the 20 s of /after are over
     assert (await world.fetch(child["sid"]))["status"] == "in-progress"
@@ -475,11 +475,11 @@ async def test_a_canceled_child_leaves_the_parent_to_the_action(world: World) ->
 
 
 async def test_a_parent_that_ends_takes_its_children_along(world: World) -> None:
-    for deed in ("update", "far end"):
+    for ended_by in ("update", "far end"):
         call = await dials(world, noun(world, ANSWERS), action="/after")
         await world.advance(6)
         (child,) = await world.children(call["sid"])
-        if deed == "update":
+        if ended_by == "update":
             await world.update(call["sid"], Status="completed")
         else:
             await world.by_hand(call["sid"], "hangup")

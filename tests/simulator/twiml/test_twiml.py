@@ -60,8 +60,8 @@ async def test_url_beats_twiml(world: World) -> None:
 
 async def test_the_request_for_twiml_carries_what_twilio_sends(world: World) -> None:
     sid = await run(world, "<Response/>")
-    (asked,) = world.listener.at("/doc")
-    assert asked.method == "POST"
+    (request,) = world.listener.at("/doc")
+    assert request.method == "POST"
     expected = {
         "CallSid": sid,
         "AccountSid": world.sim.account_sid,
@@ -75,17 +75,17 @@ async def test_the_request_for_twiml_carries_what_twilio_sends(world: World) -> 
         "FromCountry": "US",
         "ToZip": "",
     }
-    assert expected.items() <= asked.form.items()
-    assert not {"Timestamp", "SequenceNumber", "CallbackSource", "ParentCallSid"} & set(asked.form)
-    assert asked.headers["User-Agent"] == "TwilioProxy/1.1"
+    assert expected.items() <= request.form.items()
+    assert not {"Timestamp", "SequenceNumber", "CallbackSource", "ParentCallSid"} & set(request.form)
+    assert request.headers["User-Agent"] == "TwilioProxy/1.1"
 
 
 async def test_of_a_number_elsewhere_no_country_is_told(world: World) -> None:
     world.listener.documents["/doc"] = "<Response/>"
     await world.place("+442079460000", Url=f"{world.listener.url}/doc")
     await world.advance(3)
-    (asked,) = world.listener.at("/doc")
-    assert (asked.form["ToCountry"], asked.form["FromCountry"]) == ("", "US")
+    (request,) = world.listener.at("/doc")
+    assert (request.form["ToCountry"], request.form["FromCountry"]) == ("", "US")
 
 
 async def test_every_request_for_twiml_has_a_token_of_its_own(world: World) -> None:
@@ -101,8 +101,8 @@ async def test_it_is_asked_by_get_where_the_request_says_so(world: World) -> Non
     world.listener.documents["/doc"] = "<Response/>"
     await world.place(Url=f"{world.listener.url}/doc?mine=a%20b", Method="GET")
     await world.advance(3)
-    (asked,) = world.listener.at("/doc")
-    assert (asked.method, asked.form["mine"], asked.form["CallStatus"]) == ("GET", "a b", "in-progress")
+    (request,) = world.listener.at("/doc")
+    assert (request.method, request.form["mine"], request.form["CallStatus"]) == ("GET", "a b", "in-progress")
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ async def test_a_document_that_fails_is_noted_once(
     assert await world.notes(call["sid"]) == [(code, "0")]
     assert (await world.fetch(call["sid"]))["status"] == ("in-progress" if fallback else "completed")
     if fallback:
-        (asked,) = world.listener.at("/spare")
-        assert (asked.form["ErrorCode"], asked.form["ErrorUrl"]) == (code, f"{url}/doc")
+        (request,) = world.listener.at("/spare")
+        assert (request.form["ErrorCode"], request.form["ErrorUrl"]) == (code, f"{url}/doc")
 
 
 @pytest.mark.parametrize(
@@ -209,9 +209,9 @@ async def test_the_fallback_is_for_every_document_of_the_call(world: World) -> N
     world.listener.documents["/spare"] = "<Response><Pause length='20'/></Response>"
     document = "<Response><Gather numDigits='1' action='/gone'/></Response>"
     sid = await run(world, document, to=DIGITS, FallbackUrl=f"{world.listener.url}/spare")
-    (asked,) = world.listener.at("/spare")
-    told = {"ErrorCode": "11200", "ErrorUrl": f"{world.listener.url}/gone", "Digits": "1"}
-    assert told.items() <= asked.form.items()
+    (request,) = world.listener.at("/spare")
+    expected = {"ErrorCode": "11200", "ErrorUrl": f"{world.listener.url}/gone", "Digits": "1"}
+    assert expected.items() <= request.form.items()
     assert (await world.fetch(sid))["status"] == "in-progress"
 
 
@@ -240,8 +240,8 @@ class TestGather:
         for digits in ("1", "23#9"):
             await world.by_hand(sid, "digits", Digits=digits)
             await world.advance(1)
-        (asked,) = world.listener.at("/got")
-        assert (asked.form["Digits"], asked.form["FinishedOnKey"], asked.form["msg"]) == ("123", "#", "Gather End")
+        (form,) = [request.form for request in world.listener.at("/got")]
+        assert (form["Digits"], form["FinishedOnKey"], form["msg"]) == ("123", "#", "Gather End")
 
     async def test_silence_falls_through_to_the_next_verb(self, world: World) -> None:
         world.listener.documents |= {"/got": "<Response/>", "/next": "<Response><Pause length='30'/></Response>"}
