@@ -20,7 +20,7 @@ _SENDERS = 6
 
 
 class Load:
-    """Callbacks without end, over several connections, until nobody answers any more.
+    """Callbacks without end, over several connections, until no answer comes any more.
 
     ``answered`` are the numbers of those that were acknowledged. With ``may_fail`` others may be answered with 500.
     """
@@ -67,7 +67,7 @@ class Load:
 
 
 def call_and_number(number: int) -> tuple[str, int]:
-    """Return what tells the event of a callback from every other one: CallSid and SequenceNumber."""
+    """Return what identifies the event of a callback: CallSid and SequenceNumber."""
     return form(number // 4, "x")["CallSid"], number % 4
 
 

@@ -54,7 +54,7 @@ class Reports:
         self._arrived.set()
 
     def now(self) -> datetime:
-        """Tell the time of a clock that goes two seconds a look, so that each refusal is looked into."""
+        """Return the time of a clock that advances two seconds a call, so that each refusal is looked into."""
         self.looks += 1
         return START + timedelta(seconds=2 * self.looks)
 

@@ -52,7 +52,7 @@ class Piped:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=talk,
-                process_group=0,  # or the kernel discards SIGTSTP where nobody else is in the session, as in CI
+                process_group=0,  # or the kernel discards SIGTSTP of a group that is alone in its session, as in CI
             )
         self._buffer = b""
 
@@ -199,7 +199,7 @@ class OnTerminal:
         return [row.rstrip() for row in self._screen.display]
 
     def colours(self, text: str) -> set[tuple[str, str]]:
-        """Return the colours of a text on the screen: of its letters, and of what is behind them."""
+        """Return the colours of a text on the screen: foreground and background."""
         number, start = next((number, row.find(text)) for number, row in enumerate(self.rows) if text in row)
         cells = (self._screen.buffer[number][column] for column in range(start, start + len(text)))
         return {(cell.fg, cell.bg) for cell in cells}

@@ -56,13 +56,13 @@ class Application:
         self._arrived = asyncio.Event()
         runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
         await runner.setup()
-        self._door = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
-        self.port = self._door.port
+        self._server = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
+        self.port = self._server.port
 
     async def stop(self) -> None:
         if self.hold is not None:
             self.hold.set()
-        await self._door.close()
+        await self._server.close()
 
     @property
     def url(self) -> str:
@@ -186,7 +186,7 @@ def ago(**parts: float) -> datetime:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return once a condition holds that nobody tells of."""
+    """Return once a condition holds that sets no event."""
     async with asyncio.timeout(LIMIT):
         for _ in iter(condition, True):
             await asyncio.sleep(0.01)
@@ -200,7 +200,7 @@ class Suspension:
         monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + self._slept)
 
     async def of(self, seconds: float, *, done: Callable[[], bool]) -> None:
-        """Be suspended for so long, again and again until a condition holds: a pause may begin just afterwards."""
+        """Be suspended for so long, repeatedly until a condition holds: a pause may begin just afterwards."""
         async with asyncio.timeout(LIMIT):
             while not done():
                 self._slept += seconds

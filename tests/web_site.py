@@ -22,7 +22,7 @@ class Site:
 
     def __init__(self) -> None:
         self.forms: queue.SimpleQueue[Form] = queue.SimpleQueue()
-        self.asked: list[str] = []
+        self.requested_paths: list[str] = []
         self.documents: dict[str, str] = {}
         self._open: set[asyncio.Transport] = set()
         self._loop = asyncio.new_event_loop()
@@ -37,7 +37,7 @@ class Site:
         if path == "/status":
             self.forms.put(parse_qsl(body.decode(), keep_blank_values=True))
             return 204, b""
-        self.asked.append(path)
+        self.requested_paths.append(path)
         return 200, self.documents.get(path, "<Response/>").encode()
 
     def close(self) -> None:
@@ -91,14 +91,14 @@ def _length(head: bytes) -> int:
 
 
 def free_port() -> int:
-    """Return a port at which nobody listens; somebody else may begin to."""
+    """Return a port at which nothing listens; another program may begin to."""
     with closed_port() as port:
         return port
 
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """Return a port that refuses every connection until the block is left, and is given to nobody else."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield int(held.getsockname()[1])
+    """Return a port that refuses every connection until the block ends, and is given to no other program."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])

@@ -38,7 +38,7 @@ def test_each_kind_of_leg(setup: RulesSetup, noun: tuple[str, str]) -> None:
     parent = dial(setup, noun=setup.noun(*noun), after=PAUSE)
     setup.until(lambda: bool(setup.events))
     assert [(event.call_sid, event.result) for event in setup.events] == [(parent, DONE)]
-    assert setup.site.asked == ["/survey"]
+    assert setup.site.requested_paths == ["/survey"]
 
 
 def test_each_document_gets_what_it_allows(setup: RulesSetup) -> None:
@@ -63,7 +63,7 @@ def test_each_document_gets_what_it_allows(setup: RulesSetup) -> None:
     assert dials_another not in events
     assert unanswered not in events
     assert sorted(setup.sent("Url", f"{site.url}/survey")) == sorted([keeps, keeps_by_action, declined])
-    assert site.asked.count("/survey") == 3
+    assert site.requested_paths.count("/survey") == 3
 
 
 def test_a_survey_that_itself_dials_is_not_repeated(setup: RulesSetup) -> None:

@@ -17,5 +17,5 @@ async def application() -> AsyncIterator[Application]:
 
 @pytest.fixture
 def suspension(monkeypatch: pytest.MonkeyPatch) -> Suspension:
-    """Return what suspends this machine, as far as callctl can tell."""
+    """Return what suspends this machine, as far as callctl knows."""
     return Suspension(monkeypatch)

@@ -24,7 +24,7 @@ HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 
 
 class Storm(RecordingView):
-    """A view that hears of one more call whenever others get their turn, and never comes to an end."""
+    """A view that gets one more call whenever other tasks run, and never comes to an end."""
 
     def __init__(self, feed: list[BoardFeed]) -> None:
         super().__init__()
@@ -40,15 +40,15 @@ class Storm(RecordingView):
 
 
 async def test_a_storm_is_drawn_while_it_lasts() -> None:
-    held: list[BoardFeed] = []
-    held.append(BoardFeed(header=lambda: HEADER))
-    view = Storm(held)
+    feeds: list[BoardFeed] = []
+    feeds.append(BoardFeed(header=lambda: HEADER))
+    view = Storm(feeds)
     for _ in range(2 * AT_ONCE):
         view.blow()
-    running = asyncio.create_task(held[0].run(view))
+    running = asyncio.create_task(feeds[0].run(view))
     async with asyncio.timeout(LIMIT):
         await view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live >= 2 * AT_ONCE)
-        held[0].stop()
+        feeds[0].stop()
         await running
     assert view.snapshot is not None
     assert view.snapshot.live < len(view.events) + 2 * AT_ONCE
@@ -145,19 +145,19 @@ async def test_frames_are_drawn_by_the_clock_only_while_one_counts(monkeypatch: 
     pictures = {
         "live": (BoardFeed(header=lambda: HEADER), Drawn()),
         "since": (BoardFeed(header=lambda: replace(HEADER, last_callback_at=START)), Drawn()),
-        "still": (BoardFeed(header=lambda: HEADER), Drawn()),
+        "finished": (BoardFeed(header=lambda: HEADER), Drawn()),
     }
     pictures["live"][0].event(callback(SID, "ringing", second=1, sequence=0))
-    pictures["still"][0].event(callback(SID, "busy", second=1, sequence=0))
+    pictures["finished"][0].event(callback(SID, "busy", second=1, sequence=0))
     running = [asyncio.create_task(feed.run(view)) for feed, view in pictures.values()]
     async with asyncio.timeout(LIMIT):
-        still = pictures["still"][1]
-        await still.until(lambda seen: seen.snapshot is not None and seen.snapshot.ended == 1)
+        finished = pictures["finished"][1]
+        await finished.until(lambda seen: seen.snapshot is not None and seen.snapshot.ended == 1)
         before = {name: view.frames for name, (_, view) in pictures.items()}
         for name in ("live", "since"):
             more = before[name] + 8
             await pictures[name][1].until(lambda seen: isinstance(seen, Drawn) and seen.frames >= more)  # noqa: B023
-        assert still.frames == before["still"]
+        assert finished.frames == before["finished"]
         for feed, _ in pictures.values():
             feed.stop()
         await asyncio.gather(*running)

@@ -1,4 +1,4 @@
-"""The poller finds what no callback told, and never takes absence for an end."""
+"""The poller finds what no callback reported, and never takes absence for an end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ LATER = START + timedelta(minutes=5)
 
 @dataclass
 class Rest(UnexpectedRequest):
-    """What REST would answer; remembers which legs it was asked for one by one."""
+    """What REST would answer; records the legs that were fetched one by one."""
 
     calls: dict[str, Call] = field(default_factory=dict)
     listed: list[str] = field(default_factory=list)
@@ -74,14 +74,14 @@ def test_a_leg_gone_from_the_list_is_fetched_and_its_end_was_missed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "found"), [(timedelta(seconds=6), 1), (timedelta(seconds=4), 0), (timedelta(seconds=-4), 0)], ids=str
+    ("ended", "events"), [(timedelta(seconds=6), 1), (timedelta(seconds=4), 0), (timedelta(seconds=-4), 0)], ids=str
 )
-def test_the_callback_of_an_end_gets_its_time_too(ended: timedelta, found: int) -> None:
+def test_the_callback_of_an_end_gets_its_time_too(ended: timedelta, events: int) -> None:
     board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
     rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER - ended)})
     asking = poller(rest)
-    assert len(list(asking.round(board.snapshot()))) == found
-    assert asking.left_open == (not found)  # it is to be asked again soon
+    assert len(list(asking.round(board.snapshot()))) == events
+    assert asking.left_open == (not events)  # the next round is due soon
 
 
 def test_the_end_of_a_call_that_sends_no_callbacks_is_found_at_once() -> None:
@@ -177,23 +177,23 @@ def test_one_odd_answer_keeps_no_other_end_back(odd: int) -> None:
                 raise NetworkError("answered, but not with a call")
             return super().fetch(sid)
 
-    found = []
+    ended = []
     with pytest.raises(NetworkError):
         for event in poller(Odd({sid: Call(sid, "completed") for sid in legs})).round(board.snapshot()):
-            found.append(event.call_sid)
-    assert sorted(found) == [sid for sid in legs if sid != legs[odd]]
+            ended.append(event.call_sid)
+    assert sorted(ended) == [sid for sid in legs if sid != legs[odd]]
 
 
 def test_an_api_in_trouble_is_not_asked_for_each_leg() -> None:
     legs = [f"CA{number:032d}" for number in range(5)]
     board = board_of([callback(sid, "in-progress", second=0, sequence=0) for sid in legs])
-    asked = []
+    fetched = []
 
     class Down(Rest):
         def fetch(self, sid: str) -> Call:
-            asked.append(sid)
+            fetched.append(sid)
             raise NetworkError("nothing answers")
 
     with pytest.raises(NetworkError):
         list(poller(Down()).round(board.snapshot()))
-    assert len(asked) == 2
+    assert len(fetched) == 2

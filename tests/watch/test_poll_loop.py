@@ -26,18 +26,18 @@ SID = "CA" + "0" * 32
 
 
 class Rest(UnexpectedRequest):
-    """Lists one live call, and counts how often it was asked."""
+    """Lists one live call, and counts the requests."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requests = 0
         self.is_down = False
         self.fault: Exception | None = None  # raised after the call was listed
         self.meanwhile: Callable[[], None] = lambda: None
 
     def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
         assert (page_size, limit) == (1000, None)
-        if query.status == "queued":  # of the three that are asked for in turn
-            self.asked += 1
+        if query.status == "queued":  # the first of the three statuses that are listed in turn
+            self.requests += 1
             if self.is_down:
                 raise NetworkError("the API can't be reached")
             self.meanwhile()
@@ -81,7 +81,7 @@ class Polling:
         )
         running = asyncio.create_task(loop.run())
         try:
-            await self.until(lambda: self.rest.asked == 1 and (not is_news or bool(self.kept or self.said)))
+            await self.until(lambda: self.rest.requests == 1 and (not is_news or bool(self.kept or self.said)))
             yield
         finally:
             running.cancel()
@@ -89,7 +89,7 @@ class Polling:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT):
-            while not condition():  # noqa: ASYNC110 # nothing tells when: a thread is asked
+            while not condition():  # noqa: ASYNC110 # no event is set by the thread
                 await asyncio.sleep(0.005)
 
     async def ticks(self) -> None:
@@ -110,15 +110,15 @@ async def test_what_rest_knows_is_handed_on_at_the_start(polling: Polling) -> No
     async with polling.running():
         assert [event.kind for event in polling.kept] == ["polled"]
         await polling.ticks()
-        assert polling.rest.asked == 1
+        assert polling.rest.requests == 1
 
 
 async def test_a_machine_that_slept_asks_at_once(polling: Polling) -> None:
     async with polling.running():
         polling.now += timedelta(hours=1)
-        await polling.until(lambda: polling.rest.asked == 2)
+        await polling.until(lambda: polling.rest.requests == 2)
         await polling.ticks()
-        assert polling.rest.asked == 2
+        assert polling.rest.requests == 2
 
 
 async def test_callbacks_that_waited_meanwhile_are_taken_in_before_rest_has_its_word(
@@ -139,7 +139,7 @@ async def test_callbacks_that_waited_meanwhile_are_taken_in_before_rest_has_its_
         kept = len(polling.kept)
         monkeypatch.setattr("callctl.watch.poll.asyncio.sleep", noting)
         polling.now += timedelta(hours=1)
-        await polling.until(lambda: polling.rest.asked == 2)
+        await polling.until(lambda: polling.rest.requests == 2)
         await polling.ticks()
         assert gone_on.is_set()
         assert len(polling.kept) == kept
@@ -150,26 +150,26 @@ async def test_a_clock_that_is_set_is_no_gap_and_hides_none(polling: Polling, ah
     async with polling.running():
         polling.ahead = ahead
         await polling.ticks()
-        assert polling.rest.asked == 1
+        assert polling.rest.requests == 1
         polling.now += timedelta(hours=1)
         polling.ahead -= timedelta(hours=1)
-        await polling.until(lambda: polling.rest.asked == 2)
+        await polling.until(lambda: polling.rest.requests == 2)
 
 
 async def test_a_way_in_that_is_open_again_asks_at_once(polling: Polling) -> None:
     async with polling.running():
         polling.unreachable = "the tunnel has ended"
         await polling.ticks()
-        assert polling.rest.asked == 1
+        assert polling.rest.requests == 1
         polling.unreachable = None
-        await polling.until(lambda: polling.rest.asked == 2)
+        await polling.until(lambda: polling.rest.requests == 2)
 
 
 async def test_an_api_that_is_down_is_reported_once(polling: Polling) -> None:
     polling.rest.is_down = True
     async with polling.running():
         polling.now += timedelta(hours=1)
-        await polling.until(lambda: polling.rest.asked == 2)
+        await polling.until(lambda: polling.rest.requests == 2)
         await polling.ticks()
         polling.rest.is_down = False
         polling.now += timedelta(hours=1)
@@ -189,11 +189,11 @@ async def test_what_a_callback_reported_while_rest_was_asked_is_no_news(polling:
     polling.rest.meanwhile = callback_arrives
     async with polling.running(is_news=False):
 
-        def is_asked_again() -> bool:  # by then, what the first look found has been dealt with
+        def has_second_request() -> bool:  # by then, the result of the first one has been dealt with
             polling.now += timedelta(hours=1)
-            return polling.rest.asked > 1
+            return polling.rest.requests > 1
 
-        await polling.until(is_asked_again)
+        await polling.until(has_second_request)
         assert polling.kept == []
 
 
@@ -205,7 +205,7 @@ async def test_what_a_callback_may_still_tell_is_asked_again_soon(
     gone = "CA" + "1" * 32
     polling.snapshot = board_of([callback(gone, "ringing", second=0, sequence=0)]).snapshot()
     async with polling.running():
-        await polling.until(lambda: polling.rest.asked >= 3)
+        await polling.until(lambda: polling.rest.requests >= 3)
 
 
 @pytest.mark.parametrize("fault", [OverflowError("date value out of range"), NetworkError("odd")])
@@ -215,7 +215,7 @@ async def test_an_odd_answer_ends_neither_the_polling_nor_what_came_before_it(
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
     polling.rest.fault = fault
     async with polling.running():
-        await polling.until(lambda: polling.rest.asked > 2)
+        await polling.until(lambda: polling.rest.requests > 2)
     assert [event.call_sid for event in polling.kept][:1] == [SID]
     (said,) = polling.said
     assert said.startswith("can't compare with REST: ")
@@ -229,7 +229,7 @@ async def test_what_can_not_be_kept_is_handed_on_again(
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
     polling.full = fault
     async with polling.running():
-        await polling.until(lambda: polling.rest.asked > 2)
+        await polling.until(lambda: polling.rest.requests > 2)
         polling.full = None
         await polling.until(lambda: bool(polling.kept))
         await polling.until(lambda: len(polling.said) == 2)

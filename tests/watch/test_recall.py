@@ -1,4 +1,4 @@
-"""What a store knows is read while callbacks are taken in: none is lost for the board, and rules see each once."""
+"""A store is read while callbacks arrive: the board loses none, and rules see each once."""
 
 from __future__ import annotations
 
@@ -62,28 +62,28 @@ class Seen:
 
 
 def fill(settings: Settings, *, calls: int, each: int) -> None:
-    """Tell a store of calls that never ended, by many events each."""
+    """Fill a store with calls that never ended, of many events each."""
     at = datetime.now(UTC) - timedelta(minutes=5)
     store = EventStore.open_for_watch(settings.store, world=settings.world)
     for number in range(calls * each):
-        call, order = divmod(number, each)
-        fields = form(call, "ringing", number=order).items()
+        call, sequence = divmod(number, each)
+        fields = form(call, "ringing", number=sequence).items()
         store.submit(CallEvent.from_form(fields, received_at=at, world=settings.world, verified=True))
     store.close()
 
 
 @pytest.fixture
 def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Hold whoever reads the store after some events, until this is set."""
+    """Pause each reader of the store after some events, until this is set."""
     go_on, replay = threading.Event(), EventStore.replay
 
-    def held(reader: EventStore, **asked: Any) -> Iterator[CallEvent]:
-        for number, event in enumerate(replay(reader, **asked)):
+    def paused_replay(reader: EventStore, **options: Any) -> Iterator[CallEvent]:
+        for number, event in enumerate(replay(reader, **options)):
             if number == 1500:
                 go_on.wait(LIMIT)
             yield event
 
-    monkeypatch.setattr(EventStore, "replay", held)
+    monkeypatch.setattr(EventStore, "replay", paused_replay)
     yield go_on
     go_on.set()
 
@@ -168,12 +168,12 @@ async def test_it_stops_at_once_while_the_store_is_read(tmp_path: Path, go_on: t
 async def test_what_compares_and_deletes_waits_until_all_is_known(tmp_path: Path, go_on: threading.Event) -> None:
     settings = settings_in(tmp_path)
     fill(settings, calls=20, each=EACH)
-    asked: list[int] = []
+    calls_seen: list[int] = []
 
     class Rest(UnexpectedRequest):
         def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
             assert (page_size, limit) == (1000, None)
-            asked.append(len(running.session.snapshot().families))
+            calls_seen.append(len(running.session.snapshot().families))
             return iter(())
 
         def fetch(self, sid: str) -> Call:
@@ -182,7 +182,7 @@ async def test_what_compares_and_deletes_waits_until_all_is_known(tmp_path: Path
     async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0), api=Rest()) as running:
         await running.view.until(lambda view: view.header is not None and view.header.events_read == 1000)
         await asyncio.sleep(0)
-        assert asked == []
+        assert calls_seen == []
         go_on.set()
-        await until(lambda: bool(asked))
-        assert set(asked) == {20}
+        await until(lambda: bool(calls_seen))
+        assert set(calls_seen) == {20}

@@ -1,4 +1,4 @@
-"""The record by which ``place`` finds a watch is written again where it is gone."""
+"""The record by which ``place`` finds a watch is rewritten where it is gone."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Pat
         shutil.rmtree(settings.state_dir if is_all else settings.state_dir / "watch")
         await watch.view.until_noted("was gone, and is written again")
         assert [one.cause for one in watch.view.resolved if one.cause == Cause.RECORD] == [Cause.RECORD]
-        found = await run_in_thread(lambda: registry.find(settings))
-        assert found is not None
-        assert (found.nonce, found.callback_url) == (watch.session.listener_config.nonce, watch.ready.callback_url)
+        record = await run_in_thread(lambda: registry.find(settings))
+        assert record is not None
+        assert (record.nonce, record.callback_url) == (watch.session.listener_config.nonce, watch.ready.callback_url)
     assert list(settings.state_dir.glob("watch/*")) == []
 
 

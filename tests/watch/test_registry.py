@@ -99,7 +99,7 @@ def test_the_record_is_the_owners_alone(settings: Settings, record: WatchRecord)
     path = write_record(settings, record)
     modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, settings.state_dir)]
     assert modes == [0o600, 0o700, 0o700]
-    assert [one.name for one in path.parent.iterdir()] == [f"{settings.world}-n1.json"]  # nothing unfinished is left
+    assert [one.name for one in path.parent.iterdir()] == [f"{settings.world}-n1.json"]  # no unfinished file remains
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_what_a_running_watch_says_is_wrong_with_it_is_known(
     record: WatchRecord, watch: Watch, health: dict[str, object], why: str | None
 ) -> None:
     watch.answer = json.dumps({"nonce": "n1", **health}).encode()
-    found = shortcoming(record)
-    assert found is None if why is None else why in str(found)
+    reason = shortcoming(record)
+    assert reason is None if why is None else why in str(reason)
 
 
 def test_a_watch_that_answers_otherwise_or_not_at_all_is_none(
@@ -152,7 +152,7 @@ def test_only_the_own_record_is_removed(settings: Settings, record: WatchRecord)
     assert path.exists()
     remove_record(settings, "n1")
     assert not path.exists()
-    remove_record(settings, "n1")  # again is no harm
+    remove_record(settings, "n1")  # a second time is harmless
 
 
 def test_a_watch_that_was_there_first_is_found_after_the_second_has_gone(
@@ -183,8 +183,8 @@ def test_of_two_watches_the_newest_is_found_and_the_other_comes_after_it(
 def test_what_a_killed_watch_left_behind_is_cleared_away(settings: Settings, record: WatchRecord) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left = replace(record, health_url="http://127.0.0.1:1/healthz", pid=dead.pid)
-    path = write_record(settings, left)
+    abandoned = replace(record, health_url="http://127.0.0.1:1/healthz", pid=dead.pid)
+    path = write_record(settings, abandoned)
     assert find(settings) is None
     assert not path.exists()
 
@@ -320,7 +320,7 @@ def test_it_loads_nothing_heavy() -> None:
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    # In a process group of its own: the kernel discards SIGTSTP for a group whose session has nobody else, as in CI.
+    # In a process group of its own: the kernel discards SIGTSTP for a group that is alone in its session, as in CI.
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], process_group=0) as process:
         yield process
         process.kill()
@@ -357,8 +357,8 @@ def test_a_stopped_watch_is_found_though_it_does_not_answer(
     assert (find(settings), stopped(settings)) == (None, None)
     sleeper.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
-    found = stopped(settings)
-    assert found is not None
-    assert f"(process {sleeper.pid}) is stopped, as by Ctrl-Z" in stopped_in_words(found)
-    assert how_to_go_on(found) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, lets it go on"
+    stopped_watch = stopped(settings)
+    assert stopped_watch is not None
+    assert f"(process {sleeper.pid}) is stopped, as by Ctrl-Z" in stopped_in_words(stopped_watch)
+    assert how_to_go_on(stopped_watch) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, lets it go on"
     assert stopped(replace(settings, account_sid="AC" + "1" * 32)) is None

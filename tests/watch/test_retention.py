@@ -44,7 +44,7 @@ def kept(settings: Settings) -> int:
 
 
 class Dated(UnexpectedRequest):
-    """Lists no call, and tells the time with each reply."""
+    """Lists no call, and sends the time with each reply."""
 
     time: datetime | None = None
 
@@ -260,12 +260,12 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
 ) -> None:
     monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.0)
     monkeypatch.setattr("callctl.watch.retention.PAUSE", 0.0)
-    asked: list[datetime] = []
+    limits: list[datetime] = []
 
     class LockedAtTimes:
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
-            asked.append(moment)
-            if len(asked) in (1, 2, 4):
+            limits.append(moment)
+            if len(limits) in (1, 2, 4):
                 raise StoreError(f"locked when {limit} calls were to go")
             return 0
 
@@ -273,7 +273,7 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
     for call, received in ((1, 0), (2, 3600)):
         board.apply(event(call, "completed", received=received))
     reported: list[str] = []
-    clock = clock_of(lambda: moment(3600) + timedelta(minutes=min(len(asked), 5)))
+    clock = clock_of(lambda: moment(3600) + timedelta(minutes=min(len(limits), 5)))
     retention = Retention(
         cast(EventStore, LockedAtTimes()),
         board,
@@ -284,10 +284,10 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
         twilio_time=clock.wall,
     )
     running = asyncio.create_task(retention.run())
-    await until(lambda: len(asked) > 4)
+    await until(lambda: len(limits) > 4)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert asked[:5] == [moment(3600) - timedelta(days=30) + timedelta(minutes=minutes) for minutes in range(5)]
+    assert limits[:5] == [moment(3600) - timedelta(days=30) + timedelta(minutes=minutes) for minutes in range(5)]
     assert len(reported) == 2
     assert [family.sid for family in board.snapshot().families] == [sid(2)]
 
@@ -324,7 +324,7 @@ async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatc
     store = EventStore.open_for_watch(settings.store, world=settings.world)
     done: list[str] = []
 
-    class Told:
+    class RecordingStore:
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
             done.append("step")
             return store.delete_older_than(moment, limit=limit)
@@ -335,7 +335,7 @@ async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatc
     monkeypatch.setattr("callctl.watch.retention.asyncio.sleep", sleep)
     clock = Clock(wall=lambda: datetime.now(UTC))
     await Retention(
-        cast(EventStore, Told()),
+        cast(EventStore, RecordingStore()),
         Board(),
         days=30,
         since=timedelta(),

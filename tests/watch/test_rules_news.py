@@ -1,4 +1,4 @@
-"""What the rules of a watch could not do is told so that nobody overlooks it."""
+"""What the rules of a watch could not do is reported so that it is not overlooked."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ async def test_what_the_rate_limit_reports_is_trouble_and_an_alarm(tmp_path: Pat
     async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0), rules=Braked()) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.rules_stopped)
         assert watch.view.troubles == [STOPPED, "rule mine waits for https://user:***@example.com"]
-        # What was done is in the store, from where it is told.
+        # What was done is in the store, which is where it is read from.
         assert [note for note in watch.view.notes if note not in watch.view.troubles] == [f"{DRY_RUN} 2"]

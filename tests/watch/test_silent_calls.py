@@ -42,7 +42,7 @@ PLAN = WatchOptions("127.0.0.1", 0)
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let silence be noticed after a second, and REST be asked often."""
+    """Notice silent calls after a second, and list calls often."""
     monkeypatch.setattr("callctl.operations.missing_callbacks.AFTER", timedelta(seconds=1))
     monkeypatch.setattr("callctl.watch.silent_calls.INTERVAL", 0.1)
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.3)
@@ -92,18 +92,18 @@ class Scene:
         return str(reply.json()["sid"])
 
     @property
-    def asked(self) -> int:
+    def notification_requests(self) -> int:
         return sum("Notifications" in one.path for one in self.simulator.requests)
 
     def fetches(self, sid: str) -> int:
         return sum(one.method == "GET" and one.path.endswith(f"/Calls/{sid}.json") for one in self.simulator.requests)
 
-    def has_asked_about(self, sid: str) -> bool:
+    def has_requested_notifications(self, sid: str) -> bool:
         return any(f"/{sid}/Notifications" in one.path for one in self.simulator.requests)
 
 
 class Failing(UnexpectedRequest):
-    """Calls that can be asked about only the second time."""
+    """A REST API that answers only the second request about a call."""
 
     def __init__(self, calls: ApiClient) -> None:
         self._calls = calls
@@ -155,7 +155,7 @@ async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
         assert line.startswith(f"{sid}: no status callback in 1 s: Twilio has noted nothing; ")
         other = await scene.place(running.ready.callback_url)
         assert await noted(running, other) == f"{other}: no status callback either"
-        assert scene.asked == 2
+        assert scene.notification_requests == 2
         assert [note for note in running.view.notes if sid in note] == [line]
 
 
@@ -228,21 +228,21 @@ async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
     async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         elsewhere = await scene.place("http://127.0.0.1:9/other", is_remembered=False)
         at_the_end = await scene.place(running.ready.callback_url, events=("completed",))
-        silent = await scene.place(running.ready.callback_url)
-        await noted(running, silent)
-        await until(lambda: scene.has_asked_about(elsewhere))
+        unreported = await scene.place(running.ready.callback_url)
+        await noted(running, unreported)
+        await until(lambda: scene.has_requested_notifications(elsewhere))
         assert not any(sid in note for note in running.view.notes for sid in (elsewhere, at_the_end))
-        assert not scene.has_asked_about(at_the_end)
+        assert not scene.has_requested_notifications(at_the_end)
 
 
 async def test_a_call_that_told_something_is_not_asked_about(simulator: Simulator, tmp_path: Path) -> None:
     scene = Scene(simulator, tmp_path)
     async with running_watch(scene.settings, PLAN, api=scene.client) as running:
-        heard = await scene.place(running.ready.callback_url)
-        silent = await scene.place_badly(running.ready.callback_url)
-        await noted(running, silent)
-        assert not any(heard in note for note in running.view.notes)
-        assert not scene.has_asked_about(heard)
+        reported = await scene.place(running.ready.callback_url)
+        unreported = await scene.place_badly(running.ready.callback_url)
+        await noted(running, unreported)
+        assert not any(reported in note for note in running.view.notes)
+        assert not scene.has_requested_notifications(reported)
 
 
 async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
@@ -250,8 +250,8 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
     port = free_port()
     before = await scene.place(f"http://127.0.0.1:{port}/status")
     async with running_watch(scene.settings, WatchOptions("127.0.0.1", port), api=scene.client) as running:
-        silent = await scene.place(running.ready.callback_url)
-        await noted(running, silent)
+        unreported = await scene.place(running.ready.callback_url)
+        await noted(running, unreported)
         assert not any(before in note for note in running.view.notes)
 
 
@@ -268,15 +268,15 @@ async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
     def odd(*args: Any, **more: Any) -> Any:
         for fault in faults:
             raise fault
-        again.set()
+        resumed.set()
         return own(*args, **more)
 
-    again = asyncio.Event()
+    resumed = asyncio.Event()
     monkeypatch.setattr(f"callctl.{part}", odd)
     async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         assert "is begun anew: ZeroDivisionError: once" in await running.view.until_noted("is begun anew")
         async with asyncio.timeout(LIMIT):
-            await again.wait()
+            await resumed.wait()
 
 
 @pytest.mark.parametrize("is_placed_after", [False, True])
@@ -299,13 +299,13 @@ async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
             trouble=print,
             clock=clock,
         )
-        silent = await scene.place(callback_url, is_remembered=False)
+        unreported = await scene.place(callback_url, is_remembered=False)
         ahead = step if is_placed_after else timedelta()
-        store.remember_placed(silent, at=clock.wall(), callback=callback_url, events=EVENTS)
-        asked = len(scene.simulator.requests)
+        store.remember_placed(unreported, at=clock.wall(), callback=callback_url, events=EVENTS)
+        requests_before = len(scene.simulator.requests)
         ahead = step
         await silent_calls.check()
-        assert len(scene.simulator.requests) == asked
+        assert len(scene.simulator.requests) == requests_before
         seconds = 2.0
         await silent_calls.check()
-        assert len(scene.simulator.requests) == asked + 1
+        assert len(scene.simulator.requests) == requests_before + 1

@@ -124,7 +124,7 @@ def test_a_call_that_its_own_dial_sends_to_the_survey_is_left_alone(
         record = action(watch)
         assert (record["call_sid"], record["result"]) == (sid, "declined")
         assert record["outcome"] == "its own Dial sends it to survey (place --then)"
-    assert site.asked == ["/survey"]
+    assert site.requested_paths == ["/survey"]
     assert not [one for one in fast.requests if "Url" in one.form]
     site.close()
 

@@ -24,9 +24,9 @@ _TARGETS = [
     "/status?\xff=\xfe", "/status?bodySHA256=\xff", "http://", "://", "/status#x", "//status",
     "/status;x", "/./status", "/" + "x" * 7000,
 ]  # fmt: skip
-_TOLD = ["X-Forwarded-Host", "X-Original-Uri", "Forwarded", "X-Original-Url"]
+_URL_HEADERS = ["X-Forwarded-Host", "X-Original-Uri", "Forwarded", "X-Original-Url"]
 _HEADERS = [
-    *_TOLD, "X-Twilio-Signature", "Content-Type", "X-Twilio-Webhooks-Signature-Settings", "Content-Length",
+    *_URL_HEADERS, "X-Twilio-Signature", "Content-Type", "X-Twilio-Webhooks-Signature-Settings", "Content-Length",
     "Transfer-Encoding", "Expect", "Cookie",
 ]  # fmt: skip
 
@@ -47,7 +47,7 @@ async def test_absurd_heads_are_answered_and_nothing_is_raised(
     host, length, signature = ("Host", "x"), ("Content-Length", str(len(_BODY))), ("X-Twilio-Signature", "AAAA")
     requests = [
         *(head(b"POST", path, ("Host", text), length, signature) for path in ("/status", "/other") for text in _HOSTS),
-        *(head(b"POST", "/status", host, length, signature, (name, text)) for name in _TOLD for text in _HOSTS),
+        *(head(b"POST", "/status", host, length, signature, (name, text)) for name in _URL_HEADERS for text in _HOSTS),
         *(head(b"POST", "/status", host, length, (name, text)) for name in _HEADERS for text in _HOSTS),
         *(head(method, target, host, length, signature) for method in (b"POST", b"GET") for target in _TARGETS),
     ]

@@ -194,7 +194,7 @@ async def test_an_application_that_changes_protocols_is_told_of(tmp_path: Path) 
 
 async def test_what_is_passed_on_and_comes_back_is_not_passed_on_again(tmp_path: Path) -> None:
     port = free_port()
-    # To the watch itself, under a name that does not tell so.
+    # To the watch itself, under a name that hides it.
     plan = WatchOptions("127.0.0.1", port, forward_to=f"http://0.0.0.0:{port}/status")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         url = watch.ready.callback_url

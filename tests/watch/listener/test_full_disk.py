@@ -44,29 +44,29 @@ async def test_a_full_disk_is_answered_with_500_until_there_is_room(
     store = EventStore.open_for_watch(disk / "events.db", world=WORLD)
     listener = await start(kept_by=store)
 
-    async def tell(call: int) -> int:
+    async def post(call: int) -> int:
         fields = form(call, "ringing", Filling="x" * 500)
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
             return answer.status
 
-    assert await tell(0) == 204
+    assert await post(0) == 204
     ballast = disk / "ballast"
     fill(ballast, spare=spared)
-    statuses = {call: await tell(call) for call in range(1, 300)}
+    statuses = {call: await post(call) for call in range(1, 300)}
     assert statuses[299] == 500
     assert set(statuses.values()) <= {204, 500}
     assert len(reports.troubles) == 1
     assert "full" in reports.troubles[0] or "disk" in reports.troubles[0]
     ballast.unlink()
-    statuses |= {call: await tell(call) for call in range(299, 310)}
+    statuses |= {call: await post(call) for call in range(299, 310)}
     assert [statuses[call] for call in range(299, 310)] == [204] * 11
 
     await listener.stop()
     store.close()
-    again = EventStore.open_for_watch(disk / "events.db", world=WORLD)
-    kept = [int(event.call_sid[2:]) for event in again.replay(since=None)]
-    check = again._writing.connection.execute("PRAGMA integrity_check").fetchone()
-    again.close()
+    reopened = EventStore.open_for_watch(disk / "events.db", world=WORLD)
+    kept = [int(event.call_sid[2:]) for event in reopened.replay(since=None)]
+    check = reopened._writing.connection.execute("PRAGMA integrity_check").fetchone()
+    reopened.close()
     assert len(kept) == len(set(kept))
     assert {0, *(call for call, status in statuses.items() if status == 204)} <= set(kept)
     assert check == ("ok",)

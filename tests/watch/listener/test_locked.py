@@ -1,4 +1,4 @@
-"""A database that another program holds locked: Twilio is told to send again, and people why."""
+"""A database that another program holds locked: Twilio has to send again, and people get the reason."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from callctl.store.sqlite.store import EventStore
 from callctl.watch.listener.signature import SignatureCheck, SignedRequest, signature_of
 
 CHECK = SignatureCheck([PUBLIC], keys=[TOKEN])
-Found = tuple[str, str]
+KeyedCall = tuple[str, str]
 
 # What a caller may call himself, and what a user may have put into the URL.
 NAMES = st.sampled_from(["", "ANN", "CallSidCA9CallStatuscompleted", "x&CallSid=CA9&CallStatus=completed", "'@:"])
@@ -30,7 +30,7 @@ QUERIES = st.sampled_from(["", "?", "?room=7", "?A=1", "?room=%27B%27%40C%3a", "
 STATUSES = st.sampled_from(["initiated", "ringing", "in-progress", "completed", "busy"])
 
 
-def events_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> set[Found]:
+def events_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> set[KeyedCall]:
     """Return the key and call of what a listener would make of a request; nothing if it refuses or ignores it."""
     signed = SignedRequest(target, () if method == "GET" else pairs, signature)
     if not CHECK.accepts(signed):
@@ -50,8 +50,8 @@ def parsed(query: str) -> tuple[tuple[str, str], ...]:
 @st.composite
 def cuts(draw: st.DrawFn, text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Return a query and pairs into which a signed text can be cut: at words that mean something, and anywhere."""
-    words = [place for found in re.finditer("CallSid|CallStatus|AccountSid|ApiVersion|Called|[A-Z]", text)
-             for place in found.span()]  # fmt: skip
+    words = [place for match in re.finditer("CallSid|CallStatus|AccountSid|ApiVersion|Called|[A-Z]", text)
+             for place in match.span()]  # fmt: skip
     places = st.sampled_from(words) | st.integers(1, len(text) - 1)
     chosen = sorted(draw(st.sets(places, min_size=2, max_size=9)))
     ends = [*chosen, len(text)]
@@ -82,7 +82,7 @@ def test_no_other_cut_order_or_repetition_makes_another_event(data: st.DataObjec
     whole = text.partition("?")[2]
     if "&" not in caller:  # docs/decisions.md: as a GET, where the form has no blank, a caller may still add fields
         assert events_of("/status?" + whole, parsed(whole), signature, method="GET") <= ours
-    # The call's own part swallowed, and the name that the caller chose taken for it.
+    # The call's own part swallowed, and replaced by the name that the caller chose.
     at = text.find("CallSidCA9CallStatuscompleted")
     if at > start:
         rest = text[at + len("CallSidCA9CallStatuscompleted") :]
@@ -146,7 +146,7 @@ async def test_a_captured_callback_sent_in_every_way_is_one_event(
 
 
 # Names that make an event what it is.
-TELLING = "CallSid|CallStatus|AnsweredBy|ConferenceSid|RecordingSid|RecordingStatus|StatusCallbackEvent"
+IDENTIFYING = "CallSid|CallStatus|AnsweredBy|ConferenceSid|RecordingSid|RecordingStatus|StatusCallbackEvent"
 HEX = "CA12ab34cd56ef7890ab12cd34ef567890"
 ROOM = {"ConferenceSid": "CF" + "0" * 32, "FriendlyName": "room", "SequenceNumber": "5", "AccountSid": ACCOUNT}
 FORMS = {
@@ -169,10 +169,10 @@ FORMS = {
 
 
 def all_cuts(text: str) -> Iterator[list[tuple[str, str]]]:
-    """Yield pairs that a signed text can be cut into: telling names wherever they stand, and others behind values."""
-    found = [(match.start(), match[1]) for match in re.finditer(f"(?=({TELLING}))", text)]
+    """Yield pairs into which a signed text can be cut: identifying names anywhere, and others after values."""
+    matches = [(match.start(), match[1]) for match in re.finditer(f"(?=({IDENTIFYING}))", text)]
     for count in range(2, 6):
-        for chosen in combinations(found, count):
+        for chosen in combinations(matches, count):
             names = [name for _, name in chosen]
             if names != sorted(set(names)):
                 continue

@@ -206,7 +206,7 @@ async def test_nobody_can_fill_the_screen_with_paths_of_his_own(
     for headers in ({}, {"X-Twilio-Signature": "AAAA"}, sign("https://example.org/other", fields)):
         async with http.post(listener.url + "/other", data=fields, headers=headers) as answer:
             assert answer.status == 404
-    anybody = await start(keys=None)  # where nothing is verified, nobody knows who sent it
+    anybody = await start(keys=None)  # where nothing is verified, the sender is unknown
     async with http.post(anybody.url + "/other", data=fields, headers=sign(anybody.url + "/other", fields)) as answer:
         assert answer.status == 404
     assert (listener.misdirected, anybody.misdirected, reports.troubles) == (0, 0, [])
@@ -371,15 +371,15 @@ LAST_HEALTH = HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 async def test_beyond_the_limit_of_connections_the_longest_quiet_one_gives_way(start: Start) -> None:
     listener = await start(limits=Limits(connections=3))
-    silent, earlier, later = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
+    quiet, earlier, later = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(3)]
     for one in (earlier, later):  # kept alive after their answers
         one[1].write(HEALTH)
         assert (await one[0].readline()).startswith(b"HTTP/1.1 200 ")
     newest = await asyncio.open_connection("127.0.0.1", listener.port)
-    assert await silent[0].read() == b""
+    assert await quiet[0].read() == b""
     assert (await raw(listener, LAST_HEALTH)).startswith(b"HTTP/1.1 200 ")
     assert (await earlier[0].read()).endswith(b"}")  # the rest of its answer, and then the end
-    for _, writer in (silent, earlier, later, newest):
+    for _, writer in (quiet, earlier, later, newest):
         writer.close()
 
 

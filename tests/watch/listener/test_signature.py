@@ -12,7 +12,7 @@ from twilio.request_validator import RequestValidator
 
 from callctl.watch.listener.signature import RequestedUrl, SignatureCheck, SignedRequest, signature_of
 
-# Where the libraries differ, what is done here (the reasons stand in the module's docstring).
+# Where the libraries differ, the choice made for callctl (the reasons stand in the module's docstring).
 OWN_CHOICES = {
     "apostrophe in query": True,
     "JSON body but no bodySHA256": False,
@@ -73,7 +73,7 @@ FORM = (("CallSid", "CA1"), ("Blank", ""))
 
 
 def signed(url: str, given: str) -> bool:
-    """Tell whether what was signed over one URL is admitted by who was given the other."""
+    """Return whether a check for one URL accepts what was signed over another."""
     target = "/" + url.partition("://")[2].partition("/")[2]
     signature = RequestValidator("t").compute_signature(url, dict(FORM))
     return SignatureCheck([given], keys=["t"]).accepts(SignedRequest(target, FORM, signature))
@@ -162,7 +162,7 @@ URL = "https://example.com/status"
 
 
 def admitted(target: str, *, over: str, pairs: tuple[tuple[str, str], ...] = (), body: bytes | None = None) -> bool:
-    """Tell whether a request is admitted that was signed over a URL and a form."""
+    """Return whether a request is admitted that was signed over a URL and a form."""
     signature = signature_of(over, pairs, key="t")
     return SignatureCheck([URL], keys=["t"]).accepts(SignedRequest(target, pairs, signature, json_body=body))
 

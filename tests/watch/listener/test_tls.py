@@ -1,4 +1,4 @@
-"""A public URL with TLS: what Twilio signs is the https address that a proxy ends, not what arrives here."""
+"""A public URL with TLS: what Twilio signs is the https address that a proxy ends, not the one at the listener."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CERTIFICATE = KEYS / "certificate.pem"
 
 
 class TlsProxy:
-    """Ends TLS on a free port of ``localhost`` and passes on to a port that may be told later."""
+    """Ends TLS on a free port of ``localhost`` and passes on to a port that may be set later."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()

@@ -32,13 +32,13 @@ LOCAL = "http://127.0.0.1:9"
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try addresses at once, and again soon."""
+    """Try addresses at once, and once more soon."""
     monkeypatch.setattr("callctl.watch.tunnel.command.SETTLE", 0.01)
     monkeypatch.setattr("callctl.watch.tunnel.command.ROUND_INTERVAL", 0.01)
     monkeypatch.setattr("callctl.watch.reachability.AGENT_INTERVAL", 0.01)
 
 
-def found(program: str, text: str) -> list[str]:
+def addresses(program: str, text: str) -> list[str]:
     finder = AddressFinder(program, port=PORT)
     for line in text.splitlines():
         finder.read(line)
@@ -62,7 +62,7 @@ async def is_fine(_url: str) -> str | None:
     ],
 )
 def test_recorded_output_tells_the_address(program: str, recording: str, address: str) -> None:
-    assert found(program, (RECORDED / recording).read_text(encoding="utf-8")) == [address]
+    assert addresses(program, (RECORDED / recording).read_text(encoding="utf-8")) == [address]
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_recorded_output_tells_the_address(program: str, recording: str, address
     ],
 )
 def test_what_may_be_the_tunnels_is_a_candidate_the_likeliest_first(text: str, expected: list[str]) -> None:
-    assert found("any", text) == expected
+    assert addresses("any", text) == expected
 
 
 def test_a_tunnel_that_prints_addresses_without_end_fills_no_memory() -> None:
-    assert len(found("any", "\n".join(f"https://{number}.example.com" for number in range(1000)))) == 50
+    assert len(addresses("any", "\n".join(f"https://{number}.example.com" for number in range(1000)))) == 50
 
 
 def script(folder: Path, text: str) -> str:
@@ -213,7 +213,7 @@ async def test_an_address_that_works_or_is_told_only_after_a_while_is_tried_agai
     plan = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, application.url, f"{late} {now}"))
     session = Session(settings, plan, clock=Clock(wall=lambda: datetime.now(UTC)))
     starting = asyncio.create_task(session.start_up())
-    await application.requests(3)  # the dashboard was tried again and again
+    await application.requests(3)  # the dashboard was tried repeatedly
     assert (starting.done(), records_in(settings)) == (False, [])
     now.touch()
     try:
@@ -296,10 +296,10 @@ async def test_what_a_tunnel_prints_later_is_no_address_where_it_leads_elsewhere
     command = relay(tmp_path, late=f"end-after {now} {application.url}")
     async with running_watch(settings, WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
         now.touch()
-        asked = await application.requests(1)
+        requests = await application.requests(1)
         await watch.view.until_noted("has ended")
         assert watch.session.header().callback_url == watch.ready.callback_url
-        assert {sent.method for sent in asked} == {"GET"}  # nothing that is signed
+        assert {sent.method for sent in requests} == {"GET"}  # nothing that is signed
         assert "tunnel-moved" not in {one.cause for one in watch.view.troubles}
 
 
@@ -373,7 +373,7 @@ def agent_of(*urls: str, port: int) -> str:
 async def test_a_watch_finds_the_agent_whose_address_leads_to_it(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A public name that this machine resolves to itself: behind it, as behind ngrok's, is what leads to the port.
+    # A public name that this machine resolves to itself: it leads to the port, as ngrok's does.
     monkeypatch.setattr("callctl.watch.reachability.is_loopback_url", lambda _url: False)
     settings, port = settings_in(tmp_path, api_url="https://api.example.com"), free_port()
     other = Application()

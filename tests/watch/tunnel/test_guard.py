@@ -22,7 +22,7 @@ from callctl.watch.tunnel.command import Tunnel
 
 LIMIT = 60.0
 RELAY = f"{sys.executable} {TESTS / 'relay.py'} $1"
-# Tells the processes of it, its own, as a wrapper's, and that of a program which it runs; that one tells its address.
+# Prints its processes: its own, as a wrapper's, and that of a program which it runs; that one prints the address.
 WRAPPER = f"{RELAY} & echo $$ $! >pids.new; mv pids.new pids; wait"
 STUBBORN = f"trap '' TERM INT HUP; {WRAPPER}; sleep 600"
 
@@ -48,7 +48,7 @@ def pids_in(folder: Path) -> list[str]:
 
 
 def are_running(pids: list[str]) -> bool:
-    """Tell whether any of these runs; what has ended and nobody has asked for is no running process."""
+    """Return whether any of these runs; a zombie is no running process."""
     listed = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(pids)], capture_output=True, text=True)
     return any(not state.strip().startswith("Z") for state in listed.stdout.splitlines())
 
