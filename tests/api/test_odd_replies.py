@@ -86,7 +86,7 @@ def as_json(value: Any) -> bytes:
 @example(headers={}, fields={"price": "10E999999"})
 @example(headers={}, fields={"price": "-1E-999999"})
 @example(headers={}, fields={"price": "1e999", "x": float("nan"), "to": "\ud800"})
-def test_a_placed_call_has_its_sid_whatever_else_is_told(
+def test_a_placed_call_has_its_sid_whatever_else_is_reported(
     server: RawServer, headers: dict[str, bytes], fields: dict[str, Any]
 ) -> None:
     server.answer = whole(201, as_json(call() | fields), headers)
@@ -208,13 +208,13 @@ BOMB = gzip.compress(BODY[:-1] + b', "x": "' + b" " * 80_000_000 + b'"}', compre
         (b'{"x": ' + b"9" * 5000 + b', "sid": "' + SID.encode() + b'"}', {}),
     ],
 )
-def test_a_body_of_any_kind_tells_the_sid(server: RawServer, body: bytes, headers: dict[str, bytes]) -> None:
+def test_a_body_of_any_kind_gives_the_sid(server: RawServer, body: bytes, headers: dict[str, bytes]) -> None:
     server.answer = whole(201, body, headers)
     assert client_at(server.url).place(REQUEST).sid == SID
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"sid": null}', BODY[:20], b"{" * 100_000])
-def test_a_placed_call_without_a_sid_is_told_of(server: RawServer, body: bytes) -> None:
+def test_a_placed_call_without_a_sid_is_reported(server: RawServer, body: bytes) -> None:
     server.answer = whole(201, body)
     with pytest.raises(OutcomeUnknownError, match="may have been placed, but its SID can't be read") as caught:
         client_at(server.url).place(REQUEST)
@@ -228,7 +228,7 @@ def test_a_redirect_whose_answer_breaks_off_was_done(start_api: StartApi) -> Non
 
 
 @pytest.mark.parametrize("turn", [cut, lambda body: reply(200, body)])
-def test_a_redirect_whose_answer_tells_of_another_call_may_have_been_done(
+def test_a_redirect_whose_answer_names_another_call_may_have_been_done(
     start_api: StartApi, turn: Callable[[bytes], Turn]
 ) -> None:
     api = start_api(turn(json.dumps(call("CA" + "2" * 32)).encode()))

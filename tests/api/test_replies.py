@@ -32,7 +32,7 @@ KINDS = {20003: AuthenticationError, 20404: NotFoundError, 20429: RateLimitedErr
 
 
 @pytest.mark.parametrize("sample", published())
-def test_every_known_body_is_told_whole(start_api: StartApi, sample: dict[str, Any]) -> None:
+def test_every_known_body_is_reported_whole(start_api: StartApi, sample: dict[str, Any]) -> None:
     status = sample["http_status"] or 400
     api = start_api(reply(status, sample["body"], Twilio_Request_Id="RQ123"))
     with pytest.raises(ApiError) as caught:
@@ -161,7 +161,7 @@ def test_bodies_without_an_explanation_still_give_a_sentence(
         (b"x" * 9000, "(no JSON): xxx"),
     ],
 )
-def test_the_words_of_any_body_are_told(start_api: StartApi, body: bytes, words: str) -> None:
+def test_the_words_of_any_body_are_reported(start_api: StartApi, body: bytes, words: str) -> None:
     with pytest.raises(ApiError) as caught:
         start_api(reply(503, body)).client.fetch(SID)
     assert words in caught.value.message

@@ -40,7 +40,7 @@ def test_the_token_in_it_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("resource", [{}, {"sid": None}, {"calls": []}])
-def test_what_is_no_account_is_told(start_api: StartApi, resource: dict[str, Any]) -> None:
+def test_what_is_no_account_is_reported(start_api: StartApi, resource: dict[str, Any]) -> None:
     with pytest.raises(NetworkError, match="answered, but not with an account"):
         start_api(reply(200, resource)).client.account()
 
@@ -50,7 +50,7 @@ def test_what_it_lacks_is_empty(start_api: StartApi) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 401])
-def test_a_refusal_tells_the_time_too(start_api: StartApi, status: int) -> None:
+def test_a_refusal_gives_the_time_too(start_api: StartApi, status: int) -> None:
     api = start_api(dated(status, "Mon, 05 Jan 2026 12:00:00 GMT"))
     assert api.client.server_time is None
     if status == 200:

@@ -93,7 +93,7 @@ def test_a_change_is_sent_again_only_while_it_is_wanted(start_api: StartApi, act
     assert act(api.client).sid == SID  # no condition holds for the client itself
 
 
-def test_who_is_asked_hears_whether_an_earlier_try_may_have_been_carried_out(start_api: StartApi) -> None:
+def test_the_condition_gets_whether_an_earlier_try_may_have_been_carried_out(start_api: StartApi) -> None:
     api = start_api(TOO_MANY, drop(), DONE)
     conditions: list[bool] = []
 
@@ -123,7 +123,7 @@ def test_what_may_have_been_carried_out_is_never_sent_again(start_api: StartApi,
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 @pytest.mark.parametrize("act", ONCE)
-def test_a_server_error_may_have_come_after_the_deed(start_api: StartApi, act: Act, status: int) -> None:
+def test_a_server_error_may_have_come_after_the_change(start_api: StartApi, act: Act, status: int) -> None:
     api = start_api(reply(status, b"<html>oops</html>", Retry_After="1"), DONE)
     with pytest.raises(ApiError) as caught:
         act(api.client)

@@ -68,7 +68,7 @@ class TestRequest:
 
     @pytest.mark.parametrize("host", ["ex\u2100mple", "[::1", "localhost:99999"])
     @pytest.mark.parametrize("redirected", [False, True])
-    async def test_of_what_is_no_url_no_password_is_told(self, host: str, *, redirected: bool) -> None:
+    async def test_of_what_is_no_url_no_password_is_reported(self, host: str, *, redirected: bool) -> None:
         url, seen = f"http://ann:secret@{host}/", list[Received | Sent]()
         async with a_world(on_traffic=seen.append) as world:
             world.listener.documents["/moved"] = moved_to(url)

@@ -106,7 +106,7 @@ async def test_an_address_may_be_written_as_in_a_request(tmp_path: Path, written
         assert world.statuses(call["sid"])[-1] == "busy"
 
 
-async def test_a_far_end_that_fails_as_it_was_told() -> None:
+async def test_a_far_end_that_fails_as_it_was_set() -> None:
     async with a_world(far_end={ANSWERS: FarEnd("fails", sip_code=503)}) as world:
         call = await world.place()
         await world.advance(5)
@@ -176,7 +176,7 @@ class TestByHand:
         await world.advance(1)
         assert (await world.fetch(call["sid"]))["status"] == "ringing"
 
-    async def test_unknown_deeds_legs_and_digits(self, world: World) -> None:
+    async def test_unknown_actions_legs_and_digits(self, world: World) -> None:
         call = await world.place()
         await world.advance(5)
         assert (await world.by_hand(call["sid"], "sing"))[0] == 404

@@ -53,7 +53,7 @@ async def test_a_call_that_is_not_connected(
     assert shown["start_time"] is not None
 
 
-async def test_ringing_lasts_sixty_seconds_unless_told(world: World) -> None:
+async def test_ringing_lasts_sixty_seconds_unless_set(world: World) -> None:
     usual = await world.place(NEVER)
     short = await world.place(NEVER, Timeout=10)
     await world.advance(9.9)
@@ -106,7 +106,7 @@ async def test_a_document_that_redirects_for_ever_costs_a_tenth_of_a_second_each
     assert 45 <= len(world.listener.at("/loop")) <= 51
 
 
-async def test_only_the_events_asked_for_are_told_and_the_numbers_count_those(world: World) -> None:
+async def test_only_the_events_asked_for_are_reported_and_the_numbers_count_those(world: World) -> None:
     answered = await world.place(HANGS_UP, StatusCallbackEvent=["answered"])
     default = await world.place(HANGS_UP, StatusCallbackEvent=None)
     two = await world.place(HANGS_UP, StatusCallbackEvent=["ringing", "completed"])
@@ -138,7 +138,7 @@ async def test_calls_beyond_the_rate_wait_in_the_queue() -> None:
         (ANSWERS, "Enable", "human"),
     ],
 )
-async def test_who_answered_is_told_when_asked(world: World, to: str, mode: str, answered_by: str) -> None:
+async def test_who_answered_is_reported_when_asked(world: World, to: str, mode: str, answered_by: str) -> None:
     world.listener.documents["/twiml"] = "<Response><Say>Hello</Say></Response>"
     call = await world.place(to, Url=f"{world.listener.url}/twiml", MachineDetection=mode)
     await world.advance(4.2)
@@ -149,7 +149,7 @@ async def test_who_answered_is_told_when_asked(world: World, to: str, mode: str,
     assert (await world.fetch(call["sid"]))["answered_by"] == answered_by
 
 
-async def test_who_answered_is_not_told_unasked_or_with_send_digits(world: World) -> None:
+async def test_who_answered_is_not_reported_unasked_or_with_send_digits(world: World) -> None:
     for params in ({}, {"MachineDetection": "Enable", "SendDigits": "1"}):
         call = await world.place(VOICEMAIL, Twiml="<Response><Say>Hello</Say></Response>", **params)
         await world.advance(20)

@@ -98,7 +98,7 @@ class Rules:
         return []
 
 
-async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> None:
+async def test_rules_that_fail_are_reported_once_and_the_watching_goes_on() -> None:
     rules: Any = Rules()
     feed, view = BoardFeed(header=lambda: HEADER, rules=rules), RecordingView()
     running = asyncio.create_task(feed.run(view))
@@ -113,7 +113,7 @@ async def test_rules_that_fail_are_told_of_once_and_the_watching_goes_on() -> No
     assert view.troubles == ["the rules could not look at what came: ZeroDivisionError: 1/0"]
 
 
-async def test_rules_that_fail_again_after_they_worked_are_told_of_again() -> None:
+async def test_rules_that_fail_again_after_they_worked_are_reported_again() -> None:
     rules: Any = Rules()
     feed, view = BoardFeed(header=lambda: HEADER, rules=rules), RecordingView()
     running = asyncio.create_task(feed.run(view))

@@ -24,7 +24,7 @@ from callctl.watch.options import WatchOptions
     ],
     ids=str,
 )
-async def test_a_step_of_the_clock_is_told(
+async def test_a_step_of_the_clock_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: timedelta, words: str | None
 ) -> None:
     monkeypatch.setattr("callctl.watch.session.CLOCK_INTERVAL", 0.01)

@@ -47,7 +47,7 @@ def test_a_call_without_callbacks_is_polled() -> None:
     assert (event.kind, event.call_sid, event.status) == (POLLED, PARENT, "ringing")
 
 
-def test_what_callbacks_told_already_is_not_told_again() -> None:
+def test_what_callbacks_reported_already_is_not_reported_again() -> None:
     events = family()
     legs = {event.call_sid: Call(event.call_sid, event.status) for event in events}
     rest = Rest(legs, list(legs))
@@ -148,14 +148,14 @@ def test_a_clock_that_is_set_neither_hurries_nor_stops_the_comparison(step: time
     assert (event.status, event.received_at) == ("in-progress", START + timedelta(seconds=15) + step)
 
 
-def test_what_a_clock_told_before_that_was_ahead_does_not_hold_up_the_comparison() -> None:
+def test_what_a_clock_showed_before_that_was_ahead_does_not_hold_up_the_comparison() -> None:
     board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
     asking = poller(Rest({PARENT: Call(PARENT, "completed")}), now=START - timedelta(days=1))
     (event,) = asking.round(board.snapshot())
     assert (event.status, event.kind, asking.left_open) == ("completed", MISSED, False)
 
 
-def test_the_end_of_a_call_is_aged_by_the_clock_that_told_it() -> None:
+def test_the_end_of_a_call_is_aged_by_the_clock_that_dated_it() -> None:
     board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
     far = LATER + timedelta(hours=2)
     rest = Rest({PARENT: Call(PARENT, "completed", end_time=far, as_of=far + timedelta(seconds=2))})

@@ -197,7 +197,7 @@ async def test_what_a_callback_reported_while_rest_was_asked_is_no_news(polling:
         assert polling.kept == []
 
 
-async def test_what_a_callback_may_still_tell_is_asked_again_soon(
+async def test_what_a_callback_may_still_report_is_asked_again_soon(
     polling: Polling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.poll.SOON", 0.01)
@@ -238,7 +238,7 @@ async def test_what_can_not_be_kept_is_handed_on_again(
     assert (end, getattr(end, "cause", None), getattr(end, "is_over", None)) == ("REST is compared again", "api", True)
 
 
-async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alone_tells_of(
+async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alone_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)

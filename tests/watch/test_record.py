@@ -33,7 +33,7 @@ async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Pat
     assert list(settings.state_dir.glob("watch/*")) == []
 
 
-async def test_why_it_can_not_be_written_is_told_once(tmp_path: Path) -> None:
+async def test_why_it_can_not_be_written_is_reported_once(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     folder = settings.state_dir / "watch"
     async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:

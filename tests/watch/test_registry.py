@@ -292,7 +292,7 @@ def test_a_pipe_in_a_records_place_is_not_waited_for(settings: Settings, record:
     assert find(settings) is None
 
 
-def test_a_folder_that_can_not_be_looked_at_is_told(settings: Settings, record: WatchRecord) -> None:
+def test_a_folder_that_can_not_be_looked_at_is_reported(settings: Settings, record: WatchRecord) -> None:
     settings.state_dir.parent.mkdir()
     long = replace(settings, state_dir=settings.state_dir.parent / ("x" * 300) / "callctl")
     with pytest.raises(CallctlError, match=r"can't look at the state folder .* File name too long") as refused:

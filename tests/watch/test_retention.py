@@ -255,7 +255,7 @@ async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: py
         reader.close()
 
 
-async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_told_again(
+async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_reported_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.0)

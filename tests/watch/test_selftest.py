@@ -37,7 +37,7 @@ async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) 
         reader.close()
 
 
-async def test_the_probe_measures_and_tells_what_is_wrong(tmp_path: Path, application: Application) -> None:
+async def test_the_probe_measures_and_reports_what_is_wrong(tmp_path: Path, application: Application) -> None:
     async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:
         url, nonce = watch.ready.callback_url, watch.session.listener_config.nonce
         outcome = await selftest(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
@@ -52,7 +52,7 @@ async def test_the_probe_measures_and_tells_what_is_wrong(tmp_path: Path, applic
         assert text in str((await selftest(application.url, keys=(TOKEN,), nonce=nonce)).failure)
 
 
-async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
+async def test_an_unreachable_watch_says_so_and_says_when_it_is_reachable_again(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
@@ -67,7 +67,7 @@ async def test_a_deaf_watch_says_so_and_says_when_it_hears_again(
         assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", plan.public_url)]
 
 
-async def test_a_watch_that_becomes_deaf_later_says_so(
+async def test_a_watch_that_becomes_unreachable_later_says_so(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.reachability.TEST_INTERVAL", 0.01)
@@ -106,7 +106,7 @@ async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
         await suspension.of(TEST_INTERVAL, done=lambda: len(application.sent) == 2)
 
 
-async def test_who_is_here_is_asked_without_a_signature_and_told_by_this_watch_alone(
+async def test_who_is_here_is_asked_without_a_signature_and_answered_by_this_watch_alone(
     tmp_path: Path, application: Application
 ) -> None:
     async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:

@@ -148,7 +148,7 @@ async def noted(running: RunningWatch, sid: str) -> str:
     return await running.view.until_noted(f"{sid}: no status callback")
 
 
-async def test_a_silent_call_is_asked_about_once_and_told(scene: Scene) -> None:
+async def test_a_silent_call_is_asked_about_once_and_reported(scene: Scene) -> None:
     async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         sid = await scene.place(running.ready.callback_url + "#rc=3")
         line = await noted(running, sid)
@@ -235,7 +235,7 @@ async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
         assert not scene.has_requested_notifications(at_the_end)
 
 
-async def test_a_call_that_told_something_is_not_asked_about(simulator: Simulator, tmp_path: Path) -> None:
+async def test_a_call_that_reported_something_is_not_asked_about(simulator: Simulator, tmp_path: Path) -> None:
     scene = Scene(simulator, tmp_path)
     async with running_watch(scene.settings, PLAN, api=scene.client) as running:
         reported = await scene.place(running.ready.callback_url)

@@ -218,7 +218,7 @@ class TestCreate:
         assert isinstance(subresources, dict)
         assert subresources["user_defined_messages"] == f"{world.account}/Calls/{body['sid']}/UserDefinedMessages.json"
 
-    async def test_it_tells_when_it_was_changed(self) -> None:
+    async def test_it_shows_when_it_was_changed(self) -> None:
         now = [datetime(2026, 1, 5, tzinfo=UTC)]
         async with a_world(wall=lambda: now[0]) as world:
             call = await world.place()
@@ -250,7 +250,7 @@ class TestCreate:
         status, body = await create(world, To="sip:ann@example.com", From="reception")
         assert (status, body["from"]) == (201, "reception")
 
-    async def test_an_event_list_in_one_value_is_accepted_noted_and_never_told(self, world: World) -> None:
+    async def test_an_event_list_in_one_value_is_accepted_noted_and_never_reported(self, world: World) -> None:
         call = await world.place(HANGS_UP, StatusCallbackEvent="initiated ringing answered completed")
         await world.advance(20)
         assert (await world.fetch(call["sid"]))["status"] == "completed"

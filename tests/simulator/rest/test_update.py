@@ -81,7 +81,7 @@ async def test_matrix(reading: tuple[World, tuple[str, ...]], row: str, status: 
         assert len(world.listener.at("/elsewhere")) == (1 if row == "Url" else 0)
 
 
-async def test_an_ended_call_tells_its_status_once(world: World) -> None:
+async def test_an_ended_call_reports_its_status_once(world: World) -> None:
     call = await a_call(world, "completed")
     await world.update(call["sid"], Status="completed")
     await world.advance(1)
@@ -136,7 +136,7 @@ async def test_a_status_callback_alone_changes_nothing(world: World) -> None:
     assert world.listener.at("/status/other") == []
 
 
-async def test_a_status_callback_with_url_is_where_the_rest_is_told(world: World) -> None:
+async def test_a_status_callback_with_url_is_where_the_rest_is_reported(world: World) -> None:
     world.listener.documents["/next"] = "<Response><Say>Hi</Say></Response>"
     call = await a_call(world, "in-progress")
     await world.update(
@@ -164,7 +164,7 @@ async def test_a_status_callback_alone_is_taken_until_the_call_has_ended(world: 
 
 @pytest.mark.parametrize("requested", ["canceled", "completed"])
 @pytest.mark.parametrize(("status", "reported"), [("queued", []), ("ringing", ["initiated", "ringing"])])
-async def test_whoever_was_not_answered_is_told_as_canceled(
+async def test_a_call_that_was_not_answered_is_reported_as_canceled(
     world: World, requested: str, status: str, reported: list[str]
 ) -> None:
     call = await a_call(world, status)

@@ -44,7 +44,7 @@ def action(world: World) -> Mapping[str, str]:
     return received[0].form
 
 
-async def test_a_child_is_told_of_with_its_parent(world: World) -> None:
+async def test_a_child_is_reported_with_its_parent(world: World) -> None:
     call = await dials(world, noun(world, HANGS_UP))
     await world.advance(15)
     (child,) = await world.children(call["sid"])
@@ -99,7 +99,7 @@ async def test_a_sequence_rings_one_after_the_other(world: World) -> None:
     assert arrived == sorted(arrived, key=[child["sid"] for child in children].index)  # never two at once
 
 
-async def test_a_dial_rings_thirty_seconds_unless_told(world: World) -> None:
+async def test_a_dial_rings_thirty_seconds_unless_set(world: World) -> None:
     usual = await dials(world, noun(world, NEVER), action="/after")
     await world.advance(32.3)
     (child,) = await world.children(usual["sid"])
@@ -126,7 +126,7 @@ async def test_a_dials_time_limit_ends_the_child_and_the_caller_goes_on(world: W
     ("to", "seconds", "status", "bridged"),
     [(HANGS_UP, 15, "completed", "true"), (BUSY, 6, "busy", "false"), (FAILS, 6, "failed", "false")],
 )
-async def test_the_action_is_told_how_it_went(world: World, to: str, seconds: float, status: str, bridged: str) -> None:
+async def test_the_action_gets_the_result(world: World, to: str, seconds: float, status: str, bridged: str) -> None:
     call = await dials(world, noun(world, to), then="<Redirect>/verb</Redirect>", action="/after")
     await world.advance(seconds)
     (child,) = await world.children(call["sid"])
@@ -188,7 +188,7 @@ async def test_at_most_ten_are_rung(world: World) -> None:
     assert await world.notes(call["sid"]) == [("12200", "1")] * 2
 
 
-async def test_a_noun_without_events_tells_completed_alone_and_a_strange_one_is_noted(world: World) -> None:
+async def test_a_noun_without_events_reports_completed_alone_and_a_strange_one_is_noted(world: World) -> None:
     plain = f'<Number statusCallback="{world.status}">{HANGS_UP}</Number>'
     strange = f'<Number statusCallback="{world.status}" statusCallbackEvent="done ringing">{NEVER}</Number>'
     call = await dials(world, plain, strange)

@@ -80,7 +80,7 @@ async def test_the_request_for_twiml_carries_what_twilio_sends(world: World) -> 
     assert request.headers["User-Agent"] == "TwilioProxy/1.1"
 
 
-async def test_of_a_number_elsewhere_no_country_is_told(world: World) -> None:
+async def test_of_a_number_elsewhere_no_country_is_reported(world: World) -> None:
     world.listener.documents["/doc"] = "<Response/>"
     await world.place("+442079460000", Url=f"{world.listener.url}/doc")
     await world.advance(3)
@@ -251,7 +251,7 @@ class TestGather:
         await world.advance(0.2)
         assert (world.listener.at("/got"), len(world.listener.at("/next"))) == ([], 1)
 
-    async def test_silence_asks_the_action_where_told(self, world: World) -> None:
+    async def test_silence_asks_the_action_where_set(self, world: World) -> None:
         world.listener.documents["/got"] = "<Response/>"
         gather = '<Gather action="/got" actionOnEmptyResult="true" timeout="1"/>'
         await run(world, f"<Response>{gather}</Response>")

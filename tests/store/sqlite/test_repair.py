@@ -294,7 +294,7 @@ def test_a_log_that_is_cut_while_it_is_written_to_is_noticed(path: Path, store: 
     assert acknowledged | {sid(99)} <= kept(copy_of(path))
 
 
-async def test_whoever_waits_for_the_commit_that_finds_the_damage_is_told_so(path: Path, store: EventStore) -> None:
+async def test_who_waits_for_the_commit_that_finds_the_damage_gets_the_error(path: Path, store: EventStore) -> None:
     await store.append_async(event(0, "ringing"))
     connection = store._writing.connection
     connection.create_function("damage", 0, lambda: remove_log(path))
@@ -358,7 +358,7 @@ def test_others_wait_for_who_mends_it(path: Path, store: EventStore) -> None:
 
 
 @pytest.mark.parametrize("damage", [empty_log, remove_log, zero_log, remove_database], ids=named)
-def test_who_reads_on_is_told_nothing_twice_and_all_that_is_new(
+def test_who_reads_on_gets_nothing_twice_and_all_that_is_new(
     path: Path, store: EventStore, troubles: list[str], damage: Damage
 ) -> None:
     def ask(call: int) -> None:

@@ -93,7 +93,7 @@ def test_what_lies_before_and_behind_an_unreadable_page_is_copied_with_all_else(
         assert [one.outcome for one in store.actions(sid(1))] == ["by a command"]
 
 
-def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_told_again(path: Path) -> None:
+def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_reported_again(path: Path) -> None:
     filled(path, filling=0)
     # The table of calls holds no other text that ends so.
     spoil_page_with(path, f"{sid(EVENTS // 2)}ringing")

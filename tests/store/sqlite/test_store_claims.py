@@ -157,7 +157,7 @@ def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(claims: E
     assert not claims.has_intent(sid(4), is_over=lambda _: False)  # its command was killed
 
 
-def test_what_other_rules_are_changing_is_told_until_the_answer_is_recorded(claims: EventStore) -> None:
+def test_what_other_rules_are_changing_is_reported_until_the_answer_is_recorded(claims: EventStore) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
     claims.claim(OpenClaim("max-duration", sid(3), sid(3), "limit"), now=moment(0), until=LEASE)
     assert claims.action_in_progress(sid(1), other_than="another") == "redirect"

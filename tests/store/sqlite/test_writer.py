@@ -31,7 +31,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
-async def test_a_failure_of_any_kind_is_told_to_each_who_waits_and_the_next_event_is_kept(
+async def test_a_failure_of_any_kind_is_reported_to_each_who_waits_and_the_next_event_is_kept(
     store: EventStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     def fail(*_: Any, **__: Any) -> list[bool]:

@@ -20,7 +20,7 @@ async def test_groups_of_every_size_are_kept_whole_and_in_order(store: EventStor
     assert [one.key for one in store.replay(since=None)] == [one.key for one in events]
 
 
-async def test_of_a_turn_only_the_new_are_told_new(store: EventStore) -> None:
+async def test_of_a_turn_only_the_new_are_reported_new(store: EventStore) -> None:
     old = [event(call, "ringing", number=0) for call in range(0, 100, 3)]
     await asyncio.gather(*map(store.append_async, old))
     mixed = [event(call, "ringing", number=0) for call in range(100) for _ in range(2)]

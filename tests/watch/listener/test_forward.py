@@ -76,7 +76,7 @@ async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Ap
         assert f"{sid(1)} busy" in await watch.view.until_noted(application.url)
 
 
-async def test_what_tells_no_status_is_counted_in_the_header_and_passed_on(
+async def test_what_has_no_status_is_counted_in_the_header_and_passed_on(
     tmp_path: Path, application: Application
 ) -> None:
     plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
@@ -108,7 +108,7 @@ async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Pa
         assert sent.body == b"ConferenceSid=CF1"
 
 
-async def test_an_application_that_is_not_there_is_told_of(tmp_path: Path, application: Application) -> None:
+async def test_an_application_that_is_not_there_is_reported(tmp_path: Path, application: Application) -> None:
     await application.stop()
     plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
     async with running_watch(settings_in(tmp_path), plan) as watch:
@@ -117,7 +117,7 @@ async def test_an_application_that_is_not_there_is_told_of(tmp_path: Path, appli
         assert (await post(watch.ready.callback_url, twiml_form(2)))[0] == 502
 
 
-async def test_the_applications_password_is_not_told(tmp_path: Path) -> None:
+async def test_the_applications_password_is_not_reported(tmp_path: Path) -> None:
     plan = WatchOptions("127.0.0.1", 0, forward_to="http://ann:secret@127.0.0.1:1/app")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         await post(watch.ready.callback_url, form(1, "ringing"))
@@ -182,7 +182,7 @@ async def test_a_header_that_can_not_be_sent_does_not_cost_twilio_the_answer(tmp
             assert answer.headers.getall("Set-Cookie") == ["a=b"]
 
 
-async def test_an_application_that_changes_protocols_is_told_of(tmp_path: Path) -> None:
+async def test_an_application_that_changes_protocols_is_reported(tmp_path: Path) -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     async with (
         an_application_that_answers(answer) as url,
@@ -255,7 +255,7 @@ async def test_a_call_may_ask_for_the_same_twiml_again_and_again(application: Ap
     assert not forwarder.is_repeated(asks, asks_for_twiml=True)
 
 
-async def test_a_request_for_twiml_at_the_callback_url_is_told_of(tmp_path: Path) -> None:
+async def test_a_request_for_twiml_at_the_callback_url_is_reported(tmp_path: Path) -> None:
     async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:
         assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 404
         assert "this URL is for status callbacks; give --serve" in await watch.view.until_noted("404")
@@ -291,7 +291,7 @@ async def test_a_document_is_served_as_it_is_checked(tmp_path: Path) -> None:
         assert await post(watch.ready.documents["lead"], twiml_form(1)) == (200, declared)
 
 
-async def test_events_that_are_none_are_told_of_where_documents_are_served(tmp_path: Path) -> None:
+async def test_events_that_are_none_are_reported_where_documents_are_served(tmp_path: Path) -> None:
     wrong = '<Response><Dial><Client statusCallbackEvent="ringing,answered">ann</Client></Dial></Response>'
     file = tmp_path / "one.xml"
     file.write_text(wrong)
@@ -369,7 +369,7 @@ async def an_application_with_its_own_certificate() -> AsyncIterator[str]:
         yield f"https://localhost:{server.sockets[0].getsockname()[1]}/app"
 
 
-async def test_what_is_wrong_with_an_applications_certificate_is_told(
+async def test_what_is_wrong_with_an_applications_certificate_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -402,7 +402,7 @@ async def test_a_certificate_counts_that_is_named_or_need_not_be_right(
             assert "  200 in " in await watch.view.until_noted(f"{sid(1)} ringing")
 
 
-async def test_an_application_that_speaks_no_tls_is_told_of_in_words(tmp_path: Path, application: Application) -> None:
+async def test_an_application_that_speaks_no_tls_is_reported_in_words(tmp_path: Path, application: Application) -> None:
     plan = WatchOptions("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
     async with running_watch(settings_in(tmp_path), plan) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204

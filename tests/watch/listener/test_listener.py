@@ -19,7 +19,7 @@ from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits
 
 
-async def test_a_signed_callback_is_stored_answered_and_told_of(
+async def test_a_signed_callback_is_stored_answered_and_reported(
     start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
@@ -238,7 +238,7 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_giv
         assert answer.status == 200
 
 
-async def test_what_was_kept_though_it_was_answered_with_500_is_told_of_once_it_is_sent_again(
+async def test_what_was_kept_though_it_was_answered_with_500_is_reported_once_it_is_sent_again(
     start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(limits=Limits(store_seconds=0.2))
@@ -272,7 +272,7 @@ async def test_a_full_database_is_answered_with_500_until_there_is_room(
     assert statuses == [500, 204]
 
 
-async def test_health_is_told_to_who_asks(start: Start, http: aiohttp.ClientSession) -> None:
+async def test_health_is_reported_to_who_asks(start: Start, http: aiohttp.ClientSession) -> None:
     listener = await start()
     async with http.get(listener.health_url) as answer:
         record = await answer.json()
@@ -280,7 +280,7 @@ async def test_health_is_told_to_who_asks(start: Start, http: aiohttp.ClientSess
         assert record["version"]
 
 
-async def test_health_tells_no_password_of_the_public_url(start: Start, http: aiohttp.ClientSession) -> None:
+async def test_health_shows_no_password_of_the_public_url(start: Start, http: aiohttp.ClientSession) -> None:
     listener = await start(public_url="https://ann:secret@example.com/status")
     async with http.get(listener.url + "/healthz") as answer:
         assert (await answer.json())["callback_url"] == "https://ann:***@example.com/status"

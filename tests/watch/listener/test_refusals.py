@@ -160,7 +160,7 @@ async def test_the_hosts_word_is_not_taken(start: Start, http: aiohttp.ClientSes
         assert answer.status == 403
 
 
-async def test_signed_requests_to_another_path_are_told_of_once_and_counted(
+async def test_signed_requests_to_another_path_are_reported_once_and_counted(
     start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(public_url="https://example.com/hooks/status")
@@ -442,7 +442,7 @@ async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -
     await server.close()
 
 
-async def test_the_event_is_told_of_whole_even_with_escapes_in_every_field(
+async def test_the_event_is_reported_whole_even_with_escapes_in_every_field(
     start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()

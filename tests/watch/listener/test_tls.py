@@ -134,7 +134,7 @@ def test_callbacks_are_signed_over_the_https_url_with_and_without_its_port(
         assert (record["event"], record["call_sid"]) == ("twiml-request", sid(4))
 
 
-def test_a_certificate_that_nobody_vouches_for_is_told_of(home: Path, proxy: TlsProxy, simulator: Simulator) -> None:
+def test_a_certificate_that_nobody_vouches_for_is_reported(home: Path, proxy: TlsProxy, simulator: Simulator) -> None:
     with watch(home, proxy, simulator) as running:
         ready = running.record()
         proxy.leads_to(ready["port"])

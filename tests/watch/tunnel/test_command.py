@@ -61,7 +61,7 @@ async def is_fine(_url: str) -> str | None:
         ("ssh", "localhost-run.txt", "https://0123456789abcd.lhr.life"),
     ],
 )
-def test_recorded_output_tells_the_address(program: str, recording: str, address: str) -> None:
+def test_recorded_output_has_the_address(program: str, recording: str, address: str) -> None:
     assert addresses(program, (RECORDED / recording).read_text(encoding="utf-8")) == [address]
 
 
@@ -125,13 +125,13 @@ async def test_a_tunnel_that_talks_much_is_read_to_the_end(tmp_path: Path) -> No
     await tunnel.stop()
 
 
-async def test_a_tunnel_that_ends_before_it_tells_is_an_error_with_its_words(tmp_path: Path) -> None:
+async def test_a_tunnel_that_ends_before_it_prints_an_address_is_an_error_with_its_words(tmp_path: Path) -> None:
     command = script(tmp_path, "print('no such account', file=sys.stderr); sys.exit(3)")
     with pytest.raises(CallctlError, match="ended with code 3: no such account"):
         await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
 
 
-async def test_a_tunnel_that_tells_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tunnel_that_prints_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callctl.watch.tunnel.command.PRINT_LIMIT", 2)
     path = tmp_path / "pid"
     command = script(tmp_path, f"import os; open({str(path)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
@@ -205,7 +205,7 @@ async def test_an_address_through_which_no_signed_self_test_comes_back_is_passed
 
 
 @pytest.mark.parametrize("late", ["print-after", "listen-after"])
-async def test_an_address_that_works_or_is_told_only_after_a_while_is_tried_again(
+async def test_an_address_that_works_or_is_printed_only_after_a_while_is_tried_again(
     tmp_path: Path, application: Application, late: str
 ) -> None:
     now = tmp_path / "now"
@@ -253,7 +253,7 @@ async def test_an_address_on_loopback_is_none_that_twilio_can_reach(tmp_path: Pa
             pass
 
 
-async def test_the_watch_tells_when_its_tunnel_dies(tmp_path: Path) -> None:
+async def test_the_watch_reports_when_its_tunnel_dies(tmp_path: Path) -> None:
     now = tmp_path / "now"
     plan = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, late=f"end-after {now}"))
     async with running_watch(settings_in(tmp_path), plan) as watch:

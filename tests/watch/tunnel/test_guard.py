@@ -82,7 +82,7 @@ def test_it_ends_with_ctrl_c(home: Path, simulator: Simulator, text: str) -> Non
         until_gone(pids_in(home))
 
 
-def test_it_ends_when_the_watch_is_killed_before_it_told_an_address(home: Path, simulator: Simulator) -> None:
+def test_it_ends_when_the_watch_is_killed_before_it_printed_an_address(home: Path, simulator: Simulator) -> None:
     args = ("watch", "--port", "0", "--no-poll", "--tunnel", command(home, WRAPPER.replace(RELAY, "sleep 600")))
     with Piped(*args, home=home, env=env_for(simulator)) as watch:
         deadline = time.monotonic() + LIMIT
@@ -135,7 +135,7 @@ async def test_a_signal_that_ended_it_is_in_its_code(tmp_path: Path) -> None:
     await tunnel.stop()
 
 
-async def test_a_file_that_is_no_program_is_told_of(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_program_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("no program")
     with pytest.raises(CallctlError, match=r"notes.txt: Permission denied"):

@@ -104,7 +104,7 @@ def test_calls_report_through_the_tunnel(
         assert watch.interrupt() == 130
 
 
-async def test_the_death_of_the_tunnel_is_told(tmp_path: Path, tunnel: tuple[str, subprocess.Popen[bytes]]) -> None:
+async def test_the_death_of_the_tunnel_is_reported(tmp_path: Path, tunnel: tuple[str, subprocess.Popen[bytes]]) -> None:
     command, server = tunnel
     plan = WatchOptions("127.0.0.1", 0, tunnel=command)
     async with running_watch(settings_in(tmp_path), plan) as watch:
