@@ -1,4 +1,4 @@
-"""Running ``callctl doctor``, and reading what it found."""
+"""Running ``callctl doctor``, and reading its findings."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FREE = {"CALLCTL_PORT": "0"}
 
 
 def checks(outcome: Outcome) -> dict[str, dict[str, Any]]:
-    """Return what was found, by name; of several with one name the last."""
-    found = json.loads(outcome.out)
-    assert (found["v"], found["type"]) == (1, "doctor")
-    assert found["passed"] is (outcome.code == 0)
-    return {one["name"]: one for one in (*found["settings"], *found["checks"])}
+    """Return the findings by name; of several with one name the last."""
+    report = json.loads(outcome.out)
+    assert (report["v"], report["type"]) == (1, "doctor")
+    assert report["passed"] is (outcome.code == 0)
+    return {one["name"]: one for one in (*report["settings"], *report["checks"])}
 
 
 def doctor(callctl: Callctl, env: dict[str, str], *args: str, **more: Any) -> tuple[int, dict[str, dict[str, Any]]]:

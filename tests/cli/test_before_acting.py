@@ -55,8 +55,8 @@ def test_redirect_looks_for_the_call_before_it_looks_for_a_watch(world: World) -
 
 
 def test_a_warning_comes_only_when_all_options_will_do(world: World) -> None:
-    silent = "<Response><Dial>+12025550100</Dial></Response>"
-    outcome = world.callctl("place", TO, "--twiml", silent, "--status-callback", "somewhere")
+    twiml = "<Response><Dial>+12025550100</Dial></Response>"
+    outcome = world.callctl("place", TO, "--twiml", twiml, "--status-callback", "somewhere")
     said = "callctl: error: --status-callback is neither a URL nor none: somewhere\nhint: an absolute http or https URL"
     assert talk(outcome).startswith(said)
 
@@ -66,12 +66,14 @@ def test_a_warning_comes_only_when_all_options_will_do(world: World) -> None:
 
 def test_a_bad_caller_is_blamed_on_where_it_came_from(world: World, home: Path) -> None:
     args = ("place", TO, "--say", "Hello")
-    told = "is not a number in E.164 form: 555"
-    assert f"error: --from {told}" in world.callctl(*args, "--from", "555").err
-    assert f"error: CALLCTL_FROM (from the environment) {told}" in world.callctl(*args, env={"CALLCTL_FROM": "555"}).err
+    reason = "is not a number in E.164 form: 555"
+    assert f"error: --from {reason}" in world.callctl(*args, "--from", "555").err
+    assert (
+        f"error: CALLCTL_FROM (from the environment) {reason}" in world.callctl(*args, env={"CALLCTL_FROM": "555"}).err
+    )
     (home / "settings").write_text("CALLCTL_FROM=555\n")
     outcome = world.callctl(*args, "--env-file", "settings")
-    assert f"error: CALLCTL_FROM (in {home / 'settings'}) {told}" in outcome.err
+    assert f"error: CALLCTL_FROM (in {home / 'settings'}) {reason}" in outcome.err
     assert world.simulator.requests == ()
 
 

@@ -30,17 +30,17 @@ from callctl.store.sqlite.store import EventStore
 
 
 def test_all_is_well(callctl: Callctl, simulator: Simulator) -> None:
-    code, found = doctor(callctl, env_for(simulator))
+    code, findings = doctor(callctl, env_for(simulator))
     assert code == 0
-    assert {one["level"] for one in found.values()} == {"ok"}
-    assert [name for name in found if name.islower()] == [
+    assert {one["level"] for one in findings.values()} == {"ok"}
+    assert [name for name in findings if name.islower()] == [
         "settings file", "api", "credentials", "account", "key", "clock", "signing", "store", "port", "round trip"
     ]  # fmt: skip
-    assert found["account"]["text"] == "“Simulated account”, active (Full)"
-    assert found["key"]["text"] == "the account's auth token"
-    assert found["signing"]["text"].endswith("TWILIO_AUTH_TOKEN (from the environment), the account's primary token")
-    assert re.fullmatch(r"a signed request came back in \d+ ms", found["round trip"]["text"])
-    assert found["public URL"]["text"].startswith("none is needed")
+    assert findings["account"]["text"] == "“Simulated account”, active (Full)"
+    assert findings["key"]["text"] == "the account's auth token"
+    assert findings["signing"]["text"].endswith("TWILIO_AUTH_TOKEN (from the environment), the account's primary token")
+    assert re.fullmatch(r"a signed request came back in \d+ ms", findings["round trip"]["text"])
+    assert findings["public URL"]["text"].startswith("none is needed")
 
 
 def test_nothing_is_changed_and_no_call_is_placed(callctl: Callctl, simulator: Simulator, home: Path) -> None:
@@ -59,20 +59,23 @@ class TestSettings:
         )
         env = env_for(simulator)
         del env["CALLCTL_FROM"]
-        code, found = doctor(callctl, env, "--port", "0")
+        code, findings = doctor(callctl, env, "--port", "0")
         assert code == 0
-        assert found["TWILIO_ACCOUNT_SID"]["value"] == simulator.account_sid
-        assert found["TWILIO_ACCOUNT_SID"]["source"] == "environment"
-        assert (found["TWILIO_AUTH_TOKEN"]["value"], found["TWILIO_AUTH_TOKEN"]["source"]) == (None, "environment")
-        assert found["CALLCTL_FROM"]["source"] == str(home / ".env")
-        assert found["CALLCTL_URL_SURVEY"]["value"] == "GET https://ann:***@example.com/s"
-        assert (found["CALLCTL_PORT"]["value"], found["CALLCTL_PORT"]["source"]) == ("0", "flag")
+        assert findings["TWILIO_ACCOUNT_SID"]["value"] == simulator.account_sid
+        assert findings["TWILIO_ACCOUNT_SID"]["source"] == "environment"
+        assert (findings["TWILIO_AUTH_TOKEN"]["value"], findings["TWILIO_AUTH_TOKEN"]["source"]) == (
+            None,
+            "environment",
+        )
+        assert findings["CALLCTL_FROM"]["source"] == str(home / ".env")
+        assert findings["CALLCTL_URL_SURVEY"]["value"] == "GET https://ann:***@example.com/s"
+        assert (findings["CALLCTL_PORT"]["value"], findings["CALLCTL_PORT"]["source"]) == ("0", "flag")
 
     def test_a_malformed_one_is_a_line_too(self, callctl: Callctl) -> None:
-        code, found = doctor(callctl, {"TWILIO_ACCOUNT_SID": "AC 1", "TWILIO_AUTH_TOKEN": TOKEN})
-        assert (code, level(found, "settings")) == (2, "error")
-        assert found["settings"]["text"] == "TWILIO_ACCOUNT_SID is malformed"
-        assert found["settings"]["fix"] == "it begins with AC and has 34 characters"
+        code, findings = doctor(callctl, {"TWILIO_ACCOUNT_SID": "AC 1", "TWILIO_AUTH_TOKEN": TOKEN})
+        assert (code, level(findings, "settings")) == (2, "error")
+        assert findings["settings"]["text"] == "TWILIO_ACCOUNT_SID is malformed"
+        assert findings["settings"]["fix"] == "it begins with AC and has 34 characters"
 
     @pytest.mark.parametrize(
         ("env", "text"),
@@ -86,15 +89,15 @@ class TestSettings:
         ],
     )
     def test_missing_ones_are_named(self, callctl: Callctl, env: dict[str, str], text: str) -> None:
-        code, found = doctor(callctl, env)
-        assert (code, level(found, "credentials")) == (2, "error")
-        assert found["credentials"]["text"].startswith(text)
-        assert [level(found, name) for name in ("api", "account", "key", "clock")] == ["skipped"] * 4
+        code, findings = doctor(callctl, env)
+        assert (code, level(findings, "credentials")) == (2, "error")
+        assert findings["credentials"]["text"].startswith(text)
+        assert [level(findings, name) for name in ("api", "account", "key", "clock")] == ["skipped"] * 4
         if env:
-            assert "all from one place" in found["credentials"]["fix"]
+            assert "all from one place" in findings["credentials"]["fix"]
 
     @pytest.mark.parametrize(
-        ("region", "edge", "levels", "told"),
+        ("region", "edge", "levels", "end_of_text"),
         [
             ("ie1", "", ("ok", None), "ie1  from the environment; reached through dublin, TWILIO_EDGE is not set"),
             ("ie1", "dublin", ("ok", "ok"), "ie1  from the environment"),
@@ -112,20 +115,20 @@ class TestSettings:
         region: str,
         edge: str,
         levels: tuple[str | None, str | None],
-        told: str,
+        end_of_text: str,
     ) -> None:
         with twilio_unreachable(monkeypatch):
-            _, found = doctor(callctl, TWILIO | {"TWILIO_REGION": region, "TWILIO_EDGE": edge})
+            _, findings = doctor(callctl, TWILIO | {"TWILIO_REGION": region, "TWILIO_EDGE": edge})
         names = ("TWILIO_REGION", "TWILIO_EDGE")
-        assert tuple(level(found, name) if name in found else None for name in names) == levels
-        assert any(found[name]["text"].endswith(told) for name in names if name in found)
+        assert tuple(level(findings, name) if name in findings else None for name in names) == levels
+        assert any(findings[name]["text"].endswith(end_of_text) for name in names if name in findings)
         if region == "dublin":
-            assert found["TWILIO_REGION"]["fix"] == "set it to ie1, and TWILIO_EDGE=dublin"
+            assert findings["TWILIO_REGION"]["fix"] == "set it to ie1, and TWILIO_EDGE=dublin"
 
     def test_a_region_without_an_edge_that_is_known_is_refused(self, callctl: Callctl) -> None:
-        code, found = doctor(callctl, TWILIO | {"TWILIO_REGION": "br1"})
-        assert (code, level(found, "settings")) == (2, "error")
-        assert "TWILIO_EDGE=sao-paulo" in found["settings"]["fix"]
+        code, findings = doctor(callctl, TWILIO | {"TWILIO_REGION": "br1"})
+        assert (code, level(findings, "settings")) == (2, "error")
+        assert "TWILIO_EDGE=sao-paulo" in findings["settings"]["fix"]
 
     def test_a_secret_in_the_wrong_place_is_not_shown(self, callctl: Callctl, simulator: Simulator) -> None:
         env = env_for(simulator) | {"TWILIO_ACCOUNT_SID": OTHER, "CALLCTL_FROM": OTHER}
@@ -148,27 +151,27 @@ class TestSettings:
         file = home / ".env"
         file.write_text("\n".join(f"{name}={value}" for name, value in env_for(simulator).items()))
         file.chmod(mode)
-        code, found = doctor(callctl, {})
-        assert (code, level(found, "settings file")) == (0, expected)
-        assert text in found["settings file"]["text"]
-        assert found["settings file"]["fix"] == (None if expected == "ok" else f"chmod 600 {file}")
+        code, findings = doctor(callctl, {})
+        assert (code, level(findings, "settings file")) == (0, expected)
+        assert text in findings["settings file"]["text"]
+        assert findings["settings file"]["fix"] == (None if expected == "ok" else f"chmod 600 {file}")
 
     def test_a_file_that_is_passed_over_is_looked_at_too(
         self, callctl: Callctl, simulator: Simulator, home: Path
     ) -> None:
         (home / ".env").write_text(f"TWILIO_AUTH_TOKEN={OTHER}\nCALLCTL_FROM=+15005550006\n")
         (home / ".env").chmod(0o644)
-        code, found = doctor(callctl, env_for(simulator))
-        assert (code, level(found, "settings file")) == (0, "warning")
-        text = found["settings file"]["text"]
+        code, findings = doctor(callctl, env_for(simulator))
+        assert (code, level(findings, "settings file")) == (0, "warning")
+        text = findings["settings file"]["text"]
         assert "(mode 644); its account and keys don't count: those of the environment do" in text
         assert OTHER not in text
 
     def test_a_file_without_secrets_may_be_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         (home / ".env").write_text("CALLCTL_STORE=events.db\n")
         (home / ".env").chmod(0o644)
-        _, found = doctor(callctl, env_for(simulator))
-        assert (level(found, "settings file"), found["settings file"]["text"]) == (
+        _, findings = doctor(callctl, env_for(simulator))
+        assert (level(findings, "settings file"), findings["settings file"]["text"]) == (
             "ok",
             f"{home / '.env'} holds no secret",
         )
@@ -192,8 +195,8 @@ class TestForm:
     ) -> None:
         with twilio_unreachable(monkeypatch):
             outcome = callctl("doctor", "--json", env=FREE | TWILIO | {name: value}, back_off=lambda _seconds: None)
-        found = checks(outcome)
-        assert (level(found, name), found[name]["text"].endswith(f"; it {text}")) == ("warning", True)
+        findings = checks(outcome)
+        assert (level(findings, name), findings[name]["text"].endswith(f"; it {text}")) == ("warning", True)
         assert value not in outcome.out
 
 
@@ -209,26 +212,26 @@ class TestClock:
         ],
     )
     def test_a_skew(self, callctl: Callctl, simulator: Simulator, ahead: int, expected: str, text: str) -> None:
-        code, found = doctor(callctl, env_for(simulator), now=lambda: datetime.now(UTC) + timedelta(seconds=ahead))
-        assert (code, level(found, "clock")) == (0, expected)
-        assert found["clock"]["text"].endswith(text)
-        assert abs(found["clock"]["seconds"] - ahead) <= 5
-        assert (found["clock"]["fix"] is None) == (expected == "ok")
+        code, findings = doctor(callctl, env_for(simulator), now=lambda: datetime.now(UTC) + timedelta(seconds=ahead))
+        assert (code, level(findings, "clock")) == (0, expected)
+        assert findings["clock"]["text"].endswith(text)
+        assert abs(findings["clock"]["seconds"] - ahead) <= 5
+        assert (findings["clock"]["fix"] is None) == (expected == "ok")
 
 
 class TestStore:
     def test_one_that_is_there(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         EventStore.open_for_watch(home / "events.db", world="w").close()
         env = env_for(simulator) | {"CALLCTL_STORE": str(home / "events.db")}
-        code, found = doctor(callctl, env)
-        assert (code, found["store"]["text"]) == (0, f"{home / 'events.db'}, for you alone")
+        code, findings = doctor(callctl, env)
+        assert (code, findings["store"]["text"]) == (0, f"{home / 'events.db'}, for you alone")
 
     def test_one_that_others_may_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "events.db"
         EventStore.open_for_watch(path, world="w").close()
         path.chmod(0o644)
-        code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
-        assert (code, level(found, "store"), found["store"]["fix"]) == (0, "warning", f"chmod 600 {path}")
+        code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert (code, level(findings, "store"), findings["store"]["fix"]) == (0, "warning", f"chmod 600 {path}")
 
     @pytest.mark.parametrize("is_made", [True, False])
     @pytest.mark.parametrize(("part", "mode"), [("state", 0o777), ("state/callctl", 0o1777), ("state/callctl", 0o775)])
@@ -240,14 +243,14 @@ class TestStore:
         if not is_made:
             path.unlink()
         (home / part).chmod(mode)
-        code, found = doctor(callctl, env_for(simulator) | {"XDG_STATE_HOME": str(home / "state")})
-        assert level(found, "store") == "warning"
+        code, findings = doctor(callctl, env_for(simulator) | {"XDG_STATE_HOME": str(home / "state")})
+        assert level(findings, "store") == "warning"
         assert (
             f"{path} may be changed by others on this machine: they may write to {home / part} (mode"
-            in (found["store"]["text"])
+            in (findings["store"]["text"])
         )
         is_trusted = part == "state"  # others can't make one that is this user's own
-        assert (code, "state folder" in found) == ((0, False) if is_trusted else (1, True))
+        assert (code, "state folder" in findings) == ((0, False) if is_trusted else (1, True))
 
     @pytest.mark.parametrize(("version", "expected"), [(len(MIGRATIONS) + 1, "error"), (1, "ok")])
     def test_one_of_another_version(
@@ -257,9 +260,9 @@ class TestStore:
         EventStore.open_for_watch(path, world="w").close()
         with closing(sqlite3.connect(path)) as connection:
             connection.execute(f"PRAGMA user_version = {version}")
-        code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
-        assert (code == 0, level(found, "store")) == (expected == "ok", expected)
-        assert ("newer callctl" if expected == "error" else "brings it up to date") in found["store"]["text"]
+        code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert (code == 0, level(findings, "store")) == (expected == "ok", expected)
+        assert ("newer callctl" if expected == "error" else "brings it up to date") in findings["store"]["text"]
 
     def test_one_that_is_locked(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "events.db"
@@ -267,8 +270,8 @@ class TestStore:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             outcome = callctl("doctor", "--json", env=FREE | env_for(simulator) | {"CALLCTL_STORE": str(path)})
-        found = checks(outcome)
-        assert (outcome.code, "locked" in found["store"]["text"]) == (1, True)
+        findings = checks(outcome)
+        assert (outcome.code, "locked" in findings["store"]["text"]) == (1, True)
 
     def test_what_is_none(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         (home / "file").write_text("no database, however long it is " * 100)
@@ -278,19 +281,19 @@ class TestStore:
             (home, "is a folder"),
             (home / "file" / "x", "is no folder"),
         ):
-            code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
-            assert (code, level(found, "store")) == (1, "error")
-            assert text in found["store"]["text"]
-            assert "CALLCTL_STORE" in found["store"]["fix"]
+            code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+            assert (code, level(findings, "store")) == (1, "error")
+            assert text in findings["store"]["text"]
+            assert "CALLCTL_STORE" in findings["store"]["fix"]
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_rights_that_are_missing(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "closed" / "events.db"
         EventStore.open_for_watch(path, world="w").close()
         path.chmod(0o400)
-        _, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
-        assert "can't be read and written by you (mode 400)" in found["store"]["text"]
+        _, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert "can't be read and written by you (mode 400)" in findings["store"]["text"]
         path.unlink()
         path.parent.chmod(0o500)
-        _, found = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
-        assert f"{path.parent} can't be written to" in found["store"]["text"]
+        _, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert f"{path.parent} can't be written to" in findings["store"]["text"]

@@ -31,12 +31,12 @@ from callctl.simulator import Simulator
 from callctl.watch.selftest import SelftestResult
 
 
-class TestWay:
+class TestRoute:
     def test_a_port_that_is_taken(self, callctl: Callctl, simulator: Simulator) -> None:
         with Server(reply(404)) as server:
-            code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_PORT": str(server.server_port)})
-        assert (code, found["port"]["text"]) == (1, f"{server.server_port} is taken by another program")
-        assert level(found, "round trip") == "skipped"
+            code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_PORT": str(server.server_port)})
+        assert (code, findings["port"]["text"]) == (1, f"{server.server_port} is taken by another program")
+        assert level(findings, "round trip") == "skipped"
 
     def test_the_listener_of_a_place_at_the_port_is_known(
         self, callctl: Callctl, simulator: Simulator, home: Path
@@ -45,13 +45,13 @@ class TestWay:
         env = env_for(simulator) | {"CALLCTL_PORT": port, "CALLCTL_PUBLIC_URL": f"http://127.0.0.1:{port}"}
         with Piped("place", "+12025550103", "--say", "Hello", "--watch", "--json", home=home, env=env) as place:
             assert place.record()["type"] == "placed"
-            code, found = doctor(callctl, env)
-            assert (code, level(found, "port"), level(found, "round trip")) == (0, "warning", "skipped")
-            assert found["port"]["text"] == f"`callctl place --watch` listens at {port} until its call is over"
+            code, findings = doctor(callctl, env)
+            assert (code, level(findings, "port"), level(findings, "round trip")) == (0, "warning", "skipped")
+            assert findings["port"]["text"] == f"`callctl place --watch` listens at {port} until its call is over"
             with Simulator(port=0, auth_token=TOKEN) as other:
-                code, found = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
-                assert (code, level(found, "port")) == (1, "error")
-                assert "a watch of another account or API address" in found["port"]["text"]
+                code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
+                assert (code, level(findings, "port")) == (1, "error")
+                assert "a watch of another account or API address" in findings["port"]["text"]
             place.kill()
 
     def test_a_watch_at_the_port_takes_the_test(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
@@ -59,22 +59,22 @@ class TestWay:
         with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
             ready = watch.record()
             port = str(ready["port"])
-            code, found = doctor(callctl, env | {"CALLCTL_PORT": port})
-            assert (code, level(found, "port"), level(found, "round trip")) == (0, "ok", "ok")
-            assert found["port"]["text"].startswith(f"a watch of this account listens at {port} (process ")
-            assert found["public URL"]["text"].startswith(f"{ready['callback_url']} (of the running watch)")
-            code, found = doctor(callctl, env | {"CALLCTL_PORT": "1"})
-            assert f"a watch of this account listens at {port}, not at 1" in found["port"]["text"]
+            code, findings = doctor(callctl, env | {"CALLCTL_PORT": port})
+            assert (code, level(findings, "port"), level(findings, "round trip")) == (0, "ok", "ok")
+            assert findings["port"]["text"].startswith(f"a watch of this account listens at {port} (process ")
+            assert findings["public URL"]["text"].startswith(f"{ready['callback_url']} (of the running watch)")
+            code, findings = doctor(callctl, env | {"CALLCTL_PORT": "1"})
+            assert f"a watch of this account listens at {port}, not at 1" in findings["port"]["text"]
             with Simulator(port=0, auth_token=TOKEN) as other:
-                code, found = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
-                assert (code, level(found, "port")) == (1, "error")
-                assert "a watch of another account or API address" in found["port"]["text"]
+                code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
+                assert (code, level(findings, "port")) == (1, "error")
+                assert "a watch of another account or API address" in findings["port"]["text"]
             wrong = env | {"CALLCTL_SIGNING_TOKEN": OTHER}
-            code, found = doctor(callctl, wrong)
-            assert (code, level(found, "signing"), level(found, "round trip")) == (1, "error", "skipped")
-            assert "see signing above" in found["round trip"]["text"]
-            code, found = doctor(callctl, env | {"TWILIO_AUTH_TOKEN": OTHER})
-            assert (level(found, "credentials"), level(found, "round trip")) == ("error", "skipped")
+            code, findings = doctor(callctl, wrong)
+            assert (code, level(findings, "signing"), level(findings, "round trip")) == (1, "error", "skipped")
+            assert "see signing above" in findings["round trip"]["text"]
+            code, findings = doctor(callctl, env | {"TWILIO_AUTH_TOKEN": OTHER})
+            assert (level(findings, "credentials"), level(findings, "round trip")) == ("error", "skipped")
 
     def test_a_watch_tells_of_requests_that_came_to_another_path(
         self, callctl: Callctl, simulator: Simulator, home: Path
@@ -89,29 +89,31 @@ class TestWay:
             with pytest.raises(HTTPError, match="404"):
                 urlopen(request)
             assert watch.record()["text"].startswith("signed requests come to /voice, this watch listens at /status: ")
-            code, found = doctor(callctl, env)
-        assert (code, level(found, "callback path")) == (0, "warning")
-        assert found["callback path"]["text"] == "1 signed request came to /voice and found nothing there"
-        assert "/status instead" in found["callback path"]["fix"]
+            code, findings = doctor(callctl, env)
+        assert (code, level(findings, "callback path")) == (0, "warning")
+        assert findings["callback path"]["text"] == "1 signed request came to /voice and found nothing there"
+        assert "/status instead" in findings["callback path"]["fix"]
 
     def test_the_public_url_is_gone_through(self, callctl: Callctl, simulator: Simulator) -> None:
         port = free_port()
         env = env_for(simulator) | {"CALLCTL_PUBLIC_URL": f"http://localhost:{port}", "CALLCTL_PORT": str(port)}
-        code, found = doctor(callctl, env)
-        assert (code, level(found, "public URL"), level(found, "round trip")) == (0, "ok", "ok")
-        assert found["public URL"]["text"].startswith(f"http://localhost:{port}/status (of CALLCTL_PUBLIC_URL)")
+        code, findings = doctor(callctl, env)
+        assert (code, level(findings, "public URL"), level(findings, "round trip")) == (0, "ok", "ok")
+        assert findings["public URL"]["text"].startswith(f"http://localhost:{port}/status (of CALLCTL_PUBLIC_URL)")
 
     def test_a_public_url_that_leads_elsewhere(self, callctl: Callctl, simulator: Simulator) -> None:
         with Server(reply(502)) as server:
-            code, found = doctor(callctl, env_for(simulator), "--public-url", f"http://127.0.0.1:{server.server_port}")
-        assert (code, level(found, "round trip")) == (6, "error")
-        assert found["round trip"]["text"].endswith("did not come back: something else answers there (HTTP 502)")
-        assert "tunnel or proxy" in found["round trip"]["fix"]
+            code, findings = doctor(
+                callctl, env_for(simulator), "--public-url", f"http://127.0.0.1:{server.server_port}"
+            )
+        assert (code, level(findings, "round trip")) == (6, "error")
+        assert findings["round trip"]["text"].endswith("did not come back: something else answers there (HTTP 502)")
+        assert "tunnel or proxy" in findings["round trip"]["fix"]
 
     def test_an_underscore_in_the_host(self, callctl: Callctl, simulator: Simulator) -> None:
-        code, found = doctor(callctl, env_for(simulator) | {"CALLCTL_PUBLIC_URL": "https://my_host.example.com"})
-        assert (code, level(found, "public URL"), level(found, "round trip")) == (1, "error", "skipped")
-        assert "contains an underscore, which Twilio refuses" in found["public URL"]["text"]
+        code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_PUBLIC_URL": "https://my_host.example.com"})
+        assert (code, level(findings, "public URL"), level(findings, "round trip")) == (1, "error", "skipped")
+        assert "contains an underscore, which Twilio refuses" in findings["public URL"]["text"]
 
     @pytest.mark.parametrize(
         ("url", "expected", "text"),
@@ -133,10 +135,10 @@ class TestWay:
         with twilio_unreachable(monkeypatch):
             env = FREE | TWILIO | ({"CALLCTL_PUBLIC_URL": url} if url else {})
             outcome = callctl("doctor", "--json", env=env, back_off=lambda _seconds: None)
-        found = checks(outcome)
-        assert (level(found, "public URL"), level(found, "round trip")) == (expected, "skipped")
-        assert text in found["public URL"]["text"]
-        assert found["public URL"]["fix"]
+        findings = checks(outcome)
+        assert (level(findings, "public URL"), level(findings, "round trip")) == (expected, "skipped")
+        assert text in findings["public URL"]["text"]
+        assert findings["public URL"]["fix"]
 
     def test_an_agent_that_runs_is_found(self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
         async def agent(_port: int, **_kept: str) -> list[str]:
@@ -152,10 +154,10 @@ class TestWay:
         monkeypatch.setattr(callback_route, "why_not_ours", is_ours)
         monkeypatch.setattr(callback_route, "selftest", answered)
         with twilio_unreachable(monkeypatch):
-            found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
-        assert "http://nowhere.example.com/status (of the ngrok agent that runs here)" in found["public URL"]["text"]
-        assert (level(found, "public URL"), found["public URL"]["text"][-13:]) == ("warning", "is plain http")
-        assert found["round trip"]["text"] == "a signed request came back in 84 ms"
+            findings = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
+        assert "http://nowhere.example.com/status (of the ngrok agent that runs here)" in findings["public URL"]["text"]
+        assert (level(findings, "public URL"), findings["public URL"]["text"][-13:]) == ("warning", "is plain http")
+        assert findings["round trip"]["text"] == "a signed request came back in 84 ms"
 
     def test_an_agent_that_leads_elsewhere_is_sent_nothing_that_is_signed(
         self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch
@@ -166,10 +168,10 @@ class TestWay:
         monkeypatch.setattr(callback_route, "find_agent", agent)
         with twilio_unreachable(monkeypatch), Server(reply(200, {})) as elsewhere:
             monkeypatch.setenv("http_proxy", elsewhere.url)
-            found = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
+            findings = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
             assert [(one.method, "X-Twilio-Signature" in one.headers) for one in elsewhere.received] == [("GET", False)]
-        assert level(found, "round trip") == "error"
-        assert "elsewhere.example.com/status does not lead here: something else" in found["round trip"]["text"]
+        assert level(findings, "round trip") == "error"
+        assert "elsewhere.example.com/status does not lead here: something else" in findings["round trip"]["text"]
 
     def test_a_callback_that_comes_meanwhile_is_not_acknowledged(
         self, callctl: Callctl, simulator: Simulator, monkeypatch: pytest.MonkeyPatch

@@ -132,14 +132,14 @@ def test_on_a_pipe(callctl: Callctl, simulator: Simulator, home: Path) -> None:
 def test_as_json(callctl: Callctl, simulator: Simulator, home: Path) -> None:
     code, out, err = examined(callctl, simulator, home, "--json")
     assert (code, err) == (4, TALK)
-    found = json.loads(out)
-    assert (found["v"], found["type"], found["passed"]) == (1, "doctor", False)
+    report = json.loads(out)
+    assert (report["v"], report["type"], report["passed"]) == (1, "doctor", False)
     lines = [
         "\t".join((one["level"], one["name"], one["text"], one["fix"] or "")) + "\n"
-        for one in (*found["settings"], *found["checks"])
+        for one in (*report["settings"], *report["checks"])
     ]
     assert "".join(lines) == PIPE.replace(" (20003, {docs}/20003)", "")
-    assert found["settings"][-1] == {
+    assert report["settings"][-1] == {
         "name": "TWILIO_AUTH_TOKEN",
         "level": "warning",
         "text": "***  from the environment; it is in quote marks",
@@ -147,9 +147,9 @@ def test_as_json(callctl: Callctl, simulator: Simulator, home: Path) -> None:
         "value": None,
         "source": "environment",
     }
-    refused = next(one for one in found["checks"] if one["name"] == "credentials")
+    refused = next(one for one in report["checks"] if one["name"] == "credentials")
     assert (refused["status"], refused["code"]) == (401, "20003")
-    assert next(one for one in found["checks"] if one["name"] == "clock")["seconds"] <= 14
+    assert next(one for one in report["checks"] if one["name"] == "clock")["seconds"] <= 14
 
 
 @pytest.mark.parametrize(("columns", "expected"), [(56, NARROW), (38, NARROWEST)])

@@ -130,11 +130,11 @@ TABLE = [
 def test_what_a_server_does(home: Path, turn: Turn, args: tuple[str, ...], code: int, said: str, hint: str) -> None:
     with Server(turn) as server:
         outcome = ask(home, server, args)
-    told = outcome.err.splitlines()
-    sentence = next(line for line in told if line.startswith("callctl: error: "))
+    lines = outcome.err.splitlines()
+    sentence = next(line for line in lines if line.startswith("callctl: error: "))
     assert outcome.code == code
     assert said in sentence
-    assert [hint in line for line in told if line.startswith("hint: ")] == ([True] if hint else [])
+    assert [hint in line for line in lines if line.startswith("hint: ")] == ([True] if hint else [])
     assert "Traceback" not in outcome.err
     assert "fake-token" not in outcome.err + outcome.out
     assert "\x1b" not in outcome.err
@@ -171,7 +171,7 @@ def test_the_pauses_are_real_ones_unless_a_test_takes_their_place(home: Path) ->
     assert Runtime({}, home, nowhere, nowhere, nowhere).back_off is time.sleep
 
 
-def test_the_code_its_documentation_and_the_request_are_told(home: Path) -> None:
+def test_the_code_its_documentation_and_the_request_are_reported(home: Path) -> None:
     with Server(error(400, 21219, "Unverified")) as server:
         outcome = ask(home, server, PLACE)
     assert f"  code 21219, HTTP 400, https://www.twilio.com/docs/errors/21219, request RQ{'0' * 32}\n" in outcome.err
@@ -201,8 +201,8 @@ def test_an_api_key_in_the_place_of_the_account_is_explained_by_each_command(hom
         )
         assert server.received == []
     assert outcome.code == 2
-    told = "TWILIO_ACCOUNT_SID (from the environment) is the SID of an API key (SK…), not of an account (AC…)"
-    assert told in outcome.err + outcome.out
+    message = "TWILIO_ACCOUNT_SID (from the environment) is the SID of an API key (SK…), not of an account (AC…)"
+    assert message in outcome.err + outcome.out
 
 
 @pytest.mark.parametrize(("region", "edge"), [("ie1", "dublin"), ("au1", "sydney")])
@@ -291,7 +291,7 @@ def test_every_error_says_what_to_do_next() -> None:
     """Of each error of ours that is made anywhere, whatever it takes to get there."""
     package = Path(errors.__file__).parent
     kinds = {kind.__name__ for kind in CODES} | {"RulesError", "NoReplyError"}
-    silent = []
+    without_hint = []
     for path in sorted(package.rglob("*.py")):
         place = path.relative_to(package)
         if place.parts[0] in ELSEWHERE:
@@ -301,8 +301,8 @@ def test_every_error_says_what_to_do_next() -> None:
             if not isinstance(node, ast.Call) or kind not in kinds or (str(place), kind) in UNSEEN:
                 continue
             if not any(keyword.arg == "hint" for keyword in node.keywords):
-                silent.append(f"{place}:{node.lineno}")
-    assert silent == []
+                without_hint.append(f"{place}:{node.lineno}")
+    assert without_hint == []
 
 
 def test_a_traceback_paints_no_more_than_the_sentence(tmp_path: Path) -> None:

@@ -17,23 +17,23 @@ from callctl.calls.action import ActionEvent
 
 TWIML = '<Response><Dial><Sip username="ann" password="fake-secret">sip:ann@example.com</Sip></Dial></Response>'
 LOOKS = re.compile("␛\\[[0-9;]*m")
-SILENT = ("--status-callback", "none")
+NO_CALLBACKS = ("--status-callback", "none")
 
 
 def place(golden: GoldenRun) -> Outcome:
-    return golden("place", RINGS, "--say", "Hello", *SILENT)
+    return golden("place", RINGS, "--say", "Hello", *NO_CALLBACKS)
 
 
 def place_dry_run(golden: GoldenRun) -> Outcome:
-    return golden("place", RINGS, "--twiml", TWIML, "--ring-timeout", "20s", *SILENT, "--dry-run")
+    return golden("place", RINGS, "--twiml", TWIML, "--ring-timeout", "20s", *NO_CALLBACKS, "--dry-run")
 
 
 def place_and_wait(golden: GoldenRun) -> Outcome:
-    return golden("place", RINGS, "--say", "Hello", *SILENT, "--wait-for", "ended", "--wait-timeout", "0s")
+    return golden("place", RINGS, "--say", "Hello", *NO_CALLBACKS, "--wait-for", "ended", "--wait-timeout", "0s")
 
 
 def place_refused(golden: GoldenRun) -> Outcome:
-    return golden("place", RINGS, "--say", "Hello", *SILENT, "--from", "+15005550001")
+    return golden("place", RINGS, "--say", "Hello", *NO_CALLBACKS, "--from", "+15005550001")
 
 
 def many_calls(golden: GoldenRun) -> None:
@@ -68,9 +68,11 @@ def show(golden: GoldenRun) -> Outcome:
     golden.add_callback(
         child, "busy", seconds=9, ParentCallSid=parent, To="sip:agent@example.com", SipResponseCode="486"
     )
-    asked = ActionEvent(NOON + timedelta(seconds=7), parent, "redirect", (("Url", "https://example.com"),), "to survey")
+    redirect = ActionEvent(
+        NOON + timedelta(seconds=7), parent, "redirect", (("Url", "https://example.com"),), "to survey"
+    )
     with store_of(golden.home, golden.frozen.simulator) as store:
-        store.record_actions([asked])
+        store.record_actions([redirect])
     return golden("show", parent)
 
 
@@ -162,8 +164,8 @@ COMMANDS: list[Callable[[GoldenRun], Outcome]] = [
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__.rstrip("_"))
 def test_to_the_letter(frozen: Frozen, home: Path, command: Callable[[GoldenRun], Outcome], form: str) -> None:
     golden = GoldenRun(frozen, home, form)
-    told = golden.transcript(command(golden))
-    check_golden(told, name=command.__name__.rstrip("_"), form=form)
+    transcript = golden.transcript(command(golden))
+    check_golden(transcript, name=command.__name__.rstrip("_"), form=form)
 
 
 @pytest.mark.parametrize("file", sorted(GOLDEN.iterdir()), ids=lambda file: file.name)

@@ -114,9 +114,9 @@ def test_what_is_said_of_what_acts_begins_with_what_twilio_does_without_callctl(
     assert headings == ["Listen", "Show", "Keep", "Act", "General", "Advanced"]
     said = dict(re.findall(r"^(--[a-z-]+).*\n((?:    .*\n?)+)", commands.explained("watch"), re.MULTILINE))
     for option, (first, *more) in STORIES.items():
-        told = " ".join(said[option].split())
-        assert told.startswith(first), option
-        assert all(text in told for text in more), option
+        text_of_option = " ".join(said[option].split())
+        assert text_of_option.startswith(first), option
+        assert all(text in text_of_option for text in more), option
     assert "what Twilio does without callctl" in " ".join(commands.shown("watch").split())
 
 
@@ -157,8 +157,8 @@ def test_a_narrow_terminal_loses_no_word(name: str, columns: int) -> None:
 
 
 def test_exit_codes(callctl: Callctl) -> None:
-    told = callctl("help", "exit-codes").out
-    assert told.splitlines() == [f"{code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items()]
+    output = callctl("help", "exit-codes").out
+    assert output.splitlines() == [f"{code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items()]
     codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
     assert codes == set(exits.MEANINGS)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -168,14 +168,14 @@ def test_exit_codes(callctl: Callctl) -> None:
 
 
 def test_settings(callctl: Callctl) -> None:
-    told = callctl("help", "settings").out
-    named = re.findall(r"^  ([A-Z_]+) ", told, re.MULTILINE)
+    output = callctl("help", "settings").out
+    named = re.findall(r"^  ([A-Z_]+) ", output, re.MULTILINE)
     assert set(named) >= {*IDENTITY, *PLAIN}
     assert {setting.name for setting in ACCOUNT} == set(IDENTITY)
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     mentioned = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
     assert {name for name in mentioned if not name.startswith("CALLCTL_URL_")} <= set(named)
-    assert max(map(len, told.splitlines())) <= 120
+    assert max(map(len, output.splitlines())) <= 120
 
 
 def test_settings_on_a_narrow_terminal(callctl: Callctl) -> None:

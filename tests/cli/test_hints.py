@@ -20,10 +20,10 @@ class Child(Server):
         super().__init__(reply(404))
         self._status = status
 
-    def take(self, asked: ReceivedRequest) -> Turn:
-        if asked.method == "POST" and self._status == "busy":
+    def take(self, request: ReceivedRequest) -> Turn:
+        if request.method == "POST" and self._status == "busy":
             return OVER
-        if "/Calls/" in asked.path:
+        if "/Calls/" in request.path:
             return reply(200, call(status=self._status, parent_call_sid=HOSTILE))
         return reply(200, {"calls": [], "next_page_uri": None})
 
@@ -44,5 +44,5 @@ def test_what_the_api_says_is_one_word_of_a_command(
 
 
 def test_so_must_what_comes_on_stdin(callctl: Callctl) -> None:
-    told = callctl("hangup", "-", env=ACCOUNT, stdin="client:$(id)\n").err
-    assert "`callctl list --live --to 'client:$(id)'` shows" in told
+    errors = callctl("hangup", "-", env=ACCOUNT, stdin="client:$(id)\n").err
+    assert "`callctl list --live --to 'client:$(id)'` shows" in errors

@@ -48,8 +48,8 @@ def calls(frozen: Frozen) -> dict[str, str]:
 def test_live_is_queued_ringing_and_in_progress_asked_side_by_side(frozen: Frozen, calls: dict[str, str]) -> None:
     before = len(frozen.simulator.requests)
     assert set(frozen.sids("--live")) == set(calls.values()) - {calls["busy"], calls["ann"]}
-    asked = [request.query["Status"] for request in frozen.simulator.requests[before:]]
-    assert sorted(asked) == ["in-progress", "queued", "ringing"]
+    statuses = [request.query["Status"] for request in frozen.simulator.requests[before:]]
+    assert sorted(statuses) == ["in-progress", "queued", "ringing"]
 
 
 def test_repeated_statuses_are_alternatives(frozen: Frozen, calls: dict[str, str]) -> None:
@@ -97,7 +97,7 @@ def test_a_wrong_clock_lets_a_span_that_is_relative_match_no_other_calls(
 ) -> None:
     now = START
 
-    def here() -> datetime:
+    def own_clock() -> datetime:
         return now + timedelta(days=ahead)
 
     with Simulator(port=0, manual_clock=True, wall=lambda: now) as simulator:
@@ -105,11 +105,11 @@ def test_a_wrong_clock_lets_a_span_that_is_relative_match_no_other_calls(
         sid = callctl("place", RINGS, "--say", "x", "--status-callback", "none", env=env).out.strip()
         for minutes, is_meant in zip((0, 59, 61), meant, strict=True):
             now = START + timedelta(minutes=minutes)
-            found = callctl("list", "-q", *span, env=env, now=here).out
-            assert (sid in found) == is_meant
+            listed = callctl("list", "-q", *span, env=env, now=own_clock).out
+            assert (sid in listed) == is_meant
 
 
-def test_older_than_counts_by_the_clock_that_told_the_creation(callctl: Callctl) -> None:
+def test_older_than_counts_by_the_clock_that_dated_the_creation(callctl: Callctl) -> None:
     """This machine's clock is months ahead of the API's: that makes no call old."""
     now = START
     with Simulator(port=0, manual_clock=True, wall=lambda: now) as simulator:
@@ -219,12 +219,12 @@ def test_live_calls_last_so_far_and_those_of_one_status_stand_by_age() -> None:
         one("CA4", "completed", began=5, duration=80),
     ]
 
-    def order(sort: str) -> list[str]:
+    def sids_by(sort: str) -> list[str]:
         return [call.sid for call in in_order(calls, sort, most=None, now=START + timedelta(seconds=100))]
 
-    assert order("duration") == ["CA4", "CA3", "CA1", "CA2"]
-    assert order("status") == ["CA3", "CA1", "CA4", "CA2"]
-    assert order("start") == ["CA4", "CA2", "CA3", "CA1"]
+    assert sids_by("duration") == ["CA4", "CA3", "CA1", "CA2"]
+    assert sids_by("status") == ["CA3", "CA1", "CA4", "CA2"]
+    assert sids_by("start") == ["CA4", "CA2", "CA3", "CA1"]
 
 
 @given(
@@ -292,10 +292,10 @@ def test_an_empty_list_in_every_form(frozen: Frozen) -> None:
 
 
 def test_tree_json_nests_the_children(frozen: Frozen, calls: dict[str, str]) -> None:
-    found = json.loads(frozen("list", "--tree", "--json").out)
-    assert [call["sid"] for call in found] == [calls[name] for name in ("queued", "ringing", "parent", "busy")]
-    assert [child["sid"] for child in found[2]["children"]] == [calls["ann"], calls["agent"]]
-    assert found[0]["children"] == []
+    roots = json.loads(frozen("list", "--tree", "--json").out)
+    assert [call["sid"] for call in roots] == [calls[name] for name in ("queued", "ringing", "parent", "busy")]
+    assert [child["sid"] for child in roots[2]["children"]] == [calls["ann"], calls["agent"]]
+    assert roots[0]["children"] == []
 
 
 def test_tree_names_a_parent_that_the_filters_left_out(frozen: Frozen, calls: dict[str, str]) -> None:

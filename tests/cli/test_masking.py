@@ -108,7 +108,7 @@ def test_where_callbacks_go_by_a_file_that_was_found_is_said_with_its_name(world
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "masked"),
     [
         ("https://fake-word@example.com/x", "https://***@example.com/x"),
         ("https://ann:fake-word@example.com", "https://ann:***@example.com"),
@@ -116,9 +116,9 @@ def test_where_callbacks_go_by_a_file_that_was_found_is_said_with_its_name(world
         ("https://example.com/?to=sip:ann@example.com", "https://example.com/?to=sip:ann@example.com"),
     ],
 )
-def test_only_the_password_is_masked(world: World, url: str, told: str) -> None:
+def test_only_the_password_is_masked(world: World, url: str, masked: str) -> None:
     outcome = world.callctl("place", TO, "--url", url, "--dry-run", "--status-callback", "none")
-    assert f"\nUrl={told}\n" in outcome.out
+    assert f"\nUrl={masked}\n" in outcome.out
 
 
 PUBLIC = f"https://ann:{SECRET}@calls.example.com/status"

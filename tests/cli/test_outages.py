@@ -32,18 +32,18 @@ class Outage(Server):
     def __init__(self, *, then: object, broken: Turn = drop(), rounds: int = ROUNDS) -> None:  # noqa: B008 - no state
         super().__init__(reply(404))
         self._then, self._broken = then, broken
-        self._left = TRIES * rounds
-        self._asked = 0
+        self._failures = TRIES * rounds
+        self._reads = 0
 
     def take(self, request: ReceivedRequest) -> Turn:
         super().take(request)
         if request.method == "POST":
             return reply(200, RINGS)
-        self._asked += 1
-        if self._asked == 1:
+        self._reads += 1
+        if self._reads == 1:
             return reply(200, RINGS)
-        if self._left:
-            self._left -= 1
+        if self._failures:
+            self._failures -= 1
             return self._broken
         return reply(200, self._then)
 
@@ -54,18 +54,18 @@ class Outage(Server):
 
 @pytest.mark.parametrize("limit", [(), LONG], ids=["without limit", "with a limit"])
 @pytest.mark.parametrize(("args", "then"), WAITING)
-def test_it_is_waited_out_and_told_once(
+def test_it_is_waited_out_and_reported_once(
     callctl: Callctl, args: list[str], then: object, limit: tuple[str, ...]
 ) -> None:
     with Outage(then=then) as server:
         outcome = server.run(callctl, [*args, *limit])
     assert outcome.code == 0, outcome.err
     said = [line for line in outcome.err.splitlines() if "trying again" not in line]
-    told = [line for line in said if "broke before the whole answer came" in line]
-    assert len(told) == 1
-    assert told[0].endswith("; asking again until the API answers, or the time is over")
+    warnings = [line for line in said if "broke before the whole answer came" in line]
+    assert len(warnings) == 1
+    assert warnings[0].endswith("; asking again until the API answers, or the time is over")
     assert said.count("callctl: the API answers again") == 1
-    # What a question repeats is told as long as it is not known that nothing answers.
+    # The repetition of a request is reported as long as it is not known that nothing answers.
     assert outcome.err.count("trying again") == TRIES - 1
 
 
@@ -103,20 +103,20 @@ class Listing(Outage):
     def take(self, request: ReceivedRequest) -> Turn:
         Server.take(self, request)
         if request.method == "POST":
-            self._asked = 1
+            self._reads = 1
             return reply(200, ENDED)
-        if self._asked and self._left:
-            self._left -= 1
+        if self._reads and self._failures:
+            self._failures -= 1
             return self._broken
-        found = [] if self._asked or ("Status", "ringing") not in request.query else [RINGS]
-        return reply(200, {"calls": found, "next_page_uri": None})
+        calls = [] if self._reads or ("Status", "ringing") not in request.query else [RINGS]
+        return reply(200, {"calls": calls, "next_page_uri": None})
 
 
 def test_until_none_goes_on_after_it(callctl: Callctl) -> None:
     args = ["hangup", "--all", "--yes", "--max", "5", "--until-none", *LONG]
     with Listing(then=None, rounds=3 * ROUNDS) as server:  # one question for each live status
         outcome = server.run(callctl, args)
-        assert not server._left
+        assert not server._failures
     assert (outcome.code, outcome.out) == (0, f"{SID}\tcompleted\tended\n")
     assert outcome.err.count("asking again until the API answers") == 1
     with Listing(then=None, broken=DENIED, rounds=100) as server:

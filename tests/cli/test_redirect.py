@@ -160,8 +160,8 @@ def test_a_child_that_was_redirected_out_of_the_dial_is_not_said_to_drop(world: 
     assert "drops" not in outcome.err
     world.simulator.advance(2)
     assert (world.status(parent), world.status(child)) == ("in-progress", "in-progress")
-    again = world.callctl("redirect", child, "--say", LONG)
-    assert f"its parent leg {parent}: goes on: this leg was redirected out of its Dial at " in again.err
+    second = world.callctl("redirect", child, "--say", LONG)
+    assert f"its parent leg {parent}: goes on: this leg was redirected out of its Dial at " in second.err
     both = world.callctl("redirect", parent, child, "--say", LONG)
     assert both.code == 0
     assert "both legs of a <Dial> are named" not in both.err
@@ -176,11 +176,11 @@ def test_it_is_said_before_it_is_done(callctl: Callctl) -> None:
     child = call("CA" + "2" * 32, status="in-progress", parent_call_sid=SID)
 
     class Family(Server):
-        def take(self, asked):  # type: ignore[no-untyped-def]
-            super().take(asked)
-            if asked.method == "POST":
+        def take(self, request):  # type: ignore[no-untyped-def]
+            super().take(request)
+            if request.method == "POST":
                 return reply(400, {"code": 20001, "message": "no", "status": 400})
-            if asked.path.endswith("/Calls.json"):
+            if request.path.endswith("/Calls.json"):
                 return reply(200, {"calls": [child], "next_page_uri": None})
             return reply(200, call(status="in-progress"))
 
@@ -193,9 +193,9 @@ def test_it_is_said_before_it_is_done(callctl: Callctl) -> None:
 
 def test_a_look_that_is_not_allowed_does_not_keep_it_from_acting(callctl: Callctl) -> None:
     class NoReading(Server):
-        def take(self, asked):  # type: ignore[no-untyped-def]
-            super().take(asked)
-            if asked.method == "POST":
+        def take(self, request):  # type: ignore[no-untyped-def]
+            super().take(request)
+            if request.method == "POST":
                 return reply(200, call(status="in-progress"))
             return reply(403, {"code": 70051, "message": "may not read", "status": 403})
 
@@ -206,13 +206,13 @@ def test_a_look_that_is_not_allowed_does_not_keep_it_from_acting(callctl: Callct
     assert f"can't tell what happens to the other leg of {SID}: may not read" in outcome.err
 
 
-def test_an_answer_that_breaks_off_is_not_told_as_a_status(callctl: Callctl) -> None:
+def test_an_answer_that_breaks_off_is_not_reported_as_a_status(callctl: Callctl) -> None:
     class BreakingOff(Server):
-        def take(self, asked):  # type: ignore[no-untyped-def]
-            super().take(asked)
-            if asked.method == "POST":
+        def take(self, request):  # type: ignore[no-untyped-def]
+            super().take(request)
+            if request.method == "POST":
                 return cut(b'{"sid": "%s", "sta' % SID.encode())
-            if asked.path.endswith("/Calls.json"):
+            if request.path.endswith("/Calls.json"):
                 return reply(200, {"calls": [], "next_page_uri": None})
             return reply(200, call(status="in-progress"))
 
@@ -227,12 +227,12 @@ def test_an_answer_that_breaks_off_is_not_told_as_a_status(callctl: Callctl) -> 
 
 @pytest.mark.parametrize(("turn", "code"), [(drop(), 6), (reply(502), 1)], ids=["broken", "502"])
 def test_what_may_have_been_redirected_is_written_down_as_such(callctl: Callctl, turn: Turn, code: int) -> None:
-    """A rule that hears of the child's end must find that it may have been redirected."""
+    """A rule that receives the child's end must find that it may have been redirected."""
 
     class NotAnswering(Server):
-        def take(self, asked):  # type: ignore[no-untyped-def]
-            super().take(asked)
-            return turn if asked.method == "POST" else reply(200, call(status="in-progress") | {"calls": []})
+        def take(self, request):  # type: ignore[no-untyped-def]
+            super().take(request)
+            return turn if request.method == "POST" else reply(200, call(status="in-progress") | {"calls": []})
 
     with NotAnswering(reply(500)) as server:
         env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
@@ -340,12 +340,12 @@ def test_what_callbacks_say_is_in_progress_is_tried_again(world: World) -> None:
     class Late(Server):
         refusals = 3
 
-        def take(self, asked):  # type: ignore[no-untyped-def]
-            super().take(asked)
-            if asked.method == "POST":
+        def take(self, request):  # type: ignore[no-untyped-def]
+            super().take(request)
+            if request.method == "POST":
                 self.refusals -= 1
                 return refused if self.refusals >= 0 else reply(200, call(status="in-progress"))
-            if asked.path.endswith("/Calls.json"):
+            if request.path.endswith("/Calls.json"):
                 return reply(200, {"calls": [], "next_page_uri": None})
             return reply(200, call(status="ringing"))
 
@@ -354,7 +354,7 @@ def test_what_callbacks_say_is_in_progress_is_tried_again(world: World) -> None:
         world.add_callback(SID, "in-progress", at=datetime.now(UTC), env=env)
         outcome = world.callctl("redirect", SID, "--say", "x", env=env)
         assert (outcome.code, outcome.out) == (0, f"{SID}\tin-progress\tredirected\n")
-        assert [asked.method for asked in server.received].count("POST") == 4
+        assert [request.method for request in server.received].count("POST") == 4
 
 
 # --when answered
@@ -465,16 +465,16 @@ def test_a_service_with_uuids_and_codes_as_words(callctl: Callctl, world: World)
 
 
 def test_a_call_in_progress_can_be_made_to_report(world: World) -> None:
-    """It was placed without callbacks, and from the redirect on its end is told."""
+    """It was placed without callbacks, and from the redirect on its end is reported."""
     sid = world.place(after=4)
-    told_at = f"{world.simulator.url}/simulator/survey"  # whoever answers
-    outcome = world.callctl("redirect", sid, "--url", "survey", "--status-callback", told_at)
+    callback_url = f"{world.simulator.url}/simulator/survey"  # any URL that answers
+    outcome = world.callctl("redirect", sid, "--url", "survey", "--status-callback", callback_url)
     assert outcome.code == 0
-    assert form(world) == {"Url": world.survey, "StatusCallback": told_at}
+    assert form(world) == {"Url": world.survey, "StatusCallback": callback_url}
     assert list(world.simulator.callbacks) == []
     world.callctl("hangup", sid)
     world.simulator.advance(1)
-    assert [(one.url, one.params["CallStatus"]) for one in world.simulator.callbacks] == [(told_at, "completed")]
+    assert [(one.url, one.params["CallStatus"]) for one in world.simulator.callbacks] == [(callback_url, "completed")]
 
 
 @pytest.mark.parametrize("given", [(), ("--status-callback", "none")])
@@ -517,8 +517,8 @@ def test_a_status_callback_that_would_be_ignored_is_refused(
 
 def test_the_dry_run_shows_it_and_the_command_for_the_other_leg_repeats_it(world: World) -> None:
     parent, child = world.dialled()
-    told_at = "https://example.com/status"
-    args = ("redirect", parent, "--url", "survey", "--status-callback", told_at)
-    assert f"StatusCallback={told_at}" in world.callctl(*args, "--dry-run").out
+    callback_url = "https://example.com/status"
+    args = ("redirect", parent, "--url", "survey", "--status-callback", callback_url)
+    assert f"StatusCallback={callback_url}" in world.callctl(*args, "--dry-run").out
     said = talk(world.callctl("redirect", child, *args[2:], "--dry-run"))
-    assert f"callctl redirect {parent} --url survey --status-callback {told_at}" in said
+    assert f"callctl redirect {parent} --url survey --status-callback {callback_url}" in said

@@ -35,7 +35,7 @@ def store(frozen: Frozen, home: Path) -> Iterator[EventStore]:
 
 
 @pytest.fixture
-def told(store: EventStore, family: tuple[str, str]) -> tuple[str, str]:
+def recorded_family(store: EventStore, family: tuple[str, str]) -> tuple[str, str]:
     """Return the family, of which the store knows some events and a redirect."""
     parent, child = family
     add_callback(store, parent, "ringing", at=NOON + timedelta(seconds=1))
@@ -61,11 +61,11 @@ def plain(text: str) -> str:
     return re.sub("\x1b\\[[0-9;]*m", "", text)
 
 
-def test_of_a_child_it_shows_the_parent(frozen: Frozen, told: tuple[str, str]) -> None:
-    parent, child = told
-    found = json.loads(frozen("show", child, "--json").out)
-    assert found["parent"]["sid"] == parent
-    assert found["children"] == []
+def test_of_a_child_it_shows_the_parent(frozen: Frozen, recorded_family: tuple[str, str]) -> None:
+    parent, child = recorded_family
+    shown_call = json.loads(frozen("show", child, "--json").out)
+    assert shown_call["parent"]["sid"] == parent
+    assert shown_call["children"] == []
     shown = plain(frozen("show", child, terminal=True, columns=160).out)
     assert f"  parent call   {parent}\n" in shown
     assert f"└ {child}" in shown
@@ -73,9 +73,9 @@ def test_of_a_child_it_shows_the_parent(frozen: Frozen, told: tuple[str, str]) -
 
 
 def test_where_rest_is_behind_the_callbacks_these_count_and_it_is_said(
-    frozen: Frozen, told: tuple[str, str], store: EventStore
+    frozen: Frozen, recorded_family: tuple[str, str], store: EventStore
 ) -> None:
-    parent, child = told
+    parent, child = recorded_family
     ahead = json.loads(frozen("show", parent, "--json").out)
     assert (ahead["status"], "rest_status" in ahead) == ("in-progress", False)
     assert [leg["status"] for leg in ahead["children"]] == ["busy"]
@@ -95,7 +95,7 @@ def test_without_a_store_it_says_that_nothing_was_recorded(frozen: Frozen, famil
     assert json.loads(frozen("show", family[0], "--json").out)["timeline"] == []
 
 
-def test_a_store_that_cannot_be_read_is_told_and_the_rest_shown(
+def test_a_store_that_cannot_be_read_is_reported_and_the_rest_shown(
     frozen: Frozen, family: tuple[str, str], home: Path
 ) -> None:
     broken = home / "events.db"
@@ -137,7 +137,7 @@ def page_of(callctl: Callctl, parent: dict[str, object], child: dict[str, object
     return plain(outcome.out) + outcome.err
 
 
-def test_cost_is_told_with_that_of_the_legs(callctl: Callctl) -> None:
+def test_cost_is_reported_with_that_of_the_legs(callctl: Callctl) -> None:
     over = {"status": "completed", "duration": "41", "price_unit": "USD"}
     parent = call("CA" + "1" * 32, price="-0.01300", **over)
     child = call("CA" + "2" * 32, price="-0.00850", parent_call_sid="CA" + "1" * 32, **over)
@@ -211,22 +211,22 @@ def test_an_unknown_call_exits_3_with_one_error(frozen: Frozen) -> None:
     assert "errors and warnings" not in outcome.err
 
 
-def test_what_a_watch_heard_is_shown(frozen: Frozen, told: tuple[str, str], store: EventStore) -> None:
+def test_what_a_watch_received_is_shown(frozen: Frozen, recorded_family: tuple[str, str], store: EventStore) -> None:
     now = datetime(2026, 1, 5, 12, 1, tzinfo=UTC)
     event = CallEvent.from_form(
-        [("CallSid", told[0]), ("CallStatus", "completed"), ("CallDuration", "62")],
+        [("CallSid", recorded_family[0]), ("CallStatus", "completed"), ("CallDuration", "62")],
         received_at=now,
         world="w",
         verified=False,
     )
     store.append(event)
-    assert "✓ completed    (01:02, not verified)" in frozen("show", told[0], terminal=True, columns=100).out
+    assert "✓ completed    (01:02, not verified)" in frozen("show", recorded_family[0], terminal=True, columns=100).out
 
 
 @pytest.fixture
-def recorded(store: EventStore, told: tuple[str, str]) -> str:
-    """Return the call of a family of which also a detection, a recording and a conference were told."""
-    parent, _ = told
+def recorded(store: EventStore, recorded_family: tuple[str, str]) -> str:
+    """Return the call of a family of which also a detection, a recording and a conference were reported."""
+    parent, _ = recorded_family
     for second, fields in enumerate(
         [
             {"CallSid": parent, "AnsweredBy": "human", "MachineDetectionDuration": "1400"},
@@ -262,7 +262,7 @@ def test_the_timeline_has_detections_recordings_and_conferences(frozen: Frozen, 
 
 
 @pytest.mark.parametrize(
-    ("number", "after", "told_at", "words"),
+    ("number", "after", "reported_at", "words"),
     [
         ("+12025550103", 20, 12, "ringing       for 00:08"),
         ("+12025550103", 20, None, "ringing       for 00:20 at most"),
@@ -271,14 +271,14 @@ def test_the_timeline_has_detections_recordings_and_conferences(frozen: Frozen, 
     ],
 )
 def test_a_live_calls_page_says_for_how_long_it_is_as_it_is(
-    frozen: Frozen, store: EventStore, number: str, after: int, told_at: int | None, words: str
+    frozen: Frozen, store: EventStore, number: str, after: int, reported_at: int | None, words: str
 ) -> None:
-    """By the API's clock, and as callbacks told it: REST tells when a call was dialled, not when it was answered."""
+    """By the API's clock, and as callbacks reported it: REST has when a call was dialled, not when it was answered."""
     sid = frozen.place(number, "--twiml", "<Response><Pause length='600'/></Response>")
     frozen.simulator.advance(5)
-    if told_at is not None:
+    if reported_at is not None:
         status = words.partition("  ")[0].replace(" ", "-")
-        add_callback(store, sid, status, at=NOON + timedelta(seconds=told_at))
+        add_callback(store, sid, status, at=NOON + timedelta(seconds=reported_at))
     frozen.later(seconds=after)
     shown = plain(frozen("show", sid, terminal=True, columns=120).out)
     assert f"  {words}\n" in shown

@@ -45,7 +45,7 @@ def test_the_version_comes_from_one_place() -> None:
     assert version("callctl") == __version__
 
 
-def test_an_old_python_is_told_so_in_a_sentence() -> None:
+def test_an_old_python_is_reported_in_a_sentence() -> None:
     code = (
         "import sys; sys.version_info = (3, 9, 18)\n"
         "try:\n    import callctl\nexcept SystemExit as stopped:\n    print(stopped)"

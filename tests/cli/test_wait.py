@@ -1,4 +1,4 @@
-"""``callctl wait`` against the simulator, by polling and by what a running watch hears."""
+"""``callctl wait`` against the simulator, by polling and by the callbacks that a running watch receives."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_json_tells_of_a_failure_on_both_streams(callctl: Callctl, env: dict[str
     assert json.loads(outcome.err.splitlines()[-1])["exit_code"] == 8
 
 
-def test_while_a_watch_hears_the_call_rest_is_not_asked(
+def test_while_a_watch_receives_the_call_rest_is_not_asked(
     callctl: Callctl, home: Path, env: dict[str, str], quick: Simulator
 ) -> None:
     with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
@@ -101,14 +101,14 @@ def test_while_a_watch_hears_the_call_rest_is_not_asked(
         sid = place(callctl, env, HANGS_UP)
         while json.loads(watch.line())["event"] != "ringing":
             pass
-        asked = len(quick.requests)
+        requests_before = len(quick.requests)
         outcome = callctl("wait", sid, "--for", "ended", "--json", env=env)
         assert outcome.code == 0, outcome.err
         assert json.loads(outcome.out)["source"] == "callbacks"
-        assert len(quick.requests) == asked
+        assert len(quick.requests) == requests_before
 
 
-def test_what_anybody_could_have_told_a_watch_does_not_count(callctl: Callctl, home: Path, env: dict[str, str]) -> None:
+def test_what_anybody_could_have_sent_a_watch_does_not_count(callctl: Callctl, home: Path, env: dict[str, str]) -> None:
     with Piped("watch", "--port", "0", "--no-poll", "--json", "--unverified", home=home, env=env) as watch:
         url = json.loads(watch.line())["callback_url"]
         sid = place(callctl, env, ANSWERS)
@@ -118,11 +118,11 @@ def test_what_anybody_could_have_told_a_watch_does_not_count(callctl: Callctl, h
             assert answer.status == 204
         assert json.loads(watch.line())["event"] == "completed"
         outcome = callctl("wait", sid, "--for", "ended", "--wait-timeout", "300ms", "--json", env=env)
-        told = json.loads(outcome.out)
-        assert (outcome.code, told["status"], told["source"]) == (9, "in-progress", "rest")
+        record = json.loads(outcome.out)
+        assert (outcome.code, record["status"], record["source"]) == (9, "in-progress", "rest")
 
 
-def test_callbacks_that_another_watch_heard_do_not_count_once_it_has_gone(
+def test_callbacks_that_another_watch_received_do_not_count_once_it_has_gone(
     callctl: Callctl, home: Path, env: dict[str, str], quick: Simulator
 ) -> None:
     with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
@@ -131,7 +131,7 @@ def test_callbacks_that_another_watch_heard_do_not_count_once_it_has_gone(
         while json.loads(watch.line())["event"] != "answered":
             pass
         assert watch.interrupt() == 130
-    asked = len(quick.requests)
+    requests_before = len(quick.requests)
     outcome = callctl("wait", sid, "--for", "answered", "--json", env=env)
     assert json.loads(outcome.out)["source"] == "rest"
-    assert len(quick.requests) == asked + 1
+    assert len(quick.requests) == requests_before + 1

@@ -1,4 +1,4 @@
-"""Files, folders and ports that are not what they should be: told in a sentence, with what to do about it."""
+"""Files, folders and ports that are not what they should be: the error is one sentence, with what to do about it."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ WRONG: list[tuple[Callable[[Path], dict[str, str]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("made", "told"), WRONG)
-def test_no_store_there_is_told_and_does_not_keep_calls_from_being_placed_and_ended(
-    world: World, home: Path, made: Callable[[Path], dict[str, str]], told: str
+@pytest.mark.parametrize(("made", "message"), WRONG)
+def test_no_store_there_is_reported_and_does_not_keep_calls_from_being_placed_and_ended(
+    world: World, home: Path, made: Callable[[Path], dict[str, str]], message: str
 ) -> None:
     env = made(home)
-    sentence = f"there can be no event store {told.format(home=home)}\n{HINT}"
+    sentence = f"there can be no event store {message.format(home=home)}\n{HINT}"
     placed = world.callctl(*PLACE, env=env)
     assert placed.code == 0
     assert f"callctl: placed, but @last will not stand for it: {sentence}" in placed.err
@@ -67,18 +67,18 @@ def test_no_store_there_is_told_and_does_not_keep_calls_from_being_placed_and_en
     assert "@last stands for no call" in last.err
 
 
-@pytest.mark.parametrize(("made", "told"), WRONG)
+@pytest.mark.parametrize(("made", "message"), WRONG)
 @pytest.mark.parametrize("args", [("watch", "--port", "0", "--no-poll"), (*PLACE[:4], "--watch")])
 def test_what_can_do_nothing_without_a_store_says_so(
-    world: World, home: Path, made: Callable[[Path], dict[str, str]], told: str, args: tuple[str, ...]
+    world: World, home: Path, made: Callable[[Path], dict[str, str]], message: str, args: tuple[str, ...]
 ) -> None:
     outcome = world.callctl(*args, env=made(home))
     assert outcome.code == 1
-    assert outcome.err.endswith(f"callctl: error: there can be no event store {told.format(home=home)}\n{HINT}")
+    assert outcome.err.endswith(f"callctl: error: there can be no event store {message.format(home=home)}\n{HINT}")
     assert world.simulator.requests == ()
 
 
-def test_what_is_no_database_is_told_with_a_hint(world: World, home: Path) -> None:
+def test_what_is_no_database_is_reported_with_a_hint(world: World, home: Path) -> None:
     (home / "notes").write_text("no database " * 100)
     outcome = world.callctl("watch", "--port", "0", "--no-poll", env={"CALLCTL_STORE": str(home / "notes")})
     assert outcome.code == 1
@@ -96,42 +96,43 @@ def open_to_others(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("made", "told"), [(too_long, "can't look at the state folder"), (open_to_others, "others may write to the state")]
+    ("made", "message"),
+    [(too_long, "can't look at the state folder"), (open_to_others, "others may write to the state")],
 )
-def test_a_state_folder_without_trust_is_told_and_calls_are_placed_and_ended_all_the_same(
-    world: World, home: Path, made: Callable[[Path], dict[str, str]], told: str
+def test_a_state_folder_without_trust_is_reported_and_calls_are_placed_and_ended_all_the_same(
+    world: World, home: Path, made: Callable[[Path], dict[str, str]], message: str
 ) -> None:
     env = made(home)
     placed = world.callctl("place", ANSWERS, "--say", "Hello", env=env)
     assert placed.code == 0
-    assert f"callctl: running watches can't be looked for: {told}" in placed.err
+    assert f"callctl: running watches can't be looked for: {message}" in placed.err
     assert "no status callbacks: no watch is running" in placed.err
     ended = world.callctl("hangup", placed.out.strip(), env=env)
     assert (ended.code, ended.out) == (0, f"{placed.out.strip()}\tcanceled\tended\n")
     watched = world.callctl("watch", "--port", "0", "--no-poll", env=env)
     assert watched.code == 1
-    assert f"callctl: error: {told}" in watched.err
+    assert f"callctl: error: {message}" in watched.err
     assert "unexpected" not in f"{placed.err}{ended.err}{watched.err}"
 
 
-def test_another_users_folders_are_told_in_a_sentence(world: World) -> None:
-    """Nobody's folders, or as root those of root, run as nobody: the working folder, its .env and the state folder."""
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    if subprocess.run([*nobody, *CALLCTL, "--version"], check=False, cwd="/", capture_output=True).returncode:
+def test_another_users_folders_are_reported_in_a_sentence(world: World) -> None:
+    """The working folder, its .env and the state folder; root runs the command as a user without rights to them."""
+    as_other_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    if subprocess.run([*as_other_user, *CALLCTL, "--version"], check=False, cwd="/", capture_output=True).returncode:
         pytest.skip("nobody else can run callctl here")
     with tempfile.TemporaryDirectory() as name:
         closed = Path(name) / "closed"
-        here = closed / "here"
-        here.mkdir(parents=True)
-        (here / ".env").write_text("CALLCTL_PORT=none\n")
+        folder = closed / "folder"
+        folder.mkdir(parents=True)
+        (folder / ".env").write_text("CALLCTL_PORT=none\n")
         Path(name).chmod(0o755)
         closed.chmod(0o000)
-        env = environment(closed, {**env_for(world.simulator), "SSL_CERT_FILE": str(here / "certificates")})
+        env = environment(closed, {**env_for(world.simulator), "SSL_CERT_FILE": str(folder / "certificates")})
         try:
             for args, code in ((("list",), 0), ((*PLACE[:4],), 0), (("doctor",), 1), (("watch", "--no-poll"), 1)):
                 ran = subprocess.run(
-                    [*nobody, *CALLCTL, *args],
-                    cwd=here if nobody else name,
+                    [*as_other_user, *CALLCTL, *args],
+                    cwd=folder if as_other_user else name,
                     env=env,
                     capture_output=True,
                     text=True,
@@ -146,8 +147,8 @@ def test_another_users_folders_are_told_in_a_sentence(world: World) -> None:
 
 
 def test_ports_and_hosts_that_cannot_be_listened_at(callctl: Callctl) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
         outcome = callctl("simulator", "--port", address.rpartition(":")[2])
     assert outcome.code == 1
     assert outcome.err.startswith(
@@ -162,7 +163,7 @@ def test_ports_and_hosts_that_cannot_be_listened_at(callctl: Callctl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (("list", "--env-file", "."), "can't read the settings file {home}: Is a directory\nhint: --env-file"),
         (("simulator", "--far-end", "x"), "can't read {home}/x: No such file or directory\nhint: docs/simulator.md"),
@@ -178,11 +179,11 @@ def test_ports_and_hosts_that_cannot_be_listened_at(callctl: Callctl) -> None:
     ],
 )
 def test_other_files_that_cannot_be_read_or_written(
-    callctl: Callctl, home: Path, args: tuple[str, ...], told: str
+    callctl: Callctl, home: Path, args: tuple[str, ...], message: str
 ) -> None:
     outcome = callctl(*args, env={**KEYS, "CALLCTL_FROM": "+15005550006"})
     assert outcome.code in (1, 2)
-    assert f"callctl: error: {told.format(home=home)}" in outcome.err
+    assert f"callctl: error: {message.format(home=home)}" in outcome.err
 
 
 def test_a_working_directory_that_is_gone_does_not_keep_calls_from_being_ended(world: World, home: Path) -> None:

@@ -41,8 +41,8 @@ class World:
 
     def place(self, to: str = ANSWERS, *what: str, after: float = 0.0) -> str:
         """Place a call, let simulated seconds pass, and return its SID."""
-        orders = what or ("--say", LONG)
-        sid = self.callctl("place", to, *orders, "--status-callback", "none").out.strip()
+        options = what or ("--say", LONG)
+        sid = self.callctl("place", to, *options, "--status-callback", "none").out.strip()
         self.simulator.advance(after)
         return sid
 

@@ -113,11 +113,11 @@ def test_on_a_pipe_it_prints_lines(home: Path) -> None:
 
 
 def both_surveys(talk: str) -> tuple[str, str]:
-    """Return who was asked by the Dial's action and who by the rule: each once, and told."""
-    asked = re.findall(r"^(CA\w{32})  POST /survey(.*)$", talk, re.MULTILINE)
-    (by_action,) = [sid for sid, how in asked if how == " (Dial: completed)"]
-    (by_rule,) = [sid for sid, how in asked if how == ""]
-    assert len(asked) == 2
+    """Return the call whose survey the Dial's action fetched and the one of the rule: each once, and reported."""
+    requests = re.findall(r"^(CA\w{32})  POST /survey(.*)$", talk, re.MULTILINE)
+    (by_action,) = [sid for sid, how in requests if how == " (Dial: completed)"]
+    (by_rule,) = [sid for sid, how in requests if how == ""]
+    assert len(requests) == 2
     assert f"The survey, as a Dial's action:  {by_action}\n" in talk
     assert f"The survey, after a redirect:    {by_rule}\n" in talk
     actions = re.findall(r"(CA\w{32})  ▸ (.*)", talk)

@@ -205,7 +205,7 @@ def test_a_call_that_cannot_be_looked_at_is_not_ended(callctl: Callctl) -> None:
 
 @pytest.mark.parametrize("readings", [[], ["cancel-refused-in-progress"]])
 @pytest.mark.parametrize("named", [False, True])
-def test_a_leg_that_rings_inside_dial_may_be_left_alone_and_that_is_told(
+def test_a_leg_that_rings_inside_dial_may_be_left_alone_and_that_is_reported(
     callctl: Callctl, home: Path, readings: list[str], named: bool
 ) -> None:
     with Simulator(port=0, manual_clock=True, readings=["cancel-spares-dial-legs", *readings]) as simulator:
@@ -243,8 +243,8 @@ def minutes_ago(count: float) -> datetime:
     return datetime.now(UTC) - timedelta(minutes=count)
 
 
-def test_for_longer_than_counts_from_what_callbacks_told(world: World) -> None:
-    young, old, unheard = (world.place(NEVER) for _ in range(3))
+def test_for_longer_than_counts_from_what_callbacks_reported(world: World) -> None:
+    young, old, without_callback = (world.place(NEVER) for _ in range(3))
     world.simulator.advance(3)
     world.add_callback(young, "ringing", at=minutes_ago(1))
     world.add_callback(old, "ringing", at=minutes_ago(3))
@@ -252,10 +252,10 @@ def test_for_longer_than_counts_from_what_callbacks_told(world: World) -> None:
     assert (listed.code, listed.out) == (0, f"{old}\n")
     outcome = world.callctl("hangup", "--all", "--for-longer-than", "2m", *AGREED)
     assert (outcome.code, outcome.out) == (0, f"{old}\tcanceled\tended\n")
-    assert {world.status(sid) for sid in (young, unheard)} == {"ringing"}
+    assert {world.status(sid) for sid in (young, without_callback)} == {"ringing"}
 
 
-def test_where_no_callback_told_the_latest_of_rests_dates_counts_and_that_is_said(world: World) -> None:
+def test_where_no_callback_reported_the_latest_of_rests_dates_counts_and_that_is_said(world: World) -> None:
     sid = world.place(ANSWERS, after=4)
     for command in (("list", "-q"), ("hangup", "--all", "--dry-run")):
         outcome = world.callctl(*command, "--for-longer-than", "2m")
@@ -363,7 +363,7 @@ def test_any_other_answer_ends_nothing(world: World, answer: str) -> None:
     assert ended(world) == []
 
 
-def test_what_callbacks_told_is_shown_where_rest_is_behind(world: World) -> None:
+def test_what_callbacks_reported_is_shown_where_rest_is_behind(world: World) -> None:
     ringing, answered = world.place(NEVER, after=4), world.place(NEVER, after=4)
     world.add_callback(answered, "in-progress", at=datetime.now(UTC))
     asking: dict[str, Any] = {"terminal": True, "keyboard": True, "stdin": "no\n", "env": {"NO_COLOR": "1"}}
@@ -371,12 +371,12 @@ def test_what_callbacks_told_is_shown_where_rest_is_behind(world: World) -> None
         rows = {row.split()[0]: row for row in world.callctl(*args, **asking).out.splitlines() if row}
         assert "● in-progress" in rows[answered]
         assert "ringing" in rows[ringing]
-    (told,) = [
+    (preview,) = [
         record
         for line in world.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()
         if (record := json.loads(line))["call_sid"] == answered
     ]
-    assert told["call"]["status"] == "in-progress"
+    assert preview["call"]["status"] == "in-progress"
     assert world.status(answered) == "ringing"
 
 
@@ -479,10 +479,10 @@ class Rounds(Server):
         if "/Calls/" in request.path:
             return reply(200, call(_sid_in(request), status="ringing"))
         # Each round asks once for each status; those that ring are asked for once.
-        found: list[dict[str, object]] = []
+        calls: list[dict[str, object]] = []
         if ("Status", "ringing") in request.query:
-            found = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
-        return reply(200, {"calls": found, "next_page_uri": None})
+            calls = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
+        return reply(200, {"calls": calls, "next_page_uri": None})
 
     def run(self, callctl: Callctl, *args: str) -> Outcome:
         env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": self.url}
@@ -546,7 +546,7 @@ def test_until_none_gives_up_in_time_where_the_api_does_not_answer(callctl: Call
     assert "the API has not answered in time whether a call still matches" in outcome.err
 
 
-class Silent(Rounds):
+class NotAnswering(Rounds):
     """Answers to no request of one method."""
 
     def __init__(self, method: str, *, after: int = 0) -> None:
@@ -566,7 +566,7 @@ SOON = ("--until-none", "--wait-timeout", "2s", "--request-timeout", "1h")
 
 @pytest.mark.parametrize("wait", [[], ["--wait"]])
 def test_until_none_gives_up_in_time_where_no_hang_up_is_answered(callctl: Callctl, wait: list[str]) -> None:
-    with Silent("POST", after=1) as server:
+    with NotAnswering("POST", after=1) as server:
         outcome = server.run(callctl, *AGREED, *wait, *SOON, "--parallel", "1")
         assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
     assert (outcome.code, outcome.out) == (9, f"CA{1:032d}\tcanceled\tended\n")
@@ -576,7 +576,7 @@ def test_until_none_gives_up_in_time_where_no_hang_up_is_answered(callctl: Callc
 
 
 def test_until_none_gives_up_in_time_where_the_first_list_is_not_answered(callctl: Callctl) -> None:
-    with Silent("GET") as server:
+    with NotAnswering("GET") as server:
         outcome = server.run(callctl, *AGREED, *SOON)
         assert server.ended == []
     assert (outcome.code, outcome.out) == (9, "")
@@ -649,8 +649,8 @@ def test_until_none_may_end_as_many_as_max_in_all(callctl: Callctl) -> None:
     assert outcome.code == 0
 
 
-class Looking(Rounds):
-    """Looks, at each hang-up that arrives, whether the store says that this call is about to be changed."""
+class IntentReader(Rounds):
+    """Reads, at each hang-up that arrives, whether the store holds an intent to change this call."""
 
     def __init__(self, home: Path, *rounds: list[dict[str, object]]) -> None:
         super().__init__(*rounds, answer="canceled")
@@ -661,13 +661,13 @@ class Looking(Rounds):
         if request.method == "POST":
             for path in self._home.rglob("events.db"):
                 with closing(sqlite3.connect(path)) as store:
-                    found = store.execute("SELECT 1 FROM intents WHERE sid = ?", (_sid_in(request),)).fetchone()
-                self.intended.append(found is not None)
+                    intent = store.execute("SELECT 1 FROM intents WHERE sid = ?", (_sid_in(request),)).fetchone()
+                self.intended.append(intent is not None)
         return super().take(request)
 
 
-def test_rules_are_told_of_a_hang_up_before_it_is_sent(callctl: Callctl, home: Path) -> None:
-    with Looking(home, [rings(1)], [rings(2), rings(3)]) as server:
+def test_a_hang_up_is_recorded_for_rules_before_it_is_sent(callctl: Callctl, home: Path) -> None:
+    with IntentReader(home, [rings(1)], [rings(2), rings(3)]) as server:
         assert server.run(callctl, *AGREED).code == 0  # makes the store, which a watch would have made
         server.intended.clear()
         assert server.run(callctl, *AGREED).code == 0
@@ -680,7 +680,7 @@ def test_no_hang_up_waits_for_long_where_the_store_is_locked(
     was_sent: Queue[bool] = Queue()  # while the store was still locked
     add_intents = EventStore.add_intents
 
-    with Looking(home, [rings(1)]) as server:
+    with IntentReader(home, [rings(1)]) as server:
         assert server.run(callctl, *AGREED).code == 0  # makes the store
 
         def wait(store: EventStore, sids: Iterable[str], *, until: datetime) -> None:
@@ -695,7 +695,7 @@ def test_no_hang_up_waits_for_long_where_the_store_is_locked(
         assert was_sent.get(timeout=60)
 
 
-# Nobody reads
+# Output that is not read
 
 
 @pytest.mark.parametrize("command", [("hangup",), ("redirect", "--url", "survey")])
@@ -735,8 +735,8 @@ class Interrupted(io.StringIO):
         raise KeyboardInterrupt
 
 
-def test_after_ctrl_c_what_was_answered_and_not_told_yet_is_written_down_too(callctl: Callctl) -> None:
-    """A rule that hears of the end must find who may have ended the call."""
+def test_after_ctrl_c_what_was_answered_and_not_reported_yet_is_written_down_too(callctl: Callctl) -> None:
+    """A rule that receives the end must find which command may have ended the call."""
     first, second = f"CA{1:032d}", f"CA{2:032d}"
     err = io.StringIO()
     with Rounds([], answer="completed") as server:
@@ -767,7 +767,7 @@ class InterruptedLater(io.StringIO):
     ("command", "status"),
     [(("hangup", "--parallel", "1"), "completed"), (("redirect", "--url", "https://example.com/x.xml"), "in-progress")],
 )
-def test_after_ctrl_c_what_was_told_is_not_said_to_be_unknown(
+def test_after_ctrl_c_what_was_reported_is_not_said_to_be_unknown(
     callctl: Callctl, command: tuple[str, ...], status: str
 ) -> None:
     out, err = InterruptedLater(), io.StringIO()
@@ -775,28 +775,28 @@ def test_after_ctrl_c_what_was_told_is_not_said_to_be_unknown(
         env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
         sids = [f"CA{number:032d}" for number in (1, 2, 3)]
         assert callctl(command[0], *sids, *command[1:], env=env, streams=(out, err)).code == 130
-        told = [line.split("\t")[0] for line in out.getvalue().splitlines()]
-        assert len(told) == 2
+        reported = [line.split("\t")[0] for line in out.getvalue().splitlines()]
+        assert len(reported) == 2
         for sid in sids:
             shown = callctl("show", sid, "--json", env=env)
             (action,) = [one for one in json.loads(shown.out)["timeline"] if one["type"] == "action"]
-            assert action["result"] == ("done" if sid in told else "unknown")
+            assert action["result"] == ("done" if sid in reported else "unknown")
     (said,) = [line for line in err.getvalue().splitlines() if "may have been" in line and "some more" not in line]
-    assert said.rpartition(": ")[2] == next(sid for sid in sids if sid not in told)
+    assert said.rpartition(": ")[2] == next(sid for sid in sids if sid not in reported)
 
 
-class SilentAbout(Rounds):
-    """Carries out what is asked of one call, and never answers."""
+class NotAnsweringFor(Rounds):
+    """Carries out the request for one call, and never answers it."""
 
     def __init__(self, sid: str, *, answer: str) -> None:
         super().__init__([], answer=answer)
-        self._silent = sid
+        self._unanswered_sid = sid
 
-    def take(self, asked: ReceivedRequest) -> Turn:
-        turn = super().take(asked)
-        if asked.method == "POST" and _sid_in(asked) == self._silent:
+    def take(self, request: ReceivedRequest) -> Turn:
+        turn = super().take(request)
+        if request.method == "POST" and _sid_in(request) == self._unanswered_sid:
             return drop()
-        return reply(404, {"code": 20404, "status": 404}) if _sid_in(asked).endswith("3") else turn
+        return reply(404, {"code": 20404, "status": 404}) if _sid_in(request).endswith("3") else turn
 
 
 @pytest.mark.parametrize(
@@ -810,7 +810,7 @@ def test_a_call_of_which_nobody_answered_is_not_said_to_be_left(
     callctl: Callctl, command: tuple[str, ...], status: str, done: str
 ) -> None:
     first, second, third = sids = [f"CA{number:032d}" for number in (1, 2, 3)]
-    with SilentAbout(second, answer=status) as server:
+    with NotAnsweringFor(second, answer=status) as server:
         env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
         outcome = callctl(command[0], *sids, *command[1:], env=env)
     assert outcome.code == 8

@@ -32,7 +32,7 @@ def test_one_request_ends_a_call(world: World) -> None:
 
 
 def test_it_loads_no_event_loop(world: World) -> None:
-    # A hang-up is an emergency brake; asyncio and aiohttp would take longer to load than the request takes.
+    # A hang-up is for emergencies; asyncio and aiohttp would take longer to load than the request takes.
     sid = world.place(after=4)
     world.add_callback(sid, "in-progress", at=datetime.now(UTC))  # so that the store has something to say as well
     probe = (
@@ -89,7 +89,7 @@ def test_a_call_that_is_over_is_no_error(world: World, form: tuple[str, ...]) ->
         assert talk(outcome) == f"callctl: already over: {sid} is busy\n"
 
 
-def test_it_says_how_long_it_rang_when_callbacks_told(world: World) -> None:
+def test_it_says_how_long_it_rang_when_callbacks_reported(world: World) -> None:
     sid = world.place(NEVER, after=3)
     world.add_callback(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
     # By the date of the API's reply: this machine's clock is two hours ahead.
@@ -98,7 +98,7 @@ def test_it_says_how_long_it_rang_when_callbacks_told(world: World) -> None:
     assert said.endswith(" s\n")
 
 
-def test_it_says_how_long_the_call_lasted_when_callbacks_told(world: World) -> None:
+def test_it_says_how_long_the_call_lasted_when_callbacks_reported(world: World) -> None:
     sid = world.place(after=4)
     world.add_callback(sid, "in-progress", at=datetime.now(UTC) - timedelta(seconds=3600))
     assert f"ended: {sid} is completed, was in progress for 360" in talk(world.callctl("hangup", sid))
@@ -112,7 +112,7 @@ def test_what_was_asked_is_written_down(world: World) -> None:
     assert "completed" in shown
 
 
-def test_a_store_that_cannot_be_written_is_told_of_and_no_failure(world: World) -> None:
+def test_a_store_that_cannot_be_written_is_reported_and_no_failure(world: World) -> None:
     sid = world.place(after=4)
     outcome = world.callctl("hangup", sid, env={"CALLCTL_STORE": str(world.home)})
     assert outcome.code == 0
@@ -177,7 +177,7 @@ def test_only_ringing_where_the_api_refuses_it(callctl: Callctl, world: World) -
 
 
 @pytest.fixture
-def behind(callctl: Callctl, home: Path) -> Iterator[World]:
+def lagging(callctl: Callctl, home: Path) -> Iterator[World]:
     """Return a simulator that shows calls as they were four seconds ago, and refuses what does not fit."""
     with Simulator(port=0, manual_clock=True, lag=4.0, readings=["cancel-refused-in-progress"]) as simulator:
         yield World(simulator, callctl, home)
@@ -190,82 +190,84 @@ def settled(world: World, *, after: float = 8) -> str:
     return sid
 
 
-def test_a_call_that_was_just_ended_is_over_whatever_rest_shows(behind: World) -> None:
-    sid = settled(behind)
-    assert behind.callctl("hangup", sid).code == 0
-    outcome = behind.callctl("hangup", sid)
+def test_a_call_that_was_just_ended_is_over_whatever_rest_shows(lagging: World) -> None:
+    sid = settled(lagging)
+    assert lagging.callctl("hangup", sid).code == 0
+    outcome = lagging.callctl("hangup", sid)
     assert (outcome.code, outcome.out) == (0, f"{sid}\t\talready-over\n")
     assert talk(outcome) == f"callctl: already over: {sid} (REST is behind and still shows it as in-progress)\n"
-    record = json.loads(behind.callctl("hangup", sid, "--json").out)
+    record = json.loads(lagging.callctl("hangup", sid, "--json").out)
     assert (record["result"], record["call"]) == ("already-over", None)
 
 
-def test_of_a_call_that_was_just_ended_callbacks_tell_how(behind: World) -> None:
-    sid = settled(behind)
-    behind.callctl("hangup", sid)
-    behind.add_callback(sid, "completed", at=datetime.now(UTC))
-    outcome = behind.callctl("hangup", sid)
+def test_of_a_call_that_was_just_ended_callbacks_tell_how(lagging: World) -> None:
+    sid = settled(lagging)
+    lagging.callctl("hangup", sid)
+    lagging.add_callback(sid, "completed", at=datetime.now(UTC))
+    outcome = lagging.callctl("hangup", sid)
     assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\talready-over\n")
-    assert json.loads(behind.callctl("hangup", sid, "--json").out)["call"]["status"] == "completed"
+    assert json.loads(lagging.callctl("hangup", sid, "--json").out)["call"]["status"] == "completed"
 
 
-def test_several_that_were_just_ended_are_no_failure(behind: World) -> None:
-    sids = [behind.place(), behind.place()]
-    behind.simulator.advance(8)
+def test_several_that_were_just_ended_are_no_failure(lagging: World) -> None:
+    sids = [lagging.place(), lagging.place()]
+    lagging.simulator.advance(8)
     for result in ("completed\tended", "\talready-over"):
-        outcome = behind.callctl("hangup", *sids)
+        outcome = lagging.callctl("hangup", *sids)
         assert (outcome.code, sorted(outcome.out.splitlines())) == (0, sorted(f"{sid}\t{result}" for sid in sids))
 
 
 @pytest.mark.parametrize("readings", [[], ["cancel-refused-in-progress"]])
-@pytest.mark.parametrize("told", [False, True])
-def test_an_answered_call_is_never_said_to_ring(callctl: Callctl, home: Path, readings: list[str], told: bool) -> None:
+@pytest.mark.parametrize("has_callback", [False, True])
+def test_an_answered_call_is_never_said_to_ring(
+    callctl: Callctl, home: Path, readings: list[str], has_callback: bool
+) -> None:
     with Simulator(port=0, manual_clock=True, lag=4.0, readings=readings) as simulator:
         world = World(simulator, callctl, home)
         sid = world.place(after=5)
         assert world.status(sid) == "ringing"
-        if told:
+        if has_callback:
             world.add_callback(sid, "in-progress", at=datetime.now(UTC))
         outcome = world.callctl("hangup", sid, "--only-ringing")
-        known = told or not readings  # the refusal says less than the reply
+        known = has_callback or not readings  # the refusal says less than the reply
         assert (outcome.code, outcome.out) == (5, f"{sid}\t{'in-progress' if known else ''}\tnot-ended\n")
         why = "is in progress" if known else "was answered or is over (REST is behind and still shows it as ringing)"
         assert f"callctl: error: not ended: {sid} {why}\nhint: " in outcome.err
 
 
-def test_a_call_that_ended_while_it_rang_is_not_canceled_and_callbacks_tell(behind: World) -> None:
-    sid = behind.place(BUSY, after=4)
-    assert behind.status(sid) in ("queued", "ringing")
-    behind.add_callback(sid, "busy", at=datetime.now(UTC))
-    outcome = behind.callctl("hangup", sid, "--only-ringing")
+def test_a_call_that_ended_while_it_rang_is_not_canceled_and_callbacks_tell(lagging: World) -> None:
+    sid = lagging.place(BUSY, after=4)
+    assert lagging.status(sid) in ("queued", "ringing")
+    lagging.add_callback(sid, "busy", at=datetime.now(UTC))
+    outcome = lagging.callctl("hangup", sid, "--only-ringing")
     assert (outcome.code, outcome.out) == (0, f"{sid}\tbusy\talready-over\n")
 
 
-def test_by_a_filter_what_was_answered_is_left_alone_although_rest_shows_it_as_ringing(behind: World) -> None:
-    sid = behind.place(after=5)
-    outcome = behind.callctl("hangup", "--all", "--status", "ringing", "--yes", "--max", "5")
+def test_by_a_filter_what_was_answered_is_left_alone_although_rest_shows_it_as_ringing(lagging: World) -> None:
+    sid = lagging.place(after=5)
+    outcome = lagging.callctl("hangup", "--all", "--status", "ringing", "--yes", "--max", "5")
     assert (outcome.code, outcome.out) == (0, f"{sid}\t\tleft-alone\n")
-    behind.simulator.advance(8)
-    assert behind.status(sid) == "in-progress"
+    lagging.simulator.advance(8)
+    assert lagging.status(sid) == "in-progress"
 
 
-def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(behind: World) -> None:
-    sid = settled(behind)
-    behind.callctl("hangup", sid)
-    outcome = behind.callctl("redirect", sid, "--url", "survey")
+def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(lagging: World) -> None:
+    sid = settled(lagging)
+    lagging.callctl("hangup", sid)
+    outcome = lagging.callctl("redirect", sid, "--url", "survey")
     assert outcome.code == 5
     assert "Twilio says that it is not in progress, though REST still shows it as in-progress" in outcome.err
 
 
-def test_the_dry_run_of_a_redirect_believes_callbacks_as_well(behind: World) -> None:
-    sid = behind.place(after=5)
-    assert behind.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 5
-    behind.add_callback(sid, "in-progress", at=datetime.now(UTC))
-    assert behind.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 0
-    behind.add_callback(sid, "completed", at=datetime.now(UTC))
-    assert "it is completed" in behind.callctl("redirect", sid, "--url", "survey", "--dry-run").err
+def test_the_dry_run_of_a_redirect_believes_callbacks_as_well(lagging: World) -> None:
+    sid = lagging.place(after=5)
+    assert lagging.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 5
+    lagging.add_callback(sid, "in-progress", at=datetime.now(UTC))
+    assert lagging.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 0
+    lagging.add_callback(sid, "completed", at=datetime.now(UTC))
+    assert "it is completed" in lagging.callctl("redirect", sid, "--url", "survey", "--dry-run").err
     when = ("--when", "answered", "--dry-run")
-    assert behind.callctl("redirect", sid, "--url", "survey", *when).code == 5  # it was answered: the wait is over
+    assert lagging.callctl("redirect", sid, "--url", "survey", *when).code == 5  # it was answered: the wait is over
 
 
 # --wait
@@ -291,7 +293,7 @@ def test_what_is_accepted_is_said_to_be_accepted(callctl: Callctl) -> None:
         )
 
 
-def test_an_answer_without_a_status_is_not_told_as_one(callctl: Callctl) -> None:
+def test_an_answer_without_a_status_is_not_reported_as_one(callctl: Callctl) -> None:
     sid = "CA" + "1" * 32
     with Server(reply(200, {"sid": sid})) as server:
         assert scripted(callctl, server, sid) == (
@@ -310,11 +312,11 @@ def test_wait_polls_until_the_call_has_ended(callctl: Callctl) -> None:
     with Server(*turns) as server:
         code, out, _ = scripted(callctl, server, sid, "--wait")
         assert (code, out) == (0, f"{sid}\tcanceled\tended\n")
-        assert [asked.method for asked in server.received] == ["POST", "GET", "GET"]
+        assert [request.method for request in server.received] == ["POST", "GET", "GET"]
 
 
 def test_what_is_waited_for_is_written_down_before(callctl: Callctl, home: Path) -> None:
-    """Once, as it was when it was asked: a rule that hears of the end must find who ended the call."""
+    """Once, dated at the request: a rule that receives the end must find which command ended the call."""
     sid = "CA" + "1" * 32
     turns = [reply(200, call(status=status)) for status in ("in-progress", "in-progress", "completed")]
     with Server(*turns) as server:
@@ -322,8 +324,8 @@ def test_what_is_waited_for_is_written_down_before(callctl: Callctl, home: Path)
     with sqlite3.connect(home / ".local/state/callctl/events.db") as store:
         ((record,),) = store.execute("SELECT record FROM actions").fetchall()
     store.close()
-    told = json.loads(record)
-    assert (told["call_sid"], told["action"], told["outcome"]) == (sid, "hangup", "accepted, still in-progress")
+    action = json.loads(record)
+    assert (action["call_sid"], action["action"], action["outcome"]) == (sid, "hangup", "accepted, still in-progress")
 
 
 OVER = reply(400, {"code": 21220, "message": "Call is not in-progress.", "status": 400})
@@ -334,10 +336,10 @@ def actions_of(home: Path) -> list[tuple[str, str, str]]:
     with sqlite3.connect(home / ".local/state/callctl/events.db") as store:
         records = [json.loads(record) for (record,) in store.execute("SELECT record FROM actions")]
     store.close()
-    return [(told["action"], told["result"], told["outcome"]) for told in records]
+    return [(record["action"], record["result"], record["outcome"]) for record in records]
 
 
-def test_what_a_try_without_an_answer_ended_is_told_as_ended(callctl: Callctl, home: Path) -> None:
+def test_what_a_try_without_an_answer_ended_is_reported_as_ended(callctl: Callctl, home: Path) -> None:
     sid = "CA" + "1" * 32
     with Server(drop(), OVER, reply(200, call(status="completed"))) as server:
         code, out, said = scripted(callctl, server, sid)
@@ -350,12 +352,12 @@ def test_what_a_try_without_an_answer_ended_is_told_as_ended(callctl: Callctl, h
 def test_a_call_that_may_have_been_ended_is_written_down_as_such(
     callctl: Callctl, home: Path, more: tuple[str, ...]
 ) -> None:
-    """A rule that hears of the end must find who may have ended the call."""
+    """A rule that receives the end must find which command may have ended the call."""
     with Server(reply(502)) as server:
         assert scripted(callctl, server, "CA" + "1" * 32, *more)[0] == (8 if more else 1)
-    told = f"outcome unknown: {server.url.removeprefix('http://')} answered HTTP 502 Bad Gateway"
+    outcome_text = f"outcome unknown: {server.url.removeprefix('http://')} answered HTTP 502 Bad Gateway"
     assert [(action, result) for action, result, _ in actions_of(home)] == [("hangup", "unknown")] * (1 + len(more))
-    assert all(outcome.startswith(told) for _, _, outcome in actions_of(home))
+    assert all(outcome.startswith(outcome_text) for _, _, outcome in actions_of(home))
 
 
 def test_a_call_that_is_over_by_a_try_without_an_answer_is_written_down_too(callctl: Callctl, home: Path) -> None:
@@ -373,17 +375,17 @@ def test_what_was_refused_is_not_written_down(callctl: Callctl, home: Path) -> N
 @pytest.mark.parametrize("more", [(), ("CA" + "2" * 32,)], ids=["alone", "several"])
 def test_after_ctrl_c_it_says_what_may_have_been_ended(home: Path, more: tuple[str, ...]) -> None:
     sids = ["CA" + "1" * 32, *more]
-    asked = threading.Semaphore(0)
+    requests_received = threading.Semaphore(0)
 
     def wait(handler: Handler) -> None:
-        asked.release()
+        requests_received.release()
         hang()(handler)
 
     with Server(wait) as server:
         env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
         with Piped("hangup", *sids, home=home, env=env) as command:
             for _ in sids:
-                assert asked.acquire(timeout=LIMIT)
+                assert requests_received.acquire(timeout=LIMIT)
             assert command.interrupt() == 130
             said = command.until_said("may have been ended: ")
     assert all(sid in said for sid in sids)
@@ -558,9 +560,9 @@ def test_what_was_asked_is_dated_before_its_request(
     monkeypatch.setattr(ApiClient, method, noting)
     assert world.callctl(name, *([] if "--all" in options else [sid]), *options).code == 0
     timeline = json.loads(world.callctl("show", sid, "--json").out)["timeline"]
-    (asked,) = [item for item in timeline if item["type"] == "action"]
+    (action,) = [item for item in timeline if item["type"] == "action"]
     assert len(sent) == 1
-    assert datetime.fromisoformat(asked["at"]) <= sent[0]
+    assert datetime.fromisoformat(action["at"]) <= sent[0]
 
 
 def test_one_connection_to_the_store_does(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Nothing foreign steers the terminal, whoever writes it: warnings, logging, tracebacks, Typer, Python itself."""
+"""No control character reaches the terminal, from any writer: warnings, logging, tracebacks, Typer, Python itself."""
 
 from __future__ import annotations
 
@@ -59,53 +59,53 @@ def on_a_terminal(code: str, *args: str, home: Path) -> str:
         env=environment(home, {"PYTHONWARNINGS": "default"}),
     )
     os.close(theirs)
-    told = b""
+    output = b""
     try:
         while piece := os.read(ours, 65536):
-            told += piece
-    except OSError:  # nobody holds the other end any more (Linux)
+            output += piece
+    except OSError:  # the other end is closed (Linux)
         pass
     finally:
         running.wait(timeout=LIMIT)
         os.close(ours)
-    return told.decode("utf-8", "strict").replace("\r\n", "\n")
+    return output.decode("utf-8", "strict").replace("\r\n", "\n")
 
 
 def test_whatever_python_writes_by_itself(home: Path) -> None:
-    told = on_a_terminal(WRITTEN, home=home)
-    assert told.count("ValueError: a") >= 3  # asyncio's, the thread's and the last
-    assert told.count("�2J") + told.count("a��") >= 8
-    assert not set(told) & set(HOSTILE) - set("abct0J;2][")
+    output = on_a_terminal(WRITTEN, home=home)
+    assert output.count("ValueError: a") >= 3  # asyncio's, the thread's and the last
+    assert output.count("�2J") + output.count("a��") >= 8
+    assert not set(output) & set(HOSTILE) - set("abct0J;2][")
 
 
 @pytest.mark.parametrize("debug", [(), ("--debug",)])
 @pytest.mark.parametrize("json", [(), ("--json",)])
 def test_a_fault_of_callctls_own(home: Path, debug: tuple[str, ...], json: tuple[str, ...]) -> None:
-    told = on_a_terminal(FAULT, "list", *debug, *json, home=home)
-    assert ("Traceback" in told) == bool(debug)
-    assert "ValueError: a" in told
-    assert not set(told) & set(HOSTILE) - set("abct0J;2][")
+    output = on_a_terminal(FAULT, "list", *debug, *json, home=home)
+    assert ("Traceback" in output) == bool(debug)
+    assert "ValueError: a" in output
+    assert not set(output) & set(HOSTILE) - set("abct0J;2][")
 
 
 @pytest.mark.parametrize("debug", [(), ("--debug",)])
 def test_a_fault_shows_no_password_of_a_url(home: Path, debug: tuple[str, ...]) -> None:
     fault = FAULT.replace("lambda: fail", "lambda: lambda *_, **__: int('http://ann:fake-word@example.com')")
-    told = on_a_terminal(fault, "list", *debug, home=home)
-    assert "ValueError: invalid literal" in told
-    assert "'http://ann:***@example.com'" in told
-    assert "fake-word" not in told
+    output = on_a_terminal(fault, "list", *debug, home=home)
+    assert "ValueError: invalid literal" in output
+    assert "'http://ann:***@example.com'" in output
+    assert "fake-word" not in output
 
 
 @pytest.mark.parametrize("args", [("--help",), ("place", "--help"), ("help", "hangup")])
 def test_help_is_painted_all_the_same(home: Path, args: tuple[str, ...]) -> None:
-    told = on_a_terminal("from callctl.__main__ import main; main()", *args, home=home)
-    assert "Usage:" in told
-    assert "\x1b[1m" in told
-    assert "�" not in told
+    output = on_a_terminal("from callctl.__main__ import main; main()", *args, home=home)
+    assert "Usage:" in output
+    assert "\x1b[1m" in output
+    assert "�" not in output
 
 
 @pytest.mark.parametrize("args", [("list", "--" + HOSTILE), ("li" + HOSTILE,), ("help", HOSTILE), ("place", HOSTILE)])
 def test_what_was_typed(home: Path, args: tuple[str, ...]) -> None:
-    told = on_a_terminal("from callctl.__main__ import main; main()", *args, home=home)
-    assert "callctl: error: " in told
-    assert not set(told) & set(HOSTILE) - set("abct0J;2][")
+    output = on_a_terminal("from callctl.__main__ import main; main()", *args, home=home)
+    assert "callctl: error: " in output
+    assert not set(output) & set(HOSTILE) - set("abct0J;2][")

@@ -49,7 +49,7 @@ def test_a_full_disk_is_a_failure_in_a_sentence(args: list[str], env: dict[str, 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_a_stream_that_cannot_be_written_is_told_by_its_name(name: str) -> None:
+def test_a_stream_that_cannot_be_written_is_reported_by_its_name(name: str) -> None:
     with suppress(OSError), Path("/dev/full").open("w") as full:  # closing it fails once more
         stream = guarded(full, name=name)
         stream.write("Hello")
@@ -108,16 +108,16 @@ def test_a_terminal_shows_what_its_encoding_has(home: Path, env: dict[str, str])
 
 def test_bytes_that_are_no_text_are_refused_for_what_they_are(env: dict[str, str]) -> None:
     env = {**env, "PYTHONIOENCODING": "utf-8:strict"}
-    for args, told in (
+    for args, message in (
         (["hangup", "-"], "not a call SID: "),
         (["place", "+12025550103", "--twiml", "-", "--status-callback", "none"], "the TwiML is not well-formed"),
     ):
         done = subprocess.run([*CALLCTL, *args], env=env, input=b"\xff\xfe\n", capture_output=True, check=False)
         assert done.returncode == 2
-        assert told in done.stderr.decode()
+        assert message in done.stderr.decode()
 
 
-def test_a_stdin_that_cannot_be_read_is_told(home: Path) -> None:
+def test_a_stdin_that_cannot_be_read_is_reported(home: Path) -> None:
     class Broken(io.StringIO):
         def read(self, _size: int | None = -1, /) -> str:
             raise OSError(5, "Input/output error")
@@ -137,6 +137,6 @@ def test_a_fault_of_callctls_own_is_a_sentence_without_debug(env: dict[str, str]
     plain = subprocess.run([*CALLCTL, "list"], env=env, capture_output=True, text=True, check=False)
     assert plain.returncode == 1
     assert plain.stderr.startswith("callctl: error: unexpected RuntimeError: a fault\nhint: ")
-    told = subprocess.run([*CALLCTL, "list", "--debug"], env=env, capture_output=True, text=True, check=False)
-    assert told.returncode == 1
-    assert "Traceback" in told.stderr
+    debugged = subprocess.run([*CALLCTL, "list", "--debug"], env=env, capture_output=True, text=True, check=False)
+    assert debugged.returncode == 1
+    assert "Traceback" in debugged.stderr

@@ -105,7 +105,9 @@ def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:
         ("+12025550100", "not a call SID: +12025550100", "`callctl list --live --to +12025550100`"),
     ],
 )
-def test_what_is_wrong_with_a_sid_is_told(frozen: Frozen, choose: Chooser, text: str, reason: str, hint: str) -> None:
+def test_what_is_wrong_with_a_sid_is_reported(
+    frozen: Frozen, choose: Chooser, text: str, reason: str, hint: str
+) -> None:
     for attempt in (choose.one, choose.change):
         with pytest.raises(UsageError) as caught:
             attempt(text)
@@ -249,7 +251,7 @@ def test_last_is_the_call_placed_last_in_this_world(frozen: Frozen, choose: Choo
         other.one("@last")
 
 
-def test_a_store_that_cannot_be_read_is_told(frozen: Frozen, home: Path) -> None:
+def test_a_store_that_cannot_be_read_is_reported(frozen: Frozen, home: Path) -> None:
     sid = frozen.place(RINGS)
     frozen.simulator.advance(1)
     broken = home / "broken.db"

@@ -41,7 +41,7 @@ def test_account_sid_is_the_account_that_is_acted_on(callctl: Callctl, args: tup
     sub = "AC" + "1" * 32
     with Server(reply(404, {"code": 20404, "message": "not there", "status": 404})) as server:
         assert ask(callctl, server.url, *args, "--account-sid", sub).code == 3
-        assert {asked.path.split("/")[3] for asked in server.received} == {sub}
+        assert {request.path.split("/")[3] for request in server.received} == {sub}
 
 
 @every_command
@@ -56,7 +56,7 @@ def test_request_timeout_limits_each_request(callctl: Callctl, args: tuple[str, 
 def test_debug_shows_where_it_went_wrong(callctl: Callctl, args: tuple[str, ...]) -> None:
     with Server(reply(200, {**call(SID), "sid": None})) as server:
         assert "Traceback" not in ask(callctl, server.url, *args).err
-        told = ask(callctl, server.url, *args, "--debug")
-    assert told.code == 6
-    assert "Traceback" in told.err
-    assert "fake-token" not in told.err
+        debugged = ask(callctl, server.url, *args, "--debug")
+    assert debugged.code == 6
+    assert "Traceback" in debugged.err
+    assert "fake-token" not in debugged.err

@@ -29,7 +29,7 @@ def offered(line: str, home: Path, env: Mapping[str, str] | None = None) -> list
 
 
 def rows(line: str, home: Path, env: Mapping[str, str] | None = None) -> list[str]:
-    asked = {
+    completion = {
         "_CALLCTL_COMPLETE": "complete_fish",
         "_TYPER_COMPLETE_ARGS": line,
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
@@ -37,7 +37,7 @@ def rows(line: str, home: Path, env: Mapping[str, str] | None = None) -> list[st
     done = subprocess.run(
         [sys.executable, "-m", "callctl"],
         cwd=home,
-        env={**environment(home), **asked, **(env or {})},
+        env={**environment(home), **completion, **(env or {})},
         capture_output=True,
         text=True,
         check=True,
@@ -74,10 +74,10 @@ def test_a_call_is_offered_with_number_status_and_age(
     began = datetime(2026, 1, 5, tzinfo=UTC)
     settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
     store = EventStore.open_for_watch(settings.store, world=settings.world)
-    told = {"To": "+12025550103", "From": "+15005550006", "Direction": "outbound-api"}
+    fields = {"To": "+12025550103", "From": "+15005550006", "Direction": "outbound-api"}
     for sid, status, more in (
-        (LIVE, "ringing", told),
-        ("CA" + "3" * 32, "in-progress", {**told, "Direction": "inbound"}),
+        (LIVE, "ringing", fields),
+        ("CA" + "3" * 32, "in-progress", {**fields, "Direction": "inbound"}),
         ("CA" + "4" * 32, "queued", {}),
     ):
         form = [("CallSid", sid), ("CallStatus", status), *more.items()]

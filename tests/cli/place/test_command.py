@@ -170,7 +170,7 @@ def test_whatever_fails_afterwards_loses_no_sid(
         raise fault
 
     streams = io.StringIO(), io.StringIO()
-    with monkeypatch.context() as patched, contextlib.suppress(UnicodeError):  # told where the process ends
+    with monkeypatch.context() as patched, contextlib.suppress(UnicodeError):  # reported where the process ends
         patched.setattr(f"callctl.{where}", fail)
         callctl(*PLACE, env=env_for(simulator), streams=streams)
     sid = callctl("list", "-q", env=env_for(simulator)).out.strip()

@@ -16,7 +16,7 @@ from callctl.simulator import Simulator
 
 TO = "+12025550100"
 DIALS = ("--dial", "client:hangs-up")
-SILENT = "<Response><Dial><Client>hangs-up</Client></Dial></Response>"
+WITHOUT_CALLBACKS = "<Response><Dial><Client>hangs-up</Client></Dial></Response>"
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def test_on_a_terminal_it_shows_both_legs_until_they_have_ended(home: Path, quic
         assert len(child) == len(parent) == 34
         assert rows[0].startswith(" place")
         assert place.ended() == 0
-        left = "\n".join(place.rows)
-    assert f"{child} of {parent}" in left
-    assert "all have ended" in left
+        screen = "\n".join(place.rows)
+    assert f"{child} of {parent}" in screen
+    assert "all have ended" in screen
     assert b"\x1b[?1049h" in place.raw
     assert place.raw.rindex(b"\x1b[?1049l") > place.raw.rindex(b"\x1b[?1049h")
     assert place.raw.rindex(b"\x1b[?25h") > place.raw.rindex(b"\x1b[?25l")
@@ -47,8 +47,8 @@ def test_ctrl_c_leaves_the_call_alone_and_says_how_to_end_it(home: Path, quick: 
         place.until(lambda rows: any("ringing" in row and "→" in row for row in rows))
         place.type("\x03")
         assert place.ended() == 130
-        left = "\n".join(place.rows)
-    assert "the call goes on: `callctl hangup CA" in left
+        screen = "\n".join(place.rows)
+    assert "the call goes on: `callctl hangup CA" in screen
     assert not [one for one in quick.requests if one.form.get("Status")]
 
 
@@ -59,10 +59,10 @@ def test_on_a_pipe_it_writes_a_line_per_event(callctl: Callctl, quick: Simulator
     rows = [line.split("\t") for line in outcome.out.splitlines()]
     parent = rows[0][1]
     assert all(len(row) == 8 for row in rows)
-    # A step may be told twice, and before an earlier one: REST may show it before a callback is there.
-    told = list(dict.fromkeys(row[4] for row in rows if row[1] == parent))
-    assert told[0] == "queued"
-    assert set(told) == {"queued", "initiated", "ringing", "in-progress", "completed"}
+    # A status may be reported twice, and before an earlier one: REST may show it before a callback is there.
+    statuses = list(dict.fromkeys(row[4] for row in rows if row[1] == parent))
+    assert statuses[0] == "queued"
+    assert set(statuses) == {"queued", "initiated", "ringing", "in-progress", "completed"}
     children = [row for row in rows if row[2] == parent]
     assert children[-1][4] == "completed"
     assert {row[4] for row in children} >= {"in-progress", "completed"}
@@ -82,7 +82,8 @@ def test_json_lines_begin_with_the_call(callctl: Callctl, quick: Simulator) -> N
 
 def test_legs_without_callbacks_are_found_by_asking(callctl: Callctl, quick: Simulator) -> None:
     outcome = callctl(
-        *("place", TO, "--twiml", SILENT, "--status-callback", "none", "--watch", "--json"), env=env_for(quick)
+        *("place", TO, "--twiml", WITHOUT_CALLBACKS, "--status-callback", "none", "--watch", "--json"),
+        env=env_for(quick),
     )
     assert outcome.code == 0, outcome.err
     placed, *events = [json.loads(line) for line in outcome.out.splitlines()]
@@ -94,10 +95,10 @@ def test_legs_without_callbacks_are_found_by_asking(callctl: Callctl, quick: Sim
 def test_beside_a_running_watch_the_callbacks_go_there(callctl: Callctl, home: Path, quick: Simulator) -> None:
     env = env_for(quick)
     with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
-        heard = json.loads(watch.line())["callback_url"]
+        callback_url = json.loads(watch.line())["callback_url"]
         outcome = callctl("place", "+12025550102", "--say", "Hello", "--watch", "--json", env=env)
         assert outcome.code == 0
-        assert f"status callbacks go to the running watch, {heard}" in outcome.err
+        assert f"status callbacks go to the running watch, {callback_url}" in outcome.err
         sources = {json.loads(line).get("source") for line in outcome.out.splitlines()[1:]}
         assert "callback" in sources
         assert json.loads(watch.line())["event"] == "initiated"
@@ -113,12 +114,12 @@ def test_where_no_callback_can_come_it_says_so(callctl: Callctl, quick: Simulato
     assert outcome.out.splitlines()[-1].split("\t")[4] == "busy"
 
 
-def test_a_taken_port_is_told_before_a_call_is_placed(callctl: Callctl, quick: Simulator) -> None:
-    taken = quick.url.rpartition(":")[2]
-    env = {**env_for(quick), "CALLCTL_PUBLIC_URL": "http://127.0.0.1:9", "CALLCTL_PORT": taken}
+def test_a_taken_port_is_reported_before_a_call_is_placed(callctl: Callctl, quick: Simulator) -> None:
+    port = quick.url.rpartition(":")[2]
+    env = {**env_for(quick), "CALLCTL_PUBLIC_URL": "http://127.0.0.1:9", "CALLCTL_PORT": port}
     outcome = callctl("place", TO, "--say", "Hello", "--watch", env=env)
     assert outcome.code == 1
-    # Whoever holds the port is only asked whether it is a watch.
+    # The program at the port is only asked whether it is a watch.
     assert {(one.method, one.path) for one in quick.requests} <= {("GET", "/healthz")}
 
 
@@ -128,7 +129,7 @@ def test_what_cannot_be_placed_is_an_error_like_any_other(callctl: Callctl, quic
     assert json.loads(outcome.err.splitlines()[-1])["code"] == "21215"
 
 
-def test_a_store_that_is_damaged_meanwhile_is_told_of(home: Path, quick: Simulator) -> None:
+def test_a_store_that_is_damaged_meanwhile_is_reported(home: Path, quick: Simulator) -> None:
     env = env_for(quick)
     store = load({"HOME": str(home), **env}, cwd=home).store
     with Piped("place", "+12025550103", "--say", "Hello", "--watch", "--json", home=home, env=env) as place:

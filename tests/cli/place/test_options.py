@@ -18,7 +18,7 @@ from callctl.simulator import Simulator
 TO = "+12025550103"
 FRAGMENT = "#rc=3&rp=5xx,ct,rt&ct=2000&rt=3000"
 SAY = ("--say", "Hello")
-SILENT = "<Response><Dial><Number>+12025550100</Number><Client>ann</Client></Dial></Response>"
+WITHOUT_CALLBACKS = "<Response><Dial><Number>+12025550100</Number><Client>ann</Client></Dial></Response>"
 
 
 def form_of(simulator: Simulator) -> Mapping[str, tuple[str, ...]]:
@@ -124,9 +124,9 @@ def test_callctls_own_callback_urls_are_tried_again_and_others_are_left_alone(
     world.callctl("place", TO, *SAY, "--status-callback", "http://127.0.0.1:9/x")
     assert form_of(world.simulator)["StatusCallback"] == ("http://127.0.0.1:9/x",)
     with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(world.simulator)) as watch:
-        heard = json.loads(watch.line())["callback_url"]
+        callback_url = json.loads(watch.line())["callback_url"]
         assert callctl("place", TO, *SAY, env=env_for(world.simulator)).code == 0
-        assert form_of(world.simulator)["StatusCallback"] == (heard + FRAGMENT,)
+        assert form_of(world.simulator)["StatusCallback"] == (callback_url + FRAGMENT,)
 
 
 def test_another_service_gets_no_fragment_that_it_would_not_understand(callctl: Callctl) -> None:
@@ -146,24 +146,24 @@ def test_another_service_gets_no_fragment_that_it_would_not_understand(callctl: 
     )
 
 
-# --- legs that nobody hears of
+# --- legs that send no callbacks
 
 
 def test_legs_without_callbacks_are_warned_of(world: World) -> None:
-    outcome = world.callctl("place", TO, "--twiml", SILENT)
+    outcome = world.callctl("place", TO, "--twiml", WITHOUT_CALLBACKS)
     assert outcome.code == 0
     assert "warning: the TwiML dials 2 legs without statusCallback: no events will come of them" in outcome.err
     assert "hint: --add-callbacks adds it" in outcome.err
-    assert form_of(world.simulator)["Twiml"] == (SILENT,)
-    told = SILENT.replace("<Number>", '<Number statusCallback="http://127.0.0.1:9/x">')
-    outcome = world.callctl("place", TO, "--twiml", told)
+    assert form_of(world.simulator)["Twiml"] == (WITHOUT_CALLBACKS,)
+    one_with_callback = WITHOUT_CALLBACKS.replace("<Number>", '<Number statusCallback="http://127.0.0.1:9/x">')
+    outcome = world.callctl("place", TO, "--twiml", one_with_callback)
     assert "dials a leg without" in outcome.err
     assert "warning" not in world.callctl("place", TO, "--twiml", "<Response><Say>Hi</Say></Response>").err
 
 
 def test_add_callbacks_adds_them(world: World) -> None:
     callback = f"{world.simulator.url}/simulator/ignored"
-    outcome = world.callctl("place", TO, "--twiml", SILENT, "--add-callbacks", "--status-callback", callback)
+    outcome = world.callctl("place", TO, "--twiml", WITHOUT_CALLBACKS, "--add-callbacks", "--status-callback", callback)
     assert outcome.code == 0
     assert "warning" not in outcome.err
     sent = form_of(world.simulator)["Twiml"][0]
@@ -173,7 +173,15 @@ def test_add_callbacks_adds_them(world: World) -> None:
 
 def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: World) -> None:
     callback = f"{world.simulator.url}/simulator/ignored"
-    args = ["--twiml", SILENT, "--add-callbacks", "--status-callback", callback, "--event", "completed,ringing"]
+    args = [
+        "--twiml",
+        WITHOUT_CALLBACKS,
+        "--add-callbacks",
+        "--status-callback",
+        callback,
+        "--event",
+        "completed,ringing",
+    ]
     assert world.callctl("place", TO, *args).code == 0
     form = form_of(world.simulator)
     assert form["Twiml"][0].count('statusCallbackEvent="ringing completed"') == 2
@@ -191,7 +199,7 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: Worl
         (["--url", "survey", "--caller-id", "+15005550006"], "--caller-id goes with --dial, not with --url"),
         (["--twiml", "<Response/>", "--sequential"], "--sequential goes with --dial, not with --twiml"),
         (["--say", "x", "--add-callbacks"], "--add-callbacks goes with --twiml, not with --say"),
-        (["--twiml", SILENT, "--add-callbacks"], "--add-callbacks has no URL to add"),
+        (["--twiml", WITHOUT_CALLBACKS, "--add-callbacks"], "--add-callbacks has no URL to add"),
         (["--say", "x", "--method", "GET"], "--method goes with --url, not with --say"),
         (["--url", "survey", "--method", "PUT"], "--method is GET or POST, not PUT"),
         (["--say", "x", "--fallback-url", "nowhere"], "no URL is named 'nowhere'"),
@@ -387,5 +395,5 @@ def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: World) -
         while len(restarting.received) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert len(restarting.received) == 3
-    assert {dict(asked.form)["CallStatus"] for asked in restarting.received} == {"busy"}
-    assert {asked.target for asked in restarting.received} == {"/status"}
+    assert {dict(request.form)["CallStatus"] for request in restarting.received} == {"busy"}
+    assert {request.target for request in restarting.received} == {"/status"}

@@ -37,7 +37,7 @@ def watching(home: Path, env: dict[str, str], *args: str) -> Piped:
     return Piped("watch", "--port", "0", "--no-poll", "--json", *args, home=home, env=env)
 
 
-def asked(simulator: Simulator) -> int:
+def requests_for_notifications(simulator: Simulator) -> int:
     return sum("Notifications" in one.path for one in simulator.requests)
 
 
@@ -54,7 +54,7 @@ def test_a_tunnel_that_is_down(callctl: Callctl, simulator: Simulator, home: Pat
     assert f"running watch, {gone}/status\ncallctl: warning: no request comes through to it now" in outcome.err
     assert f"callctl: no status callback of {sid} in 1 s: Twilio could not deliver to {gone}/status: " in outcome.err
     assert "(11200, https://www.twilio.com/docs/errors/11200)\nhint: see that the tunnel runs" in outcome.err
-    assert asked(simulator) == 1
+    assert requests_for_notifications(simulator) == 1
 
 
 @pytest.mark.usefixtures("soon")
@@ -67,28 +67,28 @@ def test_callbacks_that_are_lost_on_their_way(callctl: Callctl, losing: Simulato
     assert "warning" not in outcome.err
     assert f"no status callback of {outcome.out.strip()} in 1 s: Twilio has noted nothing; " in outcome.err
     assert "`callctl doctor` tests the way" in outcome.err
-    assert asked(losing) == 1
+    assert requests_for_notifications(losing) == 1
 
 
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("callback", ["none", "http://127.0.0.1:9/status"])
-def test_without_a_watch_only_what_was_noted_is_told(callctl: Callctl, simulator: Simulator, callback: str) -> None:
+def test_without_a_watch_only_what_was_noted_is_reported(callctl: Callctl, simulator: Simulator, callback: str) -> None:
     outcome = callctl("place", NEVER, *WAIT, "3s", "--status-callback", callback, env=env_for(simulator))
     assert outcome.code == 9
     assert ("no status callback of" in outcome.err) is (callback != "none")
     assert ("could not deliver to http://127.0.0.1:9/status" in outcome.err) is (callback != "none")
-    assert asked(simulator) == (0 if callback == "none" else 1)
+    assert requests_for_notifications(simulator) == (0 if callback == "none" else 1)
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_call_that_is_heard_of_costs_no_request(callctl: Callctl, simulator: Simulator, home: Path) -> None:
+def test_a_call_that_is_reported_costs_no_request(callctl: Callctl, simulator: Simulator, home: Path) -> None:
     env = env_for(simulator)
     with watching(home, env) as watch:
         watch.record()
         outcome = callctl("place", NEVER, *WAIT, "3s", env=env)
     assert outcome.code == 9
     assert "no status callback" not in outcome.err
-    assert asked(simulator) == 0
+    assert requests_for_notifications(simulator) == 0
 
 
 # A watch that misses callbacks after a second, not ten.
@@ -110,4 +110,4 @@ def test_a_watch_reports_missing_callbacks(callctl: Callctl, losing: Simulator, 
         assert callctl("wait", sid, "--for", "ended", "--wait-timeout", "1s", env=env).code == 9
         said = watch.until_said("no status callback")
     assert f"{sid}: no status callback in 1 s: Twilio has noted nothing; " in said
-    assert asked(losing) == 1
+    assert requests_for_notifications(losing) == 1

@@ -17,8 +17,8 @@ URL = "http://127.0.0.1:9/in"
 def test_it_asks_for_what_was_given(callctl: Callctl, simulator: Simulator) -> None:
     env = env_for(simulator) | {"CALLCTL_URL_WELCOME": f"GET {URL}"}
     done = callctl(*GIVEN, "--voice-url", "welcome", "--status-callback", "http://127.0.0.1:9/status", env=env)
-    (asked,) = simulator.requests
-    assert asked.form == {
+    (request,) = simulator.requests
+    assert request.form == {
         "To": ("+12025550199",),
         "From": (HANGS_UP,),
         "Url": (URL,),
@@ -32,8 +32,8 @@ def test_it_asks_for_what_was_given(callctl: Callctl, simulator: Simulator) -> N
 def test_json_is_the_call(callctl: Callctl, simulator: Simulator) -> None:
     done = callctl(*GIVEN, "--voice-url", URL, "--json", env=env_for(simulator))
     call = json.loads(done.out)
-    told = (call["direction"], call["status"], call["to"], call["from"], call["api_url"])
-    assert told == ("inbound", "ringing", "+12025550199", HANGS_UP, simulator.url)
+    fields = (call["direction"], call["status"], call["to"], call["from"], call["api_url"])
+    assert fields == ("inbound", "ringing", "+12025550199", HANGS_UP, simulator.url)
 
 
 def test_it_may_use_the_api_key(callctl: Callctl, simulator: Simulator) -> None:

@@ -232,11 +232,11 @@ def test_a_process_of_its_own_does_as_its_options_say(tmp_path: Path) -> None:
 
 
 def test_help_tells_the_far_ends_and_the_readings() -> None:
-    told = simulator.__doc__ or ""
-    assert all(name in told for name in READINGS)
+    text = simulator.__doc__ or ""
+    assert all(name in text for name in READINGS)
     for number, name in BY_NUMBER.items():
         shown = number if name == "answers" else f"…{number[-4:]}"
-        assert re.search(rf"^ *{re.escape(shown)} +{name} +[a-z]", told, flags=re.MULTILINE), number
+        assert re.search(rf"^ *{re.escape(shown)} +{name} +[a-z]", text, flags=re.MULTILINE), number
 
 
 class TestWriteEnv:

@@ -44,8 +44,8 @@ async def test_on_traffic_is_given_each_request_with_its_answer() -> None:
         ("POST", 400, 21211),
         ("POST", 201, None),
     ]
-    told = [(each.url, each.status, each.reply and each.reply.status) for each in seen if isinstance(each, Sent)]
-    assert told == [
+    sent = [(each.url, each.status, each.reply and each.reply.status) for each in seen if isinstance(each, Sent)]
+    assert sent == [
         *((f"{world.listener.url}/status", status, 204) for status in ("initiated", "ringing", "busy")),
         (f"{world.listener.url}/doc", "in-progress", 404),
     ]
@@ -86,9 +86,9 @@ async def test_what_on_traffic_raises_changes_nothing(failure: BaseException, ca
         fired = world.sim.callbacks
     assert {each.dropped for each in fired} == {False, True}
     assert [reply.status for each in fired for reply in each.replies] == [204] * sum(not each.dropped for each in fired)
-    told = [record for record in caplog.records if record.name == "callctl.simulator"]
-    assert given == len(told) == len(fired) + 3  # placed, fetched, and its document
-    assert {record.exc_info and record.exc_info[1] for record in told} == {failure}
+    records = [record for record in caplog.records if record.name == "callctl.simulator"]
+    assert given == len(records) == len(fired) + 3  # placed, fetched, and its document
+    assert {record.exc_info and record.exc_info[1] for record in records} == {failure}
 
 
 async def test_on_traffic_is_given_a_reply_once_it_has_been_acted_on() -> None:
@@ -165,7 +165,7 @@ def started(folder: Path, stderr: int, *options: str) -> Iterator[tuple[subproce
     [((), True, 1), (("--log", "never"), True, 0), ((), False, 0), (("--log", "always"), False, 1)],
     ids=["terminal", "terminal, never", "pipe", "pipe, always"],
 )
-def test_the_command_tells_on_a_terminal_unless_told(
+def test_the_command_logs_on_a_terminal_unless_an_option_says_otherwise(
     tmp_path: Path, options: tuple[str, ...], *, terminal: bool, lines: int
 ) -> None:
     near, far = pty.openpty() if terminal else os.pipe()
@@ -173,18 +173,18 @@ def test_the_command_tells_on_a_terminal_unless_told(
         requests.get(f"{settings['CALLCTL_URL_SURVEY']}/%1b%5b31m", timeout=PATIENCE)
         process.terminate()
         process.wait(PATIENCE)
-        told = _rest(near)
+        output = _rest(near)
     line = rf"^\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d) <-- 401 20003 GET /simulator/survey/{UNSAFE}\[31m\r?$"
-    assert len(re.findall(line, told.decode(), flags=re.MULTILINE)) == lines
-    assert told.count(b"<--") == lines
-    assert b"SIMULATED" in told
-    assert b"\x1b[31m" not in told
+    assert len(re.findall(line, output.decode(), flags=re.MULTILINE)) == lines
+    assert output.count(b"<--") == lines
+    assert b"SIMULATED" in output
+    assert b"\x1b[31m" not in output
 
 
 def test_a_terminal_that_is_held_stops_the_log_alone(tmp_path: Path) -> None:
     near, far = pty.openpty()
     with started(tmp_path, os.dup(far)) as (process, settings):
-        told = _until(near, INTRODUCED)
+        output = _until(near, INTRODUCED)
         termios.tcflow(far, termios.TCOOFF)  # what Ctrl-S does
         for _ in range(3):
             assert requests.get(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).ok
@@ -192,8 +192,8 @@ def test_a_terminal_that_is_held_stops_the_log_alone(tmp_path: Path) -> None:
         os.close(far)
         process.terminate()
         assert process.wait(PATIENCE) == 0
-        told += _rest(near)
-    assert told.count(b"<-- 200 GET /simulator/survey") == 3
+        output += _rest(near)
+    assert output.count(b"<-- 200 GET /simulator/survey") == 3
 
 
 def test_a_held_terminal_does_not_keep_it_from_ending(tmp_path: Path) -> None:
@@ -254,22 +254,22 @@ def test_a_stream_that_cannot_be_written_is_given_up() -> None:
 
 
 def _until(descriptor: int, end: bytes) -> bytes:
-    """Read until this pattern was said; return all of it."""
-    told = b""
-    while not re.search(end, told):
+    """Read until the output matches a pattern; return all of it."""
+    output = b""
+    while not re.search(end, output):
         more = _read(descriptor)
-        assert more, told
-        told += more
-    return told
+        assert more, output
+        output += more
+    return output
 
 
 def _rest(descriptor: int) -> bytes:
     """Read to the end, and close it."""
-    told = b""
+    output = b""
     while more := _read(descriptor):
-        told += more
+        output += more
     os.close(descriptor)
-    return told
+    return output
 
 
 def _read(descriptor: int) -> bytes:

@@ -10,7 +10,7 @@ from running import Callctl
 
 SID = "CA" + "1" * 32
 HALF_AN_HOUR = 1800.0
-LOOKS = 20  # so many pauses are enough for whoever has slept
+LOOKS = 20  # so many pauses are enough after the machine has slept
 
 
 class Ringing(Server):
@@ -19,18 +19,18 @@ class Ringing(Server):
     def __init__(self) -> None:
         super().__init__(reply(404))
 
-    def take(self, asked: ReceivedRequest) -> Turn:
-        super().take(asked)
-        if asked.path.endswith("/Calls.json") and asked.method == "GET":
-            is_asked_for = ("Status", "ringing") in asked.query
-            found = [call(SID, status="ringing")] if is_asked_for else []
-            return reply(200, {"calls": found, "next_page_uri": None})
-        return reply(201 if asked.path.endswith("/Calls.json") else 200, call(SID, status="ringing"))
+    def take(self, request: ReceivedRequest) -> Turn:
+        super().take(request)
+        if request.path.endswith("/Calls.json") and request.method == "GET":
+            is_listed = ("Status", "ringing") in request.query
+            calls = [call(SID, status="ringing")] if is_listed else []
+            return reply(200, {"calls": calls, "next_page_uri": None})
+        return reply(201 if request.path.endswith("/Calls.json") else 200, call(SID, status="ringing"))
 
 
 @pytest.fixture(autouse=True)
 def suspended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the machine be suspended for an hour at the first pause; only clocks that go on then tell of it."""
+    """Let the machine be suspended for an hour at the first pause; only clocks that go on then show it."""
     pauses = 0
     own_sleep, own_clock = time.sleep, time.clock_gettime
     steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

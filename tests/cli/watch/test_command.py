@@ -129,8 +129,8 @@ def test_a_watch_of_another_account_is_not_found(callctl: Callctl, home: Path, s
 
 
 def test_a_taken_port_names_the_option(callctl: Callctl, simulator: Simulator) -> None:
-    taken = simulator.url.rpartition(":")[2]
-    outcome = callctl("watch", "--port", taken, env=env_for(simulator))
+    port = simulator.url.rpartition(":")[2]
+    outcome = callctl("watch", "--port", port, env=env_for(simulator))
     assert outcome.code == 1
     assert "--port" in outcome.err
 
@@ -221,7 +221,7 @@ def test_a_terminal_that_is_held_keeps_no_callback_waiting(
     with OnTerminal("watch", "--port", "0", "--no-poll", *form, home=home, env=env_for(simulator)) as watch:
         rows = watch.until(lambda rows: any("StatusCallback=" in row for row in rows))
         url = next(row for row in rows if "StatusCallback=" in row).partition("=")[2]
-        # Nobody reads from here on: far more than the terminal's buffer takes.
+        # No output is read from this point on: far more than the terminal's buffer takes.
         for number in range(100):
             fields = (("CallSid", f"CA{number:032}"), ("CallStatus", "ringing"), ("To", "x" * 1000))
             signature = signature_of(url, fields, key=simulator.auth_token)

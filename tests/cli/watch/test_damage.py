@@ -23,7 +23,7 @@ WATCH = ("watch", "--no-poll", "--json", "--port", "0")
 BEFORE, AFTER = 100, 200
 
 
-def until_told(records: list[dict[str, Any]], text: str) -> None:
+def until_reported(records: list[dict[str, Any]], text: str) -> None:
     """Return once a record of trouble holds a text."""
     deadline = time.monotonic() + 60
     while not any(text in str(record) for record in records if record["type"] == "trouble"):
@@ -48,7 +48,7 @@ def test_what_was_acknowledged_before_and_after_is_there(
         sending.until(len(sending.answered) + AFTER)
         # All that was in the database may still be in the log, and a commit may write the header of the index anew.
         if damage not in (copy_store_over, raise_index):
-            until_told(records, "was changed from outside")
+            until_reported(records, "was changed from outside")
         watch.kill()
         sending.end()
         reading.join()

@@ -27,17 +27,17 @@ def test_json_tells_of_one_family_and_the_store_keeps_all(callctl: Callctl, home
         port = str(watch.record()["port"])
         wanted = place(callctl, env, "+12025550100", "--dial", "client:ann")
         watch.interrupt()
-    again = ("watch", "--port", port, "--no-poll", "--json", "--call", "@last")
-    with Piped(*again, home=home, env=env) as watch:
+    arguments = ("watch", "--port", port, "--no-poll", "--json", "--call", "@last")
+    with Piped(*arguments, home=home, env=env) as watch:
         watch.record()
         watch.until_said(f"showing only {wanted}")
         other = place(callctl, env)
         for sid in (other, wanted):
             assert callctl("hangup", sid, env=env).code == 0
-        told = watch.record()
-        while (told["call_sid"], told.get("event")) != (wanted, "completed"):
-            assert wanted in (told["call_sid"], told.get("parent_call_sid"))
-            told = watch.record()
+        record = watch.record()
+        while (record["call_sid"], record.get("event")) != (wanted, "completed"):
+            assert wanted in (record["call_sid"], record.get("parent_call_sid"))
+            record = watch.record()
         # What is not shown is kept: its timeline ends with the callback of its end.
         timeline = json.loads(callctl("show", other, "--json", env=env).out)["timeline"]
         assert [one["event"] for one in timeline if one["type"] == "event"][-1] == "completed"
@@ -59,7 +59,7 @@ def test_the_table_says_that_it_is_a_part(callctl: Callctl, home: Path, simulato
         sid = place(callctl, env)
         watch.until(lambda rows: any("● in-progress" in row for row in rows) and any(sid in row for row in rows))
         assert callctl("hangup", sid, env=env).code == 0
-        # The count is of all that came: the end of the call is heard, and not shown.
+        # The count is of all that came: the end of the call is received, and not shown.
         rows = watch.until(lambda rows: "4 ok" in rows[0] and "completed" not in "".join(rows[:4]))
         assert not any("completed ended" in row for row in rows)
 

@@ -38,35 +38,35 @@ class Script:
     """Plays to a watch that runs in this process, from a thread of its own, and ends it with Ctrl-C."""
 
     def __init__(self, golden: GoldenRun) -> None:
-        self._stage = golden
+        self._golden = golden
         self._settings = load({"HOME": str(golden.home), **env_for(golden.frozen.simulator)}, cwd=golden.home)
         self.streams = (Terminal() if golden.is_terminal else io.StringIO(), io.StringIO())
         self.failure: Exception | None = None
         self.is_over = False
         self._url = ""
 
-    def play(self) -> None:
-        """Play it to the end, whatever happens."""
+    def run(self) -> None:
+        """Run the script to its end, whatever happens."""
         try:
-            self._play()
+            self._run()
         except Exception as error:
             self.failure = error
         if not self.is_over:
             os.kill(os.getpid(), signal.SIGINT)
 
-    def _play(self) -> None:
+    def _run(self) -> None:
         self._until(lambda: any(registry.running(self._settings)), "a watch that runs")
         record = next(iter(registry.running(self._settings)))
         self._url = record.callback_url
         self._until(lambda: (registry.ask_health(record.health_url) or {}).get("reachable") is True, "the self-test")
-        # What REST alone tells: a call that rings, and the end of one that no callback told.
-        ringing, ended = self._stage.sids
-        self._until_told(ringing, "ringing")
-        self._until_told(ended, "busy")
-        self._tell(PARENT, "initiated", at=2, number=0)
-        self._tell(PARENT, "ringing", at=3, number=1)
+        # What REST alone reports: a call that rings, and the end of one that no callback reported.
+        ringing, ended = self._golden.sids
+        self._until_shown(ringing, "ringing")
+        self._until_shown(ended, "busy")
+        self._send_callback(PARENT, "initiated", at=2, number=0)
+        self._send_callback(PARENT, "ringing", at=3, number=1)
         self._ask_for_twiml(at=5)
-        self._tell(PARENT, "in-progress", at=5, number=2, AnsweredBy="human")
+        self._send_callback(PARENT, "in-progress", at=5, number=2, AnsweredBy="human")
         self._child(NUMBER, "initiated", at=6, number=0, To="+12025550142")
         self._child(SIP, "initiated", at=6, number=0, To="sip:agent@example.com")
         self._child(CLIENT, "initiated", at=7, number=0, To=HOSTILE)
@@ -75,24 +75,26 @@ class Script:
         self._child(NUMBER, "ringing", at=8, number=1, To="+12025550142")  # and sent twice
         self._child(SIP, "busy", at=13, number=1, To="sip:agent@example.com", SipResponseCode="486", CallDuration="0")
         self._child(CLIENT, "ringing", at=14, number=1, To=HOSTILE, SipResponseCode="\x1b]0;x\x07")
-        self._until_told(CLIENT, "ringing")
+        self._until_shown(CLIENT, "ringing")
         self._post({"CallSid": "CA" + "6" * 32, "CallStatus": "ringing"}, signature="L/OH5YylLD5NRKLltdqwSvS0BnU=")
-        self._until_told("refused", "")
+        self._until_shown("refused", "")
         self._act(PARENT, "redirect", "to survey", at=40)
-        self._until_told("to survey", "")
+        self._until_shown("to survey", "")
         self._child(CLIENT, "canceled", at=41, number=2, To=HOSTILE)
-        self._until_told(CLIENT, "canceled")
+        self._until_shown(CLIENT, "canceled")
         self._at(75)
 
     def _at(self, seconds: int) -> None:
-        self._stage.frozen.calendar.now = NOON + timedelta(seconds=seconds)
+        self._golden.frozen.calendar.now = NOON + timedelta(seconds=seconds)
 
     def _child(self, sid: str, status: str, *, at: int, number: int, **fields: str) -> None:
-        self._tell(sid, status, at=at, number=number, ParentCallSid=PARENT, Direction="outbound-dial", **fields)
+        self._send_callback(
+            sid, status, at=at, number=number, ParentCallSid=PARENT, Direction="outbound-dial", **fields
+        )
 
-    def _tell(self, sid: str, status: str, *, at: int, number: int, **fields: str) -> None:
+    def _send_callback(self, sid: str, status: str, *, at: int, number: int, **fields: str) -> None:
         """Send a callback, which arrives in the second in which it fired."""
-        self._at(max(at, (self._stage.frozen.calendar.now - NOON).seconds))
+        self._at(max(at, (self._golden.frozen.calendar.now - NOON).seconds))
         form = self._form(sid, status) | {
             "Timestamp": format_datetime(NOON + timedelta(seconds=at)),
             "SequenceNumber": str(number),
@@ -107,7 +109,7 @@ class Script:
 
     def _form(self, sid: str, status: str) -> dict[str, str]:
         return {
-            "AccountSid": self._stage.frozen.simulator.account_sid,
+            "AccountSid": self._golden.frozen.simulator.account_sid,
             "CallSid": sid,
             "CallStatus": status,
             "From": "+15005550006",
@@ -117,7 +119,7 @@ class Script:
 
     def _post(self, form: dict[str, str], *, url: str | None = None, signature: str | None = None) -> int:
         url = url or self._url
-        token = self._stage.frozen.simulator.auth_token
+        token = self._golden.frozen.simulator.auth_token
         signed = signature or signature_of(url, list(form.items()), key=token)
         request = urllib.request.Request(url, data=urlencode(form).encode(), headers={"X-Twilio-Signature": signed})
         try:
@@ -128,12 +130,12 @@ class Script:
                 return error.code
 
     def _act(self, sid: str, action: str, outcome: str, *, at: int) -> None:
-        """Record what a command asked of a call, as the command does."""
-        asked = ActionEvent(NOON + timedelta(seconds=at), sid, action, (("Url", "https://example.com"),), outcome)
-        with store_of(self._stage.home, self._stage.frozen.simulator) as store:
-            store.record_actions([asked])
+        """Record the action of a command on a call, as the command does."""
+        recorded = ActionEvent(NOON + timedelta(seconds=at), sid, action, (("Url", "https://example.com"),), outcome)
+        with store_of(self._golden.home, self._golden.frozen.simulator) as store:
+            store.record_actions([recorded])
 
-    def _until_told(self, *words: str) -> None:
+    def _until_shown(self, *words: str) -> None:
         """Wait until one line, on either stream, holds these words in this order; the SID of a wide one is cut."""
         pattern = re.compile("[^\n]*".join(map(re.escape, words)).replace(CLIENT, f"(?:{CLIENT}|{CLIENT[:10]}…)"))
         self._until(lambda: any(pattern.search(stream.getvalue()) for stream in self.streams), " … ".join(words))
@@ -141,28 +143,28 @@ class Script:
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + LIMIT
         while not condition():
-            assert time.monotonic() < deadline, f"never told: {what}; but {[one.getvalue() for one in self.streams]}"
+            assert time.monotonic() < deadline, f"never shown: {what}; but {[one.getvalue() for one in self.streams]}"
             time.sleep(0.02)
 
 
 def watched(golden: GoldenRun) -> str:
-    """Let a watch see it all; return what it wrote and said, on a terminal what is left there."""
+    """Let a watch see it all; return its output and messages, on a terminal the last screen."""
     (golden.home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
     golden.call(RINGS, after=3)
     ended = golden.call(BUSY, after=5)
     golden.add_callback(ended, "ringing", seconds=-60)
     script = Script(golden)
-    player = threading.Thread(target=script.play)
-    player.start()
+    thread = threading.Thread(target=script.run)
+    thread.start()
     outcome = golden("watch", "--port", "0", "--serve", "survey=survey.xml", streams=script.streams)
     script.is_over = True
-    player.join()
+    thread.join()
     if script.failure is not None:
         raise script.failure
-    told = golden.transcript(outcome)
+    transcript = golden.transcript(outcome)
     if golden.is_terminal:
-        told = told.rpartition(LAST_FRAME.replace("\x1b", "␛"))[2]
-    return re.sub(r'(127\.0\.0\.1:|"port": )(?!9876\b)\d+', r"\g<1>54321", told)
+        transcript = transcript.rpartition(LAST_FRAME.replace("\x1b", "␛"))[2]
+    return re.sub(r'(127\.0\.0\.1:|"port": )(?!9876\b)\d+', r"\g<1>54321", transcript)
 
 
 @pytest.fixture(autouse=True)

@@ -67,7 +67,7 @@ def test_help_groups_the_options(
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (("--accept-forgeries",), "goes with --unverified"),
         (("--forward-insecure",), "goes with --forward-to an address on loopback"),
@@ -92,12 +92,12 @@ def test_help_groups_the_options(
         (("--keep-days", "-1"), "--keep-days"),
     ],
 )
-def test_what_can_not_be_meant_is_refused(callctl: Callctl, home: Path, args: tuple[str, ...], told: str) -> None:
+def test_what_can_not_be_meant_is_refused(callctl: Callctl, home: Path, args: tuple[str, ...], message: str) -> None:
     (home / "bad.xml").write_text("<Response>")
     (home / "good.xml").write_text("<Response/>")
     outcome = callctl("watch", "--port", "0", "--no-poll", *args, env=TWILIO)
     assert outcome.code == 2
-    assert told in outcome.err.replace("\n", " ")
+    assert message in outcome.err.replace("\n", " ")
     assert outcome.out == ""
 
 
@@ -128,8 +128,8 @@ def test_without_a_public_address_it_tells_three_ways(home: Path) -> None:
     with Piped(*WATCH, "--json", home=home, env=TWILIO) as watch:
         ready = watch.record()
         said = watch.until_said("For <Number>")
-        for way in ("--tunnel cloudflared", f"ngrok http {ready['port']}", "--public-url"):
-            assert way in said
+        for option in ("--tunnel cloudflared", f"ngrok http {ready['port']}", "--public-url"):
+            assert option in said
         assert ready["callback_url"] == f"http://127.0.0.1:{ready['port']}/status"
 
 
@@ -154,9 +154,7 @@ def test_readiness_is_data(home: Path, simulator: Simulator) -> None:
         assert (health["status"], health["callback_url"], health["reachable"]) == ("ok", f"{base}/status", True)
 
 
-def test_a_reader_of_records_is_told_what_is_live_at_the_start(
-    callctl: Callctl, home: Path, simulator: Simulator
-) -> None:
+def test_a_reader_of_records_gets_what_is_live_at_the_start(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env, rings_on = env_for(simulator), "+12025550103"
     with Piped(*WATCH, "--json", home=home, env=env) as first:
         first.record()
@@ -260,9 +258,9 @@ def test_a_follower_takes_up_the_next_watch_at_the_same_port(
                 assert second.record()["follows"] is None
                 early = place(callctl, env)  # before the follower may have found it
                 seen: set[str | None] = set()
-                while (told := follower.record())["type"] != "resolved":
-                    seen.add(told["call_sid"])
-                assert (told["cause"], f"which listens at 127.0.0.1:{port}" in told["text"]) == ("watch-gone", True)
+                while (record := follower.record())["type"] != "resolved":
+                    seen.add(record["call_sid"])
+                assert (record["cause"], f"which listens at 127.0.0.1:{port}" in record["text"]) == ("watch-gone", True)
                 late = place(callctl, env)
                 while not {early, late} <= seen:
                     seen.add(follower.record()["call_sid"])
@@ -354,13 +352,13 @@ def test_warnings_of_requests_stand_in_the_table_that_has_the_terminal(home: Pat
     with Server(reply(200, page)) as server:
         env = {**TWILIO, "CALLCTL_API_URL": server.url}
         with OnTerminal("watch", "--port", "0", home=home, env=env) as terminal:
-            told = re.compile(r" \d\d:\d\d:\d\dZ  warning: the list may be incomplete: ")
-            terminal.until(lambda rows: any(told.match(row) for row in rows))
+            warning = re.compile(r" \d\d:\d\d:\d\dZ  warning: the list may be incomplete: ")
+            terminal.until(lambda rows: any(warning.match(row) for row in rows))
             assert b"callctl: warning" not in terminal.raw
 
 
 @pytest.mark.parametrize("sent", [signal.SIGSTOP, signal.SIGTSTP], ids=str)
-def test_a_watch_that_is_stopped_is_told_of_as_such_and_loses_nothing(
+def test_a_watch_that_is_stopped_is_reported_as_such_and_loses_nothing(
     callctl: Callctl, home: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
 ) -> None:
     # How long a command here waits for a watch that does not answer; a stopped one never does.
@@ -373,7 +371,7 @@ def test_a_watch_that_is_stopped_is_told_of_as_such_and_loses_nothing(
         with Piped(*args, "--json", home=home, env=env) as follower:
             follower.record()
             sid = place(callctl, env)
-            while (told := first.record())["status"] != "in-progress":
+            while (record := first.record())["status"] != "in-progress":
                 pass
             pid = first.stop(sent)
             stopped = f"the watch (process {pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
@@ -397,16 +395,16 @@ def test_a_watch_that_is_stopped_is_told_of_as_such_and_loses_nothing(
                 True,
             )
             for port, check in ((str(ready["port"]), "port"), ("0", "watch")):
-                found = callctl("doctor", "--json", env={**env, "CALLCTL_PORT": port})
-                told = next(one for one in json.loads(found.out)["checks"] if one["name"] == check)
-                assert stopped in told["text"]
-                assert goes_on in str(told)
+                report = callctl("doctor", "--json", env={**env, "CALLCTL_PORT": port})
+                record = next(one for one in json.loads(report.out)["checks"] if one["name"] == check)
+                assert stopped in record["text"]
+                assert goes_on in str(record)
             first.go_on()
-            while told.get("status") != "completed":
-                told = first.record()
-            assert (told["call_sid"], told["source"]) == (sid, "callback")
-            while (told := follower.record())["type"] != "resolved":
+            while record.get("status") != "completed":
+                record = first.record()
+            assert (record["call_sid"], record["source"]) == (sid, "callback")
+            while (record := follower.record())["type"] != "resolved":
                 pass
-            assert (told["cause"], "is there again" in told["text"]) == ("watch-gone", True)
+            assert (record["cause"], "is there again" in record["text"]) == ("watch-gone", True)
             placed = callctl("place", "+12025550102", "--say", "x", env=env)
             assert "status callbacks go to the running watch" in placed.err

@@ -12,9 +12,9 @@ from web_site import Site
 
 from callctl.simulator import Simulator
 
-# Nobody answers, and Twilio's own limit of a minute, three seconds here, does not end it before a rule may.
+# The call is not answered, and Twilio's own limit of a minute, three seconds here, does not end it before a rule may.
 RINGS_LONG = ("+12025550103", "--say", "Hello", "--ring-timeout", "10m")
-KEEPS = "<Response><Dial><Sip {told}>{to}</Sip></Dial><Pause length='3600'/></Response>"
+KEEPS = "<Response><Dial><Sip {attributes}>{to}</Sip></Dial><Pause length='3600'/></Response>"
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def ready(watch: Piped) -> str:
 
 
 def place_that_dials(callctl: Callctl, env: dict[str, str], url: str, *, to: str = "sip:hangs-up@example.com") -> str:
-    told = f"statusCallback='{url}' statusCallbackEvent='initiated ringing answered completed'"
-    outcome = callctl("place", "+12025550100", "--twiml", KEEPS.format(told=told, to=to), env=env)
+    attributes = f"statusCallback='{url}' statusCallbackEvent='initiated ringing answered completed'"
+    outcome = callctl("place", "+12025550100", "--twiml", KEEPS.format(attributes=attributes, to=to), env=env)
     assert outcome.code == 0, outcome.err
     return outcome.out.strip()
 
@@ -77,8 +77,8 @@ def test_a_call_that_rings_too_long_is_ended_and_show_tells_it(callctl: Callctl,
     shown = callctl("show", sid, env=env, terminal=True)
     assert "cancel: ended before it was answered, by rule hangup-ringing-after" in shown.out
     plain = [line.split("\t") for line in callctl("show", sid, env=env).out.splitlines()]
-    (told,) = [fields for fields in plain if fields[0] == "action"]
-    assert told[2:] == [sid, "cancel", "ended before it was answered", "by rule hangup-ringing-after"]
+    (action_line,) = [fields for fields in plain if fields[0] == "action"]
+    assert action_line[2:] == [sid, "cancel", "ended before it was answered", "by rule hangup-ringing-after"]
 
 
 def test_after_a_dial_the_caller_is_redirected_once(callctl: Callctl, home: Path, fast: Simulator) -> None:
@@ -129,7 +129,7 @@ def test_a_call_that_its_own_dial_sends_to_the_survey_is_left_alone(
     site.close()
 
 
-def test_a_rehearsal_shows_what_would_be_done_and_does_nothing(callctl: Callctl, home: Path, fast: Simulator) -> None:
+def test_a_dry_run_shows_what_would_be_done_and_does_nothing(callctl: Callctl, home: Path, fast: Simulator) -> None:
     env = env_of(fast)
     options = ("--port", "0", "--no-poll", "--json", "--hangup-ringing-after", "1s", "--dry-run")
     with Piped("watch", *options, home=home, env=env) as watch:

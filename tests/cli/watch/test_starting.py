@@ -105,10 +105,10 @@ def test_place_says_so(callctl: Callctl, home: Path, env: dict[str, str]) -> Non
 def test_doctor_says_so(callctl: Callctl, home: Path, env: dict[str, str]) -> None:
     port = env["CALLCTL_PORT"]
     with starting(home, env):
-        code, found = doctor(callctl, env)
-        assert (code, level(found, "port"), level(found, "round trip")) == (0, "warning", "skipped")
-        assert found["port"]["text"] == f"a watch is still starting at port {port}"
+        code, findings = doctor(callctl, env)
+        assert (code, level(findings, "port"), level(findings, "round trip")) == (0, "warning", "skipped")
+        assert findings["port"]["text"] == f"a watch is still starting at port {port}"
         with Simulator(port=0, auth_token="e" * 32) as other:
-            code, found = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
-        assert (code, level(found, "port")) == (1, "error")
-        assert "a watch of another account or API address" in found["port"]["text"]
+            code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
+        assert (code, level(findings, "port")) == (1, "error")
+        assert "a watch of another account or API address" in findings["port"]["text"]
