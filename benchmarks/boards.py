@@ -20,7 +20,7 @@ MANY = 5000  # events that are on their way to a store at once
 LONG = 1_000_000  # events of a call that does not end
 
 
-def told(call: int, sequence: int, *, depth: int = LONG, ago: timedelta = timedelta()) -> CallEvent:
+def event_of(call: int, sequence: int, *, depth: int = LONG, ago: timedelta = timedelta()) -> CallEvent:
     """Return an event of a call, the last of ``depth`` events being its end, received ``ago``."""
     pairs = form(call, sequence, depth=depth)
     return CallEvent.from_form(pairs, received_at=datetime.now(UTC) - ago, world=WORLD, verified=True)
@@ -30,7 +30,7 @@ def with_live(calls: int) -> Board:
     """Return a board with so many calls that ring."""
     board = Board()
     for call in range(calls):
-        board.apply(told(call, 1))
+        board.apply(event_of(call, 1))
     return board
 
 

@@ -65,7 +65,7 @@ class Outcome:
 
 
 def position(load: Load, number: int) -> tuple[int, int]:
-    """Return which call a callback tells of, and which of its events it is."""
+    """Return which call a callback reports on, and which of its events it is."""
     block, within = divmod(number, load.width * load.depth)
     sequence, call = divmod(within, load.width)
     return block * load.width + call, sequence
@@ -116,20 +116,20 @@ class _Line(asyncio.Protocol):
     def __init__(self, sender: "_Sender") -> None:
         self._sender = sender
         self._due = 0.0
-        self._heard = b""
+        self._response = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, due: float, data: bytes) -> None:
-        self._due, self._heard = due, b""
+        self._due, self._response = due, b""
         self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        self._heard += data
-        if b"\r\n\r\n" in self._heard:
-            self._sender.answered(self, int(self._heard[9:12]), self._due)
+        self._response += data
+        if b"\r\n\r\n" in self._response:
+            self._sender.answered(self, int(self._response[9:12]), self._due)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._sender.lost()
@@ -140,7 +140,7 @@ class _Sender:
 
     def __init__(self, load: Load, requests: list[bytes]) -> None:
         self._load, self._requests = load, iter(requests)
-        self._left = len(requests)
+        self._unanswered = len(requests)
         self._free: deque[_Line] = deque()
         self._due: deque[float] = deque()
         self._done = asyncio.get_running_loop().create_future()
@@ -167,7 +167,7 @@ class _Sender:
 
     async def _paced(self, rate: float, began: float) -> None:
         # What is due while no connection is free waits, and its wait counts from when it was due.
-        for number in range(self._left):
+        for number in range(self._unanswered):
             due = began + number / rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             if self._free:
@@ -184,8 +184,8 @@ class _Sender:
         now = time.perf_counter()
         self.answers[status] += 1
         self.waits.append(now - due)
-        self._left -= 1
-        if not self._left:
+        self._unanswered -= 1
+        if not self._unanswered:
             self._done.set_result(None)
         elif self._load.rate is None:
             self._next(line, now)
@@ -208,7 +208,7 @@ def _requests(load: Load) -> Iterator[bytes]:
 
 
 def generate(pipe: Connection) -> None:
-    """Run one load after another, in a process of its own, until told to end."""
+    """Run one load after another, in a process of its own, until the command to end comes."""
 
     async def run(load: Load) -> Outcome:
         sender = _Sender(load, list(_requests(load)))
@@ -314,8 +314,8 @@ class Watch:
 
     def resident(self) -> float:
         """Return how much memory it holds now, in MB."""
-        told = subprocess.run(["ps", "-o", "rss=", "-p", str(self.pid)], capture_output=True, text=True, check=True)
-        return int(told.stdout) / 1024
+        listed = subprocess.run(["ps", "-o", "rss=", "-p", str(self.pid)], capture_output=True, text=True, check=True)
+        return int(listed.stdout) / 1024
 
     def __enter__(self) -> Self:
         return self

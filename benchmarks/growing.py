@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO, cast
 
-from boards import draw_board, fill, keep, opened, told, with_live
+from boards import draw_board, event_of, fill, keep, opened, with_live
 from hanging_up import environment
 from measuring import Row, amount, timed
 from stub import server
@@ -65,7 +65,7 @@ def measure_board(rounds: int) -> Iterator[Row]:
 
     def take(board: Board, calls: int) -> Work:
         sequence = next(numbers)
-        events = [told(part * calls // BATCH, sequence) for part in range(BATCH)]
+        events = [event_of(part * calls // BATCH, sequence) for part in range(BATCH)]
 
         def apply() -> None:
             for event in events:
@@ -77,7 +77,7 @@ def measure_board(rounds: int) -> Iterator[Row]:
     yield grown("board: an event of one of", "calls", applied, rounds=10 * rounds, units=lambda _: BATCH)
 
     def frame(board: Board) -> Work:
-        event = told(next(numbers) % 100, next(numbers))
+        event = event_of(next(numbers) % 100, next(numbers))
         return lambda: (board.apply(event), draw_board(board.snapshot()))
 
     drawn = {calls: partial(frame, board) for calls, board in boards.items()}
@@ -88,7 +88,7 @@ def measure_store(rounds: int) -> Row:
     """Measure events appended, some to a commit, to a file that holds more and more."""
 
     def prepare(store: EventStore, calls: Iterator[int]) -> Work:
-        return partial(keep, store, [told(next(calls), 0) for _ in range(BATCH)])
+        return partial(keep, store, [event_of(next(calls), 0) for _ in range(BATCH)])
 
     with tempfile.TemporaryDirectory() as name, ExitStack() as closing:
         work = {}
@@ -96,7 +96,7 @@ def measure_store(rounds: int) -> Row:
             events = 1000 * times
             store = opened(Path(name) / f"{events}.db")
             closing.callback(store.close)
-            fill(store, events, lambda number: told(number // 4, number % 4, depth=4))
+            fill(store, events, lambda number: event_of(number // 4, number % 4, depth=4))
             work[events] = partial(prepare, store, count(events))
         return grown("store: an event appended to", "events", work, rounds=rounds, units=lambda _: BATCH)
 
@@ -124,7 +124,7 @@ def measure_rules(rounds: int) -> Iterator[Row]:
 
     def ready(legs: int, after: timedelta) -> Prepare:
         board, now = Board(), datetime.now(UTC) + timedelta(hours=1)
-        changes = [board.apply(told(call, 1)) for call in range(legs)]
+        changes = [board.apply(event_of(call, 1)) for call in range(legs)]
         snapshot = board.snapshot()
         engine = Engine([ring_limit_rule(after, cancel=Cancel())])
 

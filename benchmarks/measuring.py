@@ -98,9 +98,9 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Cost
         seconds = time.perf_counter() - begin
         child.returncode = os.waitstatus_to_exitcode(status)  # so that Popen does not wait for it again
         talk.seek(0)
-        told = talk.read().decode()
+        output = talk.read().decode()
     if child.returncode:
-        raise RuntimeError(f"{' '.join(command[:6])} … ended with {child.returncode}:\n{told[-2000:]}")
+        raise RuntimeError(f"{' '.join(command[:6])} … ended with {child.returncode}:\n{output[-2000:]}")
     scale = 1024 * 1024 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
     return Cost(seconds, usage.ru_maxrss / scale)
 

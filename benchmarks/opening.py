@@ -1,6 +1,6 @@
 """The time from opening a store to the first table, of a large store and of a small one.
 
-Each is opened in a process of its own, `python benchmarks/opening.py STORE`, which tells the seconds.
+Each is opened in a process of its own, `python benchmarks/opening.py STORE`, which prints the seconds.
 """
 
 import subprocess
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from boards import WORLD, draw_board, fill, opened, told
+from boards import WORLD, draw_board, event_of, fill, opened
 from measuring import Row, at_most, timed
 
 from callctl.calls.board import Board
@@ -29,9 +29,9 @@ def measure(*, quick: bool) -> Iterator[Row]:
             make(path, events)
         times: dict[Path, list[float]] = {small: [], large: []}
         for _ in range(2 if quick else 5):
-            for path, taken in times.items():
+            for path, seconds in times.items():
                 done = subprocess.run([sys.executable, __file__, str(path)], capture_output=True, text=True, check=True)
-                taken.append(float(done.stdout))
+                seconds.append(float(done.stdout))
     what = f"opening a store of {many:,} events and drawing the first table / of {few:,}"
     yield at_most(2, what, ours=min(times[large]), theirs=min(times[small]))
 
@@ -42,8 +42,8 @@ def make(path: Path, events: int, *, world: str = WORLD) -> None:
     def event(number: int) -> CallEvent:
         call, sequence = divmod(number, 4)
         if number < events - LIVE * 4:
-            return told(call, sequence, depth=4, ago=YESTERDAY)
-        return told(call, sequence)
+            return event_of(call, sequence, depth=4, ago=YESTERDAY)
+        return event_of(call, sequence)
 
     store = opened(path, world=world)
     fill(store, events, event)

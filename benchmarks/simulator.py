@@ -106,8 +106,8 @@ class Placer:
         url, account, token = facts
         self._url = f"{url}/2010-04-01/Accounts/{account}/Calls.json"
         self._headers = {"Authorization": aiohttp.encode_basic_auth(account, token)}
-        told = f'statusCallback="{receiver}" statusCallbackEvent="{EVENTS}"'
-        nouns = f"<Number {told}>{WINNER}</Number><Number {told}>{LOSER}</Number>"
+        attributes = f'statusCallback="{receiver}" statusCallbackEvent="{EVENTS}"'
+        nouns = f"<Number {attributes}>{WINNER}</Number><Number {attributes}>{LOSER}</Number>"
         document = f'<Response><Dial timeLimit="{plan.talk}">{nouns}</Dial><Pause length="5.5"/></Response>'
         self._form = [("To", WINNER), ("From", "+15005550006"), ("Twiml", document), ("StatusCallback", receiver)]
         self._form += [("StatusCallbackEvent", event) for event in EVENTS.split()]

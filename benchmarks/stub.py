@@ -89,8 +89,8 @@ def _serve(pipe: Connection, total: int, status: str, latency: float) -> None:
 
     async def listing(request: web.Request) -> web.Response:
         await asyncio.sleep(latency)
-        found = lists.get(request.query.get("Status", ""), none)
-        return web.Response(body=found[int(request.query.get("Page", 0))], content_type="application/json")
+        bodies = lists.get(request.query.get("Status", ""), none)
+        return web.Response(body=bodies[int(request.query.get("Page", 0))], content_type="application/json")
 
     async def update(request: web.Request) -> web.Response:
         await asyncio.sleep(latency)

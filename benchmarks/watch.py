@@ -66,8 +66,8 @@ def compare(store: Path, sent: Sequence[tuple[int, int]]) -> Row:
     kept: Counter[tuple[int, int]] = Counter()
     with sqlite3.connect(store) as connection:
         for (record,) in connection.execute("SELECT record FROM events"):
-            told = dict(CallEvent.from_record(record).form)
-            kept[int(told["CallSid"][2:], 16), int(told["SequenceNumber"])] += 1
+            form = dict(CallEvent.from_record(record).form)
+            kept[int(form["CallSid"][2:], 16), int(form["SequenceNumber"])] += 1
     connection.close()
     lost = sum(one not in kept for one in set(sent))
     doubled = sum(count - 1 for count in kept.values())
@@ -80,14 +80,14 @@ def measure_memory(folder: Path, *, events: int) -> Iterator[Row]:
     calls = min(10_000, max(100, events // 100))
     depth = events // calls
     with Process(generate) as generator, Watch(folder) as watch:
-        held = []
+        memory = []
         for tenth in range(10):
             count = events // 10
             for first in range(tenth * count, (tenth + 1) * count, ROUND):
                 most = min(ROUND, (tenth + 1) * count - first)
                 generator.ask(Load(watch.port, first, most, width=calls, depth=depth))
             time.sleep(1)  # the table is drawn once more
-            held.append(watch.resident())
-    growth = held[-1] / held[0]
+            memory.append(watch.resident())
+    growth = memory[-1] / memory[0]
     what = f"memory after {events:,} events of {calls:,} calls / after a tenth"
-    yield Row(what, f"{growth:.2f} x ({held[-1]:.0f} MB against {held[0]:.0f} MB)", "≤ 1.25 x", growth <= 1.25)
+    yield Row(what, f"{growth:.2f} x ({memory[-1]:.0f} MB against {memory[0]:.0f} MB)", "≤ 1.25 x", growth <= 1.25)

@@ -29,7 +29,7 @@ from callctl.watch.session import Session
 
 PICTURE = Path(__file__).parent.parent / "docs" / "watch.svg"
 COLUMNS = 104
-HERE, PUBLIC = "127.0.0.1:8765", "https://example.ngrok.app/status"
+LOCAL_ADDRESS, PUBLIC = "127.0.0.1:8765", "https://example.ngrok.app/status"
 
 
 class PictureView(LiveView):
@@ -49,7 +49,7 @@ class PictureView(LiveView):
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Draw the board as it is now."""
-        public = replace(header, listening=HERE, callback_url=PUBLIC, api_url=None, round_trip=0.084)
+        public = replace(header, listening=LOCAL_ADDRESS, callback_url=PUBLIC, api_url=None, round_trip=0.084)
         super().refresh(snapshot, public)
 
     def close(self) -> None:
@@ -90,9 +90,9 @@ class Watched:
             await self._session.shut_down()
 
     async def _type(self, line: str) -> str:
-        told = await asyncio.to_thread(self._stage.type, f"SID=$(callctl {line})")
+        output = await asyncio.to_thread(self._stage.type, f"SID=$(callctl {line})")
         if self._stage.code:
-            raise RuntimeError(told)
+            raise RuntimeError(output)
         await self._later(0)
         return self._stage.variables["SID"].split("\t")[0]
 
@@ -103,7 +103,7 @@ class Watched:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT):
-            while not condition():  # noqa: ASYNC110 - the view is called, it tells nobody
+            while not condition():  # noqa: ASYNC110 - the view has no event to wait for
                 await asyncio.sleep(0.01)
 
 

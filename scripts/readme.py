@@ -47,7 +47,7 @@ def beside_a_watch() -> Iterator[Stage]:
 
 @contextmanager
 def calls_that_ring() -> Iterator[Stage]:
-    """Two calls that nobody picks up."""
+    """Two calls that are not answered."""
     with standing_still() as stage:
         for _ in range(2):
             stage.type(f"callctl place {NEVER} --say Hello --status-callback none")
@@ -87,7 +87,7 @@ def a_conversation_that_ends(stage: Stage, screen: io.StringIO) -> None:
 
 
 def a_call_that_rings_too_long(stage: Stage, screen: io.StringIO) -> None:
-    """A call that nobody picks up."""
+    """A call that is not answered."""
     stage.type(f"callctl place {NEVER} --say Hello")
     stage.simulator.advance(5)
     wait_until(lambda: NEVER in screen.getvalue())

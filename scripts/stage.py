@@ -26,7 +26,7 @@ from callctl.simulator import Simulator
 
 BEGIN = datetime(2026, 11, 24, 9, 41, tzinfo=UTC)
 CALLER = "+15005550006"
-# The simulator's far ends, told by number.
+# The simulator's far ends, chosen by number.
 ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103", "+12025550105"
 SURVEY = "https://example.com/survey.xml"  # what the reader sees for the address of the one served here
 FIRST_FRAME = "No calls yet."
@@ -155,11 +155,11 @@ class Stage:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at, out of those that the system gives to nobody by itself."""
+    """Return a free port, out of those that the system does not hand out by itself."""
     while True:
         port = random.randint(20000, 30000)
-        with contextlib.closing(socket.socket()) as door, contextlib.suppress(OSError):
-            door.bind(("127.0.0.1", port))
+        with contextlib.closing(socket.socket()) as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
             return port
 
 
@@ -220,7 +220,7 @@ def local_time_is_utc() -> Iterator[None]:
 
 @contextmanager
 def standing_still(*, seed: int = 1) -> Iterator[Stage]:
-    """A stage whose time moves only when the simulator is told to advance."""
+    """A stage whose time moves only when the simulator advances."""
     passed: list[Callable[[], float]] = [lambda: 0.0]
 
     def now() -> datetime:

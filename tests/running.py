@@ -85,8 +85,8 @@ def run(
     """Run one command line and return its exit code and what it wrote; with ``keyboard``, stdin is a terminal too.
 
     ``stdin`` is what is typed, or a stream that does something while it is read. ``back_off`` is what waits, for some
-    seconds, before a request is sent again; ``now`` tells the time. ``streams`` are stdout and stderr, for who looks at
-    them while it runs.
+    seconds, before a request is sent again; ``now`` returns the time. ``streams`` are stdout and stderr, for tests that
+    look at them while it runs.
     """
     out, err = streams or ((Terminal if terminal else io.StringIO)(), io.StringIO())
     environ = {"HOME": str(home), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}

@@ -1,4 +1,4 @@
-"""The README can't go stale: what it tells people to type is typed here."""
+"""The README can't go stale: each command that it shows is typed here."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def test_each_command_and_option_is_understood() -> None:
         LazyCommand(entry).make_context(name, args).close()
     for command, option in re.findall(r"`(?:callctl )?(place|watch) (--[a-z-]+)", PAGE):
         assert f" {option} " in commands.shown(command), option
-    asked = [f"--{field.name.replace('_', '-')}" for field in fields(RuleOptions)]
-    assert [option for option in asked if option not in PAGE] == []
+    options = [f"--{field.name.replace('_', '-')}" for field in fields(RuleOptions)]
+    assert [option for option in options if option not in PAGE] == []
 
 
 def test_the_example_in_the_help_of_watch_is_a_rule(tmp_path: Path) -> None:
@@ -106,9 +106,9 @@ def test_how_long_another_leg_is_waited_for_can_be_chosen(tmp_path: Path) -> Non
         '[rule.mine]\nwhen = { status = "completed" }\nleg = "child"\non = "parent"\nthen = { redirect = "survey" }\n'
         '[rule.other]\nwhen = "ringing"\nthen = "cancel"\n'
     )
-    asked: dict[str, Any] = {"after_dial": "survey", "rules": Path("rules.toml")}
+    options: dict[str, Any] = {"after_dial": "survey", "rules": Path("rules.toml")}
     for settle, seconds in ((None, 1.0), ("0s", 0.0), ("2500ms", 2.5)):
-        chosen = read_rules(SETTINGS, RuleOptions(**asked, settle=settle), cwd=tmp_path)
+        chosen = read_rules(SETTINGS, RuleOptions(**options, settle=settle), cwd=tmp_path)
         waits = {rule.name: rule.settle.total_seconds() for rule in chosen}
         assert waits == {"after-dial": seconds, "mine": seconds, "other": 0.0}
     assert (DEFAULT_SETTLE.total_seconds(), "within a second (`--settle`)" in PAGE) == (1.0, True)

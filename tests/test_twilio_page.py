@@ -12,12 +12,12 @@ PAGE = (ROOT / "docs" / "twilio.md").read_text(encoding="utf-8")
 
 def cited() -> dict[str, str]:
     """Return each heading that a comment or docstring cites, with a file that does."""
-    found = {}
+    headings = {}
     for folder in ("src", "tests", "scripts", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
             text = re.sub(r"\n *#? *", " ", path.read_text(encoding="utf-8"))  # where a citation breaks over a line
-            found.update(dict.fromkeys(re.findall(r'docs/twilio\.md,[^"]?"([^"]+)"', text), str(path)))
-    return found
+            headings.update(dict.fromkeys(re.findall(r'docs/twilio\.md,[^"]?"([^"]+)"', text), str(path)))
+    return headings
 
 
 def test_every_heading_that_is_cited_is_there() -> None:
