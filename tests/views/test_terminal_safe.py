@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.views.terminal_safe import SafeStream, allow_colours, json_text, plain_console, printable, unfiltered
+from callctl.views.terminal_safe import (
+    SafeStream,
+    allow_colours,
+    json_text,
+    plain_console,
+    printable,
+    printable_lines,
+    unfiltered,
+)
 
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 HOSTILE = [
@@ -100,3 +108,13 @@ def test_a_size_that_no_terminal_has_counts_as_none(name: str, size: str) -> Non
     without = {other: text for other, text in given.items() if other != name}
     console, usual = (plain_console(io.StringIO(), environ=environ) for environ in (given | {name: size}, without))
     assert console.size == usual.size
+
+
+@given(
+    st.lists(st.sampled_from(["a", "\n", "\t", "\x1b", "\u202e", "@", "sip:ann:word", "sip:ann:word@example.com", " "]))
+)
+def test_a_text_of_several_lines_is_made_safe_line_by_line(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert printable_lines(text) == "\n".join(
+        "\t".join(printable(cell) for cell in line.split("\t")) for line in text.split("\n")
+    )
