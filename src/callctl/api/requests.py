@@ -51,12 +51,7 @@ class PlaceRequest:
         return _without_none(
             ("To", self.to),
             ("From", self.from_),
-            ("Url", self.url),
-            ("Twiml", self.twiml),
-            ("Method", self.method),
-            ("FallbackUrl", self.fallback_url),
-            ("FallbackMethod", self.fallback_method),
-            ("StatusCallback", self.status_callback),
+            *_instructions(self),
             *(("StatusCallbackEvent", event) for event in self.status_callback_events),
             ("Timeout", self.timeout),
             ("TimeLimit", self.time_limit),
@@ -92,14 +87,7 @@ class RedirectRequest:
 
     def parameters(self) -> Parameters:
         """Return the form's names and values."""
-        return _without_none(
-            ("Url", self.url),
-            ("Twiml", self.twiml),
-            ("Method", self.method),
-            ("FallbackUrl", self.fallback_url),
-            ("FallbackMethod", self.fallback_method),
-            ("StatusCallback", self.status_callback),
-        )
+        return _without_none(*_instructions(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +144,18 @@ class CallQuery:
             and (self.start_time_before is None or started < _instant(self.start_time_before))
             and (self.start_time_after is None or started >= _instant(self.start_time_after))
         )
+
+
+def _instructions(request: PlaceRequest | RedirectRequest) -> tuple[tuple[str, str | None], ...]:
+    """Return what a new call and a redirected one have in common: the document, and where to report."""
+    return (
+        ("Url", request.url),
+        ("Twiml", request.twiml),
+        ("Method", request.method),
+        ("FallbackUrl", request.fallback_url),
+        ("FallbackMethod", request.fallback_method),
+        ("StatusCallback", request.status_callback),
+    )
 
 
 def _check_one_document(url: str | None, twiml: str | None) -> None:

@@ -1,7 +1,7 @@
 """The index of an open store's log: whether the ``-shm`` still says what the log holds.
 
 All processes that have a store open map its ``-shm`` into memory and believe what is there: which frames of the log
-count, and where the newest content of each page lies. Whoever writes into it makes them read old pages, and write over
+count, and where the newest content of each page lies. Writing into it makes them read old pages, and write over
 frames that count. What belongs there follows from the log ("WAL-mode File Format", section 2), so it can be compared;
 and SQLite makes it anew from the log where its header is not valid.
 
