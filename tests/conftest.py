@@ -20,7 +20,7 @@ settings.load_profile("callctl")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that wait most, so that no worker waits for them alone in the end."""
-    long = ("demo", "test_readme.py", "test_reachability.py")
+    long = ("demo", "test_readme.py", "test_command_reachability.py")
     items.sort(key=lambda item: not any(part in long for part in item.path.parts))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -208,3 +209,10 @@ class Suspension:
                     if done():
                         break
                     await asyncio.sleep(0.01)
+
+
+def tunnel_program(folder: Path, text: str) -> str:
+    """Write a Python program that a watch takes for its tunnel; return the command for ``--tunnel``."""
+    path = folder / "tunnel.py"
+    path.write_text(f"import sys, time\n{text}\n")
+    return f"{sys.executable} -u {path} {{port}}"

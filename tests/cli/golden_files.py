@@ -1,7 +1,7 @@
 """Commands whose output is compared with golden files.
 
-``CALLCTL_WRITE_GOLDEN=1 pytest tests/cli/test_golden.py tests/cli/watch/test_golden.py`` writes the files anew; look at
-what has changed in them.
+``CALLCTL_WRITE_GOLDEN=1 pytest tests/cli/test_commands_golden.py tests/cli/watch/test_command_golden.py`` writes the
+files anew; look at what has changed in them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from datetime import timedelta
@@ -11,11 +10,7 @@ from pathlib import Path
 import pytest
 from running import Callctl, Outcome, env_for
 
-from callctl.calls.doctor_finding import fine, skipped, warning, wrong
-from callctl.errors import AuthenticationError
 from callctl.simulator import Simulator
-from callctl.views.doctor import print_finding
-from callctl.views.terminal_safe import plain_console
 
 FORM = re.compile("\x1b\\[[0-9;]*m")
 WIDE = """\
@@ -61,32 +56,6 @@ ok\tpublic URL\tnone is needed: the API runs on this machine\t
 ok\tround trip\ta request came back in 0 ms; of signatures it says nothing, see credentials above\t
 """
 TALK = "callctl: the API is {url}, not Twilio's\ncallctl: 1 problem, 1 warning\n"
-NARROW = """\
-✓ account        “Example Ltd”, active (Full)
-! signing        missing credentials: TWILIO_AUTH_TOKEN,
-                 without which no callback can be
-                 verified
-                 → Twilio signs callbacks with the auth
-                   token
-✗ credentials    not accepted (20003)
-                 → copy both again
-- round trip     not tried
-"""
-NARROWEST = """\
-✓ account
-    “Example Ltd”, active (Full)
-! signing
-    missing credentials:
-    TWILIO_AUTH_TOKEN, without which
-    no callback can be verified
-    → Twilio signs callbacks with the
-      auth token
-✗ credentials
-    not accepted (20003)
-    → copy both again
-- round trip
-    not tried
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -150,22 +119,3 @@ def test_as_json(callctl: Callctl, simulator: Simulator, home: Path) -> None:
     refused = next(one for one in report["checks"] if one["name"] == "credentials")
     assert (refused["status"], refused["code"]) == (401, "20003")
     assert next(one for one in report["checks"] if one["name"] == "clock")["seconds"] <= 14
-
-
-@pytest.mark.parametrize(("columns", "expected"), [(56, NARROW), (38, NARROWEST)])
-@pytest.mark.parametrize("environ", [{}, {"NO_COLOR": "1"}])
-def test_long_text_goes_on_under_itself(columns: int, expected: str, environ: dict[str, str]) -> None:
-    stream = io.StringIO()
-    console = plain_console(stream, environ=environ, width=columns)
-    for finding in (
-        fine("account", "“Example Ltd”, active (Full)"),
-        warning(
-            "signing",
-            "missing credentials: TWILIO_AUTH_TOKEN, without which no callback can be verified",
-            fix="Twilio signs callbacks with the auth token",
-        ),
-        wrong("credentials", AuthenticationError("not accepted", status=401, code="20003", hint="copy both again")),
-        skipped("round trip", "not tried"),
-    ):
-        print_finding(console, finding, width=13)
-    assert FORM.sub("", stream.getvalue()) == expected

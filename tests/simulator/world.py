@@ -122,6 +122,18 @@ class World:
         assert status == 201, body
         return body
 
+    async def running_call(self) -> str:
+        """Place a call that is in progress for a minute; return its SID."""
+        call = await self.place(ANSWERS, Twiml="<Response><Pause length='60'/></Response>")
+        await self.advance(5)
+        return str(call["sid"])
+
+    async def check_goes_on(self, sid: str) -> None:
+        """Check that such a call goes on, and ends by itself."""
+        assert (await self.fetch(sid))["status"] == "in-progress"
+        await self.advance(70)
+        assert self.statuses(sid)[-1] == "completed"
+
     async def incoming(self, url: str, *, caller: str = "+12025550199", **params: Any) -> Json:
         form = {
             "To": FROM,

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -9,12 +8,10 @@ import pytest
 from api.scripted import Server, reply
 from events import form
 from listeners import TOKEN, sign
-from watches import Application, Suspension, running_watch, settings_in
+from watches import Application, running_watch, settings_in
 
-from callctl.calls.watch_trouble import Trouble
 from callctl.store.sqlite.store import EventStore
 from callctl.watch.options import WatchOptions
-from callctl.watch.reachability import TEST_INTERVAL
 from callctl.watch.selftest import selftest, why_not_ours
 
 
@@ -50,60 +47,6 @@ async def test_the_probe_measures_and_reports_what_is_wrong(tmp_path: Path, appl
     for status, text in ((301, "it redirects (HTTP 301), which loses the form"), (200, "something else answers")):
         application.status = status
         assert text in str((await selftest(application.url, keys=(TOKEN,), nonce=nonce)).failure)
-
-
-async def test_an_unreachable_watch_says_so_and_says_when_it_is_reachable_again(
-    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
-    application.status = 502
-    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
-        await watch.view.until_noted("something else answers there (HTTP 502); callbacks would not arrive")
-        assert watch.session.header().unreachable == "something else answers there (HTTP 502)"
-        application.status, application.text = 200, json.dumps({"nonce": watch.session.listener_config.nonce})
-        await watch.view.until_noted("arrives again")
-        assert watch.session.header().unreachable is None
-        assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", plan.public_url)]
-
-
-async def test_a_watch_that_becomes_unreachable_later_says_so(
-    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("callctl.watch.reachability.TEST_INTERVAL", 0.01)
-    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
-    application.hold = asyncio.Event()  # until it knows what this watch calls itself
-    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
-        application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
-        application.hold.set()
-        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
-        assert (watch.session.header().unreachable, watch.view.troubles) == (None, [])
-        application.status, application.text = 502, ""
-        why = "something else answers there (HTTP 502)"
-        await watch.view.until(lambda view: view.header is not None and view.header.unreachable == why)
-        await watch.view.until(lambda view: bool(view.troubles))
-        assert watch.view.header is not None
-        assert watch.view.header.round_trip is None
-        (trouble,) = watch.view.troubles
-        assert isinstance(trouble, Trouble)
-        assert (trouble.cause, trouble.url, trouble.status) == ("unreachable", plan.public_url, 502)
-        assert watch.view.troubles == [
-            f"the self-test through {plan.public_url} fails: {why}; callbacks would not arrive either"
-        ]
-
-
-async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
-    tmp_path: Path, application: Application, suspension: Suspension
-) -> None:
-    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
-    application.hold = asyncio.Event()  # until it knows what this watch calls itself
-    async with running_watch(settings_in(tmp_path), plan) as watch:
-        application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
-        application.hold.set()
-        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
-        assert len(application.sent) == 1
-        await suspension.of(TEST_INTERVAL, done=lambda: len(application.sent) == 2)
 
 
 async def test_who_is_here_is_asked_without_a_signature_and_answered_by_this_watch_alone(

@@ -1,20 +1,30 @@
+"""A session: what it starts, keeps running, reports, and stops."""
+
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
-from events import form, sid
+from events import form, moment, sid
 from listeners import sign
-from watches import RecordingView, settings_in
+from watches import RecordingView, running_watch, settings_in, until
 
-from callctl.calls.watch_trouble import Trouble
+from callctl.calls.action import DONE, DRY_RUN, ActionEvent
+from callctl.calls.board import Change, Snapshot
+from callctl.calls.watch_trouble import Cause, Trouble
+from callctl.errors import PortTakenError
 from callctl.support.clock import Clock
-from callctl.watch.options import WatchOptions
+from callctl.support.threads import run_in_thread
+from callctl.watch import registry
+from callctl.watch.options import PortHeldError, WatchOptions
+from callctl.watch.registry import WatchRecord
 from callctl.watch.session import Session, keep_running
 
 PROGRAM = """
@@ -77,3 +87,124 @@ async def test_work_that_fails_is_begun_anew_and_each_error_reported_once(monkey
         "looking for silent calls failed, and is begun anew: ZeroDivisionError: 1/0",
         "looking for silent calls failed, and is begun anew: KeyError: 'x'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        (timedelta(hours=2), "set forward by 7200 s"),
+        (timedelta(seconds=-45), "set back by 45 s"),
+        (timedelta(seconds=1), None),
+    ],
+    ids=str,
+)
+async def test_a_step_of_the_clock_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: timedelta, words: str | None
+) -> None:
+    monkeypatch.setattr("callctl.watch.session.CLOCK_INTERVAL", 0.01)
+    step = timedelta()
+    clock = Clock(wall=lambda: datetime.now(UTC) + step)
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0), clock=clock) as watch:
+        step = ahead
+        if words is not None:
+            assert words in await watch.view.until_noted("this machine's clock")
+        url, fields = watch.ready.callback_url, form(1, "ringing")
+        async with aiohttp.ClientSession() as http, http.post(url, data=fields, headers=sign(url, fields)) as answer:
+            assert answer.status == 204
+        await watch.view.until(lambda view: bool(view.events))
+        assert abs(watch.view.events[0].received_at - datetime.now(UTC) - ahead) < timedelta(minutes=1)
+        assert len(watch.view.troubles) == (words is not None)
+
+
+STOPPED = Trouble("the rules have stopped: 100 actions in a minute (--max-actions)", Cause.RULE)
+
+
+def hangup(call: int, result: str) -> ActionEvent:
+    return ActionEvent(moment(0), sid(call), "hangup", (), f"{result} {call}", rule="mine", result=result)
+
+
+class StoppedRules:
+    """Rules that did too much: they say so once, beside what they did and would have done."""
+
+    in_words = "1 rule"
+    is_stopped = False
+
+    def __init__(self) -> None:
+        self._news: list[ActionEvent | Trouble] = [
+            hangup(1, DONE),
+            STOPPED,
+            Trouble("rule mine waits for https://user:secret@example.com", Cause.RULE),
+            hangup(2, DRY_RUN),
+        ]
+
+    def restore(self, change: Change) -> None: ...
+
+    def start(self, snapshot: Snapshot) -> None: ...
+
+    def update(self, changes: Sequence[Change], snapshot: Snapshot) -> None: ...
+
+    def take_reports(self) -> list[ActionEvent | Trouble]:
+        news, self._news = self._news, []
+        self.is_stopped = self.is_stopped or STOPPED in news
+        return news
+
+
+async def test_what_the_rate_limit_reports_is_trouble_and_an_alarm(tmp_path: Path) -> None:
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0), rules=StoppedRules()) as watch:
+        await watch.view.until(lambda view: view.header is not None and view.header.rules_stopped)
+        assert watch.view.troubles == [STOPPED, "rule mine waits for https://user:***@example.com"]
+        # What was done is in the store, which is where it is read from.
+        assert [note for note in watch.view.notes if note not in watch.view.troubles] == [f"{DRY_RUN} 2"]
+
+
+async def test_a_busy_watch_is_given_time_to_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path)
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as first:
+
+        def answers_late(_: WatchRecord, *, timeout: float) -> bool:
+            return timeout > registry.HEALTH_LIMIT
+
+        monkeypatch.setattr(registry, "is_alive", answers_late)
+        with pytest.raises(PortHeldError):
+            async with running_watch(settings, WatchOptions("127.0.0.1", first.ready.port)):
+                pass
+        monkeypatch.setattr(registry, "is_alive", lambda _, *, timeout: timeout < 0)
+        with pytest.raises(PortTakenError) as caught:
+            async with running_watch(settings, WatchOptions("127.0.0.1", first.ready.port)):
+                pass
+        assert not isinstance(caught.value, PortHeldError)
+
+
+@pytest.fixture
+def short_record_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.watch.session.RECORD_INTERVAL", 0.01)
+
+
+@pytest.mark.usefixtures("short_record_interval")
+@pytest.mark.parametrize("is_all", [False, True], ids=["records", "state folder"])
+async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Path, is_all: bool) -> None:
+    settings = settings_in(tmp_path)
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
+        await watch.view.until(lambda view: view.began is not None)
+        shutil.rmtree(settings.state_dir if is_all else settings.state_dir / "watch")
+        await watch.view.until_noted("was gone, and is written again")
+        assert [one.cause for one in watch.view.resolved if one.cause == Cause.RECORD] == [Cause.RECORD]
+        record = await run_in_thread(lambda: registry.find(settings))
+        assert record is not None
+        assert (record.nonce, record.callback_url) == (watch.session.listener_config.nonce, watch.ready.callback_url)
+    assert list(settings.state_dir.glob("watch/*")) == []
+
+
+@pytest.mark.usefixtures("short_record_interval")
+async def test_why_the_record_can_not_be_written_is_reported_once(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    folder = settings.state_dir / "watch"
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
+        shutil.rmtree(folder)
+        folder.write_text("in its place")
+        await watch.view.until_noted("`place` does not find this watch: can't write the record")
+        folder.unlink()
+        await watch.view.until_noted("was gone, and is written again")
+        await until(lambda: len(list(folder.glob("*.json"))) == 1)
+        (trouble,) = watch.view.troubles
+        assert trouble.cause == Cause.RECORD

@@ -96,7 +96,8 @@ def test_a_transaction_that_was_left_open_does_not_keep_the_next_from_being_writ
 
 def test_no_statement_has_numbered_placeholders() -> None:
     """Python 3.12 takes them for named ones, and later versions refuse a sequence of values for these."""
-    sources = Path(callctl.__file__).parent.joinpath("store").glob("*.py")
+    sources = list(Path(callctl.__file__).parent.joinpath("store").rglob("*.py"))
+    assert len(sources) > 10
     lines = [line for path in sources for line in path.read_text(encoding="utf-8").splitlines()]
     assert [line for line in lines if re.search(r"\?(\d|\{)", line.partition("#")[0])] == []
 

@@ -6,8 +6,6 @@ import pytest
 from aiohttp import web
 from simulator.world import ANSWERS, DIGITS, FROM, World
 
-from callctl.simulator.twiml import parser
-
 
 async def run(world: World, document: str, *, seconds: float = 10, to: str = ANSWERS, **params: str) -> str:
     """Serve a document at /doc, place a call that runs it, and let time pass from its answer; return the SID."""
@@ -19,24 +17,6 @@ async def run(world: World, document: str, *, seconds: float = 10, to: str = ANS
 
 async def duration(world: World, sid: str) -> str:
     return str((await world.fetch(sid))["duration"])
-
-
-def seconds_of(document: str) -> float | None:
-    (sound,) = parser.parse(f"<Response>{document}</Response>")
-    assert isinstance(sound, parser.Sound)
-    return sound.seconds
-
-
-def test_how_long_things_take() -> None:
-    assert seconds_of("<Say>0123456789</Say>") == pytest.approx(0.6)  # 60 ms a character
-    assert seconds_of('<Say loop="3">0123456789</Say>') == pytest.approx(1.8)
-    assert seconds_of("<Say>01234<break/><emphasis>56789</emphasis></Say>") == pytest.approx(0.66)
-    assert seconds_of('<Say loop="0">on and on</Say>') is None
-    assert seconds_of("<Play>http://127.0.0.1:9/x.mp3</Play>") == 2
-    assert seconds_of('<Play loop="2">http://127.0.0.1:9/x.mp3</Play>') == 4
-    assert seconds_of("<Pause/>") == 1
-    assert seconds_of('<Pause length="7"/>') == 7
-    assert seconds_of('<Pause length="-7"/>') == 1
 
 
 async def test_verbs_run_in_order_and_the_end_of_the_document_ends_the_call(world: World) -> None:

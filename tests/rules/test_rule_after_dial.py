@@ -1,4 +1,4 @@
-"""``--after-dial`` with the documents that people write, and with somebody else at the same calls."""
+"""``--after-dial`` with documents that people write, several legs, and other people at the same calls."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from rules_setup import ManualClockSetup, RulesSetup
 
 from callctl.calls.action import DECLINED, DONE, ActionEvent
 from callctl.rules.rule import Redirect, after_dial_rule
+from callctl.rules.runner import RETRY_PAUSES
 from callctl.store.sqlite.store import EventStore
 
 PAUSE = "<Pause length='36000'/>"
+SETTLE = seconds(0.3)
 NOUNS = (("Number", "+12025550105"), ("Sip", "sip:hangs-up@example.com"), ("Client", "hangs-up"))
 
 
@@ -22,9 +24,9 @@ def setup(manual_clock: ManualClockSetup) -> ManualClockSetup:
     return manual_clock
 
 
-def survey(setup: RulesSetup) -> RulesSetup:
+def survey(setup: RulesSetup, *, settle: timedelta = SETTLE) -> RulesSetup:
     setup.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
-    return setup.act(after_dial_rule(Redirect("survey", f"{setup.site.url}/survey"), settle=seconds(0.3)))
+    return setup.act(after_dial_rule(Redirect("survey", f"{setup.site.url}/survey"), settle=settle))
 
 
 def dial(setup: RulesSetup, *, attributes: str = "", after: str = "", who: str = "", noun: str = "") -> str:
@@ -160,3 +162,63 @@ def test_a_command_whose_answer_is_late_is_waited_for(setup: RulesSetup, is_done
     assert (event.call_sid, event.result) == (parent, DECLINED if is_done else DONE)
     assert setup.sent("Url", f"{setup.site.url}/survey") == ([] if is_done else [parent])
     store.close()
+
+
+def place_with_several_legs(setup: ManualClockSetup, *legs: str) -> str:
+    """Place a call whose document dials one leg after the other, and redirect it to a survey after these."""
+    survey(setup, settle=seconds(1))
+    dials = "".join(f"<Dial timeout='20'>{leg}</Dial>" for leg in legs)
+    return setup.place(twiml=f"<Response>{dials}{PAUSE}</Response>")
+
+
+def unreporting(address: str) -> str:
+    return f"<Sip>{address}</Sip>"
+
+
+def surveyed(setup: ManualClockSetup) -> list[str]:
+    return setup.sent("Url", f"{setup.site.url}/survey")
+
+
+@pytest.mark.parametrize("second", ["talks", "busy", "no-answer"])
+def test_a_second_leg_that_tells_of_itself(setup: ManualClockSetup, second: str) -> None:
+    first = setup.noun("Sip", "sip:hangs-up@example.com")
+    parent = place_with_several_legs(setup, first, setup.noun("Sip", f"sip:{second}@example.com"))
+    setup.until(lambda: len(setup.legs_under(parent)) == 2)
+    if second != "busy":  # which is over before the caller could be redirected
+        setup.settle(5)
+        assert surveyed(setup) == []
+    setup.until(lambda: bool(surveyed(setup)))
+    assert all(call.is_final for call in setup.children(parent))
+    setup.settle(60)
+    assert [(event.call_sid, event.result) for event in setup.events] == [(parent, DONE)]
+    assert surveyed(setup) == [parent]
+
+
+def test_a_second_leg_that_tells_nothing_is_asked_for_by_and_by(setup: ManualClockSetup) -> None:
+    parent = place_with_several_legs(
+        setup, setup.noun("Sip", "sip:hangs-up@example.com"), unreporting("sip:talks@example.com")
+    )
+    setup.until(lambda: any(call.is_live and call.status == "in-progress" for call in setup.children(parent)[-1:]))
+    setup.settle(60)
+    assert surveyed(setup) == []
+    before = len(setup.simulator.requests)
+    setup.settle(30)
+    assert len(setup.simulator.requests) - before <= 4  # two for each look
+    setup.until(lambda: all(call.is_final for call in setup.children(parent)))
+    setup.settle(RETRY_PAUSES.longest)
+    assert surveyed(setup) == [parent]
+    assert [(event.call_sid, event.result) for event in setup.events] == [(parent, DONE)]
+
+
+def test_a_caller_who_hangs_up_meanwhile_is_not_asked_for_any_more(setup: ManualClockSetup) -> None:
+    parent = place_with_several_legs(
+        setup, setup.noun("Sip", "sip:hangs-up@example.com"), unreporting("sip:talks@example.com")
+    )
+    setup.until(lambda: any(leg.is_final for leg in setup.legs_under(parent)))
+    setup.settle(5)
+    setup.client.hangup(parent)
+    setup.settle(1)
+    before = len(setup.simulator.requests)
+    setup.settle(100)
+    assert len(setup.simulator.requests) == before
+    assert setup.events == []

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import aiohttp
 import pytest
 from api.scripted import Server, reply
-from cli.doctor_runs import (
+from doctor_runs import (
     FREE,
     OTHER,
     TOKEN,

@@ -1,11 +1,13 @@
-"""A disk that is really full: `CALLCTL_TEST_TMPFS` names a file system of a few MB that may be filled to the brim."""
+"""A store that can't be written: locked, or on a full disk (``CALLCTL_TEST_TMPFS`` names a small one to fill)."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -80,3 +82,24 @@ def fill(ballast: Path, *, spare: int) -> None:
                 file.write(b"x" * 4096)
         except OSError:
             file.truncate(max(0, file.tell() - spare))
+
+
+async def test_a_locked_database_is_answered_with_500_until_it_is_free(
+    start: Start, reports: Reports, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+
+    async def status() -> int:
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            return answer.status
+
+    with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert [await status(), await status()] == [500, 500]
+        assert reports.events == []
+        (trouble,) = reports.troubles
+        assert "database is locked; callbacks are answered with 500" in trouble
+        other.execute("ROLLBACK")
+        assert await status() == 204
+    assert [event.status for event in await reports.of(1)] == ["ringing"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from api.scripted import Handler, Server, reply
-from cli.doctor_runs import (
+from doctor_runs import (
     ACCOUNT,
     FREE,
     KEY,
@@ -251,3 +252,22 @@ class TestNetwork:
         with Server(turn) as server:
             code, findings = doctor(callctl, at(server))
         assert (code, level(findings, "credentials"), level(findings, "account")) == (0, "ok", "ok")
+
+
+class TestClock:
+    @pytest.mark.parametrize(
+        ("ahead", "expected", "text"),
+        [
+            (0, "ok", "the API's"),
+            (8, "ok", "s ahead of the API's"),
+            (-8, "ok", "s behind the API's"),
+            (60, "warning", "s ahead of the API's: rules take every callback for too old, and do nothing"),
+            (-60, "warning", "s behind the API's: until callbacks correct it, rules may act on what is too old"),
+        ],
+    )
+    def test_a_skew(self, callctl: Callctl, simulator: Simulator, ahead: int, expected: str, text: str) -> None:
+        code, findings = doctor(callctl, env_for(simulator), now=lambda: datetime.now(UTC) + timedelta(seconds=ahead))
+        assert (code, level(findings, "clock")) == (0, expected)
+        assert findings["clock"]["text"].endswith(text)
+        assert abs(findings["clock"]["seconds"] - ahead) <= 5
+        assert (findings["clock"]["fix"] is None) == (expected == "ok")

@@ -1,5 +1,7 @@
 """Clients that never finish a request, and more of them than there are files: the running calls go on."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import resource
@@ -7,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -192,3 +194,26 @@ with Simulator(manual_clock=True, seed=1) as sim:
         process.kill()
         process.wait(PATIENCE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /2010-04-01 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_http(world: World, junk: bytes) -> None:
+    sid = await world.running_call()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.sim.url.rpartition(":")[2]))
+    writer.write(junk)
+    writer.write_eof()
+    with suppress(ConnectionError):
+        answer = await asyncio.wait_for(reader.read(), 20)
+        assert not answer or b" 4" in answer.split(b"\r\n")[0]
+    writer.close()
+    await world.check_goes_on(sid)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli.doctor_runs import doctor, level
+from doctor_runs import doctor, level
 from paths import TESTS
 from processes import Piped
 from running import Callctl, env_for

@@ -1,0 +1,143 @@
+"""``callctl doctor`` on the store's file and the settings file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from doctor_runs import (
+    FREE,
+    OTHER,
+    checks,
+    doctor,
+    level,
+)
+from running import Callctl, env_for
+
+from callctl.simulator import Simulator
+from callctl.store.sqlite.schema import MIGRATIONS
+from callctl.store.sqlite.store import EventStore
+
+
+class TestSettingsFile:
+    @pytest.mark.parametrize(
+        ("mode", "expected", "text"),
+        [
+            (0o600, "ok", "readable by you alone"),
+            (0o644, "warning", "others on this machine may read"),
+            (0o620, "warning", ""),
+        ],
+    )
+    def test_a_file_with_secrets_is_for_its_owner(
+        self, callctl: Callctl, simulator: Simulator, home: Path, mode: int, expected: str, text: str
+    ) -> None:
+        file = home / ".env"
+        file.write_text("\n".join(f"{name}={value}" for name, value in env_for(simulator).items()))
+        file.chmod(mode)
+        code, findings = doctor(callctl, {})
+        assert (code, level(findings, "settings file")) == (0, expected)
+        assert text in findings["settings file"]["text"]
+        assert findings["settings file"]["fix"] == (None if expected == "ok" else f"chmod 600 {file}")
+
+    def test_a_file_that_is_passed_over_is_looked_at_too(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        (home / ".env").write_text(f"TWILIO_AUTH_TOKEN={OTHER}\nCALLCTL_FROM=+15005550006\n")
+        (home / ".env").chmod(0o644)
+        code, findings = doctor(callctl, env_for(simulator))
+        assert (code, level(findings, "settings file")) == (0, "warning")
+        text = findings["settings file"]["text"]
+        assert "(mode 644); its account and keys don't count: those of the environment do" in text
+        assert OTHER not in text
+
+    def test_a_file_without_secrets_may_be_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        (home / ".env").write_text("CALLCTL_STORE=events.db\n")
+        (home / ".env").chmod(0o644)
+        _, findings = doctor(callctl, env_for(simulator))
+        assert (level(findings, "settings file"), findings["settings file"]["text"]) == (
+            "ok",
+            f"{home / '.env'} holds no secret",
+        )
+
+
+class TestStore:
+    def test_one_that_is_there(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        EventStore.open_for_watch(home / "events.db", world="w").close()
+        env = env_for(simulator) | {"CALLCTL_STORE": str(home / "events.db")}
+        code, findings = doctor(callctl, env)
+        assert (code, findings["store"]["text"]) == (0, f"{home / 'events.db'}, for you alone")
+
+    def test_one_that_others_may_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        path = home / "events.db"
+        EventStore.open_for_watch(path, world="w").close()
+        path.chmod(0o644)
+        code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert (code, level(findings, "store"), findings["store"]["fix"]) == (0, "warning", f"chmod 600 {path}")
+
+    @pytest.mark.parametrize("is_made", [True, False])
+    @pytest.mark.parametrize(("part", "mode"), [("state", 0o777), ("state/callctl", 0o1777), ("state/callctl", 0o775)])
+    def test_one_that_others_may_put_another_in_the_place_of(
+        self, callctl: Callctl, simulator: Simulator, home: Path, is_made: bool, part: str, mode: int
+    ) -> None:
+        path = home / "state" / "callctl" / "events.db"
+        EventStore.open_for_watch(path, world="w").close()
+        if not is_made:
+            path.unlink()
+        (home / part).chmod(mode)
+        code, findings = doctor(callctl, env_for(simulator) | {"XDG_STATE_HOME": str(home / "state")})
+        assert level(findings, "store") == "warning"
+        assert (
+            f"{path} may be changed by others on this machine: they may write to {home / part} (mode"
+            in (findings["store"]["text"])
+        )
+        is_trusted = part == "state"  # others can't make one that is this user's own
+        assert (code, "state folder" in findings) == ((0, False) if is_trusted else (1, True))
+
+    @pytest.mark.parametrize(("version", "expected"), [(len(MIGRATIONS) + 1, "error"), (1, "ok")])
+    def test_one_of_another_version(
+        self, callctl: Callctl, simulator: Simulator, home: Path, version: int, expected: str
+    ) -> None:
+        path = home / "events.db"
+        EventStore.open_for_watch(path, world="w").close()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+        code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert (code == 0, level(findings, "store")) == (expected == "ok", expected)
+        assert ("newer callctl" if expected == "error" else "brings it up to date") in findings["store"]["text"]
+
+    def test_one_that_is_locked(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        path = home / "events.db"
+        EventStore.open_for_watch(path, world="w").close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            outcome = callctl("doctor", "--json", env=FREE | env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        findings = checks(outcome)
+        assert (outcome.code, "locked" in findings["store"]["text"]) == (1, True)
+
+    def test_what_is_none(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        (home / "file").write_text("no database, however long it is " * 100)
+        (home / "file").chmod(0o600)
+        for path, text in (
+            (home / "file", "not a database"),
+            (home, "is a folder"),
+            (home / "file" / "x", "is no folder"),
+        ):
+            code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+            assert (code, level(findings, "store")) == (1, "error")
+            assert text in findings["store"]["text"]
+            assert "CALLCTL_STORE" in findings["store"]["fix"]
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_rights_that_are_missing(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
+        path = home / "closed" / "events.db"
+        EventStore.open_for_watch(path, world="w").close()
+        path.chmod(0o400)
+        _, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert "can't be read and written by you (mode 400)" in findings["store"]["text"]
+        path.unlink()
+        path.parent.chmod(0o500)
+        _, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert f"{path.parent} can't be written to" in findings["store"]["text"]

@@ -1,0 +1,110 @@
+"""Documents as they are read: how long verbs take, and malformed ones, which get an error and never a hang."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from aiohttp import web
+from simulator.world import ANSWERS, FROM, World
+
+from callctl.simulator.twiml import parser
+from callctl.simulator.twiml.parser import MAX_DEPTH, XmlError, read_xml
+
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">'
+    + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9))
+    + "]><Response><Say>&j;</Say></Response>"
+)
+OUTSIDE = '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]><Response><Say>&x;</Say></Response>'
+BROKEN = [
+    "",
+    " ",
+    "<",
+    "<Response",
+    "<Response><Say></Response>",
+    "<Response/><Response/>",
+    "<a:Response/>",
+    "&lt;Response/>",
+    "\x00",
+    "<Response>\x0b</Response>",
+    BOMB,
+    OUTSIDE,
+    "<Response>" + "<Say>" * (MAX_DEPTH + 1) + "</Say>" * (MAX_DEPTH + 1) + "</Response>",
+    "<Response>&undefined;</Response>",
+    '\n<?xml version="1.0"?><Response/>',
+    "{}",
+]
+
+
+@pytest.mark.parametrize("document", BROKEN, ids=range(len(BROKEN)))
+def test_a_document_that_is_none(document: str) -> None:
+    with pytest.raises(parser.TwimlError):
+        parser.parse(document)
+    with pytest.raises(parser.TwimlError):
+        parser.parse(document.encode())
+
+
+@pytest.mark.parametrize("document", [bytes(range(256)), b"\xff\xfe<\x00", b"\x80" * 50_000])
+def test_binary_junk_is_no_document(document: bytes) -> None:
+    with pytest.raises(XmlError):
+        read_xml(document)
+
+
+def test_an_encoding_that_is_none() -> None:
+    with pytest.raises(XmlError):
+        read_xml(b'<?xml version="1.0" encoding="no-such"?><Response/>')
+
+
+def test_numbers_that_are_none_count_as_the_default() -> None:
+    (pause,) = parser.parse("<Response><Pause length='nan'/></Response>")
+    assert pause == parser.Sound("Pause", 1.0)
+    (pause,) = parser.parse("<Response><Pause length='inf'/></Response>")
+    assert pause == parser.Sound("Pause", 86400.0)
+    (say,) = parser.parse("<Response><Say loop='1e300'>a</Say></Response>")
+    assert isinstance(say, parser.Sound)
+    assert say.seconds is not None and say.seconds < 1e5
+    (gather,) = parser.parse("<Response><Gather numDigits='-1' timeout='x'/></Response>")
+    assert isinstance(gather, parser.Gather)
+    assert (gather.digits, gather.timeout) == (None, 5.0)
+
+
+@pytest.mark.parametrize("document", [BOMB, OUTSIDE, "<Response><Say>", "\x01\x02"])
+async def test_a_twiml_parameter_that_is_none(world: World, document: str) -> None:
+    sid = await world.running_call()
+    form = {"To": ANSWERS, "From": FROM, "Twiml": document}
+    status, body = await world.request("POST", f"{world.account}/Calls.json", form)
+    assert (status, body["code"]) == (400, 12100)
+    status, body = await world.update(sid, Twiml=document)
+    assert (status, body["code"]) == (400, 12100)
+    await world.check_goes_on(sid)
+
+
+@pytest.mark.parametrize("body", [BOMB.encode(), OUTSIDE.encode(), bytes(range(256)) * 100, b"x" * 5_000_000])
+async def test_a_fetched_document_that_is_none(world: World, body: bytes) -> None:
+    sid = await world.running_call()
+    world.listener.documents["/junk"] = lambda _: web.Response(body=body, content_type="text/xml")
+    call = await world.place(ANSWERS, Url=f"{world.listener.url}/junk")
+    began = time.process_time()
+    await world.advance(5)
+    assert time.process_time() - began < 20  # it expands nothing: an entity bomb would take far longer, or all memory
+    assert await world.notes(call["sid"]) == [("12100", "0")]
+    await world.check_goes_on(sid)
+
+
+def seconds_of(document: str) -> float | None:
+    (sound,) = parser.parse(f"<Response>{document}</Response>")
+    assert isinstance(sound, parser.Sound)
+    return sound.seconds
+
+
+def test_how_long_things_take() -> None:
+    assert seconds_of("<Say>0123456789</Say>") == pytest.approx(0.6)  # 60 ms a character
+    assert seconds_of('<Say loop="3">0123456789</Say>') == pytest.approx(1.8)
+    assert seconds_of("<Say>01234<break/><emphasis>56789</emphasis></Say>") == pytest.approx(0.66)
+    assert seconds_of('<Say loop="0">on and on</Say>') is None
+    assert seconds_of("<Play>http://127.0.0.1:9/x.mp3</Play>") == 2
+    assert seconds_of('<Play loop="2">http://127.0.0.1:9/x.mp3</Play>') == 4
+    assert seconds_of("<Pause/>") == 1
+    assert seconds_of('<Pause length="7"/>') == 7
+    assert seconds_of('<Pause length="-7"/>') == 1

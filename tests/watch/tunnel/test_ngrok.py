@@ -1,0 +1,43 @@
+"""The addresses that an ngrok agent on this machine serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from watches import Application
+
+from callctl.watch.tunnel.ngrok import find_agent
+
+RECORDED = Path(__file__).parent / "recorded"
+PORT = 8765
+AGENT = (RECORDED / "ngrok-agent.json").read_text(encoding="utf-8")
+
+
+async def test_an_ngrok_agent_counts_only_if_it_leads_to_our_port(application: Application) -> None:
+    application.text, application.content_type = AGENT, "application/json"
+    name = "zookeeper-example.ngrok-free.dev"
+    assert await find_agent(PORT, agent=application.url) == [f"https://{name}", f"http://{name}"]
+    assert await find_agent(3000, agent=application.url) == ["https://other-example.ngrok-free.dev"]
+    assert await find_agent(22, agent=application.url) == []
+    assert await find_agent(5000, agent=application.url) == []
+    assert application.sent[0].target == "/api/tunnels"
+
+
+@pytest.mark.parametrize("answer", ["", "[]", "{}", '{"tunnels": 1}', '{"tunnels": [1, {}, {"config": []}]}', "<html>"])
+async def test_whatever_else_answers_is_no_agent(application: Application, answer: str) -> None:
+    application.text = answer
+    assert await find_agent(PORT, agent=application.url) == []
+    assert await find_agent(PORT, agent="http://127.0.0.1:9") == []
+
+
+@pytest.mark.parametrize("odd", ["http://[::1", "[", "9" * 5000, "//[::1:80", 10**400, [[]], {}, None, "\ud800", True])
+async def test_an_odd_address_of_an_agent_is_passed_over(application: Application, odd: object) -> None:
+    tunnels = [
+        {"public_url": odd, "config": {"addr": str(PORT)}},
+        {"public_url": "https://odd.example.com", "config": {"addr": odd}},
+        {"public_url": "https://a.example.com", "config": {"addr": PORT}},
+    ]
+    application.text = json.dumps({"tunnels": tunnels})
+    assert await find_agent(PORT, agent=application.url) == ["https://a.example.com"]
