@@ -340,6 +340,26 @@ def test_a_long_call_that_only_polls_reported_counts_from_its_start() -> None:
     assert [what for _, what, _ in run.actions] == ["limit", "hangup"]
 
 
+@pytest.mark.parametrize(("age", "acts"), [(100, True), (1200, False)])
+def test_a_conversation_that_a_poll_finds_is_news_only_if_its_call_began_just_now(age: float, acts: bool) -> None:
+    rule = Rule(name="closed", when=When(statuses=frozenset({"in-progress"})), then=SURVEY)
+    run = EngineRun(rule, scope=Scope.ALL)
+    run.seconds = 3600
+    run.poll(1, "in-progress", began=3600 - age)
+    assert [target for _, _, target in run.actions] == ([sid(1)] if acts else [])
+    assert run.declined == ([] if acts else ["too old: the call began 1200 s before REST showed it like this"])
+
+
+def test_an_answer_that_a_poll_finds_is_old_though_the_leg_was_known_to_ring() -> None:
+    rule = Rule(name="closed", when=When(statuses=frozenset({"in-progress"})), then=SURVEY)
+    run = EngineRun(rule)
+    run.report(1, "ringing")
+    run.wait(1200)
+    run.poll(1, "in-progress", began=0)
+    run.wait(60)
+    assert run.actions == []
+
+
 def test_only_calls_reported_by_a_verified_callback_are_own() -> None:
     for scope, own in ((Scope.OWN, False), (Scope.ALL, True)):
         run = EngineRun(RING, scope=scope)

@@ -77,6 +77,9 @@ def test_a_callback_and_an_end_that_rest_reported_are_as_old_as_they_say() -> No
     assert result.age(event(1, "busy", received=40), now=moment(50)) == seconds(10)
     missed = of_rest("completed", kind=MISSED, received=2 * HOUR)
     assert result.age(missed, now=moment(2 * HOUR)) == timedelta(hours=1)
+    # A call that sent no callbacks is fetched, and may be over by then.
+    found = of_rest("completed", kind=POLLED, received=2 * HOUR)
+    assert result.age(found, now=moment(2 * HOUR)) == timedelta(hours=1)
 
 
 def test_a_callback_that_nobody_signed_makes_no_call_ours() -> None:

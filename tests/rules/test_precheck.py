@@ -10,10 +10,11 @@ import pytest
 from calls_api import UnexpectedRequest
 from events import START, clock_of, moment, sid
 
+from callctl.calls.action import DECLINED
 from callctl.calls.call import Call
-from callctl.rules.outcome import Postponed
+from callctl.rules.outcome import Outcome, Postponed
 from callctl.rules.precheck import precheck
-from callctl.rules.rule import Action, Hangup, On, Rule, When
+from callctl.rules.rule import FOUND_SOON, Action, Hangup, On, Rule, Trigger, When
 from callctl.store.sqlite.store import EventStore
 
 RINGS, PARENT = sid(1), sid(2)
@@ -102,3 +103,17 @@ def test_the_start_of_a_call_counts_before_its_creation(claims: EventStore, star
     call = replace(ringing(created=NOW - 3600), start_time=moment(started))
     result = update(claims, call)
     assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+
+
+@pytest.mark.parametrize(("age", "acts"), [(100.0, True), (1200.0, False)])
+def test_a_conversation_that_a_poll_found_is_as_old_as_its_call_by_the_date_of_the_reply(
+    claims: EventStore, age: float, acts: bool
+) -> None:
+    # The engine took it for new: this machine's clock is behind.
+    rule = Rule(name="r", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
+    trigger = Trigger(moment(NOW - age), moment(NOW), FOUND_SOON)
+    action = Action(rule, RINGS, RINGS, RINGS, True, needs_precheck=True, trigger=trigger)
+    talks = Call(RINGS, "in-progress", start_time=moment(NOW - age), as_of=moment(NOW))
+    outcome = precheck(FakeApi(talks), claims, action, clock=clock_of(lambda: moment(NOW)))
+    assert (outcome is None) == acts
+    assert acts or (isinstance(outcome, Outcome) and outcome.result == DECLINED)

@@ -16,7 +16,7 @@ from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.family import Family
 from callctl.calls.leg import Leg
 from callctl.rules.evidence import Evidence
-from callctl.rules.rule import FRESH, Action, Declined, On, Rule, Trigger
+from callctl.rules.rule import FOUND_SOON, FRESH, Action, Declined, On, Rule, Trigger
 
 # A Timestamp has whole seconds, rounded down, so a leg may be a second younger than it says.
 RESOLUTION = timedelta(seconds=1)
@@ -169,11 +169,15 @@ class Engine:
         age = self._evidence.age(change.event, now=now)
         if leg is not change.after and leg.ended_at is not None:  # one of two ends is fresh, which is enough
             age = min(age, self._evidence.age_of_end(leg, now=now))
-        timestamp = change.event.timestamp if change.event.kind in (CALLBACK, MISSED) else None
-        trigger = None if timestamp is None else Trigger(timestamp, now)
+        trigger = _trigger_of(change.event, now=now)
+        age_of_call = self._evidence.age_of_call(change.event, now=now)
+        reason = ""
         if age > FRESH:
+            reason = f"too old: it happened {age.total_seconds():.0f} s ago"
+        elif age_of_call is not None and age_of_call > FOUND_SOON:
+            reason = f"too old: the call began {age_of_call.total_seconds():.0f} s before REST showed it like this"
+        if reason:
             if self._may_change(snapshot, leg):
-                reason = f"too old: it happened {age.total_seconds():.0f} s ago"
                 yield self._declined(rule, leg, leg.call_sid, snapshot, reason)
         elif rule.settle:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, trigger))
@@ -254,6 +258,12 @@ def _has_ended(change: Change) -> bool:
 
 def _is_polled(event: CallEvent) -> bool:
     return event.kind in (POLLED, MISSED)
+
+
+def _trigger_of(event: CallEvent, *, now: datetime) -> Trigger | None:
+    if event.timestamp is None or event.kind not in (CALLBACK, MISSED, POLLED):
+        return None
+    return Trigger(event.timestamp, now, FOUND_SOON if event.kind == POLLED and not event.is_final else FRESH)
 
 
 def _family_of(snapshot: Snapshot, leg: Leg) -> Family[Leg]:

@@ -101,13 +101,20 @@ class Evidence:
         return now - known.arrivals[leg.status] if timestamp is None else self._age_of(timestamp, now=now)
 
     def age(self, event: CallEvent, *, now: datetime) -> timedelta:
-        """Return how long ago an event happened, by its own Timestamp; a poll reports the present.
+        """Return how long ago an event happened, by its own Timestamp; a poll of a live call reports the present.
 
         Only a clock that is behind is corrected: the least delay of a few callbacks may itself be long, and must not
         make old events fresh.
         """
-        if event.kind not in (CALLBACK, MISSED) or event.timestamp is None:
+        has_own_time = event.kind in (CALLBACK, MISSED) or (event.kind == POLLED and event.is_final)
+        if not has_own_time or event.timestamp is None:
             return now - self._steady_time(event.received_at)
+        return self._age_of(event.timestamp, now=now)
+
+    def age_of_call(self, event: CallEvent, *, now: datetime) -> timedelta | None:
+        """Return how long ago a live call began that a poll found; None for another event, or without a start."""
+        if event.kind != POLLED or event.is_final or event.timestamp is None:
+            return None
         return self._age_of(event.timestamp, now=now)
 
     def _age_of(self, timestamp: datetime, *, now: datetime) -> timedelta:

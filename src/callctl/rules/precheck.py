@@ -10,7 +10,7 @@ from callctl.calls.call import Call
 from callctl.calls.event import rank_of
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.rule import FRESH, Action
+from callctl.rules.rule import Action
 from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 
@@ -56,7 +56,7 @@ def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome
     if trigger is None or call.as_of is None:
         return None
     age = call.as_of - trigger.timestamp - (clock.now() - trigger.observed_at)
-    if age <= FRESH + _TOLERANCE:
+    if age <= trigger.fresh + _TOLERANCE:
         return None
     return Outcome(
         DECLINED, f"too old: it happened {age.total_seconds():.0f} s ago, and this machine's clock is behind"

@@ -28,6 +28,9 @@ FLAG_NAMES = (RING_LIMIT, AFTER_DIAL, MAX_DURATION, MAX_DURATION_HANGUP)
 
 # An event that happened longer ago is too old to act on: a callback that was delayed, or one that is sent again.
 FRESH = timedelta(seconds=15)
+# A poll tells what a call does, not since when. It may have rung for a minute, and the poll before was half a minute
+# earlier; what began longer ago was, most likely, answered before anything could tell of it.
+FOUND_SOON = timedelta(minutes=2)
 # A second Dial begins within a moment of the first one's end, and its child's first callback takes another.
 DEFAULT_SETTLE = timedelta(seconds=1)
 # TimeLimit is set so late because set sooner it could lengthen a shorter one that the call was placed with.
@@ -231,10 +234,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """The event by which a rule came to match: its Timestamp, and when that was seen, by the steady clock."""
+    """The event by which a rule came to match: its Timestamp, and when that was seen, by the steady clock.
+
+    Of what a poll found, the timestamp is the call's start. ``fresh`` is how long ago that may have been then.
+    """
 
     timestamp: datetime
     observed_at: datetime
+    fresh: timedelta = FRESH
 
 
 @dataclass(frozen=True, slots=True)
