@@ -34,23 +34,25 @@ if TYPE_CHECKING:
 
 
 REDACTED = "***"
+# Patterns are compiled when they are needed: most commands write no @.
 # What stands before the last @ of a URL's authority: with it Twilio signs in where it asks for a document.
-_USER_INFO = re.compile(r"(://)([^/\s\"<>?#]*)@")
+_USER_INFO = r"(://)([^/\s\"<>?#]*)@"
 # RFC 3261, 19.1.1: sip:user:password@host. What is no address, since it has several @ or a blank, is redacted as well.
-_SIP_PASSWORD = re.compile(r"(\bsips?:[^\s<>\"@:]*:)[^\s<>\"]*@", re.IGNORECASE)
-_PASSWORD_ATTRIBUTE = re.compile(r"""(\bpassword\s*=\s*)("[^"]*"|'[^']*')""")
+_SIP_USER_INFO = r"(?i)(\bsips?:[^\s<>\"@:]*:)[^\s<>\"]*@"
+_CREDENTIAL_ATTRIBUTE = r"""(\bpassword\s*=\s*)("[^"]*"|'[^']*')"""
 
 
 def without_secrets(text: str) -> str:
     """Return a text without passwords: ``https://user:***@host``. A user alone may be a key, so it is left out too."""
     if "@" in text:
-        text = _USER_INFO.sub(lambda match: f"{match[1]}{_user(match[2])}{REDACTED}@", without_sip_passwords(text))
-    return _PASSWORD_ATTRIBUTE.sub(rf'\1"{REDACTED}"', text) if "password" in text else text
+        text = without_sip_passwords(text)
+        text = re.sub(_USER_INFO, lambda match: f"{match[1]}{_user(match[2])}{REDACTED}@", text)
+    return re.sub(_CREDENTIAL_ATTRIBUTE, rf'\1"{REDACTED}"', text) if "password" in text else text
 
 
 def without_sip_passwords(text: str) -> str:
     """Return a text with ``sip:user:***@host`` for each SIP address that holds a password."""
-    return _SIP_PASSWORD.sub(rf"\1{REDACTED}@", text) if "@" in text else text
+    return re.sub(_SIP_USER_INFO, rf"\1{REDACTED}@", text) if "@" in text else text
 
 
 def without_user_info(text: str) -> str:

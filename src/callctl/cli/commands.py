@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from callctl.cli.help_pages import keep_short, write_page
 from callctl.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One command: its name, the path of its function (``module:function`` under ``callctl.cli``), what it does.
 
     The examples stand below the first sentence of its help. A command with subcommands also works without one.
@@ -161,22 +158,28 @@ def _with_examples(text: str, examples: Sequence[str]) -> str:
     return "\n\n".join(filter(None, (opening, "\n".join(examples), rest)))
 
 
+def _write_page(command: Any, ctx: Any, formatter: Any) -> None:
+    from callctl.cli.help_pages import write_page
+
+    write_page(command, ctx, formatter)
+
+
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
-        return keep_short(_pass_plain_values(super().get_params(ctx)))
+        return _prepared(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        write_page(self, ctx, formatter)
+        _write_page(self, ctx, formatter)
 
 
 class _CommandOfSeveral(TyperGroup):
     """A command that works by itself and has subcommands, which take none of its options."""
 
     def get_params(self, ctx: Any) -> Any:
-        return keep_short(_pass_plain_values(super().get_params(ctx)))
+        return _prepared(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        write_page(self, ctx, formatter)
+        _write_page(self, ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the subcommand that is named.
@@ -221,14 +224,14 @@ class LazyGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> Any:
         """Return the group's own options."""
-        params = keep_short(_pass_plain_values(super().get_params(ctx)))
+        params = _prepared(super().get_params(ctx))
         for param in params:
             param.help = _TYPERS_OWN.get(param.name, param.help)
         return params
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the overview."""
-        write_page(self, ctx, formatter)
+        _write_page(self, ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was called.
@@ -270,9 +273,14 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _pass_plain_values(params: list[Any]) -> list[Any]:
-    """Let the parameters of a command pass on what needs no reading; return them."""
+def _prepared(params: list[Any]) -> list[Any]:
+    """Return the parameters of a command, each with the one line of its help, and passing on what needs no reading.
+
+    The further paragraphs of the help, which shells would show as well, are put aside.
+    """
     for param in params:
+        if "in_full" not in vars(param):
+            param.help, _, param.in_full = (getattr(param, "help", None) or "").partition("\n\n")
         descriptor = getattr(param, "type_descriptor", None)
         if descriptor is not None and "get_runtime_param" not in vars(param):
             stand_in = _PlainValues(descriptor.annotation, param.get_runtime_param)

@@ -26,14 +26,6 @@ Paint: TypeAlias = Callable[[str, str], str]  # a text and what it is: _HEADING 
 _HEADING, _TYPED = "1", "1;36"  # bold, and bold cyan, as terminals have them
 
 
-def keep_short(params: list[Any]) -> list[Any]:
-    """Leave each option its line, which shells show as well, and put the further paragraphs aside; return them."""
-    for param in params:
-        if "in_full" not in vars(param):
-            param.help, _, param.in_full = (getattr(param, "help", None) or "").partition("\n\n")
-    return params
-
-
 def write_page(command: Any, ctx: Any, formatter: Any) -> None:
     """Write a command's page, painted if it goes to a terminal and nothing speaks against it."""
     environ = getattr(ctx.find_root().obj, "environ", os.environ)

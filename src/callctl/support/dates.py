@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from callctl.errors import UsageError
@@ -37,7 +35,7 @@ def parse_date(text: object) -> datetime | None:
 def _read_date(text: str) -> datetime | None:
     if not text:
         return None
-    for read in (_parse_twilio, _parse_iso, parsedate_to_datetime):
+    for read in (_parse_twilio, _parse_iso, _parse_rfc2822):
         try:
             moment = read(text)
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
@@ -67,6 +65,12 @@ def _parse_iso(text: str) -> datetime:
     if not text[:4].isdigit() or len(text) < len("2026-01-01"):
         raise ValueError(text)
     return datetime.fromisoformat(text)
+
+
+def _parse_rfc2822(text: str) -> datetime:
+    from email.utils import parsedate_to_datetime
+
+    return parsedate_to_datetime(text)
 
 
 def parse_timestamp(text: str | None) -> datetime | None:
@@ -173,11 +177,13 @@ def read_json(text: str) -> Any:
         ValueError: It is no JSON, or nested too deeply to be read.
     """
     try:
-        value = _decode(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:  # a number of more digits than Python reads
-        value = json.loads(text, parse_constant=_none, parse_int=_digits)
+        value = _decoder()(text)
+    except ValueError as error:
+        import json
+
+        if isinstance(error, json.JSONDecodeError):
+            raise
+        value = json.loads(text, parse_constant=_none, parse_int=_digits)  # a number of more digits than Python reads
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     # Half of a surrogate pair can come in by an escape only.
@@ -189,7 +195,11 @@ def _none(_name: str) -> None:
     """Return what stands for NaN and the infinities, which are no JSON."""
 
 
-_decode = json.JSONDecoder(parse_constant=_none).decode
+@cache
+def _decoder() -> Callable[[str], Any]:
+    import json
+
+    return json.JSONDecoder(parse_constant=_none).decode
 
 
 def _digits(text: str) -> int | str:

@@ -6,15 +6,12 @@ Only control sequences that callctl makes itself go to the ``unfiltered`` stream
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 from callctl.errors import without_sip_passwords
-from callctl.support.dates import writable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -22,11 +19,11 @@ if TYPE_CHECKING:
 
 # Control, format (bidirectional overrides, zero-width), surrogate, private-use and line or paragraph separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-_LINE_BREAKS = re.compile("([\n\t])")
-_COLOURS = re.compile("(\x1b\\[[0-9;]*m)")  # SGR sequences: colours, bold and the like
+# Patterns are compiled when they are needed: most texts are lines of printable characters.
+_LINE_BREAKS = "([\n\t])"
+_COLOURS = "(\x1b\\[[0-9;]*m)"  # SGR sequences: colours, bold and the like
 _SIZES = ("COLUMNS", "LINES")
-_SIZE = re.compile("[1-9][0-9]{0,3}")  # rich would take any number, and fill lines as long
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_SIZE = "[1-9][0-9]{0,3}"  # rich would take any number, and fill lines as long
 
 
 def printable(text: str) -> str:
@@ -37,7 +34,7 @@ def printable(text: str) -> str:
     text = without_sip_passwords(text)
     if text.isprintable():  # of what is not, some is harmless
         return text
-    return "".join("�" if unicodedata.category(char) in _UNSAFE else char for char in text)
+    return "".join("�" if _is_unsafe(char) else char for char in text)
 
 
 def json_text(value: Any) -> str:
@@ -46,16 +43,33 @@ def json_text(value: Any) -> str:
     A number that is not finite and what is nested too deeply become null.
     """
     try:
-        text = _encode(value)
+        text = _encoder()(value)
     except (ValueError, RecursionError):
-        text = _encode(writable(value))
+        from callctl.support.dates import writable
+
+        text = _encoder()(writable(value))
     text = without_sip_passwords(text)
     if text.isascii() and "\x7f" not in text:  # of the others, JSON escapes the ASCII ones itself
         return text
-    return "".join(_escaped(char) if unicodedata.category(char) in _UNSAFE else char for char in text)
+    return "".join(_escaped(char) if _is_unsafe(char) else char for char in text)
+
+
+def _is_unsafe(char: str) -> bool:
+    import unicodedata
+
+    return unicodedata.category(char) in _UNSAFE
+
+
+@cache
+def _encoder() -> Callable[[Any], str]:
+    import json
+
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _escaped(char: str) -> str:
+    import json
+
     return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
 
 
@@ -63,7 +77,7 @@ def printable_lines(text: str) -> str:
     """Return a text as :func:`printable` does, with its line breaks and tabs kept."""
     if text.replace("\n", "").replace("\t", "").isprintable():  # a long list, as JSON, is written in long pieces
         return without_sip_passwords(text)
-    return "".join(part if part in ("\n", "\t") else printable(part) for part in _LINE_BREAKS.split(text))
+    return "".join(part if part in ("\n", "\t") else printable(part) for part in re.split(_LINE_BREAKS, text))
 
 
 class SafeStream:
@@ -92,8 +106,9 @@ class SafeStream:
 
     def _made_safe(self, text: str) -> str:
         if not self.allows_colours:
-            return printable_lines(_COLOURS.sub("", text))
-        return "".join(part if _COLOURS.fullmatch(part) else printable_lines(part) for part in _COLOURS.split(text))
+            return printable_lines(re.sub(_COLOURS, "", text) if "\x1b" in text else text)
+        parts = re.split(_COLOURS, text)
+        return "".join(part if re.fullmatch(_COLOURS, part) else printable_lines(part) for part in parts)
 
 
 def unfiltered(stream: TextIO) -> TextIO:
@@ -117,7 +132,7 @@ def plain_console(stream: TextIO, *, environ: Mapping[str, str], width: int | No
         soft_wrap=False,
         width=width,
         # Rich reads only what it is given: NO_COLOR, TERM, COLUMNS.
-        _environ={name: value for name, value in environ.items() if name not in _SIZES or _SIZE.fullmatch(value)},
+        _environ={name: value for name, value in environ.items() if name not in _SIZES or re.fullmatch(_SIZE, value)},
     )
 
 

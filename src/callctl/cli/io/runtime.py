@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -38,27 +37,47 @@ class Form(Enum):
     JSON = "json"
 
 
-@dataclass(slots=True)
 class Runtime:
     """The process as a command sees it."""
 
-    environ: Mapping[str, str]
-    cwd: Path
-    stdin: TextIO
-    stdout: TextIO
-    stderr: TextIO
-    json: bool = False
-    debug: bool = False
-    request_timeout: float = 10.0
-    back_off: Callable[[float], None] = time.sleep  # seconds, before a request is sent again
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    elapsed: Callable[[], float] = elapsed  # seconds, which nobody can set
-    api_url: str | None = None  # where the API is, once known, if it is not Twilio's
-    make_room: Callable[[], None] | None = None  # takes a line of progress off the terminal before anything is written
-    aside: Callable[[str], None] | None = None  # shows messages where a table has the terminal; called in any thread
-    _said: set[str] = field(default_factory=set)
-    _in_outage: bool = False
-    _speaking: threading.RLock = field(default_factory=threading.RLock)  # requests wait, and say so, in threads
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        cwd: Path,
+        stdin: TextIO,
+        stdout: TextIO,
+        stderr: TextIO,
+        *,
+        back_off: Callable[[float], None] = time.sleep,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        elapsed: Callable[[], float] = elapsed,
+    ) -> None:
+        """Take the environment, the working directory and the streams.
+
+        Args:
+            environ: The environment's variables.
+            cwd: The working directory.
+            stdin: What is read.
+            stdout: Where data goes.
+            stderr: Where messages go.
+            back_off: Waits for some seconds, before a request is sent again.
+            now: Returns the time.
+            elapsed: Returns seconds since some moment, which nobody can set.
+        """
+        self.environ, self.cwd = environ, cwd
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.back_off, self.now, self.elapsed = back_off, now, elapsed
+        # Options that every command has.
+        self.json = self.debug = False
+        self.request_timeout = 10.0  # seconds
+        self.api_url: str | None = None  # where the API is, once known, if it is not Twilio's
+        # Takes a line of progress off the terminal before anything is written.
+        self.make_room: Callable[[], None] | None = None
+        # Shows messages where a table has the terminal; called in any thread.
+        self.aside: Callable[[str], None] | None = None
+        self._said: set[str] = set()
+        self._in_outage = False
+        self._speaking = threading.RLock()  # requests wait, and say so, in threads
 
     @classmethod
     def of_process(cls) -> Runtime:

@@ -10,7 +10,6 @@ import typer
 
 from callctl.cli.io.runtime import Runtime
 from callctl.errors import UsageError
-from callctl.support.dates import read_duration
 
 # The headings under which help pages show the options.
 INSTRUCTIONS = "What the call does"
@@ -76,6 +75,8 @@ def runtime_of(
     runtime.json = json
     runtime.debug = debug
     if request_timeout is not None:
+        from callctl.support.dates import read_duration
+
         seconds = read_duration(request_timeout, option="--request-timeout")
         if seconds < _SHORTEST_REQUEST:
             raise UsageError(
