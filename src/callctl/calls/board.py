@@ -42,16 +42,28 @@ _FACTS = (
     "caller_name",
 )
 _facts_of = attrgetter(*_FACTS)
+_UNREPORTED = (None, "", "", "", None, None, None, None)  # what stands for each fact that no event reported
 
 
 class Fold:
     """What was reported of one leg: of each fact the greatest, by the order of events. Begins with its first event."""
 
-    __slots__ = ("_facts", "_first_at", "_first_received_at", "_keys", "_last_at", "_steps", "_verified", "_winner")
+    __slots__ = (
+        "_facts",
+        "_first_at",
+        "_first_received_at",
+        "_keys",
+        "_last_at",
+        "_orders",
+        "_steps",
+        "_verified",
+        "_winner",
+    )
 
     def __init__(self, event: CallEvent) -> None:
         self._winner = _Standing.of(event)
-        self._facts: dict[str, tuple[str, Any]] = {}
+        self._facts: list[Any] = list(_UNREPORTED)
+        self._orders = [""] * len(_FACTS)  # of the events that the facts are from
         self._steps: dict[str, tuple[int, datetime]] = {}
         self._keys = array("Q")  # eight bytes each: there may be ten thousand legs
         self._first_at = event.moment
@@ -84,39 +96,38 @@ class Fold:
 
     def absorb(self, event: CallEvent) -> None:
         """Take in an event."""
-        facts, order = self._facts, event.order
+        facts, orders, order = self._facts, self._orders, event.order
         if order > self._winner.order:
             self._winner = _Standing.of(event)
-        for name, value in zip(_FACTS, _facts_of(event), strict=True):
-            if value is not None and value != "":
-                greatest = facts.get(name)
-                if greatest is None or order > greatest[0]:
-                    facts[name] = (order, value)
+        for number, value in enumerate(_facts_of(event)):
+            if value is not None and value != "" and order > orders[number]:
+                orders[number], facts[number] = order, value
         self._absorb_times(event)
         self._verified = self._verified and event.verified
         self._keys.append(_short(event.key))
         del self._keys[:-_KEYS_PER_LEG]
 
     def _absorb_times(self, event: CallEvent) -> None:
-        self._first_at = min(self._first_at, event.moment)
-        self._first_received_at = min(self._first_received_at, event.received_at)
-        self._last_at = max(self._last_at, event.received_at)
+        moment, received_at = event.moment, event.received_at
+        self._first_at = min(self._first_at, moment)
+        self._first_received_at = min(self._first_received_at, received_at)
+        self._last_at = max(self._last_at, received_at)
         step = _STEPS.get(event.status)
         if step is not None:
-            time = (_TRUST.get(event.kind, 2), event.moment)
+            time = (_TRUST.get(event.kind, 2), moment)
             self._steps[step] = min(self._steps.get(step, time), time)
 
     def leg(self, call_sid: str) -> Leg:
         """Return the leg by all events so far."""
         winner = self._winner
-        facts = {name: value for name, (_, value) in self._facts.items()}
+        parent, direction, from_, to, duration, sip_response_code, answered_by, caller_name = self._facts
         return Leg(
             call_sid=call_sid,
-            parent_call_sid=facts.get("parent_call_sid"),
+            parent_call_sid=parent,
             status=winner.status,
-            direction=facts.get("direction", ""),
-            from_=facts.get("from_", ""),
-            to=facts.get("to", ""),
+            direction=direction,
+            from_=from_,
+            to=to,
             first_at=self._first_at,
             first_received_at=self._first_received_at,
             last_event_at=self._last_at,
@@ -124,10 +135,10 @@ class Fold:
             ringing_at=self._step("ringing"),
             answered_at=self._step("answered"),
             ended_at=winner.moment if is_final(winner.status) else None,
-            duration=facts.get("duration"),
-            sip_response_code=facts.get("sip_response_code"),
-            answered_by=facts.get("answered_by"),
-            caller_name=facts.get("caller_name"),
+            duration=duration,
+            sip_response_code=sip_response_code,
+            answered_by=answered_by,
+            caller_name=caller_name,
             source=winner.source,
             verified=self._verified,
         )
@@ -137,7 +148,7 @@ class Fold:
         return None if time is None else time[1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Standing:
     """The part of an event that decides a leg's status; its form is not kept."""
 
@@ -175,7 +186,7 @@ class Snapshot:
         return self.legs.get(call_sid)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change:
     """What an event did: the leg before (None: it is new) and after, and whether the event came late."""
 

@@ -14,13 +14,13 @@ from typing import Any, Final
 from callctl.calls.call import Call, CallStatus, is_final
 from callctl.calls.event_record import (
     Form,
-    Record,
     encodable_form,
     is_cut_elsewhere,
     pairs_key,
     read_record,
     signed_form,
     signed_key,
+    write_record,
 )
 from callctl.calls.other_callbacks import (
     FEATURES,
@@ -72,6 +72,8 @@ _FINAL_WEIGHTS: dict[str, int] = {
     CallStatus.BUSY: 4,
     CallStatus.COMPLETED: 5,
 }
+# What only status callbacks have.
+_MARKS = frozenset(("CallbackSource", "SequenceNumber", "Timestamp", "CallDuration"))
 # Callbacks count before requests for TwiML, and those before polls.
 _KIND_WEIGHTS = {CALLBACK: 2, TWIML_REQUEST: 1}
 
@@ -80,7 +82,7 @@ class NotACallEventError(ValueError):
     """A request that reports nothing about a call."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallEvent:
     """What was reported about one leg at one moment.
 
@@ -90,7 +92,8 @@ class CallEvent:
     ``timestamp`` is when the event fired, ``received_at`` when it arrived; both are aware and in UTC. ``duration`` is
     in seconds: ``CallDuration``, never ``Duration``, which is in minutes (docs/twilio.md, "Callback parameters").
     ``error_code`` and ``error_message`` are those of compatible services, for Twilio sends none. ``form`` is all that
-    came, in its order.
+    came, in its order. Nothing of it is changed once it is made: it is not frozen because making a frozen object of so
+    many fields takes three times as long.
     """
 
     key: str
@@ -118,10 +121,7 @@ class CallEvent:
     order: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        order = _order_of(
-            status=self.status, number=self.sequence_number, timestamp=self.timestamp, kind=self.kind, key=self.key
-        )
-        object.__setattr__(self, "order", order)
+        self.order = _order_of(self)
 
     @classmethod
     def from_form(
@@ -141,13 +141,15 @@ class CallEvent:
             received_at: When the request arrived.
             world: The account and API address it belongs to; part of the key.
             verified: Whether the request's signature is valid.
-            signed: What a signature of the request covers after the path, query and form; the form alone if None.
+            signed: What a signature of the request covers after the path, the query and form that the pairs were read
+                from; the form alone if None.
 
         Raises:
             NotACallEventError: It is no call's status, machine detection, recording or conference, or is cut elsewhere
                 than what Twilio signed.
         """
-        form = encodable_form(pairs)
+        is_ascii = signed is not None and signed.isascii()  # then so is what was read from it, or was escaped
+        form = tuple(pairs) if is_ascii else encodable_form(pairs)
         text = signed_form(form) if signed is None else signed
         event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
         if _is_cut_elsewhere(event, text):
@@ -177,7 +179,7 @@ class CallEvent:
 
     def to_record(self) -> str:
         """Return what a store keeps."""
-        return Record(self.key, self.kind, self.received_at, self.verified, self.form).write()
+        return write_record(self.key, self.kind, self.received_at, self.verified, self.form)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``watch --json`` writes: times in RFC 3339, a repeated name's values as an array."""
@@ -330,7 +332,7 @@ def _is_twiml_request(fields: Mapping[str, str], status: str) -> bool:
     # Twilio marks progress events with CallbackSource, SequenceNumber and Timestamp, and requests for TwiML with none
     # of them, but always with ApiVersion and Direction (samples, docs/twilio.md, "Callback parameters"). Compatible
     # services leave out the marks too, so what has neither is taken for a callback.
-    if any(name in fields for name in ("CallbackSource", "SequenceNumber", "Timestamp", "CallDuration")):
+    if not _MARKS.isdisjoint(fields):
         return False
     if "ApiVersion" not in fields or "Direction" not in fields:
         return False
@@ -375,14 +377,15 @@ def event_name(status: str) -> str:
     return _EVENT_NAMES.get(status, status)
 
 
-def _order_of(*, status: str, number: int | None, timestamp: datetime | None, kind: str, key: str) -> str:
+def _order_of(event: CallEvent) -> str:
     """Return the text by which events of one call sort; the greatest decides the status.
 
     Life-cycle rank first; then SequenceNumber, Timestamp, and the order of ends; callbacks before polls; the key at
     last, so that no two events are equal and the outcome never depends on the order of arrival. Events without a status
     sort below all others.
     """
+    status, number, timestamp = event.status, event.sequence_number, event.timestamp
     number = 0 if number is None else min(max(number + 1, 0), 10**10 - 1)
     moment = 0 if timestamp is None else max(microseconds(timestamp), 0)
-    rank, weight = _RANKS.get(status, 0), _FINAL_WEIGHTS.get(status, 0)
-    return f"{rank if status else '-'}{number:010d}{moment:018d}{weight}{_KIND_WEIGHTS.get(kind, 0)}{key[:16]}"
+    rank, weight = _RANKS.get(status, 0) if status else "-", _FINAL_WEIGHTS.get(status, 0)
+    return f"{rank}{number:010d}{moment:018d}{weight}{_KIND_WEIGHTS.get(event.kind, 0)}{event.key[:16]}"

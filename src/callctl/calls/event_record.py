@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
@@ -41,8 +41,11 @@ def encodable_form(pairs: Iterable[tuple[str, str]]) -> Form:
     return form
 
 
-def signed_form(pairs: Iterable[tuple[str, str]]) -> str:
+def signed_form(pairs: Collection[tuple[str, str]]) -> str:
     """Return a form as Twilio signs it: by name, of each name all its values, each once, all run together."""
+    values = dict(pairs)
+    if len(values) == len(pairs):  # no name is there twice, as in what Twilio itself sends
+        return "".join([name + values[name] for name in sorted(values)])
     return "".join(chain.from_iterable(sorted(set(pairs))))
 
 
@@ -57,6 +60,9 @@ def is_cut_elsewhere(signed: str, sid: str, *, name: str = "CallSid") -> bool:
     What is signed does not say where a value ends, and a caller may choose a name that reads like a CallSid and a
     CallStatus. Those of Twilio come before anything that a caller chooses.
     """
+    first = _SIGNED_SID[name].search(signed)
+    if first is not None and first[1] == sid:
+        return False
     if "=" in sid or "&" in sid:  # a query that was sent as a form
         return True
     before, match, _ = signed.partition(f"{name}{sid}")
@@ -64,9 +70,8 @@ def is_cut_elsewhere(signed: str, sid: str, *, name: str = "CallSid") -> bool:
         return False
     if sid.startswith(_LONGER_NAMES):
         return True
-    first = _SIGNED_SID[name].search(signed)
     if first is not None and first.start() <= len(before):
-        return first[1] != sid
+        return True
     return "CallStatus" in sid or _SIGNED_CALL.search(before) is not None
 
 
@@ -94,18 +99,18 @@ class Record(NamedTuple):
     verified: bool
     form: Form
 
-    def write(self) -> str:
-        """Return the text of it, with ``received_at`` in microseconds since 1970."""
-        key, kind, received_at, verified, form = self
-        at = microseconds(received_at)
-        lines = "\n".join(chain(("2", key, kind, str(at), str(int(verified))), *form))
-        if lines.count("\n") == 4 + 2 * len(form) and "\0" not in lines:
-            return lines
-        return _as_json({"v": 1, "key": key, "kind": kind, "received_at": at, "verified": verified, "form": form})
+
+def write_record(key: str, kind: str, received_at: datetime, verified: bool, form: Form) -> str:
+    """Return the record of an event, with ``received_at`` in microseconds since 1970."""
+    at = microseconds(received_at)
+    lines = "\n".join(["2", key, kind, str(at), "1" if verified else "0", *chain.from_iterable(form)])
+    if lines.count("\n") == 4 + 2 * len(form) and "\0" not in lines:
+        return lines
+    return _as_json({"v": 1, "key": key, "kind": kind, "received_at": at, "verified": verified, "form": form})
 
 
 def read_record(text: str) -> Record:
-    """Read what :meth:`Record.write` gave.
+    """Read what :func:`write_record` gave.
 
     Raises:
         ValueError: It is no record of an event, or of a version to come.

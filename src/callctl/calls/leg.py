@@ -10,9 +10,9 @@ from callctl.calls.call import CallStatus, is_final
 from callctl.support.dates import format_date
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Leg:
-    """One leg as we now believe it to be.
+    """One leg as we now believe it to be. Never changed, but replaced by another one: not frozen, as an event is not.
 
     ``*_at`` are the times of its steps, from the events' Timestamp or else from their arrival; None for a step that no
     event reported. ``first_received_at`` is when the first of its events arrived. ``source`` is the kind of the event
