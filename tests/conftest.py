@@ -54,7 +54,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def hasty(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+def fast_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     """Return a simulator whose calls live five times as fast, by the readings of Twilio's text that the test names."""
     with Simulator(port=0, speed=5, readings=getattr(request, "param", ())) as simulator:
         yield simulator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from paths import ROOT
+from paths import ROOT, TESTS
 
 PACKAGE = ROOT / "src" / "callctl"
 
@@ -31,3 +31,12 @@ def test_nothing_else_is_there() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     modules = {path.stem for path in PACKAGE.glob("[!_]*.py")}
     assert sorted(listed()) == sorted(rooms | modules)
+
+
+def test_each_test_file_is_named_after_what_it_tests() -> None:
+    """``tests/a/test_b.py`` and ``tests/a/test_b_part.py`` test ``a/b.py``, or all of the folder ``a/b``."""
+    for test in (path for path in TESTS.rglob("test_*.py") if path.parent != TESTS):
+        folder = PACKAGE / test.parent.relative_to(TESTS)
+        names = {path.stem for path in folder.iterdir()}
+        words = test.stem.removeprefix("test_").split("_")
+        assert names & {"_".join(words[:end]) for end in range(1, len(words) + 1)}, test

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli.frozen import Frozen, frozen_simulator
-from cli.world import World
+from cli.setup import CliSetup
 from running import Callctl
 
 from callctl.simulator import Simulator
@@ -24,10 +24,10 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world(callctl: Callctl, home: Path) -> Iterator[World]:
+def setup(callctl: Callctl, home: Path) -> Iterator[CliSetup]:
     """Return a simulator whose time passes only on demand, and callctl set up for it."""
     with Simulator(port=0, seed=1, manual_clock=True) as simulator:
-        yield World(simulator, callctl, home)
+        yield CliSetup(simulator, callctl, home)
 
 
 @pytest.fixture

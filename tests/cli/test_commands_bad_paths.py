@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli.world import ANSWERS, World
+from cli.setup import ANSWERS, CliSetup
 from processes import CALLCTL, LIMIT, environment
 from running import Callctl, env_for
 
@@ -48,21 +48,21 @@ WRONG: list[tuple[Callable[[Path], dict[str, str]], str]] = [
 
 @pytest.mark.parametrize(("made", "message"), WRONG)
 def test_no_store_there_is_reported_and_does_not_keep_calls_from_being_placed_and_ended(
-    world: World, home: Path, made: Callable[[Path], dict[str, str]], message: str
+    setup: CliSetup, home: Path, made: Callable[[Path], dict[str, str]], message: str
 ) -> None:
     env = made(home)
     sentence = f"there can be no event store {message.format(home=home)}\n{HINT}"
-    placed = world.callctl(*PLACE, env=env)
+    placed = setup.callctl(*PLACE, env=env)
     assert placed.code == 0
     assert f"callctl: placed, but @last will not stand for it: {sentence}" in placed.err
     sid = placed.out.strip()
-    ended = world.callctl("hangup", sid, env=env)
+    ended = setup.callctl("hangup", sid, env=env)
     assert (ended.code, ended.out) == (0, f"{sid}\tcanceled\tended\n")
     assert f"callctl: {sentence}" in ended.err
     assert "callctl: done, but not written down: there can be no event store" in ended.err
-    shown = world.callctl("show", sid, env=env)
+    shown = setup.callctl("show", sid, env=env)
     assert (shown.code, shown.err.count(sentence)) == (0, 1)
-    last = world.callctl("wait", "@last", "--for", "ended", env=env)
+    last = setup.callctl("wait", "@last", "--for", "ended", env=env)
     assert (last.code, last.err.count(sentence)) == (3, 1)
     assert "@last stands for no call" in last.err
 
@@ -70,17 +70,17 @@ def test_no_store_there_is_reported_and_does_not_keep_calls_from_being_placed_an
 @pytest.mark.parametrize(("made", "message"), WRONG)
 @pytest.mark.parametrize("args", [("watch", "--port", "0", "--no-poll"), (*PLACE[:4], "--watch")])
 def test_what_can_do_nothing_without_a_store_says_so(
-    world: World, home: Path, made: Callable[[Path], dict[str, str]], message: str, args: tuple[str, ...]
+    setup: CliSetup, home: Path, made: Callable[[Path], dict[str, str]], message: str, args: tuple[str, ...]
 ) -> None:
-    outcome = world.callctl(*args, env=made(home))
+    outcome = setup.callctl(*args, env=made(home))
     assert outcome.code == 1
     assert outcome.err.endswith(f"callctl: error: there can be no event store {message.format(home=home)}\n{HINT}")
-    assert world.simulator.requests == ()
+    assert setup.simulator.requests == ()
 
 
-def test_what_is_no_database_is_reported_with_a_hint(world: World, home: Path) -> None:
+def test_what_is_no_database_is_reported_with_a_hint(setup: CliSetup, home: Path) -> None:
     (home / "notes").write_text("no database " * 100)
-    outcome = world.callctl("watch", "--port", "0", "--no-poll", env={"CALLCTL_STORE": str(home / "notes")})
+    outcome = setup.callctl("watch", "--port", "0", "--no-poll", env={"CALLCTL_STORE": str(home / "notes")})
     assert outcome.code == 1
     assert f"can't open the event store {home / 'notes'}: file is not a database\nhint: the file is no" in outcome.err
 
@@ -100,22 +100,22 @@ def open_to_others(home: Path) -> dict[str, str]:
     [(too_long, "can't look at the state folder"), (open_to_others, "others may write to the state")],
 )
 def test_a_state_folder_without_trust_is_reported_and_calls_are_placed_and_ended_all_the_same(
-    world: World, home: Path, made: Callable[[Path], dict[str, str]], message: str
+    setup: CliSetup, home: Path, made: Callable[[Path], dict[str, str]], message: str
 ) -> None:
     env = made(home)
-    placed = world.callctl("place", ANSWERS, "--say", "Hello", env=env)
+    placed = setup.callctl("place", ANSWERS, "--say", "Hello", env=env)
     assert placed.code == 0
     assert f"callctl: running watches can't be looked for: {message}" in placed.err
     assert "no status callbacks: no watch is running" in placed.err
-    ended = world.callctl("hangup", placed.out.strip(), env=env)
+    ended = setup.callctl("hangup", placed.out.strip(), env=env)
     assert (ended.code, ended.out) == (0, f"{placed.out.strip()}\tcanceled\tended\n")
-    watched = world.callctl("watch", "--port", "0", "--no-poll", env=env)
+    watched = setup.callctl("watch", "--port", "0", "--no-poll", env=env)
     assert watched.code == 1
     assert f"callctl: error: {message}" in watched.err
     assert "unexpected" not in f"{placed.err}{ended.err}{watched.err}"
 
 
-def test_another_users_folders_are_reported_in_a_sentence(world: World) -> None:
+def test_another_users_folders_are_reported_in_a_sentence(setup: CliSetup) -> None:
     """The working folder, its .env and the state folder; root runs the command as a user without rights to them."""
     as_other_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     if subprocess.run([*as_other_user, *CALLCTL, "--version"], check=False, cwd="/", capture_output=True).returncode:
@@ -127,7 +127,7 @@ def test_another_users_folders_are_reported_in_a_sentence(world: World) -> None:
         (folder / ".env").write_text("CALLCTL_PORT=none\n")
         Path(name).chmod(0o755)
         closed.chmod(0o000)
-        env = environment(closed, {**env_for(world.simulator), "SSL_CERT_FILE": str(folder / "certificates")})
+        env = environment(closed, {**env_for(setup.simulator), "SSL_CERT_FILE": str(folder / "certificates")})
         try:
             for args, code in ((("list",), 0), ((*PLACE[:4],), 0), (("doctor",), 1), (("watch", "--no-poll"), 1)):
                 ran = subprocess.run(
@@ -186,15 +186,15 @@ def test_other_files_that_cannot_be_read_or_written(
     assert f"callctl: error: {message.format(home=home)}" in outcome.err
 
 
-def test_a_working_directory_that_is_gone_does_not_keep_calls_from_being_ended(world: World, home: Path) -> None:
-    sid = world.place(after=4)
+def test_a_working_directory_that_is_gone_does_not_keep_calls_from_being_ended(setup: CliSetup, home: Path) -> None:
+    sid = setup.place(after=4)
     gone = home / "gone"
     gone.mkdir()
     code = "import os; os.rmdir(os.getcwd()); from callctl.__main__ import main; main()"
     hangup = subprocess.run(
         [sys.executable, "-P", "-c", code, "hangup", sid],  # -P: as installed, the working directory is not on the path
         cwd=gone,
-        env=environment(home, env_for(world.simulator)),
+        env=environment(home, env_for(setup.simulator)),
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -203,9 +203,9 @@ def test_a_working_directory_that_is_gone_does_not_keep_calls_from_being_ended(w
     assert (hangup.returncode, hangup.stdout) == (0, f"{sid}\tcompleted\tended\n")
 
 
-def test_what_is_not_text_is_refused(world: World) -> None:
+def test_what_is_not_text_is_refused(setup: CliSetup) -> None:
     for option, name in (("--to", "To"), ("--from", "From")):
-        outcome = world.callctl("list", option, "sip:\udcff@example.com")
+        outcome = setup.callctl("list", option, "sip:\udcff@example.com")
         assert (outcome.code, outcome.out) == (2, "")
         assert f"{name} can't be sent, since it is not text" in outcome.err
         assert "hint: it holds bytes that are no UTF-8" in outcome.err

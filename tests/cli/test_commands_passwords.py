@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cli.world import World
+from cli.setup import CliSetup
 from processes import OnTerminal, Piped
 from running import Callctl, Outcome, env_for
 
@@ -32,39 +32,39 @@ def stored(home: Path) -> str:
 
 
 @pytest.mark.parametrize("form", ["terminal", "pipe", "json"])
-def test_a_redirect_sends_it_and_neither_shows_nor_keeps_it(world: World, home: Path, form: str) -> None:
-    parent, child = world.dialled()
+def test_a_redirect_sends_it_and_neither_shows_nor_keeps_it(setup: CliSetup, home: Path, form: str) -> None:
+    parent, child = setup.dialled()
     more = ["--json"] if form == "json" else []
-    outcome = world.callctl("redirect", child, "--url", URL, *more, terminal=form == "terminal")
+    outcome = setup.callctl("redirect", child, "--url", URL, *more, terminal=form == "terminal")
     assert outcome.code == 0
-    assert world.sent()[-1].form["Url"] == (URL,)
+    assert setup.sent()[-1].form["Url"] == (URL,)
     assert f"redirected to {SHOWN}: " in shown(outcome)
     assert f"hint: for the other leg: callctl redirect {parent} --url " in shown(outcome)
     if form == "json":
         assert json.loads(outcome.out)["request"] == {"Url": SHOWN}
     assert SHOWN in stored(home)
     assert SECRET not in stored(home)
-    assert f"to {SHOWN}" in shown(world.callctl("show", child))
-    shown(world.callctl("show", child, "--json"))
+    assert f"to {SHOWN}" in shown(setup.callctl("show", child))
+    shown(setup.callctl("show", child, "--json"))
 
 
-def test_a_quote_in_a_password_hides_none_of_it(world: World) -> None:
-    sid = world.place(after=4)
+def test_a_quote_in_a_password_hides_none_of_it(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
     url = f"https://ann:it's-{SECRET}@example.com/x"
-    shown(world.callctl("redirect", sid, "--url", url, "--dry-run"))
+    shown(setup.callctl("redirect", sid, "--url", url, "--dry-run"))
     for sign in '"<>':
-        outcome = world.callctl("redirect", sid, "--url", url.replace("'", sign), "--dry-run")
+        outcome = setup.callctl("redirect", sid, "--url", url.replace("'", sign), "--dry-run")
         assert outcome.code == 2
         shown(outcome)
 
 
-def test_so_does_a_redirect_to_a_named_url_and_to_a_sip_phone(world: World, home: Path) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("redirect", sid, "--url", "secret", "--json", env={"CALLCTL_URL_SECRET": URL})
+def test_so_does_a_redirect_to_a_named_url_and_to_a_sip_phone(setup: CliSetup, home: Path) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("redirect", sid, "--url", "secret", "--json", env={"CALLCTL_URL_SECRET": URL})
     assert json.loads(outcome.out)["request"] == {"Url": SHOWN}
     document = f'<Response><Dial><Sip username="ann" password="{SECRET}">sip:a@example.com</Sip></Dial></Response>'
-    outcome = world.callctl("redirect", sid, "--twiml", document, "--json")
-    assert world.sent()[-1].form["Twiml"] == (document,)
+    outcome = setup.callctl("redirect", sid, "--twiml", document, "--json")
+    assert setup.sent()[-1].form["Twiml"] == (document,)
     assert 'password=\\"***\\"' in shown(outcome)
     assert SECRET not in stored(home)
 
@@ -91,19 +91,19 @@ def test_no_complaint_shows_it(callctl: Callctl, args: list[str], env: dict[str,
     assert "error" in shown(outcome)
 
 
-def test_what_place_says_of_callbacks_does_not_show_it(world: World) -> None:
+def test_what_place_says_of_callbacks_does_not_show_it(setup: CliSetup) -> None:
     env = {"CALLCTL_PUBLIC_URL": "http://ann:fake-word@127.0.0.1:9/x"}
-    outcome = world.callctl("place", TO, "--say", "Hello", env=env)
+    outcome = setup.callctl("place", TO, "--say", "Hello", env=env)
     assert "status callbacks go to CALLCTL_PUBLIC_URL (from the environment), http://ann:***@127.0.0.1:9/x\n" in shown(
         outcome
     )
-    assert world.simulator.requests[-1].form["StatusCallback"][0].startswith("http://ann:fake-word@127.0.0.1:9/x#")
+    assert setup.simulator.requests[-1].form["StatusCallback"][0].startswith("http://ann:fake-word@127.0.0.1:9/x#")
 
 
-def test_where_callbacks_go_by_a_file_that_was_found_is_said_with_its_name(world: World) -> None:
-    (world.home / ".env").write_text("CALLCTL_PUBLIC_URL=http://127.0.0.1:9/x\n")
-    outcome = world.callctl("place", TO, "--say", "Hello")
-    named = f"CALLCTL_PUBLIC_URL (in {world.home / '.env'})"
+def test_where_callbacks_go_by_a_file_that_was_found_is_said_with_its_name(setup: CliSetup) -> None:
+    (setup.home / ".env").write_text("CALLCTL_PUBLIC_URL=http://127.0.0.1:9/x\n")
+    outcome = setup.callctl("place", TO, "--say", "Hello")
+    named = f"CALLCTL_PUBLIC_URL (in {setup.home / '.env'})"
     assert f"callctl: no watch is running; status callbacks go to {named}, http://127.0.0.1:9/x\n" in outcome.err
 
 
@@ -116,8 +116,8 @@ def test_where_callbacks_go_by_a_file_that_was_found_is_said_with_its_name(world
         ("https://example.com/?to=sip:ann@example.com", "https://example.com/?to=sip:ann@example.com"),
     ],
 )
-def test_only_the_password_is_masked(world: World, url: str, masked: str) -> None:
-    outcome = world.callctl("place", TO, "--url", url, "--dry-run", "--status-callback", "none")
+def test_only_the_password_is_masked(setup: CliSetup, url: str, masked: str) -> None:
+    outcome = setup.callctl("place", TO, "--url", url, "--dry-run", "--status-callback", "none")
     assert f"\nUrl={masked}\n" in outcome.out
 
 
@@ -127,9 +127,9 @@ CLEAR = "These lines hold the public URL's password in clear; all else shows ***
 WATCH = ("watch", "--port", "0", "--no-poll", "--public-url", PUBLIC)
 
 
-def test_a_watch_shows_it_in_the_lines_to_be_pasted_alone_and_says_so(world: World, home: Path) -> None:
+def test_a_watch_shows_it_in_the_lines_to_be_pasted_alone_and_says_so(setup: CliSetup, home: Path) -> None:
     (home / "survey.xml").write_text("<Response><Say>Hello</Say></Response>")
-    env = env_for(world.simulator)
+    env = env_for(setup.simulator)
     with Piped(*WATCH, "--json", "--serve", "survey=survey.xml", home=home, env=env) as watch:
         ready = watch.record()
         said = watch.until_said("statusCallbackMethod")
@@ -144,8 +144,8 @@ def test_a_watch_shows_it_in_the_lines_to_be_pasted_alone_and_says_so(world: Wor
     assert SECRET.encode() not in (home / ".local/state/callctl/events.db").read_bytes()
 
 
-def test_nor_does_the_live_table_elsewhere(world: World, home: Path) -> None:
-    with OnTerminal(*WATCH, home=home, env=env_for(world.simulator), columns=120, lines=40) as terminal:
+def test_nor_does_the_live_table_elsewhere(setup: CliSetup, home: Path) -> None:
+    with OnTerminal(*WATCH, home=home, env=env_for(setup.simulator), columns=120, lines=40) as terminal:
         rows = terminal.until(
             # The header takes two rows once the self-test has failed.
             lambda rows: (
@@ -156,22 +156,22 @@ def test_nor_does_the_live_table_elsewhere(world: World, home: Path) -> None:
         assert f" {CLEAR}" in rows
 
 
-def test_without_a_password_nothing_is_said_of_one(world: World, home: Path) -> None:
-    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(world.simulator)) as watch:
+def test_without_a_password_nothing_is_said_of_one(setup: CliSetup, home: Path) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(setup.simulator)) as watch:
         watch.record()
         assert "password" not in watch.until_said("statusCallbackMethod")
 
 
 @pytest.mark.parametrize("option", ["--public-url", "--forward-to"])
 @pytest.mark.parametrize("url", ["ann:fake-word@example.com", "ftp://ann:fake/word:fake-word@example.com"])
-def test_what_is_no_address_of_a_watch_does_not_show_it(world: World, option: str, url: str) -> None:
-    outcome = world.callctl("watch", "--no-poll", option, url)
+def test_what_is_no_address_of_a_watch_does_not_show_it(setup: CliSetup, option: str, url: str) -> None:
+    outcome = setup.callctl("watch", "--no-poll", option, url)
     assert outcome.code == 2
     assert "example.com" in shown(outcome)
 
 
-def test_a_tunnels_command_does_not_show_it(world: World) -> None:
-    outcome = world.callctl(
+def test_a_tunnels_command_does_not_show_it(setup: CliSetup) -> None:
+    outcome = setup.callctl(
         "watch", "--port", "0", "--no-poll", "--tunnel", "false http://ann:fake-word@127.0.0.1:{port}"
     )
     assert "starting the tunnel: false http://ann:***@127" in shown(outcome)
@@ -183,30 +183,30 @@ SIP_SHOWN = "sip:ann:***@example.com"
 
 @pytest.mark.parametrize("more", [[], ["--json"], ["--debug"], ["--dry-run"], ["--dry-run", "--json"]])
 @pytest.mark.parametrize("terminal", [False, True])
-def test_nor_is_one_of_a_sip_address_shown_that_is_called(world: World, more: list[str], terminal: bool) -> None:
+def test_nor_is_one_of_a_sip_address_shown_that_is_called(setup: CliSetup, more: list[str], terminal: bool) -> None:
     for args in ([SIP, "--say", "Hello"], [TO, "--dial", SIP]):
-        outcome = world.callctl("place", *args, *more, "--status-callback", "none", terminal=terminal, columns=160)
+        outcome = setup.callctl("place", *args, *more, "--status-callback", "none", terminal=terminal, columns=160)
         assert outcome.code == 0, outcome.err
         if "--dry-run" in more:
             assert SIP_SHOWN in shown(outcome)
-            assert not world.sent()
+            assert not setup.sent()
         else:
             shown(outcome)
-            assert SIP in json.dumps(world.simulator.requests[-1].form)
+            assert SIP in json.dumps(setup.simulator.requests[-1].form)
 
 
-def test_nor_is_it_by_what_shows_and_changes_calls(world: World, home: Path) -> None:
-    sid = world.place(SIP)
+def test_nor_is_it_by_what_shows_and_changes_calls(setup: CliSetup, home: Path) -> None:
+    sid = setup.place(SIP)
     for args in (["list"], ["list", "--json"], ["show", sid], ["show", sid, "--json"], ["list", "--to", SIP]):
         for terminal in (False, True):
-            assert SIP_SHOWN in shown(world.callctl(*args, terminal=terminal, columns=160))
-    answered = world.place(after=4)
-    redirected = world.callctl("redirect", answered, "--dial", SIP, "--json")
+            assert SIP_SHOWN in shown(setup.callctl(*args, terminal=terminal, columns=160))
+    answered = setup.place(after=4)
+    redirected = setup.callctl("redirect", answered, "--dial", SIP, "--json")
     assert redirected.code == 0
     assert SIP_SHOWN in shown(redirected)
     assert SIP_SHOWN in stored(home)
     assert SECRET not in stored(home)
-    assert SIP_SHOWN in shown(world.callctl("hangup", "--all", "--to", SIP, "--dry-run", terminal=True, columns=160))
+    assert SIP_SHOWN in shown(setup.callctl("hangup", "--all", "--to", SIP, "--dry-run", terminal=True, columns=160))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_nor_is_it_by_a_complaint(callctl: Callctl, args: list[str]) -> None:
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_doctor_does_not_show_it(world: World, scheme: str, more: list[str]) -> None:
+def test_doctor_does_not_show_it(setup: CliSetup, scheme: str, more: list[str]) -> None:
     url = f"{scheme}{PUBLIC.removeprefix('https')}"
-    outcome = world.callctl("doctor", *more, env={"CALLCTL_PUBLIC_URL": url})
+    outcome = setup.callctl("doctor", *more, env={"CALLCTL_PUBLIC_URL": url})
     assert url.replace(SECRET, "***") in shown(outcome)

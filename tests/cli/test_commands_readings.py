@@ -11,13 +11,13 @@ from callctl.simulator import Simulator
 
 Env = dict[str, str]
 Place = Callable[..., str]
-pytestmark = pytest.mark.parametrize("hasty", EACH_READING, indirect=True, ids="+".join)
+pytestmark = pytest.mark.parametrize("fast_simulator", EACH_READING, indirect=True, ids="+".join)
 UNKNOWN = "CA" + "0" * 32
 
 
 @pytest.fixture
-def env(hasty: Simulator) -> Env:
-    return env_for(hasty)
+def env(fast_simulator: Simulator) -> Env:
+    return env_for(fast_simulator)
 
 
 @pytest.fixture
@@ -92,12 +92,12 @@ def test_redirecting_a_call_that_is_over_exits_5(callctl: Callctl, env: Env, pla
     assert "21220" in outcome.err
 
 
-def test_the_named_url_brings_its_method(callctl: Callctl, env: Env, place: Place, hasty: Simulator) -> None:
+def test_the_named_url_brings_its_method(callctl: Callctl, env: Env, place: Place, fast_simulator: Simulator) -> None:
     sid = place()
     until(callctl, env, sid, "in-progress")
-    named = {**env, "CALLCTL_URL_AFTER_HOURS": f"GET {hasty.url}/nothing"}
+    named = {**env, "CALLCTL_URL_AFTER_HOURS": f"GET {fast_simulator.url}/nothing"}
     assert callctl("redirect", sid, "--url", "after-hours", env=named).code == 0
-    sent = next(request for request in reversed(hasty.requests) if "Url" in request.form)
+    sent = next(request for request in reversed(fast_simulator.requests) if "Url" in request.form)
     assert sent.form["Method"] == ("GET",)
 
 

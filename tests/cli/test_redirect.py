@@ -1,5 +1,7 @@
 """``redirect``: which document, what is said of the other leg before, and what is said when it is refused."""
 
+from __future__ import annotations
+
 import json
 import threading
 import time
@@ -7,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from api.scripted import Server, Turn, call, cut, drop, reply
-from cli.world import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, World, talk
+from cli.setup import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, CliSetup, messages
 from processes import Piped
 from running import Callctl, env_for
 
@@ -16,30 +18,30 @@ from callctl.simulator import Simulator
 SID = "CA" + "1" * 32
 
 
-def form(world: World) -> dict[str, str]:
+def form(setup: CliSetup) -> dict[str, str]:
     """Return the form of the last request that changed a call."""
-    return {name: " ".join(values) for name, values in world.sent()[-1].form.items()}
+    return {name: " ".join(values) for name, values in setup.sent()[-1].form.items()}
 
 
-def test_to_a_named_url(world: World) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("redirect", sid, "--url", "survey")
+def test_to_a_named_url(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("redirect", sid, "--url", "survey")
     assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\tredirected\n")
-    assert talk(outcome) == f"callctl: redirected to survey: {sid} is in-progress\n"
-    assert form(world) == {"Url": world.survey}
+    assert messages(outcome) == f"callctl: redirected to survey: {sid} is in-progress\n"
+    assert form(setup) == {"Url": setup.survey}
 
 
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
-def test_on_a_terminal_it_is_a_sentence(world: World, env: dict[str, str]) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("redirect", sid, "--url", "survey", terminal=True, env=env)
+def test_on_a_terminal_it_is_a_sentence(setup: CliSetup, env: dict[str, str]) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("redirect", sid, "--url", "survey", terminal=True, env=env)
     assert (outcome.code, outcome.out) == (0, f"redirected to survey: {sid} is in-progress\n")
-    assert talk(outcome) == ""
+    assert messages(outcome) == ""
 
 
-def test_json_is_one_object(world: World) -> None:
-    parent, child = world.dialled()
-    record = json.loads(world.callctl("redirect", parent, "--url", "survey", "--json").out)
+def test_json_is_one_object(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    record = json.loads(setup.callctl("redirect", parent, "--url", "survey", "--json").out)
     resource = record.pop("call")
     assert record == {
         "v": 1,
@@ -48,8 +50,8 @@ def test_json_is_one_object(world: World) -> None:
         "call_sid": parent,
         "result": "redirected",
         "outcome": f"redirected to survey: {parent} is in-progress",
-        "request": {"Url": world.survey},
-        "api_url": world.simulator.url,
+        "request": {"Url": setup.survey},
+        "api_url": setup.simulator.url,
         "other_legs": [
             {
                 "call_sid": child,
@@ -78,97 +80,94 @@ def test_json_is_one_object(world: World) -> None:
         ),
     ],
 )
-def test_every_kind_of_document(world: World, options: tuple[str, ...], sent: dict[str, str]) -> None:
-    sid = world.place(after=4)
+def test_every_kind_of_document(setup: CliSetup, options: tuple[str, ...], sent: dict[str, str]) -> None:
+    sid = setup.place(after=4)
     named = {"CALLCTL_URL_AFTER_HOURS": "GET https://example.com/late"}
-    assert world.callctl("redirect", sid, *options, env=named).code == 0
-    assert form(world) == sent
+    assert setup.callctl("redirect", sid, *options, env=named).code == 0
+    assert form(setup) == sent
 
 
-def test_twiml_from_stdin_and_from_a_file(world: World) -> None:
-    sid = world.place(after=4)
+def test_twiml_from_stdin_and_from_a_file(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
     document = "<Response><Pause length='60'/></Response>"
-    (world.home / "pause.xml").write_text(document)
+    (setup.home / "pause.xml").write_text(document)
     for option, stdin in (("-", document), ("@pause.xml", "")):
-        assert world.callctl("redirect", sid, "--twiml", option, stdin=stdin).code == 0
-        assert form(world) == {"Twiml": document}
+        assert setup.callctl("redirect", sid, "--twiml", option, stdin=stdin).code == 0
+        assert form(setup) == {"Twiml": document}
 
 
-def test_add_callbacks_has_the_legs_report(world: World) -> None:
-    sid = world.place(after=4)
+def test_add_callbacks_has_the_legs_report(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
     document = "<Response><Dial><Client>bob</Client></Dial></Response>"
-    warned = world.callctl("redirect", sid, "--twiml", document)
+    warned = setup.callctl("redirect", sid, "--twiml", document)
     assert "no events will come of it" in warned.err
     env = {"CALLCTL_PUBLIC_URL": "http://127.0.0.1:9/status"}
-    assert world.callctl("redirect", sid, "--twiml", document, "--add-callbacks", env=env).code == 0
-    assert 'statusCallback="http://127.0.0.1:9/status' in form(world)["Twiml"]
+    assert setup.callctl("redirect", sid, "--twiml", document, "--add-callbacks", env=env).code == 0
+    assert 'statusCallback="http://127.0.0.1:9/status' in form(setup)["Twiml"]
 
 
-def test_no_status_is_ever_sent_and_help_says_why(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    sid = world.place(after=4)
-    world.callctl("redirect", sid, "--url", "survey")
-    assert "Status" not in form(world)
-    world.callctl("redirect", "--help")
+def test_no_status_is_ever_sent_and_help_says_why(setup: CliSetup, capsys: pytest.CaptureFixture[str]) -> None:
+    sid = setup.place(after=4)
+    setup.callctl("redirect", sid, "--url", "survey")
+    assert "Status" not in form(setup)
+    setup.callctl("redirect", "--help")
     assert "No Status is ever sent with it: Twilio leaves open which" in " ".join(capsys.readouterr().out.split())
 
 
-def test_what_was_asked_is_written_down(world: World) -> None:
-    sid = world.place(after=4)
-    world.callctl("redirect", sid, "--url", "survey")
-    assert "to survey" in world.callctl("show", sid).out
+def test_what_was_asked_is_written_down(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    setup.callctl("redirect", sid, "--url", "survey")
+    assert "to survey" in setup.callctl("show", sid).out
 
 
-# The other leg
-
-
-def test_of_a_parent_it_says_that_the_child_drops(world: World) -> None:
-    parent, child = world.dialled()
-    outcome = world.callctl("redirect", parent, "--url", "survey")
+def test_of_a_parent_it_says_that_the_child_drops(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    outcome = setup.callctl("redirect", parent, "--url", "survey")
     assert outcome.code == 0
-    assert talk(outcome) == (
+    assert messages(outcome) == (
         f"callctl: {parent} is the phone that was called, {ANSWERS} (outbound-api)\n"
         f"callctl: its child leg {child}: talking to client:ann: drops, and the Dial's action, if it has one, "
         "is asked as well\n"
         f"callctl: redirected to survey: {parent} is in-progress\n"
     )
-    world.simulator.advance(2)
-    assert world.status(child) == "completed"
+    setup.simulator.advance(2)
+    assert setup.status(child) == "completed"
 
 
-def test_of_a_child_it_says_whose_phone_it_is_and_what_the_parent_does(world: World) -> None:
-    parent, child = world.dialled()
-    outcome = world.callctl("redirect", child, "--say", "Goodbye, and thank you")
+def test_of_a_child_it_says_whose_phone_it_is_and_what_the_parent_does(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    outcome = setup.callctl("redirect", child, "--say", "Goodbye, and thank you")
     assert outcome.code == 0
-    assert talk(outcome) == (
+    assert messages(outcome) == (
         f"callctl: {child} is the phone that <Dial> called, client:ann (outbound-dial)\n"
         f"callctl: its parent leg {parent}: goes on with the Dial's action, else with its next verb, else hangs up\n"
         f"hint: for the other leg: callctl redirect {parent} --say 'Goodbye, and thank you'\n"
         f"callctl: redirected to other TwiML: {child} is in-progress\n"
     )
-    world.simulator.advance(2)
-    assert world.status(parent) == "completed"
+    setup.simulator.advance(2)
+    assert setup.status(parent) == "completed"
 
 
-def test_a_child_that_was_redirected_out_of_the_dial_is_not_said_to_drop(world: World) -> None:
-    parent = world.place(ANSWERS, "--dial", "client:ann", "--then", "survey", after=5)
-    child = world.callctl("list", "--parent", parent, "-q").out.strip()
-    world.callctl("redirect", child, "--say", LONG)
-    world.simulator.advance(1)
-    outcome = world.callctl("redirect", parent, "--say", LONG)
+def test_a_child_that_was_redirected_out_of_the_dial_is_not_said_to_drop(setup: CliSetup) -> None:
+    parent = setup.place(ANSWERS, "--dial", "client:ann", "--then", "survey", after=5)
+    child = setup.callctl("list", "--parent", parent, "-q").out.strip()
+    setup.callctl("redirect", child, "--say", LONG)
+    setup.simulator.advance(1)
+    outcome = setup.callctl("redirect", parent, "--say", LONG)
     assert outcome.code == 0
     assert f"its child leg {child}: goes on: it was redirected out of the Dial at " in outcome.err
     assert "drops" not in outcome.err
-    world.simulator.advance(2)
-    assert (world.status(parent), world.status(child)) == ("in-progress", "in-progress")
-    second = world.callctl("redirect", child, "--say", LONG)
+    setup.simulator.advance(2)
+    assert (setup.status(parent), setup.status(child)) == ("in-progress", "in-progress")
+    second = setup.callctl("redirect", child, "--say", LONG)
     assert f"its parent leg {parent}: goes on: this leg was redirected out of its Dial at " in second.err
-    both = world.callctl("redirect", parent, child, "--say", LONG)
+    both = setup.callctl("redirect", parent, child, "--say", LONG)
     assert both.code == 0
     assert "both legs of a <Dial> are named" not in both.err
-    ended = world.callctl("hangup", child)
+    ended = setup.callctl("hangup", child)
     assert f"its parent {parent} goes on: this leg was redirected out of its Dial at " in ended.err
-    world.simulator.advance(2)
-    assert world.status(parent) == "in-progress"
+    setup.simulator.advance(2)
+    assert setup.status(parent) == "in-progress"
 
 
 def test_it_is_said_before_it_is_done(callctl: Callctl) -> None:
@@ -241,35 +240,32 @@ def test_what_may_have_been_redirected_is_written_down_as_such(callctl: Callctl,
     assert f"\t{SID}\tredirect\toutcome unknown: " in shown
 
 
-def test_one_named_call_is_never_asked_about(world: World) -> None:
-    parent, _ = world.dialled()
-    outcome = world.callctl("redirect", parent, "--url", "survey", terminal=True, keyboard=True)
+def test_one_named_call_is_never_asked_about(setup: CliSetup) -> None:
+    parent, _ = setup.dialled()
+    outcome = setup.callctl("redirect", parent, "--url", "survey", terminal=True, keyboard=True)
     assert (outcome.code, outcome.out) == (0, f"redirected to survey: {parent} is in-progress\n")
 
 
-def test_on_parent_and_on_children_act_on_the_other_legs(world: World) -> None:
-    parent, child = world.dialled()
-    assert world.callctl("redirect", parent, "--on", "children", "--say", "x").out.split("\t")[0] == child
-    parent, child = world.dialled()
-    assert world.callctl("redirect", child, "--on", "parent", "--url", "survey").out.split("\t")[0] == parent
+def test_on_parent_and_on_children_act_on_the_other_legs(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    assert setup.callctl("redirect", parent, "--on", "children", "--say", "x").out.split("\t")[0] == child
+    parent, child = setup.dialled()
+    assert setup.callctl("redirect", child, "--on", "parent", "--url", "survey").out.split("\t")[0] == parent
 
 
 @pytest.mark.parametrize(("on", "said"), [("parent", "has no parent leg"), ("children", "has no live child leg")])
-def test_without_another_leg_it_exits_3(world: World, on: str, said: str) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("redirect", sid, "--on", on, "--url", "survey")
+def test_without_another_leg_it_exits_3(setup: CliSetup, on: str, said: str) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("redirect", sid, "--on", on, "--url", "survey")
     assert outcome.code == 3
     assert said in outcome.err
-    assert world.sent() == []
+    assert setup.sent() == []
 
 
-# Several
-
-
-def test_several_at_once(world: World) -> None:
-    first, second = world.place(), world.place()
-    world.simulator.advance(4)
-    outcome = world.callctl("redirect", first, UNKNOWN, second, "--url", "survey")
+def test_several_at_once(setup: CliSetup) -> None:
+    first, second = setup.place(), setup.place()
+    setup.simulator.advance(4)
+    outcome = setup.callctl("redirect", first, UNKNOWN, second, "--url", "survey")
     assert outcome.code == 8
     assert sorted(outcome.out.splitlines()) == sorted(
         [f"{first}\tin-progress\tredirected", f"{second}\tin-progress\tredirected", f"{UNKNOWN}\t\tfailed"]
@@ -278,45 +274,42 @@ def test_several_at_once(world: World) -> None:
     assert "\n  code 20404, HTTP 404, https://www.twilio.com/docs/errors/20404, request RQ" in outcome.err
 
 
-def test_the_sid_of_one_of_several_is_said_once(world: World) -> None:
-    ringing, talking = world.place(NEVER), world.place()
-    world.simulator.advance(4)
-    outcome = world.callctl("redirect", ringing, talking, "--url", "survey")
+def test_the_sid_of_one_of_several_is_said_once(setup: CliSetup) -> None:
+    ringing, talking = setup.place(NEVER), setup.place()
+    setup.simulator.advance(4)
+    outcome = setup.callctl("redirect", ringing, talking, "--url", "survey")
     assert f"callctl: error: {ringing} can't be redirected: it is ringing" in outcome.err
 
 
-def test_several_as_json_lines_and_from_stdin(world: World) -> None:
-    sids = [world.place(), world.place()]
-    world.simulator.advance(4)
-    outcome = world.callctl("redirect", "-", "--url", "survey", "--json", stdin="\n".join(sids))
+def test_several_as_json_lines_and_from_stdin(setup: CliSetup) -> None:
+    sids = [setup.place(), setup.place()]
+    setup.simulator.advance(4)
+    outcome = setup.callctl("redirect", "-", "--url", "survey", "--json", stdin="\n".join(sids))
     assert outcome.code == 0
     records = [json.loads(line) for line in outcome.out.splitlines()]
     assert sorted(record["call_sid"] for record in records) == sorted(sids)
     assert {record["result"] for record in records} == {"redirected"}
 
 
-def test_an_empty_pipe_is_nothing_to_do(world: World) -> None:
-    outcome = world.callctl("redirect", "-", "--url", "survey", "--json", stdin="\n")
+def test_an_empty_pipe_is_nothing_to_do(setup: CliSetup) -> None:
+    outcome = setup.callctl("redirect", "-", "--url", "survey", "--json", stdin="\n")
     assert (outcome.code, outcome.out) == (0, "")
-    assert talk(outcome) == "callctl: no calls on stdin: nothing to do\n"
+    assert messages(outcome) == "callctl: no calls on stdin: nothing to do\n"
 
 
-def test_of_both_legs_the_child_goes_first_with_a_warning(world: World) -> None:
-    parent, child = world.dialled()
-    outcome = world.callctl("redirect", parent, child, "--url", "survey")
+def test_of_both_legs_the_child_goes_first_with_a_warning(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    outcome = setup.callctl("redirect", parent, child, "--url", "survey")
     assert "both legs of a <Dial> are named" in outcome.err
-    assert [one.path.rpartition("/")[2] for one in world.sent()] == [f"{child}.json", f"{parent}.json"]
+    assert [one.path.rpartition("/")[2] for one in setup.sent()] == [f"{child}.json", f"{parent}.json"]
 
 
-# Refused
-
-
-def test_a_ringing_call_is_refused_with_the_command_that_would_work(world: World) -> None:
-    sid = world.place(NEVER, after=3)
-    world.add_callback(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
-    outcome = world.callctl("redirect", sid, "--url", "survey")
+def test_a_ringing_call_is_refused_with_the_command_that_would_work(setup: CliSetup) -> None:
+    sid = setup.place(NEVER, after=3)
+    setup.add_callback(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
+    outcome = setup.callctl("redirect", sid, "--url", "survey")
     assert (outcome.code, outcome.out) == (5, "")
-    said = talk(outcome)
+    said = messages(outcome)
     assert f"callctl: error: {sid} can't be redirected: it is ringing, since " in said
     assert "code 21220, HTTP 400" in said
     assert (
@@ -325,16 +318,16 @@ def test_a_ringing_call_is_refused_with_the_command_that_would_work(world: World
     )
 
 
-def test_a_call_that_is_over_is_refused(world: World) -> None:
-    sid = world.place(BUSY, after=5)
-    outcome = world.callctl("redirect", sid, "--url", "survey", "--json")
+def test_a_call_that_is_over_is_refused(setup: CliSetup) -> None:
+    sid = setup.place(BUSY, after=5)
+    outcome = setup.callctl("redirect", sid, "--url", "survey", "--json")
     assert outcome.code == 5
     error = json.loads(outcome.err.splitlines()[-1])
     assert error["message"] == f"{sid} can't be redirected: it is busy"
     assert "callctl list --live" in error["hint"]
 
 
-def test_what_callbacks_say_is_in_progress_is_tried_again(world: World) -> None:
+def test_what_callbacks_say_is_in_progress_is_tried_again(setup: CliSetup) -> None:
     refused = reply(400, {"code": 21220, "message": "Call is not in-progress. Cannot redirect.", "status": 400})
 
     class Late(Server):
@@ -351,71 +344,68 @@ def test_what_callbacks_say_is_in_progress_is_tried_again(world: World) -> None:
 
     with Late(reply(500)) as server:
         env = {"CALLCTL_API_URL": server.url}
-        world.add_callback(SID, "in-progress", at=datetime.now(UTC), env=env)
-        outcome = world.callctl("redirect", SID, "--say", "x", env=env)
+        setup.add_callback(SID, "in-progress", at=datetime.now(UTC), env=env)
+        outcome = setup.callctl("redirect", SID, "--say", "x", env=env)
         assert (outcome.code, outcome.out) == (0, f"{SID}\tin-progress\tredirected\n")
         assert [request.method for request in server.received].count("POST") == 4
 
 
-# --when answered
-
-
 @pytest.mark.parametrize("status", ["answered", "in-progress"])
-def test_when_answered_waits_for_the_answer(callctl: Callctl, world: World, status: str) -> None:
+def test_when_answered_waits_for_the_answer(callctl: Callctl, setup: CliSetup, status: str) -> None:
     with Simulator(port=0, speed=20) as simulator:
-        other = World(simulator, callctl, world.home)
+        other = CliSetup(simulator, callctl, setup.home)
         sid = callctl_place(other)
         outcome = other.callctl("redirect", sid, "--url", "survey", "--when", status)
         assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\tredirected\n")
 
 
-def callctl_place(world: World) -> str:
-    return world.callctl("place", ANSWERS, "--say", "x " * 900, "--status-callback", "none").out.strip()
+def callctl_place(setup: CliSetup) -> str:
+    return setup.callctl("place", ANSWERS, "--say", "x " * 900, "--status-callback", "none").out.strip()
 
 
-def test_when_answered_gives_up_when_nobody_answers(world: World) -> None:
-    sid = world.place(BUSY)
+def test_when_answered_gives_up_when_nobody_answers(setup: CliSetup) -> None:
+    sid = setup.place(BUSY)
 
     def let_it_be_busy() -> None:
-        while not world.sent("GET"):  # until it was found waiting
+        while not setup.sent("GET"):  # until it was found waiting
             time.sleep(0.01)
-        world.simulator.advance(5)
+        setup.simulator.advance(5)
 
     busy = threading.Thread(target=let_it_be_busy)
     busy.start()
-    outcome = world.callctl("redirect", sid, "--url", "survey", "--when", "answered")
+    outcome = setup.callctl("redirect", sid, "--url", "survey", "--when", "answered")
     busy.join()
     assert (outcome.code, outcome.out) == (8, "")
     assert "busy" in outcome.err
-    assert world.sent() == []
+    assert setup.sent() == []
 
 
-def test_when_answered_has_a_limit(world: World) -> None:
-    sid = world.place(NEVER, after=3)
+def test_when_answered_has_a_limit(setup: CliSetup) -> None:
+    sid = setup.place(NEVER, after=3)
     args = ("--url", "survey", "--when", "answered", "--wait-timeout", "300ms")
-    outcome = world.callctl("redirect", sid, *args)
+    outcome = setup.callctl("redirect", sid, *args)
     assert (outcome.code, outcome.out) == (9, "")
     assert f"{sid} is not in-progress after 0.3 s: it is ringing" in outcome.err
-    talking = world.place()
-    world.simulator.advance(4)
-    outcome = world.callctl("redirect", sid, talking, *args)
+    talking = setup.place()
+    setup.simulator.advance(4)
+    outcome = setup.callctl("redirect", sid, talking, *args)
     assert outcome.code == 8
     assert sorted(outcome.out.splitlines()) == sorted([f"{talking}\tin-progress\tredirected", f"{sid}\t\tfailed"])
-    assert len(world.sent()) == 1
+    assert len(setup.sent()) == 1
 
 
-def test_of_several_none_waits_for_another(world: World) -> None:
-    talking, ringing = world.place(), world.place(NEVER)
-    world.simulator.advance(4)
+def test_of_several_none_waits_for_another(setup: CliSetup) -> None:
+    talking, ringing = setup.place(), setup.place(NEVER)
+    setup.simulator.advance(4)
 
     def end_the_other() -> None:
-        while not world.sent():  # until the one that talks has been redirected
+        while not setup.sent():  # until the one that talks has been redirected
             time.sleep(0.01)
-        world.callctl("hangup", ringing)
+        setup.callctl("hangup", ringing)
 
     ending = threading.Thread(target=end_the_other)
     ending.start()
-    outcome = world.callctl("redirect", ringing, talking, "--url", "survey", "--when", "answered")
+    outcome = setup.callctl("redirect", ringing, talking, "--url", "survey", "--when", "answered")
     ending.join()
     assert outcome.code == 8
     assert sorted(outcome.out.splitlines()) == sorted([f"{talking}\tin-progress\tredirected", f"{ringing}\t\tfailed"])
@@ -441,16 +431,16 @@ def test_of_several_none_waits_for_another(world: World) -> None:
         (["CAxxx", "--url", "survey"], "not a call SID: CAxxx"),
     ],
 )
-def test_what_makes_no_sense_exits_2_and_sends_nothing(world: World, args: list[str], message: str) -> None:
-    outcome = world.callctl("redirect", *args)
+def test_what_makes_no_sense_exits_2_and_sends_nothing(setup: CliSetup, args: list[str], message: str) -> None:
+    outcome = setup.callctl("redirect", *args)
     assert outcome.code == 2
     assert message in outcome.err
-    assert world.simulator.requests == ()
+    assert setup.simulator.requests == ()
 
 
-def test_a_service_with_uuids_and_codes_as_words(callctl: Callctl, world: World) -> None:
+def test_a_service_with_uuids_and_codes_as_words(callctl: Callctl, setup: CliSetup) -> None:
     with Simulator(port=0, manual_clock=True, dialect="somleng", base_path="/api/laml") as simulator:
-        other = World(simulator, callctl, world.home)
+        other = CliSetup(simulator, callctl, setup.home)
         sid = other.place(after=4)
         assert other.callctl("redirect", sid, "--url", "survey").out == f"{sid}\tin-progress\tredirected\n"
         ringing = other.place(NEVER, after=3)
@@ -461,38 +451,35 @@ def test_a_service_with_uuids_and_codes_as_words(callctl: Callctl, world: World)
         assert other.callctl("hangup", ringing).out == f"{ringing}\tcanceled\talready-over\n"
 
 
-# Where the call reports from now on
-
-
-def test_a_call_in_progress_can_be_made_to_report(world: World) -> None:
+def test_a_call_in_progress_can_be_made_to_report(setup: CliSetup) -> None:
     """It was placed without callbacks, and from the redirect on its end is reported."""
-    sid = world.place(after=4)
-    callback_url = f"{world.simulator.url}/simulator/survey"  # any URL that answers
-    outcome = world.callctl("redirect", sid, "--url", "survey", "--status-callback", callback_url)
+    sid = setup.place(after=4)
+    callback_url = f"{setup.simulator.url}/simulator/survey"  # any URL that answers
+    outcome = setup.callctl("redirect", sid, "--url", "survey", "--status-callback", callback_url)
     assert outcome.code == 0
-    assert form(world) == {"Url": world.survey, "StatusCallback": callback_url}
-    assert list(world.simulator.callbacks) == []
-    world.callctl("hangup", sid)
-    world.simulator.advance(1)
-    assert [(one.url, one.params["CallStatus"]) for one in world.simulator.callbacks] == [(callback_url, "completed")]
+    assert form(setup) == {"Url": setup.survey, "StatusCallback": callback_url}
+    assert list(setup.simulator.callbacks) == []
+    setup.callctl("hangup", sid)
+    setup.simulator.advance(1)
+    assert [(one.url, one.params["CallStatus"]) for one in setup.simulator.callbacks] == [(callback_url, "completed")]
 
 
 @pytest.mark.parametrize("given", [(), ("--status-callback", "none")])
-def test_unless_asked_a_redirect_changes_nothing_about_callbacks(world: World, given: tuple[str, ...]) -> None:
-    sid = world.place(after=4)
+def test_unless_asked_a_redirect_changes_nothing_about_callbacks(setup: CliSetup, given: tuple[str, ...]) -> None:
+    sid = setup.place(after=4)
     env = {"CALLCTL_PUBLIC_URL": "https://example.com/status"}
-    assert world.callctl("redirect", sid, "--url", "survey", *given, env=env).code == 0
-    assert form(world) == {"Url": world.survey}
+    assert setup.callctl("redirect", sid, "--url", "survey", *given, env=env).code == 0
+    assert form(setup) == {"Url": setup.survey}
 
 
-def test_a_call_in_progress_can_be_made_to_report_to_the_watch(world: World) -> None:
-    with Piped("watch", "--port", "0", "--no-poll", "--json", home=world.home, env=env_for(world.simulator)) as watch:
+def test_a_call_in_progress_can_be_made_to_report_to_the_watch(setup: CliSetup) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=setup.home, env=env_for(setup.simulator)) as watch:
         ready = watch.record()
-        sid = world.place(after=4)
-        outcome = world.callctl("redirect", sid, "--url", "survey", "--status-callback", "watch")
+        sid = setup.place(after=4)
+        outcome = setup.callctl("redirect", sid, "--url", "survey", "--status-callback", "watch")
         assert outcome.code == 0
         assert f"status callbacks go to the running watch, {ready['callback_url']}" in outcome.err
-        assert form(world)["StatusCallback"].partition("#")[0] == ready["callback_url"]
+        assert form(setup)["StatusCallback"].partition("#")[0] == ready["callback_url"]
 
 
 @pytest.mark.parametrize(
@@ -505,20 +492,25 @@ def test_a_call_in_progress_can_be_made_to_report_to_the_watch(world: World) -> 
     ],
 )
 def test_a_status_callback_that_would_be_ignored_is_refused(
-    world: World, args: tuple[str, ...], message: str, hint: str
+    setup: CliSetup, args: tuple[str, ...], message: str, hint: str
 ) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("redirect", sid, *args)
+    sid = setup.place(after=4)
+    outcome = setup.callctl("redirect", sid, *args)
     assert (outcome.code, outcome.out) == (2, "")
     assert message in outcome.err
     assert hint in outcome.err
-    assert len(world.sent()) == 0
+    assert len(setup.sent()) == 0
 
 
-def test_the_dry_run_shows_it_and_the_command_for_the_other_leg_repeats_it(world: World) -> None:
-    parent, child = world.dialled()
+def test_the_dry_run_shows_it_and_the_command_for_the_other_leg_repeats_it(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
     callback_url = "https://example.com/status"
     args = ("redirect", parent, "--url", "survey", "--status-callback", callback_url)
-    assert f"StatusCallback={callback_url}" in world.callctl(*args, "--dry-run").out
-    said = talk(world.callctl("redirect", child, *args[2:], "--dry-run"))
+    assert f"StatusCallback={callback_url}" in setup.callctl(*args, "--dry-run").out
+    said = messages(setup.callctl("redirect", child, *args[2:], "--dry-run"))
     assert f"callctl redirect {parent} --url survey --status-callback {callback_url}" in said
+
+
+def test_redirect_looks_for_the_call_before_it_looks_for_a_watch(setup: CliSetup) -> None:
+    outcome = setup.callctl("redirect", "CAxxx", "--dial", "client:ann")
+    assert messages(outcome).startswith("callctl: error: not a call SID: CAxxx (")

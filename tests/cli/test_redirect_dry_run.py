@@ -3,72 +3,72 @@
 import json
 
 import pytest
-from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
+from cli.setup import ANSWERS, BUSY, NEVER, UNKNOWN, CliSetup, messages
 
 DRY = ("--url", "survey", "--dry-run")
 PASSWORD = '<Response><Dial><Sip username="ann" password="fake-secret">sip:ann@example.com</Sip></Dial></Response>'
 
 
-def actions(world: World, sid: str) -> list[object]:
+def actions(setup: CliSetup, sid: str) -> list[object]:
     """Return what the store has of requests for a call."""
-    timeline = json.loads(world.callctl("show", sid, "--json").out)["timeline"]
+    timeline = json.loads(setup.callctl("show", sid, "--json").out)["timeline"]
     return [item for item in timeline if item["type"] == "action"]
 
 
-def test_the_request_is_shown_and_what_the_other_leg_does(world: World) -> None:
-    parent, child = world.dialled()
-    placed = world.sent()
-    outcome = world.callctl("redirect", parent, *DRY)
-    url = f"{world.simulator.url}/2010-04-01/Accounts/{world.simulator.account_sid}/Calls/{parent}.json"
+def test_the_request_is_shown_and_what_the_other_leg_does(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    placed = setup.sent()
+    outcome = setup.callctl("redirect", parent, *DRY)
+    url = f"{setup.simulator.url}/2010-04-01/Accounts/{setup.simulator.account_sid}/Calls/{parent}.json"
     assert outcome.code == 0
     assert outcome.out.splitlines() == [
         f"POST {url}",
-        f"Authorization: Basic {world.simulator.account_sid}:***",
+        f"Authorization: Basic {setup.simulator.account_sid}:***",
         "",
-        f"Url={world.survey}",
+        f"Url={setup.survey}",
     ]
-    assert talk(outcome).splitlines() == [
+    assert messages(outcome).splitlines() == [
         f"callctl: {parent} is the phone that was called, {ANSWERS} (outbound-api)",
         f"callctl: its child leg {child}: talking to client:ann: drops, "
         "and the Dial's action, if it has one, is asked as well",
         "callctl: dry run: nothing was sent",
     ]
-    assert world.sent() == placed
-    assert world.status(parent) == world.status(child) == "in-progress"
-    assert actions(world, parent) == []
+    assert setup.sent() == placed
+    assert setup.status(parent) == setup.status(child) == "in-progress"
+    assert actions(setup, parent) == []
 
 
-def test_what_is_shown_is_what_is_sent_without_it(world: World) -> None:
-    sid = world.place(after=4)
-    record = json.loads(world.callctl("redirect", sid, *DRY, "--method", "GET", "--json").out)
-    assert world.callctl("redirect", sid, *DRY[:-1], "--method", "GET").code == 0
-    sent = world.sent()[-1]
+def test_what_is_shown_is_what_is_sent_without_it(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    record = json.loads(setup.callctl("redirect", sid, *DRY, "--method", "GET", "--json").out)
+    assert setup.callctl("redirect", sid, *DRY[:-1], "--method", "GET").code == 0
+    sent = setup.sent()[-1]
     assert record["url"].endswith(sent.path)
     assert record["form"] == [[name, value] for name, values in sent.form.items() for value in values]
 
 
-def test_json_is_one_object_with_the_other_legs(world: World) -> None:
-    parent, child = world.dialled()
-    outcome = world.callctl("redirect", child, *DRY, "--json")
+def test_json_is_one_object_with_the_other_legs(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    outcome = setup.callctl("redirect", child, *DRY, "--json")
     record = json.loads(outcome.out)
     assert (record["type"], record["call_sid"], record["status"]) == ("dry-run", child, "in-progress")
     assert [(leg["call_sid"], leg["relation"]) for leg in record["other_legs"]] == [(parent, "parent")]
     assert "dry run" not in outcome.err
 
 
-def test_the_legs_named_by_on_are_shown(world: World) -> None:
-    parent, child = world.dialled()
-    assert f"/Calls/{parent}.json" in world.callctl("redirect", child, *DRY, "--on", "parent").out
+def test_the_legs_named_by_on_are_shown(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    assert f"/Calls/{parent}.json" in setup.callctl("redirect", child, *DRY, "--on", "parent").out
 
 
-def test_a_call_alone_is_said_to_be_alone(world: World) -> None:
-    sid = world.place(after=4)
-    assert "callctl: it has no other leg\n" in talk(world.callctl("redirect", sid, *DRY))
+def test_a_call_alone_is_said_to_be_alone(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    assert "callctl: it has no other leg\n" in messages(setup.callctl("redirect", sid, *DRY))
 
 
-def test_passwords_are_masked(world: World) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("redirect", sid, "--twiml", PASSWORD, "--dry-run")
+def test_passwords_are_masked(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("redirect", sid, "--twiml", PASSWORD, "--dry-run")
     assert 'password="***"' in outcome.out
     assert "fake-secret" not in outcome.out + outcome.err
 
@@ -83,27 +83,27 @@ def test_passwords_are_masked(world: World) -> None:
     ],
 )
 def test_what_would_be_refused_ends_as_it_would(
-    world: World, to: str, after: float, options: tuple[str, ...], code: int, said: str, hint: str
+    setup: CliSetup, to: str, after: float, options: tuple[str, ...], code: int, said: str, hint: str
 ) -> None:
-    sid = world.place(to, after=after)
-    placed = world.sent()
-    outcome = world.callctl("redirect", sid, *DRY, *options)
+    sid = setup.place(to, after=after)
+    placed = setup.sent()
+    outcome = setup.callctl("redirect", sid, *DRY, *options)
     assert outcome.code == code
     assert f"/Calls/{sid}.json" in outcome.out
-    assert f"{sid} {said}" in talk(outcome)
-    assert hint in talk(outcome)
-    assert world.sent() == placed
+    assert f"{sid} {said}" in messages(outcome)
+    assert hint in messages(outcome)
+    assert setup.sent() == placed
 
 
-def test_an_unknown_call_exits_3(world: World) -> None:
-    outcome = world.callctl("redirect", UNKNOWN, *DRY)
+def test_an_unknown_call_exits_3(setup: CliSetup) -> None:
+    outcome = setup.callctl("redirect", UNKNOWN, *DRY)
     assert (outcome.code, outcome.out) == (3, "")
 
 
-def test_of_several_each_is_shown_and_the_child_first(world: World) -> None:
-    parent, child = world.dialled()
-    ringing = world.place(NEVER, after=1)
-    outcome = world.callctl("redirect", parent, child, ringing, *DRY)
+def test_of_several_each_is_shown_and_the_child_first(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    ringing = setup.place(NEVER, after=1)
+    outcome = setup.callctl("redirect", parent, child, ringing, *DRY)
     shown = [line.rpartition("/")[2] for line in outcome.out.splitlines() if line.startswith("POST ")]
     assert shown == [f"{child}.json", f"{parent}.json", f"{ringing}.json"]
     assert outcome.code == 8
@@ -111,7 +111,7 @@ def test_of_several_each_is_shown_and_the_child_first(world: World) -> None:
     assert f"1 of 3 calls could not be redirected: {ringing}" in outcome.err
 
 
-def test_several_as_json_lines(world: World) -> None:
-    sids = [world.place(after=4) for _ in range(2)]
-    outcome = world.callctl("redirect", "-", *DRY, "--json", stdin="\n".join(sids))
+def test_several_as_json_lines(setup: CliSetup) -> None:
+    sids = [setup.place(after=4) for _ in range(2)]
+    outcome = setup.callctl("redirect", "-", *DRY, "--json", stdin="\n".join(sids))
     assert [json.loads(line)["call_sid"] for line in outcome.out.splitlines()] == sids

@@ -1,10 +1,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from simulator.world import World, a_world
+from simulator.setup import SimulatorSetup, simulator_setup
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        yield made
+async def setup() -> AsyncIterator[SimulatorSetup]:
+    async with simulator_setup() as setup:
+        yield setup

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from simulator.world import ANSWERS, BUSY, DIGITS, FAILS, HANGS_UP, NEVER, VOICEMAIL, World, a_world
+from simulator.setup import ANSWERS, BUSY, DIGITS, FAILS, HANGS_UP, NEVER, VOICEMAIL, SimulatorSetup, simulator_setup
 
 from callctl.simulator import FarEnd, FarEndError, load_far_ends
 from callctl.simulator.far_end import BY_NUMBER, Directory
@@ -87,10 +87,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 async def test_a_far_end_that_rejects() -> None:
-    async with a_world(far_end={ANSWERS: FarEnd("rejects", after=1)}) as world:
-        call = await world.place()
-        await world.advance(5)
-        assert (world.last(call["sid"])["CallStatus"], world.last(call["sid"])["SipResponseCode"]) == (
+    async with simulator_setup(far_end={ANSWERS: FarEnd("rejects", after=1)}) as setup:
+        call = await setup.place()
+        await setup.advance(5)
+        assert (setup.last(call["sid"])["CallStatus"], setup.last(call["sid"])["SipResponseCode"]) == (
             "no-answer",
             "603",
         )
@@ -100,56 +100,56 @@ async def test_a_far_end_that_rejects() -> None:
 async def test_an_address_may_be_written_as_in_a_request(tmp_path: Path, written: str) -> None:
     path = tmp_path / "far.toml"
     path.write_text(f'["{written}"]\noutcome = "busy"\n')
-    async with a_world(far_end=load_far_ends(path)) as world:
-        call = await world.place("+12025550150")
-        await world.advance(5)
-        assert world.statuses(call["sid"])[-1] == "busy"
+    async with simulator_setup(far_end=load_far_ends(path)) as setup:
+        call = await setup.place("+12025550150")
+        await setup.advance(5)
+        assert setup.statuses(call["sid"])[-1] == "busy"
 
 
 async def test_a_far_end_that_fails_as_it_was_set() -> None:
-    async with a_world(far_end={ANSWERS: FarEnd("fails", sip_code=503)}) as world:
-        call = await world.place()
-        await world.advance(5)
-        last = world.last(call["sid"])
+    async with simulator_setup(far_end={ANSWERS: FarEnd("fails", sip_code=503)}) as setup:
+        call = await setup.place()
+        await setup.advance(5)
+        last = setup.last(call["sid"])
         assert (last["CallStatus"], last["SipResponseCode"]) == ("failed", "503")
 
 
 class TestByHand:
-    async def test_answer(self, world: World) -> None:
-        call = await world.place(NEVER, Twiml="<Response><Pause length='3'/></Response>")
-        await world.advance(1)
-        status, body = await world.by_hand(call["sid"], "answer")
+    async def test_answer(self, setup: SimulatorSetup) -> None:
+        call = await setup.place(NEVER, Twiml="<Response><Pause length='3'/></Response>")
+        await setup.advance(1)
+        status, body = await setup.by_hand(call["sid"], "answer")
         assert (status, body["status"]) == (200, "in-progress")
-        await world.advance(4)
-        assert world.statuses(call["sid"]) == ["initiated", "ringing", "in-progress", "completed"]
+        await setup.advance(4)
+        assert setup.statuses(call["sid"]) == ["initiated", "ringing", "in-progress", "completed"]
 
-    async def test_a_child_is_answered_and_hung_up(self, world: World) -> None:
-        call = await world.place(
+    async def test_a_child_is_answered_and_hung_up(self, setup: SimulatorSetup) -> None:
+        call = await setup.place(
             Twiml=f"<Response><Dial><Number>{NEVER}</Number></Dial><Pause length='60'/></Response>"
         )
-        await world.advance(4)
-        (child,) = await world.children(call["sid"])
-        await world.by_hand(child["sid"], "answer")
-        await world.advance(10)
-        await world.by_hand(child["sid"], "hangup")
-        shown = await world.fetch(child["sid"])
+        await setup.advance(4)
+        (child,) = await setup.children(call["sid"])
+        await setup.by_hand(child["sid"], "answer")
+        await setup.advance(10)
+        await setup.by_hand(child["sid"], "hangup")
+        shown = await setup.fetch(child["sid"])
         assert (shown["status"], shown["duration"]) == ("completed", "10")
-        assert (await world.fetch(call["sid"]))["status"] == "in-progress"
+        assert (await setup.fetch(call["sid"]))["status"] == "in-progress"
 
-    async def test_hanging_up_while_it_rings_declines(self, world: World) -> None:
-        call = await world.place(NEVER)
-        await world.advance(1)
-        await world.by_hand(call["sid"], "hangup")
-        await world.advance(1)
-        assert world.statuses(call["sid"])[-1] == "no-answer"
+    async def test_hanging_up_while_it_rings_declines(self, setup: SimulatorSetup) -> None:
+        call = await setup.place(NEVER)
+        await setup.advance(1)
+        await setup.by_hand(call["sid"], "hangup")
+        await setup.advance(1)
+        assert setup.statuses(call["sid"])[-1] == "no-answer"
 
-    async def test_an_incoming_caller_gives_up(self, world: World) -> None:
-        world.listener.documents["/in"] = "<Response><Pause length='30'/></Response>"
-        call = await world.incoming(f"{world.listener.url}/in")
-        await world.advance(1)
-        await world.by_hand(call["sid"], "hangup")
-        await world.advance(1)
-        assert world.statuses(call["sid"]) == ["canceled"]
+    async def test_an_incoming_caller_gives_up(self, setup: SimulatorSetup) -> None:
+        setup.listener.documents["/in"] = "<Response><Pause length='30'/></Response>"
+        call = await setup.incoming(f"{setup.listener.url}/in")
+        await setup.advance(1)
+        await setup.by_hand(call["sid"], "hangup")
+        await setup.advance(1)
+        assert setup.statuses(call["sid"]) == ["canceled"]
 
     @pytest.mark.parametrize(
         ("to", "seconds", "action"),
@@ -161,63 +161,63 @@ class TestByHand:
             (NEVER, 2, "digits"),
         ],
     )
-    async def test_what_can_not_be_done_now(self, world: World, to: str, seconds: float, action: str) -> None:
-        call = await world.place(to)
-        await world.advance(seconds)
-        status, body = await world.by_hand(call["sid"], action, Digits="1")
+    async def test_what_can_not_be_done_now(self, setup: SimulatorSetup, to: str, seconds: float, action: str) -> None:
+        call = await setup.place(to)
+        await setup.advance(seconds)
+        status, body = await setup.by_hand(call["sid"], action, Digits="1")
         assert (status, body["code"]) == (400, 21220)
 
-    async def test_who_calls_can_not_be_made_to_answer(self, world: World) -> None:
-        world.listener.documents["/in"] = "<Response><Pause length='30'/></Response>"
-        call = await world.incoming(f"{world.listener.url}/in")
-        await world.advance(1)
-        status, body = await world.by_hand(call["sid"], "answer")
+    async def test_who_calls_can_not_be_made_to_answer(self, setup: SimulatorSetup) -> None:
+        setup.listener.documents["/in"] = "<Response><Pause length='30'/></Response>"
+        call = await setup.incoming(f"{setup.listener.url}/in")
+        await setup.advance(1)
+        status, body = await setup.by_hand(call["sid"], "answer")
         assert (status, body["code"]) == (400, 21220)
-        await world.advance(1)
-        assert (await world.fetch(call["sid"]))["status"] == "ringing"
+        await setup.advance(1)
+        assert (await setup.fetch(call["sid"]))["status"] == "ringing"
 
-    async def test_unknown_actions_legs_and_digits(self, world: World) -> None:
-        call = await world.place()
-        await world.advance(5)
-        assert (await world.by_hand(call["sid"], "sing"))[0] == 404
-        assert (await world.by_hand("CA0", "answer"))[0] == 404
+    async def test_unknown_actions_legs_and_digits(self, setup: SimulatorSetup) -> None:
+        call = await setup.place()
+        await setup.advance(5)
+        assert (await setup.by_hand(call["sid"], "sing"))[0] == 404
+        assert (await setup.by_hand("CA0", "answer"))[0] == 404
         for digits in ("", "hello", "1" * 65):
-            assert (await world.by_hand(call["sid"], "digits", Digits=digits))[0] == 400
+            assert (await setup.by_hand(call["sid"], "digits", Digits=digits))[0] == 400
 
     @pytest.mark.parametrize("header", ["Origin", "Referer", "Sec-Fetch-Site"])
-    async def test_a_browser_page_is_refused(self, world: World, header: str) -> None:
-        call = await world.place(NEVER)
-        await world.advance(1)
-        headers = world.headers | {header: "http://127.0.0.1:8000"}
+    async def test_a_browser_page_is_refused(self, setup: SimulatorSetup, header: str) -> None:
+        call = await setup.place(NEVER)
+        await setup.advance(1)
+        headers = setup.headers | {header: "http://127.0.0.1:8000"}
         by_hand = (f"/simulator/calls/{call['sid']}/answer", "/simulator/calls")
-        for path in (*by_hand, f"{world.account}/Calls.json", f"{world.account}/Calls/{call['sid']}.json"):
-            async with world.session.post(world.sim.url + path, data={"Status": "completed"}, headers=headers) as reply:
+        for path in (*by_hand, f"{setup.account}/Calls.json", f"{setup.account}/Calls/{call['sid']}.json"):
+            async with setup.session.post(setup.sim.url + path, data={"Status": "completed"}, headers=headers) as reply:
                 assert (reply.status, (await reply.json())["code"]) == (403, 20403)
-        status, _ = await world.request("GET", f"{world.account}/Calls/{call['sid']}.json", headers=headers)
+        status, _ = await setup.request("GET", f"{setup.account}/Calls/{call['sid']}.json", headers=headers)
         assert status == 200  # no page can read the answer: nothing here allows it to
-        assert (await world.fetch(call["sid"]))["status"] == "ringing"
+        assert (await setup.fetch(call["sid"]))["status"] == "ringing"
 
-    async def test_credentials_are_needed(self, world: World) -> None:
-        call = await world.place(NEVER)
+    async def test_credentials_are_needed(self, setup: SimulatorSetup) -> None:
+        call = await setup.place(NEVER)
         for path in (f"/simulator/calls/{call['sid']}/answer", "/simulator/calls"):
-            assert (await world.request("POST", path, {}, headers={}))[0] == 401
+            assert (await setup.request("POST", path, {}, headers={}))[0] == 401
 
     @pytest.mark.parametrize(("missing", "code"), [("To", 21201), ("From", 21213), ("Url", 21205)])
-    async def test_an_incoming_call_needs(self, world: World, missing: str, code: int) -> None:
+    async def test_an_incoming_call_needs(self, setup: SimulatorSetup, missing: str, code: int) -> None:
         form = {"To": VOICEMAIL, "From": ANSWERS, "Url": "http://127.0.0.1:9/"}
         del form[missing]
-        status, body = await world.request("POST", "/simulator/calls", form)
+        status, body = await setup.request("POST", "/simulator/calls", form)
         assert (status, body["code"]) == (400, code)
 
-    async def test_a_caller_answers_the_survey_with_one_digit(self, world: World) -> None:
-        call = await world.place(DIGITS, Url=f"{world.sim.url}/simulator/survey")
-        await world.advance(8)
-        forms = [each.form for each in world.sim.requests if each.path == "/simulator/survey"]
+    async def test_a_caller_answers_the_survey_with_one_digit(self, setup: SimulatorSetup) -> None:
+        call = await setup.place(DIGITS, Url=f"{setup.sim.url}/simulator/survey")
+        await setup.advance(8)
+        forms = [each.form for each in setup.sim.requests if each.path == "/simulator/survey"]
         assert [form.get("Digits") for form in forms] == [None, ("1",)]
-        assert world.statuses(call["sid"])[-1] == "completed"
+        assert setup.statuses(call["sid"])[-1] == "completed"
 
-    async def test_the_survey_needs_no_credentials(self, world: World) -> None:
-        async with world.session.post(f"{world.sim.url}/simulator/survey") as reply:
+    async def test_the_survey_needs_no_credentials(self, setup: SimulatorSetup) -> None:
+        async with setup.session.post(f"{setup.sim.url}/simulator/survey") as reply:
             assert (reply.status, "<Gather" in await reply.text()) == (200, True)
-        async with world.session.post(f"{world.sim.url}/simulator/survey", data={"Digits": "5"}) as reply:
+        async with setup.session.post(f"{setup.sim.url}/simulator/survey", data={"Digits": "5"}) as reply:
             assert "Thank you" in await reply.text()

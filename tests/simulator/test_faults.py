@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from simulator.world import BUSY, NEVER, a_world
+from simulator.setup import BUSY, NEVER, simulator_setup
 
 from callctl.simulator import Faults
 from callctl.simulator.faults import Chance
@@ -14,12 +14,12 @@ from callctl.simulator.faults import Chance
 class TestFaults:
     async def received(self, *, calls: int = 30, seed: int = 7, **faults: object) -> list[tuple[int, str, str]]:
         """Place calls under faults; return what was received, in order: number of the call, status, token."""
-        async with a_world(seed=seed, faults=Faults(**faults)) as world:  # type: ignore[arg-type]
-            sids = [(await world.place(BUSY))["sid"] for _ in range(calls)]
-            await world.advance(30)
+        async with simulator_setup(seed=seed, faults=Faults(**faults)) as setup:  # type: ignore[arg-type]
+            sids = [(await setup.place(BUSY))["sid"] for _ in range(calls)]
+            await setup.advance(30)
             return [
                 (sids.index(each.form["CallSid"]), each.form["CallStatus"], each.headers["I-Twilio-Idempotency-Token"])
-                for each in world.listener.at("/status")
+                for each in setup.listener.at("/status")
             ]
 
     async def test_drop(self) -> None:
@@ -36,13 +36,13 @@ class TestFaults:
         assert 10 <= list(counts.values()).count(2) <= 45
 
     async def test_delay(self) -> None:
-        async with a_world(faults=Faults(delay=(1.0, 3.0))) as world:
-            await world.place(BUSY)
-            await world.advance(10)
-            fired = {each.event: each.at for each in world.sim.callbacks}
+        async with simulator_setup(faults=Faults(delay=(1.0, 3.0))) as setup:
+            await setup.place(BUSY)
+            await setup.advance(10)
+            fired = {each.event: each.at for each in setup.sim.callbacks}
             late = [
                 arrived.at - fired[{"busy": "completed"}.get(arrived.form["CallStatus"], arrived.form["CallStatus"])]
-                for arrived in world.listener.at("/status")
+                for arrived in setup.listener.at("/status")
             ]
             assert all(1.0 <= seconds <= 3.0 for seconds in late)
             assert len(set(late)) == 3
@@ -55,19 +55,19 @@ class TestFaults:
         assert any(numbers != [0, 1, 2] for numbers in by_call)
 
     async def test_the_last_event_waits_for_nothing(self) -> None:
-        async with a_world(seed=7, faults=Faults(shuffle=True)) as world:
+        async with simulator_setup(seed=7, faults=Faults(shuffle=True)) as setup:
             for _ in range(12):
-                await world.place(BUSY, StatusCallbackEvent=None)
-            await world.advance(1.5)
-            assert [arrived.form["CallStatus"] for arrived in world.listener.at("/status")] == ["busy"] * 12
+                await setup.place(BUSY, StatusCallbackEvent=None)
+            await setup.advance(1.5)
+            assert [arrived.form["CallStatus"] for arrived in setup.listener.at("/status")] == ["busy"] * 12
 
     async def test_what_nothing_overtakes_is_sent_all_the_same(self) -> None:
-        async with a_world(seed=7, faults=Faults(shuffle=True)) as world:
-            sids = [(await world.place(NEVER))["sid"] for _ in range(12)]
-            await world.advance(0.5)
-            early = [len(world.callbacks(sid)) for sid in sids]
-            await world.advance(10)  # long before the last of their events
-            assert (min(early), {len(world.callbacks(sid)) for sid in sids}) == (1, {2})
+        async with simulator_setup(seed=7, faults=Faults(shuffle=True)) as setup:
+            sids = [(await setup.place(NEVER))["sid"] for _ in range(12)]
+            await setup.advance(0.5)
+            early = [len(setup.callbacks(sid)) for sid in sids]
+            await setup.advance(10)  # long before the last of their events
+            assert (min(early), {len(setup.callbacks(sid)) for sid in sids}) == (1, {2})
 
     async def test_the_seed_makes_the_same_choices_again(self) -> None:
         faults: dict[str, Any] = {"drop": 0.2, "duplicate": 0.2, "delay": (0.0, 3.0), "shuffle": True}
@@ -87,7 +87,7 @@ class TestFaults:
     async def test_sids_come_from_the_seed(self) -> None:
         sids = []
         for seed in (1, 1, 2, None, None):
-            async with a_world(seed=seed) as world:
-                sids.append((await world.place())["sid"])
+            async with simulator_setup(seed=seed) as setup:
+                sids.append((await setup.place())["sid"])
         assert sids[0] == sids[1]
         assert len(set(sids)) == 4

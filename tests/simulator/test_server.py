@@ -13,7 +13,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
-from simulator.world import ANSWERS, BUSY, FROM, World, a_world
+from simulator.setup import ANSWERS, BUSY, FROM, SimulatorSetup, simulator_setup
 
 from callctl.simulator import server
 from callctl.simulator.rest import requests
@@ -26,9 +26,9 @@ UNFINISHED = [b"", b"P", b"POST /simulator/survey HTTP/1.1\r\nHos", HEADER]
 
 
 @asynccontextmanager
-async def connected(world: World, sent: bytes) -> AsyncIterator[asyncio.StreamReader]:
+async def connected(setup: SimulatorSetup, sent: bytes) -> AsyncIterator[asyncio.StreamReader]:
     """Connect, send something, and stay."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.sim.url.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(setup.sim.url.rpartition(":")[2]))
     writer.write(sent)
     await writer.drain()
     try:
@@ -40,9 +40,9 @@ async def connected(world: World, sent: bytes) -> AsyncIterator[asyncio.StreamRe
 @pytest.mark.parametrize("sent", UNFINISHED, ids=range(len(UNFINISHED)))
 async def test_a_request_that_is_never_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
-    async with a_world() as world, connected(world, sent) as reader:
+    async with simulator_setup() as setup, connected(setup, sent) as reader:
         assert await asyncio.wait_for(reader.read(), PATIENCE) == b""  # it ends
-        assert (await world.place(BUSY))["status"] == "queued"
+        assert (await setup.place(BUSY))["status"] == "queued"
 
 
 @pytest.mark.parametrize("encoded", [b"Content-Length: 100\r\n\r\nTo=", b"Transfer-Encoding: chunked\r\n\r\n3\r\nTo="])
@@ -50,30 +50,30 @@ async def test_a_body_that_never_ends_is_refused_and_holds_no_place(
     monkeypatch: pytest.MonkeyPatch, encoded: bytes
 ) -> None:
     monkeypatch.setattr(requests, "BODY_SECONDS", 0.2)
-    async with a_world(concurrency=1) as world:
-        call = await world.place(ANSWERS)
-        await world.advance(5)
-        header = f"POST {world.account}/Calls.json HTTP/1.1\r\nHost: a\r\n"
-        header += f"Authorization: {world.headers['Authorization']}\r\n"
-        async with connected(world, header.encode() + encoded) as reader:
+    async with simulator_setup(concurrency=1) as setup:
+        call = await setup.place(ANSWERS)
+        await setup.advance(5)
+        header = f"POST {setup.account}/Calls.json HTTP/1.1\r\nHost: a\r\n"
+        header += f"Authorization: {setup.headers['Authorization']}\r\n"
+        async with connected(setup, header.encode() + encoded) as reader:
             answer = await asyncio.wait_for(reader.read(), PATIENCE)
             assert answer.startswith(b"HTTP/1.1 408 ")
             assert b'"code": 20001' in answer
-            assert (await world.fetch(call["sid"]))["status"] == "in-progress"  # 429 where it kept its place
+            assert (await setup.fetch(call["sid"]))["status"] == "in-progress"  # 429 where it kept its place
 
 
 async def test_beyond_the_limit_the_longest_quiet_connections_are_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 4)
-    async with a_world() as world:
-        call = await world.place(ANSWERS)  # over a connection that is kept
-        async with connected(world, b"") as first, connected(world, b"") as second, connected(world, b""):
-            await world.fetch(call["sid"])  # which makes it the one that spoke last
-            async with connected(world, b""):
+    async with simulator_setup() as setup:
+        call = await setup.place(ANSWERS)  # over a connection that is kept
+        async with connected(setup, b"") as first, connected(setup, b"") as second, connected(setup, b""):
+            await setup.fetch(call["sid"])  # which makes it the one that spoke last
+            async with connected(setup, b""):
                 assert await asyncio.wait_for(first.read(), PATIENCE) == b""
-                await world.fetch(call["sid"])
-                async with connected(world, b""):
+                await setup.fetch(call["sid"])
+                async with connected(setup, b""):
                     assert await asyncio.wait_for(second.read(), PATIENCE) == b""
-                    assert (await world.fetch(call["sid"]))["status"] == "queued"
+                    assert (await setup.fetch(call["sid"]))["status"] == "queued"
 
 
 class Slow:
@@ -95,24 +95,24 @@ class Slow:
 async def test_a_connection_that_waits_for_an_answer_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 2)
     slow = Slow(monkeypatch)
-    async with a_world() as world, connected(world, QUESTION) as longest:
+    async with simulator_setup() as setup, connected(setup, QUESTION) as longest:
         await asyncio.wait_for(slow.requested.acquire(), PATIENCE)
-        async with connected(world, b"") as idle, connected(world, QUESTION):
+        async with connected(setup, b"") as idle, connected(setup, QUESTION):
             assert await asyncio.wait_for(idle.read(), PATIENCE) == b""
             await asyncio.wait_for(slow.requested.acquire(), PATIENCE)
-            async with connected(world, b"") as refused:  # now both wait
+            async with connected(setup, b"") as refused:  # now both wait
                 assert await asyncio.wait_for(refused.read(), PATIENCE) == b""
             slow.answered.set()
             assert await asyncio.wait_for(longest.readline(), PATIENCE) == b"HTTP/1.1 200 OK\r\n"
-            assert (await world.place(BUSY))["status"] == "queued"  # an answered connection makes room for the next
+            assert (await setup.place(BUSY))["status"] == "queued"  # an answered connection makes room for the next
 
 
 async def test_a_connection_that_still_sends_a_request_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 1)
     slow = Slow(monkeypatch)
-    async with a_world() as world, connected(world, HEADER + b"\r\nTo=") as unfinished:
+    async with simulator_setup() as setup, connected(setup, HEADER + b"\r\nTo=") as unfinished:
         await asyncio.wait_for(slow.requested.acquire(), PATIENCE)
-        async with connected(world, QUESTION):
+        async with connected(setup, QUESTION):
             assert await asyncio.wait_for(unfinished.read(), PATIENCE) == b""
             await asyncio.wait_for(slow.requested.acquire(), PATIENCE)  # by the new one
         slow.answered.set()
@@ -122,13 +122,13 @@ async def test_a_body_that_goes_on_after_the_answer_keeps_no_connection(monkeypa
     monkeypatch.setattr(server, "most_connections", lambda: 1)
     slow = Slow(monkeypatch)
     slow.answered.set()
-    async with a_world() as world:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(world.sim.url.rpartition(":")[2]))
+    async with simulator_setup() as setup:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(setup.sim.url.rpartition(":")[2]))
         writer.write(HEADER + b"\r\nTo=")
         await asyncio.wait_for(reader.readuntil(slow.body.encode()), PATIENCE)
         writer.write(b"1" * 97)
         await writer.drain()
-        async with connected(world, QUESTION) as other:
+        async with connected(setup, QUESTION) as other:
             assert await asyncio.wait_for(other.readline(), PATIENCE) == b"HTTP/1.1 200 OK\r\n"
         writer.close()
 
@@ -138,9 +138,9 @@ async def test_a_connection_that_has_not_taken_all_of_its_answer_is_kept(monkeyp
     slow = Slow(monkeypatch)
     slow.body = "x" * 20_000_000  # more than the system takes for a client that does not read
     slow.answered.set()
-    async with a_world() as world, connected(world, QUESTION) as slowly:
+    async with simulator_setup() as setup, connected(setup, QUESTION) as slowly:
         await asyncio.wait_for(slowly.readline(), PATIENCE)
-        async with connected(world, b"") as refused:
+        async with connected(setup, b"") as refused:
             assert await asyncio.wait_for(refused.read(), PATIENCE) == b""
         await asyncio.wait_for(slowly.readuntil(b"\r\n\r\n"), PATIENCE)
         assert await asyncio.wait_for(slowly.readexactly(len(slow.body)), PATIENCE) == slow.body.encode()
@@ -207,13 +207,13 @@ with Simulator(manual_clock=True, seed=1) as sim:
         b"POST /2010-04-01 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-async def test_what_is_no_http(world: World, junk: bytes) -> None:
-    sid = await world.running_call()
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.sim.url.rpartition(":")[2]))
+async def test_what_is_no_http(setup: SimulatorSetup, junk: bytes) -> None:
+    sid = await setup.running_call()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(setup.sim.url.rpartition(":")[2]))
     writer.write(junk)
     writer.write_eof()
     with suppress(ConnectionError):
         answer = await asyncio.wait_for(reader.read(), 20)
         assert not answer or b" 4" in answer.split(b"\r\n")[0]
     writer.close()
-    await world.check_goes_on(sid)
+    await setup.check_goes_on(sid)

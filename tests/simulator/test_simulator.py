@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, NEVER, World, a_world
+from simulator.setup import ANSWERS, BUSY, FROM, HANGS_UP, NEVER, SimulatorSetup, simulator_setup
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
 
@@ -178,24 +178,24 @@ class TestEventLoop:
             with pytest.raises(SimulatorError, match="advance_async"):
                 sim.advance(1)
 
-    async def test_advance_returns_when_everything_due_was_answered(self, world: World) -> None:
+    async def test_advance_returns_when_everything_due_was_answered(self, setup: SimulatorSetup) -> None:
         answered: list[str] = []
 
         def slow(form: dict[str, str]) -> str:
             answered.append(form["CallSid"])
             return "<Response><Redirect/></Response>"
 
-        world.listener.documents["/doc"] = slow
-        await world.place(ANSWERS, Url=f"{world.listener.url}/doc", TimeLimit=1)
-        await world.advance(100)
+        setup.listener.documents["/doc"] = slow
+        await setup.place(ANSWERS, Url=f"{setup.listener.url}/doc", TimeLimit=1)
+        await setup.advance(100)
         assert 9 <= len(answered) <= 10
-        assert all(callback.replies for callback in world.sim.callbacks)
-        assert len(world.listener.at("/status")) == 4
+        assert all(callback.replies for callback in setup.sim.callbacks)
+        assert len(setup.listener.at("/status")) == 4
 
-    async def test_time_stands_still_until_it_is_advanced(self, world: World) -> None:
-        call = await world.place()
+    async def test_time_stands_still_until_it_is_advanced(self, setup: SimulatorSetup) -> None:
+        call = await setup.place()
         await asyncio.sleep(0.3)
-        assert (await world.fetch(call["sid"]))["status"] == "queued"
+        assert (await setup.fetch(call["sid"]))["status"] == "queued"
 
 
 class TestOptions:
@@ -211,43 +211,43 @@ class TestOptions:
 
     async def test_credentials_and_far_ends_of_ones_own(self) -> None:
         options = {"account_sid": "AC" + "1" * 32, "auth_token": "other", "far_end": {"+12025550150": FarEnd("busy")}}
-        async with a_world(**options) as world:
-            call = await world.place("+12025550150")
-            await world.advance(5)
-            assert (await world.fetch(call["sid"]))["status"] == "busy"
-            assert world.sim.callbacks[0].params["AccountSid"] == "AC" + "1" * 32
+        async with simulator_setup(**options) as setup:
+            call = await setup.place("+12025550150")
+            await setup.advance(5)
+            assert (await setup.fetch(call["sid"]))["status"] == "busy"
+            assert setup.sim.callbacks[0].params["AccountSid"] == "AC" + "1" * 32
 
     async def test_finished_calls_beyond_the_limit_are_dropped_oldest_first(self) -> None:
-        async with a_world(keep_finished=3) as world:
-            live = await world.place(NEVER, Timeout=600)
-            made = [(await world.place(BUSY))["sid"] for _ in range(6)]
-            await world.advance(5)
-            assert [call["sid"] for call in await world.calls()] == [*made[:2:-1], live["sid"]]
-            status, _ = await world.request("GET", f"{world.account}/Calls/{made[0]}.json")
+        async with simulator_setup(keep_finished=3) as setup:
+            live = await setup.place(NEVER, Timeout=600)
+            made = [(await setup.place(BUSY))["sid"] for _ in range(6)]
+            await setup.advance(5)
+            assert [call["sid"] for call in await setup.calls()] == [*made[:2:-1], live["sid"]]
+            status, _ = await setup.request("GET", f"{setup.account}/Calls/{made[0]}.json")
             assert status == 404
 
     async def test_deleted_calls_take_no_place_among_those_that_are_kept(self) -> None:
-        async with a_world(keep_finished=2) as world:
+        async with simulator_setup(keep_finished=2) as setup:
             made = []
             for _ in range(3):
-                made.append((await world.place(BUSY))["sid"])
-                await world.advance(5)
+                made.append((await setup.place(BUSY))["sid"])
+                await setup.advance(5)
                 if len(made) == 2:
-                    await world.request("DELETE", f"{world.account}/Calls/{made[1]}.json")
-            assert [call["sid"] for call in await world.calls()] == [made[2], made[0]]
+                    await setup.request("DELETE", f"{setup.account}/Calls/{made[1]}.json")
+            assert [call["sid"] for call in await setup.calls()] == [made[2], made[0]]
 
     async def test_records_are_bounded_too(self) -> None:
-        async with a_world(keep_records=5) as world:
+        async with simulator_setup(keep_records=5) as setup:
             for _ in range(6):
-                await world.place(BUSY)
-            await world.advance(5)
-            assert (len(world.sim.callbacks), len(world.sim.requests)) == (5, 5)
+                await setup.place(BUSY)
+            await setup.advance(5)
+            assert (len(setup.sim.callbacks), len(setup.sim.requests)) == (5, 5)
 
     async def test_latency_delays_the_answer_and_not_the_call(self) -> None:
-        async with a_world(latency=0.2) as world:
+        async with simulator_setup(latency=0.2) as setup:
             loop = asyncio.get_running_loop()
             began = loop.time()
-            await world.place()
+            await setup.place()
             assert loop.time() - began >= 0.2  # at the least; how much longer is the machine's affair
 
     def test_faults_are_none_by_default(self) -> None:

@@ -9,15 +9,15 @@ from contextlib import suppress
 import pytest
 from aiohttp import web
 from events import samples
-from simulator.world import ANSWERS, BUSY, World, served
+from simulator.setup import ANSWERS, BUSY, SimulatorSetup, served
 
 from callctl.simulator.http_requests import OutgoingRequest, without_user
 from callctl.simulator.web import Overrides, overrides, sign, wire_url
 
 
-def moved_to(place: str, *, status: int = 302) -> Callable[[object], web.Response]:
+def moved_to(location: str, *, status: int = 302) -> Callable[[object], web.Response]:
     """Return a document that redirects each request."""
-    return lambda _: web.Response(status=status, headers={"Location": place})
+    return lambda _: web.Response(status=status, headers={"Location": location})
 
 
 def test_signatures_agree_with_the_vectors_of_twilios_libraries() -> None:
@@ -68,26 +68,26 @@ class TestOverrides:
             ("#rc=3&rp=all", 200, 1),
         ],
     )
-    async def test_what_is_repeated(self, world: World, fragment: str, status: int, attempts: int) -> None:
-        world.listener.documents["/status/odd"] = lambda _: web.Response(status=status)
-        url = f"{world.status}/odd{fragment}"
-        await world.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
-        await world.advance(5)
-        arrived = world.listener.at("/status/odd")
+    async def test_what_is_repeated(self, setup: SimulatorSetup, fragment: str, status: int, attempts: int) -> None:
+        setup.listener.documents["/status/odd"] = lambda _: web.Response(status=status)
+        url = f"{setup.status}/odd{fragment}"
+        await setup.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
+        await setup.advance(5)
+        arrived = setup.listener.at("/status/odd")
         assert len(arrived) == attempts
         assert len({each.headers["I-Twilio-Idempotency-Token"] for each in arrived}) == 1
         assert len({each.form["SequenceNumber"] for each in arrived}) == 1
 
-    async def test_a_refused_connection_is_tried_twice(self, world: World) -> None:
-        await world.place(BUSY, StatusCallback="http://127.0.0.1:1/", StatusCallbackEvent=None)
-        await world.place(BUSY, StatusCallback="http://127.0.0.1:1/#rc=4", StatusCallbackEvent=None)
-        await world.place(BUSY, StatusCallback="http://127.0.0.1:1/#rp=5xx", StatusCallbackEvent=None)
-        await world.advance(5)
-        assert [fired.replies[0].attempts for fired in world.sim.callbacks] == [2, 5, 1]
-        assert {fired.replies[0].error for fired in world.sim.callbacks} == {"connection failed: Connection refused"}
+    async def test_a_refused_connection_is_tried_twice(self, setup: SimulatorSetup) -> None:
+        await setup.place(BUSY, StatusCallback="http://127.0.0.1:1/", StatusCallbackEvent=None)
+        await setup.place(BUSY, StatusCallback="http://127.0.0.1:1/#rc=4", StatusCallbackEvent=None)
+        await setup.place(BUSY, StatusCallback="http://127.0.0.1:1/#rp=5xx", StatusCallbackEvent=None)
+        await setup.advance(5)
+        assert [fired.replies[0].attempts for fired in setup.sim.callbacks] == [2, 5, 1]
+        assert {fired.replies[0].error for fired in setup.sim.callbacks} == {"connection failed: Connection refused"}
 
     @pytest.mark.parametrize(("fragment", "attempts"), [("rt=100", 1), ("rt=100&rp=rt", 2), ("tt=150&rc=5&rp=all", 1)])
-    async def test_a_slow_receiver(self, world: World, fragment: str, attempts: int) -> None:
+    async def test_a_slow_receiver(self, setup: SimulatorSetup, fragment: str, attempts: int) -> None:
         began: list[int] = []
 
         async def slow(_: web.Request) -> web.Response:
@@ -96,23 +96,23 @@ class TestOverrides:
             return web.Response()
 
         async with served(slow) as url:
-            await world.place(BUSY, StatusCallback=f"{url}/slow#{fragment}", StatusCallbackEvent=None)
-            await world.advance(5)
-        (fired,) = world.sim.callbacks
+            await setup.place(BUSY, StatusCallback=f"{url}/slow#{fragment}", StatusCallbackEvent=None)
+            await setup.advance(5)
+        (fired,) = setup.sim.callbacks
         assert (fired.replies[0].status, len(began)) == (None, attempts)
 
-    async def test_a_slow_document_is_given_up_too(self, world: World) -> None:
+    async def test_a_slow_document_is_given_up_too(self, setup: SimulatorSetup) -> None:
         async def slow(_: web.Request) -> web.Response:
             await asyncio.sleep(30)
             return web.Response()
 
-        world.listener.documents["/spare"] = "<Response><Pause length='20'/></Response>"
+        setup.listener.documents["/spare"] = "<Response><Pause length='20'/></Response>"
         async with served(slow) as url:
-            spare = f"{world.listener.url}/spare"
-            call = await world.place(Url=f"{url}/slow#tt=150", FallbackUrl=spare)
-            await world.advance(5)
-        assert await world.notes(call["sid"]) == [("11200", "0")]
-        (request,) = world.listener.at("/spare")
+            spare = f"{setup.listener.url}/spare"
+            call = await setup.place(Url=f"{url}/slow#tt=150", FallbackUrl=spare)
+            await setup.advance(5)
+        assert await setup.notes(call["sid"]) == [("11200", "0")]
+        (request,) = setup.listener.at("/spare")
         assert request.form["ErrorCode"] == "11200"
 
     def test_fifteen_seconds_are_all_there_is(self) -> None:
@@ -121,41 +121,41 @@ class TestOverrides:
         assert usual.policy == {"ct"}
 
     @pytest.mark.parametrize("status", [301, 302, 303])
-    async def test_a_redirect_is_followed_as_get_and_loses_the_form(self, world: World, status: int) -> None:
-        world.listener.documents["/status/moved"] = moved_to("/status/new", status=status)
-        await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
-        await world.advance(5)
-        (arrived,) = world.listener.at("/status/new")
+    async def test_a_redirect_is_followed_as_get_and_loses_the_form(self, setup: SimulatorSetup, status: int) -> None:
+        setup.listener.documents["/status/moved"] = moved_to("/status/new", status=status)
+        await setup.place(BUSY, StatusCallback=f"{setup.status}/moved", StatusCallbackEvent=None)
+        await setup.advance(5)
+        (arrived,) = setup.listener.at("/status/new")
         assert (arrived.method, arrived.form) == ("GET", {})
 
-    async def test_a_redirect_in_a_circle_is_given_up(self, world: World) -> None:
-        world.listener.documents["/status/circle"] = moved_to("/status/circle")
-        await world.place(BUSY, StatusCallback=f"{world.status}/circle", StatusCallbackEvent=None)
-        await world.advance(5)
-        (fired,) = world.sim.callbacks
+    async def test_a_redirect_in_a_circle_is_given_up(self, setup: SimulatorSetup) -> None:
+        setup.listener.documents["/status/circle"] = moved_to("/status/circle")
+        await setup.place(BUSY, StatusCallback=f"{setup.status}/circle", StatusCallbackEvent=None)
+        await setup.advance(5)
+        (fired,) = setup.sim.callbacks
         assert fired.replies[0].error == "redirected more than 5 times"
 
     @pytest.mark.parametrize("status", [307, 308])
-    async def test_307_keeps_method_and_form(self, world: World, status: int) -> None:
-        world.listener.documents["/status/moved"] = moved_to("/status/new", status=status)
-        await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
-        await world.advance(5)
-        (arrived,) = world.listener.at("/status/new")
+    async def test_307_keeps_method_and_form(self, setup: SimulatorSetup, status: int) -> None:
+        setup.listener.documents["/status/moved"] = moved_to("/status/new", status=status)
+        await setup.place(BUSY, StatusCallback=f"{setup.status}/moved", StatusCallbackEvent=None)
+        await setup.advance(5)
+        (arrived,) = setup.listener.at("/status/new")
         assert (arrived.method, arrived.form["CallStatus"]) == ("POST", "busy")
 
-    async def test_a_redirect_may_name_what_must_be_escaped(self, world: World) -> None:
-        world.listener.documents["/status/moved"] = moved_to("/status/a b\u00e9?c=d e#f")
-        await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
-        await world.advance(5)
-        (arrived,) = world.listener.at("/status/a b\u00e9")
+    async def test_a_redirect_may_name_what_must_be_escaped(self, setup: SimulatorSetup) -> None:
+        setup.listener.documents["/status/moved"] = moved_to("/status/a b\u00e9?c=d e#f")
+        await setup.place(BUSY, StatusCallback=f"{setup.status}/moved", StatusCallbackEvent=None)
+        await setup.advance(5)
+        (arrived,) = setup.listener.at("/status/a b\u00e9")
         assert arrived.form == {"c": "d e"}
 
-    async def test_a_redirect_to_what_is_no_url_fails_the_document(self, world: World) -> None:
-        world.listener.documents["/moved"] = moved_to("http://[")
-        call = await world.place(Url=f"{world.listener.url}/moved")
-        await world.advance(5)
-        assert await world.notes(call["sid"]) == [("11200", "0")]
-        assert (await world.fetch(call["sid"]))["status"] == "completed"
+    async def test_a_redirect_to_what_is_no_url_fails_the_document(self, setup: SimulatorSetup) -> None:
+        setup.listener.documents["/moved"] = moved_to("http://[")
+        call = await setup.place(Url=f"{setup.listener.url}/moved")
+        await setup.advance(5)
+        assert await setup.notes(call["sid"]) == [("11200", "0")]
+        assert (await setup.fetch(call["sid"]))["status"] == "completed"
 
 
 class TestLoopbackOnly:
@@ -173,29 +173,29 @@ class TestLoopbackOnly:
             "http://2130706433/",
         ],
     )
-    async def test_nothing_else_is_contacted(self, world: World, url: str) -> None:
-        await world.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
-        await world.place(ANSWERS, Url=url, StatusCallback=None)
-        await world.advance(5)
-        (fired,) = world.sim.callbacks
+    async def test_nothing_else_is_contacted(self, setup: SimulatorSetup, url: str) -> None:
+        await setup.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
+        await setup.place(ANSWERS, Url=url, StatusCallback=None)
+        await setup.advance(5)
+        (fired,) = setup.sim.callbacks
         assert "--allow-remote" in fired.replies[0].error
         assert fired.replies[0].attempts == 1
 
-    async def test_not_by_way_of_a_redirect_either(self, world: World) -> None:
-        world.listener.documents["/status/moved"] = moved_to("http://192.0.2.1/")
-        await world.place(BUSY, StatusCallback=f"{world.status}/moved", StatusCallbackEvent=None)
-        await world.advance(5)
-        (fired,) = world.sim.callbacks
+    async def test_not_by_way_of_a_redirect_either(self, setup: SimulatorSetup) -> None:
+        setup.listener.documents["/status/moved"] = moved_to("http://192.0.2.1/")
+        await setup.place(BUSY, StatusCallback=f"{setup.status}/moved", StatusCallbackEvent=None)
+        await setup.advance(5)
+        (fired,) = setup.sim.callbacks
         assert "192.0.2.1" in fired.replies[0].error
 
     @pytest.mark.parametrize("name", ["localhost", "LOCALHOST", "app.localhost"])
-    async def test_localhost_by_name(self, world: World, name: str) -> None:
-        url = world.status.replace("127.0.0.1", name)
-        await world.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
-        await world.advance(5)
-        (fired,) = world.sim.callbacks
+    async def test_localhost_by_name(self, setup: SimulatorSetup, name: str) -> None:
+        url = setup.status.replace("127.0.0.1", name)
+        await setup.place(BUSY, StatusCallback=url, StatusCallbackEvent=None)
+        await setup.advance(5)
+        (fired,) = setup.sim.callbacks
         assert fired.replies[0].status == 204
-        world.listener.arrived.clear()  # signed for the name, while the listener checks the number
+        setup.listener.arrived.clear()  # signed for the name, while the listener checks the number
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_the_url_on_the_wire(url: str, method: str, expected: str) -> None:
     assert wire_url(OutgoingRequest(url, method, {"To": "+1 2"})) == expected
 
 
-async def test_a_reply_that_never_ends_is_given_up(world: World) -> None:
+async def test_a_reply_that_never_ends_is_given_up(setup: SimulatorSetup) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/xml"})
         await response.prepare(request)
@@ -221,9 +221,9 @@ async def test_a_reply_that_never_ends_is_given_up(world: World) -> None:
                 await response.write(b"<Response>" * 1000)
         return response
 
-    sid = await world.running_call()
+    sid = await setup.running_call()
     async with served(endless) as url:
-        call = await world.place(ANSWERS, Url=url)
-        await world.advance(5)
-    assert await world.notes(call["sid"]) == [("12100", "0")]
-    await world.check_goes_on(sid)
+        call = await setup.place(ANSWERS, Url=url)
+        await setup.advance(5)
+    assert await setup.notes(call["sid"]) == [("12100", "0")]
+    await setup.check_goes_on(sid)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from api.scripted import ReceivedRequest, Server, Turn, call, drop, hang, reply
-from cli.world import ANSWERS, BUSY, NEVER, World, talk
+from cli.setup import ANSWERS, BUSY, NEVER, CliSetup, messages
 from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
 
@@ -29,34 +29,34 @@ from callctl.store.sqlite.store import EventStore
 AGREED = ("--yes", "--max", "10")
 
 
-def ended(world: World) -> list[str]:
+def ended(setup: CliSetup) -> list[str]:
     """Return the SIDs that a hang-up was sent for, in the order of arrival."""
-    return [one.path.rpartition("/")[2].removesuffix(".json") for one in world.sent()]
+    return [one.path.rpartition("/")[2].removesuffix(".json") for one in setup.sent()]
 
 
-def test_max_may_be_any_number(world: World) -> None:
-    sid = world.place(NEVER)
-    assert world.callctl("hangup", "--all", "--yes", "--max", "9" * 30).out == f"{sid}\tcanceled\tended\n"
+def test_max_may_be_any_number(setup: CliSetup) -> None:
+    sid = setup.place(NEVER)
+    assert setup.callctl("hangup", "--all", "--yes", "--max", "9" * 30).out == f"{sid}\tcanceled\tended\n"
 
 
-def test_all_ends_what_is_live_and_nothing_else(world: World) -> None:
-    over = world.place(BUSY, after=5)
-    queued, talking = world.place(NEVER), world.place(ANSWERS)
-    outcome = world.callctl("hangup", "--all", *AGREED)
+def test_all_ends_what_is_live_and_nothing_else(setup: CliSetup) -> None:
+    over = setup.place(BUSY, after=5)
+    queued, talking = setup.place(NEVER), setup.place(ANSWERS)
+    outcome = setup.callctl("hangup", "--all", *AGREED)
     assert outcome.code == 0
     assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted([queued, talking])
-    assert talk(outcome) == "callctl: 2 calls: 2 ended\n"
-    assert over not in ended(world)
+    assert messages(outcome) == "callctl: 2 calls: 2 ended\n"
+    assert over not in ended(setup)
 
 
-def test_parents_go_before_children_and_queued_calls_before_ringing_ones(world: World) -> None:
-    parent, child = world.dialled()
-    ringing = world.place(NEVER, after=3)
-    queued = world.place(NEVER)
-    assert world.status(queued) == "queued"
-    outcome = world.callctl("hangup", "--all", *AGREED, "--parallel", "1")
+def test_parents_go_before_children_and_queued_calls_before_ringing_ones(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    ringing = setup.place(NEVER, after=3)
+    queued = setup.place(NEVER)
+    assert setup.status(queued) == "queued"
+    outcome = setup.callctl("hangup", "--all", *AGREED, "--parallel", "1")
     assert outcome.code == 0
-    assert ended(world) == [queued, ringing, parent, child]
+    assert ended(setup) == [queued, ringing, parent, child]
 
 
 @pytest.mark.parametrize(
@@ -73,99 +73,101 @@ def test_parents_go_before_children_and_queued_calls_before_ringing_ones(world: 
         (("--until", "2020-01-01"), []),
     ],
 )
-def test_the_filters_are_those_of_list(world: World, filters: tuple[str, ...], which: list[int]) -> None:
-    sids = [world.place(NEVER), world.place(NEVER), world.place(ANSWERS)]
-    world.simulator.advance(4)
-    outcome = world.callctl("hangup", "--all", *filters, *AGREED)
+def test_the_filters_are_those_of_list(setup: CliSetup, filters: tuple[str, ...], which: list[int]) -> None:
+    sids = [setup.place(NEVER), setup.place(NEVER), setup.place(ANSWERS)]
+    setup.simulator.advance(4)
+    outcome = setup.callctl("hangup", "--all", *filters, *AGREED)
     assert outcome.code == 0
-    assert sorted(ended(world)) == sorted(sids[number] for number in which)
+    assert sorted(ended(setup)) == sorted(sids[number] for number in which)
 
 
-def test_children_of_one_parent(world: World) -> None:
-    parent, child = world.dialled()
-    assert world.callctl("hangup", "--all", "--parent", parent, *AGREED).code == 0
-    assert ended(world) == [child]
+def test_children_of_one_parent(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    assert setup.callctl("hangup", "--all", "--parent", parent, *AGREED).code == 0
+    assert ended(setup) == [child]
 
 
 def test_a_server_that_ignores_filters_loses_no_other_call(callctl: Callctl, home: Path) -> None:
     with Simulator(port=0, manual_clock=True, dialect="somleng", base_path="/api/laml") as simulator:
-        world = World(simulator, callctl, home)
-        other, meant = world.place(ANSWERS), world.place(NEVER)
+        setup = CliSetup(simulator, callctl, home)
+        other, meant = setup.place(ANSWERS), setup.place(NEVER)
         simulator.advance(4)
-        outcome = world.callctl("hangup", "--all", "--to", NEVER, *AGREED)
+        outcome = setup.callctl("hangup", "--all", "--to", NEVER, *AGREED)
         assert outcome.code == 0, outcome.err
-        assert ended(world) == [meant]
-        assert world.status(other) == "in-progress"
+        assert ended(setup) == [meant]
+        assert setup.status(other) == "in-progress"
 
 
-def test_only_ringing_does_not_ask_for_calls_in_progress(world: World) -> None:
-    talking, ringing = world.place(ANSWERS), world.place(NEVER)
-    world.simulator.advance(4)
-    outcome = world.callctl("hangup", "--all", "--only-ringing", *AGREED)
+def test_only_ringing_does_not_ask_for_calls_in_progress(setup: CliSetup) -> None:
+    talking, ringing = setup.place(ANSWERS), setup.place(NEVER)
+    setup.simulator.advance(4)
+    outcome = setup.callctl("hangup", "--all", "--only-ringing", *AGREED)
     assert (outcome.code, outcome.out) == (0, f"{ringing}\tcanceled\tended\n")
-    assert world.status(talking) == "in-progress"
+    assert setup.status(talking) == "in-progress"
 
 
-def test_the_limit_of_list_does_not_apply(world: World) -> None:
+def test_the_limit_of_list_does_not_apply(setup: CliSetup) -> None:
     for _ in range(60):
-        world.place(NEVER)
-    outcome = world.callctl("hangup", "--all", "--yes", "--max", "60")
+        setup.place(NEVER)
+    outcome = setup.callctl("hangup", "--all", "--yes", "--max", "60")
     assert (outcome.code, outcome.out.count("\n")) == (0, 60)
 
 
-def test_when_no_call_matches_nothing_is_asked(world: World) -> None:
+def test_when_no_call_matches_nothing_is_asked(setup: CliSetup) -> None:
     for more in (AGREED, ("--dry-run",)):
-        outcome = world.callctl("hangup", "--all", *more)
-        assert (outcome.code, outcome.out, talk(outcome)) == (0, "", "callctl: no live call matches\n")
+        outcome = setup.callctl("hangup", "--all", *more)
+        assert (outcome.code, outcome.out, messages(outcome)) == (0, "", "callctl: no live call matches\n")
 
 
 # A filter is a promise
 
 
-def at_the_prompt(world: World, happens: Callable[[], object], *args: str) -> Outcome:
+def at_the_prompt(setup: CliSetup, happens: Callable[[], object], *args: str) -> Outcome:
     """Run ``hangup --all``; something happens after the calls were listed and before the number is typed."""
     keyboard = Meanwhile("3\n", happens)
-    return world.callctl("hangup", "--all", *args, terminal=True, env={"NO_COLOR": "1"}, stdin=keyboard)
+    return setup.callctl("hangup", "--all", *args, terminal=True, env={"NO_COLOR": "1"}, stdin=keyboard)
 
 
-def forms(world: World) -> list[dict[str, tuple[str, ...]]]:
-    return [dict(one.form) for one in world.sent()]
+def forms(setup: CliSetup) -> list[dict[str, tuple[str, ...]]]:
+    return [dict(one.form) for one in setup.sent()]
 
 
 @pytest.mark.parametrize("filters", [("--status", "ringing"), ("--status", "queued,ringing"), ("--only-ringing",)])
-def test_what_was_answered_after_it_was_listed_as_ringing_is_left_alone(world: World, filters: tuple[str, ...]) -> None:
-    first, second, rings = world.place(ANSWERS), world.place(ANSWERS), world.place(NEVER)
-    world.simulator.advance(1)
-    outcome = at_the_prompt(world, lambda: world.simulator.advance(4), *filters)
+def test_what_was_answered_after_it_was_listed_as_ringing_is_left_alone(
+    setup: CliSetup, filters: tuple[str, ...]
+) -> None:
+    first, second, rings = setup.place(ANSWERS), setup.place(ANSWERS), setup.place(NEVER)
+    setup.simulator.advance(1)
+    outcome = at_the_prompt(setup, lambda: setup.simulator.advance(4), *filters)
     assert outcome.code == 0
-    assert [world.status(sid) for sid in (first, second, rings)] == ["in-progress", "in-progress", "canceled"]
+    assert [setup.status(sid) for sid in (first, second, rings)] == ["in-progress", "in-progress", "canceled"]
     assert sorted(outcome.out.splitlines()[-3:]) == sorted(
         [f"left alone: {sid} was answered meanwhile" for sid in (first, second)] + [f"ended: {rings} is canceled"]
     )
-    assert forms(world) == [{"Status": ("canceled",)}] * 3
+    assert forms(setup) == [{"Status": ("canceled",)}] * 3
 
 
 def test_whom_the_api_refuses_to_cancel_is_left_alone_as_well(callctl: Callctl, home: Path) -> None:
     with Simulator(port=0, manual_clock=True, readings=["cancel-refused-in-progress"]) as simulator:
-        world = World(simulator, callctl, home)
-        sids = [world.place(ANSWERS) for _ in range(3)]
+        setup = CliSetup(simulator, callctl, home)
+        sids = [setup.place(ANSWERS) for _ in range(3)]
         simulator.advance(1)
-        outcome = at_the_prompt(world, lambda: simulator.advance(4), "--status", "ringing")
-        assert (outcome.code, {world.status(sid) for sid in sids}) == (0, {"in-progress"})
+        outcome = at_the_prompt(setup, lambda: simulator.advance(4), "--status", "ringing")
+        assert (outcome.code, {setup.status(sid) for sid in sids}) == (0, {"in-progress"})
         assert outcome.out.count("was answered meanwhile") == 3
 
 
-def test_what_only_rings_is_not_looked_at_before_it_is_canceled(world: World) -> None:
-    sid = world.place(NEVER, after=3)
-    outcome = world.callctl("hangup", "--all", "--status", "ringing", "--to", NEVER, *AGREED)
+def test_what_only_rings_is_not_looked_at_before_it_is_canceled(setup: CliSetup) -> None:
+    sid = setup.place(NEVER, after=3)
+    outcome = setup.callctl("hangup", "--all", "--status", "ringing", "--to", NEVER, *AGREED)
     assert (outcome.code, outcome.out) == (0, f"{sid}\tcanceled\tended\n")
-    assert (len(world.sent("GET")), forms(world)) == (0, [{"Status": ("canceled",)}])
+    assert (len(setup.sent("GET")), forms(setup)) == (0, [{"Status": ("canceled",)}])
 
 
-def test_with_other_filters_each_call_is_looked_at_just_before_it_is_ended(world: World) -> None:
-    queued, talking, over = (world.place(to) for to in (NEVER, ANSWERS, BUSY))
+def test_with_other_filters_each_call_is_looked_at_just_before_it_is_ended(setup: CliSetup) -> None:
+    queued, talking, over = (setup.place(to) for to in (NEVER, ANSWERS, BUSY))
     statuses = ("--status", "queued", "--status", "in-progress")
-    outcome = at_the_prompt(world, lambda: world.simulator.advance(8), *statuses)
+    outcome = at_the_prompt(setup, lambda: setup.simulator.advance(8), *statuses)
     assert outcome.code == 0
     assert sorted(outcome.out.splitlines()[-3:]) == sorted(
         [
@@ -174,22 +176,22 @@ def test_with_other_filters_each_call_is_looked_at_just_before_it_is_ended(world
             f"already over: {over} is busy",
         ]
     )
-    assert (ended(world), forms(world)) == ([talking], [{"Status": ("completed",)}])
-    assert world.status(queued) == "ringing"
+    assert (ended(setup), forms(setup)) == ([talking], [{"Status": ("completed",)}])
+    assert setup.status(queued) == "ringing"
 
 
-def test_all_live_calls_are_not_looked_at_again(world: World) -> None:
-    sid = world.place(ANSWERS, after=4)
-    assert world.callctl("hangup", "--all", *AGREED).out == f"{sid}\tcompleted\tended\n"
-    assert world.sent("GET") == []
+def test_all_live_calls_are_not_looked_at_again(setup: CliSetup) -> None:
+    sid = setup.place(ANSWERS, after=4)
+    assert setup.callctl("hangup", "--all", *AGREED).out == f"{sid}\tcompleted\tended\n"
+    assert setup.sent("GET") == []
 
 
-def test_a_call_that_rang_and_one_in_progress_are_both_ended_when_both_are_meant(world: World) -> None:
-    sids = [world.place(ANSWERS) for _ in range(3)]
-    world.simulator.advance(1)
+def test_a_call_that_rang_and_one_in_progress_are_both_ended_when_both_are_meant(setup: CliSetup) -> None:
+    sids = [setup.place(ANSWERS) for _ in range(3)]
+    setup.simulator.advance(1)
     both = ("--status", "ringing", "--status", "in-progress")
-    outcome = at_the_prompt(world, lambda: world.simulator.advance(4), *both)
-    assert (outcome.code, sorted(ended(world))) == (0, sorted(sids))
+    outcome = at_the_prompt(setup, lambda: setup.simulator.advance(4), *both)
+    assert (outcome.code, sorted(ended(setup))) == (0, sorted(sids))
 
 
 def test_a_call_that_cannot_be_looked_at_is_not_ended(callctl: Callctl) -> None:
@@ -209,11 +211,11 @@ def test_a_leg_that_rings_inside_dial_may_be_left_alone_and_that_is_reported(
     callctl: Callctl, home: Path, readings: list[str], named: bool
 ) -> None:
     with Simulator(port=0, manual_clock=True, readings=["cancel-spares-dial-legs", *readings]) as simulator:
-        world = World(simulator, callctl, home)
-        parent = world.place(ANSWERS, "--dial", NEVER, after=5)
-        child = world.callctl("list", "--parent", parent, "-q").out.strip()
+        setup = CliSetup(simulator, callctl, home)
+        parent = setup.place(ANSWERS, "--dial", NEVER, after=5)
+        child = setup.callctl("list", "--parent", parent, "-q").out.strip()
         which = (child, "--only-ringing") if named else ("--all", "--status", "ringing", *AGREED)
-        outcome = world.callctl("hangup", *which)
+        outcome = setup.callctl("hangup", *which)
         assert (outcome.code, outcome.out) == (5 if named else 8, f"{child}\tringing\tstill-ringing\n")
         assert "hint: `callctl hangup CALL` ends it as well, also if it is answered at that moment" in outcome.err
         if named:
@@ -223,89 +225,89 @@ def test_a_leg_that_rings_inside_dial_may_be_left_alone_and_that_is_reported(
                 else "and Status=canceled did not end it"
             )
             assert f"not ended: {child} rings inside a <Dial>, {why}" in outcome.err
-        assert forms(world)[-1] == {"Status": ("canceled",)}
-        assert world.status(child) == "ringing"
+        assert forms(setup)[-1] == {"Status": ("canceled",)}
+        assert setup.status(child) == "ringing"
 
 
-def test_list_names_the_way_to_end_only_what_still_rings(world: World) -> None:
-    answered, rings = world.place(ANSWERS), world.place(NEVER)
-    world.simulator.advance(1)
-    listed = world.callctl("list", "--status", "ringing", "-q")
+def test_list_names_the_way_to_end_only_what_still_rings(setup: CliSetup) -> None:
+    answered, rings = setup.place(ANSWERS), setup.place(NEVER)
+    setup.simulator.advance(1)
+    listed = setup.callctl("list", "--status", "ringing", "-q")
     assert "`callctl hangup - --only-ringing` leaves those alone" in listed.err
-    assert "--only-ringing" not in world.callctl("list", "--live", "-q").err
-    world.simulator.advance(4)
-    outcome = world.callctl("hangup", "-", "--only-ringing", *AGREED, stdin=listed.out)
+    assert "--only-ringing" not in setup.callctl("list", "--live", "-q").err
+    setup.simulator.advance(4)
+    outcome = setup.callctl("hangup", "-", "--only-ringing", *AGREED, stdin=listed.out)
     assert outcome.code == 8
-    assert [world.status(sid) for sid in (answered, rings)] == ["in-progress", "canceled"]
+    assert [setup.status(sid) for sid in (answered, rings)] == ["in-progress", "canceled"]
 
 
 def minutes_ago(count: float) -> datetime:
     return datetime.now(UTC) - timedelta(minutes=count)
 
 
-def test_for_longer_than_counts_from_what_callbacks_reported(world: World) -> None:
-    young, old, without_callback = (world.place(NEVER) for _ in range(3))
-    world.simulator.advance(3)
-    world.add_callback(young, "ringing", at=minutes_ago(1))
-    world.add_callback(old, "ringing", at=minutes_ago(3))
-    listed = world.callctl("list", "-q", "--for-longer-than", "2m")
+def test_for_longer_than_counts_from_what_callbacks_reported(setup: CliSetup) -> None:
+    young, old, without_callback = (setup.place(NEVER) for _ in range(3))
+    setup.simulator.advance(3)
+    setup.add_callback(young, "ringing", at=minutes_ago(1))
+    setup.add_callback(old, "ringing", at=minutes_ago(3))
+    listed = setup.callctl("list", "-q", "--for-longer-than", "2m")
     assert (listed.code, listed.out) == (0, f"{old}\n")
-    outcome = world.callctl("hangup", "--all", "--for-longer-than", "2m", *AGREED)
+    outcome = setup.callctl("hangup", "--all", "--for-longer-than", "2m", *AGREED)
     assert (outcome.code, outcome.out) == (0, f"{old}\tcanceled\tended\n")
-    assert {world.status(sid) for sid in (young, without_callback)} == {"ringing"}
+    assert {setup.status(sid) for sid in (young, without_callback)} == {"ringing"}
 
 
-def test_where_no_callback_reported_the_latest_of_rests_dates_counts_and_that_is_said(world: World) -> None:
-    sid = world.place(ANSWERS, after=4)
+def test_where_no_callback_reported_the_latest_of_rests_dates_counts_and_that_is_said(setup: CliSetup) -> None:
+    sid = setup.place(ANSWERS, after=4)
     for command in (("list", "-q"), ("hangup", "--all", "--dry-run")):
-        outcome = world.callctl(*command, "--for-longer-than", "2m")
+        outcome = setup.callctl(*command, "--for-longer-than", "2m")
         assert sid not in outcome.out
         assert "no callback told" not in outcome.err
         # By the API's own dates no time has gone by, whatever this machine's clock says.
-        assert sid not in world.callctl(*command, "--for-longer-than", "2m", now=lambda: minutes_ago(-5)).out
+        assert sid not in setup.callctl(*command, "--for-longer-than", "2m", now=lambda: minutes_ago(-5)).out
     at = format_datetime(minutes_ago(3))
     listed = {"date_created": format_datetime(minutes_ago(9)), "start_time": at, "date_updated": at}
     with Rounds([rings(1) | listed], answer="canceled") as server:
         for span, count in (("2m", 1), ("4m", 0)):
-            outcome = server.run(world.run, "--dry-run", "--for-longer-than", span)
+            outcome = server.run(setup.run, "--dry-run", "--for-longer-than", span)
             assert outcome.out.count("dry-run") == count
             assert ("of 1 call no callback told since when" in outcome.err) == bool(count)
 
 
-def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its_step(world: World) -> None:
-    sid = world.place(NEVER)
-    world.add_callback(sid, "queued", at=minutes_ago(3))
+def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its_step(setup: CliSetup) -> None:
+    sid = setup.place(NEVER)
+    setup.add_callback(sid, "queued", at=minutes_ago(3))
 
     def begins_to_ring() -> None:
-        world.simulator.advance(3)
-        world.add_callback(sid, "ringing", at=minutes_ago(0))
+        setup.simulator.advance(3)
+        setup.add_callback(sid, "ringing", at=minutes_ago(0))
 
     live = ("--status", "queued,ringing", "--for-longer-than", "2m")
-    outcome = world.callctl(
+    outcome = setup.callctl(
         "hangup", "--all", *live, terminal=True, env={"NO_COLOR": "1"}, stdin=Meanwhile("1\n", begins_to_ring)
     )
-    assert (outcome.code, ended(world), world.status(sid)) == (0, [], "ringing")
+    assert (outcome.code, ended(setup), setup.status(sid)) == (0, [], "ringing")
     assert f"left alone: {sid} is ringing by now and no longer matches" in outcome.out
 
 
-def test_calls_that_are_to_be_queued_are_left_alone_once_they_ring(world: World) -> None:
-    sid = world.place(NEVER)
-    outcome = world.callctl(
+def test_calls_that_are_to_be_queued_are_left_alone_once_they_ring(setup: CliSetup) -> None:
+    sid = setup.place(NEVER)
+    outcome = setup.callctl(
         "hangup",
         "--all",
         "--status",
         "queued",
         terminal=True,
         env={"NO_COLOR": "1"},
-        stdin=Meanwhile("1\n", lambda: world.simulator.advance(3)),
+        stdin=Meanwhile("1\n", lambda: setup.simulator.advance(3)),
     )
-    assert (outcome.code, ended(world), world.status(sid)) == (0, [], "ringing")
+    assert (outcome.code, ended(setup), setup.status(sid)) == (0, [], "ringing")
     assert f"left alone: {sid} is ringing by now and no longer matches" in outcome.out
 
 
-def test_for_longer_than_is_about_live_calls(world: World) -> None:
-    outcome = world.callctl("list", "--status", "busy", "--for-longer-than", "2m")
-    assert (outcome.code, world.simulator.requests) == (2, ())
+def test_for_longer_than_is_about_live_calls(setup: CliSetup) -> None:
+    outcome = setup.callctl("list", "--status", "busy", "--for-longer-than", "2m")
+    assert (outcome.code, setup.simulator.requests) == (2, ())
     assert "no call can match" in outcome.err
 
 
@@ -313,88 +315,88 @@ def test_for_longer_than_is_about_live_calls(world: World) -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("--yes",), ("--max", "5")])
-def test_without_a_terminal_yes_and_max_are_needed(world: World, flags: tuple[str, ...]) -> None:
-    world.place(NEVER)
-    before = len(world.simulator.requests)
-    outcome = world.callctl("hangup", "--all", *flags)
+def test_without_a_terminal_yes_and_max_are_needed(setup: CliSetup, flags: tuple[str, ...]) -> None:
+    setup.place(NEVER)
+    before = len(setup.simulator.requests)
+    outcome = setup.callctl("hangup", "--all", *flags)
     assert (outcome.code, outcome.out) == (2, "")
     assert "give --yes and --max N" in outcome.err
-    assert len(world.simulator.requests) == before
+    assert len(setup.simulator.requests) == before
 
 
 @pytest.mark.parametrize("source", ["--all", "-"])
-def test_with_more_matches_than_max_nothing_is_ended(world: World, source: str) -> None:
-    sids = [world.place(NEVER) for _ in range(4)]
-    outcome = world.callctl("hangup", source, "--yes", "--max", "2", stdin="\n".join(sids))
+def test_with_more_matches_than_max_nothing_is_ended(setup: CliSetup, source: str) -> None:
+    sids = [setup.place(NEVER) for _ in range(4)]
+    outcome = setup.callctl("hangup", source, "--yes", "--max", "2", stdin="\n".join(sids))
     assert (outcome.code, outcome.out) == (2, "")
     which = "match" if source == "--all" else "on stdin"
     assert f"4 calls {which}, more than --max 2: nothing was ended\nhint: --dry-run shows them" in outcome.err
-    assert ended(world) == []
+    assert ended(setup) == []
 
 
 @pytest.mark.parametrize("flags", [(), ("--yes",), ("--max", "9")])
-def test_several_calls_on_stdin_need_both_flags_and_one_needs_none(world: World, flags: tuple[str, ...]) -> None:
-    sids = [world.place(NEVER) for _ in range(2)]
-    outcome = world.callctl("hangup", "-", *flags, stdin="\n".join(sids))
-    assert (outcome.code, outcome.out, ended(world)) == (2, "", [])
+def test_several_calls_on_stdin_need_both_flags_and_one_needs_none(setup: CliSetup, flags: tuple[str, ...]) -> None:
+    sids = [setup.place(NEVER) for _ in range(2)]
+    outcome = setup.callctl("hangup", "-", *flags, stdin="\n".join(sids))
+    assert (outcome.code, outcome.out, ended(setup)) == (2, "", [])
     assert "2 calls on stdin, and nobody can be asked whether they are meant" in outcome.err
-    assert world.callctl("hangup", "-", *flags, stdin=sids[0]).code == 0
-    assert ended(world) == sids[:1]
+    assert setup.callctl("hangup", "-", *flags, stdin=sids[0]).code == 0
+    assert ended(setup) == sids[:1]
 
 
-def test_at_a_terminal_the_table_is_shown_and_the_number_asked_for(world: World) -> None:
-    sids = [world.place(NEVER), world.place(ANSWERS)]
-    outcome = world.callctl("hangup", "--all", terminal=True, keyboard=True, stdin="2\n", env={"NO_COLOR": "1"})
+def test_at_a_terminal_the_table_is_shown_and_the_number_asked_for(setup: CliSetup) -> None:
+    sids = [setup.place(NEVER), setup.place(ANSWERS)]
+    outcome = setup.callctl("hangup", "--all", terminal=True, keyboard=True, stdin="2\n", env={"NO_COLOR": "1"})
     assert outcome.code == 0
     table, results = outcome.out.splitlines()[:-2], outcome.out.splitlines()[-2:]
     assert "CALL SID" in table[0]
     assert all(any(sid in row for row in table) for sid in sids)
     assert sorted(results) == sorted(f"ended: {sid} is canceled" for sid in sids)
-    assert talk(outcome) == "Type 2 to end these 2 calls: callctl: 2 calls: 2 ended\n"
+    assert messages(outcome) == "Type 2 to end these 2 calls: callctl: 2 calls: 2 ended\n"
 
 
 @pytest.mark.parametrize("answer", ["", "\n", "1\n", "y\n", "yes\n", "22\n"])
-def test_any_other_answer_ends_nothing(world: World, answer: str) -> None:
+def test_any_other_answer_ends_nothing(setup: CliSetup, answer: str) -> None:
     for _ in range(2):
-        world.place(NEVER)
-    outcome = world.callctl("hangup", "--all", terminal=True, keyboard=True, stdin=answer)
+        setup.place(NEVER)
+    outcome = setup.callctl("hangup", "--all", terminal=True, keyboard=True, stdin=answer)
     assert outcome.code == 1
     assert "not confirmed: nothing was ended" in outcome.err
-    assert ended(world) == []
+    assert ended(setup) == []
 
 
-def test_what_callbacks_reported_is_shown_where_rest_is_behind(world: World) -> None:
-    ringing, answered = world.place(NEVER, after=4), world.place(NEVER, after=4)
-    world.add_callback(answered, "in-progress", at=datetime.now(UTC))
+def test_what_callbacks_reported_is_shown_where_rest_is_behind(setup: CliSetup) -> None:
+    ringing, answered = setup.place(NEVER, after=4), setup.place(NEVER, after=4)
+    setup.add_callback(answered, "in-progress", at=datetime.now(UTC))
     asking: dict[str, Any] = {"terminal": True, "keyboard": True, "stdin": "no\n", "env": {"NO_COLOR": "1"}}
     for args in (["hangup", "--all"], ["hangup", "--all", "--dry-run"]):
-        rows = {row.split()[0]: row for row in world.callctl(*args, **asking).out.splitlines() if row}
+        rows = {row.split()[0]: row for row in setup.callctl(*args, **asking).out.splitlines() if row}
         assert "● in-progress" in rows[answered]
         assert "ringing" in rows[ringing]
     (preview,) = [
         record
-        for line in world.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()
+        for line in setup.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()
         if (record := json.loads(line))["call_sid"] == answered
     ]
     assert preview["call"]["status"] == "in-progress"
-    assert world.status(answered) == "ringing"
+    assert setup.status(answered) == "ringing"
 
 
-def test_yes_at_a_terminal_does_not_ask(world: World) -> None:
-    sid = world.place(NEVER)
-    outcome = world.callctl("hangup", "--all", "--yes", terminal=True, keyboard=True)
+def test_yes_at_a_terminal_does_not_ask(setup: CliSetup) -> None:
+    sid = setup.place(NEVER)
+    outcome = setup.callctl("hangup", "--all", "--yes", terminal=True, keyboard=True)
     assert (outcome.code, outcome.out) == (0, f"ended: {sid} is canceled\n")
 
 
-def test_json_at_a_terminal_is_for_programs_and_not_asked(world: World) -> None:
-    world.place(NEVER)
-    outcome = world.callctl("hangup", "--all", "--json", terminal=True, keyboard=True)
+def test_json_at_a_terminal_is_for_programs_and_not_asked(setup: CliSetup) -> None:
+    setup.place(NEVER)
+    outcome = setup.callctl("hangup", "--all", "--json", terminal=True, keyboard=True)
     assert outcome.code == 2
 
 
 def test_on_a_real_terminal(home: Path) -> None:
     with Simulator(port=0, seed=1) as simulator:
-        world = World(simulator, lambda *args, **more: pytest.fail(f"not run here: {args} {more}"), home)
+        setup = CliSetup(simulator, lambda *args, **more: pytest.fail(f"not run here: {args} {more}"), home)
         with Piped("place", NEVER, "--say", "x", home=home, env=env_for(simulator)) as placing:
             sid = placing.line()
         with OnTerminal("hangup", "--all", home=home, env=env_for(simulator), columns=80) as terminal:
@@ -403,7 +405,7 @@ def test_on_a_real_terminal(home: Path) -> None:
             terminal.type("1\n")
             assert terminal.ended() == 0
             assert any(f"ended: {sid} is canceled" in row for row in terminal.rows)
-        assert ended(world) == [sid]
+        assert ended(setup) == [sid]
 
 
 def test_a_bar_says_how_far_it_is_and_is_gone_at_the_end(home: Path) -> None:
@@ -420,46 +422,46 @@ def test_a_bar_says_how_far_it_is_and_is_gone_at_the_end(home: Path) -> None:
 # SIDs on stdin
 
 
-def test_what_list_prints_can_be_piped_in(world: World) -> None:
-    sids = [world.place(NEVER), world.place(ANSWERS)]
+def test_what_list_prints_can_be_piped_in(setup: CliSetup) -> None:
+    sids = [setup.place(NEVER), setup.place(ANSWERS)]
     for listed in (("list", "-q"), ("list",)):
-        outcome = world.callctl("hangup", "-", *AGREED, stdin=world.callctl(*listed).out)
+        outcome = setup.callctl("hangup", "-", *AGREED, stdin=setup.callctl(*listed).out)
         assert outcome.code == 0
         assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted(sids)
 
 
-def test_an_empty_pipe_is_nothing_to_do(world: World) -> None:
-    listed = world.callctl("list", "--live", "-q")
+def test_an_empty_pipe_is_nothing_to_do(setup: CliSetup) -> None:
+    listed = setup.callctl("list", "--live", "-q")
     assert (listed.code, listed.out) == (0, "")
     for options in ((), AGREED, ("--dry-run",), ("--family",)):
-        outcome = world.callctl("hangup", "-", *options, stdin=listed.out)
+        outcome = setup.callctl("hangup", "-", *options, stdin=listed.out)
         assert (outcome.code, outcome.out) == (0, "")
-        assert talk(outcome) == "callctl: no calls on stdin: nothing to do\n"
-    assert world.sent() == []
+        assert messages(outcome) == "callctl: no calls on stdin: nothing to do\n"
+    assert setup.sent() == []
 
 
-def test_many_on_stdin_need_the_flags_and_one_does_not(world: World) -> None:
-    sids = [world.place(NEVER), world.place(NEVER)]
-    outcome = world.callctl("hangup", "-", stdin="\n".join(sids))
+def test_many_on_stdin_need_the_flags_and_one_does_not(setup: CliSetup) -> None:
+    sids = [setup.place(NEVER), setup.place(NEVER)]
+    outcome = setup.callctl("hangup", "-", stdin="\n".join(sids))
     assert outcome.code == 2
     assert "2 calls on stdin, and nobody can be asked whether they are meant" in outcome.err
-    assert world.callctl("hangup", "-", stdin=sids[0]).out == f"{sids[0]}\tcanceled\tended\n"
+    assert setup.callctl("hangup", "-", stdin=sids[0]).out == f"{sids[0]}\tcanceled\tended\n"
 
 
 # Dry run
 
 
-def test_dry_run_shows_what_matches_and_ends_nothing(world: World) -> None:
-    sids = [world.place(NEVER), world.place(NEVER)]
-    plain = world.callctl("hangup", "--all", "--dry-run", "--max", "1")
+def test_dry_run_shows_what_matches_and_ends_nothing(setup: CliSetup) -> None:
+    sids = [setup.place(NEVER), setup.place(NEVER)]
+    plain = setup.callctl("hangup", "--all", "--dry-run", "--max", "1")
     assert plain.code == 0
     assert sorted(plain.out.splitlines()) == sorted(f"{sid}\tqueued\tdry-run" for sid in sids)
-    assert talk(plain) == "callctl: nothing was sent; without --dry-run, 2 calls would get Status=completed\n"
-    table = world.callctl("hangup", "--all", "--dry-run", terminal=True).out
+    assert messages(plain) == "callctl: nothing was sent; without --dry-run, 2 calls would get Status=completed\n"
+    table = setup.callctl("hangup", "--all", "--dry-run", terminal=True).out
     assert all(sid in table for sid in sids)
-    records = [json.loads(line) for line in world.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()]
+    records = [json.loads(line) for line in setup.callctl("hangup", "--all", "--dry-run", "--json").out.splitlines()]
     assert {(record["result"], record["call"]["status"]) for record in records} == {("dry-run", "queued")}
-    assert ended(world) == []
+    assert ended(setup) == []
 
 
 # --until-none
@@ -590,7 +592,7 @@ def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:
         assert server.ended == [f"CA{1:032d}", f"CA{2:032d}"]
     assert outcome.code == 0
     assert outcome.out == f"CA{1:032d}\tcanceled\tended\nCA{2:032d}\tcanceled\tended\n"
-    assert talk(outcome) == (
+    assert messages(outcome) == (
         "callctl: repeating until no call matches; this does not stop the application that places them\n"
         "callctl: no call matches any more\n"
         "callctl: 2 calls: 2 ended\n"

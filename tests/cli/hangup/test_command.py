@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from api.scripted import Handler, Server, call, drop, hang, reply
-from cli.world import ANSWERS, BUSY, NEVER, UNKNOWN, World, talk
+from cli.setup import ANSWERS, BUSY, NEVER, UNKNOWN, CliSetup, messages
 from processes import LIMIT, Piped, environment
 from running import Callctl, env_for
 
@@ -22,45 +22,45 @@ from callctl.simulator import Simulator
 COLOURS = {"NO_COLOR": "1"}
 
 
-def test_one_request_ends_a_call(world: World) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("hangup", sid)
+def test_one_request_ends_a_call(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("hangup", sid)
     assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\tended\n")
-    assert talk(outcome) == f"callctl: ended: {sid} is completed\n"
-    assert [dict(one.form) for one in world.sent()] == [{"Status": ("completed",)}]
-    assert world.sent("GET") == []
+    assert messages(outcome) == f"callctl: ended: {sid} is completed\n"
+    assert [dict(one.form) for one in setup.sent()] == [{"Status": ("completed",)}]
+    assert setup.sent("GET") == []
 
 
-def test_it_loads_no_event_loop(world: World) -> None:
+def test_it_loads_no_event_loop(setup: CliSetup) -> None:
     # A hang-up is for emergencies; asyncio and aiohttp would take longer to load than the request takes.
-    sid = world.place(after=4)
-    world.add_callback(sid, "in-progress", at=datetime.now(UTC))  # so that the store has something to say as well
+    sid = setup.place(after=4)
+    setup.add_callback(sid, "in-progress", at=datetime.now(UTC))  # so that the store has something to say as well
     probe = (
         "import sys; from callctl.cli.main import main\n"
         f"code = main(['hangup', '{sid}'])\n"
         "print(code, [name for name in ('asyncio', 'aiohttp', 'rich') if name in sys.modules])"
     )
-    env = environment(world.home, env_for(world.simulator))
+    env = environment(setup.home, env_for(setup.simulator))
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=env)
     assert done.stdout == f"{sid}\tcompleted\tended\n0 []\n"
 
 
 @pytest.mark.parametrize("after", [0.0, 3.0])
-def test_queued_and_ringing_calls_end_as_well(world: World, after: float) -> None:
-    sid = world.place(NEVER, after=after)
-    assert world.callctl("hangup", sid).out == f"{sid}\tcanceled\tended\n"
+def test_queued_and_ringing_calls_end_as_well(setup: CliSetup, after: float) -> None:
+    sid = setup.place(NEVER, after=after)
+    assert setup.callctl("hangup", sid).out == f"{sid}\tcanceled\tended\n"
 
 
 @pytest.mark.parametrize("env", [{}, COLOURS])
-def test_on_a_terminal_it_is_a_sentence(world: World, env: dict[str, str]) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("hangup", sid, terminal=True, env=env)
-    assert (outcome.code, outcome.out, talk(outcome)) == (0, f"ended: {sid} is completed\n", "")
+def test_on_a_terminal_it_is_a_sentence(setup: CliSetup, env: dict[str, str]) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("hangup", sid, terminal=True, env=env)
+    assert (outcome.code, outcome.out, messages(outcome)) == (0, f"ended: {sid} is completed\n", "")
 
 
-def test_json_is_one_object(world: World) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("hangup", sid, "--json")
+def test_json_is_one_object(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("hangup", sid, "--json")
     record = json.loads(outcome.out)
     resource = record.pop("call")
     assert record == {
@@ -71,59 +71,59 @@ def test_json_is_one_object(world: World) -> None:
         "result": "ended",
         "outcome": f"ended: {sid} is completed",
         "request": {"Status": "completed"},
-        "api_url": world.simulator.url,
+        "api_url": setup.simulator.url,
     }
     assert (resource["sid"], resource["status"], resource["parent_call_sid"]) == (sid, "completed", None)
-    assert talk(outcome) == ""
+    assert messages(outcome) == ""
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_a_call_that_is_over_is_no_error(world: World, form: tuple[str, ...]) -> None:
-    sid = world.place(BUSY, after=5)
-    outcome = world.callctl("hangup", sid, *form)
+def test_a_call_that_is_over_is_no_error(setup: CliSetup, form: tuple[str, ...]) -> None:
+    sid = setup.place(BUSY, after=5)
+    outcome = setup.callctl("hangup", sid, *form)
     assert outcome.code == 0
     if form:
         assert json.loads(outcome.out)["result"] == "already-over"
     else:
         assert outcome.out == f"{sid}\tbusy\talready-over\n"
-        assert talk(outcome) == f"callctl: already over: {sid} is busy\n"
+        assert messages(outcome) == f"callctl: already over: {sid} is busy\n"
 
 
-def test_it_says_how_long_it_rang_when_callbacks_reported(world: World) -> None:
-    sid = world.place(NEVER, after=3)
-    world.add_callback(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
+def test_it_says_how_long_it_rang_when_callbacks_reported(setup: CliSetup) -> None:
+    sid = setup.place(NEVER, after=3)
+    setup.add_callback(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))
     # By the date of the API's reply: this machine's clock is two hours ahead.
-    said = talk(world.callctl("hangup", sid, now=lambda: datetime.now(UTC) + timedelta(hours=2)))
+    said = messages(setup.callctl("hangup", sid, now=lambda: datetime.now(UTC) + timedelta(hours=2)))
     assert said.startswith(f"callctl: ended: {sid} is canceled, was ringing for 360")
     assert said.endswith(" s\n")
 
 
-def test_it_says_how_long_the_call_lasted_when_callbacks_reported(world: World) -> None:
-    sid = world.place(after=4)
-    world.add_callback(sid, "in-progress", at=datetime.now(UTC) - timedelta(seconds=3600))
-    assert f"ended: {sid} is completed, was in progress for 360" in talk(world.callctl("hangup", sid))
+def test_it_says_how_long_the_call_lasted_when_callbacks_reported(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    setup.add_callback(sid, "in-progress", at=datetime.now(UTC) - timedelta(seconds=3600))
+    assert f"ended: {sid} is completed, was in progress for 360" in messages(setup.callctl("hangup", sid))
 
 
-def test_what_was_asked_is_written_down(world: World) -> None:
-    sid = world.place(after=4)
-    world.callctl("hangup", sid)
-    shown = world.callctl("show", sid).out
+def test_what_was_asked_is_written_down(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    setup.callctl("hangup", sid)
+    shown = setup.callctl("show", sid).out
     assert "hangup" in shown
     assert "completed" in shown
 
 
-def test_a_store_that_cannot_be_written_is_reported_and_no_failure(world: World) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("hangup", sid, env={"CALLCTL_STORE": str(world.home)})
+def test_a_store_that_cannot_be_written_is_reported_and_no_failure(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("hangup", sid, env={"CALLCTL_STORE": str(setup.home)})
     assert outcome.code == 0
-    assert "done, but not written down" in talk(outcome)
+    assert "done, but not written down" in messages(outcome)
 
 
-def test_of_a_child_it_says_what_the_parent_does(world: World) -> None:
-    parent, child = world.dialled()
-    outcome = world.callctl("hangup", child)
+def test_of_a_child_it_says_what_the_parent_does(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    outcome = setup.callctl("hangup", child)
     assert outcome.code == 0
-    assert talk(outcome) == (
+    assert messages(outcome) == (
         f"callctl: ended: {child} is completed\n"
         f"callctl: its parent {parent} goes on with the Dial's action, else with its next verb, else hangs up\n"
         f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once\n"
@@ -131,42 +131,42 @@ def test_of_a_child_it_says_what_the_parent_does(world: World) -> None:
 
 
 @pytest.mark.parametrize("named", ["parent", "child"])
-def test_family_ends_all_legs_the_parent_first(world: World, named: str) -> None:
-    parent, child = world.dialled()
-    outcome = world.callctl("hangup", parent if named == "parent" else child, "--family")
+def test_family_ends_all_legs_the_parent_first(setup: CliSetup, named: str) -> None:
+    parent, child = setup.dialled()
+    outcome = setup.callctl("hangup", parent if named == "parent" else child, "--family")
     assert outcome.code == 0
     assert [line.split("\t")[0] for line in outcome.out.splitlines()] == [parent, child]
-    assert [one.path.rpartition("/")[2] for one in world.sent()] == [f"{parent}.json", f"{child}.json"]
-    assert {world.status(parent), world.status(child)} == {"completed"}
+    assert [one.path.rpartition("/")[2] for one in setup.sent()] == [f"{parent}.json", f"{child}.json"]
+    assert {setup.status(parent), setup.status(child)} == {"completed"}
 
 
 # --only-ringing
 
 
-def test_only_ringing_sends_canceled(world: World) -> None:
-    sid = world.place(NEVER, after=3)
-    outcome = world.callctl("hangup", sid, "--only-ringing", "--json")
+def test_only_ringing_sends_canceled(setup: CliSetup) -> None:
+    sid = setup.place(NEVER, after=3)
+    outcome = setup.callctl("hangup", sid, "--only-ringing", "--json")
     assert outcome.code == 0
     record = json.loads(outcome.out)
     assert (record["action"], record["result"], record["request"]) == ("cancel", "ended", {"Status": "canceled"})
-    assert [dict(one.form) for one in world.sent()] == [{"Status": ("canceled",)}]
-    assert world.sent("GET") == []
+    assert [dict(one.form) for one in setup.sent()] == [{"Status": ("canceled",)}]
+    assert setup.sent("GET") == []
 
 
-def test_only_ringing_leaves_an_answered_call_alone(world: World) -> None:
-    sid = world.place(after=4)
-    outcome = world.callctl("hangup", sid, "--only-ringing")
+def test_only_ringing_leaves_an_answered_call_alone(setup: CliSetup) -> None:
+    sid = setup.place(after=4)
+    outcome = setup.callctl("hangup", sid, "--only-ringing")
     assert (outcome.code, outcome.out) == (5, f"{sid}\tin-progress\tnot-ended\n")
-    assert talk(outcome) == (
+    assert messages(outcome) == (
         f"callctl: error: not ended: {sid} is in progress\nhint: `callctl hangup {sid}` ends it all the same\n"
     )
-    assert len(world.sent("GET")) == 1
-    assert world.status(sid) == "in-progress"
+    assert len(setup.sent("GET")) == 1
+    assert setup.status(sid) == "in-progress"
 
 
-def test_only_ringing_where_the_api_refuses_it(callctl: Callctl, world: World) -> None:
+def test_only_ringing_where_the_api_refuses_it(callctl: Callctl, setup: CliSetup) -> None:
     with Simulator(port=0, manual_clock=True, readings=["cancel-refused-in-progress"]) as simulator:
-        other = World(simulator, callctl, world.home)
+        other = CliSetup(simulator, callctl, setup.home)
         sid = other.place(after=4)
         outcome = other.callctl("hangup", sid, "--only-ringing", terminal=True)
         assert (outcome.code, outcome.out) == (5, "")
@@ -177,30 +177,30 @@ def test_only_ringing_where_the_api_refuses_it(callctl: Callctl, world: World) -
 
 
 @pytest.fixture
-def lagging(callctl: Callctl, home: Path) -> Iterator[World]:
+def lagging(callctl: Callctl, home: Path) -> Iterator[CliSetup]:
     """Return a simulator that shows calls as they were four seconds ago, and refuses what does not fit."""
     with Simulator(port=0, manual_clock=True, lag=4.0, readings=["cancel-refused-in-progress"]) as simulator:
-        yield World(simulator, callctl, home)
+        yield CliSetup(simulator, callctl, home)
 
 
-def settled(world: World, *, after: float = 8) -> str:
+def settled(setup: CliSetup, *, after: float = 8) -> str:
     """Place a call that is answered, and let REST catch up."""
-    sid = world.place(after=after)
-    assert world.status(sid) == "in-progress"
+    sid = setup.place(after=after)
+    assert setup.status(sid) == "in-progress"
     return sid
 
 
-def test_a_call_that_was_just_ended_is_over_whatever_rest_shows(lagging: World) -> None:
+def test_a_call_that_was_just_ended_is_over_whatever_rest_shows(lagging: CliSetup) -> None:
     sid = settled(lagging)
     assert lagging.callctl("hangup", sid).code == 0
     outcome = lagging.callctl("hangup", sid)
     assert (outcome.code, outcome.out) == (0, f"{sid}\t\talready-over\n")
-    assert talk(outcome) == f"callctl: already over: {sid} (REST is behind and still shows it as in-progress)\n"
+    assert messages(outcome) == f"callctl: already over: {sid} (REST is behind and still shows it as in-progress)\n"
     record = json.loads(lagging.callctl("hangup", sid, "--json").out)
     assert (record["result"], record["call"]) == ("already-over", None)
 
 
-def test_of_a_call_that_was_just_ended_callbacks_tell_how(lagging: World) -> None:
+def test_of_a_call_that_was_just_ended_callbacks_tell_how(lagging: CliSetup) -> None:
     sid = settled(lagging)
     lagging.callctl("hangup", sid)
     lagging.add_callback(sid, "completed", at=datetime.now(UTC))
@@ -209,7 +209,7 @@ def test_of_a_call_that_was_just_ended_callbacks_tell_how(lagging: World) -> Non
     assert json.loads(lagging.callctl("hangup", sid, "--json").out)["call"]["status"] == "completed"
 
 
-def test_several_that_were_just_ended_are_no_failure(lagging: World) -> None:
+def test_several_that_were_just_ended_are_no_failure(lagging: CliSetup) -> None:
     sids = [lagging.place(), lagging.place()]
     lagging.simulator.advance(8)
     for result in ("completed\tended", "\talready-over"):
@@ -223,19 +223,19 @@ def test_an_answered_call_is_never_said_to_ring(
     callctl: Callctl, home: Path, readings: list[str], has_callback: bool
 ) -> None:
     with Simulator(port=0, manual_clock=True, lag=4.0, readings=readings) as simulator:
-        world = World(simulator, callctl, home)
-        sid = world.place(after=5)
-        assert world.status(sid) == "ringing"
+        setup = CliSetup(simulator, callctl, home)
+        sid = setup.place(after=5)
+        assert setup.status(sid) == "ringing"
         if has_callback:
-            world.add_callback(sid, "in-progress", at=datetime.now(UTC))
-        outcome = world.callctl("hangup", sid, "--only-ringing")
+            setup.add_callback(sid, "in-progress", at=datetime.now(UTC))
+        outcome = setup.callctl("hangup", sid, "--only-ringing")
         known = has_callback or not readings  # the refusal says less than the reply
         assert (outcome.code, outcome.out) == (5, f"{sid}\t{'in-progress' if known else ''}\tnot-ended\n")
         why = "is in progress" if known else "was answered or is over (REST is behind and still shows it as ringing)"
         assert f"callctl: error: not ended: {sid} {why}\nhint: " in outcome.err
 
 
-def test_a_call_that_ended_while_it_rang_is_not_canceled_and_callbacks_tell(lagging: World) -> None:
+def test_a_call_that_ended_while_it_rang_is_not_canceled_and_callbacks_tell(lagging: CliSetup) -> None:
     sid = lagging.place(BUSY, after=4)
     assert lagging.status(sid) in ("queued", "ringing")
     lagging.add_callback(sid, "busy", at=datetime.now(UTC))
@@ -243,7 +243,7 @@ def test_a_call_that_ended_while_it_rang_is_not_canceled_and_callbacks_tell(lagg
     assert (outcome.code, outcome.out) == (0, f"{sid}\tbusy\talready-over\n")
 
 
-def test_by_a_filter_what_was_answered_is_left_alone_although_rest_shows_it_as_ringing(lagging: World) -> None:
+def test_by_a_filter_what_was_answered_is_left_alone_although_rest_shows_it_as_ringing(lagging: CliSetup) -> None:
     sid = lagging.place(after=5)
     outcome = lagging.callctl("hangup", "--all", "--status", "ringing", "--yes", "--max", "5")
     assert (outcome.code, outcome.out) == (0, f"{sid}\t\tleft-alone\n")
@@ -251,7 +251,7 @@ def test_by_a_filter_what_was_answered_is_left_alone_although_rest_shows_it_as_r
     assert lagging.status(sid) == "in-progress"
 
 
-def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(lagging: World) -> None:
+def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(lagging: CliSetup) -> None:
     sid = settled(lagging)
     lagging.callctl("hangup", sid)
     outcome = lagging.callctl("redirect", sid, "--url", "survey")
@@ -259,7 +259,7 @@ def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(lag
     assert "Twilio says that it is not in progress, though REST still shows it as in-progress" in outcome.err
 
 
-def test_the_dry_run_of_a_redirect_believes_callbacks_as_well(lagging: World) -> None:
+def test_the_dry_run_of_a_redirect_believes_callbacks_as_well(lagging: CliSetup) -> None:
     sid = lagging.place(after=5)
     assert lagging.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 5
     lagging.add_callback(sid, "in-progress", at=datetime.now(UTC))
@@ -280,7 +280,7 @@ def scripted(callctl: Callctl, server: Server, *args: str) -> tuple[int, str, st
         "CALLCTL_API_URL": server.url,
     }
     outcome = callctl("hangup", *args, env=env)
-    return outcome.code, outcome.out, talk(outcome)
+    return outcome.code, outcome.out, messages(outcome)
 
 
 def test_what_is_accepted_is_said_to_be_accepted(callctl: Callctl) -> None:
@@ -410,23 +410,23 @@ def test_waiting_in_vain_for_one_of_several_is_a_part_that_failed(callctl: Callc
 # Several
 
 
-def test_several_get_one_result_each(world: World) -> None:
-    first, second = world.place(NEVER), world.place(NEVER)
-    outcome = world.callctl("hangup", first, UNKNOWN, second, first)
+def test_several_get_one_result_each(setup: CliSetup) -> None:
+    first, second = setup.place(NEVER), setup.place(NEVER)
+    outcome = setup.callctl("hangup", first, UNKNOWN, second, first)
     assert outcome.code == 8
     assert sorted(outcome.out.splitlines()) == sorted(
         [f"{first}\tcanceled\tended", f"{second}\tcanceled\tended", f"{UNKNOWN}\t\tfailed"]
     )
-    said = talk(outcome)
+    said = messages(outcome)
     assert f"callctl: error: {UNKNOWN}: " in said
     assert "\n  code 20404, HTTP 404, https://www.twilio.com/docs/errors/20404, request RQ" in said
     assert "callctl: 3 calls: " in said
     assert f"1 of 3 calls not ended: {UNKNOWN}" in said
 
 
-def test_several_as_json_lines(world: World) -> None:
-    sid = world.place(NEVER)
-    outcome = world.callctl("hangup", sid, UNKNOWN, "--json")
+def test_several_as_json_lines(setup: CliSetup) -> None:
+    sid = setup.place(NEVER)
+    outcome = setup.callctl("hangup", sid, UNKNOWN, "--json")
     records = {record["call_sid"]: record for record in map(json.loads, outcome.out.splitlines())}
     assert records[sid]["result"] == "ended"
     assert records[UNKNOWN]["result"] == "failed"
@@ -435,27 +435,27 @@ def test_several_as_json_lines(world: World) -> None:
     assert records[UNKNOWN]["error"]["code"] == "20404"
 
 
-def test_arguments_are_never_asked_about(world: World) -> None:
-    sids = [world.place(NEVER), world.place(NEVER)]
-    outcome = world.callctl("hangup", *sids, terminal=True, keyboard=True)
+def test_arguments_are_never_asked_about(setup: CliSetup) -> None:
+    sids = [setup.place(NEVER), setup.place(NEVER)]
+    outcome = setup.callctl("hangup", *sids, terminal=True, keyboard=True)
     assert outcome.code == 0
     assert sorted(outcome.out.splitlines()) == sorted(f"ended: {sid} is canceled" for sid in sids)
-    assert talk(outcome) == "callctl: 2 calls: 2 ended\n"
+    assert messages(outcome) == "callctl: 2 calls: 2 ended\n"
 
 
-def test_wrong_credentials_for_several_are_one_error(world: World) -> None:
-    outcome = world.callctl("hangup", UNKNOWN, "CA" + "1" * 32, env={"TWILIO_AUTH_TOKEN": "wrong"})
+def test_wrong_credentials_for_several_are_one_error(setup: CliSetup) -> None:
+    outcome = setup.callctl("hangup", UNKNOWN, "CA" + "1" * 32, env={"TWILIO_AUTH_TOKEN": "wrong"})
     assert outcome.code == 4
     assert outcome.err.count("callctl: error:") == 1
 
 
-def test_the_only_one_of_a_family_keeps_its_own_exit_code(world: World) -> None:
-    assert world.callctl("hangup", UNKNOWN, "--family").code == 3
+def test_the_only_one_of_a_family_keeps_its_own_exit_code(setup: CliSetup) -> None:
+    assert setup.callctl("hangup", UNKNOWN, "--family").code == 3
 
 
-def test_too_many_requests_at_once_are_no_failure(callctl: Callctl, world: World) -> None:
+def test_too_many_requests_at_once_are_no_failure(callctl: Callctl, setup: CliSetup) -> None:
     with Simulator(port=0, concurrency=2, latency=0.01) as simulator:
-        other = World(simulator, callctl, world.home)
+        other = CliSetup(simulator, callctl, setup.home)
         sids = []
         for _ in range(12):
             sids.append(other.callctl("place", NEVER, "--say", "x", "--status-callback", "none").out.strip())
@@ -464,36 +464,36 @@ def test_too_many_requests_at_once_are_no_failure(callctl: Callctl, world: World
         assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted(sids)
 
 
-def test_dry_run_of_named_calls_sends_nothing(world: World) -> None:
-    sid = world.place(NEVER, after=4)
-    outcome = world.callctl("hangup", sid, "--dry-run", "--only-ringing")
+def test_dry_run_of_named_calls_sends_nothing(setup: CliSetup) -> None:
+    sid = setup.place(NEVER, after=4)
+    outcome = setup.callctl("hangup", sid, "--dry-run", "--only-ringing")
     assert (outcome.code, outcome.out) == (0, f"{sid}\tringing\tdry-run\n")
-    assert talk(outcome) == "callctl: nothing was sent; without --dry-run, 1 call would get Status=canceled\n"
-    assert world.sent() == []
-    assert world.callctl("hangup", sid, "--dry-run", terminal=True).out == f"would be ended: {sid}\n"
+    assert messages(outcome) == "callctl: nothing was sent; without --dry-run, 1 call would get Status=canceled\n"
+    assert setup.sent() == []
+    assert setup.callctl("hangup", sid, "--dry-run", terminal=True).out == f"would be ended: {sid}\n"
 
 
-def test_a_dry_run_of_named_calls_tells_what_would_come_of_each(world: World) -> None:
-    busy, answered, rings = world.place(BUSY), world.place(ANSWERS), world.place(NEVER, after=6)
-    dry = world.callctl("hangup", busy, "--dry-run")
+def test_a_dry_run_of_named_calls_tells_what_would_come_of_each(setup: CliSetup) -> None:
+    busy, answered, rings = setup.place(BUSY), setup.place(ANSWERS), setup.place(NEVER, after=6)
+    dry = setup.callctl("hangup", busy, "--dry-run")
     assert (dry.code, dry.out) == (0, f"{busy}\tbusy\talready-over\n")
-    dry = world.callctl("hangup", answered, "--dry-run", "--only-ringing", terminal=True)
+    dry = setup.callctl("hangup", answered, "--dry-run", "--only-ringing", terminal=True)
     assert (dry.code, dry.out) == (5, "")
     assert dry.err.count(f"callctl: error: would not be ended: {answered} is in progress") == 1
-    unknown = world.callctl("hangup", UNKNOWN, "--dry-run")
+    unknown = setup.callctl("hangup", UNKNOWN, "--dry-run")
     assert (unknown.code, unknown.err.count("was not found")) == (3, 1)
-    both = world.callctl("hangup", answered, rings, busy, "--dry-run", "--only-ringing", terminal=True)
+    both = setup.callctl("hangup", answered, rings, busy, "--dry-run", "--only-ringing", terminal=True)
     assert (both.code, both.out) == (8, f"would be ended: {rings}\nalready over: {busy} is busy\n")
     assert f"1 of 3 calls would not be ended: {answered}" in both.err
-    assert world.callctl("hangup", answered, rings, busy, "--dry-run").code == 0
-    assert world.sent() == []
+    assert setup.callctl("hangup", answered, rings, busy, "--dry-run").code == 0
+    assert setup.sent() == []
 
 
-def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(world: World) -> None:
-    sid = world.place(ANSWERS, after=4)
-    outcome = world.callctl("hangup", sid[:12])
+def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(setup: CliSetup) -> None:
+    sid = setup.place(ANSWERS, after=4)
+    outcome = setup.callctl("hangup", sid[:12])
     assert (outcome.code, outcome.out) == (0, f"{sid}\tcompleted\tended\n")
-    assert talk(outcome).startswith(f"callctl: {sid[:12]} is {sid}, ")
+    assert messages(outcome).startswith(f"callctl: {sid[:12]} is {sid}, ")
 
 
 @pytest.mark.parametrize(
@@ -526,11 +526,11 @@ def test_an_unambiguous_start_is_enough_and_the_whole_sid_is_said(world: World) 
         (["--all", "--parent", "CA" + "1A" * 16], "its letters are small in Twilio's"),
     ],
 )
-def test_what_makes_no_sense_exits_2_and_sends_nothing(world: World, args: list[str], message: str) -> None:
-    outcome = world.callctl("hangup", *args)
+def test_what_makes_no_sense_exits_2_and_sends_nothing(setup: CliSetup, args: list[str], message: str) -> None:
+    outcome = setup.callctl("hangup", *args)
     assert outcome.code == 2
     assert message in outcome.err
-    assert world.simulator.requests == ()
+    assert setup.simulator.requests == ()
 
 
 @pytest.mark.parametrize(
@@ -544,12 +544,12 @@ def test_what_makes_no_sense_exits_2_and_sends_nothing(world: World, args: list[
     ids=" ".join,
 )
 def test_what_was_asked_is_dated_before_its_request(
-    world: World, monkeypatch: pytest.MonkeyPatch, command: list[str], method: str
+    setup: CliSetup, monkeypatch: pytest.MonkeyPatch, command: list[str], method: str
 ) -> None:
     """Its callbacks may arrive before the answer, and are not to stand before it."""
     name, *options = command
-    sid = world.place(NEVER if method == "cancel" else ANSWERS, after=5)
-    world.add_callback(sid, "ringing", at=datetime.now(UTC))
+    sid = setup.place(NEVER if method == "cancel" else ANSWERS, after=5)
+    setup.add_callback(sid, "ringing", at=datetime.now(UTC))
     sent: list[datetime] = []
     send = getattr(ApiClient, method)
 
@@ -558,16 +558,16 @@ def test_what_was_asked_is_dated_before_its_request(
         return send(*args)
 
     monkeypatch.setattr(ApiClient, method, noting)
-    assert world.callctl(name, *([] if "--all" in options else [sid]), *options).code == 0
-    timeline = json.loads(world.callctl("show", sid, "--json").out)["timeline"]
+    assert setup.callctl(name, *([] if "--all" in options else [sid]), *options).code == 0
+    timeline = json.loads(setup.callctl("show", sid, "--json").out)["timeline"]
     (action,) = [item for item in timeline if item["type"] == "action"]
     assert len(sent) == 1
     assert datetime.fromisoformat(action["at"]) <= sent[0]
 
 
-def test_one_connection_to_the_store_does(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    sid = world.place(after=4)
-    world.add_callback(sid, "in-progress", at=datetime.now(UTC))
+def test_one_connection_to_the_store_does(setup: CliSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    sid = setup.place(after=4)
+    setup.add_callback(sid, "in-progress", at=datetime.now(UTC))
     connect, opened = sqlite3.connect, list[str]()
 
     def count(database: Any, *args: Any, **options: Any) -> Any:
@@ -575,7 +575,7 @@ def test_one_connection_to_the_store_does(world: World, monkeypatch: pytest.Monk
         return connect(database, *args, **options)
 
     monkeypatch.setattr("sqlite3.connect", count)
-    assert world.callctl("hangup", sid).code == 0
+    assert setup.callctl("hangup", sid).code == 0
     # What makes sure that the file is a store, before it is opened, takes no lock and makes no files.
     assert [database for database in opened if "immutable=1" not in database] == [f"{opened[0].split('?')[0]}?mode=rw"]
     assert len(opened) == 2

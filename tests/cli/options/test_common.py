@@ -60,3 +60,10 @@ def test_debug_shows_where_it_went_wrong(callctl: Callctl, args: tuple[str, ...]
     assert debugged.code == 6
     assert "Traceback" in debugged.err
     assert "fake-token" not in debugged.err
+
+
+def test_a_malformed_account_is_blamed_on_where_it_came_from(callctl: Callctl) -> None:
+    env = {"TWILIO_ACCOUNT_SID": "AC/0", "TWILIO_AUTH_TOKEN": "fake"}
+    assert "error: TWILIO_ACCOUNT_SID is malformed" in callctl("list", env=env).err
+    env["TWILIO_ACCOUNT_SID"] = "AC" + "0" * 32
+    assert "error: --account-sid is malformed" in callctl("list", "--account-sid", "AC/0", env=env).err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from api.scripted import Server, drop, reply
-from cli.world import BUSY, World, talk
+from cli.setup import BUSY, CliSetup, messages
 from processes import Piped
 from running import Callctl, env_for
 
@@ -42,29 +42,29 @@ def form_of(simulator: Simulator) -> Mapping[str, tuple[str, ...]]:
         (["--from", "+15005550006"], {"From": ("+15005550006",)}),
     ],
 )
-def test_each_option_goes_over_the_wire(world: World, args: list[str], sent: dict[str, tuple[str, ...]]) -> None:
-    assert world.callctl("place", TO, *SAY, *args).code == 0
-    form = form_of(world.simulator)
+def test_each_option_goes_over_the_wire(setup: CliSetup, args: list[str], sent: dict[str, tuple[str, ...]]) -> None:
+    assert setup.callctl("place", TO, *SAY, *args).code == 0
+    form = form_of(setup.simulator)
     assert {name: form[name] for name in sent} == sent
 
 
-def test_what_was_not_asked_for_is_left_to_twilio(world: World) -> None:
-    assert world.callctl("place", TO, *SAY).code == 0
-    assert set(form_of(world.simulator)) == {"To", "From", "Twiml"}
+def test_what_was_not_asked_for_is_left_to_twilio(setup: CliSetup) -> None:
+    assert setup.callctl("place", TO, *SAY).code == 0
+    assert set(form_of(setup.simulator)) == {"To", "From", "Twiml"}
 
 
-def test_the_url_its_method_and_its_fallback(world: World) -> None:
-    env = {"CALLCTL_URL_SORRY": f"GET {world.survey}"}
+def test_the_url_its_method_and_its_fallback(setup: CliSetup) -> None:
+    env = {"CALLCTL_URL_SORRY": f"GET {setup.survey}"}
     args = ["--url", "survey", "--method", "get", "--fallback-url", "sorry"]
-    assert world.callctl("place", TO, *args, env=env).code == 0
-    form = form_of(world.simulator)
-    assert form["Url"] == form["FallbackUrl"] == (world.survey,)
+    assert setup.callctl("place", TO, *args, env=env).code == 0
+    form = form_of(setup.simulator)
+    assert form["Url"] == form["FallbackUrl"] == (setup.survey,)
     assert form["Method"] == form["FallbackMethod"] == ("GET",)
 
 
-def test_numbers_stay_text(world: World) -> None:
-    assert world.callctl("place", TO, *SAY, "--send-digits", "0012").code == 0
-    assert form_of(world.simulator)["SendDigits"] == ("0012",)
+def test_numbers_stay_text(setup: CliSetup) -> None:
+    assert setup.callctl("place", TO, *SAY, "--send-digits", "0012").code == 0
+    assert form_of(setup.simulator)["SendDigits"] == ("0012",)
 
 
 @pytest.mark.parametrize(
@@ -76,57 +76,54 @@ def test_numbers_stay_text(world: World) -> None:
     ],
 )
 def test_events_are_a_repeated_name_here_and_one_attribute_in_twiml(
-    world: World, given: list[str], events: tuple[str, ...]
+    setup: CliSetup, given: list[str], events: tuple[str, ...]
 ) -> None:
-    callback = f"{world.simulator.url}/simulator/ignored"
+    callback = f"{setup.simulator.url}/simulator/ignored"
     args = ["--dial", "client:ann", "--status-callback", callback, *given]
-    assert world.callctl("place", TO, *args).code == 0
-    form = form_of(world.simulator)
+    assert setup.callctl("place", TO, *args).code == 0
+    form = form_of(setup.simulator)
     assert form["StatusCallbackEvent"] == events
     assert form["StatusCallback"] == (callback,)
     assert f'statusCallbackEvent="{" ".join(events)}"' in form["Twiml"][0]
     assert f'statusCallback="{callback}"' in form["Twiml"][0]
 
 
-def test_the_dial_and_what_comes_after_the_conversation(world: World) -> None:
+def test_the_dial_and_what_comes_after_the_conversation(setup: CliSetup) -> None:
     args = [
         *("--dial", "+12025550100", "--dial", "sip:agent@example.com", "--then", "survey", "--dial-timeout", "20s"),
         *("--caller-id", "+15005550006", "--sequential"),
     ]
-    assert world.callctl("place", TO, *args).code == 0
-    assert form_of(world.simulator)["Twiml"] == (
-        f'<Response><Dial action="{world.survey}" callerId="+15005550006" sequential="true" timeout="20">'
+    assert setup.callctl("place", TO, *args).code == 0
+    assert form_of(setup.simulator)["Twiml"] == (
+        f'<Response><Dial action="{setup.survey}" callerId="+15005550006" sequential="true" timeout="20">'
         "<Number>+12025550100</Number><Sip>sip:agent@example.com</Sip></Dial></Response>",
     )
 
 
-def test_the_survey_comes_after_the_conversation(world: World) -> None:
-    sid = world.place("+12025550100", "--dial", "client:hangs-up", "--then", "survey", after=12)
-    assert world.status(sid) == "in-progress"  # the child has hung up, and the survey goes on
-    assert world.callctl("list", "--parent", sid, "--live", "-q").out == ""
-
-
-# --- the callback's URL
+def test_the_survey_comes_after_the_conversation(setup: CliSetup) -> None:
+    sid = setup.place("+12025550100", "--dial", "client:hangs-up", "--then", "survey", after=12)
+    assert setup.status(sid) == "in-progress"  # the child has hung up, and the survey goes on
+    assert setup.callctl("list", "--parent", sid, "--live", "-q").out == ""
 
 
 def test_callctls_own_callback_urls_are_tried_again_and_others_are_left_alone(
-    world: World, callctl: Callctl, home: Path
+    setup: CliSetup, callctl: Callctl, home: Path
 ) -> None:
     public = {"CALLCTL_PUBLIC_URL": "http://127.0.0.1:9"}
-    outcome = world.callctl("place", TO, "--dial", "client:ann", env=public)
-    form = form_of(world.simulator)
+    outcome = setup.callctl("place", TO, "--dial", "client:ann", env=public)
+    form = form_of(setup.simulator)
     assert form["StatusCallback"] == (f"http://127.0.0.1:9/status{FRAGMENT}",)
     assert FRAGMENT.replace("&", "&amp;") in form["Twiml"][0]
     assert "#" not in outcome.err
     own = {"CALLCTL_PUBLIC_URL": "http://127.0.0.1:9/mine#rc=1"}
-    world.callctl("place", TO, *SAY, env=own)
-    assert form_of(world.simulator)["StatusCallback"] == ("http://127.0.0.1:9/mine#rc=1",)
-    world.callctl("place", TO, *SAY, "--status-callback", "http://127.0.0.1:9/x")
-    assert form_of(world.simulator)["StatusCallback"] == ("http://127.0.0.1:9/x",)
-    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(world.simulator)) as watch:
+    setup.callctl("place", TO, *SAY, env=own)
+    assert form_of(setup.simulator)["StatusCallback"] == ("http://127.0.0.1:9/mine#rc=1",)
+    setup.callctl("place", TO, *SAY, "--status-callback", "http://127.0.0.1:9/x")
+    assert form_of(setup.simulator)["StatusCallback"] == ("http://127.0.0.1:9/x",)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(setup.simulator)) as watch:
         callback_url = json.loads(watch.line())["callback_url"]
-        assert callctl("place", TO, *SAY, env=env_for(world.simulator)).code == 0
-        assert form_of(world.simulator)["StatusCallback"] == (callback_url + FRAGMENT,)
+        assert callctl("place", TO, *SAY, env=env_for(setup.simulator)).code == 0
+        assert form_of(setup.simulator)["StatusCallback"] == (callback_url + FRAGMENT,)
 
 
 def test_another_service_gets_no_fragment_that_it_would_not_understand(callctl: Callctl) -> None:
@@ -146,33 +143,30 @@ def test_another_service_gets_no_fragment_that_it_would_not_understand(callctl: 
     )
 
 
-# --- legs that send no callbacks
-
-
-def test_legs_without_callbacks_are_warned_of(world: World) -> None:
-    outcome = world.callctl("place", TO, "--twiml", WITHOUT_CALLBACKS)
+def test_legs_without_callbacks_are_warned_of(setup: CliSetup) -> None:
+    outcome = setup.callctl("place", TO, "--twiml", WITHOUT_CALLBACKS)
     assert outcome.code == 0
     assert "warning: the TwiML dials 2 legs without statusCallback: no events will come of them" in outcome.err
     assert "hint: --add-callbacks adds it" in outcome.err
-    assert form_of(world.simulator)["Twiml"] == (WITHOUT_CALLBACKS,)
+    assert form_of(setup.simulator)["Twiml"] == (WITHOUT_CALLBACKS,)
     one_with_callback = WITHOUT_CALLBACKS.replace("<Number>", '<Number statusCallback="http://127.0.0.1:9/x">')
-    outcome = world.callctl("place", TO, "--twiml", one_with_callback)
+    outcome = setup.callctl("place", TO, "--twiml", one_with_callback)
     assert "dials a leg without" in outcome.err
-    assert "warning" not in world.callctl("place", TO, "--twiml", "<Response><Say>Hi</Say></Response>").err
+    assert "warning" not in setup.callctl("place", TO, "--twiml", "<Response><Say>Hi</Say></Response>").err
 
 
-def test_add_callbacks_adds_them(world: World) -> None:
-    callback = f"{world.simulator.url}/simulator/ignored"
-    outcome = world.callctl("place", TO, "--twiml", WITHOUT_CALLBACKS, "--add-callbacks", "--status-callback", callback)
+def test_add_callbacks_adds_them(setup: CliSetup) -> None:
+    callback = f"{setup.simulator.url}/simulator/ignored"
+    outcome = setup.callctl("place", TO, "--twiml", WITHOUT_CALLBACKS, "--add-callbacks", "--status-callback", callback)
     assert outcome.code == 0
     assert "warning" not in outcome.err
-    sent = form_of(world.simulator)["Twiml"][0]
+    sent = form_of(setup.simulator)["Twiml"][0]
     assert sent.count(f'statusCallback="{callback}"') == 2
     assert sent.count('statusCallbackEvent="initiated ringing answered completed"') == 2
 
 
-def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: World) -> None:
-    callback = f"{world.simulator.url}/simulator/ignored"
+def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(setup: CliSetup) -> None:
+    callback = f"{setup.simulator.url}/simulator/ignored"
     args = [
         "--twiml",
         WITHOUT_CALLBACKS,
@@ -182,13 +176,10 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: Worl
         "--event",
         "completed,ringing",
     ]
-    assert world.callctl("place", TO, *args).code == 0
-    form = form_of(world.simulator)
+    assert setup.callctl("place", TO, *args).code == 0
+    form = form_of(setup.simulator)
     assert form["Twiml"][0].count('statusCallbackEvent="ringing completed"') == 2
     assert form["StatusCallbackEvent"] == ("ringing", "completed")
-
-
-# --- what can't work, said before anything is sent
 
 
 @pytest.mark.parametrize(
@@ -232,16 +223,16 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(world: Worl
         (["--say", "x", "--wait-for", "ended", "--wait-timeout", "soon"], "--wait-timeout is no duration: soon"),
     ],
 )
-def test_what_cannot_work_is_refused(world: World, args: list[str], message: str) -> None:
-    outcome = world.callctl("place", TO, *args)
+def test_what_cannot_work_is_refused(setup: CliSetup, args: list[str], message: str) -> None:
+    outcome = setup.callctl("place", TO, *args)
     assert (outcome.code, outcome.out) == (2, "")
     assert message in outcome.err
-    assert world.simulator.requests == ()
+    assert setup.simulator.requests == ()
 
 
-def test_a_name_may_stand_for_the_caller_where_nobody_is_called_by_number(world: World) -> None:
-    assert world.callctl("place", TO, "--dial", "client:ann", "--caller-id", "bob").code == 0
-    assert 'callerId="bob"' in form_of(world.simulator)["Twiml"][0]
+def test_a_name_may_stand_for_the_caller_where_nobody_is_called_by_number(setup: CliSetup) -> None:
+    assert setup.callctl("place", TO, "--dial", "client:ann", "--caller-id", "bob").code == 0
+    assert 'callerId="bob"' in form_of(setup.simulator)["Twiml"][0]
 
 
 def test_help_names_twilios_ring_limits_and_warns_of_the_survey(
@@ -254,9 +245,6 @@ def test_help_names_twilios_ring_limits_and_warns_of_the_survey(
     assert "every DialCallStatus, busy and no-answer included" in words
     assert "To DialCallStatus=completed: <Response><Gather" in words
     assert "To any other: <Response><Hangup/></Response>" in words
-
-
-# --- the dry run
 
 
 DRY_ENV = {
@@ -295,14 +283,14 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(callctl: Callctl, form: s
     assert not any(secret in outcome.out + outcome.err for secret in ("fake-secret", "fake-word", "SK0"))
 
 
-def test_a_dry_run_as_json(world: World) -> None:
-    outcome = world.callctl("place", TO, *SAY, "--dry-run", "--json", "--wait-for", "ended")
+def test_a_dry_run_as_json(setup: CliSetup) -> None:
+    outcome = setup.callctl("place", TO, *SAY, "--dry-run", "--json", "--wait-for", "ended")
     assert json.loads(outcome.out) == {
         "v": 1,
         "type": "dry-run",
         "method": "POST",
-        "url": f"{world.simulator.url}/2010-04-01/Accounts/{world.simulator.account_sid}/Calls.json",
-        "user": world.simulator.account_sid,
+        "url": f"{setup.simulator.url}/2010-04-01/Accounts/{setup.simulator.account_sid}/Calls.json",
+        "user": setup.simulator.account_sid,
         "password": "***",
         "form": [
             ["To", TO],
@@ -310,26 +298,23 @@ def test_a_dry_run_as_json(world: World) -> None:
             ["Twiml", "<Response><Say>Hello</Say></Response>"],
         ],
         "twiml": "<Response><Say>Hello</Say></Response>",
-        "api_url": world.simulator.url,
+        "api_url": setup.simulator.url,
     }
-    assert world.callctl("place", TO, *SAY, "--dry-run", "--watch").code == 0
-    assert world.simulator.requests == ()
+    assert setup.callctl("place", TO, *SAY, "--dry-run", "--watch").code == 0
+    assert setup.simulator.requests == ()
 
 
-def test_a_dry_run_is_what_is_then_sent(world: World) -> None:
+def test_a_dry_run_is_what_is_then_sent(setup: CliSetup) -> None:
     args = ["place", TO, "--dial", "client:ann", "--then", "survey", "--record", "--ring-timeout", "30s"]
-    shown = json.loads(world.callctl(*args, "--dry-run", "--json").out)["form"]
-    assert world.callctl(*args).code == 0
-    assert dict(shown) == {name: values[0] for name, values in form_of(world.simulator).items()}
-
-
-# --- waiting for what was placed
+    shown = json.loads(setup.callctl(*args, "--dry-run", "--json").out)["form"]
+    assert setup.callctl(*args).code == 0
+    assert dict(shown) == {name: values[0] for name, values in form_of(setup.simulator).items()}
 
 
 @pytest.fixture
-def quick(callctl: Callctl, home: Path) -> Iterator[World]:
+def quick(callctl: Callctl, home: Path) -> Iterator[CliSetup]:
     with Simulator(port=0, speed=20) as simulator:
-        yield World(simulator, callctl, home)
+        yield CliSetup(simulator, callctl, home)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +329,7 @@ def quick(callctl: Callctl, home: Path) -> Iterator[World]:
         (BUSY, "completed", 8, "busy"),
     ],
 )
-def test_wait_blocks_and_its_exit_code_tells(quick: World, to: str, goal: str, code: int, ends: str) -> None:
+def test_wait_blocks_and_its_exit_code_tells(quick: CliSetup, to: str, goal: str, code: int, ends: str) -> None:
     outcome = quick.callctl("place", to, "--say", "Hello. " * 400, "--wait-for", goal)
     sid = outcome.out.strip()
     assert outcome.code == code
@@ -353,7 +338,7 @@ def test_wait_blocks_and_its_exit_code_tells(quick: World, to: str, goal: str, c
     assert f"{sid} is {ends}" in outcome.err
 
 
-def test_waiting_as_json_is_one_object_of_the_call_as_it_then_is(quick: World) -> None:
+def test_waiting_as_json_is_one_object_of_the_call_as_it_then_is(quick: CliSetup) -> None:
     outcome = quick.callctl("place", BUSY, *SAY, "--wait-for", "answered", "--json")
     assert outcome.code == 8
     assert json.loads(outcome.out)["status"] == "busy"
@@ -361,32 +346,32 @@ def test_waiting_as_json_is_one_object_of_the_call_as_it_then_is(quick: World) -
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_the_waiting_has_a_limit(world: World, more: list[str]) -> None:
-    outcome = world.callctl("place", TO, *SAY, "--wait-for", "answered", "--wait-timeout", "300ms", *more)
-    sid = world.callctl("list", "-q").out.strip()
+def test_the_waiting_has_a_limit(setup: CliSetup, more: list[str]) -> None:
+    outcome = setup.callctl("place", TO, *SAY, "--wait-for", "answered", "--wait-timeout", "300ms", *more)
+    sid = setup.callctl("list", "-q").out.strip()
     assert outcome.code == 9
     assert sid in outcome.out
     assert f"{sid} is not in-progress after 0.3 s: it is queued" in outcome.err
     assert f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it" in outcome.err
 
 
-def test_on_a_terminal_the_table_comes_before_the_waiting(quick: World) -> None:
+def test_on_a_terminal_the_table_comes_before_the_waiting(quick: CliSetup) -> None:
     outcome = quick.callctl("place", BUSY, *SAY, "--wait-for", "ended", terminal=True)
     assert outcome.code == 0
     assert "queued" in outcome.out
-    assert "is busy" in talk(outcome)
+    assert "is busy" in messages(outcome)
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_call(world: World) -> None:
+def test_ctrl_c_ends_the_waiting_and_not_the_call(setup: CliSetup) -> None:
     args = ("place", TO, *SAY, "--wait-for", "answered", "--status-callback", "none")
-    with Piped(*args, home=world.home, env=env_for(world.simulator)) as waiting:
+    with Piped(*args, home=setup.home, env=env_for(setup.simulator)) as waiting:
         sid = waiting.line()
         assert waiting.interrupt() == 130
-    assert f"the call goes on: `callctl hangup {sid}` ends it" in (world.home / "stderr-place").read_text()
-    assert world.callctl("list", "--live", "-q").out == f"{sid}\n"
+    assert f"the call goes on: `callctl hangup {sid}` ends it" in (setup.home / "stderr-place").read_text()
+    assert setup.callctl("list", "--live", "-q").out == f"{sid}\n"
 
 
-def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: World) -> None:
+def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: CliSetup) -> None:
     with Server(drop(), reply(503), reply(204)) as restarting:
         env = {"CALLCTL_PUBLIC_URL": restarting.url}
         outcome = quick.callctl("place", BUSY, *SAY, "--event", "completed", "--wait-for", "ended", env=env)
@@ -397,3 +382,16 @@ def test_a_callback_that_meets_a_restarting_watch_is_tried_again(quick: World) -
         assert len(restarting.received) == 3
     assert {dict(request.form)["CallStatus"] for request in restarting.received} == {"busy"}
     assert {request.target for request in restarting.received} == {"/status"}
+
+
+def test_a_bad_caller_is_blamed_on_where_it_came_from(setup: CliSetup, home: Path) -> None:
+    args = ("place", TO, "--say", "Hello")
+    reason = "is not a number in E.164 form: 555"
+    assert f"error: --from {reason}" in setup.callctl(*args, "--from", "555").err
+    assert (
+        f"error: CALLCTL_FROM (from the environment) {reason}" in setup.callctl(*args, env={"CALLCTL_FROM": "555"}).err
+    )
+    (home / "settings").write_text("CALLCTL_FROM=555\n")
+    outcome = setup.callctl(*args, "--env-file", "settings")
+    assert f"error: CALLCTL_FROM (in {home / 'settings'}) {reason}" in outcome.err
+    assert setup.simulator.requests == ()

@@ -5,7 +5,7 @@ import json
 import pytest
 from api.scripted import Server, hang, reply, trickle
 from running import Callctl, env_for
-from simulator.world import HANGS_UP
+from simulator.setup import HANGS_UP
 
 from callctl.cli.simulator import call as simulator_call
 from callctl.simulator import Simulator

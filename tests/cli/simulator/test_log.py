@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from simulator.world import ANSWERS, BUSY, FROM, a_world
+from simulator.setup import ANSWERS, BUSY, FROM, simulator_setup
 from twilio.rest import Client
 
 from callctl.cli.simulator.log import LineWriter, noted_line, received_line, sent_line
@@ -31,13 +31,13 @@ UNSAFE = "\N{REPLACEMENT CHARACTER}"  # what stands for a character that could s
 
 async def test_on_traffic_is_given_each_request_with_its_answer() -> None:
     seen: list[Received | Sent] = []
-    async with a_world(on_traffic=seen.append) as world:
-        url = f"{world.listener.url.replace('//', '//ann:secret@')}/status#rc=0"
-        call = await world.place(BUSY, Url=f"{world.listener.url}/doc", StatusCallback=url)
-        await world.request("POST", f"{world.account}/Calls.json", {"To": "12"})
-        await world.advance(5)
-        await world.place(ANSWERS, Url=f"{world.listener.url}/doc", StatusCallback=None)
-        await world.advance(5)
+    async with simulator_setup(on_traffic=seen.append) as setup:
+        url = f"{setup.listener.url.replace('//', '//ann:secret@')}/status#rc=0"
+        call = await setup.place(BUSY, Url=f"{setup.listener.url}/doc", StatusCallback=url)
+        await setup.request("POST", f"{setup.account}/Calls.json", {"To": "12"})
+        await setup.advance(5)
+        await setup.place(ANSWERS, Url=f"{setup.listener.url}/doc", StatusCallback=None)
+        await setup.advance(5)
     received = [each for each in seen if isinstance(each, Received)]
     assert [(each.method, each.status, each.code) for each in received] == [
         ("POST", 201, None),
@@ -46,8 +46,8 @@ async def test_on_traffic_is_given_each_request_with_its_answer() -> None:
     ]
     sent = [(each.url, each.status, each.reply and each.reply.status) for each in seen if isinstance(each, Sent)]
     assert sent == [
-        *((f"{world.listener.url}/status", status, 204) for status in ("initiated", "ringing", "busy")),
-        (f"{world.listener.url}/doc", "in-progress", 404),
+        *((f"{setup.listener.url}/status", status, 204) for status in ("initiated", "ringing", "busy")),
+        (f"{setup.listener.url}/doc", "in-progress", 404),
     ]
     assert [each.call for each in seen if isinstance(each, Sent)][:3] == [call["sid"]] * 3
 
@@ -61,9 +61,9 @@ def test_what_was_noted_of_a_call_is_a_line() -> None:
 
 async def test_on_traffic_is_given_what_a_fault_dropped() -> None:
     seen: list[Received | Sent] = []
-    async with a_world(on_traffic=seen.append, faults=Faults(drop=1.0)) as world:
-        await world.place(BUSY)
-        await world.advance(5)
+    async with simulator_setup(on_traffic=seen.append, faults=Faults(drop=1.0)) as setup:
+        await setup.place(BUSY)
+        await setup.advance(5)
     assert [each.reply for each in seen if isinstance(each, Sent)] == [None] * 3
 
 
@@ -78,12 +78,12 @@ async def test_what_on_traffic_raises_changes_nothing(failure: BaseException, ca
         given += 1
         raise failure
 
-    async with a_world(on_traffic=on_traffic, faults=Faults(drop=0.3)) as world:
-        world.listener.documents["/doc"] = "<Response><Pause length='2'/></Response>"
-        call = await world.place(ANSWERS, Url=f"{world.listener.url}/doc")
-        await world.advance(10)
-        assert (await world.fetch(call["sid"]))["status"] == "completed"
-        fired = world.sim.callbacks
+    async with simulator_setup(on_traffic=on_traffic, faults=Faults(drop=0.3)) as setup:
+        setup.listener.documents["/doc"] = "<Response><Pause length='2'/></Response>"
+        call = await setup.place(ANSWERS, Url=f"{setup.listener.url}/doc")
+        await setup.advance(10)
+        assert (await setup.fetch(call["sid"]))["status"] == "completed"
+        fired = setup.sim.callbacks
     assert {each.dropped for each in fired} == {False, True}
     assert [reply.status for each in fired for reply in each.replies] == [204] * sum(not each.dropped for each in fired)
     records = [record for record in caplog.records if record.name == "callctl.simulator"]
@@ -96,11 +96,11 @@ async def test_on_traffic_is_given_a_reply_once_it_has_been_acted_on() -> None:
 
     def on_traffic(traffic: Received | Sent) -> None:
         if isinstance(traffic, Sent):
-            acted.append(bool(world.sim.callbacks[0].replies))
+            acted.append(bool(setup.sim.callbacks[0].replies))
 
-    async with a_world(on_traffic=on_traffic) as world:
-        await world.place(BUSY, StatusCallbackEvent=None)
-        await world.advance(5)
+    async with simulator_setup(on_traffic=on_traffic) as setup:
+        await setup.place(BUSY, StatusCallbackEvent=None)
+        await setup.advance(5)
     assert acted == [True]
 
 

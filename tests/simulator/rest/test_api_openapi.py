@@ -5,36 +5,36 @@ from collections.abc import Iterator
 
 import pytest
 from paths import DATA
-from simulator.world import ANSWERS, BUSY, FROM, HANGS_UP, OPENAPI, Json, World, basic, check_reply
+from simulator.setup import ANSWERS, BUSY, FROM, HANGS_UP, OPENAPI, Json, SimulatorSetup, basic, check_reply
 
 from callctl.calls.call import REST_STATUSES, Direction
 
 
-async def test_every_reply_is_as_described(world: World) -> None:
-    calls = f"{world.account}/Calls.json"
-    noun = f'<Number statusCallback="{world.status}">{HANGS_UP}</Number>'
-    call = await world.place(ANSWERS, Twiml=f"<Response><Dial>{noun}</Dial></Response>", MachineDetection="Enable")
-    ended = await world.place(BUSY)
-    one = f"{world.account}/Calls/{ended['sid']}.json"
+async def test_every_reply_is_as_described(setup: SimulatorSetup) -> None:
+    calls = f"{setup.account}/Calls.json"
+    noun = f'<Number statusCallback="{setup.status}">{HANGS_UP}</Number>'
+    call = await setup.place(ANSWERS, Twiml=f"<Response><Dial>{noun}</Dial></Response>", MachineDetection="Enable")
+    ended = await setup.place(BUSY)
+    one = f"{setup.account}/Calls/{ended['sid']}.json"
     for seconds in (0, 0.5, 4, 5, 20):
-        await world.advance(seconds)
-        assert len(await world.calls(PageSize="1")) == 1
-        await world.fetch(call["sid"])
+        await setup.advance(seconds)
+        assert len(await setup.calls(PageSize="1")) == 1
+        await setup.fetch(call["sid"])
     replies = [
         ("GET", calls, {"Page": "x"}, 400),
         ("POST", calls, {"To": FROM}, 400),
         ("POST", one, {"Status": "canceled"}, 400),
-        ("POST", f"{world.account}/Calls/CA0.json", {"Status": "canceled"}, 404),
-        ("DELETE", f"{world.account}/Calls/CA0.json", {}, 404),
+        ("POST", f"{setup.account}/Calls/CA0.json", {"Status": "canceled"}, 404),
+        ("DELETE", f"{setup.account}/Calls/CA0.json", {}, 404),
         ("DELETE", one, {}, 204),
         ("GET", one, {}, 404),
     ]
     for method, path, form, status in replies:
-        assert (await world.request(method, path, form))[0] == status
-    live = await world.place()
-    assert (await world.request("DELETE", f"{world.account}/Calls/{live['sid']}.json"))[0] == 409
+        assert (await setup.request(method, path, form))[0] == status
+    live = await setup.place()
+    assert (await setup.request("DELETE", f"{setup.account}/Calls/{live['sid']}.json"))[0] == 409
     for method in ("GET", "POST"):
-        assert (await world.request(method, calls, headers=basic("nobody", "x")))[0] == 401
+        assert (await setup.request(method, calls, headers=basic("nobody", "x")))[0] == 401
 
 
 def test_the_check_finds_what_is_wrong() -> None:

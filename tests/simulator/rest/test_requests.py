@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from simulator.world import ANSWERS, FROM, World
+from simulator.setup import ANSWERS, FROM, SimulatorSetup
 
 
 @pytest.mark.parametrize(
@@ -23,22 +23,22 @@ from simulator.world import ANSWERS, FROM, World
         (b"", 400),
     ],
 )
-async def test_a_body_that_is_no_form(world: World, body: bytes, status: int) -> None:
-    sid = await world.running_call()
+async def test_a_body_that_is_no_form(setup: SimulatorSetup, body: bytes, status: int) -> None:
+    sid = await setup.running_call()
     for path in ("/Calls.json", f"/Calls/{sid}.json"):
-        url = f"{world.sim.url}{world.account}{path}"
-        async with world.session.post(url, data=body, headers=world.headers) as reply:
+        url = f"{setup.sim.url}{setup.account}{path}"
+        async with setup.session.post(url, data=body, headers=setup.headers) as reply:
             assert reply.status == status
             assert (await reply.json())["code"] >= 10000
-    await world.check_goes_on(sid)
+    await setup.check_goes_on(sid)
 
 
-async def test_ten_thousand_parameters(world: World) -> None:
-    sid = await world.running_call()
+async def test_ten_thousand_parameters(setup: SimulatorSetup) -> None:
+    sid = await setup.running_call()
     form = {f"P{n}": "" for n in range(10_000)} | {"To": ANSWERS, "From": FROM, "Twiml": "<Response/>"}
-    status, body = await world.request("POST", f"{world.account}/Calls.json", form)
+    status, body = await setup.request("POST", f"{setup.account}/Calls.json", form)
     assert (status, body["status"]) == (413, 413)  # they don't fit into the 64 KB that are read
-    await world.check_goes_on(sid)
+    await setup.check_goes_on(sid)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ async def test_ten_thousand_parameters(world: World) -> None:
         {"Content-Type": "application/x-www-form-urlencoded; charset=no-such"},
     ],
 )
-async def test_a_body_that_is_not_what_its_headers_say(world: World, headers: dict[str, str]) -> None:
-    sid = await world.running_call()
-    for path in (f"{world.account}/Calls.json", "/simulator/survey"):
-        url = world.sim.url + path
-        async with world.session.post(url, data=b"\xff=junk", headers=world.headers | headers) as reply:
+async def test_a_body_that_is_not_what_its_headers_say(setup: SimulatorSetup, headers: dict[str, str]) -> None:
+    sid = await setup.running_call()
+    for path in (f"{setup.account}/Calls.json", "/simulator/survey"):
+        url = setup.sim.url + path
+        async with setup.session.post(url, data=b"\xff=junk", headers=setup.headers | headers) as reply:
             assert reply.status == 400
             assert (await reply.json())["code"] == 20001
-    await world.check_goes_on(sid)
+    await setup.check_goes_on(sid)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from aiohttp import web
-from simulator.world import ANSWERS, FROM, World
+from simulator.setup import ANSWERS, FROM, SimulatorSetup
 
 from callctl.simulator.twiml import parser
 from callctl.simulator.twiml.parser import MAX_DEPTH, XmlError, read_xml
@@ -70,26 +70,26 @@ def test_numbers_that_are_none_count_as_the_default() -> None:
 
 
 @pytest.mark.parametrize("document", [BOMB, OUTSIDE, "<Response><Say>", "\x01\x02"])
-async def test_a_twiml_parameter_that_is_none(world: World, document: str) -> None:
-    sid = await world.running_call()
+async def test_a_twiml_parameter_that_is_none(setup: SimulatorSetup, document: str) -> None:
+    sid = await setup.running_call()
     form = {"To": ANSWERS, "From": FROM, "Twiml": document}
-    status, body = await world.request("POST", f"{world.account}/Calls.json", form)
+    status, body = await setup.request("POST", f"{setup.account}/Calls.json", form)
     assert (status, body["code"]) == (400, 12100)
-    status, body = await world.update(sid, Twiml=document)
+    status, body = await setup.update(sid, Twiml=document)
     assert (status, body["code"]) == (400, 12100)
-    await world.check_goes_on(sid)
+    await setup.check_goes_on(sid)
 
 
 @pytest.mark.parametrize("body", [BOMB.encode(), OUTSIDE.encode(), bytes(range(256)) * 100, b"x" * 5_000_000])
-async def test_a_fetched_document_that_is_none(world: World, body: bytes) -> None:
-    sid = await world.running_call()
-    world.listener.documents["/junk"] = lambda _: web.Response(body=body, content_type="text/xml")
-    call = await world.place(ANSWERS, Url=f"{world.listener.url}/junk")
+async def test_a_fetched_document_that_is_none(setup: SimulatorSetup, body: bytes) -> None:
+    sid = await setup.running_call()
+    setup.listener.documents["/junk"] = lambda _: web.Response(body=body, content_type="text/xml")
+    call = await setup.place(ANSWERS, Url=f"{setup.listener.url}/junk")
     began = time.process_time()
-    await world.advance(5)
+    await setup.advance(5)
     assert time.process_time() - began < 20  # it expands nothing: an entity bomb would take far longer, or all memory
-    assert await world.notes(call["sid"]) == [("12100", "0")]
-    await world.check_goes_on(sid)
+    assert await setup.notes(call["sid"]) == [("12100", "0")]
+    await setup.check_goes_on(sid)
 
 
 def seconds_of(document: str) -> float | None:

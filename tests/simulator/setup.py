@@ -74,8 +74,8 @@ class Listener:
         return [arrived for arrived in self.arrived if arrived.path == path]
 
 
-class World:
-    """What a test does to a simulator and learns from its listener."""
+class SimulatorSetup:
+    """A simulator, and an application that serves documents and takes callbacks."""
 
     def __init__(self, sim: Simulator, listener: Listener, session: aiohttp.ClientSession) -> None:
         self.sim = sim
@@ -210,7 +210,7 @@ async def served(handle: Callable[[web.Request], Awaitable[web.StreamResponse]])
 
 
 @asynccontextmanager
-async def a_world(**options: Any) -> AsyncIterator[World]:
+async def simulator_setup(**options: Any) -> AsyncIterator[SimulatorSetup]:
     """A simulator whose clock is stopped, its listener, and a check that every request it made was signed."""
     options.setdefault("seed", 1)
     sim = Simulator(manual_clock=options.pop("manual_clock", True), **options)
@@ -218,7 +218,7 @@ async def a_world(**options: Any) -> AsyncIterator[World]:
     listener = Listener(sim.auth_token, lambda: clock[0]())
     async with served(listener.handle) as listener.url, sim, aiohttp.ClientSession() as session:
         clock[0] = sim.simulated_seconds
-        yield World(sim, listener, session)
+        yield SimulatorSetup(sim, listener, session)
     unsigned = [arrived for arrived in listener.arrived if not arrived.signed]
     assert not unsigned, f"not signed: {unsigned}"
 

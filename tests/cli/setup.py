@@ -23,7 +23,7 @@ LONG = "A sentence that takes a good while to say. " * 30
 
 
 @dataclass
-class World:
+class CliSetup:
     """One simulator, and callctl set up for it."""
 
     simulator: Simulator
@@ -78,7 +78,7 @@ class World:
         store.close()
 
 
-def talk(outcome: Outcome) -> str:
+def messages(outcome: Outcome) -> str:
     """Return what was said on stderr, without the word on whose API it is."""
     lines = outcome.err.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("callctl: the API is"))
