@@ -38,7 +38,7 @@ from callctl.errors import SettingsError
 from callctl.support.threads import start_in_thread
 
 # Bytes of a reply, as sent and decompressed. The largest is a page of 1,000 calls, about 1.2 kB each and 4 kB with long
-# addresses; twice that. What is allowed here is also read as JSON, after the time limit of the exchange.
+# addresses; twice that. What is allowed here is also decompressed and read as JSON, after the exchange's time limit.
 MAX_BODY = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
 # Bytes that are looked through for a SID where the reply is broken: one call takes about 1.5 kB.
@@ -51,7 +51,7 @@ class Exchange:
     """One request and its reply, which ends as a whole when its time is over.
 
     It runs in a thread of its own. The caller can abandon it: then nothing more is sent, and reading ends. ``sent`` is
-    whether anything of the request may have been sent; ``reply`` and ``pieces`` are what has come of the reply.
+    whether anything of the request may have been sent; ``reply`` and ``body`` are what has come of the reply.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Exchange:
         self._abandoned = False
         self.sent = False
         self.reply: Any = None
-        self.pieces: list[bytes] = []
+        self.body = bytearray()
 
     def on_connect(self, connection: Any) -> None:
         """Take notice of the connection that is about to be made; raise ConnectTimeout if it was abandoned."""
@@ -221,26 +221,27 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
         self.log_request(request_values)
         exchange = Exchange()
         request = requests.Request(**request_values, data=data, auth=auth)
-        response = self._in_time(exchange, lambda: self._exchange(exchange, request))
+        try:
+            self._in_time(exchange, lambda: self._exchange(exchange, request))
+            response = _response(exchange, decompressed(exchange.body, exchange.reply.headers))
+        except TRANSPORT_ERRORS as error:
+            raise ExchangeError(sent=exchange.sent, partial=_partial(exchange)) from error
         self.log_response(response.status_code, response)
         return response
 
-    def _in_time(self, exchange: Exchange, work: Callable[[], Response]) -> Response:
+    def _in_time(self, exchange: Exchange, work: Callable[[], None]) -> None:
         future = start_in_thread(work)
         try:
             is_late = not wait([future], timeout=self.timeout).done
         except BaseException:  # Ctrl-C
             exchange.abandon()
             raise
-        try:
-            if is_late:
-                exchange.abandon()
-                raise ReadTimeout("the reply did not end")
-            return future.result()
-        except TRANSPORT_ERRORS as error:
-            raise ExchangeError(sent=exchange.sent, partial=_partial(exchange)) from error
+        if is_late:
+            exchange.abandon()
+            raise ReadTimeout("the reply did not end")
+        future.result()
 
-    def _exchange(self, exchange: Exchange, request: requests.Request) -> Response:
+    def _exchange(self, exchange: Exchange, request: requests.Request) -> None:
         _running.exchange = exchange
         prepared = self.session.prepare_request(request)
         environment = self.session.merge_environment_settings(prepared.url or "", {}, True, None, None)
@@ -249,35 +250,32 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
             if reply.status_code < 200:  # 101: it goes on in another protocol
                 raise requests.ConnectionError("the reply broke off")
             exchange.reply = reply
-            _read(reply.raw, exchange.pieces)
-        body = decompressed(b"".join(exchange.pieces), reply.headers)
-        return _response(exchange, body)
+            _read(reply.raw, exchange.body)
 
 
 def _partial(exchange: Exchange) -> Response | None:
     """Return what came of a reply that broke off; None if not even its head did."""
     if exchange.reply is None:
         return None
-    return _response(exchange, salvaged(list(exchange.pieces), exchange.reply.headers))
+    return _response(exchange, salvaged(exchange.body[:_SALVAGED], exchange.reply.headers))
 
 
-def _response(exchange: Exchange, body: bytes) -> Response:
+def _response(exchange: Exchange, body: bytes | bytearray) -> Response:
     # JSON is UTF-8 whatever the header says; without a header the library would guess, and take long over it.
     return Response(exchange.reply.status_code, body.decode("utf-8", "replace"), exchange.reply.headers)
 
 
-def _read(raw: Any, pieces: list[bytes]) -> None:
-    size = 0
-    # What the socket has, not a full chunk: so is there what came, when the rest does not.
+def _read(raw: Any, body: bytearray) -> None:
+    # What the socket has, not a full chunk: so is there what came, when the rest does not. Not in pieces to be joined:
+    # for each page of a long list that takes new memory from the system, which is slow.
     read = getattr(raw, "read1", raw.read)
     while piece := read(_CHUNK, decode_content=False):
-        pieces.append(piece)
-        size += len(piece)
-        if size > MAX_BODY:
+        body += piece
+        if len(body) > MAX_BODY:
             raise TooLargeError
 
 
-def decompressed(raw: bytes, headers: Mapping[str, str]) -> bytes:
+def decompressed(raw: bytes | bytearray, headers: Mapping[str, str]) -> bytes | bytearray:
     """Return a body as it was before it was compressed: it may be, and a few bytes may stand for gigabytes.
 
     Raises:
@@ -294,24 +292,18 @@ def decompressed(raw: bytes, headers: Mapping[str, str]) -> bytes:
     return body
 
 
-def salvaged(pieces: Sequence[bytes], headers: Mapping[str, str]) -> bytes:
-    """Return the beginning of a broken body, as far as it can be read."""
-    raw = b""
-    for piece in pieces:
-        raw += piece
-        if len(raw) >= _SALVAGED:
-            break
-    raw = raw[:_SALVAGED]
+def salvaged(raw: bytes | bytearray, headers: Mapping[str, str]) -> bytes | bytearray:
+    """Return what can be read of the beginning of a broken body."""
     return _decompress(raw, step=1, most=_SALVAGED)[0] if _is_compressed(raw, headers) else raw
 
 
-def _is_compressed(raw: bytes, headers: Mapping[str, str]) -> bool:
+def _is_compressed(raw: bytes | bytearray, headers: Mapping[str, str]) -> bool:
     # What begins like JSON is not compressed, whatever its header says.
     has_encoding = headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
     return has_encoding and raw[:1] not in (b"", b"{", b"[", b" ", b"\r", b"\n")
 
 
-def _decompress(raw: bytes, *, step: int, most: int) -> tuple[bytes, bool]:
+def _decompress(raw: bytes | bytearray, *, step: int, most: int) -> tuple[bytes, bool]:
     """Return what can be decompressed, ``most`` bytes of it, and whether that is all of it.
 
     It is decompressed ``step`` bytes at a time, so that what comes before an error is not lost. ``deflate`` means the
@@ -321,7 +313,7 @@ def _decompress(raw: bytes, *, step: int, most: int) -> tuple[bytes, bool]:
     return (body, is_whole) if body else _decompress_as(raw, -zlib.MAX_WBITS, step=step, most=most)
 
 
-def _decompress_as(raw: bytes, form: int, *, step: int, most: int) -> tuple[bytes, bool]:
+def _decompress_as(raw: bytes | bytearray, form: int, *, step: int, most: int) -> tuple[bytes, bool]:
     inflate = zlib.decompressobj(form)
     body = bytearray()
     try:
