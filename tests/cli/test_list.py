@@ -1,5 +1,6 @@
 """``callctl list`` against the simulator: filters, forms, streams."""
 
+import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from callctl.cli.io.progress import AFTER
 from callctl.cli.list import in_order
 from callctl.cli.options.completion import SORTS
 from callctl.simulator import Simulator
+from callctl.views.terminal_safe import SafeStream, printable_lines
 
 BUSY, ANSWERS, RINGS = "+12025550102", "+12025550100", "+12025550103"
 
@@ -402,6 +404,20 @@ def test_foreign_text_cannot_paint(callctl: Callctl) -> None:
             assert "\x1b[2J" not in outcome.out
             assert "\u202e" not in outcome.out
             assert len(outcome.out.splitlines()) == 1 + terminal
+
+
+@pytest.mark.parametrize("options", [(), ("--tree",), ("--sort", "start")])
+def test_foreign_text_cannot_paint_in_json_either(callctl: Callctl, options: tuple[str, ...]) -> None:
+    evil = "\x7f\x9b\u202e\u2028\U000e0041\ud800S\xe3o\xa0"
+    resources = [call(f"CA{number:032}", to=f"client:\x1b[2J{number}", **{"from": evil}) for number in range(120)]
+    out = SafeStream(streams := io.StringIO())
+    with Server(reply(200, {"calls": resources})) as server:
+        callctl("list", "--all", "--json", *options, env=env_of(server), streams=(out, io.StringIO()))  # type: ignore[arg-type]
+    written = streams.getvalue()
+    assert printable_lines(written) == written
+    listed = json.loads(written)
+    assert {one["to"] for one in listed} == {resource["to"] for resource in resources}
+    assert {one["from"] for one in listed} == {evil.replace("\ud800", "\ufffd")}
 
 
 def env_of(server: Server) -> dict[str, str]:

@@ -54,6 +54,7 @@ def test_json_says_what_was_put_in(value: object) -> None:
 
 def test_what_steers_nothing_stays_readable() -> None:
     assert json_text({"to": "São Paulo ✓"}) == '{"to": "São Paulo ✓"}'
+    assert json_text({"to": "São\xa0Paulo \u202e\x7f"}) == '{"to": "São\xa0Paulo \\u202e\\u007f"}'
 
 
 def steers(text: str) -> set[str]:

@@ -227,16 +227,17 @@ def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:
 
 def _write_array(runtime: Runtime, values: Iterator[Mapping[str, Any]]) -> None:
     """Write a JSON array piece by piece. It is closed where the list breaks off too: the exit code says so."""
-    from callctl.views.terminal_safe import json_text
+    from callctl.views.terminal_safe import json_text, unfiltered
 
+    stdout = unfiltered(runtime.stdout)  # json_text has made it safe: of 20,000 calls there are 40 MB to be read again
     # Nothing is written before the first calls are there: an error at once leaves stdout empty.
     opening = "["
     try:
         for piece in _pieces(values):
             text = opening + json_text(piece)[1:-1]
             opening = ",\n "
-            runtime.stdout.write(text)
-            runtime.stdout.flush()
+            stdout.write(text)
+            stdout.flush()
     except (OutputError, ReaderGoneError):
         raise
     except BaseException:

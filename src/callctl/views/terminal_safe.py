@@ -1,7 +1,8 @@
 """Makes text safe for a terminal: numbers, caller names and error messages can't move the cursor or paint.
 
 All text that goes to stdout and stderr passes a ``SafeStream``, or the console of ``plain_console`` where rich draws.
-Only control sequences that callctl makes itself go to the ``unfiltered`` stream.
+Only control sequences that callctl makes itself, and long lists that ``json_text`` has made, go to the ``unfiltered``
+stream.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _LINE_BREAKS = "([\n\t])"
 _COLOURS = "(\x1b\\[[0-9;]*m)"  # SGR sequences: colours, bold and the like
 _SIZES = ("COLUMNS", "LINES")
 _SIZE = "[1-9][0-9]{0,3}"  # rich would take any number, and fill lines as long
+_UNESCAPED = "[^\x20-\x7e]"  # what JSON does not escape itself, where it is not made to be ASCII
 
 
 def printable(text: str) -> str:
@@ -49,9 +51,9 @@ def json_text(value: Any) -> str:
 
         text = _encoder()(writable(value))
     text = without_sip_passwords(text)
-    if text.isascii() and "\x7f" not in text:  # of the others, JSON escapes the ASCII ones itself
+    if (text.isascii() and "\x7f" not in text) or text.isprintable():  # the first is much quicker
         return text
-    return "".join(_escaped(char) if _is_unsafe(char) else char for char in text)
+    return re.sub(_UNESCAPED, _escaped, text)
 
 
 def _is_unsafe(char: str) -> bool:
@@ -67,15 +69,18 @@ def _encoder() -> Callable[[Any], str]:
     return json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def _escaped(char: str) -> str:
+def _escaped(match: re.Match[str]) -> str:
     import json
 
+    char = match[0]
+    if not _is_unsafe(char):
+        return char
     return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
 
 
 def printable_lines(text: str) -> str:
     """Return a text as :func:`printable` does, with its line breaks and tabs kept."""
-    if text.replace("\n", "").replace("\t", "").isprintable():  # a long list, as JSON, is written in long pieces
+    if text.replace("\n", "").replace("\t", "").isprintable():  # a long list is written in long pieces
         return without_sip_passwords(text)
     return "".join(part if part in ("\n", "\t") else printable(part) for part in re.split(_LINE_BREAKS, text))
 
@@ -112,7 +117,7 @@ class SafeStream:
 
 
 def unfiltered(stream: TextIO) -> TextIO:
-    """Return the stream that a safe stream writes to, for control sequences that callctl makes itself."""
+    """Return the stream that a safe stream writes to, for what callctl makes itself, and knows to be safe."""
     return stream.unfiltered if isinstance(stream, SafeStream) else stream
 
 
