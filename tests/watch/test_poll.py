@@ -81,7 +81,7 @@ def test_the_callback_of_an_end_gets_its_time_too(ended: timedelta, events: int)
     rest = Rest({PARENT: Call(PARENT, "completed", end_time=LATER - ended)})
     asking = poller(rest)
     assert len(list(asking.round(board.snapshot()))) == events
-    assert asking.left_open == (not events)  # the next round is due soon
+    assert asking.awaits_callbacks == (not events)  # the next round is due soon
 
 
 def test_the_end_of_a_call_that_sends_no_callbacks_is_found_at_once() -> None:
@@ -98,11 +98,11 @@ def test_a_leg_that_is_gone_right_after_a_callback_is_to_be_asked_for_soon() -> 
     rest = Rest({PARENT: Call(PARENT, "completed", end_time=START + timedelta(seconds=1))})
     asking = poller(rest, now=START + timedelta(seconds=4))
     assert list(asking.round(board.snapshot())) == []
-    assert asking.left_open
+    assert asking.awaits_callbacks
     assert rest.fetched == []
     later = poller(rest, now=START + timedelta(seconds=11))
     assert [event.kind for event in later.round(board.snapshot())] == [MISSED]
-    assert not later.left_open
+    assert not later.awaits_callbacks
 
 
 def test_an_end_by_a_clock_that_is_far_from_ours_is_found() -> None:
@@ -152,7 +152,7 @@ def test_what_a_clock_showed_before_that_was_ahead_does_not_hold_up_the_comparis
     board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
     asking = poller(Rest({PARENT: Call(PARENT, "completed")}), now=START - timedelta(days=1))
     (event,) = asking.round(board.snapshot())
-    assert (event.status, event.kind, asking.left_open) == ("completed", MISSED, False)
+    assert (event.status, event.kind, asking.awaits_callbacks) == ("completed", MISSED, False)
 
 
 def test_the_end_of_a_call_is_aged_by_the_clock_that_dated_it() -> None:
@@ -161,7 +161,7 @@ def test_the_end_of_a_call_is_aged_by_the_clock_that_dated_it() -> None:
     rest = Rest({PARENT: Call(PARENT, "completed", end_time=far, as_of=far + timedelta(seconds=2))})
     asking = poller(rest)
     assert list(asking.round(board.snapshot())) == []
-    assert asking.left_open
+    assert asking.awaits_callbacks
     rest.calls[PARENT] = Call(PARENT, "completed", end_time=far, as_of=far + timedelta(seconds=6))
     assert [event.kind for event in asking.round(board.snapshot())] == [MISSED]
 

@@ -23,7 +23,7 @@ from callctl.errors import PortTakenError
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
 from callctl.watch import registry
-from callctl.watch.options import PortHeldError, WatchOptions
+from callctl.watch.options import WatchAtPortError, WatchOptions
 from callctl.watch.registry import WatchRecord
 from callctl.watch.session import Session, keep_running
 
@@ -165,14 +165,14 @@ async def test_a_busy_watch_is_given_time_to_answer(tmp_path: Path, monkeypatch:
             return timeout > registry.HEALTH_LIMIT
 
         monkeypatch.setattr(registry, "is_alive", answers_late)
-        with pytest.raises(PortHeldError):
+        with pytest.raises(WatchAtPortError):
             async with running_watch(settings, WatchOptions("127.0.0.1", first.ready.port)):
                 pass
         monkeypatch.setattr(registry, "is_alive", lambda _, *, timeout: timeout < 0)
         with pytest.raises(PortTakenError) as caught:
             async with running_watch(settings, WatchOptions("127.0.0.1", first.ready.port)):
                 pass
-        assert not isinstance(caught.value, PortHeldError)
+        assert not isinstance(caught.value, WatchAtPortError)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class Ready:
         }
 
 
-class PortHeldError(PortTakenError):
+class WatchAtPortError(PortTakenError):
     """The port is held by a watch of the same account and API address, whose ``record`` this is."""
 
     def __init__(self, record: WatchRecord, *, port: int) -> None:

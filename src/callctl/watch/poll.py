@@ -94,7 +94,7 @@ class PollLoop:
             self._trouble(
                 Trouble(f"can't compare with REST: {why}", Cause.API, status=getattr(failure, "status", None))
             )
-        return SOON if self._poller.left_open else INTERVAL
+        return SOON if self._poller.awaits_callbacks else INTERVAL
 
     async def _round(self) -> Exception | None:
         """Do one round; return why it broke off. What it yielded before that counts."""
@@ -142,7 +142,7 @@ class Poller:
         self._world = world
         self._clock = clock
         self._gone: set[str] = set()  # legs that REST knows nothing of: asking again is of no use
-        self.left_open = False  # whether the last round left something to callbacks that may still come
+        self.awaits_callbacks = False  # whether the last round left something to callbacks that may still come
 
     def round(self, snapshot: Snapshot) -> Iterator[CallEvent]:
         """Yield what REST knows and the board does not: 3 requests for the lists and one for each leg gone from them.
@@ -151,7 +151,7 @@ class Poller:
             CallctlError: The API could not be asked.
         """
         listed = set()
-        self.left_open = False
+        self.awaits_callbacks = False
         for call in self._live():
             listed.add(call.sid)
             leg = snapshot.leg(call.sid)
@@ -168,7 +168,7 @@ class Poller:
         legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)
         unlisted = [leg for leg in legs if leg.call_sid not in listed and leg.call_sid not in self._gone]
         suspects = [leg for leg in unlisted if self._is_settled(leg)]
-        self.left_open = len(suspects) < len(unlisted)
+        self.awaits_callbacks = len(suspects) < len(unlisted)
         return sorted(suspects, key=lambda leg: leg.last_event_at)[:FETCHES]
 
     def _ends(self, legs: list[Leg]) -> Iterator[CallEvent]:
@@ -193,7 +193,7 @@ class Poller:
         if not call.is_final:
             return
         if leg.source == CALLBACK and self._has_just_ended(call):
-            self.left_open = True  # its callback may still come
+            self.awaits_callbacks = True  # its callback may still come
         else:
             yield self._event(call, kind=MISSED)
 

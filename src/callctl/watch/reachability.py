@@ -86,7 +86,7 @@ class Reachability:
         if plan.tunnel is not None and plan.public_url is not None:
             self._tunnel = await Tunnel.start(plan.tunnel, port=port)
         elif plan.tunnel is not None:
-            self._tunnel, _ = await Tunnel.start_and_find(plan.tunnel, port=port, leads_here=self._try_address)
+            self._tunnel, _ = await Tunnel.start_and_find(plan.tunnel, port=port, check_address=self._try_address)
             self._known = frozenset(self._tunnel.addresses)
         elif plan.public_url is None and (plan.unverified or not self._api_is_local):
             await self._use_agent(await find_agent(port, agent=plan.agent))

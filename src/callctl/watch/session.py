@@ -32,7 +32,7 @@ from callctl.watch.listener.address import Address
 from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.twiml_responder import TwimlResponder
-from callctl.watch.options import PortHeldError, Ready, WatchOptions
+from callctl.watch.options import Ready, WatchAtPortError, WatchOptions
 from callctl.watch.poll import Poller, PollLoop
 from callctl.watch.reachability import Reachability
 from callctl.watch.retention import Retention
@@ -113,7 +113,7 @@ class Session:
         The store's events are loaded by ``run``: they may be many, and callbacks are stored meanwhile.
 
         Raises:
-            PortHeldError: The port is held by a watch that can be followed. One that is still starting is waited for.
+            WatchAtPortError: The port is held by a watch that can be followed. One that is still starting is waited for.
             CallctlError: The store can't be opened, the port is taken, the tunnel does not come up.
         """
         self._starting = asyncio.current_task()
@@ -197,7 +197,7 @@ class Session:
         port, running = self._plan.port, registry.running(self._settings, timeout=patience)
         record = await run_in_thread(lambda: next((record for record in running if record.port == port), None))
         if record is not None:
-            raise PortHeldError(record, port=port)
+            raise WatchAtPortError(record, port=port)
 
     def _make_listener(self, store: EventStore) -> Listener:
         return Listener(

@@ -113,7 +113,7 @@ actions = st.lists(
 
 
 @dataclass(slots=True)
-class Network:
+class FakeNetwork:
     """Answers from memory, each a tenth of a simulated second later."""
 
     clock: ManualClock
@@ -131,12 +131,12 @@ class Network:
 
 
 @dataclass(slots=True)
-class Stage:
+class SwitchSetup:
     """A switch, its clock, and every leg that there ever was."""
 
     switch: Switch
     clock: ManualClock
-    network: Network
+    network: FakeNetwork
 
     @property
     def legs(self) -> list[Leg]:
@@ -151,13 +151,14 @@ class Stage:
 
     def check_families(self) -> None:
         """A child outlives its parent's Dial only when it was redirected."""
-        for child in self.switch.live_legs():
+        live = {each.leg.sid: each for each in self.switch.live_legs()}
+        for child in live.values():
             leg = child.leg
             if leg.parent is None or leg.sid in self.redirected:
                 continue
-            parent = self.switch.live_leg(leg.parent.sid)
+            parent = live.get(leg.parent.sid)
             assert parent is not None, f"{leg.key} outlives its parent"
-            assert parent.dial_under_way is child.dialled_by, f"{leg.key} outlives its parent's Dial"
+            assert parent.running_dial is child.dialled_by, f"{leg.key} outlives its parent's Dial"
 
     redirected: set[str] = field(default_factory=set)
 
@@ -218,10 +219,10 @@ def test_whatever_runs_every_leg_ends_once(
     reading: set[str],
 ) -> None:
     clock = ManualClock()
-    network = Network(clock, pages)
+    network = FakeNetwork(clock, pages)
     options = Settings(far_end=ends, readings=frozenset(reading), seed=1)
     switch = Switch(options, clock=clock, wall=lambda: NOW, send=network.send, chance=Chance(1))
-    stage = Stage(switch, clock, network)
+    setup = SwitchSetup(switch, clock, network)
     request = CallRequest(
         to=ADDRESSES[0],
         from_=ADDRESSES[1],
@@ -233,12 +234,12 @@ def test_whatever_runs_every_leg_ends_once(
     assert first.direction == (INBOUND if incoming else "outbound-api")
 
     for wait, which, action in meanwhile:
-        stage.advance(wait)
-        stage.do(which, action)
+        setup.advance(wait)
+        setup.do(which, action)
     # Every leg that may live by itself has a limit, counted from its answer; a child's child has its parent's.
-    stage.advance(10 * LIMIT)
+    setup.advance(10 * LIMIT)
 
-    for leg in stage.legs:
+    for leg in setup.legs:
         callbacks = network.callbacks[leg.sid]
         if leg.direction == OUTBOUND_DIAL or leg is first:
             check_leg(leg, callbacks)

@@ -27,7 +27,7 @@ async def test_the_command_is_given_the_port_and_read_on_both_streams(tmp_path: 
     output = "print('for https://t-%s.example.com/' % sys.argv[1], file=sys.{}); time.sleep(600)"
     for stream in ("stdout", "stderr"):
         command = tunnel_program(tmp_path, output.format(stream))
-        tunnel, url = await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
+        tunnel, url = await Tunnel.start_and_find(command, port=PORT, check_address=is_fine)
         await tunnel.stop()
         assert url == f"https://t-{PORT}.example.com"
 
@@ -40,14 +40,14 @@ async def test_the_command_sees_no_credentials(tmp_path: Path, monkeypatch: pyte
         "import os; seen = '-'.join(sorted(name for name in os.environ if 'TOKEN' in name or 'SECRET' in name)); "
         "print(f'https://{seen}.example.com'); time.sleep(600)"
     )
-    tunnel, url = await Tunnel.start_and_find(tunnel_program(tmp_path, output), port=PORT, leads_here=is_fine)
+    tunnel, url = await Tunnel.start_and_find(tunnel_program(tmp_path, output), port=PORT, check_address=is_fine)
     await tunnel.stop()
     assert url == "https://NGROK_AUTHTOKEN.example.com"
 
 
 async def test_a_tunnel_that_talks_much_is_read_to_the_end(tmp_path: Path) -> None:
     output = "print('https://one.example.com')\nfor _ in range(20000): print('x' * 100)\nprint('the end')"
-    tunnel, _ = await Tunnel.start_and_find(tunnel_program(tmp_path, output), port=PORT, leads_here=is_fine)
+    tunnel, _ = await Tunnel.start_and_find(tunnel_program(tmp_path, output), port=PORT, check_address=is_fine)
     assert await tunnel.ended() == 0
     assert tunnel.last_line == "the end"
     await tunnel.stop()
@@ -56,7 +56,7 @@ async def test_a_tunnel_that_talks_much_is_read_to_the_end(tmp_path: Path) -> No
 async def test_a_tunnel_that_ends_before_it_prints_an_address_is_an_error_with_its_words(tmp_path: Path) -> None:
     command = tunnel_program(tmp_path, "print('no such account', file=sys.stderr); sys.exit(3)")
     with pytest.raises(CallctlError, match="ended with code 3: no such account"):
-        await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
+        await Tunnel.start_and_find(command, port=PORT, check_address=is_fine)
 
 
 async def test_a_tunnel_that_prints_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ async def test_a_tunnel_that_prints_nothing_is_ended(tmp_path: Path, monkeypatch
     path = tmp_path / "pid"
     command = tunnel_program(tmp_path, f"import os; open({str(path)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     with pytest.raises(CallctlError, match="printed no address within 2 s"):
-        await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
+        await Tunnel.start_and_find(command, port=PORT, check_address=is_fine)
     with pytest.raises(ProcessLookupError):
         os.kill(int(path.read_text()), 0)
 
@@ -79,5 +79,5 @@ async def test_a_tunnel_that_prints_nothing_is_ended(tmp_path: Path, monkeypatch
 )
 async def test_a_command_that_can_not_be_run(command: str, error: type[CallctlError], what: str) -> None:
     with pytest.raises(error, match=what) as caught:
-        await Tunnel.start_and_find(command, port=PORT, leads_here=is_fine)
+        await Tunnel.start_and_find(command, port=PORT, check_address=is_fine)
     assert "--tunnel" in (caught.value.hint or "")

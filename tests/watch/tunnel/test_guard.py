@@ -95,7 +95,7 @@ def test_it_ends_when_the_watch_is_killed_before_it_printed_an_address(home: Pat
 
 async def test_what_it_left_running_ends_with_it(tmp_path: Path) -> None:
     text = f"echo http://127.0.0.1:9; {WRAPPER.removesuffix('wait')}"
-    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, text), port=1, leads_here=is_fine)
+    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, text), port=1, check_address=is_fine)
     assert await tunnel.ended() == 0
     until_gone(pids_in(tmp_path))
     await tunnel.stop()
@@ -112,7 +112,7 @@ async def test_its_end_is_known_though_what_it_left_running_holds_its_output(tmp
         "while [ ! -e now ]; do sleep 0.01; done; exit 5"
     )
     before = open_files()
-    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, text), port=1, leads_here=is_fine)
+    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, text), port=1, check_address=is_fine)
     try:
         ended = asyncio.create_task(tunnel.ended())
         await asyncio.sleep(0)  # it is waited for before it ends
@@ -129,7 +129,7 @@ async def test_its_end_is_known_though_what_it_left_running_holds_its_output(tmp
 
 
 async def test_a_signal_that_ended_it_is_in_its_code(tmp_path: Path) -> None:
-    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, WRAPPER), port=1, leads_here=is_fine)
+    tunnel, _ = await Tunnel.start_and_find(command(tmp_path, WRAPPER), port=1, check_address=is_fine)
     os.kill(int(pids_in(tmp_path)[0]), signal.SIGKILL)
     assert await tunnel.ended() == 128 + signal.SIGKILL
     await tunnel.stop()

@@ -228,7 +228,7 @@ async def _watch(
 ) -> int:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
     from callctl.watch.follower import Follower
-    from callctl.watch.options import PortHeldError
+    from callctl.watch.options import WatchAtPortError
     from callctl.watch.session import Session
 
     if plan.tunnel is not None:
@@ -236,7 +236,7 @@ async def _watch(
     try:
         session = Session(settings, plan, clock=clock, api=api, rules=runner, say=runtime.say)
         return await _show(runtime, session, call_filter)
-    except PortHeldError as error:
+    except WatchAtPortError as error:
         if plan.acts:
             raise
         if runner is not None:

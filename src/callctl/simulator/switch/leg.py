@@ -25,8 +25,11 @@ KEY_SECONDS = 0.25  # between two digits that the far end presses
 Resume = Callable[[object], None]
 
 
-class RunningDial(Protocol):
-    """A Dial as its legs see it: the parent that runs it, and the children that it made."""
+class DialControl(Protocol):
+    """What legs call on a Dial: the parent that runs it, and the children that it made.
+
+    A protocol, since the Dial's own module imports this one.
+    """
 
     def start(self) -> None:
         """Ring the children."""
@@ -57,7 +60,7 @@ class LegContext:
     send: Send
     callbacks: Callbacks
     register: Register
-    make_dial: Callable[["LiveLeg", script.Ring, Callable[[script.DialResult], None]], RunningDial]
+    make_dial: Callable[["LiveLeg", script.Ring, Callable[[script.DialResult], None]], DialControl]
     on_end: Callable[["LiveLeg"], None]
 
 
@@ -79,8 +82,8 @@ class LiveLeg:
         self.far_end = far_end
         self.detection = detection
         self.on_answer: Callable[[], None] = self.run
-        self.dialled_by: RunningDial | None = None  # the Dial that made this leg, while it belongs to it
-        self.dial_under_way: RunningDial | None = None  # the Dial that it runs, until the last child ended or left
+        self.dialled_by: DialControl | None = None  # the Dial that made this leg, while it belongs to it
+        self.running_dial: DialControl | None = None  # the Dial that it runs, until the last child ended or left
         self._source = source
         self._time_limit = time_limit
         self._answered_at: float | None = None
@@ -155,8 +158,8 @@ class LiveLeg:
         self._cancel_timers()
         if self._limit is not None:
             self._limit.cancel()
-        if self.dial_under_way is not None:
-            self.dial_under_way.abort()
+        if self.running_dial is not None:
+            self.running_dial.abort()
         ended: dict[str, object] = {"status": status}
         if self._answered_at is not None:
             # end_time and duration stay empty for a call that was never connected (OAS)
@@ -199,8 +202,8 @@ class LiveLeg:
     def press(self, digits: str) -> None:
         """The far end presses keys: digits for a Gather, or a star that ends a Dial; others are lost."""
         for digit in digits:
-            if not self._keypad.press(digit) and digit == "*" and self.dial_under_way is not None:
-                self.dial_under_way.star_pressed()
+            if not self._keypad.press(digit) and digit == "*" and self.running_dial is not None:
+                self.running_dial.star_pressed()
 
     def notify(self, code: int, text: str, *, url: str = "", method: str = "") -> None:
         """Add an error or a warning to the call's notifications."""
@@ -254,18 +257,18 @@ class LiveLeg:
 
     def _dial(self, step: script.Ring, resume: Resume) -> Cancel:
         def on_result(result: script.DialResult) -> None:
-            self.dial_under_way = None
+            self.running_dial = None
             resume(result)
 
         self._keypad.cancel_presses()
-        self.dial_under_way = self.context.make_dial(self, step, on_result)
-        self.dial_under_way.start()
+        self.running_dial = self.context.make_dial(self, step, on_result)
+        self.running_dial.start()
         return lambda: None  # a redirect and the end of the leg each end its Dial in their own way
 
     async def _redirected(self, source: Source) -> ScriptEnd:
-        if self.dial_under_way is not None:
-            await self.dial_under_way.tear_down()
-            self.dial_under_way = None
+        if self.running_dial is not None:
+            await self.running_dial.tear_down()
+            self.running_dial = None
         return await script.run_script(source)
 
     # Detection, the end of the script, and timers

@@ -111,10 +111,6 @@ class Switch:
         if update.time_limit is not None and leg.sid in self._live:
             self._live[leg.sid].limit(update.time_limit)
 
-    def live_leg(self, sid: str) -> LiveLeg | None:
-        """Return the live leg with this SID in operation."""
-        return self._live.get(sid)
-
     def live_legs(self) -> Iterator[LiveLeg]:
         """Yield every leg in operation, the oldest first."""
         return iter(tuple(self._live.values()))

@@ -69,14 +69,14 @@ class Tunnel:
 
     @classmethod
     async def start_and_find(
-        cls, command: str, *, port: int, leads_here: Callable[[str], Awaitable[str | None]]
+        cls, command: str, *, port: int, check_address: Callable[[str], Awaitable[str | None]]
     ) -> tuple[Tunnel, str]:
         """Run a command and return it with the first address among those it prints that leads to the listener.
 
         Args:
             command: A command with ``{port}``, or one of the short names.
             port: Where the listener is on this machine.
-            leads_here: Says why an address does not lead to the listener; None if it does.
+            check_address: Returns why an address does not lead to the listener; None if it does.
 
         Raises:
             UsageError: The command is malformed.
@@ -86,7 +86,7 @@ class Tunnel:
         tunnel = await cls._run(command, words, output=asyncio.subprocess.PIPE)
         try:
             tunnel._finder = finder = AddressFinder(words[0], port=port)
-            return tunnel, await tunnel._address(finder, leads_here)
+            return tunnel, await tunnel._address(finder, check_address)
         except BaseException:
             await tunnel.stop()
             raise
@@ -127,7 +127,7 @@ class Tunnel:
             said += chunk
         return said.decode("utf-8", "replace").strip()
 
-    async def _address(self, finder: AddressFinder, leads_here: Callable[[str], Awaitable[str | None]]) -> str:
+    async def _address(self, finder: AddressFinder, check_address: Callable[[str], Awaitable[str | None]]) -> str:
         for stream in filter(None, (self._guard.stdout, self._guard.stderr)):
             self._readers.append(asyncio.create_task(self._read(stream, finder)))
         ended = asyncio.create_task(self.ended())
@@ -138,16 +138,16 @@ class Tunnel:
                 raise self._failure(_end_of(ended) or f"printed no address within {PRINT_LIMIT:g} s")
             await self._until(lambda: False, ended, limit=SETTLE)
             async with asyncio.timeout(ANSWER_LIMIT):
-                return await self._first_that_leads_here(finder, leads_here, ended, failures)
+                return await self._first_working_address(finder, check_address, ended, failures)
         except TimeoutError as error:
             raise self._failure(f"printed no address that leads here within {ANSWER_LIMIT:g} s", failures) from error
         finally:
             ended.cancel()
 
-    async def _first_that_leads_here(
+    async def _first_working_address(
         self,
         finder: AddressFinder,
-        leads_here: Callable[[str], Awaitable[str | None]],
+        check_address: Callable[[str], Awaitable[str | None]],
         ended: asyncio.Task[int],
         failures: dict[str, str],
     ) -> str:
@@ -156,7 +156,7 @@ class Tunnel:
             how = _end_of(ended)  # by then all that it printed is known, and may go on working: one more round
             tried = finder.candidates
             for url in tried:
-                why = await leads_here(url)
+                why = await check_address(url)
                 if why is None:
                     return url
                 failures[url] = why
