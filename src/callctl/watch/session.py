@@ -113,7 +113,7 @@ class Session:
         The store's events are loaded by ``run``: they may be many, and callbacks are stored meanwhile.
 
         Raises:
-            WatchAtPortError: The port is held by a watch that can be followed. One that is still starting is waited for.
+            WatchAtPortError: A watch that can be followed holds the port. One that is still starting is waited for.
             CallctlError: The store can't be opened, the port is taken, the tunnel does not come up.
         """
         self._starting = asyncio.current_task()

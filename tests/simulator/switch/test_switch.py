@@ -151,8 +151,8 @@ class SwitchSetup:
 
     def check_families(self) -> None:
         """A child outlives its parent's Dial only when it was redirected."""
-        live = {each.leg.sid: each for each in self.switch.live_legs()}
-        for child in live.values():
+        live = self.switch._live
+        for child in tuple(live.values()):
             leg = child.leg
             if leg.parent is None or leg.sid in self.redirected:
                 continue

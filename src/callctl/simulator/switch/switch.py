@@ -1,6 +1,6 @@
 """The switch: the legs in operation, what can be done to them, and what becomes of them. It knows no HTTP."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 from callctl.simulator.callbacks import Callback, Callbacks
@@ -110,10 +110,6 @@ class Switch:
             raise ApiError(21220)
         if update.time_limit is not None and leg.sid in self._live:
             self._live[leg.sid].limit(update.time_limit)
-
-    def live_legs(self) -> Iterator[LiveLeg]:
-        """Yield every leg in operation, the oldest first."""
-        return iter(tuple(self._live.values()))
 
     # What the far end does
 
