@@ -1,10 +1,12 @@
-"""Work in a thread of its own: its result or its error reaches the caller."""
+"""Work in a thread of its own, whose result or error reaches the caller; futures that share a time limit."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from callctl.support.threads import run_in_thread, start_in_thread
+from callctl.support.threads import TimeLimit, run_in_thread, start_in_thread
 
 
 def missing() -> str:
@@ -21,3 +23,23 @@ async def test_they_are_in_an_event_loop() -> None:
     assert await run_in_thread(lambda: 7) == 7
     with pytest.raises(KeyError):
         await run_in_thread(missing)
+
+
+async def test_a_future_that_is_not_done_in_time_is_cancelled_and_others_are_left() -> None:
+    loop = asyncio.get_running_loop()
+    early, late, done, after = (loop.create_future() for _ in range(4))
+    limit = TimeLimit(0.2)
+    limit.add(early)
+    limit.add(done)
+    done.set_result(None)
+    await asyncio.sleep(0.1)
+    limit.add(late)
+    await asyncio.wait([early])
+    assert early.cancelled()
+    assert not late.done()
+    await asyncio.wait([late])
+    assert late.cancelled()
+    assert not done.cancelled()
+    limit.add(after)  # the timer has ended with the last of them
+    await asyncio.wait([after], timeout=10)
+    assert after.cancelled()

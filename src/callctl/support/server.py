@@ -97,19 +97,22 @@ class OpenConnections(Generic[C]):
             self._set_quiet(connection)
 
     async def answering(
-        self, connection: C, answer: Awaitable[T], *, on_whole: Callable[[Callable[[], None]], object]
+        self, connection: C, answer: Awaitable[T], *, on_whole: Callable[[Callable[[], None]], object] | None
     ) -> T:
         """Return the answer to a request. The connection is quiet until the request is whole, and afterwards.
 
-        ``on_whole`` registers a function to be called as soon as the whole request is there.
+        ``on_whole`` registers a function to be called as soon as the whole request is there; None where it is.
         """
         is_answered = False
+        if on_whole is None:
+            self._quiet.pop(connection, None)
+        else:
 
-        def request_is_whole() -> None:
-            if not is_answered:  # the rest of a refused body may come after its answer
-                self._quiet.pop(connection, None)
+            def request_is_whole() -> None:
+                if not is_answered:  # the rest of a refused body may come after its answer
+                    self._quiet.pop(connection, None)
 
-        on_whole(request_is_whole)
+            on_whole(request_is_whole)
         try:
             return await answer
         finally:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -93,3 +97,27 @@ class AfterTurn(Generic[*Ts]):
         waiting, self._waiting = self._waiting, []
         for args in waiting:
             self._call(*args)
+
+
+class TimeLimit:
+    """Cancels futures that are not done after so many seconds: with one timer for all, as each has the same time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._pending: deque[tuple[float, asyncio.Future[Any]]] = deque()  # with their ends, the first one first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, future: asyncio.Future[Any]) -> None:
+        """Give a future of the running event loop its time."""
+        loop, pending = future.get_loop(), self._pending
+        while pending and pending[0][1].done():
+            pending.popleft()
+        pending.append((loop.time() + self.seconds, future))
+        if self._timer is None:
+            self._timer = loop.call_at(pending[0][0], self._end, loop)
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        pending, now = self._pending, loop.time()
+        while pending and (pending[0][0] <= now or pending[0][1].done()):
+            pending.popleft()[1].cancel()
+        self._timer = loop.call_at(pending[0][0], self._end, loop) if pending else None

@@ -160,13 +160,13 @@ class EventStore:
         self._writer.put(event, outcome)
         return outcome
 
-    async def append_async(self, event: CallEvent) -> bool:
+    def append_async(self, event: CallEvent) -> asyncio.Future[bool]:
         """Do what ``append`` does, in an event loop. All that share a commit are woken at once."""
         import asyncio
 
         outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._writer.put_in_loop(event, outcome)
-        return await outcome
+        return outcome
 
     def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
         """Yield, in their order of arrival, the events of the families that are not over or were touched since.

@@ -22,7 +22,7 @@ from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreError
 from callctl.settings import Settings
 from callctl.support.server import TcpServer
-from callctl.support.threads import AfterTurn, describe
+from callctl.support.threads import AfterTurn, TimeLimit, describe
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.server import (
@@ -30,9 +30,9 @@ from callctl.watch.listener.server import (
     Limits,
     ReceivedRequest,
     not_allowed,
-    path_of,
     receive,
     serve,
+    target_of,
 )
 from callctl.watch.listener.signature import SIGNATURE_HEADERS, RequestedUrl, SignatureCheck
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML, TwimlResponder
@@ -101,6 +101,7 @@ class Listener:
         self.config = config
         self._append, self._now, self._on_trouble = append, now, on_trouble
         self._stored = AfterTurn(on_event)
+        self._time_limit = TimeLimit(config.limits.store_seconds)
         self._forwarder, self._responder = forwarder, responder
         self.health: dict[str, object] = {"status": "ok", "nonce": config.nonce, "version": __version__}
         self._server: TcpServer | None = None
@@ -139,7 +140,8 @@ class Listener:
             self._server = None
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        path = path_of(request)
+        target = target_of(request)
+        path = target.partition("?")[0]
         if path == _HEALTH_PATH:
             if request.method != "GET":
                 return not_allowed("GET")
@@ -150,7 +152,7 @@ class Listener:
         if request.method not in ("GET", "POST"):
             return not_allowed("GET, POST")
         try:
-            received = await receive(request, limits=self.config.limits)
+            received = await receive(request, target, limits=self.config.limits)
         except BodyRefusedError as error:
             return error.answer()
         return self._misdirected(path, received) if own_path is None else await self._accept(own_path, received)
@@ -207,12 +209,16 @@ class Listener:
         return await self._responder.answer(path, received)
 
     async def _store(self, event: CallEvent, path: str, received: ReceivedRequest) -> web.Response:
-        limit = self.config.limits.store_seconds
         try:
-            async with asyncio.timeout(limit):
-                is_new = await self._append(event)
-        except TimeoutError:
-            return await self._not_stored(f"the event store takes longer than {limit:g} s", event, path, received)
+            outcome = asyncio.ensure_future(self._append(event))
+            self._time_limit.add(outcome)
+            is_new = await outcome
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # it is not the time limit
+                raise
+            why = f"the event store takes longer than {self._time_limit.seconds:g} s"
+            return await self._not_stored(why, event, path, received)
         except StoreError as error:
             return await self._not_stored(error.message, event, path, received)
         except Exception as error:  # whatever it is, the request is answered in time and it is reported

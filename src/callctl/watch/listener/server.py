@@ -45,7 +45,7 @@ class Limits:
     store_seconds: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReceivedRequest:
     """One request as it came. ``headers`` keep their order and case; ``pairs`` is the form, blanks included."""
 
@@ -59,7 +59,7 @@ class ReceivedRequest:
     @property
     def is_selftest(self) -> bool:
         """Whether it is a watch's own self-test."""
-        return [name for name, _ in self.pairs] == [SELFTEST_FIELD]
+        return len(self.pairs) == 1 and self.pairs[0][0] == SELFTEST_FIELD
 
     @property
     def asks_which_watch(self) -> bool:
@@ -117,11 +117,11 @@ class BoundedServer(web.Server):
             timer.cancel()
 
     async def _bounded_answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._stop_timer(request.protocol)  # a later header on the same connection falls under the limit for idle ones
-        self._open_connections.received(request.protocol)
-        return await self._open_connections.answering(
-            request.protocol, self._answer(request), on_whole=request.content.on_eof
-        )
+        connection, content = request.protocol, request.content
+        self._stop_timer(connection)  # a later header on the same connection falls under the limit for idle ones
+        self._open_connections.received(connection)
+        on_whole = None if content.is_eof() else content.on_eof
+        return await self._open_connections.answering(connection, self._answer(request), on_whole=on_whole)
 
 
 async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpServer:
@@ -153,19 +153,13 @@ def target_of(request: web.BaseRequest) -> str:
     return target if target.startswith("/") else "/" + target.partition("://")[2].partition("/")[2]
 
 
-def path_of(request: web.BaseRequest) -> str:
-    """Return the path as it stood in the request line."""
-    return target_of(request).partition("?")[0]
-
-
-async def receive(request: web.BaseRequest, *, limits: Limits) -> ReceivedRequest:
+async def receive(request: web.BaseRequest, target: str, *, limits: Limits) -> ReceivedRequest:
     """Read a POST or GET: its form, what of it is signed, and what it takes to pass it on unchanged.
 
     Raises:
         BodyRefusedError: The body or the form is too long, comes too slowly, or breaks off.
     """
-    body = await _read_body(request, limits=limits)
-    target, headers, json_body = target_of(request), request.headers, None
+    body, headers, json_body = await _read_body(request, limits=limits), request.headers, None
     pairs: tuple[tuple[str, str], ...] = ()
     if request.method == "GET":
         pairs = _pairs(target.partition("?")[2])
@@ -200,23 +194,25 @@ _short_pair = lru_cache(maxsize=1024)(_pair)
 
 
 async def _read_body(request: web.BaseRequest, *, limits: Limits) -> bytes:
-    if (request.content_length or 0) > limits.body_bytes:
-        raise BodyRefusedError(413)
-    body = bytearray()
+    content = request.content
     try:
-        if request.content.is_eof():  # it came with its header, as nearly all do: no time limit need be set
-            body += request.content.read_nowait()
+        if content.is_eof():  # it came with its header, as nearly all do: no time limit need be set
+            body = content.read_nowait()
+        elif (request.content_length or 0) > limits.body_bytes:
+            raise BodyRefusedError(413)
         else:
+            chunks = bytearray()
             async with asyncio.timeout(limits.body_seconds):
-                while len(body) <= limits.body_bytes and (chunk := await request.content.readany()):
-                    body += chunk
+                while len(chunks) <= limits.body_bytes and (chunk := await content.readany()):
+                    chunks += chunk
+            body = bytes(chunks)
     except TimeoutError as error:
         raise BodyRefusedError(408) from error
     except (OSError, web.RequestPayloadError) as error:
         raise BodyRefusedError(400) from error
     if len(body) > limits.body_bytes:
         raise BodyRefusedError(413)
-    return bytes(body)
+    return body
 
 
 def not_allowed(methods: str) -> web.Response:

@@ -54,7 +54,7 @@ def signature_of(url: str, pairs: Pairs, *, key: str) -> str:
     return str(RequestValidator(key).compute_signature(url.partition("#")[0] + signed_form(pairs), None))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignedRequest:
     """What of a request the signature covers, and how it says it was signed.
 
@@ -71,7 +71,7 @@ class SignedRequest:
     form: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "form", signed_form(self.pairs))
+        self.form = signed_form(self.pairs)
 
     @property
     def covered(self) -> str:
@@ -84,7 +84,10 @@ class SignedRequest:
         cls, target: str, headers: Mapping[str, str], *, pairs: Pairs, json_body: bytes | None = None
     ) -> SignedRequest:
         """Take the signature from a request's headers."""
-        signature = next((headers[name] for name in SIGNATURE_HEADERS if name in headers), None)
+        twilios, compatible = SIGNATURE_HEADERS
+        signature = headers.get(twilios)
+        if signature is None:
+            signature = headers.get(compatible)
         return cls(target, pairs, signature, headers.get(SETTINGS_HEADER), json_body)
 
 
@@ -120,10 +123,14 @@ class SignatureCheck:
     def accepts(self, request: SignedRequest) -> bool:
         """Tell whether a request was signed over one of the URLs with one of the keys."""
         signature = Signature.of(request)
-        return signature is not None and any(signature.fits(url, self._keys) for url in self._urls)
+        if signature is not None:
+            for url in self._urls:
+                if signature.fits(url, self._keys):
+                    return True
+        return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signature:
     """A request's signature and its form as it is signed: prepared once, for it is compared over many URLs."""
 
@@ -142,11 +149,12 @@ class Signature:
 
     def fits(self, url: str, keys: Sequence[RequestValidator]) -> bool:
         """Tell whether one of the keys signed this over a URL, however it was spelt."""
-        return any(
-            hmac.compare_digest(key.compute_signature(text + self.form, None, self.algorithm).encode(), self.given)
-            for text in _spellings(url, self.target)
-            for key in keys
-        )
+        for text in _spellings(url, self.target):
+            for key in keys:
+                computed = key.compute_signature(text + self.form, None, self.algorithm)
+                if hmac.compare_digest(computed.encode(), self.given):
+                    return True
+        return False
 
 
 def _spellings(url: str, target: str) -> Iterator[str]:
