@@ -16,13 +16,13 @@ from urllib.parse import quote, urlencode
 
 from callctl.api.pages import MAX_PAGE_SIZE, rows
 from callctl.api.replies import Reply, sid_in
-from callctl.api.requests import CallQuery, Parameters, PlaceRequest, RedirectRequest, check_text
-from callctl.api.retries import NoReplyError, Resend, Retry, Sender
+from callctl.api.retries import NoReplyError, Resend, Retry, Sender, check_text
 from callctl.calls.call import Call
 from callctl.calls.sid import is_call_sid
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
 
 if TYPE_CHECKING:
+    from callctl.api.requests import CallQuery, Parameters, PlaceRequest, RedirectRequest
     from callctl.api.resources import Account, Notification
     from callctl.settings import Settings
 

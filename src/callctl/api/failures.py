@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from requests import exceptions as rq
@@ -35,8 +35,7 @@ _TIMEOUTS = (u3.ConnectTimeoutError, rq.ConnectTimeout, rq.ReadTimeout, u3.ReadT
 _CERTIFICATE_FILE_REASONS = frozenset({"NO_CERTIFICATE_OR_CRL_FOUND", "BAD_BASE64_DECODE", "PEM_LIB"})
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why there is no reply.
 
     Attributes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from callctl.calls.sid import TWILIO_CALL_SID, is_call_sid
 from callctl.errors import (
@@ -22,10 +20,11 @@ from callctl.errors import (
 from callctl.support.dates import parse_date, read_json
 
 _DOCUMENTATION = "https://www.twilio.com/docs/errors/"
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_ANSI = re.compile("(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]")
-_NAMED_SID = re.compile(r'"sid"\s*:\s*"(?!AC)([^"\\]{1,100})"')
-_TWILIO_SID = re.compile(rf"(?<![0-9A-Za-z]){TWILIO_CALL_SID}(?![0-9A-Za-z])")
+# Patterns are compiled when they are needed: a success has no text to be read.
+_CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+_ANSI = "(?:\x1b\\[|\x9b)[0-9;:?]*[ -/]*[@-~]"
+_NAMED_SID = r'"sid"\s*:\s*"(?!AC)([^"\\]{1,100})"'
+_TWILIO_SID = rf"(?<![0-9A-Za-z]){TWILIO_CALL_SID}(?![0-9A-Za-z])"
 # Where different services put the message of an error, the best first.
 _MESSAGE_FIELDS = (
     *("message", "detail", "title", "error_message", "error_description", "errorMessage", "msg", "Message"),
@@ -37,8 +36,7 @@ _MAX_TEXT = 400  # characters of the server's own message
 _CREDENTIAL_CODES = frozenset({"20003", "20008", "20403", "70051"})
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A whole reply: the host that answered, HTTP status, headers (names in any case), body."""
 
     host: str
@@ -93,15 +91,14 @@ def sid_in(text: str) -> str | None:
     That is the first ``sid`` which can be one of a call; else the only SID of Twilio's form in the text, for instance
     in the call's address.
     """
-    named: str | None = next((sid for sid in _NAMED_SID.findall(text) if is_call_sid(sid)), None)
+    named: str | None = next((sid for sid in re.findall(_NAMED_SID, text) if is_call_sid(sid)), None)
     if named is not None:
         return named
-    others: set[str] = set(_TWILIO_SID.findall(text))
+    others: set[str] = set(re.findall(_TWILIO_SID, text))
     return others.pop() if len(others) == 1 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """What a reply says of an error."""
 
     text: str | None
@@ -131,7 +128,7 @@ def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
 
 def clean_text(text: str) -> str:
     """Return a server's text as one line without control characters or escape sequences, at most 400 characters."""
-    line = " ".join(_CONTROL.sub(" ", _ANSI.sub("", text)).split())
+    line = " ".join(re.sub(_CONTROL, " ", re.sub(_ANSI, "", text)).split())
     return line if len(line) <= _MAX_TEXT else line[: _MAX_TEXT - 1] + "…"
 
 
@@ -170,6 +167,8 @@ def _xml_of(text: str) -> dict[str, str]:
     if "<RestException>" not in text:
         return {}
     names = {"Message": "message", "Code": "code", "MoreInfo": "more_info", "Detail": "detail"}
+    import html
+
     fields = re.findall(r"<(Message|Code|MoreInfo|Detail)>([^<]*)<", text)
     return {names[name]: html.unescape(value) for name, value in fields}
 
@@ -218,6 +217,8 @@ def _sentence(reply: Reply, *, clean: Callable[[str], str]) -> str:
 
 def _visible_text(text: str) -> str:
     """Return the text of a body of no known shape: of a page its title, else what it shows."""
+    import html
+
     text = text[:_MOST_READ].strip()
     if text.startswith("<"):
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)

@@ -178,20 +178,3 @@ def _instant(moment: date | datetime) -> datetime:
     if isinstance(moment, datetime):
         return moment.astimezone(UTC)
     return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
-
-
-def check_text(parameters: Parameters) -> Parameters:
-    """Return names and values if they can be sent, which is as UTF-8.
-
-    Raises:
-        UsageError: One can't: a command-line argument in another encoding.
-    """
-    for name, value in parameters:
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(
-                f"{name} can't be sent, since it is not text: {value!r}",
-                hint="it holds bytes that are no UTF-8: type it anew, or convert the file that it comes from",
-            ) from error
-    return parameters

@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from callctl.api.replies import Reply, clean_text, error_of
-from callctl.api.requests import Parameters, check_text
-from callctl.errors import CallctlError, NetworkError, NoLongerWantedError, SettingsError
+from callctl.errors import CallctlError, NetworkError, NoLongerWantedError, SettingsError, UsageError
 from callctl.support.backoff import Backoff
 
 if TYPE_CHECKING:
+    from callctl.api.requests import Parameters
     from callctl.api.transport import Client
     from callctl.settings import Credentials, Settings
 
@@ -33,8 +32,7 @@ class Resend(Enum):
     """Asking and hanging up: sent twice they do what they did once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """A request that is sent again: after how many seconds, why, and how many of ``tries`` are over."""
 
     seconds: float
@@ -190,6 +188,23 @@ class Sender:
                     encrypted=self._settings.api_url.startswith("https:"),
                 )
             return self._client
+
+
+def check_text(parameters: Parameters) -> Parameters:
+    """Return names and values if they can be sent, which is as UTF-8.
+
+    Raises:
+        UsageError: One can't: a command-line argument in another encoding.
+    """
+    for name, value in parameters:
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{name} can't be sent, since it is not text: {value!r}",
+                hint="it holds bytes that are no UTF-8: type it anew, or convert the file that it comes from",
+            ) from error
+    return parameters
 
 
 def pause_before_retry(pause: float, reply: Reply | None) -> float:

@@ -52,6 +52,18 @@ REST_STATUSES = tuple(status for status in CallStatus if status is not CallStatu
 # The furthest along first: of a call that moves on between two requests, the later status is shown.
 REST_LIVE_STATUSES = (CallStatus.IN_PROGRESS, CallStatus.RINGING, CallStatus.QUEUED)
 EVENT_NAMES = ("initiated", "ringing", "answered", "completed")
+# The steps of a call's life; an unknown status ranks below all, so that it shows only where nothing better is known.
+_RANKS: dict[str, int] = {
+    CallStatus.QUEUED: 1,
+    CallStatus.INITIATED: 2,
+    CallStatus.RINGING: 3,
+    CallStatus.IN_PROGRESS: 4,
+    CallStatus.CANCELED: 5,
+    CallStatus.FAILED: 5,
+    CallStatus.NO_ANSWER: 5,
+    CallStatus.BUSY: 5,
+    CallStatus.COMPLETED: 5,
+}
 
 
 def is_live(status: str) -> bool:
@@ -62,6 +74,11 @@ def is_live(status: str) -> bool:
 def is_final(status: str) -> bool:
     """Tell whether a leg with this status has ended."""
     return status in FINAL_STATUSES
+
+
+def rank_of(status: str) -> int:
+    """Return how far along a call's life a status is; 0 for an unknown one."""
+    return _RANKS.get(status, 0)
 
 
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from callctl.calls.call import Call, CallStatus, is_final
+from callctl.calls.call import Call, CallStatus, is_final, rank_of
 from callctl.calls.event_record import (
     Form,
     encodable_form,
@@ -52,18 +52,6 @@ _EVENT_NAMES: dict[str, str] = {
 # services").
 _SAME_STATUS = {"answered": CallStatus.IN_PROGRESS.value}
 
-# The steps of a call's life; an unknown status ranks below all, so that it shows only where nothing better is known.
-_RANKS: dict[str, int] = {
-    CallStatus.QUEUED: 1,
-    CallStatus.INITIATED: 2,
-    CallStatus.RINGING: 3,
-    CallStatus.IN_PROGRESS: 4,
-    CallStatus.CANCELED: 5,
-    CallStatus.FAILED: 5,
-    CallStatus.NO_ANSWER: 5,
-    CallStatus.BUSY: 5,
-    CallStatus.COMPLETED: 5,
-}
 # Which of two ends reported for one call counts when neither number nor time decides: the greater here.
 _FINAL_WEIGHTS: dict[str, int] = {
     CallStatus.CANCELED: 1,
@@ -367,11 +355,6 @@ def _as_object(form: Form) -> dict[str, str | list[str]]:
     return {name: several[0] if len(several) == 1 else several for name, several in values.items()}
 
 
-def rank_of(status: str) -> int:
-    """Return how far along a call's life a status is; 0 for an unknown one."""
-    return _RANKS.get(status, 0)
-
-
 def event_name(status: str) -> str:
     """Return Twilio's event name for a status (docs/twilio.md, "Statuses"); the status itself where there is none."""
     return _EVENT_NAMES.get(status, status)
@@ -387,5 +370,5 @@ def _order_of(event: CallEvent) -> str:
     status, number, timestamp = event.status, event.sequence_number, event.timestamp
     number = 0 if number is None else min(max(number + 1, 0), 10**10 - 1)
     moment = 0 if timestamp is None else max(microseconds(timestamp), 0)
-    rank, weight = _RANKS.get(status, 0) if status else "-", _FINAL_WEIGHTS.get(status, 0)
+    rank, weight = rank_of(status) if status else "-", _FINAL_WEIGHTS.get(status, 0)
     return f"{rank}{number:010d}{moment:018d}{weight}{_KIND_WEIGHTS.get(event.kind, 0)}{event.key[:16]}"

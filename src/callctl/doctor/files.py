@@ -12,7 +12,7 @@ from pathlib import Path
 from callctl.calls.doctor_finding import Finding, fine, warning, wrong
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
-from callctl.store.sqlite.connection import LOCATION_HINT, check_location
+from callctl.store.sqlite.location import LOCATION_HINT, check_location
 from callctl.watch.registry import check_folders
 
 _OTHERS = 0o077  # the rights of group and others

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from callctl.api.calls_api import CallsApi
-from callctl.calls.call import Call, CallStatus, Direction
-from callctl.calls.event import rank_of
-from callctl.calls.leg import Leg
+from callctl.calls.call import Call, CallStatus, Direction, rank_of
 from callctl.errors import ApiError, CallctlError, NetworkError, WrongCallStateError
 from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import LAST_QUESTION, Backoff, until
 from callctl.support.threads import run_with_time_limit
+
+if TYPE_CHECKING:
+    from callctl.calls.leg import Leg
 
 # How often a call is fetched again when it is not clear what it does, with 1.5 s of pauses together.
 READ_BACKS = 4
@@ -52,8 +54,7 @@ class Result(StrEnum):
     """It is no longer as the filters ask, so nothing was sent, or nothing that ends it."""
 
 
-@dataclass(frozen=True, slots=True)
-class HangupOutcome:
+class HangupOutcome(NamedTuple):
     """The result, and the call as far as it is known.
 
     The call's status is empty where it is not known; ``shown`` is then what REST still shows, which can't be.
@@ -73,7 +74,7 @@ class HangupOutcome:
 
 
 # Returns a leg as callbacks reported it, or None.
-ReportedLeg = Callable[[str], Leg | None]
+ReportedLeg: TypeAlias = "Callable[[str], Leg | None]"
 Sleep = Callable[[float], None]
 Monotonic = Callable[[], float]
 
@@ -241,8 +242,8 @@ def wait_until_ended(
 
     call = until(ask, done=is_clear, limit=limit, sleep=sleep, monotonic=monotonic)
     if call.is_final:
-        return replace(ending, result=_end_of_cancel(call, None) if only_ringing else Result.ENDED, call=call)
-    return replace(ending, result=Result.NOT_ENDED if is_clear(call) else Result.ACCEPTED, call=call)
+        return ending._replace(result=_end_of_cancel(call, None) if only_ringing else Result.ENDED, call=call)
+    return ending._replace(result=Result.NOT_ENDED if is_clear(call) else Result.ACCEPTED, call=call)
 
 
 def later_of(first: Call, second: Call) -> Call:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from callctl.calls.board import Board
-from callctl.calls.call import Call, CallStatus
-from callctl.calls.event import CallEvent, rank_of
-from callctl.calls.leg import Leg
+from callctl.calls.call import Call, CallStatus, rank_of
+
+if TYPE_CHECKING:
+    from callctl.calls.event import CallEvent
+    from callctl.calls.leg import Leg
 
 
 def reported_leg(events: Iterable[CallEvent], sid: str) -> Leg | None:
     """Return a leg as the stored events of its family report it; None if none is about it."""
+    from callctl.calls.board import Board
+
     board = Board()
     for event in events:
         board.apply(event)

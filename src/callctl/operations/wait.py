@@ -14,8 +14,7 @@ from math import isinf
 
 from callctl.api.calls_api import CallsApi
 from callctl.api.retries import NoReplyError
-from callctl.calls.call import FINAL_STATUSES, Call, CallStatus
-from callctl.calls.event import rank_of
+from callctl.calls.call import FINAL_STATUSES, Call, CallStatus, rank_of
 from callctl.errors import CallctlError, ConditionNotMetError, NetworkError, NotFoundError, UsageError, WaitTimeoutError
 from callctl.support.backoff import LAST_QUESTION, Backoff
 from callctl.support.threads import run_with_time_limit

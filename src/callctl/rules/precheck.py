@@ -6,8 +6,7 @@ from datetime import timedelta
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
-from callctl.calls.call import Call
-from callctl.calls.event import rank_of
+from callctl.calls.call import Call, rank_of
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
 from callctl.rules.rule import Action

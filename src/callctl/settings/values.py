@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from callctl.calls.sid import KINDS, is_twilio_sid, kind_of_sid
@@ -26,8 +26,7 @@ OWN_EDGES = {"ie1": "dublin", "au1": "sydney"}
 OLD_NAMES = {"br1": "sao-paulo", "de1": "frankfurt", "jp1": "tokyo", "sg1": "singapore", "us2": "umatilla"}
 
 
-@dataclass(frozen=True, slots=True)
-class NamedUrl:
+class NamedUrl(NamedTuple):
     """A TwiML URL that a name stands for, with the method Twilio shall use to fetch it."""
 
     url: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CallRow:
+class CallRow(NamedTuple):
     """What a store knows of one call without reading its events. ``status`` is empty where no event had one."""
 
     call_sid: str
@@ -17,8 +17,7 @@ class CallRow:
     last_event_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedCall:
+class PlacedCall(NamedTuple):
     """A call that callctl placed, when, and of which events it was to send callbacks."""
 
     call_sid: str

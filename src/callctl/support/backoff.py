@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -12,8 +11,7 @@ T = TypeVar("T")
 LAST_QUESTION = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(NamedTuple):
     """How pauses grow: ``first`` and ``longest`` in seconds, each pause ``factor`` times the one before.
 
     ``jitter`` is the part of a pause by which it may be longer or shorter, so that many callers don't come back

@@ -15,8 +15,8 @@ from datetime import timedelta
 from callctl.api.calls_api import CallsApi
 from callctl.api.requests import CallQuery
 from callctl.calls.board import Snapshot
-from callctl.calls.call import Call, CallStatus
-from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent, rank_of
+from callctl.calls.call import Call, CallStatus, rank_of
+from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.leg import Leg
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError

@@ -168,7 +168,7 @@ class BulkHangup:
         if self._options.only_ringing:
             chosen = without_answered(chosen)
         elif chosen.excludes_answered:
-            self._options = replace(self._options, only_ringing=True)
+            self._options = self._options._replace(only_ringing=True)
         since = StatusSince(self._history.leg)
         self._filter = chosen = replace(chosen, status_since=since)
         if not self._dry_run:
@@ -297,7 +297,7 @@ class BulkHangup:
 
         ended = result.value
         if self._filter is not None and ended.result == "not-ended":  # it was not meant, as it is now
-            ended = replace(ended, result=Result.NO_MATCH)
+            ended = ended._replace(result=Result.NO_MATCH)
         return outcome_of(ended, self._history, sid=result.sid, options=self._options)
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
@@ -338,7 +338,7 @@ class BulkHangup:
                 return [call.sid for call in found]
             if self._options.wait is not None:  # one limit for all of it
                 left = deadline - elapsed()
-                self._options = replace(self._options, wait=max(left, 0.0))
+                self._options = self._options._replace(wait=max(left, 0.0))
             self._end_listed(sorted(found, key=_urgency))
 
     def _listed(self, chosen: CallFilter, *, deadline: float) -> list[Call]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.call import CallStatus
 from callctl.cli.io.results import Outcome, show_alone, show_among_others
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 END_ALL_THE_SAME = "`callctl hangup CALL` ends it as well, also if it is answered at that moment"
 
 
-@dataclass(frozen=True, slots=True)
-class HangupOptions:
+class HangupOptions(NamedTuple):
     """How calls are ended; ``wait`` is for how many seconds their end is waited for, None for not at all."""
 
     only_ringing: bool

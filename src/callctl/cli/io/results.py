@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call
 from callctl.cli import exits
 from callctl.cli.io.runtime import Form, Runtime, error_record
 from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
 from callctl.errors import CallctlError, without_secrets
 from callctl.views.terminal_safe import printable
+
+if TYPE_CHECKING:
+    from callctl.calls.action import ActionEvent
 
 FAILED = "failed"
 DRY_RUN = "dry-run"
@@ -23,8 +25,7 @@ _NAMED = 5  # calls that a summary names one by one
 Request = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one request.
 
     ``action`` is hangup, cancel or redirect; ``result`` one word; ``sentence`` the same for people, and ``noted`` for
@@ -40,7 +41,7 @@ class Outcome:
     noted: str = ""
     call: Call | None = None
     error: CallctlError | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def changes_call(self) -> bool:
@@ -70,6 +71,8 @@ class Outcome:
 
     def to_event(self, at: datetime) -> ActionEvent:
         """Return what the store keeps of it."""
+        from callctl.calls.action import ActionEvent
+
         return ActionEvent(at, self.sid, self.action, self.request, self.noted, self.status or None)
 
 

@@ -16,6 +16,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import no_sid, why_no_call
 from callctl.cli.options.filters import find_calls
 from callctl.errors import StoreError, UnknownCallError, UsageError
+from callctl.store.sqlite.location import store_exists
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
@@ -201,11 +202,10 @@ def open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
 
 def open_store_for_writing(runtime: Runtime, settings: Settings) -> EventStore | None:
     """Return the local store for reading and writing, or None as ``open_store`` does."""
-    from callctl.store.sqlite.connection import store_exists
-    from callctl.store.sqlite.store import EventStore
-
     try:
         if store_exists(settings.store):
+            from callctl.store.sqlite.store import EventStore
+
             return EventStore.open_existing(settings.store, world=settings.world)
     except StoreError as error:
         runtime.mention(error)
@@ -213,7 +213,8 @@ def open_store_for_writing(runtime: Runtime, settings: Settings) -> EventStore |
 
 
 def _open_readonly(settings: Settings) -> EventStore | None:
-    from callctl.store.sqlite.connection import store_exists
+    if not store_exists(settings.store):
+        return None
     from callctl.store.sqlite.store import EventStore
 
-    return EventStore.open_readonly(settings.store, world=settings.world) if store_exists(settings.store) else None
+    return EventStore.open_readonly(settings.store, world=settings.world)

@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from callctl.calls.call import Call
-from callctl.calls.event import CALLBACK, rank_of
+from callctl.calls.call import Call, rank_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import open_store, open_store_for_writing
 from callctl.errors import CallctlError, StoreError
@@ -214,6 +213,8 @@ class StatusSince:
         REST says when a call was created, when it was dialled and when it was last changed, but not when it was
         answered. The latest of the three is what its status has lasted for at least.
         """
+        from callctl.calls.event import CALLBACK
+
         leg = self._reported(call.sid)
         # A step that callbacks reported and REST does not show yet began later than REST's.
         is_reported = leg is not None and leg.verified and leg.source == CALLBACK

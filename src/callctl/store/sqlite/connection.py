@@ -1,4 +1,4 @@
-"""Opening the SQLite file: where it may lie, for reading or for writing, and what errors mean."""
+"""Opening the SQLite file for reading or for writing, and what errors mean."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.file_identity import check_identity
+from callctl.store.sqlite.location import LOCATION_HINT, check_location
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
 
-LOCATION_HINT = "name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME"
 _LOCK_ATTEMPTS = 100  # times that others may be first to lock a store without a log
 # While a file is made, nobody else of this process may open it: closing it by hand drops this process's locks on it.
 _making = threading.Lock()
@@ -47,46 +47,6 @@ def _hint(error: sqlite3.Error | OSError) -> str:
 def primary_code(error: Exception) -> int:
     """Return SQLite's primary result code of an error; 0 if it has none."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # an extended code has it in its low byte
-
-
-# The location
-
-
-def check_location(path: Path) -> None:
-    """Make sure that a store may lie at a path, whether or not there is one.
-
-    Raises:
-        StoreError: A file stands where a folder should be, or something else where the file, or one of those that
-            SQLite keeps beside it, should be.
-        OSError: It can't be looked at.
-    """
-    blocking = next((folder for folder in path.parents if folder.exists()), None)
-    if blocking is not None and not blocking.is_dir():
-        raise StoreError(f"there can be no event store {path}: {blocking} is no folder", hint=LOCATION_HINT)
-    if path.exists() and not path.is_file():
-        what = "a folder" if path.is_dir() else "no regular file"
-        raise StoreError(f"there can be no event store {path}: it is {what}", hint=LOCATION_HINT)
-    dangling = next((name for name in (path, *path.parents) if name.is_symlink() and not name.exists()), None)
-    if dangling is not None:
-        raise StoreError(
-            f"there can be no event store {path}: {dangling} is a symbolic link that leads nowhere", hint=LOCATION_HINT
-        )
-    real_path = path.resolve()
-    for suffix in ("-wal", "-shm", "-journal"):
-        beside = real_path.with_name(real_path.name + suffix)
-        if beside.is_symlink() or (beside.exists() and not beside.is_file()):
-            raise StoreError(f"there can be no event store {path}: {beside} is no regular file", hint=LOCATION_HINT)
-
-
-def store_exists(path: Path) -> bool:
-    """Tell whether there is a store at a path.
-
-    Raises:
-        StoreError: There can be none, or it can't be looked at.
-    """
-    with explained(path, "read"):
-        check_location(path)
-        return path.exists()
 
 
 # Opening

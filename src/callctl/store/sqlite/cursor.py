@@ -6,7 +6,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from callctl.store.sqlite.guarded_connection import GuardedConnection
 
@@ -17,8 +17,7 @@ _MOST_KNOWN = 8192
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RowQuery:
+class RowQuery(NamedTuple):
     """How a table is read on.
 
     Attributes:

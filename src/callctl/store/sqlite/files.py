@@ -12,13 +12,13 @@ import struct
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _HEADER, _FRAME_HEADER = 32, 24  # bytes of the headers of a log and of a page in it ("WAL-mode File Format")
 _MAGIC = (0x377F0682, 0x377F0683)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """One file: device and inode, which no other file gets while it is open; size in bytes; time of the last change."""
 
     device: int
@@ -81,16 +81,14 @@ class Files:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LogEnd:
+class LogEnd(NamedTuple):
     """Where a log ends: after so many frames, if its header has these salts."""
 
     salts: bytes
     frames: int
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     """The content of a log at one moment: its header, where its last committed frame ends, and that frame's header.
 
     ``pages`` are the numbers of the pages in all frames up to there, of 4 bytes each in the machine's order.

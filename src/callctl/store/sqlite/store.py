@@ -17,7 +17,6 @@ from callctl.store.records import CallRow, OpenClaim, PlacedCall
 from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
 from callctl.store.sqlite.cursor import ACTIONS, EVENTS, RowCursor, readable
 from callctl.store.sqlite.guarded_connection import GuardedConnection
-from callctl.store.sqlite.repair import RepairingConnection
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action
 from callctl.store.sqlite.schema import plain
 from callctl.store.sqlite.writer import GroupWriter
@@ -107,6 +106,8 @@ class EventStore:
         Raises:
             StoreError: It can't be opened.
         """
+        from callctl.store.sqlite.repair import RepairingConnection
+
         writing = RepairingConnection(path, lambda: connect(path, busy_timeout=busy_timeout), on_trouble=on_trouble)
         try:
             reading = GuardedConnection(
