@@ -41,7 +41,8 @@ class BoardFeed:
 
     def __init__(self, *, header: Callable[[], WatchState], rules: RuleRunner | None = None) -> None:
         self.board = Board()
-        self._header, self._rules = header, rules
+        self._header = header
+        self.rules = rules
         self._reader: EventStore | None = None
         self._last_action = 0
         self._unreadable = (0, 0)  # events and actions of the store, as far as that was reported
@@ -139,8 +140,8 @@ class BoardFeed:
         while page := await self._page(view):
             for event in page:
                 change = self._put_on_board(event)
-                if change is not None and self._rules is not None:
-                    self._rules.restore(change)
+                if change is not None and self.rules is not None:
+                    self.rules.restore(change)
                 count += 1
                 if count % AT_ONCE == 0:
                     await asyncio.sleep(0)  # callbacks are answered meanwhile
@@ -148,8 +149,8 @@ class BoardFeed:
         if self._stopping:
             return
         self._report_unreadable()
-        if self._rules is not None:
-            self._rules.start(self.board.snapshot())
+        if self.rules is not None:
+            self.rules.start(self.board.snapshot())
         self.recalled = None
         view.begin(self.board.snapshot())
         self.is_loaded.set()
@@ -223,10 +224,10 @@ class BoardFeed:
             return None
 
     def _update_rules(self, changes: Sequence[Change]) -> None:
-        if self._rules is None:
+        if self.rules is None:
             return
         try:
-            self._rules.update(changes, self.board.snapshot())
+            self.rules.update(changes, self.board.snapshot())
             self._rules_failed = False
         except Exception as error:
             if not self._rules_failed:  # else it would be reported with each frame
@@ -256,7 +257,7 @@ class BoardFeed:
 
     def _dry_run_actions(self) -> list[ActionEvent]:
         """Return what rules would have done, and add what they could not do; what they did is in the store."""
-        reports = [] if self._rules is None else self._rules.take_reports()
+        reports = [] if self.rules is None else self.rules.take_reports()
         self._lines.extend(methodcaller("trouble", report) for report in reports if isinstance(report, Trouble))
         return [report for report in reports if isinstance(report, ActionEvent) and report.result == DRY_RUN]
 

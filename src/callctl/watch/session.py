@@ -13,7 +13,7 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from callctl import __version__
 from callctl.api.calls_api import CallsApi
@@ -61,8 +61,8 @@ _GC_THRESHOLDS = (20_000, 5, 1000)
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
 
-
 Work = Callable[[], Coroutine[Any, Any, None]]
+MakeRules: TypeAlias = "Callable[[EventStore], RuleRunner]"
 
 
 class Session:
@@ -75,20 +75,21 @@ class Session:
         *,
         clock: Clock,
         api: CallsApi | None = None,
-        rules: RuleRunner | None = None,
+        make_rules: MakeRules | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
         ``api`` is asked for calls that send no callbacks, and why they send none; None asks for nothing.
-        ``rules`` act on what the board shows. ``say`` is called with what is waited for before there is a view.
+        ``make_rules`` makes the runner of rules, which uses the session's store. ``say`` is called with what is waited
+        for before there is a view.
         """
         self._settings, self._plan, self._clock = settings, plan, clock
         self._api = api
         address = Address(plan.host, plan.port, plan.path, plan.public_url, tuple(plan.documents.files))
         self.listener_config = ListenerConfig.of(settings, address, unverified=plan.unverified)
-        self._feed = BoardFeed(header=self.header, rules=rules)
-        self._rules = rules
+        self._feed = BoardFeed(header=self.header)
+        self._make_rules = make_rules
         self._say = say
         self._forwarder: Forwarder | None = None
         if plan.forward_to is not None:
@@ -127,6 +128,8 @@ class Session:
         self._store = EventStore.open_for_watch(
             self._settings.store, world=self._settings.world, on_trouble=self._store_trouble_in_any_thread()
         )
+        if self._make_rules is not None:
+            self._feed.rules = self._make_rules(self._store)
         self._feed.load(self._store, since=self._clock.wall() - self._plan.since)
         listener = self._make_listener(self._store)
         await self._listen(listener)
@@ -362,7 +365,7 @@ class Session:
 
     def header(self) -> WatchState:
         """Return what the first line of the table says now."""
-        listener, reachability = self._listener, self._reachability
+        listener, reachability, rules = self._listener, self._reachability, self._feed.rules
         if listener is None or reachability is None:
             raise RuntimeError("the session has not started")
         return WatchState(
@@ -381,8 +384,8 @@ class Session:
             round_trip=reachability.round_trip,
             unreachable=reachability.unreachable,
             unverified=self._plan.unverified,
-            rules_stopped=self._rules is not None and self._rules.is_stopped,
-            rules=None if self._rules is None else self._rules.in_words,
+            rules_stopped=rules is not None and rules.is_stopped,
+            rules=None if rules is None else rules.in_words,
             events_read=self._feed.recalled,
         )
 

@@ -16,7 +16,7 @@ from callctl.cli.demo.survey_server import Survey, serving
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.signals import stop_on_signals
 from callctl.cli.simulator.env_file import settings_to_use, write_settings
-from callctl.cli.watch.rules import RuleOptions, open_runner_of
+from callctl.cli.watch.rules import RuleOptions, make_runner
 from callctl.settings import NamedUrl, Settings
 from callctl.simulator import Simulator
 from callctl.views.view import View
@@ -46,26 +46,31 @@ async def _run(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
     async with Simulator(port=0) as simulator, serving() as survey:
         settings = _settings(simulator, folder, survey_url=survey.url)
         clock = runtime.clock()
-        with open_runner_of(runtime, settings, rules(settings), options=RuleOptions(), clock=clock) as runner:
-            session = Session(settings, WatchOptions("127.0.0.1", 0, title=TITLE), clock=clock, rules=runner)
-            survey.note = session.note
-            try:
-                ready = await session.start_up()
-                guide = _write_guide(folder, simulator, survey_url=survey.url) if keep else []
-                display = _open_display(runtime, note=session.note, guide=guide)
-                script = Script(
-                    runtime.client(settings),
-                    settings,
-                    ready.callback_url,
-                    survey,
-                    session.snapshot,
-                    session.note,
-                    caption=lambda text: display.put_below([text]),
-                )
-                with stop_on_signals(session.stop):
-                    finished = await _run_script(session, display, script)
-            finally:
-                await session.shut_down()
+        client = runtime.client(settings)
+        session = Session(
+            settings,
+            WatchOptions("127.0.0.1", 0, title=TITLE),
+            clock=clock,
+            make_rules=lambda store: make_runner(client, store, rules(settings), options=RuleOptions(), clock=clock),
+        )
+        survey.note = session.note
+        try:
+            ready = await session.start_up()
+            guide = _write_guide(folder, simulator, survey_url=survey.url) if keep else []
+            display = _open_display(runtime, note=session.note, guide=guide)
+            script = Script(
+                client,
+                settings,
+                ready.callback_url,
+                survey,
+                session.snapshot,
+                session.note,
+                caption=lambda text: display.put_below([text]),
+            )
+            with stop_on_signals(session.stop):
+                finished = await _run_script(session, display, script)
+        finally:
+            await session.shut_down()
     _summarise(runtime, session.snapshot(), survey, accepted=session.header().accepted)
     return finished
 

@@ -24,10 +24,9 @@ from callctl.support.dates import read_start
 
 if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
-    from callctl.rules.runner import RuleRunner
     from callctl.watch.follower import Follower
     from callctl.watch.options import WatchOptions
-    from callctl.watch.session import Session
+    from callctl.watch.session import MakeRules, Session
 
 
 def watch(
@@ -203,10 +202,10 @@ def watch(
     call_filter = filters.read_filter(runtime, settings, call=call, to=to, from_=from_, status=status)
     api = None if no_poll else runtime.client(settings)
     clock = runtime.clock()
-    with rules_options.open_runner(runtime, settings, options, clock=clock) as runner:
-        code = asyncio.run(
-            _watch(runtime, settings, plan, clock=clock, api=api, runner=runner, call_filter=call_filter)
-        )
+    make_rules = rules_options.runner_factory(runtime, settings, options, clock=clock)
+    code = asyncio.run(
+        _watch(runtime, settings, plan, clock=clock, api=api, make_rules=make_rules, call_filter=call_filter)
+    )
     raise typer.Exit(code)
 
 
@@ -223,7 +222,7 @@ async def _watch(
     *,
     clock: Clock,
     api: CallsApi | None,
-    runner: RuleRunner | None,
+    make_rules: MakeRules | None,
     call_filter: CallFilter | None,
 ) -> int:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
@@ -234,12 +233,12 @@ async def _watch(
     if plan.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {without_secrets(plan.tunnel)}")
     try:
-        session = Session(settings, plan, clock=clock, api=api, rules=runner, say=runtime.say)
+        session = Session(settings, plan, clock=clock, api=api, make_rules=make_rules, say=runtime.say)
         return await _show(runtime, session, call_filter)
     except WatchAtPortError as error:
         if plan.acts:
             raise
-        if runner is not None:
+        if make_rules is not None:
             runtime.say("callctl: no rules here: this only follows the watch that holds the port")
         return await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), call_filter)
 

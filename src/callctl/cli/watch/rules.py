@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,8 +20,10 @@ from callctl.settings import NamedUrl, Settings
 from callctl.support.dates import read_duration
 
 if TYPE_CHECKING:
+    from callctl.api.client import ApiClient
     from callctl.rules.rule import Action, Rule
     from callctl.rules.runner import RuleRunner
+    from callctl.store.sqlite.store import EventStore
     from callctl.support.clock import Clock
 
 RingLimit: TypeAlias = Annotated[
@@ -216,53 +217,43 @@ def _read_limit(text: str, option: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-@contextmanager
-def open_runner(
+def runner_factory(
     runtime: Runtime, settings: Settings, options: RuleOptions, *, clock: Clock
-) -> Iterator[RuleRunner | None]:
-    """Return the runner of a watch's rules, or None if there are none; close the store at the end.
+) -> Callable[[EventStore], RuleRunner] | None:
+    """Return what makes the runner of a watch's rules from the watch's store, or None if there are no rules.
 
     Raises:
-        CallctlError: A rule is invalid, credentials are missing, the store can't be opened.
+        CallctlError: A rule is invalid, or credentials are missing.
     """
     rules = read_rules(settings, options, cwd=runtime.cwd) if options.has_rules else []
     if not rules:
-        yield None
-        return
+        return None
     runtime.say(f"callctl: rules: {', '.join(_names(rules))}{' (dry run)' if options.dry_run else ''}")
-    with open_runner_of(runtime, settings, rules, options=options, clock=clock) as runner:
-        yield runner
+    client = runtime.client(settings)
+    return lambda store: make_runner(client, store, rules, options=options, clock=clock)
 
 
-@contextmanager
-def open_runner_of(
-    runtime: Runtime, settings: Settings, rules: Sequence[Rule], *, options: RuleOptions, clock: Clock
-) -> Iterator[RuleRunner]:
+def make_runner(
+    client: ApiClient, store: EventStore, rules: Sequence[Rule], *, options: RuleOptions, clock: Clock
+) -> RuleRunner:
     """Return a runner of these rules; of ``options`` only those count that are not rules themselves."""
     from callctl.rules.engine import Engine, Scope
     from callctl.rules.executor import DryRun, Executor
     from callctl.rules.rate_limit import PER_MINUTE, RateLimit
     from callctl.rules.runner import RuleRunner
-    from callctl.store.sqlite.store import EventStore
     from callctl.support.threads import start_in_thread
-
-    client = runtime.client(settings)
-    store = EventStore.open(settings.store, world=settings.world)
 
     def make_executor(applies: Callable[[Action], bool], report: Callable[[Trouble], None]) -> Executor | DryRun:
         if options.dry_run:
             return DryRun(client, store, clock=clock)
         return Executor(client, store, clock=clock, sleep=time.sleep, applies=applies, report=report)
 
-    try:
-        yield RuleRunner(
-            Engine(rules, scope=Scope.ALL if options.all_calls else Scope.OWN, steady_time=clock.steady),
-            make_executor=make_executor,
-            store=store,
-            rate_limit=RateLimit(per_minute=options.max_actions or PER_MINUTE),
-            clock=clock,
-            run_in_thread=start_in_thread,
-            in_words=_describe(rules, dry_run=options.dry_run),
-        )
-    finally:
-        store.close()
+    return RuleRunner(
+        Engine(rules, scope=Scope.ALL if options.all_calls else Scope.OWN, steady_time=clock.steady),
+        make_executor=make_executor,
+        store=store,
+        rate_limit=RateLimit(per_minute=options.max_actions or PER_MINUTE),
+        clock=clock,
+        run_in_thread=start_in_thread,
+        in_words=_describe(rules, dry_run=options.dry_run),
+    )
