@@ -210,29 +210,28 @@ class Call:
         # A list reads this for each of its rows, hence no call of a function per field.
         get = resource.get
         # Sentences are built of them, and a line break would make the server's words look like callctl's.
-        texts = {key: value.replace("\n", "\ufffd") for key in _TEXTS if isinstance(value := get(key), str)}
-        text = texts.get
-        sid = text("sid")
+        texts = [value.replace("\n", "\ufffd") if isinstance(value := get(key), str) else "" for key in _TEXTS]
+        sid, status, direction, from_, to, account_sid, parent, unit, answered_by, caller_name, forwarded_from = texts
         if not sid:
             raise ValueError("a call resource without a sid")
         return cls(
             sid=sid,
-            status=text("status", ""),
-            direction=text("direction", ""),
-            from_=text("from", ""),
-            to=text("to", ""),
-            account_sid=text("account_sid", ""),
-            parent_call_sid=text("parent_call_sid") or None,
+            status=status,
+            direction=direction,
+            from_=from_,
+            to=to,
+            account_sid=account_sid,
+            parent_call_sid=parent or None,
             date_created=parse_date(get("date_created")),
             date_updated=parse_date(get("date_updated")),
             start_time=parse_date(get("start_time")),
             end_time=parse_date(get("end_time")),
             duration=parse_int(get("duration")),
             price=parse_price(get("price")),
-            price_unit=text("price_unit") or None,
-            answered_by=text("answered_by") or None,
-            caller_name=text("caller_name") or None,
-            forwarded_from=text("forwarded_from") or None,
+            price_unit=unit or None,
+            answered_by=answered_by or None,
+            caller_name=caller_name or None,
+            forwarded_from=forwarded_from or None,
             queue_time=parse_int(get("queue_time")),
             resource=resource,
             as_of=as_of,
