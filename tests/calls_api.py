@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Self
 
 from callctl.api.calls_api import CallsApi
-from callctl.api.requests import CallQuery, RedirectRequest
+from callctl.api.requests import RedirectRequest
 from callctl.api.resources import Notification
 from callctl.calls.call import Call
+from callctl.calls.filter import CallFilter
 
 
 class UnexpectedRequest(CallsApi):
@@ -22,7 +23,7 @@ class UnexpectedRequest(CallsApi):
     def fetch(self, sid: str) -> Call:
         raise AssertionError(f"fetch {sid}")
 
-    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+    def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
         raise AssertionError(f"list {query} {page_size} {limit}")
 
     def hangup(self, sid: str) -> Call:

@@ -22,11 +22,12 @@ from web_site import Site
 
 from callctl.api.calls_api import CallsApi
 from callctl.api.client import ApiClient
-from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.requests import PlaceRequest, RedirectRequest
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
+from callctl.calls.filter import CallFilter
 from callctl.calls.leg import Leg
 from callctl.rules.engine import Engine, Scope
 from callctl.rules.executor import Executor
@@ -132,7 +133,7 @@ class RulesSetup:
         return f"<{name} {reporting}{more}>{address}</{name}>"
 
     def children(self, parent: str) -> list[Call]:
-        return list(self.client.list(CallQuery(parent_call_sid=parent), limit=None))
+        return list(self.client.list(CallFilter(parent=parent), limit=None))
 
     def update(self) -> None:
         """Take in what arrived, and let the rules look."""

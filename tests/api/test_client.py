@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from callctl.api.client import ApiClient
-from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.requests import PlaceRequest, RedirectRequest
 from callctl.api.retries import Retry
+from callctl.calls.filter import CallFilter
 from callctl.calls.twiml import say
 from callctl.errors import ApiError, AuthenticationError, NotFoundError, WrongCallStateError
 from callctl.settings import Settings
@@ -42,8 +43,8 @@ def test_a_calls_life(dialect: str) -> None:
         placed = client.place(PlaceRequest(to="+12025550100", from_=FROM, url=f"{simulator.url}/nothing"))
         assert placed.status == "queued"
         assert client.fetch(placed.sid).sid == placed.sid
-        assert [call.sid for call in client.list(CallQuery(to="+12025550100"), limit=None)] == [placed.sid]
-        assert list(client.list(CallQuery(to="+12025550101"), limit=None)) == []
+        assert [call.sid for call in client.list(CallFilter(to="+12025550100"), limit=None)] == [placed.sid]
+        assert list(client.list(CallFilter(to="+12025550101"), limit=None)) == []
         client.hangup(placed.sid)
         simulator.advance(5)
         assert client.fetch(placed.sid).is_final
@@ -92,9 +93,9 @@ def test_refusals() -> None:
 def test_a_list_of_many_pages(base_path: str) -> None:
     with world(base_path=base_path) as (_, client, _):
         placed = [client.place(request_to()).sid for _ in range(25)]
-        listed = [call.sid for call in client.list(CallQuery(), page_size=10, limit=None)]
+        listed = [call.sid for call in client.list(CallFilter(), page_size=10, limit=None)]
         assert sorted(listed) == sorted(placed)
-        assert len(list(client.list(CallQuery(), page_size=10, limit=12))) == 12
+        assert len(list(client.list(CallFilter(), page_size=10, limit=12))) == 12
 
 
 def test_many_threads_share_one_client() -> None:
@@ -104,4 +105,4 @@ def test_many_threads_share_one_client() -> None:
             assert len({call.sid for call in placed}) == 100
             ended = list(pool.map(lambda call: client.hangup(call.sid), placed))
         assert [(call.sid, call.to) for call in ended] == [(call.sid, call.to) for call in placed]
-        assert not list(client.list(CallQuery(status="queued"), limit=None))
+        assert not list(client.list(CallFilter(statuses=("queued",)), limit=None))

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callctl.api.pages import on_base, rows
-from callctl.api.requests import CallQuery
 from callctl.api.resources import Notification
+from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError
 
 PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
-ALL = CallQuery()
+ALL = CallFilter()
 
 
 def sid(number: int) -> str:
@@ -54,12 +54,12 @@ def test_pages_are_followed_and_asked_for_only_when_needed(start_api: StartApi) 
         (None, ALL, "1000"),
         (3, ALL, "3"),
         (5000, ALL, "1000"),
-        (3, CallQuery(status="ringing"), "50"),
-        (200, CallQuery(status="ringing"), "200"),
+        (3, CallFilter(statuses=("ringing",)), "50"),
+        (200, CallFilter(statuses=("ringing",)), "200"),
     ],
 )
 def test_no_more_is_asked_for_than_is_needed(
-    start_api: StartApi, limit: int | None, query: CallQuery, size: str
+    start_api: StartApi, limit: int | None, query: CallFilter, size: str
 ) -> None:
     api = start_api(page())
     assert sids(api.client.list(query, limit=limit)) == []
@@ -83,7 +83,7 @@ def test_a_server_that_ignores_filters_is_checked(start_api: StartApi) -> None:
         200, {"calls": [call(sid(1), status="ringing"), call(sid(2), status="busy")], "next_page_uri": f"{PATH}?Page=1"}
     )
     api = start_api(first, page(3, status="ringing"))
-    assert sids(api.client.list(CallQuery(status="ringing"), limit=2)) == [sid(1), sid(3)]
+    assert sids(api.client.list(CallFilter(statuses=("ringing",)), limit=2)) == [sid(1), sid(3)]
 
 
 @pytest.mark.parametrize("uri", [f"{PATH}?PageSize=1000", f"{PATH}?Page=1"])

@@ -10,7 +10,7 @@ from api.conftest import ACCOUNT, TOKEN, StartApi
 from api.scripted import reply
 from events import samples
 
-from callctl.api.requests import CallQuery
+from callctl.calls.filter import CallFilter
 from callctl.errors import (
     ApiError,
     AuthenticationError,
@@ -203,7 +203,7 @@ def test_a_success_that_is_no_call_is_no_usable_answer(start_api: StartApi, body
 def test_errors_of_lists_have_their_code_too(start_api: StartApi) -> None:
     api = start_api(reply(401, {"code": 20003, "message": "Authenticate"}))
     with pytest.raises(AuthenticationError) as caught:
-        list(api.client.list(CallQuery(), limit=None))
+        list(api.client.list(CallFilter(), limit=None))
     assert caught.value.code == "20003"
     for cause in ("Region", "deleted", "test credentials", "blank", "active"):
         assert cause in (caught.value.hint or "")

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from callctl.api.client import ApiClient
 from callctl.api.replies import Reply
-from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.requests import PlaceRequest, RedirectRequest
 from callctl.api.resources import Account, Notification
 from callctl.api.retries import pause_before_retry
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.calls.filter import CallFilter
 from callctl.errors import ApiError, CallctlError, OutcomeUnknownError
 from callctl.settings import Settings
 from callctl.support.dates import parse_date, parse_int, parse_price, read_json
@@ -116,7 +117,7 @@ def test_a_list_has_the_rows_that_can_be_read(server: RawServer, page: Any, uri:
     answers = [{"calls": [page, call() | row], "next_page_uri": uri}, {"calls": [], "next_page_uri": None}]
     remaining = iter(answers)
     server.answer = lambda: whole(200, as_json(next(remaining, answers[-1])))()
-    calls = list(client_at(server.url).list(CallQuery(), limit=None))
+    calls = list(client_at(server.url).list(CallFilter(), limit=None))
     assert SID in [one.sid for one in calls]
     for one in calls:
         CallEvent.from_call(one, received_at=parse_date("2026-01-05"), world="w").to_record()  # type: ignore[arg-type]
@@ -132,7 +133,7 @@ def test_a_list_that_may_go_on_is_said_to(uri: object, server: RawServer) -> Non
         random=lambda: 0.5,
         on_warning=said.append,
     )
-    assert [one.sid for one in at.list(CallQuery(), limit=None)] == [SID]
+    assert [one.sid for one in at.list(CallFilter(), limit=None)] == [SID]
     assert said == ["the list may be incomplete: the address of its next page can't be read"]
 
 

@@ -11,8 +11,8 @@ from api.conftest import ACCOUNT, StartApi
 from api.scripted import Handler, Turn, reply
 
 from callctl.api.client import ApiClient
-from callctl.api.requests import CallQuery
 from callctl.api.resources import Account
+from callctl.calls.filter import CallFilter
 from callctl.errors import AuthenticationError, NetworkError
 from callctl.settings import Settings
 from callctl.simulator import Simulator
@@ -75,7 +75,7 @@ def test_the_simulators_account_and_its_standard_key() -> None:
         with pytest.raises(AuthenticationError) as caught:
             client(key).account()
         assert caught.value.code == "20003"
-        assert list(client(key).list(CallQuery(), limit=1)) == []
+        assert list(client(key).list(CallFilter(), limit=1)) == []
 
 
 def dated(status: int, date: str) -> Turn:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from callctl.api.client import ApiClient
 from callctl.api.replies import Reply
-from callctl.api.requests import CallQuery, PlaceRequest, RedirectRequest
+from callctl.api.requests import PlaceRequest, RedirectRequest
 from callctl.api.retries import BACKOFF, TRIES, pause_before_retry
+from callctl.calls.filter import CallFilter
 from callctl.errors import (
     ApiError,
     CallctlError,
@@ -39,7 +40,7 @@ def redirect(client: ApiClient) -> Any:
 
 
 def first_listed(client: ApiClient) -> Any:
-    return next(client.list(CallQuery(), limit=1))
+    return next(client.list(CallFilter(), limit=1))
 
 
 ONCE = [pytest.param(place, id="place"), pytest.param(redirect, id="redirect")]

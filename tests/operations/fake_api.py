@@ -9,8 +9,9 @@ from typing import Any
 
 from calls_api import UnexpectedRequest
 
-from callctl.api.requests import CallQuery, RedirectRequest
+from callctl.api.requests import RedirectRequest
 from callctl.calls.call import Call
+from callctl.calls.filter import CallFilter
 from callctl.errors import CallctlError, WrongCallStateError
 
 SID = "CA" + "1" * 32
@@ -66,7 +67,7 @@ class FakeApi(UnexpectedRequest):
     def redirect(self, _sid: str, _request: RedirectRequest) -> Call:
         return self._answer("redirect", self.redirects)
 
-    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+    def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
         self.requests.append("list")
         matching = [call for call in self.listed if query.matches(call)]
         return iter(matching[: min(page_size, limit or page_size)])

@@ -11,11 +11,11 @@ import pytest
 from calls_api import UnexpectedRequest
 from events import event_of
 
-from callctl.api.requests import CallQuery
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, NotFoundError, StoreError
 from callctl.operations.follow import FamilyFollower
 from callctl.store.sqlite.store import EventStore
@@ -67,7 +67,7 @@ class Fake(UnexpectedRequest):
     def refresh(self, snapshot: Snapshot) -> None:
         self.drawn.append(snapshot)
 
-    def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+    def list(self, _query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
         return iter(self._calls[1:])
 
 

@@ -15,9 +15,10 @@ import pytest
 from calls_api import UnexpectedRequest
 from events import WORLD, clock_of, event, moment, sid
 
-from callctl.api.requests import CallQuery, RedirectRequest
+from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DECLINED, DONE, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.call import Call
+from callctl.calls.filter import CallFilter
 from callctl.errors import (
     ApiError,
     AuthenticationError,
@@ -53,7 +54,7 @@ class FailingApi(UnexpectedRequest):
     def fetch(self, sid: str) -> Call:
         return Call(sid=sid, status=self.status, parent_call_sid=self.parent)
 
-    def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+    def list(self, _query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
         return iter(())
 
     def _answer(self, what: str, sid: str) -> Call:
@@ -180,7 +181,7 @@ def test_what_callbacks_reported_while_a_hang_up_waited_counts_as_well(claims: E
 class Dialling(Moving):
     """Has another live child leg as soon as the first try was refused."""
 
-    def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+    def list(self, _query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
         return iter([Call(sid=sid(3), status="in-progress", parent_call_sid=sid(1))] if self.sent else [])
 
 

@@ -9,9 +9,9 @@ from calls_api import UnexpectedRequest
 from events import START, clock_of
 from legs import PARENT, board_of, callback, family
 
-from callctl.api.requests import CallQuery
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED
+from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, NotFoundError
 from callctl.watch.poll import FETCHES, Poller
 
@@ -26,7 +26,7 @@ class Rest(UnexpectedRequest):
     listed: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
 
-    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+    def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
         assert (page_size, limit) == (1000, None)
         return (call for sid in self.listed if query.matches(call := self.calls[sid]))
 

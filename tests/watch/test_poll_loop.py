@@ -14,10 +14,10 @@ from events import START, clock_of
 from legs import board_of, callback
 from watches import LIMIT, running_watch, settings_in
 
-from callctl.api.requests import CallQuery
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, StoreError
 from callctl.watch.options import WatchOptions
 from callctl.watch.poll import Poller, PollLoop
@@ -34,14 +34,14 @@ class Rest(UnexpectedRequest):
         self.fault: Exception | None = None  # raised after the call was listed
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+    def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
         assert (page_size, limit) == (1000, None)
-        if query.status == "queued":  # the first of the three statuses that are listed in turn
+        if query.statuses == ("queued",):  # the first of the three statuses that are listed in turn
             self.requests += 1
             if self.is_down:
                 raise NetworkError("the API can't be reached")
             self.meanwhile()
-        elif query.status == "ringing":
+        elif query.statuses == ("ringing",):
             yield Call(SID, "ringing")
         elif self.fault is not None:
             raise self.fault
@@ -247,9 +247,9 @@ async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alon
     class Listing(Rest):
         is_there = False
 
-        def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+        def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
             assert (page_size, limit) == (1000, None)
-            return iter([Call(SID, "ringing")] if self.is_there and query.status == "ringing" else [])
+            return iter([Call(SID, "ringing")] if self.is_there and query.statuses == ("ringing",) else [])
 
     first, second = Listing(), Listing()
     async with running_watch(settings, plan, api=first) as one, running_watch(settings, plan, api=second) as other:

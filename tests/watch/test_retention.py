@@ -14,10 +14,10 @@ from events import clock_of, event, form, moment, sid
 from listeners import sign
 from watches import LIMIT, Suspension, ago, running_watch, settings_in, until
 
-from callctl.api.requests import CallQuery
 from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.calls.filter import CallFilter
 from callctl.errors import StoreError
 from callctl.settings import Settings
 from callctl.store.sqlite.store import EventStore
@@ -52,7 +52,7 @@ class Dated(UnexpectedRequest):
     def server_time(self) -> datetime | None:
         return self.time
 
-    def list(self, query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the API's own
+    def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002 - the API's own
         self.time = ago()
         return iter(())
 

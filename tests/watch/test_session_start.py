@@ -18,11 +18,11 @@ from events import form, sid
 from listeners import sign
 from watches import LIMIT, RunningWatch, running_watch, settings_in, until
 
-from callctl.api.requests import CallQuery
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.calls.filter import CallFilter
 from callctl.calls.watch_trouble import Trouble
 from callctl.errors import CallctlError
 from callctl.settings import Settings
@@ -171,7 +171,7 @@ async def test_what_compares_and_deletes_waits_until_all_is_known(tmp_path: Path
     calls_seen: list[int] = []
 
     class Rest(UnexpectedRequest):
-        def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
+        def list(self, _query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
             assert (page_size, limit) == (1000, None)
             calls_seen.append(len(running.session.snapshot().families))
             return iter(())

@@ -22,10 +22,11 @@ from watches import LIMIT, RunningWatch, running_watch, settings_in, until
 from web_site import free_port
 
 from callctl.api.client import ApiClient
-from callctl.api.requests import CallQuery, PlaceRequest
+from callctl.api.requests import PlaceRequest
 from callctl.api.resources import Notification
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
+from callctl.calls.filter import CallFilter
 from callctl.calls.watch_trouble import Trouble
 from callctl.errors import NetworkError
 from callctl.operations.missing_callbacks import comparable_url
@@ -135,7 +136,7 @@ class Unlisted(UnexpectedRequest):
     def notifications(self, sid: str) -> list[Notification]:
         return self._calls.notifications(sid)
 
-    def list(self, _query: CallQuery, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+    def list(self, _query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
         return iter(())
 
 

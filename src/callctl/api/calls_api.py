@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 from callctl.calls.call import Call
 
 if TYPE_CHECKING:
-    from callctl.api.requests import CallQuery, RedirectRequest
+    from callctl.api.requests import RedirectRequest
     from callctl.api.resources import Notification
+    from callctl.calls.filter import CallFilter
 
 
 class CallsApi(Protocol):
@@ -27,7 +28,7 @@ class CallsApi(Protocol):
             NotFoundError: There is no such call.
         """
 
-    def list(self, query: CallQuery, *, page_size: int = ..., limit: int | None) -> Iterator[Call]:
+    def list(self, call_filter: CallFilter, *, page_size: int = ..., limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, the newest first."""
 
     def hangup(self, sid: str) -> Call:

@@ -22,8 +22,9 @@ from callctl.calls.sid import is_call_sid
 from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
 
 if TYPE_CHECKING:
-    from callctl.api.requests import CallQuery, Parameters, PlaceRequest, RedirectRequest
+    from callctl.api.requests import Parameters, PlaceRequest, RedirectRequest
     from callctl.api.resources import Account, Notification
+    from callctl.calls.filter import CallFilter
     from callctl.settings import Settings
 
 _VERSION = "2010-04-01"
@@ -143,25 +144,27 @@ class ApiClient:
         reply = self._sender.get(self._call_url(sid))
         return self._same(sid, self._call(reply))
 
-    def list(self, query: CallQuery, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
+    def list(self, call_filter: CallFilter, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, in the order of the API (newest first), asking page by page as they are read.
 
-        What the API sends is checked against the query again, since filters may have been ignored.
+        What the API sends is checked against the filter again, since filters may have been ignored.
 
         Args:
-            query: Which calls.
+            call_filter: Which calls.
             page_size: How many to ask for at once, at most 1,000.
             limit: How many to yield, or None for all.
 
         Raises:
             NetworkError: The list does not end, or a page is none.
         """
+        from callctl.api.requests import list_parameters
+
         if limit is not None and limit <= 0:
             return
+        parameters = check_text(list_parameters(call_filter))
         # Where a filter may be ignored, pages of the limit's size would be many and small.
-        smallest = _DEFAULT_PAGE_SIZE if query.parameters() else 1
+        smallest = _DEFAULT_PAGE_SIZE if parameters else 1
         size = max(1, min(page_size, MAX_PAGE_SIZE, max(limit or MAX_PAGE_SIZE, smallest)))
-        parameters = check_text(query.parameters())
         first = f"{self._url('Calls.json')}?{urlencode([*parameters, ('PageSize', str(size))])}"
         count = 0
         as_of: datetime | None = None
@@ -174,7 +177,7 @@ class ApiClient:
 
         for row in self._rows(page, first, key="calls"):
             call = Call.from_resource(row, as_of=as_of)
-            if query.matches(call):
+            if call_filter.matches(call):
                 yield call
                 count += 1
                 if count == limit:

@@ -6,10 +6,14 @@ The same lists of names and values are sent and shown by ``--dry-run``, so that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from callctl.calls.call import EVENT_NAMES, Call, is_same_party
+from callctl.calls.call import EVENT_NAMES, CallStatus
 from callctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from callctl.calls.filter import CallFilter
 
 Parameters = list[tuple[str, str]]
 
@@ -90,60 +94,23 @@ class RedirectRequest:
         return _without_none(*_instructions(self))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallQuery:
-    """Which calls to list (OAS, ListCall): all that match everything given.
+def list_parameters(call_filter: CallFilter) -> Parameters:
+    """Return the query's names and values, as far as REST can filter. The comparison sign belongs to the name.
 
-    A date stands for a day in UTC; a time without a zone is local.
+    REST takes one status. Calls still queued have no start time, so that a filter by it would lose them.
+
+    Source: docs/twilio.md, "Listing calls".
     """
-
-    to: str | None = None
-    from_: str | None = None
-    parent_call_sid: str | None = None
-    status: str | None = None
-    start_time: date | None = None
-    start_time_before: date | datetime | None = None
-    start_time_after: date | datetime | None = None
-
-    def parameters(self) -> Parameters:
-        """Return the query's names and values. The comparison sign belongs to the name.
-
-        Source: docs/twilio.md, "Listing calls".
-        """
-        return _without_none(
-            ("To", self.to),
-            ("From", self.from_),
-            ("ParentCallSid", self.parent_call_sid),
-            ("Status", self.status),
-            ("StartTime", _time_value(self.start_time)),
-            ("StartTime<", _time_value(self.start_time_before)),
-            ("StartTime>", _time_value(self.start_time_after)),
-        )
-
-    def matches(self, call: Call) -> bool:
-        """Tell whether a call matches the query.
-
-        Compatible services ignore filters that they don't know, some of them all (docs/twilio.md, "Compatible
-        services"), and Twilio those whose names it doesn't know. A command that ends whatever matches can't rely on the
-        server alone.
-        """
-        return (
-            (self.to is None or is_same_party(self.to, call.to))
-            and (self.from_ is None or is_same_party(self.from_, call.from_))
-            and self.parent_call_sid in (None, call.parent_call_sid)
-            and self.status in (None, call.status)
-            and self._matches_time(call.start_time or call.date_created)
-        )
-
-    def _matches_time(self, started: datetime | None) -> bool:
-        # A queued call has not started; its creation stands for the start. Without either it is kept.
-        if started is None:
-            return True
-        return (
-            (self.start_time is None or started.date() == self.start_time)
-            and (self.start_time_before is None or started < _instant(self.start_time_before))
-            and (self.start_time_after is None or started >= _instant(self.start_time_after))
-        )
+    status = call_filter.statuses[0] if len(call_filter.statuses) == 1 else None
+    is_timed = status != CallStatus.QUEUED
+    return _without_none(
+        ("To", call_filter.to),
+        ("From", call_filter.from_),
+        ("ParentCallSid", call_filter.parent),
+        ("Status", status),
+        ("StartTime<", _time_value(call_filter.until) if is_timed else None),
+        ("StartTime>", _time_value(call_filter.since) if is_timed else None),
+    )
 
 
 def _instructions(request: PlaceRequest | RedirectRequest) -> tuple[tuple[str, str | None], ...]:
@@ -167,14 +134,6 @@ def _without_none(*pairs: tuple[str, str | int | None]) -> Parameters:
     return [(name, str(value)) for name, value in pairs if value is not None]
 
 
-def _time_value(moment: date | datetime | None) -> str | None:
+def _time_value(moment: datetime | None) -> str | None:
     # The library would write the local time and call it UTC (docs/twilio.md, "The Python library").
-    if isinstance(moment, datetime):
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return None if moment is None else moment.isoformat()
-
-
-def _instant(moment: date | datetime) -> datetime:
-    if isinstance(moment, datetime):
-        return moment.astimezone(UTC)
-    return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -59,7 +59,12 @@ class CallFilter:
     @property
     def concerns_time(self) -> bool:
         """Whether a call's times or durations decide."""
-        return any(given is not None for given in (self.since, self.until, self.older_than, self.longer_than))
+        return self.has_span or self.exceeds_rest
+
+    @property
+    def has_span(self) -> bool:
+        """Whether a call must have started within a span."""
+        return self.since is not None or self.until is not None
 
     @property
     def concerns_leg(self) -> bool:
@@ -90,11 +95,16 @@ class CallFilter:
         return self.older_than is not None or self.longer_than is not None
 
     def matches(self, call: Call) -> bool:
-        """Tell whether a call matches, by what REST shows of it."""
+        """Tell whether a call matches, by what REST shows of it.
+
+        Compatible services ignore filters that they don't know, some of them all (docs/twilio.md, "Compatible
+        services"), and Twilio those whose names it doesn't know. A command that ends whatever matches can't rely on the
+        server alone.
+        """
         return (
             self.matches_leg(call)
             and self.parent in (None, call.parent_call_sid)
-            and self._is_in_span(call)
+            and (not self.has_span or self._is_in_span(call))
             and (self.older_than is None or self._is_before(call.date_created, call, self.older_than))
             and (self.longer_than is None or self._has_lasted(call, self.longer_than))
         )

@@ -65,11 +65,11 @@ def show(
 
 
 def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> CallPage:
-    from callctl.api.requests import CallQuery
+    from callctl.calls.filter import CallFilter
     from callctl.views.call_page import CallPage, timeline_of
 
     fetched = start_in_thread(lambda: client.fetch(sid))
-    listed = start_in_thread(lambda: list(client.list(CallQuery(parent_call_sid=sid), limit=MOST_CHILDREN)))
+    listed = start_in_thread(lambda: list(client.list(CallFilter(parent=sid), limit=MOST_CHILDREN)))
     notifications = start_in_thread(lambda: client.notifications(sid))
     call = fetched.result()
     parent = _parent(runtime, client, call)

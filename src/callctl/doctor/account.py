@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from callctl.api.client import ApiClient
-from callctl.api.requests import CallQuery
 from callctl.api.resources import Account
 from callctl.calls.call import Call
 from callctl.calls.doctor_finding import Finding, fine, skipped, warning, wrong
+from callctl.calls.filter import CallFilter
 from callctl.doctor.settings import suspect
 from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
 from callctl.rules.rule import FRESH
@@ -93,7 +93,7 @@ def _open(settings: Settings, client: ApiClient) -> Opened:
             raise
     # A standard or a restricted key (docs/twilio.md, "Credentials"), or a service without this resource: calls are what
     # counts.
-    return Opened(newest=next(client.list(CallQuery(), page_size=1, limit=1), None))
+    return Opened(newest=next(client.list(CallFilter(), page_size=1, limit=1), None))
 
 
 def _closed(settings: Settings, error: CallctlError) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from callctl.api.calls_api import CallsApi
-from callctl.api.requests import CallQuery
 from callctl.calls.call import Call
+from callctl.calls.filter import CallFilter
 from callctl.errors import UnknownCallError
 from callctl.support.threads import start_in_thread
 
@@ -33,7 +33,7 @@ def fetch_with_children(api: CallsApi, sid: str) -> CallAndChildren:
 
 def live_children(api: CallsApi, sid: str) -> tuple[Call, ...]:
     """Return the child legs of a call that have not ended."""
-    return tuple(child for child in api.list(CallQuery(parent_call_sid=sid), limit=None) if not child.is_final)
+    return tuple(child for child in api.list(CallFilter(parent=sid), limit=None) if not child.is_final)
 
 
 def parent_of(api: CallsApi, sid: str) -> str:

@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from callctl.api.calls_api import CallsApi
-from callctl.api.requests import CallQuery
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CALLBACK, CallEvent
+from callctl.calls.filter import CallFilter
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import NotFoundError, StoreError
@@ -165,7 +165,7 @@ class FamilyFollower:
 
     def _round(self) -> list[Call]:
         try:
-            return [self._api.fetch(self._sid), *self._api.list(CallQuery(parent_call_sid=self._sid), limit=None)]
+            return [self._api.fetch(self._sid), *self._api.list(CallFilter(parent=self._sid), limit=None)]
         except NotFoundError:
             if (self._now() - self._started).total_seconds() > MISSING_FOR:
                 raise

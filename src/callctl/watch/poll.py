@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 
 from callctl.api.calls_api import CallsApi
-from callctl.api.requests import CallQuery
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call, CallStatus, rank_of
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.calls.filter import CallFilter
 from callctl.calls.leg import Leg
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError
@@ -162,7 +162,7 @@ class Poller:
     def _live(self) -> Iterator[Call]:
         """Yield the calls that REST lists as queued, ringing or in progress: a request, or more, for each."""
         for status in (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS):
-            yield from self._api.list(CallQuery(status=status), limit=None)
+            yield from self._api.list(CallFilter(statuses=(status,)), limit=None)
 
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
         legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -24,9 +24,6 @@ from callctl.cli.options.common import WHICH, words_in
 from callctl.errors import UsageError
 from callctl.support.dates import read_duration, read_end, read_span, read_start
 from callctl.support.threads import start_in_thread
-
-if TYPE_CHECKING:
-    from callctl.api.requests import CallQuery
 
 _MAX_PAGE_SIZE = 1000  # OAS
 _NEWEST = datetime.max.replace(tzinfo=UTC)
@@ -173,36 +170,21 @@ def find_calls(client: CallsApi, call_filter: CallFilter, *, limit: int | None) 
     """
     # With a check that the API can't do, most of a small page could be thrown away.
     size = _MAX_PAGE_SIZE if limit is None or call_filter.exceeds_rest else limit
-    found = [client.list(query, page_size=size, limit=None) for query in _queries(call_filter)]
-    if len(found) == 1 and not call_filter.exceeds_rest:
-        return islice(found[0], limit)  # the API client has checked it all
+    found = [client.list(part, page_size=size, limit=None) for part in _parts(call_filter)]
     calls = _newest_first(found) if len(found) > 1 else found[0]
-    return islice((call for call in calls if call_filter.matches(call)), limit)
+    return islice(filter(call_filter.matches, calls) if call_filter.exceeds_rest else calls, limit)
 
 
-def _queries(call_filter: CallFilter) -> list[CallQuery]:
-    """Return the queries for REST, to be sent side by side; together the answers hold all calls that match.
+def _parts(call_filter: CallFilter) -> list[CallFilter]:
+    """Return filters for REST, to be asked for side by side; together the answers hold all calls that match.
 
-    REST takes one status at a time. Calls still queued have no start time, so that a filter by it would lose them: the
-    query for them has none, and their date_created counts.
+    REST takes one status at a time. Calls still queued have no start time, so that a filter by it would lose them: they
+    are asked for by their status.
     """
-    timed = call_filter.since is not None or call_filter.until is not None
-    statuses: tuple[str | None, ...] = call_filter.statuses or ((None, CallStatus.QUEUED) if timed else (None,))
-    return [_query(call_filter, status) for status in statuses]
-
-
-def _query(call_filter: CallFilter, status: str | None) -> CallQuery:
-    from callctl.api.requests import CallQuery
-
-    timed = status != CallStatus.QUEUED
-    return CallQuery(
-        to=call_filter.to,
-        from_=call_filter.from_,
-        parent_call_sid=call_filter.parent,
-        status=status,
-        start_time_after=call_filter.since if timed else None,
-        start_time_before=call_filter.until if timed else None,
-    )
+    for_rest = replace(call_filter, older_than=None, longer_than=None)
+    if call_filter.statuses:
+        return [replace(for_rest, statuses=(status,)) for status in call_filter.statuses]
+    return [for_rest, replace(for_rest, statuses=(CallStatus.QUEUED,))] if call_filter.has_span else [for_rest]
 
 
 def _newest_first(lists: Sequence[Iterator[Call]]) -> Iterator[Call]:
