@@ -1,6 +1,7 @@
 """Ending a call, whatever the API makes of the request."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,6 +26,11 @@ def leg(status: str, *, ago: float = 1.0, verified: bool = True) -> Leg:
     board = Board()
     board.apply(CallEvent.from_form(fields.items(), received_at=moment, world=WORLD, verified=verified))
     return next(iter(board.snapshot().legs.values()))
+
+
+def dialled_leg() -> Leg:
+    """Return a leg inside ``<Dial>`` of which a callback reported that it rings."""
+    return replace(leg("ringing"), parent_call_sid=PARENT)
 
 
 def nothing(_sid: str) -> None:
@@ -189,6 +195,24 @@ def test_a_refused_cancel_never_means_over_by_itself(fetched: Call | NetworkErro
     ended = canceled(FakeApi(cancels=[wrong_state()], fetches=[fetched]))
     assert (ended.result, ended.call.status) == (Result.NOT_ENDED, "")
     assert ended.shown == ("ringing" if isinstance(fetched, Call) else "")
+
+
+@pytest.mark.parametrize(
+    ("reply", "result", "status"),
+    [
+        (wrong_state(), Result.NOT_ENDED, ""),
+        (call("ringing", parent_call_sid=PARENT), Result.ACCEPTED, "ringing"),
+    ],
+    ids=["refused", "taken"],
+)
+@pytest.mark.parametrize("looks", [0, 1, 4])
+def test_a_leg_that_could_not_be_read_back_is_not_known_to_ring_on(
+    reply: Call | WrongCallStateError, result: Result, status: str, looks: int
+) -> None:
+    """It may have been answered just before, and who takes it for one that rings may cut it off."""
+    shown = [call("ringing", parent_call_sid=PARENT)] * looks
+    ended = canceled(FakeApi(cancels=[reply], fetches=[*shown, NetworkError("gone")]), reported=dialled_leg())
+    assert (ended.result, ended.call.status) == (result, status)
 
 
 @pytest.mark.parametrize("reply", [wrong_state(), call("ringing")])

@@ -116,7 +116,7 @@ def _refused(
     def is_clear(call: Call) -> bool:
         return with_reported_status(call, reported(sid)).is_final or _lives(call, reported(sid), since=refusal.at)
 
-    call = _read_back(api, Call(sid, ""), is_clear=is_clear, sleep=sleep)
+    call, _ = _read_back(api, Call(sid, ""), is_clear=is_clear, sleep=sleep)
     leg = reported(sid)
     known = with_reported_status(call, leg)
     if known.is_final:
@@ -143,7 +143,8 @@ def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> H
 
     Whether a call in progress is refused or left alone with a 200 is not settled (docs/twilio.md, "REST: updating a
     call"). A refusal alone says no more than that the call does not ring any longer, or that it rings inside
-    ``<Dial>``.
+    ``<Dial>``. Only what REST shows until the end of the reading back is taken for a leg that rings on: who takes it
+    for one may hang it up.
     """
     refusal: WrongCallStateError | None = None
     call = Call(sid, "")
@@ -155,15 +156,16 @@ def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> H
     def is_clear(call: Call) -> bool:
         return not _may_ring(with_reported_status(call, reported(sid)))
 
+    was_read = True
     if refusal is not None or not call.is_final:
-        call = _read_back(api, call, is_clear=is_clear, sleep=sleep)
+        call, was_read = _read_back(api, call, is_clear=is_clear, sleep=sleep)
     known = with_reported_status(call, reported(sid))
     if known.is_final:
         by_earlier = refusal is not None and _ended_by_earlier_try(known, reported(sid), refusal)
         return HangupOutcome(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
     if known.status == CallStatus.IN_PROGRESS:
         return HangupOutcome(Result.NOT_ENDED, known, refusal=refusal)
-    if _is_dialled(known):
+    if was_read and _is_dialled(known):
         return HangupOutcome(Result.STILL_RINGING, known, refusal=refusal)
     if refusal is not None:
         return HangupOutcome(Result.NOT_ENDED, replace(call, status=""), shown=call.status, refusal=refusal)
@@ -174,10 +176,11 @@ def _end_of_cancel(call: Call, refusal: WrongCallStateError | None) -> Result:
     return Result.ENDED if refusal is None and call.status == CallStatus.CANCELED else Result.ALREADY_OVER
 
 
-def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> Call:
-    """Fetch a call until it is clear what it does, for a second and a half at most; return the latest step seen.
+def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> tuple[Call, bool]:
+    """Fetch a call until it is clear what it does, for a second and a half at most.
 
-    A fetch that fails adds nothing, and is no failure of the request before.
+    Return the latest step seen, and whether every fetch was answered. One that fails adds nothing, and is no failure of
+    the request before.
     """
     with suppress(ApiError, NetworkError):
         call = later_of(call, api.fetch(call.sid))
@@ -186,7 +189,8 @@ def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], s
                 break
             sleep(pause)
             call = later_of(call, api.fetch(call.sid))
-    return call
+        return call, True
+    return call, False
 
 
 def check_again(
