@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from events import START
+import aiohttp
+from events import START, form
 from twilio.request_validator import RequestValidator
 
 from callctl.calls.event import CallEvent
@@ -82,3 +83,19 @@ async def raw(listener: Listener | TcpServer, request: bytes) -> bytes:
         return b""
     finally:
         writer.close()
+
+
+async def post(url: str, fields: dict[str, str], **headers: str) -> tuple[int, str]:
+    """Send a signed form; return the status and the text of the answer."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http,
+        http.post(url, data=fields, headers={**sign(url, fields), **headers}) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+def twiml_form(call: int) -> dict[str, str]:
+    """Return what Twilio sends when it asks for TwiML: no event's marks (docs/twilio.md, "Callback parameters")."""
+    fields = form(call, "ringing") | {"ApiVersion": "2010-04-01", "Direction": "inbound"}
+    del fields["CallbackSource"]
+    return fields

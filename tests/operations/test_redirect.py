@@ -12,8 +12,8 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
-from callctl.errors import NetworkError, UnknownCallError, WrongCallStateError
-from callctl.operations.family import CallAndChildren, children_of, family_of, fetch_with_children, parent_of
+from callctl.errors import NetworkError, WrongCallStateError
+from callctl.operations.family import CallAndChildren
 from callctl.operations.redirect import preview, redirect, whose_phone
 from callctl.operations.reported_status import seconds_before_end
 from callctl.support.dates import format_date, time_of_day
@@ -178,29 +178,6 @@ def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_par
 )
 def test_whose_phone_a_leg_is(direction: str, words: str) -> None:
     assert whose_phone(call("in-progress", direction=direction, from_="+12025550101", to="+12025550100")) == words
-
-
-def test_the_other_legs_are_the_live_ones() -> None:
-    live, over = call("in-progress", "CA3", parent_call_sid=SID), call("busy", "CA4", parent_call_sid=SID)
-    api = FakeApi(fetches=[call("in-progress")], listed=[live, over])
-    assert fetch_with_children(api, SID) == CallAndChildren(call("in-progress"), (live,))
-    assert children_of(api, SID) == ("CA3",)
-    assert family_of(api, SID) == (SID, "CA3")
-
-
-def test_a_family_is_found_from_its_child() -> None:
-    child = call("in-progress", parent_call_sid=PARENT)
-    api = FakeApi(fetches=[child], listed=[child, call("ringing", "CA3", parent_call_sid=PARENT)])
-    assert family_of(api, SID) == (PARENT, SID, "CA3")
-    assert parent_of(api, SID) == PARENT
-
-
-def test_a_leg_that_is_not_there_is_said_to_be_missing() -> None:
-    api = FakeApi(fetches=[call("in-progress")])
-    with pytest.raises(UnknownCallError, match="no parent leg"):
-        parent_of(api, SID)
-    with pytest.raises(UnknownCallError, match="no live child"):
-        children_of(api, SID)
 
 
 @pytest.mark.parametrize(

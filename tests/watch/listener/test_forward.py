@@ -12,39 +12,22 @@ import aiohttp
 import pytest
 from aiohttp import web
 from events import form, sid
-from listeners import sign
+from listeners import post, sign, twiml_form
 from paths import TESTS
 from watches import Application, running_watch, settings_in
 from web_site import free_port
 
 from callctl.calls.watch_trouble import Trouble
-from callctl.errors import SettingsError, UsageError
+from callctl.errors import SettingsError
 from callctl.support.server import TcpServer
 from callctl.watch.listener.forward import AT_ONCE, WAITING, Forwarder
 from callctl.watch.listener.server import ReceivedRequest
 from callctl.watch.listener.signature import SignedRequest
-from callctl.watch.listener.twiml_responder import Documents
 from callctl.watch.options import WatchOptions
 
 KEYS = TESTS / "api"
 CERTIFICATE = KEYS / "certificate.pem"
-REQUEST = {"ApiVersion": "2010-04-01", "Direction": "inbound"}
 DOCUMENT = "<Response><Say>Hello</Say></Response>"
-
-
-def twiml_form(call: int) -> dict[str, str]:
-    """Return what Twilio sends when it asks for TwiML: no event's marks (docs/twilio.md, "Callback parameters")."""
-    fields = form(call, "ringing") | REQUEST
-    del fields["CallbackSource"]
-    return fields
-
-
-async def post(url: str, fields: dict[str, str], **headers: str) -> tuple[int, str]:
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http,
-        http.post(url, data=fields, headers={**sign(url, fields), **headers}) as answer,
-    ):
-        return answer.status, await answer.text()
 
 
 async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, application: Application) -> None:
@@ -253,73 +236,6 @@ async def test_a_call_may_ask_for_the_same_twiml_again_and_again(application: Ap
     assert [forwarder.is_repeated(asks, asks_for_twiml=True) for _ in range(10)] == [False] * 9 + [True]
     at[0] += 1.5
     assert not forwarder.is_repeated(asks, asks_for_twiml=True)
-
-
-async def test_a_request_for_twiml_at_the_callback_url_is_reported(tmp_path: Path) -> None:
-    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:
-        assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 404
-        assert "this URL is for status callbacks; give --serve" in await watch.view.until_noted("404")
-        await watch.view.until(lambda view: [event.kind for event in view.events] == ["twiml-request"])
-
-
-async def test_a_document_is_served_to_verified_requests_alone(tmp_path: Path) -> None:
-    file = tmp_path / "survey.xml"
-    file.write_text(DOCUMENT)
-    documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
-    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
-        url = watch.ready.documents["survey"]
-        assert url == f"http://127.0.0.1:{watch.ready.port}/twiml/survey"
-        assert await post(url, twiml_form(1)) == (200, DOCUMENT)
-        await watch.view.until(lambda view: [event.call_sid for event in view.events] == [sid(1)])
-        assert watch.view.events[0].kind == "twiml-request"
-        assert (await post(url, twiml_form(2), **{"X-Twilio-Signature": "forged"}))[0] == 403
-        signed_elsewhere = sign(watch.ready.callback_url, twiml_form(2))
-        assert (await post(url, twiml_form(2), **signed_elsewhere))[0] == 403
-        assert (await post(url + "x", twiml_form(2)))[0] == 404
-        file.write_text(DOCUMENT.replace("Hello", "Good-bye"))
-        assert "Good-bye" in (await post(url, twiml_form(3)))[1]
-        file.write_text("<Response>")
-        assert (await post(url, twiml_form(4)))[0] == 500
-        assert "not well-formed" in await watch.view.until_noted("answered with 500")
-
-
-async def test_a_document_is_served_as_it_is_checked(tmp_path: Path) -> None:
-    declared = f'<?xml version="1.0" encoding="UTF-8"?>\n{DOCUMENT}'
-    (tmp_path / "lead.xml").write_text(f"\n \ufeff\t{declared}\n\n", encoding="utf-8")
-    documents = Documents.read_options(["lead=lead.xml"], folder=tmp_path)
-    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
-        assert await post(watch.ready.documents["lead"], twiml_form(1)) == (200, declared)
-
-
-async def test_events_that_are_none_are_reported_where_documents_are_served(tmp_path: Path) -> None:
-    wrong = '<Response><Dial><Client statusCallbackEvent="ringing,answered">ann</Client></Dial></Response>'
-    file = tmp_path / "one.xml"
-    file.write_text(wrong)
-    with pytest.raises(UsageError, match="no such event: ringing,answered"):
-        Documents.read_options(["one=one.xml"], folder=tmp_path)
-    file.write_text(DOCUMENT)
-    documents = Documents.read_options(["one=one.xml"], folder=tmp_path)
-    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
-        file.write_text(wrong)  # Twilio would run it, so it is served
-        assert await post(watch.ready.documents["one"], twiml_form(1)) == (200, wrong)
-        assert "no such callbacks will come" in await watch.view.until_noted("no such event: ringing,answered")
-
-
-async def test_a_document_lies_beside_the_public_callback_url(tmp_path: Path) -> None:
-    (tmp_path / "one.xml").write_text(DOCUMENT)
-    documents = Documents.read_options(["one=one.xml"], folder=tmp_path)
-    for public, expected in (
-        ("https://example.com/status", "https://example.com/twiml/one"),
-        ("https://example.com/hooks/status?tenant=1", "https://example.com/hooks/twiml/one"),
-        ("https://example.com/callbacks", "https://example.com/twiml/one"),
-    ):
-        plan = WatchOptions("127.0.0.1", 0, public_url=public, documents=documents)
-        async with running_watch(settings_in(tmp_path), plan) as watch:
-            assert watch.ready.documents == {"one": expected}
-            local = f"http://127.0.0.1:{watch.ready.port}/twiml/one"
-            fields = twiml_form(1)
-            signature = sign(expected, fields)
-            assert await post(local, fields, **signature) == (200, DOCUMENT)
 
 
 async def test_what_is_too_much_is_dropped_and_counted(application: Application) -> None:
