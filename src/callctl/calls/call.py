@@ -81,28 +81,29 @@ def rank_of(status: str) -> int:
     return _RANKS.get(status, 0)
 
 
-_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
-_E164_START = re.compile(r"\+([1-9][0-9]{0,14})?")
-_SIP = re.compile(r"sips?:[^\s<>\"@]+(@[^\s<>\"@]+)?", re.IGNORECASE)
-_CLIENT = re.compile(r"client:[^\s<>\"]{1,256}", re.IGNORECASE)
+# Patterns, which are compiled when they are needed: most commands check no address.
+_E164 = r"\+[1-9][0-9]{1,14}"
+_E164_START = r"\+([1-9][0-9]{0,14})?"
+_SIP = r"(?i)sips?:[^\s<>\"@]+(@[^\s<>\"@]+)?"
+_CLIENT = r"(?i)client:[^\s<>\"]{1,256}"
 
 
 def is_e164(text: str) -> bool:
     """Tell whether a text is a phone number in E.164 form (``+``, country code, at most 15 digits)."""
-    return _E164.fullmatch(text) is not None
+    return re.fullmatch(_E164, text) is not None
 
 
 def is_endpoint(text: str) -> bool:
     """Tell whether a call can go to this text: E.164, ``sip:user@host`` or ``client:name``."""
-    return any(form.fullmatch(text) for form in (_E164, _SIP, _CLIENT))
+    return any(re.fullmatch(form, text) for form in (_E164, _SIP, _CLIENT))
 
 
 # How else REST and callbacks write one end of a call: a SIP address without its scheme, a SIM, what stands for a caller
 # where there is no number (docs/twilio.md, "Addresses"): a name, a short code, an extension.
-_SIP_BARE = re.compile(r"[^\s<>\"@:]+@[^\s<>\"@]+")
-_SIM = re.compile(r"sim:[A-Za-z0-9]+", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z0-9+._*#-]{1,256}")
-_NUMBER_SIGNS = re.compile(r"[\s().\-/\u2010-\u2015\u00a0]")
+_SIP_BARE = r"[^\s<>\"@:]+@[^\s<>\"@]+"
+_SIM = r"(?i)sim:[A-Za-z0-9]+"
+_NAME = r"[A-Za-z0-9+._*#-]{1,256}"
+_NUMBER_SIGNS = r"[\s().\-/\u2010-\u2015\u00a0]"
 _LEAST_NUMBER = 7  # digits; fewer may be a short code or an extension
 
 
@@ -113,7 +114,7 @@ def is_party(text: str) -> bool:
     """
     if is_endpoint(text):
         return True
-    written = any(form.fullmatch(text) for form in (_SIP_BARE, _SIM, _NAME))
+    written = any(re.fullmatch(form, text) for form in (_SIP_BARE, _SIM, _NAME))
     return written and not _is_number_misspelled(text)
 
 
@@ -135,20 +136,20 @@ def is_party_pattern(text: str) -> bool:
     if "*" not in text:
         return is_party(text)
     start = text.partition("*")[0]
-    is_start = _E164_START.fullmatch(start) is not None or not _is_number_misspelled(start)
+    is_start = re.fullmatch(_E164_START, start) is not None or not _is_number_misspelled(start)
     return is_start and not any(char.isspace() for char in text)
 
 
 def number_meant(text: str) -> str | None:
     """Return the number in E.164 that another spelling of it stands for; None if that is not certain."""
-    digits = _NUMBER_SIGNS.sub("", text)
+    digits = re.sub(_NUMBER_SIGNS, "", text)
     number = f"+{digits.removeprefix('00')}" if digits.startswith("00") or not digits.startswith("+") else digits
     is_whole = digits.startswith(("+", "00")) or len(digits) > 10  # else the country code may be missing
     return number if is_whole and is_e164(number) else None
 
 
 def _is_number_misspelled(text: str) -> bool:
-    digits = _NUMBER_SIGNS.sub("", text).removeprefix("+")
+    digits = re.sub(_NUMBER_SIGNS, "", text).removeprefix("+")
     return digits.isdecimal() and (len(digits) >= _LEAST_NUMBER or text.startswith("+")) and not is_e164(text)
 
 

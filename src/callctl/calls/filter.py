@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from callctl.calls.leg import Leg
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CallFilter:
     """Matches the calls that have everything given; several statuses are alternatives. The times are aware.
 

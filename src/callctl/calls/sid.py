@@ -34,16 +34,16 @@ SHOWN_START: Final = 10  # and that are shown where the whole has no room
 
 _HEX_DIGITS = "[0-9a-fA-F]{32}"
 TWILIO_CALL_SID: Final = f"CA{_HEX_DIGITS}"
-_TWILIO_SID = re.compile(f"[A-Z]{{2}}{_HEX_DIGITS}")
+_TWILIO_SID = f"[A-Z]{{2}}{_HEX_DIGITS}"
 # Compatible services use UUIDs and longer forms (docs/twilio.md, "Compatible services").
-_OTHER_CALL_SID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{15,95}")
+_OTHER_CALL_SID = r"[A-Za-z0-9][A-Za-z0-9:_.-]{15,95}"
 # The SID of a call or a conference as callbacks hold it: Twilio's, or a UUID of compatible services.
 CALLBACK_SID: Final = "(C[AF][0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
 
 
 def is_twilio_sid(text: str) -> bool:
     """Tell whether a text has the form of Twilio's SIDs, of whatever kind."""
-    return _TWILIO_SID.fullmatch(text) is not None
+    return re.fullmatch(_TWILIO_SID, text) is not None
 
 
 def kind_of_sid(text: str) -> str | None:
@@ -55,4 +55,4 @@ def is_call_sid(text: str) -> bool:
     """Tell whether a text could be a whole call SID, of Twilio or of a compatible service."""
     if text.startswith("CA"):
         return re.fullmatch(TWILIO_CALL_SID, text) is not None
-    return _OTHER_CALL_SID.fullmatch(text) is not None and any(char.isdigit() for char in text)
+    return re.fullmatch(_OTHER_CALL_SID, text) is not None and any(char.isdigit() for char in text)

@@ -25,7 +25,7 @@ from callctl.settings.values import (
 from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Credentials:
     """What a request is signed in with: the account, and a user name and secret for HTTP Basic."""
 
@@ -34,7 +34,7 @@ class Credentials:
     secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """All settings, resolved. ``sources`` says where each came from, by variable name."""
 

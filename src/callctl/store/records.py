@@ -25,7 +25,7 @@ class PlacedCall(NamedTuple):
     events: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OpenClaim:
     """A claim whose answer was never recorded: the rule, the leg it acts on, the leg it looked at, and its action.
 

@@ -227,9 +227,9 @@ def writable(value: Any, *, depth: int = _DEEPEST) -> Any:
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)"
-_DURATION = re.compile(rf"(?:{_DURATION_PART})+")
-_UNITLESS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DURATION = rf"(?:{_DURATION_PART})+"
+_UNITLESS = r"[0-9]+(?:\.[0-9]+)?"
+_DAY = r"\d{4}-\d{2}-\d{2}"
 _CENTURY = 100 * 365 * 86400.0  # seconds; what is longer leaves the calendar
 
 
@@ -240,11 +240,11 @@ def read_duration(text: str, *, option: str) -> float:
         UsageError: It is none, has no unit, or is longer than a century.
     """
     word = text.strip().lower()
-    if _UNITLESS.fullmatch(word):
+    if re.fullmatch(_UNITLESS, word):
         raise UsageError(
             f"{option} needs a unit: {text}", hint=f"write {word}s for seconds, {word}m for minutes, {word}h for hours"
         )
-    if not _DURATION.fullmatch(word):
+    if not re.fullmatch(_DURATION, word):
         raise UsageError(f"{option} is no duration: {text}", hint="such as 500ms, 45s, 10m, 1h30m or 2d")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_DURATION_PART, word))
     if seconds > _CENTURY:
@@ -282,13 +282,13 @@ def read_span(text: str) -> timedelta | None:
 
 def _read_moment(text: str, *, now: datetime, option: str, day: timedelta) -> datetime:
     word = text.strip()
-    if _UNITLESS.fullmatch(word):
+    if re.fullmatch(_UNITLESS, word):
         raise UsageError(
             f"{option} needs a unit, or is a date: {text}",
             hint=f"write {word}s for so many seconds ago, {word}h for hours, or a date such as 2026-01-05",
         )
     try:
-        if _DAY.fullmatch(word):
+        if re.fullmatch(_DAY, word):
             # The day's ends are found before the zone is put on them: a day has 23 or 25 hours now and then.
             return (datetime.combine(datetime.fromisoformat(word), time()) + day).astimezone(now.tzinfo)
         if len(word) > len("2026-01-01") and word[:4].isdigit() and word[4] in "-01":

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callctl.calls.filter import CallFilter
-from callctl.cli.hangup.single import HangupOptions, end_call
 from callctl.cli.options import common, completion, filters
-from callctl.cli.options.calls import calls_to_change
-from callctl.cli.options.checks import what_was_meant
 from callctl.cli.options.common import ADVANCED, HOW, WAITING, WHICH
-from callctl.cli.options.history import History
 from callctl.errors import UsageError
-from callctl.support.dates import read_duration
+
+if TYPE_CHECKING:
+    from callctl.calls.filter import CallFilter
 
 PARALLEL = 20
 
@@ -89,6 +86,11 @@ def hangup(
 
     The filters hold until the end: what no longer matches is left alone.
     """
+    from callctl.cli.hangup.single import HangupOptions, end_call
+    from callctl.cli.options.calls import calls_to_change
+    from callctl.cli.options.history import History
+    from callctl.support.dates import read_duration
+
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     options = HangupOptions(only_ringing, (math.inf if limit is None else limit) if wait else None)
@@ -130,6 +132,8 @@ def hangup(
 
 def _check(calls: list[str] | None, *, all_: bool, chosen: CallFilter, family: bool, until_none: bool) -> None:
     if all_ and calls:
+        from callctl.cli.options.checks import what_was_meant
+
         raise UsageError(
             "--all ends the calls that match, and some are named as well",
             hint=what_was_meant(calls[0]) or "give one or the other",

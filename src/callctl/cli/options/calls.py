@@ -30,8 +30,8 @@ _LOOKED_THROUGH = 1000
 _SHOWN = 5
 
 # The beginning of Twilio's form, or of a UUID, or of another service's; is_call_sid recognizes whole ones.
-_START = re.compile(r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}")
-_UUID_START = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{0,26}")  # shorter than a whole one
+_START = r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}"
+_UUID_START = r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{0,26}"  # shorter than a whole one
 
 
 def one_call(runtime: Runtime, settings: Settings, client: ApiClient, text: str) -> str:
@@ -99,11 +99,11 @@ def _on_stdin(runtime: Runtime) -> Iterator[str]:
 def is_whole(text: str) -> bool:
     """Return whether a text is a whole SID, not the start of one."""
     # The form of other services' SIDs is wide; a UUID that was cut off would pass for one.
-    return is_call_sid(text) and _UUID_START.fullmatch(text) is None and why_no_call(text) is None
+    return is_call_sid(text) and re.fullmatch(_UUID_START, text) is None and why_no_call(text) is None
 
 
 def _checked(text: str) -> str:
-    if _START.fullmatch(text) and why_no_call(text) is None:
+    if re.fullmatch(_START, text) and why_no_call(text) is None:
         return text
     start = f"a start of at least {LEAST_START} characters will do, or {LAST}"
     raise no_sid(text, wanted=f"Twilio's have CA and 32 hexadecimal digits; {start}")

@@ -28,8 +28,8 @@ SORTS = ("start", "duration", "status")  # of ``list --sort``
 
 Offer = list[tuple[str, str]]
 
-_WORD = re.compile(r"[A-Za-z0-9_.,@+:-]+")
-_UNSAFE = re.compile(r"[^A-Za-z0-9 _.,:;/?&=%+@~#()-]")
+_WORD = r"[A-Za-z0-9_.,@+:-]+"
+_UNSAFE = r"[^A-Za-z0-9 _.,:;/?&=%+@~#()-]"
 
 # By this variable our script for bash passes on for what it completes: COMP_TYPE.
 LISTED_BY_BASH = "_CALLCTL_COMP_TYPE"
@@ -101,8 +101,10 @@ def redirectable(incomplete: str) -> Offer:
 
 
 def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
-    fitting = ((text, help_text) for text, help_text in found if text.startswith(incomplete) and _WORD.fullmatch(text))
-    return [(text, _UNSAFE.sub("?", help_text)) for text, help_text in fitting]
+    fitting = (
+        (text, help_text) for text, help_text in found if text.startswith(incomplete) and re.fullmatch(_WORD, text)
+    )
+    return [(text, re.sub(_UNSAFE, "?", help_text)) for text, help_text in fitting]
 
 
 def _live(settings: Settings, start: str, *, now: datetime) -> Offer:

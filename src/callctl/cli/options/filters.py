@@ -5,25 +5,24 @@ Repeated statuses are alternatives; everything else must hold together.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, islice
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from callctl.api.calls_api import CallsApi
 from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, CallStatus
-from callctl.calls.filter import CallFilter
 from callctl.cli.options import completion
-from callctl.cli.options.checks import check_party, check_sid
 from callctl.cli.options.common import WHICH, words_in
 from callctl.errors import UsageError
 from callctl.support.dates import read_duration, read_end, read_span, read_start
-from callctl.support.threads import start_in_thread
+
+if TYPE_CHECKING:
+    from callctl.api.calls_api import CallsApi
+    from callctl.calls.filter import CallFilter
 
 _MAX_PAGE_SIZE = 1000  # OAS
 _NEWEST = datetime.max.replace(tzinfo=UTC)
@@ -106,6 +105,9 @@ def read_filter(
     Raises:
         UsageError: A value makes no sense, or no call can match.
     """
+    from callctl.calls.filter import CallFilter
+    from callctl.cli.options.checks import check_party, check_sid
+
     ago = None if older_than is None else read_duration(older_than, option="--older-than")
     lasted = None if for_longer_than is None else read_duration(for_longer_than, option="--for-longer-than")
     call_filter = CallFilter(
@@ -189,6 +191,10 @@ def _parts(call_filter: CallFilter) -> list[CallFilter]:
 
 def _newest_first(lists: Sequence[Iterator[Call]]) -> Iterator[Call]:
     """Merge lists that are newest first; of a call that is in several, the one in the first of them is kept."""
+    import heapq
+
+    from callctl.support.threads import start_in_thread
+
     # A list's first page comes with its first call; what comes later is asked for as it is read.
     heads = [start_in_thread(partial(_first, calls)) for calls in lists]
     begun = [chain(head.result(), calls) for head, calls in zip(heads, lists, strict=True)]

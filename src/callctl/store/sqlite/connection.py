@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -188,6 +187,8 @@ def _make_file(path: Path) -> None:
         StoreError: A log or a journal lies there without its database, and SQLite would apply or remove it.
         OSError: It can't be made.
     """
+    import tempfile
+
     if not path.parent.is_dir():
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)

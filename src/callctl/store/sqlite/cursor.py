@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from callctl.store.sqlite.guarded_connection import GuardedConnection
+from callctl.store.sqlite.rows import readable
 
 _NEWEST = 2**63 - 1
 # So many rows are recognized in another file: as many as a writer holds and may have written there once more.
@@ -114,11 +115,3 @@ class _Position:
     read_before: set[Any] = field(default_factory=set)  # marks of rows that were read in a former file
     returned_id: int | None = None  # the id that the caller has, and the row up to which was read for that one
     row_id: int = 0
-
-
-def readable(read: Callable[[Any], T], record: Any) -> T | None:
-    """Return what ``read`` makes of a record; None if it can't: one damaged record must not hide all others."""
-    try:
-        return read(record)
-    except Exception:
-        return None

@@ -7,9 +7,7 @@ to it ("How to corrupt", section 2.2); SQLite keeps them.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -60,6 +58,9 @@ def _is_store_with_log(database: sqlite3.Connection, path: Path) -> bool:
 
     The log is applied to a copy.
     """
+    import shutil
+    import tempfile
+
     log = path.resolve().with_name(f"{path.resolve().name}-wal")
     if not log.is_file():
         return False

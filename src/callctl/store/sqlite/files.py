@@ -8,7 +8,6 @@ of this process's connections ("How to corrupt", section 2.2). On the ``-wal`` S
 from __future__ import annotations
 
 import os
-import struct
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ class File(NamedTuple):
         return other is not None and (self.device, self.inode) == (other.device, other.inode)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Files:
     """A store's database, its log (``-wal``) and its index (``-shm``), at one moment."""
 
@@ -152,6 +151,8 @@ class Log(NamedTuple):
 def _is_header(header: bytes) -> bool:
     if len(header) < _HEADER:
         return False
+    import struct
+
     fields = struct.unpack(">8I", header)
     words = struct.unpack(">6I" if fields[0] & 1 else "<6I", header[:24])
     first = second = 0

@@ -6,17 +6,19 @@ many rows. A statement has room for 1, 4, 16 or 64 of them; rows without a SID f
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from callctl.calls.action import ActionEvent
-from callctl.calls.event import CallEvent
-from callctl.calls.event_record import pairs_key
 from callctl.store.sqlite.schema import plain, short_key
 from callctl.support.dates import microseconds
+
+if TYPE_CHECKING:
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.event import CallEvent
+
+T = TypeVar("T")
 
 # So many rows at most go to SQLite in one statement; six values each, of the 999 that old builds of it allow.
 CHUNK = 64
@@ -91,6 +93,9 @@ def _stored_before(connection: sqlite3.Connection, rows: Sequence[Row], *, world
     """Return the rows whose events callctl 0.1.0 stored, under another kind of key: a retry is no new event."""
     if not connection.execute(_ANY_BY_PAIRS).fetchone()[0]:
         return set()
+    from callctl.calls.event import CallEvent
+    from callctl.calls.event_record import pairs_key
+
     known = set()
     for row in rows:
         key = short_key(pairs_key(CallEvent.from_record(row.record).form, world=world))
@@ -115,17 +120,25 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) 
     inserted = connection.execute(insert_events, [*values, world]).rowcount
     if inserted == len(rows):
         return [True] * inserted
+    import json
+
     (keys,) = connection.execute(_LAST_KEYS, (inserted,)).fetchone()
     return _first_of_each(rows, set(json.loads(keys)))
 
 
 def action_row(action: ActionEvent, *, world: str) -> tuple[str, str, int, str]:
     """Return the values for ``INSERT_ACTION``."""
+    import json
+
     return world, action.call_sid, microseconds(action.at), json.dumps(action.to_record())
 
 
 def read_action(record: str) -> ActionEvent:
     """Read back what ``action_row`` made the record of."""
+    import json
+
+    from callctl.calls.action import ActionEvent
+
     return ActionEvent.from_record(json.loads(record))
 
 
@@ -153,3 +166,11 @@ def _first_of_each(rows: Sequence[Row], new: set[str]) -> list[bool]:
         outcomes.append(row.key in new)
         new.discard(row.key)
     return outcomes
+
+
+def readable(read: Callable[[Any], T], record: Any) -> T | None:
+    """Return what ``read`` makes of a record; None if it can't: one damaged record must not hide all others."""
+    try:
+        return read(record)
+    except Exception:
+        return None

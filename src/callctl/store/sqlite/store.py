@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callctl.calls.action import ActionEvent
-from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
 from callctl.store.records import CallRow, OpenClaim, PlacedCall
 from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
-from callctl.store.sqlite.cursor import ACTIONS, EVENTS, RowCursor, readable
 from callctl.store.sqlite.guarded_connection import GuardedConnection
-from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action
+from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable
 from callctl.store.sqlite.schema import plain
-from callctl.store.sqlite.writer import GroupWriter
 from callctl.support.dates import microseconds, nearest_time
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Future
+
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.event import CallEvent
+    from callctl.store.sqlite.cursor import RowCursor
+    from callctl.store.sqlite.writer import GroupWriter
 
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
 _PAGE = 1000
@@ -67,11 +67,28 @@ class EventStore:
         self._world = world
         self._writing = writing
         self._reading = reading or writing
-        self._writer = GroupWriter(writing, path=path, world=world)
-        self._new_events = RowCursor(self._reading, EVENTS, world=world)
-        self._new_actions = RowCursor(self._reading, ACTIONS, world=world)
         # How many events and actions were left out, since their records can't be read.
         self.unreadable = self.unreadable_actions = 0
+
+    # Most commands write no events and don't read on, so what does is loaded when it is needed.
+
+    @cached_property
+    def _writer(self) -> GroupWriter:
+        from callctl.store.sqlite.writer import GroupWriter
+
+        return GroupWriter(self._writing, path=self._path, world=self._world)
+
+    @cached_property
+    def _new_events(self) -> RowCursor:
+        from callctl.store.sqlite.cursor import EVENTS, RowCursor
+
+        return RowCursor(self._reading, EVENTS, world=self._world)
+
+    @cached_property
+    def _new_actions(self) -> RowCursor:
+        from callctl.store.sqlite.cursor import ACTIONS, RowCursor
+
+        return RowCursor(self._reading, ACTIONS, world=self._world)
 
     # Opening
 
@@ -142,7 +159,7 @@ class EventStore:
 
     def close(self, *, timeout: float = 5.0) -> None:
         """Write what was submitted and close the files; wait ``timeout`` seconds at most."""
-        is_written = self._writer.close(timeout=timeout)
+        is_written = self._writing.is_readonly or self._writer.close(timeout=timeout)
         if self._reading is not self._writing:
             self._reading.close()
         if is_written:
@@ -156,6 +173,8 @@ class EventStore:
 
     def submit(self, event: CallEvent) -> Future[bool]:
         """Do what ``append`` does, without waiting; the future is settled in the writer's thread."""
+        from concurrent.futures import Future
+
         outcome: Future[bool] = Future()
         outcome.set_running_or_notify_cancel()  # a caller that gives up waiting does not take the event back
         self._writer.put(event, outcome)
@@ -194,6 +213,8 @@ class EventStore:
 
     def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
         """Return the events that came after the one with this id, with their ids, at most ``limit``."""
+        from callctl.calls.event import CallEvent
+
         events, left_out = self._new_events.after(event_id, CallEvent.from_record, limit=limit)
         self.unreadable += left_out
         return events
@@ -438,6 +459,11 @@ class EventStore:
 
     def _events_of(self, calls: list[int], *, up_to: int | None = None) -> Iterator[CallEvent | None]:
         """Yield the events of some calls, by their row ids; None for each whose record can't be read."""
+        import json
+        from array import array
+
+        from callctl.calls.event import CallEvent
+
         # CROSS JOIN keeps SQLite from going through all events instead of the index of each call. There may be a
         # million: their ids come as one text and are kept at eight bytes each.
         (row,) = self._rows(
