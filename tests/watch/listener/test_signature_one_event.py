@@ -92,6 +92,19 @@ def test_no_other_cut_order_or_repetition_makes_another_event(data: st.DataObjec
         assert events_of("/status" + query, forged, signature, method="POST") <= ours
 
 
+def test_a_name_that_reads_like_a_status_changes_none() -> None:
+    genuine = form(1, "ringing", CallerName="CallStatuscompleted")
+    text = signed_form(genuine.items())
+    signature = signature_of(PUBLIC, list(genuine.items()), key=TOKEN)
+    before, swallowed, after = text.partition("CallStatusringing")
+    name, status = "CallSta", "CallStatuscompleted"  # the name sorts between CallSid and CallStatus
+    middle, _, rest = (swallowed + after).removeprefix(name).partition(status)
+    head = before.removesuffix(f"CallSid{genuine['CallSid']}")
+    pairs = (("", head), ("CallSid", genuine["CallSid"]), (name, middle), ("CallStatus", "completed"), (rest, ""))
+    assert CHECK.accepts(SignedRequest("/status", pairs, signature))
+    assert events_of("/status", pairs, signature, method="POST") == set()
+
+
 @given(NAMES, QUERIES, STATUSES, st.data())
 def test_a_get_makes_one_event_however_it_is_sent_again(
     caller: str, query: str, status: str, data: st.DataObject
