@@ -45,9 +45,13 @@ _CREDENTIAL_ATTRIBUTE = r"""(\bpassword\s*=\s*)("[^"]*"|'[^']*')"""
 def without_secrets(text: str) -> str:
     """Return a text without passwords: ``https://user:***@host``. A user alone may be a key, so it is left out too."""
     if "@" in text:
-        text = without_sip_passwords(text)
-        text = re.sub(_USER_INFO, lambda match: f"{match[1]}{_user(match[2])}{REDACTED}@", text)
+        text = without_url_passwords(without_sip_passwords(text))
     return re.sub(_CREDENTIAL_ATTRIBUTE, rf'\1"{REDACTED}"', text) if "password" in text else text
+
+
+def without_url_passwords(text: str) -> str:
+    """Return a text with ``https://user:***@host`` for each URL that holds a password, as ``without_secrets``."""
+    return re.sub(_USER_INFO, lambda match: f"{match[1]}{_user(match[2])}{REDACTED}@", text) if "@" in text else text
 
 
 def without_sip_passwords(text: str) -> str:

@@ -262,6 +262,16 @@ def test_any_form_is_an_event_or_refused_and_can_be_kept(
     json.dumps(read.to_json(), ensure_ascii=False).encode()
 
 
+def test_a_password_in_a_url_is_not_kept() -> None:
+    fields = form(1, "ringing", ErrorUrl="https://ann:fake-word@example.com/x?y=@", From="sip:ann:word@example.com")
+    read = event_of(fields)
+    assert read.fields["ErrorUrl"] == "https://ann:***@example.com/x?y=@"
+    assert read.from_ == "sip:ann:word@example.com"  # it is who calls: views show it without
+    assert "fake-word" not in read.to_record()
+    unlike = event_of(fields | {"ErrorUrl": "https://ann:other-word@example.com/x?y=@"})
+    assert read.key != unlike.key
+
+
 def test_a_lone_surrogate_is_replaced() -> None:
     call = Call.from_resource({"sid": "CA\ud800", "status": "ringing"})
     read = CallEvent.from_call(call, received_at=START, world=WORLD)

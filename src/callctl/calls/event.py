@@ -1,7 +1,7 @@
 """CallEvent: one report about a call: by a status callback, a TwiML request, a poll, or another callback.
 
-An event keeps the whole form as it came; every other field is read from it. A record therefore holds the form alone,
-and an event read back from an old store gains the fields that this module reads by then.
+An event keeps the whole form as it came, but for passwords in URLs; every other field is read from it. So a record
+holds the form alone, and an event read back from an old store gains the fields that this module reads by then.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from callctl.calls.other_callbacks import (
     json_of,
     owner_of,
 )
+from callctl.errors import without_url_passwords
 from callctl.support.dates import format_date, microseconds, parse_int, parse_timestamp
 
 CALLBACK: Final = "callback"
@@ -139,6 +140,8 @@ class CallEvent:
         is_ascii = signed is not None and signed.isascii()  # then so is what was read from it, or was escaped
         form = tuple(pairs) if is_ascii else encodable_form(pairs)
         text = signed_form(form) if signed is None else signed
+        if "@" in text:  # ErrorUrl is the address of the document that failed, as it was given
+            form = tuple((name, without_url_passwords(value)) for name, value in form)
         event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
         if _is_cut_elsewhere(event, text):
             raise NotACallEventError("CallSid and CallStatus stand elsewhere than Twilio signed them")
