@@ -83,6 +83,8 @@ def test_http_urls(url: str) -> None:
         "https://a\x7f",
         "/path",
         " https://example.com",
+        "https://example.com\\.twilio.com",  # what sends the request goes to example.com
+        "http://example.com\\.localhost",
     ],
 )
 def test_what_is_no_http_url(url: str) -> None:
