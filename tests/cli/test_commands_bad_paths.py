@@ -213,7 +213,14 @@ def test_what_is_not_text_is_refused(setup: CliSetup) -> None:
 
 @pytest.mark.parametrize("command", ["watch", "simulator"])
 @pytest.mark.parametrize(
-    ("host", "shown"), [("", "(nothing)"), (" ", "(nothing)"), ("a..b", "a..b"), ("a\x1b[2J", "a�[2J")]
+    ("host", "shown"),
+    [
+        ("", "(nothing)"),
+        (" ", "(nothing)"),
+        ("a..b", "a..b"),
+        ("a\x1b[2J", "a�[2J"),
+        *((host, host) for host in ("127.0.0.1:8765", "localhost:8765", "[::1]", "http://0.0.0.0", "0:0:0", "/x")),
+    ],
 )
 def test_a_host_that_is_none_is_not_listened_at(callctl: Callctl, command: str, host: str, shown: str) -> None:
     outcome = callctl(command, "--host", host, env=KEYS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from ipaddress import ip_address
 
 from callctl.calls.call import is_endpoint, is_party, number_meant
 from callctl.calls.sid import LEAST_START, LENGTH, is_call_sid, kind_of_sid
@@ -25,15 +26,20 @@ def check_host(text: str, *, option: str = "--host") -> None:
     Raises:
         UsageError: It can't.
     """
-    try:
-        may_be = bool(text.strip()) and text.isprintable() and bool(text.encode("idna"))
-    except UnicodeError:
-        may_be = False
-    if not may_be:
+    if not _may_be_host(text):
         raise UsageError(
             f"{option} is no address: {text.strip() or EMPTY}",
-            hint="127.0.0.1, ::1, or 0.0.0.0 for all of this machine's",
+            hint="127.0.0.1, ::1, or 0.0.0.0 for all of this machine's; --port has the port",
         )
+
+
+def _may_be_host(text: str) -> bool:
+    try:
+        if ":" in text:  # else it is HOST:PORT, or a whole URL
+            ip_address(text)
+        return bool(text.strip()) and text.isprintable() and bool(text.encode("idna")) and not set(text) & set("/[]@")
+    except ValueError:
+        return False
 
 
 def read_ring_limit(text: str | None, *, option: str) -> int | None:
