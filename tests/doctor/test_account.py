@@ -90,6 +90,16 @@ class TestCredentials:
         assert (code, level(findings, "credentials")) == (2, "error")
         assert "characters that no token has" in findings["credentials"]["text"]
 
+    @pytest.mark.parametrize("name", ["TWILIO_AUTH_TOKEN", "CALLCTL_SIGNING_TOKEN"])
+    @pytest.mark.parametrize("token", ["\u201csimulated-auth-token\u201d", "simulated\udcff"])
+    def test_a_token_that_can_sign_nothing(self, callctl: Callctl, simulator: Simulator, name: str, token: str) -> None:
+        env = env_for(simulator) | {name: token}
+        _, findings = doctor(callctl, env)
+        named = f"{name} (from the environment) holds characters that no token has"
+        assert findings["signing"]["text"] == f"{named}, so that no callback can be verified with it"
+        watch = callctl("watch", env=FREE | env)
+        assert (watch.code, named in watch.err) == (2, True)
+
     def test_test_credentials(self, callctl: Callctl) -> None:
         with Simulator(port=0, test_credentials=True) as simulator:
             code, findings = doctor(callctl, env_for(simulator))

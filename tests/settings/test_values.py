@@ -33,6 +33,8 @@ def from_env(cwd: Path, **values: str) -> Settings:
         ("CALLCTL_PORT", "http"),
         ("CALLCTL_PORT", "65536"),
         ("CALLCTL_PORT", "-1"),
+        ("CALLCTL_PORT", "9" * 5000),
+        ("CALLCTL_API_URL", "https://example.com\\.twilio.com"),
         ("CALLCTL_PUBLIC_URL", "example.com"),
         ("CALLCTL_PUBLIC_URL", "ftp://example.com"),
         ("CALLCTL_PUBLIC_URL", "https://example\udcff.com"),

@@ -237,8 +237,9 @@ def _secrets(settings: Settings) -> list[str]:
 
 
 def _check_characters(credentials: Credentials) -> None:
-    # HTTP Basic can't carry other characters, and no account has them: an unnoticed blank, or quotes of a typesetter.
-    if not all(text.isascii() and text.isprintable() for text in (credentials.username, credentials.secret)):
+    from callctl.settings import may_be_token
+
+    if not (may_be_token(credentials.username) and may_be_token(credentials.secret)):
         raise SettingsError(
             "the credentials hold characters that no token has",
             hint="look for a line break or typographic quotes that came along when they were copied",

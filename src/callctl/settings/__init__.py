@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from callctl.settings.settings import Credentials, Settings
 from callctl.settings.sources import IDENTITY, PLAIN, SECRETS, load
-from callctl.settings.values import DEFAULT_PORT, ENVIRONMENT, FLAG, TWILIO_API_URL, URL_PREFIX, NamedUrl, url_name
+from callctl.settings.values import (
+    DEFAULT_PORT,
+    ENVIRONMENT,
+    FLAG,
+    TWILIO_API_URL,
+    URL_PREFIX,
+    NamedUrl,
+    may_be_token,
+    url_name,
+)
 
 __all__ = [
     "DEFAULT_PORT",
@@ -19,5 +28,6 @@ __all__ = [
     "NamedUrl",
     "Settings",
     "load",
+    "may_be_token",
     "url_name",
 ]

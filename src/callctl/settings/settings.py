@@ -18,6 +18,7 @@ from callctl.settings.values import (
     TWILIO_API_URL,
     URL_PREFIX,
     NamedUrl,
+    may_be_token,
     signing_tokens,
     url_name,
     wrong_kind_of_sid,
@@ -88,6 +89,15 @@ class Settings:
         Nor can the main account's token for a subaccount: its callbacks are signed with its own. While a token is
         rotated there are two, for callbacks that were signed before the change still come after it.
         """
+        return tuple(token for token in self._tokens_set_for_signing if may_be_token(token))
+
+    @property
+    def holds_no_tokens(self) -> bool:
+        """Whether a text that is set for signing can't be a token, since it holds characters that none has."""
+        return not all(map(may_be_token, self._tokens_set_for_signing))
+
+    @property
+    def _tokens_set_for_signing(self) -> tuple[str, ...]:
         if self.signing_token:
             return signing_tokens(self.signing_token)
         own = self.auth_token if self.token_account_sid in (None, self.account_sid) else None

@@ -88,6 +88,14 @@ def wrong_kind_of_sid(name: str, text: str) -> str | None:
     return f"is the SID of {kind} ({text[:2]}…), not of {KINDS[wanted]} ({wanted}…)"
 
 
+def may_be_token(text: str) -> bool:
+    """Tell whether a text can be a token or a secret: HTTP Basic carries no other characters, and no account has them.
+
+    Others come in unnoticed: a line break, quotes of a typesetter, bytes that are no UTF-8.
+    """
+    return text.isascii() and text.isprintable()
+
+
 def signing_tokens(text: str) -> tuple[str, ...]:
     """Return the tokens that stand in a text, each once."""
     return tuple(dict.fromkeys(text.replace(",", " ").split()))
@@ -173,7 +181,7 @@ def port(text: str | None) -> int:
     """Return the port."""
     if text is None:
         return DEFAULT_PORT
-    if text.isdecimal() and int(text) <= 65535:
+    if text.isdecimal() and len(text) < 10 and int(text) <= 65535:
         return int(text)
     raise SettingsError(f"CALLCTL_PORT is not a port number: {text}", hint=f"0 to 65535; {DEFAULT_PORT} unless set")
 

@@ -134,6 +134,11 @@ def signing_trouble(settings: Settings) -> SettingsError | None:
             f"{settings.named(name)} {kind}, so that no callback can be verified with it",
             hint="Twilio signs callbacks with the account's auth token: 32 hexadecimal digits",
         )
+    if settings.holds_no_tokens:
+        return SettingsError(
+            f"{settings.named(name)} holds characters that no token has, so that no callback can be verified with it",
+            hint="look for a line break or typographic quotes that came along when it was copied",
+        )
     if settings.signing_keys:
         return None
     if settings.auth_token:  # then it is the main account's

@@ -20,7 +20,7 @@ from callctl.calls.event import TWIML_REQUEST, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreError
-from callctl.settings import Settings
+from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
 from callctl.support.threads import AfterTurn, TimeLimit, describe
 from callctl.watch.listener.address import Address
@@ -68,7 +68,7 @@ class ListenerConfig:
             keys=None if unverified else settings.signing_keys,
             world=settings.world,
             account_sid=settings.account_sid,
-            other_keys=tuple(filter(None, (settings.auth_token,))),
+            other_keys=tuple(key for key in (settings.auth_token,) if key and may_be_token(key)),
         )
 
 
