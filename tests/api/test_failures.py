@@ -178,7 +178,12 @@ def test_the_world_is_asked_for_through_the_proxy(start_api: StartApi, monkeypat
 
 @pytest.mark.parametrize(
     "proxy",
-    ["http://user:fake-password@127.0.0.1:1", "foo://user:fake-password@host", "http://user:fake-password@h:port"],
+    [
+        "http://user:fake-password@127.0.0.1:1",
+        "foo://user:fake-password@host",
+        "http://user:fake-password@h:port",
+        "http://user:fake-password[@host",
+    ],
 )
 def test_a_proxy_that_is_none_does_not_spill_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from requests import exceptions as rq
 from urllib3 import exceptions as u3
 
-# All that the transport may raise. OSError: what requests raises for a certificate file that is not there.
-TRANSPORT_ERRORS = (rq.RequestException, u3.HTTPError, OSError)
+# All that the transport may raise. OSError: what requests raises for a certificate file that is not there. ValueError:
+# what Python's own URL parser raises, as for a bracket in the password of a proxy's address.
+TRANSPORT_ERRORS = (rq.RequestException, u3.HTTPError, OSError, ValueError)
 
 
 class TooLargeError(rq.RequestException):
@@ -92,7 +93,7 @@ def _unsendable(chain: list[BaseException], *, host: str) -> Failure | None:
         return Failure("the certificate file can't be read", False, False, _CERTIFICATE)
     if tls is not None and tls.reason in _HANDSHAKE_REASONS:
         return Failure(f"{host} does not speak TLS as it should", False, False, _CHECK_ADDRESS)
-    if _has(chain, rq.InvalidProxyURL, u3.ProxySchemeUnknown, u3.LocationParseError, rq.InvalidSchema, rq.InvalidURL):
+    if _has(chain, u3.ProxySchemeUnknown, ValueError):  # requests' errors of malformed addresses are ValueErrors too
         return Failure("the API address or a proxy's address is malformed", False, False, _CHECK_PROXY)
     return None
 
