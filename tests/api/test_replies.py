@@ -223,6 +223,12 @@ def test_foreign_words_become_one_harmless_line(start_api: StartApi) -> None:
     assert caught.value.message == "ared line end"
 
 
+def test_words_of_control_characters_alone_count_as_none(start_api: StartApi) -> None:
+    api = start_api(reply(400, {"message": "\x1b[2J\x07"}))
+    with pytest.raises(ApiError, match="answered HTTP 400 Bad Request"):
+        api.client.fetch(SID)
+
+
 def test_a_long_message_is_cut(start_api: StartApi) -> None:
     api = start_api(reply(400, {"message": "x" * 10_000}))
     with pytest.raises(ApiError) as caught:

@@ -114,7 +114,7 @@ def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
         clean: Takes secrets out of the server's text.
     """
     refusal = _refusal(reply)
-    text = clean(refusal.text) if refusal.text else _sentence(reply, clean=clean)
+    text = clean(refusal.text or "") or _sentence(reply, clean=clean)  # of control characters alone nothing is left
     return _kind(reply.status, refusal.code)(
         text,
         status=reply.status,
