@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from urllib.parse import parse_qsl
+import re
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 import pytest
@@ -37,6 +38,31 @@ def test_a_form_of_more_fields_than_anybody_sends_is_refused() -> None:
 
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+async def test_the_answer_that_is_prepared_is_the_one_that_aiohttp_makes(start: Start) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    body = urlencode(fields)
+
+    def request(version: str, *more: str) -> bytes:
+        lines = [f"POST /status HTTP/{version}", "Host: x", *(": ".join(item) for item in sign(PUBLIC, fields).items())]
+        lines += [*(": ".join(item) for item in FORM_TYPE.items()), f"Content-Length: {len(body)}", *more]
+        return "\r\n".join([*lines, "", body]).encode()
+
+    def undated(answer: bytes) -> bytes:
+        return re.sub(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n", b"Date\r\n", answer)
+
+    usual, again, last = undated(await raw(listener, request("1.1") * 2 + request("1.1", "Connection: close"))).split(
+        b"\r\n\r\n"
+    )[:3]
+    assert usual == again
+    assert last == usual + b"\r\nConnection: close"
+    assert usual.startswith(b"HTTP/1.1 204 No Content\r\nDate\r\nServer: ")
+    old = undated(await raw(listener, request("1.0", "Connection: keep-alive") + request("1.0")))
+    kept, closed = old.split(b"\r\n\r\n")[:2]
+    assert closed == usual.replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert kept == closed + b"\r\nConnection: keep-alive"
 
 
 async def test_a_body_of_64_kib_is_taken_and_a_longer_one_is_not(start: Start, http: aiohttp.ClientSession) -> None:

@@ -29,6 +29,7 @@ from callctl.watch.listener.server import (
     BodyRefusedError,
     Limits,
     ReceivedRequest,
+    no_content,
     not_allowed,
     receive,
     serve,
@@ -201,7 +202,7 @@ class Listener:
     def _acknowledge(self, received: ReceivedRequest) -> web.Response:
         if self._forwarder is not None:
             self._forwarder.put(received)
-        return web.Response(status=204)
+        return no_content(received)
 
     async def _answer_twiml(self, path: str, received: ReceivedRequest) -> web.Response:
         if self._responder is None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http import SERVER_SOFTWARE
 
 from callctl.errors import CallctlError, PortTakenError
 from callctl.support.server import OpenConnections, TcpServer
@@ -24,7 +27,7 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 # answers here. The answer says which, as /healthz does.
 SELFTEST_FIELD: Final = "CallctlProbe"
 _MOST_FIELDS = 2000  # Twilio sends about thirty
-_SHORT = 64
+_SHORT = 2048  # characters of a form; Twilio's have less
 _log = logging.getLogger("callctl.watch.listener.server")
 _log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal below the table
 
@@ -47,7 +50,10 @@ class Limits:
 
 @dataclass(slots=True)
 class ReceivedRequest:
-    """One request as it came. ``headers`` keep their order and case; ``pairs`` is the form, blanks included."""
+    """One request as it came. ``headers`` keep their order and case; ``pairs`` is the form, blanks included.
+
+    ``is_usual`` is whether it is of HTTP/1.1 and others may follow on its connection.
+    """
 
     method: str
     target: str
@@ -55,6 +61,7 @@ class ReceivedRequest:
     body: bytes
     pairs: tuple[tuple[str, str], ...]
     signed: SignedRequest
+    is_usual: bool = False
 
     @property
     def is_selftest(self) -> bool:
@@ -65,6 +72,35 @@ class ReceivedRequest:
     def asks_which_watch(self) -> bool:
         """Whether it asks which watch is here: sent before a self-test to an address that is not known to lead here."""
         return self.is_selftest and self.method == "GET" and self.signed.signature is None
+
+
+class _NoContent(web.Response):
+    """The answer 204 to a usual request: the same to all of a second, and nothing of it is made anew for each."""
+
+    def __init__(self) -> None:
+        super().__init__(status=204)
+        self._second = 0
+        self._head = b""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection stays open."""
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send it."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, date = second, formatdate(second, usegmt=True)
+            self._head = f"HTTP/1.1 204 No Content\r\nDate: {date}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n".encode()
+        if request.transport is not None:  # else the client is gone
+            request.transport.write(self._head)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing more: it has no body."""
+
+
+_NO_CONTENT = _NoContent()
 
 
 class BodyRefusedError(Exception):
@@ -168,7 +204,8 @@ async def receive(request: web.BaseRequest, target: str, *, limits: Limits) -> R
     else:
         pairs = _pairs(body.decode("utf-8", "replace"))
     signed = SignedRequest.read(target, headers, pairs=() if request.method == "GET" else pairs, json_body=json_body)
-    return ReceivedRequest(request.method, target, request.raw_headers, body, pairs, signed)
+    is_usual = request.keep_alive and request.version == HttpVersion11
+    return ReceivedRequest(request.method, target, request.raw_headers, body, pairs, signed, is_usual)
 
 
 def _is_json(request: web.BaseRequest) -> bool:
@@ -181,7 +218,7 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     """Do what ``parse_qsl`` does, blanks kept, in a fraction of the time: most parts were read a moment ago."""
     if text.count("&") >= _MOST_FIELDS:
         raise BodyRefusedError(400)
-    return tuple([_short_pair(part) if len(part) <= _SHORT else _pair(part) for part in text.split("&") if part])
+    return tuple(map(_short_pair if len(text) <= _SHORT else _pair, filter(None, text.split("&"))))
 
 
 def _pair(part: str) -> tuple[str, str]:
@@ -189,7 +226,7 @@ def _pair(part: str) -> tuple[str, str]:
     return unquote_plus(name), unquote_plus(value)
 
 
-# Names, numbers and times come again and again. Short ones only, so that no client can fill the memory.
+# Names, numbers and times come again and again. Those of short forms only, so that no client can fill the memory.
 _short_pair = lru_cache(maxsize=1024)(_pair)
 
 
@@ -213,6 +250,11 @@ async def _read_body(request: web.BaseRequest, *, limits: Limits) -> bytes:
     if len(body) > limits.body_bytes:
         raise BodyRefusedError(413)
     return body
+
+
+def no_content(received: ReceivedRequest) -> web.Response:
+    """Return the answer 204."""
+    return _NO_CONTENT if received.is_usual else web.Response(status=204)
 
 
 def not_allowed(methods: str) -> web.Response:
