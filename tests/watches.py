@@ -167,12 +167,12 @@ def settings_in(folder: Path, *, api_url: str = "http://127.0.0.1:9") -> Setting
 
 @asynccontextmanager
 async def running_watch(
-    settings: Settings, plan: WatchOptions, rules: Any = None, **options: Any
+    settings: Settings, options: WatchOptions, rules: Any = None, **more: Any
 ) -> AsyncIterator[RunningWatch]:
     """Run a session in this event loop, with options of its own; ``rules`` stand in for the runner of rules."""
-    options.setdefault("clock", Clock(wall=lambda: datetime.now(UTC)))
+    more.setdefault("clock", Clock(wall=lambda: datetime.now(UTC)))
     make_rules = None if rules is None else lambda _store: rules
-    session, view = Session(settings, plan, make_rules=make_rules, **options), RecordingView()
+    session, view = Session(settings, options, make_rules=make_rules, **more), RecordingView()
     task: asyncio.Task[None] | None = None
     try:
         ready = await session.start_up()

@@ -63,9 +63,9 @@ def main() -> None:
         if "--debug" in sys.argv:
             import traceback
 
-            sys.stderr.write(_masked(traceback.format_exc()))
+            sys.stderr.write(_without_secrets(traceback.format_exc()))
         else:
-            kind, words = type(error).__name__, _masked(" ".join(str(error).split()))
+            kind, words = type(error).__name__, _without_secrets(" ".join(str(error).split()))
             sys.stderr.write("callctl: error: unexpected {}: {}\n".format(kind, words))  # noqa: UP032 - an old Python too
             sys.stderr.write("hint: this is a fault of callctl; run it again with --debug and report what it prints\n")
         code = 1
@@ -74,7 +74,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _masked(text: str) -> str:
+def _without_secrets(text: str) -> str:
     """Return a text without the passwords of URLs; as it is where callctl itself can't be loaded."""
     try:
         from callctl.errors import without_secrets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from events import sid
 
-from callctl.calls.event_record import is_cut_elsewhere
+from callctl.calls.event_record import is_split_differently
 
 UUID = "11111111-2222-4333-8444-555555555555"
 
@@ -22,4 +22,4 @@ UUID = "11111111-2222-4333-8444-555555555555"
     ],
 )
 def test_only_the_sid_that_was_signed_first_counts(signed: str, named: str, is_cut: bool) -> None:
-    assert is_cut_elsewhere(signed, named) is is_cut
+    assert is_split_differently(signed, named) is is_cut

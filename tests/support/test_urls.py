@@ -15,7 +15,7 @@ from callctl.support.urls import (
     reason_of,
     scheme_hint,
     why_unreachable,
-    without_fragment,
+    without_user_and_fragment,
 )
 
 
@@ -96,7 +96,7 @@ def test_any_text_can_be_asked_about(text: str) -> None:
     if is_http_url(text):
         is_loopback_url(text)
         why_unreachable(text)
-        assert "#" not in without_fragment(text)
+        assert "#" not in without_user_and_fragment(text)
     else:
         assert is_loopback_url(text) in (True, False)
 
@@ -140,7 +140,7 @@ def test_why_twilio_can_not(url: str, reason: str) -> None:
     ],
 )
 def test_as_it_goes_over_the_wire(url: str, wire: str) -> None:
-    assert without_fragment(url) == wire
+    assert without_user_and_fragment(url) == wire
 
 
 def test_why_a_connection_failed_in_one_phrase() -> None:

@@ -242,7 +242,7 @@ async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alon
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
-    settings, plan = settings_in(tmp_path), WatchOptions("127.0.0.1", 0)
+    settings, options = settings_in(tmp_path), WatchOptions("127.0.0.1", 0)
 
     class Listing(Rest):
         is_there = False
@@ -252,7 +252,10 @@ async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alon
             return iter([Call(SID, "ringing")] if self.is_there and query.statuses == ("ringing",) else [])
 
     first, second = Listing(), Listing()
-    async with running_watch(settings, plan, api=first) as one, running_watch(settings, plan, api=second) as other:
+    async with (
+        running_watch(settings, options, api=first) as one,
+        running_watch(settings, options, api=second) as other,
+    ):
         for rest, running in ((first, one), (second, other)):
             rest.is_there = True
             await running.view.until(lambda view: [event.call_sid for event in view.events] == [SID])

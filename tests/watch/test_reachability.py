@@ -71,9 +71,9 @@ async def test_a_watch_finds_the_agent_whose_address_leads_to_it(
             assert watch.ready.callback_url == f"{address}/status"
             assert watch.ready.is_reachable
         assert [(sent.method, sent.body) for sent in other.sent] == [("GET", b"")]
-        plan = WatchOptions("127.0.0.1", port, agent=application.url, unverified=True)
+        options = WatchOptions("127.0.0.1", port, agent=application.url, unverified=True)
         with pytest.raises(UsageError, match="ngrok agent leads from"):
-            async with running_watch(settings, plan):
+            async with running_watch(settings, options):
                 pass
     finally:
         relay.kill()
@@ -137,8 +137,8 @@ async def test_an_address_that_works_or_is_printed_only_after_a_while_is_tried_a
 ) -> None:
     now = tmp_path / "now"
     settings = settings_in(tmp_path)
-    plan = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, application.url, f"{late} {now}"))
-    session = Session(settings, plan, clock=Clock(wall=lambda: datetime.now(UTC)))
+    options = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, application.url, f"{late} {now}"))
+    session = Session(settings, options, clock=Clock(wall=lambda: datetime.now(UTC)))
     starting = asyncio.create_task(session.start_up())
     await application.requests(3)  # the dashboard was tried repeatedly
     assert (starting.done(), records_in(settings)) == (False, [])
@@ -154,12 +154,12 @@ async def test_without_an_address_that_leads_here_there_is_no_watch(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.tunnel.command.ANSWER_LIMIT", 1)
-    plan = WatchOptions(
+    options = WatchOptions(
         "127.0.0.1", 0, tunnel=tunnel_program(tmp_path, f"print('{application.url} {LOCAL}'); time.sleep(600)")
     )
     settings = settings_in(tmp_path)
     with pytest.raises(CallctlError, match="printed no address that leads here within 1 s") as caught:
-        async with running_watch(settings, plan):
+        async with running_watch(settings, options):
             pass
     assert f"{application.url}: something else answers there (HTTP 200)" in str(caught.value)
     assert f"{LOCAL}: can't connect: Connection refused" in str(caught.value)
@@ -168,24 +168,24 @@ async def test_without_an_address_that_leads_here_there_is_no_watch(
 
 
 async def test_a_tunnel_that_ends_before_its_address_works_is_an_error(tmp_path: Path) -> None:
-    plan = WatchOptions("127.0.0.1", 0, tunnel=tunnel_program(tmp_path, f"print('{LOCAL}'); sys.exit(3)"))
+    options = WatchOptions("127.0.0.1", 0, tunnel=tunnel_program(tmp_path, f"print('{LOCAL}'); sys.exit(3)"))
     with pytest.raises(CallctlError, match=rf"ended with code 3: {LOCAL}: can't connect"):
-        async with running_watch(settings_in(tmp_path), plan):
+        async with running_watch(settings_in(tmp_path), options):
             pass
 
 
 async def test_an_address_on_loopback_is_none_that_twilio_can_reach(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, api_url="https://api.example.com")
-    plan = WatchOptions("127.0.0.1", 0, tunnel=tunnel_program(tmp_path, f"print('{LOCAL}')"))
+    options = WatchOptions("127.0.0.1", 0, tunnel=tunnel_program(tmp_path, f"print('{LOCAL}')"))
     with pytest.raises(CallctlError, match="Twilio can't reach a loopback address"):
-        async with running_watch(settings, plan):
+        async with running_watch(settings, options):
             pass
 
 
 async def test_the_watch_reports_when_its_tunnel_dies(tmp_path: Path) -> None:
     now = tmp_path / "now"
-    plan = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, late=f"end-after {now}"))
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, late=f"end-after {now}"))
+    async with running_watch(settings_in(tmp_path), options) as watch:
         now.touch()
         note = await watch.view.until_noted("has ended")
         assert "code 7: giving up" in note
@@ -254,10 +254,10 @@ async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_t
 
 async def test_with_a_public_url_the_tunnels_output_is_not_read(tmp_path: Path) -> None:
     public = "http://127.0.0.1:9/hooks"
-    plan = WatchOptions(
+    options = WatchOptions(
         "127.0.0.1", 0, public_url=public, tunnel=tunnel_program(tmp_path, "print('https://other.example.com')")
     )
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    async with running_watch(settings_in(tmp_path), options) as watch:
         assert watch.ready.callback_url == public
         assert "has ended with code 0" in await watch.view.until_noted("has ended")
         assert not any("other.example.com" in note for note in watch.view.notes)
@@ -268,14 +268,14 @@ async def test_an_unreachable_watch_says_so_and_says_when_it_is_reachable_again(
 ) -> None:
     monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     application.status = 502
-    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         await watch.view.until_noted("something else answers there (HTTP 502); callbacks would not arrive")
         assert watch.session.header().unreachable == "something else answers there (HTTP 502)"
         application.status, application.text = 200, json.dumps({"nonce": watch.session.listener_config.nonce})
         await watch.view.until_noted("arrives again")
         assert watch.session.header().unreachable is None
-        assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", plan.public_url)]
+        assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", options.public_url)]
 
 
 async def test_a_watch_that_becomes_unreachable_later_says_so(
@@ -284,8 +284,8 @@ async def test_a_watch_that_becomes_unreachable_later_says_so(
     monkeypatch.setattr("callctl.watch.reachability.TEST_INTERVAL", 0.01)
     monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     application.hold = asyncio.Event()  # until it knows what this watch calls itself
-    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
         application.hold.set()
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
@@ -298,18 +298,18 @@ async def test_a_watch_that_becomes_unreachable_later_says_so(
         assert watch.view.header.round_trip is None
         (trouble,) = watch.view.troubles
         assert isinstance(trouble, Trouble)
-        assert (trouble.cause, trouble.url, trouble.status) == ("unreachable", plan.public_url, 502)
+        assert (trouble.cause, trouble.url, trouble.status) == ("unreachable", options.public_url, 502)
         assert watch.view.troubles == [
-            f"the self-test through {plan.public_url} fails: {why}; callbacks would not arrive either"
+            f"the self-test through {options.public_url} fails: {why}; callbacks would not arrive either"
         ]
 
 
 async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
     tmp_path: Path, application: Application, suspension: Suspension
 ) -> None:
-    plan = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
+    options = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
     application.hold = asyncio.Event()  # until it knows what this watch calls itself
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    async with running_watch(settings_in(tmp_path), options) as watch:
         application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
         application.hold.set()
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)

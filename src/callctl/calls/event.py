@@ -15,7 +15,7 @@ from callctl.calls.call import Call, CallStatus, is_final, rank_of
 from callctl.calls.event_record import (
     Form,
     encodable_form,
-    is_cut_elsewhere,
+    is_split_differently,
     pairs_key,
     read_record,
     signed_form,
@@ -143,7 +143,7 @@ class CallEvent:
         if "@" in text:  # ErrorUrl is the address of the document that failed, as it was given
             form = tuple((name, without_url_passwords(value)) for name, value in form)
         event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
-        if _is_cut_elsewhere(event, text):
+        if _is_split_differently(event, text):
             raise NotACallEventError("CallSid and CallStatus stand elsewhere than Twilio signed them")
         return event
 
@@ -246,10 +246,10 @@ class CallEvent:
         return rank_of(self.status)
 
 
-def _is_cut_elsewhere(event: CallEvent, signed: str) -> bool:
+def _is_split_differently(event: CallEvent, signed: str) -> bool:
     if event.status or event.fields.get("CallSid"):
-        return is_cut_elsewhere(signed, event.call_sid) or _has_another_status(event, signed)
-    return hides_call(signed) or is_cut_elsewhere(signed, event.call_sid, name="ConferenceSid")
+        return is_split_differently(signed, event.call_sid) or _has_another_status(event, signed)
+    return hides_call(signed) or is_split_differently(signed, event.call_sid, name="ConferenceSid")
 
 
 def _has_another_status(event: CallEvent, signed: str) -> bool:

@@ -54,7 +54,7 @@ def signed_key(signed: str, *, world: str) -> str:
     return hashlib.sha256(f"{world}\0{signed}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def is_cut_elsewhere(signed: str, sid: str, *, name: str = "CallSid") -> bool:
+def is_split_differently(signed: str, sid: str, *, name: str = "CallSid") -> bool:
     """Tell whether the SID in a field is another one than Twilio signed under that name.
 
     What is signed does not say where a value ends, and a caller may choose a name that reads like a CallSid and a

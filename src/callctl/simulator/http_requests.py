@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
+
+from callctl.support.urls import without_user_and_fragment
 
 _log = logging.getLogger("callctl.simulator")
 
@@ -76,7 +77,7 @@ class Sent:
     def of(cls, request: OutgoingRequest, reply: Reply | None) -> "Sent":
         """Return the record of a request and its reply."""
         try:
-            url = without_user(request.url)
+            url = without_user_and_fragment(request.url)
         except ValueError:  # what was given can't be parsed
             url = "no URL"
         return cls(request.method, url, request.params.get("CallSid", ""), request.params.get("CallStatus", ""), reply)
@@ -112,9 +113,3 @@ def logging_failures(on_traffic: OnTraffic) -> OnTraffic:
             _log.exception("on_traffic failed, and nothing else did")
 
     return report
-
-
-def without_user(url: str) -> str:
-    """Return a URL without what is never signed: the user and the fragment (SIG)."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))

@@ -18,7 +18,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from callctl.simulator.http_requests import Cancel, OnTraffic, OutgoingRequest, Reply, Sent, ignore, without_user
+from callctl.simulator.http_requests import Cancel, OnTraffic, OutgoingRequest, Reply, Sent, ignore
+from callctl.support.urls import without_user_and_fragment
 
 MAX_REPLY_BYTES = 256 * 1024
 MAX_HOPS = 5
@@ -236,7 +237,7 @@ class Web:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.read)
         async with self._session.request(
             method,
-            URL(without_user(url), encoded=True),
+            URL(without_user_and_fragment(url), encoded=True),
             data=data,
             headers=headers,
             allow_redirects=False,
@@ -278,6 +279,6 @@ def sign(token: str, url: str, form: Mapping[str, str]) -> str:
 
     For a GET the pairs are already in the URL, and `form` is empty.
     """
-    text = without_user(url) + "".join(name + form[name] for name in sorted(form))
+    text = without_user_and_fragment(url) + "".join(name + form[name] for name in sorted(form))
     digest = hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()
     return base64.b64encode(digest).decode()

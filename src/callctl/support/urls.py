@@ -74,8 +74,11 @@ def why_unreachable(url: str) -> str | None:
     return None if address.is_global else "it is a private address"
 
 
-def without_fragment(url: str) -> str:
-    """Return a URL as it goes over the wire: no fragment, no user information."""
+def without_user_and_fragment(url: str) -> str:
+    """Return a URL as it goes over the wire: no user information, no fragment; neither is signed.
+
+    Source: docs/twilio.md, "Signatures".
+    """
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 

@@ -55,7 +55,7 @@ class BoardFeed:
         self._pause = SHORTEST_FRAME
         self._stored: Iterator[CallEvent] = iter(())
         self.is_loaded = asyncio.Event()
-        self.recalled: int | None = 0  # events that were read so far; None once all were
+        self.events_read: int | None = 0  # events that were read so far; None once all were
         self._next_progress = 0.0
         self.newest_timestamp: datetime | None = None  # of all events that were put on the board
 
@@ -145,13 +145,13 @@ class BoardFeed:
                 count += 1
                 if count % AT_ONCE == 0:
                     await asyncio.sleep(0)  # callbacks are answered meanwhile
-            self.recalled = count
+            self.events_read = count
         if self._stopping:
             return
         self._report_unreadable()
         if self.rules is not None:
             self.rules.start(self.board.snapshot())
-        self.recalled = None
+        self.events_read = None
         view.begin(self.board.snapshot())
         self.is_loaded.set()
 

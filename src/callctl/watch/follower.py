@@ -30,10 +30,10 @@ class Follower:
     """Shows what another watch of the same account and API address stores. It neither listens nor writes nor acts."""
 
     def __init__(
-        self, settings: Settings, plan: WatchOptions, record: registry.WatchRecord, *, now: Callable[[], datetime]
+        self, settings: Settings, options: WatchOptions, record: registry.WatchRecord, *, now: Callable[[], datetime]
     ) -> None:
         """Prepare; nothing is opened yet. ``record`` is that of the watch that listens."""
-        self._settings, self._plan, self._record, self._now = settings, plan, record, now
+        self._settings, self._options, self._record, self._now = settings, options, record, now
         self._feed = BoardFeed(header=self.header)
         self._path = settings.store
         self._reader: EventStore | None = None
@@ -54,7 +54,7 @@ class Follower:
         """
         self._path = Path(self._record.store) if self._record.store else self._settings.store
         self._reader = reader = EventStore.open_readonly(self._path, world=self._settings.world)
-        self._last_event = self._feed.load(reader, since=self._now() - self._plan.since)
+        self._last_event = self._feed.load(reader, since=self._now() - self._options.since)
         where = urlsplit(self._record.health_url)
         return Ready(
             host=where.hostname or "",
@@ -196,7 +196,7 @@ class Follower:
             accepted=self._shown,
             last_callback_at=self._last_at,
             unreachable=self._gone or self._trouble,
-            events_read=self._feed.recalled,
+            events_read=self._feed.events_read,
         )
 
     async def shut_down(self) -> None:

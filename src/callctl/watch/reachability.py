@@ -38,14 +38,14 @@ class Reachability:
 
     def __init__(
         self,
-        plan: WatchOptions,
+        options: WatchOptions,
         listener: Listener,
         *,
         api_is_local: bool,
         trouble: Callable[[Trouble], None],
         moved: Callable[[], object],
     ) -> None:
-        self._plan, self._listener, self._api_is_local = plan, listener, api_is_local
+        self._options, self._listener, self._api_is_local = options, listener, api_is_local
         self._trouble, self._moved = trouble, moved
         self._tunnel: Tunnel | None = None
         self._known: frozenset[str] = frozenset()  # what the tunnel had printed when its address was chosen
@@ -82,19 +82,19 @@ class Reachability:
             CallctlError: The tunnel does not come up, or none of the addresses it prints leads here.
             UsageError: A tunnel leads to a listener that verifies nothing.
         """
-        plan, port = self._plan, self._listener.port
-        if plan.tunnel is not None and plan.public_url is not None:
-            self._tunnel = await Tunnel.start(plan.tunnel, port=port)
-        elif plan.tunnel is not None:
-            self._tunnel, _ = await Tunnel.start_and_find(plan.tunnel, port=port, check_address=self._try_address)
+        options, port = self._options, self._listener.port
+        if options.tunnel is not None and options.public_url is not None:
+            self._tunnel = await Tunnel.start(options.tunnel, port=port)
+        elif options.tunnel is not None:
+            self._tunnel, _ = await Tunnel.start_and_find(options.tunnel, port=port, check_address=self._try_address)
             self._known = frozenset(self._tunnel.addresses)
-        elif plan.public_url is None and (plan.unverified or not self._api_is_local):
-            await self._use_agent(await find_agent(port, agent=plan.agent))
+        elif options.public_url is None and (options.unverified or not self._api_is_local):
+            await self._use_agent(await find_agent(port, agent=options.agent))
 
     async def _use_agent(self, urls: Sequence[str]) -> None:
         if not urls:
             return
-        if self._plan.unverified and not self._plan.forgeries_accepted:
+        if self._options.unverified and not self._options.forgeries_accepted:
             raise UsageError(
                 f"--unverified: an ngrok agent leads from {urls[0]} to this port, so anybody could send callbacks",
                 hint="stop it, listen at another --port, or give --accept-forgeries as well if you mean it",
@@ -116,7 +116,7 @@ class Reachability:
 
         A signed self-test goes only where the listener itself has answered.
         """
-        url = _with_path(address, self._plan.path)
+        url = _with_path(address, self._options.path)
         if is_loopback_url(url) and not self._api_is_local:
             return "Twilio can't reach a loopback address"
         self._listener.move_to(replace(self._listener.address, public_url=url))
@@ -191,7 +191,7 @@ class Reachability:
         """Move to an address that the tunnel has printed since, if one leads here; some change theirs now and then."""
         before, printed = self._listener.address, [] if self._tunnel is None else self._tunnel.addresses
         for address in (printed_address for printed_address in printed if printed_address not in self._known):
-            url = _with_path(address, self._plan.path)
+            url = _with_path(address, self._options.path)
             if await why_not_ours(url, nonce=self._listener.config.nonce, limit=ADDRESS_TEST_LIMIT) is not None:
                 continue  # asked first: while it is tried, what is signed over the one before is refused
             if await self._try_address(address) is None:

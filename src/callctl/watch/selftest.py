@@ -14,7 +14,7 @@ import aiohttp
 
 from callctl.support.dates import read_json
 from callctl.support.threads import describe
-from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_fragment
+from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_user_and_fragment
 from callctl.watch.listener.server import SELFTEST_FIELD
 from callctl.watch.listener.signature import signature_of
 
@@ -74,7 +74,7 @@ async def _why_not_from(
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit)) as http,
             http.request(
-                method, without_fragment(url), proxy=_proxy_to(url), allow_redirects=False, **request
+                method, without_user_and_fragment(url), proxy=_proxy_to(url), allow_redirects=False, **request
             ) as reply,
         ):
             status, body = reply.status, await reply.content.read(65536)

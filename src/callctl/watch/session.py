@@ -71,7 +71,7 @@ class Session:
     def __init__(
         self,
         settings: Settings,
-        plan: WatchOptions,
+        options: WatchOptions,
         *,
         clock: Clock,
         api: CallsApi | None = None,
@@ -84,20 +84,20 @@ class Session:
         ``make_rules`` makes the runner of rules, which uses the session's store. ``say`` is called with what is waited
         for before there is a view.
         """
-        self._settings, self._plan, self._clock = settings, plan, clock
+        self._settings, self._options, self._clock = settings, options, clock
         self._api = api
-        address = Address(plan.host, plan.port, plan.path, plan.public_url, tuple(plan.documents.files))
-        self.listener_config = ListenerConfig.of(settings, address, unverified=plan.unverified)
+        address = Address(options.host, options.port, options.path, options.public_url, tuple(options.documents.files))
+        self.listener_config = ListenerConfig.of(settings, address, unverified=options.unverified)
         self._feed = BoardFeed(header=self.header)
         self._make_rules = make_rules
         self._say = say
         self._forwarder: Forwarder | None = None
-        if plan.forward_to is not None:
+        if options.forward_to is not None:
             self._forwarder = Forwarder(
-                plan.forward_to,
+                options.forward_to,
                 note=self._feed.note,
                 trouble=self._feed.trouble,
-                verify=not plan.forward_insecure,
+                verify=not options.forward_insecure,
             )
         self._starting: asyncio.Task[object] | None = None
         self._store: EventStore | None = None
@@ -130,7 +130,7 @@ class Session:
         )
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)
-        self._feed.load(self._store, since=self._clock.wall() - self._plan.since)
+        self._feed.load(self._store, since=self._clock.wall() - self._options.since)
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
@@ -173,13 +173,13 @@ class Session:
                     has_gone = True
                     continue
                 has_gone = False
-                if self._plan.acts or elapsed() >= end:
+                if self._options.acts or elapsed() >= end:
                     raise PortTakenError(
-                        f"the port {self._plan.port} is taken: {registry.starting_in_words(self._plan.port)}",
+                        f"the port {self._options.port} is taken: {registry.starting_in_words(self._options.port)}",
                         hint="wait until that one listens or stop it, or start another with --port",
                     ) from None
             if not is_waiting:
-                self._say(f"callctl: {registry.starting_in_words(self._plan.port)}; waiting to follow it")
+                self._say(f"callctl: {registry.starting_in_words(self._options.port)}; waiting to follow it")
                 is_waiting = True
             await asyncio.sleep(TRY_INTERVAL)
 
@@ -189,15 +189,15 @@ class Session:
 
     def _check_for_stopped_watch(self) -> None:
         stopped = registry.stopped(self._settings)
-        if stopped is not None and stopped.port == self._plan.port:
+        if stopped is not None and stopped.port == self._options.port:
             raise PortTakenError(
-                f"the port {self._plan.port} is taken: {registry.stopped_in_words(stopped)}",
+                f"the port {self._options.port} is taken: {registry.stopped_in_words(stopped)}",
                 hint=registry.how_to_go_on(stopped),
             ) from None
 
     async def _check_for_watch(self, *, patience: float = registry.HEALTH_LIMIT) -> None:
         # In a thread: Ctrl-C does not wait for a watch that is slow to answer.
-        port, running = self._plan.port, registry.running(self._settings, timeout=patience)
+        port, running = self._options.port, registry.running(self._settings, timeout=patience)
         record = await run_in_thread(lambda: next((record for record in running if record.port == port), None))
         if record is not None:
             raise WatchAtPortError(record, port=port)
@@ -210,12 +210,12 @@ class Session:
             on_event=self._on_callback,
             on_trouble=self._feed.trouble,
             forwarder=self._forwarder,
-            responder=TwimlResponder(self._plan.documents, forwarder=self._forwarder, trouble=self._feed.trouble),
+            responder=TwimlResponder(self._options.documents, forwarder=self._forwarder, trouble=self._feed.trouble),
         )
 
     def _make_reachability(self, listener: Listener) -> Reachability:
         return Reachability(
-            self._plan,
+            self._options,
             listener,
             api_is_local=self._settings.is_loopback,
             trouble=self._feed.trouble,
@@ -226,8 +226,8 @@ class Session:
         return Retention(
             store,
             self._feed.board,
-            days=self._plan.keep_days,
-            since=self._plan.since,
+            days=self._options.keep_days,
+            since=self._options.since,
             trouble=self._feed.trouble,
             clock=self._clock,
             twilio_time=self._twilio_time,
@@ -292,7 +292,7 @@ class Session:
 
     def _ready(self, listener: Listener, reachability: Reachability) -> Ready:
         return Ready(
-            host=self._plan.host,
+            host=self._options.host,
             port=listener.port,
             callback_url=listener.callback_url,
             health_url=listener.health_url,
@@ -300,7 +300,7 @@ class Session:
             account_sid=self._settings.account_sid or "",
             is_twilio=self._settings.is_twilio,
             is_reachable=reachability.is_reachable,
-            documents={name: listener.address.document_url(name) for name in self._plan.documents.files},
+            documents={name: listener.address.document_url(name) for name in self._options.documents.files},
         )
 
     def _register(self, ready: Ready) -> None:
@@ -369,8 +369,8 @@ class Session:
         if listener is None or reachability is None:
             raise RuntimeError("the session has not started")
         return WatchState(
-            title=self._plan.title,
-            listening=f"{self._plan.host}:{listener.port}",
+            title=self._options.title,
+            listening=f"{self._options.host}:{listener.port}",
             callback_url=listener.callback_url,
             api_url=None if self._settings.is_twilio else self._settings.api_url,
             accepted=listener.accepted,
@@ -383,10 +383,10 @@ class Session:
             last_callback_at=listener.last_callback_at,
             round_trip=reachability.round_trip,
             unreachable=reachability.unreachable,
-            unverified=self._plan.unverified,
+            unverified=self._options.unverified,
             rules_stopped=rules is not None and rules.is_stopped,
             rules=None if rules is None else rules.in_words,
-            events_read=self._feed.recalled,
+            events_read=self._feed.events_read,
         )
 
     def note(self, text: str) -> None:

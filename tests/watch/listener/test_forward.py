@@ -31,8 +31,8 @@ DOCUMENT = "<Response><Say>Hello</Say></Response>"
 
 
 async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, application: Application) -> None:
-    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/app/status?key=1")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/app/status?key=1")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         url = watch.ready.callback_url
         fields = form(1, "ringing", number=1, CallerCity="", CalledCity="São Paulo", CallerName="A&B=C+D %")
         assert (await post(url, fields, **{"I-Twilio-Idempotency-Token": "a-token"}))[0] == 204
@@ -49,8 +49,8 @@ async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, applica
 
 
 async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Application) -> None:
-    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/status")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         url = f"{watch.ready.callback_url}?CallSid=mine&{urlencode(form(1, 'busy', CalledCity='São Paulo'))}"
         async with aiohttp.ClientSession() as http, http.get(url, headers=sign(url)) as answer:
             assert answer.status == 204
@@ -62,8 +62,8 @@ async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Ap
 async def test_what_has_no_status_is_counted_in_the_header_and_passed_on(
     tmp_path: Path, application: Application
 ) -> None:
-    plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=application.url)
+    async with running_watch(settings_in(tmp_path), options) as watch:
         assert (await post(watch.ready.callback_url, {"CallSid": sid(1), "AnsweredBy": "fax"}))[0] == 204
         assert len(await application.requests(1)) == 1
         await watch.view.until(lambda view: view.header is not None and view.header.features == {"amd": 1})
@@ -71,8 +71,8 @@ async def test_what_has_no_status_is_counted_in_the_header_and_passed_on(
 
 async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: Path, application: Application) -> None:
     application.hold = asyncio.Event()
-    plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=application.url)
+    async with running_watch(settings_in(tmp_path), options) as watch:
         for call in range(3 * AT_ONCE):
             assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
         assert len(await application.requests(AT_ONCE)) == AT_ONCE  # and not one of them is answered yet
@@ -81,8 +81,8 @@ async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: P
 
 
 async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Path, application: Application) -> None:
-    plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=application.url)
+    async with running_watch(settings_in(tmp_path), options) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         url = watch.ready.callback_url
         assert (await post(url, form(1, "ringing"), **{"X-Twilio-Signature": "forged"}))[0] == 403
@@ -93,16 +93,16 @@ async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Pa
 
 async def test_an_application_that_is_not_there_is_reported(tmp_path: Path, application: Application) -> None:
     await application.stop()
-    plan = WatchOptions("127.0.0.1", 0, forward_to=application.url)
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=application.url)
+    async with running_watch(settings_in(tmp_path), options) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
         assert "can't connect (Connection refused)" in await watch.view.until_noted(application.url)
         assert (await post(watch.ready.callback_url, twiml_form(2)))[0] == 502
 
 
 async def test_the_applications_password_is_not_reported(tmp_path: Path) -> None:
-    plan = WatchOptions("127.0.0.1", 0, forward_to="http://ann:secret@127.0.0.1:1/app")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to="http://ann:secret@127.0.0.1:1/app")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         await post(watch.ready.callback_url, form(1, "ringing"))
         noted = await watch.view.until_noted("→ http://")
     assert "→ http://ann:***@127.0.0.1:1/app" in noted
@@ -111,8 +111,8 @@ async def test_the_applications_password_is_not_reported(tmp_path: Path) -> None
 async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_twilio_did(
     tmp_path: Path, application: Application
 ) -> None:
-    plan = WatchOptions("127.0.0.1", 0, forward_to=f"http://ann:secret@127.0.0.1:{application.port}/app")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=f"http://ann:secret@127.0.0.1:{application.port}/app")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         for call in range(2 * AT_ONCE):
             assert (await post(watch.ready.callback_url, form(call, "ringing"), Authorization="Basic eDp5"))[0] == 204
         sent = await application.requests(2 * AT_ONCE)
@@ -122,8 +122,8 @@ async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_tw
 
 async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
     application.text, application.content_type = DOCUMENT, "application/xml"
-    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/voice")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         assert await post(watch.ready.callback_url, twiml_form(1)) == (200, DOCUMENT)
         await watch.view.until(lambda view: bool(view.events))
         assert (watch.view.events[0].kind, watch.view.events[0].call_sid) == ("twiml-request", sid(1))
@@ -131,8 +131,8 @@ async def test_the_application_answers_requests_for_twiml(tmp_path: Path, applic
 
 async def test_every_cookie_of_the_application_reaches_twilio(tmp_path: Path, application: Application) -> None:
     application.cookies = ("a=1; Path=/", "b=2")
-    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/voice")
-    async with running_watch(settings_in(tmp_path), plan) as watch, aiohttp.ClientSession() as http:
+    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    async with running_watch(settings_in(tmp_path), options) as watch, aiohttp.ClientSession() as http:
         url, fields = watch.ready.callback_url, twiml_form(1)
         async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
             assert answer.headers.getall("Set-Cookie") == ["a=1; Path=/", "b=2"]
@@ -178,8 +178,8 @@ async def test_an_application_that_changes_protocols_is_reported(tmp_path: Path)
 async def test_what_is_passed_on_and_comes_back_is_not_passed_on_again(tmp_path: Path) -> None:
     port = free_port()
     # To the watch itself, under a name that hides it.
-    plan = WatchOptions("127.0.0.1", port, forward_to=f"http://0.0.0.0:{port}/status")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", port, forward_to=f"http://0.0.0.0:{port}/status")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         url = watch.ready.callback_url
         assert (await post(url, form(1, "ringing")))[0] == 204
         await watch.view.until_noted("leads back to this watch")
@@ -254,8 +254,8 @@ async def test_what_is_too_much_is_dropped_and_counted(application: Application)
 async def test_a_request_that_fails_in_a_way_nobody_foresaw_ends_none_that_passes_on_the_next(
     tmp_path: Path, application: Application
 ) -> None:
-    plan = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/status")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         forwarder = watch.session._forwarder
         assert forwarder is not None
         odd: Any = None
@@ -312,15 +312,15 @@ async def test_a_certificate_counts_that_is_named_or_need_not_be_right(
     if trusted is not None:
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     async with an_application_with_its_own_certificate() as url:
-        plan = WatchOptions("127.0.0.1", 0, forward_to=url, forward_insecure=trusted is None)
-        async with running_watch(settings_in(tmp_path), plan) as watch:
+        options = WatchOptions("127.0.0.1", 0, forward_to=url, forward_insecure=trusted is None)
+        async with running_watch(settings_in(tmp_path), options) as watch:
             assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
             assert "  200 in " in await watch.view.until_noted(f"{sid(1)} ringing")
 
 
 async def test_an_application_that_speaks_no_tls_is_reported_in_words(tmp_path: Path, application: Application) -> None:
-    plan = WatchOptions("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
+    async with running_watch(settings_in(tmp_path), options) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
         line = await watch.view.until_noted(f"{sid(1)} ringing")
     assert "can't connect (" in line

@@ -74,8 +74,8 @@ async def test_a_document_lies_beside_the_public_callback_url(tmp_path: Path) ->
         ("https://example.com/hooks/status?tenant=1", "https://example.com/hooks/twiml/one"),
         ("https://example.com/callbacks", "https://example.com/twiml/one"),
     ):
-        plan = WatchOptions("127.0.0.1", 0, public_url=public, documents=documents)
-        async with running_watch(settings_in(tmp_path), plan) as watch:
+        options = WatchOptions("127.0.0.1", 0, public_url=public, documents=documents)
+        async with running_watch(settings_in(tmp_path), options) as watch:
             assert watch.ready.documents == {"one": expected}
             local = f"http://127.0.0.1:{watch.ready.port}/twiml/one"
             fields = twiml_form(1)

@@ -106,8 +106,8 @@ def test_calls_report_through_the_tunnel(
 
 async def test_the_death_of_the_tunnel_is_reported(tmp_path: Path, tunnel: tuple[str, subprocess.Popen[bytes]]) -> None:
     command, server = tunnel
-    plan = WatchOptions("127.0.0.1", 0, tunnel=command)
-    async with running_watch(settings_in(tmp_path), plan) as watch:
+    options = WatchOptions("127.0.0.1", 0, tunnel=command)
+    async with running_watch(settings_in(tmp_path), options) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         cut(server)
         await watch.view.until_noted("has ended with code 255")

@@ -32,55 +32,55 @@ def check_credentials(settings: Settings, *, unverified: bool) -> None:
         raise trouble
 
 
-def check_exposure(plan: WatchOptions) -> None:
+def check_exposure(options: WatchOptions) -> None:
     """Check that unsigned callbacks are not accepted where anybody could send them, unless an option allows it.
 
     Raises:
         UsageError: The options do not go together.
     """
-    if plan.forgeries_accepted and not plan.unverified:
+    if options.forgeries_accepted and not options.unverified:
         raise UsageError("--accept-forgeries goes with --unverified", hint="alone it changes nothing: drop it")
-    if not plan.unverified:
+    if not options.unverified:
         return
-    if plan.forward_to is not None:
+    if options.forward_to is not None:
         raise UsageError(
             "--unverified and --forward-to exclude each other: only verified requests are passed on",
             hint="drop --unverified",
         )
     exposed = {
-        "a public URL": plan.public_url is not None and not is_loopback_url(plan.public_url),
-        "a tunnel": plan.tunnel is not None,
-        f"--host {plan.host}": not is_loopback_host(plan.host),
+        "a public URL": options.public_url is not None and not is_loopback_url(options.public_url),
+        "a tunnel": options.tunnel is not None,
+        f"--host {options.host}": not is_loopback_host(options.host),
     }
     named = [what for what, is_so in exposed.items() if is_so]
-    if named and not plan.forgeries_accepted:
+    if named and not options.forgeries_accepted:
         raise UsageError(
             f"--unverified with {named[0]}: anybody could send callbacks",
             hint="drop --unverified, or give --accept-forgeries as well if you mean it",
         )
 
 
-def check_forwarding(plan: WatchOptions) -> None:
+def check_forwarding(options: WatchOptions) -> None:
     """Check that requests are forwarded to an http or https address other than this listener's.
 
     Raises:
         UsageError: They are not.
     """
-    if plan.forward_insecure and (plan.forward_to is None or not is_loopback_url(plan.forward_to)):
+    if options.forward_insecure and (options.forward_to is None or not is_loopback_url(options.forward_to)):
         raise UsageError(
             "--forward-insecure goes with --forward-to an address on loopback: elsewhere anybody could answer for it",
             hint="name the file of the CA that signed your application's certificate in SSL_CERT_FILE",
         )
-    if plan.forward_to is None:
+    if options.forward_to is None:
         return
-    if not is_http_url(plan.forward_to):
+    if not is_http_url(options.forward_to):
         raise UsageError(
-            f"--forward-to is not an http or https address: {without_user_info(plan.forward_to)}",
-            hint=scheme_hint(plan.forward_to, otherwise="such as http://127.0.0.1:5000/status"),
+            f"--forward-to is not an http or https address: {without_user_info(options.forward_to)}",
+            hint=scheme_hint(options.forward_to, otherwise="such as http://127.0.0.1:5000/status"),
         )
-    if is_loopback_url(plan.forward_to) and urlsplit(plan.forward_to).port == plan.port:
+    if is_loopback_url(options.forward_to) and urlsplit(options.forward_to).port == options.port:
         raise UsageError(
-            f"--forward-to leads back to this watch: {plan.forward_to}", hint="give the address of your application"
+            f"--forward-to leads back to this watch: {options.forward_to}", hint="give the address of your application"
         )
 
 

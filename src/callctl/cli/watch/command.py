@@ -183,7 +183,7 @@ def watch(
     options.check(unverified=unverified)
     check_host(host)
     check_credentials(settings, unverified=unverified)
-    plan = WatchOptions(
+    watch_options = WatchOptions(
         host=host,
         port=settings.port if port is None else port,
         path=STATUS_PATH,
@@ -197,14 +197,14 @@ def watch(
         since=history,
         keep_days=keep_days,
     )
-    check_exposure(plan)
-    check_forwarding(plan)
+    check_exposure(watch_options)
+    check_forwarding(watch_options)
     call_filter = filters.read_filter(runtime, settings, call=call, to=to, from_=from_, status=status)
     api = None if no_poll else runtime.client(settings)
     clock = runtime.clock()
     make_rules = rules_options.runner_factory(runtime, settings, options, clock=clock)
     code = asyncio.run(
-        _watch(runtime, settings, plan, clock=clock, api=api, make_rules=make_rules, call_filter=call_filter)
+        _watch(runtime, settings, watch_options, clock=clock, api=api, make_rules=make_rules, call_filter=call_filter)
     )
     raise typer.Exit(code)
 
@@ -218,7 +218,7 @@ def _history(runtime: Runtime, since: str) -> timedelta:
 async def _watch(
     runtime: Runtime,
     settings: Settings,
-    plan: WatchOptions,
+    watch_options: WatchOptions,
     *,
     clock: Clock,
     api: CallsApi | None,
@@ -230,17 +230,17 @@ async def _watch(
     from callctl.watch.options import WatchAtPortError
     from callctl.watch.session import Session
 
-    if plan.tunnel is not None:
-        runtime.say(f"callctl: starting the tunnel: {without_secrets(plan.tunnel)}")
+    if watch_options.tunnel is not None:
+        runtime.say(f"callctl: starting the tunnel: {without_secrets(watch_options.tunnel)}")
     try:
-        session = Session(settings, plan, clock=clock, api=api, make_rules=make_rules, say=runtime.say)
+        session = Session(settings, watch_options, clock=clock, api=api, make_rules=make_rules, say=runtime.say)
         return await _show(runtime, session, call_filter)
     except WatchAtPortError as error:
-        if plan.acts:
+        if watch_options.acts:
             raise
         if make_rules is not None:
             runtime.say("callctl: no rules here: this only follows the watch that holds the port")
-        return await _show(runtime, Follower(settings, plan, error.record, now=runtime.now), call_filter)
+        return await _show(runtime, Follower(settings, watch_options, error.record, now=runtime.now), call_filter)
 
 
 async def _show(runtime: Runtime, session: Session | Follower, call_filter: CallFilter | None) -> int:
