@@ -54,6 +54,10 @@ def main() -> None:
         if signal.getsignal(signal.SIGINT) is _leave and not _is_lasting():
             signal.signal(signal.SIGINT, signal.default_int_handler)  # the command line sees to it from here
         code = run(sys.argv[1:])
+    except SystemExit as stop:  # Typer's, once it has completed a word or written a script for the shell
+        if not isinstance(stop.code, int):
+            raise
+        code = stop.code
     except KeyboardInterrupt:
         # Between two commands' handlers; otherwise the command line sees to it.
         sys.stderr.write("callctl: interrupted\n")
@@ -69,9 +73,7 @@ def main() -> None:
             sys.stderr.write("callctl: error: unexpected {}: {}\n".format(kind, words))  # noqa: UP032 - an old Python too
             sys.stderr.write("hint: this is a fault of callctl; run it again with --debug and report what it prints\n")
         code = 1
-    if code == _INTERRUPTED or _is_lasting():
-        _leave_at_once(code)
-    sys.exit(code)
+    _leave_at_once(code)
 
 
 def _without_secrets(text: str) -> str:
@@ -86,6 +88,8 @@ def _without_secrets(text: str) -> str:
 def _leave_at_once(code: int) -> None:
     """End with this code, whatever was being done when a signal came, and whatever signal comes yet.
 
+    All is written and closed by now. To take the interpreter apart as well takes a tenth of a hang-up's time.
+
     Where Ctrl-C came in the making of a dataclass, Python was running a text. It notes an interrupt there as one that
     nobody handled and, started as ``python -m callctl``, kills itself with SIGINT on its way out. On that way it also
     takes all handlers of signals away, so that a second SIGTERM would kill it.
@@ -93,7 +97,7 @@ def _leave_at_once(code: int) -> None:
     from contextlib import suppress
 
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # gone, or closed
+        with suppress(Exception):  # gone, closed or full: reported before, where it could be
             stream.flush()
     os._exit(code)
 
