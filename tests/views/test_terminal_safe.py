@@ -102,6 +102,12 @@ def test_json_holds_no_number_that_is_not_finite() -> None:
     assert json_text(odd) == '{"a": null, "b": [null, null], "c": 0.5}'
 
 
+def test_json_ends_where_a_value_holds_itself() -> None:
+    circle: dict[str, object] = {}
+    circle["a"] = circle
+    assert re.fullmatch(r'(\{"a": )+null\}+', json_text(circle))
+
+
 @pytest.mark.parametrize("size", ["9" * 30, "9" * 5000, "0", "-3", "٣٣", "10000", "x", ""])
 @pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
 def test_a_size_that_no_terminal_has_counts_as_none(name: str, size: str) -> None:

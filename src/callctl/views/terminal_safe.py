@@ -66,7 +66,8 @@ def _is_unsafe(char: str) -> bool:
 def _encoder() -> Callable[[Any], str]:
     import json
 
-    return json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    # What goes in circles would be nested too deeply, which is noticed without keeping a record of each object.
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
 def _escaped(match: re.Match[str]) -> str:
