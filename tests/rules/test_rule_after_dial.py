@@ -164,6 +164,25 @@ def test_a_command_whose_answer_is_late_is_waited_for(setup: RulesSetup, is_done
     store.close()
 
 
+@pytest.mark.parametrize("named", ["parent", "child"])
+def test_what_a_command_that_was_killed_may_have_done_is_taken_for_done(setup: ManualClockSetup, named: str) -> None:
+    """It wrote down what it was about to do, and could write no outcome: its terminal was closed, say."""
+    survey(setup)
+    parent = dial(setup, who="sip:answers@example.com", after=PAUSE)
+    setup.until(lambda: any(leg.status == "in-progress" for leg in setup.legs_under(parent)))
+    child = setup.only_child(parent)
+    setup.claims.add_intents([parent if named == "parent" else child], until=setup.clock.wall() + seconds(60))
+    setup.client.hangup(child)
+    setup.settle(50)
+    assert setup.events == []
+    setup.until(lambda: bool(setup.events))
+    leg = "it" if named == "parent" else "the leg that ended"
+    assert [(event.call_sid, event.result, event.outcome) for event in setup.events] == [
+        (parent, DECLINED, f"a command that was cut off may have changed {leg}")
+    ]
+    assert surveyed(setup) == []
+
+
 def place_with_several_legs(setup: ManualClockSetup, *legs: str) -> str:
     """Place a call whose document dials one leg after the other, and redirect it to a survey after these."""
     survey(setup, settle=seconds(1))

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from api.scripted import ReceivedRequest, Server, Turn, call, drop, hang, reply
+from cli.local_store import store_of
 from cli.setup import ANSWERS, BUSY, NEVER, CliSetup, messages
 from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
@@ -676,6 +677,18 @@ def test_a_hang_up_is_recorded_for_rules_before_it_is_sent(callctl: Callctl, hom
         assert server.intended == [True, True]
 
 
+def test_what_another_command_was_about_to_do_stays_known_where_this_one_changes_nothing(setup: CliSetup) -> None:
+    """The other was killed while it waited for the answer, and its call is over by now."""
+    mine, others = setup.place(), setup.place()
+    setup.callctl("hangup", mine, others, "--parallel", "1")
+    with store_of(setup.home, setup.simulator) as store:
+        store.add_intents([others], until=datetime.now(UTC))
+        for sids in ([mine, others], [others]):
+            assert setup.callctl("hangup", *sids).out.count("already-over") == len(sids)
+            intents = [store.has_intent(sid, is_over=lambda _: False) for sid in (mine, others)]
+            assert intents == [False, True]
+
+
 def test_no_hang_up_waits_for_long_where_the_store_is_locked(
     callctl: Callctl, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -685,12 +698,12 @@ def test_no_hang_up_waits_for_long_where_the_store_is_locked(
     with IntentReader(home, [rings(1)]) as server:
         assert server.run(callctl, *AGREED).code == 0  # makes the store
 
-        def wait(store: EventStore, sids: Iterable[str], *, until: datetime) -> None:
+        def wait(store: EventStore, sids: Iterable[str], *, until: datetime) -> set[str]:
             before, deadline = len(server.ended), time.monotonic() + 20
             while len(server.ended) == before and time.monotonic() < deadline:
                 time.sleep(0.01)
             was_sent.put(len(server.ended) > before)
-            add_intents(store, sids, until=until)
+            return add_intents(store, sids, until=until)
 
         monkeypatch.setattr(EventStore, "add_intents", wait)
         assert server.run(callctl, *AGREED).code == 0

@@ -171,8 +171,8 @@ def test_what_other_rules_are_changing_is_reported_until_the_answer_is_recorded(
 def test_what_a_command_is_about_to_change_is_known_until_it_gives_up_or_is_late(
     claims: EventStore, store: EventStore
 ) -> None:
-    store.add_intents([sid(1), sid(2)], until=moment(60))
-    store.add_intents([sid(2)], until=moment(90))  # once more
+    assert store.add_intents([sid(1), sid(2)], until=moment(60)) == set()
+    assert store.add_intents([sid(2), sid(4)], until=moment(90)) == {sid(2)}  # once more
     store.remove_intents([sid(1)])
 
     def changing(now: float) -> list[bool]:

@@ -45,6 +45,7 @@ class History:
         self._writing = threading.Lock()  # of the store and of ``_recorded``
         self._recorded: set[str] = set()
         self._intended: set[str] = set()
+        self._intended_before: set[str] = set()  # by other commands, whose intents are not to be removed
         self._request_times: dict[str, datetime] = {}
         self._pending: dict[str, tuple[str, Request]] = {}  # requests whose outcome is not shown yet, by SID
 
@@ -105,9 +106,11 @@ class History:
             return
         # StoreError is mentioned when the outcome can't be recorded.
         with self._writing, suppress(StoreError, TimeoutError):
+            own = frozenset(self._intended)
             self._intended.update(sids)
             intended, store, until = tuple(self._intended), self._opened_store(), self.now() + _LONGEST
-            run_with_time_limit(_PATIENCE, lambda: store.add_intents(intended, until=until))
+            before = run_with_time_limit(_PATIENCE, lambda: store.add_intents(intended, until=until))
+            self._intended_before |= before - own
 
     @contextmanager
     def requesting(self, sid: str, action: str, request: Request) -> Iterator[None]:
@@ -161,8 +164,8 @@ class History:
 
     def _give_up(self) -> None:
         with self._writing, suppress(StoreError):  # an intent ends by itself
-            if self._intended:
-                self._opened_store().remove_intents(self._intended)
+            if own := self._intended - self._intended_before:
+                self._opened_store().remove_intents(own)
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
         """Record outcomes, where a running watch and ``show`` find them."""

@@ -366,14 +366,18 @@ class EventStore:
         """Return the id of the newest action of any world, or 0."""
         return self._new_actions.last_id()
 
-    def add_intents(self, call_sids: Iterable[str], *, until: datetime) -> None:
-        """Store that a command is about to change calls, until a time at most.
+    def add_intents(self, call_sids: Iterable[str], *, until: datetime) -> set[str]:
+        """Store that a command is about to change calls, until a time at most; return those that had an intent before.
 
-        An intent ends when the action is recorded, or with ``remove_intents``.
+        An intent ends when the action is recorded, or with ``remove_intents``. One whose time is over is of a command
+        that was cut off, and may have changed the call.
         """
         rows = [(self._world, sid, microseconds(until)) for sid in call_sids]
+        had_one = "SELECT 1 FROM intents WHERE world = ? AND sid = ?"
         with self._writing.transaction() as connection:
+            before = {row[1] for row in rows if connection.execute(had_one, row[:2]).fetchone() is not None}
             connection.executemany("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, ?, ?)", rows)
+        return before
 
     def remove_intents(self, call_sids: Iterable[str]) -> None:
         """Remove the intents to change calls."""
