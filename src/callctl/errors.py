@@ -73,7 +73,7 @@ def _user(info: str) -> str:
 class CallctlError(Exception):
     """Something failed. Say what in ``message`` and what to do next in ``hint``; URLs lose their passwords there.
 
-    ``may_be_done`` tells whether a change of a call may have been carried out all the same: by this request, or by an
+    ``may_be_done`` is whether a change of a call may have been carried out all the same: by this request, or by an
     earlier try of it that was not answered.
     """
 

@@ -51,7 +51,7 @@ class CallsApi(Protocol):
     def while_wanted(self, wanted: Callable[[bool], bool]) -> Self:
         """Return the same API, which asks before each further try of a change whether it is still wanted.
 
-        The pause before one may be long, and the call may have moved on. ``wanted`` is told whether an earlier try may
+        The pause before one may be long, and the call may have moved on. ``wanted`` gets whether an earlier try may
         have been carried out; if it returns False, NoLongerWantedError is raised.
         """
 

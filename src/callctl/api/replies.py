@@ -67,7 +67,7 @@ class Reply(NamedTuple):
         """Return the JSON object of a successful reply.
 
         Raises:
-            NetworkError: It is none, so something else than the API answered.
+            NetworkError: The body is no JSON object, so something else than the API answered.
         """
         value = _json_of(self.text)
         if isinstance(value, dict):

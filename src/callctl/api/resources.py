@@ -22,7 +22,7 @@ class Account:
         status: ``active``, ``suspended`` or ``closed``.
         type: ``Trial`` or ``Full``.
         owner_sid: The main account's SID; its own if it is no subaccount.
-        primary_token: The auth token that signs its callbacks (docs/twilio.md, "Signatures"), where the API tells it.
+        primary_token: The auth token that signs its callbacks (docs/twilio.md, "Signatures"), where the API shows it.
     """
 
     sid: str

@@ -378,7 +378,7 @@ def partial_reply(error: Exception, *, url: str) -> Reply | None:
 
 
 def may_be_sent(error: Exception) -> bool:
-    """Tell whether anything of the request that ended with this error may have been sent."""
+    """Return whether anything of the request that ended with this error may have been sent."""
     return not isinstance(error, ExchangeError) or error.sent
 
 

@@ -50,7 +50,7 @@ class ActionEvent:
         return self.action in ("redirect", "hangup", "cancel") and self.result in (DONE, UNKNOWN)
 
     def may_have_caused(self, event: CallEvent) -> bool:
-        """Tell whether an event may report what this did: the end of the leg or of its child, and it came later."""
+        """Return whether an event may report what this did: the end of the leg or of its child, and it came later."""
         ends = self.action != "redirect" and self.may_have_changed_it
         is_related = self.call_sid in (event.call_sid, event.parent_call_sid)
         return ends and event.is_final and is_related and event.received_at >= self.at

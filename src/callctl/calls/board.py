@@ -83,11 +83,11 @@ class Fold:
         return self._last_at
 
     def knows(self, event: CallEvent) -> bool:
-        """Tell whether this event was taken in before."""
+        """Return whether this event was taken in before."""
         return _short(event.key) in self._keys
 
     def is_late(self, event: CallEvent) -> bool:
-        """Tell whether a callback comes after one that reports a later step."""
+        """Return whether a callback comes after one that reports a later step."""
         # Polls and requests for TwiML report the present status, not what has just happened: they can't be late.
         rank = event.rank
         if event.kind != CALLBACK or not rank:

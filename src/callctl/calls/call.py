@@ -67,12 +67,12 @@ _RANKS: dict[str, int] = {
 
 
 def is_live(status: str) -> bool:
-    """Tell whether a status means that the leg still exists. An unknown status is neither live nor final."""
+    """Return whether a status means that the leg still exists. An unknown status is neither live nor final."""
     return status in LIVE_STATUSES
 
 
 def is_final(status: str) -> bool:
-    """Tell whether a leg with this status has ended."""
+    """Return whether a leg with this status has ended."""
     return status in FINAL_STATUSES
 
 
@@ -89,12 +89,12 @@ _CLIENT = r"(?i)client:[^\s<>\"]{1,256}"
 
 
 def is_e164(text: str) -> bool:
-    """Tell whether a text is a phone number in E.164 form (``+``, country code, at most 15 digits)."""
+    """Return whether a text is a phone number in E.164 form (``+``, country code, at most 15 digits)."""
     return re.fullmatch(_E164, text) is not None
 
 
 def is_endpoint(text: str) -> bool:
-    """Tell whether a call can go to this text: E.164, ``sip:user@host`` or ``client:name``."""
+    """Return whether a call can go to this text: E.164, ``sip:user@host`` or ``client:name``."""
     return any(re.fullmatch(form, text) for form in (_E164, _SIP, _CLIENT))
 
 
@@ -108,7 +108,7 @@ _LEAST_NUMBER = 7  # digits; fewer may be a short code or an extension
 
 
 def is_party(text: str) -> bool:
-    """Tell whether one end of a call may be written so: as ``is_endpoint``, or as REST writes other callers.
+    """Return whether one end of a call may be written so: as ``is_endpoint``, or as REST writes other callers.
 
     A phone number is E.164: in any other spelling no call has it.
     """
@@ -119,7 +119,7 @@ def is_party(text: str) -> bool:
 
 
 def is_same_party(first: str, second: str) -> bool:
-    """Tell whether two texts name the same end of a call: a SIP address stands with its scheme or without.
+    """Return whether two texts name the same end of a call: a SIP address stands with its scheme or without.
 
     Source: docs/twilio.md, "Addresses".
     """
@@ -132,7 +132,7 @@ def _without_scheme(text: str) -> str:
 
 
 def is_party_pattern(text: str) -> bool:
-    """Tell whether one end of a call may match a text in which ``*`` stands for any other."""
+    """Return whether one end of a call may match a text in which ``*`` stands for any other."""
     if "*" not in text:
         return is_party(text)
     start = text.partition("*")[0]

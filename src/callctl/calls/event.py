@@ -253,7 +253,7 @@ def _is_split_differently(event: CallEvent, signed: str) -> bool:
 
 
 def _has_another_status(event: CallEvent, signed: str) -> bool:
-    """Tell whether the CallStatus that Twilio signed behind the CallSid is another known one than the event's.
+    """Return whether the CallStatus that Twilio signed behind the CallSid is another known one than the event's.
 
     A caller's name that reads like a CallStatus stands behind both. A status that is not known changes nothing.
     """

@@ -55,7 +55,7 @@ def signed_key(signed: str, *, world: str) -> str:
 
 
 def is_split_differently(signed: str, sid: str, *, name: str = "CallSid") -> bool:
-    """Tell whether the SID in a field is another one than Twilio signed under that name.
+    """Return whether the SID in a field is another one than Twilio signed under that name.
 
     What is signed does not say where a value ends, and a caller may choose a name that reads like a CallSid and a
     CallStatus. Those of Twilio come before anything that a caller chooses.

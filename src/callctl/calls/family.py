@@ -18,7 +18,7 @@ class Family(Generic[AnyLeg]):
     """A parent leg and its child legs, these in order of appearance; as the board has them, or as REST lists them.
 
     ``sid`` is the parent leg's; ``parent`` is None while nothing is known of that leg itself. On the board a child's
-    own children belong to the same family. ``legs`` are all of them, the parent first; ``is_live`` tells whether any
+    own children belong to the same family. ``legs`` are all of them, the parent first; ``is_live`` is whether any
     still exists.
     """
 

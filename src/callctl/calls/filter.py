@@ -95,7 +95,7 @@ class CallFilter:
         return self.older_than is not None or self.longer_than is not None
 
     def matches(self, call: Call) -> bool:
-        """Tell whether a call matches, by what REST shows of it.
+        """Return whether a call matches, by what REST shows of it.
 
         Compatible services ignore filters that they don't know, some of them all (docs/twilio.md, "Compatible
         services"), and Twilio those whose names it doesn't know. A command that ends whatever matches can't rely on the
@@ -110,7 +110,7 @@ class CallFilter:
         )
 
     def matches_leg(self, leg: Call | Leg | CallEvent) -> bool:
-        """Tell whether the status and the ends of a leg match."""
+        """Return whether the status and the ends of a leg match."""
         return (
             (not self.statuses or leg.status in self.statuses)
             and (self.to is None or is_same_party(self.to, leg.to))

@@ -86,7 +86,7 @@ def owner_of(fields: Fields) -> str:
 
 
 def hides_call(signed: str) -> bool:
-    """Tell whether a call was cut out of the signed text of a form that has no CallSid."""
+    """Return whether a call was cut out of the signed text of a form that has no CallSid."""
     return _HIDDEN_SID.search(signed) is not None
 
 

@@ -42,7 +42,7 @@ CALLBACK_SID: Final = "(C[AF][0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f
 
 
 def is_twilio_sid(text: str) -> bool:
-    """Tell whether a text has the form of Twilio's SIDs, of whatever kind."""
+    """Return whether a text has the form of Twilio's SIDs, of whatever kind."""
     return re.fullmatch(_TWILIO_SID, text) is not None
 
 
@@ -52,7 +52,7 @@ def kind_of_sid(text: str) -> str | None:
 
 
 def is_call_sid(text: str) -> bool:
-    """Tell whether a text could be a whole call SID, of Twilio or of a compatible service."""
+    """Return whether a text could be a whole call SID, of Twilio or of a compatible service."""
     if text.startswith("CA"):
         return re.fullmatch(TWILIO_CALL_SID, text) is not None
     return re.fullmatch(_OTHER_CALL_SID, text) is not None and any(char.isdigit() for char in text)

@@ -49,8 +49,7 @@ class Trouble(str):
     """A sentence, and the kind of thing that went wrong.
 
     ``url`` is the address that it is about, without a password; ``status`` the HTTP status that was answered, by us or
-    to us; ``call_sid`` the call. Each is None where there is none. With ``is_over``, trouble of this cause
-    is over.
+    to us; ``call_sid`` the call. Each is None where there is none. With ``is_over``, trouble of this cause is over.
     """
 
     __slots__ = ("call_sid", "cause", "is_over", "status", "url")

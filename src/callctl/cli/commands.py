@@ -124,7 +124,7 @@ def load(entry: Entry) -> Any:
 
 
 class LazyCommand(TyperCommand):
-    """Stands for a command in the overview, and gives way to it as soon as it is called or completed."""
+    """Stands for a command in the overview, and is replaced by it as soon as it is called or completed."""
 
     def __init__(self, entry: Entry) -> None:
         super().__init__(entry.name, help=entry.summary)

@@ -79,7 +79,7 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
 
 
 def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
-    """Return the check by which the token that verifies callbacks is a wrong one, or missing; None if there is none."""
+    """Return the check that found the token which verifies callbacks to be wrong or missing; None if none did."""
     from callctl.calls.doctor_finding import Level
 
     if not settings.signing_keys:

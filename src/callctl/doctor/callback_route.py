@@ -167,7 +167,7 @@ def _stopped(settings: Settings) -> registry.WatchRecord | None:
 
 @dataclass(frozen=True, slots=True)
 class _Occupant:
-    """What of this account and API address is at the port for a while, and why there is no round trip meanwhile."""
+    """A watch that is starting, or a ``place --watch``, of this account at the port; and why no request is tried."""
 
     port: Finding
     why_untried: str

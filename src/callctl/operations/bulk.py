@@ -38,15 +38,15 @@ def for_each(
 ) -> Generator[list[Done[T] | Failed], None, None]:
     """Do the work for every call, up to ``parallel`` at once and begun in their order; yield results as they come.
 
-    Those that are there together come together, so that they can be written down together. When the API has too many
-    requests at once even for the pauses in between, fewer are sent at a time, and the refused call gets its turn again.
-    When the generator is closed, nothing further is begun.
+    Results that are ready at the same time come in one list, so that they can be recorded together. When the API
+    has too many requests at once even for the pauses in between, fewer are sent at a time, and the refused call gets
+    its turn again. When the generator is closed, nothing further is begun.
 
     ``time_left`` returns how many seconds are left for all of it; without it there is no limit.
 
     Raises:
         AuthenticationError: The credentials are refused, which no further request can change.
-        TimeoutError: The time is over. What was begun goes on, and nobody waits for it any more.
+        TimeoutError: The time is over. What was begun goes on, and is no longer waited for.
     """
     queue = _WorkQueue(sids, work, workers=max(1, min(parallel, len(sids))))
     try:

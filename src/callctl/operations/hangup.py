@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 # How often a call is fetched again when it is not clear what it does, with 1.5 s of pauses together.
 READ_BACKS = 4
 READ_BACK_PAUSES = Backoff(first=0.1, factor=2, longest=0.8)
-# What no hang-up makes of a call: one that shows it was over before.
+# Final statuses that no hang-up leads to: a call with one of them was over before.
 _OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
-# An end so long before the API's reply did not come of the request; less may be its own time and whole seconds. Where
-# an earlier try was not answered, several of them with their time limits lie between.
+# A call that ended longer than this before the API's reply was over before the request; less may be the time of the
+# request and the rounding to seconds. Where an earlier try was not answered, it and its time limit come in between.
 _BEFORE = timedelta(seconds=5)
 _BEFORE_TRIES = timedelta(minutes=1)
 
@@ -143,8 +143,8 @@ def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> H
 
     Whether a call in progress is refused or left alone with a 200 is not settled (docs/twilio.md, "REST: updating a
     call"). A refusal alone says no more than that the call does not ring any longer, or that it rings inside
-    ``<Dial>``. Only what REST shows until the end of the reading back is taken for a leg that rings on: who takes it
-    for one may hang it up.
+    ``<Dial>``. A leg counts as ringing on only if REST shows that until the last read-back, since the caller may
+    then hang it up.
     """
     refusal: WrongCallStateError | None = None
     call = Call(sid, "")

@@ -1,6 +1,6 @@
 """The executors of actions: one sends what rules propose, the other, for a dry run, reports what would be sent.
 
-The order of an action's steps keeps it honest: check, claim (committed), send, record (in the commit that closes the
+The order of an action's steps makes a crash safe: check, claim (committed), send, record (in the commit that closes the
 claim). A crash between two of these leaves either nothing, or an open claim that the next watch finds.
 """
 
@@ -268,9 +268,10 @@ class DryRun:
 
 @dataclass(slots=True)
 class _Sending:
-    """When the call was checked, by the steady clock, and when a request was last sent; None before.
+    """The requests of one action.
 
-    And whether one without an answer may have been carried out.
+    ``checked_at`` is when the call was checked, by the steady clock; ``at`` when a request was last sent, None before.
+    ``may_be_done``: a request without an answer may have been carried out.
     """
 
     checked_at: datetime

@@ -28,8 +28,8 @@ FLAG_NAMES = (RING_LIMIT, AFTER_DIAL, MAX_DURATION, MAX_DURATION_HANGUP)
 
 # An event that happened longer ago is too old to act on: a callback that was delayed, or one that is sent again.
 FRESH = timedelta(seconds=15)
-# A poll tells what a call does, not since when. It may have rung for a minute, and the poll before was half a minute
-# earlier; what began longer ago was, most likely, answered before anything could tell of it.
+# A poll reports what a call does, not since when. It may have rung for a minute, and the poll before was half a minute
+# earlier; what began longer ago was, most likely, answered before anything could report it.
 FOUND_SOON = timedelta(minutes=2)
 # A second Dial begins within a moment of the first one's end, and its child's first callback takes another.
 DEFAULT_SETTLE = timedelta(seconds=1)

@@ -31,7 +31,7 @@ PLAIN = ("CALLCTL_FROM", "CALLCTL_PUBLIC_URL", "CALLCTL_PORT", "CALLCTL_STORE")
 SECRETS = frozenset({"TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"})
 
 
-# Characters of a settings file. A longer one is none: a large .env in some folder must not delay a hang-up.
+# Characters of a settings file. A longer file is not read: a large .env in some folder must not delay a hang-up.
 _LONGEST = 256 * 1024
 
 

@@ -89,7 +89,7 @@ def wrong_kind_of_sid(name: str, text: str) -> str | None:
 
 
 def may_be_token(text: str) -> bool:
-    """Tell whether a text can be a token or a secret: HTTP Basic carries no other characters, and no account has them.
+    """Return whether a text can be a token or a secret: HTTP Basic carries no others, and no account has them.
 
     Others come in unnoticed: a line break, quotes of a typesetter, bytes that are no UTF-8.
     """

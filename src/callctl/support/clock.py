@@ -70,7 +70,7 @@ class Clock:
         return self.now() - self.steady(moment)
 
     def has_passed(self, moment: datetime) -> bool:
-        """Tell whether a moment that was some minutes ahead of the wall clock, by any of its steps, is over.
+        """Return whether a moment that was some minutes ahead of the wall clock, by any of its steps, is over.
 
         In doubt it is not: it may have been read before the clock was set, or after.
         """

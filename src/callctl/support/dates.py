@@ -237,7 +237,7 @@ def read_duration(text: str, *, option: str) -> float:
     """Return a duration in seconds: ``500ms``, ``45s``, ``1h30m``, ``2d``. The unit is never left out.
 
     Raises:
-        UsageError: It is none, has no unit, or is longer than a century.
+        UsageError: It is no duration, has no unit, or is longer than a century.
     """
     word = text.strip().lower()
     if re.fullmatch(_UNITLESS, word):

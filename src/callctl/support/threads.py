@@ -1,8 +1,8 @@
 """Runs slow, blocking calls in daemon threads, and background tasks in an event loop.
 
-Neither an executor nor ``asyncio.to_thread``: the loop's end and the interpreter's exit wait for
-their threads, so Ctrl-C would wait for a slow request. Commands without an event loop start threads here too,
-hence asyncio is imported where it is needed.
+Neither an executor nor ``asyncio.to_thread``: the loop's end and the interpreter's exit wait for their threads, so
+Ctrl-C would wait for a slow request. Commands without an event loop start threads here too, hence asyncio is imported
+where it is needed.
 """
 
 from __future__ import annotations

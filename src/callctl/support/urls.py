@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 def is_loopback_host(host: str) -> bool:
-    """Tell whether a host name or IP literal stands for this machine."""
+    """Return whether a host name or IP literal stands for this machine."""
     name = host.strip("[]").rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -20,7 +20,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_loopback_url(url: str) -> bool:
-    """Tell whether a URL points to this machine."""
+    """Return whether a URL points to this machine."""
     try:
         return is_loopback_host(urlsplit(url).hostname or "")
     except ValueError:
@@ -28,7 +28,7 @@ def is_loopback_url(url: str) -> bool:
 
 
 def is_http_url(url: str) -> bool:
-    """Tell whether a text is an absolute http or https URL with a host, all of it text that can be seen.
+    """Return whether a text is an absolute http or https URL with a host, all of it text that can be seen.
 
     Python holds a byte that is not UTF-8 as a surrogate, which can't be seen either.
     """

@@ -259,7 +259,7 @@ def _conference(item: CallEvent | ActionEvent) -> str | None:
 
 
 def _leg_names(timeline: Iterable[CallEvent | ActionEvent]) -> dict[str, str]:
-    """Name each leg by whom it calls, and by its SID where that would not tell two of them apart."""
+    """Name each leg by whom it calls, and by its SID where two of them call the same one."""
     latest = {item.call_sid: item for item in timeline if isinstance(item, CallEvent) and item.status}
     called = Counter(event.to for event in latest.values())
     return {

@@ -197,7 +197,7 @@ def _fitting(sample: Sequence[Row], *, width: int) -> list[Column]:
 
 
 def _holds_what_counts(columns: Sequence[Column], sample: Sequence[Row], *, timed: bool) -> bool:
-    """Tell whether both ends of the calls are whole, and their durations there, if any of them has one."""
+    """Return whether both ends of the calls are whole, and their durations there, if any of them has one."""
     widths = {column.title: column.width for column in columns}
     times = (_DURATION, _START) if timed else (_DURATION,)
     needed = {column.title for column in times if any(column.value(row) for row in sample)}

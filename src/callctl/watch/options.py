@@ -20,8 +20,8 @@ class WatchOptions:
     ``public_url`` is where Twilio reaches it, path included; ``tunnel`` the command that brings it there; ``agent``
     the local API of an ngrok agent that may run. With ``unverified`` unsigned callbacks are accepted, and through a
     public address only if ``forgeries_accepted``. With ``forward_insecure`` the application may have any certificate.
-    ``since`` is how far back a start looks, ``keep_days`` how many days
-    of events the store keeps, 0 for none beyond the run.
+    ``since`` is how far back a start looks; ``keep_days`` for how many days the store keeps events, 0 for none beyond
+    the run.
     """
 
     host: str
@@ -48,7 +48,7 @@ class WatchOptions:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """Where a watch listens, as data. ``documents`` are the URLs of what it serves; ``follows`` names the process whose
-    store it reads, where it does not listen itself. A password in a URL is there in clear; ``to_json`` masks it.
+    store it reads, where it does not listen itself. A password in a URL is there in clear; ``to_json`` leaves it out.
     """
 
     host: str

@@ -46,7 +46,7 @@ def is_news(status: str, leg: Leg | None) -> bool:
 
 
 class PollLoop:
-    """Polls on start, every 30 s, and at once after a gap in the callbacks, and hands on what is new.
+    """Polls on start, every 30 s, and at once after a gap in the callbacks, and passes on what is new.
 
     A gap is over when the machine wakes from sleep, when this process goes on after it was stopped, or when callbacks
     can arrive again: what calls did meanwhile must not stay unknown to the board for half a minute more.
@@ -70,7 +70,7 @@ class PollLoop:
             unreachable: Returns why no callback can arrive, None if they can.
             snapshot: Returns the board.
             is_pending: Whether an event of a call waits to be put on the board.
-            store: Stores an event and hands it on to the board.
+            store: Stores an event and passes it on to the board.
             trouble: Called with why the API can't be polled, once, and when it can again.
             clock: Measures time, also while the machine sleeps.
         """

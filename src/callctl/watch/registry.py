@@ -87,7 +87,7 @@ def write_record(settings: Settings, record: WatchRecord) -> Path:
 
 
 def has_record(settings: Settings, nonce: str) -> bool:
-    """Tell whether this watch's record is there; in doubt it is."""
+    """Return whether this watch's record is there; in doubt it is."""
     try:
         _path(settings, nonce).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -145,7 +145,7 @@ def stopped(settings: Settings) -> WatchRecord | None:
 
 
 def is_stopped(pid: object) -> bool:
-    """Tell whether a process is stopped, as by Ctrl-Z; in doubt it is not."""
+    """Return whether a process is stopped, as by Ctrl-Z; in doubt it is not."""
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:
@@ -254,7 +254,7 @@ def _records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
 
 
 def _exists(pid: object) -> bool:
-    """Tell whether a process is there; in doubt it is."""
+    """Return whether a process is there; in doubt it is."""
     try:
         os.kill(pid if isinstance(pid, int) and pid > 0 else os.getpid(), 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""One watch: start up, run, shut down. It joins the listener, the store, the board, a view, and what goes on beside.
+"""One watch: start up, run, shut down. It joins the listener, the store, the board, a view, and background work.
 
 Events go one way: the listener stores them and answers, and only then are they queued here for the board. The view is
 given each event and the board as it then is; it draws, and asks for nothing.
@@ -50,13 +50,13 @@ PATIENCE = 120.0
 TRY_INTERVAL = 0.25
 # Seconds from one check of the record for ``place`` to the next.
 RECORD_INTERVAL = 5.0
-# Seconds from one check of the clock to the next, and from what on a step of it is reported.
+# Seconds from one check of the clock to the next, and the least step of it that is reported.
 CLOCK_INTERVAL = 1.0
 REPORTED_STEP = timedelta(seconds=2)
-# Seconds before work is begun again that failed.
+# Seconds before work that failed is begun again.
 RESTART_AFTER = 5.0
-# Objects until the young are searched for cycles, such searches until the middle-aged are, and those until all are. The
-# cycles that a failed request leaves behind are young when they are found.
+# For gc.set_threshold: new objects until the youngest generation is searched, such searches until the middle one is,
+# and those until the oldest is. The cycles that a failed request leaves behind are found in the youngest.
 _GC_THRESHOLDS = (20_000, 5, 1000)
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
@@ -104,7 +104,7 @@ class Session:
         self._listener: Listener | None = None
         self._reachability: Reachability | None = None
         self._retention: Retention | None = None
-        self._work: dict[str, Work] = {}  # what goes on beside the view, by what it does
+        self._work: dict[str, Work] = {}  # background work, by what it does
         self._record_failure: str | None = None
         self._view: View | None = None
 
@@ -417,7 +417,7 @@ class Session:
 
     async def _show_last_events(self, view: View) -> None:
         """Show what was acknowledged while the listener stopped: programs that read the view find it nowhere else."""
-        await asyncio.sleep(0)  # what was answered in this turn is handed on in the next
+        await asyncio.sleep(0)  # what was answered in this turn is passed on in the next
         self._feed.finish(view)
 
 

@@ -54,7 +54,7 @@ class SilentCalls:
             callback_url: Returns where callbacks to this watch go.
             unreachable: Returns why no callback can arrive, None if they can.
             snapshot: Returns the board.
-            store: Stores what was fetched of a silent call, as an event, and hands it on to the board: a call that is
+            store: Stores what was fetched of a silent call, as an event, and passes it on to the board: a call that is
                 over before the next poll is listed nowhere.
             world: The account and API address of the events.
             trouble: Called with each silent call and its likeliest cause.
@@ -148,7 +148,7 @@ class SilentCalls:
             return True
 
     async def _is_overdue(self, sid: str, events: Collection[str]) -> bool:
-        """Tell whether a call had a status at the check before that it must have reported, and reported nothing since.
+        """Return whether, at the check before, a call had a status that it must have reported, and has not since.
 
         Raises:
             CallctlError: It can't be fetched.

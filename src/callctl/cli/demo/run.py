@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from callctl.cli.demo.script import RING_LIMIT, Script, rules
 from callctl.cli.demo.survey_server import Survey, serving
+from callctl.cli.io.results import counted
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.signals import stop_on_signals
 from callctl.cli.simulator.env_file import settings_to_use, write_settings
@@ -151,8 +152,8 @@ def _summarise(runtime: Runtime, snapshot: Snapshot, survey: Survey, *, accepted
         counts = sorted(Counter(leg.status for leg in legs).items())
         statuses = ", ".join(f"{count} {status}" for status, count in counts)
         runtime.say(
-            f"Simulated: {_count(len(legs) - children, 'call')} and {_count(children, 'child leg')}, "
-            f"{_count(accepted, 'signed status callback')}:"
+            f"Simulated: {counted(len(legs) - children, 'call')} and {counted(children, 'child leg')}, "
+            f"{counted(accepted, 'signed status callback')}:"
         )
         runtime.say(f"  {statuses}.")
     for sid in survey.by_action:
@@ -161,7 +162,3 @@ def _summarise(runtime: Runtime, snapshot: Snapshot, survey: Survey, *, accepted
         runtime.say(f"The survey, after a redirect:    {sid}")
     runtime.say("Next: `callctl simulator --help` to run your own TwiML,")
     runtime.say("  `callctl demo --keep` to try the commands, the README for a real account.")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -162,4 +162,9 @@ def some(sids: Sequence[str]) -> str:
 
 def calls(count: int) -> str:
     """Return a number of calls in words."""
-    return "1 call" if count == 1 else f"{count} calls"
+    return counted(count, "call")
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words; ``what`` is one of them."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -114,7 +114,7 @@ class History:
 
     @contextmanager
     def requesting(self, sid: str, action: str, request: Request) -> Iterator[None]:
-        """Keep that a change of a call is requested in the block; it is pending until ``settle``.
+        """Count the request that is sent in the block, to change a call, as pending until ``settle``.
 
         If it is not known whether it was carried out, that is recorded at once: no rule may take what comes of it for
         the end of a conversation.
@@ -130,7 +130,7 @@ class History:
             raise
 
     def settle(self, sids: Iterable[str]) -> None:
-        """Keep that the outcome of these calls' requests is shown, and recorded if it had to be."""
+        """Count the requests for these calls as pending no longer: their outcome is shown and, if need be, recorded."""
         for sid in sids:
             self._pending.pop(sid, None)
 

@@ -278,7 +278,7 @@ def _flag(element: Element, name: str) -> bool:
 
 
 def _number(element: Element, name: str, default: float) -> float:
-    """Return a number of an attribute; what is none, or below zero, counts as the default (inferred)."""
+    """Return a number of an attribute; what is no number, or below zero, counts as the default (inferred)."""
     try:
         value = float(element.get(name, str(default)))
     except ValueError:

@@ -12,7 +12,7 @@ from callctl.store.sqlite.guarded_connection import GuardedConnection
 from callctl.store.sqlite.rows import readable
 
 _NEWEST = 2**63 - 1
-# So many rows are recognized in another file: as many as a writer holds and may have written there once more.
+# The most rows that are recognized in another file: as many as a writer holds and may have written there once more.
 _MOST_KNOWN = 8192
 
 T = TypeVar("T")

@@ -153,7 +153,7 @@ class FileChecks:
         return self._read_log(), None
 
     def _is_backfilled(self, index: LogIndex, log: Log | None) -> bool:
-        """Tell whether a checkpoint can have brought to the database what the index says: that changes the database."""
+        """Return whether a checkpoint can have written what the index says to the database: that changes its file."""
         header = None if log is None else log.header
         database = File.at(self._real_path)  # before the index: a checkpoint writes to that last
         frames = index.backfilled(log)
@@ -166,7 +166,7 @@ class FileChecks:
         return True
 
     def _remake_index(self, index: LogIndex) -> bool:
-        """Have SQLite make the index anew; tell whether the store is whole with the newest rows written once more."""
+        """Have SQLite make the index anew; return whether the store is whole with the newest rows written once more."""
         with self._connection as connection:
             connection.execute("BEGIN IMMEDIATE")  # makes it
             self._log = Log.read(self._real_path, None, upto=index.end)
@@ -228,18 +228,18 @@ class NewestEvent:
         return None if row is None else cls(row[0], row[1])
 
     def is_in(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether a store holds this event."""
+        """Return whether a store holds this event."""
         row = connection.execute("SELECT key FROM events WHERE id = ?", (self.id,)).fetchone()
         return row is not None and bool(row[0] == self.key)
 
     def was_in(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether a store has had as many events: it may have deleted this one since, for no id is given twice."""
+        """Return whether a store has had as many events: it may have deleted this one since. No id is given twice."""
         row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
         return row is not None and bool(row[0] >= self.id)
 
 
 def is_sound(path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None, whole: bool) -> bool:
-    """Tell whether the files still hold a store with the newest event that a connection has read there.
+    """Return whether the files still hold a store with the newest event that a connection has read there.
 
     It may have been deleted since, but then that connection does not find it either. With ``whole`` all of the database
     is checked. That takes time, half a second at most; a larger one than can be read in that counts as sound.

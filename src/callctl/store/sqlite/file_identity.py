@@ -38,7 +38,7 @@ def check_identity(path: Path) -> None:
 
 
 def is_store(database: sqlite3.Connection) -> bool:
-    """Tell whether an open database is an event store, by its mark or, of callctl 0.1.0, by its tables."""
+    """Return whether an open database is an event store, by its mark or, of callctl 0.1.0, by its tables."""
     marked, version = application_id_of(database), version_of(database)
     if marked or not 0 < version <= LAST_UNMARKED:
         return marked == APPLICATION_ID
@@ -54,7 +54,7 @@ def _is_blank(database: sqlite3.Connection) -> bool:
 
 
 def _is_store_with_log(database: sqlite3.Connection, path: Path) -> bool:
-    """Tell whether a blank database is a store with what its log holds, as that of a 0.1.0 that was killed early.
+    """Return whether a blank database is a store with what its log holds, as that of a 0.1.0 that was killed early.
 
     The log is applied to a copy.
     """

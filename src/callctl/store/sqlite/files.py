@@ -35,7 +35,7 @@ class File(NamedTuple):
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def is_same(self, other: File | None) -> bool:
-        """Tell whether another is the same file, whatever is in it."""
+        """Return whether another is the same file, whatever is in it."""
         return other is not None and (self.device, self.inode) == (other.device, other.inode)
 
 
@@ -73,7 +73,7 @@ class Files:
         return None
 
     def shrank_in(self, now: Files) -> bool:
-        """Tell whether one of them is smaller by now. SQLite may do that too: VACUUM, a checkpoint that truncates."""
+        """Return whether one of them is smaller by now. SQLite may do that too: VACUUM, a checkpoint that truncates."""
         pairs = ((self.database, now.database), (self.log, now.log))
         return any(
             former is not None and current is not None and current.size < former.size for former, current in pairs

@@ -36,7 +36,7 @@ def check_location(path: Path) -> None:
 
 
 def store_exists(path: Path) -> bool:
-    """Tell whether there is a store at a path.
+    """Return whether there is a store at a path.
 
     Raises:
         StoreError: There can be none, or it can't be looked at.

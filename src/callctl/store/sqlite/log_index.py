@@ -71,7 +71,7 @@ class LogIndex:
         return LogEnd(found[32:40], *struct.unpack_from("=I", found, 16))
 
     def matches(self, log: Log | None) -> bool:
-        """Tell whether it describes a log; None stands for a log that is empty or not there."""
+        """Return whether it describes a log; None stands for a log that is empty or not there."""
         found = self._header()
         if found is None:
             return False
@@ -90,7 +90,7 @@ class LogIndex:
         return int(backfilled) if frames or log is None else log.frames
 
     def continues(self, log: Log) -> bool:
-        """Tell whether it describes this log as it was, and maybe frames that came after."""
+        """Return whether it describes this log as it was, and maybe frames that came after."""
         found = self._header()
         if found is None or found[32:40] != log.header[16:24]:
             return False
@@ -169,7 +169,7 @@ def checksum(data: bytes) -> bytes:
 
 
 def _is_table(found: bytes, table: array[int], count: int) -> bool:
-    """Compare hash tables. An entry for a frame above ``count``, which does not count yet or any more, is none."""
+    """Compare hash tables. An entry for a frame above ``count``, which does not count yet or any more, is ignored."""
     if found == table.tobytes():
         return True
     if len(found) < 2 * _SLOTS:

@@ -21,10 +21,10 @@ from callctl.store.sqlite.rescue import RecentRows, carry_over, copy_to_new_file
 if TYPE_CHECKING:
     from callctl.store.sqlite.writer import GroupWriter
 
-# So many KiB of what was read or written are kept in memory: what can be read of a database that is overwritten.
+# KiB of pages that SQLite keeps in memory: these can still be read once the database is overwritten.
 _CACHE = 16 * 1024
 _CHECK_EVERY = 1.0  # seconds, where nothing is written
-# After so many commits or changed rows the log is brought to the database: some MB, as SQLite would do by itself.
+# Commits, or changed rows, after which the log is copied to the database: some MB, as SQLite would do by itself.
 _MOST_COMMITS, _MOST_CHANGES = 200, 4000
 _SETTLE = 0.05  # seconds in which somebody who removes or replaces the files one by one is done with it
 
@@ -81,7 +81,7 @@ class RepairingConnection(GuardedConnection):
         self._checks.close()
 
     def _adopt(self, connection: sqlite3.Connection) -> None:
-        # Checkpoints are made where they can be told from what others write.
+        # Checkpoints are made only where what others write can be distinguished from them.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA cache_size = {-_CACHE}")
         with suppress(sqlite3.OperationalError):  # what a killed watch left in the log is in no memory
@@ -159,7 +159,7 @@ class RepairingConnection(GuardedConnection):
             self._on_trouble(report)
 
     def _is_damaged(self, before: Files) -> bool:
-        """Tell whether the files at the path can't simply be used. No file at all is fine, and so is another store."""
+        """Return whether the files at the path can't simply be used. No file is fine, and so is another store."""
         now = self._current_files()
         if before.database is not None and (now.database is None or not before.database.is_same(now.database)):
             self._pause(_SETTLE)

@@ -20,7 +20,8 @@ from callctl.store.sqlite.schema import APPLICATION_ID, migrate
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
 _RULE_TABLES = {"claims": "at", "placed_calls": "at", "placed": "at", "intents": "until"}
-# So many of each are held in memory, the newest; and they are not read again for so many times what reading took.
+# The most rows of each table that are held in memory, the newest. They are not read again for so many times what
+# reading them took.
 _MOST_RECENT = 2000
 _REFRESH_PAUSE = 20
 _SUFFIXES = ("", "-wal", "-shm")
@@ -45,7 +46,7 @@ def set_aside(path: Path) -> Path | None:
 
 
 def is_set_aside(path: Path, files: Files) -> bool:
-    """Tell whether one of some files lies beside a store, under the name that ``set_aside`` gave it."""
+    """Return whether one of some files lies beside a store, under the name that ``set_aside`` gave it."""
     wanted = [file for file in (files.database, files.log, files.index) if file is not None]
     damaged = (File.at(str(name)) for name in path.parent.glob(f"{path.name}.damaged-*"))
     return any(file is not None and any(file.is_same(other) for other in wanted) for file in damaged)
@@ -59,7 +60,7 @@ def copy_to_new_file(
     move_away: Callable[[], None],
     has_own_database: bool = False,
 ) -> bool:
-    """Make a new store at a path of what a connection still reads; tell whether that is all of it, ``newest`` too.
+    """Make a new store at a path of what a connection still reads; return whether that is all of it, ``newest`` too.
 
     ``move_away`` renames what lies at the path. It is called once the copy is made and checked, so that there is always
     a store at the path while the copy is made. With ``has_own_database`` the file at the path is what the connection

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# So many rows at most go to SQLite in one statement; six values each, of the 999 that old builds of it allow.
+# The most rows in one statement: six values each, and old builds of SQLite allow 999.
 CHUNK = 64
 
 _UPSERT_CALLS = """

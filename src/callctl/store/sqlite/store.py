@@ -314,7 +314,7 @@ class EventStore:
         return [PlacedCall(str(sid), nearest_time(at), tuple(str(events).split())) for sid, at, events in rows]
 
     def was_placed(self, call_sid: str) -> bool:
-        """Tell whether callctl placed a call."""
+        """Return whether callctl placed a call."""
         rows = self._rows(
             "SELECT EXISTS (SELECT 1 FROM placed_calls WHERE world = :world AND sid = :sid)"
             " OR EXISTS (SELECT 1 FROM placed WHERE world = :world AND sid = :sid)",
@@ -386,7 +386,7 @@ class EventStore:
             connection.executemany(_DELETE_INTENT, rows)
 
     def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
-        """Tell whether a command is about to change a call; ``is_over`` tells whether the intent's time has passed."""
+        """Return whether a command is about to change a call. ``is_over`` returns whether the intent has lapsed."""
         rows = self._rows("SELECT until FROM intents WHERE world = :world AND sid = :sid", sid=call_sid)
         return bool(rows) and not is_over(nearest_time(rows[0][0]))
 
@@ -433,7 +433,7 @@ class EventStore:
         self._change_claim(f"DELETE FROM claims WHERE {_THIS_CLAIM}", claim)
 
     def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
-        """Return the open claims whose lease is over, as ``is_over`` tells of each."""
+        """Return the open claims whose lease is over, as ``is_over`` returns for each."""
         rows = self._rows("SELECT rule, sid, about, action, lease FROM claims WHERE world = :world AND lease > 0")
         claims = (
             OpenClaim(str(rule), str(sid), str(about), str(action), nearest_time(lease))
@@ -486,7 +486,7 @@ class EventStore:
             yield from (readable(CallEvent.from_record, row[0]) for row in rows)
 
     def _change_claim(self, sql: str, claim: OpenClaim, **times: int) -> bool:
-        """Run one statement about a claim; tell whether it changed a row."""
+        """Run one statement about a claim; return whether it changed a row."""
         with self._writing.transaction() as connection:
             return connection.execute(sql, {**self._claim_values(claim), **times}).rowcount > 0
 

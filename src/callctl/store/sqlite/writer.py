@@ -26,10 +26,10 @@ from callctl.support.threads import describe
 if TYPE_CHECKING:
     import asyncio
 
-# So many events at most share a commit: enough to make its cost small, few enough to stay quick.
+# The most events that share a commit: enough to make its cost small, few enough to stay quick.
 _GROUP = 256
-# So many events are held in memory, some MB: more than SQLite leaves in its log, which somebody may empty, before it
-# copies them to the database.
+# The most events that are held in memory, some MB: more than SQLite leaves in its log, which somebody may empty, before
+# it copies them to the database.
 _MOST_RECENT = 8192
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
-# So long at least trouble is shown, however many events come after it.
+# The least time that trouble is shown, however many events come after it.
 TROUBLE_STAYS = timedelta(seconds=60)
 
 

@@ -30,12 +30,12 @@ from callctl.watch.listener.server import ReceivedRequest
 
 # Twilio gives up after 15 s (docs/twilio.md, "Delivery").
 LIMIT = 15.0
-# So many requests at once, and so many that wait; what comes beyond is dropped and reported.
+# The most requests that are under way, and that wait; further ones are dropped, which is reported.
 AT_ONCE = 8
 WAITING = 1000
 _LONGEST = 65536  # bytes of an answer with TwiML
-# So often the same request is forwarded. Twilio sends a callback six times at most: once, and the five retries of #rc=5
-# (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
+# How often the same request is forwarded at most. Twilio sends a callback six times at most: once, and the five retries
+# of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
 _MOST_TIMES = 10
 _TURN = 1.0  # seconds
 _REMEMBERED = 8192  # requests; more than can go round at once, for no more than WAITING wait here
@@ -166,7 +166,7 @@ class Forwarder:
         return True
 
     def is_repeated(self, received: ReceivedRequest, *, asks_for_twiml: bool) -> bool:
-        """Count a request; tell whether it was forwarded so often that the application must be sending it back.
+        """Count a request; return whether it was forwarded so often that the application must be sending it back.
 
         What an application sends back may lack the ``Via``, but not the signature, or it would be refused. A request
         for TwiML counts where it follows the one before within a second.

@@ -39,9 +39,9 @@ from callctl.watch.listener.signature import SIGNATURE_HEADERS, RequestedUrl, Si
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML, TwimlResponder
 
 _HEALTH_PATH = "/healthz"
-# So many wrong paths at most are reported that signed requests came to: a captured one can be sent to any path.
+# The most wrong paths of signed requests that are reported: a captured request can be sent to any path.
 _MOST_PATHS = 8
-# So many events at most are remembered that were answered with 500: Twilio has long stopped sending the first of them.
+# The most events that are remembered as answered with 500. Twilio has stopped sending the first of them by then.
 _MOST_UNREPORTED = 8192
 
 

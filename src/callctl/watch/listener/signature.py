@@ -121,7 +121,7 @@ class SignatureCheck:
         self.refusals = Refusals(self._urls, self._keys, other_keys=others, account_sid=account_sid)
 
     def accepts(self, request: SignedRequest) -> bool:
-        """Tell whether a request was signed over one of the URLs with one of the keys."""
+        """Return whether a request was signed over one of the URLs with one of the keys."""
         signature = Signature.of(request)
         if signature is not None:
             for url in self._urls:
@@ -148,7 +148,7 @@ class Signature:
         return cls(request.target, request.form, given, _algorithm(request.settings))
 
     def fits(self, url: str, keys: Sequence[RequestValidator]) -> bool:
-        """Tell whether one of the keys signed this over a URL, however it was spelt."""
+        """Return whether one of the keys signed this over a URL, however it was spelt."""
         for text in _spellings(url, self.target):
             for key in keys:
                 computed = key.compute_signature(text + self.form, None, self.algorithm)
@@ -343,7 +343,7 @@ def _path_in(url: str) -> str:
 
 
 def _is_host(text: str) -> bool:
-    """Tell whether a header's text can stand for a host in a URL; any client may have sent it."""
+    """Return whether a header's text can stand for a host in a URL; any client may have sent it."""
     return bool(_hostname(text)) and text.isascii() and all(char.isalnum() or char in ".-:[]_" for char in text)
 
 

@@ -44,7 +44,7 @@ def _agent_urls(listed: Any, *, port: int) -> list[str]:
 
 
 def _leads_to(address: str, port: int) -> bool:
-    """Tell whether an agent's ``addr`` (``8765``, ``localhost:8765``, ``http://localhost:8765``) is our port."""
+    """Return whether an agent's ``addr`` (``8765``, ``localhost:8765``, ``http://localhost:8765``) is our port."""
     if address.isdecimal():
         return parse_int(address) == port
     try:
