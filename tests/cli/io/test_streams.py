@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -81,6 +83,15 @@ def test_streams_that_are_closed_from_the_start(closed: str, env: dict[str, str]
     done = subprocess.run(["/bin/sh", "-c", command], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr.count("Traceback") == 0
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--wait-for", "answered", "--wait-timeout", "10ms"]])
+def test_the_sid_of_a_placed_call_is_said_where_stdout_is_closed(env: dict[str, str], more: list[str]) -> None:
+    command = [*CALLCTL, "place", "+12025550100", "--say", "Hello", "--status-callback", "none", *more]
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.join(command)} >&-"], env=env, capture_output=True, text=True, check=False
+    )
+    assert re.search(r"^callctl: placed CA[0-9a-f]{32}$", done.stderr, re.MULTILINE)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

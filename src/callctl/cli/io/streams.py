@@ -24,10 +24,11 @@ class OutputError(CallctlError):
 
 
 class _Guarded:
-    """A stream whose write and flush raise errors of ours."""
+    """A stream whose write and flush raise errors of ours. ``leads_nowhere`` if it was closed from the start."""
 
-    def __init__(self, stream: TextIO, name: str) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None, name: str) -> None:
+        self.leads_nowhere = stream is None
+        self._stream = stream if stream is not None else nowhere()
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
@@ -56,7 +57,7 @@ def _own_errors(name: str) -> Any:
 
 def guarded(stream: TextIO | None, *, name: str) -> TextIO:
     """Return the stream with errors of callctl's own, which name it; closed from the start, it swallows everything."""
-    return cast(TextIO, _Guarded(stream if stream is not None else nowhere(), name))
+    return cast(TextIO, _Guarded(stream, name))
 
 
 def widen(*streams: TextIO | None) -> None:

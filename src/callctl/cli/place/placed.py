@@ -27,6 +27,8 @@ def remember_placed(
 ) -> None:
     """Note the call for ``@last`` and for rules. It is placed by now, so what fails is said and is no failure."""
     with naming(runtime, call):
+        if getattr(runtime.stdout, "leads_nowhere", False):  # what is written there is lost without an error
+            runtime.say(f"callctl: placed {call.sid}")
         try:
             _remember(runtime, settings, call, request, dial_action=dial_action)
         except Exception as error:
