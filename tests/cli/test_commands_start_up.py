@@ -28,8 +28,17 @@ def test_no_command_loads_anything_heavy_before_it_is_called(entry: Entry) -> No
     assert loaded_by(f"import callctl.cli.{entry.path.partition(':')[0]}") == set()
 
 
-@pytest.mark.parametrize("args", [["hangup", "CA" + "0" * 32], ["list"], ["--version"]])
-def test_texts_are_read_without_pydantic(args: list[str]) -> None:
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["hangup", "CA" + "0" * 32],
+        ["hangup", "--all", "--yes", "--max", "200"],
+        ["list"],
+        ["list", "--limit", "7", "--env-file", "/dev/null"],
+        ["--version"],
+    ],
+)
+def test_plain_values_are_read_without_pydantic(args: list[str]) -> None:
     code = f"import os\nos.environ.clear()\nfrom callctl.cli.main import main\nmain({args!r})"
     assert loaded_by(code).isdisjoint({"pydantic", "asyncio", "aiohttp", "twilio"})
 

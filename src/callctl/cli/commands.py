@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
@@ -252,12 +254,17 @@ class _PlainValues:
     That takes longer than a whole hang-up.
     """
 
-    def __init__(self, annotation: Any, real: Callable[[], Any]) -> None:
-        self._annotation = annotation
+    def __init__(self, descriptor: Any, real: Callable[[], Any]) -> None:
+        self._annotation = descriptor.annotation
+        self._info = descriptor.parameter_info
         self._real = real
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return a parameter's value as Typer would; texts, absent values and default numbers are passed on unread."""
+        """Return a parameter's value as Typer would.
+
+        Texts, absent values and default numbers are passed on unread; whole numbers in range and paths of files that
+        are there are read here.
+        """
         if value is None:
             return () if param.multiple or param.nargs == -1 else None
         if self._annotation is str and isinstance(value, str):
@@ -266,7 +273,23 @@ class _PlainValues:
             return list(value)
         if self._annotation in (int, float) and type(value) is self._annotation and value == param.default:
             return value
+        if self._annotation is int and isinstance(value, str) and self._is_number(value):
+            return int(value)
+        if self._annotation is Path and isinstance(value, str) and _is_readable(value):
+            return Path(value)
         return self._real().coerce(value, param=param, ctx=ctx)
+
+    def _is_number(self, text: str) -> bool:
+        """Return whether a text is a whole number, written as plainly as can be, that the parameter may have."""
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and (text == "0" or text[0] != "0")):
+            return False
+        least, most = self._info.min, self._info.max
+        return (least is None or int(text) >= least) and (most is None or int(text) <= most)
+
+
+def _is_readable(path: str) -> bool:
+    """Return whether there is a file or folder that can be read: Typer would look at no more, as our options are."""
+    return "\0" not in path and os.access(path, os.R_OK)
 
 
 def _is_text(value: object) -> bool:
@@ -283,6 +306,6 @@ def _prepared(params: list[Any]) -> list[Any]:
             param.help, _, param.in_full = (getattr(param, "help", None) or "").partition("\n\n")
         descriptor = getattr(param, "type_descriptor", None)
         if descriptor is not None and "get_runtime_param" not in vars(param):
-            stand_in = _PlainValues(descriptor.annotation, param.get_runtime_param)
+            stand_in = _PlainValues(descriptor, param.get_runtime_param)
             param.get_runtime_param = lambda stand_in=stand_in: stand_in
     return params

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from callctl.errors import AuthenticationError, CallctlError, RateLimitedError
 from callctl.support.threads import describe
@@ -17,16 +16,14 @@ T = TypeVar("T")
 _FAULT = "this is a fault of callctl; `callctl show` tells what the call is doing"
 
 
-@dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
+class Done(NamedTuple, Generic[T]):
     """What the work on one call returned."""
 
     sid: str
     value: T
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """Why the work on one call was not done."""
 
     sid: str

@@ -6,9 +6,9 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.filter import CallFilter
@@ -45,8 +45,7 @@ _PAUSE = 1.0  # seconds between two rounds
 _ORDER = (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmation:
+class Confirmation(NamedTuple):
     """What the command line says of many calls: ``yes`` asks nothing, more than ``limit`` calls are too many."""
 
     yes: bool
