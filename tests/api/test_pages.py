@@ -156,7 +156,7 @@ def test_memory_does_not_grow_with_the_account() -> None:
         finally:
             tracemalloc.stop()
 
-    assert peak(40) < 1.3 * peak(5)
+    assert peak(40) < 1.3 * peak(10)  # by then as many SIDs are remembered as ever are
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def rows(
             new += 1
             yield row
         url = _next(page, current=url, base=base, warn=warn)
+        del page  # so that it is not in memory beside the next one
         stale = 0 if new else stale + 1
         if url is not None and (cycle.is_closed_by(url) or stale >= _MAX_STALE):
             raise NetworkError(
