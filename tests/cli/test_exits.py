@@ -167,8 +167,8 @@ def test_the_pauses_are_real_ones_unless_a_test_takes_their_place(home: Path) ->
         assert len(server.received) == 2
     assert (outcome.code, outcome.out) == (0, "")
     assert "callctl: Too Many Requests; trying again in 0.1 s\n" in outcome.err
-    nowhere = io.StringIO()
-    assert Runtime({}, home, nowhere, nowhere, nowhere).back_off is time.sleep
+    null_stream = io.StringIO()
+    assert Runtime({}, home, null_stream, null_stream, null_stream).back_off is time.sleep
 
 
 def test_the_code_its_documentation_and_the_request_are_reported(home: Path) -> None:

@@ -22,13 +22,13 @@ from callctl.watch.registry import (
     WatchRecord,
     ask_health,
     find,
-    how_to_go_on,
     is_stopped,
     remove_record,
+    resume_hint,
     running,
-    shortcoming,
     stopped,
     stopped_in_words,
+    why_callbacks_may_be_lost,
     write_record,
 )
 
@@ -115,7 +115,7 @@ def test_what_a_running_watch_says_is_wrong_with_it_is_known(
     record: WatchRecord, watch: Watch, health: dict[str, object], why: str | None
 ) -> None:
     watch.answer = json.dumps({"nonce": "n1", **health}).encode()
-    reason = shortcoming(record)
+    reason = why_callbacks_may_be_lost(record)
     assert reason is None if why is None else why in str(reason)
 
 
@@ -360,5 +360,5 @@ def test_a_stopped_watch_is_found_though_it_does_not_answer(
     stopped_watch = stopped(settings)
     assert stopped_watch is not None
     assert f"(process {sleeper.pid}) is stopped, as by Ctrl-Z" in stopped_in_words(stopped_watch)
-    assert how_to_go_on(stopped_watch) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, lets it go on"
+    assert resume_hint(stopped_watch) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, lets it go on"
     assert stopped(replace(settings, account_sid="AC" + "1" * 32)) is None

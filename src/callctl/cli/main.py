@@ -15,7 +15,7 @@ from callctl import __version__, errors
 from callctl.cli import exits
 from callctl.cli.commands import InterruptedByUserError, LazyGroup
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
+from callctl.cli.io.streams import OutputError, ReaderGoneError, discard_buffer
 from callctl.errors import without_secrets
 
 # The commands are in cli/commands.py, which loads each when it is called.
@@ -51,7 +51,7 @@ def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
     try:
         return _run(argv, runtime)
     except ReaderGoneError:
-        give_up_on(runtime.stdout)  # `callctl list | head`: the reader has seen enough
+        discard_buffer(runtime.stdout)  # `callctl list | head`: the reader has seen enough
         return exits.DONE
     except (InterruptedByUserError, KeyboardInterrupt):
         runtime.say("callctl: interrupted")
@@ -68,11 +68,11 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
         result = _command_line()(list(argv), prog_name="callctl", standalone_mode=False, obj=runtime)
     except errors.CallctlError as error:
         if isinstance(error, OutputError):
-            give_up_on(runtime.stdout)
+            discard_buffer(runtime.stdout)
         if runtime.debug:
             runtime.say(without_secrets(traceback.format_exc().rstrip()))
         code = exits.code_for(error)
-        runtime.complain(error, code=code)
+        runtime.write_error(error, code=code)
         return code
     except typer.Abort as abort:
         raise KeyboardInterrupt from abort
@@ -99,5 +99,5 @@ def _report_usage_error(error: TyperException, argv: Sequence[str], runtime: Run
     hint = f"see `{path} --help`"
     if path == "callctl hangup" and getattr(error, "option_name", None) == "--live":  # that of `list`, and once here
         message, hint = "No such option: --live", f"`callctl hangup --all` ends live calls alone; {hint}"
-    runtime.complain(errors.UsageError(message, hint=hint), code=exits.USAGE)
+    runtime.write_error(errors.UsageError(message, hint=hint), code=exits.USAGE)
     return exits.USAGE

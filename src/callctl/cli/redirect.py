@@ -14,7 +14,7 @@ import typer
 from callctl.calls.call import Call, CallStatus
 from callctl.cli import exits
 from callctl.cli.io.dry_run import say_nothing_was_sent, show_request
-from callctl.cli.io.results import Outcome, OutcomeWriter, calls, failure, show_alone, some, what_failed
+from callctl.cli.io.results import Outcome, OutcomeWriter, calls, failure, name_some, show_alone, what_failed
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
 from callctl.cli.options import twiml as twiml_options
@@ -272,8 +272,8 @@ class RedirectPreview:
         bridged = [sid for sid in children if self.history.redirected_at(sid) is None]
         if bridged:
             self.runtime.say(
-                f"callctl: both legs of a <Dial> are named ({some(bridged)} and its parent): redirecting the first "
-                "ends the Dial, and a parent without a next verb hangs up before its turn\n"
+                f"callctl: both legs of a <Dial> are named ({name_some(bridged)} and its parent): redirecting the "
+                "first ends the Dial, and a parent without a next verb hangs up before its turn\n"
                 "hint: redirect the child alone, and let the Dial's action bring the parent where it shall go"
             )
         return [children, [sid for sid in sids if sid not in children]]
@@ -363,7 +363,7 @@ class Redirects:
 
     def _redirect_one(self, sid: str) -> Outcome:
         effects = self._preview.say_effects(sid)
-        self._history.intend([sid])
+        self._history.record_intent([sid])
         with self._history.requesting(sid, "redirect", tuple(self._request.parameters())):
             call = operation.redirect(
                 self._client,
@@ -433,12 +433,12 @@ class Redirects:
             except CallctlError as error:
                 failed.append((sid, error))
                 if len(in_order) > 1:
-                    self._runtime.complain(error, code=exits.code_for(error), of=sid)
+                    self._runtime.write_error(error, code=exits.code_for(error), of=sid)
         say_nothing_was_sent(self._runtime)
         if failed and len(in_order) == 1:
             raise failed[0][1]
         if failed:
-            named = some([sid for sid, _ in failed])
+            named = name_some([sid for sid, _ in failed])
             raise PartlyFailedError(
                 f"{len(failed)} of {calls(len(in_order))} could not be redirected: {named}",
                 hint="`callctl list --live` shows what each call is doing",

@@ -144,5 +144,5 @@ def _history(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallE
             legs = dict.fromkeys([sid, *(event.call_sid for event in events)])
             return events, [action for leg in legs for action in reader.actions(leg)]
     except StoreError as error:
-        runtime.mention(error)
+        runtime.warn(error)
         return [], []

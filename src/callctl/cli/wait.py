@@ -139,7 +139,7 @@ class WatchedStore:
                 return ()
             events = [event for event in reader.family(sid) if event.call_sid == sid]
         except StoreError as error:
-            self._runtime.mention(error)
+            self._runtime.warn(error)
             return ()
         if not any(event.kind == CALLBACK for event in events) or not all(event.verified for event in events):
             return ()

@@ -13,7 +13,7 @@ from callctl.api.resources import Account
 from callctl.calls.call import Call
 from callctl.calls.doctor_finding import Finding, fine, skipped, warning, wrong
 from callctl.calls.filter import CallFilter
-from callctl.doctor.settings import suspect
+from callctl.doctor.settings import doubtful_credential
 from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
 from callctl.rules.rule import FRESH
 from callctl.settings import ENVIRONMENT, Settings
@@ -24,7 +24,7 @@ _EXACT = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class Access:
     """What the credentials opened: the account, or where they may not read it, its newest call, if there is one."""
 
     account: Account | None = None
@@ -47,7 +47,7 @@ def account_findings(
         now: The time.
     """
     client: ApiClient | None = None
-    opened: Opened | None = None
+    opened: Access | None = None
     failure: CallctlError | None = None
     try:
         _check_kind(settings)
@@ -77,14 +77,14 @@ def _check_kind(settings: Settings) -> None:
         SettingsError: Something is missing, or the account SID is another kind's.
     """
     settings.credentials()
-    trouble = suspect(settings)
+    trouble = doubtful_credential(settings)
     if trouble is not None and " is the SID of " in trouble:
         raise SettingsError(trouble, hint=f"account SID and auth token stand on the first page of {CONSOLE}")
 
 
-def _open(settings: Settings, client: ApiClient) -> Opened:
+def _open(settings: Settings, client: ApiClient) -> Access:
     try:
-        return Opened(account=client.account())
+        return Access(account=client.account())
     except NotFoundError:
         if settings.is_twilio:
             raise
@@ -93,7 +93,7 @@ def _open(settings: Settings, client: ApiClient) -> Opened:
             raise
     # A standard or a restricted key (docs/twilio.md, "Credentials"), or a service without this resource: calls are what
     # counts.
-    return Opened(newest=next(client.list(CallFilter(), page_size=1, limit=1), None))
+    return Access(newest=next(client.list(CallFilter(), page_size=1, limit=1), None))
 
 
 def _closed(settings: Settings, error: CallctlError) -> Iterator[Finding]:
@@ -124,7 +124,7 @@ def _with_source(settings: Settings, error: CallctlError) -> CallctlError:
 
 def _diagnosed(settings: Settings, error: ApiError) -> ApiError:
     """Return a refusal with its likeliest cause; the same kind of error, with the same code."""
-    trouble = suspect(settings)
+    trouble = doubtful_credential(settings)
     host = settings.api_url.partition("://")[2]
     if error.code == "20008":
         text, fix = "these are test credentials", error.hint
@@ -163,7 +163,7 @@ def _mismatch(settings: Settings) -> tuple[str, str]:
     )
 
 
-def _account(settings: Settings, opened: Opened) -> Finding:
+def _account(settings: Settings, opened: Access) -> Finding:
     account = opened.account
     if account is None:
         seen = f"newest {opened.newest.sid}" if opened.newest else "there are none yet"
@@ -178,7 +178,7 @@ def _account(settings: Settings, opened: Opened) -> Finding:
     return fine("account", text + (f", a subaccount of {account.owner_sid}" if sub else ""))
 
 
-def _key(settings: Settings, opened: Opened) -> Finding:
+def _key(settings: Settings, opened: Access) -> Finding:
     if settings.api_key is None:
         if settings.token_account_sid not in (None, settings.account_sid):
             return fine("key", f"the auth token of the main account {settings.token_account_sid}")
@@ -188,7 +188,7 @@ def _key(settings: Settings, opened: Opened) -> Finding:
     return fine("key", "a main API key: it may read the account, and signs no callbacks")
 
 
-def _signing(settings: Settings, open_client: Callable[[Settings], ApiClient], opened: Opened | None) -> Finding:
+def _signing(settings: Settings, open_client: Callable[[Settings], ApiClient], opened: Access | None) -> Finding:
     """Say with which token callbacks are verified, and whether it is the one that Twilio signs with."""
     name = settings.named("CALLCTL_SIGNING_TOKEN" if settings.signing_token else "TWILIO_AUTH_TOKEN")
     if opened is None:
@@ -209,7 +209,7 @@ def _signing(settings: Settings, open_client: Callable[[Settings], ApiClient], o
     return wrong("signing", _not_signing(settings, name, None))
 
 
-def _primary_token(settings: Settings, open_client: Callable[[Settings], ApiClient], opened: Opened) -> str | None:
+def _primary_token(settings: Settings, open_client: Callable[[Settings], ApiClient], opened: Access) -> str | None:
     """Return the token that signs, if the API shows it. A token that is accepted may be a secondary one."""
     uses_token = settings.api_key is None and settings.signing_keys == (settings.auth_token,)
     if uses_token and opened.account is not None:

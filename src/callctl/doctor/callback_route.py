@@ -78,7 +78,7 @@ async def route_findings(
                 *await _through(settings, route, listener),
             ]
     except CallctlError as error:
-        occupant = await _occupant(settings) if isinstance(error, PortTakenError) else None
+        occupant = await _port_user(settings) if isinstance(error, PortTakenError) else None
         if occupant is not None:
             return [
                 occupant.port,
@@ -166,22 +166,22 @@ def _stopped(settings: Settings) -> registry.WatchRecord | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Occupant:
+class _PortUser:
     """A watch that is starting, or a ``place --watch``, of this account at the port; and why no request is tried."""
 
     port: Finding
     why_untried: str
 
 
-async def _occupant(settings: Settings) -> _Occupant | None:
+async def _port_user(settings: Settings) -> _PortUser | None:
     port = settings.port
     health = await run_in_thread(lambda: registry.ask_health(registry.health_url_at(port))) or {}
     if health.get(registry.STARTING) == settings.world:
         fix = "try again once it says where it listens"
-        return _Occupant(warning("port", registry.starting_in_words(port), fix=fix), "the watch is still starting")
+        return _PortUser(warning("port", registry.starting_in_words(port), fix=fix), "the watch is still starting")
     if health.get(registry.PLACING) == settings.world:
         what = f"`callctl place --watch` listens at {port} until its call is over"
-        return _Occupant(
+        return _PortUser(
             warning("port", what, fix="try again then; `callctl watch` takes all calls in"),
             "nothing else can listen at the port",
         )
@@ -192,7 +192,7 @@ def _stopped_finding(stopped: registry.WatchRecord | None) -> list[Finding]:
     """Return a warning of a watch that is stopped: it keeps its port, and takes in no callbacks."""
     if stopped is None:
         return []
-    return [warning("watch", registry.stopped_in_words(stopped), fix=registry.how_to_go_on(stopped))]
+    return [warning("watch", registry.stopped_in_words(stopped), fix=registry.resume_hint(stopped))]
 
 
 def _explained(error: CallctlError, port: int, *, stopped: registry.WatchRecord | None) -> CallctlError:
@@ -200,7 +200,7 @@ def _explained(error: CallctlError, port: int, *, stopped: registry.WatchRecord 
         return error
     if stopped is not None and stopped.port == port:
         return PortTakenError(
-            f"{port} is taken: {registry.stopped_in_words(stopped)}", hint=registry.how_to_go_on(stopped)
+            f"{port} is taken: {registry.stopped_in_words(stopped)}", hint=registry.resume_hint(stopped)
         )
     answer = registry.ask_health(registry.health_url_at(port))
     who = "a watch of another account or API address" if answer and "nonce" in answer else "another program"

@@ -33,7 +33,7 @@ def setting_findings(settings: Settings) -> Iterator[Finding]:
         source = settings.sources[name]
         facts = {"value": None if name in SECRETS else _shown(name, values[name]), "source": source}
         text = f"{facts['value'] or REDACTED}  {_where(source)}"
-        trouble = trouble_with(settings, name)
+        trouble = problem_with(settings, name)
         if name in _REGION_AND_EDGE:
             yield replace(_region_or_edge(settings, name, text), facts=facts)
         elif trouble is None:
@@ -66,15 +66,15 @@ def _region_or_edge(settings: Settings, name: str, text: str) -> Finding:
     )
 
 
-def suspect(settings: Settings) -> str | None:
+def doubtful_credential(settings: Settings) -> str | None:
     """Return which of the credentials that are used can't be right, and why, in a clause; None if all look right."""
     used = ["TWILIO_ACCOUNT_SID", *(["TWILIO_API_KEY", "TWILIO_API_SECRET"] if settings.api_key else [])]
     used += [] if settings.api_key else ["TWILIO_AUTH_TOKEN"]
-    found = ((name, trouble_with(settings, name)) for name in used)
+    found = ((name, problem_with(settings, name)) for name in used)
     return next((f"{settings.named(name)} {trouble}" for name, trouble in found if trouble), None)
 
 
-def trouble_with(settings: Settings, name: str) -> str | None:
+def problem_with(settings: Settings, name: str) -> str | None:
     """Say what of a setting's form can't be right, as the rest of a sentence; None if nothing, or it is not set."""
     text = _values(settings).get(name)
     if text is None or (name not in SECRETS and name != "TWILIO_ACCOUNT_SID"):

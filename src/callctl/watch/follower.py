@@ -126,7 +126,7 @@ class Follower:
             return
         if registry.is_stopped(self._record.pid):
             self._gone = "the watch that listens is stopped"
-            what = f"{registry.stopped_in_words(self._record)}; {registry.how_to_go_on(self._record)}"
+            what = f"{registry.stopped_in_words(self._record)}; {registry.resume_hint(self._record)}"
         else:
             self._gone = "the watch that listens is gone"
             what = f"the watch that listens (process {self._record.pid}) is gone; start `callctl watch` again to listen"

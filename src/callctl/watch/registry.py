@@ -177,7 +177,7 @@ def stopped_in_words(record: WatchRecord) -> str:
     return f"the watch (process {record.pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
 
 
-def how_to_go_on(record: WatchRecord) -> str:
+def resume_hint(record: WatchRecord) -> str:
     """Say what lets a watch that is stopped go on."""
     return f"`fg` in its terminal, or `kill -CONT {record.pid}`, lets it go on"
 
@@ -207,7 +207,7 @@ def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
     return answer is not None and answer.get("nonce") == record.nonce
 
 
-def shortcoming(record: WatchRecord) -> str | None:
+def why_callbacks_may_be_lost(record: WatchRecord) -> str | None:
     """Return why callbacks may be lost that are sent to a watch, as far as it says so itself; None if nothing is."""
     health = ask_health(record.health_url) or {}
     if health.get("reachable") is False:

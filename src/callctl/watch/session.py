@@ -192,7 +192,7 @@ class Session:
         if stopped is not None and stopped.port == self._options.port:
             raise PortTakenError(
                 f"the port {self._options.port} is taken: {registry.stopped_in_words(stopped)}",
-                hint=registry.how_to_go_on(stopped),
+                hint=registry.resume_hint(stopped),
             ) from None
 
     async def _check_for_watch(self, *, patience: float = registry.HEALTH_LIMIT) -> None:

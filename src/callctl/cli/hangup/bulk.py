@@ -21,8 +21,8 @@ from callctl.cli.io.results import (
     OutcomeWriter,
     calls,
     failure,
+    name_some,
     show_among_others,
-    some,
     what_failed,
 )
 from callctl.cli.io.runtime import Form, Runtime
@@ -262,7 +262,7 @@ class BulkHangup:
         with Progress(self._runtime, lambda count: _bar(count, total)) as progress:
             try:
                 for batch in sids:
-                    self._history.intend(batch)
+                    self._history.record_intent(batch)
                     for group in for_each(batch, end, parallel=self._parallel, time_left=left):
                         done.update(one.sid for one in group)
                         progress.count = len(done)
@@ -271,7 +271,7 @@ class BulkHangup:
             except TimeoutError:
                 unknown = [sid for sid in chain.from_iterable(sids) if sid not in done]
                 raise WaitTimeoutError(
-                    f"the API has not answered in time to the hang-up of {calls(len(unknown))}: {some(unknown)}",
+                    f"the API has not answered in time to the hang-up of {calls(len(unknown))}: {name_some(unknown)}",
                     hint="`callctl list --live` shows what is left",
                 ) from None
             except KeyboardInterrupt:
@@ -415,7 +415,7 @@ class BulkHangup:
         if is_single and outcomes[0].error is not None:
             raise outcomes[0].error
         if missed:
-            named = some([outcome.sid for outcome in missed])
+            named = name_some([outcome.sid for outcome in missed])
             raise PartlyFailedError(
                 f"{len(missed)} of {calls(len(outcomes))} would not be ended: {named}",
                 hint="`callctl list --live` shows what each call is doing",
@@ -449,7 +449,7 @@ class BulkHangup:
             self._runtime.say(f"callctl: {calls(len(outcomes))}: {how}")
         if left:
             raise WaitTimeoutError(
-                f"{calls(len(left))} still {'matches' if len(left) == 1 else 'match'}: {some(left)}",
+                f"{calls(len(left))} still {'matches' if len(left) == 1 else 'match'}: {name_some(left)}",
                 hint=self._why_left(left),
             )
         missed = [outcome for outcome in outcomes if self._is_missed(outcome)]

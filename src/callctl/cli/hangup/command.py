@@ -132,11 +132,11 @@ def hangup(
 
 def _check(calls: list[str] | None, *, all_: bool, chosen: CallFilter, family: bool, until_none: bool) -> None:
     if all_ and calls:
-        from callctl.cli.options.checks import what_was_meant
+        from callctl.cli.options.checks import call_sid_hint
 
         raise UsageError(
             "--all ends the calls that match, and some are named as well",
-            hint=what_was_meant(calls[0]) or "give one or the other",
+            hint=call_sid_hint(calls[0]) or "give one or the other",
         )
     if all_ and family:
         raise UsageError(

@@ -48,7 +48,7 @@ def end_call(runtime: Runtime, client: ApiClient, history: History, sid: str, *,
         WaitTimeoutError: It has not ended in time.
         CallctlError: The request was refused or not answered.
     """
-    history.intend([sid])
+    history.record_intent([sid])
     ended = hang_up(client, history, sid, options=options, on_outage=runtime.report_outage)
     outcome = outcome_of(ended, history, sid=sid, options=options)
     if outcome.changes_call:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from callctl.calls.call import Call
 from callctl.cli import exits
 from callctl.cli.io.runtime import Form, Runtime, error_record
-from callctl.cli.io.streams import OutputError, ReaderGoneError, give_up_on
+from callctl.cli.io.streams import OutputError, ReaderGoneError, discard_buffer
 from callctl.errors import CallctlError, without_secrets
 from callctl.views.terminal_safe import printable
 
@@ -85,8 +85,8 @@ def what_failed(errors: Mapping[str, CallctlError | None], *, total: int, done: 
     """Return which calls of ``total`` were not ``done``, and which may have been, though no answer came; by SID."""
     unknown = [sid for sid, error in errors.items() if error is not None and error.may_be_done]
     certain = [sid for sid in errors if sid not in unknown]
-    parts = [f"{len(certain)} of {calls(total)} not {done}: {some(certain)}"] if certain else []
-    parts += [f"{len(unknown)} of {calls(total)} may have been {done} or not: {some(unknown)}"] if unknown else []
+    parts = [f"{len(certain)} of {calls(total)} not {done}: {name_some(certain)}"] if certain else []
+    parts += [f"{len(unknown)} of {calls(total)} may have been {done} or not: {name_some(unknown)}"] if unknown else []
     return "; ".join(parts)
 
 
@@ -124,7 +124,7 @@ def show_among_others(runtime: Runtime, outcome: Outcome) -> None:
         runtime.write_json(outcome.to_json())
         return
     if outcome.error is not None:
-        runtime.complain(outcome.error, code=exits.code_for(outcome.error), of=outcome.sid)
+        runtime.write_error(outcome.error, code=exits.code_for(outcome.error), of=outcome.sid)
     if runtime.form is Form.PLAIN:
         runtime.write("\t".join(printable(text) for text in (outcome.sid, outcome.status, outcome.result)))
     elif outcome.error is None:
@@ -146,7 +146,7 @@ class OutcomeWriter:
             show_among_others(self._runtime, outcome)
         except (OutputError, ReaderGoneError) as error:
             self._fault = error  # a reader like `head` must not stop a hang-up half-way
-            give_up_on(self._runtime.stdout)
+            discard_buffer(self._runtime.stdout)
 
     def finish(self) -> None:
         """Raise what went wrong with stdout, now that the work is done."""
@@ -154,7 +154,7 @@ class OutcomeWriter:
             raise self._fault
 
 
-def some(sids: Sequence[str]) -> str:
+def name_some(sids: Sequence[str]) -> str:
     """Name a few calls, and say how many more there are."""
     more = f" and {len(sids) - _NAMED} more" if len(sids) > _NAMED else ""
     return ", ".join(sids[:_NAMED]) + more

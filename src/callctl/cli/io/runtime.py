@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from callctl.cli.io.streams import guarded, nowhere, widen
+from callctl.cli.io.streams import accept_any_text, guarded, null_stream
 from callctl.errors import ApiError, CallctlError, UsageError, why_unreadable
 from callctl.support.clock import Clock, elapsed
 
@@ -85,11 +85,11 @@ class Runtime:
         from callctl.views.terminal_safe import SafeStream
 
         if not isinstance(sys.stdout, SafeStream):
-            widen(sys.stdin, sys.stdout, sys.stderr)
+            accept_any_text(sys.stdin, sys.stdout, sys.stderr)
             sys.stdout = cast(TextIO, SafeStream(guarded(sys.stdout, name="stdout")))
-            sys.stderr = cast(TextIO, SafeStream(sys.stderr or nowhere()))
+            sys.stderr = cast(TextIO, SafeStream(sys.stderr or null_stream()))
         stdout, stderr = cast(TextIO, sys.stdout), cast(TextIO, sys.stderr)
-        return cls(os.environ, _working_directory(), sys.stdin or nowhere(), stdout, stderr)
+        return cls(os.environ, _working_directory(), sys.stdin or null_stream(), stdout, stderr)
 
     def clock(self) -> Clock:
         """Return a clock that begins now."""
@@ -179,7 +179,7 @@ class Runtime:
             self._said.add(text)
             self.say(text)
 
-    def mention(self, error: CallctlError, *, before: str = "") -> None:
+    def warn(self, error: CallctlError, *, before: str = "") -> None:
         """Say once an error that fails nothing; ``before`` says what was done all the same."""
         self.say_once(f"callctl: {before}{error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
@@ -192,7 +192,7 @@ class Runtime:
                 self.say("callctl: the API answers again")
             self._in_outage = error is not None
 
-    def complain(self, error: CallctlError, *, code: int, of: str = "") -> None:
+    def write_error(self, error: CallctlError, *, code: int, of: str = "") -> None:
         """Write an error to stderr: what, why, what to do next; as one JSON object with ``--json``.
 
         ``of`` is the SID of the call that it is about, where there are several.

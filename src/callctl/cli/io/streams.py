@@ -28,7 +28,7 @@ class _Guarded:
 
     def __init__(self, stream: TextIO | None, name: str) -> None:
         self.leads_nowhere = stream is None
-        self._stream = stream if stream is not None else nowhere()
+        self._stream = stream if stream is not None else null_stream()
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
@@ -60,7 +60,7 @@ def guarded(stream: TextIO | None, *, name: str) -> TextIO:
     return cast(TextIO, _Guarded(stream, name))
 
 
-def widen(*streams: TextIO | None) -> None:
+def accept_any_text(*streams: TextIO | None) -> None:
     """Let streams carry any text, whatever their encoding lacks: ``?`` on a terminal, elsewhere as JSON escapes it.
 
     By then the call may have been placed, or half of them ended. Bytes that come in and are no text are let through, to
@@ -84,12 +84,12 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\u{pair}" for pair in pairs), error.end
 
 
-def nowhere() -> TextIO:
+def null_stream() -> TextIO:
     """Return a stream that swallows what it is given and has nothing to read."""
     return open(os.devnull, "r+", encoding="utf-8")  # noqa: PTH123 - it lives as long as the process
 
 
-def give_up_on(stream: TextIO) -> None:
+def discard_buffer(stream: TextIO) -> None:
     """Send what is still buffered nowhere: the interpreter flushes once more at exit, and would complain again."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

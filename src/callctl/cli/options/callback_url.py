@@ -82,18 +82,18 @@ def find_watch(runtime: Runtime, settings: Settings) -> WatchRecord | None:
     try:
         return find(settings)
     except CallctlError as error:
-        runtime.mention(error, before="running watches can't be looked for: ")
+        runtime.warn(error, before="running watches can't be looked for: ")
         return None
 
 
 def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
-    from callctl.watch.registry import shortcoming
+    from callctl.watch.registry import why_callbacks_may_be_lost
 
     record = find_watch(runtime, settings)
     if record is None:
         return None
     runtime.say(f"callctl: status callbacks go to the running watch, {without_secrets(record.callback_url)}")
-    if why := shortcoming(record):
+    if why := why_callbacks_may_be_lost(record):
         runtime.say(f"callctl: warning: {why}\nhint: see what the watch says; `callctl doctor` looks for the cause")
     return with_retries(settings, record.callback_url)
 
@@ -128,11 +128,11 @@ def idle_watch(settings: Settings) -> tuple[str, str] | None:
 
     None if there is none. One that is still starting is looked for at the port that is set.
     """
-    from callctl.watch.registry import health_url_at, how_to_go_on, is_starting, starting_in_words, stopped_in_words
+    from callctl.watch.registry import health_url_at, is_starting, resume_hint, starting_in_words, stopped_in_words
 
     stopped = stopped_watch(settings)
     if stopped is not None:
-        return stopped_in_words(stopped), how_to_go_on(stopped)
+        return stopped_in_words(stopped), resume_hint(stopped)
     if settings.port and is_starting(health_url_at(settings.port), settings.world):
         return starting_in_words(settings.port), "wait until it says where it listens"
     return None

@@ -13,7 +13,7 @@ from callctl.calls.call import REST_LIVE_STATUSES, Call
 from callctl.calls.filter import CallFilter
 from callctl.calls.sid import LEAST_START, is_call_sid
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.options.checks import no_sid, why_no_call
+from callctl.cli.options.checks import no_sid, why_no_call_sid
 from callctl.cli.options.filters import find_calls
 from callctl.errors import StoreError, UnknownCallError, UsageError
 from callctl.store.sqlite.location import store_exists
@@ -99,11 +99,11 @@ def _on_stdin(runtime: Runtime) -> Iterator[str]:
 def is_whole(text: str) -> bool:
     """Return whether a text is a whole SID, not the start of one."""
     # The form of other services' SIDs is wide; a UUID that was cut off would pass for one.
-    return is_call_sid(text) and re.fullmatch(_UUID_START, text) is None and why_no_call(text) is None
+    return is_call_sid(text) and re.fullmatch(_UUID_START, text) is None and why_no_call_sid(text) is None
 
 
 def _checked(text: str) -> str:
-    if re.fullmatch(_START, text) and why_no_call(text) is None:
+    if re.fullmatch(_START, text) and why_no_call_sid(text) is None:
         return text
     start = f"a start of at least {LEAST_START} characters will do, or {LAST}"
     raise no_sid(text, wanted=f"Twilio's have CA and 32 hexadecimal digits; {start}")
@@ -196,7 +196,7 @@ def open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
     try:
         return _open_readonly(settings)
     except StoreError as error:
-        runtime.mention(error)
+        runtime.warn(error)
     return None
 
 
@@ -208,7 +208,7 @@ def open_store_for_writing(runtime: Runtime, settings: Settings) -> EventStore |
 
             return EventStore.open_existing(settings.store, world=settings.world)
     except StoreError as error:
-        runtime.mention(error)
+        runtime.warn(error)
     return None
 
 

@@ -161,20 +161,20 @@ def check_sid(text: str) -> str:
     Raises:
         UsageError: No service has SIDs of this form.
     """
-    if is_call_sid(text) and why_no_call(text) is None:
+    if is_call_sid(text) and why_no_call_sid(text) is None:
         return text
     raise no_sid(text, wanted="give the whole SID: CA and 32 hexadecimal digits")
 
 
 def no_sid(text: str, *, wanted: str) -> UsageError:
     """Return the error for a text that is no SID of a call, with the reason if that is known."""
-    reason = why_no_call(text)
+    reason = why_no_call_sid(text)
     return UsageError(
-        f"not a call SID: {text or EMPTY}{f' ({reason})' if reason else ''}", hint=what_was_meant(text) or wanted
+        f"not a call SID: {text or EMPTY}{f' ({reason})' if reason else ''}", hint=call_sid_hint(text) or wanted
     )
 
 
-def why_no_call(text: str) -> str | None:
+def why_no_call_sid(text: str) -> str | None:
     """Say what of a text keeps it from being the SID of a call or a start of one, as far as that is known."""
     kind = kind_of_sid(text)
     if kind is not None and text[:2] != "CA":
@@ -203,7 +203,7 @@ def _why_not_twilios(text: str) -> str | None:
     return f"it has {len(text)} characters, a start of one at least {LEAST_START}" if len(text) < LEAST_START else None
 
 
-def what_was_meant(text: str) -> str | None:
+def call_sid_hint(text: str) -> str | None:
     """Return what would help who gave this; None if that is to be said in general."""
     if re.fullmatch(r"CA[xX]+|CA…", text):
         return "put a SID in its place: `callctl list` shows them, and @last is the call that was placed last"

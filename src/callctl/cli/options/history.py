@@ -80,7 +80,7 @@ class History:
 
             return reported_leg(self._reader.family(sid), sid)
         except StoreError as error:
-            self._runtime.mention(error)
+            self._runtime.warn(error)
             return None
 
     def redirected_at(self, sid: str) -> datetime | None:
@@ -92,11 +92,11 @@ class History:
         try:
             actions = self._reader.actions(sid)
         except StoreError as error:
-            self._runtime.mention(error)
+            self._runtime.warn(error)
             return None
         return max((done.at for done in actions if done.action == "redirect" and done.result == DONE), default=None)
 
-    def intend(self, sids: Iterable[str]) -> None:
+    def record_intent(self, sids: Iterable[str]) -> None:
         """Record that calls are about to be changed, so that no rule acts on what comes of it.
 
         Twilio's callbacks may be quicker than its answer. Where there is no store there are no rules. A store that
@@ -149,10 +149,10 @@ class History:
         pending = dict(self._pending)
         if not pending:
             return
-        from callctl.cli.io.results import some
+        from callctl.cli.io.results import name_some
 
         done = "redirected" if any(action == "redirect" for action, _ in pending.values()) else "ended"
-        self._runtime.say(f"callctl: may have been {done}: {some(list(pending))}")
+        self._runtime.say(f"callctl: may have been {done}: {name_some(list(pending))}")
         why = "the answer was not waited for"
         with self._writing:
             new = [self._unclear(sid, *request, why) for sid, request in pending.items() if sid not in self._recorded]
@@ -199,7 +199,7 @@ class History:
             self._opened_store().record_actions(actions)
             self._intended.difference_update(action.call_sid for action in actions)
         except StoreError as error:
-            self._runtime.mention(error, before=before)
+            self._runtime.warn(error, before=before)
 
 
 class StatusSince:

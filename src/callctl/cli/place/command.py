@@ -13,7 +13,7 @@ from callctl.cli.options.callback_url import find_callback
 from callctl.cli.options.checks import check_endpoint
 from callctl.cli.options.common import CALL, WAITING
 from callctl.cli.place import options
-from callctl.cli.place.placed import placing, remember_placed, show_placed
+from callctl.cli.place.placed import forget_last_on_failure, remember_placed, show_placed
 from callctl.errors import UsageError
 from callctl.support.dates import read_duration
 
@@ -144,7 +144,7 @@ def place(
         say_nothing_was_sent(runtime)
         return
     try:
-        with placing(runtime, settings):
+        with forget_last_on_failure(runtime, settings):
             call = client.place(request)
     except KeyboardInterrupt:
         say_it_may_be_placed(runtime, request.to)

@@ -22,7 +22,7 @@ from callctl.cli.options.callback_url import (
     with_status_path,
 )
 from callctl.cli.options.checks import check_reachable, signing_trouble
-from callctl.cli.place.placed import naming, placing, remember_placed
+from callctl.cli.place.placed import forget_last_on_failure, remember_placed, say_sid_on_failure
 from callctl.errors import without_secrets
 from callctl.operations.follow import FamilyFollower
 from callctl.store.sqlite.store import EventStore
@@ -93,13 +93,13 @@ async def _place_and_watch(
         target = await _callback_target(runtime, settings, store, stack, status_callback=planned.status_callback)
         request = planned.request_to(target.callback)
         try:
-            with placing(runtime, settings):
+            with forget_last_on_failure(runtime, settings):
                 call = await run_in_thread(lambda: client.place(request))
         except asyncio.CancelledError:  # Ctrl-C
             say_it_may_be_placed(runtime, request.to)
             raise
         remember_placed(runtime, settings, call, request, dial_action=planned.dial_action)
-        with naming(runtime, call), _open_view(runtime, settings, target, call) as view:
+        with say_sid_on_failure(runtime, call), _open_view(runtime, settings, target, call) as view:
             report = view.trouble
             watch = FamilyFollower(
                 call,

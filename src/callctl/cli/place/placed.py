@@ -26,7 +26,7 @@ def remember_placed(
     runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
     """Note the call for ``@last`` and for rules. It is placed by now, so what fails is said and is no failure."""
-    with naming(runtime, call):
+    with say_sid_on_failure(runtime, call):
         if getattr(runtime.stdout, "leads_nowhere", False):  # what is written there is lost without an error
             runtime.say(f"callctl: placed {call.sid}")
         try:
@@ -38,7 +38,7 @@ def remember_placed(
                 if isinstance(error, CallctlError)
                 else StoreError(failure_reason(error), hint="`callctl doctor` looks at the store")
             )
-            runtime.mention(failure, before=f"placed, but @last will not stand for it{rules}: ")
+            runtime.warn(failure, before=f"placed, but @last will not stand for it{rules}: ")
         if not call.resource:
             runtime.say(
                 "callctl: warning: the answer could not be read whole; the call is placed: "
@@ -47,7 +47,7 @@ def remember_placed(
 
 
 @contextmanager
-def placing(runtime: Runtime, settings: Settings) -> Iterator[None]:
+def forget_last_on_failure(runtime: Runtime, settings: Settings) -> Iterator[None]:
     """Have ``@last`` stand for no call if one may be placed in the block of which nothing is known.
 
     It would stand for the call before, and a command that is meant for the new one would change that.
@@ -92,13 +92,13 @@ def _remember(
 
 def show_placed(runtime: Runtime, call: Call) -> None:
     """Write the call to stdout; where that can't be done, say its SID at least."""
-    with naming(runtime, call):
+    with say_sid_on_failure(runtime, call):
         show_new_call(runtime, call)
         runtime.stdout.flush()
 
 
 @contextmanager
-def naming(runtime: Runtime, call: Call) -> Iterator[None]:
+def say_sid_on_failure(runtime: Runtime, call: Call) -> Iterator[None]:
     """Say the SID of a call that was placed, if what is done before it is shown fails, or is interrupted."""
     try:
         yield

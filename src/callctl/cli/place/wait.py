@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.cli.place.placed import naming, show_placed
+from callctl.cli.place.placed import say_sid_on_failure, show_placed
 from callctl.errors import CallctlError
 from callctl.support.clock import elapsed
 from callctl.support.threads import failure_reason, run_with_time_limit
@@ -55,7 +55,7 @@ def wait_for_placed(
 
 
 def _show_latest(runtime: Runtime, client: ApiClient, call: Call) -> None:
-    with naming(runtime, call):
+    with say_sid_on_failure(runtime, call):
         try:
             call = run_with_time_limit(_LATEST, lambda: client.fetch(call.sid))
         except TimeoutError:
