@@ -52,6 +52,7 @@ _EVENT_NAMES: dict[str, str] = {
 # SignalWire sends ``answered`` beside ``in-progress`` for the same step (docs/twilio.md, "Compatible
 # services").
 _SAME_STATUS = {"answered": CallStatus.IN_PROGRESS.value}
+_KNOWN = (*CallStatus, *_SAME_STATUS)
 
 # Which of two ends reported for one call counts when neither number nor time decides: the greater here.
 _FINAL_WEIGHTS: dict[str, int] = {
@@ -142,8 +143,10 @@ class CallEvent:
         text = signed_form(form) if signed is None else signed
         if "@" in text:  # ErrorUrl is the address of the document that failed, as it was given
             form = tuple((name, without_url_passwords(value)) for name, value in form)
-        event = _read_form(form, key=signed_key(text, world=world), received_at=received_at, verified=verified)
-        if _is_split_differently(event, text):
+        fields = dict(form)  # of a repeated name the last
+        key = signed_key(text, world=world)
+        event = _read_form(form, fields, key=key, received_at=received_at, verified=verified)
+        if _is_split_differently(event, fields, text):
             raise NotACallEventError("CallSid and CallStatus stand elsewhere than Twilio signed them")
         return event
 
@@ -166,7 +169,7 @@ class CallEvent:
         key, kind, received_at, verified, form = read_record(record)
         if kind in (POLLED, MISSED):
             return _read_call(form, key=key, received_at=received_at, kind=kind)
-        return _read_form(form, key=key, received_at=received_at, verified=verified)
+        return _read_form(form, dict(form), key=key, received_at=received_at, verified=verified)
 
     def to_record(self) -> str:
         """Return what a store keeps."""
@@ -246,26 +249,26 @@ class CallEvent:
         return rank_of(self.status)
 
 
-def _is_split_differently(event: CallEvent, signed: str) -> bool:
-    if event.status or event.fields.get("CallSid"):
-        return is_split_differently(signed, event.call_sid) or _has_another_status(event, signed)
+def _is_split_differently(event: CallEvent, fields: Mapping[str, str], signed: str) -> bool:
+    if event.status or fields.get("CallSid"):
+        sent_status = fields.get("CallStatus", "").strip()
+        return is_split_differently(signed, event.call_sid) or _has_another_status(event.call_sid, sent_status, signed)
     return hides_call(signed) or is_split_differently(signed, event.call_sid, name="ConferenceSid")
 
 
-def _has_another_status(event: CallEvent, signed: str) -> bool:
-    """Return whether the CallStatus that Twilio signed behind the CallSid is another known one than the event's.
+def _has_another_status(call_sid: str, sent: str, signed: str) -> bool:
+    """Return whether the CallStatus that Twilio signed behind the CallSid is another known one than was sent.
 
     A caller's name that reads like a CallStatus stands behind both. A status that is not known changes nothing.
     """
-    text = signed.partition(f"CallSid{event.call_sid}CallStatus")[2]
-    known = (*CallStatus, *_SAME_STATUS)
-    first = next((status for status in known if text.startswith(status)), None)
-    sent = event.fields.get("CallStatus", "").strip()
-    return first is not None and sent != first and (not sent or sent in known)
+    text = signed.partition(f"CallSid{call_sid}CallStatus")[2]
+    if sent and text.startswith(sent):
+        return False
+    first = next((status for status in _KNOWN if text.startswith(status)), None)
+    return first is not None and sent != first and (not sent or sent in _KNOWN)
 
 
-def _read_form(form: Form, *, key: str, received_at: datetime, verified: bool) -> CallEvent:
-    fields = dict(form)  # of a repeated name the last
+def _read_form(form: Form, fields: Mapping[str, str], *, key: str, received_at: datetime, verified: bool) -> CallEvent:
     sid, sent_status = fields.get("CallSid", "").strip(), fields.get("CallStatus", "").strip()
     feature = feature_of(fields)
     if feature is not None:

@@ -13,13 +13,13 @@ from callctl.calls.leg import Leg
 AnyLeg = TypeVar("AnyLeg", bound=Leg | Call)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Family(Generic[AnyLeg]):
     """A parent leg and its child legs, these in order of appearance; as the board has them, or as REST lists them.
 
     ``sid`` is the parent leg's; ``parent`` is None while nothing is known of that leg itself. On the board a child's
     own children belong to the same family. ``legs`` are all of them, the parent first; ``is_live`` is whether any
-    still exists.
+    still exists. Never changed, but replaced by another one: not frozen, as a leg is not.
     """
 
     sid: str
@@ -31,8 +31,8 @@ class Family(Generic[AnyLeg]):
 
     def __post_init__(self) -> None:
         legs: tuple[AnyLeg, ...] = self.children if self.parent is None else (self.parent, *self.children)
-        object.__setattr__(self, "legs", legs)
-        object.__setattr__(self, "is_live", any(leg.is_live for leg in legs))
+        self.legs = legs
+        self.is_live = any(leg.is_live for leg in legs)
 
     @property
     def first_at(self: Family[Leg]) -> datetime:
