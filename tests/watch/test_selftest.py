@@ -80,6 +80,23 @@ async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_wi
     assert not any(name.lower() == "authorization" for sent in application.sent for name, _ in sent.headers)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "why"),
+    [
+        ("http://ann:fake-word@{host}", "the proxy did not let the connection through (HTTP 407)"),
+        ("ann:fake-word@{host}", "its address, or that of the proxy, is malformed"),
+        ("http://ann:fake-word@127.0.0.1:1", "can't connect to the proxy: Connection refused"),
+    ],
+)
+async def test_a_proxy_in_the_way_does_not_spill_its_password(
+    proxy: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(reply(407)) as server:
+        monkeypatch.setenv("https_proxy", proxy.format(host=server.url.partition("//")[2]))
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert (await selftest("https://tunnel.example.com", keys=(TOKEN,), nonce="x")).failure == why
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_nothing_goes_to_where_an_answer_points(application: Application, status: int) -> None:
     with Server(reply(status, Location=f"{application.url}/status")) as server:
