@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -39,10 +39,7 @@ class Account:
         Raises:
             ValueError: It is no account.
         """
-
-        def text(name: str) -> str:
-            return parse_text(resource.get(name))
-
+        text = _texts_of(resource)
         if not text("sid"):
             raise ValueError("no account: it has no sid")
         return cls(
@@ -70,10 +67,7 @@ class Notification:
     @classmethod
     def from_resource(cls, resource: Mapping[str, Any]) -> Notification:
         """Read the JSON object of a reply. ``log`` is ``0`` for errors and ``1`` for warnings (OAS)."""
-
-        def text(name: str) -> str:
-            return parse_text(resource.get(name))
-
+        text = _texts_of(resource)
         # Sent as a form within the field; the message is under Msg.
         messages = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
         return cls(
@@ -85,3 +79,8 @@ class Notification:
             request_url=without_secrets(text("request_url")) or None,
             date=parse_date(resource.get("message_date")),
         )
+
+
+def _texts_of(resource: Mapping[str, Any]) -> Callable[[str], str]:
+    """Return what reads a field of a resource as text; empty where it is absent."""
+    return lambda name: parse_text(resource.get(name))
