@@ -171,8 +171,9 @@ async def running_watch(
 ) -> AsyncIterator[RunningWatch]:
     """Run a session in this event loop, with options of its own; ``rules`` stand in for the runner of rules."""
     more.setdefault("clock", Clock(wall=lambda: datetime.now(UTC)))
-    make_rules = None if rules is None else lambda _store: rules
-    session, view = Session(settings, options, make_rules=make_rules, **more), RecordingView()
+    if rules is not None:
+        more["make_rules"] = lambda _store: rules
+    session, view = Session(settings, options, **more), RecordingView()
     task: asyncio.Task[None] | None = None
     try:
         ready = await session.start_up()

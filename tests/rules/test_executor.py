@@ -135,14 +135,14 @@ def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: EventSt
 
 
 @dataclass
-class Moving(FailingApi):
+class MovingCallApi(FailingApi):
     """An API whose call moves on to ``then`` while a change that was refused with 429 waits for its next try."""
 
     then: str = "in-progress"
     repeats: bool = False  # by itself, as the API client does, and not only as the executor repeats it
     wanted: Callable[[bool], bool] = lambda _may_be_done: True
 
-    def while_wanted(self, wanted: Callable[[bool], bool]) -> Moving:
+    def while_wanted(self, wanted: Callable[[bool], bool]) -> MovingCallApi:
         self.wanted = wanted
         return self
 
@@ -161,7 +161,7 @@ class Moving(FailingApi):
 @pytest.mark.parametrize("repeats", [True, False])
 def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: EventStore, repeats: bool) -> None:
     """No callback has reported the answer: the rule would still propose it."""
-    api = Moving(status="ringing", repeats=repeats)
+    api = MovingCallApi(status="ringing", repeats=repeats)
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
     proposal = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
     event = executor(api, claims, pauses=[]).execute(proposal)
@@ -170,7 +170,7 @@ def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: Even
 
 
 def test_what_callbacks_reported_while_a_hang_up_waited_counts_as_well(claims: EventStore) -> None:
-    api = Moving(status="ringing", then="ringing", repeats=True)  # REST lags
+    api = MovingCallApi(status="ringing", then="ringing", repeats=True)  # REST lags
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
     proposal = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
     event = executor(api, claims, pauses=[], applies=0).execute(proposal)
@@ -178,7 +178,7 @@ def test_what_callbacks_reported_while_a_hang_up_waited_counts_as_well(claims: E
     assert (event.result, api.sent) == (DECLINED, ["hangup"])
 
 
-class Dialling(Moving):
+class RedialledCallerApi(MovingCallApi):
     """Has another live child leg as soon as the first try was refused."""
 
     def list(self, _query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
@@ -187,7 +187,7 @@ class Dialling(Moving):
 
 @pytest.mark.parametrize("repeats", [True, False])
 def test_a_caller_who_talks_to_somebody_else_by_then_is_not_redirected(claims: EventStore, repeats: bool) -> None:
-    api = Dialling(status="in-progress", repeats=repeats)
+    api = RedialledCallerApi(status="in-progress", repeats=repeats)
     result = executor(api, claims, pauses=[]).execute(after_dial_action())
     assert result == Postponed(retry=True)
     assert len(api.sent) == 1
@@ -305,7 +305,7 @@ def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: E
     assert event.result == DONE
 
 
-class Overtaken:
+class OvertakenStore:
     """Claims of which somebody else has been quicker by the time that one is claimed."""
 
     def __init__(self, claims: EventStore, quicker: Callable[[], object]) -> None:
@@ -326,7 +326,7 @@ def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: EventStore
     """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
     proposal, api = after_dial_action(), FailingApi()
     first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), exclusive=True)
-    overtaken = cast("EventStore", Overtaken(claims, first))
+    overtaken = cast("EventStore", OvertakenStore(claims, first))
     assert executor(api, overtaken, pauses=[]).execute(proposal) == Postponed(retry=True)
     assert claims.claim_keys() == {("thanks", sid(1))}
     claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
@@ -343,7 +343,7 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
         claims.claim(THANKS, now=moment(0), until=moment(90), exclusive=True)
         claims.settle(THANKS, done)
 
-    api, overtaken = FailingApi(), cast("EventStore", Overtaken(claims, quicker))
+    api, overtaken = FailingApi(), cast("EventStore", OvertakenStore(claims, quicker))
     event = executor(api, overtaken, pauses=[]).execute(after_dial_action())
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
@@ -352,7 +352,7 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
 
 def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(claims: EventStore, tmp_path: Path) -> None:
     store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
-    overtaken = cast("EventStore", Overtaken(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
+    overtaken = cast("EventStore", OvertakenStore(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
     api = FailingApi()
     assert executor(api, overtaken, pauses=[]).execute(after_dial_action()) == Postponed(retry=True)
     assert claims.claim_keys() == set()

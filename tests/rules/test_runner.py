@@ -203,7 +203,7 @@ class FailingStore:
         return True
 
 
-class Scene:
+class RunnerSetup:
     def __init__(
         self,
         *,
@@ -230,7 +230,7 @@ class Scene:
 
 @pytest.mark.parametrize("ahead", [16, 42, 3600])
 def test_a_clock_that_is_ahead_is_reported_once(ahead: int) -> None:
-    scene = Scene()
+    scene = RunnerSetup()
     scene.seconds = 1000
     for call in (1, 2):
         scene.update(event(call, "in-progress", at=1000 - ahead, received=1000))
@@ -241,7 +241,7 @@ def test_a_clock_that_is_ahead_is_reported_once(ahead: int) -> None:
 
 @pytest.mark.parametrize("ahead", [-3600, -16, 0, 14])
 def test_a_clock_that_is_behind_or_nearly_right_lets_rules_act(ahead: int) -> None:
-    scene = Scene()
+    scene = RunnerSetup()
     scene.seconds = 5000
     scene.update(event(1, "in-progress", at=5000 - ahead, received=5000))
     assert [(type(one), one.call_sid) for one in scene.executor.proposals] == [(Action, sid(1))]
@@ -249,7 +249,7 @@ def test_a_clock_that_is_behind_or_nearly_right_lets_rules_act(ahead: int) -> No
 
 
 def test_one_late_callback_among_others_says_nothing_of_the_clock() -> None:
-    scene = Scene()
+    scene = RunnerSetup()
     scene.seconds = 1000
     scene.update(event(1, "ringing", at=1000, received=1000))
     scene.update(event(2, "in-progress", at=900, received=1000))
@@ -269,7 +269,7 @@ def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
                 second.set()
             return super().execute(action)
 
-    scene = Scene(executor=SlowApi(), run_in_thread=start_in_thread)
+    scene = RunnerSetup(executor=SlowApi(), run_in_thread=start_in_thread)
     scene.update(event(1, "in-progress", at=0))
     scene.update(event(2, "in-progress", at=0))
     assert second.wait(timeout=120)
@@ -277,7 +277,7 @@ def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
 
 
 def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:
-    scene = Scene(failures=3)
+    scene = RunnerSetup(failures=3)
     # A poll reported it, and no callback: the store must say whether callctl placed it.
     listed = Call.from_resource({"sid": sid(1), "status": "in-progress", "direction": "outbound-api"})
     scene.update(CallEvent.from_call(listed, received_at=moment(0), world=WORLD))
@@ -291,13 +291,13 @@ def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:
     assert len(scene.executor.proposals) == 1
 
 
-class Clumsy(RecordingExecutor):
+class FailingExecutor(RecordingExecutor):
     def execute(self, action: Action) -> ActionEvent | None:
         super().execute(action)
         raise KeyError("a mistake of ours")
 
 
 def test_a_rule_that_fails_unexpectedly_says_so() -> None:
-    scene = Scene(executor=Clumsy())
+    scene = RunnerSetup(executor=FailingExecutor())
     scene.update(event(1, "in-progress", at=0))
     assert scene.runner.take_reports() == ["a rule could not act: KeyError: 'a mistake of ours'"]

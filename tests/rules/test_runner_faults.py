@@ -52,7 +52,7 @@ def documents(setup: ManualClockSetup) -> dict[str, str]:
     }
 
 
-class Careful:
+class TalkCheckingApi:
     """An API that sees that no caller is redirected during a talk."""
 
     def __init__(self, inner: Any, setup: ManualClockSetup) -> None:
@@ -69,11 +69,11 @@ class Careful:
         return self._inner.redirect(sid, request)
 
 
-class Mishaps(ManualClockSetup):
+class FaultySetup(ManualClockSetup):
     """A setup with all callers, and a poll now and then."""
 
     def api(self) -> Any:
-        return Careful(super().api(), self)
+        return TalkCheckingApi(super().api(), self)
 
     def begin(self) -> None:
         site = self.site
@@ -98,7 +98,7 @@ class Mishaps(ManualClockSetup):
 @pytest.mark.parametrize("faults", FAULTS)
 @pytest.mark.parametrize("readings", EACH_READING, ids=str)
 def test_nothing_is_done_twice_or_to_the_wrong_call(tmp_path: Path, readings: tuple[str, ...], faults: str) -> None:
-    with manual_clock_setup(tmp_path, Mishaps, readings=readings, faults=FAULTS[faults]) as setup:
+    with manual_clock_setup(tmp_path, FaultySetup, readings=readings, faults=FAULTS[faults]) as setup:
         setup.begin()
         callers = {name: setup.place(twiml=f"<Response>{text}</Response>") for name, text in documents(setup).items()}
         rings = setup.place("+12025550103")

@@ -23,7 +23,7 @@ SID = "CA" + "0" * 32
 HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 
 
-class Storm(RecordingView):
+class EventStormView(RecordingView):
     """A view that gets one more call whenever other tasks run, and never comes to an end."""
 
     def __init__(self, feed: list[BoardFeed]) -> None:
@@ -42,7 +42,7 @@ class Storm(RecordingView):
 async def test_a_storm_is_drawn_while_it_lasts() -> None:
     feeds: list[BoardFeed] = []
     feeds.append(BoardFeed(header=lambda: HEADER))
-    view = Storm(feeds)
+    view = EventStormView(feeds)
     for _ in range(2 * AT_ONCE):
         view.blow()
     running = asyncio.create_task(feeds[0].run(view))
@@ -54,7 +54,7 @@ async def test_a_storm_is_drawn_while_it_lasts() -> None:
     assert view.snapshot.live < len(view.events) + 2 * AT_ONCE
 
 
-class Broken(Board):
+class FailingBoard(Board):
     """A board that can't take in the events of one call."""
 
     def apply(self, event: CallEvent) -> Change | None:
@@ -65,7 +65,7 @@ class Broken(Board):
 
 async def test_an_event_that_the_board_cannot_take_hides_no_other() -> None:
     feed, view = BoardFeed(header=lambda: HEADER), RecordingView()
-    feed.board = Broken()
+    feed.board = FailingBoard()
     for number in (1, 2):
         feed.event(callback("CA" + str(number) * 32, "ringing", second=1, sequence=0))
     running = asyncio.create_task(feed.run(view))
@@ -76,7 +76,7 @@ async def test_an_event_that_the_board_cannot_take_hides_no_other() -> None:
     assert view.troubles == [f"can't put an event of CA{'1' * 32} on the board: ZeroDivisionError: 1/0"]
 
 
-class Rules:
+class FailingRules:
     """Rules that fail with each look."""
 
     in_words = "1 rule"
@@ -99,7 +99,7 @@ class Rules:
 
 
 async def test_rules_that_fail_are_reported_once_and_the_watching_goes_on() -> None:
-    rules: Any = Rules()
+    rules: Any = FailingRules()
     feed, view = BoardFeed(header=lambda: HEADER, rules=rules), RecordingView()
     running = asyncio.create_task(feed.run(view))
     async with asyncio.timeout(LIMIT):
@@ -114,7 +114,7 @@ async def test_rules_that_fail_are_reported_once_and_the_watching_goes_on() -> N
 
 
 async def test_rules_that_fail_again_after_they_worked_are_reported_again() -> None:
-    rules: Any = Rules()
+    rules: Any = FailingRules()
     feed, view = BoardFeed(header=lambda: HEADER, rules=rules), RecordingView()
     running = asyncio.create_task(feed.run(view))
     async with asyncio.timeout(LIMIT):
@@ -128,7 +128,7 @@ async def test_rules_that_fail_again_after_they_worked_are_reported_again() -> N
         await running
 
 
-class Drawn(RecordingView):
+class FrameCountingView(RecordingView):
     """A view that counts its frames."""
 
     frames = 0
@@ -143,9 +143,9 @@ async def test_frames_are_drawn_by_the_clock_only_while_one_counts(monkeypatch: 
     monkeypatch.setattr("callctl.watch.board_feed.SHORTEST_FRAME", 0.005)
     monkeypatch.setattr("callctl.watch.board_feed.COUNTING_FRAME", 0.01)
     pictures = {
-        "live": (BoardFeed(header=lambda: HEADER), Drawn()),
-        "since": (BoardFeed(header=lambda: replace(HEADER, last_callback_at=START)), Drawn()),
-        "finished": (BoardFeed(header=lambda: HEADER), Drawn()),
+        "live": (BoardFeed(header=lambda: HEADER), FrameCountingView()),
+        "since": (BoardFeed(header=lambda: replace(HEADER, last_callback_at=START)), FrameCountingView()),
+        "finished": (BoardFeed(header=lambda: HEADER), FrameCountingView()),
     }
     pictures["live"][0].event(callback(SID, "ringing", second=1, sequence=0))
     pictures["finished"][0].event(callback(SID, "busy", second=1, sequence=0))
@@ -156,7 +156,7 @@ async def test_frames_are_drawn_by_the_clock_only_while_one_counts(monkeypatch: 
         before = {name: view.frames for name, (_, view) in pictures.items()}
         for name in ("live", "since"):
             more = before[name] + 8
-            await pictures[name][1].until(lambda seen: isinstance(seen, Drawn) and seen.frames >= more)  # noqa: B023
+            await pictures[name][1].until(lambda seen: isinstance(seen, FrameCountingView) and seen.frames >= more)  # noqa: B023
         assert finished.frames == before["finished"]
         for feed, _ in pictures.values():
             feed.stop()

@@ -43,7 +43,7 @@ def kept(settings: Settings) -> int:
         store.close()
 
 
-class Dated(UnexpectedRequest):
+class ApiWithServerTime(UnexpectedRequest):
     """Lists no call, and sends the time with each reply."""
 
     time: datetime | None = None
@@ -89,7 +89,7 @@ async def test_a_watch_trims_when_it_starts_and_keeps_the_rest(tmp_path: Path) -
     settings = settings_in(tmp_path)
     fill(settings, calls=range(3), age=timedelta(days=8))
     fill(settings, calls=range(10, 12), age=timedelta(days=6))
-    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=7), api=Dated()):
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=7), api=ApiWithServerTime()):
         reader = EventStore.open_readonly(settings.store, world=settings.world)
         await until(lambda: len(list(reader.replay(since=None))) == 2)
         reader.close()
@@ -228,7 +228,7 @@ async def test_a_watch_with_a_clock_far_ahead_keeps_what_is_not_old_by_twilios_t
     fill(settings, calls=range(1, 3), age=timedelta(days=5))
     ahead = Clock(wall=lambda: datetime.now(UTC) + timedelta(days=400))
     async with running_watch(
-        settings, WatchOptions("127.0.0.1", 0), clock=ahead, api=Dated() if is_polled else None
+        settings, WatchOptions("127.0.0.1", 0), clock=ahead, api=ApiWithServerTime() if is_polled else None
     ) as watch:
         if not is_polled:
             await watch.view.until(lambda view: view.began is not None)
@@ -247,7 +247,7 @@ async def test_a_watch_with_a_clock_far_ahead_keeps_what_is_not_old_by_twilios_t
 async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.01)
     settings = settings_in(tmp_path)
-    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=7), api=Dated()):
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=7), api=ApiWithServerTime()):
         reader = EventStore.open_readonly(settings.store, world=settings.world)
         for calls in (range(3), range(10, 13)):
             fill(settings, calls=calls, age=timedelta(days=8))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -20,6 +21,7 @@ from callctl.calls.action import DONE, DRY_RUN, ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import PortTakenError
+from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
 from callctl.watch import registry
@@ -147,6 +149,19 @@ class StoppedRules:
         news, self._news = self._news, []
         self.is_stopped = self.is_stopped or STOPPED in news
         return news
+
+
+async def test_rules_use_the_sessions_own_store(tmp_path: Path) -> None:
+    stores: list[EventStore] = []
+
+    def make_rules(store: EventStore) -> Any:
+        stores.append(store)
+        return StoppedRules()
+
+    options = WatchOptions("127.0.0.1", 0)
+    async with running_watch(settings_in(tmp_path), options, make_rules=make_rules) as watch:
+        await watch.view.until(lambda view: view.began is not None)
+        assert stores == [watch.session._store]
 
 
 async def test_what_the_rate_limit_reports_is_trouble_and_an_alarm(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ PLAN = WatchOptions("127.0.0.1", 0)
 CALLS, EACH = 200, 100
 
 
-class Seen:
+class RecordingRules:
     """Rules that note what they are shown."""
 
     is_stopped = False
@@ -99,7 +99,7 @@ def live(running: RunningWatch) -> Callable[[], bool]:
 
 
 async def test_callbacks_are_taken_in_while_a_large_store_is_read(tmp_path: Path, go_on: threading.Event) -> None:
-    settings, rules = settings_in(tmp_path), Seen()
+    settings, rules = settings_in(tmp_path), RecordingRules()
     fill(settings, calls=CALLS, each=EACH)
     async with running_watch(settings, PLAN, rules=rules) as running:
         await running.view.until(lambda view: view.header is not None and view.header.events_read == 1000)

@@ -56,7 +56,7 @@ def losing() -> Iterator[Simulator]:
         yield simulator
 
 
-class Scene:
+class SilentCallSetup:
     """A simulator, and settings and an API client for it."""
 
     def __init__(self, simulator: Simulator, folder: Path) -> None:
@@ -103,7 +103,7 @@ class Scene:
         return any(f"/{sid}/Notifications" in one.path for one in self.simulator.requests)
 
 
-class Failing(UnexpectedRequest):
+class FailingApi(UnexpectedRequest):
     """A REST API that answers only the second request about a call."""
 
     def __init__(self, calls: ApiClient) -> None:
@@ -124,7 +124,7 @@ class Failing(UnexpectedRequest):
         return self._calls.notifications(sid)
 
 
-class Unlisted(UnexpectedRequest):
+class UnlistedCallsApi(UnexpectedRequest):
     """Calls that no list shows."""
 
     def __init__(self, calls: ApiClient) -> None:
@@ -141,83 +141,83 @@ class Unlisted(UnexpectedRequest):
 
 
 @pytest.fixture
-def scene(losing: Simulator, tmp_path: Path) -> Scene:
-    return Scene(losing, tmp_path)
+def setup(losing: Simulator, tmp_path: Path) -> SilentCallSetup:
+    return SilentCallSetup(losing, tmp_path)
 
 
 async def noted(running: RunningWatch, sid: str) -> str:
     return await running.view.until_noted(f"{sid}: no status callback")
 
 
-async def test_a_silent_call_is_asked_about_once_and_reported(scene: Scene) -> None:
-    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
-        sid = await scene.place(running.ready.callback_url + "#rc=3")
+async def test_a_silent_call_is_asked_about_once_and_reported(setup: SilentCallSetup) -> None:
+    async with running_watch(setup.settings, PLAN, api=setup.client) as running:
+        sid = await setup.place(running.ready.callback_url + "#rc=3")
         line = await noted(running, sid)
         assert line.startswith(f"{sid}: no status callback in 1 s: Twilio has noted nothing; ")
-        other = await scene.place(running.ready.callback_url)
+        other = await setup.place(running.ready.callback_url)
         assert await noted(running, other) == f"{other}: no status callback either"
-        assert scene.notification_requests == 2
+        assert setup.notification_requests == 2
         assert [note for note in running.view.notes if sid in note] == [line]
 
 
 async def test_a_silent_call_that_is_over_before_rest_is_compared_is_shown(
-    scene: Scene,
+    setup: SilentCallSetup,
 ) -> None:
-    async with running_watch(scene.settings, PLAN, api=Unlisted(scene.client)) as running:
-        sid = await scene.place(running.ready.callback_url)
-        await asyncio.to_thread(scene.client.cancel, sid)
+    async with running_watch(setup.settings, PLAN, api=UnlistedCallsApi(setup.client)) as running:
+        sid = await setup.place(running.ready.callback_url)
+        await asyncio.to_thread(setup.client.cancel, sid)
         await noted(running, sid)
         await running.view.until(lambda view: bool(view.events))
         assert [(event.call_sid, event.kind, event.status) for event in running.view.events] == [
             (sid, "polled", "canceled")
         ]
-        assert scene.fetches(sid) == 1
+        assert setup.fetches(sid) == 1
 
 
-async def test_an_api_that_fails_once_is_asked_again(scene: Scene) -> None:
-    calls = Failing(scene.client)
-    async with running_watch(scene.settings, PLAN, api=calls) as running:
-        sid = await scene.place(running.ready.callback_url)
+async def test_an_api_that_fails_once_is_asked_again(setup: SilentCallSetup) -> None:
+    calls = FailingApi(setup.client)
+    async with running_watch(setup.settings, PLAN, api=calls) as running:
+        sid = await setup.place(running.ready.callback_url)
         await noted(running, sid)
         assert calls.failed == {"fetch", "notifications"}
 
 
-async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_about(scene: Scene) -> None:
-    class Odd(Failing):
+async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_about(setup: SilentCallSetup) -> None:
+    class Odd(FailingApi):
         def _fail_once(self, what: str) -> None:
             if what == "notifications" and what not in self.failed:
                 self.failed.add(what)
                 raise OverflowError("date value out of range")
 
-    async with running_watch(scene.settings, PLAN, api=Odd(scene.client)) as running:
-        first = await scene.place(running.ready.callback_url)
+    async with running_watch(setup.settings, PLAN, api=Odd(setup.client)) as running:
+        first = await setup.place(running.ready.callback_url)
         line = await running.view.until_noted(f"{first}: can't find out")
         assert line.endswith("why no status callback comes: OverflowError: date value out of range")
-        await noted(running, await scene.place(running.ready.callback_url))
+        await noted(running, await setup.place(running.ready.callback_url))
 
 
 async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:
-    scene = Scene(simulator, tmp_path)
+    setup = SilentCallSetup(simulator, tmp_path)
     gone = WatchOptions("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
-    async with running_watch(scene.settings, gone, api=scene.client) as running:
-        sid = await scene.place("http://127.0.0.1:9/status")
+    async with running_watch(setup.settings, gone, api=setup.client) as running:
+        sid = await setup.place("http://127.0.0.1:9/status")
         line = await noted(running, sid)
     assert "Twilio could not deliver to http://127.0.0.1:9/status: " in line
     assert "(11200, https://www.twilio.com/docs/errors/11200); see that the tunnel runs" in line
 
 
-async def test_where_twilio_noted_nothing_the_self_test_is_named(scene: Scene) -> None:
+async def test_where_twilio_noted_nothing_the_self_test_is_named(setup: SilentCallSetup) -> None:
     gone = WatchOptions("127.0.0.1", 0, public_url="http://127.0.0.1:9/status")
-    async with running_watch(scene.settings, gone, api=scene.client) as running:
+    async with running_watch(setup.settings, gone, api=setup.client) as running:
         await running.view.until(lambda view: view.header is not None and view.header.unreachable is not None)
-        sid = await scene.place("http://127.0.0.1:9/status")
+        sid = await setup.place("http://127.0.0.1:9/status")
         line = await noted(running, sid)
     assert "callbacks can't arrive: can't connect: Connection refused; Twilio has noted nothing yet" in line
 
 
-async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
-    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
-        sid = await scene.place_badly(running.ready.callback_url)
+async def test_events_in_one_value_in_somebodys_code(setup: SilentCallSetup) -> None:
+    async with running_watch(setup.settings, PLAN, api=setup.client) as running:
+        sid = await setup.place_badly(running.ready.callback_url)
         line = await noted(running, sid)
     assert isinstance(line, Trouble)
     assert (line.cause, line.call_sid, line.url) == ("no-callback", sid, running.ready.callback_url)
@@ -225,33 +225,33 @@ async def test_events_in_one_value_in_somebodys_code(scene: Scene) -> None:
     assert "(21626, https://www.twilio.com/docs/errors/21626); send StatusCallbackEvent once for each event" in line
 
 
-async def test_other_calls_are_none_of_our_business(scene: Scene) -> None:
-    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
-        elsewhere = await scene.place("http://127.0.0.1:9/other", is_remembered=False)
-        at_the_end = await scene.place(running.ready.callback_url, events=("completed",))
-        unreported = await scene.place(running.ready.callback_url)
+async def test_other_calls_are_none_of_our_business(setup: SilentCallSetup) -> None:
+    async with running_watch(setup.settings, PLAN, api=setup.client) as running:
+        elsewhere = await setup.place("http://127.0.0.1:9/other", is_remembered=False)
+        at_the_end = await setup.place(running.ready.callback_url, events=("completed",))
+        unreported = await setup.place(running.ready.callback_url)
         await noted(running, unreported)
-        await until(lambda: scene.has_requested_notifications(elsewhere))
+        await until(lambda: setup.has_requested_notifications(elsewhere))
         assert not any(sid in note for note in running.view.notes for sid in (elsewhere, at_the_end))
-        assert not scene.has_requested_notifications(at_the_end)
+        assert not setup.has_requested_notifications(at_the_end)
 
 
 async def test_a_call_that_reported_something_is_not_asked_about(simulator: Simulator, tmp_path: Path) -> None:
-    scene = Scene(simulator, tmp_path)
-    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
-        reported = await scene.place(running.ready.callback_url)
-        unreported = await scene.place_badly(running.ready.callback_url)
+    setup = SilentCallSetup(simulator, tmp_path)
+    async with running_watch(setup.settings, PLAN, api=setup.client) as running:
+        reported = await setup.place(running.ready.callback_url)
+        unreported = await setup.place_badly(running.ready.callback_url)
         await noted(running, unreported)
         assert not any(reported in note for note in running.view.notes)
-        assert not scene.has_requested_notifications(reported)
+        assert not setup.has_requested_notifications(reported)
 
 
-async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
-    scene.settings.store.parent.mkdir(parents=True)
+async def test_calls_from_before_the_watch_are_left_alone(setup: SilentCallSetup) -> None:
+    setup.settings.store.parent.mkdir(parents=True)
     port = free_port()
-    before = await scene.place(f"http://127.0.0.1:{port}/status")
-    async with running_watch(scene.settings, WatchOptions("127.0.0.1", port), api=scene.client) as running:
-        unreported = await scene.place(running.ready.callback_url)
+    before = await setup.place(f"http://127.0.0.1:{port}/status")
+    async with running_watch(setup.settings, WatchOptions("127.0.0.1", port), api=setup.client) as running:
+        unreported = await setup.place(running.ready.callback_url)
         await noted(running, unreported)
         assert not any(before in note for note in running.view.notes)
 
@@ -260,7 +260,7 @@ async def test_calls_from_before_the_watch_are_left_alone(scene: Scene) -> None:
     "part", ["watch.silent_calls.comparable_url", "watch.reachability.selftest", "support.clock.Clock.new_steps"]
 )
 async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, part: str
+    setup: SilentCallSetup, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     monkeypatch.setattr("callctl.watch.session.RESTART_AFTER", 0.01)
     faults = iter([ZeroDivisionError("once")])
@@ -274,7 +274,7 @@ async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
 
     resumed = asyncio.Event()
     monkeypatch.setattr(f"callctl.{part}", odd)
-    async with running_watch(scene.settings, PLAN, api=scene.client) as running:
+    async with running_watch(setup.settings, PLAN, api=setup.client) as running:
         assert "is begun anew: ZeroDivisionError: once" in await running.view.until_noted("is begun anew")
         async with asyncio.timeout(LIMIT):
             await resumed.wait()
@@ -283,15 +283,15 @@ async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
 @pytest.mark.parametrize("is_placed_after", [False, True])
 @pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
 async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
-    scene: Scene, step: timedelta, is_placed_after: bool
+    setup: SilentCallSetup, step: timedelta, is_placed_after: bool
 ) -> None:
     seconds, ahead = 0.0, timedelta()
     clock = clock_of(lambda: moment(seconds) + ahead, elapsed=lambda: moment(seconds))
     callback_url = "http://127.0.0.1:9/status"
-    with closing(EventStore.open_for_watch(scene.settings.store, world="w")) as store:
+    with closing(EventStore.open_for_watch(setup.settings.store, world="w")) as store:
         silent_calls = SilentCalls(
             store,
-            scene.client,
+            setup.client,
             callback_url=lambda: callback_url,
             unreachable=lambda: None,
             snapshot=Snapshot,
@@ -300,13 +300,13 @@ async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
             trouble=print,
             clock=clock,
         )
-        unreported = await scene.place(callback_url, is_remembered=False)
+        unreported = await setup.place(callback_url, is_remembered=False)
         ahead = step if is_placed_after else timedelta()
         store.remember_placed(unreported, at=clock.wall(), callback=callback_url, events=EVENTS)
-        requests_before = len(scene.simulator.requests)
+        requests_before = len(setup.simulator.requests)
         ahead = step
         await silent_calls.check()
-        assert len(scene.simulator.requests) == requests_before
+        assert len(setup.simulator.requests) == requests_before
         seconds = 2.0
         await silent_calls.check()
-        assert len(scene.simulator.requests) == requests_before + 1
+        assert len(setup.simulator.requests) == requests_before + 1
