@@ -133,6 +133,20 @@ def test_the_explanation_of_a_name_shows_no_password(home: Path) -> None:
     assert "fake-word" not in row
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish", "bash"])
+def test_the_number_beside_a_call_shows_no_password(home: Path, shell: str) -> None:
+    settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    for sid in (LIVE, "CA" + "3" * 32):
+        form = [("CallSid", sid), ("CallStatus", "ringing"), ("To", "sip:ann:fake-word@example.com")]
+        store.append(CallEvent.from_form(form, received_at=datetime.now(UTC), world=settings.world, verified=True))
+    store.close()
+    in_bash = {"COMP_WORDS": "callctl hangup ", "COMP_CWORD": "2", completion.LISTED_BY_BASH: "63"}
+    row = rows("callctl hangup ", home, {"_CALLCTL_COMPLETE": f"complete_{shell}", **in_bash, **ACCOUNT})[0]
+    assert "ann" in row
+    assert "fake-word" not in row
+
+
 def test_what_was_begun_is_gone_on_with(home: Path) -> None:
     env = {"CALLCTL_URL_SURVEY": "https://example.com/survey", "CALLCTL_URL_AFTER_HOURS": "https://example.com/late"}
     assert offered("callctl redirect CAx --url s", home, env) == ["survey"]

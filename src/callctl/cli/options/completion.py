@@ -70,7 +70,7 @@ def url_names(ctx: typer.Context, incomplete: str) -> Offer:
     """Offer the names of TwiML URLs that the settings know."""
     settings = _settings(ctx)
     urls = {} if settings is None else settings.urls
-    return _beginning(((name, without_secrets(named.url)) for name, named in sorted(urls.items())), incomplete)
+    return _beginning(((name, named.url) for name, named in sorted(urls.items())), incomplete)
 
 
 def event_names(incomplete: str) -> Offer:
@@ -104,7 +104,8 @@ def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
     fitting = (
         (text, help_text) for text, help_text in found if text.startswith(incomplete) and re.fullmatch(_WORD, text)
     )
-    return [(text, re.sub(_UNSAFE, "?", help_text)) for text, help_text in fitting]
+    # Passwords are masked here: by the time it is written, zsh's form has a backslash before each colon.
+    return [(text, re.sub(_UNSAFE, "?", without_secrets(help_text))) for text, help_text in fitting]
 
 
 def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
