@@ -31,6 +31,13 @@ def setup(callctl: Callctl, home: Path) -> Iterator[CliSetup]:
 
 
 @pytest.fixture
+def lagging(callctl: Callctl, home: Path) -> Iterator[CliSetup]:
+    """Return a simulator that shows calls as they were four seconds ago, and refuses what does not fit."""
+    with Simulator(port=0, manual_clock=True, lag=4.0, readings=["cancel-refused-in-progress"]) as simulator:
+        yield CliSetup(simulator, callctl, home)
+
+
+@pytest.fixture
 def frozen(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> Iterator[Frozen]:
     """Return a simulator whose calendar stands still, in UTC."""
     monkeypatch.setenv("TZ", "UTC")

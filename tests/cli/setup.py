@@ -82,3 +82,10 @@ def messages(outcome: Outcome) -> str:
     """Return what was said on stderr, without the word on whose API it is."""
     lines = outcome.err.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("callctl: the API is"))
+
+
+def settled(setup: CliSetup, *, after: float = 8) -> str:
+    """Place a call that is answered, and let REST catch up."""
+    sid = setup.place(after=after)
+    assert setup.status(sid) == "in-progress"
+    return sid

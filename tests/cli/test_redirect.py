@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from api.scripted import Server, Turn, call, cut, drop, reply
-from cli.setup import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, CliSetup, messages
+from cli.setup import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, CliSetup, messages, settled
 from processes import Piped
 from running import Callctl, env_for
 
@@ -514,3 +514,11 @@ def test_the_dry_run_shows_it_and_the_command_for_the_other_leg_repeats_it(setup
 def test_redirect_looks_for_the_call_before_it_looks_for_a_watch(setup: CliSetup) -> None:
     outcome = setup.callctl("redirect", "CAxxx", "--dial", "client:ann")
     assert messages(outcome).startswith("callctl: error: not a call SID: CAxxx (")
+
+
+def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(lagging: CliSetup) -> None:
+    sid = settled(lagging)
+    lagging.callctl("hangup", sid)
+    outcome = lagging.callctl("redirect", sid, "--url", "survey")
+    assert outcome.code == 5
+    assert "Twilio says that it is not in progress, though REST still shows it as in-progress" in outcome.err

@@ -1,6 +1,9 @@
 """``redirect --dry-run``: what is shown, and that nothing is sent which would change a call."""
 
+from __future__ import annotations
+
 import json
+from datetime import UTC, datetime
 
 import pytest
 from cli.setup import ANSWERS, BUSY, NEVER, UNKNOWN, CliSetup, messages
@@ -115,3 +118,14 @@ def test_several_as_json_lines(setup: CliSetup) -> None:
     sids = [setup.place(after=4) for _ in range(2)]
     outcome = setup.callctl("redirect", "-", *DRY, "--json", stdin="\n".join(sids))
     assert [json.loads(line)["call_sid"] for line in outcome.out.splitlines()] == sids
+
+
+def test_the_dry_run_of_a_redirect_believes_callbacks_as_well(lagging: CliSetup) -> None:
+    sid = lagging.place(after=5)
+    assert lagging.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 5
+    lagging.add_callback(sid, "in-progress", at=datetime.now(UTC))
+    assert lagging.callctl("redirect", sid, "--url", "survey", "--dry-run").code == 0
+    lagging.add_callback(sid, "completed", at=datetime.now(UTC))
+    assert "it is completed" in lagging.callctl("redirect", sid, "--url", "survey", "--dry-run").err
+    when = ("--when", "answered", "--dry-run")
+    assert lagging.callctl("redirect", sid, "--url", "survey", *when).code == 5  # it was answered: the wait is over

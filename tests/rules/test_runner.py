@@ -230,31 +230,31 @@ class RunnerSetup:
 
 @pytest.mark.parametrize("ahead", [16, 42, 3600])
 def test_a_clock_that_is_ahead_is_reported_once(ahead: int) -> None:
-    scene = RunnerSetup()
-    scene.seconds = 1000
+    running = RunnerSetup()
+    running.seconds = 1000
     for call in (1, 2):
-        scene.update(event(call, "in-progress", at=1000 - ahead, received=1000))
-    assert [type(one) for one in scene.executor.proposals] == [Declined, Declined]
-    (events,) = scene.runner.take_reports()
+        running.update(event(call, "in-progress", at=1000 - ahead, received=1000))
+    assert [type(one) for one in running.executor.proposals] == [Declined, Declined]
+    (events,) = running.runner.take_reports()
     assert f"no callback took less than {ahead} s by this machine's clock" in str(events)
 
 
 @pytest.mark.parametrize("ahead", [-3600, -16, 0, 14])
 def test_a_clock_that_is_behind_or_nearly_right_lets_rules_act(ahead: int) -> None:
-    scene = RunnerSetup()
-    scene.seconds = 5000
-    scene.update(event(1, "in-progress", at=5000 - ahead, received=5000))
-    assert [(type(one), one.call_sid) for one in scene.executor.proposals] == [(Action, sid(1))]
-    assert scene.runner.take_reports() == []
+    running = RunnerSetup()
+    running.seconds = 5000
+    running.update(event(1, "in-progress", at=5000 - ahead, received=5000))
+    assert [(type(one), one.call_sid) for one in running.executor.proposals] == [(Action, sid(1))]
+    assert running.runner.take_reports() == []
 
 
 def test_one_late_callback_among_others_says_nothing_of_the_clock() -> None:
-    scene = RunnerSetup()
-    scene.seconds = 1000
-    scene.update(event(1, "ringing", at=1000, received=1000))
-    scene.update(event(2, "in-progress", at=900, received=1000))
-    assert [type(one) for one in scene.executor.proposals] == [Declined]
-    assert scene.runner.take_reports() == []
+    running = RunnerSetup()
+    running.seconds = 1000
+    running.update(event(1, "ringing", at=1000, received=1000))
+    running.update(event(2, "in-progress", at=900, received=1000))
+    assert [type(one) for one in running.executor.proposals] == [Declined]
+    assert running.runner.take_reports() == []
 
 
 def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
@@ -269,26 +269,28 @@ def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
                 second.set()
             return super().execute(action)
 
-    scene = RunnerSetup(executor=SlowApi(), run_in_thread=start_in_thread)
-    scene.update(event(1, "in-progress", at=0))
-    scene.update(event(2, "in-progress", at=0))
+    running = RunnerSetup(executor=SlowApi(), run_in_thread=start_in_thread)
+    running.update(event(1, "in-progress", at=0))
+    running.update(event(2, "in-progress", at=0))
     assert second.wait(timeout=120)
     advance.set()
 
 
 def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:
-    scene = RunnerSetup(failures=3)
+    running = RunnerSetup(failures=3)
     # A poll reported it, and no callback: the store must say whether callctl placed it.
     listed = Call.from_resource({"sid": sid(1), "status": "in-progress", "direction": "outbound-api"})
-    scene.update(CallEvent.from_call(listed, received_at=moment(0), world=WORLD))
+    running.update(CallEvent.from_call(listed, received_at=moment(0), world=WORLD))
     for _ in range(2):
-        assert scene.executor.proposals == []
-        scene.update()
-    scene.update()
-    assert [one.call_sid for one in scene.executor.proposals] == [sid(1)]
-    assert scene.runner.take_reports() == ["rule end-all waits, it can't tell whose call it is: the database is locked"]
-    scene.update()
-    assert len(scene.executor.proposals) == 1
+        assert running.executor.proposals == []
+        running.update()
+    running.update()
+    assert [one.call_sid for one in running.executor.proposals] == [sid(1)]
+    assert running.runner.take_reports() == [
+        "rule end-all waits, it can't tell whose call it is: the database is locked"
+    ]
+    running.update()
+    assert len(running.executor.proposals) == 1
 
 
 class FailingExecutor(RecordingExecutor):
@@ -298,6 +300,6 @@ class FailingExecutor(RecordingExecutor):
 
 
 def test_a_rule_that_fails_unexpectedly_says_so() -> None:
-    scene = RunnerSetup(executor=FailingExecutor())
-    scene.update(event(1, "in-progress", at=0))
-    assert scene.runner.take_reports() == ["a rule could not act: KeyError: 'a mistake of ours'"]
+    running = RunnerSetup(executor=FailingExecutor())
+    running.update(event(1, "in-progress", at=0))
+    assert running.runner.take_reports() == ["a rule could not act: KeyError: 'a mistake of ours'"]
