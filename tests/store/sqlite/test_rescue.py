@@ -213,6 +213,38 @@ def test_another_programs_database_in_the_place_of_all_files_is_no_store(
         assert kept.execute("SELECT count(*) FROM notes").fetchone() == (50,)
 
 
+def test_what_the_watch_itself_wrote_of_rules_is_held_in_memory(path: Path, store: EventStore) -> None:
+    released, opened = (OpenClaim("rule", sid(number), sid(number), "hangup") for number in (3, 4))
+    with closing(EventStore.open(path, world=WORLD)) as other:
+        other.remember_placed(sid(7), at=START)
+    store.append(event(1, "ringing"))
+    for claim in (CLAIM, released, opened):
+        assert store.claim(claim, now=START, until=UNTIL)
+    store.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+    store.release(released)
+    store._writing.connection.execute("PRAGMA shrink_memory")
+    empty_log(path)
+    for number in (2, 3):
+        with suppress(StoreError):
+            store.append(event(number, "ringing"))
+    assert store.claim_keys() == {("rule", sid(2)), ("rule", sid(4))}
+    assert [claim.call_sid for claim in store.expired_claims(is_over=lambda _: True)] == [sid(4)]
+    assert [one.outcome for one in store.actions(sid(2))] == ["done"]
+
+
+def test_what_the_watch_has_deleted_of_rules_does_not_come_back_with_damage(path: Path, store: EventStore) -> None:
+    store.claim(CLAIM, now=START, until=UNTIL)
+    store.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+    store.delete_older_than(UNTIL)
+    store.append(event(1, "ringing"))  # a look
+    empty_log(path)
+    for number in (2, 3):
+        with suppress(StoreError):
+            store.append(event(number, "ringing"))
+    assert store.claim_keys() == set()
+    assert store.actions(sid(2)) == []
+
+
 def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, store: EventStore) -> None:
     store.append(event(1, "ringing"))
     for file in path.parent.iterdir():

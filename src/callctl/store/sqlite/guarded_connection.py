@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _HINT = "a watch that uses it mends it"
 
 
+ClaimKey = tuple[str, str, str]  # world, rule and SID
+
+
 class GuardedConnection:
     """A connection and the files it was opened on. May be used by several threads, one at a time."""
 
@@ -64,8 +67,10 @@ class GuardedConnection:
             yield self.connection
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, claim: ClaimKey | None = None) -> Iterator[sqlite3.Connection]:
         """Yield a connection in a transaction that is committed when the block is left, or rolled back if it fails.
+
+        ``claim`` is the claim that it changes, if it changes one.
 
         Raises:
             StoreError: It can't be opened or locked for writing, or what is done with it fails, or the files were
@@ -82,6 +87,8 @@ class GuardedConnection:
                 self._read_damage = primary_code(error) == sqlite3.SQLITE_CORRUPT
                 raise
             self._check_after_commit()
+            if claim is not None:
+                self._note_claim(claim)
 
     def check(self) -> None:
         """See that the files are those that were opened, though nothing is done with them.
@@ -123,6 +130,12 @@ class GuardedConnection:
         if self._files is not None and (damage := self._files.replaced_in(now)) is not None:
             raise StoreError(changed_from_outside(self._path, damage), hint=_HINT)
         self._files = now
+
+    def rows_deleted(self) -> None:
+        """Take note that rows are deleted, in a transaction: none of them may be held in memory."""
+
+    def _note_claim(self, claim: ClaimKey) -> None:
+        """Take note of a claim that was committed."""
 
     def _reopen(self) -> None:
         self.connection.close()  # first: with it go its locks on files of the same names

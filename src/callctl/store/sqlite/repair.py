@@ -15,7 +15,7 @@ from callctl.store.sqlite.connection import locked_folder
 from callctl.store.sqlite.file_checks import FileChecks
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
-from callctl.store.sqlite.guarded_connection import GuardedConnection, changed_from_outside
+from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
 from callctl.store.sqlite.rescue import RecentRows, carry_over, copy_to_new_file, is_set_aside, set_aside
 
 if TYPE_CHECKING:
@@ -107,6 +107,14 @@ class RepairingConnection(GuardedConnection):
         self._commits += 1
         if self._commits >= _MOST_COMMITS or self.connection.total_changes - self._changes >= _MOST_CHANGES:
             self._checkpoint()
+
+    def rows_deleted(self) -> None:
+        """Have what is held in memory read anew with the next use."""
+        self._recent.connection_changed()
+
+    def _note_claim(self, claim: ClaimKey) -> None:
+        with suppress(sqlite3.DatabaseError):  # the claim is committed, so that none may take it for failed
+            self._recent.note_claim(self.connection, claim)
 
     def _find_damage(self, *, after_commit: bool) -> str | None:
         if self._unrescued is not None or self._checks.files.database is None:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from callctl.store.sqlite.connection import link_or_copy, primary_code
 from callctl.store.sqlite.file_checks import NewestEvent
 from callctl.store.sqlite.file_identity import is_store
 from callctl.store.sqlite.files import File, Files
+from callctl.store.sqlite.guarded_connection import ClaimKey
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
@@ -120,7 +122,7 @@ def carry_over(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 
 class RecentRows:
-    """The newest rows that other connections wrote of rules and commands, held in memory: the files may lose them.
+    """The newest rows of rules and commands, held in memory: the files may lose them.
 
     Of the calls' events each writer holds its own.
     """
@@ -128,7 +130,9 @@ class RecentRows:
     def __init__(self) -> None:
         self._version: int | None = None
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
-        self._actions: list[tuple[Any, ...]] = []
+        self._own_claims: dict[ClaimKey, tuple[Any, ...] | None] = {}
+        self._actions: deque[tuple[Any, ...]] = deque(maxlen=_MOST_RECENT)
+        self._last_action = 0
         self._next_refresh = 0.0  # by the monotonic clock
 
     def refresh(self, connection: sqlite3.Connection) -> None:
@@ -139,10 +143,26 @@ class RecentRows:
         for table, time_column in _RULE_TABLES.items():
             newest = f"SELECT * FROM {table} ORDER BY {time_column} DESC LIMIT ?"
             self._rows[table] = connection.execute(newest, (_MOST_RECENT,)).fetchall()
-        newest = "SELECT world, sid, at, record FROM actions ORDER BY id DESC LIMIT ?"
-        self._actions = connection.execute(newest, (_MOST_RECENT,)).fetchall()[::-1]
+        self._own_claims.clear()
+        self._last_action, self._actions = 0, deque(maxlen=_MOST_RECENT)
+        self._read_actions(connection)
         self._version, now = version, time.monotonic()
         self._next_refresh = now + _REFRESH_PAUSE * (now - began)
+
+    def note_claim(self, connection: sqlite3.Connection, key: ClaimKey) -> None:
+        """Read a claim that the connection itself has changed, and the actions since the last look."""
+        row = connection.execute("SELECT * FROM claims WHERE world = ? AND rule = ? AND sid = ?", key).fetchone()
+        self._own_claims.pop(key, None)
+        self._own_claims[key] = row  # the newest are the last
+        if len(self._own_claims) > _MOST_RECENT:
+            del self._own_claims[next(iter(self._own_claims))]
+        self._read_actions(connection)
+
+    def _read_actions(self, connection: sqlite3.Connection) -> None:
+        sql = "SELECT id, world, sid, at, record FROM actions WHERE id > ? ORDER BY id DESC LIMIT ?"
+        for number, *row in reversed(connection.execute(sql, (self._last_action, _MOST_RECENT)).fetchall()):
+            self._actions.append(tuple(row))
+            self._last_action = number
 
     def connection_changed(self) -> None:
         """Read the rows anew with the next refresh: versions are counted for each connection."""
@@ -150,10 +170,12 @@ class RecentRows:
 
     def restore(self, connection: sqlite3.Connection) -> None:
         """Write those of the rows that a new file lacks."""
-        for table, rows in self._rows.items():
+        claims = {row[:3]: row for row in self._rows.get("claims", ())} | self._own_claims
+        claim_rows = [row for row in claims.values() if row is not None]  # None: it was released
+        for table, rows in (self._rows | {"claims": claim_rows}).items():
             if rows:
                 connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
-        settled = [row[:3] for row in self._rows.get("claims", ()) if row[-1] == 0]
+        settled = [row[:3] for row in claim_rows if row[-1] == 0]
         connection.executemany("UPDATE claims SET lease = 0 WHERE world = ? AND rule = ? AND sid = ?", settled)
         connection.executemany(
             "INSERT INTO actions (world, sid, at, record) SELECT :world, :sid, :at, :record WHERE NOT EXISTS"

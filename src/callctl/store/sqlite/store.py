@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from callctl.errors import StoreError
 from callctl.store.records import CallRow, OpenClaim, PlacedCall
 from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
-from callctl.store.sqlite.guarded_connection import GuardedConnection
+from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable
 from callctl.store.sqlite.schema import plain
 from callctl.support.dates import microseconds, nearest_time
@@ -258,6 +258,7 @@ class EventStore:
             for column in ("actions WHERE at", "claims WHERE at", "placed_calls WHERE at", "intents WHERE until"):
                 connection.execute(f"DELETE FROM {column} < ? AND world = ?", (microseconds(moment), self._world))
             self._writer.forget(before=microseconds(moment))
+            self._writing.rows_deleted()
         return len(rows)
 
     # Placed calls
@@ -423,7 +424,7 @@ class EventStore:
 
     def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
         """Close a claim and store the action's result, both or neither."""
-        with self._writing.transaction() as connection:
+        with self._writing.transaction(claim=self._claim_key(claim)) as connection:
             # A lease of 0 stands for a settled claim: the same two columns find open ones.
             connection.execute(f"UPDATE claims SET lease = 0 WHERE {_THIS_CLAIM}", self._claim_values(claim))
             connection.execute(INSERT_ACTION, action_row(event, world=self._world))
@@ -487,8 +488,11 @@ class EventStore:
 
     def _change_claim(self, sql: str, claim: OpenClaim, **times: int) -> bool:
         """Run one statement about a claim; return whether it changed a row."""
-        with self._writing.transaction() as connection:
+        with self._writing.transaction(claim=self._claim_key(claim)) as connection:
             return connection.execute(sql, {**self._claim_values(claim), **times}).rowcount > 0
+
+    def _claim_key(self, claim: OpenClaim) -> ClaimKey:
+        return self._world, claim.rule, claim.call_sid
 
     def _claim_values(self, claim: OpenClaim) -> Mapping[str, str]:
         key = {"world": self._world, "rule": claim.rule, "sid": claim.call_sid}
