@@ -85,11 +85,13 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Cost
     Raises:
         RuntimeError: It failed.
     """
+    # Compiled modules are kept, as those of an installed program are: else one side would compile its own each time.
+    kept = {name: value for name, value in (env or os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as talk:
         begin = time.perf_counter()
         child = subprocess.Popen(
             list(command),
-            env=dict(env or os.environ),
+            env=kept,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=talk,

@@ -159,7 +159,7 @@ class EventStore:
 
     def close(self, *, timeout: float = 5.0) -> None:
         """Write what was submitted and close the files; wait ``timeout`` seconds at most."""
-        is_written = self._writing.is_readonly or self._writer.close(timeout=timeout)
+        is_written = self._writer.close(timeout=timeout) if "_writer" in vars(self) else True
         if self._reading is not self._writing:
             self._reading.close()
         if is_written:
