@@ -4,8 +4,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
+import pytest
 from events import WORLD, event
 
 from callctl.store.sqlite.store import EventStore
@@ -16,6 +18,36 @@ from pathlib import Path
 from callctl.store.sqlite.store import EventStore
 EventStore.open_for_watch(Path(sys.argv[1]), world="other").close()
 """
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_name_that_reads_like_a_uri_is_the_name_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    foreign, folder = tmp_path / "home" / "app.db", tmp_path / "projects" / "cloned"
+    for made in (foreign.parent, folder / "home", folder / "file:.."):
+        made.mkdir(parents=True)
+    with closing(sqlite3.connect(foreign)) as database:
+        database.execute("CREATE TABLE theirs (a)")
+    before = foreign.read_bytes()
+    monkeypatch.chdir(folder)
+    if is_there:
+        EventStore.open_for_watch(folder / "home" / "app.db", world=WORLD).close()
+    store = EventStore.open_for_watch(Path("file:../../home/app.db"), world=WORLD)
+    store.append(event(1, "ringing"))
+    store.close()
+    assert foreign.read_bytes() == before
+    with closing(EventStore.open_readonly(folder / "home" / "app.db", world=WORLD)) as store:
+        assert len(list(store.replay(since=None))) == 1
+
+
+def test_a_file_may_be_called_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(path.parent)
+    for _ in range(2):
+        with closing(EventStore.open_for_watch(Path(":memory:"), world=WORLD)) as store:
+            store.append(event(1, "ringing"))
+    assert Path(":memory:").stat().st_size
 
 
 def test_a_store_without_a_log_is_waited_for_while_another_process_has_it(path: Path) -> None:

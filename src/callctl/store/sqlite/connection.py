@@ -67,7 +67,10 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
                 _make_file(path)
         check_identity(path)
         _make_private(path)
-        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+        # Absolute, as wherever SQLite opens a file: it may take "file:x" for a URI, and ":memory:" for no file.
+        connection = sqlite3.connect(
+            path.absolute(), timeout=busy_timeout, isolation_level=None, check_same_thread=False
+        )
         try:
             _use_log(connection)
             _commit_to_disk(connection)
@@ -204,7 +207,7 @@ def _make_file(path: Path) -> None:
             )
         new = Path(folder) / path.name
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-        with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(new.absolute(), isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         with suppress(FileExistsError):
