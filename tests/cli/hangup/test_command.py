@@ -55,9 +55,6 @@ def test_by_a_filter_what_was_answered_is_left_alone_although_rest_shows_it_as_r
     assert lagging.status(sid) == "in-progress"
 
 
-# --wait
-
-
 # Several
 
 
