@@ -161,3 +161,20 @@ async def test_frames_are_drawn_by_the_clock_only_while_one_counts(monkeypatch: 
         for feed, _ in pictures.values():
             feed.stop()
         await asyncio.gather(*running)
+
+
+async def test_one_absurd_timestamp_is_not_the_time_that_twilio_reports_from_then_on() -> None:
+    feed, view = BoardFeed(header=lambda: HEADER), RecordingView()
+    normal = callback("CA" + "2" * 32, "ringing", second=1, sequence=0)
+    for event in (
+        replace(normal, key="1", timestamp=START.replace(year=2999)),
+        normal,
+        replace(normal, key="2", timestamp=None),
+    ):
+        feed.event(event)
+    running = asyncio.create_task(feed.run(view))
+    async with asyncio.timeout(LIMIT):
+        await view.until(lambda seen: len(seen.events) == 3)
+        feed.stop()
+        await running
+    assert feed.last_timestamp == normal.timestamp

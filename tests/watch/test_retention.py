@@ -10,16 +10,18 @@ from typing import cast
 import aiohttp
 import pytest
 from calls_api import UnexpectedRequest
-from events import clock_of, event, form, moment, sid
+from events import clock_of, event, event_of, form, moment, sid
 from listeners import sign
-from watches import LIMIT, Suspension, ago, running_watch, settings_in, until
+from watches import LIMIT, RunningWatch, Suspension, ago, running_watch, settings_in, until
 
+from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.errors import StoreError
 from callctl.settings import Settings
+from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import EventStore
 from callctl.support.clock import Clock
 from callctl.watch.options import WatchOptions
@@ -43,6 +45,14 @@ def kept(settings: Settings) -> int:
         store.close()
 
 
+class InTime:
+    """A store of which no event has a time that can't be right."""
+
+    def cap_times(self, latest: datetime, *, limit: int = STEP) -> int:
+        assert latest.tzinfo is not None
+        return min(limit, 0)
+
+
 class ApiWithServerTime(UnexpectedRequest):
     """Lists no call, and sends the time with each reply."""
 
@@ -64,7 +74,7 @@ async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_pa
     store = EventStore.open_for_watch(settings.store, world=settings.world)
     steps: list[int] = []
 
-    class Counted:
+    class Counted(InTime):
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
             steps.append(store.delete_older_than(moment, limit=limit))
             return steps[-1]
@@ -106,7 +116,7 @@ async def test_no_days_keep_nothing_beyond_the_run(tmp_path: Path) -> None:
 
 
 async def test_ended_families_leave_the_board_after_a_while() -> None:
-    class Locked:
+    class Locked(InTime):
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
             raise StoreError(f"locked when {limit} calls before {moment.year} were to go")
 
@@ -144,7 +154,7 @@ async def test_a_clock_that_is_set_takes_no_family_off_the_board(step: timedelta
     clock = clock_of(lambda: moment(60) + ahead, elapsed=lambda: moment(60))
     ahead = step
 
-    class Store:
+    class Store(InTime):
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
             raise AssertionError((moment, limit))
 
@@ -232,13 +242,7 @@ async def test_a_watch_with_a_clock_far_ahead_keeps_what_is_not_old_by_twilios_t
     ) as watch:
         if not is_polled:
             await watch.view.until(lambda view: view.began is not None)
-            fields = form(9, "ringing", Timestamp=format_datetime(ago()))
-            url = watch.ready.callback_url
-            async with (
-                aiohttp.ClientSession() as http,
-                http.post(url, data=fields, headers=sign(url, fields)) as answer,
-            ):
-                assert answer.status == 204
+            await post(watch, form(9, "ringing", Timestamp=format_datetime(ago())))
         async with asyncio.timeout(LIMIT):
             await reported.wait()
     assert kept(settings) == (2 if is_polled else 3)
@@ -262,7 +266,7 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
     monkeypatch.setattr("callctl.watch.retention.PAUSE", 0.0)
     limits: list[datetime] = []
 
-    class LockedAtTimes:
+    class LockedAtTimes(InTime):
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
             limits.append(moment)
             if len(limits) in (1, 2, 4):
@@ -297,7 +301,7 @@ async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     tries: list[datetime] = []
     said: list[str] = []
 
-    class Odd:
+    class Odd(InTime):
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:  # noqa: ARG002 - the store's own
             tries.append(moment)
             raise OverflowError("date value out of range")
@@ -324,7 +328,7 @@ async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatc
     store = EventStore.open_for_watch(settings.store, world=settings.world)
     done: list[str] = []
 
-    class RecordingStore:
+    class RecordingStore(InTime):
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
             done.append("step")
             return store.delete_older_than(moment, limit=limit)
@@ -344,13 +348,13 @@ async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatc
         twilio_time=clock.wall,
     ).trim()
     store.close()
-    assert done == ["step", "pause", "step", "pause"]
+    assert done == ["pause", "step", "pause", "step", "pause"]
 
 
 async def test_it_goes_on_at_once_when_the_machine_wakes(suspension: Suspension) -> None:
     looks: list[datetime] = []
 
-    class Store:
+    class Store(InTime):
         def delete_older_than(self, moment: datetime, *, limit: int = STEP) -> int:
             looks.append(moment)
             return min(limit, 0)
@@ -371,3 +375,131 @@ async def test_it_goes_on_at_once_when_the_machine_wakes(suspension: Suspension)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert len(looks) == 2
+
+
+class Turned:
+    """A clock that is set by hand, and the time that Twilio reports."""
+
+    def __init__(self, wall: float) -> None:
+        self.wall, self.twilio = wall, 0.0
+
+    def retention(self, store: EventStore, *, days: int = 30) -> Retention:
+        return Retention(
+            store,
+            Board(),
+            days=days,
+            since=timedelta(hours=1),
+            trouble=print,
+            clock=clock_of(lambda: moment(self.wall)),
+            twilio_time=lambda: moment(self.twilio),
+        )
+
+
+DAY = 86400.0
+YEARS = 3 * 365 * DAY
+ABSURD = "Tue, 31 Dec 2999 23:59:59 +0000"
+
+
+async def post(watch: RunningWatch, fields: dict[str, str]) -> None:
+    url = watch.ready.callback_url
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(url, data=fields, headers=sign(url, fields)) as answer,
+    ):
+        assert answer.status == 204
+
+
+async def test_what_came_while_the_clock_was_far_behind_is_kept_once_it_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, trimmed = settings_in(tmp_path), asyncio.Event()
+
+    class Noted(Retention):
+        async def trim(self) -> None:
+            await super().trim()
+            if self._oldest_kept() is not None:
+                trimmed.set()
+
+    behind = Clock(wall=lambda: datetime.now(UTC) - timedelta(days=483))
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0), clock=behind) as watch:
+        for call in range(3):
+            await post(watch, form(call, "completed", Timestamp=format_datetime(ago(minutes=5))))
+    monkeypatch.setattr("callctl.watch.session.Retention", Noted)
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0), api=ApiWithServerTime()) as watch:
+        async with asyncio.timeout(LIMIT):
+            await trimmed.wait()
+        assert watch.view.began is not None
+        assert len(watch.view.began.families) == 3  # they are of the last hour
+    assert kept(settings) == 3
+
+
+async def test_what_rules_did_while_the_clock_was_behind_is_kept_with_the_call(tmp_path: Path) -> None:
+    settings, clock = settings_in(tmp_path), Turned(YEARS)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store.append(event(1, "in-progress", at=YEARS, received=0))
+    for call in (1, 2):
+        store.claim(OpenClaim("after-dial", sid(call), sid(call), "redirect"), now=moment(0), until=moment(60))
+        store.record_actions([ActionEvent(moment(0), sid(call), "redirect", (), "done")])
+        store.remember_placed(sid(call), at=moment(0))
+    clock.twilio = YEARS
+    await clock.retention(store).trim()
+    assert store.claim_keys() == {("after-dial", sid(1))}
+    assert [len(store.actions(sid(call))) for call in (1, 2)] == [1, 0]
+    assert store.was_placed(sid(1))
+    store.close()
+
+
+@pytest.mark.parametrize("verified", [True, False])
+async def test_an_absurd_timestamp_keeps_no_event_forever(tmp_path: Path, verified: bool) -> None:
+    settings, clock = settings_in(tmp_path), Turned(0)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    retention = clock.retention(store)
+    for call in range(STEP + 1):
+        store.append(event_of(form(call, "completed", Timestamp=ABSURD), received=0, verified=verified))
+    await retention.trim()
+    assert len(list(store.replay(since=None))) == STEP + 1
+    assert len(list(store.replay(since=moment(1)))) == 0
+    clock.wall = clock.twilio = 31 * DAY
+    await retention.trim()
+    with store._writing.transaction() as connection:
+        store._writer.restore(connection)  # as after a repair of its files: what is deleted stays so
+    assert list(store.replay(since=None)) == []
+    store.close()
+
+
+async def test_a_clock_that_was_ahead_keeps_no_event_for_so_much_longer(tmp_path: Path) -> None:
+    settings, clock = settings_in(tmp_path), Turned(0)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store.append(event(1, "completed", at=0, received=YEARS))
+    await clock.retention(store).trim()
+    clock.wall = clock.twilio = 31 * DAY
+    await clock.retention(store).trim()
+    assert list(store.replay(since=None)) == []
+    store.close()
+
+
+async def test_a_clock_that_is_behind_makes_no_event_older_than_it_is(tmp_path: Path) -> None:
+    settings, clock = settings_in(tmp_path), Turned(0)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store.append(event(1, "completed", at=YEARS, received=0))
+    clock.twilio = YEARS
+    await clock.retention(store).trim()
+    clock.wall = clock.twilio = YEARS + 29 * DAY
+    await clock.retention(store).trim()
+    assert len(list(store.replay(since=None))) == 1
+    clock.wall = clock.twilio = YEARS + 31 * DAY
+    await clock.retention(store).trim()
+    assert list(store.replay(since=None)) == []
+    store.close()
+
+
+@pytest.mark.parametrize("timestamp", [ABSURD, format_datetime(moment(YEARS))])
+async def test_no_days_keep_nothing_whatever_its_time(tmp_path: Path, timestamp: str) -> None:
+    settings, clock = settings_in(tmp_path), Turned(0)
+    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store.append(event_of(form(1, "completed", Timestamp=timestamp), received=0))
+    store.claim(OpenClaim("after-dial", sid(1), sid(1), "redirect"), now=moment(0), until=moment(60))
+    clock.retention(store, days=0).end()
+    assert list(store.replay(since=None)) == []
+    assert store.claim_keys() == set()
+    store.close()

@@ -57,7 +57,8 @@ class BoardFeed:
         self.is_loaded = asyncio.Event()
         self.events_read: int | None = 0  # events that were read so far; None once all were
         self._next_progress = 0.0
-        self.newest_timestamp: datetime | None = None  # of all events that were put on the board
+        # Of the last event that had one. Not the newest of all: one that is absurd would be it from then on.
+        self.last_timestamp: datetime | None = None
 
     def load(self, reader: EventStore, *, since: datetime) -> int:
         """Have ``run`` begin with what the store has by now; return the id of the last event of that.
@@ -213,9 +214,7 @@ class BoardFeed:
             self._draw(view)
 
     def _put_on_board(self, event: CallEvent) -> Change | None:
-        at = event.timestamp
-        if at is not None and (self.newest_timestamp is None or at > self.newest_timestamp):
-            self.newest_timestamp = at
+        self.last_timestamp = event.timestamp or self.last_timestamp
         try:
             return self.board.apply(event)
         except Exception as error:  # an unexpected error with one event must not hide all others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from callctl.calls.board import Board
 from callctl.calls.watch_trouble import Cause, Trouble
@@ -17,11 +17,13 @@ INTERVAL = 600.0
 SOON = 5.0
 # Seconds between two steps, so that callbacks are committed in between.
 PAUSE = 0.05
-# Calls that are deleted at a time: a transaction of some milliseconds.
+# Calls that are changed at a time: a transaction of some milliseconds.
 STEP = 100
 # Ended families stay on the board for so long at least.
 ON_BOARD = timedelta(hours=1)
 _ALL = 2**31
+# This machine's clock is behind if Twilio's time is so much later.
+_BEHIND = timedelta(days=1)
 
 
 class Retention:
@@ -29,6 +31,8 @@ class Retention:
 
     A clock that is ahead when the watch starts must not make all events old. So their age counts to the newest time
     that Twilio reported, ``twilio_time``, if that is before this machine's; before any was reported, none is too old.
+    An event has the later of its own time and that of its arrival, but none after now, so that every one gets old. What
+    now is, is not known where this machine's clock is behind.
     """
 
     def __init__(
@@ -73,10 +77,10 @@ class Retention:
         moment = self._oldest_kept()
         if moment is None:
             return
-        deleted = STEP
-        while deleted == STEP:
-            deleted = await run_in_thread(lambda: self._store.delete_older_than(moment, limit=STEP))
-            await asyncio.sleep(PAUSE)
+        latest = self._latest()
+        if latest is not None:
+            await _in_steps(lambda: self._store.cap_times(latest, limit=STEP))
+        await _in_steps(lambda: self._store.delete_older_than(moment, limit=STEP))
 
     def _oldest_kept(self) -> datetime | None:
         # A clock that was set forward makes nothing old, and one that was set back makes nothing older than the start.
@@ -87,6 +91,11 @@ class Retention:
             return None
         return min(newest, self._clock.earliest(self._clock.now())) - timedelta(days=self._days)
 
+    def _latest(self) -> datetime | None:
+        """Return the latest time that an event can have; None where this machine's clock may be far behind."""
+        newest, now = self._twilio_time(), self._clock.wall()
+        return None if newest is None or newest - now > _BEHIND else max(newest, now)
+
     def end(self) -> None:
         """Delete the events of the run, if none are to be kept beyond it; it blocks.
 
@@ -94,5 +103,13 @@ class Retention:
             StoreError: It can't be deleted.
         """
         if self._days == 0:
-            # A moment past every event of this run, also one whose sender's clock was ahead.
-            self._store.delete_older_than(self._clock.wall() + timedelta(days=366), limit=_ALL)
+            # Past every event, whatever this machine's clock or the event's sender took for its time.
+            self._store.delete_older_than(datetime.max.replace(tzinfo=UTC), limit=_ALL)
+
+
+async def _in_steps(work: Callable[[], int]) -> None:
+    """Repeat some work, in another thread, until it does less than a whole step."""
+    done = STEP
+    while done == STEP:
+        done = await run_in_thread(work)
+        await asyncio.sleep(PAUSE)

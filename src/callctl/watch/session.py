@@ -234,8 +234,8 @@ class Session:
         )
 
     def _twilio_time(self) -> datetime | None:
-        """Return the newest time that Twilio reported, by callbacks or by REST; None before any."""
-        times = (self._feed.newest_timestamp, None if self._api is None else self._api.server_time)
+        """Return the later of the times that the last callback and the last reply of REST had; None before any."""
+        times = (self._feed.last_timestamp, None if self._api is None else self._api.server_time)
         return max(filter(None, times), default=None)
 
     def _make_work(

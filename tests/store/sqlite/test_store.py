@@ -73,6 +73,13 @@ def test_a_restart_shows_what_was_there(path: Path) -> None:
     second.close()
 
 
+def test_since_counts_by_the_later_of_arrival_and_the_events_own_time(store: EventStore) -> None:
+    store.append(event(1, "completed", at=100, received=0))  # the clock was behind
+    store.append(event(2, "completed", at=0, received=100))
+    store.append(event(3, "completed", at=0, received=0))
+    assert {one.call_sid for one in store.replay(since=moment(50))} == {sid(1), sid(2)}
+
+
 def test_since_leaves_out_what_is_over_and_untouched(store: EventStore) -> None:
     store.append(event(1, "in-progress", at=0))  # not over
     store.append(event(2, "completed", at=0))  # over, long ago

@@ -67,7 +67,11 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, event: CallEvent) -> Row:
-        """Return the row of an event."""
+        """Return the row of an event.
+
+        Its time is the event's own where that is later than its arrival: a machine whose clock is behind, as before its
+        first NTP, must not make it older than it is. One that can't be right is capped by the store (``cap_times``).
+        """
         parent = event.parent_call_sid
         call = (
             plain(event.call_sid),
@@ -75,7 +79,7 @@ class Row(NamedTuple):
             plain(event.status),
             event.order,
             int(event.is_final),
-            microseconds(event.received_at),
+            microseconds(max(event.received_at, event.moment)),
         )
         return cls(call, short_key(event.key), event.to_record())
 

@@ -46,6 +46,13 @@ _FAMILY = """
     UNION SELECT id FROM calls WHERE world = :world AND parent_sid IN (:sid, :parent)
 """
 _CALLS = "SELECT sid, parent_sid, status, is_final, last_at FROM calls WHERE world = :world"
+# What is about calls beside their events: tables, with the columns of their time and of the calls' SIDs.
+_OF_CALLS = {
+    "actions": ("at", "actions.sid"),
+    "claims": ("at", "claims.sid, claims.about"),
+    "placed_calls": ("at", "placed_calls.sid"),
+    "intents": ("until", "intents.sid"),
+}
 _DELETE_INTENT = "DELETE FROM intents WHERE world = :world AND sid = :sid"
 _THIS_CLAIM = "world = :world AND rule = :rule AND sid = :sid"
 # Open claims of other rules on a leg. A limit ends nothing by itself.
@@ -248,17 +255,36 @@ class EventStore:
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many.
 
-        A small step, for one transaction must not keep callbacks waiting: call it again until it returns 0.
+        A small step, for one transaction must not keep callbacks waiting: call it again until it returns 0. What rules
+        and commands did to a call stays as long as the call: its time is the machine's, which may have been wrong.
         """
         chosen = "SELECT id FROM calls WHERE world = ? AND last_at < ? ORDER BY last_at LIMIT ?"
         with self._writing.transaction() as connection:
             rows = connection.execute(chosen, (self._world, microseconds(moment), limit)).fetchall()
             connection.executemany("DELETE FROM events WHERE call_id = ?", rows)
             connection.executemany("DELETE FROM calls WHERE id = ?", rows)
-            for column in ("actions WHERE at", "claims WHERE at", "placed_calls WHERE at", "intents WHERE until"):
-                connection.execute(f"DELETE FROM {column} < ? AND world = ?", (microseconds(moment), self._world))
+            for table, (column, calls) in _OF_CALLS.items():
+                connection.execute(
+                    f"DELETE FROM {table} WHERE {column} < :before AND world = :world AND NOT EXISTS"
+                    f" (SELECT 1 FROM calls WHERE calls.world = :world AND calls.sid IN ({calls}))",
+                    {"before": microseconds(moment), "world": self._world},
+                )
             self._writer.forget(before=microseconds(moment))
             self._writing.rows_deleted()
+        return len(rows)
+
+    def cap_times(self, latest: datetime, *, limit: int = 100) -> int:
+        """Set the time of calls that lies after ``latest`` to that, of at most ``limit``; return of how many.
+
+        Else a time that can't be right, of an absurd Timestamp or a clock that was ahead, would keep them forever. It
+        is a small step as ``delete_older_than`` is.
+        """
+        chosen = "SELECT id FROM calls WHERE world = ? AND last_at > ? LIMIT ?"
+        time = microseconds(latest)
+        with self._writing.transaction() as connection:
+            rows = connection.execute(chosen, (self._world, time, limit)).fetchall()
+            connection.executemany("UPDATE calls SET last_at = ? WHERE id = ?", [(time, *row) for row in rows])
+            self._writer.cap_times(time)
         return len(rows)
 
     # Placed calls

@@ -106,9 +106,15 @@ class GroupWriter:
             insert(connection, rows[start : start + CHUNK], world=self._world)
 
     def forget(self, *, before: int | None = None) -> None:
-        """Drop from memory the events that came before a time, in microseconds since 1970; all, if None."""
+        """Drop from memory the events whose time is before another one, in microseconds since 1970; all, if None."""
         kept = [] if before is None else [row for row in self._recent if row.call[-1] >= before]
         self._recent = deque(kept, maxlen=_MOST_RECENT)
+
+    def cap_times(self, latest: int) -> None:
+        """Set the times in memory that lie after ``latest``, in microseconds since 1970, to that."""
+        if any(row.call[-1] > latest for row in self._recent):
+            capped = (row._replace(call=(*row.call[:-1], min(row.call[-1], latest))) for row in self._recent)
+            self._recent = deque(capped, maxlen=_MOST_RECENT)
 
     def _add(self, entry: _Entry) -> None:
         if self._closed:
