@@ -7,6 +7,8 @@ import errno
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -32,8 +34,9 @@ from store_damage import (
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
+from callctl.store.sqlite.connection import locked_folder
 from callctl.store.sqlite.file_checks import NewestEvent
-from callctl.store.sqlite.rescue import set_aside
+from callctl.store.sqlite.rescue import set_aside, settle_leftovers
 from callctl.store.sqlite.store import EventStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
@@ -528,3 +531,65 @@ def test_a_store_that_is_closed_is_mended_before(path: Path, store: EventStore) 
     zero_log(path)
     store.close()
     assert acknowledged <= kept(path)
+
+
+# A watch that is killed while it repairs its store: when it has, or has not, set the damaged files aside.
+_KILLED = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from callctl.store.sqlite import repair, rescue
+from callctl.store.sqlite.store import EventStore
+
+setattr({"link_or_copy": rescue, "set_aside": repair}[sys.argv[2]], sys.argv[2], lambda *_: os._exit(9))
+path = Path(sys.argv[1])
+store = EventStore.open_for_watch(path, world=sys.argv[3])
+path.with_name(path.name + "-wal").unlink()
+store.delete_older_than(datetime(2000, 1, 1, tzinfo=UTC))
+"""
+
+
+def work_folders(path: Path) -> list[Path]:
+    return list(path.parent.glob(f".{path.name}.*"))
+
+
+@pytest.mark.parametrize("step", ["set_aside", "link_or_copy"])
+def test_the_copy_of_a_watch_that_was_killed_while_it_repaired_is_used_or_removed(path: Path, step: str) -> None:
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+        expected = fill(store)
+    program = [sys.executable, "-c", _KILLED, str(path), step, WORLD]
+    assert subprocess.run(program, check=False).returncode == 9
+    (left,) = work_folders(path)
+    assert path.exists() == (step == "set_aside")
+    with locked_folder(path.parent), pytest.raises(BlockingIOError):  # another process makes or repairs a store
+        settle_leftovers(path)
+    assert work_folders(path) == [left]
+    assert kept(path) == expected
+    assert work_folders(path) == []
+
+
+def test_a_purged_store_does_not_come_back_from_a_copy(path: Path) -> None:
+    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+        fill(store)
+    subprocess.run([sys.executable, "-c", _KILLED, str(path), "link_or_copy", WORLD], check=False)
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    assert kept(path) == set()
+    assert work_folders(path) == []
+
+
+def test_what_is_not_callctls_stays_beside_the_store(path: Path) -> None:
+    EventStore.open_for_watch(path, world="any").close()
+    other, linked, file = (path.with_name(f".{path.name}.{end}") for end in ("other", "link", "swp"))
+    other.mkdir()
+    (other / "notes").write_text("theirs")
+    target = path.parent / "elsewhere"
+    target.mkdir()
+    (target / path.name).write_text("theirs")
+    linked.symlink_to(target)
+    file.write_text("theirs")
+    EventStore.open_for_watch(path, world="any").close()
+    assert (other / "notes").exists()
+    assert (target / path.name).exists()
+    assert linked.is_symlink()
+    assert file.exists()

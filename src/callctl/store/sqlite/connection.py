@@ -195,7 +195,7 @@ def _make_file(path: Path) -> None:
     if not path.parent.is_dir():
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-    with locked_folder(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with locked_folder(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=work_prefix(path)) as folder:
         if path.exists():
             return
         logs = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
@@ -227,6 +227,11 @@ def link_or_copy(source: Path, path: Path) -> None:
     except OSError:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(source.read_bytes())
+
+
+def work_prefix(path: Path) -> str:
+    """Return how the folders begin in which files for a store are made, beside it, while its folder is locked."""
+    return f".{path.name}."
 
 
 @contextmanager

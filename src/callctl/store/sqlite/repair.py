@@ -16,7 +16,14 @@ from callctl.store.sqlite.file_checks import FileChecks
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
-from callctl.store.sqlite.rescue import RecentRows, carry_over, copy_to_new_file, is_set_aside, set_aside
+from callctl.store.sqlite.rescue import (
+    RecentRows,
+    carry_over,
+    copy_to_new_file,
+    is_set_aside,
+    set_aside,
+    settle_leftovers,
+)
 
 if TYPE_CHECKING:
     from callctl.store.sqlite.writer import GroupWriter
@@ -58,6 +65,8 @@ class RepairingConnection(GuardedConnection):
         self._recent = RecentRows()
         self._writer: GroupWriter | None = None
         self._last_request = time.monotonic()
+        with suppress(OSError, sqlite3.Error):
+            settle_leftovers(Path(os.path.realpath(path)))
         super().__init__(path, connect)
 
     def attach(self, writer: GroupWriter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.connection import link_or_copy, primary_code
+from callctl.store.sqlite.connection import link_or_copy, primary_code, work_prefix
 from callctl.store.sqlite.file_checks import NewestEvent
 from callctl.store.sqlite.file_identity import is_store
 from callctl.store.sqlite.files import File, Files
@@ -73,7 +74,7 @@ def copy_to_new_file(
         sqlite3.Error: Nothing can be read or written.
         OSError: The new file can't be made, or there is one.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=work_prefix(path)) as folder:
         new = Path(folder) / path.name
         version = _data_version(source)
         own = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if has_own_database else None
@@ -84,6 +85,43 @@ def copy_to_new_file(
             whole = _copy(source, new, path, newest)
         link_or_copy(new, path)
     return whole
+
+
+def settle_leftovers(path: Path) -> None:
+    """Remove the folders that killed processes left beside a store, once a copy that was to take its place has done so.
+
+    Raises:
+        OSError: The folder can't be locked at once, as while another process makes or repairs a store, or written to.
+        sqlite3.Error: A copy can't be read.
+    """
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for folder in [found for found in path.parent.iterdir() if _is_leftover(found, path)]:
+            # Killed between the two steps: the damaged files are set aside, and the copy is not yet in their place.
+            if not os.path.lexists(path) and any(path.parent.glob(f"{path.name}.damaged-*")):
+                _put_in_place(folder / path.name, path)
+            for suffix in (*_SUFFIXES, "-journal"):
+                (folder / f"{path.name}{suffix}").unlink(missing_ok=True)
+            with suppress(OSError):  # something else is in it, which is not callctl's
+                folder.rmdir()
+    finally:
+        os.close(handle)
+
+
+def _is_leftover(folder: Path, path: Path) -> bool:
+    is_folder = folder.name.startswith(work_prefix(path)) and folder.is_dir() and not folder.is_symlink()
+    return is_folder and folder.stat().st_uid == os.getuid()
+
+
+def _put_in_place(new: Path, path: Path) -> None:
+    if not new.is_file():
+        return
+    with closing(sqlite3.connect(new.absolute(), isolation_level=None)) as connection:
+        is_copy = is_store(connection) and _is_whole(connection)
+    if is_copy:
+        new.chmod(0o600)
+        link_or_copy(new, path)
 
 
 def _copy(
