@@ -32,6 +32,13 @@ async def test_whatever_else_answers_is_no_agent(application: Application, answe
     assert await find_agent(PORT, agent="http://127.0.0.1:9") == []
 
 
+async def test_a_reply_without_end_is_not_read_to_the_end(application: Application) -> None:
+    application.text = AGENT + " " * 1_000_000
+    assert await find_agent(3000, agent=application.url) != []
+    application.text = AGENT + " " * 2**20
+    assert await find_agent(3000, agent=application.url) == []
+
+
 @pytest.mark.parametrize("odd", ["http://[::1", "[", "9" * 5000, "//[::1:80", 10**400, [[]], {}, None, "\ud800", True])
 async def test_an_odd_address_of_an_agent_is_passed_over(application: Application, odd: object) -> None:
     tunnels = [

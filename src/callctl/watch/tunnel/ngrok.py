@@ -11,7 +11,8 @@ from callctl.support.dates import parse_int, parse_text, read_json
 from callctl.support.urls import is_http_url, is_loopback_host
 
 NGROK_AGENT: Final = "http://127.0.0.1:4040"
-_LIMIT = 1.0
+_LIMIT = 1.0  # seconds
+_LONGEST = 1 << 20  # bytes of a reply; anything may listen at the agent's port
 
 
 async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
@@ -22,13 +23,22 @@ async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
     limit = aiohttp.ClientTimeout(total=_LIMIT)
     try:
         async with (
-            aiohttp.ClientSession(timeout=limit) as http,
-            http.get(f"{agent}/api/tunnels", allow_redirects=False) as reply,
+            aiohttp.ClientSession(timeout=limit, auto_decompress=False) as http,
+            http.get(f"{agent}/api/tunnels", headers={"Accept-Encoding": "identity"}, allow_redirects=False) as reply,
         ):
-            listed = read_json(await reply.text(encoding="utf-8", errors="replace"))
+            listed = read_json((await _read(reply)).decode("utf-8", "replace"))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return []
     return sorted(_agent_urls(listed, port=port), key=lambda url: not url.startswith("https:"))
+
+
+async def _read(reply: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in reply.content.iter_any():
+        body += chunk
+        if len(body) > _LONGEST:
+            raise ValueError("longer than any agent's reply")
+    return bytes(body)
 
 
 def _agent_urls(listed: Any, *, port: int) -> list[str]:
