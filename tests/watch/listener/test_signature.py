@@ -8,9 +8,13 @@ from urllib.parse import parse_qsl
 
 import pytest
 from events import START, samples
+from hypothesis import given as hypothesis_given
+from hypothesis import strategies as st
+from multidict import MultiDict
 from twilio.request_validator import RequestValidator
 
-from callctl.watch.listener.signature import RequestedUrl, SignatureCheck, SignedRequest, signature_of
+from callctl.calls.event_record import signed_form
+from callctl.watch.listener.signature import RequestedUrl, SignatureCheck, SignedRequest, SigningKey, signature_of
 
 # Where the libraries differ, the choice made for callctl (the reasons stand in the module's docstring).
 OWN_CHOICES = {
@@ -67,6 +71,21 @@ def test_what_the_libraries_agree_on_is_held() -> None:
 def test_where_they_differ_the_choice_is_ours() -> None:
     others = [vector for vector in samples("signature_vectors.json") if not vector.get("all_agree")]
     assert {vector["name"]: admits(vector) for vector in others} == OWN_CHOICES
+
+
+# What UTF-8 can hold; names that begin alike, and come twice.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+NAMES = st.sampled_from(["From", "FromCity", "To", "to", "", "É", "%", "a\U0001f600"]) | TEXTS
+PAIRS = st.lists(st.tuples(NAMES, st.sampled_from(["", "1", "+1", "ü"]) | TEXTS), max_size=12)
+
+
+@hypothesis_given(TEXTS, PAIRS, st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_a_signature_is_that_of_twilios_library(end: str, pairs: list[tuple[str, str]], key: str) -> None:
+    url, library, form = f"https://example.com/{end}".partition("#")[0], RequestValidator(key), MultiDict(pairs)
+    assert signature_of(url, pairs, key=key) == library.compute_signature(url, form)
+    for algorithm in ("HMAC_SHA1", "HMAC_SHA256"):
+        computed = library.compute_signature(url, form, algorithm)
+        assert SigningKey(key).sign((url + signed_form(pairs)).encode(), algorithm) == computed.encode()
 
 
 FORM = (("CallSid", "CA1"), ("Blank", ""))
