@@ -32,6 +32,23 @@ async def test_the_command_is_given_the_port_and_read_on_both_streams(tmp_path: 
         assert url == f"https://t-{PORT}.example.com"
 
 
+async def test_an_address_without_a_line_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.watch.tunnel.command.SILENCE", 0.01)
+    monkeypatch.setattr("callctl.watch.tunnel.command.PRINT_LIMIT", 20)
+    go_on = tmp_path / "go-on"
+    output = (
+        "import os; print('at https://one.example.com', end='', flush=True)\n"
+        f"while not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n"
+        "print(' it is\\nthe end', end='', flush=True)"
+    )
+    tunnel, url = await Tunnel.start_and_find(tunnel_program(tmp_path, output), port=PORT, check_address=is_fine)
+    assert url == "https://one.example.com"
+    go_on.touch()
+    assert await tunnel.ended() == 0
+    assert list(tunnel._output) == ["at https://one.example.com it is", "the end"]
+    await tunnel.stop()
+
+
 async def test_the_command_sees_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TWILIO_AUTH_TOKEN", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"):
         monkeypatch.setenv(name, "secret")

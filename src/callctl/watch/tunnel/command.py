@@ -28,6 +28,8 @@ SHORT_NAMES: Mapping[str, str] = MappingProxyType(
         "ngrok": "ngrok http 127.0.0.1:{port} --log stdout --log-format logfmt",
     }
 )
+# Seconds of silence after which what was printed of a line is read: no line end may follow.
+SILENCE = 1.0
 # How long a tunnel may take to print an address, and until one of those it printed leads here; in seconds.
 PRINT_LIMIT = 30.0
 ANSWER_LIMIT = 60.0
@@ -178,8 +180,8 @@ class Tunnel:
 
     async def _read(self, stream: asyncio.StreamReader, finder: AddressFinder) -> None:
         # It is read for as long as it talks: a full pipe would stop the tunnel.
-        async for line in _lines(stream):
-            if line.strip():
+        async for line, is_whole in _lines(stream):
+            if is_whole and line.strip():
                 self._output.append(line.strip())
             finder.read(line)
             self._printed.set()
@@ -237,15 +239,28 @@ def _end_of(ended: asyncio.Task[int]) -> str | None:
     return f"ended with code {ended.result()}" if ended.done() else None
 
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Yield lines, ended by newline or carriage return; what is longer than any line with an address is cut."""
-    rest = ""
-    while chunk := await stream.read(4096):
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[tuple[str, bool]]:
+    """Yield lines, ended by newline or carriage return, and True; what is longer than any line with an address is cut.
+
+    The beginning of one that goes on only after a silence, if at all, comes with False before.
+    """
+    rest, is_yielded = "", True
+    while True:
+        try:
+            async with asyncio.timeout(None if is_yielded else SILENCE):
+                chunk = await stream.read(4096)
+        except TimeoutError:
+            is_yielded = True
+            yield rest, False
+            continue
+        if not chunk:
+            break
         *whole, rest = re.split(r"[\r\n]", rest + chunk.decode("utf-8", "replace"))
         for line in whole:
-            yield line
+            yield line, True
         rest = rest[-4096:]
-    yield rest
+        is_yielded = not rest
+    yield rest, True
 
 
 def _words(command: str, *, port: int) -> list[str]:
