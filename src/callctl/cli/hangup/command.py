@@ -33,7 +33,16 @@ def hangup(
     family: Annotated[
         bool, typer.Option("--family", help="End the parent leg and all its children as well.", rich_help_panel=HOW)
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until each has ended.", rich_help_panel=WAITING)] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Wait until each has ended.\n\n"
+            "--wait-timeout counts from when the hang-up was accepted; the requests themselves are limited by "
+            "--request-timeout.",
+            rich_help_panel=WAITING,
+        ),
+    ] = False,
     wait_timeout: common.WaitTimeout = None,
     all_: Annotated[
         bool, typer.Option("--all", help="All live calls, or those that match the filters.", rich_help_panel=WHICH)
