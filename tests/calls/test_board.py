@@ -220,13 +220,21 @@ def test_forgetting_drops_ended_families_only() -> None:
     board.apply(event(2, "busy", at=10, parent=1))
     board.apply(event(3, "in-progress", at=10))
     board.apply(event(4, "completed", at=90))
-    assert board.forget(before=moment(50)) == 1
+    assert board.forget(before=moment(50), now=moment(500)) == 1
     snapshot = board.snapshot()
     assert [family.sid for family in snapshot.families] == [sid(4), sid(3)]
     assert (snapshot.live, snapshot.ended, snapshot.leg(sid(1))) == (1, 1, None)
     assert sorted(snapshot.family_of) == [sid(3), sid(4)]
     board.apply(event(2, "busy", at=10, parent=1))
     assert len(board.snapshot().families) == 3
+
+
+def test_a_family_that_has_just_ended_stays_where_the_clock_was_behind_when_its_events_came() -> None:
+    board = Board()
+    for call, at in ((1, 60), (2, 40), (3, 10**9)):  # the last Timestamp can't be right
+        board.apply(event(call, "completed", at=at, received=0))
+    assert board.forget(before=moment(50), now=moment(100)) == 2
+    assert [family.sid for family in board.snapshot().families] == [sid(1)]
 
 
 def test_a_call_reported_without_end_does_not_fill_the_memory() -> None:
@@ -381,7 +389,7 @@ def test_what_never_got_a_status_is_forgotten() -> None:
     board = Board()
     detected = event_of({"CallSid": sid(1), "AnsweredBy": "fax"}, received=9)
     board.apply(detected)
-    board.forget(before=moment(9))
+    board.forget(before=moment(9), now=moment(9))
     assert list(board._folds) == [sid(1)]
-    board.forget(before=moment(10))
+    board.forget(before=moment(10), now=moment(10))
     assert list(board._folds) == []

@@ -249,12 +249,17 @@ class Board:
             self._snapshot = Snapshot(tuple(self._families[::-1]), live, self._final, legs, of)
         return self._snapshot
 
-    def forget(self, *, before: datetime) -> int:
-        """Drop the families that have ended and had no event since; return how many.
+    def forget(self, *, before: datetime, now: datetime) -> int:
+        """Drop the families that have ended and had no event since, nor ended since by Twilio's time; return how many.
 
-        A watch that runs for weeks would otherwise remember every call it ever saw.
+        A watch that runs for weeks would otherwise remember every call it ever saw. No end is after ``now``.
         """
-        gone = [family for family in self.snapshot().families if not family.is_live and family.last_event_at < before]
+
+        def is_old(family: Family[Leg]) -> bool:
+            has_just_ended = any(leg.ended_at and before <= leg.ended_at <= now for leg in family.legs)
+            return not family.is_live and family.last_event_at < before and not has_just_ended
+
+        gone = list(filter(is_old, self.snapshot().families))
         for family in gone:
             for leg in family.legs:
                 del self._folds[leg.call_sid], self._legs[leg.call_sid], self._family_of[leg.call_sid]

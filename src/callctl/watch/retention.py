@@ -57,7 +57,8 @@ class Retention:
         await repeat(self._trim_both)
 
     async def _trim_both(self) -> float:
-        self._board.forget(before=self._clock.earliest(self._clock.now()) - self._on_board)
+        before = self._clock.earliest(self._clock.now()) - self._on_board
+        self._board.forget(before=before, now=self._clock.wall())
         try:
             await self.trim()
             self._has_failed = False
