@@ -57,6 +57,7 @@ class LogIndex:
             self._handle = self._shared.handle
         self._pages = b""
         self._tables: list[array[int]] = []  # the hash tables for these pages
+        self._slots: dict[int, int] = {}  # of each page in the last table, the last of its slots
 
     def close(self) -> None:
         """Close it, after the connection."""
@@ -127,7 +128,10 @@ class LogIndex:
         return True
 
     def _extend(self, pages: bytes) -> None:
-        """Bring the hash tables up to date, as SQLite does it when it writes a frame."""
+        """Bring the hash tables up to date, as SQLite does it when it writes a frame: in the first slot that is free.
+
+        A page that is written again and again has a row of slots, at the end of which the next one is looked for.
+        """
         if not pages.startswith(self._pages):  # the log was begun anew
             self._pages, self._tables = b"", []
         done = len(self._pages) // 4
@@ -135,9 +139,11 @@ class LogIndex:
             block, position = divmod(number, _PAGES)
             if block == len(self._tables):
                 self._tables.append(array("H", bytes(2 * _SLOTS)))
-            table, slot = self._tables[block], page * _FACTOR % _SLOTS
+                self._slots = {}
+            table, slot = self._tables[block], self._slots.get(page, page * _FACTOR % _SLOTS)
             while table[slot]:
                 slot = (slot + 1) % _SLOTS
+            self._slots[page] = slot
             table[slot] = position + 1 - (0 if block else _MISSING)
         self._pages = pages
 
