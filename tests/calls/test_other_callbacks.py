@@ -147,7 +147,7 @@ def test_a_call_can_not_be_cut_out_of_a_conferences_callback() -> None:
     fields = dict(LEAVE)
     del fields["CallSid"], fields["AccountSid"]
     cut = {"AccountSid": f"{ACCOUNT}CallSid{sid(1)}", **fields}
-    assert signed_form(cut.items()) == signed_form(LEAVE.items())
+    assert signed_form(tuple(cut.items())) == signed_form(tuple(LEAVE.items()))
     with pytest.raises(NotACallEventError):
         event_of(cut)
 

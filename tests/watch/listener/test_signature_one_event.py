@@ -94,7 +94,7 @@ def test_no_other_cut_order_or_repetition_makes_another_event(data: st.DataObjec
 
 def test_a_name_that_reads_like_a_status_changes_none() -> None:
     genuine = form(1, "ringing", CallerName="CallStatuscompleted")
-    text = signed_form(genuine.items())
+    text = signed_form(tuple(genuine.items()))
     signature = signature_of(PUBLIC, list(genuine.items()), key=TOKEN)
     before, swallowed, after = text.partition("CallStatusringing")
     name, status = "CallSta", "CallStatuscompleted"  # the name sorts between CallSid and CallStatus
