@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from callctl.calls.call import Call, CallStatus, is_final, rank_of
@@ -385,8 +386,13 @@ def _order_of(event: CallEvent) -> str:
     last, so that no two events are equal and the outcome never depends on the order of arrival. Events without a status
     sort below all others.
     """
-    status, number, timestamp = event.status, event.sequence_number, event.timestamp
+    return _order_but_for_key(event.status, event.sequence_number, event.timestamp, event.kind) + event.key[:16]
+
+
+# Timestamps have whole seconds, and many calls may be under way in each.
+@lru_cache(maxsize=64)
+def _order_but_for_key(status: str, number: int | None, timestamp: datetime | None, kind: str) -> str:
     number = 0 if number is None else min(max(number + 1, 0), 10**10 - 1)
     moment = 0 if timestamp is None else max(microseconds(timestamp), 0)
     rank, weight = rank_of(status) if status else "-", _FINAL_WEIGHTS.get(status, 0)
-    return f"{rank}{number:010d}{moment:018d}{weight}{_KIND_WEIGHTS.get(event.kind, 0)}{event.key[:16]}"
+    return f"{rank}{number:010d}{moment:018d}{weight}{_KIND_WEIGHTS.get(kind, 0)}"
