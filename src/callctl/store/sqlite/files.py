@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 _HEADER, _FRAME_HEADER = 32, 24  # bytes of the headers of a log and of a page in it ("WAL-mode File Format")
+_AT_ONCE = 64  # frames that are read at once
 _MAGIC = (0x377F0682, 0x377F0683)
 
 
@@ -137,8 +139,7 @@ class Log(NamedTuple):
     def _read_on(self, log: int, size: int, most: int | None) -> Log:
         end, frame, offset = self.end, self.frame, self.end
         pages, committed = array("I"), 0
-        while most is None or self.frames + len(pages) < most:
-            header = os.pread(log, _FRAME_HEADER, offset)
+        for header in _frame_headers(log, offset, size, None if most is None else most - self.frames):
             if len(header) < _FRAME_HEADER or header[8:16] != self.header[16:24]:  # salts: it is older than the log's
                 break
             offset += size
@@ -146,6 +147,22 @@ class Log(NamedTuple):
             if header[4:8] != bytes(4):
                 end, frame, committed = offset, header, len(pages)
         return self if end == self.end else Log(self.header, end, frame, self.pages + pages[:committed].tobytes())
+
+
+def _frame_headers(log: int, offset: int, size: int, most: int | None) -> Iterator[bytes]:
+    """Yield the headers of a log's frames from an offset on, so many at most, and what is there of the last one.
+
+    Several frames are read at once: each reading gives up Python's lock and must win it back from the event loop.
+    """
+    while most is None or most > 0:
+        count = _AT_ONCE if most is None else min(most, _AT_ONCE)
+        found = os.pread(log, count * size, offset)
+        for at in range(0, len(found), size):
+            yield found[at : at + _FRAME_HEADER]
+        if len(found) < count * size:
+            return
+        offset += len(found)
+        most = None if most is None else most - count
 
 
 def _is_header(header: bytes) -> bool:
