@@ -168,7 +168,7 @@ def test_a_store_keeps_them_and_takes_none_for_a_live_call(tmp_path: Path) -> No
     assert store.live_calls() == []
     row = store.call(sid(1))
     assert row is not None
-    assert (row.status, row.is_final, row.last_event_at) == ("completed", True, moment(7))
+    assert (row.status, row.is_final, row.last_event_at) == ("completed", True, moment(9))  # by its Timestamp
     store.close()
 
 
