@@ -1,15 +1,24 @@
-"""Since when a call has had its status: callbacks before REST, and rather too late than too early."""
+"""What the store knows for the commands that change calls: refusals, changes, and since when a call has its status."""
 
 from __future__ import annotations
 
-import pytest
-from events import event, moment, sid
+import io
+from contextlib import closing
+from pathlib import Path
 
+import pytest
+from events import ACCOUNT, event, moment, sid
+
+from callctl.calls.action import LATE, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
-from callctl.cli.options.history import StatusSince
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.history import History, StatusSince
+from callctl.errors import ApiError, CallctlError, NoLongerWantedError, OutcomeUnknownError, WrongCallStateError
+from callctl.settings import load
+from callctl.store.sqlite.store import EventStore
 
 CREATED, DIALLED, CHANGED = moment(0), moment(2), moment(9)
 
@@ -57,3 +66,63 @@ def test_what_a_poll_reported_is_rests_word() -> None:
 
 def test_without_any_date_nothing_is_known() -> None:
     assert StatusSince(lambda _: None)(Call(sid(1), "ringing")) is None
+
+
+class Requests:
+    """A history beside a store, or without one."""
+
+    def __init__(self, home: Path, *, has_store: bool) -> None:
+        self.settings = load({"HOME": str(home), "TWILIO_ACCOUNT_SID": ACCOUNT}, cwd=home)
+        if has_store:
+            EventStore.open(self.settings.store, world=self.settings.world).close()
+        quiet = io.StringIO()
+        self.runtime = Runtime({}, home, quiet, quiet, quiet, now=lambda: moment(50))
+
+    def fail(self, error: CallctlError) -> None:
+        """Send a request that fails."""
+        with (
+            History(self.runtime, self.settings) as history,
+            pytest.raises(type(error)),
+            history.requesting(sid(1), "hangup", (("Status", "completed"),)),
+        ):
+            raise error
+
+    def change_since(self, seconds: float) -> ActionEvent | None:
+        with History(self.runtime, self.settings, readonly=True) as history:
+            return history.change_since(sid(1), moment(seconds))
+
+    @property
+    def recorded(self) -> list[tuple[str, str, str]]:
+        """What the store has of it."""
+        with closing(EventStore.open_readonly(self.settings.store, world=self.settings.world)) as store:
+            return [(action.action, action.result, action.outcome) for action in store.actions(sid(1))]
+
+
+def test_a_refusal_is_recorded_and_changed_nothing(home: Path) -> None:
+    """A running watch shows it as a failure."""
+    requests = Requests(home, has_store=True)
+    requests.fail(ApiError("HTTP 503: try later", status=503))
+    requests.fail(WrongCallStateError("it is over", status=400, code="21220"))
+    assert requests.recorded == [("hangup", REFUSED, "HTTP 503: try later"), ("hangup", LATE, "it is over")]
+    assert requests.change_since(0) is None
+
+
+def test_a_request_that_was_no_longer_wanted_is_no_failure(home: Path) -> None:
+    requests = Requests(home, has_store=True)
+    requests.fail(NoLongerWantedError("it was answered"))
+    assert requests.recorded == []
+
+
+def test_for_a_refusal_no_store_is_made(home: Path) -> None:
+    requests = Requests(home, has_store=False)
+    requests.fail(ApiError("HTTP 503: try later", status=503))
+    assert not requests.settings.store.exists()
+
+
+def test_what_may_have_changed_a_call_is_found_from_its_moment_on(home: Path) -> None:
+    requests = Requests(home, has_store=True)
+    requests.fail(OutcomeUnknownError("no answer"))
+    change = requests.change_since(50)
+    assert change is not None
+    assert (change.action, change.result) == ("hangup", UNKNOWN)
+    assert requests.change_since(50.1) is None

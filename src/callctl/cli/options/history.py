@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from callctl.calls.call import Call, rank_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import open_store, open_store_for_writing
-from callctl.errors import CallctlError, StoreError
+from callctl.errors import CallctlError, NoLongerWantedError, StoreError, WrongCallStateError
 from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
@@ -96,6 +96,18 @@ class History:
             return None
         return max((done.at for done in actions if done.action == "redirect" and done.result == DONE), default=None)
 
+    def change_since(self, sid: str, moment: datetime) -> ActionEvent | None:
+        """Return the latest request since a moment that changed a call, or may have; None if none is known here."""
+        if self._reader is None:
+            return None
+        try:
+            actions = self._reader.actions(sid)
+        except StoreError as error:
+            self._runtime.warn(error)
+            return None
+        changes = [action for action in actions if action.may_have_changed_it and action.at >= moment]
+        return max(changes, key=lambda action: action.at, default=None)
+
     def record_intent(self, sids: Iterable[str]) -> None:
         """Record that calls are about to be changed, so that no rule acts on what comes of it.
 
@@ -117,15 +129,20 @@ class History:
         """Count the request that is sent in the block, to change a call, as pending until ``settle``.
 
         If it is not known whether it was carried out, that is recorded at once: no rule may take what comes of it for
-        the end of a conversation.
+        the end of a conversation. A refusal is recorded too: a watch shows what could not be changed.
         """
         self._request_times[sid] = self.now()
         self._pending[sid] = action, request
         try:
             yield
+        except NoLongerWantedError:
+            self._pending.pop(sid, None)
+            raise
         except CallctlError as error:
             if error.may_be_done:
                 self.record_unclear(sid, action, request, error.message)
+            else:
+                self._record_refusal(sid, action, request, error)
             self._pending.pop(sid, None)
             raise
 
@@ -138,6 +155,17 @@ class History:
         """Record that a call may have been changed."""
         with self._writing:
             self._record([self._unclear(sid, action, request, why)], before=_NOT_WRITTEN)
+
+    def _record_refusal(self, sid: str, action: str, request: Request, error: CallctlError) -> None:
+        """Record that a call was not changed; where there is no store, nobody would look for it."""
+        if self._store is None:
+            return
+        from callctl.calls.action import LATE, REFUSED, ActionEvent
+
+        result = LATE if isinstance(error, WrongCallStateError) else REFUSED
+        refused = ActionEvent(self._requested_at(sid), sid, action, request, error.message, result=result)
+        with self._writing:
+            self._record([refused], before="refused, but not written down: ")
 
     def _unclear(self, sid: str, action: str, request: Request, why: str) -> ActionEvent:
         from callctl.calls.action import UNKNOWN, ActionEvent
