@@ -1,0 +1,93 @@
+"""The filter that is typed in the live table: several words, all of which a leg must match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from callctl.errors import UsageError
+from callctl.support.dates import read_duration
+
+if TYPE_CHECKING:
+    from callctl.calls.leg import Leg
+
+LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class TextFilter:
+    """``words`` stand in the text of a leg; it is ``is_live`` if asked for, and live for between two times.
+
+    A word is a part of a SID, a number, a caller's name or a status, in any case; ``live``; or ``>2m`` and ``<30s``,
+    for the time that a live leg has had its status. ``unread`` is what begins like such a time and is none.
+    """
+
+    words: tuple[str, ...] = ()
+    is_live: bool = False
+    longer_than: timedelta | None = None
+    shorter_than: timedelta | None = None
+    unread: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> TextFilter:
+        """Read what is typed. A time that is not finished yet, such as ``>2``, lets every leg through."""
+        words: list[str] = []
+        unread: list[str] = []
+        is_live = False
+        longer: timedelta | None = None
+        shorter: timedelta | None = None
+        for word in text.casefold().split():
+            if word == LIVE:
+                is_live = True
+            elif word[0] not in "<>":
+                words.append(word)
+            elif (time := _duration(word[1:])) is None:
+                unread.append(word)
+            elif word[0] == ">":
+                longer = time if longer is None else max(longer, time)
+            else:
+                shorter = time if shorter is None else min(shorter, time)
+        return cls(tuple(words), is_live, longer, shorter, tuple(unread))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every leg matches."""
+        return not (self.words or self.is_live or self.concerns_time)
+
+    @property
+    def concerns_time(self) -> bool:
+        """Whether what matches changes as time goes by."""
+        return self.longer_than is not None or self.shorter_than is not None
+
+    def matches(self, leg: Leg, text: str) -> bool:
+        """Tell whether a leg, with its text from :func:`text_of`, has all the words, and is live if that is asked for.
+
+        How long it has had its status is for :meth:`matches_time` to say.
+        """
+        for word in self.words:  # asked of ten thousand legs at a time: without a generator it takes half as long
+            if word not in text:
+                return False
+        return leg.is_live or not (self.is_live or self.concerns_time)
+
+    def matches_time(self, since: datetime, *, now: datetime) -> bool:
+        """Tell whether what is so since some moment has been so for as long as is asked for, by one clock."""
+        return (self.longer_than is None or since <= now - self.longer_than) and (
+            self.shorter_than is None or since > now - self.shorter_than
+        )
+
+
+EVERY_LEG = TextFilter()
+
+
+def text_of(leg: Leg) -> str:
+    """Return the text of a leg in which the words of a filter are looked for."""
+    parts = (leg.call_sid, leg.parent_call_sid, leg.status, leg.from_, leg.to, leg.caller_name, leg.direction)
+    return "\n".join(part for part in parts if part).casefold()
+
+
+def _duration(text: str) -> timedelta | None:
+    try:
+        return timedelta(seconds=read_duration(text, option="the filter"))
+    except (UsageError, OverflowError):
+        return None

@@ -1,0 +1,368 @@
+"""The legs of a board in the order in which the live table shows them, as far as a filter lets them through.
+
+A frame must not sort ten thousand families anew. What an update costs depends on what has changed since the last one:
+each family keeps its place in a sorted list until one of its legs changes, or a time is over that its place depends on.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from callctl.calls.board import Snapshot
+from callctl.calls.call import CallStatus
+from callctl.views.live.attention import (
+    FAILURE_STAYS,
+    RINGS_TOO_LONG,
+    Failure,
+    Urgency,
+    failed_end,
+)
+from callctl.views.live.filter import EVERY_LEG, TextFilter, text_of
+
+if TYPE_CHECKING:
+    from callctl.calls.family import Family
+    from callctl.calls.leg import Leg
+    from callctl.support.clock import Clock
+
+# More failures than these take one row together, until that is opened.
+MOST_FAILURES = 3
+# The row that stands for all failures, among the SIDs of legs.
+FAILURES = "failures"
+
+# Where a family stands: its urgency, a time by which it is sorted among equals, and its SID.
+_Place = tuple[int, float, str]
+
+
+class Sort(StrEnum):
+    """By what the legs are sorted."""
+
+    ATTENTION = "attention"
+    STATUS_TIME = "time in status"
+    START = "start"
+
+    @property
+    def next(self) -> Sort:
+        """The sort after this one, and after the last the first."""
+        sorts = list(Sort)
+        return sorts[(sorts.index(self) + 1) % len(sorts)]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How the legs are arranged.
+
+    ``dismissed`` are failures that need nobody any more, by SID and time. With ``failures_open`` each failure has a row
+    of its own, however many there are. While ``order_is_kept`` no family changes its place, and new ones come last.
+    """
+
+    sort: Sort = Sort.ATTENTION
+    text_filter: TextFilter = EVERY_LEG
+    dismissed: frozenset[tuple[str, datetime]] = frozenset()
+    failures_open: bool = False
+    order_is_kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The rows of a table: the SIDs of legs, and ``FAILURES`` where several failures take one row.
+
+    ``counts`` has how many legs have each status, ``total`` how many legs there are; both mind no filter. ``failures``
+    are the failures that nobody has dismissed, by SID; ``folded`` those without a row of their own. ``rings_too_long``
+    are the SIDs of legs that do. ``has_news`` tells whether a leg needs attention that did not before.
+    """
+
+    snapshot: Snapshot
+    rows: Sequence[str] = ()
+    shown: int = 0
+    total: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    folded: Sequence[str] = ()
+    rings_too_long: frozenset[str] = frozenset()
+    has_news: bool = False
+
+    def leg(self, sid: str | None) -> Leg | None:
+        """Return the leg with this SID."""
+        return None if sid is None else self.snapshot.leg(sid)
+
+    def legs(self) -> Iterator[str]:
+        """Yield the SIDs of all legs that have a row."""
+        return (row for row in self.rows if row != FAILURES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Where a family belongs, by each sort; and of each leg its SID, its text, and since when it has its status.
+
+    That is in steady time. The texts are made before a filter needs those of all legs at once.
+    """
+
+    places: Mapping[Sort, _Place]
+    sids: Sequence[str]
+    texts: Sequence[str]
+    since: Sequence[datetime]
+
+
+class SortedLegs:
+    """Keeps the legs of a board sorted from one snapshot to the next. Not for several threads."""
+
+    def __init__(self, clock: Clock, *, rings_too_long: timedelta = RINGS_TOO_LONG) -> None:
+        self._clock, self._limit = clock, rings_too_long
+        self._arrangement = Arrangement()
+        self._families: dict[str, Family[Leg]] = {}
+        self._root_of: dict[str, str] = {}  # by leg
+        self._standings: dict[str, _Standing] = {}
+        self._place_of: dict[str, _Place] = {}  # where a family stands: while the order is kept, not where it belongs
+        self._places: list[_Place] = []  # these, sorted
+        self._new: dict[str, None] = {}  # families that came while the order was kept, and stand last
+        self._folded: dict[str, None] = {}  # families that take one row together
+        self._touched: set[str] = set()  # families whose standing is to be found anew
+        self._moved: set[str] = set()  # families that may not stand where they belong
+        self._due: list[tuple[datetime, str]] = []  # when others are touched by time alone, a heap
+        self._counts: Counter[str] = Counter()
+        self._failed_actions: dict[str, Failure] = {}
+        self._failures: dict[str, Failure] = {}
+        self._rings_too_long: set[str] = set()
+        self._matching: dict[str, tuple[Family[Leg], Sequence[str], Sequence[datetime]]] = {}
+        self._has_news = False
+
+    def add_failure(self, sid: str, failure: Failure) -> None:
+        """Take in that a command or a rule failed to change a leg."""
+        self._failed_actions[sid] = failure
+        self._touch_family_of(sid)
+
+    def update(self, snapshot: Snapshot, arrangement: Arrangement) -> Listing:
+        """Return the rows of a snapshot as arranged.
+
+        Another sort, and a dismissal, show at once, even while the order is kept.
+        """
+        self._has_news = False
+        before, self._arrangement = self._arrangement, arrangement
+        self._take_in(snapshot)
+        dismissed = before.dismissed ^ arrangement.dismissed
+        for sid, _ in dismissed:
+            self._touch_family_of(sid)
+        if before.text_filter != arrangement.text_filter:
+            self._matching.clear()
+        self._find_standings()
+        if before.sort is not arrangement.sort:
+            self._sort()
+        elif dismissed or not arrangement.order_is_kept:
+            self._move()
+        rows, folded = self._rows()
+        shown = len(rows) - (FAILURES in rows) + len(folded)
+        return Listing(
+            snapshot=snapshot,
+            rows=rows,
+            shown=shown,
+            total=snapshot.live + snapshot.ended,
+            counts=self._counts.copy(),
+            failures=self._failures.copy(),
+            folded=folded,
+            rings_too_long=frozenset(self._rings_too_long),
+            has_news=self._has_news,
+        )
+
+    # Taking in
+
+    def _take_in(self, snapshot: Snapshot) -> None:
+        known = self._families
+        changed = [
+            (known.get(family.sid), family) for family in snapshot.families if known.get(family.sid) is not family
+        ]
+        for _, family in changed:
+            known[family.sid] = family
+            self._touched.add(family.sid)
+            self._root_of.update((leg.call_sid, family.sid) for leg in family.legs)
+        # Only now is it known which legs have gone, and which to another family.
+        for before, family in changed:
+            self._counts.update(leg.status for leg in family.legs)
+            if before is not None:
+                self._take_out(before)
+        if len(known) > len(snapshot.families):
+            for sid in known.keys() - {family.sid for family in snapshot.families}:
+                self._remove(sid)
+
+    def _take_out(self, family: Family[Leg]) -> None:
+        """Take out the legs of a family as it was; they may be in another now, or in the same as it is."""
+        self._counts.subtract(leg.status for leg in family.legs)
+        now = self._families.get(family.sid)
+        kept = {leg.call_sid for leg in now.legs} if now else set()
+        for leg in family.legs:
+            sid = leg.call_sid
+            if sid not in kept and self._root_of.get(sid) == family.sid:
+                del self._root_of[sid]
+                self._failures.pop(sid, None)
+                self._failed_actions.pop(sid, None)
+                self._rings_too_long.discard(sid)
+
+    def _remove(self, root: str) -> None:
+        self._take_out(self._families.pop(root))
+        self._touched.discard(root)
+        self._moved.discard(root)
+        for of_family in (self._standings, self._matching, self._new, self._folded):
+            of_family.pop(root, None)
+        place = self._place_of.pop(root, None)
+        if place is not None:
+            del self._places[bisect_left(self._places, place)]
+
+    def _touch_family_of(self, sid: str) -> None:
+        root = self._root_of.get(sid)
+        if root is not None:
+            self._touched.add(root)
+
+    # Standings
+
+    def _find_standings(self) -> None:
+        """Find the standing of each family that was touched, or whose time has come."""
+        now = self._clock.now()
+        while self._due and self._due[0][0] <= now:
+            self._touched.add(heapq.heappop(self._due)[1])
+        touched = [root for root in self._touched if root in self._families]
+        self._touched.clear()
+        for root in touched:
+            self._standings[root] = self._standing(self._families[root], now=now)
+        self._moved.update(touched)
+        new = [self._belongs(root) for root in touched if root not in self._place_of and root not in self._new]
+        self._new |= dict.fromkeys(root for _, _, root in sorted(new))
+
+    def _standing(self, family: Family[Leg], *, now: datetime) -> _Standing:
+        since = [self._clock.steady(leg.status_since) for leg in family.legs]
+        urgency, time = min(
+            self._urgency(leg, began, root=family.sid, now=now) for leg, began in zip(family.legs, since, strict=True)
+        )
+        live = [began for leg, began in zip(family.legs, since, strict=True) if leg.is_live]
+        ended_at = -max(since).timestamp()
+        places = {
+            Sort.ATTENTION: (int(urgency), ended_at if urgency is Urgency.ENDED else time, family.sid),
+            Sort.STATUS_TIME: (0, min(live).timestamp(), family.sid) if live else (1, ended_at, family.sid),
+            Sort.START: (0, -family.first_at.timestamp(), family.sid),
+        }
+        return _Standing(
+            places, tuple(leg.call_sid for leg in family.legs), [text_of(leg) for leg in family.legs], since
+        )
+
+    def _urgency(self, leg: Leg, since: datetime, *, root: str, now: datetime) -> tuple[Urgency, float]:
+        """Return how urgent a leg is, and by what time it is sorted among equals: the smallest stands first."""
+        failed_at = self._failed_at(leg, root=root, now=now)
+        if self._is_ringing_too_long(leg, since, root=root, now=now):
+            return Urgency.RINGS_TOO_LONG, since.timestamp()
+        if failed_at is not None:
+            return Urgency.FAILED, -failed_at.timestamp()
+        return (Urgency.LIVE if leg.is_live else Urgency.ENDED), since.timestamp()
+
+    def _is_ringing_too_long(self, leg: Leg, since: datetime, *, root: str, now: datetime) -> bool:
+        sid = leg.call_sid
+        too_long_at = since + self._limit
+        if leg.status != CallStatus.RINGING or now < too_long_at:
+            if leg.status == CallStatus.RINGING:
+                heapq.heappush(self._due, (too_long_at, root))
+            self._rings_too_long.discard(sid)
+            return False
+        self._has_news = self._has_news or sid not in self._rings_too_long
+        self._rings_too_long.add(sid)
+        return True
+
+    def _failed_at(self, leg: Leg, *, root: str, now: datetime) -> datetime | None:
+        """Return when a leg failed, in steady time; None if it has not, or not lately, or nobody need know any more."""
+        sid = leg.call_sid
+        failures = (failed_end(leg), self._failed_actions.get(sid))
+        failure = max(filter(None, failures), key=lambda failure: failure.at, default=None)
+        if failure is not None and (sid, failure.at) not in self._arrangement.dismissed:
+            failed_at = self._clock.steady(failure.at)
+            if now < failed_at + FAILURE_STAYS:
+                heapq.heappush(self._due, (failed_at + FAILURE_STAYS, root))
+                self._has_news = self._has_news or sid not in self._failures
+                self._failures[sid] = failure
+                return failed_at
+        self._failures.pop(sid, None)
+        return None
+
+    # Places
+
+    def _belongs(self, root: str) -> _Place:
+        return self._standings[root].places[self._arrangement.sort]
+
+    def _sort(self) -> None:
+        """Put every family where it belongs."""
+        self._place_of = {root: self._belongs(root) for root in self._families}
+        self._places = sorted(self._place_of.values())
+        self._have_moved()
+
+    def _move(self) -> None:
+        """Put each family that has moved where it belongs."""
+        if len(self._moved) > len(self._places) // 8:
+            self._sort()
+            return
+        for root in self._moved:
+            old, place = self._place_of.get(root), self._belongs(root)
+            if old != place:
+                if old is not None:
+                    del self._places[bisect_left(self._places, old)]
+                insort(self._places, place)
+                self._place_of[root] = place
+        self._have_moved()
+
+    def _have_moved(self) -> None:
+        self._moved.clear()
+        self._new.clear()
+        self._folded = self._families_to_fold()
+
+    def _families_to_fold(self) -> dict[str, None]:
+        """Return the families that take one row together: they have failed and no leg of them is live."""
+        if self._arrangement.sort is not Sort.ATTENTION or len(self._failures) <= MOST_FAILURES:
+            return {}
+        begin = bisect_left(self._places, (Urgency.FAILED, float("-inf"), ""))
+        end = bisect_left(self._places, (Urgency.LIVE, float("-inf"), ""))
+        roots = [root for _, _, root in self._places[begin:end] if not self._families[root].is_live]
+        failed = sum(leg.call_sid in self._failures for root in roots for leg in self._families[root].legs)
+        return dict.fromkeys(roots) if failed > MOST_FAILURES else {}
+
+    # Rows
+
+    def _rows(self) -> tuple[list[str], list[str]]:
+        """Return the rows, and the legs that have none of their own because failures share one."""
+        rows: list[str] = []
+        if not self._arrangement.text_filter.is_empty:
+            now = self._clock.now()
+            for root in self._roots():
+                rows += self._matching_legs(self._families[root], now=now)
+            return rows, []
+        standings, to_fold = self._standings, self._folded
+        is_open, has_row = self._arrangement.failures_open, False
+        for root in self._roots():
+            if root in to_fold:
+                if not has_row:
+                    rows.append(FAILURES)
+                    has_row = True
+                if not is_open:
+                    continue
+            rows += standings[root].sids
+        folded = [] if is_open else [sid for root in to_fold for sid in standings[root].sids]
+        return rows, folded
+
+    def _roots(self) -> Iterator[str]:
+        for place in self._places:
+            yield place[2]
+        yield from self._new
+
+    def _matching_legs(self, family: Family[Leg], *, now: datetime) -> Sequence[str]:
+        """Return the legs of a family that match the filter."""
+        chosen = self._arrangement.text_filter
+        known = self._matching.get(family.sid)
+        if known is None or known[0] is not family:
+            standing = self._standings[family.sid]
+            every = zip(family.legs, standing.texts, standing.since, strict=True)
+            matching = [(leg.call_sid, since) for leg, text, since in every if chosen.matches(leg, text)]
+            known = self._matching[family.sid] = family, [sid for sid, _ in matching], [since for _, since in matching]
+        _, sids, times = known
+        if not (sids and chosen.concerns_time):
+            return sids
+        return [sid for sid, since in zip(sids, times, strict=True) if chosen.matches_time(since, now=now)]

@@ -1,0 +1,628 @@
+"""What is selected, typed and asked in the live table; and what a key changes of it: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import TypeAlias
+
+from callctl.calls.board import Snapshot
+from callctl.calls.call import CallStatus
+from callctl.calls.leg import Leg
+from callctl.views.live.filter import TextFilter
+from callctl.views.live.keys import (
+    BACKSPACE,
+    CTRL_B,
+    CTRL_F,
+    CTRL_U,
+    CTRL_Z,
+    DOWN,
+    END,
+    ENTER,
+    ESCAPE,
+    HOME,
+    PAGE_DOWN,
+    PAGE_UP,
+    PASTE,
+    UP,
+    Key,
+)
+from callctl.views.live.sorted_legs import FAILURES, Arrangement, Listing, Sort
+from callctl.views.terminal_safe import printable
+
+# Seconds: a confirmation counts only so long after its question was drawn, and for no longer than the second.
+CONFIRM_AFTER = 0.3
+CONFIRM_WITHIN = 10.0
+# Seconds after a key in which no family changes its place.
+ORDER_STAYS = 1.0
+# Seconds in which a second Ctrl-Z suspends a watch that listens.
+SUSPEND_WITHIN = 3.0
+# Seconds that a message stays in the foot, unless a key comes before.
+MESSAGE_STAYS = 8.0
+# The letters of named URLs, and the one for typing another.
+LETTERS = "abcdefghijklmnoprsuvwxyz"
+TYPE_LETTER = "t"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A leg that is to be changed, and the status in which it is meant: in any other it is left alone."""
+
+    sid: str
+    status: str
+
+
+# What is to be done, for whoever runs the table.
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End these legs; ``is_family``: they are the live legs of one family."""
+
+    targets: tuple[Target, ...]
+    is_family: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Give these legs the TwiML at a URL, or at a named one."""
+
+    targets: tuple[Target, ...]
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPage:
+    """Fetch what is known of a leg."""
+
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Put a text on the clipboard."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """End the watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Stop the process until the shell lets it go on."""
+
+
+Intent: TypeAlias = HangUp | Redirect | OpenPage | Copy | Leave | Suspend
+
+
+# What has the keys, where it is not the table itself.
+
+
+@dataclass(frozen=True, slots=True)
+class Filtering:
+    """A filter is typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirming:
+    """Something is to be confirmed, with ``y``, or with the number of legs where several are marked.
+
+    ``drawn_at`` is when the question was first on the screen: keys from before do not count. ``typed_at`` is when a
+    digit of the number was last typed.
+    """
+
+    intent: HangUp | Redirect | Leave
+    drawn_at: float | None = None
+    typed: str = ""
+    typed_at: float = float("-inf")
+
+    @property
+    def open_until(self) -> float:
+        """When it is over, unless it is confirmed; it must have been drawn."""
+        return max(self.drawn_at or 0.0, self.typed_at) + CONFIRM_WITHIN
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The legs that would be changed."""
+        return () if isinstance(self.intent, Leave) else self.intent.targets
+
+    @property
+    def is_family(self) -> bool:
+        """Whether the whole family is to be ended."""
+        return isinstance(self.intent, HangUp) and self.intent.is_family
+
+    @property
+    def by_number(self) -> bool:
+        """Whether the number of legs is to be typed."""
+        return len(self.targets) > 1 and not self.is_family
+
+
+@dataclass(frozen=True, slots=True)
+class ChoosingUrl:
+    """The URL of a redirect is chosen by its letter, or typed; ``typed`` is None while it is chosen.
+
+    ``drawn_at`` is as that of a confirmation.
+    """
+
+    targets: tuple[Target, ...]
+    typed: str | None = None
+    drawn_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LegPage:
+    """The page of a leg is shown, from its line ``top`` on."""
+
+    sid: str
+    top: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeysPage:
+    """The page about the keys is shown, from its line ``top`` on."""
+
+    top: int = 0
+
+
+Mode: TypeAlias = Filtering | Confirming | ChoosingUrl | LegPage | KeysPage
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """What a person has made of the table; all of it is a value.
+
+    ``selected`` is the SID of a leg, or ``FAILURES``; ``top`` the first row on the screen; ``marks`` have the status of
+    each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is when the last
+    key came, ``closed_at`` when a question was last closed by something else than a key: all in seconds of elapsed
+    time. ``is_held``: the picture stays as it is.
+    """
+
+    selected: str | None = None
+    top: int = 0
+    filter: str = ""
+    sort: Sort = Sort.ATTENTION
+    marks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    mode: Mode | None = None
+    message: str = ""
+    message_at: float = 0.0
+    dismissed: frozenset[tuple[str, datetime]] = frozenset()
+    failures_open: bool = False
+    is_held: bool = False
+    key_at: float = float("-inf")
+    closed_at: float = float("-inf")
+    suspend_asked_at: float = float("-inf")
+
+    def arrangement(self, now: float) -> Arrangement:
+        """Return how the legs are arranged at a time, in seconds of elapsed time."""
+        is_asked = self.mode is not None and not isinstance(self.mode, LegPage | KeysPage)
+        return Arrangement(
+            sort=self.sort,
+            text_filter=TextFilter.read(self.filter),
+            dismissed=self.dismissed,
+            failures_open=self.failures_open,
+            order_is_kept=is_asked or self.is_held or now - self.key_at < ORDER_STAYS,
+        )
+
+    def saying(self, message: str, at: float) -> ViewState:
+        """Return the state with a message in the foot."""
+        return replace(self, message=message, message_at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a key meets: the rows on the screen, the board as it is now, and what may be done.
+
+    ``room`` is how many rows the screen has or, while a page is open, how many of its ``page_lines``. ``listens``:
+    callbacks come to this process. ``urls`` are the names of the named URLs.
+    """
+
+    listing: Listing
+    latest: Snapshot
+    room: int = 1
+    page_lines: int = 0
+    listens: bool = False
+    may_act: bool = True
+    urls: Sequence[str] = ()
+
+
+def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
+    """Return the state after a key, and what is to be done because of it.
+
+    Ctrl-C is none of them: it must count even while nothing can be drawn.
+    """
+    state = settle(state, around, now=key.at)
+    asked = state.mode
+    if isinstance(asked, Confirming | ChoosingUrl) and (asked.drawn_at is None or key.at < asked.drawn_at):
+        return state, None  # it was typed before the question could be read
+    if key.at <= state.closed_at:
+        return state, None  # it was meant for the question that is over
+    state = replace(state, key_at=key.at, message="")
+    if key.name == CTRL_Z:
+        return _suspend(state, key, around)
+    match asked:
+        case Confirming():
+            return _confirm(state, asked, key, around)
+        case ChoosingUrl():
+            return _choose_url(state, asked, key, around)
+        case Filtering():
+            return _type_filter(state, key, around), None
+        case LegPage() | KeysPage():
+            return _read_page(state, asked, key, around), None
+        case None:
+            return _on_table(state, key, around)
+
+
+def settle(state: ViewState, around: Surroundings, *, now: float) -> ViewState:
+    """Return the state as the legs allow it: what is gone is no longer selected or marked, and no question outlives
+    the status that it names.
+    """
+    listing = around.listing
+    selected = state.selected
+    if selected is not None and selected not in listing.rows:
+        selected = FAILURES if selected in listing.folded else None
+    if selected != state.selected:
+        state = replace(state, selected=selected)
+    gone = [sid for sid in state.marks if around.latest.leg(sid) is None]
+    if gone:
+        marks = MappingProxyType({sid: status for sid, status in state.marks.items() if sid not in gone})
+        state = replace(state, marks=marks)
+    if state.message and now - state.message_at > MESSAGE_STAYS:
+        state = replace(state, message="")
+    if isinstance(state.mode, Confirming | ChoosingUrl) and (why := _why_over(state.mode, around.latest, now=now)):
+        state = _closed(state, why, at=now)
+    if isinstance(state.mode, LegPage | KeysPage):
+        top = min(state.mode.top, max(0, around.page_lines - around.room))
+        return state if top == state.mode.top else replace(state, mode=replace(state.mode, top=top))
+    return scrolled(state, around)
+
+
+def drawn(state: ViewState, *, at: float) -> ViewState:
+    """Return the state after it was drawn: from now on a question may be answered."""
+    if isinstance(state.mode, Confirming | ChoosingUrl) and state.mode.drawn_at is None:
+        return replace(state, mode=replace(state.mode, drawn_at=at))
+    return state
+
+
+def changed(state: ViewState, sid: str, what: str, *, at: float) -> ViewState:
+    """Return the state after a leg was changed by something else: a question about it is over."""
+    asked = state.mode
+    if isinstance(asked, Confirming | ChoosingUrl) and sid in [target.sid for target in asked.targets]:
+        if isinstance(asked, Confirming) and asked.by_number:
+            return state  # each leg is looked at before it is changed
+        return _closed(state, f"{what} meanwhile", at=at)
+    return state
+
+
+def resumed(state: ViewState, *, at: float) -> ViewState:
+    """Return the state after the process was stopped for a while: nobody has read a question meanwhile."""
+    if isinstance(state.mode, Confirming | ChoosingUrl):
+        return _closed(state, "stopped meanwhile", at=at)
+    return state
+
+
+def _closed(state: ViewState, why: str, *, at: float) -> ViewState:
+    """Return the state after a question was closed by something else than a key."""
+    is_leaving = isinstance(state.mode, Confirming) and isinstance(state.mode.intent, Leave)
+    state = replace(state, mode=None, closed_at=at)
+    return state.saying(why if is_leaving else f"{why}: nothing was sent", at)
+
+
+def _why_over(asked: Confirming | ChoosingUrl, latest: Snapshot, *, now: float) -> str | None:
+    """Return why a question is over; None if it still stands."""
+    if isinstance(asked, Confirming) and asked.drawn_at is not None and now > asked.open_until:
+        return f"not confirmed within {CONFIRM_WITHIN:.0f} s"
+    if isinstance(asked, Confirming) and asked.by_number:
+        return None  # each leg is looked at before it is changed
+    for target in asked.targets:
+        leg = latest.leg(target.sid)
+        if leg is None:
+            return "the leg is gone"
+        if leg.status != target.status and not (isinstance(asked, ChoosingUrl) and len(asked.targets) > 1):
+            return _what_it_became(leg)
+    return None
+
+
+def _what_it_became(leg: Leg) -> str:
+    return "answered meanwhile" if leg.status == CallStatus.IN_PROGRESS else f"{printable(leg.status)} meanwhile"
+
+
+# The table
+
+
+def _on_table(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
+    moved = _moved(state, key, around)
+    if moved is not None:
+        return moved, None
+    match key.name:
+        case "enter":
+            return _open(state)
+        case "x":
+            return _hang_up(state, key, around), None
+        case "r":
+            return _ask_url(state, key, around), None
+        case " ":
+            return _mark(state, key, around), None
+        case "a":
+            return _mark_all(state, key, around), None
+        case "/":
+            return replace(state, mode=Filtering()), None
+        case "escape":
+            return _clear(state), None
+        case "s":
+            sort = state.sort.next
+            return replace(state, sort=sort).saying(f"sorted by {sort.value}", key.at), None
+        case "c" | "C":
+            return _copy(state, key, around)
+        case "d":
+            return _dismiss(state, key, around), None
+        case "p":
+            return replace(state, is_held=not state.is_held), None
+        case "?":
+            return replace(state, mode=KeysPage()), None
+        case "q":
+            if around.listens and around.latest.live:
+                return replace(state, mode=Confirming(Leave())), None
+            return state, Leave()
+        case "paste":
+            return state.saying("pasted text counts only in the filter and in a URL", key.at), None
+    return state, None
+
+
+def _moved(state: ViewState, key: Key, around: Surroundings) -> ViewState | None:
+    """Return the state with another row selected; None if the key moves nothing."""
+    rows = around.listing.rows
+    page = max(1, around.room - 1)
+    steps = {UP: -1, "k": -1, DOWN: 1, "j": 1, PAGE_UP: -page, CTRL_B: -page, PAGE_DOWN: page, CTRL_F: page}
+    if key.name not in {*steps, "g", "G", HOME, END}:
+        return None
+    if not rows:
+        return state
+    if key.name in ("g", HOME):
+        row = 0
+    elif key.name in ("G", END):
+        row = len(rows) - 1
+    elif state.selected is None:
+        step = steps[key.name]
+        row = state.top + (0 if abs(step) == 1 else step)
+    else:
+        row = rows.index(state.selected) + steps[key.name]
+    row = min(max(row, 0), len(rows) - 1)
+    return scrolled(replace(state, selected=rows[row]), around)
+
+
+def scrolled(state: ViewState, around: Surroundings) -> ViewState:
+    """Return the state with the selected row on the screen, and no empty rows below the last."""
+    rows, room = around.listing.rows, max(1, around.room)
+    top = state.top
+    if state.selected is not None:
+        row = rows.index(state.selected)
+        top = min(max(top, row - room + 1), row)
+    top = max(0, min(top, len(rows) - room))
+    return state if top == state.top else replace(state, top=top)
+
+
+def _open(state: ViewState) -> tuple[ViewState, Intent | None]:
+    if state.selected is None:
+        return state, None
+    if state.selected == FAILURES:
+        return replace(state, failures_open=not state.failures_open), None
+    return replace(state, mode=LegPage(state.selected)), OpenPage(state.selected)
+
+
+def _clear(state: ViewState) -> ViewState:
+    """Clear the filter, else the marks, else the selection."""
+    if state.filter:
+        return _with_filter(state, "")
+    if state.marks:
+        return replace(state, marks=MappingProxyType({}))
+    return replace(state, selected=None)
+
+
+def _copy(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
+    leg = around.listing.leg(state.selected)
+    if leg is None:
+        return state.saying("select a leg first: ↑ ↓", key.at), None
+    sid = leg.call_sid if key.name == "c" else leg.parent_call_sid
+    if sid is None:
+        return state.saying("it has no parent", key.at), None
+    message = f"copied {printable(sid)}, if the terminal takes OSC 52; else select it with the mouse"
+    return state.saying(message, key.at), Copy(sid)
+
+
+def _dismiss(state: ViewState, key: Key, around: Surroundings) -> ViewState:
+    listing = around.listing
+    sids = [state.selected or ""]
+    if state.selected == FAILURES:
+        sids = list(listing.failures) if state.failures_open else list(listing.folded)
+    dismissed = {(sid, listing.failures[sid].at) for sid in sids if sid in listing.failures}
+    if not dismissed:
+        return state.saying("no failure is selected", key.at)
+    count = "1 failure" if len(dismissed) == 1 else f"{len(dismissed)} failures"
+    state = replace(state, dismissed=state.dismissed | dismissed)
+    return state.saying(f"dismissed: {count}", key.at)
+
+
+# Marks
+
+
+def _mark(state: ViewState, key: Key, around: Surroundings) -> ViewState:
+    shown = around.listing.leg(state.selected)
+    if shown is None:
+        return state.saying("select a leg first: ↑ ↓", key.at)
+    marks = dict(state.marks)
+    if marks.pop(shown.call_sid, None) is None:
+        if not _is_live(shown, around):
+            return state.saying("it has ended: only live legs are marked", key.at)
+        marks[shown.call_sid] = shown.status
+    return replace(state, marks=MappingProxyType(marks))
+
+
+def _mark_all(state: ViewState, key: Key, around: Surroundings) -> ViewState:
+    text_filter = TextFilter.read(state.filter)
+    if text_filter.unread:
+        return state.saying(f"{printable(text_filter.unread[0])} is no time, such as >2m: nothing was marked", key.at)
+    if text_filter.is_empty:
+        return state.saying("type a filter first: /", key.at)
+    shown = [leg for sid in around.listing.legs() if (leg := around.listing.leg(sid)) and _is_live(leg, around)]
+    marks = {leg.call_sid: leg.status for leg in shown} | dict(state.marks)
+    state = replace(state, marks=MappingProxyType(marks))
+    return state.saying(f"{len(marks)} marked; what comes later is not", key.at)
+
+
+def _is_live(shown: Leg, around: Surroundings) -> bool:
+    """Tell whether a leg is live, in the picture and on the board, which may be newer."""
+    latest = around.latest.leg(shown.call_sid)
+    return shown.is_live and latest is not None and latest.is_live
+
+
+# Changing calls
+
+
+def _targets(state: ViewState, around: Surroundings) -> tuple[Target, ...] | str:
+    """Return the marked legs, else the selected one; or why there are none."""
+    if not around.may_act:
+        return "--read-only: this table changes no call"
+    if state.marks:
+        return tuple(Target(sid, status) for sid, status in state.marks.items())
+    leg = around.latest.leg(state.selected or "")
+    shown = around.listing.leg(state.selected)
+    if leg is None or shown is None:
+        return "select a leg first: ↑ ↓"
+    if shown.status != leg.status:  # the picture is older than the board
+        return f"{_what_it_became(leg)}: p shows the table as it is now"
+    return (Target(leg.call_sid, leg.status),)
+
+
+def _hang_up(state: ViewState, key: Key, around: Surroundings) -> ViewState:
+    targets = _targets(state, around)
+    if isinstance(targets, str):
+        return state.saying(targets, key.at)
+    if len(targets) == 1 and (leg := around.latest.leg(targets[0].sid)) is not None and leg.is_final:
+        return state.saying(f"already over: it is {printable(leg.status)}", key.at)
+    return replace(state, mode=Confirming(HangUp(targets)))
+
+
+def _ask_url(state: ViewState, key: Key, around: Surroundings) -> ViewState:
+    targets = _targets(state, around)
+    if isinstance(targets, str):
+        return state.saying(targets, key.at)
+    others = [target.status for target in targets if target.status != CallStatus.IN_PROGRESS]
+    if others:
+        which = "it is" if len(targets) == 1 else f"of {len(targets)} marked legs {len(others)} are not: one is"
+        return state.saying(f"only a call in progress can be redirected; {which} {printable(others[0])}", key.at)
+    return replace(state, mode=ChoosingUrl(targets, None if around.urls else ""))
+
+
+def _choose_url(
+    state: ViewState, asked: ChoosingUrl, key: Key, around: Surroundings
+) -> tuple[ViewState, Intent | None]:
+    if key.name == ESCAPE:
+        return replace(state, mode=None), None
+    if asked.typed is None and key.name != PASTE:
+        named = dict(zip(LETTERS, around.urls, strict=False))
+        if key.name in named:
+            return replace(state, mode=Confirming(Redirect(asked.targets, named[key.name]))), None
+        if key.name == TYPE_LETTER:
+            return replace(state, mode=replace(asked, typed="")), None
+        return replace(state, mode=None).saying("no URL was chosen: nothing was sent", key.at), None
+    typed = asked.typed or ""
+    if key.name == ENTER:
+        url = typed.strip()
+        return replace(state, mode=Confirming(Redirect(asked.targets, url)) if url else None), None
+    return replace(state, mode=replace(asked, typed=_edited(typed, key))), None
+
+
+def _confirm(state: ViewState, asked: Confirming, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
+    if asked.by_number:
+        return _confirm_number(state, asked, key)
+    if key.name == "y":
+        if _is_too_soon(asked, key):
+            return state, None
+        marks = state.marks if isinstance(asked.intent, Leave) else MappingProxyType({})
+        return replace(state, mode=None, marks=marks), asked.intent
+    if key.name == "f" and isinstance(asked.intent, HangUp) and not asked.is_family:
+        return _ask_for_family(state, asked, key, around), None
+    if isinstance(asked.intent, Leave):
+        return replace(state, mode=None), None
+    return replace(state, mode=None).saying("not confirmed: nothing was sent", key.at), None
+
+
+def _confirm_number(state: ViewState, asked: Confirming, key: Key) -> tuple[ViewState, Intent | None]:
+    if key.name in (ENTER, BACKSPACE) or (key.typed.isdecimal() and key.name != PASTE):
+        if _is_too_soon(asked, key):
+            return state, None
+        if key.name != ENTER:
+            return replace(state, mode=replace(asked, typed=_edited(asked.typed, key), typed_at=key.at)), None
+        if asked.typed == str(len(asked.targets)):
+            return replace(state, mode=None, marks=MappingProxyType({})), asked.intent
+    return replace(state, mode=None).saying("not confirmed: nothing was sent", key.at), None
+
+
+def _is_too_soon(asked: Confirming, key: Key) -> bool:
+    return asked.drawn_at is None or key.at < asked.drawn_at + CONFIRM_AFTER
+
+
+def _ask_for_family(state: ViewState, asked: Confirming, key: Key, around: Surroundings) -> ViewState:
+    sid = asked.targets[0].sid
+    family = next(
+        (family for family in around.latest.families if any(leg.call_sid == sid for leg in family.legs)), None
+    )
+    live = [] if family is None else [leg for leg in family.legs if leg.is_live]
+    if len(live) < 2:
+        return replace(state, mode=None).saying("it has no other live leg: nothing was sent", key.at)
+    targets = tuple(Target(leg.call_sid, leg.status) for leg in live)
+    return replace(state, mode=Confirming(HangUp(targets, is_family=True)))
+
+
+def _suspend(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
+    if isinstance(state.mode, Confirming | ChoosingUrl):
+        state = replace(state, mode=None)
+    if not around.listens or key.at - state.suspend_asked_at <= SUSPEND_WITHIN:
+        return replace(state, suspend_asked_at=float("-inf")), Suspend()
+    state = replace(state, suspend_asked_at=key.at)
+    return state.saying("while it is stopped callbacks are lost: Ctrl-Z once more stops it", key.at), None
+
+
+# Typing
+
+
+def _type_filter(state: ViewState, key: Key, around: Surroundings) -> ViewState:
+    if key.name == ESCAPE:
+        return replace(_with_filter(state, ""), mode=None)
+    if key.name == ENTER:
+        return replace(state, mode=None)
+    if key.name in (UP, DOWN, PAGE_UP, PAGE_DOWN):
+        return _moved(state, key, around) or state
+    return _with_filter(state, _edited(state.filter, key))
+
+
+def _with_filter(state: ViewState, text: str) -> ViewState:
+    """Return the state with another filter; the marks were for what the one before showed."""
+    if text == state.filter:
+        return state
+    return replace(state, filter=text, marks=MappingProxyType({}), top=0)
+
+
+def _edited(text: str, key: Key) -> str:
+    if key.name == BACKSPACE:
+        return text[:-1]
+    return "" if key.name == CTRL_U else text + key.typed
+
+
+# Pages
+
+
+def _read_page(state: ViewState, page: LegPage | KeysPage, key: Key, around: Surroundings) -> ViewState:
+    if key.name in ("q", ESCAPE) or (key.name == "?" and isinstance(page, KeysPage)):
+        return replace(state, mode=None)
+    step = max(1, around.room - 1)
+    steps = {UP: -1, "k": -1, DOWN: 1, "j": 1, ENTER: 1, " ": step}
+    steps |= {PAGE_UP: -step, CTRL_B: -step, PAGE_DOWN: step, CTRL_F: step}
+    last = max(0, around.page_lines - around.room)
+    top = {"g": 0, HOME: 0, "G": last, END: last}.get(key.name, page.top + steps.get(key.name, 0))
+    return replace(state, mode=replace(page, top=min(max(top, 0), last)))
