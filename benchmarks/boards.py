@@ -12,7 +12,10 @@ from rich.console import Console, Group
 from callctl.calls.board import Board, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.store.sqlite.store import EventStore
-from callctl.views.live.frame import Frame, draw
+from callctl.support.clock import Clock
+from callctl.views.live.frame import Frame, draw, lay_out
+from callctl.views.live.sorted_legs import SortedLegs
+from callctl.views.live.state import ViewState
 from callctl.views.view import WatchState
 
 WORLD = "w"
@@ -52,15 +55,21 @@ def keep(store: EventStore, events: Iterable[CallEvent]) -> None:
         raise RuntimeError("an event was there before")
 
 
-def draw_board(snapshot: Snapshot) -> int:
-    """Draw it as `callctl watch` does on a terminal of 160 x 50; return how many lines there are."""
-    header = WatchState(
-        title="watch", listening="127.0.0.1:8765", callback_url="http://127.0.0.1:8765/status", api_url=None
-    )
-    now = datetime.now(UTC)
-    frame = Frame(header, snapshot, [], ["No calls yet."], [], lambda moment: now - moment)
-    with Path(os.devnull).open("w") as nowhere:
-        console = Console(file=nowhere, width=160, height=50, force_terminal=True)
-        lines = draw(frame, width=160, height=50)
-        console.print(Group(*lines))
-    return len(lines)
+class DrawnBoard:
+    """Draws a board as `callctl watch` does on a terminal of 160 x 50, from frame to frame."""
+
+    def __init__(self, state: ViewState | None = None) -> None:
+        self._clock = Clock(wall=lambda: datetime.now(UTC))
+        self._legs = SortedLegs(self._clock)
+        self._state = state or ViewState()
+
+    def draw(self, snapshot: Snapshot) -> int:
+        """Return how many lines the frame has."""
+        header = WatchState("watch", "127.0.0.1:8765", "http://127.0.0.1:8765/status", None)
+        listing = self._legs.update(snapshot, self._state.arrangement(0.0))
+        frame = Frame(header, listing, self._state, [], ["No calls yet."], [], self._clock.age, has_keys=True)
+        with Path(os.devnull).open("w") as nowhere:
+            console = Console(file=nowhere, width=160, height=50, force_terminal=True)
+            lines = draw(frame, lay_out(frame, width=160, height=50))
+            console.print(Group(*lines))
+        return len(lines)

@@ -30,6 +30,7 @@ from typing import Self, cast
 from urllib.parse import urlencode
 
 ACCOUNT, TOKEN = "AC" + "0" * 32, "0" * 32
+_KEPT = 200_000  # bytes of what was drawn
 STATUSES = ("initiated", "ringing", "in-progress", "completed")
 
 
@@ -265,7 +266,7 @@ class Process:
 
 
 class Watch:
-    """`callctl watch` on a pseudo-terminal of 160 x 50, whose picture is read and thrown away."""
+    """`callctl watch` on a pseudo-terminal of 160 x 50, whose picture is read, and the last of it kept for a while."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as probe:
@@ -287,15 +288,41 @@ class Watch:
         command = [sys.executable, "-m", "callctl", "watch", "--port", str(self.port), "--no-poll"]
         self._process = subprocess.Popen(command, cwd=folder, env=environment, stdin=inner, stdout=inner, stderr=inner)
         os.close(inner)
+        self._drawn, self._more = b"", threading.Condition()
         threading.Thread(target=self._drain, daemon=True).start()
         self._await_health()
 
     def _drain(self) -> None:
         try:
-            while os.read(self._terminal, 65536):
-                pass
+            while piece := os.read(self._terminal, 65536):
+                with self._more:
+                    self._drawn = (self._drawn + piece)[-_KEPT:]
+                    self._more.notify_all()
         except OSError:  # the other end is closed
             return
+
+    def type(self, keys: str) -> None:
+        """Press some keys."""
+        os.write(self._terminal, keys.encode())
+
+    def effect(self, keys: str, shown: str) -> float:
+        """Press some keys and return the seconds until a text is drawn that they bring."""
+        with self._more:
+            self._drawn = b""
+        began = time.perf_counter()
+        self.type(keys)
+        self.wait_for(shown, 10)
+        return time.perf_counter() - began
+
+    def wait_for(self, shown: str, seconds: float) -> None:
+        """Wait until a text is drawn.
+
+        Raises:
+            RuntimeError: It is not, within so many seconds.
+        """
+        with self._more:
+            if not self._more.wait_for(lambda: shown.encode() in self._drawn, seconds):
+                raise RuntimeError(f"never drawn: {shown}")
 
     def _await_health(self) -> None:
         deadline = time.monotonic() + 30

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO, cast
 
-from boards import draw_board, event_of, fill, keep, opened, with_live
+from boards import DrawnBoard, event_of, fill, keep, opened, with_live
 from hanging_up import environment
 from measuring import Row, amount, timed
 from stub import server
@@ -24,6 +24,7 @@ from callctl.cli.main import main
 from callctl.rules.engine import Engine
 from callctl.rules.rule import Cancel, ring_limit_rule
 from callctl.store.sqlite.store import EventStore
+from callctl.views.live.state import ViewState
 
 GROWTH = (1, 10, 100)
 LIMIT = 2.0
@@ -76,12 +77,19 @@ def measure_board(rounds: int) -> Iterator[Row]:
     applied = {calls: partial(take, board, calls) for calls, board in boards.items()}
     yield grown("board: an event of one of", "calls", applied, rounds=10 * rounds, units=lambda _: BATCH)
 
-    def frame(board: Board) -> Work:
+    def frame(board: Board, table: DrawnBoard) -> Work:
         event = event_of(next(numbers) % 100, next(numbers))
-        return lambda: (board.apply(event), draw_board(board.snapshot()))
+        return lambda: (board.apply(event), table.draw(board.snapshot()))
 
-    drawn = {calls: partial(frame, board) for calls, board in boards.items()}
+    drawn = {calls: partial(frame, board, drawn_before(board)) for calls, board in boards.items()}
     yield grown("a frame with", "live legs", drawn, rounds=10 * rounds, units=lambda _: 1)
+
+
+def drawn_before(board: Board) -> DrawnBoard:
+    """Return the table of a board that is on the screen already."""
+    table = DrawnBoard(ViewState(filter="+1"))
+    table.draw(board.snapshot())
+    return table
 
 
 def measure_store(rounds: int) -> Row:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from boards import WORLD, draw_board, event_of, fill, opened
+from boards import WORLD, DrawnBoard, event_of, fill, opened
 from measuring import Row, at_most, timed
 
 from callctl.calls.board import Board
@@ -55,13 +55,13 @@ def open_and_draw(path: Path) -> None:
     store, board = opened(path), Board()
     for event in store.replay(since=datetime.now(UTC) - timedelta(hours=1)):
         board.apply(event)
-    lines = draw_board(board.snapshot())
+    lines = DrawnBoard().draw(board.snapshot())
     store.close()
     if lines < 20:
         raise RuntimeError(f"the table was not drawn: {lines} lines")
 
 
 if __name__ == "__main__":
-    draw_board(Board().snapshot())  # what is imported and compiled at first is no part of it
+    DrawnBoard().draw(Board().snapshot())  # what is imported and compiled at first is no part of it
     path = Path(sys.argv[1])
     sys.stdout.write(f"{timed(lambda: open_and_draw(path))}\n")

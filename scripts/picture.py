@@ -9,26 +9,30 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.terminal_theme import MONOKAI
-from stage import ANSWERS, BUSY, HANGS_UP, LIMIT, NEVER, Stage, local_time_is_utc, standing_still
+from stage import ANSWERS, BUSY, HANGS_UP, LIMIT, NEVER, NOT_FOUND, Stage, local_time_is_utc, standing_still
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.settings import load
-from callctl.support.clock import Clock
-from callctl.views.live.screen import LiveView
+from callctl.support.clock import Clock, elapsed
+from callctl.views.live.frame import draw
+from callctl.views.live.keys import Key
+from callctl.views.live.screen import LiveView, TableOptions
+from callctl.views.live.state import HangUp, Redirect
 from callctl.views.view import WatchState
 from callctl.watch.options import WatchOptions
 from callctl.watch.session import Session
 
 PICTURE = Path(__file__).parent.parent / "docs" / "watch.svg"
-COLUMNS = 104
+COLUMNS, LINES = 104, 26
 LOCAL_ADDRESS, PUBLIC = "127.0.0.1:8765", "https://example.ngrok.app/status"
 
 
@@ -52,11 +56,43 @@ class PictureView(LiveView):
         public = replace(header, listening=LOCAL_ADDRESS, callback_url=PUBLIC, api_url=None, round_trip=0.084)
         super().refresh(snapshot, public)
 
+    def press(self, keys: str) -> None:
+        """Press some keys."""
+        for key in keys:
+            self.key(Key(key, elapsed()))
+            self.take_news()
+
     def close(self) -> None:
-        """Leave the last frame, and nothing of those before it, in the record."""
-        self._live.stop()
-        self._console.export_text()
-        super().close()
+        """Leave the last frame with its question, and nothing of those before it, in the record."""
+        if self._live is not None and self._frame is not None and self._layout is not None:
+            self._live.stop()
+            self._console.export_text()
+            self._console.print(Group(*draw(self._frame, self._layout)))
+
+
+class Onlooker:
+    """Carries out nothing: in the picture a question is open."""
+
+    listens, may_act, urls = True, True, ("survey",)
+
+    def effects(self, _intent: HangUp | Redirect, _snapshot: Snapshot) -> str:
+        """Say nothing."""
+        return ""
+
+    def act(self, _intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str], None]) -> None:
+        """Do nothing."""
+
+    def load_page(self, _sid: str, _width: int, _report: Callable[[Sequence[str]], None]) -> None:
+        """Do nothing."""
+
+    def leave(self) -> None:
+        """Do nothing."""
+
+    def interrupt(self) -> None:
+        """Do nothing."""
+
+    def suspend(self) -> None:
+        """Do nothing."""
 
 
 class Watched:
@@ -67,7 +103,7 @@ class Watched:
         settings = load(stage.environ, cwd=stage.home)
         clock = Clock(wall=stage.now, elapsed=lambda: stage.now().timestamp())
         self._session = Session(settings, WatchOptions("127.0.0.1", 0), clock=clock)
-        self._view = PictureView(console, idle=(), clock=clock)
+        self._view = PictureView(console, TableOptions(), clock=clock, operator=Onlooker())
 
     async def play(self) -> None:
         """Play the calls that the picture shows."""
@@ -75,15 +111,16 @@ class Watched:
             await self._session.start_up()
             shown = asyncio.create_task(self._session.run(self._view))
             await self._type(f"place {ANSWERS} --dial sip:agent@example.com --dial {BUSY}")
+            await self._type(f"place {NEVER} --say 'Are you there?'")
             await self._later(20)
             await self._type(f"place {HANGS_UP} --say 'Thank you for calling.'")
+            await self._type(f"place {NOT_FOUND} --say 'Hello?'")
             await self._later(11)
-            ringing = await self._type(f"place {NEVER} --say 'Are you there?'")
-            await self._later(7)
-            await self._type(f"place {NEVER} --say 'Is anybody there?'")
-            await self._later(5)
+            ringing = await self._type(f"place {NEVER} --say 'Is anybody there?'")
+            await self._later(12)
             await self._type(f"hangup {ringing}")
             await self._until(lambda: self._view.actions == 1)
+            self._view.press("gx")
             self._session.stop()
             await shown
         finally:
@@ -110,7 +147,7 @@ class Watched:
 def drawn() -> str:
     """Return the picture as SVG. Nothing in it leads anywhere: no font is fetched."""
     console = Console(
-        file=io.StringIO(), force_terminal=True, color_system="truecolor", width=COLUMNS, height=40, record=True
+        file=io.StringIO(), force_terminal=True, color_system="truecolor", width=COLUMNS, height=LINES, record=True
     )
     with local_time_is_utc(), standing_still(seed=7) as stage:
         watched = Watched(stage, console)

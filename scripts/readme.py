@@ -103,7 +103,7 @@ def a_call_that_lasts_too_long(stage: Stage, screen: io.StringIO) -> None:
     stage.simulator.advance(32)
     wait_until(lambda: "▸ limit" in screen.getvalue())
     stage.simulator.advance(35)
-    wait_until(lambda: "▸ hangup" in screen.getvalue() and "completed ended" in screen.getvalue())
+    wait_until(lambda: "▸ hangup" in screen.getvalue() and "completed ! ended" in screen.getvalue())
 
 
 def a_second_phone_that_rings_too_long(stage: Stage, screen: io.StringIO) -> None:

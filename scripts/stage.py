@@ -28,6 +28,7 @@ BEGIN = datetime(2026, 11, 24, 9, 41, tzinfo=UTC)
 CALLER = "+15005550006"
 # The simulator's far ends, chosen by number.
 ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103", "+12025550105"
+NOT_FOUND = "+12025550104"
 SURVEY = "https://example.com/survey.xml"  # what the reader sees for the address of the one served here
 FIRST_FRAME = "No calls yet."
 LIMIT = 90.0  # seconds, for what comes within a few

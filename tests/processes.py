@@ -165,7 +165,7 @@ class OnTerminal:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
-        self._pid, self._descriptor = pty.fork()
+        self._pid, self.descriptor = pty.fork()
         if self._pid == 0:  # the child
             os.chdir(home)
             os.execve(program[0], [*program, *args], environment(home, env))
@@ -182,16 +182,20 @@ class OnTerminal:
             os.waitpid(self._pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
     def resize(self, columns: int, lines: int) -> None:
         """Give the terminal another size, as a window manager would."""
-        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._screen.resize(lines, columns)
 
     def type(self, text: str) -> None:
         """Type on the keyboard; ``\\x03`` is Ctrl-C."""
-        os.write(self._descriptor, text.encode())
+        os.write(self.descriptor, text.encode())
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, from outside."""
+        os.kill(self._pid, number)
 
     @property
     def rows(self) -> list[str]:
@@ -221,9 +225,9 @@ class OnTerminal:
         return os.waitstatus_to_exitcode(status)
 
     def _read(self, timeout: float) -> bool:
-        ready, _, _ = select.select([self._descriptor], [], [], timeout)
+        ready, _, _ = select.select([self.descriptor], [], [], timeout)
         try:
-            chunk = os.read(self._descriptor, 65536) if ready else b""
+            chunk = os.read(self.descriptor, 65536) if ready else b""
         except OSError:  # the other end is closed: Linux says EIO
             chunk = b""
         self.raw += chunk

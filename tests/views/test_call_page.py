@@ -13,7 +13,7 @@ from callctl.calls.action import DONE, LATE, ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, CallEvent
 from callctl.views.call_page import timeline_lines, timeline_of
-from callctl.views.live.screen import LiveView
+from callctl.views.live.screen import LiveView, TableOptions
 from callctl.views.view import WatchState
 
 ANSWERED = event(1, "in-progress", at=0, received=0.2, number=1)
@@ -71,7 +71,9 @@ def test_the_live_table_shows_the_cause_above_its_effect(more: int) -> None:
     """The callback of the end was shown before the request was answered."""
     screen = io.StringIO()
     view = LiveView(
-        Console(file=screen, force_terminal=True, width=160, height=24), idle=[], clock=clock_of(lambda: moment(12))
+        Console(file=screen, force_terminal=True, width=160, height=24),
+        TableOptions(),
+        clock=clock_of(lambda: moment(12)),
     )
     events = [ANSWERED, ended(10, 10.6)]
     for number in range(more):

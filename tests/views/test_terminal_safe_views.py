@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from events import START, age_at, event_of, form
+from events import START, event_of, form
+from frames import draw_in, frame_of
 from legs import board_of
 from rich.console import Console
 
@@ -21,7 +22,6 @@ from callctl.calls.event import CallEvent
 from callctl.views.call_page import CallPage, plain_lines, print_page, to_json
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, short_line
-from callctl.views.live.frame import PLAIN, Frame, Line, draw
 from callctl.views.terminal_safe import json_text
 from callctl.views.view import WatchState
 
@@ -53,9 +53,8 @@ def hostile(field: str) -> list[CallEvent]:
 
 def frame(events: Sequence[CallEvent], *, width: int, seconds: float = 2, recent: Sequence[CallEvent] = ()) -> str:
     """Draw a frame some seconds after the start; the end of a line of it is the only thing that moves the cursor."""
-    foot = [Line(short_line(event), PLAIN) for event in recent]
-    now = START + timedelta(seconds=seconds)
-    lines = draw(Frame(HEADER, board_of([*events]).snapshot(), foot, (), (), age_at(now)), width=width, height=40)
+    foot, now = [short_line(event) for event in recent], START + timedelta(seconds=seconds)
+    lines = draw_in(frame_of(board_of([*events]), header=HEADER, recent=foot, now=now), width=width, height=40)
     assert not any("\n" in line.plain for line in lines)
     return "\n".join(line.plain for line in lines)
 
@@ -68,8 +67,15 @@ def in_narrow_rows(events: Sequence[CallEvent]) -> str:
     return frame(events, width=139)
 
 
-def in_folded_rows(events: Sequence[CallEvent]) -> str:
-    return frame(events, width=139, seconds=3600)
+def in_short_rows(events: Sequence[CallEvent]) -> str:
+    """Draw the rows of one line that a terminal of 80 columns has where two lines a leg do not fit."""
+    others = [event_of(form(call, "busy", at=1, From="+1", To="+1")) for call in range(10, 30)]
+    return frame([*events, *others], width=139)
+
+
+def in_narrow_short_rows(events: Sequence[CallEvent]) -> str:
+    others = [event_of(form(call, "busy", at=1, From="+1", To="+1")) for call in range(10, 50)]
+    return frame([*events, *others], width=59)
 
 
 def among_the_latest_events(events: Sequence[CallEvent]) -> str:
@@ -90,8 +96,9 @@ WIDE = {"CallSid", "ParentCallSid", "From", "To", "CallStatus", "Direction", "An
 PLACES: dict[Callable[[Sequence[CallEvent]], str], set[str]] = {
     in_wide_rows: WIDE,
     in_narrow_rows: WIDE - {"Direction"},
-    # An unknown status is no end, so that a row with it does not fold.
-    in_folded_rows: {"CallSid", "From", "To", "CallStatus", "AnsweredBy", "SipResponseCode"},
+    # A row of one line has the start of the SID alone.
+    in_short_rows: WIDE - {"Direction", "ParentCallSid", "CallSid"},
+    in_narrow_short_rows: {"To", "CallStatus"},
     among_the_latest_events: {"CallSid", "To", "CallStatus"},
     on_a_pipe: {"CallSid", "ParentCallSid", "From", "To", "CallStatus"},
 }
@@ -107,15 +114,6 @@ def test_a_field_of_an_event_steers_nothing(drawn: Callable[[Sequence[CallEvent]
     shown = drawn(hostile(field))
     assert steering(shown) == set()
     assert (HARMLESS in shown) == (field in PLACES[drawn])
-
-
-def test_a_folded_row_is_safe_whatever_counts_as_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callctl.calls.leg.is_final", lambda _status: True)
-    events = hostile("CallStatus")
-    shown = in_folded_rows(events)
-    assert len(shown.split("\n")) == 1 + len(events)
-    assert steering(shown) == set()
-    assert HARMLESS in shown
 
 
 def page(field: str) -> CallPage:
@@ -187,6 +185,6 @@ def test_what_the_api_said_steers_nothing() -> None:
 def test_the_header_steers_nothing(part: str) -> None:
     changed: dict[str, Any] = {part: HOSTILE}
     header = replace(HEADER, **changed)
-    (line, *_) = draw(Frame(header, board_of([]).snapshot(), (), (), (), age_at(START)), width=400, height=9)
+    (line, *_) = draw_in(frame_of(board_of([]), header=header, now=START), width=400, height=9)
     assert not STEERS & set(line.plain)
     assert HARMLESS in line.plain

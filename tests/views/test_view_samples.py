@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from events import START, age_at, event_of, samples
+from events import START, event_of, samples
+from frames import draw_in, frame_of
 from legs import board_of
 
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView, short_line
-from callctl.views.live.frame import PLAIN, Frame, Line, draw
-from callctl.views.live.rows import UNFOLDED
 from callctl.views.view import WatchState
 
 HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
@@ -35,13 +34,14 @@ def events() -> Iterator[CallEvent]:
 
 def table_of(board: Board, *recent: CallEvent, width: int, after: timedelta) -> list[str]:
     """Return the lines above the latest events, some time after the samples came."""
-    foot = [Line(short_line(event), PLAIN) for event in recent]
-    lines = draw(Frame(HEADER, board.snapshot(), foot, (), (), age_at(START + after)), width=width, height=300)
+    foot = [short_line(event) for event in recent]
+    frame = frame_of(board, header=HEADER, recent=foot, now=START + after)
+    lines = draw_in(frame, width=width, height=300)
     return "\n".join(line.plain for line in lines).partition("\n\n")[0].splitlines()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("after", [SOON, UNFOLDED + SOON], ids=["at once", "a while after"])
+@pytest.mark.parametrize("after", [SOON, timedelta(minutes=10)], ids=["at once", "a while after"])
 def test_each_sample_is_drawn_with_its_sid_whole(width: int, after: timedelta) -> None:
     for event in events():
         lines = table_of(board_of([event]), event, width=width, after=after)

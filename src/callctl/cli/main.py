@@ -56,6 +56,11 @@ def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
     except (InterruptedByUserError, KeyboardInterrupt):
         runtime.say("callctl: interrupted")
         return exits.INTERRUPTED
+    finally:
+        if runtime.reads_keys:
+            from callctl.support.terminal import drop_input
+
+            drop_input(runtime.stdin.fileno())  # what was typed while it ended is not for the shell
 
 
 @cache

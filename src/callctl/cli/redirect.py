@@ -299,6 +299,31 @@ class RedirectPreview:
         self.runtime.say("\n".join(lines))
 
 
+def redirect_call(
+    client: ApiClient, history: History, sid: str, request: RedirectRequest, *, where: str, command: str
+) -> Outcome:
+    """Redirect one call, and return the outcome; ``where`` names the document, ``command`` is for the hint.
+
+    Raises:
+        CallctlError: The request was refused or not answered.
+    """
+    form = tuple(request.parameters())
+    with history.requesting(sid, "redirect", form):
+        call = operation.redirect(
+            client,
+            sid,
+            request,
+            command=command,
+            reported=lambda: history.leg(sid),
+            sleep=time.sleep,
+            monotonic=elapsed,
+            now=history.now,
+        )
+    now = f" is {call.status}" if call.status else "; the answer could not be read whole"
+    sentence = f"redirected to {where}: {sid}{now}"
+    return Outcome("redirect", sid, "redirected", sentence, form, f"to {where}", call if call.status else None)
+
+
 class Redirects:
     """The redirects of one command; ``where`` names the document."""
 
@@ -364,28 +389,9 @@ class Redirects:
     def _redirect_one(self, sid: str) -> Outcome:
         effects = self._preview.say_effects(sid)
         self._history.record_intent([sid])
-        with self._history.requesting(sid, "redirect", tuple(self._request.parameters())):
-            call = operation.redirect(
-                self._client,
-                sid,
-                self._request,
-                command=self._preview.command(sid),
-                reported=lambda: self._history.leg(sid),
-                sleep=time.sleep,
-                monotonic=elapsed,
-                now=self._runtime.now,
-            )
-        now = f" is {call.status}" if call.status else "; the answer could not be read whole"
-        return Outcome(
-            "redirect",
-            sid,
-            "redirected",
-            f"redirected to {self._where}: {sid}{now}",
-            tuple(self._request.parameters()),
-            f"to {self._where}",
-            call if call.status else None,
-            more=effects.to_json(),
-        )
+        command = self._preview.command(sid)
+        outcome = redirect_call(self._client, self._history, sid, self._request, where=self._where, command=command)
+        return outcome._replace(more=effects.to_json())
 
     # Outcomes
 

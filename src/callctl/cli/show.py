@@ -53,7 +53,7 @@ def show(
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     client = runtime.client(settings)
-    page = _page(runtime, settings, client, one_call(runtime, settings, client, call))
+    page = page_of(runtime, settings, client, one_call(runtime, settings, client, call))
     from callctl.views.call_page import plain_lines, print_page, to_json
 
     if runtime.form is Form.JSON:
@@ -64,7 +64,12 @@ def show(
         print_page(runtime.console(), page)
 
 
-def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> CallPage:
+def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> CallPage:
+    """Return all that is known of a call; what can't be had is said, and left out.
+
+    Raises:
+        CallctlError: The call itself can't be had.
+    """
     from callctl.calls.filter import CallFilter
     from callctl.views.call_page import CallPage, timeline_of
 
@@ -75,7 +80,7 @@ def _page(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> 
     parent = _parent(runtime, client, call)
     children = _part(runtime, listed, "its child legs")
     notes = _part(runtime, notifications, "its errors and warnings")
-    events, actions = _history(runtime, settings, sid)
+    events, actions = history_of(runtime, settings, sid)
     known = _with_callbacks(events)
     return CallPage(
         call=known(call),
@@ -131,7 +136,7 @@ def _why(error: CallctlError) -> str:
     return error.message + status
 
 
-def _history(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
+def history_of(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
     """Return what the local store holds of the call and its family; what can't be read is said, and left out."""
     reader = open_store(runtime, settings)
     if reader is None:

@@ -31,6 +31,8 @@ _LEAST_END = 9
 _MOST_END = 40
 # Where the ends of a call begin if it takes two lines, in cells.
 _ENDS_AT = 24
+# Cells of the longest status that Twilio documents, "in-progress", with its glyph and a space.
+_LONGEST_STATUS = 13
 # Cells of the longest phone number, with its plus and the arrow before it.
 FAR_WIDTH = 18
 
@@ -41,6 +43,7 @@ class Row:
 
     ``elapsed``, ``ring_time`` and ``talk_time`` are written as :func:`clock` does. ``is_child``: it stands below its
     parent. ``facts`` and ``unusual`` are shown in brackets; the unusual ones have priority where there is little room.
+    ``is_urgent``: it needs attention.
     """
 
     sid: str
@@ -56,11 +59,22 @@ class Row:
     is_child: bool = False
     facts: tuple[str, ...] = ()
     unusual: tuple[str, ...] = ()
+    is_urgent: bool = False
 
     @property
     def look(self) -> str:
         """The rich style of its status."""
+        if self.is_urgent:
+            return "bold red"
         return "dim" if self.status is None else style(self.status)
+
+    @property
+    def shown_status(self) -> str:
+        """Its status as people see it, with a sign after it if it needs attention and there is room for one."""
+        if self.status is None:
+            return "not listed"
+        shown = shown_status(self.status)
+        return f"{shown} !" if self.is_urgent and cells(shown) <= _LONGEST_STATUS - 2 else shown
 
     @property
     def both_ends(self) -> str:
@@ -168,7 +182,7 @@ class Column:
 
 
 SID = Column("CALL SID", lambda row: BRANCH * row.is_child + printable(row.sid), gap=0, is_whole=True)
-STATUS = Column("STATUS", lambda row: "not listed" if row.status is None else shown_status(row.status))
+STATUS = Column("STATUS", lambda row: row.shown_status)
 DIRECTION = Column("DIRECTION", lambda row: printable(row.direction))
 PARENT = Column("PARENT CALL SID", lambda row: "" if row.status is None else printable(row.parent_sid or "-"))
 _FROM = Column("FROM", lambda row: printable(row.from_))

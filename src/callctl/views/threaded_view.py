@@ -41,6 +41,8 @@ class ThreadedView:
         self._view, self._most = view, most_waiting
         self._messages: deque[Callable[[Any], None]] = deque()
         self._frames: deque[Callable[[Any], None]] = deque(maxlen=1)
+        self._urgent: deque[Callable[[], None]] = deque()
+        self._next_frame = 0.0  # not before this time
         self._left_out = 0
         self._wake, self._ending = threading.Event(), threading.Event()
         self._failure: Exception | None = None
@@ -76,6 +78,11 @@ class ThreadedView:
             self._thread.start()
         self._wake.set()
 
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Have a function called in the thread that draws, before the next frame. May be called in any thread."""
+        self._urgent.append(call)
+        self._wake.set()
+
     def is_stale(self) -> bool:
         """Return what the other view does."""
         self._check()
@@ -108,9 +115,11 @@ class ThreadedView:
     def _run(self) -> None:
         try:
             while not self._ending.is_set() or self._messages or self._frames:
-                self._wake.wait()
+                self._wake.wait(max(0.0, self._next_frame - time.monotonic()) if self._frames else None)
                 self._wake.clear()
                 self._pass_on()
+                while self._urgent:
+                    self._urgent.popleft()()
                 self._draw()
         except Exception as error:  # raised again in the event loop's thread
             self._failure = error
@@ -124,7 +133,9 @@ class ThreadedView:
             self._view.trouble(Trouble(what, Cause.OUTPUT))
 
     def _draw(self) -> None:
-        if self._frames:
-            began = time.perf_counter()
+        """Draw the newest frame, unless the one before is to stay."""
+        began = time.monotonic()
+        if self._frames and (began >= self._next_frame or self._ending.is_set()):
             self._frames.popleft()(self._view)
-            self._ending.wait(min(STAYS * (time.perf_counter() - began), LONGEST_STAY))
+            ended = time.monotonic()
+            self._next_frame = ended + min(STAYS * (ended - began), LONGEST_STAY)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from processes import OnTerminal, environment
 from running import run
+from switchboard import LiveTerminal
 
 
 def scratch(home: Path) -> Path:
@@ -148,3 +149,44 @@ def test_ctrl_c_stops_it_in_the_middle(home: Path) -> None:
         demo.type("\x03")
         assert demo.ended() == 130
     assert not list(folder.iterdir())
+
+
+# Somebody operates the table, and ends each call as soon as it is placed.
+ENDED_BY_HAND = HURRIED.replace(
+    "main()",
+    """
+from callctl.support.threads import run_in_thread
+place = script.Script._place
+async def place_and_end(self, *args, **more):
+    sid = await place(self, *args, **more)
+    await run_in_thread(lambda: self.client.hangup(sid))
+    return sid
+script.Script._place = place_and_end
+main()
+""",
+)
+
+
+def test_it_is_a_stage_to_practise_on_whatever_calls_are_ended(home: Path) -> None:
+    program = (sys.executable, "-c", ENDED_BY_HAND)
+    with LiveTerminal("demo", "--keep", home=home, program=program, columns=120, lines=40) as demo:
+        demo.shows("The script is over")
+        raw = demo.raw.decode()
+        assert [caption for caption in (CAPTIONS[4], *CAPTIONS[6:]) if caption in raw] == []
+        exports = dict(row.split()[1].split("=", 1) for row in demo.rows if row.strip().startswith("export "))
+        sid = run("place", "+12025550100", "--say", "Hello. " * 90, home=home, env=exports).out.strip()
+        demo.shows("1 in-progress")
+        demo.select(sid)
+        demo.type("x")
+        demo.shows("hang up +12025550100 ● in-progress", "y: yes")
+        demo.confirm()
+        demo.shows(f"ended: {sid} is completed")
+        demo.type("q")
+        assert demo.ended() == 0
+
+
+def test_q_leaves_it_in_the_middle(home: Path) -> None:
+    with LiveTerminal("demo", home=home) as demo:
+        demo.until(partial(shows, "ringing"))
+        demo.type("q")
+        assert demo.ended() == 0

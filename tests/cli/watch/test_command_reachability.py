@@ -23,7 +23,21 @@ WATCH = ("watch", "--port", "0", "--no-poll")
 # Every option of the command, as its help groups them.
 PANELS = [
     ("Listen", ["--host", "--port", "--public-url", "--tunnel", "--unverified"]),
-    ("Show", ["--call", "--to", "--from", "--status", "--since", "--no-poll", "--json"]),
+    (
+        "Show",
+        [
+            "--call",
+            "--to",
+            "--from",
+            "--status",
+            "--since",
+            "--no-poll",
+            "--attention",
+            "--bell",
+            "--read-only",
+            "--json",
+        ],
+    ),
     ("Keep", ["--keep-days"]),
     (
         "Act",

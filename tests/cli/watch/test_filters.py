@@ -60,7 +60,7 @@ def test_the_table_says_that_it_is_a_part(callctl: Callctl, home: Path, simulato
         watch.until(lambda rows: any("● in-progress" in row for row in rows) and any(sid in row for row in rows))
         assert callctl("hangup", sid, env=env).code == 0
         # The count is of all that came: the end of the call is received, and not shown.
-        rows = watch.until(lambda rows: "4 ok" in rows[0] and "completed" not in "".join(rows[:4]))
+        rows = watch.until(lambda rows: "4 callbacks" in "".join(rows[:2]) and "completed" not in "".join(rows[:4]))
         assert not any("completed ended" in row for row in rows)
 
 

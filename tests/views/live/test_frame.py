@@ -1,12 +1,11 @@
 """The frames of the live table: golden frames at several sizes, and what must hold at every size."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from events import START, age_at
+from events import START
+from frames import HEADER, draw_in, frame_of, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family
@@ -17,42 +16,16 @@ from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
-from callctl.views.live.frame import PLAIN, TROUBLE, Frame, Line, draw
+from callctl.views.live.frame import PLAIN, TROUBLE, Line
 from callctl.views.view import WatchState
-
-HEADER = WatchState(
-    title="watch",
-    listening="127.0.0.1:8765",
-    callback_url="https://example.ngrok.app/status",
-    api_url=None,
-    accepted=7,
-    refused=3,
-    duplicates=1,
-    last_callback_at=START + timedelta(seconds=42),
-)
-
-
-def frame_of(board: Board, *, recent: Sequence[str] = (), header: WatchState = HEADER) -> Frame:
-    return Frame(
-        header,
-        board.snapshot(),
-        [Line(text, PLAIN) for text in recent],
-        ("No calls yet.",),
-        (),
-        age_at(START + timedelta(seconds=44)),
-    )
-
-
-def text_of(frame: Frame, *, width: int, height: int) -> str:
-    return "\n".join(line.plain.rstrip() for line in draw(frame, width=width, height=height))
 
 
 def test_two_lines_a_leg_below_140_columns() -> None:
     assert (
         text_of(frame_of(board_of(family())), width=80, height=24)
         == f"""\
- watch  7 ok  3 refused  1 twice  127.0.0.1:8765
-        https://example.ngrok.app/status  last callback 2 s ago
+ watch  1 ringing  1 in-progress  https://example.ngrok.app/status  7 callbacks
+        3 refused  1 twice  127.0.0.1:8765  last 2 s ago
  ● in-progress 00:41    +15005550006 → +12025550100
    {PARENT}
  └ ◔ ringing 00:12      → sip:agent@example.com
@@ -67,7 +40,8 @@ def test_one_line_a_leg_from_140_columns_on() -> None:
     assert (
         shown
         == f"""\
- watch  7 ok  3 refused  1 twice  127.0.0.1:8765  https://example.ngrok.app/status  last callback 2 s ago
+ watch  1 ringing  1 in-progress  https://example.ngrok.app/status  7 callbacks\
+  3 refused  1 twice  127.0.0.1:8765  last 2 s ago
  CALL SID                             PARENT CALL SID                     STATUS          FOR  FROM → TO
  {PARENT}   -                                   ● in-progress 00:41  +15005550006 → +12025550100
  └ {SIP_CHILD} {PARENT}  ◔ ringing     00:12  +15005550006 → sip:agent@example.com
@@ -109,18 +83,18 @@ def test_no_calls_shows_what_to_do() -> None:
     assert "No calls yet." in text_of(frame_of(Board()), width=80, height=24)
 
 
-def test_the_callback_url_has_a_line_of_its_own_where_the_first_has_no_room() -> None:
+def test_the_header_has_a_second_line_where_the_first_has_no_room() -> None:
     header = replace(HEADER, api_url="http://127.0.0.1:8766", refused=0, duplicates=0)
     frame = frame_of(Board(), header=header)
     assert text_of(frame, width=80, height=24).splitlines()[:2] == [
-        " watch  API http://127.0.0.1:8766  7 ok  127.0.0.1:8765",
-        "        https://example.ngrok.app/status  last callback 2 s ago",
+        " watch  https://example.ngrok.app/status  7 callbacks  API http://127.0.0.1:8766",
+        "        127.0.0.1:8765  last 2 s ago",
     ]
     # In a wide window one line will do, and in a low one the legs go first.
     for width, height in ((120, 24), (80, 15)):
         assert "No calls yet" in text_of(frame, width=width, height=height).splitlines()[2]
     long = replace(header, callback_url=f"https://{'long.' * 20}example.com/status")
-    assert draw(frame_of(Board(), header=long), width=80, height=24)[1].plain.rstrip().endswith("long.lon…")
+    assert draw_in(frame_of(Board(), header=long), width=80, height=24)[1].plain.rstrip().endswith("long.lon…")
 
 
 def test_another_api_address_is_in_the_header() -> None:
@@ -142,7 +116,7 @@ def test_hidden_legs_are_counted() -> None:
 )
 def test_text_of_others_neither_paints_nor_moves(hostile: str) -> None:
     event = callback(PARENT, "ringing", second=1, sequence=0, to=hostile)
-    lines = draw(frame_of(board_of([event]), recent=(short_line(event),)), width=80, height=24)
+    lines = draw_in(frame_of(board_of([event]), recent=(short_line(event),)), width=80, height=24)
     for line in lines:
         assert not set("\x1b\x9b\n\r\u202e") & set(line.plain)
 
@@ -150,7 +124,7 @@ def test_text_of_others_neither_paints_nor_moves(hostile: str) -> None:
 @given(width=st.integers(1, 200), height=st.integers(1, 60), legs=st.integers(0, 40))
 def test_a_frame_never_exceeds_the_terminal(width: int, height: int, legs: int) -> None:
     calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(legs)]
-    lines = draw(frame_of(board_of(calls), recent=("an event",) * 9), width=width, height=height)
+    lines = draw_in(frame_of(board_of(calls), recent=("an event",) * 9), width=width, height=height)
     assert len(lines) <= height
     assert all(line.cell_len <= width for line in lines)
 
@@ -169,21 +143,6 @@ def test_with_still_more_room_ring_time_talk_time_and_direction_show() -> None:
     assert "◔ ringing     00:12 00:12         outbound-dial" in shown[3]
 
 
-def test_a_family_that_ended_a_while_ago_folds_into_one_line() -> None:
-    ended = [
-        callback(SIP_CHILD, "completed", second=40, sequence=3, parent=PARENT, to="sip:agent@example.com"),
-        callback(PARENT, "completed", second=41, sequence=3, CallDuration="38"),
-    ]
-    board = board_of(family() + ended)
-    before, after = (START + timedelta(seconds=seconds) for seconds in (60, 200))
-    lines = [
-        draw(Frame(HEADER, board.snapshot(), (), (), (), age_at(now)), width=80, height=15) for now in (before, after)
-    ]
-    assert len(lines[0]) == 7
-    (folded,) = lines[1][1:]
-    assert folded.plain == f" ✓ {PARENT} completed +2  +15005550006 → +12025550100…"
-
-
 def test_who_reported_a_leg_shows_where_it_was_no_callback() -> None:
     polled = CallEvent.from_call(Call(PARENT, "ringing"), received_at=START, world="test")
     assert "(polled)" in text_of(frame_of(board_of([polled])), width=80, height=24)
@@ -199,7 +158,7 @@ def test_only_what_is_visible_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(rows, "text", text)
     calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(5000)]
-    draw(frame_of(board_of(calls)), width=80, height=24)
+    draw_in(frame_of(board_of(calls)), width=80, height=24)
     assert len(drawn) < 100
 
 
@@ -211,17 +170,17 @@ def test_the_self_tests_round_trip_stands_behind_the_callback_url() -> None:
 @pytest.mark.parametrize(
     ("alarm", "shown"),
     [
-        ({"unreachable": "the tunnel has ended"}, "deaf: the tunnel has ended"),
+        ({"unreachable": "the tunnel has ended"}, "unreachable: the tunnel has ended"),
         ({"unverified": True}, "unverified"),
         ({"rules_stopped": True}, "rules stopped"),
     ],
 )
 @pytest.mark.parametrize("width", [40, 80, 160])
 def test_an_alarm_is_seen_at_any_width(alarm: dict[str, Any], shown: str, width: int) -> None:
-    line = draw(frame_of(Board(), header=replace(HEADER, **alarm)), width=width, height=5)[0]
+    line = draw_in(frame_of(Board(), header=replace(HEADER, **alarm)), width=width, height=5)[0]
     (red,) = (line.plain[span.start : span.end] for span in line.spans if "red" in str(span.style))
     assert red.strip() == shown
-    assert "rules" not in draw(frame_of(Board()), width=width, height=5)[0].plain
+    assert "rules" not in draw_in(frame_of(Board()), width=width, height=5)[0].plain
 
 
 def test_while_the_store_is_read_it_is_said_how_far_that_is() -> None:
@@ -233,7 +192,7 @@ def test_while_the_store_is_read_it_is_said_how_far_that_is() -> None:
 
 def test_what_came_to_another_path_is_counted() -> None:
     text = text_of(frame_of(Board(), header=replace(HEADER, misdirected=2)), width=140, height=24)
-    assert text.startswith(" watch  7 ok  3 refused  1 twice  2 to another path  127.0.0.1:8765")
+    assert "  7 callbacks  3 refused  1 twice  2 to another path  127.0.0.1:8765  last" in text
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 24), (100, 10)])

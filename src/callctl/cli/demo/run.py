@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ TITLE = "SIMULATED: no calls are placed"
 
 
 def run_demo(runtime: Runtime, *, keep: bool) -> bool:
-    """Run the demo and return whether it came to its end; nothing is left behind."""
+    """Run the demo and return whether it came to its end, or was left with a key; nothing is left behind."""
     with _temporary_folder() as folder:
         return asyncio.run(_run(runtime, folder, keep=keep))
 
@@ -43,7 +43,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 async def _run(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
-    """Run the demo and return whether it came to its end."""
+    """Run the demo and return whether it came to its end, or was left with a key."""
     async with Simulator(port=0) as simulator, serving() as survey:
         settings = _settings(simulator, folder, survey_url=survey.url)
         clock = runtime.clock()
@@ -58,7 +58,7 @@ async def _run(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
         try:
             ready = await session.start_up()
             guide = _write_guide(folder, simulator, survey_url=survey.url) if keep else []
-            display = _open_display(runtime, note=session.note, guide=guide)
+            display = _open_display(runtime, settings, session, guide=guide)
             script = Script(
                 client,
                 settings,
@@ -68,12 +68,12 @@ async def _run(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
                 session.note,
                 caption=lambda text: display.put_below([text]),
             )
-            with stop_on_signals(session.stop):
+            with stop_on_signals(session.stop) as stopped, display.running:
                 finished = await _run_script(session, display, script)
         finally:
             await session.shut_down()
     _summarise(runtime, session.snapshot(), survey, accepted=session.header().accepted)
-    return finished
+    return finished or stopped.number is None  # left with a key
 
 
 def _settings(simulator: Simulator, folder: Path, *, survey_url: str) -> Settings:
@@ -91,10 +91,14 @@ def _settings(simulator: Simulator, folder: Path, *, survey_url: str) -> Setting
 
 @dataclass(frozen=True, slots=True)
 class _Display:
-    """The view, how to put lines below it, and those that stay there once the script is over."""
+    """The view, how to put lines below it, and those that stay there once the script is over.
+
+    ``running`` is the context in which it is shown.
+    """
 
     view: View
     put_below: Callable[[Sequence[str]], None]
+    running: AbstractContextManager[None]
     guide: Sequence[str]
 
 
@@ -119,16 +123,20 @@ async def _run_script(session: Session, display: _Display, script: Script) -> bo
     return True
 
 
-def _open_display(runtime: Runtime, *, note: Callable[[str], None], guide: Sequence[str]) -> _Display:
+def _open_display(runtime: Runtime, settings: Settings, session: Session, *, guide: Sequence[str]) -> _Display:
     if runtime.form is Form.PLAIN:
         from callctl.views.lines import LineView
 
         runtime.say(TITLE)
-        return _Display(LineView(runtime.stdout, say=runtime.say), lambda lines: note("\n".join(lines)), guide)
-    from callctl.views.live.screen import LiveView
+        view = LineView(runtime.stdout, say=runtime.say)
+        return _Display(view, lambda lines: session.note("\n".join(lines)), nullcontext(), guide)
+    from callctl.cli.watch.table import open_table
+    from callctl.views.live.screen import TableOptions
 
-    view = LiveView(runtime.console(), idle=["The first call is being placed."], clock=runtime.clock())
-    return _Display(view, view.put_below, guide)
+    options = TableOptions(idle=["The first call is being placed."])
+    # Nobody loses a call when the demo ends, so leaving it asks nothing.
+    opened = open_table(runtime, settings, options, listens=False, stop=session.stop)
+    return _Display(opened.view, opened.table.put_below, opened.suspendable(), guide)
 
 
 def _write_guide(folder: Path, simulator: Simulator, *, survey_url: str) -> list[str]:

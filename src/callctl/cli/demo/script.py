@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from callctl.api.requests import PlaceRequest, RedirectRequest
 from callctl.calls.call import EVENT_NAMES, CallStatus
 from callctl.calls.twiml import dial, say
 from callctl.cli.demo.survey_server import Survey
-from callctl.errors import CallctlError
+from callctl.errors import CallctlError, WrongCallStateError
 from callctl.rules.rule import Cancel, Redirect, Rule, after_dial_rule, ring_limit_rule
 from callctl.settings import Settings
 from callctl.support.threads import run_in_thread
@@ -75,19 +76,26 @@ class Script:
         await self._say("One more, who listens to a long text.")
         listener = await self._place(say("This sentence is long enough to be cut off in its middle. " * 8))
 
-        await self._until(lambda: with_action in self.survey.by_action)
-        await self._say("A callee hung up: Twilio itself asks the Dial's action for the survey.")
-        await self._until(lambda: self._is(unanswered, CallStatus.CANCELED))
-        await self._say(f"It rang longer than {RING_LIMIT} s: the rule canceled it.")
-        await self._until(lambda: without_action in self.survey.by_redirect)
-        await self._say("A callee hung up: the rule --after-dial redirected the caller to the survey.")
-        await self._change_one(listener)
+        # Whoever operates the table may end any of these calls before: of that one nothing is said then.
+        if await self._until(lambda: with_action in self.survey.by_action, or_end_of=with_action):
+            await self._say("A callee hung up: Twilio itself asks the Dial's action for the survey.")
+        if await self._until(lambda: self._is(unanswered, CallStatus.CANCELED), or_end_of=unanswered):
+            await self._say(f"It rang longer than {RING_LIMIT} s: the rule canceled it.")
+        if await self._until(lambda: without_action in self.survey.by_redirect, or_end_of=without_action):
+            await self._say("A callee hung up: the rule --after-dial redirected the caller to the survey.")
+        with suppress(WrongCallStateError):
+            await self._change_one(listener)
         await self._until(lambda: self.board().live == 0)
 
     async def _change_one(self, sid: str) -> None:
-        """Redirect a call in the middle of a sentence, and hang it up in the middle of the next."""
+        """Redirect a call in the middle of a sentence, and hang it up in the middle of the next.
+
+        Raises:
+            WrongCallStateError: Somebody has ended it before.
+        """
         text = "We are sorry to interrupt. Somebody will call you back within the hour, and tell you the rest."
-        await self._until(lambda: self._is(sid, CallStatus.IN_PROGRESS))
+        if not await self._until(lambda: self._is(sid, CallStatus.IN_PROGRESS), or_end_of=sid):
+            return
         self.note(f"$ callctl redirect {sid} --say …")
         await run_in_thread(lambda: self.client.redirect(sid, RedirectRequest(twiml=say(text))))
         await self._say("By hand: other TwiML for a call, in the middle of a sentence.")
@@ -113,15 +121,23 @@ class Script:
         call = await run_in_thread(lambda: self.client.place(request))
         return call.sid
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
+    async def _until(self, condition: Callable[[], bool], *, or_end_of: str | None = None) -> bool:
+        """Return True once the condition is fulfilled; False if a call has ended without that."""
         try:
             async with asyncio.timeout(LONGEST_WAIT):
-                while not condition():  # noqa: ASYNC110 - polls the board
+                while not condition():
+                    if or_end_of is not None and self._has_ended(or_end_of):
+                        return condition()
                     await asyncio.sleep(POLL_INTERVAL)
         except TimeoutError as error:
             raise CallctlError(
                 "the demo came to a standstill", hint="this machine may be busy; try it again"
             ) from error
+        return True
+
+    def _has_ended(self, sid: str) -> bool:
+        leg = self.board().leg(sid)
+        return leg is not None and leg.is_final
 
     def _is(self, sid: str, status: str) -> bool:
         leg = self.board().leg(sid)

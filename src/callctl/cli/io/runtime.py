@@ -75,6 +75,7 @@ class Runtime:
         self.make_room: Callable[[], None] | None = None
         # Shows messages where a table has the terminal; called in any thread.
         self.aside: Callable[[str], None] | None = None
+        self.reads_keys = False  # stdin is a terminal that was read key by key
         self._said: set[str] = set()
         self._in_outage = False
         self._speaking = threading.RLock()  # requests wait, and say so, in threads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,13 @@ async def _place_and_watch(
             say_it_may_be_placed(runtime, request.to)
             raise
         remember_placed(runtime, settings, call, request, dial_action=planned.dial_action)
-        with say_sid_on_failure(runtime, call), _open_view(runtime, settings, target, call) as view:
+        watch: FamilyFollower | None = None
+
+        def stop() -> None:
+            if watch is not None:
+                watch.stop()
+
+        with say_sid_on_failure(runtime, call), _open_view(runtime, settings, target, call, stop=stop) as view:
             report = view.trouble
             watch = FamilyFollower(
                 call,
@@ -116,10 +122,11 @@ async def _place_and_watch(
 
 @dataclass(frozen=True, slots=True)
 class CallbackTarget:
-    """Where the call's callbacks go, and how the table's header says it."""
+    """Where the call's callbacks go, and how the table's header says it; ``listens``: to this process."""
 
     callback: str | None
     header: str
+    listens: bool = False
 
 
 async def _callback_target(
@@ -144,7 +151,7 @@ async def _callback_target(
     await listener.start()
     check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
     runtime.say(f"callctl: status callbacks go to this command, {without_secrets(listener.callback_url)}")
-    return CallbackTarget(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}")
+    return CallbackTarget(with_retries(settings, listener.callback_url), f"127.0.0.1:{listener.port}", listens=True)
 
 
 def _missing_setting(settings: Settings) -> str | None:
@@ -174,34 +181,39 @@ def _listener(runtime: Runtime, settings: Settings, store: EventStore) -> Listen
 
 
 @contextmanager
-def _open_view(runtime: Runtime, settings: Settings, target: CallbackTarget, call: Call) -> Iterator[CountingView]:
+def _open_view(
+    runtime: Runtime, settings: Settings, target: CallbackTarget, call: Call, *, stop: Callable[[], None]
+) -> Iterator[CountingView]:
     """Open the view that suits stdout; it gives the terminal back when the block is left."""
     from callctl.views.threaded_view import ThreadedView
 
-    view = ThreadedView(_view(runtime, settings, call))  # callbacks may come to a listener in this process
     api_url = None if settings.is_twilio else settings.api_url
     callback_url = without_secrets(target.callback or "").partition("#")[0]
-    try:
-        with runtime.beside_table(view.note):
-            yield CountingView(view, WatchState(TITLE, target.header, callback_url, api_url))
-    finally:
-        view.close()
+    header = WatchState(TITLE, target.header, callback_url, api_url)
+    with ExitStack() as stack:
+        if runtime.form is Form.TABLE:
+            from callctl.cli.watch.table import open_table
+            from callctl.views.live.screen import TableOptions
+
+            opened = open_table(runtime, settings, TableOptions(), listens=target.listens, stop=stop)
+            stack.enter_context(opened.suspendable())
+            view = opened.view
+        else:
+            view = ThreadedView(_lines(runtime, settings, call))  # callbacks may come to a listener in this process
+        stack.callback(view.close)
+        stack.enter_context(runtime.beside_table(view.note))
+        yield CountingView(view, header)
 
 
-def _view(runtime: Runtime, settings: Settings, call: Call) -> View:
-    if runtime.form is Form.JSON:
-        from callctl.views.jsonl import JsonLinesView
+def _lines(runtime: Runtime, settings: Settings, call: Call) -> View:
+    from callctl.views.jsonl import JsonLinesView
+    from callctl.views.lines import LineView
 
-        extra = {} if settings.is_twilio else {"api_url": settings.api_url}
-        runtime.write_json({"v": 1, "type": "placed", "call": call.to_json(), **extra})
-        return JsonLinesView(runtime.stdout, extra=extra, say=runtime.say)
-    if runtime.form is Form.PLAIN:
-        from callctl.views.lines import LineView
-
+    if runtime.form is not Form.JSON:
         return LineView(runtime.stdout, say=runtime.say)
-    from callctl.views.live.screen import LiveView
-
-    return LiveView(runtime.console(), idle=[], clock=runtime.clock())
+    extra = {} if settings.is_twilio else {"api_url": settings.api_url}
+    runtime.write_json({"v": 1, "type": "placed", "call": call.to_json(), **extra})
+    return JsonLinesView(runtime.stdout, extra=extra, say=runtime.say)
 
 
 class CountingView:

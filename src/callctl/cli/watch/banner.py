@@ -1,9 +1,8 @@
-"""What ``watch`` prints when it starts: its address, how to point Twilio at it; and the view for the events."""
+"""What ``watch`` says when it starts: its address, and how to point Twilio at it; and the view for a pipe."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import EVENT_NAMES
@@ -16,40 +15,36 @@ if TYPE_CHECKING:
     from callctl.watch.options import Ready
 
 
-def open_view(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None = None) -> View:
-    """Print on stderr how to point Twilio here, and return the view for stdout, of the legs that match.
-
-    It is drawn in a thread of its own.
-    """
-    from callctl.views.threaded_view import ThreadedView
-
-    guide = _follow_guide(ready) if ready.follows else [*_reachability_guide(ready), *_paste_guide(ready)]
+def say_where(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None) -> list[str]:
+    """Say on stderr how to point Twilio here, and return those lines."""
+    guide = _follow_guide(ready) if ready.follows else [*_reachability_guide(ready), *paste_guide(ready)]
     runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
     for line in guide:
         runtime.say(line)
     if call_filter is not None:
-        from callctl.views.filtered_view import FilteredView
-
         runtime.say(f"callctl: showing only {call_filter.in_words}")
-        return ThreadedView(FilteredView(_unfiltered_view(runtime, ready, guide), call_filter))
-    return ThreadedView(_unfiltered_view(runtime, ready, guide))
+    return guide
 
 
-def _unfiltered_view(runtime: Runtime, ready: Ready, guide: Sequence[str]) -> View:
+def open_lines(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None) -> View:
+    """Return the view for a stdout that is no terminal, of the legs that match; it writes in a thread of its own."""
+    from callctl.views.filtered_view import FilteredView
+    from callctl.views.threaded_view import ThreadedView
+
+    lines = _lines(runtime, ready)
+    return ThreadedView(lines if call_filter is None else FilteredView(lines, call_filter))
+
+
+def _lines(runtime: Runtime, ready: Ready) -> View:
     from callctl.views.jsonl import JsonLinesView
     from callctl.views.lines import LineView
 
-    if runtime.form is Form.JSON:
-        lines = JsonLinesView(
-            runtime.stdout, extra={} if ready.is_twilio else {"api_url": ready.api_url}, say=runtime.say
-        )
-        lines.ready(ready.to_json())
-        return lines
-    if runtime.form is Form.PLAIN:
+    if runtime.form is not Form.JSON:
         return LineView(runtime.stdout, say=runtime.say)
-    from callctl.views.live.screen import LiveView
-
-    return LiveView(runtime.console(), idle=["No calls yet.", "", *guide], clock=runtime.clock())
+    extra = {} if ready.is_twilio else {"api_url": ready.api_url}
+    lines = JsonLinesView(runtime.stdout, extra=extra, say=runtime.say)
+    lines.ready(ready.to_json())
+    return lines
 
 
 def _follow_guide(ready: Ready) -> list[str]:
@@ -72,7 +67,7 @@ def _reachability_guide(ready: Ready) -> list[str]:
     ]
 
 
-def _paste_guide(ready: Ready) -> list[str]:
+def paste_guide(ready: Ready) -> list[str]:
     """Return lines to paste elsewhere so that calls send their callbacks here, none longer than 80 columns.
 
     Here alone a password in the URL is shown, since Twilio needs it.

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callctl.api.calls_api import CallsApi
-from callctl.cli.io.runtime import Runtime
+from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common
 from callctl.cli.options.callback_url import STATUS_PATH
 from callctl.cli.options.checks import check_host
 from callctl.cli.options.common import ACT, ADVANCED, KEEP, LISTEN, SHOW
 from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
-from callctl.cli.watch.banner import open_view
+from callctl.cli.watch.banner import open_lines, paste_guide, say_where
 from callctl.cli.watch.checks import check_credentials, check_exposure, check_forwarding, read_public_url
 from callctl.errors import without_secrets
 from callctl.settings import Settings
 from callctl.support.clock import Clock
-from callctl.support.dates import read_start
+from callctl.support.dates import read_duration, read_start
 
 if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
     from callctl.watch.follower import Follower
-    from callctl.watch.options import WatchOptions
+    from callctl.watch.options import Ready, WatchOptions
     from callctl.watch.session import MakeRules, Session
 
 
@@ -98,6 +100,23 @@ def watch(
             help="Show callbacks only.\n\nREST is not asked for calls that send none.",
             rich_help_panel=SHOW,
         ),
+    ] = False,
+    attention: Annotated[
+        str,
+        typer.Option(
+            "--attention",
+            metavar="DURATION",
+            help="Legs that ring for longer come first.",
+            rich_help_panel=SHOW,
+        ),
+    ] = "30s",
+    bell: Annotated[
+        bool,
+        typer.Option("--bell", help="Ring when a leg starts to need attention.", rich_help_panel=SHOW),
+    ] = False,
+    read_only: Annotated[
+        bool,
+        typer.Option("--read-only", help="Have no key change a call.", rich_help_panel=SHOW),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.", rich_help_panel=SHOW)] = False,
     keep_days: Annotated[
@@ -200,13 +219,29 @@ def watch(
     check_exposure(watch_options)
     check_forwarding(watch_options)
     call_filter = filters.read_filter(runtime, settings, call=call, to=to, from_=from_, status=status)
+    shown = ShownOptions(
+        call_filter=call_filter,
+        rings_too_long=timedelta(seconds=read_duration(attention, option="--attention")),
+        bell=bell,
+        read_only=read_only,
+    )
     api = None if no_poll else runtime.client(settings)
     clock = runtime.clock()
     make_rules = rules_options.runner_factory(runtime, settings, options, clock=clock)
     code = asyncio.run(
-        _watch(runtime, settings, watch_options, clock=clock, api=api, make_rules=make_rules, call_filter=call_filter)
+        _watch(runtime, settings, watch_options, clock=clock, api=api, make_rules=make_rules, shown=shown)
     )
     raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOptions:
+    """What is shown, and how; ``read_only``: no key changes a call."""
+
+    call_filter: CallFilter | None
+    rings_too_long: timedelta
+    bell: bool
+    read_only: bool
 
 
 def _history(runtime: Runtime, since: str) -> timedelta:
@@ -223,7 +258,7 @@ async def _watch(
     clock: Clock,
     api: CallsApi | None,
     make_rules: MakeRules | None,
-    call_filter: CallFilter | None,
+    shown: ShownOptions,
 ) -> int:
     """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
     from callctl.watch.follower import Follower
@@ -234,16 +269,16 @@ async def _watch(
         runtime.say(f"callctl: starting the tunnel: {without_secrets(watch_options.tunnel)}")
     try:
         session = Session(settings, watch_options, clock=clock, api=api, make_rules=make_rules, say=runtime.say)
-        return await _show(runtime, session, call_filter)
+        return await _show(runtime, settings, session, shown)
     except WatchAtPortError as error:
         if watch_options.acts:
             raise
         if make_rules is not None:
             runtime.say("callctl: no rules here: this only follows the watch that holds the port")
-        return await _show(runtime, Follower(settings, watch_options, error.record, now=runtime.now), call_filter)
+        return await _show(runtime, settings, Follower(settings, watch_options, error.record, now=runtime.now), shown)
 
 
-async def _show(runtime: Runtime, session: Session | Follower, call_filter: CallFilter | None) -> int:
+async def _show(runtime: Runtime, settings: Settings, session: Session | Follower, shown: ShownOptions) -> int:
     """Start, run and shut down, whatever happens in between; return the exit code."""
     import asyncio
 
@@ -254,11 +289,44 @@ async def _show(runtime: Runtime, session: Session | Follower, call_filter: Call
         try:
             ready = await session.start_up()
             collect_garbage_seldom()
-            view = open_view(runtime, ready, call_filter=call_filter)
-            with runtime.beside_table(session.note):
-                await session.run(view)
+            guide = say_where(runtime, ready, call_filter=shown.call_filter)
+            if runtime.form is Form.TABLE:
+                await _run_table(runtime, settings, session, ready, shown=shown, guide=guide)
+            else:
+                await session.run(open_lines(runtime, ready, call_filter=shown.call_filter))
         except asyncio.CancelledError:
             pass  # stopped while it was starting
         finally:
             await session.shut_down()
     return stopped.exit_code
+
+
+async def _run_table(
+    runtime: Runtime,
+    settings: Settings,
+    session: Session | Follower,
+    ready: Ready,
+    *,
+    shown: ShownOptions,
+    guide: Sequence[str],
+) -> None:
+    from callctl.cli.watch.table import open_table
+    from callctl.views.live.screen import TableOptions
+
+    options = TableOptions(
+        idle=["No calls yet.", "", *guide],
+        paste_guide=paste_guide(ready),
+        rings_too_long=shown.rings_too_long,
+        bell=shown.bell,
+    )
+    opened = open_table(
+        runtime,
+        settings,
+        options,
+        listens=not ready.follows,
+        read_only=shown.read_only,
+        stop=session.stop,
+        call_filter=shown.call_filter,
+    )
+    with opened.suspendable(), runtime.beside_table(session.note):
+        await session.run(opened.view)

@@ -1,21 +1,24 @@
-"""One frame of the live table: a pure function of the board, the ages of things and the size of the terminal."""
+"""One frame of the live table: a pure function of the board, what a person has made of it, the time and the size."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from callctl.calls.call import CallStatus
 from callctl.errors import without_secrets
-from callctl.views.live.rows import WIDE, Block, column_titles, family_blocks, text
-from callctl.views.table import clock
+from callctl.views.live.rows import WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
+from callctl.views.live.sorted_legs import FAILURES, Listing, Sort
+from callctl.views.live.state import Filtering, KeysPage, LegPage, ViewState
+from callctl.views.table import cells, clock
 from callctl.views.terminal_safe import printable
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from callctl.calls.board import Snapshot
     from callctl.support.clock import Age
 
 EVENT_LINES = 5
@@ -23,6 +26,18 @@ FEWEST_EVENT_LINES = 2
 _INDENT = 6  # cells, of a second line: those of `` watch``, the usual title
 # From this height on, a second line of the header may take what has no room in the first.
 ROOMY = 16
+# In which order statuses are counted in the header; others follow.
+_COUNTED = (CallStatus.RINGING, CallStatus.IN_PROGRESS, CallStatus.QUEUED, CallStatus.INITIATED)
+# The keys in the foot: what each does, and which are left out first where there is no room.
+_KEYS = (
+    ("↑↓ select", 4),
+    ("⏎ details", 5),
+    ("x hang up", 1),
+    ("r redirect", 6),
+    ("/ filter", 3),
+    ("? keys", 0),
+    ("q quit", 2),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,49 +54,249 @@ class Line:
         return (self.text, *self.rest)
 
 
-PLAIN, TROUBLE = "dim", "bold red"
+PLAIN, TROUBLE, QUESTION = "dim", "bold red", "bold"
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """Everything a frame shows.
 
-    ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``foot`` always.
+    ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``below`` always.
+    ``question`` is what is asked or said in the foot. ``page`` are the lines of the page that is open.
     ``age`` returns how long ago a moment was.
-    ``is_last``: it stays when the watch has ended, and no other will show more.
+    ``has_keys``: it is operated; ``is_last``: it stays when the watch has ended, and no other will show more.
+    ``waiting`` counts the events that came since the picture was held.
     """
 
     header: WatchState
-    snapshot: Snapshot
+    listing: Listing
+    state: ViewState
     recent: Sequence[Line]
     idle: Sequence[str]
-    foot: Sequence[str]
+    below: Sequence[str]
     age: Age
+    question: Sequence[str] = ()
+    page: Sequence[str] = ()
+    has_keys: bool = False
     is_last: bool = False
+    waiting: int = 0
 
 
-def draw(frame: Frame, *, width: int, height: int) -> list[Text]:
-    """Return at most ``height`` lines of at most ``width`` cells."""
-    lines = _header(frame.header, width=width, height=height, age=frame.age)
-    tail = _tail(frame, width=width, height=height, above=len(lines))
-    room = max(0, height - len(lines) - len(tail))
-    body = _table(frame, width=width, room=room) if frame.snapshot.families else _block(_plain(_idle(frame)))
-    lines += [*body[:room], *tail]
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything of a frame goes, in lines. ``room`` is for how many rows or, of a page, how many lines."""
+
+    width: int
+    height: int
+    header: list[Text]
+    tail: list[Text]
+    rows: Style
+    room: int
+    has_last_line: bool = False
+
+
+def lay_out(frame: Frame, *, width: int, height: int) -> Layout:
+    """Return how much room there is for rows. They take two lines each if all of them fit so; else one."""
+    header = _header(frame, width=width, height=height)
+    foot = _foot(frame, width=width, height=height)
+    has_last_line = _scrolls(frame) and not frame.question
+    free = height - len(header) - len(foot) - has_last_line
+    if isinstance(frame.state.mode, LegPage | KeysPage):
+        return Layout(width, height, header, foot, Style(width, is_two_lines=False), max(1, free), has_last_line)
+    count = len(frame.listing.rows)
+    rows = Style(width, is_two_lines=width < WIDE)
+    events = _events(frame, height=height, free=free - count * rows.height - rows.has_titles)
+    if count * rows.height + rows.has_titles > free - len(events):
+        rows = Style(width, is_two_lines=False)
+    sids = [] if rows.has_whole_sids or frame.is_last else _selected_sids(frame, width=width)
+    room = (free - len(events) - len(sids) - rows.has_titles) // rows.height
+    return Layout(width, height, header, [*sids, *events, *foot], rows, max(1, room), has_last_line)
+
+
+def draw(frame: Frame, layout: Layout) -> list[Text]:
+    """Return at most as many lines, of at most as many cells, as the layout has."""
+    if isinstance(frame.state.mode, LegPage | KeysPage):
+        top = frame.state.mode.top
+        body = [text(f" {printable(line)}") for line in frame.page[top : top + layout.room]]
+    elif frame.listing.total:
+        body = _table(frame, layout)
+    else:
+        body = _block([Line(line, "") for line in _idle(frame)])
+    last = [_last_line(frame, layout)] if layout.has_last_line else []
+    room = max(0, layout.height - len(layout.header) - len(layout.tail) - len(last))
+    fill = [text()] * (room - len(body)) if _scrolls(frame) else []
+    lines = [*layout.header, *body[:room], *fill, *layout.tail, *last]
     for line in lines:
-        line.truncate(width, overflow="ellipsis")
-    return lines[:height]
+        line.truncate(layout.width, overflow="ellipsis")
+    return lines[: layout.height]
 
 
-def _tail(frame: Frame, *, width: int, height: int, above: int) -> list[Text]:
-    """Return the latest events and the foot: as many as leave room for every leg, and so few at least as say something.
+# Header
 
-    ``above`` is how many lines the header takes.
+
+def _header(frame: Frame, *, width: int, height: int) -> list[Text]:
+    """Return one line; or two, where the first has no room for all of it, and the window is high."""
+    header = frame.header
+    title, alarms, counts = f" {printable(header.title)}", list(_alarms(header)), list(_counts(frame))
+    first, second = text("", "bold reverse"), text(" " * _INDENT, "bold reverse")
+    short = [alarm.partition(":")[0] for alarm in alarms]
+    # How it begins: whatever is left out, alarms and counts are there.
+    ways = [(title, alarms), ("", alarms), (title, short), ("", short)]
+    fitting = (way for way in ways if _cells_of(*way, counts) <= width)
+    name, alarms = next(fitting, ("" if counts else title, short if counts else alarms))
+    first.append(name)
+    for alarm in alarms:
+        first.append(f" {alarm} ", "bold white on red")
+    lines = [first]
+    rest = _append(first, [*counts, *_header_parts(header)], width=width)
+    if rest and height >= ROOMY:
+        lines.append(second.append(f"  {rest[0]}"))
+        rest = _append(second, rest[1:], width=width)
+    if header.last_callback_at and not rest:
+        ago = _ago(frame.age(header.last_callback_at).total_seconds())
+        _append(lines[-1], [f"last {ago} ago"], width=width)
+    for line in lines:
+        line.pad_right(max(0, width - line.cell_len))
+    return lines
+
+
+def _cells_of(title: str, alarms: Sequence[str], counts: Sequence[str]) -> int:
+    return cells(title) + sum(cells(alarm) + 2 for alarm in alarms) + sum(cells(count) + 2 for count in counts)
+
+
+def _append(line: Text, parts: Sequence[str], *, width: int) -> Sequence[str]:
+    """Append what there is room for; return the rest."""
+    for number, part in enumerate(parts):
+        if line.cell_len + 2 + cells(part) > width:
+            return parts[number:]
+        line.append(f"  {part}")
+    return ()
+
+
+def _alarms(header: WatchState) -> Iterator[str]:
+    """Yield what must be seen at any width: no callback can arrive, signatures are not checked, rules stopped."""
+    if header.unreachable:
+        yield f"unreachable: {printable(header.unreachable)}"
+    if header.unverified:
+        yield "unverified"
+    if header.rules_stopped:
+        yield "rules stopped"
+
+
+def _counts(frame: Frame) -> Iterator[str]:
+    """Yield how many legs have each live status, and how many failures are new."""
+    counts = frame.listing.counts
+    others = [status for status, count in counts.items() if count and status not in _COUNTED]
+    live = [status for status in others if status not in set(CallStatus)]
+    for status in (*_COUNTED, *live):
+        if counts.get(status):
+            yield f"{counts[status]} {printable(status)}"
+    if frame.listing.failures:
+        yield f"{len(frame.listing.failures)} failed in 5 min"
+
+
+def _header_parts(header: WatchState) -> Iterator[str]:
+    if header.events_read is not None:
+        yield f"reading the store: {header.events_read:,} events"
+    if header.shown_only:
+        yield f"only {printable(header.shown_only)}"
+    if header.callback_url:
+        trip = "" if header.round_trip is None else f" ✓ {header.round_trip * 1000:.0f} ms"
+        yield f"{printable(without_secrets(header.callback_url))}{trip}"
+    else:
+        yield header.listening
+    yield f"{header.accepted} callback{'' if header.accepted == 1 else 's'}"
+    for count, word in (
+        (header.refused, "refused"),
+        (header.duplicates, "twice"),
+        (header.failed, "not stored"),
+        *((count, kind) for kind, count in header.features.items()),
+        (header.misdirected, "to another path"),
+        (header.ignored, "no callback"),
+    ):
+        if count:
+            yield f"{count} {word}"
+    if header.rules:
+        yield header.rules
+    if header.api_url:
+        yield f"API {printable(header.api_url)}"
+    if header.callback_url:
+        yield header.listening
+
+
+def _ago(seconds: float) -> str:
+    return f"{max(0, int(seconds))} s" if seconds < 100 else clock(seconds)
+
+
+# Body
+
+
+def _idle(frame: Frame) -> Sequence[str]:
+    return frame.idle if frame.header.events_read is None else ("Reading what the store knows …",)
+
+
+def _table(frame: Frame, layout: Layout) -> list[Text]:
+    """Return the rows on the screen: only what is visible is drawn, however many legs there are."""
+    listing, state, width = frame.listing, frame.state, layout.width
+    lines = [column_titles(width=width)] if layout.rows.has_titles else []
+    rows = listing.rows[state.top : state.top + layout.room]
+    hidden = 0 if _scrolls(frame) else len(listing.rows) - len(rows)
+    if hidden and layout.rows.height == 1:  # the last line says so
+        rows, hidden = rows[:-1], hidden + 1
+    for sid in rows:
+        lines += _row_lines(frame, layout, sid)
+    if hidden:
+        how = "" if frame.is_last else ": make the window higher"
+        lines.append(text(f" … {hidden} more {'leg' if hidden == 1 else 'legs'}{how}", PLAIN))
+    if not listing.rows:
+        lines.append(text(" No leg matches the filter.", PLAIN))
+    return lines
+
+
+def _scrolls(frame: Frame) -> bool:
+    return frame.has_keys and not frame.is_last
+
+
+def _row_lines(frame: Frame, layout: Layout, sid: str) -> list[Text]:
+    listing, state = frame.listing, frame.state
+    if sid == FAILURES:
+        return [_failures(frame, width=layout.width)]
+    leg = listing.leg(sid)
+    if leg is None:
+        return []
+    failure = listing.failures.get(sid)
+    shown = LegRow(
+        leg,
+        is_selected=sid == state.selected and not frame.is_last,
+        is_marked=sid in state.marks and not frame.is_last,
+        rings_too_long=sid in listing.rings_too_long,
+        failure=None if failure is None else failure.words,
+    )
+    return leg_lines(shown, layout.rows, age=frame.age)
+
+
+def _failures(frame: Frame, *, width: int) -> Text:
+    listing, state = frame.listing, frame.state
+    return failures_line(
+        len(listing.failures),
+        is_open=state.failures_open,
+        is_selected=state.selected == FAILURES and not frame.is_last,
+        words=list(dict.fromkeys(failure.words for failure in listing.failures.values())),
+        width=width,
+    )
+
+
+# Foot
+
+
+def _events(frame: Frame, *, height: int, free: int) -> list[Text]:
+    """Return the latest events: as many as leave room for every row, and so few at least as say something.
+
+    ``free`` is how many lines are left when every row is shown.
     """
-    legs = frame.snapshot.live + frame.snapshot.ended
-    wanted = 1 + above + legs * (1 if width >= WIDE else 2) + len(frame.foot)
-    shown = min(EVENT_LINES, max(FEWEST_EVENT_LINES, height - wanted - 2))
-    tail = _block(_latest(frame.recent, room=shown)) + _block(_plain(frame.foot))
-    return tail if len(tail) <= height // 3 else []
+    shown = min(EVENT_LINES, max(FEWEST_EVENT_LINES, free - 1))
+    events = _block(_latest(frame.recent, room=shown))
+    return events if len(events) <= height // 3 else []
 
 
 def _latest(recent: Sequence[Line], *, room: int) -> list[Line]:
@@ -103,113 +318,70 @@ def _latest(recent: Sequence[Line], *, room: int) -> list[Line]:
     return [chosen[index] for index in sorted(chosen)]
 
 
-def _header(header: WatchState, *, width: int, height: int, age: Age) -> list[Text]:
-    """Return one line; or two, where the first has no room for all down to the callback URL, and the window is high."""
-    first = text(f" {printable(header.title)}", "bold reverse")
-    second = text(" " * _INDENT, "bold reverse")
-    for alarm in _alarms(header):
-        first.append(f" {alarm} ", "bold white on red")
-    lines = [first]
-    rest = _append(first, list(_header_parts(header)), width=width)
-    if rest and height >= ROOMY:
-        lines.append(second.append(f"  {rest[0]}"))
-        rest = _append(second, rest[1:], width=width)
-    if header.last_callback_at and not rest:
-        ago = _ago(age(header.last_callback_at).total_seconds())
-        _append(lines[-1], [f"last callback {ago} ago"], width=width)
-    for line in lines:
-        line.pad_right(max(0, width - line.cell_len))
-    return lines
-
-
-def _append(line: Text, parts: Sequence[str], *, width: int) -> Sequence[str]:
-    """Append what there is room for; return the rest."""
-    for number, part in enumerate(parts):
-        if line.cell_len + 2 + len(part) > width:
-            return parts[number:]
-        line.append(f"  {part}")
-    return ()
-
-
-def _alarms(header: WatchState) -> Iterator[str]:
-    """Yield what must be seen at any width: no callback can arrive, signatures are not checked, rules stopped."""
-    if header.unreachable:
-        yield f"deaf: {printable(header.unreachable)}"
-    if header.unverified:
-        yield "unverified"
-    if header.rules_stopped:
-        yield "rules stopped"
-
-
-def _header_parts(header: WatchState) -> Iterator[str]:
-    if header.events_read is not None:
-        yield f"reading the store: {header.events_read:,} events"
-    if header.shown_only:
-        yield f"only {printable(header.shown_only)}"
-    if header.rules:
-        yield header.rules
-    if header.api_url:
-        yield f"API {printable(header.api_url)}"
-    counts = f"{header.accepted} ok"
-    for count, word in (
-        (header.refused, "refused"),
-        (header.duplicates, "twice"),
-        (header.failed, "not stored"),
-        *((count, kind) for kind, count in header.features.items()),
-        (header.misdirected, "to another path"),
-        (header.ignored, "no callback"),
-    ):
-        counts += f"  {count} {word}" if count else ""
-    yield counts
-    yield header.listening
-    if header.callback_url:
-        trip = "" if header.round_trip is None else f" ✓ {header.round_trip * 1000:.0f} ms"
-        yield f"{printable(without_secrets(header.callback_url))}{trip}"
-
-
-def _ago(seconds: float) -> str:
-    return f"{max(0, int(seconds))} s" if seconds < 100 else clock(seconds)
-
-
 def _block(lines: Sequence[Line]) -> list[Text]:
     shown = [text(f" {printable(part)}", line.look) for line in lines for part in line.lines]
     return [text(), *shown] if shown else []
 
 
-def _idle(frame: Frame) -> Sequence[str]:
-    return frame.idle if frame.header.events_read is None else ("Reading what the store knows …",)
+def _selected_sids(frame: Frame, *, width: int) -> list[Text]:
+    """Return the line with the SIDs of the selected leg, whole if the terminal has room for them."""
+    leg = frame.listing.leg(frame.state.selected)
+    if leg is None:
+        return []
+    of = f" of {printable(leg.parent_call_sid)}" if leg.parent_call_sid else ""
+    sids = f" {printable(leg.call_sid)}{of}"
+    if cells(sids) <= width or not of:
+        return [text(sids)]
+    return [text(f" {printable(leg.call_sid)}"), text(f"  {of}")]
 
 
-def _plain(lines: Sequence[str]) -> list[Line]:
-    return [Line(line, "") for line in lines]
+def _foot(frame: Frame, *, width: int, height: int) -> list[Text]:
+    """Return the lines that stand below all else, but for the last line of a table without a question.
+
+    A question takes as many lines as it needs, but leaves room for rows.
+    """
+    below = _block([Line(line, "") for line in frame.below])
+    below = [] if len(below) > height // 3 else below
+    if not _scrolls(frame) or not frame.question:
+        return below
+    wide = max(20, width - 2)
+    wrapped = [part for line in frame.question for part in textwrap.wrap(printable(line), wide) or [""]]
+    return [*below, *(text(f" {part}", QUESTION) for part in wrapped[: max(1, height // 3)])]
 
 
-def _table(frame: Frame, *, width: int, room: int) -> list[Text]:
-    """Return the legs that fit, and how many do not: only what is visible is drawn, however many legs there are."""
-    head = [column_titles(width=width)] if width >= WIDE else []
-    shown = _fitting(_family_blocks(frame, width=width), room=room - len(head))
-    hidden = frame.snapshot.live + frame.snapshot.ended - sum(block.legs for block in shown)
-    body = [line for block in shown for line in block.lines]
-    more = f" … {hidden} more {'leg' if hidden == 1 else 'legs'}{'' if frame.is_last else ': make the window higher'}"
-    return [*head, *body, *([text(more, "dim")] if hidden else [])]
+def _last_line(frame: Frame, layout: Layout) -> Text:
+    """Return where one is in the table, and the keys that fit beside it."""
+    if isinstance(frame.state.mode, LegPage | KeysPage):
+        last = min(frame.state.mode.top + layout.room, len(frame.page))
+        where = f"lines {frame.state.mode.top + 1}-{last} of {len(frame.page)}"
+        return text(f" {where}   ↑↓ scroll  q back", PLAIN)
+    line = text(f" {_figures(frame, room=layout.room)}")
+    room = layout.width - line.cell_len - 3
+    keys = _keys_that_fit(room)
+    return line.append(f"  {' ' * (room - cells(keys))}{keys}", style=PLAIN) if keys else line
 
 
-def _fitting(blocks: Iterator[Block], *, room: int) -> list[Block]:
-    """Return all blocks if they fit, else as many as leave a line for saying how many legs do not."""
-    fitting: list[Block] = []
-    for block in blocks:
-        fitting.append(block)
-        room -= len(block.lines)
-        if room < 0:
-            while fitting and room < 1:
-                room += len(fitting.pop().lines)
-            break
-    return fitting
+def _figures(frame: Frame, *, room: int) -> str:
+    """Return how many of how many legs are shown, which of their rows are on the screen, and how they are sorted."""
+    listing, state = frame.listing, frame.state
+    of = f"{listing.shown} of " if state.filter else ""
+    figures = [f"{of}{listing.total} {'leg' if listing.total == 1 else 'legs'}"]
+    rows = len(listing.rows)
+    if rows > room:
+        figures.append(f"rows {state.top + 1}-{min(state.top + room, rows)}")
+    if state.filter or isinstance(state.mode, Filtering):
+        figures.append(f"/{printable(state.filter)}{'▏' if isinstance(state.mode, Filtering) else ''}")
+    if state.marks:
+        figures.append(f"{len(state.marks)} marked")
+    if state.sort is not Sort.ATTENTION:
+        figures.append(f"by {state.sort.value}")
+    if state.is_held:
+        figures.append(f"held, {frame.waiting} {'event waits' if frame.waiting == 1 else 'events wait'}")
+    return "  ".join(figures)
 
 
-def _family_blocks(frame: Frame, *, width: int) -> Iterator[Block]:
-    """Yield the blocks of each family: those with a live leg first, the newest first among them."""
-    for live in (True, False):
-        for family in frame.snapshot.families:
-            if family.is_live is live:
-                yield from family_blocks(family, age=frame.age, width=width)
+def _keys_that_fit(room: int) -> str:
+    kept = list(_KEYS)
+    while kept and cells("  ".join(key for key, _ in kept)) > room:
+        kept.remove(max(kept, key=lambda item: item[1]))
+    return "  ".join(key for key, _ in kept)

@@ -1,19 +1,20 @@
-"""The rows of the live table: a leg in one line or two, a family that ended a while ago in one."""
+"""The rows of the live table: a leg in one line or two, by the width of the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from callctl.calls.call import CallStatus
 from callctl.calls.event import CALLBACK
 from callctl.calls.sid import LENGTH, SHOWN_START
 from callctl.views.lines import UNVERIFIED
 from callctl.views.style import glyph
 from callctl.views.table import (
+    BRANCH,
     DIRECTION,
-    FAR_WIDTH,
     PARENT,
     SID,
     STATUS,
@@ -31,7 +32,6 @@ from callctl.views.terminal_safe import printable
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from callctl.calls.family import Family
     from callctl.calls.leg import Leg
     from callctl.support.clock import Age
 
@@ -39,16 +39,18 @@ if TYPE_CHECKING:
 WIDE = 140
 # From this width on there is room for ring time, talk time and direction as well.
 WIDEST = 170
-# An ended family stays unfolded for so long, so that one can see how it ended and copy its SIDs.
-UNFOLDED = timedelta(seconds=60)
+# Below it, a row of one line has the start of the SID, a short status and the far end.
+NARROW = 60
 # The longest status Twilio documents, "in-progress", with its glyph and a space.
 _STATUS_WIDTH = 13
 _DIRECTION_WIDTH = 13
+_STATUS = replace(STATUS, width=_STATUS_WIDTH, is_whole=True)
+_FOR = Column("FOR", lambda row: row.elapsed, 5, gap=1, is_right=True, is_whole=True)
 _COLUMNS = (
     replace(SID, width=LENGTH + 2, gap=1),
     replace(PARENT, width=LENGTH, gap=1, is_whole=True),
-    replace(STATUS, width=_STATUS_WIDTH, is_whole=True),
-    Column("FOR", lambda row: row.elapsed, 5, gap=1, is_right=True, is_whole=True),
+    _STATUS,
+    _FOR,
 )
 _WIDEST_COLUMNS = (
     *_COLUMNS,
@@ -56,14 +58,56 @@ _WIDEST_COLUMNS = (
     Column("TALK", lambda row: row.talk_time, 5, is_right=True, is_whole=True),
     replace(DIRECTION, width=_DIRECTION_WIDTH, is_whole=True),
 )
+_SHORT_COLUMNS = (Column("SID", lambda row: _short_sid(row), SHOWN_START, gap=1), replace(_STATUS, gap=1), _FOR)
+_NARROW_WIDTH = 15  # cells of a short status and a time
+_SHORT_WORDS = {CallStatus.IN_PROGRESS.value: "in-prog"}
+
+SELECTED, MARKED, SELECTED_AND_MARKED = "▌", "*", "◆"
+_URGENT = "bold red"
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Lines that stay together, and how many legs they stand for."""
+class LegRow:
+    """A leg as the live table shows it, and how it stands out.
 
-    lines: list[Text]
-    legs: int = 1
+    ``failure`` says what went wrong lately, if anything did.
+    """
+
+    leg: Leg
+    is_selected: bool = False
+    is_marked: bool = False
+    rings_too_long: bool = False
+    failure: str | None = None
+
+    @property
+    def marker(self) -> str:
+        """The sign before the row."""
+        if self.is_selected:
+            return SELECTED_AND_MARKED if self.is_marked else SELECTED
+        return MARKED if self.is_marked else " "
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How rows are laid out in a width: in columns or, with ``is_two_lines``, below each other."""
+
+    width: int
+    is_two_lines: bool
+
+    @property
+    def height(self) -> int:
+        """The lines of a row."""
+        return 2 if self.is_two_lines else 1
+
+    @property
+    def has_whole_sids(self) -> bool:
+        """Whether each row has its SIDs whole."""
+        return self.is_two_lines or self.width >= WIDE
+
+    @property
+    def has_titles(self) -> bool:
+        """Whether a line of titles stands above the columns."""
+        return self.width >= WIDE
 
 
 def text(content: str = "", look: str = "") -> Text:
@@ -74,26 +118,39 @@ def text(content: str = "", look: str = "") -> Text:
 
 
 def column_titles(*, width: int) -> Text:
-    """Return the heading of the one-line layout."""
+    """Return the heading of the wide layout."""
     return heading(_columns(width)).append("  FROM → TO")
 
 
-def family_blocks(family: Family[Leg], *, age: Age, width: int) -> Iterator[Block]:
-    """Yield a family's rows: its legs, the parent first, or one row if all ended a while ago."""
-    if not family.is_live and age(family.last_event_at) > UNFOLDED:
-        yield _folded(family, age=age, width=width)
-        return
-    for leg in family.legs:
-        row = _leg_row(leg, age=age, width=width)
-        yield Block(_wide(row, width=width) if width >= WIDE else _narrow(row, width=width))
+def leg_lines(shown: LegRow, layout: Style, *, age: Age) -> list[Text]:
+    """Return the lines of a leg."""
+    row = _row(shown, width=layout.width, age=age)
+    if layout.is_two_lines:
+        lines = _two_lines(row, width=layout.width)
+    elif layout.width < NARROW:
+        lines = [_narrow(row, width=layout.width)]
+    else:
+        line = one_line(row, _columns(layout.width)).append("  ")
+        append_ends(line, row, width=layout.width)
+        lines = [line]
+    return [_marked(line, shown, width=layout.width) for line in lines]
+
+
+def failures_line(count: int, *, is_open: bool, is_selected: bool, words: Sequence[str], width: int) -> Text:
+    """Return the row that stands for several failures."""
+    what = f"{glyph(CallStatus.FAILED)} {count} failures in 5 min"
+    hint = "⏎ closes" if is_open else "⏎ opens"
+    line = text(f"{SELECTED if is_selected else ' '}{what}  {hint}", _URGENT + (" reverse" if is_selected else ""))
+    rest = f"  {', '.join(words)}"
+    return line.append(rest) if line.cell_len + cells(rest) <= width else line
 
 
 def _columns(width: int) -> Sequence[Column]:
-    return _WIDEST_COLUMNS if width >= WIDEST else _COLUMNS
+    return _WIDEST_COLUMNS if width >= WIDEST else _COLUMNS if width >= WIDE else _SHORT_COLUMNS
 
 
-def _leg_row(leg: Leg, *, age: Age, width: int) -> Row:
-    has_times = width >= WIDEST
+def _row(shown: LegRow, *, width: int, age: Age) -> Row:
+    leg, has_times = shown.leg, width >= WIDEST
     return Row(
         leg.call_sid,
         leg.status,
@@ -105,42 +162,62 @@ def _leg_row(leg: Leg, *, age: Age, width: int) -> Row:
         ring_time=_span(leg.ringing_at, leg.answered_at or leg.ended_at, age=age) if has_times else "",
         talk_time=_span(leg.answered_at, leg.ended_at, age=age) if has_times else "",
         is_child=leg.parent_call_sid is not None,
-        facts=tuple(_facts(leg)),
+        facts=tuple(_facts(shown)),
         unusual=tuple(_unusual(leg)),
+        is_urgent=shown.rings_too_long or shown.failure is not None,
     )
 
 
-def _wide(row: Row, *, width: int) -> list[Text]:
-    line = one_line(row, _columns(width)).append("  ")
-    append_ends(line, row, width=width)
-    return [line]
+def _marked(line: Text, shown: LegRow, *, width: int) -> Text:
+    """Put the sign of a row before it, in the cell that every layout leaves free."""
+    if shown.marker != " ":
+        line.plain = shown.marker + line.plain[1:]
+    if shown.is_selected:
+        line.pad_right(max(0, width - line.cell_len))
+        line.stylize("reverse", 1)
+    elif shown.is_marked:
+        line.stylize("bold")
+    elif shown.leg.is_final and shown.failure is None:
+        line.stylize("dim")
+    return line
 
 
-def _narrow(row: Row, *, width: int) -> list[Text]:
+def _short_sid(row: Row) -> str:
+    sid = printable(row.sid)
+    return f"{BRANCH[0]}{sid[: SHOWN_START - 1]}" if row.is_child else sid[:SHOWN_START]
+
+
+def _two_lines(row: Row, *, width: int) -> list[Text]:
     first = status_line(row, width=width)
     append_ends(first, row, width=width, far_alone=row.is_child)
     of = f" of {printable(row.parent_sid)}" if row.parent_sid else ""
     return [first, text(f"   {printable(row.sid)}{of}")]
 
 
-def _folded(family: Family[Leg], *, age: Age, width: int) -> Block:
-    leg = family.parent or family.children[0]
-    others = len(family.legs) - 1
-    status = f" {printable(leg.status)}{f' +{others}' if others else ''}  "  # with as many child legs
-    sid = printable(leg.call_sid)
-    if width - cells(f" {glyph(leg.status)} {sid}{status}") < FAR_WIDTH:
-        sid = f"{sid[:SHOWN_START]}…"
-    line = text(f" {glyph(leg.status)} {sid}{status}", "dim")
-    append_ends(line, _leg_row(leg, age=age, width=width), width=width)
-    return Block([line], legs=len(family.legs))
+def _narrow(row: Row, *, width: int) -> Text:
+    """Return one line for a narrow terminal: the start of the SID, status, time, and the far end."""
+    status, is_over = row.status or "", row.elapsed == "ended"
+    word = printable(_SHORT_WORDS.get(status, status))
+    head = f"{glyph(status)} {word}{'!' if row.is_urgent else ''}"
+    time = "" if is_over else row.elapsed
+    line = text(f" {_short_sid(row)} ")
+    line.append(head + time.rjust(max(_NARROW_WIDTH - cells(head), len(time) + 1 if time else 0)), style=row.look)
+    far = printable(row.from_ if row.direction == "inbound" else row.to)
+    line.append(f" {far}")
+    facts = f"  ({', '.join([*row.unusual, *row.facts])})" if row.facts or row.unusual else ""
+    return line.append(facts) if line.cell_len + cells(facts) <= width else line
 
 
-def _facts(leg: Leg) -> Iterator[str]:
-    """Yield how a leg ended and who answered."""
+def _facts(shown: LegRow) -> Iterator[str]:
+    """Yield what went wrong, how a leg ended and who answered."""
+    leg = shown.leg
+    sip = f"SIP {printable(leg.sip_response_code or '')}"
+    if shown.failure is not None and shown.failure not in (leg.status, sip):
+        yield printable(shown.failure)
     if leg.is_final and leg.duration:
         yield clock(leg.duration)
     if leg.is_final and leg.sip_response_code not in (None, "200"):
-        yield f"SIP {printable(leg.sip_response_code or '')}"
+        yield sip
     if leg.answered_by:
         yield printable(leg.answered_by)
 
@@ -157,3 +234,8 @@ def _span(begin: datetime | None, end: datetime | None, *, age: Age) -> str:
     if begin is None:
         return ""
     return clock((age(begin) if end is None else end - begin).total_seconds())
+
+
+def phone(leg: Leg) -> str:
+    """Return whose phone a leg is: of an inbound call the caller's, else the one that is called."""
+    return printable(leg.from_ if leg.direction == "inbound" else leg.to) or printable(leg.call_sid)

@@ -1,59 +1,132 @@
-"""The live table on a terminal: the alternate screen while it runs, the last frame left behind."""
+"""The live table on a terminal: the alternate screen while it runs, operated by keys, the last frame left behind."""
 
 from __future__ import annotations
 
+import base64
 import textwrap
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TextIO
 
+from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
+from callctl.support.clock import elapsed
 from callctl.support.dates import time_of_day
 from callctl.views.lines import action_line, short_line
-from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Line, draw
+from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
+from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out
+from callctl.views.live.keyboard import Keyboard
+from callctl.views.live.keys import CTRL_C, Key
+from callctl.views.live.keys_page import keys_page
+from callctl.views.live.question import question
+from callctl.views.live.sorted_legs import Listing, SortedLegs
+from callctl.views.live.state import (
+    Confirming,
+    Copy,
+    HangUp,
+    Intent,
+    KeysPage,
+    Leave,
+    LegPage,
+    OpenPage,
+    Redirect,
+    Surroundings,
+    Suspend,
+    ViewState,
+    changed,
+    drawn,
+    press,
+    resumed,
+    settle,
+)
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleDimensions, ConsoleOptions
+    from rich.live import Live
     from rich.segment import Segment
     from rich.text import Text
 
     from callctl.calls.action import ActionEvent
-    from callctl.calls.board import Change, Snapshot
+    from callctl.calls.board import Change
     from callctl.calls.watch_trouble import Trouble
     from callctl.support.clock import Clock
+    from callctl.views.live.operator import Operator
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
 # The least time that trouble is shown, however many events come after it.
 TROUBLE_STAYS = timedelta(seconds=60)
+_LOADING = "… loading what REST knows of it"
+
+
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """How the table behaves.
+
+    ``idle`` is shown while there are no calls, ``paste_guide`` on the page about the keys. ``bell`` rings when a leg
+    starts to need attention: after ``rings_too_long``, or when it fails.
+    """
+
+    idle: Sequence[str] = ()
+    paste_guide: Sequence[str] = ()
+    rings_too_long: timedelta = RINGS_TOO_LONG
+    bell: bool = False
 
 
 class LiveView:
-    """Draws the board when :meth:`refresh` is called, and only then."""
+    """Draws the board when :meth:`refresh` is called, and after each key.
 
-    def __init__(self, console: Console, *, idle: Sequence[str], clock: Clock) -> None:
-        from rich.live import Live
+    All methods may be called in one thread after the other, but not in two at once; ``key`` and ``redraw_soon`` may be
+    called in any. With an ``operator`` it is operated by keys, which are read from ``stdin``, a terminal.
+    """
 
-        self._console = console
-        self._idle = idle
-        self._foot: Sequence[str] = ()
-        self._clock = clock
+    def __init__(
+        self,
+        console: Console,
+        options: TableOptions,
+        *,
+        clock: Clock,
+        operator: Operator | None = None,
+        stdin: TextIO | None = None,
+    ) -> None:
+        self._console, self._options, self._clock, self._operator = console, options, clock, operator
+        self._keyboard = None if operator is None or stdin is None else Keyboard(stdin, console.file, on_key=self.key)
+        self._below: Sequence[str] = ()
         self._recent: deque[tuple[CallEvent, bool] | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
         self._trouble: tuple[Line, datetime] | None = None
-        self._last: Frame | None = None
+        self._legs = SortedLegs(clock, rings_too_long=options.rings_too_long)
+        self._state = ViewState()
+        self._latest, self._shown = Snapshot(), Snapshot()  # the shown one is older while the picture is held
+        self._waiting = 0  # events since then
+        self._header: WatchState | None = None
+        self._frame: Frame | None = None
+        self._layout: Layout | None = None
+        self._page: Sequence[str] = ()
+        self._effects: tuple[Intent, str] | None = None
+        self._has_begun = False
         self._drawn_at: ConsoleDimensions | None = None
-        self._live = Live(console=console, screen=True, auto_refresh=False, transient=True)
-        self._live.start()
+        self._keys: SimpleQueue[Key] = SimpleQueue()
+        self._news: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._wake: Callable[[], None] = lambda: None
+        self._drawing = threading.RLock()  # the terminal is taken away, for a while or for good, in another thread
+        self._live: Live | None = self._open()
+
+    # What a watch shows
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Do nothing: the table shows the board."""
+        """Take it that from now on what needs attention is new."""
+        self._latest, self._has_begun = snapshot, True
 
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Remember an event, and whether it came late, for the foot of the table."""
         self._recent.append((event, change is not None and change.late))
+        self._waiting += self._state.is_held
 
     def action(self, action: ActionEvent) -> None:
         """Show a request for a call among the latest events, before the end that it caused.
@@ -64,6 +137,13 @@ class LiveView:
         at = next((at for at, item in enumerate(recent) if _may_result_from(item, action)), len(recent))
         self._recent.clear()
         self._recent.extend([*recent[:at], action, *recent[at:]])
+        failure = failed_action(action)
+        if failure is not None:
+            self._legs.add_failure(action.call_sid, failure)
+        if action.may_have_changed_it:
+            done = "redirected" if action.action == "redirect" else "hung up"
+            by = f" by rule {action.rule}" if action.rule else ""
+            self._state = changed(self._state, action.call_sid, f"{done}{by}", at=elapsed())
 
     def note(self, text: str) -> None:
         """Show a sentence among the latest events, on as many lines as it needs."""
@@ -81,22 +161,14 @@ class LiveView:
 
     def put_below(self, lines: Sequence[str]) -> None:
         """Have these lines stand below all else from the next frame on, instead of those that stood there."""
-        self._foot = lines
+        self._below = lines
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
-        # Of a storm of events only those that are drawn are put into words.
-        width = self._console.width
-        recent = [*self._pushed_out(), *(_line(item, width=width) for item in self._recent)]
-        self._last = Frame(header, snapshot, recent, self._idle, self._foot, self._clock.age)
-        self._drawn_at = self._console.size
-        self._live.update(self._drawn(self._last, height=self._console.height), refresh=True)
-
-    def _pushed_out(self) -> list[Line]:
-        """Return the last trouble if newer events have pushed it out too soon."""
-        if self._trouble is None or self._trouble[0] in self._recent or self._clock.now() > self._trouble[1]:
-            return []
-        return [self._trouble[0]]
+        self._latest, self._header = snapshot, header
+        if not self._state.is_held:
+            self._shown, self._waiting = snapshot, 0
+        self._draw()
 
     def is_stale(self) -> bool:
         """Return whether the terminal has another size than the frame on it."""
@@ -104,13 +176,214 @@ class LiveView:
 
     def close(self) -> None:
         """Give the terminal back and leave the last frame on it, as it was."""
-        self._live.stop()
-        if self._last is not None and self._last.snapshot.families:
-            last = replace(self._last, foot=(), is_last=True)
-            self._console.print(self._drawn(last, height=max(self._console.height, LAST_FRAME_LINES)))
+        self._let_go_on()
+        with self._drawing:
+            if self._live is None:
+                return
+            live, self._live = self._live, None
+            self._stop(live)
+            if self._frame is not None and self._latest.families:
+                self._print_last(self._frame)
 
-    def _drawn(self, frame: Frame, *, height: int) -> _Lines:
-        return _Lines(draw(frame, width=self._console.width, height=height))
+    # The terminal
+
+    def _let_go_on(self) -> None:
+        """Let a terminal that is held go on, for whoever draws on it is not done before."""
+        if self._keyboard is not None:
+            self._keyboard.resume_output()
+
+    def _open(self) -> Live:
+        from rich.live import Live
+
+        live = Live(console=self._console, screen=True, auto_refresh=False, transient=True)
+        live.start()
+        if self._keyboard is not None:
+            self._keyboard.start()
+        return live
+
+    def _stop(self, live: Live) -> None:
+        if self._keyboard is not None:
+            self._keyboard.stop()
+        live.stop()
+
+    def give_back(self) -> None:
+        """Give the terminal back for a while, until ``take_again``."""
+        self._let_go_on()
+        with self._drawing:
+            if self._live is not None:
+                self._stop(self._live)
+
+    def take_again(self) -> None:
+        """Take the terminal again, and draw anew."""
+        with self._drawing:
+            if self._live is not None:
+                self._stop(self._live)
+                self._live = self._open()
+        self._news.put(self._resume)
+        self._wake()
+
+    def _resume(self) -> None:
+        self._state = resumed(self._state, at=elapsed())
+
+    # Keys
+
+    def connect(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called for each key and other news, so that ``take_news`` is called where frames are drawn."""
+        self._wake = wake
+
+    def key(self, key: Key) -> None:
+        """Take a key; its effect shows with the next frame. May be called in any thread.
+
+        Ctrl-C counts at once, also while a terminal that is held lets nothing be drawn.
+        """
+        if key.name == CTRL_C and self._operator is not None:
+            self._let_go_on()
+            self._operator.interrupt()
+            return
+        self._keys.put(key)
+        self._wake()
+
+    def take_news(self) -> None:
+        """Do what keys ask for, take in what was fetched, and draw."""
+        with suppress(Empty):
+            while True:
+                self._news.get_nowait()()
+        with suppress(Empty):
+            while True:
+                self._press(self._keys.get_nowait())
+        self._draw()
+
+    def _press(self, key: Key) -> None:
+        before = self._state
+        self._state, intent = press(before, key, self._surroundings())
+        if intent is not None:
+            drawn_at = before.mode.drawn_at if isinstance(before.mode, Confirming) else None
+            self._carry_out(intent, asked_for=0.0 if drawn_at is None else elapsed() - drawn_at)
+        if self._state.is_held is not before.is_held:
+            self._shown, self._waiting = self._latest, 0
+        if self._state.mode is not before.mode or intent is not None:
+            self._draw()  # the next key is for what is on the screen then
+
+    def _carry_out(self, intent: Intent, *, asked_for: float) -> None:
+        """Have an intent carried out, whose question stood on the screen for so many seconds."""
+        operator = self._operator
+        if operator is None:
+            return
+        match intent:
+            case HangUp() | Redirect():
+                operator.act(intent, asked_at=self._clock.wall() - timedelta(seconds=asked_for), report=self._report)
+            case OpenPage(sid):
+                self._page = [_LOADING]
+                operator.load_page(sid, self._console.width - 2, lambda lines: self._take_page(sid, lines))
+            case Copy(text):
+                self._write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\x07")
+            case Leave():
+                operator.leave()
+            case Suspend():
+                operator.suspend()
+
+    def _report(self, message: str) -> None:
+        """Show a message in the foot; may be called in any thread."""
+
+        def show() -> None:
+            self._state = self._state.saying(message, elapsed())
+
+        self._news.put(show)
+        self._wake()
+
+    def _take_page(self, sid: str, lines: Sequence[str]) -> None:
+        """Show the lines of a leg's page, if it is still open; may be called in any thread."""
+
+        def show() -> None:
+            if isinstance(self._state.mode, LegPage) and self._state.mode.sid == sid:
+                self._page = lines
+
+        self._news.put(show)
+        self._wake()
+
+    # Drawing
+
+    def _surroundings(self) -> Surroundings:
+        operator, frame = self._operator, self._frame
+        return Surroundings(
+            listing=frame.listing if frame else Listing(self._shown),
+            latest=self._latest,
+            room=1 if self._layout is None else self._layout.room,
+            page_lines=len(frame.page) if frame else 0,
+            listens=operator is not None and operator.listens,
+            may_act=operator is not None and operator.may_act,
+            urls=() if operator is None else operator.urls,
+        )
+
+    def _draw(self) -> None:
+        with self._drawing:
+            if self._live is None or self._header is None:
+                return
+            size = self._console.size
+            listing = self._legs.update(self._shown, self._state.arrangement(elapsed()))
+            self._frame = frame = self._frame_of(listing, self._header, width=size.width)
+            self._layout = layout = lay_out(frame, width=size.width, height=size.height)
+            state = settle(self._state, self._surroundings(), now=elapsed())
+            if state is not self._state:
+                self._state = state
+                # A question may be over, or a SID no longer selected: that changes how much room there is.
+                self._frame = frame = self._frame_of(listing, self._header, width=size.width)
+                self._layout = layout = lay_out(frame, width=size.width, height=size.height)
+            self._drawn_at = size
+            self._live.update(_Lines(draw(frame, layout)), refresh=True)
+            self._state = drawn(self._state, at=elapsed())
+            if listing.has_news and self._has_begun and self._options.bell:
+                self._console.bell()
+
+    def _frame_of(self, listing: Listing, header: WatchState, *, width: int) -> Frame:
+        # Of a storm of events only those that are drawn are put into words.
+        recent = [*self._pushed_out(), *(_line(item, width=width) for item in self._recent)]
+        return Frame(
+            header,
+            listing,
+            self._state,
+            recent,
+            self._options.idle,
+            self._below,
+            self._clock.age,
+            question=self._question(),
+            page=self._open_page(),
+            has_keys=self._operator is not None,
+            waiting=self._waiting,
+        )
+
+    def _open_page(self) -> Sequence[str]:
+        if isinstance(self._state.mode, KeysPage):
+            return keys_page(self._options.paste_guide)
+        return self._page if isinstance(self._state.mode, LegPage) else ()
+
+    def _question(self) -> Sequence[str]:
+        operator, asked = self._operator, self._state.mode
+        if operator is None:
+            return ()
+        effects = ""
+        if isinstance(asked, Confirming) and not isinstance(asked.intent, Leave):
+            if self._effects is None or self._effects[0] is not asked.intent:
+                self._effects = asked.intent, operator.effects(asked.intent, self._latest)
+            effects = self._effects[1]
+        return question(self._state, self._latest, age=self._clock.age, urls=operator.urls, effects=effects)
+
+    def _pushed_out(self) -> list[Line]:
+        """Return the last trouble if newer events have pushed it out too soon."""
+        if self._trouble is None or self._trouble[0] in self._recent or self._clock.now() > self._trouble[1]:
+            return []
+        return [self._trouble[0]]
+
+    def _print_last(self, frame: Frame) -> None:
+        listing = self._legs.update(self._latest, ViewState().arrangement(elapsed()))
+        last = replace(frame, listing=listing, state=ViewState(), below=(), question=(), is_last=True)
+        size = self._console.size
+        layout = lay_out(last, width=size.width, height=max(size.height, LAST_FRAME_LINES))
+        self._console.print(_Lines(draw(last, layout)))
+
+    def _write(self, sequence: str) -> None:
+        self._console.file.write(sequence)
+        self._console.file.flush()
 
 
 def _may_result_from(item: tuple[CallEvent, bool] | ActionEvent | Line, action: ActionEvent) -> bool:

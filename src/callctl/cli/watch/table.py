@@ -1,0 +1,83 @@
+"""Opens the live table, with its keys where a person is there to press them: for ``watch``, ``place`` and ``demo``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.io.signals import suspend_on_signals
+
+if TYPE_CHECKING:
+    from callctl.calls.filter import CallFilter
+    from callctl.settings import Settings
+    from callctl.views.live.screen import LiveView, TableOptions
+    from callctl.views.threaded_view import ThreadedView
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTable:
+    """The live table, and the view of it that draws in a thread of its own."""
+
+    view: ThreadedView
+    table: LiveView
+
+    @contextmanager
+    def suspendable(self) -> Iterator[None]:
+        """Give the terminal back while the process is stopped; only within an event loop."""
+        with suspend_on_signals(self.table.give_back, self.table.take_again):
+            yield
+
+
+def open_table(
+    runtime: Runtime,
+    settings: Settings,
+    options: TableOptions,
+    *,
+    listens: bool,
+    read_only: bool = False,
+    stop: Callable[[], None],
+    call_filter: CallFilter | None = None,
+) -> OpenTable:
+    """Return the live table, of the legs that match.
+
+    ``listens``: callbacks come to this process. With ``read_only`` no key changes a call. ``stop`` ends the command; it
+    is called in this event loop.
+    """
+    import asyncio
+
+    from callctl.cli.watch.operator import TableOperator
+    from callctl.views.filtered_view import FilteredView
+    from callctl.views.live.screen import LiveView
+    from callctl.views.threaded_view import ThreadedView
+
+    loop = asyncio.get_running_loop()
+    has_keys = _is_terminal(runtime.stdin) and not runtime.console().is_dumb_terminal
+
+    runtime.reads_keys = runtime.reads_keys or has_keys
+
+    def stop_in_loop() -> None:
+        loop.call_soon_threadsafe(stop)
+
+    operator = TableOperator(runtime, settings, listens=listens, may_act=not read_only, stop=stop_in_loop)
+    table = LiveView(
+        runtime.console(),
+        options,
+        clock=runtime.clock(),
+        operator=operator if has_keys else None,
+        stdin=runtime.stdin if has_keys else None,
+    )
+    view = ThreadedView(table if call_filter is None else FilteredView(table, call_filter))
+    table.connect(lambda: view.call_soon(table.take_news))
+    return OpenTable(view, table)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Tell whether keys can be read from a stream."""
+    try:
+        return os.isatty(stream.fileno())
+    except (OSError, ValueError):  # it is closed, or no file at all
+        return False

@@ -1,0 +1,45 @@
+"""The page about the keys of the live table, and about the words in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_KEYS = (
+    ("↑ ↓  j k", "select the row above, below"),
+    ("PgUp PgDn  Ctrl-B Ctrl-F", "select a page further up, down"),
+    ("g G", "select the first, the last"),
+    ("Enter", "the leg's page: timeline, SIP code, errors and warnings"),
+    ("x", "hang up the selected leg; f then: its whole family"),
+    ("r", "redirect it to a named URL, or to one that is typed"),
+    ("space", "mark the leg; x and r then act on all that are marked"),
+    ("a", "mark all that the filter shows now"),
+    ("/", "filter: words such as ringing, live, +1202, >2m; Esc clears it"),
+    ("s", "sort: by attention, by time in status, by start"),
+    ("c C", "copy the SID, the parent's SID"),
+    ("d", "dismiss the selected failure"),
+    ("p", "hold the picture, and go on"),
+    ("?", "this page"),
+    ("q", "back; on the table: leave"),
+    ("Ctrl-C", "leave, always; once more: at once"),
+    ("Ctrl-Z", "stop until `fg`"),
+)
+_WORDS = (
+    ("polled", "REST was asked: no callback reported this status"),
+    ("missed", "the end was found by asking REST; no callback reported it"),
+    ("late", "the callback came after one that reports a later step"),
+    ("unverified", "its signature was not checked"),
+    ("!", "rings too long, or failed in the last five minutes"),
+    ("▌ * ◆", "selected, marked, both"),
+    ("in-prog", "in-progress, where there is little room"),
+)
+_WIDTH = 26
+
+
+def keys_page(paste_guide: Sequence[str]) -> list[str]:
+    """Return the lines of the page; ``paste_guide`` says how calls report here."""
+    guide = ["", *paste_guide] if paste_guide else []
+    return ["KEYS", *map(_entry, _KEYS), "", "WORDS", *map(_entry, _WORDS), *guide]
+
+
+def _entry(item: tuple[str, str]) -> str:
+    return f"{item[0].ljust(_WIDTH)}{item[1]}"

@@ -1,0 +1,48 @@
+"""What carries out the intents of the live table: it knows the API, the settings and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from callctl.calls.board import Snapshot
+    from callctl.views.live.state import HangUp, Redirect
+
+
+class Operator(Protocol):
+    """Carries out what keys ask for. No method waits for the API; ``report`` may be called in any thread."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether callbacks come to this process, and are lost while it is stopped."""
+
+    @property
+    def may_act(self) -> bool:
+        """Whether it changes calls."""
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """The names of the named URLs."""
+
+    def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
+        """Say what becomes of the other legs."""
+
+    def act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str], None]) -> None:
+        """Begin to end or redirect legs; report the outcome, or why there is none, as sentences.
+
+        ``asked_at`` is when the question was put: a leg that was changed since then is left alone.
+        """
+
+    def load_page(self, sid: str, width: int, report: Callable[[Sequence[str]], None]) -> None:
+        """Begin to fetch what is known of a leg; report the lines of its page, once or several times."""
+
+    def leave(self) -> None:
+        """End the watch."""
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does."""
+
+    def suspend(self) -> None:
+        """Stop the process until it is continued."""

@@ -1,0 +1,92 @@
+"""What the foot of the live table asks or says, instead of how many legs there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from callctl.calls.call import CallStatus
+from callctl.errors import without_secrets
+from callctl.views.live.rows import phone
+from callctl.views.live.state import (
+    LETTERS,
+    TYPE_LETTER,
+    ChoosingUrl,
+    Confirming,
+    HangUp,
+    Leave,
+    Redirect,
+    ViewState,
+)
+from callctl.views.table import clock, shown_status
+from callctl.views.terminal_safe import printable
+
+if TYPE_CHECKING:
+    from callctl.calls.board import Snapshot
+    from callctl.support.clock import Age
+
+
+def question(state: ViewState, latest: Snapshot, *, age: Age, urls: Sequence[str], effects: str) -> Sequence[str]:
+    """Return the question, else the message, as lines; none if there is neither.
+
+    ``effects`` say what becomes of the other legs. What decides stands first: a narrow terminal cuts the end.
+    """
+    match state.mode:
+        case Confirming(intent=Leave()):
+            return [f"stop listening? {_calls(latest.live)} here   y: yes   any other key: no"]
+        case Confirming() as asked if asked.by_number:
+            return _by_number(asked, effects=effects)
+        case Confirming() as asked:
+            return _by_key(asked, latest, age=age, effects=effects)
+        case ChoosingUrl() as asked:
+            return _choice(asked, latest, age=age, urls=urls)
+        case _:
+            return [state.message] if state.message else []
+
+
+def _calls(count: int) -> str:
+    return "1 live call reports" if count == 1 else f"{count} live calls report"
+
+
+def _by_number(asked: Confirming, *, effects: str) -> list[str]:
+    count = len(asked.targets)
+    ringing = sum(target.status != CallStatus.IN_PROGRESS for target in asked.targets)
+    which = f" ({ringing} only if they still ring)" if ringing and isinstance(asked.intent, HangUp) else ""
+    lines = [f"type {count} and Enter to {_verb(asked)} {count} marked legs{_where(asked)}{which}: {asked.typed}▏"]
+    return [*lines, effects] if effects else lines
+
+
+def _by_key(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
+    if asked.is_family:
+        what = f"the whole family, {len(asked.targets)} live legs: " + ", ".join(
+            _leg(target.sid, latest, age=age) for target in asked.targets
+        )
+        return [f"{_verb(asked)} {what}?   y: yes   any other key: no"]
+    target = asked.targets[0]
+    family = "   f: the whole family" if isinstance(asked.intent, HangUp) else ""
+    lines = [f"{_verb(asked)} {_leg(target.sid, latest, age=age)}{_where(asked)}?   y: yes{family}   other key: no"]
+    return [*lines, effects] if effects else lines
+
+
+def _verb(asked: Confirming) -> str:
+    return "hang up" if isinstance(asked.intent, HangUp) else "redirect"
+
+
+def _where(asked: Confirming) -> str:
+    return f" to {printable(without_secrets(asked.intent.url))}" if isinstance(asked.intent, Redirect) else ""
+
+
+def _leg(sid: str, latest: Snapshot, *, age: Age) -> str:
+    leg = latest.leg(sid)
+    if leg is None:
+        return printable(sid)
+    return f"{phone(leg)} {shown_status(leg.status)} {clock(age(leg.status_since).total_seconds())}"
+
+
+def _choice(asked: ChoosingUrl, latest: Snapshot, *, age: Age, urls: Sequence[str]) -> list[str]:
+    count = len(asked.targets)
+    which = _leg(asked.targets[0].sid, latest, age=age) if count == 1 else f"{count} marked legs"
+    if asked.typed is not None:
+        return [f"redirect {which} to: {printable(without_secrets(asked.typed))}▏", "Enter goes on, Esc leaves it"]
+    named = [f"{letter}: {printable(name)}" for letter, name in zip(LETTERS, urls, strict=False)]
+    return [f"redirect {which} to   {'   '.join([*named, f'{TYPE_LETTER}: type a URL'])}   Esc: no"]

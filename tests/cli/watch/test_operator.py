@@ -1,0 +1,169 @@
+"""What the keys of the live table do with calls: by the operations of the commands, each leg only as it was meant."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+
+import pytest
+from cli.setup import ANSWERS, NEVER, UNKNOWN, CliSetup
+from running import env_for
+
+from callctl.calls.board import Snapshot
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.watch.operator import TableOperator
+from callctl.settings import load
+from callctl.views.live.state import HangUp, Redirect, Target
+
+LIMIT = 60.0  # seconds
+RINGS, TALKS = "ringing", "in-progress"
+
+
+class Table:
+    """An operator at a simulator whose time passes on demand, and what it reports."""
+
+    def __init__(self, setup: CliSetup) -> None:
+        self.setup = setup
+        self.reports: SimpleQueue[str] = SimpleQueue()
+        self.pages: SimpleQueue[list[str]] = SimpleQueue()
+        self.said = io.StringIO()
+        self.operator = self._operator()
+
+    def _operator(self) -> TableOperator:
+        environ = {"HOME": str(self.setup.home), **env_for(self.setup.simulator)}
+        environ["CALLCTL_URL_SURVEY"] = self.setup.survey
+        settings = load(environ, cwd=self.setup.home)
+        runtime = Runtime(environ, self.setup.home, io.StringIO(), io.StringIO(), self.said, back_off=lambda _s: None)
+        return TableOperator(runtime, settings, listens=True, may_act=True, stop=lambda: None)
+
+    def act(self, intent: HangUp | Redirect, *, asked_at: datetime | None = None) -> str:
+        """Carry out an intent, and return what is reported in the end."""
+        self.operator.act(intent, asked_at=asked_at or datetime.now(UTC), report=self.reports.put)
+        assert self.reports.get(timeout=LIMIT).endswith("…")
+        return self.reports.get(timeout=LIMIT)
+
+    def hang_up(self, *targets: tuple[str, str], is_family: bool = False, asked_at: datetime | None = None) -> str:
+        intent = HangUp(tuple(Target(sid, status) for sid, status in targets), is_family=is_family)
+        return self.act(intent, asked_at=asked_at)
+
+    def redirect(self, *sids: str, url: str = "survey") -> str:
+        return self.act(Redirect(tuple(Target(sid, TALKS) for sid in sids), url))
+
+    @property
+    def sent(self) -> list[tuple[str, dict[str, tuple[str, ...]]]]:
+        """What was sent to change calls: the SID and the form of each request."""
+        return [(one.path[-39:-5], dict(one.form)) for one in self.setup.sent()]
+
+
+@pytest.fixture
+def table(setup: CliSetup) -> Iterator[Table]:
+    yield Table(setup)
+
+
+def test_a_ringing_leg_is_canceled_and_one_in_progress_completed(table: Table) -> None:
+    rings, talks = table.setup.place(NEVER, after=1), table.setup.place(ANSWERS, after=5)
+    assert table.hang_up((rings, RINGS)).startswith(f"ended: {rings} is canceled")
+    assert table.hang_up((talks, TALKS)).startswith(f"ended: {talks} is completed")
+    assert table.sent == [(rings, {"Status": ("canceled",)}), (talks, {"Status": ("completed",)})]
+    shown = table.setup.callctl("show", rings).out
+    assert "cancel" in shown  # recorded, as the command's would be
+
+
+def test_a_leg_that_was_answered_is_left_in_progress(table: Table) -> None:
+    sid = table.setup.place(ANSWERS, after=5)
+    assert table.hang_up((sid, RINGS)) == f"not ended: {sid} is in progress"
+    assert table.setup.status(sid) == TALKS
+
+
+@pytest.mark.parametrize("status", [TALKS, "queued"])
+def test_a_leg_that_is_over_is_not_sent_for_twice(table: Table, status: str) -> None:
+    sid = table.setup.place(ANSWERS, after=5)
+    table.setup.callctl("hangup", sid)
+    before = table.sent
+    assert f"{sid} is completed" in table.hang_up((sid, status), asked_at=datetime.now(UTC) + timedelta(seconds=1))
+    sent = table.sent[len(before) :]
+    assert sent in ([], [(sid, {"Status": ("canceled",)})])  # of one that rang the API decides
+    assert (sent == []) is (status == TALKS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda setup, sid: setup.callctl("redirect", sid, "--url", "survey"),
+        lambda setup, sid: setup.callctl("hangup", sid),
+    ],
+)
+def test_a_leg_that_was_changed_since_the_question_was_put_is_left_alone(
+    table: Table, change: Callable[[CliSetup, str], object]
+) -> None:
+    sid = table.setup.place(ANSWERS, after=5)
+    asked_at = datetime.now(UTC)
+    change(table.setup, sid)
+    before = table.sent
+    assert table.hang_up((sid, TALKS), asked_at=asked_at).startswith(f"left alone: {sid} was changed meanwhile")
+    assert table.act(Redirect((Target(sid, TALKS),), "survey"), asked_at=asked_at).startswith(f"left alone: {sid}")
+    assert table.sent == before
+
+
+def test_of_several_legs_each_is_held_to_its_own_status(table: Table) -> None:
+    rings, talks = table.setup.place(NEVER, after=1), table.setup.place(ANSWERS, after=5)
+    answered, over = table.setup.place(ANSWERS, after=5), table.setup.place(ANSWERS, after=5)
+    table.setup.callctl("hangup", over)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    said = table.hang_up((rings, RINGS), (talks, TALKS), (answered, RINGS), (over, TALKS), asked_at=later)
+    assert set(said.partition(";")[0].split(", ")) == {"2 ended", "1 not ended", "1 already over"}
+    assert [table.setup.status(sid) for sid in (rings, talks, answered)] == ["canceled", "completed", TALKS]
+
+
+def test_of_a_family_the_parent_is_ended_first(table: Table) -> None:
+    parent, child = table.setup.dialled()
+    table.hang_up((parent, TALKS), (child, TALKS), is_family=True)
+    assert table.sent[0] == (parent, {"Status": ("completed",)})
+    assert [table.setup.status(sid) for sid in (parent, child)] == ["completed", "completed"]
+
+
+def test_a_leg_is_redirected_to_a_named_url_and_to_one_that_was_typed(table: Table) -> None:
+    named, typed = table.setup.place(ANSWERS, after=5), table.setup.place(ANSWERS, after=5)
+    assert table.redirect(named) == f"redirected to survey: {named} is in-progress"
+    assert table.redirect(typed, url=table.setup.survey).startswith("redirected to http")
+    assert [(sid, form["Url"]) for sid, form in table.sent] == [(sid, (table.setup.survey,)) for sid in (named, typed)]
+
+
+def test_what_can_not_work_is_reported_with_its_hint(table: Table) -> None:
+    said = table.hang_up((UNKNOWN, RINGS))
+    assert said.startswith("not done: ")
+    assert UNKNOWN in said
+    assert "`callctl list" in said  # where to look, as the command has it
+    sid = table.setup.place(ANSWERS, after=5)
+    assert "no URL is named 'nowhere' (known: survey); set CALLCTL_URL_NOWHERE" in table.redirect(sid, url="nowhere")
+    over = table.setup.place(ANSWERS, after=5)
+    table.setup.callctl("hangup", over)
+    assert over in table.redirect(over)
+    assert table.setup.status(over) == "completed"
+
+
+def test_a_fault_of_its_own_is_reported_and_ends_nothing(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object, **_more: object) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("callctl.cli.watch.operator.hang_up", fail)
+    assert "out of order" in table.hang_up((table.setup.place(NEVER, after=1), RINGS))
+
+
+def test_the_page_of_a_leg_is_what_the_store_has_and_then_all_of_it(table: Table) -> None:
+    sid = table.setup.place(ANSWERS, after=5)
+    table.operator.load_page(sid, 80, lambda lines: table.pages.put(list(lines)))
+    first, whole = table.pages.get(timeout=LIMIT), table.pages.get(timeout=LIMIT)
+    assert "… loading what REST knows of it" in first
+    assert any(sid in line for line in whole)
+    assert max(map(len, whole)) <= 80
+    table.operator.load_page(UNKNOWN, 80, lambda lines: table.pages.put(list(lines)))
+    assert "… loading what REST knows of it" in table.pages.get(timeout=LIMIT)
+    assert any(line.startswith("not done:") for line in table.pages.get(timeout=LIMIT))
+
+
+def test_without_other_legs_nothing_is_said_of_them(table: Table) -> None:
+    assert table.operator.effects(HangUp((Target(UNKNOWN, RINGS),)), Snapshot()) == ""
+    assert list(table.operator.urls) == ["survey"]

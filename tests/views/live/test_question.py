@@ -1,0 +1,115 @@
+"""What the foot asks, word for word, and what it says instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from events import age_at, moment, sid
+from legs import board_of, callback
+
+from callctl.views.live.question import question
+from callctl.views.live.state import (
+    ChoosingUrl,
+    Confirming,
+    Filtering,
+    HangUp,
+    KeysPage,
+    Leave,
+    Mode,
+    Redirect,
+    Target,
+    ViewState,
+)
+
+EVENTS = [
+    callback(sid(1), "in-progress", second=0, sequence=2, to="+12025550101"),
+    callback(sid(2), "ringing", second=60, sequence=1, parent=sid(1), to="sip:agent@example.com"),
+    callback(sid(3), "ringing", second=30, sequence=1, to="+12025550103", Direction="inbound", From="+12025550199"),
+    callback(sid(4), "in-progress", second=10, sequence=2, to="a\x1b[2Jb"),
+    callback(sid(5), "queued", second=10, sequence=0, to="", From=""),
+]
+PARENT, CHILD, INBOUND = Target(sid(1), "in-progress"), Target(sid(2), "ringing"), Target(sid(3), "ringing")
+EFFECT = "its child leg to sip:agent@example.com drops"
+GONE = Target(sid(9), "ringing")
+
+
+def asked(mode: Mode | None, *, effects: str = "", urls: Sequence[str] = (), message: str = "") -> list[str]:
+    return list(
+        question(
+            ViewState(mode=mode, message=message),
+            board_of(EVENTS).snapshot(),
+            age=age_at(moment(3725)),
+            urls=urls,
+            effects=effects,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        (PARENT, "+12025550101 ● in-progress 1:02:05"),
+        (CHILD, "sip:agent@example.com ◔ ringing 1:01:05"),
+        (INBOUND, "+12025550199 ◔ ringing 1:01:35"),
+        (Target(sid(4), "in-progress"), "a\ufffd[2Jb ● in-progress 1:01:55"),
+        (Target(sid(5), "queued"), f"{sid(5)} ◌ queued 1:01:55"),
+        (GONE, sid(9)),
+    ],
+)
+def test_a_hang_up_names_phone_status_and_age(target: Target, named: str) -> None:
+    line = f"hang up {named}?   y: yes   f: the whole family   other key: no"
+    assert asked(Confirming(HangUp((target,)))) == [line]
+    assert asked(Confirming(HangUp((target,))), effects=EFFECT) == [line, EFFECT]
+
+
+def test_a_family_names_each_of_its_live_legs() -> None:
+    assert asked(Confirming(HangUp((PARENT, CHILD), is_family=True))) == [
+        "hang up the whole family, 2 live legs: +12025550101 ● in-progress 1:02:05, "
+        "sip:agent@example.com ◔ ringing 1:01:05?   y: yes   any other key: no"
+    ]
+
+
+def test_a_redirect_names_where_to_and_no_password() -> None:
+    url = "https://ann:secret@example.com/a"
+    assert asked(Confirming(Redirect((PARENT,), url)), effects=EFFECT) == [
+        "redirect +12025550101 ● in-progress 1:02:05 to https://ann:***@example.com/a?   y: yes   other key: no",
+        EFFECT,
+    ]
+
+
+def test_marked_legs_are_confirmed_by_their_number() -> None:
+    targets = (PARENT, CHILD, INBOUND)
+    assert asked(Confirming(HangUp(targets), typed="1")) == [
+        "type 3 and Enter to hang up 3 marked legs (2 only if they still ring): 1▏"
+    ]
+    assert asked(Confirming(HangUp((PARENT, PARENT)))) == ["type 2 and Enter to hang up 2 marked legs: ▏"]
+    assert asked(Confirming(Redirect((PARENT, PARENT), "music"))) == [
+        "type 2 and Enter to redirect 2 marked legs to music: ▏"
+    ]
+
+
+def test_urls_are_chosen_by_letter() -> None:
+    assert asked(ChoosingUrl((PARENT,)), urls=["music", "queue\x1b"]) == [
+        "redirect +12025550101 ● in-progress 1:02:05 to   a: music   b: queue\ufffd   t: type a URL   Esc: no"
+    ]
+    assert asked(ChoosingUrl((PARENT, CHILD)), urls=["music"]) == [
+        "redirect 2 marked legs to   a: music   t: type a URL   Esc: no"
+    ]
+
+
+def test_a_url_that_is_typed_shows_without_its_password() -> None:
+    assert asked(ChoosingUrl((PARENT,), typed="https://ann:secret@example.com/\x9b")) == [
+        "redirect +12025550101 ● in-progress 1:02:05 to: https://ann:***@example.com/\ufffd▏",
+        "Enter goes on, Esc leaves it",
+    ]
+
+
+def test_leaving_says_how_many_calls_report_here() -> None:
+    assert asked(Confirming(Leave())) == ["stop listening? 5 live calls report here   y: yes   any other key: no"]
+
+
+@pytest.mark.parametrize("mode", [None, Filtering(), KeysPage()])
+def test_else_the_message_stands_there_if_there_is_one(mode: Mode | None) -> None:
+    assert asked(mode, message="copied") == ["copied"]
+    assert asked(mode) == []
