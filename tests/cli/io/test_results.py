@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from events import moment
 
-from callctl.cli.io.results import calls, counted, name_some, what_failed
+from callctl.calls.action import DONE, NOT_ENDED
+from callctl.cli.io.results import Outcome, calls, counted, name_some, what_failed
 from callctl.errors import NetworkError, OutcomeUnknownError
 
 
@@ -25,3 +27,21 @@ def test_what_was_not_done_and_what_may_have_been_are_named_apart() -> None:
         "2 of 4 calls not redirected: CA1, CA3; 1 of 4 calls may have been redirected or not: CA2"
     )
     assert what_failed({}, total=4, done="redirected") == ""
+
+
+@pytest.mark.parametrize(
+    ("result", "is_recorded", "noted"),
+    [
+        ("ended", True, DONE),
+        ("accepted", True, DONE),
+        ("still-ringing", True, NOT_ENDED),
+        ("not-ended", False, DONE),
+        ("already-over", False, DONE),
+        ("left-alone", False, DONE),
+    ],
+)
+def test_what_changed_a_call_or_should_have_is_recorded(result: str, is_recorded: bool, noted: str) -> None:
+    """A leg that rings on although it was canceled is a failure, which a watch shows; what came too late is none."""
+    outcome = Outcome("cancel", "CA1", result, "…", (("Status", "canceled"),))
+    assert outcome.is_recorded is is_recorded
+    assert outcome.to_event(moment(1)).result == noted

@@ -310,7 +310,7 @@ class BulkHangup:
                     self._writer.write(outcome)
                 shown.append(outcome)
         finally:  # Ctrl-C too: the outcomes that are shown are no longer pending
-            self._history.record(outcome for outcome in shown if outcome.sid in new and outcome.changes_call)
+            self._history.record(outcome for outcome in shown if outcome.sid in new and outcome.is_recorded)
             self._history.settle(outcome.sid for outcome in shown)
 
     def _is_new(self, outcome: Outcome) -> bool:

@@ -51,10 +51,10 @@ def end_call(runtime: Runtime, client: ApiClient, history: History, sid: str, *,
     history.record_intent([sid])
     ended = hang_up(client, history, sid, options=options, on_outage=runtime.report_outage)
     outcome = outcome_of(ended, history, sid=sid, options=options)
-    if outcome.changes_call:
+    if outcome.is_recorded:
         history.record([outcome])
     history.settle([sid])
-    error = _error_of(ended, options)
+    error = error_of(ended, options)
     if error is None:
         show_alone(runtime, outcome)
     elif runtime.form is not Form.TABLE:
@@ -137,6 +137,7 @@ def outcome_of(ended: HangupOutcome, history: History, *, sid: str, options: Han
             sentence = f"left alone: {sid} {_no_longer(ended)}"
         case _:
             sentence = f"not ended: {sid} {_why_not_ended(ended)}"
+            noted = _why_not_ended(ended)
     # Without a status, what REST shows is known to be wrong, so the call is left out.
     shown = call if call.status else None
     return Outcome(options.action, sid, str(ended.result), sentence, options.request, noted, shown)
@@ -175,7 +176,8 @@ def _before(history: History, call: Call, *, sid: str) -> str:
     return f", was {was} for {known[1]:.0f} s"
 
 
-def _error_of(ended: HangupOutcome, options: HangupOptions) -> NotEndedError | WaitTimeoutError | None:
+def error_of(ended: HangupOutcome, options: HangupOptions) -> NotEndedError | WaitTimeoutError | None:
+    """Return why a call was not ended, with what would help; None if it was, or was not meant any more."""
     call = ended.call
     if ended.result in ("not-ended", "still-ringing"):
         rings = ended.result == "still-ringing"

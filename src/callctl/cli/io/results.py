@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
 
 FAILED = "failed"
+STILL_RINGING = "still-ringing"
 DRY_RUN = "dry-run"
 _NAMED = 5  # calls that a summary names one by one
 
@@ -49,6 +50,11 @@ class Outcome(NamedTuple):
         return self.result in ("ended", "accepted", "redirected")
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether the store keeps it: it changed the call, or should have and did not."""
+        return self.changes_call or self.result == STILL_RINGING
+
+    @property
     def status(self) -> str:
         """The latest status in the API's replies, or an empty text."""
         return "" if self.call is None else self.call.status
@@ -71,9 +77,10 @@ class Outcome(NamedTuple):
 
     def to_event(self, at: datetime) -> ActionEvent:
         """Return what the store keeps of it."""
-        from callctl.calls.action import ActionEvent
+        from callctl.calls.action import DONE, NOT_ENDED, ActionEvent
 
-        return ActionEvent(at, self.sid, self.action, self.request, self.noted, self.status or None)
+        result = NOT_ENDED if self.result == STILL_RINGING else DONE
+        return ActionEvent(at, self.sid, self.action, self.request, self.noted, self.status or None, result=result)
 
 
 def failure(action: str, sid: str, *, request: Request, error: CallctlError) -> Outcome:

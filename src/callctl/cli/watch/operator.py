@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call, CallStatus
-from callctl.cli.hangup.single import HangupOptions, hang_up, outcome_of
+from callctl.cli.hangup.single import HangupOptions, error_of, hang_up, outcome_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
 from callctl.errors import CallctlError, without_secrets
@@ -182,7 +182,9 @@ class TableOperator:
             on_outage=self._runtime.report_outage,
             check=None if options.only_ringing else check,
         )
-        return self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
+        sentence = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
+        error = error_of(ended, options)
+        return sentence if error is None or not error.hint else f"{sentence}; {error.hint}"
 
     def _changed(self, history: History, sid: str, asked_at: datetime) -> str | None:
         change = history.change_since(sid, asked_at)
@@ -192,7 +194,7 @@ class TableOperator:
         return f"left alone: {sid} was changed meanwhile{by} ({change.action})"
 
     def _recorded(self, history: History, outcome: Outcome) -> str:
-        if outcome.changes_call:
+        if outcome.is_recorded:
             history.record([outcome])
         history.settle([outcome.sid])
         return outcome.sentence

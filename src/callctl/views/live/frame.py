@@ -345,7 +345,9 @@ def _foot(frame: Frame, *, width: int, height: int) -> list[Text]:
     if not _scrolls(frame) or not frame.question:
         return below
     wide = max(20, width - 2)
-    wrapped = [part for line in frame.question for part in textwrap.wrap(printable(line), wide) or [""]]
+    wrapped = [
+        part for line in frame.question for part in textwrap.wrap(printable(line), wide, break_on_hyphens=False) or [""]
+    ]
     return [*below, *(text(f" {part}", QUESTION) for part in wrapped[: max(1, height // 3)])]
 
 
