@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callctl.cli import exits
+from callctl.cli.io.event_loop import run_loop
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common
 from callctl.cli.options.callback_url import STATUS_PATH, with_status_path
@@ -90,13 +91,11 @@ def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
 
 
 def _callback_route(runtime: Runtime, settings: Settings, *, doubted: str | None) -> list[Finding]:
-    import asyncio
-
     from callctl.doctor.callback_route import CallbackRoute, route_findings
 
     url = None if settings.public_url is None else with_status_path(settings.public_url)
     route = CallbackRoute(url, STATUS_PATH, doubted=doubted)
-    return asyncio.run(route_findings(settings, route, watch=_watch(settings), now=runtime.now))
+    return run_loop(runtime, route_findings(settings, route, watch=_watch(settings), now=runtime.now))
 
 
 def _watch(settings: Settings) -> WatchRecord | None:

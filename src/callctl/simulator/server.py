@@ -7,7 +7,6 @@ fetch its document, and no callback be lost, for want of one: hence the limit of
 import asyncio
 import errno
 import logging
-import resource
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,13 +20,12 @@ from callctl.simulator.rest.api import Api
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.switch import Switch
 from callctl.simulator.web import Web
-from callctl.support.server import OpenConnections, TcpServer
+from callctl.support.server import OpenConnections, TcpServer, room_for_connections
 from callctl.support.urls import reason_of
 
 IDLE_SECONDS = 75.0  # real ones, without a request or in the midst of its header
 LINGER_SECONDS = 1.0  # how long what a refused client still sends is thrown away, so that it reads the refusal
 OWN_FILES = 500  # documents and callbacks take up to 400 (web.py), and the rest of the program some
-LEAST_CONNECTIONS = 64
 _log = logging.getLogger("callctl.simulator")
 _log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal what no HTTP client says
 
@@ -141,8 +139,7 @@ def _refusal(error: OSError, address: str) -> SimulatorError:
 
 def most_connections() -> int:
     """Return how many connections the process's limit of open files leaves room for."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 2**31 if soft == resource.RLIM_INFINITY else max(soft - OWN_FILES, LEAST_CONNECTIONS)
+    return room_for_connections(2**31, reserve=OWN_FILES)
 
 
 def _limited(server: web.Server | None) -> Callable[[], asyncio.Protocol]:

@@ -5,14 +5,32 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 _TURNS = 4
-_BACKLOG = 128  # connections that may wait to be accepted
+_BACKLOG = 128  # connections that may wait to be accepted; asyncio accepts so many at once, before any is counted
+LEAST_CONNECTIONS = 64  # where the limit of open files allows so many
 
 C = TypeVar("C")
 T = TypeVar("T")
+
+
+def room_for_connections(most: int, *, reserve: int) -> int:
+    """Return how many connections a server may keep: ``most``, or fewer where the limit of open files is low.
+
+    ``reserve`` files are left for the rest of the process, or three quarters of them where there are few.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return most
+    return max(min(most, max(soft - reserve, min(LEAST_CONNECTIONS, soft // 4))), 1)
+
+
+def _backlog() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _BACKLOG if soft == resource.RLIM_INFINITY else max(min(_BACKLOG, soft // 8), 1)
 
 
 class TcpServer:
@@ -42,7 +60,7 @@ class TcpServer:
         if make_protocol is None:
             raise ValueError("the runner was not set up")
         try:
-            server = await asyncio.get_running_loop().create_server(make_protocol, host, port, backlog=_BACKLOG)
+            server = await asyncio.get_running_loop().create_server(make_protocol, host, port, backlog=_backlog())
         except OSError as error:
             await cleanup()
             if error.errno is None:  # from 3.13 on asyncio passes over an address that is not this machine's

@@ -1,8 +1,12 @@
 """``callctl watch`` as a process of its own, with the simulator's signed callbacks."""
 
 import json
+import socket
+import sys
 import urllib.error
+import urllib.parse
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -247,3 +251,22 @@ def test_a_time_that_no_clock_here_can_show_ends_no_watch(
         watch.until(lambda rows: any(f"CA{1:032}" in row for row in rows))
         watch.type("\x03")
         assert watch.ended() == 130
+
+
+def test_idle_connections_beyond_the_limit_of_files_keep_no_callback_out(home: Path, simulator: Simulator) -> None:
+    few = ("/bin/sh", "-c", 'ulimit -n 128; exec "$0" -m callctl "$@"', sys.executable)
+    env = env_for(simulator)
+    with (
+        Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env, program=few) as watch,
+        ExitStack() as idle,
+    ):
+        url = str(watch.record()["callback_url"])
+        port = urllib.parse.urlsplit(url).port
+        for _ in range(200):
+            opened = idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        form = {"CallSid": f"CA{'6' * 32}", "CallStatus": "ringing", "AccountSid": simulator.account_sid}
+        signature = signature_of(url, list(form.items()), key=simulator.auth_token)
+        assert post(url, urlencode(form).encode(), **{"X-Twilio-Signature": signature}) == 204
+        assert watch.record()["status"] == "ringing"
+        assert "Traceback" not in watch.until_said("")

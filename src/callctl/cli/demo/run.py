@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from callctl.cli.demo.script import RING_LIMIT, Script, rules
 from callctl.cli.demo.survey_server import Survey, serving
+from callctl.cli.io.event_loop import run_loop
 from callctl.cli.io.results import counted
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.signals import stop_on_signals
@@ -33,7 +34,7 @@ TITLE = "SIMULATED: no calls are placed"
 def run_demo(runtime: Runtime, *, keep: bool) -> bool:
     """Run the demo and return whether it came to its end, or was left with a key; nothing is left behind."""
     with _temporary_folder() as folder:
-        return asyncio.run(_run(runtime, folder, keep=keep))
+        return run_loop(runtime, _run(runtime, folder, keep=keep))
 
 
 @contextmanager

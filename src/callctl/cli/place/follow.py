@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from callctl.calls.watch_trouble import Cause, Trouble
+from callctl.cli.io.event_loop import run_loop
 from callctl.cli.io.results import say_it_may_be_placed
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.signals import stop_on_signals
@@ -62,7 +63,7 @@ def place_and_watch(runtime: Runtime, settings: Settings, client: ApiClient, pla
         CallctlError: The call could not be placed, or nothing could be set up to watch it.
         KeyboardInterrupt: Ctrl-C; the call goes on.
     """
-    call, snapshot = asyncio.run(_place_and_watch(runtime, settings, client, planned))
+    call, snapshot = run_loop(runtime, _place_and_watch(runtime, settings, client, planned))
     live = [leg.call_sid for leg in snapshot.legs.values() if not leg.is_final]
     if live:
         runtime.say(f"callctl: the call goes on: `callctl hangup {shlex.quote(call.sid)}` ends it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from callctl.cli.io.event_loop import allow_many_files, run_loop
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.options.checks import check_host
@@ -20,8 +20,6 @@ from callctl.support.dates import read_duration
 
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
-
-OPEN_FILES = 8192
 
 
 def simulator(
@@ -113,15 +111,13 @@ def simulator(
     cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice,
     time-limit-alone.
     """
-    import asyncio
-
     from callctl.simulator import Faults, PortInUseError, SimulatorError
 
     if ctx.invoked_subcommand is not None:
         return
     runtime = common.runtime_of(ctx, debug=debug)
     check_host(host)
-    _allow_many_files()
+    allow_many_files()
     credentials = {
         "account_sid": account_sid,
         "auth_token": auth_token,
@@ -150,24 +146,14 @@ def simulator(
     )
     try:
         read = settings_to_use if api_key is None and api_secret is None else settings_with_key
-        code = asyncio.run(_serve(runtime, served, read_settings=read, write_env=write_env, force=force, exposed=host))
+        work = _serve(runtime, served, read_settings=read, write_env=write_env, force=force, exposed=host)
+        code = run_loop(runtime, work)
     except PortInUseError as error:
         hint = "another simulator may be running there; --port chooses another port, 0 a free one"
         raise PortTakenError(str(error), hint=hint) from error
     except SimulatorError as error:
         raise CallctlError(str(error), hint="--host says where to listen, --port at which port") from error
     raise typer.Exit(code)
-
-
-def _allow_many_files() -> None:
-    """Raise the soft limit of open files: 256 on macOS and 1024 on Linux are used up by a load test's connections."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # macOS may allow less than it says
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _create(**chosen: Any) -> Simulator:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callctl.api.calls_api import CallsApi
+from callctl.cli.io.event_loop import allow_many_files, run_loop
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common
 from callctl.cli.options.callback_url import STATUS_PATH
@@ -180,8 +181,6 @@ def watch(
     docs/rules.md tells of every key, of what Twilio does without callctl, and of
     what is unproven on live Twilio.
     """
-    import asyncio
-
     from callctl.watch.listener.twiml_responder import Documents
     from callctl.watch.options import WatchOptions
 
@@ -228,8 +227,10 @@ def watch(
     api = None if no_poll else runtime.client(settings)
     clock = runtime.clock()
     make_rules = rules_options.runner_factory(runtime, settings, options, clock=clock)
-    code = asyncio.run(
-        _watch(runtime, settings, watch_options, clock=clock, api=api, make_rules=make_rules, shown=shown)
+    allow_many_files()
+    code = run_loop(
+        runtime,
+        _watch(runtime, settings, watch_options, clock=clock, api=api, make_rules=make_rules, shown=shown),
     )
     raise typer.Exit(code)
 

@@ -17,7 +17,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http import SERVER_SOFTWARE
 
 from callctl.errors import CallctlError, PortTakenError
-from callctl.support.server import OpenConnections, TcpServer
+from callctl.support.server import OpenConnections, TcpServer, room_for_connections
 from callctl.support.urls import reason_of
 from callctl.watch.listener.signature import SignedRequest
 
@@ -27,6 +27,7 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 # answers here. The answer says which, as /healthz does.
 SELFTEST_FIELD: Final = "CallctlProbe"
 _MOST_FIELDS = 2000  # Twilio sends about thirty
+_OWN_FILES = 96  # kept free for the store, the tunnel, requests, and connections that were accepted but not counted yet
 _SHORT = 2048  # characters of a form; Twilio's have less
 _log = logging.getLogger("callctl.watch.listener.server")
 _log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal below the table
@@ -118,13 +119,16 @@ class BodyRefusedError(Exception):
 
 
 class BoundedServer(web.Server):
-    """Closes a connection without a request after a while, and keeps at most ``limits.connections``."""
+    """Closes a connection without a request after a while, and keeps at most ``limits.connections``.
+
+    It keeps fewer where the limit of open files is low.
+    """
 
     def __init__(self, answer: Answer, *, limits: Limits) -> None:
         self._limits = limits
         self._answer = answer
         self._first_requests: dict[Any, asyncio.TimerHandle] = {}  # time limits until each connection's first request
-        self._open_connections = OpenConnections[Any](limits.connections)
+        self._open_connections = OpenConnections[Any](room_for_connections(limits.connections, reserve=_OWN_FILES))
         super().__init__(
             self._bounded_answer,
             keepalive_timeout=limits.idle_seconds,
