@@ -80,20 +80,34 @@ def test_a_redirect_names_where_to_and_no_password() -> None:
 
 def test_marked_legs_are_confirmed_by_their_number() -> None:
     targets = (PARENT, CHILD, INBOUND)
-    assert asked(Confirming(HangUp(targets), typed="1")) == [
+    assert asked(Confirming(HangUp(targets), are_marked=True, typed="1")) == [
         "type 3 and Enter to hang up 3 marked legs (2 only if they still ring): 1▏"
     ]
-    assert asked(Confirming(HangUp((PARENT, PARENT)))) == ["type 2 and Enter to hang up 2 marked legs: ▏"]
-    assert asked(Confirming(Redirect((PARENT, PARENT), "music"))) == [
+    assert asked(Confirming(HangUp((PARENT, PARENT)), are_marked=True)) == [
+        "type 2 and Enter to hang up 2 marked legs: ▏"
+    ]
+    assert asked(Confirming(Redirect((PARENT, PARENT), "music"), are_marked=True)) == [
         "type 2 and Enter to redirect 2 marked legs to music: ▏"
     ]
+
+
+def test_one_marked_leg_is_named_by_its_sid_too() -> None:
+    named = f"the marked leg {sid(2)[:10]} sip:agent@example.com ◔ ringing 1:01:05"
+    assert asked(Confirming(HangUp((CHILD,)), are_marked=True), effects=EFFECT) == [
+        f"type 1 and Enter to hang up {named}: ▏",
+        EFFECT,
+    ]
+    assert asked(Confirming(Redirect((CHILD,), "music"), are_marked=True, typed="1")) == [
+        f"type 1 and Enter to redirect {named} to music: 1▏"
+    ]
+    assert asked(ChoosingUrl((CHILD,), are_marked=True)) == [f"redirect {named} to   t: type a URL   Esc: no"]
 
 
 def test_urls_are_chosen_by_letter() -> None:
     assert asked(ChoosingUrl((PARENT,)), urls=["music", "queue\x1b"]) == [
         "redirect +12025550101 ● in-progress 1:02:05 to   a: music   b: queue\ufffd   t: type a URL   Esc: no"
     ]
-    assert asked(ChoosingUrl((PARENT, CHILD)), urls=["music"]) == [
+    assert asked(ChoosingUrl((PARENT, CHILD), are_marked=True), urls=["music"]) == [
         "redirect 2 marked legs to   a: music   t: type a URL   Esc: no"
     ]
 

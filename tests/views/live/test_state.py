@@ -435,7 +435,7 @@ def test_f_asks_for_the_live_legs_of_the_family(family: LiveTable, number: int) 
     family.type("x")
     whole = HangUp((Target(sid(1), "in-progress"), Target(sid(2), "ringing")), is_family=True)
     question = asked(family, "f")
-    assert (question.intent, question.by_number) == (whole, False)
+    assert (question.intent, question.are_marked, question.is_family) == (whole, False, True)
     family.event(5, "ringing", parent=1)
     assert family.type("y") == whole
 
@@ -465,7 +465,7 @@ def test_a_named_url_is_chosen_by_its_letter(family: LiveTable) -> None:
     family.select(4)
     target = Target(sid(4), "in-progress")
     family.type("r")
-    assert family.state.mode == ChoosingUrl((target,), None, drawn_at=family.now)
+    assert family.state.mode == ChoosingUrl((target,), drawn_at=family.now)
     assert asked(family, "b").intent == Redirect((target,), "queue")
     assert family.type("y") == Redirect((target,), "queue")
 
@@ -499,7 +499,8 @@ def test_without_named_urls_one_is_typed_at_once(family: LiveTable) -> None:
     family.urls = ()
     family.select(4)
     family.type("r", *"at")
-    assert family.state.mode == ChoosingUrl((Target(sid(4), "in-progress"),), "at", drawn_at=family.state.mode.drawn_at)  # type: ignore[union-attr]
+    assert isinstance(family.state.mode, ChoosingUrl)
+    assert family.state.mode.typed == "at"
 
 
 def test_what_is_pasted_while_a_letter_is_asked_for_is_a_url(family: LiveTable) -> None:
@@ -540,7 +541,7 @@ def test_letters_typed_before_the_choice_was_drawn_are_dropped(family: LiveTable
     ahead = [Key(name, family.now + 0.001 * number) for number, name in enumerate("ray")]
     family.now += 1
     assert [family.take(key) for key in ahead] == [None] * 3
-    assert family.state.mode == ChoosingUrl((Target(sid(4), "in-progress"),), None, drawn_at=family.now)
+    assert family.state.mode == ChoosingUrl((Target(sid(4), "in-progress"),), drawn_at=family.now)
 
 
 # Marks
@@ -590,7 +591,7 @@ def test_the_number_of_marked_legs_is_typed(table: LiveTable) -> None:
     table.type(*"/live", ENTER, "a")
     targets = tuple(Target(sid(number), "in-progress") for number in range(1, 13))
     question = asked(table, "x")
-    assert (question.intent, question.by_number) == (HangUp(targets), True)
+    assert (question.intent, question.are_marked) == (HangUp(targets), True)
     assert table.type("1", "3", BACKSPACE, "2", ENTER) == HangUp(targets)
     assert (table.state.mode, table.state.marks) == (None, {})
 
@@ -657,15 +658,29 @@ def test_marks_hold_to_what_the_picture_showed(family: LiveTable) -> None:
     assert family.state.marks == {sid(2): "ringing", sid(4): "in-progress"}
 
 
-def test_one_marked_leg_is_asked_for_like_a_selected_one(family: LiveTable) -> None:
-    family.type("G", "k", "k")
+@pytest.mark.parametrize(("keys", "is_hang_up"), [(["x"], True), (["r", "a"], False)])
+def test_the_number_of_one_marked_leg_is_typed_too(family: LiveTable, keys: list[str], is_hang_up: bool) -> None:
     family.select(4)
     family.type(" ", "g")
     assert family.state.selected == sid(1)
-    intent = HangUp((Target(sid(4), "in-progress"),))
-    assert asked(family, "x").intent == intent
-    assert family.type("y") == intent
+    targets = (Target(sid(4), "in-progress"),)
+    intent = HangUp(targets) if is_hang_up else Redirect(targets, "music")
+    question = asked(family, *keys)
+    assert (question.intent, question.are_marked) == (intent, True)
+    assert family.type("y") is None
+    assert (family.state.mode, family.state.message) == (None, NOT_CONFIRMED)
+    asked(family, *keys)
+    assert family.type("1", ENTER) == intent
     assert family.state.marks == {}
+
+
+def test_the_question_about_one_marked_leg_is_over_with_its_status(family: LiveTable) -> None:
+    family.select(2)
+    family.type(" ", "g")
+    asked(family, "x")
+    family.event(2, "in-progress")
+    family.draw()
+    assert (family.state.mode, family.state.message) == (None, "answered meanwhile: nothing was sent")
 
 
 def test_one_marked_leg_that_has_ended_is_said_to_be_over(family: LiveTable) -> None:
@@ -685,7 +700,7 @@ def test_marked_legs_are_redirected_only_if_all_can_be(family: LiveTable) -> Non
     family.type(" ")
     targets = (Target(sid(1), "in-progress"), Target(sid(4), "in-progress"))
     question = asked(family, "r", "a")
-    assert (question.intent, question.by_number) == (Redirect(targets, "music"), True)
+    assert (question.intent, question.are_marked) == (Redirect(targets, "music"), True)
     assert family.type("y") is None
     asked(family, "r", "a")
     assert family.type("2", ENTER) == Redirect(targets, "music")
@@ -890,9 +905,9 @@ class KeysAndEvents(RuleBasedStateMachine):
         assert asked.intent == intent
         assert asked.drawn_at is not None
         assert asked.drawn_at + CONFIRM_AFTER <= key.at
-        assert key.name == (ENTER if asked.by_number else "y")
+        assert key.name == (ENTER if asked.are_marked else "y")
         for target in intent.targets:
-            if asked.by_number:
+            if asked.are_marked:
                 assert target.status == self.marked[target.sid]
             else:
                 meant = latest.leg(target.sid)
@@ -942,7 +957,14 @@ class KeysAndEvents(RuleBasedStateMachine):
         escapes=st.sampled_from([0, 3]),
         row=st.sampled_from(["g", "gj", "gjj", "gjjj", "j"]),
         question=st.sampled_from(
-            [("x", ["y"]), ("xf", ["y"]), ("ra", ["y"]), (" j x", ["2", ENTER]), (" j ra", ["2", ENTER])]
+            [
+                ("x", ["y"]),
+                ("xf", ["y"]),
+                ("ra", ["y"]),
+                (" jx", ["1", ENTER]),
+                (" j x", ["2", ENTER]),
+                (" j ra", ["2", ENTER]),
+            ]
         ),
         meanwhile=st.none() | st.none() | st.tuples(CALLS, st.sampled_from(STATUSES)),
         wait=st.sampled_from([0.1, CONFIRM_AFTER, 1.0]),

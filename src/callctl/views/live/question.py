@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import CallStatus
+from callctl.calls.sid import SHOWN_START
 from callctl.errors import without_secrets
 from callctl.views.live.rows import phone
 from callctl.views.live.state import (
@@ -16,6 +17,7 @@ from callctl.views.live.state import (
     HangUp,
     Leave,
     Redirect,
+    Target,
     ViewState,
 )
 from callctl.views.table import clock, shown_status
@@ -34,8 +36,8 @@ def question(state: ViewState, latest: Snapshot, *, age: Age, urls: Sequence[str
     match state.mode:
         case Confirming(intent=Leave()):
             return [f"stop listening? {_calls(latest.live)} here   y: yes   any other key: no"]
-        case Confirming() as asked if asked.by_number:
-            return _by_number(asked, effects=effects)
+        case Confirming() as asked if asked.are_marked:
+            return _by_number(asked, latest, age=age, effects=effects)
         case Confirming() as asked:
             return _by_key(asked, latest, age=age, effects=effects)
         case ChoosingUrl() as asked:
@@ -48,12 +50,23 @@ def _calls(count: int) -> str:
     return "1 live call reports" if count == 1 else f"{count} live calls report"
 
 
-def _by_number(asked: Confirming, *, effects: str) -> list[str]:
+def _by_number(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
     count = len(asked.targets)
+    which = _marked(asked.targets, latest, age=age)
     ringing = sum(target.status != CallStatus.IN_PROGRESS for target in asked.targets)
-    which = f" ({ringing} only if they still ring)" if ringing and isinstance(asked.intent, HangUp) else ""
-    lines = [f"type {count} and Enter to {_verb(asked)} {count} marked legs{_where(asked)}{which}: {asked.typed}▏"]
+    rings = (
+        f" ({ringing} only if they still ring)" if ringing and count > 1 and isinstance(asked.intent, HangUp) else ""
+    )
+    lines = [f"type {count} and Enter to {_verb(asked)} {which}{_where(asked)}{rings}: {asked.typed}▏"]
     return [*lines, effects] if effects else lines
+
+
+def _marked(targets: Sequence[Target], latest: Snapshot, *, age: Age) -> str:
+    """Name a marked leg by its SID too: another one is selected, or none."""
+    if len(targets) > 1:
+        return f"{len(targets)} marked legs"
+    sid = targets[0].sid
+    return f"the marked leg {printable(sid)[:SHOWN_START]} {_leg(sid, latest, age=age)}"
 
 
 def _by_key(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
@@ -84,8 +97,8 @@ def _leg(sid: str, latest: Snapshot, *, age: Age) -> str:
 
 
 def _choice(asked: ChoosingUrl, latest: Snapshot, *, age: Age, urls: Sequence[str]) -> list[str]:
-    count = len(asked.targets)
-    which = _leg(asked.targets[0].sid, latest, age=age) if count == 1 else f"{count} marked legs"
+    marked, sid = asked.are_marked, asked.targets[0].sid
+    which = _marked(asked.targets, latest, age=age) if marked else _leg(sid, latest, age=age)
     if asked.typed is not None:
         return [f"redirect {which} to: {printable(without_secrets(asked.typed))}▏", "Enter goes on, Esc leaves it"]
     named = [f"{letter}: {printable(name)}" for letter, name in zip(LETTERS, urls, strict=False)]

@@ -110,13 +110,14 @@ class Filtering:
 
 @dataclass(frozen=True, slots=True)
 class Confirming:
-    """Something is to be confirmed, with ``y``, or with the number of legs where several are marked.
+    """Something is to be confirmed, with ``y``, or with the number of legs where they are marked.
 
     ``drawn_at`` is when the question was first on the screen: keys from before do not count. ``typed_at`` is when a
     digit of the number was last typed.
     """
 
     intent: HangUp | Redirect | Leave
+    are_marked: bool = False
     drawn_at: float | None = None
     typed: str = ""
     typed_at: float = float("-inf")
@@ -136,20 +137,16 @@ class Confirming:
         """Whether the whole family is to be ended."""
         return isinstance(self.intent, HangUp) and self.intent.is_family
 
-    @property
-    def by_number(self) -> bool:
-        """Whether the number of legs is to be typed."""
-        return len(self.targets) > 1 and not self.is_family
-
 
 @dataclass(frozen=True, slots=True)
 class ChoosingUrl:
     """The URL of a redirect is chosen by its letter, or typed; ``typed`` is None while it is chosen.
 
-    ``drawn_at`` is as that of a confirmation.
+    ``are_marked`` and ``drawn_at`` are as those of a confirmation.
     """
 
     targets: tuple[Target, ...]
+    are_marked: bool = False
     typed: str | None = None
     drawn_at: float | None = None
 
@@ -292,7 +289,7 @@ def changed(state: ViewState, sid: str, what: str, *, at: float) -> ViewState:
     """Return the state after a leg was changed by something else: a question about it is over."""
     asked = state.mode
     if isinstance(asked, Confirming | ChoosingUrl) and sid in [target.sid for target in asked.targets]:
-        if isinstance(asked, Confirming) and asked.by_number:
+        if isinstance(asked, Confirming) and asked.are_marked and len(asked.targets) > 1:
             return state  # each leg is looked at before it is changed
         return _closed(state, f"{what} meanwhile", at=at)
     return state
@@ -316,7 +313,7 @@ def _why_over(asked: Confirming | ChoosingUrl, latest: Snapshot, *, now: float) 
     """Return why a question is over; None if it still stands."""
     if isinstance(asked, Confirming) and asked.drawn_at is not None and now > asked.open_until:
         return f"not confirmed within {CONFIRM_WITHIN:.0f} s"
-    if isinstance(asked, Confirming) and asked.by_number:
+    if isinstance(asked, Confirming) and asked.are_marked and len(asked.targets) > 1:
         return None  # each leg is looked at before it is changed
     for target in asked.targets:
         leg = latest.leg(target.sid)
@@ -504,7 +501,7 @@ def _hang_up(state: ViewState, key: Key, around: Surroundings) -> ViewState:
         return state.saying(targets, key.at)
     if len(targets) == 1 and (leg := around.latest.leg(targets[0].sid)) is not None and leg.is_final:
         return state.saying(f"already over: it is {printable(leg.status)}", key.at)
-    return replace(state, mode=Confirming(HangUp(targets)))
+    return replace(state, mode=Confirming(HangUp(targets), are_marked=bool(state.marks)))
 
 
 def _ask_url(state: ViewState, key: Key, around: Surroundings) -> ViewState:
@@ -515,7 +512,7 @@ def _ask_url(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     if others:
         which = "it is" if len(targets) == 1 else f"of {len(targets)} marked legs {len(others)} are not: one is"
         return state.saying(f"only a call in progress can be redirected; {which} {printable(others[0])}", key.at)
-    return replace(state, mode=ChoosingUrl(targets, None if around.urls else ""))
+    return replace(state, mode=ChoosingUrl(targets, bool(state.marks), None if around.urls else ""))
 
 
 def _choose_url(
@@ -526,19 +523,23 @@ def _choose_url(
     if asked.typed is None and key.name != PASTE:
         named = dict(zip(LETTERS, around.urls, strict=False))
         if key.name in named:
-            return replace(state, mode=Confirming(Redirect(asked.targets, named[key.name]))), None
+            return _to_confirm(state, asked, named[key.name]), None
         if key.name == TYPE_LETTER:
             return replace(state, mode=replace(asked, typed="")), None
         return replace(state, mode=None).saying("no URL was chosen: nothing was sent", key.at), None
     typed = asked.typed or ""
     if key.name == ENTER:
         url = typed.strip()
-        return replace(state, mode=Confirming(Redirect(asked.targets, url)) if url else None), None
+        return _to_confirm(state, asked, url) if url else replace(state, mode=None), None
     return replace(state, mode=replace(asked, typed=_edited(typed, key))), None
 
 
+def _to_confirm(state: ViewState, asked: ChoosingUrl, url: str) -> ViewState:
+    return replace(state, mode=Confirming(Redirect(asked.targets, url), are_marked=asked.are_marked))
+
+
 def _confirm(state: ViewState, asked: Confirming, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
-    if asked.by_number:
+    if asked.are_marked:
         return _confirm_number(state, asked, key)
     if key.name == "y":
         if _is_too_soon(asked, key):
