@@ -155,6 +155,36 @@ def overwrite_tables(path: Path) -> None:
     write_into_index(path, 16384, random.Random(3).randbytes(16384))
 
 
+def _elsewhere(path: Path) -> Path:
+    other = path.parent.with_name("elsewhere")
+    other.mkdir()
+    return other / "moved.db"
+
+
+def move_and_link(path: Path) -> None:
+    """Leave a link where the database was, as to have it on a larger disk. Its log stays where it is."""
+    moved = path.rename(_elsewhere(path))
+    path.symlink_to(moved)
+
+
+def link_to_second_name(path: Path) -> None:
+    moved = _elsewhere(path)
+    moved.hardlink_to(path)
+    path.unlink()
+    path.symlink_to(moved)
+
+
+def link_folder_with_second_name(path: Path) -> None:
+    """Put a link in place of the folder, to one that has the database under a second name, and nothing else."""
+    second = _elsewhere(path).with_name(path.name)
+    second.hardlink_to(path)
+    path.parent.rename(path.parent.with_name("before"))
+    path.parent.symlink_to(second.parent)
+
+
+# After these the path leads to the same database, and whoever opens it looks for its log at another place.
+MOVES: list[Callable[[Path], None]] = [move_and_link, link_to_second_name, link_folder_with_second_name]
+
 # After these SQLite makes it anew by itself, as its header is not valid; or it looks as after a checkpoint.
 QUIET_INDEX_DAMAGES: list[Callable[[Path], None]] = [
     zero_index,

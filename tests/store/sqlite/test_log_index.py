@@ -194,9 +194,9 @@ def test_a_log_that_a_checkpoint_empties_between_a_look_at_its_size_and_one_at_i
     troubles: list[str] = []
     look, looks = Files.at, 0
 
-    def look_and_empty(name: Path, real: str) -> Files:
+    def look_and_empty(name: Path) -> Files:
         nonlocal looks
-        files, looks = look(name, real), looks + 1
+        files, looks = look(name), looks + 1
         if looks == 1:
             with closing(sqlite3.connect(path)) as other:
                 assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)

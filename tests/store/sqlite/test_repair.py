@@ -19,12 +19,15 @@ import pytest
 from events import START, WORLD, event, sid
 from store_damage import (
     DAMAGES,
+    MOVES,
     copy_large_database_over,
     copy_small_database_over,
     copy_store_over,
     cut_log,
     empty_database,
     empty_log,
+    link_folder_with_second_name,
+    log_of,
     remove_database,
     remove_index,
     remove_log,
@@ -139,6 +142,50 @@ def test_all_that_was_acknowledged_is_there_after_a_crash(
     assert "was changed from outside" in trouble
     assert f"{path.name}.damaged-1*" in trouble
     assert path.stat().st_mode & 0o077 == 0
+
+
+def copy_of_linked(path: Path) -> Path:
+    """Return what a crash would leave of a store that links lead to, as whoever opens it next finds it."""
+    real = path.resolve()
+    copy = real.parent.with_name("after-a-crash") / real.name
+    copy.parent.mkdir()
+    for suffix in ("", "-wal"):
+        if real.with_name(real.name + suffix).exists():
+            shutil.copyfile(f"{real}{suffix}", f"{copy}{suffix}")
+    return copy
+
+
+@pytest.mark.parametrize("is_linked", [False, True], ids=["plain", "linked"])
+@pytest.mark.parametrize("move", MOVES, ids=named)
+def test_all_that_was_acknowledged_is_at_the_path_where_a_link_leads_to_the_same_database_elsewhere(
+    path: Path, troubles: list[str], move: Damage, is_linked: bool
+) -> None:
+    opened = path
+    if is_linked:
+        EventStore.open_for_watch(path, world=WORLD).close()
+        opened = path.parent.with_name("link.db")
+        opened.symlink_to(path)
+    with closing(EventStore.open_for_watch(opened, world=WORLD, on_trouble=troubles.append)) as store:
+        reader = EventStore.open_readonly(opened, world=WORLD)
+        acknowledged = fill(store)
+        move(path)
+        if is_linked and move is not link_folder_with_second_name:  # this link leads where the other one does
+            opened.unlink()
+            opened.symlink_to(path.resolve())
+        for number in range(EVENTS, 2 * EVENTS):
+            with suppress(StoreError):
+                store.append(event(number, "ringing"))
+                acknowledged.add(sid(number))
+        assert len(acknowledged) >= 2 * EVENTS - 1
+        assert acknowledged <= kept(copy_of_linked(opened))
+        (trouble,) = troubles
+        assert "its log (-wal) was removed" in trouble
+        assert ".damaged-1*" in trouble
+        assert {one.call_sid for one in reader.replay(since=None)} >= acknowledged
+        reader.close()
+        if move is not link_folder_with_second_name:  # else the log still lies beside the first name of its database
+            assert not log_of(path).exists()  # it would be applied to a database that is put there
+    assert acknowledged <= kept(opened)
 
 
 @pytest.mark.parametrize("damage", [copy_large_database_over, copy_store_over])

@@ -43,7 +43,7 @@ class FileChecks:
             restore: Writes the newest rows once more, in the connection's transaction.
             on_trouble: Called with what was repaired here: an index that was made anew.
         """
-        self._path, self._real_path = path, os.path.realpath(path)
+        self._path, self.real_path = path, os.path.realpath(path)  # SQLite resolves links once, too
         self._connection = connection
         self._restore, self._on_trouble = restore, on_trouble
         self.files = self.current_files()
@@ -91,7 +91,7 @@ class FileChecks:
 
     def current_files(self) -> Files:
         """Look at the files as they are now."""
-        return Files.at(self._path, self._real_path)
+        return Files.at(self._path)
 
     def note_commit(self) -> None:
         """Take note of the newest event, after a commit."""
@@ -113,13 +113,13 @@ class FileChecks:
 
     def _open_index(self) -> LogIndex | None:
         try:
-            return LogIndex(self._real_path)
+            return LogIndex(self.real_path)
         except OSError:  # it is not compared, then
             return None
 
     def _read_log(self) -> Log | None:
         """Read on in the log, as far as it counts by the index: others may be writing beyond, or have died there."""
-        return Log.read(self._real_path, self._log, upto=None if self._index is None else self._index.end)
+        return Log.read(self.real_path, self._log, upto=None if self._index is None else self._index.end)
 
     def _begins_anew(self, log: Log | None) -> bool:
         return (log and log.header) != (self._log and self._log.header)
@@ -155,12 +155,12 @@ class FileChecks:
     def _is_backfilled(self, index: LogIndex, log: Log | None) -> bool:
         """Return whether a checkpoint can have written what the index says to the database: that changes its file."""
         header = None if log is None else log.header
-        database = File.at(self._real_path)  # before the index: a checkpoint writes to that last
+        database = File.at(self.real_path)  # before the index: a checkpoint writes to that last
         frames = index.backfilled(log)
         before = self._backfilled
         if before is not None and frames <= (before.frames if before.header == header else 0):
             return True
-        if before is not None and File.at(self._real_path) == before.database:
+        if before is not None and File.at(self.real_path) == before.database:
             return False
         self._backfilled = _Backfilled(header, frames, database)
         return True
@@ -169,7 +169,7 @@ class FileChecks:
         """Have SQLite make the index anew; return whether the store is whole with the newest rows written once more."""
         with self._connection as connection:
             connection.execute("BEGIN IMMEDIATE")  # makes it
-            self._log = Log.read(self._real_path, None, upto=index.end)
+            self._log = Log.read(self.real_path, None, upto=index.end)
             if not index.matches(self._log):
                 return False
             self._restore(connection)  # what was written meanwhile may lie where it does not count

@@ -8,6 +8,7 @@ of this process's connections ("How to corrupt", section 2.2). On the ``-wal`` S
 from __future__ import annotations
 
 import os
+import stat
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class File(NamedTuple):
             status = os.stat(path)  # noqa: PTH116 - done twice for each commit
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return cls.of(status)
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> File:
+        """Take what is needed from a stat."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def is_same(self, other: File | None) -> bool:
@@ -50,12 +56,24 @@ class Files:
     index: File | None
 
     @classmethod
-    def at(cls, path: Path, real_path: str) -> Files:
-        """Look at the files of the store at a path, where ``real_path`` is that path without links.
+    def at(cls, path: Path) -> Files:
+        """Look at the files of the store at a path, as whoever opens it now would find them.
 
-        SQLite puts log and index beside the file that a link names.
+        SQLite puts log and index beside the file that a link names. Where that link leads to another place by now, the
+        same database has another log there.
         """
-        return cls(File.at(str(path)), File.at(f"{real_path}-wal"), File.at(f"{real_path}-shm"))
+        name = str(path)
+        database = None
+        try:
+            status = os.lstat(name)
+            if stat.S_ISLNK(status.st_mode):
+                name = os.path.realpath(name)
+                database = File.at(name)
+            else:
+                database = File.of(status)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        return cls(database, File.at(f"{name}-wal"), File.at(f"{name}-shm"))
 
     @property
     def are_gone(self) -> bool:

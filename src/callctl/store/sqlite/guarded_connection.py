@@ -7,7 +7,6 @@ A watch repairs them (``repair.py``); other connections refuse to go on until th
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -143,12 +142,12 @@ class GuardedConnection:
         self._adopt(self._connect())
 
     def _adopt(self, connection: sqlite3.Connection) -> None:
-        self.connection, self._real_path = connection, os.path.realpath(self._path)
+        self.connection = connection
         self._files = self._current_files()
         self.generation += 1
 
     def _current_files(self) -> Files:
-        return Files.at(self._path, self._real_path)
+        return Files.at(self._path)
 
 
 def changed_from_outside(path: Path, damage: str) -> str:

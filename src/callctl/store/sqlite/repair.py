@@ -22,6 +22,7 @@ from callctl.store.sqlite.rescue import (
     copy_to_new_file,
     is_set_aside,
     set_aside,
+    set_log_aside,
     settle_leftovers,
 )
 
@@ -200,6 +201,8 @@ class RepairingConnection(GuardedConnection):
 
         def move_away() -> None:
             self._unrescued = set_aside(path) or self._unrescued
+            if self._unrescued is not None:
+                set_log_aside(self._checks.real_path, self._checks.files, self._unrescued)
 
         database = File.at(str(path))
         is_own = database is not None and database.is_same(self._checks.files.database)

@@ -48,6 +48,22 @@ def set_aside(path: Path) -> Path | None:
     return target
 
 
+def set_log_aside(real_path: str, files: Files, database: Path) -> None:
+    """Give a log and an index that lie apart from their database, which was moved without them, its new name.
+
+    They would be applied to whatever database is put beside them. ``real_path`` is where the database was, ``files``
+    are those that belong together, and ``database`` is where that lies now.
+    """
+    for suffix, file in (("-wal", files.log), ("-shm", files.index)):
+        if file is None or not file.is_same(File.at(f"{real_path}{suffix}")):
+            continue
+        target, number = f"{database}{suffix}", 1
+        while os.path.lexists(target):  # another process has begun a log beside it
+            target, number = f"{real_path}.damaged-{number}{suffix}", number + 1
+        with suppress(OSError):
+            os.rename(f"{real_path}{suffix}", target)  # noqa: PTH104 - with the ends of names
+
+
 def is_set_aside(path: Path, files: Files) -> bool:
     """Return whether one of some files lies beside a store, under the name that ``set_aside`` gave it."""
     wanted = [file for file in (files.database, files.log, files.index) if file is not None]
