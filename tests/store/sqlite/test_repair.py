@@ -188,6 +188,21 @@ def test_all_that_was_acknowledged_is_at_the_path_where_a_link_leads_to_the_same
     assert acknowledged <= kept(opened)
 
 
+@pytest.mark.parametrize("end", ["", "-wal", "-shm"])
+def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(
+    path: Path, store: EventStore, troubles: list[str], end: str
+) -> None:
+    acknowledged = fill(store)
+    file = path.with_name(path.name + end)
+    file.unlink()
+    os.mkfifo(file)
+    with suppress(StoreError):
+        store.submit(event(EVENTS, "ringing")).result(timeout=60)
+    assert store.submit(event(EVENTS + 1, "ringing")).result(timeout=60)
+    assert acknowledged <= kept(copy_of_linked(path))
+    assert len(troubles) == 1
+
+
 @pytest.mark.parametrize("damage", [copy_large_database_over, copy_store_over])
 def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_before(
     path: Path, store: EventStore, damage: Damage, monkeypatch: pytest.MonkeyPatch

@@ -135,7 +135,8 @@ class Log(NamedTuple):
             OSError: It is there and can't be opened, as where no more files may be open: that is no damage.
         """
         try:
-            log = os.open(f"{real_path}-wal", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            # A pipe in its place would have no end: not to be waited for, and no log.
+            log = os.open(f"{real_path}-wal", os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError:
             return None
         try:
