@@ -1,6 +1,7 @@
 """The poller finds what no callback reported, and never takes absence for an end."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,7 +11,7 @@ from events import START, clock_of
 from legs import PARENT, board_of, callback, family
 
 from callctl.calls.call import Call
-from callctl.calls.event import MISSED, POLLED
+from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, NotFoundError
 from callctl.watch.poll import FETCHES, Poller
@@ -182,6 +183,43 @@ def test_one_odd_answer_keeps_no_other_end_back(odd: int) -> None:
         for event in poller(Odd({sid: Call(sid, "completed") for sid in legs})).round(board.snapshot()):
             ended.append(event.call_sid)
     assert sorted(ended) == [sid for sid in legs if sid != legs[odd]]
+
+
+def test_legs_that_can_not_be_fetched_keep_no_other_end_back_for_more_than_a_round() -> None:
+    legs = [f"CA{number:032d}" for number in range(30)]
+    odd = set(legs[:25])  # the longest without an event, more than a round fetches
+    board = board_of([callback(sid, "in-progress", second=number, sequence=0) for number, sid in enumerate(legs)])
+
+    class Odd(Rest):
+        def fetch(self, sid: str) -> Call:
+            if sid in odd:
+                raise NetworkError("answered, but not with a call")
+            return super().fetch(sid)
+
+    rest = Odd({sid: Call(sid, "completed") for sid in legs})
+    asking, ended = poller(rest), set()
+    for _ in range(20):
+        with suppress(NetworkError):
+            for event in asking.round(board.snapshot()):
+                board.apply(event)
+                ended.add(event.call_sid)
+    assert ended == set(legs) - odd
+    odd.clear()
+    for _ in range(2):
+        for event in asking.round(board.snapshot()):
+            board.apply(event)
+    assert board.snapshot().live == 0
+
+
+@pytest.mark.parametrize("sid", ["CA3", "0", "CA" + "x" * 32, "../Accounts"])
+def test_a_row_whose_sid_can_be_none_of_a_call_is_left_out(sid: str) -> None:
+    rest = Rest({sid: Call(sid, "ringing"), PARENT: Call(PARENT, "ringing")}, [sid, PARENT])
+    (event,) = poller(rest).round(board_of([]).snapshot())
+    assert event.call_sid == PARENT
+    event = CallEvent.from_call(Call(sid, "ringing"), received_at=START, world="test")  # a store may hold one
+    rest = Rest()
+    assert list(poller(rest).round(board_of([event]).snapshot())) == []
+    assert rest.fetched == []
 
 
 def test_an_api_in_trouble_is_not_asked_for_each_leg() -> None:

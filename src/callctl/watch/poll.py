@@ -18,6 +18,7 @@ from callctl.calls.call import Call, CallStatus, rank_of
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.calls.leg import Leg
+from callctl.calls.sid import is_call_sid
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError
 from callctl.support.clock import Clock, repeat
@@ -142,6 +143,7 @@ class Poller:
         self._world = world
         self._clock = clock
         self._gone: set[str] = set()  # legs that REST knows nothing of: asking again is of no use
+        self._failures: dict[str, int] = {}  # of legs that could not be fetched, in how many rounds
         self.awaits_callbacks = False  # whether the last round left something to callbacks that may still come
 
     def round(self, snapshot: Snapshot) -> Iterator[CallEvent]:
@@ -162,25 +164,40 @@ class Poller:
     def _live(self) -> Iterator[Call]:
         """Yield the calls that REST lists as queued, ringing or in progress: a request, or more, for each."""
         for status in (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS):
-            yield from self._api.list(CallFilter(statuses=(status,)), limit=None)
+            for call in self._api.list(CallFilter(statuses=(status,)), limit=None):
+                if is_call_sid(call.sid):  # any other could never be fetched, so its end would never be known
+                    yield call
 
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
         legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)
-        unlisted = [leg for leg in legs if leg.call_sid not in listed and leg.call_sid not in self._gone]
+        unlisted = [leg for leg in legs if leg.call_sid not in listed and self._may_be_fetched(leg.call_sid)]
         suspects = [leg for leg in unlisted if self._is_settled(leg)]
         self.awaits_callbacks = len(suspects) < len(unlisted)
-        return sorted(suspects, key=lambda leg: leg.last_event_at)[:FETCHES]
+        self._failures = {leg.call_sid: self._failures.get(leg.call_sid, 0) for leg in suspects}
+        return sorted(suspects, key=lambda leg: (self._failures[leg.call_sid], leg.last_event_at))[:FETCHES]
+
+    def _may_be_fetched(self, sid: str) -> bool:
+        return sid not in self._gone and is_call_sid(sid)
 
     def _ends(self, legs: list[Leg]) -> Iterator[CallEvent]:
-        """Yield the ends of legs; one odd answer of REST does not keep the others back."""
+        """Yield the ends of legs; odd answers of REST do not keep the others back.
+
+        After two failures in a row the API itself may be in trouble, and is left alone until the next round. That
+        begins with the legs that failed least.
+        """
         failure: CallctlError | None = None
+        in_a_row = 0
         for leg in legs:
             try:
                 yield from self._end_of(leg)
             except CallctlError as error:
-                if failure is not None:
-                    break  # the API is in trouble, not one call's answer
-                failure = error
+                failure = failure or error
+                self._failures[leg.call_sid] += 1
+                in_a_row += 1
+                if in_a_row == 2:
+                    break
+            else:
+                self._failures[leg.call_sid] = in_a_row = 0
         if failure is not None:
             raise failure
 
