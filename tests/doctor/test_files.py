@@ -77,6 +77,20 @@ class TestStore:
         code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
         assert (code, level(findings, "store"), findings["store"]["fix"]) == (0, "warning", f"chmod 600 {path}")
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+    @pytest.mark.parametrize("part", ["events.db", "."])
+    def test_one_of_another_user_needs_another_remedy_than_chmod(
+        self, callctl: Callctl, simulator: Simulator, home: Path, part: str
+    ) -> None:
+        path = home / "data" / "events.db"
+        EventStore.open_for_watch(path, world="w").close()
+        (path.parent / part).chmod(0o777)
+        os.chown(path.parent / part, 65534, 65534)
+        code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
+        assert (code, level(findings, "store")) == (0, "warning")
+        assert "another user" in findings["store"]["text"]
+        assert findings["store"]["fix"].startswith("name another file with CALLCTL_STORE")
+
     @pytest.mark.parametrize("is_made", [True, False])
     @pytest.mark.parametrize(("part", "mode"), [("state", 0o777), ("state/callctl", 0o1777), ("state/callctl", 0o775)])
     def test_one_that_others_may_put_another_in_the_place_of(

@@ -13,10 +13,10 @@ from callctl.calls.doctor_finding import Finding, fine, warning, wrong
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
 from callctl.store.sqlite.location import LOCATION_HINT, check_location
+from callctl.support.own_folder import OTHERS_WRITE, has_own_owner, is_mine
 from callctl.watch.registry import check_folders
 
 _OTHERS = 0o077  # the rights of group and others
-_OTHERS_WRITE = 0o022  # their right to write
 _LEAST_SPACE = 10 * 1024 * 1024  # bytes; a call with all its callbacks takes about 10 kB
 
 
@@ -27,21 +27,26 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
     for name, names in sorted(settings.files.items()):
         beside = _passed_over(settings, name, names)
         try:
-            mode = Path(name).stat().st_mode & 0o777
+            found = Path(name).stat()
         except OSError as error:
             yield warning("settings file", f"{name} can't be looked at: {error.strerror}", fix=None)
             continue
+        mode = found.st_mode & 0o777
         if SECRETS.isdisjoint(names):
             yield fine("settings file", f"{name} holds no secret{beside}")
         elif mode & _OTHERS:
             yield warning(
                 "settings file",
                 f"{name} holds secrets, and others on this machine may read or change it (mode {mode:03o}){beside}",
-                fix=f"chmod 600 {shlex.quote(str(name))}",
+                fix=_closed(name) if is_mine(found) else "keep them in a file of your own, or in the environment",
                 mode=f"{mode:03o}",
             )
         else:
             yield fine("settings file", f"{name} is readable by you alone{beside}", mode=f"{mode:03o}")
+
+
+def _closed(path: Path | str) -> str:
+    return f"chmod 600 {shlex.quote(str(path))}"
 
 
 def _passed_over(settings: Settings, name: str, names: Collection[str]) -> str:
@@ -86,7 +91,8 @@ def _unmade(path: Path) -> Finding:
 def _made(path: Path) -> Finding:
     from callctl.store.sqlite.connection import check_writable
 
-    mode = path.stat().st_mode & 0o777
+    status = path.stat()
+    mode = status.st_mode & 0o777
     for what, folder in ((path, False), (path.parent, True)):
         if not os.access(what, os.R_OK | os.W_OK | (os.X_OK if folder else 0)):
             return wrong(
@@ -97,11 +103,13 @@ def _made(path: Path) -> Finding:
                 ),
             )
     is_current = check_writable(path)
+    if not has_own_owner(status):
+        return warning("store", f"{path} is another user's ({status.st_uid})", fix=LOCATION_HINT)
     if mode & _OTHERS:
         return warning(
             "store",
             f"{path} is open to others on this machine (mode {mode:03o})",
-            fix=f"chmod 600 {shlex.quote(str(path))}",
+            fix=_closed(path) if is_mine(status) else LOCATION_HINT,
             mode=f"{mode:03o}",
         )
     old = "" if is_current else "; the next watch brings it up to date"
@@ -114,14 +122,23 @@ def _in_open_folder(path: Path) -> Finding | None:
     for folder in path.absolute().parents:
         if not folder.exists():
             continue
-        mode = folder.stat().st_mode
+        found = folder.stat()
+        mode = found.st_mode
+        if folder == path.absolute().parent and not has_own_owner(found):
+            return warning(
+                "store",
+                f"{path} may be changed by another user ({found.st_uid}), whose folder it is in",
+                fix=LOCATION_HINT,
+            )
         # In a folder like /tmp others can't remove what is not theirs; but they can put a log beside a store.
-        if mode & _OTHERS_WRITE and (folder == path.absolute().parent or not mode & stat.S_ISVTX):
+        if mode & OTHERS_WRITE and (folder == path.absolute().parent or not mode & stat.S_ISVTX):
             return warning(
                 "store",
                 f"{path} may be changed by others on this machine: they may write to {folder} (mode "
                 f"{stat.S_IMODE(mode):03o})",
-                fix=f"chmod go-w {shlex.quote(str(folder))}, or name another file with CALLCTL_STORE",
+                fix=f"chmod go-w {shlex.quote(str(folder))}, or name another file with CALLCTL_STORE"
+                if is_mine(found)
+                else LOCATION_HINT,
             )
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from callctl.calls.sid import KINDS
-from callctl.errors import SettingsError, UsageError, nearest_word, without_user_info
+from callctl.errors import CallctlError, SettingsError, StoreError, UsageError, nearest_word, without_user_info
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
@@ -23,6 +23,7 @@ from callctl.settings.values import (
     url_name,
     wrong_kind_of_sid,
 )
+from callctl.support.own_folder import check_own_folder, has_own_owner
 from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint
 
 
@@ -81,6 +82,34 @@ class Settings:
         """A short name for this account at this API address, which separates stores and records."""
         text = f"{self.account_sid or ''}\n{self.api_url}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def checked_store(self) -> Path:
+        """Return where the store is; below the state folder it counts only if no other user can write there.
+
+        What it says decides which call ``@last`` is, and what rules have done.
+
+        Raises:
+            StoreError: A folder or the file is somebody else's or open to others, or can't be looked at.
+        """
+        folders = [folder for folder in self.store.parents if folder.is_relative_to(self.state_dir)]
+        try:
+            for folder in reversed(folders):
+                check_own_folder(folder, could="say which call @last is and what rules have done")
+            if folders and self.store.exists() and not has_own_owner(found := self.store.stat()):
+                raise StoreError(
+                    f"the event store {self.store} is another user's ({found.st_uid})",
+                    hint="move it away, or set XDG_STATE_HOME to a folder of your own",
+                )
+        except OSError as error:
+            raise StoreError(
+                f"can't look at the event store {self.store}: {error.strerror}",
+                hint="set XDG_STATE_HOME to a folder of your own",
+            ) from error
+        except StoreError:
+            raise
+        except CallctlError as error:
+            raise StoreError(error.message, hint=error.hint) from error
+        return self.store
 
     @property
     def signing_keys(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import stat
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 from callctl.errors import CallctlError
 from callctl.support.dates import read_json
+from callctl.support.own_folder import OTHERS_WRITE, check_own_folder, has_own_owner
 from callctl.support.urls import is_loopback_url
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ PLACING = "placing"
 _LONGEST_RECORD = 65536
 # Where Linux lists processes; other systems are asked by ``ps``.
 PROC = Path("/proc")
-_OTHERS_WRITE = 0o022  # the right of group and others to write
-_OWN_FOLDER = "set XDG_STATE_HOME to a folder of your own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,35 +272,11 @@ def check_folders(state_dir: Path) -> bool:
     Raises:
         CallctlError: A folder is somebody else's or open to others, or can't be looked at.
     """
-    for folder in _folders(state_dir):
-        try:
-            found = folder.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            raise CallctlError(
-                f"can't look at the state folder {folder}: {error.strerror}", hint=_OWN_FOLDER
-            ) from error
-        if not _has_own_owner(found):
-            raise CallctlError(
-                f"the state folder {folder} is another user's ({found.st_uid}), who could say where callbacks go",
-                hint=_OWN_FOLDER,
-            )
-        if found.st_mode & _OTHERS_WRITE:
-            raise CallctlError(
-                f"others may write to the state folder {folder} (mode {stat.S_IMODE(found.st_mode):03o}), and so say "
-                "where callbacks go",
-                hint=f"chmod go-w {shlex.quote(str(folder))}",
-            )
-    return True
+    return all(check_own_folder(folder, could="say where callbacks go") for folder in _folders(state_dir))
 
 
 def _folders(state_dir: Path) -> tuple[Path, Path]:
     return state_dir, state_dir / "watch"
-
-
-def _has_own_owner(found: os.stat_result) -> bool:
-    return found.st_uid in (os.geteuid(), 0)  # root can do anything here anyway
 
 
 def _paths(settings: Settings) -> list[Path]:
@@ -318,7 +292,7 @@ def _paths(settings: Settings) -> list[Path]:
 def _read(path: Path) -> WatchRecord | None:
     try:
         found = path.stat()
-        is_own = _has_own_owner(found) and not found.st_mode & _OTHERS_WRITE
+        is_own = has_own_owner(found) and not found.st_mode & OTHERS_WRITE
         if not (stat.S_ISREG(found.st_mode) and is_own) or found.st_size > _LONGEST_RECORD:
             return None
         fields = read_json(path.read_text(encoding="utf-8"))

@@ -126,7 +126,7 @@ class Session:
     async def _start_up(self) -> Ready:
         await self._check_for_watch()  # before the store is opened: what follows a watch writes nothing
         self._store = EventStore.open_for_watch(
-            self._settings.store, world=self._settings.world, on_trouble=self._store_trouble_in_any_thread()
+            self._settings.checked_store(), world=self._settings.world, on_trouble=self._store_trouble_in_any_thread()
         )
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)

@@ -1,6 +1,8 @@
 """CALL on the command line: whole SIDs, starts of them, ``@last`` and ``-``."""
 
 import io
+import os
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -265,3 +267,42 @@ def test_an_unknown_start_exits_3(frozen: Frozen) -> None:
     outcome = frozen("show", "CA00000000")
     assert (outcome.code, outcome.out) == (3, "")
     assert "no call begins with CA00000000" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("part", "mode", "message"),
+    [
+        ("", None, r"the state folder .* is another user's \(\d+\)"),
+        ("events.db", None, r"the event store .* is another user's \(\d+\)"),
+        ("", 0o777, r"others may write to the state folder .* \(mode 777\), and so say which call @last is"),
+    ],
+)
+def test_a_store_that_another_user_could_write_decides_on_no_call(
+    frozen: Frozen, choose: Chooser, monkeypatch: pytest.MonkeyPatch, part: str, mode: int | None, message: str
+) -> None:
+    sid = frozen.place(RINGS)
+    frozen.simulator.advance(1)
+    forged = f"{sid[:-1]}{'0' if sid[-1] != '0' else '1'}"
+    store = choose.store()
+    store.remember_placed(forged, at=datetime(2026, 1, 5, tzinfo=UTC))
+    store.close()
+    choose.add_callback(forged, "completed")
+    path = choose.settings.state_dir / part
+    if mode is not None:
+        path.chmod(mode)
+    elif os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    elif part:
+        pytest.skip("only root can give a file away")
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    for attempt in (choose.one, choose.change):
+        with pytest.raises(UnknownCallError, match=f"@last stands for no call: {message}") as raised:
+            attempt("@last")
+        assert raised.value.hint is not None
+        assert raised.value.hint.startswith("chmod go-w " if mode else ("move it" if part else "set XDG_STATE_HOME"))
+    assert choose.change(sid[:30]) == [sid]
+    assert re.search(message, choose.err.getvalue())
+    placed = frozen("place", RINGS, "--say", "Hello", "--status-callback", "none")
+    assert placed.code == 0
+    assert re.search(f"placed, but @last will not stand for it: {message}", placed.err)

@@ -203,7 +203,7 @@ def open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
 def open_store_for_writing(runtime: Runtime, settings: Settings) -> EventStore | None:
     """Return the local store for reading and writing, or None as ``open_store`` does."""
     try:
-        if store_exists(settings.store):
+        if store_exists(settings.checked_store()):
             from callctl.store.sqlite.store import EventStore
 
             return EventStore.open_existing(settings.store, world=settings.world)
@@ -213,7 +213,7 @@ def open_store_for_writing(runtime: Runtime, settings: Settings) -> EventStore |
 
 
 def _open_readonly(settings: Settings) -> EventStore | None:
-    if not store_exists(settings.store):
+    if not store_exists(settings.checked_store()):
         return None
     from callctl.store.sqlite.store import EventStore
 

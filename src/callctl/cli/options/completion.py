@@ -113,7 +113,7 @@ def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
     from callctl.store.sqlite.store import EventStore
 
     try:
-        if not settings.store.exists():
+        if not settings.checked_store().exists():
             return []
         with closing(EventStore.open_readonly(settings.store, world=settings.world, busy_timeout=0.2)) as reader:
             calls = [row for row in reversed(reader.live_calls()) if row.call_sid.startswith(start)]

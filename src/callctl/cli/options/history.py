@@ -217,7 +217,7 @@ class History:
         from callctl.store.sqlite.store import EventStore
 
         if self._store is None:
-            self._store = EventStore.open(self._settings.store, world=self._settings.world)
+            self._store = EventStore.open(self._settings.checked_store(), world=self._settings.world)
         return self._store
 
     def _record(self, actions: Sequence[ActionEvent], *, before: str = "done, but not written down: ") -> None:

@@ -89,7 +89,8 @@ async def _place_and_watch(
             loop.call_soon_threadsafe(lambda: report(Trouble(text, Cause.STORE)))
 
     async with AsyncExitStack() as stack:
-        store = EventStore.open_for_watch(settings.store, world=settings.world, on_trouble=report_from_thread)
+        path = settings.checked_store()
+        store = EventStore.open_for_watch(path, world=settings.world, on_trouble=report_from_thread)
         stack.enter_context(closing(store))
         target = await _callback_target(runtime, settings, store, stack, status_callback=planned.status_callback)
         request = planned.request_to(target.callback)

@@ -64,7 +64,7 @@ def forget_last_on_failure(runtime: Runtime, settings: Settings) -> Iterator[Non
 def _forget_last(settings: Settings, *, at: datetime) -> None:
     from callctl.store.sqlite.store import EventStore
 
-    if settings.store.exists():
+    if settings.checked_store().exists():
         with closing(EventStore.open(settings.store, world=settings.world)) as store:
             store.forget_last_placed(at=at)
 
@@ -77,7 +77,7 @@ def _remember(
     from callctl.store.sqlite.store import EventStore
 
     callback = comparable_url(request.status_callback) if request.status_callback else None
-    store = EventStore.open(settings.store, world=settings.world)
+    store = EventStore.open(settings.checked_store(), world=settings.world)
     try:
         store.remember_placed(
             call.sid,
