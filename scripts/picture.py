@@ -79,7 +79,12 @@ class Onlooker:
         """Say nothing."""
         return ""
 
-    def act(self, _intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str], None]) -> None:
+    def act(
+        self, _intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str, Sequence[str]], None]
+    ) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
         """Do nothing."""
 
     def load_page(self, _sid: str, _width: int, _report: Callable[[Sequence[str]], None]) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 
 import pytest
+from api.scripted import ReceivedRequest, Server, Turn, hang, reply
 from cli.setup import ANSWERS, NEVER, UNKNOWN, CliSetup
 from running import env_for
 
+from callctl.calls.action import UNKNOWN as OUTCOME_UNKNOWN
 from callctl.calls.board import Snapshot
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.watch.operator import TableOperator
+from callctl.cli.options.history import History
+from callctl.cli.watch.operator import SENT_WITHIN, TableOperator
 from callctl.settings import load
 from callctl.views.live.state import HangUp, Redirect, Target
 
@@ -24,25 +28,39 @@ RINGS, TALKS = "ringing", "in-progress"
 class Table:
     """An operator at a simulator whose time passes on demand, and what it reports."""
 
-    def __init__(self, setup: CliSetup) -> None:
-        self.setup = setup
-        self.reports: SimpleQueue[str] = SimpleQueue()
+    def __init__(self, setup: CliSetup, *, api_url: str = "", sent_within: float = SENT_WITHIN) -> None:
+        self.setup, self.sent_within = setup, sent_within
+        self.api = {"CALLCTL_API_URL": api_url} if api_url else {}
+        self.reports: SimpleQueue[tuple[str, Sequence[str]]] = SimpleQueue()
+        self.unrecorded: Sequence[str] = ()
         self.pages: SimpleQueue[list[str]] = SimpleQueue()
         self.said = io.StringIO()
         self.operator = self._operator()
 
     def _operator(self) -> TableOperator:
-        environ = {"HOME": str(self.setup.home), **env_for(self.setup.simulator)}
+        environ = {"HOME": str(self.setup.home), **env_for(self.setup.simulator), **self.api}
         environ["CALLCTL_URL_SURVEY"] = self.setup.survey
-        settings = load(environ, cwd=self.setup.home)
-        runtime = Runtime(environ, self.setup.home, io.StringIO(), io.StringIO(), self.said, back_off=lambda _s: None)
-        return TableOperator(runtime, settings, listens=True, may_act=True, stop=lambda: None)
+        self.settings = settings = load(environ, cwd=self.setup.home)
+        self.runtime = runtime = Runtime(
+            environ, self.setup.home, io.StringIO(), io.StringIO(), self.said, back_off=self.back_off
+        )
+        return TableOperator(
+            runtime, settings, listens=True, may_act=True, stop=lambda: None, sent_within=self.sent_within
+        )
+
+    def back_off(self, _seconds: float) -> None:
+        """Wait no time between two tries."""
 
     def act(self, intent: HangUp | Redirect, *, asked_at: datetime | None = None) -> str:
         """Carry out an intent, and return what is reported in the end."""
-        self.operator.act(intent, asked_at=asked_at or datetime.now(UTC), report=self.reports.put)
-        assert self.reports.get(timeout=LIMIT).endswith("…")
-        return self.reports.get(timeout=LIMIT)
+        self.begin(intent, asked_at=asked_at)
+        said, self.unrecorded = self.reports.get(timeout=LIMIT)
+        return said
+
+    def begin(self, intent: HangUp | Redirect, *, asked_at: datetime | None = None) -> None:
+        self.operator.act(
+            intent, asked_at=asked_at or datetime.now(UTC), report=lambda *outcome: self.reports.put(outcome)
+        )
 
     def hang_up(self, *targets: tuple[str, str], is_family: bool = False, asked_at: datetime | None = None) -> str:
         intent = HangUp(tuple(Target(sid, status) for sid, status in targets), is_family=is_family)
@@ -152,6 +170,99 @@ def test_a_fault_of_its_own_is_reported_and_ends_nothing(table: Table, monkeypat
 
     monkeypatch.setattr("callctl.cli.watch.operator.hang_up", fail)
     assert "out of order" in table.hang_up((table.setup.place(NEVER, after=1), RINGS))
+
+
+# Actions in flight
+
+
+class Asked(Server):
+    """An API that says when it was first asked for something."""
+
+    def __init__(self, *turns: Turn) -> None:
+        self.asked = threading.Event()
+        super().__init__(*turns)
+
+    def take(self, request: ReceivedRequest) -> Turn:
+        turn = super().take(request)
+        self.asked.set()
+        return turn
+
+
+def test_what_is_in_flight_when_the_table_is_left_is_said_and_recorded(setup: CliSetup) -> None:
+    sid = setup.place(NEVER, after=1)
+    setup.add_callback(sid, RINGS, at=datetime.now(UTC))
+    with Asked(hang()) as api:
+        table = Table(setup, api_url=api.url)
+        table.begin(HangUp((Target(sid, RINGS),)))
+        assert api.asked.wait(LIMIT)
+        table.operator.close()
+        unclear = f"callctl: the hang-up of {sid} was sent; its outcome is unknown: `callctl show {sid}`\n"
+        assert table.said.getvalue() == unclear
+        with History(table.runtime, table.settings, readonly=True) as history:
+            change = history.change_since(sid, datetime.now(UTC) - timedelta(minutes=1))
+        assert change is not None
+        assert (change.result, change.outcome) == (OUTCOME_UNKNOWN, "outcome unknown: the answer was not waited for")
+
+
+def test_what_was_not_sent_when_the_table_is_left_is_never_sent(setup: CliSetup) -> None:
+    sid = setup.place(ANSWERS, after=5)
+    setup.add_callback(sid, TALKS, at=datetime.now(UTC))
+    with Asked(hang(), reply(200, {"sid": sid, "status": TALKS})) as api:
+        table = Table(setup, api_url=api.url)
+        table.begin(HangUp((Target(sid, TALKS),)))
+        assert api.asked.wait(LIMIT)
+        table.operator.close()
+        assert table.said.getvalue() == f"callctl: the hang-up of {sid} was not sent\n"
+        api.released.set()
+        assert table.reports.get(timeout=LIMIT)[0] == f"not sent: the hang-up of {sid}: the table was left"
+        assert {one.method for one in api.received} == {"GET"}
+
+
+def test_what_is_done_in_the_moment_of_leaving_is_said(table: Table) -> None:
+    sid = table.setup.place(ANSWERS, after=5)
+    table.begin(HangUp((Target(sid, TALKS),)))
+    table.operator.close()
+    said, reported = table.said.getvalue(), table.reports.get(timeout=LIMIT)[0]
+    assert reported.startswith(f"ended: {sid} is completed")
+    assert said in (f"callctl: {reported}\n", "")  # nothing where it was done before
+
+
+def test_what_could_not_be_sent_in_time_is_not_sent_any_more(setup: CliSetup) -> None:
+    sid = setup.place(ANSWERS, after=5)
+    with Server(hang()) as api:
+        table = Table(setup, api_url=api.url, sent_within=0.2)
+        said = table.hang_up((sid, TALKS))
+        assert said == f"not sent: the hang-up of {sid}: the API did not answer in 0.2 s"
+        assert table.unrecorded == [said]
+        assert {one.method for one in api.received} == {"GET"}
+
+
+@pytest.mark.parametrize("intent", [HangUp((Target(UNKNOWN, RINGS),)), Redirect((Target(UNKNOWN, TALKS),), "survey")])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_request_is_not_repeated_once_its_time_is_over(
+    setup: CliSetup, intent: HangUp | Redirect, status: int
+) -> None:
+    class Slow(Table):
+        def back_off(self, _seconds: float) -> None:
+            for action in self.operator._in_flight:
+                action.confirmed_at -= 60
+
+    with Server(reply(status)) as api:
+        table = Slow(setup, api_url=api.url)
+        said = table.act(intent)
+        assert len(api.received) == 1
+        if status == 429:
+            assert said.startswith("not sent: the ")
+        else:
+            assert "known" in said  # it is not known whether it was carried out
+
+
+def test_what_is_recorded_of_several_legs_is_not_told_apart(table: Table) -> None:
+    ended, left = table.setup.place(ANSWERS, after=5), table.setup.place(ANSWERS, after=5)
+    table.setup.add_callback(ended, TALKS, at=datetime.now(UTC))
+    table.setup.callctl("hangup", left)
+    table.hang_up((ended, TALKS), (left, TALKS), asked_at=datetime.now(UTC) + timedelta(hours=1))
+    assert [left in sentence for sentence in table.unrecorded] == [True]
 
 
 def test_the_page_of_a_leg_is_what_the_store_has_and_then_all_of_it(table: Table) -> None:

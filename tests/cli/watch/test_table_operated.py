@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api.scripted import ReceivedRequest, Server, Turn, reply
+from api.scripted import ReceivedRequest, Server, Turn, hang, reply
 from switchboard import (
     ANSWERS,
     BACKSPACE,
@@ -533,6 +533,29 @@ def test_what_the_api_refuses_stands_in_the_foot_with_its_hint_and_is_a_failure(
             watch.shows("503", "2 failed in 5 min")
             watch.type("d")
             watch.shows("dismissed: 1 failure", "1 failed in 5 min")
+
+
+def test_an_action_in_flight_is_seen_until_it_is_over_and_said_when_the_table_is_left(
+    home: Path, board: Switchboard
+) -> None:
+    sid = f"CA{'4' * 32}"
+    with Refusing({sid: hang()}) as api:
+        board = Switchboard(board.simulator, home, api_url=api.url)
+        with in_operation(board, home) as watch:
+            board.report(sid, "ringing", To=NEVER)
+            watch.shows("1 ringing")
+            watch.select(sid)
+            watch.type("x")
+            watch.shows("y: yes")
+            watch.confirm()
+            watch.shows(f"ending {sid} …")
+            watch.type("p")
+            watch.shows("held", f"ending {sid} …")  # a key takes a message away, but not this
+            watch.type("p")
+            watch.type("q")
+            watch.shows("stop listening?")
+            watch.confirm()
+            watch.shows(f"the hang-up of {sid} was sent; its outcome is unknown: `callctl show {sid}`")
 
 
 # Who may do what

@@ -76,7 +76,8 @@ def hang_up(
 ) -> HangupOutcome:
     """End a call, and wait for its end if the options say so; the request is recorded before the waiting.
 
-    ``check`` is called just before each try; it returns why a call is left alone, or None if it is to be ended.
+    ``check`` is called just before each try; it returns why a call is left alone, or None if it is to be ended. What
+    it raises is raised here.
     ``on_outage`` is called with the error while the API can't be asked, and with None once it answers again.
 
     Raises:
@@ -101,6 +102,8 @@ def hang_up(
         with history.requesting(sid, options.action, options.request):
             ended = send(client.while_wanted(is_wanted), sid, reported=history.leg, sleep=time.sleep)
     except NoLongerWantedError:
+        if not changed:
+            raise
         return changed[-1]
     if ended.may_be_by_earlier_try:
         history.record_unclear(sid, options.action, options.request, "the first request was not answered")

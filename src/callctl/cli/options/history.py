@@ -43,7 +43,10 @@ class History:
         self._reader: EventStore | None = None
         self._store: EventStore | None = None
         self._writing = threading.Lock()  # of the store and of ``_recorded``
+        self._sending = threading.Lock()  # of ``_is_abandoned`` and the beginning of a request
+        self._is_abandoned = False
         self._recorded: set[str] = set()
+        self._written: set[str] = set()  # the calls of which the store has an outcome
         self._intended: set[str] = set()
         self._intended_before: set[str] = set()  # by other commands, whose intents are not to be removed
         self._request_times: dict[str, datetime] = {}
@@ -130,12 +133,20 @@ class History:
 
         If it is not known whether it was carried out, that is recorded at once: no rule may take what comes of it for
         the end of a conversation. A refusal is recorded too: a watch shows what could not be changed.
+
+        Raises:
+            NoLongerWantedError: The history was abandoned, so nothing may be sent.
         """
-        self._request_times[sid] = self.now()
-        self._pending[sid] = action, request
+        with self._sending:
+            if self._is_abandoned:
+                raise NoLongerWantedError("it was left before the request was sent")
+            self._request_times[sid] = self.now()
+            self._pending[sid] = action, request
         try:
             yield
-        except NoLongerWantedError:
+        except NoLongerWantedError as error:
+            if error.may_be_done:
+                self.record_unclear(sid, action, request, error.message)
             self._pending.pop(sid, None)
             raise
         except CallctlError as error:
@@ -150,6 +161,22 @@ class History:
         """Count the requests for these calls as pending no longer: their outcome is shown and, if need be, recorded."""
         for sid in sids:
             self._pending.pop(sid, None)
+
+    def is_written(self, sid: str) -> bool:
+        """Return whether an outcome for this call is in the store, where a running watch finds it."""
+        return sid in self._written
+
+    def abandon(self) -> frozenset[str]:
+        """Have no further request sent, and record those that are pending as unknown in their outcome.
+
+        It is for a thread that is not waited for. Return the calls for which a request was sent.
+        """
+        with self._sending:
+            self._is_abandoned = True
+            requested, pending = frozenset(self._request_times), dict(self._pending)
+        self._record_as_unclear(pending)
+        self._give_up()
+        return requested
 
     def record_unclear(self, sid: str, action: str, request: Request, why: str) -> None:
         """Record that a call may have been changed."""
@@ -181,6 +208,9 @@ class History:
 
         done = "redirected" if any(action == "redirect" for action, _ in pending.values()) else "ended"
         self._runtime.say(f"callctl: may have been {done}: {name_some(list(pending))}")
+        self._record_as_unclear(pending)
+
+    def _record_as_unclear(self, pending: dict[str, tuple[str, Request]]) -> None:
         why = "the answer was not waited for"
         with self._writing:
             new = [self._unclear(sid, *request, why) for sid, request in pending.items() if sid not in self._recorded]
@@ -225,7 +255,9 @@ class History:
             return
         try:
             self._opened_store().record_actions(actions)
-            self._intended.difference_update(action.call_sid for action in actions)
+            sids = {action.call_sid for action in actions}
+            self._intended -= sids
+            self._written |= sids
         except StoreError as error:
             self._runtime.warn(error, before=before)
 

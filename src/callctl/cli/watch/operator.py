@@ -6,17 +6,20 @@ import io
 import os
 import shlex
 import signal
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.call import Call, CallStatus
 from callctl.cli.hangup.single import HangupOptions, error_of, hang_up, outcome_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
-from callctl.errors import CallctlError, without_secrets
-from callctl.support.threads import describe, start_in_thread
+from callctl.errors import CallctlError, NoLongerWantedError, without_secrets
+from callctl.support.clock import elapsed
+from callctl.support.threads import describe, run_with_time_limit, start_in_thread
 from callctl.views.live.state import HangUp, Redirect, Target
 
 if TYPE_CHECKING:
@@ -29,12 +32,83 @@ if TYPE_CHECKING:
 
 # Requests at once for marked legs, as for `hangup`.
 _PARALLEL = 20
+# Seconds from the confirmation on in which a request may be sent: what was meant then may be wrong later.
+SENT_WITHIN = 10.0
+# Seconds in which the actions in flight may come to their end when the table is left.
+LEAVING = 1.0
+
+
+class _Result(NamedTuple):
+    """What came of an action on one leg; ``is_recorded``: a watch shows it, from the store."""
+
+    sentence: str
+    is_recorded: bool
+
+
+@dataclass
+class _Action:
+    """An action in flight: confirmed at ``confirmed_at``, in seconds of elapsed time."""
+
+    intent: HangUp | Redirect
+    asked_at: datetime
+    confirmed_at: float
+    sent_within: float
+    history: History | None = None
+    results: dict[str, _Result] = field(default_factory=dict)
+    is_abandoned: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def word(self) -> str:
+        """What it is, as a noun."""
+        return "hang-up" if isinstance(self.intent, HangUp) else "redirect"
+
+    @property
+    def time_left(self) -> float:
+        """For how many seconds a request may still be sent."""
+        return self.confirmed_at + self.sent_within - elapsed()
+
+    def is_wanted(self) -> bool:
+        """Return whether a request may still be sent."""
+        return not self.is_abandoned and self.time_left > 0
+
+    def check(self) -> None:
+        """Raise NoLongerWantedError if no request may be sent any more."""
+        if not self.is_wanted():
+            raise NoLongerWantedError(self.why_not)
+
+    @property
+    def why_not(self) -> str:
+        """Why no request is sent any more."""
+        return "the table was left" if self.is_abandoned else f"the API did not answer in {self.sent_within:g} s"
+
+    def in_words(self, error: CallctlError, *, sid: str) -> str:
+        """Return why nothing was done, or why that is not known."""
+        if not isinstance(error, NoLongerWantedError):
+            return _in_words(error, sid=sid)
+        if error.may_be_done:
+            return f"outcome unknown: {sid}: {self.why_not}; `callctl show {sid}` tells what it is doing"
+        return f"not sent: the {self.word} of {sid}: {self.why_not}"
+
+    def sentences(self) -> list[str]:
+        """Return what came of it."""
+        return [result.sentence for result in self.results.values()]
+
+    def abandon(self) -> list[str]:
+        """Send nothing further, and return a sentence for each leg whose outcome is not known."""
+        self.is_abandoned = True
+        history = self.history
+        requested = frozenset[str]() if history is None else history.abandon()
+        sids = [target.sid for target in self.intent.targets if target.sid not in self.results]
+        unclear = f"the {self.word} of {{0}} was sent; its outcome is unknown: `callctl show {{0}}`"
+        return [unclear.format(sid) if sid in requested else f"the {self.word} of {sid} was not sent" for sid in sids]
 
 
 class TableOperator:
     """Acts through REST, for a watch that listens as well as for one that follows.
 
-    ``stop`` ends the watch, and ``on_suspend`` stops the process; both may be called in any thread.
+    ``stop`` ends the watch; it may be called in any thread. A request that could not be sent within ``sent_within``
+    seconds of its confirmation is not sent any more.
     """
 
     def __init__(
@@ -45,10 +119,13 @@ class TableOperator:
         listens: bool,
         may_act: bool,
         stop: Callable[[], None],
+        sent_within: float = SENT_WITHIN,
     ) -> None:
         self._runtime, self._settings = runtime, settings
         self._listens, self._may_act = listens, may_act
         self._stop = stop
+        self._sent_within = sent_within
+        self._in_flight: list[_Action] = []
 
     @property
     def listens(self) -> bool:
@@ -109,70 +186,100 @@ class TableOperator:
 
     # Acting
 
-    def act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str], None]) -> None:
-        """Begin to end or redirect legs; report the outcome, or why there is none.
+    def act(
+        self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str, Sequence[str]], None]
+    ) -> None:
+        """Begin to end or redirect legs; report once the outcome, and sentences on what is not recorded of it.
 
         Each leg is held to the status in which it was meant. ``asked_at`` is when the question was put: a leg that was
         changed since then is left alone.
         """
-        _in_background(lambda: self._act(intent, asked_at=asked_at, report=report), report)
+        action = _Action(intent, asked_at, confirmed_at=elapsed(), sent_within=self._sent_within)
+        self._in_flight.append(action)
+        _in_background(lambda: self._act(action, report), lambda text: report(text, [text]))
 
-    def _act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str], None]) -> None:
-        count = len(intent.targets)
-        verb = "ending" if isinstance(intent, HangUp) else "redirecting"
-        report(f"{verb} {intent.targets[0].sid if count == 1 else f'{count} legs'} …")
-        with History(self._runtime, self._settings) as history:
-            sentences = self._act_on(intent, history, asked_at=asked_at)
-        report(sentences[0] if count == 1 else _summary(sentences))
+    def close(self) -> None:
+        """Wait up to a second for the actions in flight; say what came of each, or that its outcome is unknown."""
+        until = elapsed() + LEAVING
+        for action in list(self._in_flight):
+            is_over = action.over.wait(max(0.0, until - elapsed()))
+            unclear = [] if is_over else action.abandon()
+            known = action.sentences()
+            for sentence in [*known, *unclear] if len(known) < 2 else [_summary(known), *unclear]:
+                self._runtime.say(f"callctl: {sentence}")
 
-    def _act_on(self, intent: HangUp | Redirect, history: History, *, asked_at: datetime) -> list[str]:
-        """Return a sentence for each leg."""
+    def _act(self, action: _Action, report: Callable[[str, Sequence[str]], None]) -> None:
+        try:
+            with History(self._runtime, self._settings) as history:
+                action.history = history
+                self._act_on(action, history)
+        finally:
+            action.over.set()
+            self._in_flight.remove(action)
+        sentences = action.sentences()
+        unrecorded = [result.sentence for result in action.results.values() if not result.is_recorded]
+        report(sentences[0] if len(sentences) == 1 else _summary(sentences), unrecorded)
+
+    def _act_on(self, action: _Action, history: History) -> None:
+        """Take down what came of each leg."""
         from callctl.operations.bulk import Done, for_each
 
-        targets = {target.sid: target for target in intent.targets}
-        work = self._work(intent, history, targets, asked_at=asked_at)
-        history.record_intent(targets)
-        sentences: list[str] = []
-        for batch in _batches(intent):
+        work = self._work(action, history)
+        if not action.is_abandoned:
+            history.record_intent(target.sid for target in action.intent.targets)
+        for batch in _batches(action.intent):
             for group in for_each(batch, work, parallel=_PARALLEL):
                 for result in group:
                     if isinstance(result, Done):
-                        sentences.append(result.value)
+                        action.results[result.sid] = result.value
                     else:
-                        sentences.append(_in_words(result.error, sid=result.sid))
-        return sentences
+                        sentence = action.in_words(result.error, sid=result.sid)
+                        action.results[result.sid] = _Result(sentence, history.is_written(result.sid))
 
-    def _work(
-        self, intent: HangUp | Redirect, history: History, targets: dict[str, Target], *, asked_at: datetime
-    ) -> Callable[[str], str]:
+    def _work(self, action: _Action, history: History) -> Callable[[str], _Result]:
+        intent, targets = action.intent, {target.sid: target for target in action.intent.targets}
         if isinstance(intent, HangUp):
-            return lambda sid: self._end(history, targets[sid], asked_at=asked_at)
+            return lambda sid: self._end(action, history, targets[sid])
         request, where = self._redirect_request(intent.url)
 
-        def redirect(sid: str) -> str:
+        def redirect(sid: str) -> _Result:
             from callctl.cli.redirect import redirect_call
 
-            if (left_alone := self._changed(history, sid, asked_at)) is not None:
-                return left_alone
+            if (left_alone := self._changed(history, sid, action.asked_at)) is not None:
+                return _Result(left_alone, is_recorded=False)
+            action.check()
+            client = self._client.while_wanted(lambda _may_be_done: action.is_wanted())
             command = shlex.join(["callctl", "redirect", sid, "--url", without_secrets(intent.url)])
-            outcome = redirect_call(self._client, history, sid, request, where=where, command=command)
+            outcome = redirect_call(client, history, sid, request, where=where, command=command)
             return self._recorded(history, outcome)
 
         return redirect
 
-    def _end(self, history: History, target: Target, *, asked_at: datetime) -> str:
+    def _end(self, action: _Action, history: History, target: Target) -> _Result:
         """End a leg if it still has its status: of one that rings, Twilio decides that itself."""
         from callctl.operations.hangup import check_again
 
-        if (left_alone := self._changed(history, target.sid, asked_at)) is not None:
-            return left_alone
+        if (left_alone := self._changed(history, target.sid, action.asked_at)) is not None:
+            return _Result(left_alone, is_recorded=False)
         options = HangupOptions(only_ringing=target.status != CallStatus.IN_PROGRESS, wait=None)
         meant = Call(target.sid, target.status)
 
-        def check(_sid: str) -> HangupOutcome | None:
+        def fetch_again() -> HangupOutcome | None:
             return check_again(
                 self._client, meant, reported=history.leg, matches=lambda call: call.status == target.status
             )
+
+        def check(_sid: str) -> HangupOutcome | None:
+            action.check()
+            if options.only_ringing:
+                return None
+            try:
+                left_alone = run_with_time_limit(action.time_left, fetch_again)
+            except TimeoutError:
+                raise NoLongerWantedError(action.why_not) from None
+            if left_alone is None:
+                action.check()
+            return left_alone
 
         ended = hang_up(
             self._client,
@@ -180,11 +287,13 @@ class TableOperator:
             target.sid,
             options=options,
             on_outage=self._runtime.report_outage,
-            check=None if options.only_ringing else check,
+            check=check,
         )
-        sentence = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
+        result = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
         error = error_of(ended, options)
-        return sentence if error is None or not error.hint else f"{sentence}; {error.hint}"
+        if error is None or not error.hint:
+            return result
+        return result._replace(sentence=f"{result.sentence}; {error.hint}")
 
     def _changed(self, history: History, sid: str, asked_at: datetime) -> str | None:
         change = history.change_since(sid, asked_at)
@@ -193,11 +302,11 @@ class TableOperator:
         by = f" by rule {change.rule}" if change.rule else ""
         return f"left alone: {sid} was changed meanwhile{by} ({change.action})"
 
-    def _recorded(self, history: History, outcome: Outcome) -> str:
+    def _recorded(self, history: History, outcome: Outcome) -> _Result:
         if outcome.is_recorded:
             history.record([outcome])
         history.settle([outcome.sid])
-        return outcome.sentence
+        return _Result(outcome.sentence, history.is_written(outcome.sid))
 
     def _redirect_request(self, url: str) -> tuple[RedirectRequest, str]:
         """Return the request, and how its document is named.

@@ -65,7 +65,7 @@ class Frame:
     ``question`` is what is asked or said in the foot. ``page`` are the lines of the page that is open.
     ``age`` returns how long ago a moment was.
     ``has_keys``: it is operated; ``is_last``: it stays when the watch has ended, and no other will show more.
-    ``waiting`` counts the events that came since the picture was held.
+    ``waiting`` counts the events that came since the picture was held. ``pending`` says which actions are in flight.
     """
 
     header: WatchState
@@ -80,6 +80,7 @@ class Frame:
     has_keys: bool = False
     is_last: bool = False
     waiting: int = 0
+    pending: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,13 +343,23 @@ def _foot(frame: Frame, *, width: int, height: int) -> list[Text]:
     """
     below = _block([Line(line, "") for line in frame.below])
     below = [] if len(below) > height // 3 else below
-    if not _scrolls(frame) or not frame.question:
+    if not _scrolls(frame):
+        return below
+    below += [text(f" {line}", QUESTION) for line in _few(frame.pending, most=max(1, height // 8))]
+    if not frame.question:
         return below
     wide = max(20, width - 2)
     wrapped = [
         part for line in frame.question for part in textwrap.wrap(printable(line), wide, break_on_hyphens=False) or [""]
     ]
     return [*below, *(text(f" {part}", QUESTION) for part in wrapped[: max(1, height // 3)])]
+
+
+def _few(pending: Sequence[str], *, most: int) -> Sequence[str]:
+    """Return the lines for the actions in flight, the newest last; how many there are where they are too many."""
+    if len(pending) <= most:
+        return pending
+    return [*pending[len(pending) - most + 1 :], f"{len(pending) - most + 1} other actions in flight …"]
 
 
 def _last_line(frame: Frame, layout: Layout) -> Text:

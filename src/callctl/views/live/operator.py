@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Operator(Protocol):
-    """Carries out what keys ask for. No method waits for the API; ``report`` may be called in any thread."""
+    """Carries out what keys ask for. No method but ``close`` waits for the API.
+
+    ``report`` may be called in any thread.
+    """
 
     @property
     def listens(self) -> bool:
@@ -29,14 +32,19 @@ class Operator(Protocol):
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
         """Say what becomes of the other legs."""
 
-    def act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str], None]) -> None:
-        """Begin to end or redirect legs; report the outcome, or why there is none, as sentences.
+    def act(
+        self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str, Sequence[str]], None]
+    ) -> None:
+        """Begin to end or redirect legs; report once the outcome, and sentences on what is not recorded of it.
 
         ``asked_at`` is when the question was put: a leg that was changed since then is left alone.
         """
 
     def load_page(self, sid: str, width: int, report: Callable[[Sequence[str]], None]) -> None:
         """Begin to fetch what is known of a leg; report the lines of its page, once or several times."""
+
+    def close(self) -> None:
+        """Give the actions in flight a moment, and say what is not known of them; after the picture."""
 
     def leave(self) -> None:
         """End the watch."""

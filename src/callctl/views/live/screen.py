@@ -79,6 +79,19 @@ class TableOptions:
     bell: bool = False
 
 
+class _Pending:
+    """An action in flight since some moment of elapsed time, in seconds."""
+
+    def __init__(self, intent: HangUp | Redirect, *, since: float) -> None:
+        self._intent, self._since = intent, since
+
+    def in_words(self, *, at: float) -> str:
+        """Return what is being done, and for how long."""
+        verb, targets = "ending" if isinstance(self._intent, HangUp) else "redirecting", self._intent.targets
+        which = targets[0].sid if len(targets) == 1 else f"{len(targets)} legs"
+        return f"{verb} {which} … {max(0, int(at - self._since))} s"
+
+
 class LiveView:
     """Draws the board when :meth:`refresh` is called, and after each key.
 
@@ -109,6 +122,7 @@ class LiveView:
         self._layout: Layout | None = None
         self._page: Sequence[str] = ()
         self._effects: tuple[Intent, str] | None = None
+        self._pending: list[_Pending] = []
         self._has_begun = False
         self._drawn_at: ConsoleDimensions | None = None
         self._keys: SimpleQueue[Key] = SimpleQueue()
@@ -184,6 +198,8 @@ class LiveView:
             self._stop(live)
             if self._frame is not None and self._latest.families:
                 self._print_last(self._frame)
+        if self._operator is not None:
+            self._operator.close()
 
     # The terminal
 
@@ -271,7 +287,13 @@ class LiveView:
             return
         match intent:
             case HangUp() | Redirect():
-                operator.act(intent, asked_at=self._clock.wall() - timedelta(seconds=asked_for), report=self._report)
+                pending = _Pending(intent, since=elapsed())
+                self._pending.append(pending)
+                operator.act(
+                    intent,
+                    asked_at=self._clock.wall() - timedelta(seconds=asked_for),
+                    report=lambda outcome, unrecorded: self._take_outcome(pending, outcome, unrecorded),
+                )
             case OpenPage(sid):
                 self._page = [_LOADING]
                 operator.load_page(sid, self._console.width - 2, lambda lines: self._take_page(sid, lines))
@@ -282,11 +304,17 @@ class LiveView:
             case Suspend():
                 operator.suspend()
 
-    def _report(self, message: str) -> None:
-        """Show a message in the foot; may be called in any thread."""
+    def _take_outcome(self, pending: _Pending, outcome: str, unrecorded: Sequence[str]) -> None:
+        """Show in the foot what came of an action, and among the latest events what the store has no record of.
+
+        May be called in any thread.
+        """
 
         def show() -> None:
-            self._state = self._state.saying(message, elapsed())
+            self._pending.remove(pending)
+            self._state = self._state.saying(outcome, elapsed())
+            for sentence in unrecorded:
+                self._say(sentence, look=PLAIN)
 
         self._news.put(show)
         self._wake()
@@ -350,6 +378,7 @@ class LiveView:
             page=self._open_page(),
             has_keys=self._operator is not None,
             waiting=self._waiting,
+            pending=[pending.in_words(at=elapsed()) for pending in self._pending],
         )
 
     def _open_page(self) -> Sequence[str]:
@@ -376,7 +405,7 @@ class LiveView:
 
     def _print_last(self, frame: Frame) -> None:
         listing = self._legs.update(self._latest, ViewState().arrangement(elapsed()))
-        last = replace(frame, listing=listing, state=ViewState(), below=(), question=(), is_last=True)
+        last = replace(frame, listing=listing, state=ViewState(), below=(), question=(), pending=(), is_last=True)
         size = self._console.size
         layout = lay_out(last, width=size.width, height=max(size.height, LAST_FRAME_LINES))
         self._console.print(_Lines(draw(last, layout)))
