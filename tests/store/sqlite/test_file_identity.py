@@ -217,3 +217,35 @@ def test_a_file_system_without_second_names_for_files_will_do(path: Path, monkey
     assert store.append(event(1, "ringing"))
     store.close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+PLANTED = [
+    "CREATE TRIGGER swap AFTER INSERT ON placed BEGIN UPDATE placed SET sid = 'CA1'; END",
+    "CREATE VIEW extra AS SELECT * FROM placed",
+    "CREATE VIRTUAL TABLE extra USING rtree(id, low, high)",
+]
+
+
+@pytest.mark.parametrize("statement", PLANTED, ids=["trigger", "view", "virtual table"])
+@pytest.mark.parametrize("is_in_log", [False, True])
+def test_a_store_with_code_in_it_is_none_of_ours(path: Path, statement: str, is_in_log: bool) -> None:
+    EventStore.open_for_watch(path, world=WORLD).close()
+    if is_in_log:
+        one_statement = KILLED.replace('sys.stdin.read().split(";")', "[sys.stdin.read()]")
+        killed = subprocess.run(
+            [sys.executable, "-c", one_statement, path], input=statement.encode(), check=False, timeout=120
+        )
+        assert killed.returncode == -9
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(statement)
+    for use in USES.values():
+        with pytest.raises(StoreError, match="it holds triggers, views or virtual tables") as refused:
+            use(path)
+        assert "CALLCTL_STORE" in (refused.value.hint or "")
+
+
+def test_what_a_schema_says_is_not_trusted(path: Path) -> None:
+    store = EventStore.open(path, world=WORLD)
+    assert store._writing.connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
+    store.close()

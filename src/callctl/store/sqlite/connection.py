@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.file_identity import check_identity
+from callctl.store.sqlite.file_identity import check_identity, check_without_code
 from callctl.store.sqlite.location import LOCATION_HINT, check_location
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
 
@@ -72,6 +73,8 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
             path.absolute(), timeout=busy_timeout, isolation_level=None, check_same_thread=False
         )
         try:
+            _distrust_schema(connection)
+            check_without_code(connection, path)  # which may be in the log
             _use_log(connection)
             _commit_to_disk(connection)
             migrate(connection, path)
@@ -117,7 +120,9 @@ def _connect_current(path: Path, mode: str, *, busy_timeout: float) -> sqlite3.C
         uri = f"{path.absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
+            _distrust_schema(connection)
             version = version_of(connection)
+            check_without_code(connection, path)  # which may be in the log
         except BaseException:
             connection.close()
             raise
@@ -146,7 +151,9 @@ def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
         uri = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None)
         try:
+            _distrust_schema(connection)
             version = version_of(connection)
+            check_without_code(connection, path)
             if version > newest_version():
                 raise too_new(path, version)
             connection.execute("BEGIN IMMEDIATE")
@@ -159,6 +166,15 @@ def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
 def _make_private(path: Path) -> None:
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)  # SQLite gives the -wal and -shm files the mode of this one
+
+
+def _distrust_schema(connection: sqlite3.Connection) -> None:
+    """Carry out as little as possible of what a file's schema says: it may be somebody else's."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
 
 
 def _commit_to_disk(connection: sqlite3.Connection) -> None:

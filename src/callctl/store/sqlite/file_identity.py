@@ -15,6 +15,8 @@ from callctl.errors import StoreError
 from callctl.store.sqlite.schema import APPLICATION_ID, LAST_UNMARKED, MIGRATIONS, application_id_of, version_of
 
 _HINT = "callctl changes no file but its own: name another one with CALLCTL_STORE, or move this one away"
+# callctl makes none of these: what they say would be carried out whenever a table is read or written.
+_CODE = "SELECT type FROM sqlite_schema WHERE type IN ('trigger', 'view') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1"
 _COLUMNS = "SELECT tables.name, columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns"
 
 
@@ -22,7 +24,7 @@ def check_identity(path: Path) -> None:
     """Make sure that a file that is there is an event store; nothing is changed.
 
     Raises:
-        StoreError: It is empty, or a database of another program.
+        StoreError: It is empty, a database of another program, or has triggers or views.
         sqlite3.Error: It is no database, or damaged.
         OSError: It can't be looked at.
     """
@@ -33,12 +35,29 @@ def check_identity(path: Path) -> None:
         # Without it SQLite refuses a file that is shorter than its first page says: what a checkpoint that was cut off
         # leaves, whose rest is in the log ("writable_schema" in "PRAGMA Statements").
         database.execute("PRAGMA writable_schema = ON")
+        check_without_code(database, path)
         if not (is_store(database) or (_is_blank(database) and _is_store_with_log(database, path))):
             raise StoreError(f"{path} is no event store: it is a database of another program", hint=_HINT)
 
 
+def check_without_code(database: sqlite3.Connection, path: Path) -> None:
+    """Make sure that an open database holds nothing that SQLite would carry out when tables are read or written.
+
+    Raises:
+        StoreError: It has triggers, views or virtual tables: somebody else made them.
+    """
+    if _has_code(database):
+        raise StoreError(f"{path} is no event store: it holds triggers, views or virtual tables", hint=_HINT)
+
+
+def _has_code(database: sqlite3.Connection) -> bool:
+    return database.execute(_CODE).fetchone() is not None
+
+
 def is_store(database: sqlite3.Connection) -> bool:
     """Return whether an open database is an event store, by its mark or, of callctl 0.1.0, by its tables."""
+    if _has_code(database):
+        return False
     marked, version = application_id_of(database), version_of(database)
     if marked or not 0 < version <= LAST_UNMARKED:
         return marked == APPLICATION_ID
