@@ -170,9 +170,9 @@ def test_keys_that_mark_hold_ask_and_leave(home: Path, board: Switchboard, colum
 
         # p: what comes is stored, and counted
         watch.type("p")
-        watch.shows("held, 0 events wait")
+        watch.shows("held since ", ", 0 events wait")
         sids.append(board.place(ANSWERS))
-        watch.shows("held, 3 events wait")
+        watch.shows("held since ", ", 3 events wait")
         assert watch.marked == 0
         assert "6 legs" not in watch.text
         watch.type("p")

@@ -17,6 +17,7 @@ from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
 from callctl.views.live.frame import PLAIN, TROUBLE, Line
+from callctl.views.live.state import Filtering, ViewState
 from callctl.views.view import WatchState
 
 
@@ -201,3 +202,42 @@ def test_the_password_of_the_callback_url_is_not_shown(width: int, height: int) 
     shown = text_of(frame_of(board_of(family()), header=header), width=width, height=height)
     assert "https://ann:***@a.example/status" in shown
     assert "secret" not in shown
+
+
+# The foot
+
+
+def foot_of(*, width: int, height: int = 24, message: str = "", **state: Any) -> list[str]:
+    """Return the last lines of a table that is operated."""
+    question = [message] if message else []
+    frame = frame_of(board_of(family()), state=ViewState(**state), has_keys=True, question=question)
+    return text_of(frame, width=width, height=height).splitlines()[-4:]
+
+
+def test_a_message_stands_beside_the_figures() -> None:
+    last = foot_of(width=80, message="sorted by start")[-1]
+    assert last.startswith(" sorted by start  ")
+    assert last.endswith("  3 legs")
+    long = foot_of(width=80, message="ended: CA is canceled " * 5)
+    assert long[-2].lstrip().startswith("ended:") or long[-3].lstrip().startswith("ended:")
+    assert long[-1].startswith(" 3 legs")
+    assert "x hang up" in long[-1]
+
+
+def test_while_a_filter_is_typed_a_message_does_not_hide_it() -> None:
+    lines = foot_of(width=80, message="not ended", filter="ringing", mode=Filtering())
+    assert "not ended" in lines[-2]
+    assert "/ringing▏" in lines[-1]
+
+
+def test_of_a_long_filter_the_end_is_shown_where_it_is_typed() -> None:
+    last = foot_of(width=40, filter="a" * 60 + "end", mode=Filtering())[-1]
+    assert last.endswith("aend▏")
+    assert "/…aaa" in last
+
+
+def test_redirect_is_among_the_keys_of_the_foot_and_esc_where_it_clears_something() -> None:
+    assert "r redirect" in foot_of(width=80)[-1]
+    assert "Esc" not in foot_of(width=80)[-1]
+    assert "Esc clears" in foot_of(width=80, filter="ringing")[-1]
+    assert "Esc clears" in foot_of(width=80, marks={PARENT: "ringing"})[-1]

@@ -14,10 +14,13 @@ from legs import PARENT, board_of, callback, family
 from paths import ROOT
 from rich.console import Console
 
+from callctl.calls.action import REFUSED, ActionEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.support.dates import format_date
+from callctl.support.clock import elapsed
+from callctl.support.dates import format_date, time_of_day
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
+from callctl.views.live.keys import Key
 from callctl.views.live.screen import TROUBLE_STAYS, LiveView, TableOptions
 from callctl.views.view import WatchState
 
@@ -101,6 +104,56 @@ def test_a_clock_that_is_set_makes_no_call_older_and_no_callback(step: timedelta
     seconds, ahead = 29, step
     assert "◔ ringing     00:29" in shown()
     assert "last 29 s ago" in shown()
+    view.close()
+
+
+class Idle:
+    """Carries out nothing."""
+
+    listens, may_act, urls = False, True, ()
+
+    def effects(self, _intent: object, _snapshot: object) -> str:
+        return ""
+
+    def act(self, _intent: object, *, asked_at: object, report: object) -> None:
+        pass
+
+    def load_page(self, _sid: object, _width: object, _report: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    leave = interrupt = suspend = close
+
+
+def test_while_the_picture_is_held_its_ages_stand_still_and_nothing_in_it_starts_to_need_attention() -> None:
+    seconds, screen = 20, io.StringIO()
+    clock = clock_of(lambda: moment(seconds))
+    console = Console(file=screen, force_terminal=True, width=160, height=24)
+    view = LiveView(console, TableOptions(), clock=clock, operator=Idle())
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=1)])
+
+    def shown() -> str:
+        screen.truncate(0)
+        view.refresh(board.snapshot(), replace(HEADER, last_callback_at=START))
+        return re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+
+    assert "◔ ringing     00:20" in shown()
+    view.key(Key("p", elapsed()))
+    view.take_news()
+    seconds = 40
+    view.action(ActionEvent(moment(40), PARENT, "cancel", (), "no", result=REFUSED))
+    held = shown()
+    assert "◔ ringing     00:20" in held
+    assert f"held since {time_of_day(moment(20))}, 0 events wait" in held
+    assert "last 40 s ago" in held
+    assert "1 failed" not in held
+    view.key(Key("p", elapsed()))
+    view.take_news()
+    later = shown()
+    assert re.search("◔ ringing.* 00:40", later)
+    assert "1 failed in 5 min" in later
     view.close()
 
 

@@ -11,7 +11,7 @@ from callctl.calls.call import CallStatus
 from callctl.errors import without_secrets
 from callctl.views.live.rows import WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
 from callctl.views.live.sorted_legs import FAILURES, Listing, Sort
-from callctl.views.live.state import Filtering, KeysPage, LegPage, ViewState
+from callctl.views.live.state import ChoosingUrl, Confirming, Filtering, KeysPage, LegPage, ViewState
 from callctl.views.table import cells, clock
 from callctl.views.terminal_safe import printable
 from callctl.views.view import WatchState
@@ -30,14 +30,16 @@ ROOMY = 16
 _COUNTED = (CallStatus.RINGING, CallStatus.IN_PROGRESS, CallStatus.QUEUED, CallStatus.INITIATED)
 # The keys in the foot: what each does, and which are left out first where there is no room.
 _KEYS = (
-    ("↑↓ select", 4),
-    ("⏎ details", 5),
+    ("↑↓ select", 7),
+    ("⏎ details", 6),
     ("x hang up", 1),
-    ("r redirect", 6),
-    ("/ filter", 3),
+    ("r redirect", 5),
+    ("/ filter", 4),
     ("? keys", 0),
-    ("q quit", 2),
+    ("q quit", 3),
 )
+_CLEARS = ("Esc clears", 2)  # while there is a filter, or marks
+_FIGURES = 24  # cells that the figures take beside a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class Frame:
     ``question`` is what is asked or said in the foot. ``page`` are the lines of the page that is open.
     ``age`` returns how long ago a moment was.
     ``has_keys``: it is operated; ``is_last``: it stays when the watch has ended, and no other will show more.
-    ``waiting`` counts the events that came since the picture was held. ``pending`` says which actions are in flight.
+    ``waiting`` counts the events that came since the picture was held, at ``held_since``; ``row_age`` is the age of
+    what the rows show, if it is not ``age``. ``pending`` says which actions are in flight.
     """
 
     header: WatchState
@@ -80,6 +83,8 @@ class Frame:
     has_keys: bool = False
     is_last: bool = False
     waiting: int = 0
+    held_since: str = ""
+    row_age: Age | None = None
     pending: Sequence[str] = ()
 
 
@@ -100,7 +105,7 @@ def lay_out(frame: Frame, *, width: int, height: int) -> Layout:
     """Return how much room there is for rows. They take two lines each if all of them fit so; else one."""
     header = _header(frame, width=width, height=height)
     foot = _foot(frame, width=width, height=height)
-    has_last_line = _scrolls(frame) and not frame.question
+    has_last_line = _scrolls(frame) and not _asks(frame)
     free = height - len(header) - len(foot) - has_last_line
     if isinstance(frame.state.mode, LegPage | KeysPage):
         return Layout(width, height, header, foot, Style(width, is_two_lines=False), max(1, free), has_last_line)
@@ -273,7 +278,7 @@ def _row_lines(frame: Frame, layout: Layout, sid: str) -> list[Text]:
         rings_too_long=sid in listing.rings_too_long,
         failure=None if failure is None else failure.words,
     )
-    return leg_lines(shown, layout.rows, age=frame.age)
+    return leg_lines(shown, layout.rows, age=frame.row_age or frame.age)
 
 
 def _failures(frame: Frame, *, width: int) -> Text:
@@ -339,14 +344,15 @@ def _selected_sids(frame: Frame, *, width: int) -> list[Text]:
 def _foot(frame: Frame, *, width: int, height: int) -> list[Text]:
     """Return the lines that stand below all else, but for the last line of a table without a question.
 
-    A question takes as many lines as it needs, but leaves room for rows.
+    A question takes as many lines as it needs, but leaves room for rows; so does a message that is too long for the
+    last line.
     """
     below = _block([Line(line, "") for line in frame.below])
     below = [] if len(below) > height // 3 else below
     if not _scrolls(frame):
         return below
     below += [text(f" {line}", QUESTION) for line in _few(frame.pending, most=max(1, height // 8))]
-    if not frame.question:
+    if not frame.question or _is_short_message(frame, width=width):
         return below
     wide = max(20, width - 2)
     wrapped = [
@@ -368,33 +374,68 @@ def _last_line(frame: Frame, layout: Layout) -> Text:
         last = min(frame.state.mode.top + layout.room, len(frame.page))
         where = f"lines {frame.state.mode.top + 1}-{last} of {len(frame.page)}"
         return text(f" {where}   ↑↓ scroll  q back", PLAIN)
-    line = text(f" {_figures(frame, room=layout.room)}")
-    room = layout.width - line.cell_len - 3
-    keys = _keys_that_fit(room)
+    width = layout.width
+    if _is_short_message(frame, width=width):
+        message = printable(frame.question[0])
+        figures = _figures(frame, room=layout.room, width=width - cells(message) - 4)
+        line = text(f" {message}", QUESTION)
+        return line.append(" " * max(2, width - line.cell_len - cells(figures) - 1)).append(figures, style=PLAIN)
+    line = text(f" {_figures(frame, room=layout.room, width=width - 2)}")
+    room = width - line.cell_len - 3
+    keys = _keys_that_fit(frame, room)
     return line.append(f"  {' ' * (room - cells(keys))}{keys}", style=PLAIN) if keys else line
 
 
-def _figures(frame: Frame, *, room: int) -> str:
-    """Return how many of how many legs are shown, which of their rows are on the screen, and how they are sorted."""
+def _asks(frame: Frame) -> bool:
+    """Return whether the foot has a question, which stands there alone; else it may have a message."""
+    return bool(frame.question) and isinstance(frame.state.mode, Confirming | ChoosingUrl)
+
+
+def _is_short_message(frame: Frame, *, width: int) -> bool:
+    """Return whether the foot has a message that fits beside the figures."""
+    if _asks(frame) or frame.state.mode is not None or len(frame.question) != 1:
+        return False
+    return cells(printable(frame.question[0])) + _FIGURES <= width
+
+
+def _figures(frame: Frame, *, room: int, width: int) -> str:
+    """Return how many of how many legs are shown, which of their rows are on the screen, and how they are sorted.
+
+    Of a filter that is too long for ``width`` cells the end is shown, where it is typed.
+    """
     listing, state = frame.listing, frame.state
     of = f"{listing.shown} of " if state.filter else ""
-    figures = [f"{of}{listing.total} {'leg' if listing.total == 1 else 'legs'}"]
+    figures = []
+    if state.is_held:
+        waits = f"{frame.waiting} {'event waits' if frame.waiting == 1 else 'events wait'}"
+        figures.append(f"held since {frame.held_since}, {waits}")
+    figures.append(f"{of}{listing.total} {'leg' if listing.total == 1 else 'legs'}")
     rows = len(listing.rows)
     if rows > room:
         figures.append(f"rows {state.top + 1}-{min(state.top + room, rows)}")
     if state.filter or isinstance(state.mode, Filtering):
-        figures.append(f"/{printable(state.filter)}{'▏' if isinstance(state.mode, Filtering) else ''}")
+        cursor = "▏" if isinstance(state.mode, Filtering) else ""
+        rest = width - cells("  ".join(figures)) - 3 - len(cursor)
+        figures.append(f"/{_end_of(printable(state.filter), rest)}{cursor}")
     if state.marks:
         figures.append(f"{len(state.marks)} marked")
     if state.sort is not Sort.ATTENTION:
         figures.append(f"by {state.sort.value}")
-    if state.is_held:
-        figures.append(f"held, {frame.waiting} {'event waits' if frame.waiting == 1 else 'events wait'}")
     return "  ".join(figures)
 
 
-def _keys_that_fit(room: int) -> str:
-    kept = list(_KEYS)
+def _end_of(typed: str, room: int) -> str:
+    """Return a text, or as much of its end as has room."""
+    if cells(typed) <= room:
+        return typed
+    while typed and cells(typed) >= max(1, room):
+        typed = typed[1:]
+    return f"…{typed}"
+
+
+def _keys_that_fit(frame: Frame, room: int) -> str:
+    clears = frame.state.mode is None and (frame.state.filter or frame.state.marks)
+    kept = [*_KEYS[:-2], _CLEARS, *_KEYS[-2:]] if clears else list(_KEYS)
     while kept and cells("  ".join(key for key, _ in kept)) > room:
         kept.remove(max(kept, key=lambda item: item[1]))
     return "  ".join(key for key, _ in kept)

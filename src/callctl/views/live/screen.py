@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
-from callctl.support.clock import elapsed
+from callctl.support.clock import Clock, elapsed
 from callctl.support.dates import time_of_day
 from callctl.views.lines import action_line, short_line
 from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change
     from callctl.calls.watch_trouble import Trouble
-    from callctl.support.clock import Clock
     from callctl.views.live.operator import Operator
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
@@ -77,6 +76,31 @@ class TableOptions:
     paste_guide: Sequence[str] = ()
     rings_too_long: timedelta = RINGS_TOO_LONG
     bell: bool = False
+
+
+class _PictureClock(Clock):
+    """The steady time of what the rows show: it stands still while the picture is held."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(wall=clock.wall)
+        self._clock = clock
+        self._held_at: datetime | None = None
+
+    def hold(self) -> None:
+        """Stand still."""
+        self._held_at = self._clock.now()
+
+    def go_on(self) -> None:
+        """Go with the other clock again."""
+        self._held_at = None
+
+    def now(self) -> datetime:
+        """Return the steady time, or that at which it was held."""
+        return self._held_at or self._clock.now()
+
+    def steady(self, moment: datetime) -> datetime:
+        """Return what the other clock does."""
+        return self._clock.steady(moment)
 
 
 class _Pending:
@@ -113,7 +137,10 @@ class LiveView:
         self._below: Sequence[str] = ()
         self._recent: deque[tuple[CallEvent, bool] | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
         self._trouble: tuple[Line, datetime] | None = None
-        self._legs = SortedLegs(clock, rings_too_long=options.rings_too_long)
+        self._picture_clock = _PictureClock(clock)
+        self._legs = SortedLegs(self._picture_clock, rings_too_long=options.rings_too_long)
+        self._held_failures: list[ActionEvent] = []  # they show when the picture goes on
+        self._held_since = ""
         self._state = ViewState()
         self._latest, self._shown = Snapshot(), Snapshot()  # the shown one is older while the picture is held
         self._waiting = 0  # events since then
@@ -151,13 +178,19 @@ class LiveView:
         at = next((at for at, item in enumerate(recent) if _may_result_from(item, action)), len(recent))
         self._recent.clear()
         self._recent.extend([*recent[:at], action, *recent[at:]])
-        failure = failed_action(action)
-        if failure is not None:
-            self._legs.add_failure(action.call_sid, failure)
+        if self._state.is_held:
+            self._held_failures.append(action)
+        else:
+            self._add_failure(action)
         if action.may_have_changed_it:
             done = "redirected" if action.action == "redirect" else "hung up"
             by = f" by rule {action.rule}" if action.rule else ""
             self._state = changed(self._state, action.call_sid, f"{done}{by}", at=elapsed())
+
+    def _add_failure(self, action: ActionEvent) -> None:
+        failure = failed_action(action)
+        if failure is not None:
+            self._legs.add_failure(action.call_sid, failure)
 
     def note(self, text: str) -> None:
         """Show a sentence among the latest events, on as many lines as it needs."""
@@ -277,8 +310,19 @@ class LiveView:
             self._carry_out(intent, asked_for=0.0 if drawn_at is None else elapsed() - drawn_at)
         if self._state.is_held is not before.is_held:
             self._shown, self._waiting = self._latest, 0
+            self._hold() if self._state.is_held else self._go_on()
         if self._state.mode is not before.mode or intent is not None:
             self._draw()  # the next key is for what is on the screen then
+
+    def _hold(self) -> None:
+        self._picture_clock.hold()
+        self._held_since = time_of_day(self._clock.wall())
+
+    def _go_on(self) -> None:
+        self._picture_clock.go_on()
+        for action in self._held_failures:
+            self._add_failure(action)
+        self._held_failures.clear()
 
     def _carry_out(self, intent: Intent, *, asked_for: float) -> None:
         """Have an intent carried out, whose question stood on the screen for so many seconds."""
@@ -378,6 +422,8 @@ class LiveView:
             page=self._open_page(),
             has_keys=self._operator is not None,
             waiting=self._waiting,
+            held_since=self._held_since,
+            row_age=self._picture_clock.age,
             pending=[pending.in_words(at=elapsed()) for pending in self._pending],
         )
 
@@ -404,6 +450,7 @@ class LiveView:
         return [self._trouble[0]]
 
     def _print_last(self, frame: Frame) -> None:
+        self._go_on()
         listing = self._legs.update(self._latest, ViewState().arrangement(elapsed()))
         last = replace(frame, listing=listing, state=ViewState(), below=(), question=(), pending=(), is_last=True)
         size = self._console.size
