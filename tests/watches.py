@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -50,6 +50,7 @@ class Application:
     content_type: str = "text/plain"
     cookies: tuple[str, ...] = ()
     hold: asyncio.Event | None = None
+    answer: Callable[[Sent], Awaitable[str]] | None = None  # instead of the text
     sent: list[Sent] = field(default_factory=list)
     port: int = 0
 
@@ -71,11 +72,13 @@ class Application:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         body = await request.read()
-        self.sent.append(Sent(request.method, request.raw_path, list(request.headers.items()), body))
+        sent = Sent(request.method, request.raw_path, list(request.headers.items()), body)
+        self.sent.append(sent)
         self._arrived.set()
         if self.hold is not None:
             await self.hold.wait()
-        response = web.Response(status=self.status, text=self.text, content_type=self.content_type)
+        text = self.text if self.answer is None else await self.answer(sent)
+        response = web.Response(status=self.status, text=text, content_type=self.content_type)
         for cookie in self.cookies:
             response.headers.add("Set-Cookie", cookie)
         return response

@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import sys
+import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
 from paths import TESTS
-from watches import Application, Suspension, running_watch, settings_in, tunnel_program
+from watches import Application, Sent, Suspension, running_watch, settings_in, tunnel_program
 from web_site import free_port
 
 from callctl.calls.watch_trouble import Trouble
@@ -47,6 +49,21 @@ def relay(folder: Path, first: str = "", late: str = "") -> str:
         f"print({first!r}); import runpy; sys.argv[2:] = {late.split()!r}\n"
         f"runpy.run_path({str(RELAY)!r}, run_name='__main__')",
     )
+
+
+def pass_on_to(application: Application, port: int) -> None:
+    """Have an application be a tunnel to a port."""
+
+    async def answer(sent: Sent) -> str:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(
+                sent.method, f"http://127.0.0.1:{port}{sent.target}", data=sent.body, headers=sent.headers
+            ) as reply,
+        ):
+            return await reply.text()
+
+    application.answer = answer
 
 
 def agent_of(*urls: str, port: int) -> str:
@@ -114,6 +131,22 @@ async def test_a_dashboards_address_is_passed_over_and_sent_nothing_that_is_sign
         }
         names = {name.lower() for sent in application.sent for name, _ in sent.headers}
         assert names == {"host", "accept", "accept-encoding", "user-agent"}
+
+
+async def test_a_page_that_shows_the_health_of_the_watch_is_passed_over_and_sent_nothing_that_is_signed(
+    tmp_path: Path, application: Application
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/healthz"
+
+    async def health(_sent: Sent) -> str:
+        return await run_in_thread(lambda: urllib.request.urlopen(url).read().decode())
+
+    application.answer = health
+    options = WatchOptions("127.0.0.1", port, tunnel=relay(tmp_path, f"See {application.url}"))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        assert not watch.ready.callback_url.startswith(application.url)
+        assert {sent.method for sent in application.sent} == {"GET"}
 
 
 async def test_an_address_through_which_no_signed_self_test_comes_back_is_passed_over(
@@ -272,7 +305,8 @@ async def test_an_unreachable_watch_says_so_and_says_when_it_is_reachable_again(
     async with running_watch(settings_in(tmp_path), options) as watch:
         await watch.view.until_noted("something else answers there (HTTP 502); callbacks would not arrive")
         assert watch.session.header().unreachable == "something else answers there (HTTP 502)"
-        application.status, application.text = 200, json.dumps({"nonce": watch.session.listener_config.nonce})
+        pass_on_to(application, watch.ready.port)
+        application.status = 200
         await watch.view.until_noted("arrives again")
         assert watch.session.header().unreachable is None
         assert [(one.cause, one.url) for one in watch.view.resolved] == [("unreachable", options.public_url)]
@@ -283,14 +317,14 @@ async def test_a_watch_that_becomes_unreachable_later_says_so(
 ) -> None:
     monkeypatch.setattr("callctl.watch.reachability.TEST_INTERVAL", 0.01)
     monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
-    application.hold = asyncio.Event()  # until it knows what this watch calls itself
+    application.hold = asyncio.Event()  # until it knows where this watch listens
     options = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
     async with running_watch(settings_in(tmp_path), options) as watch:
-        application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
+        pass_on_to(application, watch.ready.port)
         application.hold.set()
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         assert (watch.session.header().unreachable, watch.view.troubles) == (None, [])
-        application.status, application.text = 502, ""
+        application.status, application.answer = 502, None
         why = "something else answers there (HTTP 502)"
         await watch.view.until(lambda view: view.header is not None and view.header.unreachable == why)
         await watch.view.until(lambda view: bool(view.troubles))
@@ -308,9 +342,9 @@ async def test_the_self_test_is_repeated_at_once_when_the_machine_wakes(
     tmp_path: Path, application: Application, suspension: Suspension
 ) -> None:
     options = WatchOptions("127.0.0.1", 0, public_url=f"{application.url}/status")
-    application.hold = asyncio.Event()  # until it knows what this watch calls itself
+    application.hold = asyncio.Event()  # until it knows where this watch listens
     async with running_watch(settings_in(tmp_path), options) as watch:
-        application.text = json.dumps({"nonce": watch.session.listener_config.nonce})
+        pass_on_to(application, watch.ready.port)
         application.hold.set()
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         assert len(application.sent) == 1

@@ -63,6 +63,27 @@ async def test_who_is_here_is_asked_without_a_signature_and_answered_by_this_wat
     assert await why_not_ours("https://a..b", nonce=nonce) is not None
 
 
+async def test_who_answers_with_the_health_report_of_a_watch_is_not_that_watch(
+    tmp_path: Path, application: Application
+) -> None:
+    async with (
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch,
+        aiohttp.ClientSession() as http,
+    ):
+        url, nonce = watch.ready.callback_url, watch.session.listener_config.nonce
+        async with http.get(watch.ready.health_url) as answer:
+            application.text = await answer.text()
+        assert json.loads(application.text)["nonce"] == nonce
+        assert watch.session._listener is not None
+        awaited = watch.session._listener.awaited_selftests
+        for address, why in ((url, None), (application.url, "passes no self-test on to it")):
+            failures = (
+                await why_not_ours(address, nonce=nonce, awaited=awaited),
+                (await selftest(address, keys=(TOKEN,), nonce=nonce, awaited=awaited)).failure,
+            )
+            assert all(failure is None if why is None else why in str(failure) for failure in failures)
+
+
 async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_with_it(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from callctl.support.urls import is_loopback_url, why_unreachable
 from callctl.watch import registry
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
+from callctl.watch.listener.server import SelftestId
 from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel.ngrok import NGROK_AGENT, find_agent
 
@@ -110,10 +111,16 @@ async def _through(
         return [found, skipped("round trip", "not tried: there is no public URL")]
     if url is not None and url != route.callback_url:
         # An address that another program reports may be somebody else's: nothing signed goes there.
-        why = await why_not_ours(url, nonce=listener.config.nonce)
+        why = await why_not_ours(url, nonce=listener.config.nonce, awaited=listener.awaited_selftests)
         if why is not None:
             return [found, wrong("round trip", NetworkError(f"{url} does not lead here: {why}", hint=_HINT_ROUTE))]
-    trip = await _round_trip(settings, listener.callback_url, nonce=listener.config.nonce, doubted=route.doubted)
+    trip = await _round_trip(
+        settings,
+        listener.callback_url,
+        nonce=listener.config.nonce,
+        awaited=listener.awaited_selftests,
+        doubted=route.doubted,
+    )
     return [found, trip]
 
 
@@ -246,13 +253,14 @@ async def _round_trip(
     url: str,
     *,
     nonce: str,
+    awaited: set[SelftestId] | None = None,
     hint: str = _HINT_ROUTE,
     doubted: str | None = None,
 ) -> Finding:
     if _refused(settings, url):
         return skipped("round trip", "not tried: Twilio could not use this URL")
     keys = settings.signing_keys or None
-    result = await selftest(url, keys=keys, nonce=nonce)
+    result = await selftest(url, keys=keys, nonce=nonce, awaited=awaited)
     if result.round_trip is not None:
         what, but = ("a request", f"; of signatures it says nothing, see {doubted} above") if doubted else (_SIGNED, "")
         text = f"{what} came back in {result.round_trip * 1000:.0f} ms{but}"

@@ -13,7 +13,7 @@ from callctl.support.clock import pause, repeat
 from callctl.support.urls import is_loopback_url
 from callctl.watch.listener.listener import Listener
 from callctl.watch.options import WatchOptions
-from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
+from callctl.watch.selftest import LIMIT, SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel.command import Tunnel
 from callctl.watch.tunnel.ngrok import find_agent
 
@@ -120,11 +120,20 @@ class Reachability:
         if is_loopback_url(url) and not self._api_is_local:
             return "Twilio can't reach a loopback address"
         self._listener.move_to(replace(self._listener.address, public_url=url))
-        failure = await why_not_ours(url, nonce=self._listener.config.nonce, limit=ADDRESS_TEST_LIMIT)
+        failure = await self._why_not_ours(url)
         if failure is not None:
             return failure
-        config = self._listener.config
-        return (await selftest(url, keys=config.keys, nonce=config.nonce, limit=ADDRESS_TEST_LIMIT)).failure
+        return (await self._selftest(url, limit=ADDRESS_TEST_LIMIT)).failure
+
+    async def _why_not_ours(self, url: str) -> str | None:
+        listener = self._listener
+        return await why_not_ours(
+            url, nonce=listener.config.nonce, awaited=listener.awaited_selftests, limit=ADDRESS_TEST_LIMIT
+        )
+
+    async def _selftest(self, url: str, *, limit: float) -> SelftestResult:
+        config, awaited = self._listener.config, self._listener.awaited_selftests
+        return await selftest(url, keys=config.keys, nonce=config.nonce, awaited=awaited, limit=limit)
 
     async def watch_tunnel(self) -> None:
         """Report the end of the tunnel that was started."""
@@ -163,8 +172,7 @@ class Reachability:
 
     async def _test(self) -> None:
         url, ended_before = self._listener.callback_url, self._tunnel_ended
-        config = self._listener.config
-        result = await selftest(url, keys=config.keys, nonce=config.nonce)
+        result = await self._selftest(url, limit=LIMIT)
         self._last = result
         self._listener.health["reachable"] = result.failure is None
         if result.failure is None:
@@ -192,7 +200,7 @@ class Reachability:
         before, printed = self._listener.address, [] if self._tunnel is None else self._tunnel.addresses
         for address in (printed_address for printed_address in printed if printed_address not in self._known):
             url = _with_path(address, self._options.path)
-            if await why_not_ours(url, nonce=self._listener.config.nonce, limit=ADDRESS_TEST_LIMIT) is not None:
+            if await self._why_not_ours(url) is not None:
                 continue  # asked first: while it is tried, what is signed over the one before is refused
             if await self._try_address(address) is None:
                 self._known = frozenset(printed)

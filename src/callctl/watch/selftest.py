@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ import aiohttp
 
 from callctl.support.dates import read_json
 from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_user_and_fragment
-from callctl.watch.listener.server import SELFTEST_FIELD
+from callctl.watch.listener.server import SELFTEST_FIELD, SelftestId
 from callctl.watch.listener.signature import signature_of
 
 # Twilio waits 15 s for an answer; a listener that takes longer than this is as good as unreachable. In seconds.
@@ -35,35 +36,59 @@ async def selftest(
     *,
     keys: Sequence[str] | None,
     nonce: str,
+    awaited: set[SelftestId] | None = None,
     limit: float = LIMIT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SelftestResult:
-    """Send a request as Twilio would and see that the watch with this nonce answers it.
+    """Send a request as Twilio would and see that the watch with this nonce receives and answers it.
 
     Args:
         url: The callback URL as Twilio was given it.
         keys: The tokens that may sign, of which the first one does; None where nothing is verified.
-        nonce: By which the watch is known.
+        nonce: By which the watch is known. Anybody can read it in the health report and answer with that.
+        awaited: Where the watch, if it is in this process, notes what has arrived (``Listener.awaited_selftests``).
         limit: How many seconds the answer may take.
         clock: Seconds, to measure with.
     """
-    form = ((SELFTEST_FIELD, secrets.token_hex(8)),)
+    value = secrets.token_hex(16)
+    form = ((SELFTEST_FIELD, value),)
     headers = {"X-Twilio-Signature": signature_of(url, form, key=keys[0])} if keys else {}
     began = clock()
-    failure, status = await _why_not_from(nonce, "POST", url, limit=limit, data=list(form), headers=headers)
+    with _awaiting(awaited, ("POST", value)) as why_not_here:
+        failure, status = await _why_not_from(nonce, "POST", url, limit=limit, data=list(form), headers=headers)
+        failure = failure or why_not_here()
     if failure is not None:
         return SelftestResult(failure=failure, status=status)
     return SelftestResult(round_trip=clock() - began)
 
 
-async def why_not_ours(url: str, *, nonce: str, limit: float = LIMIT) -> str | None:
+async def why_not_ours(
+    url: str, *, nonce: str, awaited: set[SelftestId] | None = None, limit: float = LIMIT
+) -> str | None:
     """Say why a URL does not lead to the watch with this nonce; None if it does.
 
     It is asked by a GET without a signature: the URL may belong to somebody else, who must not get a signed request,
     and where a POST might do something.
     """
-    failure, _ = await _why_not_from(nonce, "GET", url, limit=limit, params={SELFTEST_FIELD: ""})
-    return failure
+    value = secrets.token_hex(16)
+    with _awaiting(awaited, ("GET", value)) as why_not_here:
+        failure, _ = await _why_not_from(nonce, "GET", url, limit=limit, params={SELFTEST_FIELD: value})
+        return failure or why_not_here()
+
+
+@contextmanager
+def _awaiting(awaited: set[SelftestId] | None, one: SelftestId) -> Iterator[Callable[[], str | None]]:
+    """Have the listener take note of a self-test; yield what says why it has not arrived, None if it has."""
+    if awaited is None:
+        yield lambda: None
+        return
+    awaited.add(one)
+    try:
+        yield (
+            lambda: "what answers there knows this watch, but passes no self-test on to it" if one in awaited else None
+        )
+    finally:
+        awaited.discard(one)
 
 
 async def _why_not_from(

@@ -29,6 +29,7 @@ from callctl.watch.listener.server import (
     BodyRefusedError,
     Limits,
     ReceivedRequest,
+    SelftestId,
     no_content,
     not_allowed,
     receive,
@@ -83,6 +84,7 @@ class Listener:
 
     The counters may be read at any time, the URLs and the port once it has started; ``features`` counts, by kind, the
     events that carry no status. ``health`` is what /healthz says, with 503 while the last event could not be stored.
+    A self-test that arrives is taken out of ``awaited_selftests``.
 
     Raises:
         SettingsError: ``keys`` is empty.
@@ -105,6 +107,7 @@ class Listener:
         self._time_limit = TimeLimit(config.limits.store_seconds)
         self._forwarder, self._responder = forwarder, responder
         self.health: dict[str, object] = {"status": "ok", "nonce": config.nonce, "version": __version__}
+        self.awaited_selftests: set[SelftestId] = set()
         self._server: TcpServer | None = None
         self._store_works = True
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
@@ -177,7 +180,7 @@ class Listener:
     async def _accept(self, path: str, received: ReceivedRequest) -> web.Response:
         received_at, check = self._now(), self._checks.get(path)
         if received.asks_which_watch:
-            return web.json_response(self.health)
+            return self._answer_selftest(received)
         if check is not None and not check.accepts(received.signed):
             self.refused += 1
             requested = RequestedUrl.read(received.headers)
@@ -185,7 +188,7 @@ class Listener:
                 self._on_trouble(Trouble(text, Cause.REFUSED, url=self.callback_url, status=403))
             return web.Response(status=403)
         if received.is_selftest:
-            return web.json_response(self.health)
+            return self._answer_selftest(received)
         try:
             event = CallEvent.from_form(
                 received.pairs,
@@ -198,6 +201,10 @@ class Listener:
             self.ignored += 1  # valid, but nothing to show
             return self._acknowledge(received)
         return await self._store(event, path, received)
+
+    def _answer_selftest(self, received: ReceivedRequest) -> web.Response:
+        self.awaited_selftests.discard((received.method, received.pairs[0][1]))
+        return web.json_response(self.health)
 
     def _acknowledge(self, received: ReceivedRequest) -> web.Response:
         if self._forwarder is not None:

@@ -26,6 +26,7 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 # A form with this field alone is a watch's self-test, signed; or, as a GET that is not signed, the question which watch
 # answers here. The answer says which, as /healthz does.
 SELFTEST_FIELD: Final = "CallctlProbe"
+SelftestId = tuple[str, str]  # a self-test's method and random value
 _MOST_FIELDS = 2000  # Twilio sends about thirty
 _OWN_FILES = 96  # kept free for the store, the tunnel, requests, and connections that were accepted but not counted yet
 _SHORT = 2048  # characters of a form; Twilio's have less
