@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import re
 import shlex
@@ -13,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from events import START, clock_of
 from processes import LIMIT, OnTerminal
+from rich.console import Console
 from switchboard import (
     ANSWERS,
     CTRL_C,
@@ -25,6 +29,10 @@ from switchboard import (
     Switchboard,
     switchboard,
 )
+
+from callctl.cli.watch.table import OpenTable
+from callctl.views.live.screen import LiveView, TableOptions
+from callctl.views.threaded_view import ThreadedView
 
 PROMPT = "prompt>"
 CALLCTL = shlex.join([sys.executable, "-m", "callctl"])
@@ -318,3 +326,19 @@ def test_on_a_pipe_no_keys_are_read(home: Path, board: Switchboard) -> None:
         watch.type(CTRL_C)
         watch.ended()
     assert board.changes == []
+
+
+def test_a_resize_is_drawn_at_once_and_afterwards_nobody_waits_for_one() -> None:
+    resized = asyncio.Event()
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    table = LiveView(console, TableOptions(), clock=clock_of(lambda: START))
+    table.connect(resized.set)
+
+    async def resize() -> None:
+        with OpenTable(ThreadedView(table), table).suspendable():
+            os.kill(os.getpid(), signal.SIGWINCH)
+            await asyncio.wait_for(resized.wait(), LIMIT)
+
+    asyncio.run(resize())
+    table.close()
+    assert signal.getsignal(signal.SIGWINCH) in (signal.SIG_DFL, None)

@@ -1,11 +1,13 @@
 """The frames of the live table: golden frames at several sizes, and what must hold at every size."""
 
+import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from events import START
-from frames import HEADER, draw_in, frame_of, text_of
+from frames import HEADER, age_of, draw_in, frame_of, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family
@@ -202,6 +204,32 @@ def test_the_password_of_the_callback_url_is_not_shown(width: int, height: int) 
     shown = text_of(frame_of(board_of(family()), header=header), width=width, height=height)
     assert "https://ann:***@a.example/status" in shown
     assert "secret" not in shown
+
+
+STATUSES = ["queued", "initiated", "ringing", "in-progress", "completed", "busy", "no-answer", "canceled", "failed"]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("after", [7, 3600 * 5, 3600 * 23])
+@pytest.mark.parametrize("is_urgent", [False, True])
+def test_a_number_is_whole_at_40_columns_in_every_status(status: str, after: int, is_urgent: bool) -> None:
+    leg = next(leg for leg in board_of([callback(PARENT, status, second=0, sequence=1)]).snapshot().legs.values())
+    row = rows.LegRow(leg, failure="cancel refused" if is_urgent else None)
+    now = START + timedelta(seconds=after)
+    (line,) = rows.leg_lines(row, rows.Style(40, is_two_lines=False), age=age_of(now))
+    line.truncate(40, overflow="ellipsis")
+    assert re.search(r"[ +]\+?\d{11}( |$)", line.plain), line.plain
+    assert ("!" in line.plain) is is_urgent
+
+
+def test_failures_are_counted_in_the_header_at_40_columns() -> None:
+    events = [
+        callback(f"CA{number:032}", status, second=40, sequence=1)
+        for number, status in enumerate(["ringing"] * 12 + ["in-progress"] * 34 + ["queued"] * 5 + ["failed"] * 5)
+    ]
+    first = text_of(frame_of(board_of(events)), width=40, height=12).splitlines()[0]
+    assert "5 failed" in first
+    assert "12 ringing" in first
 
 
 # The foot

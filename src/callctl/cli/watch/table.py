@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,9 +28,19 @@ class OpenTable:
 
     @contextmanager
     def suspendable(self) -> Iterator[None]:
-        """Give the terminal back while the process is stopped; only within an event loop."""
-        with suspend_on_signals(self.table.give_back, self.table.take_again):
-            yield
+        """Give the terminal back while the process is stopped, and draw anew when it is resized.
+
+        Only within an event loop.
+        """
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGWINCH, self.table.redraw_soon)
+        try:
+            with suspend_on_signals(self.table.give_back, self.table.take_again):
+                yield
+        finally:
+            loop.remove_signal_handler(signal.SIGWINCH)
 
 
 def open_table(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from callctl.calls.call import CallStatus
 from callctl.errors import without_secrets
-from callctl.views.live.rows import WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
+from callctl.views.live.rows import SHORT_WORDS, WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
 from callctl.views.live.sorted_legs import FAILURES, Listing, Sort
 from callctl.views.live.state import ChoosingUrl, Confirming, Filtering, KeysPage, LegPage, ViewState
 from callctl.views.table import cells, clock
@@ -146,10 +146,13 @@ def _header(frame: Frame, *, width: int, height: int) -> list[Text]:
     title, alarms, counts = f" {printable(header.title)}", list(_alarms(header)), list(_counts(frame))
     first, second = text("", "bold reverse"), text(" " * _INDENT, "bold reverse")
     short = [alarm.partition(":")[0] for alarm in alarms]
-    # How it begins: whatever is left out, alarms and counts are there.
-    ways = [(title, alarms), ("", alarms), (title, short), ("", short)]
-    fitting = (way for way in ways if _cells_of(*way, counts) <= width)
-    name, alarms = next(fitting, ("" if counts else title, short if counts else alarms))
+    # How it begins: whatever is left out, alarms and counts are there, and failures before other counts.
+    brief = list(_counts(frame, is_brief=True))
+    ways = [(title, alarms, counts), ("", alarms, counts), (title, short, counts), ("", short, counts)]
+    ways += [("", alarms, brief), ("", short, brief)]
+    fitting = (way for way in ways if _cells_of(*way) <= width)
+    last = ("", short, brief[-1:] + brief[:-1]) if frame.listing.failures else ("", short, brief)
+    name, alarms, counts = next(fitting, last if counts else (title, alarms, counts))
     first.append(name)
     for alarm in alarms:
         first.append(f" {alarm} ", "bold white on red")
@@ -189,16 +192,17 @@ def _alarms(header: WatchState) -> Iterator[str]:
         yield "rules stopped"
 
 
-def _counts(frame: Frame) -> Iterator[str]:
-    """Yield how many legs have each live status, and how many failures are new."""
+def _counts(frame: Frame, *, is_brief: bool = False) -> Iterator[str]:
+    """Yield how many legs have each live status, and last how many failures are new."""
     counts = frame.listing.counts
     others = [status for status, count in counts.items() if count and status not in _COUNTED]
     live = [status for status in others if status not in set(CallStatus)]
     for status in (*_COUNTED, *live):
         if counts.get(status):
-            yield f"{counts[status]} {printable(status)}"
+            word = printable(status)
+            yield f"{counts[status]} {SHORT_WORDS.get(word, word) if is_brief else word}"
     if frame.listing.failures:
-        yield f"{len(frame.listing.failures)} failed in 5 min"
+        yield f"{len(frame.listing.failures)} failed{'' if is_brief else ' in 5 min'}"
 
 
 def _header_parts(header: WatchState) -> Iterator[str]:

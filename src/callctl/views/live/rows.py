@@ -60,7 +60,7 @@ _WIDEST_COLUMNS = (
 )
 _SHORT_COLUMNS = (Column("SID", lambda row: _short_sid(row), SHOWN_START, gap=1), replace(_STATUS, gap=1), _FOR)
 _NARROW_WIDTH = 15  # cells of a short status and a time
-_SHORT_WORDS = {CallStatus.IN_PROGRESS.value: "in-prog"}
+SHORT_WORDS = {CallStatus.IN_PROGRESS.value: "in-prog", CallStatus.INITIATED.value: "init"}
 
 SELECTED, MARKED, SELECTED_AND_MARKED = "▌", "*", "◆"
 _URGENT = "bold red"
@@ -197,15 +197,22 @@ def _two_lines(row: Row, *, width: int) -> list[Text]:
 def _narrow(row: Row, *, width: int) -> Text:
     """Return one line for a narrow terminal: the start of the SID, status, time, and the far end."""
     status, is_over = row.status or "", row.elapsed == "ended"
-    word = printable(_SHORT_WORDS.get(status, status))
+    word = printable(SHORT_WORDS.get(status, status))
     head = f"{glyph(status)} {word}{'!' if row.is_urgent else ''}"
-    time = "" if is_over else row.elapsed
+    time = "" if is_over else _short_time(row.elapsed)
+    blank = 1 if time and not row.is_urgent else 0  # the "!" stands in its place
     line = text(f" {_short_sid(row)} ")
-    line.append(head + time.rjust(max(_NARROW_WIDTH - cells(head), len(time) + 1 if time else 0)), style=row.look)
+    line.append(head + time.rjust(max(_NARROW_WIDTH - cells(head), len(time) + blank)), style=row.look)
     far = printable(row.from_ if row.direction == "inbound" else row.to)
     line.append(f" {far}")
     facts = f"  ({', '.join([*row.unusual, *row.facts])})" if row.facts or row.unusual else ""
     return line.append(facts) if line.cell_len + cells(facts) <= width else line
+
+
+def _short_time(elapsed: str) -> str:
+    """Return a time without its seconds where it has hours: 1h05."""
+    hours, *rest = elapsed.split(":")
+    return f"{hours}h{rest[0]}" if len(rest) > 1 else elapsed
 
 
 def _facts(shown: LegRow) -> Iterator[str]:

@@ -292,6 +292,10 @@ class LiveView:
         self._keys.put(key)
         self._wake()
 
+    def redraw_soon(self) -> None:
+        """Have a frame drawn; may be called in any thread."""
+        self._wake()
+
     def take_news(self) -> None:
         """Do what keys ask for, take in what was fetched, and draw."""
         with suppress(Empty):
