@@ -19,6 +19,7 @@ from yarl import URL
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.calls.event_record import signed_form, signed_key
 from callctl.store.sqlite.store import EventStore
+from callctl.watch.listener.server import SELFTEST_FIELD
 from callctl.watch.listener.signature import SignatureCheck, SignedRequest, signature_of
 
 CHECK = SignatureCheck([PUBLIC], keys=[TOKEN])
@@ -156,6 +157,25 @@ async def test_a_captured_callback_sent_in_every_way_is_one_event(
     assert len(list(store.replay(since=None))) == 1
     assert listener.duplicates >= 3
     assert len(await reports.of(1 + listener.duplicates)) == 1 + listener.duplicates
+
+
+@pytest.mark.parametrize("cut", [0, 7, 12])
+async def test_a_captured_self_test_is_no_event_whatever_the_query_of_the_url(
+    start: Start, http: aiohttp.ClientSession, store: EventStore, cut: int
+) -> None:
+    listener = await start()
+    query = f"?CallSid={HEX}&CallStatus=completed&Z="
+    headers = {"X-Twilio-Signature": signature_of(PUBLIC + query, [(SELFTEST_FIELD, "deadbeef")], key=TOKEN)}
+    url = URL(f"{listener.url}/status{query}{SELFTEST_FIELD}deadbeef", encoded=True)
+    async with http.get(url, headers=headers) as reply:
+        assert reply.status == 403
+    text = f"{query}{SELFTEST_FIELD}deadbeef"
+    start_of_form = len(query) + cut
+    url = URL(f"{listener.url}/status{text[:start_of_form]}", encoded=True)
+    async with http.post(url, data={text[start_of_form:]: ""}, headers=headers) as reply:
+        assert reply.status == 403
+    assert list(store.replay(since=None)) == []
+    assert (listener.accepted, listener.ignored, listener.refused) == (0, 0, 2)
 
 
 # Names that make an event what it is.

@@ -189,6 +189,9 @@ class Listener:
             return web.Response(status=403)
         if received.is_selftest:
             return self._answer_selftest(received)
+        if received.may_be_selftest:  # captured on its way and sent again, as a call that the URL's query names
+            self.refused += 1
+            return web.Response(status=403)
         try:
             event = CallEvent.from_form(
                 received.pairs,

@@ -71,6 +71,11 @@ class ReceivedRequest:
         return len(self.pairs) == 1 and self.pairs[0][0] == SELFTEST_FIELD
 
     @property
+    def may_be_selftest(self) -> bool:
+        """Whether its signature could be that of a self-test, however its text was cut into a query and a form."""
+        return SELFTEST_FIELD in self.signed.covered
+
+    @property
     def asks_which_watch(self) -> bool:
         """Whether it asks which watch is here: sent before a self-test to an address that is not known to lead here."""
         return self.is_selftest and self.method == "GET" and self.signed.signature is None
