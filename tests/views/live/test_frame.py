@@ -18,7 +18,8 @@ from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
-from callctl.views.live.frame import PLAIN, TROUBLE, Line
+from callctl.views.live.frame import PLAIN, TROUBLE, Line, wrapped_page
+from callctl.views.live.keys_page import keys_page
 from callctl.views.live.state import Filtering, ViewState
 from callctl.views.view import WatchState
 
@@ -269,3 +270,22 @@ def test_redirect_is_among_the_keys_of_the_foot_and_esc_where_it_clears_somethin
     assert "Esc" not in foot_of(width=80)[-1]
     assert "Esc clears" in foot_of(width=80, filter="ringing")[-1]
     assert "Esc clears" in foot_of(width=80, marks={PARENT: "ringing"})[-1]
+
+
+# Pages
+
+
+@given(lines=st.lists(st.text(alphabet="ab  -+", max_size=90), max_size=5), width=st.integers(22, 100))
+def test_a_page_is_wrapped_rather_than_cut(lines: list[str], width: int) -> None:
+    wrapped = wrapped_page(lines, width=width)
+    assert all(len(line) <= width for line in wrapped)
+    assert "".join("".join(wrapped).split()) == "".join("".join(lines).split())
+
+
+def test_the_page_of_the_keys_says_all_of_it_at_40_columns() -> None:
+    page = wrapped_page(keys_page(()), width=38)
+    assert max(map(len, page)) <= 38
+    assert "filter:" in " ".join(page)
+    at = next(number for number, line in enumerate(page) if line.startswith("x  "))
+    assert page[at + 1].startswith("  ")
+    assert wrapped_page(keys_page(()), width=98) == keys_page(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,30 @@ def draw(frame: Frame, layout: Layout) -> list[Text]:
     for line in lines:
         line.truncate(layout.width, overflow="ellipsis")
     return lines[: layout.height]
+
+
+def wrapped_page(lines: Sequence[str], *, width: int) -> list[str]:
+    """Return the lines of a page, those that are longer than ``width`` cells on several, which stand further in.
+
+    The blanks between columns are fewer then.
+    """
+    wide = max(20, width)
+    wrapped: list[str] = []
+    for line in map(printable, lines):
+        if cells(line) <= wide:
+            wrapped.append(line)
+            continue
+        words = line.lstrip()
+        lead = min(len(line) - len(words), wide // 2)
+        further = " " * (lead + 2)
+        wrapped += textwrap.wrap(
+            re.sub(r" {3,}", "  ", words),
+            wide,
+            initial_indent=" " * lead,
+            subsequent_indent=further,
+            break_on_hyphens=False,
+        )
+    return wrapped
 
 
 # Header

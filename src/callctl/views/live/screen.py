@@ -19,7 +19,7 @@ from callctl.support.clock import Clock, elapsed
 from callctl.support.dates import time_of_day
 from callctl.views.lines import action_line, short_line
 from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
-from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out
+from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out, wrapped_page
 from callctl.views.live.keyboard import Keyboard
 from callctl.views.live.keys import CTRL_C, Key
 from callctl.views.live.keys_page import keys_page
@@ -423,7 +423,7 @@ class LiveView:
             self._below,
             self._clock.age,
             question=self._question(),
-            page=self._open_page(),
+            page=wrapped_page(self._open_page(), width=width - 2),
             has_keys=self._operator is not None,
             waiting=self._waiting,
             held_since=self._held_since,
