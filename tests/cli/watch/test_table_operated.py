@@ -341,7 +341,7 @@ def test_a_family_is_ended_by_f_and_the_foot_says_what_becomes_of_the_other_leg(
         watch.shows(f"copied {parent}")
         assert clipboard(parent) in watch.raw
         watch.type("x")
-        watch.shows("hang up +12025550100 ● in-progress", "its parent goes on", "f: the whole family")
+        watch.shows("hang up +12025550100 ● in-progress", "its parent goes on", "f: family")
         watch.type("f")
         watch.shows("hang up the whole family, 2 live legs:")
         watch.confirm()

@@ -58,8 +58,9 @@ def asked(mode: Mode | None, *, effects: str = "", urls: Sequence[str] = (), mes
     ],
 )
 def test_a_hang_up_names_phone_status_and_age(target: Target, named: str) -> None:
-    line = f"hang up {named}?   y: yes   f: the whole family   other key: no"
+    line = f"hang up {named}?   y: yes   f: family   other: no"
     assert asked(Confirming(HangUp((target,)))) == [line]
+    assert len(line) <= 78 or target not in (PARENT, INBOUND)  # one line at 80 columns
     assert asked(Confirming(HangUp((target,))), effects=EFFECT) == [line, EFFECT]
 
 
@@ -73,7 +74,7 @@ def test_a_family_names_each_of_its_live_legs() -> None:
 def test_a_redirect_names_where_to_and_no_password() -> None:
     url = "https://ann:secret@example.com/a"
     assert asked(Confirming(Redirect((PARENT,), url)), effects=EFFECT) == [
-        "redirect +12025550101 ● in-progress 1:02:05 to https://ann:***@example.com/a?   y: yes   other key: no",
+        "redirect +12025550101 ● in-progress 1:02:05 to https://ann:***@example.com/a?   y: yes   other: no",
         EFFECT,
     ]
 

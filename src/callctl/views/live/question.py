@@ -76,8 +76,8 @@ def _by_key(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> l
         )
         return [f"{_verb(asked)} {what}?   y: yes   any other key: no"]
     target = asked.targets[0]
-    family = "   f: the whole family" if isinstance(asked.intent, HangUp) else ""
-    lines = [f"{_verb(asked)} {_leg(target.sid, latest, age=age)}{_where(asked)}?   y: yes{family}   other key: no"]
+    family = "   f: family" if isinstance(asked.intent, HangUp) else ""
+    lines = [f"{_verb(asked)} {_leg(target.sid, latest, age=age)}{_where(asked)}?   y: yes{family}   other: no"]
     return [*lines, effects] if effects else lines
 
 
