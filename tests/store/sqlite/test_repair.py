@@ -188,6 +188,24 @@ def test_all_that_was_acknowledged_is_at_the_path_where_a_link_leads_to_the_same
     assert acknowledged <= kept(opened)
 
 
+def test_a_folder_that_is_moved_while_a_link_leads_to_it_loses_nothing(path: Path, troubles: list[str]) -> None:
+    folder, moved = path.parent.with_name("one"), path.parent.with_name("other")
+    folder.mkdir()
+    path.parent.symlink_to(folder)
+    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+        acknowledged = fill(store)
+        folder.rename(moved)
+        path.parent.unlink()
+        path.parent.symlink_to(moved)
+        for number in range(EVENTS, 2 * EVENTS):
+            with suppress(StoreError):
+                store.append(event(number, "ringing"))
+                acknowledged.add(sid(number))
+        assert acknowledged <= kept(copy_of_linked(path))
+    (trouble,) = troubles
+    assert "its folder was moved; all that was in it was copied to a new file" in trouble
+
+
 @pytest.mark.parametrize("end", ["", "-wal", "-shm"])
 def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(
     path: Path, store: EventStore, troubles: list[str], end: str

@@ -70,7 +70,7 @@ class FileChecks:
         if now.database is None or now.log is None:
             return "its log (-wal) was removed"
         if now.log.size and log is None:
-            return _LOG_DAMAGE
+            return _LOG_DAMAGE if File.at(f"{self.real_path}-wal") is not None else "its folder was moved"
         log, damage = self._check_index(log)
         if damage is not None:
             return damage
