@@ -249,3 +249,18 @@ def test_what_a_schema_says_is_not_trusted(path: Path) -> None:
     store = EventStore.open(path, world=WORLD)
     assert store._writing.connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
     store.close()
+
+
+@pytest.mark.parametrize("name", ["events.db-wal", "events.db-shm", "events.db-journal", "EVENTS.DB-WAL"])
+def test_a_store_can_not_take_the_name_of_what_belongs_to_another(path: Path, name: str) -> None:
+    other, link = path.with_name(name), path.with_name("link.db")
+    for use in ("write", "claim", "read"):
+        with pytest.raises(StoreError, match="belongs to another database under such a name") as refused:
+            USES[use](other)
+        assert "CALLCTL_STORE" in (refused.value.hint or "")
+    assert not other.exists()
+    EventStore.open_for_watch(path, world=WORLD).close()
+    path.rename(other)
+    link.symlink_to(other)
+    with pytest.raises(StoreError, match="under such a name"):
+        EventStore.open_readonly(link, world=WORLD)

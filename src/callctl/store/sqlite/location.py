@@ -6,6 +6,7 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 
+_BESIDE = ("-wal", "-shm", "-journal")  # what SQLite names the files that it keeps beside a database
 LOCATION_HINT = "name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME"
 
 
@@ -14,7 +15,7 @@ def check_location(path: Path) -> None:
 
     Raises:
         StoreError: A file stands where a folder should be, or something else where the file, or one of those that
-            SQLite keeps beside it, should be.
+            SQLite keeps beside it, should be; or the name is that of such a file.
         OSError: It can't be looked at.
     """
     blocking = next((folder for folder in path.parents if folder.exists()), None)
@@ -29,7 +30,12 @@ def check_location(path: Path) -> None:
             f"there can be no event store {path}: {dangling} is a symbolic link that leads nowhere", hint=LOCATION_HINT
         )
     real_path = path.resolve()
-    for suffix in ("-wal", "-shm", "-journal"):
+    if any(name.lower().endswith(_BESIDE) for name in (path.name, real_path.name)):
+        raise StoreError(
+            f"there can be no event store {path}: SQLite keeps what belongs to another database under such a name",
+            hint=LOCATION_HINT,
+        )
+    for suffix in _BESIDE:
         beside = real_path.with_name(real_path.name + suffix)
         if beside.is_symlink() or (beside.exists() and not beside.is_file()):
             raise StoreError(f"there can be no event store {path}: {beside} is no regular file", hint=LOCATION_HINT)
