@@ -77,7 +77,7 @@ class TestSettings:
             ("us1", "", ("ok", None), "us1  from the environment"),
             ("", "dublin", (None, "ok"), "dublin  from the environment; the region is us1, TWILIO_REGION is not set"),
             ("br1", "sao-paulo", ("warning", "ok"), "Twilio documents no such region for calls"),
-            ("dublin", "ie1", ("warning", "warning"), "that is an edge, not a region"),
+            ("dublin", "paris", ("warning", "warning"), "that is an edge, not a region"),
             ("us1", "paris", ("ok", "warning"), "Twilio has no edge of that name"),
         ],
     )

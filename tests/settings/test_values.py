@@ -121,6 +121,34 @@ def test_another_region_without_an_edge_is_refused(tmp_path: Path, region: str, 
     assert "unset TWILIO_REGION" in (refused.value.hint or "")
 
 
+@pytest.mark.parametrize("region", [None, "ie1"])
+@pytest.mark.parametrize(
+    ("edge", "meant"), [("us1", "ashburn"), ("ie1", "dublin"), ("au1", "sydney"), ("jp1", "tokyo")]
+)
+def test_a_region_is_no_edge(tmp_path: Path, region: str | None, edge: str, meant: str) -> None:
+    chosen = {"TWILIO_EDGE": edge} | ({"TWILIO_REGION": region} if region else {})
+    with pytest.raises(SettingsError, match=f"TWILIO_EDGE is {edge}, which is a region, not an edge") as refused:
+        from_env(tmp_path, **chosen)
+    assert refused.value.hint == f"set TWILIO_EDGE={meant}, or unset it"
+    with pytest.raises(SettingsError) as refused:
+        from_env(tmp_path, TWILIO_REGION=meant, TWILIO_EDGE=edge)
+    assert refused.value.hint == f"they are exchanged: set TWILIO_REGION={edge} and TWILIO_EDGE={meant}"
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://api.twilio.com.", "https://api.twilio.com"),
+        ("https://example.com.:8443/api.", "https://example.com:8443/api."),
+        ("http://localhost./", "http://localhost"),
+    ],
+)
+def test_a_dot_at_the_end_of_a_host_changes_nothing(tmp_path: Path, given: str, url: str) -> None:
+    assert from_env(tmp_path, CALLCTL_API_URL=given).api_url == url
+    with pytest.raises(SettingsError, match="which Twilio has switched off"):
+        from_env(tmp_path, CALLCTL_API_URL="https://API.ie1.twilio.com./")
+
+
 @pytest.mark.parametrize("region", ["ie1", "au1", "br1", "de1", "jp1", "sg1", "us2"])
 def test_a_host_that_is_switched_off_is_refused(tmp_path: Path, region: str) -> None:
     with pytest.raises(SettingsError, match="which Twilio has switched off"):

@@ -129,6 +129,8 @@ def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:
             "CALLCTL_API_URL can't be combined with TWILIO_REGION or TWILIO_EDGE",
             hint="the region and the edge choose among Twilio's own hosts; unset them, or unset CALLCTL_API_URL",
         )
+    if is_http_url(text):
+        text = re.sub(r"^([^/]+//[^/:?#]+)\.(?=[:/?#]|$)", r"\1", text)  # api.twilio.com. is the same host
     parts = urlsplit(text) if is_http_url(text) else None
     if parts is None or parts.query or parts.fragment or parts.username is not None:
         raise SettingsError(
@@ -154,6 +156,12 @@ def _check_host(host: str) -> None:
 
 
 def _twilio_url(*, region: str | None, edge: str | None) -> str:
+    meant = ({"us1": "ashburn"} | OWN_EDGES | OLD_NAMES).get(edge or "")
+    if meant is not None:
+        right = f"set TWILIO_EDGE={meant}, or unset it"
+        if region == meant:
+            right = f"they are exchanged: set TWILIO_REGION={edge} and TWILIO_EDGE={meant}"
+        raise SettingsError(f"TWILIO_EDGE is {edge}, which is a region, not an edge", hint=right)
     if edge and not region:
         region = "us1"  # what the library does (docs/twilio.md, "Regions and edges")
     if region and not edge and region != "us1":
