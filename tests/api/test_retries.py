@@ -160,7 +160,20 @@ def test_and_after_server_errors(start_api: StartApi, act: Act, status: int) -> 
     assert len(api.server.received) == 2
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 301])
+@pytest.mark.parametrize("status", [302, 303])
+@pytest.mark.parametrize("act", ONCE)
+def test_so_may_an_answer_that_lies_elsewhere(start_api: StartApi, act: Act, status: int) -> None:
+    api = start_api(reply(status, b"", Location="https://example.com/"), DONE)
+    with pytest.raises(ApiError) as caught:
+        act(api.client)
+    assert (caught.value.status, caught.value.may_be_done) == (status, True)
+    assert caught.value.message.startswith("it is not known whether the call was ")
+    assert "look: `callctl" in (caught.value.hint or "")
+    assert "CALLCTL_API_URL" in (caught.value.hint or "")
+    assert len(api.server.received) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 301, 307, 308])
 @pytest.mark.parametrize("act", [*ONCE, *OFTEN])
 def test_a_refusal_is_final(start_api: StartApi, act: Act, status: int) -> None:
     api = start_api(reply(status, {"message": "no"}), DONE)

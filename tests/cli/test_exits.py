@@ -103,7 +103,15 @@ TABLE = [
         id="a redirect that is not answered for",
     ),
     pytest.param(
-        reply(302, b"", Location="https://example.com/"), PLACE, 1, "HTTP 302", "not followed", id="elsewhere"
+        reply(307, b"", Location="https://example.com/"), PLACE, 1, "HTTP 307", "not followed", id="elsewhere"
+    ),
+    pytest.param(
+        reply(302, b"", Location="https://example.com/"),
+        PLACE,
+        1,
+        "it is not known whether the call was placed: ",
+        "before you place it again, look: `callctl list --live",
+        id="an answer elsewhere",
     ),
     pytest.param(
         reply(201, b"<xml/>"), PLACE, 6, "may have been placed", "before you place it again", id="XML as a success"

@@ -215,9 +215,10 @@ class ApiClient:
             unnamed = ", but its SID can't be read" if reply is not None and reply.status == 201 else ""
             raise OutcomeUnknownError(f"{error.message}; the call may have been {done}{unnamed}", hint=check) from error
         except ApiError as error:
-            if error.status < 500:
+            if not error.may_be_done:
                 raise
-            raise error.reworded(f"it is not known whether the call was {done}: {error.message}", hint=check) from error
+            hint = check if error.status >= 500 else f"{check}; {error.hint}"
+            raise error.reworded(f"it is not known whether the call was {done}: {error.message}", hint=hint) from error
 
     def _update(self, sid: str, parameters: Parameters) -> Call:
         reply = self._sender.post(self._call_url(sid), parameters, resend=Resend.ALWAYS, wanted=self._wanted)

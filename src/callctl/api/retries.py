@@ -160,7 +160,8 @@ class Sender:
         # A 429 was never processed (docs/twilio.md, "Errors", 20429). A 5xx may have been.
         may_resend = reply.status == 429 or (reply.status >= 500 and resend is Resend.ALWAYS)
         failure = error_of(reply, clean=self._clean)
-        failure.may_be_done = reply.status >= 500
+        # So may one whose answer is elsewhere; 301, 307 and 308 say that the request itself belongs there.
+        failure.may_be_done = reply.status >= 500 or reply.status in (302, 303)
         return failure, may_resend
 
     def _pause(self, seconds: float, failure: CallctlError, *, attempt: int) -> None:
