@@ -292,6 +292,8 @@ UNSEEN = {
     ("cli/doctor.py", "CallctlError"),  # only its exit code is asked for
     ("api/retries.py", "NoLongerWantedError"),  # the caller that no longer wants the request catches it
     ("rules/executor.py", "NoLongerWantedError"),
+    ("cli/options/history.py", "NoLongerWantedError"),
+    ("cli/watch/operator.py", "NoLongerWantedError"),
 }
 
 
