@@ -208,7 +208,7 @@ class LiveTerminal(OnTerminal):
     @property
     def question(self) -> str:
         """The question that is asked, without the times in it; empty if there is none."""
-        begin = max(map(self.text.rfind, ("hang up ", "redirect ", "stop listening?")))
+        begin = max(map(self.text.rfind, ("hang up ", "redirect ", "stop listening?", "dismiss ")))
         asked = self.text[begin:] if begin >= 0 else ""
         return re.sub(r"\d\d:\d\d", "", asked.partition("?")[0]) if "y: yes" in asked else ""
 

@@ -72,14 +72,14 @@ def test_keys_that_select_show_and_filter(home: Path, board: Switchboard, column
         watch.type(ENTER)
         watch.shows("⏎ opens")
         watch.type("d")
-        watch.shows("dismissed: 4 failures")
+        watch.shows("dismiss 4 failures?")
+        watch.confirm()
         watch.lacks("failures in 5 min", "failed in 5 min")
         watch.until(lambda _rows: watch.first in map(start_of, sids))  # they take their places a second after the key
 
         # j, k, arrows, g and G reach every leg, and nothing else
-        watch.type("G")
-        watch.until(lambda _rows: watch.selected != "")
-        last = watch.selected
+        watch.until(lambda _rows: watch.selected == watch.first)  # it took the place of the failures
+        last = watch.moves("G")
         first = watch.moves("g")
         order = [first]
         while order[-1] != last:

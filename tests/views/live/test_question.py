@@ -12,6 +12,7 @@ from callctl.views.live.question import question
 from callctl.views.live.state import (
     ChoosingUrl,
     Confirming,
+    Dismissing,
     Filtering,
     HangUp,
     KeysPage,
@@ -118,6 +119,12 @@ def test_a_url_that_is_typed_shows_without_its_password() -> None:
         "redirect +12025550101 ● in-progress 1:02:05 to: https://ann:***@example.com/\ufffd▏",
         "Enter goes on, Esc leaves it",
     ]
+
+
+@pytest.mark.parametrize(("count", "named"), [(1, "1 failure"), (5, "5 failures")])
+def test_dismissing_says_how_many(count: int, named: str) -> None:
+    failures = frozenset((sid(number), moment(0)) for number in range(count))
+    assert asked(Dismissing(failures)) == [f"dismiss {named}?   y: yes   any other key: no"]
 
 
 def test_leaving_says_how_many_calls_report_here() -> None:

@@ -40,6 +40,7 @@ from callctl.views.live.state import (
     ChoosingUrl,
     Confirming,
     Copy,
+    Dismissing,
     Filtering,
     HangUp,
     KeysPage,
@@ -143,9 +144,81 @@ def test_the_selected_leg_stays_selected_wherever_it_goes(table: LiveTable) -> N
     assert table.state.selected == sid(7)
     table.event(7, "failed")
     table.wait(ORDER_STAYS)
-    assert (table.rows[0], table.state.selected, table.state.top) == (sid(7), sid(7), 0)
+    assert (table.rows[0], table.state.selected, table.state.top) == (sid(7), sid(7), 2)
     table.wait(301)
-    assert (table.rows[-1], table.state.selected, table.state.top) == (sid(7), sid(7), 7)
+    assert (table.rows[-1], table.state.selected, table.state.top) == (sid(7), sid(7), 2)
+    table.type("c")
+    assert (table.state.selected, table.state.top) == (sid(7), 7)
+
+
+def test_the_view_follows_a_live_leg(table: LiveTable) -> None:
+    table.type("g")
+    for number in range(20, 30):
+        table.event(number, "in-progress", ago=200)
+    table.wait(ORDER_STAYS)
+    assert (table.rows.index(sid(1)), table.state.selected, table.state.top) == (10, sid(1), 6)
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_after_a_hang_up_the_next_row_is_selected_where_the_leg_stood(table: LiveTable, is_last: bool) -> None:
+    table.type("G" if is_last else "g")
+    ended, following = (sid(12), sid(11)) if is_last else (sid(1), sid(2))
+    top = table.state.top
+    asked(table, "x")
+    assert table.type("y") is not None
+    table.event(12 if is_last else 1, "completed")
+    table.draw()
+    assert table.state.selected == ended
+    table.wait(ORDER_STAYS)
+    assert (table.rows[-1], table.state.selected, table.state.top) == (ended, following, top)
+
+
+def test_a_leg_that_ends_long_after_the_key_leaves_its_place_in_one_frame(table: LiveTable) -> None:
+    table.type("g", " ")
+    asked(table, "x")
+    assert table.type("1", ENTER) is not None
+    table.wait(5)
+    table.event(1, "completed")
+    table.draw()
+    assert (table.rows[-1], table.state.selected, table.state.top) == (sid(1), sid(2), 0)
+
+
+def test_after_the_hang_up_of_a_family_another_live_leg_is_selected(family: LiveTable) -> None:
+    family.select(1)
+    asked(family, "x", "f")
+    family.type("y")
+    family.event(1, "completed")
+    family.event(2, "canceled")
+    family.wait(ORDER_STAYS)
+    assert (family.rows[0], family.state.selected) == (sid(4), sid(4))
+
+
+def test_no_key_acts_on_a_row_that_is_not_shown_as_selected_yet(table: LiveTable) -> None:
+    table.type("g")
+    asked(table, "x")
+    table.type("y")
+    table.event(1, "completed")
+    table.draw()
+    table.now += ORDER_STAYS  # and no frame
+    assert table.take(Key("c", table.now)) == Copy(sid(1))
+
+
+def test_another_leg_that_is_selected_meanwhile_stays_so(table: LiveTable) -> None:
+    table.type("g")
+    asked(table, "x")
+    table.type("y", "j", "j")
+    table.event(1, "completed")
+    table.wait(ORDER_STAYS)
+    assert table.state.selected == sid(3)
+
+
+def test_a_smaller_screen_keeps_an_ended_leg_on_it(table: LiveTable) -> None:
+    table.event(12, "completed")
+    table.wait(ORDER_STAYS)
+    table.type("G")
+    table.room = 3
+    table.draw()
+    assert (table.state.selected, table.state.top) == (sid(12), 9)
 
 
 def test_a_leg_that_is_gone_is_not_selected(table: LiveTable) -> None:
@@ -406,7 +479,7 @@ def test_a_pasted_xy_does_nothing(family: LiveTable) -> None:
         ("C", [], SELECT_FIRST),
         (" ", [], SELECT_FIRST),
         ("a", [], "type a filter first: /"),
-        ("d", [], "no failure is selected"),
+        ("d", [], SELECT_FIRST),
         ("d", ["g"], "no failure is selected"),
         ("x", ["g", "j", "j"], "already over: it is busy"),
         (" ", ["g", "j", "j"], "it has ended: only live legs are marked"),
@@ -769,7 +842,7 @@ def test_d_dismisses_one_failure(table: LiveTable) -> None:
     table.event(5, "failed")
     table.draw()
     assert (table.rows[0], table.type("g", "d")) == (sid(5), None)
-    assert (table.rows[-1], table.state.selected, table.listing.failures) == (sid(5), sid(5), {})
+    assert (table.rows[-1], table.state.selected, table.listing.failures) == (sid(5), sid(1), {})
     assert table.state.message == "dismissed: 1 failure"
 
 
@@ -780,8 +853,29 @@ def test_d_dismisses_all_that_fold(table: LiveTable) -> None:
     table.draw()
     table.select_row(FAILURES)
     table.type("d")
+    assert isinstance(table.state.mode, Dismissing)
+    assert len(table.state.mode.failures) == 5
+    table.type("y")
+    assert isinstance(table.state.mode, Dismissing)  # it was too soon
+    table.wait(CONFIRM_AFTER)
+    following = table.rows[table.rows.index(FAILURES) + 1]
+    table.type("y")
     assert table.state.message == "dismissed: 5 failures"
-    assert (list(table.listing.failures), table.state.selected, FAILURES in table.rows) == ([sid(9)], None, False)
+    assert (list(table.listing.failures), table.state.selected, FAILURES in table.rows) == ([sid(9)], following, False)
+
+
+@pytest.mark.parametrize("key", ["d", "n", ESCAPE, ENTER, None])
+def test_nothing_else_dismisses_them(table: LiveTable, key: str | None) -> None:
+    for number in range(1, 6):
+        table.event(number, "failed")
+    table.draw()
+    table.select_row(FAILURES)
+    table.type("d")
+    table.wait(CONFIRM_AFTER if key else CONFIRM_WITHIN + 0.1)
+    if key:
+        table.type(key)
+    said = "not confirmed: nothing was dismissed" if key else "not confirmed within 10 s"
+    assert (table.state.mode, table.state.message, len(table.listing.failures)) == (None, said, 5)
 
 
 def test_p_holds_the_picture(table: LiveTable) -> None:
@@ -1011,7 +1105,8 @@ class KeysAndEvents(RuleBasedStateMachine):
         if isinstance(settled.mode, LegPage | KeysPage):
             return  # the table is scrolled when it shows again
         assert 0 <= top <= max(0, len(rows) - table.room)
-        if settled.selected is not None:
+        shown = table.listing.leg(settled.selected)
+        if settled.selected is not None and (shown is None or shown.is_live):
             assert top <= rows.index(settled.selected) < top + table.room
 
     def teardown(self) -> None:

@@ -12,7 +12,7 @@ from callctl.calls.call import CallStatus
 from callctl.errors import without_secrets
 from callctl.views.live.rows import SHORT_WORDS, WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
 from callctl.views.live.sorted_legs import FAILURES, Listing, Sort
-from callctl.views.live.state import ChoosingUrl, Confirming, Filtering, KeysPage, LegPage, ViewState
+from callctl.views.live.state import ChoosingUrl, Confirming, Dismissing, Filtering, KeysPage, LegPage, ViewState
 from callctl.views.table import cells, clock
 from callctl.views.terminal_safe import printable
 from callctl.views.view import WatchState
@@ -417,7 +417,7 @@ def _last_line(frame: Frame, layout: Layout) -> Text:
 
 def _asks(frame: Frame) -> bool:
     """Return whether the foot has a question, which stands there alone; else it may have a message."""
-    return bool(frame.question) and isinstance(frame.state.mode, Confirming | ChoosingUrl)
+    return bool(frame.question) and isinstance(frame.state.mode, Confirming | ChoosingUrl | Dismissing)
 
 
 def _is_short_message(frame: Frame, *, width: int) -> bool:

@@ -14,6 +14,7 @@ from callctl.views.live.state import (
     TYPE_LETTER,
     ChoosingUrl,
     Confirming,
+    Dismissing,
     HangUp,
     Leave,
     Redirect,
@@ -36,6 +37,9 @@ def question(state: ViewState, latest: Snapshot, *, age: Age, urls: Sequence[str
     match state.mode:
         case Confirming(intent=Leave()):
             return [f"stop listening? {_calls(latest.live)} here   y: yes   any other key: no"]
+        case Dismissing(failures=failures):
+            count = "1 failure" if len(failures) == 1 else f"{len(failures)} failures"
+            return [f"dismiss {count}?   y: yes   any other key: no"]
         case Confirming() as asked if asked.are_marked:
             return _by_number(asked, latest, age=age, effects=effects)
         case Confirming() as asked:

@@ -166,21 +166,44 @@ class KeysPage:
     top: int = 0
 
 
-Mode: TypeAlias = Filtering | Confirming | ChoosingUrl | LegPage | KeysPage
+@dataclass(frozen=True, slots=True)
+class Dismissing:
+    """It is to be confirmed, with ``y``, that these failures need nobody; ``drawn_at`` is as that of a confirmation."""
+
+    failures: frozenset[tuple[str, datetime]]
+    drawn_at: float | None = None
+
+
+Mode: TypeAlias = Filtering | Confirming | ChoosingUrl | Dismissing | LegPage | KeysPage
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The selected row is about to leave its place because of a key, and ``rows`` are those before it does.
+
+    ``is_dismissed``: at once, even while nothing else changes its place.
+    """
+
+    row: str
+    rows: Sequence[str]
+    is_dismissed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
     """What a person has made of the table; all of it is a value.
 
-    ``selected`` is the SID of a leg, or ``FAILURES``; ``top`` the first row on the screen; ``marks`` have the status of
-    each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is when the last
-    key came, ``closed_at`` when a question was last closed by something else than a key: all in seconds of elapsed
-    time. ``is_held``: the picture stays as it is.
+    ``selected`` is the SID of a leg, or ``FAILURES``; ``top`` the first row on the screen. ``row`` is where the
+    selected one was when it was last on the screen, ``departure`` tells that it is about to go. ``marks`` have the
+    status of each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is
+    when the last key came, ``closed_at`` when a question was last closed by something else than a key: all in seconds
+    of elapsed time. ``is_held``: the picture stays as it is.
     """
 
     selected: str | None = None
     top: int = 0
+    row: int | None = field(default=None, compare=False)
+    departure: Departure | None = None
     filter: str = ""
     sort: Sort = Sort.ATTENTION
     marks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -196,14 +219,18 @@ class ViewState:
 
     def arrangement(self, now: float) -> Arrangement:
         """Return how the legs are arranged at a time, in seconds of elapsed time."""
-        is_asked = self.mode is not None and not isinstance(self.mode, LegPage | KeysPage)
         return Arrangement(
             sort=self.sort,
             text_filter=TextFilter.read(self.filter),
             dismissed=self.dismissed,
             failures_open=self.failures_open,
-            order_is_kept=is_asked or self.is_held or now - self.key_at < ORDER_STAYS,
+            order_is_kept=self.order_is_kept(now),
         )
+
+    def order_is_kept(self, now: float) -> bool:
+        """Tell whether nothing changes its place at a time, in seconds of elapsed time."""
+        is_asked = self.mode is not None and not isinstance(self.mode, LegPage | KeysPage)
+        return is_asked or self.is_held or now - self.key_at < ORDER_STAYS
 
     def saying(self, message: str, at: float) -> ViewState:
         """Return the state with a message in the foot."""
@@ -232,18 +259,26 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
 
     Ctrl-C is none of them: it must count even while nothing can be drawn.
     """
-    state = settle(state, around, now=key.at)
+    state = _settled(state, around, now=key.at)
     asked = state.mode
-    if isinstance(asked, Confirming | ChoosingUrl) and (asked.drawn_at is None or key.at < asked.drawn_at):
+    if isinstance(asked, Confirming | ChoosingUrl | Dismissing) and (asked.drawn_at is None or key.at < asked.drawn_at):
         return state, None  # it was typed before the question could be read
     if key.at <= state.closed_at:
         return state, None  # it was meant for the question that is over
     state = replace(state, key_at=key.at, message="")
     if key.name == CTRL_Z:
         return _suspend(state, key, around)
+    state, intent = _pressed(state, asked, key, around)
+    is_on_table = asked is None and not isinstance(state.mode, LegPage | KeysPage)
+    return (scrolled(state, around) if is_on_table else state), intent
+
+
+def _pressed(state: ViewState, asked: Mode | None, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
     match asked:
         case Confirming():
             return _confirm(state, asked, key, around)
+        case Dismissing():
+            return _confirm_dismissal(state, asked, key, around), None
         case ChoosingUrl():
             return _choose_url(state, asked, key, around)
         case Filtering():
@@ -258,6 +293,10 @@ def settle(state: ViewState, around: Surroundings, *, now: float) -> ViewState:
     """Return the state as the legs allow it: what is gone is no longer selected or marked, and no question outlives
     the status that it names.
     """
+    return _settled(_departed(state, around, now=now), around, now=now)
+
+
+def _settled(state: ViewState, around: Surroundings, *, now: float) -> ViewState:
     listing = around.listing
     selected = state.selected
     if selected is not None and selected not in listing.rows:
@@ -270,17 +309,19 @@ def settle(state: ViewState, around: Surroundings, *, now: float) -> ViewState:
         state = replace(state, marks=marks)
     if state.message and now - state.message_at > MESSAGE_STAYS:
         state = replace(state, message="")
-    if isinstance(state.mode, Confirming | ChoosingUrl) and (why := _why_over(state.mode, around.latest, now=now)):
+    if isinstance(state.mode, Confirming | ChoosingUrl | Dismissing) and (
+        why := _why_over(state.mode, around.latest, now=now)
+    ):
         state = _closed(state, why, at=now)
     if isinstance(state.mode, LegPage | KeysPage):
         top = min(state.mode.top, max(0, around.page_lines - around.room))
         return state if top == state.mode.top else replace(state, mode=replace(state.mode, top=top))
-    return scrolled(state, around)
+    return _still_scrolled(state, around)
 
 
 def drawn(state: ViewState, *, at: float) -> ViewState:
     """Return the state after it was drawn: from now on a question may be answered."""
-    if isinstance(state.mode, Confirming | ChoosingUrl) and state.mode.drawn_at is None:
+    if isinstance(state.mode, Confirming | ChoosingUrl | Dismissing) and state.mode.drawn_at is None:
         return replace(state, mode=replace(state.mode, drawn_at=at))
     return state
 
@@ -297,20 +338,24 @@ def changed(state: ViewState, sid: str, what: str, *, at: float) -> ViewState:
 
 def resumed(state: ViewState, *, at: float) -> ViewState:
     """Return the state after the process was stopped for a while: nobody has read a question meanwhile."""
-    if isinstance(state.mode, Confirming | ChoosingUrl):
+    if isinstance(state.mode, Confirming | ChoosingUrl | Dismissing):
         return _closed(state, "stopped meanwhile", at=at)
     return state
 
 
 def _closed(state: ViewState, why: str, *, at: float) -> ViewState:
     """Return the state after a question was closed by something else than a key."""
-    is_leaving = isinstance(state.mode, Confirming) and isinstance(state.mode.intent, Leave)
+    mode = state.mode
+    sends_nothing = isinstance(mode, Dismissing) or (isinstance(mode, Confirming) and isinstance(mode.intent, Leave))
     state = replace(state, mode=None, closed_at=at)
-    return state.saying(why if is_leaving else f"{why}: nothing was sent", at)
+    return state.saying(why if sends_nothing else f"{why}: nothing was sent", at)
 
 
-def _why_over(asked: Confirming | ChoosingUrl, latest: Snapshot, *, now: float) -> str | None:
+def _why_over(asked: Confirming | ChoosingUrl | Dismissing, latest: Snapshot, *, now: float) -> str | None:
     """Return why a question is over; None if it still stands."""
+    if isinstance(asked, Dismissing):
+        is_over = asked.drawn_at is not None and now > asked.drawn_at + CONFIRM_WITHIN
+        return f"not confirmed within {CONFIRM_WITHIN:.0f} s" if is_over else None
     if isinstance(asked, Confirming) and asked.drawn_at is not None and now > asked.open_until:
         return f"not confirmed within {CONFIRM_WITHIN:.0f} s"
     if isinstance(asked, Confirming) and asked.are_marked and len(asked.targets) > 1:
@@ -352,7 +397,7 @@ def _on_table(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewSta
             return _clear(state), None
         case "s":
             sort = state.sort.next
-            return replace(state, sort=sort).saying(f"sorted by {sort.value}", key.at), None
+            return replace(state, sort=sort, row=None).saying(f"sorted by {sort.value}", key.at), None
         case "c" | "C":
             return _copy(state, key, around)
         case "d":
@@ -395,12 +440,61 @@ def _moved(state: ViewState, key: Key, around: Surroundings) -> ViewState | None
 def scrolled(state: ViewState, around: Surroundings) -> ViewState:
     """Return the state with the selected row on the screen, and no empty rows below the last."""
     rows, room = around.listing.rows, max(1, around.room)
-    top = state.top
-    if state.selected is not None:
+    top, row = state.top, None
+    if state.selected is not None and state.selected in rows:
         row = rows.index(state.selected)
         top = min(max(top, row - room + 1), row)
     top = max(0, min(top, len(rows) - room))
+    return state if (top, row) == (state.top, state.row) else replace(state, top=top, row=row)
+
+
+def _still_scrolled(state: ViewState, around: Surroundings) -> ViewState:
+    """Return the state scrolled, but not after a leg that has ended and so moved away by itself."""
+    listing, room = around.listing, max(1, around.room)
+    leg = listing.leg(state.selected)
+    if state.selected is None or state.row is None or leg is None or leg.is_live:
+        return scrolled(state, around)
+    top = max(0, min(state.top, len(listing.rows) - room))
+    row = listing.rows.index(state.selected)
+    if row == state.row or top <= row < top + room:
+        return scrolled(state, around)
     return state if top == state.top else replace(state, top=top)
+
+
+def _departing(state: ViewState, around: Surroundings, *, is_dismissed: bool = False) -> ViewState:
+    """Return the state after a key that makes the selected row leave its place."""
+    selected = state.selected
+    rows = around.listing.rows
+    if selected is None or selected not in rows:
+        return state
+    return replace(state, departure=Departure(selected, rows, is_dismissed))
+
+
+def _departed(state: ViewState, around: Surroundings, *, now: float) -> ViewState:
+    """Return the state with the row selected that takes the place of one that left it because of a key."""
+    listing, going = around.listing, state.departure
+    if going is None:
+        return state
+    if going.row != state.selected:
+        return replace(state, departure=None)
+    if _needs_its_place(going.row, listing) or not (going.is_dismissed or not state.order_is_kept(now)):
+        keeps = going.is_dismissed or listing.rows == going.rows or going.row not in listing.rows
+        return state if keeps else replace(state, departure=replace(going, rows=listing.rows))
+    at = going.rows.index(going.row)
+    others = [*going.rows[at + 1 :], *reversed(going.rows[:at])]
+    shown = set(listing.rows)
+    successor = next((row for row in others if row in shown and _needs_its_place(row, listing)), None)
+    if successor is None and listing.rows:
+        successor = listing.rows[min(at, len(listing.rows) - 1)]
+    return replace(state, departure=None, selected=successor)
+
+
+def _needs_its_place(row: str, listing: Listing) -> bool:
+    """Tell whether a row stands above what has ended."""
+    leg = listing.leg(row)
+    if leg is None:
+        return row == FAILURES and row in listing.rows
+    return leg.is_live or row in listing.failures
 
 
 def _open(state: ViewState) -> tuple[ViewState, Intent | None]:
@@ -436,12 +530,32 @@ def _dismiss(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     sids = [state.selected or ""]
     if state.selected == FAILURES:
         sids = list(listing.failures) if state.failures_open else list(listing.folded)
-    dismissed = {(sid, listing.failures[sid].at) for sid in sids if sid in listing.failures}
+    dismissed = frozenset((sid, listing.failures[sid].at) for sid in sids if sid in listing.failures)
+    if state.selected is None:
+        return state.saying("select a leg first: ↑ ↓", key.at)
     if not dismissed:
         return state.saying("no failure is selected", key.at)
-    count = "1 failure" if len(dismissed) == 1 else f"{len(dismissed)} failures"
-    state = replace(state, dismissed=state.dismissed | dismissed)
-    return state.saying(f"dismissed: {count}", key.at)
+    if state.selected == FAILURES:
+        return replace(state, mode=Dismissing(dismissed))
+    return _dismissed(state, dismissed, key, around)
+
+
+def _confirm_dismissal(state: ViewState, asked: Dismissing, key: Key, around: Surroundings) -> ViewState:
+    if key.name != "y":
+        return replace(state, mode=None).saying("not confirmed: nothing was dismissed", key.at)
+    if _is_too_soon(asked, key):
+        return state
+    return _dismissed(replace(state, mode=None), asked.failures, key, around)
+
+
+def _dismissed(
+    state: ViewState, failures: frozenset[tuple[str, datetime]], key: Key, around: Surroundings
+) -> ViewState:
+    count = "1 failure" if len(failures) == 1 else f"{len(failures)} failures"
+    leg = around.listing.leg(state.selected)
+    if leg is None or not leg.is_live:
+        state = _departing(state, around, is_dismissed=True)
+    return replace(state, dismissed=state.dismissed | failures).saying(f"dismissed: {count}", key.at)
 
 
 # Marks
@@ -540,12 +654,13 @@ def _to_confirm(state: ViewState, asked: ChoosingUrl, url: str) -> ViewState:
 
 def _confirm(state: ViewState, asked: Confirming, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
     if asked.are_marked:
-        return _confirm_number(state, asked, key)
+        return _confirm_number(state, asked, key, around)
     if key.name == "y":
         if _is_too_soon(asked, key):
             return state, None
-        marks = state.marks if isinstance(asked.intent, Leave) else MappingProxyType({})
-        return replace(state, mode=None, marks=marks), asked.intent
+        if isinstance(asked.intent, Leave):
+            return replace(state, mode=None), asked.intent
+        return _confirmed(state, asked, around), asked.intent
     if key.name == "f" and isinstance(asked.intent, HangUp) and not asked.is_family:
         return _ask_for_family(state, asked, key, around), None
     if isinstance(asked.intent, Leave):
@@ -553,18 +668,27 @@ def _confirm(state: ViewState, asked: Confirming, key: Key, around: Surroundings
     return replace(state, mode=None).saying("not confirmed: nothing was sent", key.at), None
 
 
-def _confirm_number(state: ViewState, asked: Confirming, key: Key) -> tuple[ViewState, Intent | None]:
+def _confirmed(state: ViewState, asked: Confirming, around: Surroundings) -> ViewState:
+    """Return the state after a change of calls was confirmed."""
+    state = replace(state, mode=None, marks=MappingProxyType({}))
+    ends_selected = isinstance(asked.intent, HangUp) and state.selected in [target.sid for target in asked.targets]
+    return _departing(state, around) if ends_selected else state
+
+
+def _confirm_number(
+    state: ViewState, asked: Confirming, key: Key, around: Surroundings
+) -> tuple[ViewState, Intent | None]:
     if key.name in (ENTER, BACKSPACE) or (key.typed.isdecimal() and key.name != PASTE):
         if _is_too_soon(asked, key):
             return state, None
         if key.name != ENTER:
             return replace(state, mode=replace(asked, typed=_edited(asked.typed, key), typed_at=key.at)), None
         if asked.typed == str(len(asked.targets)):
-            return replace(state, mode=None, marks=MappingProxyType({})), asked.intent
+            return _confirmed(state, asked, around), asked.intent
     return replace(state, mode=None).saying("not confirmed: nothing was sent", key.at), None
 
 
-def _is_too_soon(asked: Confirming, key: Key) -> bool:
+def _is_too_soon(asked: Confirming | Dismissing, key: Key) -> bool:
     return asked.drawn_at is None or key.at < asked.drawn_at + CONFIRM_AFTER
 
 
@@ -581,7 +705,7 @@ def _ask_for_family(state: ViewState, asked: Confirming, key: Key, around: Surro
 
 
 def _suspend(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
-    if isinstance(state.mode, Confirming | ChoosingUrl):
+    if isinstance(state.mode, Confirming | ChoosingUrl | Dismissing):
         state = replace(state, mode=None)
     if not around.listens or key.at - state.suspend_asked_at <= SUSPEND_WITHIN:
         return replace(state, suspend_asked_at=float("-inf")), Suspend()
@@ -606,7 +730,7 @@ def _with_filter(state: ViewState, text: str) -> ViewState:
     """Return the state with another filter; the marks were for what the one before showed."""
     if text == state.filter:
         return state
-    return replace(state, filter=text, marks=MappingProxyType({}), top=0)
+    return replace(state, filter=text, marks=MappingProxyType({}), top=0, row=None)
 
 
 def _edited(text: str, key: Key) -> str:
