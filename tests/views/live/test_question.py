@@ -29,10 +29,11 @@ EVENTS = [
     callback(sid(3), "ringing", second=30, sequence=1, to="+12025550103", Direction="inbound", From="+12025550199"),
     callback(sid(4), "in-progress", second=10, sequence=2, to="a\x1b[2Jb"),
     callback(sid(5), "queued", second=10, sequence=0, to="", From=""),
+    callback(sid(6), "canceled", second=10, sequence=2),
 ]
 PARENT, CHILD, INBOUND = Target(sid(1), "in-progress"), Target(sid(2), "ringing"), Target(sid(3), "ringing")
 EFFECT = "its child leg to sip:agent@example.com drops"
-GONE = Target(sid(9), "ringing")
+GONE, OVER, ANSWERED = Target(sid(9), "ringing"), Target(sid(6), "ringing"), Target(sid(4), "ringing")
 
 
 def asked(mode: Mode | None, *, effects: str = "", urls: Sequence[str] = (), message: str = "") -> list[str]:
@@ -59,7 +60,8 @@ def asked(mode: Mode | None, *, effects: str = "", urls: Sequence[str] = (), mes
     ],
 )
 def test_a_hang_up_names_phone_status_and_age(target: Target, named: str) -> None:
-    line = f"hang up {named}?   y: yes   f: family   other: no"
+    family = "   f: family" if target in (PARENT, CHILD) else ""
+    line = f"hang up {named}?   y: yes{family}   other: no"
     assert asked(Confirming(HangUp((target,)))) == [line]
     assert len(line) <= 78 or target not in (PARENT, INBOUND)  # one line at 80 columns
     assert asked(Confirming(HangUp((target,))), effects=EFFECT) == [line, EFFECT]
@@ -91,6 +93,19 @@ def test_marked_legs_are_confirmed_by_their_number() -> None:
     assert asked(Confirming(Redirect((PARENT, PARENT), "music"), are_marked=True)) == [
         "type 2 and Enter to redirect 2 marked legs to music: ▏"
     ]
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ((PARENT, GONE), "2 marked legs, 1 has ended"),
+        ((PARENT, CHILD, GONE, OVER), "4 marked legs, 2 have ended (1 only if they still ring)"),
+        ((PARENT, ANSWERED), "2 marked legs"),
+    ],
+)
+def test_of_marked_legs_the_question_says_how_many_have_ended(targets: tuple[Target, ...], said: str) -> None:
+    count = len(targets)
+    assert asked(Confirming(HangUp(targets), are_marked=True)) == [f"type {count} and Enter to hang up {said}: ▏"]
 
 
 def test_one_marked_leg_is_named_by_its_sid_too() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from callctl.calls.call import CallStatus
+from callctl.calls.call import CallStatus, is_final
 from callctl.calls.sid import SHOWN_START
 from callctl.errors import without_secrets
 from callctl.views.live.rows import phone
@@ -20,6 +20,7 @@ from callctl.views.live.state import (
     Redirect,
     Target,
     ViewState,
+    live_family,
 )
 from callctl.views.table import clock, shown_status
 from callctl.views.terminal_safe import printable
@@ -57,10 +58,7 @@ def _calls(count: int) -> str:
 def _by_number(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
     count = len(asked.targets)
     which = _marked(asked.targets, latest, age=age)
-    ringing = sum(target.status != CallStatus.IN_PROGRESS for target in asked.targets)
-    rings = (
-        f" ({ringing} only if they still ring)" if ringing and count > 1 and isinstance(asked.intent, HangUp) else ""
-    )
+    rings = _only_if_ringing(asked, latest) if count > 1 else ""
     lines = [f"type {count} and Enter to {_verb(asked)} {which}{_where(asked)}{rings}: {asked.typed}▏"]
     return [*lines, effects] if effects else lines
 
@@ -68,9 +66,19 @@ def _by_number(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -
 def _marked(targets: Sequence[Target], latest: Snapshot, *, age: Age) -> str:
     """Name a marked leg by its SID too: another one is selected, or none."""
     if len(targets) > 1:
-        return f"{len(targets)} marked legs"
+        statuses = [leg.status if (leg := latest.leg(target.sid)) else None for target in targets]
+        ended = sum(status is None or is_final(status) for status in statuses)
+        has_ended = f", {ended} {'has' if ended == 1 else 'have'} ended" if ended else ""
+        return f"{len(targets)} marked legs{has_ended}"
     sid = targets[0].sid
     return f"the marked leg {printable(sid)[:SHOWN_START]} {_leg(sid, latest, age=age)}"
+
+
+def _only_if_ringing(asked: Confirming, latest: Snapshot) -> str:
+    """Say of how many legs it depends that they still ring; of the others that is over."""
+    legs = [(target, latest.leg(target.sid)) for target in asked.targets if target.status != CallStatus.IN_PROGRESS]
+    count = sum(leg is not None and leg.status == target.status for target, leg in legs)
+    return f" ({count} only if they still ring)" if count and isinstance(asked.intent, HangUp) else ""
 
 
 def _by_key(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
@@ -80,7 +88,8 @@ def _by_key(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> l
         )
         return [f"{_verb(asked)} {what}?   y: yes   any other key: no"]
     target = asked.targets[0]
-    family = "   f: family" if isinstance(asked.intent, HangUp) else ""
+    has_family = isinstance(asked.intent, HangUp) and len(live_family(target.sid, latest)) > 1
+    family = "   f: family" if has_family else ""
     lines = [f"{_verb(asked)} {_leg(target.sid, latest, age=age)}{_where(asked)}?   y: yes{family}   other: no"]
     return [*lines, effects] if effects else lines
 

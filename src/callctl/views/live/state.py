@@ -693,15 +693,17 @@ def _is_too_soon(asked: Confirming | Dismissing, key: Key) -> bool:
 
 
 def _ask_for_family(state: ViewState, asked: Confirming, key: Key, around: Surroundings) -> ViewState:
-    sid = asked.targets[0].sid
-    family = next(
-        (family for family in around.latest.families if any(leg.call_sid == sid for leg in family.legs)), None
-    )
-    live = [] if family is None else [leg for leg in family.legs if leg.is_live]
+    live = live_family(asked.targets[0].sid, around.latest)
     if len(live) < 2:
         return replace(state, mode=None).saying("it has no other live leg: nothing was sent", key.at)
     targets = tuple(Target(leg.call_sid, leg.status) for leg in live)
     return replace(state, mode=Confirming(HangUp(targets, is_family=True)))
+
+
+def live_family(sid: str, latest: Snapshot) -> Sequence[Leg]:
+    """Return the live legs of the family that a leg belongs to."""
+    families = (family for family in latest.families if any(leg.call_sid == sid for leg in family.legs))
+    return [leg for family in families for leg in family.legs if leg.is_live]
 
 
 def _suspend(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
