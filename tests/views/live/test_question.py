@@ -36,10 +36,12 @@ EFFECT = "its child leg to sip:agent@example.com drops"
 GONE, OVER, ANSWERED = Target(sid(9), "ringing"), Target(sid(6), "ringing"), Target(sid(4), "ringing")
 
 
-def asked(mode: Mode | None, *, effects: str = "", urls: Sequence[str] = (), message: str = "") -> list[str]:
+def asked(
+    mode: Mode | None, *, effects: str = "", urls: Sequence[str] = (), message: str = "", filter: str = ""
+) -> list[str]:
     return list(
         question(
-            ViewState(mode=mode, message=message),
+            ViewState(mode=mode, message=message, filter=filter),
             board_of(EVENTS).snapshot(),
             age=age_at(moment(3725)),
             urls=urls,
@@ -140,6 +142,16 @@ def test_a_url_that_is_typed_shows_without_its_password() -> None:
 def test_dismissing_says_how_many(count: int, named: str) -> None:
     failures = frozenset((sid(number), moment(0)) for number in range(count))
     assert asked(Dismissing(failures)) == [f"dismiss {named}?   y: yes   any other key: no"]
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"), [(">2mm", ">2mm"), (">90", ">90"), ("live > 2m", ">"), ("<", "<"), (">2m", ""), ("live", "")]
+)
+@pytest.mark.parametrize("mode", [Filtering(), None])
+def test_a_time_in_the_filter_that_cannot_be_read_is_said(text: str, unread: str, mode: Mode | None) -> None:
+    said = f"{unread} is no time, such as >2m or <30s: it hides no leg"
+    assert asked(mode, filter=text) == ([said] if unread else [])
+    assert asked(mode, filter=text, message="copied") == ["copied"]
 
 
 def test_leaving_says_how_many_calls_report_here() -> None:

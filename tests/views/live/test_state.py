@@ -474,6 +474,7 @@ def test_a_pasted_xy_does_nothing(family: LiveTable) -> None:
     ("key", "before", "said"),
     [
         ("x", [], SELECT_FIRST),
+        (ENTER, [], SELECT_FIRST),
         ("r", [], SELECT_FIRST),
         ("c", [], SELECT_FIRST),
         ("C", [], SELECT_FIRST),
@@ -799,6 +800,26 @@ def test_the_filter_is_typed(table: LiveTable) -> None:
 def test_while_a_filter_is_typed_each_character_is_one_of_it(table: LiveTable, key: str) -> None:
     assert table.type("j", "/", key) is None
     assert (table.state.mode, table.state.filter) == (Filtering(), key)
+
+
+def test_enter_selects_the_first_match_unless_one_is_selected(table: LiveTable) -> None:
+    table.type("/", *"0011", ENTER)
+    assert (table.state.selected, table.rows) == (sid(11), [sid(11)])
+    table.type(ESCAPE, "G", "/", *"progress", ENTER)
+    assert table.state.selected == sid(12)
+
+
+def test_enter_selects_a_match_of_all_that_was_typed_before_a_frame(table: LiveTable) -> None:
+    for name in ("/", *"0011", ENTER):
+        table.now += 0.001
+        table.take(Key(name, table.now))
+    assert table.state.selected == sid(11)
+
+
+@pytest.mark.parametrize("text", ["", " ", "nobody"])
+def test_enter_selects_nothing_without_a_match(table: LiveTable, text: str) -> None:
+    table.type("/", *text, ENTER)
+    assert table.state.selected is None
 
 
 def test_while_a_filter_is_typed_arrows_select(table: LiveTable) -> None:

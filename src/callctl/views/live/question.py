@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from callctl.calls.call import CallStatus, is_final
 from callctl.calls.sid import SHOWN_START
 from callctl.errors import without_secrets
+from callctl.views.live.filter import TextFilter
 from callctl.views.live.rows import phone
 from callctl.views.live.state import (
     LETTERS,
@@ -15,6 +16,7 @@ from callctl.views.live.state import (
     ChoosingUrl,
     Confirming,
     Dismissing,
+    Filtering,
     HangUp,
     Leave,
     Redirect,
@@ -47,8 +49,16 @@ def question(state: ViewState, latest: Snapshot, *, age: Age, urls: Sequence[str
             return _by_key(asked, latest, age=age, effects=effects)
         case ChoosingUrl() as asked:
             return _choice(asked, latest, age=age, urls=urls)
+        case None | Filtering():
+            return [state.message] if state.message else _unread(state)
         case _:
             return [state.message] if state.message else []
+
+
+def _unread(state: ViewState) -> list[str]:
+    """Say what of the filter is no time."""
+    unread = TextFilter.read(state.filter).unread
+    return [f"{unread[0]} is no time, such as >2m or <30s: it hides no leg"] if unread else []
 
 
 def _calls(count: int) -> str:

@@ -197,7 +197,8 @@ class ViewState:
     selected one was when it was last on the screen, ``departure`` tells that it is about to go. ``marks`` have the
     status of each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is
     when the last key came, ``closed_at`` when a question was last closed by something else than a key: all in seconds
-    of elapsed time. ``is_held``: the picture stays as it is.
+    of elapsed time. ``is_held``: the picture stays as it is. ``selects_first``: if none is selected, the first leg is
+    to be.
     """
 
     selected: str | None = None
@@ -213,6 +214,7 @@ class ViewState:
     dismissed: frozenset[tuple[str, datetime]] = frozenset()
     failures_open: bool = False
     is_held: bool = False
+    selects_first: bool = False
     key_at: float = float("-inf")
     closed_at: float = float("-inf")
     suspend_asked_at: float = float("-inf")
@@ -293,7 +295,11 @@ def settle(state: ViewState, around: Surroundings, *, now: float) -> ViewState:
     """Return the state as the legs allow it: what is gone is no longer selected or marked, and no question outlives
     the status that it names.
     """
-    return _settled(_departed(state, around, now=now), around, now=now)
+    state = _settled(_departed(state, around, now=now), around, now=now)
+    if not state.selects_first:
+        return state
+    selected = state.selected or next(around.listing.legs(), None)
+    return scrolled(replace(state, selects_first=False, selected=selected), around)
 
 
 def _settled(state: ViewState, around: Surroundings, *, now: float) -> ViewState:
@@ -382,7 +388,7 @@ def _on_table(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewSta
         return moved, None
     match key.name:
         case "enter":
-            return _open(state)
+            return _open(state, key)
         case "x":
             return _hang_up(state, key, around), None
         case "r":
@@ -497,9 +503,9 @@ def _needs_its_place(row: str, listing: Listing) -> bool:
     return leg.is_live or row in listing.failures
 
 
-def _open(state: ViewState) -> tuple[ViewState, Intent | None]:
+def _open(state: ViewState, key: Key) -> tuple[ViewState, Intent | None]:
     if state.selected is None:
-        return state, None
+        return state.saying("select a leg first: ↑ ↓", key.at), None
     if state.selected == FAILURES:
         return replace(state, failures_open=not state.failures_open), None
     return replace(state, mode=LegPage(state.selected)), OpenPage(state.selected)
@@ -722,7 +728,7 @@ def _type_filter(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     if key.name == ESCAPE:
         return replace(_with_filter(state, ""), mode=None)
     if key.name == ENTER:
-        return replace(state, mode=None)
+        return replace(state, mode=None, selects_first=bool(state.filter.strip()))
     if key.name in (UP, DOWN, PAGE_UP, PAGE_DOWN):
         return _moved(state, key, around) or state
     return _with_filter(state, _edited(state.filter, key))
