@@ -186,6 +186,7 @@ def test_keys_that_mark_hold_ask_and_leave(home: Path, board: Switchboard, colum
         watch.shows(f"not confirmed: {NOT_SENT}")
         watch.type("r")
         watch.shows("only a call in progress can be redirected; it is ringing")
+        watch.type(UP)  # else what follows at once would be taken for what was to be typed
         watch.select(sids[0])
         watch.type("r")
         watch.shows(f"redirect {ANSWERS} ● in-progress", "a: survey", "t: type a URL")
@@ -569,7 +570,7 @@ def test_a_read_only_table_asks_for_nothing(home: Path, board: Switchboard) -> N
         for key in "xr":
             watch.type(key)
             watch.shows("--read-only: this table changes no call")
-            watch.type("k")
+            watch.type(UP)
             watch.lacks("--read-only:")
         assert board.changes == []
 

@@ -36,6 +36,7 @@ from callctl.views.live.state import (
     CONFIRM_WITHIN,
     MESSAGE_STAYS,
     ORDER_STAYS,
+    REFUSED_FOR,
     SUSPEND_WITHIN,
     ChoosingUrl,
     Confirming,
@@ -550,6 +551,7 @@ def test_no_letter_is_t_or_q_and_all_are_reached() -> None:
     table.draw()
     chosen = {}
     for letter in "abcdefghijklmnopqrstuvwxyz":
+        table.wait(REFUSED_FOR)
         table.type("g", "r", letter)
         if isinstance(table.state.mode, Confirming) and isinstance(table.state.mode.intent, Redirect):
             chosen[letter] = table.state.mode.intent.url
@@ -608,6 +610,40 @@ def test_a_redirect_is_off_when_the_leg_ends(family: LiveTable, keys: list[str])
     family.event(4, "completed")
     family.draw()
     assert (family.state.mode, family.state.message) == (None, "completed meanwhile: nothing was sent")
+
+
+@pytest.mark.parametrize("selected", [None, 2, 3, 4])
+def test_a_url_that_is_typed_on_after_a_refusal_is_no_row_of_keys(family: LiveTable, selected: int | None) -> None:
+    if selected is not None:
+        family.select(selected)
+    before = family.state
+    family.type("r", "h")  # h is the letter of no URL
+    said = family.state.message
+    for key in ["t", "x", "y", ENTER, " ", "d", "q", PASTE]:
+        family.wait(REFUSED_FOR - 0.1)
+        assert family.type(key, text="x") is None
+    assert (family.state.mode, family.intents) == (None, [])
+    assert (family.state.selected, family.state.marks, family.state.message) == (before.selected, before.marks, said)
+    family.wait(REFUSED_FOR)
+    assert family.type("q") == Leave()
+
+
+@pytest.mark.parametrize("key", [DOWN, ESCAPE, PAGE_DOWN])
+def test_other_keys_count_after_a_refusal_and_end_it(family: LiveTable, key: str) -> None:
+    family.select(2)
+    family.type("r", key, "g", "x")
+    assert family.state.selected == sid(1)
+    assert isinstance(family.state.mode, Confirming)
+
+
+def test_a_url_that_is_typed_when_the_leg_ends_is_no_row_of_keys(family: LiveTable) -> None:
+    family.select(4)
+    family.type("r", "t", "h")
+    family.event(4, "completed")
+    family.draw()
+    family.type(*"ttpx ", "q")
+    assert (family.state.mode, family.state.marks, family.intents) == (None, {}, [])
+    assert family.state.message == "completed meanwhile: nothing was sent"
 
 
 def test_letters_typed_before_the_choice_was_drawn_are_dropped(family: LiveTable) -> None:
@@ -769,6 +805,7 @@ def test_marked_legs_are_redirected_only_if_all_can_be(family: LiveTable) -> Non
     family.type("g", " ", "j", " ", "r")
     said = "only a call in progress can be redirected; of 2 marked legs 1 are not: one is ringing"
     assert (family.state.mode, family.state.message) == (None, said)
+    family.wait(REFUSED_FOR)
     family.type(" ")
     family.select(4)
     family.type(" ")
@@ -983,7 +1020,7 @@ def test_a_message_goes_after_a_while_or_with_the_next_key(table: LiveTable) -> 
     assert table.state.message == SELECT_FIRST
     table.wait(0.2)
     assert table.state.message == ""
-    table.type("x", "j")
+    table.type("x", DOWN)
     assert table.state.message == ""
 
 
@@ -1134,6 +1171,7 @@ class KeysAndEvents(RuleBasedStateMachine):
         """Reach every leg of the board by keys."""
         table = self.table
         table.state = replace(table.state, mode=None, marks=MappingProxyType({}))
+        table.wait(REFUSED_FOR)
         table.type("/", ESCAPE, *(["p"] if table.state.is_held else []))
         table.wait(ORDER_STAYS)
         if FAILURES in table.rows and not table.state.failures_open:

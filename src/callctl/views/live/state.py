@@ -41,6 +41,8 @@ ORDER_STAYS = 1.0
 SUSPEND_WITHIN = 3.0
 # Seconds that a message stays in the foot, unless a key comes before.
 MESSAGE_STAYS = 8.0
+# Seconds of silence after which text counts again that is typed while a question was refused, as if it stood there.
+REFUSED_FOR = 1.0
 # The letters of named URLs, and the one for typing another.
 LETTERS = "abcdefghijklmnoprsuvwxyz"
 TYPE_LETTER = "t"
@@ -198,7 +200,7 @@ class ViewState:
     status of each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is
     when the last key came, ``closed_at`` when a question was last closed by something else than a key: all in seconds
     of elapsed time. ``is_held``: the picture stays as it is. ``selects_first``: if none is selected, the first leg is
-    to be.
+    to be. ``refused_at`` is when a question was refused, or text last typed that may be an answer to it.
     """
 
     selected: str | None = None
@@ -218,6 +220,7 @@ class ViewState:
     key_at: float = float("-inf")
     closed_at: float = float("-inf")
     suspend_asked_at: float = float("-inf")
+    refused_at: float = float("-inf")
 
     def arrangement(self, now: float) -> Arrangement:
         """Return how the legs are arranged at a time, in seconds of elapsed time."""
@@ -267,7 +270,9 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
         return state, None  # it was typed before the question could be read
     if key.at <= state.closed_at:
         return state, None  # it was meant for the question that is over
-    state = replace(state, key_at=key.at, message="")
+    if asked is None and key.at - state.refused_at < REFUSED_FOR and (key.typed or key.name in (ENTER, PASTE)):
+        return replace(state, key_at=key.at, refused_at=key.at), None  # it goes on with what was refused
+    state = replace(state, key_at=key.at, message="", refused_at=float("-inf"))
     if key.name == CTRL_Z:
         return _suspend(state, key, around)
     state, intent = _pressed(state, asked, key, around)
@@ -353,7 +358,8 @@ def _closed(state: ViewState, why: str, *, at: float) -> ViewState:
     """Return the state after a question was closed by something else than a key."""
     mode = state.mode
     sends_nothing = isinstance(mode, Dismissing) or (isinstance(mode, Confirming) and isinstance(mode.intent, Leave))
-    state = replace(state, mode=None, closed_at=at)
+    refused_at = at if isinstance(mode, ChoosingUrl) else float("-inf")
+    state = replace(state, mode=None, closed_at=at, refused_at=refused_at)
     return state.saying(why if sends_nothing else f"{why}: nothing was sent", at)
 
 
@@ -615,23 +621,29 @@ def _targets(state: ViewState, around: Surroundings) -> tuple[Target, ...] | str
     return (Target(leg.call_sid, leg.status),)
 
 
+def _refused(state: ViewState, why: str, key: Key) -> ViewState:
+    """Return the state after a question was not put, or was left: what is typed on at once is no key of the table."""
+    return replace(state, mode=None, refused_at=key.at).saying(why, key.at)
+
+
 def _hang_up(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     targets = _targets(state, around)
     if isinstance(targets, str):
-        return state.saying(targets, key.at)
+        return _refused(state, targets, key)
     if len(targets) == 1 and (leg := around.latest.leg(targets[0].sid)) is not None and leg.is_final:
-        return state.saying(f"already over: it is {printable(leg.status)}", key.at)
+        return _refused(state, f"already over: it is {printable(leg.status)}", key)
     return replace(state, mode=Confirming(HangUp(targets), are_marked=bool(state.marks)))
 
 
 def _ask_url(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     targets = _targets(state, around)
     if isinstance(targets, str):
-        return state.saying(targets, key.at)
+        return _refused(state, targets, key)
     others = [target.status for target in targets if target.status != CallStatus.IN_PROGRESS]
     if others:
         which = "it is" if len(targets) == 1 else f"of {len(targets)} marked legs {len(others)} are not: one is"
-        return state.saying(f"only a call in progress can be redirected; {which} {printable(others[0])}", key.at)
+        why = f"only a call in progress can be redirected; {which} {printable(others[0])}"
+        return _refused(state, why, key)
     return replace(state, mode=ChoosingUrl(targets, bool(state.marks), None if around.urls else ""))
 
 
@@ -646,7 +658,7 @@ def _choose_url(
             return _to_confirm(state, asked, named[key.name]), None
         if key.name == TYPE_LETTER:
             return replace(state, mode=replace(asked, typed="")), None
-        return replace(state, mode=None).saying("no URL was chosen: nothing was sent", key.at), None
+        return _refused(state, "no URL was chosen: nothing was sent", key), None
     typed = asked.typed or ""
     if key.name == ENTER:
         url = typed.strip()
