@@ -154,6 +154,10 @@ def test_a_time_in_the_filter_that_cannot_be_read_is_said(text: str, unread: str
     assert asked(mode, filter=text, message="copied") == ["copied"]
 
 
+def test_why_a_text_is_no_url_stands_below_it() -> None:
+    assert asked(ChoosingUrl((PARENT,), typed="x"), message="no URL")[1:] == ["no URL"]
+
+
 def test_leaving_says_how_many_calls_report_here() -> None:
     assert asked(Confirming(Leave())) == ["stop listening? 5 live calls report here   y: yes   any other key: no"]
 

@@ -292,8 +292,17 @@ def test_the_order_stays_after_a_key_and_longer_while_something_is_asked(table: 
 def test_enter_opens_the_page_of_the_leg(table: LiveTable) -> None:
     assert table.type("j", ENTER) == OpenPage(sid(1))
     assert table.state.mode == LegPage(sid(1))
-    assert table.type("x", "q") is None
+    assert table.type("q") is None
     assert table.state == ViewState(selected=sid(1), key_at=table.now)
+
+
+@pytest.mark.parametrize("opening", [ENTER, "?"])
+@pytest.mark.parametrize("key", ["x", "r"])
+def test_no_leg_is_changed_from_a_page(table: LiveTable, opening: str, key: str) -> None:
+    table.type("g", opening)
+    page = table.state.mode
+    assert table.type(key) is None
+    assert (table.state.mode, table.state.message) == (page, "q first: keys act on the table")
 
 
 @pytest.mark.parametrize("opening", [["j", ENTER], ["?"]])
@@ -569,6 +578,24 @@ def test_a_url_is_typed_and_pasted(family: LiveTable) -> None:
     assert family.state.mode is not None
     assert asked(family, ENTER).intent == Redirect((target,), "https://example.com/yq")
     assert family.type("y") == Redirect((target,), "https://example.com/yq")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("nosuch", "such as https://example.com/a"),
+        ("example.com/b", "https:// is missing: https://example.com/b"),
+        ("ftp://example.com/b", "such as https://example.com/a"),
+        ("https://", "such as https://example.com/a"),
+    ],
+)
+def test_a_text_that_is_no_url_is_asked_for_again(family: LiveTable, text: str, hint: str) -> None:
+    family.select(4)
+    family.type("r", "t", *text, ENTER)
+    assert isinstance(family.state.mode, ChoosingUrl)
+    assert family.state.mode.typed == text
+    assert family.state.message == f"no http or https URL, and no name of one; {hint}"
+    assert asked(family, CTRL_U, *"Queue", ENTER).intent == Redirect((Target(sid(4), "in-progress"),), "Queue")
 
 
 def test_without_named_urls_one_is_typed_at_once(family: LiveTable) -> None:

@@ -23,6 +23,8 @@ _KEYS = (
     ("Ctrl-C", "leave, always; once more: at once"),
     ("Ctrl-Z", "stop until `fg`"),
 )
+# The keys of a table that may change calls.
+ACTING_KEYS = ("x", "r", "space", "a")
 _WORDS = (
     ("polled", "REST was asked: no callback reported this status"),
     ("missed", "the end was found by asking REST; no callback reported it"),
@@ -35,10 +37,14 @@ _WORDS = (
 _WIDTH = 26
 
 
-def keys_page(paste_guide: Sequence[str]) -> list[str]:
-    """Return the lines of the page; ``paste_guide`` says how calls report here."""
+def keys_page(paste_guide: Sequence[str], *, may_act: bool = True) -> list[str]:
+    """Return the lines of the page; ``paste_guide`` says how calls report here.
+
+    Unless it ``may_act``, the table has no keys that change calls, nor those that mark legs for them.
+    """
+    keys = [entry for entry in _KEYS if may_act or entry[0] not in ACTING_KEYS]
     guide = ["", *paste_guide] if paste_guide else []
-    return ["KEYS", *map(_entry, _KEYS), "", "WORDS", *map(_entry, _WORDS), *guide]
+    return ["KEYS", *map(_entry, keys), "", "WORDS", *map(_entry, _WORDS), *guide]
 
 
 def _entry(item: tuple[str, str]) -> str:

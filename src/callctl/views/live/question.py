@@ -48,7 +48,7 @@ def question(state: ViewState, latest: Snapshot, *, age: Age, urls: Sequence[str
         case Confirming() as asked:
             return _by_key(asked, latest, age=age, effects=effects)
         case ChoosingUrl() as asked:
-            return _choice(asked, latest, age=age, urls=urls)
+            return _choice(asked, state.message, latest, age=age, urls=urls)
         case None | Filtering():
             return [state.message] if state.message else _unread(state)
         case _:
@@ -119,10 +119,13 @@ def _leg(sid: str, latest: Snapshot, *, age: Age) -> str:
     return f"{phone(leg)} {shown_status(leg.status)} {clock(age(leg.status_since).total_seconds())}"
 
 
-def _choice(asked: ChoosingUrl, latest: Snapshot, *, age: Age, urls: Sequence[str]) -> list[str]:
+def _choice(asked: ChoosingUrl, message: str, latest: Snapshot, *, age: Age, urls: Sequence[str]) -> list[str]:
     marked, sid = asked.are_marked, asked.targets[0].sid
     which = _marked(asked.targets, latest, age=age) if marked else _leg(sid, latest, age=age)
     if asked.typed is not None:
-        return [f"redirect {which} to: {printable(without_secrets(asked.typed))}▏", "Enter goes on, Esc leaves it"]
+        return [
+            f"redirect {which} to: {printable(without_secrets(asked.typed))}▏",
+            message or "Enter goes on, Esc leaves it",
+        ]
     named = [f"{letter}: {printable(name)}" for letter, name in zip(LETTERS, urls, strict=False)]
     return [f"redirect {which} to   {'   '.join([*named, f'{TYPE_LETTER}: type a URL'])}   Esc: no"]

@@ -11,6 +11,8 @@ from typing import TypeAlias
 from callctl.calls.board import Snapshot
 from callctl.calls.call import CallStatus
 from callctl.calls.leg import Leg
+from callctl.settings.values import url_name
+from callctl.support.urls import is_http_url, scheme_hint
 from callctl.views.live.filter import TextFilter
 from callctl.views.live.keys import (
     BACKSPACE,
@@ -270,7 +272,9 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
         return state, None  # it was typed before the question could be read
     if key.at <= state.closed_at:
         return state, None  # it was meant for the question that is over
-    if asked is None and key.at - state.refused_at < REFUSED_FOR and (key.typed or key.name in (ENTER, PASTE)):
+    is_text = bool(key.typed) or key.name in (ENTER, PASTE)
+    shows_again = key.name == "p" and state.is_held  # what the refusal itself asks for
+    if asked is None and is_text and not shows_again and key.at - state.refused_at < REFUSED_FOR:
         return replace(state, key_at=key.at, refused_at=key.at), None  # it goes on with what was refused
     state = replace(state, key_at=key.at, message="", refused_at=float("-inf"))
     if key.name == CTRL_Z:
@@ -662,8 +666,19 @@ def _choose_url(
     typed = asked.typed or ""
     if key.name == ENTER:
         url = typed.strip()
-        return _to_confirm(state, asked, url) if url else replace(state, mode=None), None
+        if not url:
+            return replace(state, mode=None), None
+        if (why := _why_no_url(url, around.urls)) is not None:
+            return state.saying(why, key.at), None
+        return _to_confirm(state, asked, url), None
     return replace(state, mode=replace(asked, typed=_edited(typed, key))), None
+
+
+def _why_no_url(text: str, names: Sequence[str]) -> str | None:
+    """Say why a text can be no URL to redirect to; None if it can, or is the name of one."""
+    if is_http_url(text) or url_name(text) in map(url_name, names):
+        return None
+    return f"no http or https URL, and no name of one; {scheme_hint(text, otherwise='such as https://example.com/a')}"
 
 
 def _to_confirm(state: ViewState, asked: ChoosingUrl, url: str) -> ViewState:
@@ -765,6 +780,8 @@ def _edited(text: str, key: Key) -> str:
 def _read_page(state: ViewState, page: LegPage | KeysPage, key: Key, around: Surroundings) -> ViewState:
     if key.name in ("q", ESCAPE) or (key.name == "?" and isinstance(page, KeysPage)):
         return replace(state, mode=None)
+    if key.name in ("x", "r"):
+        return state.saying("q first: keys act on the table", key.at)
     step = max(1, around.room - 1)
     steps = {UP: -1, "k": -1, DOWN: 1, "j": 1, ENTER: 1, " ": step}
     steps |= {PAGE_UP: -step, CTRL_B: -step, PAGE_DOWN: step, CTRL_F: step}
