@@ -289,3 +289,9 @@ def test_the_page_of_the_keys_says_all_of_it_at_40_columns() -> None:
     at = next(number for number, line in enumerate(page) if line.startswith("x  "))
     assert page[at + 1].startswith("  ")
     assert wrapped_page(keys_page(()), width=98) == keys_page(())
+
+
+@pytest.mark.parametrize(("may_act", "shown"), [(True, True), (False, False)])
+def test_keys_that_change_calls_are_in_the_foot_only_where_they_do(may_act: bool, shown: bool) -> None:
+    foot = text_of(frame_of(board_of(family()), has_keys=True, may_act=may_act), width=120, height=24).splitlines()[-1]
+    assert ("x hang up" in foot, "r redirect" in foot, "? keys" in foot) == (shown, shown, True)

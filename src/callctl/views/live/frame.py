@@ -39,6 +39,7 @@ _KEYS = (
     ("? keys", 0),
     ("q quit", 3),
 )
+_CHANGING = (("x hang up", 1), ("r redirect", 5))
 _CLEARS = ("Esc clears", 2)  # while there is a filter, or marks
 _FIGURES = 24  # cells that the figures take beside a message
 
@@ -67,7 +68,7 @@ class Frame:
     ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``below`` always.
     ``question`` is what is asked or said in the foot. ``page`` are the lines of the page that is open.
     ``age`` returns how long ago a moment was.
-    ``has_keys``: it is operated; ``is_last``: it stays when the watch has ended, and no other will show more.
+    ``has_keys``: it is operated, and with ``may_act`` keys change calls; ``is_last``: it stays when the watch has ended, and no other will show more.
     ``waiting`` counts the events that came since the picture was held, at ``held_since``; ``row_age`` is the age of
     what the rows show, if it is not ``age``. ``pending`` says which actions are in flight.
     """
@@ -82,6 +83,7 @@ class Frame:
     question: Sequence[str] = ()
     page: Sequence[str] = ()
     has_keys: bool = False
+    may_act: bool = True
     is_last: bool = False
     waiting: int = 0
     held_since: str = ""
@@ -465,6 +467,7 @@ def _end_of(typed: str, room: int) -> str:
 def _keys_that_fit(frame: Frame, room: int) -> str:
     clears = frame.state.mode is None and (frame.state.filter or frame.state.marks)
     kept = [*_KEYS[:-2], _CLEARS, *_KEYS[-2:]] if clears else list(_KEYS)
+    kept = [item for item in kept if frame.may_act or item not in _CHANGING]
     while kept and cells("  ".join(key for key, _ in kept)) > room:
         kept.remove(max(kept, key=lambda item: item[1]))
     return "  ".join(key for key, _ in kept)

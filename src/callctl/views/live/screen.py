@@ -425,6 +425,7 @@ class LiveView:
             question=self._question(),
             page=wrapped_page(self._open_page(), width=width - 2),
             has_keys=self._operator is not None,
+            may_act=self._surroundings().may_act,
             waiting=self._waiting,
             held_since=self._held_since,
             row_age=self._picture_clock.age,
@@ -433,7 +434,7 @@ class LiveView:
 
     def _open_page(self) -> Sequence[str]:
         if isinstance(self._state.mode, KeysPage):
-            return keys_page(self._options.paste_guide)
+            return keys_page(self._options.paste_guide, may_act=self._surroundings().may_act)
         return self._page if isinstance(self._state.mode, LegPage) else ()
 
     def _question(self) -> Sequence[str]:
