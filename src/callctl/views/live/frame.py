@@ -68,7 +68,8 @@ class Frame:
     ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``below`` always.
     ``question`` is what is asked or said in the foot. ``page`` are the lines of the page that is open.
     ``age`` returns how long ago a moment was.
-    ``has_keys``: it is operated, and with ``may_act`` keys change calls; ``is_last``: it stays when the watch has ended, and no other will show more.
+    ``has_keys``: it is operated, and with ``may_act`` keys change calls. ``is_last``: it stays when the watch has
+    ended, and no other will show more.
     ``waiting`` counts the events that came since the picture was held, at ``held_since``; ``row_age`` is the age of
     what the rows show, if it is not ``age``. ``pending`` says which actions are in flight.
     """
