@@ -633,9 +633,9 @@ def _refused(state: ViewState, why: str, key: Key) -> ViewState:
 def _hang_up(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     targets = _targets(state, around)
     if isinstance(targets, str):
-        return _refused(state, targets, key)
+        return state.saying(targets, key.at)
     if len(targets) == 1 and (leg := around.latest.leg(targets[0].sid)) is not None and leg.is_final:
-        return _refused(state, f"already over: it is {printable(leg.status)}", key)
+        return state.saying(f"already over: it is {printable(leg.status)}", key.at)
     return replace(state, mode=Confirming(HangUp(targets), are_marked=bool(state.marks)))
 
 
