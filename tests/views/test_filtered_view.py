@@ -86,3 +86,13 @@ def test_only_what_is_shown_is_counted() -> None:
     seen = shown(CallFilter(to="+12025550142"))
     assert seen.snapshot is not None
     assert (seen.snapshot.live, seen.snapshot.ended) == (1, 0)
+
+
+def test_a_family_of_which_all_is_shown_stays_the_same_from_frame_to_frame() -> None:
+    """The live table keeps what it knows of a family as long as that is the same one."""
+    seen, board = RecordingView(), board_of(family())
+    FilteredView(seen, CallFilter(family_of=PARENT)).refresh(board.snapshot(), HEADER)
+    assert seen.snapshot is not None
+    (whole,) = seen.snapshot.families
+    assert whole is board.snapshot().families[0]
+    assert {sid: family.sid for sid, family in seen.snapshot.family_of.items()} == dict.fromkeys(sids(seen), PARENT)

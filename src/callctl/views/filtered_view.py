@@ -73,9 +73,10 @@ class FilteredView:
 
     def _part_of(self, snapshot: Snapshot) -> Snapshot:
         families = tuple(self._matching(snapshot))
-        legs = [leg for family in families for leg in family.legs]
-        live = sum(leg.is_live for leg in legs)
-        return Snapshot(families, live, len(legs) - live, {leg.call_sid: leg for leg in legs})
+        legs = {leg.call_sid: leg for family in families for leg in family.legs}
+        family_of = {leg.call_sid: family for family in families for leg in family.legs}
+        live = sum(leg.is_live for leg in legs.values())
+        return Snapshot(families, live, len(legs) - live, legs, family_of)
 
     def _matching(self, snapshot: Snapshot) -> Iterator[Family[Leg]]:
         for family in snapshot.families:
@@ -86,7 +87,9 @@ class FilteredView:
                 self._family |= sids
             children = tuple(leg for leg in family.children if self._filter.matches_leg(leg))
             if children or (family.parent is not None and self._filter.matches_leg(family.parent)):
-                yield Family(family.sid, family.parent, children)
+                # The same where all match: the live table looks anew only at the families that are new to it.
+                is_whole = len(children) == len(family.children)
+                yield family if is_whole else Family(family.sid, family.parent, children)
 
     def _is_in_family(self, sid: str) -> bool:
         return not self._family or sid in self._family

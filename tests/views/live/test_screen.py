@@ -13,6 +13,7 @@ from events import START, clock_of, moment
 from legs import PARENT, board_of, callback, family
 from paths import ROOT
 from rich.console import Console
+from rich.text import Text
 
 from callctl.calls.action import REFUSED, ActionEvent
 from callctl.calls.watch_trouble import Cause, Trouble
@@ -20,6 +21,7 @@ from callctl.support.clock import elapsed
 from callctl.support.dates import format_date, time_of_day
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
+from callctl.views.live.frame import Frame, Layout, draw
 from callctl.views.live.keys import Key
 from callctl.views.live.screen import TROUBLE_STAYS, LiveView, TableOptions
 from callctl.views.view import WatchState
@@ -154,6 +156,27 @@ def test_while_the_picture_is_held_its_ages_stand_still_and_nothing_in_it_starts
     later = shown()
     assert re.search("◔ ringing.* 00:40", later)
     assert "1 failed in 5 min" in later
+    view.close()
+
+
+@pytest.mark.parametrize(("keys", "frames"), [("?", 1), ("jk", 1), ("?q", 2), ("jx", 1)])
+def test_keys_are_drawn_once_and_before_a_key_that_is_for_what_they_opened(
+    monkeypatch: pytest.MonkeyPatch, keys: str, frames: int
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    view = LiveView(console, TableOptions(), clock=clock_of(lambda: moment(5)), operator=Idle())
+    view.refresh(board_of([callback(PARENT, "ringing", second=0, sequence=1)]).snapshot(), HEADER)
+    shown: list[Frame] = []
+
+    def counted(frame: Frame, layout: Layout) -> list[Text]:
+        shown.append(frame)
+        return draw(frame, layout)
+
+    monkeypatch.setattr("callctl.views.live.screen.draw", counted)
+    for key in keys:
+        view.key(Key(key, elapsed()))
+    view.take_news()
+    assert len(shown) == frames
     view.close()
 
 

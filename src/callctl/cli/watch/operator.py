@@ -20,7 +20,7 @@ from callctl.cli.options.history import History
 from callctl.errors import CallctlError, NoLongerWantedError, without_secrets
 from callctl.support.clock import elapsed
 from callctl.support.threads import describe, run_with_time_limit, start_in_thread
-from callctl.views.live.state import HangUp, Redirect, Target
+from callctl.views.live.state import HangUp, Redirect, Target, live_family
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
@@ -174,9 +174,7 @@ class TableOperator:
             with History(self._runtime, self._settings, readonly=True) as history:
                 redirected_at = history.redirected_at(leg.call_sid)
             return f"its parent {effect_on_parent(redirected_at)}"
-        children = [
-            other for other in snapshot.legs.values() if other.parent_call_sid == leg.call_sid and other.is_live
-        ]
+        children = [other for other in live_family(leg.call_sid, snapshot) if other.parent_call_sid == leg.call_sid]
         if not children:
             return ""
         which = f"its child leg to {children[0].to}" if len(children) == 1 else f"its {len(children)} child legs"

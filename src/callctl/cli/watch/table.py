@@ -66,8 +66,8 @@ def open_table(
     from callctl.views.threaded_view import ThreadedView
 
     loop = asyncio.get_running_loop()
-    has_keys = _is_terminal(runtime.stdin) and not runtime.console().is_dumb_terminal
-
+    console = runtime.console()
+    has_keys = _is_terminal(runtime.stdin) and not console.is_dumb_terminal
     runtime.reads_keys = runtime.reads_keys or has_keys
 
     def stop_in_loop() -> None:
@@ -75,7 +75,7 @@ def open_table(
 
     operator = TableOperator(runtime, settings, listens=listens, may_act=not read_only, stop=stop_in_loop)
     table = LiveView(
-        runtime.console(),
+        console,
         options,
         clock=runtime.clock(),
         operator=operator if has_keys else None,

@@ -301,12 +301,17 @@ class LiveView:
         with suppress(Empty):
             while True:
                 self._news.get_nowait()()
+        is_drawn = True
         with suppress(Empty):
             while True:
-                self._press(self._keys.get_nowait())
+                key = self._keys.get_nowait()
+                if not is_drawn:
+                    self._draw()  # the next key is for what is on the screen then
+                is_drawn = not self._press(key)
         self._draw()
 
-    def _press(self, key: Key) -> None:
+    def _press(self, key: Key) -> bool:
+        """Do what a key asks for; return whether that is to be drawn before the next key."""
         before = self._state
         self._state, intent = press(before, key, self._surroundings())
         if intent is not None:
@@ -315,8 +320,7 @@ class LiveView:
         if self._state.is_held is not before.is_held:
             self._shown, self._waiting = self._latest, 0
             self._hold() if self._state.is_held else self._go_on()
-        if self._state.mode is not before.mode or intent is not None:
-            self._draw()  # the next key is for what is on the screen then
+        return self._state.mode is not before.mode or intent is not None
 
     def _hold(self) -> None:
         self._picture_clock.hold()
@@ -387,9 +391,13 @@ class LiveView:
             room=1 if self._layout is None else self._layout.room,
             page_lines=len(frame.page) if frame else 0,
             listens=operator is not None and operator.listens,
-            may_act=operator is not None and operator.may_act,
+            may_act=self._may_act,
             urls=() if operator is None else operator.urls,
         )
+
+    @property
+    def _may_act(self) -> bool:
+        return self._operator is not None and self._operator.may_act
 
     def _draw(self) -> None:
         with self._drawing:
@@ -425,7 +433,7 @@ class LiveView:
             question=self._question(),
             page=wrapped_page(self._open_page(), width=width - 2),
             has_keys=self._operator is not None,
-            may_act=self._surroundings().may_act,
+            may_act=self._may_act,
             waiting=self._waiting,
             held_since=self._held_since,
             row_age=self._picture_clock.age,
@@ -434,7 +442,7 @@ class LiveView:
 
     def _open_page(self) -> Sequence[str]:
         if isinstance(self._state.mode, KeysPage):
-            return keys_page(self._options.paste_guide, may_act=self._surroundings().may_act)
+            return keys_page(self._options.paste_guide, may_act=self._may_act)
         return self._page if isinstance(self._state.mode, LegPage) else ()
 
     def _question(self) -> Sequence[str]:

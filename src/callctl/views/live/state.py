@@ -735,8 +735,8 @@ def _ask_for_family(state: ViewState, asked: Confirming, key: Key, around: Surro
 
 def live_family(sid: str, latest: Snapshot) -> Sequence[Leg]:
     """Return the live legs of the family that a leg belongs to."""
-    families = (family for family in latest.families if any(leg.call_sid == sid for leg in family.legs))
-    return [leg for family in families for leg in family.legs if leg.is_live]
+    family = latest.family_of.get(sid)
+    return [] if family is None else [leg for leg in family.legs if leg.is_live]
 
 
 def _suspend(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
