@@ -182,7 +182,7 @@ def link_folder_with_second_name(path: Path) -> None:
     path.parent.symlink_to(second.parent)
 
 
-# After these the path leads to the same database, and whoever opens it looks for its log at another place.
+# After these the path leads to the same database, and a program that opens it looks for its log at another place.
 MOVES: list[Callable[[Path], None]] = [move_and_link, link_to_second_name, link_folder_with_second_name]
 
 # After these SQLite makes it anew by itself, as its header is not valid; or it looks as after a checkpoint.

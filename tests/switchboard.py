@@ -63,7 +63,7 @@ class Switchboard:
         self._open(f"{self.simulator.url}/simulator/calls/{sid}/answer", b"")
 
     def hang_up(self, sid: str) -> None:
-        """Have whoever is called hang up."""
+        """Have the called side hang up."""
         self._open(f"{self.simulator.url}/simulator/calls/{sid}/hangup", b"")
 
     def status(self, sid: str) -> str:
@@ -104,7 +104,7 @@ class Switchboard:
 
 @contextmanager
 def switchboard(home: Path) -> Iterator[Switchboard]:
-    """Start a simulator on which whoever answers does so at once."""
+    """Start a simulator whose far ends answer at once, where they do."""
     with Simulator(port=0, far_end=FAR_ENDS) as simulator:
         yield Switchboard(simulator, home)
 
@@ -201,7 +201,7 @@ class LiveTerminal(OnTerminal):
         self.type(ENTER)
 
     def paste(self, text: str) -> None:
-        """Paste a text, as a terminal does for whoever asked to be told so."""
+        """Paste a text, as a terminal does where bracketed paste is on."""
         assert self.raw.rfind(b"\x1b[?2004h") > self.raw.rfind(b"\x1b[?2004l")
         self.type(f"\x1b[200~{text}\x1b[201~")
 

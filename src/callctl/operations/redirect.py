@@ -19,6 +19,8 @@ from callctl.support.dates import time_of_day
 
 # How long REST may refuse a call that callbacks say is in progress, in seconds.
 LAG = 2.0
+# What a redirect of the parent does besides (docs/twilio.md, "Redirects and the other leg").
+ACTION_IS_ASKED = "and the Dial's action, if it has one, is asked as well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def _of_child(child: Call, redirected_at: datetime | None) -> OtherLeg:
         return OtherLeg(
             child.sid, "child", f"goes on: it was redirected out of the Dial at {time_of_day(redirected_at)}"
         )
-    effect = f"{_doing(child)}: drops, and the Dial's action, if it has one, is asked as well"
+    effect = f"{_doing(child)}: drops, {ACTION_IS_ASKED}"
     return OtherLeg(child.sid, "child", effect, goes_on=False)
 
 

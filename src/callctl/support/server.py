@@ -22,15 +22,19 @@ def room_for_connections(most: int, *, reserve: int) -> int:
 
     ``reserve`` files are left for the rest of the process, or three quarters of them where there are few.
     """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return most
-    return max(min(most, max(soft - reserve, min(LEAST_CONNECTIONS, soft // 4))), 1)
+    files = _most_files()
+    return most if files is None else max(min(most, max(files - reserve, min(LEAST_CONNECTIONS, files // 4))), 1)
 
 
 def _backlog() -> int:
+    files = _most_files()
+    return _BACKLOG if files is None else max(min(_BACKLOG, files // 8), 1)
+
+
+def _most_files() -> int | None:
+    """Return how many files this process may have open; None without a limit."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _BACKLOG if soft == resource.RLIM_INFINITY else max(min(_BACKLOG, soft // 8), 1)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 class TcpServer:

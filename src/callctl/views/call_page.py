@@ -16,7 +16,7 @@ from callctl.calls.other_callbacks import FEATURES
 from callctl.support.dates import format_date, local_time, time_of_day
 from callctl.views.lines import action_words, event_fields
 from callctl.views.style import glyph, style
-from callctl.views.table import BRANCH, Row, call_row, clock, plain_line, print_rows, shown_status
+from callctl.views.table import BRANCH, LONGEST_STATUS, Row, call_row, clock, plain_line, print_rows, shown_status
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from callctl.api.resources import Notification
 
 _LABEL_WIDTH = 14
-_STATUS_WIDTH = 13
 _SOURCES = {CALLBACK: "", POLLED: "found by polling", MISSED: "no callback told it"}
 
 
@@ -276,7 +275,7 @@ def _event_text(event: CallEvent, *, leg: str) -> str:
     if not event.status:
         parts = (event.in_words, leg, "" if event.verified else "(not verified)")
         return printable("  ".join(part for part in parts if part))
-    status = f"{glyph(event.status)} {event.status}".ljust(_STATUS_WIDTH)
+    status = f"{glyph(event.status)} {event.status}".ljust(LONGEST_STATUS)
     facts = ", ".join(fact for fact in _event_facts(event) if fact)
     return printable("  ".join(part for part in (status, leg, f"({facts})" if facts else "") if part))
 

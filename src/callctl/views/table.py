@@ -32,7 +32,7 @@ _MOST_END = 40
 # Where the ends of a call begin if it takes two lines, in cells.
 _ENDS_AT = 24
 # Cells of the longest status that Twilio documents, "in-progress", with its glyph and a space.
-_LONGEST_STATUS = 13
+LONGEST_STATUS = 13
 # Cells of the longest phone number, with its plus and the arrow before it.
 FAR_WIDTH = 18
 
@@ -74,7 +74,7 @@ class Row:
         if self.status is None:
             return "not listed"
         shown = shown_status(self.status)
-        return f"{shown} !" if self.is_urgent and cells(shown) <= _LONGEST_STATUS - 2 else shown
+        return f"{shown} !" if self.is_urgent and cells(shown) <= LONGEST_STATUS - 2 else shown
 
     @property
     def both_ends(self) -> str:

@@ -145,7 +145,7 @@ def test_all_that_was_acknowledged_is_there_after_a_crash(
 
 
 def copy_of_linked(path: Path) -> Path:
-    """Return what a crash would leave of a store that links lead to, as whoever opens it next finds it."""
+    """Return what a crash would leave of a store that links lead to, as the next program that opens it finds it."""
     real = path.resolve()
     copy = real.parent.with_name("after-a-crash") / real.name
     copy.parent.mkdir()

@@ -76,7 +76,7 @@ class Script:
         await self._say("One more, who listens to a long text.")
         listener = await self._place(say("This sentence is long enough to be cut off in its middle. " * 8))
 
-        # Whoever operates the table may end any of these calls before: of that one nothing is said then.
+        # A person at the table may end any of these calls before: of that one nothing is said then.
         if await self._until(lambda: with_action in self.survey.by_action, or_end_of=with_action):
             await self._say("A callee hung up: Twilio itself asks the Dial's action for the survey.")
         if await self._until(lambda: self._is(unanswered, CallStatus.CANCELED), or_end_of=unanswered):

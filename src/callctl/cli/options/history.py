@@ -90,26 +90,23 @@ class History:
         """Return when a child leg was last redirected, and so left its ``<Dial>``; None if that is not known here."""
         from callctl.calls.action import DONE
 
-        if self._reader is None:
-            return None
-        try:
-            actions = self._reader.actions(sid)
-        except StoreError as error:
-            self._runtime.warn(error)
-            return None
-        return max((done.at for done in actions if done.action == "redirect" and done.result == DONE), default=None)
+        redirects = (done.at for done in self._actions(sid) if done.action == "redirect" and done.result == DONE)
+        return max(redirects, default=None)
 
     def change_since(self, sid: str, moment: datetime) -> ActionEvent | None:
         """Return the latest request since a moment that changed a call, or may have; None if none is known here."""
+        changes = (action for action in self._actions(sid) if action.may_have_changed_it and action.at >= moment)
+        return max(changes, key=lambda action: action.at, default=None)
+
+    def _actions(self, sid: str) -> Sequence[ActionEvent]:
+        """Return the requests for a call that are known here."""
         if self._reader is None:
-            return None
+            return ()
         try:
-            actions = self._reader.actions(sid)
+            return self._reader.actions(sid)
         except StoreError as error:
             self._runtime.warn(error)
-            return None
-        changes = [action for action in actions if action.may_have_changed_it and action.at >= moment]
-        return max(changes, key=lambda action: action.at, default=None)
+            return ()
 
     def record_intent(self, sids: Iterable[str]) -> None:
         """Record that calls are about to be changed, so that no rule acts on what comes of it.

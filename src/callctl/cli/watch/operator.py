@@ -168,7 +168,7 @@ class TableOperator:
         leg = snapshot.leg(target.sid)
         if leg is None:
             return ""
-        from callctl.operations.redirect import effect_on_parent
+        from callctl.operations.redirect import ACTION_IS_ASKED, effect_on_parent
 
         if leg.parent_call_sid is not None:
             with History(self._runtime, self._settings, readonly=True) as history:
@@ -179,7 +179,7 @@ class TableOperator:
             return ""
         which = f"its child leg to {children[0].to}" if len(children) == 1 else f"its {len(children)} child legs"
         drops = "drops" if len(children) == 1 else "drop"
-        action = ", and the Dial's action, if it has one, is asked as well" if isinstance(intent, Redirect) else ""
+        action = f", {ACTION_IS_ASKED}" if isinstance(intent, Redirect) else ""
         return f"{which} {drops}{action}"
 
     # Acting
@@ -288,10 +288,7 @@ class TableOperator:
             check=check,
         )
         result = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
-        error = error_of(ended, options)
-        if error is None or not error.hint:
-            return result
-        return result._replace(sentence=f"{result.sentence}; {error.hint}")
+        return result._replace(sentence=_with_hint(result.sentence, error_of(ended, options)))
 
     def _changed(self, history: History, sid: str, asked_at: datetime) -> str | None:
         change = history.change_since(sid, asked_at)
@@ -373,7 +370,11 @@ def _summary(sentences: Sequence[str]) -> str:
 
 def _in_words(error: CallctlError, *, sid: str) -> str:
     whose = "" if sid in error.message else f"{sid}: "
-    return f"not done: {whose}{error.message}" + (f"; {error.hint}" if error.hint else "")
+    return _with_hint(f"not done: {whose}{error.message}", error)
+
+
+def _with_hint(sentence: str, error: CallctlError | None) -> str:
+    return sentence if error is None or not error.hint else f"{sentence}; {error.hint}"
 
 
 def _in_background(work: Callable[[], None], report: Callable[[str], None]) -> None:
@@ -383,7 +384,7 @@ def _in_background(work: Callable[[], None], report: Callable[[str], None]) -> N
         try:
             work()
         except CallctlError as error:
-            report(error.message + (f"; {error.hint}" if error.hint else ""))
+            report(_with_hint(error.message, error))
         except Exception as error:  # a key must not end the watch
             report(f"unexpected {describe(error)}")
 

@@ -57,7 +57,7 @@ class Files:
 
     @classmethod
     def at(cls, path: Path) -> Files:
-        """Look at the files of the store at a path, as whoever opens it now would find them.
+        """Look at the files of the store at a path, as a program that opens it now would find them.
 
         SQLite puts log and index beside the file that a link names. Where that link leads to another place by now, the
         same database has another log there.

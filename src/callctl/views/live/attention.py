@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RINGS_TOO_LONG = timedelta(seconds=30)
 # A failure needs attention for so long.
 FAILURE_STAYS = timedelta(minutes=5)
-# Whoever is called does not want the call: an outcome, like busy (RFC 3261, section 21.6).
+# The person who is called does not want the call: an outcome, like busy (RFC 3261, section 21.6).
 _DECLINED = "603"
 _OUTCOMES = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.CANCELED})
 _FAILED_ACTIONS = frozenset({REFUSED, NOT_ENDED, UNKNOWN})
@@ -39,6 +39,11 @@ class Failure:
 
     at: datetime
     words: str
+
+
+def failures_in_words(count: int) -> str:
+    """Return a number of failures."""
+    return "1 failure" if count == 1 else f"{count} failures"
 
 
 def failed_end(leg: Leg) -> Failure | None:

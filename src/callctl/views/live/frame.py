@@ -12,7 +12,7 @@ from callctl.calls.call import CallStatus
 from callctl.errors import without_secrets
 from callctl.views.live.rows import SHORT_WORDS, WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
 from callctl.views.live.sorted_legs import FAILURES, Listing, Sort
-from callctl.views.live.state import ChoosingUrl, Confirming, Dismissing, Filtering, KeysPage, LegPage, ViewState
+from callctl.views.live.state import Filtering, Page, Question, ViewState
 from callctl.views.table import cells, clock
 from callctl.views.terminal_safe import printable
 from callctl.views.view import WatchState
@@ -30,16 +30,15 @@ ROOMY = 16
 # In which order statuses are counted in the header; others follow.
 _COUNTED = (CallStatus.RINGING, CallStatus.IN_PROGRESS, CallStatus.QUEUED, CallStatus.INITIATED)
 # The keys in the foot: what each does, and which are left out first where there is no room.
+_CHANGING = (("x hang up", 1), ("r redirect", 5))  # they change calls
 _KEYS = (
     ("↑↓ select", 7),
     ("⏎ details", 6),
-    ("x hang up", 1),
-    ("r redirect", 5),
+    *_CHANGING,
     ("/ filter", 4),
     ("? keys", 0),
     ("q quit", 3),
 )
-_CHANGING = (("x hang up", 1), ("r redirect", 5))
 _CLEARS = ("Esc clears", 2)  # while there is a filter, or marks
 _FIGURES = 24  # cells that the figures take beside a message
 
@@ -111,7 +110,7 @@ def lay_out(frame: Frame, *, width: int, height: int) -> Layout:
     foot = _foot(frame, width=width, height=height)
     has_last_line = _scrolls(frame) and not _asks(frame)
     free = height - len(header) - len(foot) - has_last_line
-    if isinstance(frame.state.mode, LegPage | KeysPage):
+    if isinstance(frame.state.mode, Page):
         return Layout(width, height, header, foot, Style(width, is_two_lines=False), max(1, free), has_last_line)
     count = len(frame.listing.rows)
     rows = Style(width, is_two_lines=width < WIDE)
@@ -125,7 +124,7 @@ def lay_out(frame: Frame, *, width: int, height: int) -> Layout:
 
 def draw(frame: Frame, layout: Layout) -> list[Text]:
     """Return at most as many lines, of at most as many cells, as the layout has."""
-    if isinstance(frame.state.mode, LegPage | KeysPage):
+    if isinstance(frame.state.mode, Page):
         top = frame.state.mode.top
         body = [text(f" {printable(line)}") for line in frame.page[top : top + layout.room]]
     elif frame.listing.total:
@@ -402,7 +401,7 @@ def _few(pending: Sequence[str], *, most: int) -> Sequence[str]:
 
 def _last_line(frame: Frame, layout: Layout) -> Text:
     """Return where one is in the table, and the keys that fit beside it."""
-    if isinstance(frame.state.mode, LegPage | KeysPage):
+    if isinstance(frame.state.mode, Page):
         last = min(frame.state.mode.top + layout.room, len(frame.page))
         where = f"lines {frame.state.mode.top + 1}-{last} of {len(frame.page)}"
         return text(f" {where}   ↑↓ scroll  q back", PLAIN)
@@ -420,7 +419,7 @@ def _last_line(frame: Frame, layout: Layout) -> Text:
 
 def _asks(frame: Frame) -> bool:
     """Return whether the foot has a question, which stands there alone; else it may have a message."""
-    return bool(frame.question) and isinstance(frame.state.mode, Confirming | ChoosingUrl | Dismissing)
+    return bool(frame.question) and isinstance(frame.state.mode, Question)
 
 
 def _is_short_message(frame: Frame, *, width: int) -> bool:

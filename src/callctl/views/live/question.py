@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from callctl.calls.call import CallStatus, is_final
 from callctl.calls.sid import SHOWN_START
 from callctl.errors import without_secrets
+from callctl.views.live.attention import failures_in_words
 from callctl.views.live.filter import TextFilter
 from callctl.views.live.rows import phone
 from callctl.views.live.state import (
@@ -41,8 +42,7 @@ def question(state: ViewState, latest: Snapshot, *, age: Age, urls: Sequence[str
         case Confirming(intent=Leave()):
             return [f"stop listening? {_calls(latest.live)} here   y: yes   any other key: no"]
         case Dismissing(failures=failures):
-            count = "1 failure" if len(failures) == 1 else f"{len(failures)} failures"
-            return [f"dismiss {count}?   y: yes   any other key: no"]
+            return [f"dismiss {failures_in_words(len(failures))}?   y: yes   any other key: no"]
         case Confirming() as asked if asked.are_marked:
             return _by_number(asked, latest, age=age, effects=effects)
         case Confirming() as asked:

@@ -15,6 +15,7 @@ from callctl.views.style import glyph
 from callctl.views.table import (
     BRANCH,
     DIRECTION,
+    LONGEST_STATUS,
     PARENT,
     SID,
     STATUS,
@@ -41,10 +42,8 @@ WIDE = 140
 WIDEST = 170
 # Below it, a row of one line has the start of the SID, a short status and the far end.
 NARROW = 60
-# The longest status Twilio documents, "in-progress", with its glyph and a space.
-_STATUS_WIDTH = 13
 _DIRECTION_WIDTH = 13
-_STATUS = replace(STATUS, width=_STATUS_WIDTH, is_whole=True)
+_STATUS = replace(STATUS, width=LONGEST_STATUS, is_whole=True)
 _FOR = Column("FOR", lambda row: row.elapsed, 5, gap=1, is_right=True, is_whole=True)
 _COLUMNS = (
     replace(SID, width=LENGTH + 2, gap=1),

@@ -237,7 +237,7 @@ class LiveView:
     # The terminal
 
     def _let_go_on(self) -> None:
-        """Let a terminal that is held go on, for whoever draws on it is not done before."""
+        """Let a terminal that is held go on, since the thread that draws on it is not done before."""
         if self._keyboard is not None:
             self._keyboard.resume_output()
 

@@ -13,6 +13,7 @@ from callctl.calls.call import CallStatus
 from callctl.calls.leg import Leg
 from callctl.settings.values import url_name
 from callctl.support.urls import is_http_url, scheme_hint
+from callctl.views.live.attention import failures_in_words
 from callctl.views.live.filter import TextFilter
 from callctl.views.live.keys import (
     BACKSPACE,
@@ -48,6 +49,7 @@ REFUSED_FOR = 1.0
 # The letters of named URLs, and the one for typing another.
 LETTERS = "abcdefghijklmnoprsuvwxyz"
 TYPE_LETTER = "t"
+SELECT_FIRST = "select a leg first: ↑ ↓"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Target:
     status: str
 
 
-# What is to be done, for whoever runs the table.
+# What is to be done, by the program that shows the table.
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,11 @@ class Confirming:
         return () if isinstance(self.intent, Leave) else self.intent.targets
 
     @property
+    def outlives_changes(self) -> bool:
+        """Whether it stands though a leg changes: there are several, and each is looked at before it is changed."""
+        return self.are_marked and len(self.targets) > 1
+
+    @property
     def is_family(self) -> bool:
         """Whether the whole family is to be ended."""
         return isinstance(self.intent, HangUp) and self.intent.is_family
@@ -177,8 +184,16 @@ class Dismissing:
     failures: frozenset[tuple[str, datetime]]
     drawn_at: float | None = None
 
+    @property
+    def open_until(self) -> float:
+        """When it is over, unless it is confirmed; it must have been drawn."""
+        return (self.drawn_at or 0.0) + CONFIRM_WITHIN
 
-Mode: TypeAlias = Filtering | Confirming | ChoosingUrl | Dismissing | LegPage | KeysPage
+
+# A question stands in the foot, and is closed by what happens to its legs; a page takes the place of the table.
+Question: TypeAlias = Confirming | ChoosingUrl | Dismissing
+Page: TypeAlias = LegPage | KeysPage
+Mode: TypeAlias = Filtering | Question | Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +251,7 @@ class ViewState:
 
     def order_is_kept(self, now: float) -> bool:
         """Tell whether nothing changes its place at a time, in seconds of elapsed time."""
-        is_asked = self.mode is not None and not isinstance(self.mode, LegPage | KeysPage)
+        is_asked = self.mode is not None and not isinstance(self.mode, Page)
         return is_asked or self.is_held or now - self.key_at < ORDER_STAYS
 
     def saying(self, message: str, at: float) -> ViewState:
@@ -268,7 +283,7 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
     """
     state = _settled(state, around, now=key.at)
     asked = state.mode
-    if isinstance(asked, Confirming | ChoosingUrl | Dismissing) and (asked.drawn_at is None or key.at < asked.drawn_at):
+    if isinstance(asked, Question) and (asked.drawn_at is None or key.at < asked.drawn_at):
         return state, None  # it was typed before the question could be read
     if key.at <= state.closed_at:
         return state, None  # it was meant for the question that is over
@@ -280,7 +295,7 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
     if key.name == CTRL_Z:
         return _suspend(state, key, around)
     state, intent = _pressed(state, asked, key, around)
-    is_on_table = asked is None and not isinstance(state.mode, LegPage | KeysPage)
+    is_on_table = asked is None and not isinstance(state.mode, Page)
     return (scrolled(state, around) if is_on_table else state), intent
 
 
@@ -324,11 +339,9 @@ def _settled(state: ViewState, around: Surroundings, *, now: float) -> ViewState
         state = replace(state, marks=marks)
     if state.message and now - state.message_at > MESSAGE_STAYS:
         state = replace(state, message="")
-    if isinstance(state.mode, Confirming | ChoosingUrl | Dismissing) and (
-        why := _why_over(state.mode, around.latest, now=now)
-    ):
+    if isinstance(state.mode, Question) and (why := _why_over(state.mode, around.latest, now=now)):
         state = _closed(state, why, at=now)
-    if isinstance(state.mode, LegPage | KeysPage):
+    if isinstance(state.mode, Page):
         top = min(state.mode.top, max(0, around.page_lines - around.room))
         return state if top == state.mode.top else replace(state, mode=replace(state.mode, top=top))
     return _still_scrolled(state, around)
@@ -336,7 +349,7 @@ def _settled(state: ViewState, around: Surroundings, *, now: float) -> ViewState
 
 def drawn(state: ViewState, *, at: float) -> ViewState:
     """Return the state after it was drawn: from now on a question may be answered."""
-    if isinstance(state.mode, Confirming | ChoosingUrl | Dismissing) and state.mode.drawn_at is None:
+    if isinstance(state.mode, Question) and state.mode.drawn_at is None:
         return replace(state, mode=replace(state.mode, drawn_at=at))
     return state
 
@@ -345,15 +358,15 @@ def changed(state: ViewState, sid: str, what: str, *, at: float) -> ViewState:
     """Return the state after a leg was changed by something else: a question about it is over."""
     asked = state.mode
     if isinstance(asked, Confirming | ChoosingUrl) and sid in [target.sid for target in asked.targets]:
-        if isinstance(asked, Confirming) and asked.are_marked and len(asked.targets) > 1:
-            return state  # each leg is looked at before it is changed
+        if isinstance(asked, Confirming) and asked.outlives_changes:
+            return state
         return _closed(state, f"{what} meanwhile", at=at)
     return state
 
 
 def resumed(state: ViewState, *, at: float) -> ViewState:
     """Return the state after the process was stopped for a while: nobody has read a question meanwhile."""
-    if isinstance(state.mode, Confirming | ChoosingUrl | Dismissing):
+    if isinstance(state.mode, Question):
         return _closed(state, "stopped meanwhile", at=at)
     return state
 
@@ -367,15 +380,12 @@ def _closed(state: ViewState, why: str, *, at: float) -> ViewState:
     return state.saying(why if sends_nothing else f"{why}: nothing was sent", at)
 
 
-def _why_over(asked: Confirming | ChoosingUrl | Dismissing, latest: Snapshot, *, now: float) -> str | None:
+def _why_over(asked: Question, latest: Snapshot, *, now: float) -> str | None:
     """Return why a question is over; None if it still stands."""
-    if isinstance(asked, Dismissing):
-        is_over = asked.drawn_at is not None and now > asked.drawn_at + CONFIRM_WITHIN
-        return f"not confirmed within {CONFIRM_WITHIN:.0f} s" if is_over else None
-    if isinstance(asked, Confirming) and asked.drawn_at is not None and now > asked.open_until:
+    if isinstance(asked, Confirming | Dismissing) and asked.drawn_at is not None and now > asked.open_until:
         return f"not confirmed within {CONFIRM_WITHIN:.0f} s"
-    if isinstance(asked, Confirming) and asked.are_marked and len(asked.targets) > 1:
-        return None  # each leg is looked at before it is changed
+    if isinstance(asked, Dismissing) or (isinstance(asked, Confirming) and asked.outlives_changes):
+        return None
     for target in asked.targets:
         leg = latest.leg(target.sid)
         if leg is None:
@@ -515,7 +525,7 @@ def _needs_its_place(row: str, listing: Listing) -> bool:
 
 def _open(state: ViewState, key: Key) -> tuple[ViewState, Intent | None]:
     if state.selected is None:
-        return state.saying("select a leg first: ↑ ↓", key.at), None
+        return state.saying(SELECT_FIRST, key.at), None
     if state.selected == FAILURES:
         return replace(state, failures_open=not state.failures_open), None
     return replace(state, mode=LegPage(state.selected)), OpenPage(state.selected)
@@ -533,7 +543,7 @@ def _clear(state: ViewState) -> ViewState:
 def _copy(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
     leg = around.listing.leg(state.selected)
     if leg is None:
-        return state.saying("select a leg first: ↑ ↓", key.at), None
+        return state.saying(SELECT_FIRST, key.at), None
     sid = leg.call_sid if key.name == "c" else leg.parent_call_sid
     if sid is None:
         return state.saying("it has no parent", key.at), None
@@ -548,7 +558,7 @@ def _dismiss(state: ViewState, key: Key, around: Surroundings) -> ViewState:
         sids = list(listing.failures) if state.failures_open else list(listing.folded)
     dismissed = frozenset((sid, listing.failures[sid].at) for sid in sids if sid in listing.failures)
     if state.selected is None:
-        return state.saying("select a leg first: ↑ ↓", key.at)
+        return state.saying(SELECT_FIRST, key.at)
     if not dismissed:
         return state.saying("no failure is selected", key.at)
     if state.selected == FAILURES:
@@ -567,11 +577,12 @@ def _confirm_dismissal(state: ViewState, asked: Dismissing, key: Key, around: Su
 def _dismissed(
     state: ViewState, failures: frozenset[tuple[str, datetime]], key: Key, around: Surroundings
 ) -> ViewState:
-    count = "1 failure" if len(failures) == 1 else f"{len(failures)} failures"
     leg = around.listing.leg(state.selected)
     if leg is None or not leg.is_live:
         state = _departing(state, around, is_dismissed=True)
-    return replace(state, dismissed=state.dismissed | failures).saying(f"dismissed: {count}", key.at)
+    return replace(state, dismissed=state.dismissed | failures).saying(
+        f"dismissed: {failures_in_words(len(failures))}", key.at
+    )
 
 
 # Marks
@@ -580,7 +591,7 @@ def _dismissed(
 def _mark(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     shown = around.listing.leg(state.selected)
     if shown is None:
-        return state.saying("select a leg first: ↑ ↓", key.at)
+        return state.saying(SELECT_FIRST, key.at)
     marks = dict(state.marks)
     if marks.pop(shown.call_sid, None) is None:
         if not _is_live(shown, around):
@@ -619,7 +630,7 @@ def _targets(state: ViewState, around: Surroundings) -> tuple[Target, ...] | str
     leg = around.latest.leg(state.selected or "")
     shown = around.listing.leg(state.selected)
     if leg is None or shown is None:
-        return "select a leg first: ↑ ↓"
+        return SELECT_FIRST
     if shown.status != leg.status:  # the picture is older than the board
         return f"{_what_it_became(leg)}: p shows the table as it is now"
     return (Target(leg.call_sid, leg.status),)
@@ -740,7 +751,7 @@ def live_family(sid: str, latest: Snapshot) -> Sequence[Leg]:
 
 
 def _suspend(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
-    if isinstance(state.mode, Confirming | ChoosingUrl | Dismissing):
+    if isinstance(state.mode, Question):
         state = replace(state, mode=None)
     if not around.listens or key.at - state.suspend_asked_at <= SUSPEND_WITHIN:
         return replace(state, suspend_asked_at=float("-inf")), Suspend()
@@ -777,7 +788,7 @@ def _edited(text: str, key: Key) -> str:
 # Pages
 
 
-def _read_page(state: ViewState, page: LegPage | KeysPage, key: Key, around: Surroundings) -> ViewState:
+def _read_page(state: ViewState, page: Page, key: Key, around: Surroundings) -> ViewState:
     if key.name in ("q", ESCAPE) or (key.name == "?" and isinstance(page, KeysPage)):
         return replace(state, mode=None)
     if key.name in ("x", "r"):
