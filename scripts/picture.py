@@ -25,6 +25,7 @@ from callctl.settings import load
 from callctl.support.clock import Clock, elapsed
 from callctl.views.live.frame import draw
 from callctl.views.live.keys import Key
+from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.screen import LiveView, TableOptions
 from callctl.views.live.state import HangUp, Redirect
 from callctl.views.view import WatchState
@@ -79,9 +80,7 @@ class Onlooker:
         """Say nothing."""
         return ""
 
-    def act(
-        self, _intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str, Sequence[str]], None]
-    ) -> None:
+    def act(self, _intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
         """Do nothing."""
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 
@@ -19,6 +19,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
 from callctl.cli.watch.operator import SENT_WITHIN, TableOperator
 from callctl.settings import load
+from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.state import HangUp, Redirect, Target
 
 LIMIT = 60.0  # seconds
@@ -31,8 +32,8 @@ class Table:
     def __init__(self, setup: CliSetup, *, api_url: str = "", sent_within: float = SENT_WITHIN) -> None:
         self.setup, self.sent_within = setup, sent_within
         self.api = {"CALLCTL_API_URL": api_url} if api_url else {}
-        self.reports: SimpleQueue[tuple[str, Sequence[str]]] = SimpleQueue()
-        self.unrecorded: Sequence[str] = ()
+        self.reports: SimpleQueue[ActionOutcome] = SimpleQueue()
+        self.last = ActionOutcome("")
         self.pages: SimpleQueue[list[str]] = SimpleQueue()
         self.said = io.StringIO()
         self.operator = self._operator()
@@ -54,13 +55,11 @@ class Table:
     def act(self, intent: HangUp | Redirect, *, asked_at: datetime | None = None) -> str:
         """Carry out an intent, and return what is reported in the end."""
         self.begin(intent, asked_at=asked_at)
-        said, self.unrecorded = self.reports.get(timeout=LIMIT)
-        return said
+        self.last = self.reports.get(timeout=LIMIT)
+        return self.last.sentence
 
     def begin(self, intent: HangUp | Redirect, *, asked_at: datetime | None = None) -> None:
-        self.operator.act(
-            intent, asked_at=asked_at or datetime.now(UTC), report=lambda *outcome: self.reports.put(outcome)
-        )
+        self.operator.act(intent, asked_at=asked_at or datetime.now(UTC), report=self.reports.put)
 
     def hang_up(self, *targets: tuple[str, str], is_family: bool = False, asked_at: datetime | None = None) -> str:
         intent = HangUp(tuple(Target(sid, status) for sid, status in targets), is_family=is_family)
@@ -135,6 +134,7 @@ def test_of_several_legs_each_is_held_to_its_own_status(table: Table) -> None:
     said = table.hang_up((rings, RINGS), (talks, TALKS), (answered, RINGS), (over, TALKS), asked_at=later)
     assert set(said.partition(";")[0].split(", ")) == {"2 ended", "1 not ended", "1 already over"}
     assert [table.setup.status(sid) for sid in (rings, talks, answered)] == ["canceled", "completed", TALKS]
+    assert table.last.unchanged == {answered}
 
 
 def test_of_a_family_the_parent_is_ended_first(table: Table) -> None:
@@ -148,6 +148,7 @@ def test_a_leg_is_redirected_to_a_named_url_and_to_one_that_was_typed(table: Tab
     named, typed = table.setup.place(ANSWERS, after=5), table.setup.place(ANSWERS, after=5)
     assert table.redirect(named) == f"redirected to survey: {named} is in-progress"
     assert table.redirect(typed, url=table.setup.survey).startswith("redirected to http")
+    assert table.last.unchanged == frozenset()
     assert [(sid, form["Url"]) for sid, form in table.sent] == [(sid, (table.setup.survey,)) for sid in (named, typed)]
 
 
@@ -169,7 +170,9 @@ def test_a_fault_of_its_own_is_reported_and_ends_nothing(table: Table, monkeypat
         raise RuntimeError("out of order")
 
     monkeypatch.setattr("callctl.cli.watch.operator.hang_up", fail)
-    assert "out of order" in table.hang_up((table.setup.place(NEVER, after=1), RINGS))
+    sid = table.setup.place(NEVER, after=1)
+    assert "out of order" in table.hang_up((sid, RINGS))
+    assert table.last.unchanged == {sid}
 
 
 # Actions in flight
@@ -214,7 +217,7 @@ def test_what_was_not_sent_when_the_table_is_left_is_never_sent(setup: CliSetup)
         table.operator.close()
         assert table.said.getvalue() == f"callctl: the hang-up of {sid} was not sent\n"
         api.released.set()
-        assert table.reports.get(timeout=LIMIT)[0] == f"not sent: the hang-up of {sid}: the table was left"
+        assert table.reports.get(timeout=LIMIT).sentence == f"not sent: the hang-up of {sid}: the table was left"
         assert {one.method for one in api.received} == {"GET"}
 
 
@@ -222,7 +225,7 @@ def test_what_is_done_in_the_moment_of_leaving_is_said(table: Table) -> None:
     sid = table.setup.place(ANSWERS, after=5)
     table.begin(HangUp((Target(sid, TALKS),)))
     table.operator.close()
-    said, reported = table.said.getvalue(), table.reports.get(timeout=LIMIT)[0]
+    said, reported = table.said.getvalue(), table.reports.get(timeout=LIMIT).sentence
     assert reported.startswith(f"ended: {sid} is completed")
     assert said in (f"callctl: {reported}\n", "")  # nothing where it was done before
 
@@ -233,7 +236,7 @@ def test_what_could_not_be_sent_in_time_is_not_sent_any_more(setup: CliSetup) ->
         table = Table(setup, api_url=api.url, sent_within=0.2)
         said = table.hang_up((sid, TALKS))
         assert said == f"not sent: the hang-up of {sid}: the API did not answer in 0.2 s"
-        assert table.unrecorded == [said]
+        assert (list(table.last.unrecorded), set(table.last.unchanged)) == ([said], {sid})
         assert {one.method for one in api.received} == {"GET"}
 
 
@@ -262,7 +265,7 @@ def test_what_is_recorded_of_several_legs_is_not_told_apart(table: Table) -> Non
     table.setup.add_callback(ended, TALKS, at=datetime.now(UTC))
     table.setup.callctl("hangup", left)
     table.hang_up((ended, TALKS), (left, TALKS), asked_at=datetime.now(UTC) + timedelta(hours=1))
-    assert [left in sentence for sentence in table.unrecorded] == [True]
+    assert [left in sentence for sentence in table.last.unrecorded] == [True]
 
 
 def test_the_page_of_a_leg_is_what_the_store_has_and_then_all_of_it(table: Table) -> None:

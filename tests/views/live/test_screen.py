@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from events import START, clock_of, moment
@@ -23,6 +24,7 @@ from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
 from callctl.views.live.frame import Frame, Layout, draw
 from callctl.views.live.keys import Key
+from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.screen import TROUBLE_STAYS, LiveView, TableOptions
 from callctl.views.view import WatchState
 
@@ -117,8 +119,12 @@ class Idle:
     def effects(self, _intent: object, _snapshot: object) -> str:
         return ""
 
-    def act(self, _intent: object, *, asked_at: object, report: object) -> None:
-        pass
+    def __init__(self) -> None:
+        self.reports: list[Callable[[ActionOutcome], None]] = []
+
+    def act(self, _intent: object, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
+        assert asked_at.tzinfo is not None
+        self.reports.append(report)
 
     def load_page(self, _sid: object, _width: object, _report: object) -> None:
         pass
@@ -177,6 +183,35 @@ def test_keys_are_drawn_once_and_before_a_key_that_is_for_what_they_opened(
         view.key(Key(key, elapsed()))
     view.take_news()
     assert len(shown) == frames
+    view.close()
+
+
+def test_a_leg_that_was_left_alone_and_ends_later_stays_selected(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, idle = [100.0], Idle()
+    shown: list[Frame] = []
+
+    def kept(frame: Frame, layout: Layout) -> list[Text]:
+        shown.append(frame)
+        return draw(frame, layout)
+
+    monkeypatch.setattr("callctl.views.live.screen.elapsed", lambda: seconds[0])
+    monkeypatch.setattr("callctl.views.live.screen.draw", kept)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    view = LiveView(console, TableOptions(), clock=clock_of(lambda: moment(5)), operator=idle)
+    rings = [callback(sid, "ringing", second=0, sequence=1) for sid in (PARENT, "CA" + "9" * 32)]
+    board = board_of(rings)
+    view.refresh(board.snapshot(), HEADER)
+    for key in "gxy":
+        seconds[0] += 1
+        view.key(Key(key, seconds[0]))
+        view.take_news()
+    (report,) = idle.reports
+    report(ActionOutcome("left alone", unchanged=frozenset({PARENT})))
+    view.take_news()
+    seconds[0] += 60
+    board.apply(callback(PARENT, "no-answer", second=4, sequence=2))
+    view.refresh(board.snapshot(), HEADER)
+    assert (shown[-1].listing.rows[-1], shown[-1].state.selected) == (PARENT, PARENT)
     view.close()
 
 

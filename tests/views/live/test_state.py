@@ -52,6 +52,7 @@ from callctl.views.live.state import (
     Suspend,
     Target,
     ViewState,
+    outlived,
     settle,
 )
 
@@ -182,6 +183,18 @@ def test_a_leg_that_ends_long_after_the_key_leaves_its_place_in_one_frame(table:
     table.event(1, "completed")
     table.draw()
     assert (table.rows[-1], table.state.selected, table.state.top) == (sid(1), sid(2), 0)
+
+
+@pytest.mark.parametrize("is_changed", [True, False])
+def test_a_leg_that_was_not_hung_up_and_ends_later_stays_selected(table: LiveTable, is_changed: bool) -> None:
+    table.type("g")
+    asked(table, "x")
+    table.type("y")
+    table.state = outlived(table.state, [sid(2)] if is_changed else [sid(1)])
+    table.wait(60)
+    table.event(1, "completed")
+    table.draw()
+    assert (table.rows[-1], table.state.selected) == (sid(1), sid(2) if is_changed else sid(1))
 
 
 def test_after_the_hang_up_of_a_family_another_live_leg_is_selected(family: LiveTable) -> None:

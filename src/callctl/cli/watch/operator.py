@@ -20,6 +20,7 @@ from callctl.cli.options.history import History
 from callctl.errors import CallctlError, NoLongerWantedError, without_secrets
 from callctl.support.clock import elapsed
 from callctl.support.threads import describe, run_with_time_limit, start_in_thread
+from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.state import HangUp, Redirect, Target, live_family
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from callctl.operations.hangup import HangupOutcome
     from callctl.settings import Settings
 
+# The results of outcomes after which nothing is left to do.
+_DONE = frozenset({"ended", "accepted", "already-over", "redirected"})
 # Requests at once for marked legs, as for `hangup`.
 _PARALLEL = 20
 # Seconds from the confirmation on in which a request may be sent: what was meant then may be wrong later.
@@ -39,10 +42,14 @@ LEAVING = 1.0
 
 
 class _Result(NamedTuple):
-    """What came of an action on one leg; ``is_recorded``: a watch shows it, from the store."""
+    """What came of an action on one leg; ``is_recorded``: a watch shows it, from the store.
+
+    ``is_done``: the leg was changed as it was meant, or had ended before.
+    """
 
     sentence: str
     is_recorded: bool
+    is_done: bool = False
 
 
 @dataclass
@@ -93,6 +100,19 @@ class _Action:
     def sentences(self) -> list[str]:
         """Return what came of it."""
         return [result.sentence for result in self.results.values()]
+
+    def outcome(self) -> ActionOutcome:
+        """Return what came of it when it is over."""
+        sentences = self.sentences()
+        return ActionOutcome(
+            sentences[0] if len(sentences) == 1 else _summary(sentences),
+            [result.sentence for result in self.results.values() if not result.is_recorded],
+            frozenset(sid for sid, result in self.results.items() if not result.is_done),
+        )
+
+    def failure(self, why: str) -> ActionOutcome:
+        """Return that it broke off."""
+        return ActionOutcome(why, [why], frozenset(target.sid for target in self.intent.targets))
 
     def abandon(self) -> list[str]:
         """Send nothing further, and return a sentence for each leg whose outcome is not known."""
@@ -184,17 +204,15 @@ class TableOperator:
 
     # Acting
 
-    def act(
-        self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str, Sequence[str]], None]
-    ) -> None:
-        """Begin to end or redirect legs; report once the outcome, and sentences on what is not recorded of it.
+    def act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
+        """Begin to end or redirect legs; report the outcome, once.
 
         Each leg is held to the status in which it was meant. ``asked_at`` is when the question was put: a leg that was
         changed since then is left alone.
         """
         action = _Action(intent, asked_at, confirmed_at=elapsed(), sent_within=self._sent_within)
         self._in_flight.append(action)
-        _in_background(lambda: self._act(action, report), lambda text: report(text, [text]))
+        _in_background(lambda: self._act(action, report), lambda why: report(action.failure(why)))
 
     def close(self) -> None:
         """Wait up to a second for the actions in flight; say what came of each, or that its outcome is unknown."""
@@ -206,7 +224,7 @@ class TableOperator:
             for sentence in [*known, *unclear] if len(known) < 2 else [_summary(known), *unclear]:
                 self._runtime.say(f"callctl: {sentence}")
 
-    def _act(self, action: _Action, report: Callable[[str, Sequence[str]], None]) -> None:
+    def _act(self, action: _Action, report: Callable[[ActionOutcome], None]) -> None:
         try:
             with History(self._runtime, self._settings) as history:
                 action.history = history
@@ -214,9 +232,7 @@ class TableOperator:
         finally:
             action.over.set()
             self._in_flight.remove(action)
-        sentences = action.sentences()
-        unrecorded = [result.sentence for result in action.results.values() if not result.is_recorded]
-        report(sentences[0] if len(sentences) == 1 else _summary(sentences), unrecorded)
+        report(action.outcome())
 
     def _act_on(self, action: _Action, history: History) -> None:
         """Take down what came of each leg."""
@@ -301,7 +317,7 @@ class TableOperator:
         if outcome.is_recorded:
             history.record([outcome])
         history.settle([outcome.sid])
-        return _Result(outcome.sentence, history.is_written(outcome.sid))
+        return _Result(outcome.sentence, history.is_written(outcome.sid), outcome.result in _DONE)
 
     def _redirect_request(self, url: str) -> tuple[RedirectRequest, str]:
         """Return the request, and how its document is named.

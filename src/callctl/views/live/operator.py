@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from callctl.calls.board import Snapshot
     from callctl.views.live.state import HangUp, Redirect
+
+
+@dataclass(frozen=True, slots=True)
+class ActionOutcome:
+    """What came of an action, in a sentence; ``unrecorded`` are sentences on what the store has no record of.
+
+    ``unchanged`` are the SIDs of the legs that it did not change, or maybe did not.
+    """
+
+    sentence: str
+    unrecorded: Sequence[str] = ()
+    unchanged: frozenset[str] = frozenset()
 
 
 class Operator(Protocol):
@@ -32,10 +45,8 @@ class Operator(Protocol):
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
         """Say what becomes of the other legs."""
 
-    def act(
-        self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[str, Sequence[str]], None]
-    ) -> None:
-        """Begin to end or redirect legs; report once the outcome, and sentences on what is not recorded of it.
+    def act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
+        """Begin to end or redirect legs; report the outcome, once.
 
         ``asked_at`` is when the question was put: a leg that was changed since then is left alone.
         """

@@ -40,6 +40,7 @@ from callctl.views.live.state import (
     ViewState,
     changed,
     drawn,
+    outlived,
     press,
     resumed,
     settle,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change
     from callctl.calls.watch_trouble import Trouble
-    from callctl.views.live.operator import Operator
+    from callctl.views.live.operator import ActionOutcome, Operator
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
@@ -344,7 +345,7 @@ class LiveView:
                 operator.act(
                     intent,
                     asked_at=self._clock.wall() - timedelta(seconds=asked_for),
-                    report=lambda outcome, unrecorded: self._take_outcome(pending, outcome, unrecorded),
+                    report=lambda outcome: self._take_outcome(pending, outcome),
                 )
             case OpenPage(sid):
                 self._page = [_LOADING]
@@ -356,7 +357,7 @@ class LiveView:
             case Suspend():
                 operator.suspend()
 
-    def _take_outcome(self, pending: _Pending, outcome: str, unrecorded: Sequence[str]) -> None:
+    def _take_outcome(self, pending: _Pending, outcome: ActionOutcome) -> None:
         """Show in the foot what came of an action, and among the latest events what the store has no record of.
 
         May be called in any thread.
@@ -364,8 +365,8 @@ class LiveView:
 
         def show() -> None:
             self._pending.remove(pending)
-            self._state = self._state.saying(outcome, elapsed())
-            for sentence in unrecorded:
+            self._state = outlived(self._state, outcome.unchanged).saying(outcome.sentence, elapsed())
+            for sentence in outcome.unrecorded:
                 self._say(sentence, look=PLAIN)
 
         self._news.put(show)

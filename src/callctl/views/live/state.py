@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -362,6 +362,13 @@ def changed(state: ViewState, sid: str, what: str, *, at: float) -> ViewState:
             return state
         return _closed(state, f"{what} meanwhile", at=at)
     return state
+
+
+def outlived(state: ViewState, sids: Collection[str]) -> ViewState:
+    """Return the state after an action that did not change these legs: if one ends later, no key was the cause."""
+    going = state.departure
+    is_off = going is not None and going.row in sids and not going.is_dismissed
+    return replace(state, departure=None) if is_off else state
 
 
 def resumed(state: ViewState, *, at: float) -> ViewState:
