@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -674,6 +675,55 @@ def test_other_keys_count_after_a_refusal_and_end_it(family: LiveTable, key: str
     family.type("r", key, "g", "x")
     assert family.state.selected == sid(1)
     assert isinstance(family.state.mode, Confirming)
+
+
+@pytest.mark.parametrize(
+    ("urls", "keys"), [(("music", "queue"), "jkgG"), (("greeting", "jazz"), "k"), ([f"u{n}" for n in range(10)], "kG")]
+)
+@pytest.mark.parametrize("key", "jkgG")
+def test_letters_that_can_be_no_answer_select_at_once_after_a_refusal(key: str, urls: Sequence[str], keys: str) -> None:
+    table = LiveTable(urls=urls)
+    for number in range(1, 6):
+        table.event(number, "ringing", ago=20 - number)
+    table.draw()
+    table.select(3)
+    table.type("r", key)
+    selected = {"j": 4, "k": 2, "g": 1, "G": 5}[key] if key in keys else 3
+    assert table.state.selected == sid(selected)
+    table.type("x")
+    assert (table.state.mode is not None) is (key in keys)  # the text that may be an answer goes on with x
+
+
+def test_letters_that_select_leave_the_choice_of_a_url(family: LiveTable) -> None:
+    family.select(1)
+    family.type("r", "j")
+    assert (family.state.mode, family.state.selected) == (None, sid(1))
+    assert family.state.message == "no URL was chosen: nothing was sent"
+    family.type("j")
+    assert family.state.selected == family.rows[1]
+
+
+def test_letters_of_a_url_select_nothing_while_it_is_typed_on(family: LiveTable) -> None:
+    family.select(4)
+    family.type("r", "t", "h")
+    family.event(4, "completed")
+    family.draw()
+    family.type(*"gjkG")
+    assert family.state.selected == sid(4)
+    family.wait(REFUSED_FOR)
+    family.select(2)
+    family.type("r", *"hgGjk")
+    assert family.state.selected == sid(2)
+
+
+def test_p_shows_the_table_again_where_the_refusal_says_so(family: LiveTable) -> None:
+    family.type("g", "p")
+    family.event(1, "completed")
+    family.draw()
+    family.type("r")
+    assert family.state.message == "completed meanwhile: p shows the table as it is now"
+    family.type("p")
+    assert not family.state.is_held
 
 
 def test_a_url_that_is_typed_when_the_leg_ends_is_no_row_of_keys(family: LiveTable) -> None:

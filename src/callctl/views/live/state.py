@@ -209,6 +209,18 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A redirect was refused, or its question is over: text that goes on as if it stood there is no key of the table.
+
+    ``at`` is when that was, or text last typed that may be an answer, in seconds of elapsed time. ``keys`` are the
+    characters that count all the same, as the first text after it.
+    """
+
+    at: float
+    keys: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ViewState:
     """What a person has made of the table; all of it is a value.
 
@@ -217,7 +229,7 @@ class ViewState:
     status of each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is
     when the last key came, ``closed_at`` when a question was last closed by something else than a key: all in seconds
     of elapsed time. ``is_held``: the picture stays as it is. ``selects_first``: if none is selected, the first leg is
-    to be. ``refused_at`` is when a question was refused, or text last typed that may be an answer to it.
+    to be.
     """
 
     selected: str | None = None
@@ -237,7 +249,7 @@ class ViewState:
     key_at: float = float("-inf")
     closed_at: float = float("-inf")
     suspend_asked_at: float = float("-inf")
-    refused_at: float = float("-inf")
+    refusal: Refusal | None = None
 
     def arrangement(self, now: float) -> Arrangement:
         """Return how the legs are arranged at a time, in seconds of elapsed time."""
@@ -287,11 +299,9 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
         return state, None  # it was typed before the question could be read
     if key.at <= state.closed_at:
         return state, None  # it was meant for the question that is over
-    is_text = bool(key.typed) or key.name in (ENTER, PASTE)
-    shows_again = key.name == "p" and state.is_held  # what the refusal itself asks for
-    if asked is None and is_text and not shows_again and key.at - state.refused_at < REFUSED_FOR:
-        return replace(state, key_at=key.at, refused_at=key.at), None  # it goes on with what was refused
-    state = replace(state, key_at=key.at, message="", refused_at=float("-inf"))
+    if asked is None and _may_answer(key, state.refusal):
+        return replace(state, key_at=key.at, refusal=Refusal(key.at)), None
+    state = replace(state, key_at=key.at, message="", refusal=None)
     if key.name == CTRL_Z:
         return _suspend(state, key, around)
     state, intent = _pressed(state, asked, key, around)
@@ -382,8 +392,8 @@ def _closed(state: ViewState, why: str, *, at: float) -> ViewState:
     """Return the state after a question was closed by something else than a key."""
     mode = state.mode
     sends_nothing = isinstance(mode, Dismissing) or (isinstance(mode, Confirming) and isinstance(mode.intent, Leave))
-    refused_at = at if isinstance(mode, ChoosingUrl) else float("-inf")
-    state = replace(state, mode=None, closed_at=at, refused_at=refused_at)
+    refusal = Refusal(at) if isinstance(mode, ChoosingUrl) else None
+    state = replace(state, mode=None, closed_at=at, refusal=refusal)
     return state.saying(why if sends_nothing else f"{why}: nothing was sent", at)
 
 
@@ -643,9 +653,16 @@ def _targets(state: ViewState, around: Surroundings) -> tuple[Target, ...] | str
     return (Target(leg.call_sid, leg.status),)
 
 
-def _refused(state: ViewState, why: str, key: Key) -> ViewState:
-    """Return the state after a question was not put, or was left: what is typed on at once is no key of the table."""
-    return replace(state, mode=None, refused_at=key.at).saying(why, key.at)
+def _may_answer(key: Key, refusal: Refusal | None) -> bool:
+    """Tell whether a key goes on with the answer to what was refused."""
+    is_text = bool(key.typed) or key.name in (ENTER, PASTE)
+    return refusal is not None and is_text and key.name not in refusal.keys and key.at - refusal.at < REFUSED_FOR
+
+
+def _moves_only(urls: Sequence[str]) -> str:
+    """Return the letters that select a row, but for those that choose a URL or begin the name of one."""
+    begin_names = {name[:1].lower() for name in urls}
+    return "".join(key for key in "jkgG" if key not in LETTERS[: len(urls)] and key.lower() not in begin_names)
 
 
 def _hang_up(state: ViewState, key: Key, around: Surroundings) -> ViewState:
@@ -659,13 +676,15 @@ def _hang_up(state: ViewState, key: Key, around: Surroundings) -> ViewState:
 
 def _ask_url(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     targets = _targets(state, around)
+    # What counts at once: to go to another leg, and what the refusal itself may ask for.
+    refusal = Refusal(key.at, _moves_only(around.urls) + ("p" if state.is_held else ""))
     if isinstance(targets, str):
-        return _refused(state, targets, key)
+        return replace(state, refusal=refusal).saying(targets, key.at)
     others = [target.status for target in targets if target.status != CallStatus.IN_PROGRESS]
     if others:
         which = "it is" if len(targets) == 1 else f"of {len(targets)} marked legs {len(others)} are not: one is"
         why = f"only a call in progress can be redirected; {which} {printable(others[0])}"
-        return _refused(state, why, key)
+        return replace(state, refusal=refusal).saying(why, key.at)
     return replace(state, mode=ChoosingUrl(targets, bool(state.marks), None if around.urls else ""))
 
 
@@ -680,7 +699,9 @@ def _choose_url(
             return _to_confirm(state, asked, named[key.name]), None
         if key.name == TYPE_LETTER:
             return replace(state, mode=replace(asked, typed="")), None
-        return _refused(state, "no URL was chosen: nothing was sent", key), None
+        is_typed = bool(key.typed) and key.name not in _moves_only(around.urls)
+        state = replace(state, mode=None, refusal=Refusal(key.at) if is_typed else None)
+        return state.saying("no URL was chosen: nothing was sent", key.at), None
     typed = asked.typed or ""
     if key.name == ENTER:
         url = typed.strip()
