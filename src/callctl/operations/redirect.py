@@ -51,11 +51,14 @@ def preview(call: CallAndChildren, *, redirected_at: Callable[[str], datetime | 
 
 def _of_child(child: Call, redirected_at: datetime | None) -> OtherLeg:
     if redirected_at is not None:
-        return OtherLeg(
-            child.sid, "child", f"goes on: it was redirected out of the Dial at {time_of_day(redirected_at)}"
-        )
+        return OtherLeg(child.sid, "child", child_goes_on(redirected_at))
     effect = f"{_doing(child)}: drops, {ACTION_IS_ASKED}"
     return OtherLeg(child.sid, "child", effect, goes_on=False)
+
+
+def child_goes_on(redirected_at: datetime) -> str:
+    """Return what a child does that was redirected some time before its parent is redirected or ended."""
+    return f"goes on: it was redirected out of the Dial at {time_of_day(redirected_at)}"
 
 
 def effect_on_parent(redirected_at: datetime | None) -> str:

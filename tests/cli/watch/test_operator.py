@@ -11,19 +11,24 @@ from queue import SimpleQueue
 import pytest
 from api.scripted import ReceivedRequest, Server, Turn, hang, reply
 from cli.setup import ANSWERS, NEVER, UNKNOWN, CliSetup
+from events import event, sid
 from running import env_for
 
 from callctl.calls.action import UNKNOWN as OUTCOME_UNKNOWN
-from callctl.calls.board import Snapshot
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Board, Snapshot
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
 from callctl.cli.watch.operator import SENT_WITHIN, TableOperator
+from callctl.operations.redirect import child_goes_on
 from callctl.settings import load
+from callctl.store.sqlite.store import EventStore
 from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.state import HangUp, Redirect, Target
 
 LIMIT = 60.0  # seconds
 RINGS, TALKS = "ringing", "in-progress"
+REDIRECTED_AT = datetime(2026, 7, 24, 10, 0, 1, tzinfo=UTC)
 
 
 class Table:
@@ -278,6 +283,39 @@ def test_the_page_of_a_leg_is_what_the_store_has_and_then_all_of_it(table: Table
     table.operator.load_page(UNKNOWN, 80, lambda lines: table.pages.put(list(lines)))
     assert "… loading what REST knows of it" in table.pages.get(timeout=LIMIT)
     assert any(line.startswith("not done:") for line in table.pages.get(timeout=LIMIT))
+
+
+@pytest.mark.parametrize(
+    ("children", "redirected", "on_hang_up", "on_redirect"),
+    [
+        (1, 0, "its child leg to client:ann1 drops", ", and the Dial's action, if it has one, is asked as well"),
+        (1, 1, f"its child leg to client:ann1 {child_goes_on(REDIRECTED_AT)}", ""),
+        (2, 0, "its 2 child legs drop", ", and the Dial's action, if it has one, is asked as well"),
+        (2, 2, "its 2 child legs go on: they were redirected out of the Dial", ""),
+        (
+            3,
+            1,
+            "2 of its 3 child legs drop; 1 goes on, redirected out of the Dial before",
+            ", and the Dial's action, if it has one, is asked as well",
+        ),
+    ],
+)
+def test_what_becomes_of_the_children_is_said_by_what_is_known(
+    table: Table, children: int, redirected: int, on_hang_up: str, on_redirect: str
+) -> None:
+    board = Board()
+    board.apply(event(1, TALKS, number=1))
+    numbers = range(2, 2 + children)
+    for number in numbers:
+        board.apply(event(number, TALKS, number=1, parent=1, To=f"client:ann{number - 1}"))
+        table.setup.add_callback(sid(number), TALKS, at=datetime.now(UTC))
+    store = EventStore.open_for_watch(table.settings.store, world=table.settings.world)
+    gone = [sid(number) for number in numbers[:redirected]]
+    store.record_actions(ActionEvent(REDIRECTED_AT, child, "redirect", (), "to survey", TALKS) for child in gone)
+    store.close()
+    target = (Target(sid(1), TALKS),)
+    assert table.operator.effects(HangUp(target), board.snapshot()) == on_hang_up
+    assert table.operator.effects(Redirect(target, "survey"), board.snapshot()) == on_hang_up + on_redirect
 
 
 def test_without_other_legs_nothing_is_said_of_them(table: Table) -> None:

@@ -22,11 +22,13 @@ from callctl.support.clock import elapsed
 from callctl.support.threads import describe, run_with_time_limit, start_in_thread
 from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.state import HangUp, Redirect, Target, live_family
+from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.api.requests import RedirectRequest
     from callctl.calls.board import Snapshot
+    from callctl.calls.leg import Leg
     from callctl.cli.io.results import Outcome
     from callctl.operations.hangup import HangupOutcome
     from callctl.settings import Settings
@@ -181,26 +183,25 @@ class TableOperator:
     # Words
 
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
-        """Say what becomes of the other legs, by what callbacks reported."""
+        """Say what becomes of the other legs, by what callbacks reported and by the redirects that the store has."""
         if len(intent.targets) > 1:
             return ""
         target = intent.targets[0]
         leg = snapshot.leg(target.sid)
         if leg is None:
             return ""
+        children = [other for other in live_family(leg.call_sid, snapshot) if other.parent_call_sid == leg.call_sid]
+        if leg.parent_call_sid is None and not children:
+            return ""
         from callctl.operations.redirect import ACTION_IS_ASKED, effect_on_parent
 
-        if leg.parent_call_sid is not None:
-            with History(self._runtime, self._settings, readonly=True) as history:
-                redirected_at = history.redirected_at(leg.call_sid)
-            return f"its parent {effect_on_parent(redirected_at)}"
-        children = [other for other in live_family(leg.call_sid, snapshot) if other.parent_call_sid == leg.call_sid]
-        if not children:
-            return ""
-        which = f"its child leg to {children[0].to}" if len(children) == 1 else f"its {len(children)} child legs"
-        drops = "drops" if len(children) == 1 else "drop"
-        action = f", {ACTION_IS_ASKED}" if isinstance(intent, Redirect) else ""
-        return f"{which} {drops}{action}"
+        with History(self._runtime, self._settings, readonly=True) as history:
+            if leg.parent_call_sid is not None:
+                return f"its parent {effect_on_parent(history.redirected_at(leg.call_sid))}"
+            redirected = {child.call_sid: history.redirected_at(child.call_sid) for child in children}
+        effect = _effect_on_children(children, list(redirected.values()))
+        asks_action = isinstance(intent, Redirect) and None in redirected.values()  # a Dial is under way
+        return f"{effect}, {ACTION_IS_ASKED}" if asks_action else effect
 
     # Acting
 
@@ -363,6 +364,22 @@ class TableOperator:
         text = io.StringIO()
         print_page(plain_console(text, environ={}, width=width), page)
         report(text.getvalue().splitlines())
+
+
+def _effect_on_children(children: Sequence[Leg], redirected_at: Sequence[datetime | None]) -> str:
+    """Say what becomes of live child legs, of which each may have been redirected out of its Dial at some time."""
+    from callctl.operations.redirect import child_goes_on
+
+    count = len(children)
+    if count == 1:
+        effect = "drops" if redirected_at[0] is None else child_goes_on(redirected_at[0])
+        return f"its child leg to {printable(children[0].to or 'unknown')} {effect}"
+    drop = sum(moment is None for moment in redirected_at)
+    go_on = "they were redirected out of the Dial"
+    if drop in (0, count):
+        return f"its {count} child legs {'drop' if drop else f'go on: {go_on}'}"
+    drops, go = ("drops" if drop == 1 else "drop"), ("goes on" if count - drop == 1 else "go on")
+    return f"{drop} of its {count} child legs {drops}; {count - drop} {go}, redirected out of the Dial before"
 
 
 def _batches(intent: HangUp | Redirect) -> list[list[str]]:
