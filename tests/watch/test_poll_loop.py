@@ -22,7 +22,7 @@ from callctl.errors import NetworkError, StoreError
 from callctl.watch.options import WatchOptions
 from callctl.watch.poll import Poller, PollLoop
 
-SID = "CA" + "0" * 32
+SID, OTHER = "CA" + "0" * 32, "CA" + "1" * 32
 
 
 class Rest(UnexpectedRequest):
@@ -206,6 +206,37 @@ async def test_what_a_callback_may_still_report_is_asked_again_soon(
     polling.snapshot = board_of([callback(gone, "ringing", second=0, sequence=0)]).snapshot()
     async with polling.running():
         await polling.until(lambda: polling.rest.requests >= 3)
+
+
+def outliving(*more: CallEvent) -> Snapshot:
+    """Return a board with a leg that rings, as REST lists it, and whose parent has ended; and with more events."""
+    rings = callback(SID, "ringing", second=0, sequence=0, parent=OTHER)
+    return board_of([rings, callback(OTHER, "completed", second=9, sequence=1), *more]).snapshot()
+
+
+async def test_a_leg_that_outlives_its_parent_is_asked_for_soon_and_once(
+    polling: Polling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.poll.SOON", 0.01)
+    async with polling.running():
+        await polling.ticks()
+        assert polling.rest.requests == 1
+        polling.snapshot = outliving()
+        await polling.until(lambda: polling.rest.requests == 2)
+        await polling.ticks()
+        assert polling.rest.requests == 2  # it goes on: it may have been redirected out of the Dial
+
+
+async def test_a_leg_whose_end_a_callback_reports_after_that_of_its_parent_is_not_asked_for(
+    polling: Polling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with polling.running():
+        polling.snapshot = outliving()
+        await polling.ticks()
+        polling.snapshot = outliving(callback(SID, "canceled", second=9, sequence=1, parent=OTHER))
+        monkeypatch.setattr("callctl.watch.poll.SOON", 0.0)
+        await polling.ticks()
+        assert polling.rest.requests == 1
 
 
 @pytest.mark.parametrize("fault", [OverflowError("date value out of range"), NetworkError("odd")])

@@ -1,5 +1,7 @@
 """Polls REST for what no callback reported: on start, every 30 s, at once after a gap, soon where it is not clear yet.
 
+It is not clear of what has just ended, nor of a live leg whose parent has ended: it may send no callbacks itself.
+
 Only calls that were placed with a callback URL send callbacks, and some get lost. So now and then the live calls that
 REST lists are compared with the board: a call that is not there is ``polled``; a leg that the board believes alive but
 REST no longer lists is fetched, and if it has ended, its end was ``missed``. Absence from a list alone ends nothing:
@@ -9,6 +11,7 @@ lists and fetches are eventually consistent (docs/twilio.md, "Eventual consisten
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 
@@ -50,7 +53,8 @@ class PollLoop:
     """Polls on start, every 30 s, and at once after a gap in the callbacks, and passes on what is new.
 
     A gap is over when the machine wakes from sleep, when this process goes on after it was stopped, or when callbacks
-    can arrive again: what calls did meanwhile must not stay unknown to the board for half a minute more.
+    can arrive again: what calls did meanwhile must not stay unknown to the board for half a minute more. Nor must the
+    end of a leg that sends no callbacks, where that of its parent was reported: it is asked for soon after that, once.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class PollLoop:
         self._snapshot, self._is_pending = snapshot, is_pending
         self._store, self._trouble, self._clock = store, trouble, clock
         self._reported: set[str] = set()
+        self._parent_ended: dict[str, float] = {}  # by live leg, when that was noticed; inf once REST was asked
 
     async def run(self) -> None:
         """Poll until cancelled. What fails is reported once, and tried again with the next round; so is its end."""
@@ -122,7 +127,7 @@ class PollLoop:
         return not self._is_pending(sid) and is_news(event.status, self._snapshot().leg(sid))
 
     async def _wait(self, seconds: float) -> None:
-        """Return after so many seconds, or once a gap in the callbacks is over."""
+        """Return after so many seconds, once a gap in the callbacks is over, or soon after the end of a parent."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
@@ -133,6 +138,29 @@ class PollLoop:
                 return
             if was_unreachable and self._unreachable() is None:
                 return
+            if self._outlives_its_parent(loop.time()):
+                return
+
+    def _outlives_its_parent(self, now: float) -> bool:
+        """Return, once for each leg, whether one is still live some seconds after its parent was seen to have ended."""
+        noticed = self._parent_ended
+        self._parent_ended = noticed = {sid: noticed.get(sid, now) for sid in _without_parent(self._snapshot())}
+        due = [sid for sid, since in noticed.items() if now - since >= SOON]
+        noticed.update(dict.fromkeys(due, math.inf))
+        return bool(due)
+
+
+def _without_parent(snapshot: Snapshot) -> Iterator[str]:
+    """Yield the live legs whose parent has ended."""
+    for family in snapshot.families:
+        if not family.is_live or not family.children:
+            continue
+        if len(family.children) == 1 and family.parent is not None and family.parent.is_live:
+            continue  # nearly all of ten thousand: only its parent needs to be looked at
+        for leg in family.children:
+            parent = snapshot.leg(leg.parent_call_sid or "")
+            if leg.is_live and parent is not None and parent.is_final:
+                yield leg.call_sid
 
 
 class Poller:
